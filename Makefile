@@ -1,0 +1,34 @@
+# Each target, alone, does everything on a fresh machine with Python 3.11+, pip and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint docs benchmarks clean
+
+demo: $(READY)  ## measure the simulated model on the shipped photos: no key, no cost
+	$(BIN)/unsaf-async run --provider scripted
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(READY)  ## write the generated parts of docs/ anew
+	$(BIN)/python docs/generate.py
+
+benchmarks: $(READY)  ## what a call costs, beside litellm and raw httpx
+	$(BIN)/python benchmarks/overhead.py
+
+clean:
+	rm -rf .venv dist build
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unsaf-async needs Python 3.11 or newer; give one with PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	touch $@

@@ -1,0 +1,61 @@
+"""unsaf-async: does this multimodal model know what it does not know, and what does it cost to find out?
+
+    score = await unsaf_async.evaluate("gpt-4o", images=["photos/"], max_cost=5.0)
+    manifest, examinations, score = unsaf_async.load("runs/20261123-101500-gpt-4o")
+
+The names below are loaded on first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unsaf_async.errors import BudgetExhausted, ProviderDown, RunStopped, UnsafError, UserError
+    from unsaf_async.evaluate import Settings, evaluate, load
+    from unsaf_async.records import Examination, Question
+    from unsaf_async.runs import Manifest
+    from unsaf_async.score import Score, score
+
+_HOMES = {
+    "BudgetExhausted": "errors",
+    "Examination": "records",
+    "Manifest": "runs",
+    "ProviderDown": "errors",
+    "Question": "records",
+    "RunStopped": "errors",
+    "Score": "score",
+    "Settings": "evaluate",
+    "UnsafError": "errors",
+    "UserError": "errors",
+    "evaluate": "evaluate",
+    "load": "evaluate",
+    "score": "score",
+}
+
+__all__ = [
+    "BudgetExhausted",
+    "Examination",
+    "Manifest",
+    "ProviderDown",
+    "Question",
+    "RunStopped",
+    "Score",
+    "Settings",
+    "UnsafError",
+    "UserError",
+    "evaluate",
+    "load",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"unsaf_async.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,102 @@
+"""`cache info`, `cache clear`, `cache explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unsaf_async.cli import options as o
+
+app = typer.Typer(help="Look into the stored replies, or drop them.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("info")
+def info(cache: o.CacheDir = None) -> int:
+    """How many replies are stored, for which models, and what they cost when they were made."""
+    from collections import Counter
+
+    from unsaf_async.store import entries
+
+    folder = _existing(cache)
+    number, cost_usd, size = 0, 0.0, 0
+    models: Counter[str] = Counter()
+    for _, stored in entries(folder):
+        number += 1
+        cost_usd += stored["reply"]["cost_usd"]
+        models[stored["reply"]["model"] or "unnamed"] += 1
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    sys.stdout.write(f"{folder}: {number} replies, {size / 1e6:.1f} MB, worth ${cost_usd:.4f}\n")
+    for model, count in models.most_common():
+        sys.stdout.write(f"  {count:7d}  {model}\n")
+    return 0
+
+
+@app.command("clear")
+def clear(
+    cache: o.CacheDir = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Drop all stored replies. The next run pays for them again."""
+    from unsaf_async.errors import UserError
+    from unsaf_async.store import open_cache
+
+    folder = _existing(cache)
+    store = open_cache(folder)
+    try:
+        number = len(store)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise UserError(f"cache clear: would drop {number} paid replies and nobody can be asked; give -y")
+            typer.confirm(f"Drop {number} stored replies in {folder}?", abort=True, err=True)
+        store.clear()
+    finally:
+        store.close()
+    sys.stdout.write(f"{folder}: {number} replies dropped\n")
+    return 0
+
+
+@app.command("explain")
+def explain(
+    provider: o.Provider = "scripted",
+    images: o.Images = None,
+    questions: o.Questions = 6,
+    limit: o.Limit = 1,
+    seed: o.Seed = 0,
+    api_base: o.ApiBase = None,
+    model: o.Model = None,
+    prompts: o.Prompts = "unsaf",
+    cache: o.CacheDir = None,
+) -> int:
+    """Say for each image's first two calls whether they hit, and if not, what differs from the nearest stored ones."""
+    import asyncio
+
+    from unsaf_async.explain import explain as explained
+
+    settings = o.settings_of(
+        provider=provider,
+        images=images,
+        judge="rules",
+        questions=questions,
+        limit=limit,
+        seed=seed,
+        api_base=api_base,
+        model=model,
+        prompts=prompts,
+        cache=_existing(cache),
+        no_cache=False,
+    )
+    for line in asyncio.run(explained(settings)):
+        sys.stdout.write(line + "\n")
+    return 0
+
+
+def _existing(cache: Path | None) -> Path:
+    from unsaf_async.errors import UserError
+
+    folder = o.cache_folder(cache)
+    if not (folder / "cache.db").is_file():
+        raise UserError(f"{folder}: holds no stored replies; give the folder with --cache")
+    return folder

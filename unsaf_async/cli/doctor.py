@@ -1,0 +1,46 @@
+"""`doctor`: a live, cheap look at a provider."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from unsaf_async.cli import options as o
+
+FREE_BELOW_USD = 0.10
+"""Probes that can cost more than this are asked about."""
+
+
+def doctor(
+    provider: o.Provider = "scripted",
+    api_base: o.ApiBase = None,
+    model: o.Model = None,
+    price: o.PriceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")] = False,
+) -> int:
+    """Probe a provider live: key, image, JSON schema, parameters, rate headers; and what a run will therefore do."""
+    from unsaf_async.doctor import diagnose, worst_cost_usd
+    from unsaf_async.errors import UserError
+    from unsaf_async.models import with_model_found
+    from unsaf_async.prices import parse_price
+    from unsaf_async.profiles import resolve
+
+    given = parse_price(price) if price is not None else None
+    profile = asyncio.run(with_model_found(resolve(provider, model=model, api_base=api_base, price=given)))
+    worst_usd = worst_cost_usd(profile)
+    sys.stderr.write(f"unsaf-async: 7 small calls to {profile.name}, at most ${worst_usd:.4f}\n")
+    if worst_usd > FREE_BELOW_USD and not yes:
+        if not sys.stdin.isatty():
+            raise UserError(f"doctor may cost ${worst_usd:.2f} and nobody can be asked; give -y")
+        typer.confirm("Begin?", abort=True, err=True)
+    diagnosis = asyncio.run(diagnose(profile))
+    from unsaf_async.cli.render import print_diagnosis
+
+    print_diagnosis(diagnosis)
+    if not diagnosis.usable:
+        first = next(probe for probe in diagnosis.probes if probe.what in ("answers", "image") and probe.found != "yes")
+        raise UserError(f"--provider {provider}: {first.what}: {first.detail}")
+    return 0

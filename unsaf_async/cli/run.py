@@ -1,0 +1,249 @@
+"""`run`, `resume`, `estimate`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from unsaf_async.cli import options as o
+
+if TYPE_CHECKING:
+    from unsaf_async.evaluate import Conductor, Estimate, Prepared
+    from unsaf_async.runs import RunFolder
+    from unsaf_async.score import Score
+
+ASK_ABOVE_USD = 1.0
+"""A terminal is asked before a run that is expected to cost more."""
+
+DEFAULT_PROVIDER = "scripted"
+
+Json = Annotated[bool, typer.Option("--json", help="Print the final score as JSON, and nothing else, on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def run(
+    provider: o.Provider = DEFAULT_PROVIDER,
+    images: o.Images = None,
+    judge: o.Judge = "self",
+    questions: o.Questions = 6,
+    limit: o.Limit = None,
+    seed: o.Seed = 0,
+    max_cost: o.MaxCost = None,
+    price: o.PriceOption = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    concurrency: o.Concurrency = None,
+    api_base: o.ApiBase = None,
+    model: o.Model = None,
+    prompts: o.Prompts = "unsaf",
+    out: o.Out = None,
+    cache: o.CacheDir = None,
+    no_cache: o.NoCache = False,
+    until_ci: o.UntilCi = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and cost; call nobody.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")] = False,
+) -> int:
+    """Measure a model: it asks, answers its own questions, and a judge says what its answers did."""
+    from unsaf_async import evaluate
+
+    settings = o.settings_of(
+        provider=provider,
+        images=images,
+        judge=judge,
+        questions=questions,
+        limit=limit,
+        seed=seed,
+        max_cost=max_cost,
+        price=price,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        api_base=api_base,
+        model=model,
+        prompts=prompts,
+        out=out,
+        cache=cache,
+        no_cache=no_cache,
+        until_ci=until_ci,
+    )
+    prepared = asyncio.run(evaluate.prepare(settings))
+    if dry_run:
+        _print_plan(prepared, evaluate.estimate(prepared), json=json)
+        return 0
+    if max_cost is None and not yes:
+        _agree_on_cost(prepared, evaluate.estimate(prepared))
+    with evaluate.begin(prepared) as folder:
+        return _conduct(folder, json=json, quiet=quiet)
+
+
+def resume(
+    run_dir: Annotated[Path, typer.Argument(help="The folder that `run` named.")],
+    max_cost: Annotated[
+        Optional[float], typer.Option(help="A new cap, in USD, for the whole run: what is spent counts.")
+    ] = None,
+    concurrency: o.Concurrency = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Go on with a run that stopped early. What is finished is not paid again."""
+    from unsaf_async import runs
+    from unsaf_async.errors import UserError
+
+    for option, value in (("--max-cost", max_cost), ("--concurrency", concurrency), ("--rpm", rpm), ("--tpm", tpm)):
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"{option} is {value:g}; give a number above 0")
+    with runs.reopen(run_dir) as folder:
+        manifest = folder.manifest
+        given = {"concurrency": concurrency, "requests_per_minute": rpm, "tokens_per_minute": tpm}
+        limits = manifest.subject.limits.model_copy(update={k: v for k, v in given.items() if v is not None})
+        subject = manifest.subject.model_copy(update={"limits": limits})
+        cap = manifest.max_cost_usd if max_cost is None else max_cost
+        folder.keep_manifest(manifest.model_copy(update={"subject": subject, "max_cost_usd": cap}))
+        return _conduct(folder, json=json, quiet=quiet)
+
+
+def estimate(
+    provider: o.Provider = DEFAULT_PROVIDER,
+    images: o.Images = None,
+    judge: o.Judge = "self",
+    questions: o.Questions = 6,
+    limit: o.Limit = None,
+    seed: o.Seed = 0,
+    max_cost: o.MaxCost = None,
+    price: o.PriceOption = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    concurrency: o.Concurrency = None,
+    api_base: o.ApiBase = None,
+    model: o.Model = None,
+    prompts: o.Prompts = "unsaf",
+    out: o.Out = None,
+    cache: o.CacheDir = None,
+    no_cache: o.NoCache = False,
+    until_ci: o.UntilCi = None,
+    json: Json = False,
+) -> int:
+    """What a run with these options would cost. Calls nobody."""
+    return run(
+        provider=provider,
+        images=images,
+        judge=judge,
+        questions=questions,
+        limit=limit,
+        seed=seed,
+        max_cost=max_cost,
+        price=price,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        api_base=api_base,
+        model=model,
+        prompts=prompts,
+        out=out,
+        cache=cache,
+        no_cache=no_cache,
+        until_ci=until_ci,
+        dry_run=True,
+        json=json,
+    )
+
+
+def _conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
+    from unsaf_async.cli.progress import watching
+    from unsaf_async.evaluate import Conductor
+
+    conductor = Conductor(folder)
+    with watching(conductor, quiet=quiet) as say:
+        score = asyncio.run(_interruptible(conductor, say))
+    return _finish(conductor, score, json=json, quiet=quiet)
+
+
+async def _interruptible(conductor: Conductor, say: o.Say) -> Score:
+    """Ctrl-C once: no further call leaves, those under way finish. Twice: now."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    presses = 0
+
+    def pressed() -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            say("interrupted: waiting for the calls under way (again to stop now)")
+            conductor.stop()
+        else:
+            task.cancel()
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, pressed)
+    except NotImplementedError:  # Windows: KeyboardInterrupt then ends the run at once, with the same files kept
+        pass
+    try:
+        return await conductor.conduct()
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _finish(conductor: Conductor, score: Score, *, json: bool, quiet: bool) -> int:
+    folder = conductor.folder.path
+    if json:
+        sys.stdout.write(score.model_dump_json(indent=2) + "\n")
+    else:
+        from unsaf_async.cli.render import print_score
+
+        print_score(score, conductor.folder.manifest)
+        sys.stdout.write(f"\nRun folder: {folder}\n")
+    go_on = f"`unsaf-async resume {folder}` goes on; what is finished is kept"
+    why = conductor.why_stopped
+    if why == "interrupted":
+        sys.stderr.write(f"unsaf-async: interrupted; {go_on}\n")
+        return 130
+    if conductor.mistake:
+        sys.stderr.write(f"unsaf-async: {why}; mend it, and {go_on}\n")
+        return 2
+    if why:
+        sys.stderr.write(f"unsaf-async: stopped early: {why}; {go_on}\n")
+        return 3
+    if conductor.unfinished:
+        sys.stderr.write(f"unsaf-async: {conductor.unfinished}; `unsaf-async resume {folder}` tries them again\n")
+        return 3
+    if conductor.satisfied and not quiet:
+        sys.stderr.write("unsaf-async: the interval is as narrow as --until-ci asked; no more images were needed\n")
+    return 0
+
+
+def _agree_on_cost(prepared: Prepared, figures: Estimate) -> None:
+    """Returns if the run may begin. Raises UserError, or typer.Abort if the user says no."""
+    from unsaf_async.errors import UserError
+
+    if figures.worst_usd == 0:
+        return
+    line = f"about ${figures.expected_usd:.2f} expected, at most ${figures.worst_usd:.2f}"
+    if not sys.stdin.isatty():
+        raise UserError(f"this run costs money ({line}) and nobody can be asked; give --max-cost USD, or -y")
+    sys.stderr.write(f"{prepared.subject.name}, {figures.images} images: {line}. --max-cost USD sets a cap.\n")
+    if figures.expected_usd > ASK_ABOVE_USD and not typer.confirm("Begin?", err=True):
+        raise typer.Abort
+
+
+def _print_plan(prepared: Prepared, figures: Estimate, *, json: bool) -> None:
+    if json:
+        from dataclasses import asdict
+
+        import orjson
+
+        sys.stdout.write(orjson.dumps(asdict(figures), option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    from unsaf_async.cli.render import print_plan
+
+    print_plan(prepared, figures)

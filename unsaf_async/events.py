@@ -1,0 +1,81 @@
+"""What the engine announces while it works. Displays, logs and tracers listen; the engine knows none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unsaf_async.errors import CallError
+    from unsaf_async.records import Examination, Reply, Role
+
+
+@dataclass(frozen=True, slots=True)
+class CallSent:
+    """An attempt leaves. held_usd: what it can cost at worst."""
+
+    role: Role
+    provider: str
+    held_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettled:
+    """An attempt is over. reply: None if it failed. cost_usd: what it is booked with."""
+
+    role: Role
+    provider: str
+    reply: Reply | None
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallRetried:
+    """An attempt failed and will be made again after `wait_s` seconds (beside any pause of the whole model)."""
+
+    role: Role
+    error: CallError
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHit:
+    """A call was answered without one leaving."""
+
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The provider asked for patience: no call to it leaves for `seconds`."""
+
+    provider: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoundBroken:
+    """A call cost more than its computed worst case: the profile's token formula is too low for this model."""
+
+    role: Role
+    provider: str
+    bound_usd: float
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageKept:
+    """An examination is in the journal."""
+
+    examination: Examination
+
+
+Event = CallSent | CallSettled | CallRetried | CacheHit | Paused | BoundBroken | ImageKept
+Announce = Callable[[Event], None]
+"""Receives every event, in order, on the event loop's thread. It must not block and must not raise."""
+
+
+def silent(event: Event) -> None:
+    """Listens to nothing."""

@@ -1,0 +1,88 @@
+"""The caching layer: an equal request is paid for once.
+
+Stored for everybody: replies with outcome `ok`. Every other whole reply (cut off, refused, blocked, unreadable) was billed
+too, so the run that paid for it remembers it and does not pay again when it is resumed; other runs ask anew, since a
+filter's or a reasoner's mood may have changed. A call that failed is never stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from unsaf_async.events import Announce, CacheHit, silent
+from unsaf_async.store import ReplyStore, key_of, key_parts, packed, unpacked
+
+if TYPE_CHECKING:
+    from unsaf_async.provider import Provider
+    from unsaf_async.records import Reply, Request
+
+Flights = dict[str, "asyncio.Future[Reply]"]
+"""Requests under way, by key: two equal ones are one call. Shared by all that share a store."""
+
+
+class Cached:
+    """A provider that looks in `store` before it asks `inner`. run_id: whose replies other than `ok` count."""
+
+    def __init__(
+        self, inner: Provider, store: ReplyStore, flights: Flights, run_id: str, announce: Announce = silent
+    ) -> None:
+        self._inner = inner
+        self._store = store
+        self._flights = flights
+        self._run_id = run_id
+        self._announce = announce
+
+    async def complete(self, request: Request) -> Reply:
+        """The stored reply, or `inner`'s, which is on disk when this returns."""
+        parts = key_parts(request)
+        key = key_of(parts)
+        while flight := self._flights.get(key):
+            try:
+                reply = await asyncio.shield(flight)
+            except asyncio.CancelledError:
+                if flight.cancelled():  # the one that made the call gave up, not we: make it ourselves
+                    continue
+                raise
+            self._announce(CacheHit(request.role))
+            return _again(reply)
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        try:
+            reply = await self._look_up(key, request) or await self._ask(key, parts, request)
+        except asyncio.CancelledError:
+            flight.cancel()
+            raise
+        except BaseException as error:
+            flight.set_exception(error)
+            flight.exception()  # nobody may be waiting: mark it as seen
+            raise
+        else:
+            flight.set_result(reply)
+            return reply
+        finally:
+            del self._flights[key]
+
+    async def _look_up(self, key: str, request: Request) -> Reply | None:
+        for place in (key, f"{key}:{self._run_id}"):
+            data = await self._store.get(place)
+            if data is not None:
+                try:
+                    reply = unpacked(data)
+                except ValueError:
+                    continue
+                self._announce(CacheHit(request.role))
+                return reply
+        return None
+
+    async def _ask(self, key: str, parts: dict[str, object], request: Request) -> Reply:
+        reply = await self._inner.complete(request)
+        place = key if reply.outcome == "ok" else f"{key}:{self._run_id}"
+        # Shielded: a reply that is here is paid for, so it is stored even if nobody waits for it any more.
+        await asyncio.shield(self._store.put(place, packed(parts, reply)))
+        return reply
+
+
+def _again(reply: Reply) -> Reply:
+    from dataclasses import replace
+
+    return replace(reply, cached=True)

@@ -1,0 +1,69 @@
+"""What a call will cost: its worst case before it leaves, its price when it is back. One `Meter` a model.
+
+It joins the profile's token formulas with the price; it knows no budget.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unsaf_async.records import Usage
+from unsaf_async.tokens import expected_input_tokens, worst_input_tokens
+
+if TYPE_CHECKING:
+    from unsaf_async.prices import Price
+    from unsaf_async.profiles import Profile
+    from unsaf_async.records import Reply, Request, Role
+
+
+class Meter:
+    """Prices calls to the model of `profile`."""
+
+    def __init__(self, profile: Profile, price: Price) -> None:
+        self._rules = profile.tokens
+        self._price = price
+        self._inflation = 1.0
+        self._output: dict[Role, tuple[int, int]] = {}
+
+    def worst_nano_usd(self, request: Request) -> int:
+        """The most that `request` can cost, in nano-dollars: input by the profile's formula, output at its limit.
+
+        Where a call has once cost more than this said (a formula too low for the model), all later bounds are raised by the
+        worst ratio seen.
+        """
+        tokens = worst_input_tokens(request.messages, request.schema, self._rules)
+        worst = self._price.worst_nano_usd(tokens, request.sampling.max_output_tokens)
+        return worst if self._inflation == 1.0 else int(worst * self._inflation) + 1
+
+    def expected_nano_usd(self, request: Request, output_tokens: int) -> int:
+        """What `request` will probably cost, in nano-dollars, if it brings `output_tokens`."""
+        tokens = expected_input_tokens(request.messages, request.schema, self._rules)
+        return self._price.cost_nano_usd(Usage(input_tokens=tokens, output_tokens=output_tokens))
+
+    def bound_broken(self, worst_nano_usd: int, cost_nano_usd: int) -> None:
+        """A call cost more than its bound: raise the bounds of all that follow."""
+        self._inflation *= cost_nano_usd / max(1, worst_nano_usd)
+
+    def cost_nano_usd(self, request: Request, reply: Reply) -> tuple[int, Usage]:
+        """What `reply` cost in nano-dollars, and its usage.
+
+        A reply without any usage was served all the same: it is booked at its worst case.
+        """
+        usage = reply.usage
+        if not usage.input_tokens and not usage.output_tokens:
+            usage = Usage(
+                input_tokens=worst_input_tokens(request.messages, request.schema, self._rules),
+                output_tokens=request.sampling.max_output_tokens,
+            )
+        calls, tokens = self._output.get(request.role, (0, 0))
+        self._output[request.role] = (calls + 1, tokens + usage.output_tokens)
+        return self._price.cost_nano_usd(usage), usage
+
+    def expected_tokens(self, request: Request) -> int:
+        """How many tokens `request` will probably use, input and output, for the limits per minute.
+
+        Output: the mean of this role's replies so far; half the limit before the first one.
+        """
+        calls, tokens = self._output.get(request.role, (0, 0))
+        output = tokens // calls if calls else request.sampling.max_output_tokens // 2
+        return expected_input_tokens(request.messages, request.schema, self._rules) + output

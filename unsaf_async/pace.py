@@ -1,0 +1,203 @@
+"""Pace: when the next call to one model may leave.
+
+One `Pace` a model. It holds four brakes: a ceiling of calls in flight that adapts (additive increase, multiplicative
+decrease), limits per minute of requests and tokens, a pause of the whole model when the provider asks for patience, and a
+circuit breaker. Waiting calls leave in the order judge, answer, ask, so that begun images finish first. It knows no money.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from typing import TYPE_CHECKING
+
+from aiolimiter import AsyncLimiter
+
+from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient
+from unsaf_async.events import Announce, Paused, silent
+from unsaf_async.rates import learned_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from unsaf_async.profiles import Limits
+    from unsaf_async.records import Reply, Role
+
+PRIORITY: dict[Role, int] = {"judge": 0, "answer": 1, "ask": 2}
+
+BURST_S = 0.1
+"""A limiter's window: a tenth of a second's share may leave at once, which keeps the stream steady (a whole minute's
+share at once, aiolimiter's default shape, is what provokes 429s)."""
+
+BREAKER_FAILURES = 20
+BREAKER_S = 30.0
+"""The breaker opens when so many attempts in a row failed, and nothing succeeded for so long."""
+
+
+def limiter(per_minute: float) -> AsyncLimiter:
+    """A limiter for `per_minute` units a minute (> 0), with at most `BURST_S` worth of them (at least one) at once."""
+    per_second = per_minute / 60
+    capacity = max(1.0, per_second * BURST_S)
+    return AsyncLimiter(capacity, capacity / per_second)
+
+
+class Pace:
+    """The brakes of one model. Use as an async context manager: it runs one task of its own, which lets calls go."""
+
+    def __init__(self, name: str, limits: Limits, announce: Announce = silent) -> None:
+        self.name = name
+        self.limits = limits
+        self.ceiling = float(limits.concurrency)
+        self.in_flight = 0
+        self.down: Fatal | None = None
+        """Why no call to this model can work any more, once that is so."""
+        self._announce = announce
+        self._requests = limiter(limits.requests_per_minute) if limits.requests_per_minute else None
+        tokens = limits.tokens_per_minute or limits.input_tokens_per_minute
+        self._tokens = limiter(tokens) if tokens else None
+        self._learned = self._requests is not None and self._tokens is not None
+        self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
+        self._arrivals = 0
+        self._moved = asyncio.Event()
+        self._paused_until = 0.0
+        self._failures = 0
+        self._last_success: float | None = None
+        self._first_failure = 0.0
+        self._last_cut = 0.0
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Pace:
+        await self._group.__aenter__()
+        self._task = self._group.create_task(self._let_go(), name=f"pace {self.name}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    async def enter(self, role: Role, tokens: int) -> None:
+        """Wait for a slot. tokens: what the call is expected to use. Every `enter` is followed by one `leave`.
+
+        Raises Fatal once the breaker is open.
+        """
+        if self.down:
+            raise self.down
+        if not self._waiting and self._free and self._requests is None and self._tokens is None and not self._pause_s():
+            self.in_flight += 1
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (PRIORITY[role], self._arrivals, tokens, future))
+        self._moved.set()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.leave()  # let go and cancelled in the same breath
+            raise
+
+    def leave(self) -> None:
+        """Give the slot back."""
+        self.in_flight -= 1
+        self._moved.set()
+
+    def succeeded(self, reply: Reply) -> None:
+        """A whole reply came: the ceiling may rise, and the reply's rate headers are learned from."""
+        self._failures = 0
+        self._last_success = self._now()
+        if self.in_flight >= 0.8 * self.ceiling:
+            self.ceiling = min(float(self.limits.concurrency), self.ceiling + 1 / self.ceiling)
+        if not self._learned and reply.headers:
+            self._learn(reply.headers)
+
+    def failed(self, error: CallError) -> None:
+        """An attempt failed: pause, shrink or open the breaker as the error says."""
+        now = self._now()
+        if isinstance(error, Fatal):
+            self._shut(error)
+            return
+        if isinstance(error, Rejected):  # the request's own fault says nothing about the provider
+            return
+        if not self._failures:
+            self._first_failure = now
+        self._failures += 1
+        patience_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
+        limited = isinstance(error, RateLimited)
+        if limited and patience_s is None:  # no word of how long: double from half a second while nothing succeeds
+            patience_s = min(30.0, 0.5 * 2 ** min(self._failures - 1, 6))
+        if patience_s is not None:
+            self._pause(patience_s, str(error))
+        if (limited or (isinstance(error, Transient) and error.overloaded)) and now - self._last_cut >= 1.0:
+            self._last_cut = now  # one burst of 429s is one signal
+            self.ceiling = max(1.0, self.ceiling * 0.7)
+        since_s = now - max(self._first_failure, self._last_success or 0.0)
+        allowed_s = 10 * BREAKER_S if limited else BREAKER_S
+        if self._failures >= BREAKER_FAILURES and since_s >= allowed_s:
+            reason = f"{self._failures} attempts in a row failed over {since_s:.0f} s; the last: {error}"
+            self._shut(Fatal(reason, kind="down", status=error.status))
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    async def _let_go(self) -> None:
+        """Lets waiting calls go one by one, each when every brake allows it."""
+        while True:
+            if not (self._waiting and self._free):
+                self._moved.clear()
+                await self._moved.wait()
+                continue
+            if seconds := self._pause_s():
+                await asyncio.sleep(seconds)
+                continue
+            if self._requests is not None:
+                await self._requests.acquire()
+            if self._tokens is not None and self._waiting:
+                # A call larger than the window takes the whole window, and is paid for in as many windows as it is worth.
+                left = float(self._waiting[0][2])
+                while left > 0:
+                    part = min(left, self._tokens.max_rate)
+                    await self._tokens.acquire(part)
+                    left -= part
+            while seconds := self._pause_s():  # a 429 came meanwhile
+                await asyncio.sleep(seconds)
+            while self._waiting:
+                future = heapq.heappop(self._waiting)[3]
+                if not future.done():  # else: cancelled while waiting
+                    self.in_flight += 1
+                    future.set_result(None)
+                    break
+
+    @property
+    def _free(self) -> bool:
+        return self.in_flight < max(1, int(self.ceiling))
+
+    def _pause_s(self) -> float:
+        return max(0.0, self._paused_until - self._now())
+
+    def _pause(self, seconds: float, reason: str) -> None:
+        until = self._now() + seconds
+        if until > self._paused_until:
+            self._paused_until = until
+            self._announce(Paused(self.name, seconds, reason))
+
+    def _learn(self, headers: Mapping[str, str]) -> None:
+        requests, tokens = learned_limits(headers)
+        if self._requests is None and requests:
+            self._requests = limiter(requests)
+            self._learned = True
+        if self._tokens is None and tokens:
+            self._tokens = limiter(tokens)
+            self._learned = True
+
+    def _shut(self, error: Fatal) -> None:
+        self.down = self.down or error
+        for *_, future in self._waiting:
+            if not future.done():
+                future.set_exception(self.down)
+        self._waiting.clear()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,131 @@
+"""Prompt packs: folders of Markdown templates. What is said to a model stands there and nowhere in the code.
+
+A pack knows its templates' placeholders; it knows nothing of providers, parameters or replies.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from unsaf_async.bundled import bundled
+from unsaf_async.errors import UserError
+from unsaf_async.records import KINDS, Label, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PLACEHOLDERS = {
+    "ask-answerable": {"count"},
+    "ask-unanswerable": {"count"},
+    "ask-again": {"written"},
+    "answer": {"question"},
+    "judge": {"data"},
+}
+"""Each template's file name (without .md) and the placeholders that it must hold."""
+
+
+def _object(**properties: object) -> dict[str, object]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+_TEXT = {"type": "string"}
+QUESTIONS: dict[Label, Schema] = {
+    "answerable": Schema("unsaf_questions", _object(questions={"type": "array", "items": _object(question=_TEXT)})),
+    "unanswerable": Schema(
+        "unsaf_questions",
+        _object(
+            questions={
+                "type": "array",
+                "items": _object(question=_TEXT, kind={"type": "string", "enum": list(KINDS)}),
+            }
+        ),
+    ),
+}
+"""What a question list must look like, by label."""
+
+VERDICT = Schema("unsaf_verdict", _object(verdict={"type": "string", "enum": ["answered", "abstained", "invalid"]}))
+"""What a verdict must look like."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A loaded prompt pack. sha256 covers every template, so a manifest that names it names the wording."""
+
+    name: str
+    version: str
+    sha256: str
+    texts: dict[str, str]
+
+    def ask(self, label: Label, count: int, written: Sequence[str] = ()) -> str:
+        """The instruction to write `count` questions of `label`, other than those already `written`."""
+        text = Template(self.texts[f"ask-{label}"]).substitute(count=count)
+        if written:
+            listed = "\n".join(f"- {question}" for question in written)
+            text += "\n\n" + Template(self.texts["ask-again"]).substitute(written=listed)
+        return text
+
+    def answer(self, question: str) -> str:
+        """The instruction to answer `question`."""
+        return Template(self.texts["answer"]).substitute(question=question)
+
+    def judge(self, question: str, response: str) -> str:
+        """The instruction to judge `response`: both texts go in as one line of JSON, as data."""
+        data = json.dumps({"question": question, "response": response}, ensure_ascii=False)
+        return Template(self.texts["judge"]).substitute(data=data)
+
+
+def load_pack(name: str) -> Pack:
+    """The pack `name`: a folder's path, or the name of a shipped one.
+
+    Raises UserError for an unknown name, a missing file, or a template with a wrong placeholder.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        shipped = bundled("prompts")
+        folder = shipped / name
+        if "/" in name or "\\" in name or name.startswith(".") or not folder.is_dir():
+            known = ", ".join(sorted(path.name for path in shipped.iterdir() if (path / "pack.toml").is_file()))
+            raise UserError(f"--prompts {name}: no such folder or shipped pack; shipped: {known}")
+    meta_file = folder / "pack.toml"
+    try:
+        meta = tomllib.loads(meta_file.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{meta_file}: cannot be read ({error.strerror}); a pack needs a pack.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{meta_file}: is not valid TOML ({error})") from None
+    for key in ("name", "version"):
+        if not isinstance(meta.get(key), str) or not meta[key]:
+            raise UserError(f'{meta_file}: {key} is missing; give it as text, such as {key} = "1"')
+    texts = {stem: _template(folder / f"{stem}.md", needed) for stem, needed in PLACEHOLDERS.items()}
+    digest = sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
+    return Pack(name=meta["name"], version=meta["version"], sha256=digest, texts=texts)
+
+
+def _template(file: Path, needed: set[str]) -> str:
+    try:
+        text = file.read_text("utf-8").strip()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror}); a pack needs this file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: is not UTF-8 text; save it as UTF-8") from None
+    template = Template(text)
+    if not template.is_valid():
+        raise UserError(f"{file}: holds a '$' that starts no placeholder; write '$$' for a dollar sign")
+    found = set(template.get_identifiers())
+    if found != needed:
+        wanted = ", ".join(f"${name}" for name in sorted(needed))
+        raise UserError(
+            f"{file}: its placeholders are {', '.join(f'${name}' for name in sorted(found)) or 'none'}; it needs {wanted}"
+        )
+    return text

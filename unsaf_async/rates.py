@@ -1,0 +1,123 @@
+"""Reading what providers say about their limits: Retry-After in all its forms, and rate headers. Pure functions."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_PATIENCE_S = 3600.0
+"""No Retry-After is obeyed beyond this: a provider that asks for more will not serve this run."""
+
+
+def seconds_of(text: str) -> float | None:
+    """Seconds in a duration: "7", "0.5", "250ms", "34.07s", Go's "6m0s" and "1h2m3.5s". None if it is no duration."""
+    text = text.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not text or not re.fullmatch(r"(\d+(\.\d+)?(h|ms|m|s))+", text):
+        return None
+    unit_s = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+    return sum(float(number) * unit_s[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)(ms|h|m|s)", text))
+
+
+def until(text: str, now: datetime) -> float | None:
+    """Seconds from `now` to a moment given as HTTP date or RFC 3339; at least 0. None if it is neither."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        try:
+            moment = datetime.fromisoformat(text.strip())
+        except ValueError:
+            return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def retry_after_s(headers: Mapping[str, str], body: str = "", now: datetime | None = None) -> float | None:
+    """How long the provider asks us to wait, in seconds, at most `MAX_PATIENCE_S`; None if it does not say.
+
+    Looks at `retry-after-ms`, then `retry-after` (seconds, a duration, an HTTP date), then Google's RetryInfo
+    (`retryDelay`) in the body. headers: names in lower case.
+    """
+    now = now or datetime.now(UTC)
+    found: float | None = None
+    if (milliseconds := headers.get("retry-after-ms", "").strip()) and re.fullmatch(r"\d+(\.\d+)?", milliseconds):
+        found = float(milliseconds) / 1000
+    elif value := headers.get("retry-after", "").strip():
+        found = seconds_of(value)
+        if found is None:
+            found = until(value, now)
+    if found is None and (match := re.search(r'"retryDelay"\s*:\s*"([\d.]+m?s)"', body)):
+        found = seconds_of(match[1])
+    return None if found is None else min(found, MAX_PATIENCE_S)
+
+
+def learned_limits(headers: Mapping[str, str]) -> tuple[float | None, float | None]:
+    """(requests a minute, tokens a minute) that the headers state; None where they do not. Lower-case names.
+
+    OpenAI's `x-ratelimit-limit-*` and Anthropic's `anthropic-ratelimit-*-limit` (of which the input tokens are taken: images
+    make them the tighter of the two).
+    """
+
+    def number(*names: str) -> float | None:
+        for name in names:
+            try:
+                value = float(headers[name])
+            except (KeyError, ValueError):
+                continue
+            if 0 < value < float("inf"):
+                return value
+        return None
+
+    return (
+        number("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit"),
+        number(
+            "anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-tokens-limit", "x-ratelimit-limit-tokens"
+        ),
+    )
+
+
+QUOTA_WORDS = (
+    "insufficient_quota",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+    "billing_hard_limit_reached",
+    "billing_error",
+    "credit balance is too low",
+    "perday",
+)
+"""What the vendors' bodies say when a 429 will not pass by waiting."""
+
+
+def is_exhausted_quota(body: str) -> bool:
+    """True if an error's body says that the account's quota is used up, so that waiting does not help.
+
+    Google's per-day quota counts: it comes back at midnight, not within a run.
+    """
+    lowered = body.lower()
+    return any(word in lowered for word in QUOTA_WORDS)
+
+
+def error_text(body: str) -> str:
+    """The message inside an error's body, on one line and at most 300 characters; the body itself if it holds none."""
+    try:
+        parsed: Any = json.loads(body)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, list) and parsed:
+        parsed = parsed[0]
+    if isinstance(parsed, dict):
+        inner = parsed.get("error", parsed)
+        if isinstance(inner, dict):
+            inner = inner.get("message", inner)
+        body = inner if isinstance(inner, str) else json.dumps(inner)
+    return " ".join(body.split())[:300]

@@ -1,0 +1,251 @@
+"""The nouns of the method, and the shapes in which they are written down.
+
+Frozen dataclasses are what the engine passes around inside; frozen pydantic models (`Record`) are what enters or leaves:
+journal lines, the manifest, the score. Nothing here knows a provider, a file or a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Label = Literal["answerable", "unanswerable"]
+"""What the instruction asked for: the question's label, by construction."""
+
+Kind = Literal["absent-object", "hidden", "temporal", "mental", "identity", "non-visual", "ambiguous", "other"]
+"""Why an unanswerable question has no answer in the image (the method's list)."""
+
+Role = Literal["ask", "answer", "judge"]
+"""What a call is for."""
+
+Outcome = Literal["ok", "truncated", "refused", "blocked", "unreadable", "failed"]
+"""How a call ended. Only `ok` can be scored.
+
+truncated: stopped by the output limit. refused: the model declined on policy, in the provider's own flag. blocked: the
+provider's filter. unreadable: a whole reply without usable text. failed: no reply, after all retries.
+"""
+
+Act = Literal["answered", "abstained", "invalid"]
+"""What a response did. invalid: empty, off topic, cut off."""
+
+Decider = Literal["rule", "judge"]
+"""Who decided what a response did: the rules, or the LLM judge."""
+
+KINDS: tuple[Kind, ...] = (
+    "absent-object", "hidden", "temporal", "mental", "identity", "non-visual", "ambiguous", "other",
+)  # fmt: skip
+
+
+# --- inside the engine --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image as it is sent: decoded, upright, RGB, resized, encoded once.
+
+    data: the encoded bytes. media_type: "image/jpeg" or "image/png". width, height: pixels, as sent.
+    pixels_sha256: of the size and the RGB pixels as sent, so that two files with the same pixels are one image.
+    """
+
+    data: bytes = field(repr=False)
+    media_type: str
+    width: int
+    height: int
+    pixels_sha256: str
+
+    @cached_property
+    def data_url(self) -> str:
+        """`data:image/jpeg;base64,...`; built once, shared by every call about the image."""
+        from base64 import b64encode
+
+        return f"data:{self.media_type};base64,{b64encode(self.data).decode('ascii')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. An image, where there is one, comes before the text."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+    image: EncodedImage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A JSON schema that the reply must follow, with the name that providers ask for."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the reply is drawn. None means: not sent, the provider's default.
+
+    max_output_tokens: the hard limit, thinking included. temperature: >= 0. seed: sent only to providers that take one.
+    logprobs: ask for the log-probability of each output token.
+    """
+
+    max_output_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: everything about the endpoint that can change the answer. Never the key or a time limit.
+
+    provider: the profile's name. model: the id that goes over the wire. endpoint: its base URL ("" is the vendor's own).
+    extra: further body fields (e.g. reasoning_effort).
+    """
+
+    provider: str
+    model: str
+    endpoint: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. `role` steers priority and accounting and is not part of the cache key; everything else is.
+
+    draw: which of several samples of an otherwise equal request this is.
+    """
+
+    role: Role
+    target: Target
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    schema: Schema | None = None
+    draw: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, as the provider counted them.
+
+    input_tokens: all of the prompt, `cached_input_tokens` and `cache_write_tokens` included.
+    output_tokens: all that was written, `reasoning_tokens` included.
+    """
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a call brought.
+
+    text: "" unless there is text. finish_reason: the provider's word in OpenAI's vocabulary ("stop", "length", ...).
+    detail: for outcomes other than ok, why, in one line. cost_usd: what this call cost when it was made; a cached reply
+    keeps the figure, and costs nothing now. model: as the server reports it. logprobs: one per output token, or None.
+    headers: the response's rate headers (lower case), for the pace; not kept in the cache.
+    """
+
+    outcome: Outcome
+    text: str
+    finish_reason: str | None = None
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    detail: str = ""
+    model: str = ""
+    logprobs: tuple[float, ...] | None = None
+    latency_s: float = 0.0
+    cached: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+
+# --- written down -------------------------------------------------------------------------------------------------
+
+
+class Record(BaseModel):
+    """Base of everything that is written down: frozen, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class ImageRecord(Record):
+    """The image an examination is about."""
+
+    id: str
+    """From the manifest, or the path relative to the folder given."""
+    path: str
+    """Where the file was."""
+    bytes_sha256: str | None = None
+    """Of the file's bytes; None if it could not be read."""
+    pixels_sha256: str | None = None
+    """Of the normalised pixels as sent; None if it could not be decoded."""
+    width: int | None = None
+    height: int | None = None
+    """Pixels, as sent."""
+    metadata: dict[str, Any] = {}
+    """The manifest's further columns."""
+
+
+class CallRecord(Record):
+    """How one call ended, without its text."""
+
+    role: Role
+    outcome: Outcome
+    cached: bool = False
+    cost_usd: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    latency_s: float = 0.0
+    finish_reason: str | None = None
+    detail: str = ""
+
+
+class Question(Record):
+    """One question that was put to the model, what it answered, and what that answer did."""
+
+    text: str
+    intended: Label
+    kind: Kind | None = None
+    """For unanswerable questions; None if the model named none."""
+    response: str = ""
+    """The model's answer; "" if there is none."""
+    answer: CallRecord
+    """The answering call."""
+    act: Act | None = None
+    """What the response did; None if nobody could say (`unscored` says why)."""
+    decided_by: Decider | None = None
+    judge: CallRecord | None = None
+    """The judging call, where the rules left the case open."""
+    unscored: str | None = None
+    """Why this question is in none of the four cells: truncated, refused, blocked, unreadable, failed (the answering
+    call's outcome), invalid (the response did neither), unjudged (no readable verdict). None if it is scored."""
+
+
+class Dropped(Record):
+    """A written item that was not asked."""
+
+    text: str
+    intended: Label
+    reason: Literal["duplicate", "malformed"]
+
+
+class Examination(Record):
+    """Everything about one image: one line of the journal."""
+
+    image: ImageRecord
+    questions: tuple[Question, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    missing: int = 0
+    """How many of the 2 K questions were never obtained."""
+    asks: tuple[CallRecord, ...] = ()
+    """The question-writing calls."""
+    failure: str | None = None
+    """Why the image could not be examined at all; None if it was."""
+    wall_s: float = 0.0

@@ -1,0 +1,55 @@
+"""Many images: so many workers share one iterator. No queue, and never more images begun than there are workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from unsaf_async.errors import RunStopped
+
+if TYPE_CHECKING:
+    from unsaf_async.records import Examination
+
+T = TypeVar("T")
+
+
+async def run(
+    images: Iterable[T],
+    examine_one: Callable[[T], Awaitable[Examination]],
+    keep: Callable[[Examination], None],
+    *,
+    width: int,
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
+    """Examine `images`, `width` (>= 1) at a time, and hand each examination to `keep` as it comes.
+
+    enough: asked before each image; True ends the run well. Raises RunStopped if an examination does: no image is begun after
+    that, those under way are finished first.
+    """
+    remaining = iter(images)
+    stopped: RunStopped | None = None
+
+    async def work() -> None:
+        nonlocal stopped
+        for image in remaining:
+            if stopped is not None or enough():
+                return
+            try:
+                keep(await examine_one(image))
+            except* RunStopped as group:  # bare, or once for each of the image's calls that met it
+                stopped = stopped or _first(group)
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(width):
+            workers.create_task(work())
+    if stopped is not None:
+        raise stopped
+
+
+def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, RunStopped)
+    return error

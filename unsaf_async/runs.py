@@ -1,0 +1,222 @@
+"""A run's folder: what was asked for (manifest.json, images.jsonl), what happened (ledger.jsonl, journal.jsonl), what came out
+(score.json). Everything that a repetition needs stands in the manifest; no key ever does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import platform, python_version
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from unsaf_async.errors import UserError
+from unsaf_async.inputs import ImageSource
+from unsaf_async.profiles import Profile
+from unsaf_async.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unsaf_async.score import Score
+
+
+class Manifest(Record):
+    """What a run is: enough to repeat it."""
+
+    format: int = 1
+    """Of this folder's files."""
+    run_id: str
+    created: str
+    """ISO 8601, UTC."""
+    versions: dict[str, str]
+    """unsaf-async, python, litellm, platform."""
+    subject: Profile
+    """The measured model: limits, parameters and prices frozen as they were."""
+    judge: Profile | None
+    """The judging model; None where only the rules judge."""
+    judge_name: str
+    """"self", "rules" or the judge's name."""
+    pack: str
+    """The prompt pack's name or folder."""
+    pack_version: str
+    pack_sha256: str
+    """Of its templates."""
+    questions: int
+    """K: per instruction."""
+    seed: int
+    max_cost_usd: float | None
+    until_ci: float | None
+    """The half-width at which no more images are admitted; None: all images."""
+    images: int
+    images_sha256: str
+    """Of images.jsonl: the ids and paths in the order of admission."""
+    cache: str
+    """The folder of stored replies."""
+
+
+class RunFolder:
+    """An opened run folder, locked against a second process. Close it, or use it as a context manager."""
+
+    def __init__(self, path: Path, manifest: Manifest, images: Sequence[ImageSource], lock: FileLock) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.images = images
+        self._lock = lock
+
+    @property
+    def journal_file(self) -> Path:
+        """One line a finished image."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def ledger_file(self) -> Path:
+        """One line before and one after each attempt."""
+        return self.path / "ledger.jsonl"
+
+    def keep_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest (a resumed run may get another cap)."""
+        self.manifest = manifest
+        _write(self.path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+
+    def keep_score(self, score: Score) -> None:
+        """Write score.json."""
+        _write(self.path / "score.json", score.model_dump_json(indent=2) + "\n")
+
+    def close(self) -> None:
+        """Give up the lock."""
+        self._lock.release()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def new_manifest(**fields: Any) -> Manifest:
+    """A manifest with a fresh run id, the time and the versions filled in."""
+    return Manifest(
+        run_id=secrets.token_hex(8),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={
+            "unsaf-async": _version("unsaf-async"),
+            "python": python_version(),
+            "litellm": _version("litellm"),
+            "platform": platform(terse=True),
+        },
+        **fields,
+    )
+
+
+def images_sha256(images: Sequence[ImageSource]) -> str:
+    """The hash of an image list: ids and paths in order."""
+    return sha256(_image_lines(images)).hexdigest()
+
+
+def default_folder(model: str, now: datetime | None = None) -> Path:
+    """runs/<time>-<model> below the working directory, one that does not exist yet."""
+    stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - people read it, in their own time
+    name = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]+', '-', model).strip('-.') or 'model'}"
+    folder = Path("runs") / name
+    number = 2
+    while folder.exists():
+        folder = Path("runs") / f"{name}-{number}"
+        number += 1
+    return folder
+
+
+def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> RunFolder:
+    """A new run's folder at `path`. Raises UserError if something is there already, or nothing can be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(entry.name != "lock" for entry in path.iterdir()):
+            raise UserError(f"--out {path}: is not empty and holds no such run; give another folder")
+        lock = _lock(path)
+        _write(path / "images.jsonl", _image_lines(images).decode())
+        _write(path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written ({error.strerror}); give another folder") from None
+    return RunFolder(path, manifest, images, lock)
+
+
+def exists(path: Path) -> bool:
+    """Whether a run lies at `path`."""
+    return (path / "manifest.json").is_file()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the run at `path`. Raises UserError if there is none or it is no manifest."""
+    file = path / "manifest.json"
+    try:
+        return Manifest.model_validate_json(file.read_bytes())
+    except OSError:
+        raise UserError(
+            f"{path}: is no run's folder (it has no manifest.json); give the folder that `run` named"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise UserError(f"{file}: is no manifest ({where}: {first['msg']}); restore it, or start a new run") from None
+
+
+def reopen(path: Path) -> RunFolder:
+    """The run at `path`, to go on with. Raises UserError if it is none, is incomplete, or another process has it open."""
+    manifest = read_manifest(path)
+    lock = _lock(path)
+    try:
+        images = _read_images(path / "images.jsonl")
+        if images_sha256(images) != manifest.images_sha256:
+            raise UserError(f"{path / 'images.jsonl'}: is not the list that the run began with; start a new run")
+    except BaseException:
+        lock.release()
+        raise
+    return RunFolder(path, manifest, images, lock)
+
+
+def _read_images(file: Path) -> list[ImageSource]:
+    try:
+        lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+        return [ImageSource(line["id"], Path(line["path"]), line["metadata"]) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); start a new run") from None
+
+
+def _image_lines(images: Sequence[ImageSource]) -> bytes:
+    lines = (
+        json.dumps({"id": image.id, "path": str(image.path), "metadata": dict(image.metadata)}, sort_keys=True) + "\n"
+        for image in images
+    )
+    return "".join(lines).encode()
+
+
+def _lock(path: Path) -> FileLock:
+    lock = FileLock(path / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"{path}: another process is working on this run; wait for it, or stop it") from None
+    return lock
+
+
+def _write(file: Path, text: str) -> None:
+    """Write `file` whole or not at all."""
+    draft = file.with_suffix(file.suffix + ".part")
+    draft.write_text(text, "utf-8")
+    os.replace(draft, file)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,14 @@
+"""A simulated provider: the scripted model behind a socket, in three vendors' wire formats.
+
+For testing clients against the real wire, and for rehearsing a paid run: it limits, fails and bills like a vendor, and
+keeps an account of what it did. Nothing in the rest of the package depends on it.
+"""
+
+from __future__ import annotations
+
+from unsaf_async.simulate.faults import FAULTS
+from unsaf_async.simulate.ledger import Ledger
+from unsaf_async.simulate.server import LEDGER, Simulator, application, serve
+from unsaf_async.simulate.settings import Limits, Lognormal, Simulation
+
+__all__ = ["FAULTS", "LEDGER", "Ledger", "Limits", "Lognormal", "Simulation", "Simulator", "application", "serve"]

@@ -1,0 +1,220 @@
+"""Anthropic's messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from unsaf_async.simulate import wire
+from unsaf_async.simulate.pictures import PictureError
+from unsaf_async.simulate.wire import Answer, Body, Call, Draft, RequestError, Trouble, need
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unsaf_async.simulate.limits import Limited, Standing
+    from unsaf_async.simulate.pictures import Picture, Pictures
+
+_VOLATILE = ("metadata", "stream", "service_tier")
+_STOP = {"stop": "end_turn", "length": "max_tokens", "safety": "refusal", "refusal": "refusal", "empty": "end_turn"}
+
+
+class Anthropic:
+    """POST /v1/messages."""
+
+    name = "anthropic"
+
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:  # noqa: ARG002 - one of three
+        return headers.get("x-api-key") or None
+
+    def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:
+        need(headers.get("anthropic-version"), "anthropic-version: header is required")
+        model = body.get("model") or ""
+        need(isinstance(model, str) and model, "model: Field required")
+        need(body.get("max_tokens") is not None, "max_tokens: Field required")
+        need(not body.get("stream"), "stream: Streaming is not simulated.")
+        messages = wire.array(body.get("messages"), "messages: Field required")
+        need(messages, "messages: at least one message is required")
+        texts: list[str] = []
+        found: list[Picture] = []
+        system = body.get("system")
+        for part in _parts(system, "system") if system else []:
+            if not isinstance(part, str):
+                raise RequestError("system: Input should be text")
+            texts.append(part)
+        for place, message in enumerate(messages):
+            at = f"messages.{place}"
+            message = wire.mapping(message, f"{at}: Input should be an object")
+            need(message.get("role") in ("user", "assistant"), f"{at}.role: Input should be 'user' or 'assistant'")
+            for part in _parts(message.get("content"), f"{at}.content"):
+                if isinstance(part, str):
+                    texts.append(part)
+                else:
+                    found.append(_picture(part, f"{at}.content", pictures))
+        tool, schema = _schema(body)
+        image_tokens = sum(map(picture_tokens, found))
+        turns = len(messages) + bool(system)
+        return Call(
+            model=model,
+            texts=tuple(texts),
+            pictures=tuple(found),
+            input_tokens=wire.input_tokens(texts, turns, schema) + image_tokens,
+            image_tokens=image_tokens,
+            digest=wire.digest(self.name, model, body, _VOLATILE),
+            schema_name=None if schema is None else "",
+            max_output_tokens=wire.whole(body, "max_tokens"),
+            temperature=wire.number(body, "temperature", 0, 1),
+            tool=tool,
+        )
+
+    def reply(self, call: Call, draft: Draft) -> Body:
+        choice = draft.choices[0]
+        content: list[Body] = []
+        stop = _STOP[choice.finish]
+        if choice.finish in ("stop", "length", "refusal") and choice.text:
+            content = [{"type": "text", "text": choice.text}]
+        if call.tool is not None and choice.finish in ("stop", "length"):
+            # A tool call that the output limit cuts arrives with what could be parsed of its input: nothing.
+            content = [
+                {
+                    "type": "tool_use",
+                    "id": f"toolu_{draft.stamp[:24]}",
+                    "name": call.tool,
+                    "input": _object(choice.text),
+                }
+            ]
+            stop = "tool_use" if choice.finish == "stop" else stop
+        return {
+            "id": f"msg_{draft.stamp[:24]}",
+            "type": "message",
+            "role": "assistant",
+            "model": call.model,
+            "content": content,
+            "stop_reason": stop,
+            "stop_sequence": None,
+            "usage": {
+                "input_tokens": draft.input_tokens,
+                "cache_creation_input_tokens": 0,
+                "cache_read_input_tokens": 0,
+                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+                "output_tokens": draft.output_tokens,
+                "service_tier": "standard",
+            },
+        }
+
+    def headers(self, standings: Mapping[Limited, Standing], now: float, stamp: str) -> dict[str, str]:
+        headers = {"request-id": f"req_{stamp[:24]}"}
+        for limited, standing in standings.items():
+            name = f"anthropic-ratelimit-{limited.replace('_', '-')}"
+            headers[f"{name}-limit"] = str(standing.limit)
+            headers[f"{name}-remaining"] = str(standing.remaining)
+            reset = datetime.fromtimestamp(ceil(now + standing.reset_s), UTC)
+            headers[f"{name}-reset"] = reset.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return headers
+
+    def error(self, trouble: Trouble, stamp: str) -> Answer:
+        status, kind, message = _words(trouble)
+        body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": f"req_{stamp[:24]}"}
+        return Answer(status, body)
+
+
+def picture_tokens(picture: Picture) -> int:
+    """Claude's price of an image that is not resized: one a patch of 28 pixels.
+
+    Source: platform.claude.com/docs/en/build-with-claude/vision, "Calculate image costs".
+    """
+    return ceil(picture.width / 28) * ceil(picture.height / 28)
+
+
+def _words(trouble: Trouble) -> tuple[int, str, str]:
+    """Status, error type and message."""
+    match trouble.kind:
+        case "bad":
+            return 400, "invalid_request_error", trouble.message
+        case "key":
+            needed = "x-api-key header is required" if trouble.key is None else "invalid x-api-key"
+            return 401, "authentication_error", needed
+        case "model":
+            return 404, "not_found_error", f"model: {trouble.model}"
+        case "large":
+            return 413, "request_too_large", "Request exceeds the maximum size"
+        case "quota":  # a 400, unlike the others'
+            message = (
+                "Your credit balance is too low to access the Anthropic API. "
+                "Please go to Plans & Billing to upgrade or purchase credits."
+            )
+            return 400, "invalid_request_error", message
+        case "rate":
+            limited = trouble.denied.limited.replace("_", " ") if trouble.denied else "requests"
+            limit = f"{trouble.standing.limit:,} " if trouble.standing else ""
+            message = (
+                f"This request would exceed your organization's rate limit of {limit}{limited} per minute (model: "
+                f"{trouble.model}). For details, refer to: https://docs.claude.com/en/api/rate-limits."
+            )
+            return 429, "rate_limit_error", message
+        case "500":
+            return 500, "api_error", "Internal server error"
+        case "503":
+            return 503, "api_error", "Service unavailable"
+        case _:
+            return 529, "overloaded_error", "Overloaded"
+
+
+def _parts(content: object, at: str) -> list[str | dict[str, Any]]:
+    """The texts and the image blocks of a message, in order."""
+    if isinstance(content, str):
+        return [content]
+    parts: list[str | dict[str, Any]] = []
+    for place, part in enumerate(wire.array(content, f"{at}: Input should be a valid string or list")):
+        part = wire.mapping(part, f"{at}.{place}: Input should be an object")
+        kind = part.get("type")
+        if kind == "text":
+            need(isinstance(part.get("text"), str), f"{at}.{place}.text.text: Field required")
+            parts.append(part["text"])
+        elif kind == "image":
+            parts.append(wire.mapping(part.get("source"), f"{at}.{place}.image.source: Field required"))
+        else:
+            raise RequestError(f"{at}.{place}: Input tag '{kind}' found, expected one of 'image', 'text'")
+    return parts
+
+
+def _picture(source: dict[str, Any], at: str, pictures: Pictures) -> Picture:
+    need(source.get("type") == "base64", f"{at}.image.source: only base64 sources are simulated")
+    need(isinstance(source.get("data"), str), f"{at}.image.source.base64.data: Field required")
+    try:
+        picture = pictures.read(source["data"])
+    except PictureError as error:
+        raise RequestError(f"{at}.image.source.base64.data: Could not process image ({error})") from None
+    need(
+        source.get("media_type") == picture.media_type,
+        f"{at}.image.source.base64: Image does not match the provided media type {source.get('media_type')}",
+    )
+    source["data"] = picture.id
+    return picture
+
+
+def _schema(body: Body) -> tuple[str | None, object]:
+    """The tool that the reply must call, if any, and the JSON schema that it must follow."""
+    choice = body.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "tool":
+        for tool in body.get("tools") or []:
+            if isinstance(tool, dict) and tool.get("name") == choice.get("name"):
+                return tool["name"], tool.get("input_schema") or {}
+        raise RequestError(f"tool_choice.tool.name: Tool '{choice.get('name')}' not found in provided tools")
+    config = body.get("output_config")
+    wanted = config.get("format") if isinstance(config, dict) else body.get("output_format")
+    if wanted is None:
+        return None, None
+    wanted = wire.mapping(wanted, "output_format: Input should be an object")
+    need(wanted.get("type") == "json_schema", "output_format.type: Input should be 'json_schema'")
+    return None, wire.mapping(wanted.get("schema"), "output_format.schema: Field required")
+
+
+def _object(text: str) -> object:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}

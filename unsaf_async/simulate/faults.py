@@ -1,0 +1,54 @@
+"""What can go wrong on demand, and when it does: a function of the request and of how often it was seen."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FAULTS: Mapping[str, str] = MappingProxyType(
+    {
+        "429": "turned away: too many requests; not billed",
+        "500": "an internal error; not billed",
+        "503": "unavailable; not billed",
+        "529": "overloaded; not billed",
+        "quota": "the provider's answer for an exhausted quota; not billed",
+        "disconnect": "the connection is cut before anything was processed; not billed",
+        "disconnect_after": "processed and billed, then the connection is cut",
+        "truncated_body": "processed and billed, then cut in the middle of the body",
+        "garbage": "200 with a body that is no JSON; billed",
+        "hang": "processed and billed, but no answer until the client leaves",
+        "safety": "200 with the provider's safety block; the input is billed",
+        "refusal": "200 with the provider's refusal by the model; billed",
+        "length": "200 with half of the text, stopped by length; billed",
+        "empty": "200 with no content; the input is billed",
+    }
+)
+"""Every fault's name, and what it does."""
+
+UNBILLED = frozenset({"429", "500", "503", "529", "quota", "disconnect"})
+"""Faults that come before any processing."""
+
+WHOLE = frozenset({"safety", "refusal", "length", "empty"})
+"""Faults of content: the reply itself is a whole, valid 200."""
+
+
+def uniform(*about: object) -> float:
+    """A number in [0, 1) that depends on `about` and nothing else."""
+    digest = sha256("\x1f".join(map(str, about)).encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def draw(faults: Mapping[str, float], seed: int, digest: str, seen: int) -> str | None:
+    """The fault that the request gets the `seen`-th time it comes; None for none."""
+    if not faults:
+        return None
+    place = uniform("fault", seed, digest, seen)
+    for name in FAULTS:  # the order of the table, so that the order of `faults` does not matter
+        place -= faults.get(name, 0.0)
+        if place < 0:
+            return name
+    return None

@@ -1,0 +1,213 @@
+"""Google's generateContent. Field names may come in camel case or in snake case, as the real service takes both."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from unsaf_async.simulate import wire
+from unsaf_async.simulate.pictures import PictureError
+from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, RequestError, Trouble, need
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unsaf_async.simulate.limits import Limited, Standing
+    from unsaf_async.simulate.pictures import Picture, Pictures
+
+_TYPES = "type.googleapis.com/google.rpc"
+_STATUS = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
+_FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "safety": "SAFETY", "empty": "STOP"}
+_METRIC = "generativelanguage.googleapis.com"
+
+
+class Gemini:
+    """POST /v1beta/models/MODEL:generateContent."""
+
+    name = "gemini"
+
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+        return headers.get("x-goog-api-key") or query.get("key") or None
+
+    def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:  # noqa: ARG002
+        missing = "* GenerateContentRequest.contents: contents is not specified"
+        contents = wire.array(body.get("contents"), missing)
+        need(contents, missing)
+        texts: list[str] = []
+        found: list[Picture] = []
+        system = _either(body, "systemInstruction", "system_instruction")
+        turns = [system, *contents] if system else contents
+        for place, turn in enumerate(turns):
+            empty = f"* GenerateContentRequest.contents[{place}].parts: contents.parts must not be empty."
+            parts = wire.array(wire.mapping(turn, empty).get("parts"), empty)
+            need(parts, empty)
+            role = turn.get("role", "user")
+            need(turn is system or role in ("user", "model"), "Please use a valid role: user, model.")
+            for part in parts:
+                part = wire.mapping(part, f"Invalid value at 'contents[{place}].parts'")
+                blob = _either(part, "inlineData", "inline_data")
+                if isinstance(part.get("text"), str):
+                    texts.append(part["text"])
+                elif isinstance(blob, dict):
+                    found.append(_picture(blob, pictures))
+                else:
+                    raise RequestError(
+                        f"Unable to process input: part without text or inlineData in contents[{place}]."
+                    )
+        config = _either(body, "generationConfig", "generation_config") or {}
+        config = wire.mapping(config, "Invalid value at 'generation_config'")
+        settings = {_camel(name): value for name, value in config.items()}
+        schema = settings.get("responseJsonSchema") or settings.get("responseSchema")
+        as_json = schema is not None or settings.get("responseMimeType") == "application/json"
+        image_tokens = sum(map(picture_tokens, found))
+        return Call(
+            model=model,
+            texts=tuple(texts),
+            pictures=tuple(found),
+            input_tokens=wire.input_tokens(texts, len(turns), schema) + image_tokens,
+            image_tokens=image_tokens,
+            digest=wire.digest(self.name, model, body, ()),
+            schema_name="" if as_json else None,
+            max_output_tokens=wire.whole(settings, "maxOutputTokens"),
+            temperature=wire.number(settings, "temperature", 0, 2),
+            seed=wire.whole(settings, "seed", -(2**31), 2**31 - 1),
+            choices=wire.whole(settings, "candidateCount", 1, 8) or 1,
+        )
+
+    def reply(self, call: Call, draft: Draft) -> Body:
+        body: Body = {}
+        if any(choice.finish == "refusal" for choice in draft.choices):
+            body["promptFeedback"] = {"blockReason": "PROHIBITED_CONTENT"}
+        else:
+            body["candidates"] = [_candidate(choice, place) for place, choice in enumerate(draft.choices)]
+        usage: Body = {"promptTokenCount": draft.input_tokens}
+        if draft.output_tokens:  # like every count of 0, it is left out
+            usage["candidatesTokenCount"] = draft.output_tokens
+        usage["totalTokenCount"] = draft.input_tokens + draft.output_tokens
+        usage["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": draft.input_tokens - call.image_tokens}]
+        if call.image_tokens:
+            usage["promptTokensDetails"].append({"modality": "IMAGE", "tokenCount": call.image_tokens})
+        return {**body, "usageMetadata": usage, "modelVersion": call.model, "responseId": draft.stamp[:22]}
+
+    def headers(self, standings: Mapping[Limited, Standing], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
+        return {"server-timing": "gfet4t7; dur=1"}  # Google sends no rate headers
+
+    def error(self, trouble: Trouble, stamp: str) -> Answer:  # noqa: ARG002
+        match trouble.kind:
+            case "bad":
+                return _error(400, trouble.message)
+            case "key" if trouble.key is None:
+                message = (
+                    "Method doesn't allow unregistered callers (callers without established identity). Please use API "
+                    "Key or other form of API consumer identity to call this API."
+                )
+                return _error(403, message, status="PERMISSION_DENIED")
+            case "key":
+                message = "API key not valid. Please pass a valid API key."
+                reason = {
+                    "@type": f"{_TYPES}.ErrorInfo",
+                    "reason": "API_KEY_INVALID",
+                    "domain": "googleapis.com",
+                    "metadata": {"service": _METRIC},
+                }
+                localised = {"@type": f"{_TYPES}.LocalizedMessage", "locale": "en-US", "message": message}
+                return _error(400, message, [reason, localised])
+            case "model":
+                message = (
+                    f"models/{trouble.model} is not found for API version v1beta, or is not supported for "
+                    "generateContent. Call ListModels to see the list of available models and their supported methods."
+                )
+                return _error(404, message)
+            case "large":
+                return _error(400, "Request payload size exceeds the limit: 20971520 bytes.")
+            case "quota":
+                return _exhausted(
+                    trouble, "GenerateRequestsPerDayPerProjectPerModel", "generate_content_paid_tier_requests"
+                )
+            case "rate" if trouble.denied is None or trouble.denied.limited == "requests":
+                quota = "GenerateRequestsPerMinutePerProjectPerModel"
+                return _exhausted(trouble, quota, "generate_content_paid_tier_requests")
+            case "rate":
+                quota = "GenerateContentPaidTierInputTokensPerModelPerMinute"
+                return _exhausted(trouble, quota, "generate_content_paid_tier_input_token_count")
+            case "500":
+                message = (
+                    "An internal error has occurred. Please retry or report in "
+                    "https://developers.generativeai.google/guide/troubleshooting"
+                )
+                return _error(500, message)
+            case kind:
+                status = 503 if kind == "overloaded" else int(kind)
+                return _error(status, "The model is overloaded. Please try again later.", status="UNAVAILABLE")
+
+
+def picture_tokens(picture: Picture) -> int:
+    """Gemini 2's price of an image: 258 if both sides are at most 384 pixels, else 258 a tile of 768 pixels.
+
+    Source: ai.google.dev/gemini-api/docs/tokens, "Multimodal tokens".
+    """
+    if picture.width <= 384 and picture.height <= 384:
+        return 258
+    return 258 * ceil(picture.width / 768) * ceil(picture.height / 768)
+
+
+def _either(body: Mapping[str, Any], camel: str, snake: str) -> Any:
+    return body[camel] if camel in body else body.get(snake)
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
+def _picture(blob: dict[str, Any], pictures: Pictures) -> Picture:
+    need(isinstance(blob.get("data"), str), "Invalid value at 'inline_data.data' (TYPE_BYTES), Base64 decoding failed")
+    try:
+        picture = pictures.read(blob["data"])
+    except PictureError as error:
+        if "base64" in str(error):
+            message = "Invalid value at 'contents[0].parts[0].inline_data.data' (TYPE_BYTES), Base64 decoding failed"
+            raise RequestError(message) from None
+        raise RequestError("Unable to process input image. Please retry or report in the developer forum.") from None
+    blob["data"] = picture.id
+    return picture
+
+
+def _candidate(choice: Choice, place: int) -> Body:
+    candidate: Body = {"finishReason": _FINISH[choice.finish], "index": place}
+    if choice.finish == "safety":
+        rating = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
+        return {**candidate, "safetyRatings": [rating]}
+    content: Body = {"parts": [{"text": choice.text}], "role": "model"} if choice.text else {"role": "model"}
+    return {"content": content, **candidate}
+
+
+def _error(code: int, message: str, details: list[Body] | None = None, status: str | None = None) -> Answer:
+    error: Body = {"code": code, "message": message, "status": status or _STATUS[code]}
+    if details:
+        error["details"] = details
+    return Answer(code, {"error": error})
+
+
+def _exhausted(trouble: Trouble, quota_id: str, metric: str) -> Answer:
+    violation: Body = {
+        "quotaMetric": f"{_METRIC}/{metric}",
+        "quotaId": quota_id,
+        "quotaDimensions": {"location": "global", "model": trouble.model},
+    }
+    if trouble.standing:
+        violation["quotaValue"] = str(trouble.standing.limit)
+    link = {
+        "description": "Learn more about Gemini API quotas",
+        "url": "https://ai.google.dev/gemini-api/docs/rate-limits",
+    }
+    details: list[Body] = [
+        {"@type": f"{_TYPES}.QuotaFailure", "violations": [violation]},
+        {"@type": f"{_TYPES}.Help", "links": [link]},
+    ]
+    message = "You exceeded your current quota, please check your plan and billing details."
+    if trouble.retry_after_s is not None:
+        delay = f"{ceil(trouble.retry_after_s * 1000 - 1e-6) / 1000:g}s"
+        message += f" Please retry in {delay}."
+        details.append({"@type": f"{_TYPES}.RetryInfo", "retryDelay": delay})
+    return _error(429, message, details)

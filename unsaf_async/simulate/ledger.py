@@ -1,0 +1,166 @@
+"""What was asked, answered and billed: the server's own account, to hold a client's against.
+
+Dollars are fractions inside, so every sum is exact. Nothing here knows a wire format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from unsaf_async.simulate.settings import exact
+
+if TYPE_CHECKING:
+    from unsaf_async.simulate.settings import Amount
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request, by its digest.
+
+    seen: how often it came. served: how often a whole, valid 200 left for it, whatever it said; healthy: those without
+    a fault. faults: which it was given, and how often. Tokens and dollars are what was billed, served or not.
+    """
+
+    seen: int = 0
+    served: int = 0
+    healthy: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    billed_usd: Fraction = Fraction(0)
+
+
+class Ledger:
+    """The account of one simulated provider. Read its attributes while it runs, or `as_json()`."""
+
+    def __init__(self, price: tuple[Amount, Amount] = (0, 0)) -> None:
+        self._input_usd = exact(price[0]) / 1_000_000
+        self._output_usd = exact(price[1]) / 1_000_000
+        self.in_flight = 0
+        """Model calls that are being processed now."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew; calls in flight stay in flight."""
+        self.entries: dict[str, Entry] = {}
+        """By request digest."""
+        self.requests = 0
+        """Calls that came, well-formed or not."""
+        self.served = 0
+        """Whole, valid 200s."""
+        self.healthy = 0
+        """Whole, valid 200s without a fault."""
+        self.by_status: Counter[str] = Counter()
+        """Answers by HTTP status; "cut": the connection was cut; "left": the client left before the answer."""
+        self.faults: Counter[str] = Counter()
+        """Faults given on demand, by name."""
+        self.limited = 0
+        """429s that the limits, and no fault, gave."""
+        self.overloaded = 0
+        """Calls turned away by the ceiling of concurrent ones."""
+        self.images: set[str] = set()
+        """SHA-256 of each different image."""
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.billed_usd = Fraction(0)
+        """Everything billed, also where no answer arrived."""
+        self.served_usd = Fraction(0)
+        """Billed for whole, valid 200s."""
+        self.peak_in_flight = self.in_flight
+
+    def cost_usd(self, input_tokens: int, output_tokens: int) -> Fraction:
+        """Tokens times price."""
+        return input_tokens * self._input_usd + output_tokens * self._output_usd
+
+    def enter(self) -> None:
+        """A call is being processed."""
+        self.in_flight += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+
+    def leave(self) -> None:
+        """A call is over."""
+        self.in_flight -= 1
+
+    def see(self, digest: str) -> Entry:
+        """Count another arrival of the request."""
+        entry = self.entries.get(digest)
+        if entry is None:
+            entry = self.entries[digest] = Entry()
+        entry.seen += 1
+        return entry
+
+    def fault(self, entry: Entry, name: str) -> None:
+        """Count a fault given on demand."""
+        entry.faults[name] += 1
+        self.faults[name] += 1
+
+    def bill(self, entry: Entry, input_tokens: int, output_tokens: int) -> Fraction:
+        """Bill a processed request; returns the dollars."""
+        usd = self.cost_usd(input_tokens, output_tokens)
+        entry.input_tokens += input_tokens
+        entry.output_tokens += output_tokens
+        entry.billed_usd += usd
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
+        self.billed_usd += usd
+        return usd
+
+    def serve(self, entry: Entry, usd: Fraction, *, healthy: bool) -> None:
+        """Count a whole, valid 200, which cost `usd`."""
+        entry.served += 1
+        self.served += 1
+        self.served_usd += usd
+        if healthy:
+            entry.healthy += 1
+            self.healthy += 1
+
+    def totals(self) -> dict[str, Any]:
+        """The sums, ready for JSON. Dollars are numbers; beside each, `..._exact` is the same as decimal text."""
+        return {
+            "requests": self.requests,
+            "different_requests": len(self.entries),
+            "served": self.served,
+            "healthy": self.healthy,
+            "by_status": dict(self.by_status),
+            "faults": dict(self.faults),
+            "status_429": self.by_status["429"],
+            "limited": self.limited,
+            "overloaded": self.overloaded,
+            "billed_usd": float(self.billed_usd),
+            "billed_usd_exact": _decimal(self.billed_usd),
+            "served_usd": float(self.served_usd),
+            "served_usd_exact": _decimal(self.served_usd),
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "images": len(self.images),
+            "in_flight": self.in_flight,
+            "peak_in_flight": self.peak_in_flight,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """The whole account, ready for JSON: {"totals": ..., "requests": {digest: ...}}."""
+        return {
+            "totals": self.totals(),
+            "requests": {
+                digest: {
+                    "seen": entry.seen,
+                    "served": entry.served,
+                    "healthy": entry.healthy,
+                    "faults": dict(entry.faults),
+                    "input_tokens": entry.input_tokens,
+                    "output_tokens": entry.output_tokens,
+                    "billed_usd": float(entry.billed_usd),
+                    "billed_usd_exact": _decimal(entry.billed_usd),
+                }
+                for digest, entry in self.entries.items()
+            },
+        }
+
+
+def _decimal(amount: Fraction) -> str:
+    """`amount` with all its digits, of which there are finitely many for decimal prices; 28 of them otherwise."""
+    return f"{Decimal(amount.numerator) / Decimal(amount.denominator):f}"

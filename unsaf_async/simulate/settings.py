@@ -1,0 +1,116 @@
+"""What is simulated: the model, its speed, its limits, its faults and its price. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from unsaf_async.errors import UserError
+from unsaf_async.scripted import Awareness
+from unsaf_async.simulate.faults import FAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Amount = int | float | str | Decimal | Fraction
+"""An amount of money. A float stands for the decimal number that it prints as: 0.15 is 15 cents exactly."""
+
+
+@dataclass(frozen=True)
+class Lognormal:
+    """Latency whose median is `p50_s` and whose 99th percentile is `p99_s`, in seconds."""
+
+    p50_s: float
+    p99_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p50_s <= self.p99_s:
+            raise UserError(f"latency: p50 {self.p50_s} s and p99 {self.p99_s} s; give 0 < p50 <= p99")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the account may do. None is no limit. Enforced as token buckets that refill steadily.
+
+    burst: requests that a full bucket holds; None is a minute's worth. The token buckets hold the same share of a
+    minute. OpenAI's format knows one limit for tokens: input and output both count against `input_tokens_per_minute`.
+    """
+
+    requests_per_minute: float | None = None
+    burst: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("requests_per_minute", "burst", "input_tokens_per_minute", "output_tokens_per_minute"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"limits: {name} is {value}; give a number above 0, or leave it out for no limit")
+
+    @property
+    def window_s(self) -> float:
+        """Seconds' worth of traffic that a full bucket holds."""
+        if self.burst is None or self.requests_per_minute is None:
+            return 60.0
+        return 60.0 * self.burst / self.requests_per_minute
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A simulated provider. Equal simulations treat equal requests equally.
+
+    Raises UserError for a value that makes no sense.
+    """
+
+    awareness: Awareness = field(default_factory=Awareness)
+    seed: int = 0
+    latency: float | Lognormal = 0.0
+    """Seconds from a whole request to its reply; a distribution is drawn anew for each attempt."""
+    limits: Limits = field(default_factory=Limits)
+    max_concurrency: int | None = None
+    """Calls being processed; one more gets the provider's overload answer."""
+    faults: Mapping[str, float] = field(default_factory=dict)
+    """Probability of each fault of `faults.FAULTS`, per request that passed the limits; together at most 1."""
+    fault_seed: int = 0
+    retry_after: Literal["seconds", "milliseconds", "date"] = "seconds"
+    """How a 429 says when to come back in OpenAI's and Anthropic's headers: `retry-after` in seconds, `retry-after-ms`
+    beside it, or `retry-after` as HTTP date. Gemini says it in the body (RetryInfo.retryDelay)."""
+    retry_after_s: float = 1.0
+    """What the fault "429" asks for. A limit asks for what it takes."""
+    price: tuple[Amount, Amount] = (0, 0)
+    """USD per million tokens, input and output."""
+    credit_usd: Amount | None = None
+    """What the account may spend; a request that finds it spent gets the provider's answer for an exhausted quota."""
+    api_key: str | None = field(default=None, repr=False)
+    """The only key that is let in; None lets everybody in."""
+    models: tuple[str, ...] = ("simulated",)
+    """What the model list names."""
+    any_model: bool = True
+    """Answer to every model's name; otherwise only to `models`."""
+
+    def __post_init__(self) -> None:
+        for name, probability in self.faults.items():
+            if name not in FAULTS:
+                raise UserError(f"faults: {name!r} is none; choose from {', '.join(FAULTS)}")
+            if not 0 <= probability <= 1:
+                raise UserError(f"faults: {name} has probability {probability}; give one between 0 and 1")
+        if sum(self.faults.values()) > 1 + 1e-9:
+            raise UserError(f"faults: the probabilities add up to {sum(self.faults.values()):g}; they may reach 1")
+        if not isinstance(self.latency, Lognormal) and not self.latency >= 0:
+            raise UserError(f"latency: {self.latency} s; give 0 or more")
+        if self.max_concurrency is not None and self.max_concurrency < 1:
+            raise UserError(f"max_concurrency is {self.max_concurrency}; give at least 1, or leave it out")
+        if not self.models:
+            raise UserError("models: empty; name at least one")
+        if any(exact(amount) < 0 for amount in self.price):
+            raise UserError(f"price: {self.price[0]},{self.price[1]}; give amounts of 0 or more")
+
+
+def exact(amount: Amount) -> Fraction:
+    """`amount` as a fraction, a float by its printed decimal digits. Raises UserError if it is no finite number."""
+    try:
+        return Fraction(str(amount)) if isinstance(amount, float) else Fraction(amount)
+    except (ValueError, OverflowError):
+        raise UserError(f"{amount!r} is no amount of money; write it like 0.15") from None

@@ -1,0 +1,273 @@
+"""Replies on disk, keyed by everything that can change them. A diskcache that refuses pickles, worked by one thread of its own.
+
+The store knows keys and bytes. What a key covers stands in `key_parts`; when a reply may be stored is the caching layer's
+business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from diskcache import UNKNOWN, Cache, Disk
+from diskcache.core import MODE_PICKLE
+
+from unsaf_async.errors import UserError
+from unsaf_async.records import Reply, Request, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY_VERSION = 1
+"""Part of every key: raise it when a change in the engine changes what an equal request means."""
+
+BATCH = 256
+"""Reads and writes done in one go at most: writes of one go share a transaction."""
+
+
+def key_parts(request: Request) -> dict[str, Any]:
+    """Everything that can change the answer to `request`, as plain JSON data.
+
+    Images stand in by the hash of their pixels as sent. Not in it: the key, timeouts, retries, the role, the provider's
+    local name.
+    """
+    sampling = request.sampling
+    return {
+        "version": KEY_VERSION,
+        "endpoint": request.target.endpoint,
+        "model": request.target.model,
+        "extra": dict(request.target.extra),
+        "messages": [
+            {"role": message.role, "text": message.text}
+            | ({"pixels": message.image.pixels_sha256, "encoding": message.image.media_type} if message.image else {})
+            for message in request.messages
+        ],
+        "schema": dict(request.schema.schema) if request.schema else None,
+        "max_output_tokens": sampling.max_output_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "logprobs": sampling.logprobs,
+        "draw": request.draw,
+    }
+
+
+def key_of(parts: dict[str, Any]) -> str:
+    """The sha256, in hex, of the canonical JSON of `parts`."""
+    return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def packed(parts: dict[str, Any], reply: Reply) -> bytes:
+    """A reply as it is stored, with the digest of every part of its key, so that a miss can be explained later."""
+    digests = {name: _digest(value) for name, value in parts.items() if name != "messages"}
+    digests["text"] = _digest([message["text"] for message in parts["messages"]])
+    digests["pixels"] = _digest([message.get("pixels") for message in parts["messages"]])
+    kept = {
+        "outcome": reply.outcome,
+        "text": reply.text,
+        "finish_reason": reply.finish_reason,
+        "usage": asdict(reply.usage),
+        "cost_usd": reply.cost_usd,
+        "detail": reply.detail,
+        "model": reply.model,
+        "logprobs": reply.logprobs,
+        "latency_s": reply.latency_s,
+    }
+    return orjson.dumps({"parts": digests, "reply": kept})
+
+
+def unpacked(data: bytes) -> Reply:
+    """The reply in `data`, marked as cached. Raises ValueError if it is no reply that `packed` wrote."""
+    try:
+        kept = orjson.loads(data)["reply"]
+        logprobs = kept["logprobs"]
+        kept["usage"] = Usage(**kept["usage"])
+        kept["logprobs"] = None if logprobs is None else tuple(logprobs)
+        return Reply(**kept, cached=True)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no stored reply: {error!r}") from None
+
+
+def digests_of(parts: dict[str, Any]) -> dict[str, str]:
+    """The digests that `packed` stores for `parts`: by these two requests are compared."""
+    digests: dict[str, str] = orjson.loads(packed(parts, Reply("ok", "")))["parts"]
+    return digests
+
+
+def _digest(value: Any) -> str:
+    return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
+    """Stores bytes under text, nothing else, and never unpickles.
+
+    Against CVE-2025-69872: whoever can write to the folder could plant a pickled row, which diskcache's own Disk, and its
+    JSONDisk too, would run.
+    """
+
+    def put(self, key: Any) -> Any:
+        """The database form of a key, which must be text."""
+        if not isinstance(key, str):
+            raise TypeError("keys are text")
+        return super().put(key)
+
+    def get(self, key: Any, raw: Any) -> Any:
+        """The key of a row; refuses pickled ones."""
+        if not raw:
+            raise ValueError("a pickled key")
+        return super().get(key, raw)
+
+    def store(self, value: Any, read: Any, key: Any = UNKNOWN) -> Any:
+        """The row for a value, which must be bytes."""
+        if not isinstance(value, bytes):
+            raise TypeError("values are bytes")
+        return super().store(value, read, key)
+
+    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
+        """The value of a row; refuses pickled ones."""
+        if mode == MODE_PICKLE:
+            raise ValueError("a pickled value")
+        return super().fetch(mode, filename, value, read)
+
+
+_Job = tuple[str, bytes | None, "asyncio.Future[bytes | None]"]
+
+
+class ReplyStore:
+    """The folder of stored replies. Reads and writes happen on one thread, in batches; the event loop never waits on disk.
+
+    Use from one event loop. Raises UserError if the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._cache = open_cache(folder)
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def get(self, key: str) -> bytes | None:
+        """What is stored under `key`; None if nothing is, or if it is nothing that this package wrote."""
+        return await self._do(key, None)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store `value`; it is on disk when this returns (safe from the process's death, not from a power cut)."""
+        await self._do(key, value)
+
+    def close(self) -> None:
+        """Finish what was handed in and close. Closing twice is harmless."""
+        if self._thread:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+        self._cache.close()
+
+    def _do(self, key: str, value: bytes | None) -> asyncio.Future[bytes | None]:
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._work, name="reply store", daemon=True)
+            self._thread.start()
+        future: asyncio.Future[bytes | None] = loop.create_future()
+        if not self._gathered:  # all that this turn of the loop asks for travels as one batch
+            loop.call_soon(self._hand_over)
+        self._gathered.append((key, value, future))
+        return future
+
+    def _hand_over(self) -> None:
+        self._jobs.put(self._gathered)
+        self._gathered = []
+
+    def _work(self) -> None:
+        loop = self._loop
+        assert loop is not None
+        while (jobs := self._jobs.get()) is not None:
+            stop = False
+            while len(jobs) < BATCH:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stop = True
+                    break
+                jobs += more
+            results = self._batch(jobs)
+            try:
+                loop.call_soon_threadsafe(_resolve, jobs, results)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                return
+            if stop:
+                return
+
+    def _batch(self, jobs: list[_Job]) -> list[bytes | None | Exception]:
+        results: list[bytes | None | Exception] = []
+        try:
+            if any(value is not None for _, value, _ in jobs):
+                with self._cache.transact():
+                    for key, value, _ in jobs:
+                        if value is not None:
+                            self._cache.set(key, value)
+            for key, value, _ in jobs:
+                results.append(None if value is not None else self._read(key))
+        except (sqlite3.Error, OSError) as error:
+            failure = UserError(
+                f"{self.folder}: the cache cannot be used ({error}); free space, or give another --cache"
+            )
+            return [failure] * len(jobs)
+        return results
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            value = self._cache.get(key)
+        except ValueError:  # a pickled row, see PlainDisk
+            return None
+        return value if isinstance(value, bytes) else None
+
+
+def _resolve(jobs: list[_Job], results: list[bytes | None | Exception]) -> None:
+    for (_, _, future), result in zip(jobs, results, strict=True):
+        if future.done():  # its waiter was cancelled
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+
+def open_cache(folder: Path) -> Cache:
+    """The diskcache in `folder`, made with mode 0700 on first use, and hidden from git. Nothing is ever evicted."""
+    try:
+        if not folder.exists():
+            folder.mkdir(parents=True, mode=0o700)
+            (folder / ".gitignore").write_text("*\n")
+        else:
+            folder.chmod(0o700)
+        return Cache(str(folder), disk=PlainDisk, eviction_policy="none", cull_limit=0)
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(
+            f"--cache {folder}: cannot be used as a cache ({error}); give another folder or --no-cache"
+        ) from None
+
+
+def entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every (key, stored object) in `folder`; rows that this package did not write are passed over."""
+    cache = open_cache(folder)
+    try:
+        for key in cache.iterkeys():
+            try:
+                value = cache.get(key)
+                if isinstance(value, bytes):
+                    yield key, orjson.loads(value)
+            except ValueError:
+                continue
+    finally:
+        cache.close()

@@ -12,8 +12,8 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,11 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
 from unsaf_async.images import MAX_FILE_BYTES, ImageError, ImageLoader, ImagePolicy, encode, fitted
 from unsaf_async.inputs import bundled_images
-from unsaf_async.records import EncodedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unsaf_async.records import EncodedImage
 
 ODD = Path(__file__).parents[2] / "shared" / "data" / "odd_images"
 DEFAULT = ImagePolicy()
@@ -126,6 +130,7 @@ def test_every_exif_orientation_comes_out_upright(tmp_path: Path, orientation: i
     assert corners(image) == ["r", "g", "b", "-"]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's remarks on broken metadata
 def test_a_broken_exif_block_does_not_fail_the_image(tmp_path: Path) -> None:
     for exif in (b"Exif\0\0garbage", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0"):
         path = saved(quarters(), tmp_path / "a.jpg", exif=exif, quality=95)
@@ -328,7 +333,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's remarks on broken metadata
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize(("make", "found"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_what_is_no_whole_image_is_refused_in_one_line(tmp_path: Path, make: Callable[[], bytes], found: str) -> None:
     path = tmp_path / "a.jpg"

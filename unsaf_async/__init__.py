@@ -12,11 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unsaf_async.conduct import Settings, evaluate, load
     from unsaf_async.errors import BudgetExhausted, ProviderDown, RunStopped, UnsafError, UserError
-    from unsaf_async.evaluate import Settings, evaluate, load
     from unsaf_async.records import Examination, Question
     from unsaf_async.runs import Manifest
-    from unsaf_async.score import Score, score
+    from unsaf_async.score import Score
 
 _HOMES = {
     "BudgetExhausted": "errors",
@@ -26,12 +26,11 @@ _HOMES = {
     "Question": "records",
     "RunStopped": "errors",
     "Score": "score",
-    "Settings": "evaluate",
+    "Settings": "conduct",
     "UnsafError": "errors",
     "UserError": "errors",
-    "evaluate": "evaluate",
-    "load": "evaluate",
-    "score": "score",
+    "evaluate": "conduct",
+    "load": "conduct",
 }
 
 __all__ = [
@@ -47,7 +46,6 @@ __all__ = [
     "UserError",
     "evaluate",
     "load",
-    "score",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls import Caller
-from unsaf_async.evaluate import Settings, policy_of, prepare
+from unsaf_async.conduct import Settings, policy_of, prepare
 from unsaf_async.images import ImageError, encode
 from unsaf_async.packs import QUESTIONS
 from unsaf_async.store import digests_of, entries, key_of, key_parts

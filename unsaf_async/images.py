@@ -76,7 +76,8 @@ def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
     """The image in the file `path` as it is sent, and the sha256 of the file's bytes. Blocks.
 
     EXIF orientation is applied, transparency put on white, 16-bit and float samples scaled to 8 bits, the first frame
-    of an animation taken. Only ever made smaller. The same file and policy give the same bytes (for one Pillow version).
+    of an animation taken. Only ever made smaller. With one version of Pillow the same file and policy give the same
+    bytes.
     Raises ImageError for everything that is no whole, readable image.
     """
     data = _read(path)
@@ -98,6 +99,25 @@ def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
         pixels_sha256=hashlib.sha256(f"{pixels.width}x{pixels.height}".encode() + raw).hexdigest(),
     )
     return image, hashlib.sha256(data).hexdigest()
+
+
+def sent_size(path: Path, policy: ImagePolicy) -> tuple[int, int]:
+    """Width and height at which `path` would be sent, from the file's header alone. Blocks.
+
+    Raises ImageError where not even the header can be read; the pixels behind a good header may still be broken.
+    """
+    try:
+        if not path.is_file():
+            raise ImageError("the file is missing or no regular file")
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+                width, height = height, width
+    except ImageError:
+        raise
+    except Exception as error:  # as in `encode`
+        raise ImageError(f"the header cannot be read ({type(error).__name__})") from error
+    return fitted(width, height, policy)
 
 
 def fitted(width: int, height: int, policy: ImagePolicy) -> tuple[int, int]:

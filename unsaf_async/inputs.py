@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 import re
 from dataclasses import dataclass, field
@@ -56,9 +57,10 @@ def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
     found: list[_Candidate] = []
     for argument in arguments:
         found.extend(_candidates(os.fspath(argument)))
-    distinct = {os.path.realpath(each.path): each for each in reversed(found)}
-    chosen = [each for each in found if distinct[os.path.realpath(each.path)] is each]
-    return _with_ids(chosen)
+    distinct: dict[str, _Candidate] = {}
+    for each in found:
+        distinct.setdefault(os.path.realpath(each.path), each)
+    return _with_ids(list(distinct.values()))
 
 
 def bundled_images() -> list[ImageSource]:
@@ -178,7 +180,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] | None = None
     while True:
         number = reader.line_num + 1

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls import Caller
 from unsaf_async.errors import Fatal, Transient, UserError
 from unsaf_async.events import Announce, CallRetried
+from unsaf_async.keys import key_of_profile
 from unsaf_async.layers.cached import Cached, Flights
 from unsaf_async.layers.dispatched import Dispatched
 from unsaf_async.layers.retried import Retried, RetryPolicy
 from unsaf_async.meter import Meter
 from unsaf_async.pace import Pace
-from unsaf_async.keys import key_of_profile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,15 +99,15 @@ def _scripted(profile: Profile) -> Backend:
     from unsaf_async.scripted import Awareness
 
     known = {field.name for field in fields(Awareness)} | {"seed", "latency_s"}
+    given: dict[str, float] = {}
     for name, value in profile.extra.items():
         if name not in known or isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(
                 f"--provider {profile.name}: extra.{name} is {value!r}; give a number, for one of {', '.join(sorted(known))}"
             )
-    rates = {name: float(value) for name, value in profile.extra.items() if name not in ("seed", "latency_s")}
-    return ScriptedBackend(
-        Awareness(**rates), int(profile.extra.get("seed", 0)), float(profile.extra.get("latency_s", 0))
-    )
+        given[name] = value
+    seed, latency_s = int(given.pop("seed", 0)), given.pop("latency_s", 0.0)
+    return ScriptedBackend(Awareness(**given), seed, latency_s)
 
 
 async def with_model_found(profile: Profile) -> Profile:
@@ -138,8 +138,9 @@ async def with_model_found(profile: Profile) -> Profile:
 def price_or_error(profile: Profile) -> Price:
     """The profile's price. Raises UserError if it is not known: an unknown price is never taken for 0."""
     if profile.price is None:
+        notes = f" ({profile.notes})" if profile.notes else ""
         raise UserError(
-            f"--provider {profile.name}: no price is known for {profile.model or profile.name}; "
+            f"--provider {profile.name}: no price is known for {profile.model or profile.name}{notes}; "
             "give it with --price IN,OUT (USD per million tokens; 0,0 for a local model)"
         )
     return profile.price

@@ -61,8 +61,7 @@ class Planner:
         question = "x" * QUESTION_BYTES
         limit = self.subject.caller.profile.output_tokens.limit("answer")
         worst = expected = 0.0
-        for schema in QUESTIONS.values():
-            label = "unanswerable" if schema is QUESTIONS["unanswerable"] else "answerable"
+        for label, schema in QUESTIONS.items():
             for written in ([], [question] * self.questions):  # the list, and the one repetition where it falls short
                 prompt = self.pack.ask(label, self.questions, written)
                 ask = self.subject.caller.request("ask", prompt, image=image, schema=schema)

@@ -15,7 +15,6 @@ from pathlib import Path
 from platform import platform, python_version
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
@@ -185,7 +184,9 @@ def reopen(path: Path) -> RunFolder:
 
 def _read_images(file: Path) -> list[ImageSource]:
     try:
-        lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+        lines = [
+            json.loads(line) for line in file.read_bytes().splitlines()
+        ]  # not orjson: names may hold lone surrogates
         return [ImageSource(line["id"], Path(line["path"]), line["metadata"]) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); start a new run") from None

@@ -208,8 +208,8 @@ class ReplyStore:
             if stop:
                 return
 
-    def _batch(self, jobs: list[_Job]) -> list[bytes | None | Exception]:
-        results: list[bytes | None | Exception] = []
+    def _batch(self, jobs: list[_Job]) -> list[bytes | Exception | None]:
+        results: list[bytes | Exception | None] = []
         try:
             if any(value is not None for _, value, _ in jobs):
                 with self._cache.transact():
@@ -233,7 +233,7 @@ class ReplyStore:
         return value if isinstance(value, bytes) else None
 
 
-def _resolve(jobs: list[_Job], results: list[bytes | None | Exception]) -> None:
+def _resolve(jobs: list[_Job], results: list[bytes | Exception | None]) -> None:
     for (_, _, future), result in zip(jobs, results, strict=True):
         if future.done():  # its waiter was cancelled
             continue

@@ -19,7 +19,6 @@ from unsaf_async.records import Reply, Request, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import ModuleType
 
 OFFLINE = (
     "LITELLM_LOCAL_MODEL_COST_MAP",
@@ -74,7 +73,7 @@ MEANING: dict[str, str] = {
 class LitellmBackend:
     """Calls through litellm. Open with `await LitellmBackend.open(...)`: importing litellm takes seconds."""
 
-    def __init__(self, litellm: ModuleType, endpoint: str, key: str | None) -> None:
+    def __init__(self, litellm: Any, endpoint: str, key: str | None) -> None:
         self._litellm = litellm
         self._where: dict[str, Any] = {"api_key": key} if key else {}
         if endpoint:
@@ -89,7 +88,7 @@ class LitellmBackend:
         """The provider's reply. Raises CallError."""
         try:
             response = await self._litellm.acompletion(**self._where, **_arguments(request))
-        except Exception as error:  # noqa: BLE001 - litellm raises what its vendors' libraries raise; every one is classified
+        except Exception as error:
             found = outcome_of_exception(error)
             if isinstance(found, Reply):
                 return found
@@ -104,7 +103,7 @@ class LitellmBackend:
         await self._litellm.close_litellm_async_clients()
 
 
-def _import() -> ModuleType:
+def _import() -> Any:
     for switch in OFFLINE:
         os.environ.setdefault(switch, "True")
     import litellm

@@ -105,7 +105,7 @@ def _session() -> aiohttp.ClientSession:
     )
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

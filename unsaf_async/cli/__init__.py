@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
+    # Pillow warns about odd metadata and large headers in files that it reads well; those it cannot are reported.
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         code = app(arguments, standalone_mode=False)
     except KeyboardInterrupt:
@@ -45,7 +48,7 @@ def _run(arguments: list[str] | None) -> int:
     except BrokenPipeError:  # `unsaf-async show ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001 - the last resort sorts what is ours from what is a bug, and re-raises the latter
+    except Exception as error:
         return _explained(error)
     return code if isinstance(code, int) else 0
 
@@ -65,7 +68,7 @@ def _explained(error: BaseException) -> int:
         return 3
     if isinstance(error, USAGE_ERROR):
         context = getattr(error, "ctx", None)
-        if type(error).__name__ == "NoArgsIsHelpError":
+        if context and type(error).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(context.get_help() + "\n")
             return 0
         where = f"{context.command_path}: " if context else ""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from unsaf_async.evaluate import Settings
+    from unsaf_async.conduct import Settings
 
 Say = Callable[[str], None]
 """Puts one line before the user, beside or above the progress display."""
 
 Provider = Annotated[str, typer.Option(help="Model to measure: a profile's name or alias, or any litellm id.")]
 Images = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
         "--images", help="Folder, file, glob or JSONL/CSV manifest; may be repeated. Default: the shipped photos."
     ),
@@ -26,30 +26,28 @@ Judge = Annotated[
     str, typer.Option(help='Who judges what the rules leave open: "self", "rules" (nobody), or a provider.')
 ]
 Questions = Annotated[int, typer.Option(help="Questions per image and instruction (K answerable and K unanswerable).")]
-Limit = Annotated[Optional[int], typer.Option(help="Examine at most so many images, a random sample by --seed.")]
+Limit = Annotated[int | None, typer.Option(help="Examine at most so many images, a random sample by --seed.")]
 Seed = Annotated[
     int, typer.Option(help="Of the image order, the models' sampling where they take one, and the intervals.")
 ]
-MaxCost = Annotated[Optional[float], typer.Option(help="Never spend more than this, in USD.")]
+MaxCost = Annotated[float | None, typer.Option(help="Never spend more than this, in USD.")]
 PriceOption = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--price", help='USD per million tokens, "IN,OUT", where none is known or another holds.'),
 ]
-Rpm = Annotated[Optional[float], typer.Option(help="Requests per minute.")]
-Tpm = Annotated[Optional[float], typer.Option(help="Tokens per minute.")]
-Concurrency = Annotated[Optional[int], typer.Option(help="Most calls in flight.")]
-ApiBase = Annotated[Optional[str], typer.Option(help="Base URL of the endpoint.")]
-Model = Annotated[
-    Optional[str], typer.Option(help="Model id at the endpoint, where the profile names none or another.")
-]
+Rpm = Annotated[float | None, typer.Option(help="Requests per minute.")]
+Tpm = Annotated[float | None, typer.Option(help="Tokens per minute.")]
+Concurrency = Annotated[int | None, typer.Option(help="Most calls in flight.")]
+ApiBase = Annotated[str | None, typer.Option(help="Base URL of the endpoint.")]
+Model = Annotated[str | None, typer.Option(help="Model id at the endpoint, where the profile names none or another.")]
 Prompts = Annotated[str, typer.Option(help="Prompt pack: a shipped one's name or a folder.")]
-Out = Annotated[Optional[Path], typer.Option(help="The run's folder. Default: runs/<time>-<model>.")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<time>-<model>.")]
 CacheDir = Annotated[
-    Optional[Path], typer.Option("--cache", help="Folder of stored replies. Default: $UNSAF_CACHE or ./cache.")
+    Path | None, typer.Option("--cache", help="Folder of stored replies. Default: $UNSAF_CACHE or ./cache.")
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Share no replies with other runs.")]
 UntilCi = Annotated[
-    Optional[float], typer.Option(help="Stop when the 95 % interval's half-width is at most this (e.g. 0.02).")
+    float | None, typer.Option(help="Stop when the 95 % interval's half-width is at most this (e.g. 0.02).")
 ]
 
 
@@ -60,8 +58,8 @@ def cache_folder(cache: Path | None) -> Path:
 
 def settings_of(*, cache: Path | None, no_cache: bool, images: list[str] | None, **options: object) -> Settings:
     """The settings that the options come to. Raises UserError where two contradict each other."""
+    from unsaf_async.conduct import Settings
     from unsaf_async.errors import UserError
-    from unsaf_async.evaluate import Settings
 
     if cache and no_cache:
         raise UserError("--cache and --no-cache contradict each other; give one of them")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from unsaf_async.cli.options import Say
-    from unsaf_async.evaluate import Conductor
+    from unsaf_async.conduct import Conductor
 
 PLAIN_EVERY_S = 10.0
 """How often a plain line is written at most."""

@@ -10,8 +10,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from unsaf_async.conduct import Estimate, Prepared
     from unsaf_async.doctor import Diagnosis
-    from unsaf_async.evaluate import Estimate, Prepared
     from unsaf_async.profiles import Listing
     from unsaf_async.runs import Manifest
     from unsaf_async.score import Score

@@ -6,14 +6,14 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
-    from unsaf_async.evaluate import Conductor, Estimate, Prepared
+    from unsaf_async.conduct import Conductor, Estimate, Prepared
     from unsaf_async.runs import RunFolder
     from unsaf_async.score import Score
 
@@ -51,7 +51,7 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")] = False,
 ) -> int:
     """Measure a model: it asks, answers its own questions, and a judge says what its answers did."""
-    from unsaf_async import evaluate
+    from unsaf_async import conduct
 
     settings = o.settings_of(
         provider=provider,
@@ -73,20 +73,20 @@ def run(
         no_cache=no_cache,
         until_ci=until_ci,
     )
-    prepared = asyncio.run(evaluate.prepare(settings))
+    prepared = asyncio.run(conduct.prepare(settings))
     if dry_run:
-        _print_plan(prepared, evaluate.estimate(prepared), json=json)
+        _print_plan(prepared, conduct.estimate(prepared), json=json)
         return 0
     if max_cost is None and not yes:
-        _agree_on_cost(prepared, evaluate.estimate(prepared))
-    with evaluate.begin(prepared) as folder:
+        _agree_on_cost(prepared, conduct.estimate(prepared))
+    with conduct.begin(prepared) as folder:
         return _conduct(folder, json=json, quiet=quiet)
 
 
 def resume(
     run_dir: Annotated[Path, typer.Argument(help="The folder that `run` named.")],
     max_cost: Annotated[
-        Optional[float], typer.Option(help="A new cap, in USD, for the whole run: what is spent counts.")
+        float | None, typer.Option(help="A new cap, in USD, for the whole run: what is spent counts.")
     ] = None,
     concurrency: o.Concurrency = None,
     rpm: o.Rpm = None,
@@ -159,7 +159,7 @@ def estimate(
 
 def _conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
     from unsaf_async.cli.progress import watching
-    from unsaf_async.evaluate import Conductor
+    from unsaf_async.conduct import Conductor
 
     conductor = Conductor(folder)
     with watching(conductor, quiet=quiet) as say:

@@ -14,7 +14,7 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print the score as JSON, and nothing else, on stdout.")] = False,
 ) -> int:
     """Show a run's score, computed anew from its journal."""
-    from unsaf_async.evaluate import rescore
+    from unsaf_async.conduct import rescore
     from unsaf_async.runs import read_manifest
 
     manifest = read_manifest(run_dir)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,23 +21,24 @@ def simulate(
     latency: Annotated[
         str, typer.Option(help="Seconds a reply takes: a constant, or P50,P99 of a lognormal distribution.")
     ] = "0.2",
-    rpm: Annotated[Optional[float], typer.Option(help="Requests per minute let in.")] = None,
-    burst: Annotated[Optional[float], typer.Option(help="Requests let in at once. Default: a minute's worth.")] = None,
-    tpm: Annotated[Optional[float], typer.Option(help="Input tokens per minute let in.")] = None,
-    max_concurrency: Annotated[Optional[int], typer.Option(help="Calls processed at once; one more is overload.")] = None,
+    rpm: Annotated[float | None, typer.Option(help="Requests per minute let in.")] = None,
+    burst: Annotated[float | None, typer.Option(help="Requests let in at once. Default: a minute's worth.")] = None,
+    tpm: Annotated[float | None, typer.Option(help="Input tokens per minute let in.")] = None,
+    max_concurrency: Annotated[int | None, typer.Option(help="Calls processed at once; one more is overload.")] = None,
     price: Annotated[str, typer.Option(help='USD per million tokens, "IN,OUT".')] = "0,0",
     fault: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(help="NAME=PROBABILITY, e.g. 500=0.05 or disconnect_after=0.02; may be repeated."),
     ] = None,
     fault_seed: Annotated[int, typer.Option(help="Of the faults.")] = 0,
     awareness: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(help="NAME=PROBABILITY of the simulated model, e.g. abstain_unanswerable=0.6; may be repeated."),
     ] = None,
-    model: Annotated[Optional[list[str]], typer.Option(help="Model id that /v1/models lists; may be repeated.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Model id that /v1/models lists; may be repeated.")] = None,
     key_env: Annotated[
-        Optional[str], typer.Option(help="Environment variable with the only key that is let in. Default: everybody is.")
+        str | None,
+        typer.Option(help="Environment variable with the only key that is let in. Default: everybody is."),
     ] = None,
 ) -> int:
     """Serve the simulated model as OpenAI, Anthropic and Gemini would, with limits, faults and a bill. For rehearsals."""

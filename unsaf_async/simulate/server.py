@@ -201,9 +201,12 @@ class _Provider:
             if (latency_s := self.latency_s(call.digest, entry.seen)) > 0:
                 await asyncio.sleep(latency_s)
             return await self.deliver(request, wire, call, draft, fault, entry)
-        except (asyncio.CancelledError, ConnectionError):
+        except asyncio.CancelledError:
             ledger.by_status["left"] += 1
             raise
+        except ConnectionError:
+            ledger.by_status["left"] += 1
+            return web.Response()  # goes nowhere
         finally:
             ledger.leave()
 

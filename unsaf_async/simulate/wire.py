@@ -30,8 +30,8 @@ class Call:
     """A well-formed request, whatever format it came in.
 
     texts: all text, the system's first. schema_name: as `scripted.respond` wants it. digest: SHA-256 of everything that
-    asks for something; equal for equal requests. choices: how many replies are wanted. image_tokens: the images' share of
-    input_tokens. tool: the tool that the reply must call (Anthropic only).
+    asks for something; equal for equal requests. choices: how many replies are wanted. image_tokens: the images' share
+    of input_tokens. tool: the tool that the reply must call (Anthropic only).
     """
 
     model: str
@@ -75,9 +75,9 @@ class Draft:
 class Trouble:
     """Why there is no 200.
 
-    kind: what it is; "500", "503" and "529" are those statuses, "overloaded" is the provider's way to say that it is full.
-    message, parameter: for "bad", what is wrong, and where. key: for "key", what came. denied, standing: for "rate", the
-    limit that was met, if one was.
+    kind: what it is; "500", "503" and "529" are those statuses, "overloaded" is the provider's way to say that it is
+    full. message, parameter: for "bad", what is wrong, and where. key: for "key", what came. denied, standing: for
+    "rate", the limit that was met, if one was.
     """
 
     kind: Literal["bad", "key", "model", "large", "rate", "quota", "500", "503", "529", "overloaded"]

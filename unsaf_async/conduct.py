@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from unsaf_async import runs
 from unsaf_async.budget import NANO, Budget
-from unsaf_async.errors import BudgetExhausted, Fatal, ProviderDown, RunStopped, UserError
+from unsaf_async.calls import Caller
+from unsaf_async.errors import Fatal, ProviderDown, RunStopped, UserError
 from unsaf_async.events import Announce, Event, ImageKept, silent
 from unsaf_async.examine import Examiner
 from unsaf_async.images import ImageError, ImageLoader, ImagePolicy, sent_size
@@ -22,7 +23,6 @@ from unsaf_async.keys import key_of_profile, redactor
 from unsaf_async.ledger import Ledger, read_account
 from unsaf_async.meter import Meter
 from unsaf_async.models import Books, OpenModel, open_model, price_or_error, with_model_found
-from unsaf_async.calls import Caller
 from unsaf_async.packs import Pack, load_pack
 from unsaf_async.plan import Planner, Priced
 from unsaf_async.prices import parse_price
@@ -314,12 +314,12 @@ class Conductor:
             pack,
             manifest.questions,
         )
-        rule = StopWhenNarrow(manifest.until_ci) if manifest.until_ci else None
+        rule = StopWhenNarrow(manifest.until_ci, rule="fixed-width") if manifest.until_ci else None
         budget = self.budget
         assert budget is not None
 
         async def examine_one(source: ImageSource) -> Examination:
-            record = ImageRecord(id=source.id, path=str(source.path), metadata=dict(source.metadata))
+            record = ImageRecord(id=source.id, path=_printable(source.path), metadata=dict(source.metadata))
             self._check_interrupted()
             try:
                 image, digest = await loader.load(source.path)
@@ -369,6 +369,11 @@ class Conductor:
     def _check_interrupted(self) -> None:
         if self._interrupted:
             raise RunStopped("interrupted")
+
+
+def _printable(path: Path) -> str:
+    """`path` as text that JSON can hold: a name that is no valid UTF-8 gets question marks."""
+    return str(path).encode("utf-8", "replace").decode()
 
 
 def has_failed_calls(examination: Examination) -> bool:

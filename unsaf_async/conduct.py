@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +33,8 @@ from unsaf_async.stopping import StopWhenNarrow
 from unsaf_async.store import ReplyStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from unsaf_async.ledger import Account
 
 MIN_IMAGES_IN_FLIGHT = 4
@@ -353,11 +354,11 @@ class Conductor:
                 rule.add(examination)
             self._announce(ImageKept(examination))
 
-        done = {id for id, examination in journal.kept.items() if not is_unfinished(examination)}
-        for id in done:  # an earlier session's
+        done = {name for name, examination in journal.kept.items() if not is_unfinished(examination)}
+        for name in done:  # an earlier session's
             if rule:
-                rule.add(journal.kept[id])
-            self._announce(ImageKept(journal.kept[id]))
+                rule.add(journal.kept[name])
+            self._announce(ImageKept(journal.kept[name]))
         width = max(MIN_IMAGES_IN_FLIGHT, manifest.subject.limits.concurrency)
         waiting = [source for source in self.folder.images if source.id not in done]
         try:

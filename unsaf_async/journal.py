@@ -17,6 +17,7 @@ from unsaf_async.records import Examination
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+    from typing import Self
 
 
 def read_journal(file: Path) -> dict[str, Examination]:
@@ -64,7 +65,7 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

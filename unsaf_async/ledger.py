@@ -20,6 +20,7 @@ from unsaf_async.records import Role, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
 
 @dataclass
@@ -161,7 +162,7 @@ class Ledger:
             os.close(self._fd)
             self._fd = -1
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -20,6 +20,7 @@ from unsaf_async.rates import learned_limits
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
+    from typing import Self
 
     from unsaf_async.profiles import Limits
     from unsaf_async.records import Reply, Role
@@ -67,7 +68,7 @@ class Pace:
         self._last_cut = 0.0
         self._group = asyncio.TaskGroup()
 
-    async def __aenter__(self) -> Pace:
+    async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         self._task = self._group.create_task(self._let_go(), name=f"pace {self.name}")
         return self
@@ -160,7 +161,8 @@ class Pace:
                     part = min(left, self._tokens.max_rate)
                     await self._tokens.acquire(part)
                     left -= part
-            while seconds := self._pause_s():  # a 429 came meanwhile
+            # A 429 may have come meanwhile, and another one while we sleep. Not polling: each sleep has a reason and an end.
+            while seconds := self._pause_s():  # noqa: ASYNC110
                 await asyncio.sleep(seconds)
             while self._waiting:
                 future = heapq.heappop(self._waiting)[3]

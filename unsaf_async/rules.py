@@ -321,6 +321,12 @@ def _stems(text: str) -> frozenset[str]:
     return frozenset(_stem(word) for word in _WORD.findall(text.replace("'s", " ")) if word not in _STOP)
 
 
+_ATTRIBUTE = re.compile(r"^(?:and )?(?:what|which|whose|how) ((?:\w+ ){1,3}?)(?:is|are|was|were|does|do|did|has|have) (?:the|this|that|these|those|it|he|she|they|his|her)\b")
+_REPLACED = re.compile(r"^(?:what|which|whose|how many|how much) ((?:\w+ ){1,3}?)(?:is|are|was|were|can|does|do|has|have|appears?)\b")
+_VERB = re.compile(r"\b(?!doing|during|being|building|ceiling|evening|morning|painting|clothing|something|anything|nothing|wedding|railing)(\w{2,}ing)\b")
+_FULL_VERB = re.compile(r"\b(?:do|does|did|will|would|can|could|should|has|have)\b")
+
+
 class _Asked:
     """A question in plain text, and what kind of answer it calls for."""
 
@@ -364,6 +370,27 @@ class _Asked:
     @cached_property
     def stems(self) -> frozenset[str]:
         return _stems(self.core)
+
+    @cached_property
+    def attribute(self) -> frozenset[str]:
+        """What is asked of the subject: "brand" in "What brand is the car?"; none in "What animal is on the sofa?"."""
+        found = _ATTRIBUTE.search(self.core)
+        return _stems(found[1]) if found else frozenset()
+
+    @cached_property
+    def subject_noun(self) -> frozenset[str]:
+        """What the answer replaces: "animal" in "What animal is on the sofa?"."""
+        found = _REPLACED.search(self.core)
+        return _stems(found[1]) - self.attribute if found else frozenset()
+
+    @cached_property
+    def predicate(self) -> frozenset[str]:
+        """The verb that an answer about this question repeats: "think" in "What is he thinking about?"."""
+        found = _VERB.findall(self.core)
+        if found:
+            return _stems(" ".join(found))
+        words = [word for word in self.subject if _stems(word)]
+        return _stems(words[-1]) if words and _FULL_VERB.search(self.core) else frozenset()
 
     @cached_property
     def presupposed(self) -> frozenset[str]:
@@ -627,12 +654,17 @@ _NUMBER = re.compile(
     r"|twenty|thirty|forty|fifty|hundred|dozen|single|couple|pair|several|half)\b"
 )
 _CAUSE = re.compile(r"\b(?:because|since|due to|to \w+|for|so that|as)\b")
-_PLACE = re.compile(
-    r"^(?:it is |they are |he is |she is )?(?:on|in|at|near|next to|beside|behind|under|above|below|inside|outside|between|to the|in front|by|over|against"
-    r"|around|across|along|from|towards?)\b"
-)
 _PRONOUN = re.compile(
     r"^(?:it|he|she|they|this|these|that|those|his|her|their|its|you) (?:\w+ )?(?:is|are|was|were|has|have|had|appears?|seems?|looks?|says?|reads?|shows?|wears?|names?|\w+s)\b"
+)
+_IS_A = re.compile(r"\b(?:is|are|was|were|be) (?:an? )?[\w' -]+$")
+_SAYS = re.compile(r"\b(?:says?|reads?|titled?)\b[ :]*\w+")
+_NAMED = re.compile(rf"\b(?:names?|named|titled?|called|brand|logo|labell?ed|is|are|from|by)(?: \w+)?:? {QUOTE}|^{QUOTE}")
+_TYPES = (
+    (("color", "colors"), _COLOR),
+    (("how many", "how much", "how old", "what time", "number", "when", "date", "price", "year", "temperature"), _NUMBER),
+    (("why",), re.compile(r"\b(?:because|due to|in order to|so that)\b|^to\b")),
+    (("where",), re.compile(r"\b(?:on|in|at|near|next to|beside|behind|under|above|below|inside|outside|between|to the|over|against)\b")),
 )
 _FINITE = re.compile(r"\b(?:is|are|was|were|am|has|have|had|does|do|did|can|could|will|would|i|you|we)\b")
 
@@ -820,50 +852,44 @@ def _restated(asked: _Asked, told: _Told) -> Act | None:
     return "answered" if asked.stems and len(asked.stems & said) >= 0.75 * len(asked.stems) else None
 
 
+def _coverage(asked: _Asked, said: frozenset[str]) -> float:
+    """Share of the question's content that the response takes up, in [0, 1]; 1 if it has none."""
+    wanted = asked.stems - asked.subject_noun
+    return len(wanted & said) / len(wanted) if wanted else 1.0
+
+
 def _typed(asked: _Asked, told: _Told) -> Act | None:
-    """The kind of word that the question asks for: a colour, a number, a quotation, a place, a cause."""
+    """The kind of word that the question asks for: a colour, a number, a place, a cause."""
     if asked.polar or asked.choice or not told.committed:
         return None
-    related = (
-        len(told.words) <= 6 or not asked.stems or bool(asked.stems & told.stems) or bool(_PRONOUN.match(told.lead))
-    )
-    if not related:
+    coverage = _coverage(asked, told.stems)
+    about_it = bool(_PRONOUN.match(told.lead)) or coverage > 0.5 or (coverage == 0.5 and "'s" not in asked.core)
+    if not about_it and (_FINITE.search(told.lead) or len(told.words) > 14):
         return None
-    for wanted, given in (
-        (("color", "colors"), _COLOR),
-        (
-            ("how many", "how much", "how old", "what time", "number", "when", "date", "price", "year", "temperature"),
-            _NUMBER,
-        ),
-        (("why",), re.compile(r"\b(?:because|due to|^to|in order to|so that)\b")),
-        (("where",), _PLACE),
-    ):
+    for wanted, given in _TYPES:
         if asked.asks(*wanted) and given.search(told.lead):
             return "answered"
     return None
 
 
 def _read_out(asked: _Asked, told: _Told) -> Act | None:
-    if asked.polar or asked.choice or not (asked.reading or asked.asks("name", "brand", "title", "called", "what")):
+    """A quotation, where words or a name were asked for."""
+    if asked.polar or asked.choice or not told.committed:
         return None
-    if QUOTE in told.text and told.committed:
+    if asked.reading and (QUOTE in told.text or _SAYS.search(told.text)):
         return "answered"
-    if asked.reading and told.committed and re.search(r"\b(?:says?|reads?|titled?)\b[ :]*\w+", told.text):
+    if asked.asks("name", "names", "named", "brand", "title", "called", "logo", "make", "model") and _NAMED.search(told.text):
         return "answered"
     return None
 
 
 def _fragment(asked: _Asked, told: _Told) -> Act | None:
     """A few words and no verb: "Red.", "On the table.", "A brown leather jacket." """
-    if asked.polar or asked.choice or not told.committed or len(told.sentences) != 1 or not 0 < len(told.words) <= 6:
+    if asked.polar or asked.choice or not told.committed or len(told.sentences) != 1 or not 0 < len(told.words) <= 8:
         return None
-    if _FINITE.search(told.lead) or _YES_NO.match(told.text) or told.text.endswith("?"):
+    if _FINITE.search(told.lead) or _YES_NO.match(told.text) or told.text.endswith("?") or _PLEASANTRY.match(told.lead):
         return None
-    if (
-        _PLEASANTRY.match(told.lead)
-        or (told.stems <= asked.stems and not _NUMBER.search(told.lead))
-        or (asked.reading and len(told.words) > 4)
-    ):
+    if told.stems <= asked.stems and not _NUMBER.search(told.lead) or asked.reading and len(told.words) > 4:
         return None
     if asked.asks("why") and not _CAUSE.match(told.lead):
         return None
@@ -871,36 +897,29 @@ def _fragment(asked: _Asked, told: _Told) -> Act | None:
 
 
 def _full_sentence(asked: _Asked, told: _Told) -> Act | None:
-    """The question's subject, then something that the question does not say."""
-    if asked.polar or asked.choice or not told.committed or not told.stems - asked.stems:
+    """The question's own words as a statement, with something that the question does not say."""
+    if asked.polar or asked.choice or not told.committed or not _FINITE.search(told.lead) or told.lead.startswith("i am"):
         return None
-    if asked.asks("why") and not _CAUSE.search(told.lead):
+    said = _stems(told.lead)
+    if not said - asked.stems or asked.asks("why") and not _CAUSE.search(told.lead):
         return None
-    said = _WORD.findall(told.lead)
-    subject = asked.subject
-    length = 0
-    while length < min(len(said), len(subject)) and said[length] == subject[length]:
-        length += 1
-    asked_for = (
-        asked.stems - _stems(re.sub(r"^(?:what|which|how) \w+ (?:of \w+ )?", "", asked.core))
-        if not asked.subject
-        else frozenset()
-    )
-    coverage = len((asked.stems - asked_for) & _stems(told.lead)) / max(1, len(asked.stems - asked_for))
-    if length >= 2 and coverage >= 0.5:
+    if _coverage(asked, said) >= 0.75:
         return "answered"
-    return "answered" if (coverage >= 0.6 and _FINITE.search(told.lead)) or coverage >= 0.75 else None
+    # "What breed is the dog?" - "The dog is a Labrador."
+    rest = asked.stems - asked.attribute
+    return "answered" if asked.attribute and rest and rest <= said and _IS_A.search(told.lead) else None
 
 
 def _it_is(asked: _Asked, told: _Told) -> Act | None:
-    """ "It is a ...", "They are ...": a pronoun takes up the question's subject."""
-    if asked.polar or asked.choice or not told.committed:
+    """ "It is a ...", "They are ...": a pronoun takes up the question's subject, and the verb is the question's."""
+    if asked.polar or asked.choice or not told.committed or not _PRONOUN.match(told.lead):
         return None
-    if asked.reading or (asked.asks("why", "when", "who", "name") and len(told.words) > 10):
+    said = _stems(told.lead)
+    if asked.reading or not said - asked.stems or asked.asks("why", "when", "who", "name", "how") or len(told.lead.split()) > 25:
         return None
-    return (
-        "answered" if _PRONOUN.match(told.lead) and len(told.lead.split()) <= 25 and told.stems - asked.stems else None
-    )
+    if asked.attribute and not (asked.attribute <= said or _IS_A.search(told.lead)):
+        return None
+    return "answered" if asked.predicate <= said else None
 
 
 def _described(asked: _Asked, told: _Told) -> Act | None:

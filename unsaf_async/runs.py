@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from unsaf_async.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from unsaf_async.score import Score
 
@@ -95,7 +95,7 @@ class RunFolder:
         """Give up the lock."""
         self._lock.release()
 
-    def __enter__(self) -> RunFolder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -213,7 +213,7 @@ def _write(file: Path, text: str) -> None:
     """Write `file` whole or not at all."""
     draft = file.with_suffix(file.suffix + ".part")
     draft.write_text(text, "utf-8")
-    os.replace(draft, file)
+    draft.replace(file)
 
 
 def _version(package: str) -> str:

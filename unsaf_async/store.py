@@ -12,7 +12,6 @@ import sqlite3
 import threading
 from dataclasses import asdict
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -24,6 +23,7 @@ from unsaf_async.records import Reply, Request, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 KEY_VERSION = 1
 """Part of every key: raise it when a change in the engine changes what an equal request means."""

@@ -117,7 +117,7 @@ class Watch:
 def watching(conductor: Conductor, *, quiet: bool) -> Iterator[Say]:
     """Show `conductor`'s progress on stderr while the context lasts. Yields what puts a line before the user."""
     if quiet:
-        yield lambda text: None
+        yield lambda _: None
         return
     watch = Watch(conductor)
     conductor.listen(watch.hear)

@@ -7,7 +7,6 @@ stands only for calls that really left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from unsaf_async.errors import CallError, Transient
 from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unsaf_async.ledger import Ledger
     from unsaf_async.meter import Meter
     from unsaf_async.pace import Pace

@@ -69,7 +69,7 @@ class Retried:
                 failures += not isinstance(error, RateLimited)
                 raise
 
-        def exhausted(state: RetryCallState) -> bool:
+        def exhausted(_: RetryCallState) -> bool:
             late = asyncio.get_running_loop().time() - began_s > self._policy.deadline_s
             return late or failures >= self._policy.attempts
 

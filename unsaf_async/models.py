@@ -60,7 +60,7 @@ class OpenModel:
         def on_retry(request: Request, error: CallError, wait_s: float) -> None:
             books.announce(CallRetried(request.role, error, wait_s))
 
-        policy = RetryPolicy(profile.attempts, profile.deadline_s)
+        policy = RetryPolicy(profile.attempts, profile.deadline_s, profile.retry_wait_s)
         retried = Retried(self.door(hold), self.door(hold, again=True), policy, on_retry)
         return Cached(retried, books.store, books.flights, books.run_id, books.announce)
 

@@ -122,6 +122,8 @@ class Profile(Record):
     """Of one call with all its attempts and pauses."""
     attempts: Count = 6
     """Most tries of a call that meets transient errors."""
+    retry_wait_s: Amount = 0.5
+    """The pause before the second try; it doubles each time, with jitter, up to 30 s."""
     takes: Takes = Takes()
     extra: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of the request's body, such as reasoning_effort. They are part of a reply's cache key."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
 from unsaf_async.errors import CallError, RateLimited, Transient
 
@@ -46,7 +46,7 @@ class Retried:
         self._again = again
         self._policy = policy
         self._on_retry = on_retry
-        self._wait = wait_exponential_jitter(initial=policy.wait_s, max=policy.max_wait_s, jitter=policy.wait_s)
+        self._wait = wait_exponential(multiplier=policy.wait_s, max=policy.max_wait_s) + wait_random(0, policy.wait_s)
 
     async def complete(self, request: Request) -> Reply:
         """The reply. Raises the last attempt's CallError when no further one may be made."""

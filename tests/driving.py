@@ -1,0 +1,89 @@
+"""Driving the whole engine against the simulator's sockets: what the end-to-end tests share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from unsaf_async.conduct import Conductor, Settings, begin, prepare
+from unsaf_async.simulate import Simulation, Simulator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unsaf_async.records import Examination
+    from unsaf_async.score import Score
+    from unsaf_async.simulate import Ledger
+
+KEY = "sk-test-0123456789abcdef"
+PRICE = (2.5, 10)
+
+ROUTES = {
+    "openai": ("gpt-4o", "openai_base"),
+    "anthropic": ("claude-sonnet-4-5", "anthropic_base"),
+    "gemini": ("gemini-2.5-flash", "gemini_base"),
+    "vllm": ("vllm", "openai_base"),
+}
+"""Each route's provider, and which of the simulator's addresses it calls."""
+
+
+def draw_images(folder: Path, number: int) -> list[Path]:
+    """`number` small pictures, all different."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for index in range(number):
+        file = folder / f"{index:04d}.png"
+        Image.new("RGB", (40, 30), (index % 256, index // 256, 90)).save(file)
+        files.append(file)
+    return files
+
+
+@dataclass
+class Outcome:
+    """How a driven run ended."""
+
+    score: Score
+    conductor: Conductor
+    ledger: Ledger
+    examinations: list[Examination]
+
+
+async def drive(
+    simulation: Simulation, route: str, folder: Path, *, images: int = 2, profile: dict[str, Any] | None = None, **options: Any
+) -> Outcome:
+    """Run the engine against `simulation` over `route`'s wire. profile: fields of the profile to change."""
+    async with Simulator(simulation) as simulator:
+        return await drive_at(simulator, route, folder, images=images, profile=profile, **options)
+
+
+async def drive_at(
+    simulator: Simulator,
+    route: str,
+    folder: Path,
+    *,
+    images: int = 2,
+    profile: dict[str, Any] | None = None,
+    **options: Any,
+) -> Outcome:
+    """As `drive`, against a simulator that is running."""
+    from unsaf_async.journal import read_journal
+
+    provider, base = ROUTES[route]
+    price = ",".join(f"{amount:.9f}" for amount in map(float, simulator.simulation.price))
+    settings = Settings(
+        provider,
+        images=draw_images(folder / "images", images),
+        **{"questions": 3, "out": folder / "run", "cache": folder / "cache", "price": price, "rpm": 1e6, "tpm": 1e9, **options},
+        api_base=getattr(simulator, base),
+    )
+    prepared = await prepare(settings)
+    changed = {"retry_wait_s": 0.01, **(profile or {})}
+    subject = prepared.subject.model_copy(update=changed)
+    prepared = replace(prepared, subject=subject, judge=subject if prepared.judge else None)
+    with begin(prepared) as run_folder:
+        conductor = Conductor(run_folder)
+        score = await conductor.conduct()
+        kept = list(read_journal(run_folder.journal_file).values())
+    return Outcome(score, conductor, simulator.ledger, kept)

@@ -1,0 +1,5 @@
+"""`python -m unsaf_async`."""
+
+from unsaf_async.cli import main
+
+main()

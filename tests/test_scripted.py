@@ -359,9 +359,7 @@ def test_logprobs_are_log_probabilities_and_lower_for_what_is_made_up():
     known, made_up = (phrasebook.bank(label).entries[0].text for label in LABELS)
     means = {}
     for question in (known, made_up):
-        said = [
-            respond(Awareness(0, 0, hedge=0), 0, texts=[PACK.answer(question)], image_id=str(n)) for n in range(50)
-        ]
+        said = [respond(Awareness(0, 0, hedge=0), 0, texts=[PACK.answer(question)], image_id=str(n)) for n in range(50)]
         values = [value for one in said for value in token_logprobs(one, 0, count_tokens(one.text))]
         assert all(value <= 0 for value in values)
         means[question] = sum(values) / len(values)

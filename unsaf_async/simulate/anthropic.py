@@ -200,9 +200,10 @@ def _schema(body: Body) -> tuple[str | None, object]:
     """The tool that the reply must call, if any, and the JSON schema that it must follow."""
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") == "tool":
-        for tool in body.get("tools") or []:
-            if isinstance(tool, dict) and tool.get("name") == choice.get("name"):
-                return tool["name"], tool.get("input_schema") or {}
+        for tool in wire.array(body.get("tools"), "tools: Field required with tool_choice"):
+            name = tool.get("name") if isinstance(tool, dict) else None
+            if isinstance(name, str) and name == choice.get("name"):
+                return name, tool.get("input_schema") or {}
         raise RequestError(f"tool_choice.tool.name: Tool '{choice.get('name')}' not found in provided tools")
     config = body.get("output_config")
     wanted = config.get("format") if isinstance(config, dict) else body.get("output_format")

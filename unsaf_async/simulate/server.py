@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from math import exp, log
-from statistics import NormalDist
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -38,8 +37,6 @@ LARGEST_BODY = 64 * 1024 * 1024
 
 LEDGER: web.AppKey[Ledger] = web.AppKey("ledger", Ledger)
 """Where an application keeps its account."""
-
-_P99 = NormalDist().inv_cdf(0.99)
 
 
 def application(simulation: Simulation) -> web.Application:
@@ -140,12 +137,11 @@ class _Provider:
         self.closing = asyncio.Event()
 
     def application(self) -> web.Application:
-        openai, anthropic, gemini = OpenAI(), Anthropic(), Gemini()
         app = web.Application(client_max_size=LARGEST_BODY)
         app[LEDGER] = self.ledger
-        app.router.add_post("/v1/chat/completions", lambda request: self.call(request, openai))
-        app.router.add_post("/v1/messages", lambda request: self.call(request, anthropic))
-        app.router.add_post("/v1beta/models/{model:[^/:]+}:generateContent", lambda request: self.call(request, gemini))
+        app.router.add_post("/v1/chat/completions", partial(self.call, wire=OpenAI()))
+        app.router.add_post("/v1/messages", partial(self.call, wire=Anthropic()))
+        app.router.add_post("/v1beta/models/{model:[^/:]+}:generateContent", partial(self.call, wire=Gemini()))
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/v1beta/models", self.gemini_models)
         app.router.add_get("/ledger", self.show_ledger)
@@ -294,12 +290,9 @@ class _Provider:
     def latency_s(self, digest: str, seen: int) -> float:
         """How long the `seen`-th arrival of a request takes."""
         latency = self.simulation.latency
-        if not isinstance(latency, Lognormal):
-            return latency
-        # The place is in (0, 1): the quantile of 0 is infinite.
-        place = (faults.uniform("latency", self.simulation.seed, digest, seen) * 2**52 + 0.5) / 2**52
-        sigma = log(latency.p99_s / latency.p50_s) / _P99
-        return latency.p50_s * exp(sigma * NormalDist().inv_cdf(min(place, 1 - 2**-53)))
+        if isinstance(latency, Lognormal):
+            return latency.quantile(faults.uniform("latency", self.simulation.seed, digest, seen))
+        return latency
 
     def headers(self, wire: Wire, stamp: str) -> dict[str, str]:
         """The provider's headers: an id, and how the limits stand."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from math import exp, log
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.errors import UserError
@@ -13,6 +15,8 @@ from unsaf_async.simulate.faults import FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_NORMAL = NormalDist()
 
 Amount = int | float | str | Decimal | Fraction
 """An amount of money. A float stands for the decimal number that it prints as: 0.15 is 15 cents exactly."""
@@ -28,6 +32,11 @@ class Lognormal:
     def __post_init__(self) -> None:
         if not 0 < self.p50_s <= self.p99_s:
             raise UserError(f"latency: p50 {self.p50_s} s and p99 {self.p99_s} s; give 0 < p50 <= p99")
+
+    def quantile(self, place: float) -> float:
+        """The seconds that a share `place` of all calls stays below. place: in [0, 1); 0 is taken as 2^-53."""
+        sigma = log(self.p99_s / self.p50_s) / _NORMAL.inv_cdf(0.99)
+        return self.p50_s * exp(sigma * _NORMAL.inv_cdf(max(place, 2**-53)))
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,14 @@ Amounts are whole nano-dollars, so that sums are exact. The budget knows nothing
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from unsaf_async.errors import BudgetExhausted, Unfunded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NANO = 1_000_000_000
 """Nano-dollars in a dollar."""
@@ -16,9 +21,9 @@ NANO = 1_000_000_000
 
 @dataclass(eq=False)
 class _Waiter:
-    amount: int
     hold: Hold
-    future: asyncio.Future[None]
+    amount: int
+    future: asyncio.Future[Reservation]
 
 
 class Budget:
@@ -39,30 +44,42 @@ class Budget:
         return Hold(self, worst_nano_usd)
 
     def _fits(self, amount: int) -> bool:
-        return self.cap_nano_usd is None or self.spent_nano_usd + self.held_nano_usd + amount <= self.cap_nano_usd
+        free = self.cap_nano_usd is None or self.spent_nano_usd + self.held_nano_usd + amount <= self.cap_nano_usd
+        return amount <= 0 or free  # what is held already may be used, even if a broken bound has passed the cap
 
-    async def _take(self, amount: int, hold: Hold) -> None:
-        """Hold `amount` for `hold`: at once, or when money comes back. Raises BudgetExhausted when none will."""
+    async def _reserve(self, hold: Hold, amount: int) -> Reservation:
+        """`amount` for an attempt of `hold`'s image: at once, or when money comes back."""
+        short = hold.short_of(amount)
         # Those already waiting go first, or a stream of small images would starve a large one.
-        if not self._waiters and self._fits(amount):
-            self.held_nano_usd += amount
-            self._holds.add(hold)
-            return
-        waiter = _Waiter(amount, hold, asyncio.get_running_loop().create_future())
+        if short <= 0 or (not self._waiters and self._fits(short)):
+            return self._granted(hold, amount)
+        waiter = _Waiter(hold, amount, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         hold.waiting += 1
         self._serve()
         try:
-            await waiter.future
+            return await waiter.future
         except asyncio.CancelledError:
-            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
-                self._back(amount)  # granted and cancelled in the same breath
-            raise
-        finally:
-            hold.waiting -= 1
             if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            self._serve()
+                self._dismiss(waiter)
+                self._serve()
+            elif not waiter.future.cancelled() and waiter.future.exception() is None:
+                waiter.future.result().refund()  # granted and cancelled in the same breath
+            raise
+
+    def _granted(self, hold: Hold, amount: int) -> Reservation:
+        """`amount` moves from the image's purse, which is filled up before, into an attempt."""
+        short = hold.short_of(amount)
+        self.held_nano_usd += short
+        hold.left_nano_usd += short - amount
+        hold.open_nano_usd += amount
+        hold.admitted = True
+        self._holds.add(hold)
+        return Reservation(hold, amount)
+
+    def _dismiss(self, waiter: _Waiter) -> None:
+        self._waiters.remove(waiter)
+        waiter.hold.waiting -= 1
 
     def _back(self, amount: int) -> None:
         self.held_nano_usd -= amount
@@ -74,28 +91,37 @@ class Budget:
         self._serve()
 
     def _serve(self) -> None:
-        """Grant what fits, extensions of begun images before new ones; refuse what can never fit."""
-        self._waiters.sort(key=lambda waiter: not waiter.hold.admitted)  # stable: else in order of arrival
-        while self._waiters and self._fits(self._waiters[0].amount):
-            waiter = self._waiters.pop(0)
-            if waiter.future.done():
+        """Grant what fits, calls of begun images before new images; refuse what can never fit."""
+        for waiter in [waiter for waiter in self._waiters if waiter.future.done()]:  # cancelled
+            self._dismiss(waiter)
+        while self._waiters:
+            self._waiters.sort(key=lambda waiter: not waiter.hold.admitted)  # stable: else in order of arrival
+            # An image's money may come back to its purse, where only its own calls can have it.
+            funded = (waiter for waiter in self._waiters if waiter.hold.short_of(waiter.amount) <= 0)
+            waiter = next(funded, self._waiters[0])
+            if self._fits(waiter.hold.short_of(waiter.amount)):
+                self._dismiss(waiter)
+                waiter.future.set_result(self._granted(waiter.hold, waiter.amount))
                 continue
-            self.held_nano_usd += waiter.amount
-            self._holds.add(waiter.hold)
-            waiter.future.set_result(None)
-        if self._waiters and not any(hold.may_give_back for hold in self._holds):
-            # Everybody who holds money waits for more. The image begun last yields: what it held lets the others finish.
-            waiter = self._waiters.pop()
-            if not waiter.future.done():
-                waiter.future.set_exception(BudgetExhausted(self._exhausted(waiter.amount)))
+            if any(hold.may_give_back for hold in self._holds):
+                return
+            # Everybody who holds money waits for more. Of the begun images' calls the last to come yields: what its image
+            # gives back lets the others finish. Where no image is begun, the first is larger than what is left for ever.
+            begun = [waiter for waiter in self._waiters if waiter.hold.admitted]
+            waiter = begun[-1] if begun else self._waiters[0]
+            self._dismiss(waiter)
+            waiter.future.set_exception(self._refusal(waiter))
 
-    def _exhausted(self, amount: int) -> str:
+    def _refusal(self, waiter: _Waiter) -> BudgetExhausted | Unfunded:
         cap = (self.cap_nano_usd or 0) / NANO
-        left = cap - (self.spent_nano_usd + self.held_nano_usd) / NANO
-        return (
-            f"--max-cost {cap:g}: ${self.spent_nano_usd / NANO:.4f} is spent and ${max(left, 0.0):.4f} is free, less than "
-            f"the ${amount / NANO:.4f} that the next image can cost at worst; raise --max-cost to go on"
+        free = max(0.0, cap - (self.spent_nano_usd + self.held_nano_usd) / NANO)
+        begun, short = waiter.hold.admitted, waiter.hold.short_of(waiter.amount) / NANO
+        what = "another attempt at a call of a begun image" if begun else "the next image"
+        text = (
+            f"--max-cost {cap:g}: ${self.spent_nano_usd / NANO:.4f} is spent and ${free:.4f} is free, less than the "
+            f"${short:.4f} that {what} can cost at worst; raise --max-cost to go on"
         )
+        return Unfunded(text) if begun else BudgetExhausted(text)
 
 
 @dataclass(eq=False)
@@ -107,48 +133,47 @@ class Hold:
     admitted: bool = False
     left_nano_usd: int = 0
     waiting: int = 0
-    """Calls of this image that wait for money."""
+    """Calls of this image that wait for money, or for another image's call."""
     open_nano_usd: int = 0
     """Reserved by calls under way."""
     closed: bool = False
-    _admission: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def may_give_back(self) -> bool:
         """False if every call of this image that could free money is itself waiting for some."""
         return not self.closed and (not self.waiting or self.open_nano_usd > 0)
 
+    def short_of(self, amount_nano_usd: int) -> int:
+        """What must be held beyond what is, in nano-dollars, for an attempt that costs `amount_nano_usd` at worst; >= 0."""
+        if not self.admitted:
+            return max(self.worst_nano_usd, amount_nano_usd)
+        # Only an attempt of unknown fate, which stays spent, leaves less here than the image's remaining calls need.
+        return max(0, amount_nano_usd - self.left_nano_usd)
+
     async def reserve(self, amount_nano_usd: int) -> Reservation:
         """Money for one attempt. Waits for it if need be.
 
         Raises, when none can come back: BudgetExhausted if the image is not begun, Unfunded if it is.
         """
-        if not self.admitted:
-            async with self._admission:
-                if not self.admitted:
-                    whole = max(self.worst_nano_usd, amount_nano_usd)
-                    await self.budget._take(whole, self)  # noqa: SLF001 - the two classes are one idea
-                    self.admitted = True
-                    self.left_nano_usd += whole
-        # Only an attempt of unknown fate, which stays spent, leaves less here than the image's remaining calls need.
-        short = amount_nano_usd - self.left_nano_usd
-        if short > 0:
-            try:
-                await self.budget._take(short, self)  # noqa: SLF001
-            except BudgetExhausted as error:
-                raise Unfunded(str(error)) from None
-            self.left_nano_usd += short
-        self.left_nano_usd -= amount_nano_usd
-        self.open_nano_usd += amount_nano_usd
-        return Reservation(self, amount_nano_usd)
+        return await self.budget._reserve(self, amount_nano_usd)  # noqa: SLF001 - the two classes are one idea
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """While a call of this image waits for an equal one of another image, which may itself be waiting for money."""
+        self.waiting += 1
+        self.budget._serve()  # noqa: SLF001
+        try:
+            yield
+        finally:
+            self.waiting -= 1
 
     def close(self) -> None:
-        """Give back what was not used. Open reservations must be settled before."""
+        """Give back what was not used. Calls that still wait or are under way must have ended before."""
         if not self.closed:
             self.closed = True
             self.budget._holds.discard(self)  # noqa: SLF001
-            self.budget._back(self.left_nano_usd)  # noqa: SLF001
-            self.left_nano_usd = 0
+            left, self.left_nano_usd = self.left_nano_usd, 0
+            self.budget._back(left)  # noqa: SLF001
 
 
 @dataclass(eq=False)
@@ -167,10 +192,11 @@ class Reservation:
     def refund(self) -> None:
         """The attempt cost nothing; its money stays with the image, for the attempt that follows."""
         self._end()
-        self.hold.left_nano_usd += self.amount_nano_usd
         if self.hold.closed:
-            self.hold.closed = False
-            self.hold.close()
+            self.hold.budget._back(self.amount_nano_usd)  # noqa: SLF001
+        else:
+            self.hold.left_nano_usd += self.amount_nano_usd
+            self.hold.budget._serve()  # noqa: SLF001 - a call of this image may be waiting for just this
 
     def _end(self) -> None:
         if self.over:

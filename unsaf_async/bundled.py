@@ -8,7 +8,7 @@ from pathlib import Path
 def bundled(folder: str) -> Path:
     """The folder `folder` of shipped data: inside the installed package, or beside it in a checkout.
 
-    Hatchling's force-include has no effect in an editable install, hence the second place.
+    Only a built wheel carries them inside; an editable install does not, hence the second place.
     Raises FileNotFoundError when the installation carries neither.
     """
     package = Path(__file__).parent

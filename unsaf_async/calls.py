@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from unsaf_async.records import CallRecord, EncodedImage, Message, Reply, Request, Role, Sampling, Schema, Target
@@ -22,7 +23,7 @@ class Caller:
     questions: int
     seed: int
 
-    @property
+    @cached_property
     def target(self) -> Target:
         """Where the requests go."""
         profile = self.profile

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unsaf_async import runs
 from unsaf_async.budget import NANO, Budget
 from unsaf_async.calls import Caller
-from unsaf_async.errors import Fatal, ProviderDown, RunStopped, UserError
+from unsaf_async.errors import BudgetExhausted, Fatal, ProviderDown, RunStopped, UserError
 from unsaf_async.events import Announce, Event, ImageKept, silent
 from unsaf_async.examine import Examiner
 from unsaf_async.images import ImageError, ImageLoader, ImagePolicy, sent_size
@@ -21,7 +21,7 @@ from unsaf_async.judge import Judge
 from unsaf_async.keys import key_of_profile, redactor
 from unsaf_async.ledger import Ledger, read_account
 from unsaf_async.meter import Meter
-from unsaf_async.models import Books, OpenModel, open_model, price_or_error, with_model_found
+from unsaf_async.models import Books, OpenModel, open_backend, open_model, price_or_error, with_model_found
 from unsaf_async.packs import Pack, load_pack
 from unsaf_async.plan import Planner, Priced
 from unsaf_async.prices import parse_price
@@ -30,7 +30,7 @@ from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.run import run
 from unsaf_async.score import Accounts, Calls, Score, Tokens, score
 from unsaf_async.stopping import StopWhenNarrow
-from unsaf_async.store import ReplyStore
+from unsaf_async.store import ReplyStore, open_cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,36 +96,58 @@ class Estimate:
     per_image_worst_usd: float
 
 
-async def prepare(settings: Settings) -> Prepared:
-    """`settings`, checked. Raises UserError for whatever is wrong with them. May ask an endpoint for its model's name."""
+async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
+    """`settings`, checked. Raises UserError for whatever is wrong with them. May ask an endpoint for its model's name.
+
+    offline: for a plan alone. No endpoint is asked, so a model may stay without its name, and no key is needed.
+    """
     _check(settings)
     price = parse_price(settings.price) if settings.price is not None else None
-    subject = await with_model_found(
-        resolve(
-            settings.provider,
-            model=settings.model,
-            api_base=settings.api_base,
-            price=price,
-            rpm=settings.rpm,
-            tpm=settings.tpm,
-            concurrency=settings.concurrency,
-        )
+    subject = resolve(
+        settings.provider,
+        model=settings.model,
+        api_base=settings.api_base,
+        price=price,
+        rpm=settings.rpm,
+        tpm=settings.tpm,
+        concurrency=settings.concurrency,
     )
+    subject = await _ready(subject, offline=offline)
     judge: Profile | None = subject
     if settings.judge == "rules":
         judge = None
     elif settings.judge != "self":
-        judge = await with_model_found(resolve(settings.judge))
-    for profile in (subject, judge):
-        if profile is not None:
-            key_of_profile(profile)
-            price_or_error(profile)
+        judge = await _judge(settings.judge, offline=offline)
     pack = load_pack(settings.prompts)
     images = find_images(settings.images) if settings.images else bundled_images()
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
     images = images[: settings.limit] if settings.limit else images
+    # In full, so that a run can be resumed from anywhere.
+    images = [replace(image, path=image.path.absolute()) for image in images]
     return Prepared(subject, judge, settings.judge, pack, tuple(images), settings)
+
+
+async def _ready(profile: Profile, *, offline: bool) -> Profile:
+    """`profile` with its model's name, once its price and its key are there."""
+    price_or_error(profile)
+    if profile.backend == "scripted":  # what its file says of it is checked where it is opened
+        await open_backend(profile)
+    if offline:
+        return profile
+    key_of_profile(profile)
+    return await with_model_found(profile)
+
+
+async def _judge(name: str, *, offline: bool) -> Profile:
+    """The profile of another model as judge. What is wrong with it is said of --judge."""
+    try:
+        profile = resolve(name)
+        if profile.price is None:  # --price is the measured model's
+            raise UserError(f"--provider {name}: no price is known; give it in a file in ./providers")
+        return await _ready(profile, offline=offline)
+    except UserError as error:
+        raise UserError(str(error).replace("--provider", "--judge", 1)) from None
 
 
 def _check(settings: Settings) -> None:
@@ -143,6 +165,22 @@ def _check(settings: Settings) -> None:
         raise UserError(f"--until-ci is {settings.until_ci:g}; give a half-width between 0 and 0.5, such as 0.02")
     if not 0 <= settings.seed < 2**31:
         raise UserError(f"--seed is {settings.seed}; give a whole number from 0 to 2147483647")
+    if settings.cache is not None:
+        _check_cache(settings.cache)
+
+
+def _check_cache(folder: Path) -> None:
+    """Raises UserError unless `folder` holds replies, or may: a cache is made private, and other files must not be."""
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(
+            f"--cache {folder}: cannot be used as a cache ({error.strerror}); give another folder or --no-cache"
+        ) from None
+    if "cache.db" not in names and (foreign := names - {"README.md", ".gitignore"}):
+        raise UserError(f"--cache {folder}: holds other files, such as {min(foreign)}; give an empty folder or a new one")
 
 
 def estimate(prepared: Prepared) -> Estimate:
@@ -186,12 +224,14 @@ def policy_of(profile: Profile) -> ImagePolicy:
 def begin(prepared: Prepared) -> runs.RunFolder:
     """The run's folder: a new one, or, if --out names a run with these very settings, that one, to go on with."""
     settings = prepared.settings
+    if settings.cache is not None:
+        open_cache(settings.cache).close()  # first, so that a damaged one leaves no run's folder behind
     out = settings.out or runs.default_folder(prepared.subject.name)
     manifest = runs.new_manifest(
         subject=prepared.subject,
         judge=prepared.judge,
         judge_name=prepared.judge_name,
-        pack=settings.prompts,
+        pack=str(Path(settings.prompts).absolute()) if Path(settings.prompts).is_dir() else settings.prompts,
         pack_version=prepared.pack.version,
         pack_sha256=prepared.pack.sha256,
         questions=settings.questions,
@@ -206,22 +246,27 @@ def begin(prepared: Prepared) -> runs.RunFolder:
         return runs.create(out, manifest, prepared.images)
     folder = runs.reopen(out)
     # What steers speed and money may change between two sessions; what steers the result may not.
-    for field in ("judge_name", "pack_sha256", "questions", "seed", "images_sha256"):
-        if getattr(folder.manifest, field) != getattr(manifest, field):
-            folder.close()
-            raise UserError(f"--out {out}: holds a run with another {field}; give another folder, or resume that run")
-    if (
-        folder.manifest.subject.model != prepared.subject.model
-        or folder.manifest.subject.endpoint != prepared.subject.endpoint
-    ):
+    before = folder.manifest
+    if other := _differing(before, manifest):
         folder.close()
-        raise UserError(
-            f"--out {out}: holds a run of {folder.manifest.subject.name}; give another folder, or resume that run"
-        )
-    folder.keep_manifest(
-        folder.manifest.model_copy(update={"max_cost_usd": settings.max_cost, "until_ci": settings.until_ci})
+        raise UserError(f"--out {out}: holds a run with {other}; give another folder, or resume that run")
+    subject = before.subject.model_copy(
+        update={"limits": prepared.subject.limits} | ({"price": prepared.subject.price} if settings.price else {})
     )
+    changed = {name: getattr(manifest, name) for name in ("max_cost_usd", "until_ci", "cache")} | {"subject": subject}
+    folder.keep_manifest(before.model_copy(update=changed))
     return folder
+
+
+def _differing(one: runs.Manifest, other: runs.Manifest) -> str | None:
+    """The first thing in which two runs differ so that their results cannot be one, in words; None if there is none."""
+    if (one.subject.model, one.subject.endpoint) != (other.subject.model, other.subject.endpoint):
+        return f"another model, {one.subject.name} ({one.subject.model})"
+    if (one.questions, one.seed, one.judge_name) != (other.questions, other.seed, other.judge_name):
+        return f"--questions {one.questions} --seed {one.seed} --judge {one.judge_name}"
+    if one.pack_sha256 != other.pack_sha256:
+        return f"other prompts, {one.pack} in version {one.pack_version} as it was then"
+    return f"another list of {one.images} images" if one.images_sha256 != other.images_sha256 else None
 
 
 class Conductor:
@@ -231,12 +276,16 @@ class Conductor:
         self.folder = folder
         self.budget: Budget | None = None
         self.models: list[OpenModel] = []
+        self.earlier = 0
+        """Images that earlier sessions finished."""
         self.why_stopped: str | None = None
         """Why the run ended before its last image, in one line; None if it did not."""
+        self.exhausted = False
+        """Whether it ended because the cap leaves too little for another image."""
         self.satisfied = False
         """Whether it ended because the interval is narrow enough."""
-        self.mistake = False
-        """Whether it ended because the key or the model's name is wrong, before any call was answered."""
+        self.mistake: str | None = None
+        """What is wrong, "key" or "model", if the run ended by that before any call was answered."""
         self.unfinished: str | None = None
         """What failed and would be tried again by resuming, in words; None if nothing did."""
         self._listeners = [announce]
@@ -264,6 +313,8 @@ class Conductor:
             raise UserError(
                 f"--prompts {manifest.pack}: has changed since the run began; restore it, or start a new run"
             )
+        if manifest.cache:
+            _check_cache(Path(manifest.cache))
         store = ReplyStore(Path(manifest.cache) if manifest.cache else self.folder.path / "replies")
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
@@ -297,9 +348,9 @@ class Conductor:
             self.unfinished = _unfinished(list(journal.kept.values()))
             account = ledger.account
             nothing_served = not account.usage.input_tokens and not account.usage.output_tokens
-            self.mistake = nothing_served and any(
-                model.pace.down and model.pace.down.kind in ("key", "model") for model in self.models
-            )
+            kinds = [model.pace.down.kind for model in self.models if model.pace.down]
+            if nothing_served:
+                self.mistake = next((kind for kind in kinds if kind in ("key", "model")), None)
             result = _scored(manifest, list(journal.kept.values()), account, ledger.wall_s)
         self.folder.keep_score(result)
         return result
@@ -355,16 +406,18 @@ class Conductor:
             self._announce(ImageKept(examination))
 
         done = {name for name, examination in journal.kept.items() if not is_unfinished(examination)}
-        for name in done:  # an earlier session's
+        self.earlier = len(done)
+        for name in done:
             if rule:
                 rule.add(journal.kept[name])
             self._announce(ImageKept(journal.kept[name]))
-        width = max(MIN_IMAGES_IN_FLIGHT, manifest.subject.limits.concurrency)
         waiting = [source for source in self.folder.images if source.id not in done]
+        width = min(len(waiting), max(MIN_IMAGES_IN_FLIGHT, manifest.subject.limits.concurrency))
         try:
             await run(waiting, examine_one, keep, width=width, enough=lambda: rule is not None and rule.satisfied)
         except RunStopped as error:
             self.why_stopped = "interrupted" if self._interrupted else str(error)
+            self.exhausted = isinstance(error, BudgetExhausted)
         self.satisfied = rule is not None and rule.satisfied
 
     def _check_interrupted(self) -> None:
@@ -442,17 +495,80 @@ def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, 
     )
 
 
-async def evaluate(provider: str, *, on_event: Announce = silent, **options: object) -> Score:
+async def evaluate(
+    provider: str,
+    *,
+    images: str | Path | Sequence[str | Path] = (),
+    judge: str = "self",
+    questions: int = 6,
+    limit: int | None = None,
+    seed: int = 0,
+    max_cost: float | None = None,
+    price: str | None = None,
+    rpm: float | None = None,
+    tpm: float | None = None,
+    concurrency: int | None = None,
+    api_base: str | None = None,
+    model: str | None = None,
+    prompts: str = "unsaf",
+    out: str | Path | None = None,
+    cache: str | Path | None = "cache",
+    until_ci: float | None = None,
+    on_event: Announce = silent,
+) -> Score:
     """The score of `provider` on `images`: the same as `unsaf-async run`, for use from Python.
 
-    options: the fields of `Settings` (images, judge, questions, limit, seed, max_cost, ...). Nothing is asked: without
-    `max_cost` there is no cap. A run that stops early still returns the score of what is done; its folder, which can be
-    resumed, is `out` or lies in runs/. Raises UserError for wrong settings.
+    The options are those of `unsaf-async run`, with the same defaults; `Settings` says what each means. on_event hears
+    the run's events. Nothing is asked: without `max_cost` there is no cap. A run that stops early still returns the score of
+    what is done; its folder, which can be resumed, is `out` or lies in runs/. Raises UserError for wrong settings.
     """
-    settings = replace(Settings(provider), **options)  # type: ignore[arg-type]
+    settings = Settings(
+        provider=provider,
+        images=(images,) if isinstance(images, str | Path) else images,
+        judge=judge,
+        questions=questions,
+        limit=limit,
+        seed=seed,
+        max_cost=max_cost,
+        price=price,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        api_base=api_base,
+        model=model,
+        prompts=prompts,
+        out=Path(out) if isinstance(out, str) else out,
+        cache=Path(cache) if isinstance(cache, str) else cache,
+        until_ci=until_ci,
+    )
+    _check_types(settings)
     prepared = await prepare(settings)
     with begin(prepared) as folder:
         return await Conductor(folder, on_event).conduct()
+
+
+_TEXT, _NUMBER, _WHOLE, _PATH = (str,), (int, float), (int,), (Path,)
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("provider", "judge", "prompts"), (_TEXT, "text")),
+    **dict.fromkeys(("api_base", "model"), ((*_TEXT, type(None)), "text, or None")),
+    "price": ((*_TEXT, type(None)), 'text such as "2.5,10" (USD per million tokens, in and out), or None'),
+    **dict.fromkeys(("questions", "seed"), (_WHOLE, "a whole number")),
+    **dict.fromkeys(("limit", "concurrency"), ((*_WHOLE, type(None)), "a whole number, or None")),
+    **dict.fromkeys(("max_cost", "rpm", "tpm", "until_ci"), ((*_NUMBER, type(None)), "a number, or None")),
+    **dict.fromkeys(("out", "cache"), ((*_PATH, type(None)), "a path, or None")),
+}
+"""What each field of `Settings` may hold, and how to say so; `images` apart."""
+
+
+def _check_types(settings: Settings) -> None:
+    """Raises UserError for a value of the wrong type. The command line brings none; a Python caller may."""
+    for name, (types, wanted) in _TYPES.items():
+        value = getattr(settings, name)
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise UserError(f"{name} is {value!r}; give {wanted}")
+    images = settings.images
+    if not isinstance(images, list | tuple) or not all(isinstance(each, str | Path) for each in images):
+        raise UserError(f"images is {images!r}; give a path, or a list of paths")
 
 
 def load(run_dir: str | Path) -> tuple[runs.Manifest, list[Examination], Score]:

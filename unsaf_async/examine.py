@@ -7,7 +7,7 @@ question. Only what stops the run is raised (no money, no provider).
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from unsaf_async import parse
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unsaf_async.judge import Judge
     from unsaf_async.parse import Item
     from unsaf_async.provider import Provider
+    from unsaf_async.records import Request
 
 LABELS: tuple[Label, Label] = ("answerable", "unanswerable")
 
@@ -85,20 +86,21 @@ class _List:
 
     async def fill(self, group: asyncio.TaskGroup) -> None:
         wanted = self.examiner.questions
-        for _ in range(2):  # the second time: what was malformed, repeated or missing, once
+        for again in (False, True):  # the second time: what was malformed, repeated or missing, once
             short = wanted - len(self.asked)
             if short <= 0:
                 return
-            for item in await self._write(short):
+            for item in await self._write(short, again=again):
                 if len(self.asked) == wanted:
                     return  # more than asked for: the first ones count
                 if self._is_good(item):
                     self.asked.append(group.create_task(self._answer(item)))
 
-    async def _write(self, count: int) -> tuple[Item, ...]:
+    async def _write(self, count: int, *, again: bool) -> tuple[Item, ...]:
         examiner = self.examiner
         prompt = examiner.pack.ask(self.label, count, self._seen)
         request = examiner.subject.request("ask", prompt, image=self.image, schema=QUESTIONS[self.label])
+        request = _redrawn(request) if again else request
         try:
             reply = await self.provider.complete(request)
         except CallError as error:
@@ -151,6 +153,14 @@ class _List:
             judge=judgement.call,
             unscored=judgement.unscored,
         )
+
+
+def _redrawn(request: Request) -> Request:
+    """`request` as another draw: where nothing good was written, it is the first one word for word, and the cache, or a
+    server that takes a seed, would say the same again."""
+    seed = request.sampling.seed
+    sampling = replace(request.sampling, seed=None if seed is None else 2**31 - 1 - seed)  # seeds have 31 bits
+    return replace(request, draw=~request.draw, sampling=sampling)  # negative: no run's first draw
 
 
 def _why_nothing(asks: list[CallRecord]) -> str:

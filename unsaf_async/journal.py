@@ -1,17 +1,16 @@
 """The run's results on disk: one line a finished image, appended and flushed as it comes.
 
-A line is one unbuffered write, so finished images outlive `kill -9`; a half-written last line is cut off on opening. A later
-line about the same image replaces an earlier one (an image that failed and was examined again).
+A later line about the same image replaces an earlier one (an image that failed and was examined again).
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from unsaf_async.errors import UserError
+from unsaf_async.lines import LineFile, whole_lines
 from unsaf_async.records import Examination
 
 if TYPE_CHECKING:
@@ -25,11 +24,8 @@ def read_journal(file: Path) -> dict[str, Examination]:
 
     A half-written last line is passed over. Raises UserError for any other line that is no examination.
     """
-    if not file.exists():
-        return {}
-    data = file.read_bytes()
     found: dict[str, Examination] = {}
-    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
+    for number, line in enumerate(whole_lines(file), 1):
         try:
             examination = Examination.model_validate_json(line)
         except ValidationError as error:
@@ -47,23 +43,16 @@ class Journal:
 
     def __init__(self, file: Path) -> None:
         self.kept = read_journal(file)
-        if file.exists():
-            data = file.read_bytes()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data):
-                os.truncate(file, whole)
-        self._fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._lines = LineFile(file)
 
     def keep(self, examination: Examination) -> None:
         """Write one finished image down. It is safe from the process's death when this returns."""
-        os.write(self._fd, examination.model_dump_json().encode() + b"\n")
+        self._lines.append(examination.model_dump_json().encode())
         self.kept[examination.image.id] = examination
 
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._lines.close()
 
     def __enter__(self) -> Self:
         return self

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 def key_of_profile(profile: Profile) -> str | None:
     """The key in the environment variable that `profile` names; None if it needs none and none is set.
 
-    Raises UserError if a required one is missing.
+    Raises UserError if a required one is missing, or if what is set can be no key.
     """
     key = os.environ.get(profile.api_key_env, "").strip() if profile.api_key_env else ""
     if not key and profile.api_key_required:
         raise UserError(
             f"--provider {profile.name}: the environment variable {profile.api_key_env} is not set; put your key into it"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(
+            f"--provider {profile.name}: the key in {profile.api_key_env} holds characters that no header can; copy it anew"
         )
     return key or None
 

@@ -1,13 +1,11 @@
 """The run's account of attempts, on disk: one line before an attempt leaves, one when it is over.
 
-A line is appended with one unbuffered write, so it outlives `kill -9` (not a power cut). An attempt without a second line
-was under way when the process died: it may have been billed, so it counts at its worst case. The ledger knows no limits;
-that is the budget's business.
+An attempt without a second line was under way when the process died: it may have been billed, so it counts at its worst
+case. The ledger knows no limits; that is the budget's business.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ import orjson
 
 from unsaf_async.budget import NANO
 from unsaf_async.errors import UserError
+from unsaf_async.lines import LineFile, whole_lines
 from unsaf_async.records import Role, Usage
 
 if TYPE_CHECKING:
@@ -55,11 +54,12 @@ class Account:
         return self._finished_s + (self._last - self._began if self._began is not None else 0.0)
 
     def read(self, line: dict[str, Any]) -> None:
-        """Take one line of the ledger into account."""
+        """Take one line of the ledger into account. Raises KeyError or TypeError if it is none."""
         number = line.get("n", 0)
         match line["what"]:
             case "session":  # whatever is still open belongs to a session that died
-                self._finished_s, self._began = self.wall_s, line["t"]
+                self._finished_s = self.wall_s
+                self._began = self._last = line["t"]  # which may be earlier: clocks are set back
                 for worst in self.open.values():
                     self._lose(worst)
                 self.open.clear()
@@ -109,11 +109,10 @@ def read_account(file: Path) -> Account:
 
 def _replayed(file: Path) -> Account:
     account = Account()
-    data = file.read_bytes() if file.exists() else b""
-    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
+    for number, line in enumerate(whole_lines(file), 1):
         try:
             account.read(orjson.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{file}:{number}: is no line of a ledger ({error!r}); restore it, or start a new run"
             ) from None
@@ -125,9 +124,7 @@ class Ledger:
 
     def __init__(self, file: Path) -> None:
         self.account = _replayed(file)
-        self._fd = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        data = file.read_bytes()
-        os.ftruncate(self._fd, data.rfind(b"\n") + 1)
+        self._lines = LineFile(file)
         self._write({"what": "session"})
 
     def sent(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
@@ -157,10 +154,11 @@ class Ledger:
 
     def close(self) -> None:
         """End the session. Closing twice is harmless."""
-        if self._fd >= 0:
-            self._write({"what": "end"})
-            os.close(self._fd)
-            self._fd = -1
+        if not self._lines.closed:
+            try:
+                self._write({"what": "end"})
+            finally:
+                self._lines.close()
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +173,5 @@ class Ledger:
 
     def _write(self, line: dict[str, Any]) -> None:
         line["t"] = time.time()
-        # A few microseconds into the page cache; a trip through a thread would cost more.
-        os.write(self._fd, orjson.dumps(line) + b"\n")
+        self._lines.append(orjson.dumps(line))
         self.account.read(line)

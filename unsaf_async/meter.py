@@ -31,18 +31,22 @@ class Meter:
         Where a call has once cost more than this said (a formula too low for the model), all later bounds are raised by the
         worst ratio seen.
         """
-        tokens = worst_input_tokens(request.messages, request.schema, self._rules)
-        worst = self._price.worst_nano_usd(tokens, request.sampling.max_output_tokens)
+        worst = self._formula_nano_usd(request)
         return worst if self._inflation == 1.0 else int(worst * self._inflation) + 1
+
+    def _formula_nano_usd(self, request: Request) -> int:
+        tokens = worst_input_tokens(request.messages, request.schema, self._rules)
+        return self._price.worst_nano_usd(tokens, request.sampling.max_output_tokens)
 
     def expected_nano_usd(self, request: Request, output_tokens: int) -> int:
         """What `request` will probably cost, in nano-dollars, if it brings `output_tokens`."""
         tokens = expected_input_tokens(request.messages, request.schema, self._rules)
         return self._price.cost_nano_usd(Usage(input_tokens=tokens, output_tokens=output_tokens))
 
-    def bound_broken(self, worst_nano_usd: int, cost_nano_usd: int) -> None:
-        """A call cost more than its bound: raise the bounds of all that follow."""
-        self._inflation *= cost_nano_usd / max(1, worst_nano_usd)
+    def bound_broken(self, request: Request, cost_nano_usd: int) -> None:
+        """`request` cost more than its bound: raise the bounds of all that follow."""
+        # The greatest ratio, not the product: many calls with the same bound are under way when the first one breaks it.
+        self._inflation = max(self._inflation, cost_nano_usd / max(1, self._formula_nano_usd(request)))
 
     def cost_nano_usd(self, request: Request, reply: Reply) -> tuple[int, Usage]:
         """What `reply` cost in nano-dollars, and its usage.

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls import Caller
-from unsaf_async.errors import Fatal, Transient, UserError
+from unsaf_async.errors import CallError, UserError
 from unsaf_async.events import Announce, CallRetried
-from unsaf_async.keys import key_of_profile
+from unsaf_async.keys import key_of_profile, redactor
 from unsaf_async.layers.cached import Cached, Flights
 from unsaf_async.layers.dispatched import Dispatched
 from unsaf_async.layers.retried import Retried, RetryPolicy
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from unsaf_async.budget import Hold
-    from unsaf_async.errors import CallError
     from unsaf_async.ledger import Ledger
     from unsaf_async.prices import Price
     from unsaf_async.profiles import Profile
@@ -62,7 +61,7 @@ class OpenModel:
 
         policy = RetryPolicy(profile.attempts, profile.deadline_s, profile.retry_wait_s)
         retried = Retried(self.door(hold), self.door(hold, again=True), policy, on_retry)
-        return Cached(retried, books.store, books.flights, books.run_id, books.announce)
+        return Cached(retried, books.store, books.flights, books.run_id, books.announce, hold.idle)
 
     def door(self, hold: Hold, *, again: bool = False) -> Dispatched:
         """The innermost layer alone: one attempt a call, nothing cached. again: its calls are repetitions."""
@@ -118,14 +117,15 @@ async def with_model_found(profile: Profile) -> Profile:
         return profile
     from unsaf_async.backends.openai_http import OpenAIBackend
 
-    backend = OpenAIBackend(profile.endpoint, key_of_profile(profile))
+    key = key_of_profile(profile)
+    backend = OpenAIBackend(profile.endpoint, key)
     try:
         async with asyncio.timeout(30):
             models = await backend.models()
-    except (Transient, Fatal, TimeoutError) as error:
-        reason = str(error) or "no answer within 30 s"
+    except (CallError, TimeoutError) as error:
+        reason = redactor([key])(str(error)) or "no answer within 30 s"
         raise UserError(
-            f"--provider {profile.name}: {profile.endpoint}/models: {reason}; start the server, or give its --api-base"
+            f"--provider {profile.name}: {profile.endpoint}/models: {reason}; check the server, --api-base and the key"
         ) from None
     finally:
         await backend.aclose()

@@ -62,10 +62,13 @@ class Pace:
         self._arrivals = 0
         self._moved = asyncio.Event()
         self._paused_until = 0.0
+        self._request_paid = False
+        self._tokens_paid = 0.0
         self._failures = 0
+        self._pauses_in_vain = 0
         self._last_success: float | None = None
         self._first_failure = 0.0
-        self._last_cut = 0.0
+        self._last_cut = float("-inf")
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -77,6 +80,9 @@ class Pace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._task.cancel()
+        # The body's own error passes as it is: handed to the group, it would come out wrapped in an ExceptionGroup.
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            kind, error, trace = None, None, None
         await self._group.__aexit__(kind, error, trace)
 
     async def enter(self, role: Role, tokens: int) -> None:
@@ -107,9 +113,9 @@ class Pace:
 
     def succeeded(self, reply: Reply) -> None:
         """A whole reply came: the ceiling may rise, and the reply's rate headers are learned from."""
-        self._failures = 0
+        self._failures = self._pauses_in_vain = 0
         self._last_success = self._now()
-        if self.in_flight >= 0.8 * self.ceiling:
+        if self.in_flight >= 0.8 * int(self.ceiling):  # in whole slots: a ceiling of 2.9 is 2 calls
             self.ceiling = min(float(self.limits.concurrency), self.ceiling + 1 / self.ceiling)
         if not self._learned and reply.headers:
             self._learn(reply.headers)
@@ -127,9 +133,11 @@ class Pace:
         self._failures += 1
         patience_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
         limited = isinstance(error, RateLimited)
-        if limited and patience_s is None:  # no word of how long: double from half a second while nothing succeeds
-            patience_s = min(30.0, 0.5 * 2 ** min(self._failures - 1, 6))
-        if patience_s is not None:
+        if limited and not patience_s and not self._pause_s():
+            # No word of how long: double from half a second while nothing succeeds. One pause for all that had left before it.
+            patience_s = min(30.0, 0.5 * 2 ** min(self._pauses_in_vain, 6))
+            self._pauses_in_vain += 1
+        if patience_s:
             self._pause(patience_s, str(error))
         if (limited or (isinstance(error, Transient) and error.overloaded)) and now - self._last_cut >= 1.0:
             self._last_cut = now  # one burst of 429s is one signal
@@ -145,31 +153,37 @@ class Pace:
     async def _let_go(self) -> None:
         """Lets waiting calls go one by one, each when every brake allows it."""
         while True:
+            await self._until_clear()
+            # What is paid to a limiter stays paid for whoever goes next: meanwhile a more urgent call may have come, or a pause.
+            if self._requests is not None and not self._request_paid:
+                await self._requests.acquire()
+                self._request_paid = True
+                continue
+            _, _, tokens, future = self._waiting[0]
+            if self._tokens is not None and self._tokens_paid < tokens:
+                # A call larger than the window pays in as many windows as it is worth.
+                part = min(tokens - self._tokens_paid, self._tokens.max_rate)
+                await self._tokens.acquire(part)
+                self._tokens_paid += part
+                continue
+            heapq.heappop(self._waiting)
+            self._request_paid = False
+            self._tokens_paid = max(0.0, self._tokens_paid - tokens)
+            self.in_flight += 1
+            future.set_result(None)
+
+    async def _until_clear(self) -> None:
+        """Wait until there is a call to let go, a slot for it, and no pause. Not polling: each sleep has a reason and an end."""
+        while True:
+            while self._waiting and self._waiting[0][3].done():  # cancelled while waiting
+                heapq.heappop(self._waiting)
             if not (self._waiting and self._free):
                 self._moved.clear()
                 await self._moved.wait()
-                continue
-            if seconds := self._pause_s():
+            elif seconds := self._pause_s():
                 await asyncio.sleep(seconds)
-                continue
-            if self._requests is not None:
-                await self._requests.acquire()
-            if self._tokens is not None and self._waiting:
-                # A call larger than the window takes the whole window, and is paid for in as many windows as it is worth.
-                left = float(self._waiting[0][2])
-                while left > 0:
-                    part = min(left, self._tokens.max_rate)
-                    await self._tokens.acquire(part)
-                    left -= part
-            # A 429 may have come meanwhile, and another one while we sleep. Not polling: each sleep has a reason and an end.
-            while seconds := self._pause_s():  # noqa: ASYNC110
-                await asyncio.sleep(seconds)
-            while self._waiting:
-                future = heapq.heappop(self._waiting)[3]
-                if not future.done():  # else: cancelled while waiting
-                    self.in_flight += 1
-                    future.set_result(None)
-                    break
+            else:
+                return
 
     @property
     def _free(self) -> bool:

@@ -57,6 +57,9 @@ QUESTIONS: dict[Label, Schema] = {
 VERDICT = Schema("unsaf_verdict", _object(verdict={"type": "string", "enum": ["answered", "abstained", "invalid"]}))
 """What a verdict must look like."""
 
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+"""What some take for the end of a line, and JSON leaves as it is."""
+
 
 @dataclass(frozen=True)
 class Pack:
@@ -81,7 +84,7 @@ class Pack:
 
     def judge(self, question: str, response: str) -> str:
         """The instruction to judge `response`: both texts go in as one line of JSON, as data."""
-        data = json.dumps({"question": question, "response": response}, ensure_ascii=False)
+        data = json.dumps({"question": question, "response": response}, ensure_ascii=False).translate(_LINE_ENDS)
         return Template(self.texts["judge"]).substitute(data=data)
 
 
@@ -91,12 +94,13 @@ def load_pack(name: str) -> Pack:
     Raises UserError for an unknown name, a missing file, or a template with a wrong placeholder.
     """
     folder = Path(name)
-    if not folder.is_dir():
-        shipped = bundled("prompts")
+    shipped = bundled("prompts")
+    known = sorted(path.name for path in shipped.iterdir() if (path / "pack.toml").is_file())
+    # Any folder may happen to be called like a shipped pack; to stand in for it, it has to be one.
+    if name in known and not (folder / "pack.toml").is_file():
         folder = shipped / name
-        if "/" in name or "\\" in name or name.startswith(".") or not folder.is_dir():
-            known = ", ".join(sorted(path.name for path in shipped.iterdir() if (path / "pack.toml").is_file()))
-            raise UserError(f"--prompts {name}: no such folder or shipped pack; shipped: {known}")
+    elif not name or not _is_folder(folder):
+        raise UserError(f"--prompts {name!r}: no such folder or shipped pack; shipped: {', '.join(known)}")
     meta_file = folder / "pack.toml"
     try:
         meta = tomllib.loads(meta_file.read_text("utf-8"))
@@ -110,6 +114,13 @@ def load_pack(name: str) -> Pack:
     texts = {stem: _template(folder / f"{stem}.md", needed) for stem, needed in PLACEHOLDERS.items()}
     digest = sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
     return Pack(name=meta["name"], version=meta["version"], sha256=digest, texts=texts)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 def _template(file: Path, needed: set[str]) -> str:

@@ -420,6 +420,10 @@ def resolve(
     """
     endpoints = load_profiles(search_path(folders))
     profile = _named(name, model, endpoints)
+    if profile.backend == "scripted" and (senseless := "--model" if model else "--api-base" if api_base else ""):
+        raise UserError(
+            f"{senseless}: {profile.name} is simulated in this process and takes none; leave it out, or name another --provider"
+        )
     if api_base is not None:
         if problem := _url_problem(api_base):
             raise UserError(f"--api-base {problem}")

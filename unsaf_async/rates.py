@@ -30,7 +30,7 @@ def until(text: str, now: datetime) -> float | None:
     """Seconds from `now` to a moment given as HTTP date or RFC 3339; at least 0. None if it is neither."""
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         try:
             moment = datetime.fromisoformat(text.strip())
         except ValueError:
@@ -108,10 +108,13 @@ def is_exhausted_quota(body: str) -> bool:
 
 
 def error_text(body: str) -> str:
-    """The message inside an error's body, on one line and at most 300 characters; the body itself if it holds none."""
+    """The message inside an error's body, on one line and at most 300 characters; the body itself if it holds none.
+
+    Always text that UTF-8 can write.
+    """
     try:
         parsed: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, list) and parsed:
         parsed = parsed[0]
@@ -120,4 +123,4 @@ def error_text(body: str) -> str:
         if isinstance(inner, dict):
             inner = inner.get("message", inner)
         body = inner if isinstance(inner, str) else json.dumps(inner)
-    return " ".join(body.split())[:300]
+    return " ".join(body.split())[:300].encode("utf-8", "replace").decode()

@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Manifest(Record):
     """What a run is: enough to repeat it."""
 
-    format: int = 1
+    format: Literal[1] = 1
     """Of this folder's files."""
     run_id: str
     created: str
@@ -150,7 +150,10 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
 
 def exists(path: Path) -> bool:
     """Whether a run lies at `path`."""
-    return (path / "manifest.json").is_file()
+    try:
+        return (path / "manifest.json").is_file()
+    except OSError:  # a name that no file can have: `create` says so
+        return False
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -206,6 +209,8 @@ def _lock(path: Path) -> FileLock:
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(f"{path}: another process is working on this run; wait for it, or stop it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); check its permissions") from None
     return lock
 
 

@@ -10,16 +10,17 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from dataclasses import asdict
+from contextlib import suppress
+from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
-from diskcache import UNKNOWN, Cache, Disk
+from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_PICKLE
 
 from unsaf_async.errors import UserError
-from unsaf_async.records import Reply, Request, Usage
+from unsaf_async.records import Outcome, Reply, Request, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,20 @@ if TYPE_CHECKING:
 
 KEY_VERSION = 1
 """Part of every key: raise it when a change in the engine changes what an equal request means."""
+
+_STORED = {
+    "outcome": str,
+    "text": str,
+    "finish_reason": str | None,
+    "usage": dict,
+    "cost_usd": float | int,
+    "detail": str,
+    "model": str,
+    "logprobs": list | None,
+    "latency_s": float | int,
+}
+"""What a stored reply holds."""
+_OUTCOMES = frozenset(get_args(Outcome))
 
 BATCH = 256
 """Reads and writes done in one go at most: writes of one go share a transaction."""
@@ -49,7 +64,7 @@ def key_parts(request: Request) -> dict[str, Any]:
             | ({"pixels": message.image.pixels_sha256, "encoding": message.image.media_type} if message.image else {})
             for message in request.messages
         ],
-        "schema": dict(request.schema.schema) if request.schema else None,
+        "schema": {"name": request.schema.name, "schema": dict(request.schema.schema)} if request.schema else None,
         "max_output_tokens": sampling.max_output_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -73,7 +88,7 @@ def packed(parts: dict[str, Any], reply: Reply) -> bytes:
         "outcome": reply.outcome,
         "text": reply.text,
         "finish_reason": reply.finish_reason,
-        "usage": asdict(reply.usage),
+        "usage": reply.usage,  # orjson writes dataclasses; asdict copies deeply, at half the price of the whole call
         "cost_usd": reply.cost_usd,
         "detail": reply.detail,
         "model": reply.model,
@@ -86,9 +101,14 @@ def packed(parts: dict[str, Any], reply: Reply) -> bytes:
 def unpacked(data: bytes) -> Reply:
     """The reply in `data`, marked as cached. Raises ValueError if it is no reply that `packed` wrote."""
     try:
-        kept = orjson.loads(data)["reply"]
-        logprobs = kept["logprobs"]
-        kept["usage"] = Usage(**kept["usage"])
+        stored = orjson.loads(data)
+        kept, parts = stored["reply"], stored["parts"]
+        if not isinstance(parts, dict) or not all(isinstance(kept[name], kind) for name, kind in _STORED.items()):
+            raise TypeError("a part of it has the wrong type")
+        logprobs, usage = kept["logprobs"], kept["usage"]
+        if kept["outcome"] not in _OUTCOMES or not all(isinstance(tokens, int) for tokens in usage.values()):
+            raise TypeError("a part of it has no possible value")
+        kept["usage"] = Usage(**usage)
         kept["logprobs"] = None if logprobs is None else tuple(logprobs)
         return Reply(**kept, cached=True)
     except (KeyError, TypeError) as error:
@@ -102,7 +122,12 @@ def digests_of(parts: dict[str, Any]) -> dict[str, str]:
 
 
 def _digest(value: Any) -> str:
-    return sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    return _short_sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+
+
+@lru_cache(maxsize=1024)  # a run's calls differ in their text and image, and share all their other parts
+def _short_sha256(data: bytes) -> str:
+    return sha256(data).hexdigest()[:16]
 
 
 class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
@@ -119,10 +144,8 @@ class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
         return super().put(key)
 
     def get(self, key: Any, raw: Any) -> Any:
-        """The key of a row; refuses pickled ones."""
-        if not raw:
-            raise ValueError("a pickled key")
-        return super().get(key, raw)
+        """The key of a row; "", under which nothing is stored, for pickled ones."""
+        return super().get(key, raw) if raw else ""
 
     def store(self, value: Any, read: Any, key: Any = UNKNOWN) -> Any:
         """The row for a value, which must be bytes."""
@@ -137,7 +160,8 @@ class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
         return super().fetch(mode, filename, value, read)
 
 
-_Job = tuple[str, bytes | None, "asyncio.Future[bytes | None]"]
+_Job = tuple[tuple[str, ...], bytes | None, "asyncio.Future[bytes | None]"]
+"""Where to look, or where to store; what to store, None for looking; who waits."""
 
 
 class ReplyStore:
@@ -156,21 +180,29 @@ class ReplyStore:
 
     async def get(self, key: str) -> bytes | None:
         """What is stored under `key`; None if nothing is, or if it is nothing that this package wrote."""
-        return await self._do(key, None)
+        return await self.first(key)
+
+    async def first(self, *keys: str) -> bytes | None:
+        """What is stored under the first of `keys` that holds something; None if none does. One trip to the thread."""
+        return await self._do(keys, None)
 
     async def put(self, key: str, value: bytes) -> None:
-        """Store `value`; it is on disk when this returns (safe from the process's death, not from a power cut)."""
-        await self._do(key, value)
+        """Store `value`; it is on disk when this returns (safe from the process's death, not from a power cut).
+
+        It is stored even if the caller is cancelled while it waits.
+        """
+        await self._do((key,), value)
 
     def close(self) -> None:
         """Finish what was handed in and close. Closing twice is harmless."""
         if self._thread:
+            self._hand_over()
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
         self._cache.close()
 
-    def _do(self, key: str, value: bytes | None) -> asyncio.Future[bytes | None]:
+    def _do(self, keys: tuple[str, ...], value: bytes | None) -> asyncio.Future[bytes | None]:
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
@@ -179,7 +211,7 @@ class ReplyStore:
         future: asyncio.Future[bytes | None] = loop.create_future()
         if not self._gathered:  # all that this turn of the loop asks for travels as one batch
             loop.call_soon(self._hand_over)
-        self._gathered.append((key, value, future))
+        self._gathered.append((keys, value, future))
         return future
 
     def _hand_over(self) -> None:
@@ -201,10 +233,8 @@ class ReplyStore:
                     break
                 jobs += more
             results = self._batch(jobs)
-            try:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits, yet what was handed in is stored
                 loop.call_soon_threadsafe(_resolve, jobs, results)
-            except RuntimeError:  # the loop is closed: nobody waits any more
-                return
             if stop:
                 return
 
@@ -213,24 +243,24 @@ class ReplyStore:
         try:
             if any(value is not None for _, value, _ in jobs):
                 with self._cache.transact():
-                    for key, value, _ in jobs:
+                    for keys, value, _ in jobs:
                         if value is not None:
-                            self._cache.set(key, value)
-            for key, value, _ in jobs:
-                results.append(None if value is not None else self._read(key))
-        except (sqlite3.Error, OSError) as error:
+                            self._cache.set(keys[0], value)
+            for keys, value, _ in jobs:
+                results.append(None if value is not None else self._read(keys))
+        except (sqlite3.Error, Timeout, OSError) as error:  # Timeout: another process kept the folder locked for a minute
             failure = UserError(
                 f"{self.folder}: the cache cannot be used ({error}); free space, or give another --cache"
             )
             return [failure] * len(jobs)
         return results
 
-    def _read(self, key: str) -> bytes | None:
-        try:
-            value = self._cache.get(key)
-        except ValueError:  # a pickled row, see PlainDisk
-            return None
-        return value if isinstance(value, bytes) else None
+    def _read(self, keys: tuple[str, ...]) -> bytes | None:
+        for key in keys:
+            value = _value(self._cache, key)
+            if value is not None:
+                return value
+        return None
 
 
 def _resolve(jobs: list[_Job], results: list[bytes | Exception | None]) -> None:
@@ -263,11 +293,22 @@ def entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     cache = open_cache(folder)
     try:
         for key in cache.iterkeys():
+            value = _value(cache, key)
             try:
-                value = cache.get(key)
-                if isinstance(value, bytes):
+                if value is not None and unpacked(value):
                     yield key, orjson.loads(value)
             except ValueError:
                 continue
     finally:
         cache.close()
+
+
+def _value(cache: Cache, key: str) -> bytes | None:
+    """The bytes under `key`; None if there are none, or if it is a row that this package cannot have written."""
+    try:
+        value = cache.get(key)
+    except (sqlite3.Error, OSError):  # the whole folder cannot be read
+        raise
+    except Exception:  # a pickled row (see PlainDisk), or one that diskcache itself stumbles over
+        return None
+    return value if isinstance(value, bytes) else None

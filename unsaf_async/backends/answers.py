@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEY_WORDS = ("api_key_invalid", "api key not valid", "invalid x-api-key", "invalid_api_key", "incorrect api key")
+LOST_BEHIND_A_GATEWAY = (502, 504, 520, 524)
+"""Bad gateway, gateway timeout, and Cloudflare's two words for the same."""
 POLICY_WORDS = ("content_policy_violation", "content_filter", "safety system", "responsibleaipolicyviolation")
 
 
@@ -41,7 +43,9 @@ def error_of(status: int, body: str, headers: Mapping[str, str]) -> CallError:
     if status in (503, 529) or (status == 500 and "overloaded" in lowered):
         return Transient(text, status=status, retry_after_s=patience_s, overloaded=True)
     if status in (408, 409, 425) or status >= 500:
-        return Transient(text, status=status, retry_after_s=patience_s)
+        # A gateway that lost the server's answer, or tired of waiting for it: the server may have served it all the same.
+        fate_unknown = status in LOST_BEHIND_A_GATEWAY
+        return Transient(text, status=status, fate_unknown=fate_unknown, retry_after_s=patience_s)
     return Rejected(text, status=status)
 
 
@@ -58,6 +62,8 @@ def reply_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
     message = choice.get("message") or {}
     text = text_of(message.get("content"))
     finish_reason = choice.get("finish_reason")
+    if not isinstance(finish_reason, str):
+        finish_reason = None
     outcome, detail = outcome_of(text, finish_reason, message.get("refusal"))
     logprobs = (choice.get("logprobs") or {}).get("content")
     return Reply(
@@ -73,16 +79,21 @@ def reply_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content: a string, or the text parts of a list joined; "" for None."""
+    """The text of a message's content: a string, or the text parts of a list joined; "" for None.
+
+    Half a surrogate pair, which a token limit may leave of an emoji, becomes "?": no file and no request could hold it.
+    """
     if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    if not isinstance(content, str):
+        return ""
+    return content if content.isascii() else content.encode("utf-8", "replace").decode()
 
 
 def outcome_of(text: str, finish_reason: str | None, refusal: object) -> tuple[Outcome, str]:
     """How a served call ended, and a word on why if it did not end well."""
     if refusal:
-        return "refused", " ".join(str(refusal).split())[:300]
+        return "refused", " ".join(text_of(str(refusal)).split())[:300]
     if finish_reason == "content_filter":
         return "blocked", "the provider's filter stopped the reply"
     if finish_reason == "length":
@@ -93,12 +104,20 @@ def outcome_of(text: str, finish_reason: str | None, refusal: object) -> tuple[O
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage:
-    """Token counts of an OpenAI-shaped usage object; zeros for what it leaves out."""
+    """Token counts of an OpenAI-shaped usage object; zeros for what it leaves out. Raises ValueError if they are no counts."""
     prompt = usage.get("prompt_tokens_details") or {}
     completion = usage.get("completion_tokens_details") or {}
     return Usage(
-        input_tokens=usage.get("prompt_tokens") or 0,
-        cached_input_tokens=prompt.get("cached_tokens") or 0,
-        output_tokens=usage.get("completion_tokens") or 0,
-        reasoning_tokens=completion.get("reasoning_tokens") or 0,
+        input_tokens=_count(usage.get("prompt_tokens")),
+        cached_input_tokens=_count(prompt.get("cached_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+        reasoning_tokens=_count(completion.get("reasoning_tokens")),
     )
+
+
+def _count(value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+        raise ValueError(f"{value!r} is no number of tokens")
+    return int(value)

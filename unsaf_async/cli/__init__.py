@@ -38,14 +38,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
+    given = _spread(sys.argv[1:] if arguments is None else arguments)
     # Pillow warns about odd metadata and large headers in files that it reads well; those it cannot are reported.
     warnings.filterwarnings("ignore", module="PIL")
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(given, standalone_mode=False, prog_name="unsaf-async")
     except KeyboardInterrupt:
         _say("interrupted; finished work is kept")
         return 130
-    except BrokenPipeError:  # `unsaf-async show ... | head`
+    except (BrokenPipeError, SystemExit):  # `unsaf-async show ... | head`, of which typer and rich make an exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -53,10 +54,22 @@ def _run(arguments: list[str] | None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _spread(arguments: list[str]) -> list[str]:
+    """`arguments` with an --images before each path, so that the shell may expand `--images photos/*.jpg`."""
+    spread: list[str] = []
+    listing = False
+    for argument in arguments:
+        listing = argument == "--images" or (listing and not argument.startswith("-"))
+        if listing and argument != "--images" and spread[-1] != "--images":
+            spread.append("--images")
+        spread.append(argument)
+    return spread
+
+
 def _explained(error: BaseException) -> int:
     """The exit code for `error`, after one line about it. A bug is raised on."""
     while isinstance(error, BaseExceptionGroup):
-        expected = error.subgroup(lambda inner: isinstance(inner, UserError | RunStopped | USAGE_ERROR))
+        expected = error.subgroup(lambda inner: isinstance(inner, UserError | RunStopped | USAGE_ERROR | OSError))
         if expected is None or len(expected.exceptions) != len(error.exceptions):
             raise error
         error = expected.exceptions[0]
@@ -74,7 +87,12 @@ def _explained(error: BaseException) -> int:
         where = f"{context.command_path}: " if context else ""
         _say(f"{where}{error.format_message()} (see --help)")  # type: ignore[attr-defined]
         return 2
-    if type(error).__name__ == "Abort":
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):  # a file of the run's, or its disk
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}; check the path, its permissions and the space left")
+        return 2
+    if type(error).__name__ == "Abort":  # Ctrl-C or the end of input, at a question
+        sys.stderr.write("\n")
         _say("not started")
         return 130
     raise error

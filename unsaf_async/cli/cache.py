@@ -50,7 +50,7 @@ def clear(
         if not yes:
             if not sys.stdin.isatty():
                 raise UserError(f"cache clear: would drop {number} paid replies and nobody can be asked; give -y")
-            typer.confirm(f"Drop {number} stored replies in {folder}?", abort=True, err=True)
+            o.ask(f"Drop {number} stored replies in {folder}?")
         store.clear()
     finally:
         store.close()

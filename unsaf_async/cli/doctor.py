@@ -24,23 +24,26 @@ def doctor(
     """Probe a provider live: key, image, JSON schema, parameters, rate headers; and what a run will therefore do."""
     from unsaf_async.doctor import diagnose, worst_cost_usd
     from unsaf_async.errors import UserError
+    from unsaf_async.keys import key_of_profile
     from unsaf_async.models import with_model_found
     from unsaf_async.prices import parse_price
     from unsaf_async.profiles import resolve
 
     given = parse_price(price) if price is not None else None
     profile = asyncio.run(with_model_found(resolve(provider, model=model, api_base=api_base, price=given)))
+    key_of_profile(profile)
     worst_usd = worst_cost_usd(profile)
-    sys.stderr.write(f"unsaf-async: 7 small calls to {profile.name}, at most ${worst_usd:.4f}\n")
+    sys.stdout.write(f"Seven small calls to {profile.name}, at most ${worst_usd:.4f}\n")
+    sys.stdout.flush()
     if worst_usd > FREE_BELOW_USD and not yes:
         if not sys.stdin.isatty():
             raise UserError(f"doctor may cost ${worst_usd:.2f} and nobody can be asked; give -y")
-        typer.confirm("Begin?", abort=True, err=True)
+        o.ask("Begin?")
     diagnosis = asyncio.run(diagnose(profile))
     from unsaf_async.cli.render import print_diagnosis
 
     print_diagnosis(diagnosis)
     if not diagnosis.usable:
         first = next(probe for probe in diagnosis.probes if probe.what in ("answers", "image") and probe.found != "yes")
-        raise UserError(f"--provider {provider}: {first.what}: {first.detail}")
+        raise UserError(f"--provider {provider}: {first.what}: {first.detail}; check the key, --model and --api-base")
     return 0

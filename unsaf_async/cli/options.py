@@ -1,8 +1,9 @@
-"""The options that `run` and `estimate` share, and how they become settings."""
+"""The options that several commands share, and how they become settings."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,40 +16,106 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 """Puts one line before the user, beside or above the progress display."""
 
-Provider = Annotated[str, typer.Option(help="Model to measure: a profile's name or alias, or any litellm id.")]
+
+# Parsers of our own, because the words of typer's change with its version, and leave out what was found.
+def whole(text: str) -> int:
+    """`text` as a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no whole number") from None
+
+
+def number(text: str) -> float:
+    """`text` as a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number") from None
+
+
+def folder(text: str) -> Path:
+    """`text` as a folder's path. An empty one is a variable that was not set, and not the working directory."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; give a folder, or leave the option out")
+    return Path(text)
+
+
+Provider = Annotated[
+    str, typer.Option(metavar="NAME", help="Model to measure: a profile's name or alias, or any litellm id.")
+]
 Images = Annotated[
     list[str] | None,
     typer.Option(
-        "--images", help="Folder, file, glob or JSONL/CSV manifest; may be repeated. Default: the shipped photos."
+        "--images",
+        metavar="PATH ...",
+        help="Folders, files, globs or JSONL/CSV manifests. Default: the shipped photos.",
     ),
 ]
 Judge = Annotated[
-    str, typer.Option(help='Who judges what the rules leave open: "self", "rules" (nobody), or a provider.')
+    str,
+    typer.Option(
+        metavar="NAME|self|rules", help='Who judges what the rules leave open: "self", "rules" (nobody), or a provider.'
+    ),
 ]
-Questions = Annotated[int, typer.Option(help="Questions per image and instruction (K answerable and K unanswerable).")]
-Limit = Annotated[int | None, typer.Option(help="Examine at most so many images, a random sample by --seed.")]
+Questions = Annotated[
+    int,
+    typer.Option(
+        parser=whole, metavar="K", help="Questions per image and instruction (K answerable and K unanswerable)."
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(parser=whole, metavar="N", help="Examine at most so many images, a random sample by --seed."),
+]
 Seed = Annotated[
-    int, typer.Option(help="Of the image order, the models' sampling where they take one, and the intervals.")
+    int,
+    typer.Option(
+        parser=whole,
+        metavar="N",
+        help="Of the image order, the models' sampling where they take one, and the intervals.",
+    ),
 ]
-MaxCost = Annotated[float | None, typer.Option(help="Never spend more than this, in USD.")]
+MaxCost = Annotated[
+    float | None, typer.Option(parser=number, metavar="USD", help="Never spend more than this, in USD.")
+]
 PriceOption = Annotated[
     str | None,
-    typer.Option("--price", help='USD per million tokens, "IN,OUT", where none is known or another holds.'),
+    typer.Option("--price", metavar="IN,OUT", help="USD per million tokens, where no price is known or another holds."),
 ]
-Rpm = Annotated[float | None, typer.Option(help="Requests per minute.")]
-Tpm = Annotated[float | None, typer.Option(help="Tokens per minute.")]
-Concurrency = Annotated[int | None, typer.Option(help="Most calls in flight.")]
-ApiBase = Annotated[str | None, typer.Option(help="Base URL of the endpoint.")]
-Model = Annotated[str | None, typer.Option(help="Model id at the endpoint, where the profile names none or another.")]
-Prompts = Annotated[str, typer.Option(help="Prompt pack: a shipped one's name or a folder.")]
-Out = Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/<time>-<model>.")]
+Rpm = Annotated[float | None, typer.Option(parser=number, metavar="N", help="Requests per minute.")]
+Tpm = Annotated[float | None, typer.Option(parser=number, metavar="N", help="Tokens per minute.")]
+Concurrency = Annotated[int | None, typer.Option(parser=whole, metavar="N", help="Most calls in flight.")]
+ApiBase = Annotated[str | None, typer.Option(metavar="URL", help="Base URL of the endpoint.")]
+Model = Annotated[
+    str | None, typer.Option(metavar="ID", help="Model id at the endpoint, where the profile names none or another.")
+]
+Prompts = Annotated[str, typer.Option(metavar="PACK", help="Prompt pack: a shipped one's name or a folder.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(parser=folder, metavar="DIR", help="The run's folder. Default: runs/<time>-<model>."),
+]
 CacheDir = Annotated[
-    Path | None, typer.Option("--cache", help="Folder of stored replies. Default: $UNSAF_CACHE or ./cache.")
+    Path | None,
+    typer.Option(
+        "--cache", parser=folder, metavar="DIR", help="Folder of stored replies. Default: $UNSAF_CACHE or ./cache."
+    ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Share no replies with other runs.")]
 UntilCi = Annotated[
-    float | None, typer.Option(help="Stop when the 95 % interval's half-width is at most this (e.g. 0.02).")
+    float | None,
+    typer.Option(
+        parser=number, metavar="W", help="Stop when the 95 % interval's half-width is at most this (e.g. 0.02)."
+    ),
 ]
+RunDir = Annotated[Path, typer.Argument(parser=folder, metavar="RUN_DIR", help="The folder that `run` named.")]
+
+
+def ask(question: str) -> None:
+    """Returns if the terminal says yes; ends the command with 130 otherwise."""
+    if not typer.confirm(question, err=True):
+        sys.stderr.write("unsaf-async: not started\n")
+        raise typer.Exit(130)
 
 
 def cache_folder(cache: Path | None) -> Path:

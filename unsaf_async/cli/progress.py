@@ -10,10 +10,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.budget import NANO
 from unsaf_async.events import BoundBroken, CacheHit, CallRetried, CallSent, CallSettled, Event, ImageKept, Paused
+from unsaf_async.rates import learned_limits
 from unsaf_async.score import Running
 
 if TYPE_CHECKING:
@@ -21,96 +23,183 @@ if TYPE_CHECKING:
 
     from unsaf_async.cli.options import Say
     from unsaf_async.conduct import Conductor
+    from unsaf_async.models import OpenModel
+    from unsaf_async.records import Reply
 
 PLAIN_EVERY_S = 10.0
 """How often a plain line is written at most."""
 
+WINDOW_S = 60.0
+"""What limits per minute are compared with: what happened in so many seconds up to now."""
+
+
+@dataclass
+class Traffic:
+    """One model's calls of the last minute, and the limits per minute that its headers told. Times are monotonic."""
+
+    sent: deque[float] = field(default_factory=deque)
+    tokens: deque[tuple[float, int, int]] = field(default_factory=deque)
+    """(when, input, output) of each reply."""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+    def leave(self) -> None:
+        """A call left."""
+        now = time.monotonic()
+        self.sent.append(now)
+        while now - self.sent[0] > WINDOW_S:
+            self.sent.popleft()
+
+    def settle(self, reply: Reply) -> None:
+        """A reply came."""
+        now = time.monotonic()
+        self.tokens.append((now, reply.usage.input_tokens, reply.usage.output_tokens))
+        while now - self.tokens[0][0] > WINDOW_S:
+            self.tokens.popleft()
+        requests, tokens = learned_limits(reply.headers)
+        self.requests_per_minute = requests or self.requests_per_minute
+        self.tokens_per_minute = tokens or self.tokens_per_minute
+
+    def shares(self, model: OpenModel) -> list[str]:
+        """How much of each of `model`'s limits is in use."""
+        since = time.monotonic() - WINDOW_S
+        limits = model.profile.limits
+        parts = [f"{model.pace.in_flight} of {max(1, int(model.pace.ceiling))} slots"]
+        # Copied first: the display reads on a thread of its own, while the event loop's appends.
+        if limit := limits.requests_per_minute or self.requests_per_minute:
+            parts.append(_share(sum(when > since for when in tuple(self.sent)), limit, "requests/min"))
+        input_only = not limits.tokens_per_minute and bool(
+            limits.input_tokens_per_minute or model.profile.rate_headers == "anthropic"
+        )
+        if limit := limits.tokens_per_minute or limits.input_tokens_per_minute or self.tokens_per_minute:
+            used = sum(came if input_only else came + went for when, came, went in tuple(self.tokens) if when > since)
+            parts.append(_share(used, limit, "input tokens/min" if input_only else "tokens/min"))
+        return parts
+
 
 class Watch:
-    """Keeps count of a run's events."""
+    """Keeps count of a run's events. say: puts a line before the user for what should not scroll by."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor, say: Say) -> None:
+        manifest = conductor.folder.manifest
         self.conductor = conductor
+        self.say = say
         self.began = time.monotonic()
-        self.total = conductor.folder.manifest.images
+        self.total = manifest.images
+        self.questions_an_image = 2 * manifest.questions
         self.done = 0
         self.failed = 0
+        self.answers = 0
+        """Answers that came in this session."""
         self.in_flight: Counter[str] = Counter()
-        self.sent: deque[float] = deque()
+        self.traffic: dict[str, Traffic] = {}
         self.hits = 0
         self.retries = 0
-        self.running = Running()
-        self.notes: deque[str] = deque(maxlen=3)
+        self.score = "n/a yet"
+        """UnF1 so far, with a quick interval."""
+        self.pause: tuple[float, str] = (0.0, "")
+        """Until when a model asked for patience, in monotonic seconds, and in what words."""
+        self._running = Running()
+        self._bounds_broken: set[str] = set()
 
     def hear(self, event: Event) -> None:
         """Take one event in."""
         match event:
             case CallSent():
                 self.in_flight[event.role] += 1
-                self.sent.append(time.monotonic())
+                self._traffic(event.provider).leave()
             case CallSettled():
                 self.in_flight[event.role] -= 1
+                if event.reply is not None:
+                    self.answers += event.role == "answer"
+                    self._traffic(event.provider).settle(event.reply)
             case CacheHit():
                 self.hits += 1
+                self.answers += event.role == "answer"
             case CallRetried():
                 self.retries += 1
             case Paused():
-                self.notes.append(f"{event.provider} asks for patience: {event.seconds:.1f} s ({event.reason[:80]})")
-            case BoundBroken():
-                self.notes.append(
-                    f"a call of {event.provider} cost ${event.cost_usd:.4f}, above its bound of ${event.bound_usd:.4f}; bounds are raised"
+                self.pause = (time.monotonic() + event.seconds, f"{event.provider} asks for patience ({event.reason})")
+            case BoundBroken() if event.provider not in self._bounds_broken:
+                self._bounds_broken.add(event.provider)
+                self.say(
+                    f"a call of {event.provider} cost ${event.cost_usd:.4f}, above its bound of ${event.bound_usd:.4f}; "
+                    "bounds are raised"
                 )
             case ImageKept():
                 self.done += 1
-                self.failed += event.examination.failure is not None
                 if event.examination.failure:
-                    self.notes.append(f"{event.examination.image.id}: {event.examination.failure[:120]}")
-                self.running.add(event.examination)
+                    self.failed += 1
+                    self.say(f"{event.examination.image.id}: {event.examination.failure}")
+                self._running.add(event.examination)
+                self.score = self._score()
+
+    def _traffic(self, provider: str) -> Traffic:
+        return self.traffic.setdefault(provider, Traffic())
+
+    def _score(self) -> str:
+        value, interval = self._running.unf1, self._running.interval
+        if value is None:
+            return "n/a yet"
+        return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else f"{value:.3f}"
+
+    def images(self) -> str:
+        """Images done, failed and to do."""
+        return f"{self.done} of {self.total}" + (f", {self.failed} failed" if self.failed else "")
+
+    def calls(self) -> str:
+        """Calls under way, by role; what the cache gave, what was tried again."""
+        flying = ", ".join(f"{self.in_flight[role]} {role}" for role in ("ask", "answer", "judge"))
+        return f"{flying} in flight; {self.hits} from the cache, {self.retries} retried"
 
     def money(self) -> str:
         """Spent and held, against the cap if there is one."""
         budget = self.conductor.budget
         if budget is None:
             return "$0"
-        cap = f" of ${budget.cap_nano_usd / NANO:.2f}" if budget.cap_nano_usd is not None else ""
+        cap = f", of ${budget.cap_nano_usd / NANO:.2f}" if budget.cap_nano_usd is not None else ""
         return f"${budget.spent_nano_usd / NANO:.4f} spent, ${budget.held_nano_usd / NANO:.4f} held{cap}"
 
-    def score(self) -> str:
-        """UnF1 so far, with a quick interval."""
-        if self.running.unf1 is None:
-            return "n/a yet"
-        interval = self.running.interval
-        if interval is None:
-            return f"{self.running.unf1:.3f}"
-        return f"{self.running.unf1:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+    @property
+    def expected_answers(self) -> int:
+        """How many answers this session will bring, as far as can be told."""
+        return max(1, self.questions_an_image * (self.total - self.conductor.earlier - self.failed))
 
     def left(self) -> str:
         """Time left at the pace so far."""
-        if not self.done:
-            return "n/a yet"
-        seconds = (time.monotonic() - self.began) / self.done * max(0, self.total - self.done)
-        return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+        if self.done == self.total:
+            return "done"
+        if not self.answers:
+            return "time left: n/a yet"
+        to_do = max(0.0, self.expected_answers / self.answers - 1)
+        seconds = (time.monotonic() - self.began) * to_do
+        return f"{seconds / 60:.0f} min left" if seconds >= 120 else f"{seconds:.0f} s left"
 
-    def limits(self) -> str:
-        """How much of each model's limits is in use."""
-        now = time.monotonic()
-        while self.sent and now - self.sent[0] > 60:
-            self.sent.popleft()
-        parts = []
-        for model in self.conductor.models:
-            pace, limits = model.pace, model.profile.limits
-            part = f"{model.profile.name}: {pace.in_flight} of {max(1, int(pace.ceiling))} slots"
-            if limits.requests_per_minute:
-                part += f", {len(self.sent)} of {limits.requests_per_minute:g} requests/min"
-            parts.append(part)
-        return "; ".join(parts) or "n/a yet"
+    def limits(self) -> list[str]:
+        """A line for each model: how much of its limits is in use."""
+        models = self.conductor.models
+        names = [f"{model.profile.name}: " if len(models) > 1 else "" for model in models]
+        return [
+            name + ", ".join(self._traffic(model.profile.name).shares(model))
+            for name, model in zip(names, models, strict=True)
+        ]
+
+    def patience(self) -> str:
+        """What is being waited for because a model asked to; "" if nothing is."""
+        until, why = self.pause
+        seconds = until - time.monotonic()
+        return f"{seconds:.0f} s: {why}" if seconds > 0.5 else ""
 
     def line(self) -> str:
         """Everything on one plain line."""
-        return (
-            f"{self.done}/{self.total} images ({self.failed} failed), {sum(self.in_flight.values())} calls in flight, "
-            f"UnF1 {self.score()}, {self.money()}, {self.left()} left"
-        )
+        flying = sum(self.in_flight.values())
+        parts = [
+            f"images {self.images()}",
+            f"{flying} in flight" if flying else "",
+            f"UnF1 {self.score}",
+            self.money(),
+        ]
+        return ", ".join(part for part in [*parts, self.left(), self.patience()] if part)
 
 
 @contextmanager
@@ -118,54 +207,87 @@ def watching(conductor: Conductor, *, quiet: bool) -> Iterator[Say]:
     """Show `conductor`'s progress on stderr while the context lasts. Yields what puts a line before the user."""
     if quiet:
         yield lambda _: None
-        return
-    watch = Watch(conductor)
-    conductor.listen(watch.hear)
-    if sys.stderr.isatty():
-        with _live(watch) as say:
+    elif sys.stderr.isatty():
+        with _live(conductor) as say:
             yield say
-        return
-    last_s = time.monotonic()
+    else:
+        yield _lines(conductor)
+
+
+def _lines(conductor: Conductor) -> Say:
+    watch = Watch(conductor, _plain)
+    last_s = watch.began
 
     def hear(event: Event) -> None:
         nonlocal last_s
-        if isinstance(event, ImageKept) and (time.monotonic() - last_s >= PLAIN_EVERY_S or watch.done == watch.total):
+        watch.hear(event)
+        finished = isinstance(event, ImageKept) and watch.done == watch.total
+        if finished or time.monotonic() - last_s >= PLAIN_EVERY_S:
             last_s = time.monotonic()
             _plain(watch.line())
 
     conductor.listen(hear)
-    yield _plain
+    return _plain
 
 
 def _plain(text: str) -> None:
-    sys.stderr.write(f"unsaf-async: {text}\n")
+    line = " ".join(text.split())
+    sys.stderr.write(f"unsaf-async: {line}\n")
     sys.stderr.flush()
 
 
 @contextmanager
-def _live(watch: Watch) -> Iterator[Say]:
+def _live(conductor: Conductor) -> Iterator[Say]:
     from rich.console import Console
     from rich.live import Live
 
     console = Console(stderr=True)
+
+    def say(text: str) -> None:
+        console.print(" ".join(text.split()), markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    watch = Watch(conductor, say)
+    conductor.listen(watch.hear)
     # rich redraws on a thread of its own; it only reads figures.
     with Live(get_renderable=lambda: _panel(watch), console=console, refresh_per_second=4, transient=True):
-        yield lambda text: console.print(text, markup=False, highlight=False)
+        yield say
 
 
 def _panel(watch: Watch) -> Group:
+    """The display: a bar, and a line for each figure. No line wraps, so that its height stays and nothing flickers."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    calls = ", ".join(f"{watch.in_flight[role]} {role}" for role in ("judge", "answer", "ask"))
-    failed = f", {watch.failed} failed" if watch.failed else ""
-    table.add_row("images", f"{watch.done} of {watch.total}{failed}; {watch.left()} left")
-    table.add_row("calls", f"{calls} in flight; {watch.hits} from the cache, {watch.retries} retried")
-    table.add_row("limits", watch.limits())
-    table.add_row("money", watch.money())
-    table.add_row("UnF1", watch.score())
-    notes = [Text(note, style="yellow") for note in watch.notes]
-    return Group(ProgressBar(total=max(1, watch.total), completed=watch.done), table, *notes)
+    def row(name: str, text: str, style: str = "") -> Table:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(width=6, no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_row(name, Text(text, style=style))
+        return table
+
+    bar = Table.grid(padding=(0, 2))
+    bar.add_column(width=6)
+    bar.add_column(width=30)
+    bar.add_column(no_wrap=True, overflow="ellipsis")
+    expected = watch.expected_answers
+    bar.add_row(
+        "images",
+        ProgressBar(total=expected, completed=min(watch.answers, expected)),
+        f"{watch.images()}; {watch.left()}",
+    )
+    rows = [
+        row("calls", watch.calls()),
+        *(row("limits", text) for text in watch.limits()),
+        row("money", watch.money()),
+        row("UnF1", watch.score),
+    ]
+    if patience := watch.patience():
+        rows.append(row("wait", patience, "yellow"))
+    return Group(bar, *rows)
+
+
+def _share(used: float, limit: float, unit: str) -> str:
+    size = f"{limit:,.0f}" if limit >= 10 else f"{limit:g}"
+    return f"{100 * used / limit:.0f} % of {size} {unit}"

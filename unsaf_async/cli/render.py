@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -20,10 +22,16 @@ SIMULATED = (
     "A simulated model was measured: its figures show that the pipeline works, and say nothing about any real model."
 )
 
+MOST_FAILURES = 20
+"""How many failed images are listed."""
 
-def print_score(score: Score, manifest: Manifest) -> None:
-    """The score, to stdout: headline, the four types, rates, kinds, and everything that was not scored."""
-    console = Console(highlight=False)
+
+def print_score(score: Score, manifest: Manifest, failures: Sequence[tuple[str, str]] = ()) -> None:
+    """The score, to stdout: headline, the four types, rates, kinds, and everything that was not scored.
+
+    failures: (id, reason) of images that failed.
+    """
+    console = _console()
     model = manifest.subject.model or manifest.subject.name
     console.print(f"[bold]{_safe(score.provider)}[/bold] ({_safe(model)}), judge: {_safe(score.judge)}")
     if manifest.subject.backend == "scripted":
@@ -67,6 +75,10 @@ def print_score(score: Score, manifest: Manifest) -> None:
     questions = score.questions
     console.print()
     console.print(f"Images: {score.images.done} done, {score.images.failed} failed")
+    for name, reason in failures[:MOST_FAILURES]:
+        console.print(f"  {_safe(name)}: {_safe(reason)}")
+    if len(failures) > MOST_FAILURES:
+        console.print(f"  and {len(failures) - MOST_FAILURES} more; journal.jsonl has them all")
     console.print(
         f"Questions: {questions.asked} asked; {questions.duplicate} duplicate and {questions.malformed} malformed dropped, "
         f"{questions.missing} missing"
@@ -88,12 +100,14 @@ def print_score(score: Score, manifest: Manifest) -> None:
 
 def print_plan(prepared: Prepared, figures: Estimate) -> None:
     """What a run would do and cost, to stdout."""
-    console = Console(highlight=False)
+    console = _console()
     subject = prepared.subject
     price = subject.price
     table = Table.grid(padding=(0, 2))
+    where = "simulated in this process" if subject.backend == "scripted" else f"at {subject.endpoint or 'the vendor'}"
     table.add_row(
-        "model", f"{_safe(subject.name)} ({_safe(subject.model)}) at {_safe(subject.endpoint or 'the vendor')}"
+        "model",
+        f"{_safe(subject.name)} ({_safe(subject.model or 'whatever it serves')}), {_safe(where)}",
     )
     table.add_row(
         "judge",
@@ -114,32 +128,43 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
         )
     table.add_row("expected", f"${figures.expected_usd:.4f}")
     table.add_row("at worst", f"${figures.worst_usd:.4f} (every reply at its limit, every list asked twice)")
-    table.add_row("per image", f"${figures.per_image_worst_usd:.4f} at worst: --max-cost below this begins no image")
+    if figures.per_image_worst_usd:
+        table.add_row(
+            "per image", f"${figures.per_image_worst_usd:.4f} at worst: --max-cost below this begins no image"
+        )
     console.print(table)
 
 
 def print_providers(listings: Sequence[Listing]) -> None:
     """The list of profiles, to stdout."""
-    table = Table("name", "aliases", "$/M in", "$/M out", "requests/min", "in flight", "key", box=None, pad_edge=False)
+    table = Table("name", "aliases", "$/M in", "$/M out", "req/min", "key", box=None, pad_edge=False)
+    keys: dict[str, str] = {}
     for listing in listings:
         profile = listing.profile
         price = profile.price
-        key = (
-            "not needed"
-            if listing.key_set is None
-            else f"{profile.api_key_env} {'set' if listing.key_set else 'not set'}"
-        )
         rpm = profile.limits.requests_per_minute
+        key = "none"
+        if profile.api_key_env:
+            key = "set" if listing.key_set else "not set" if profile.api_key_required else "optional"
+            keys[profile.api_key_env] = key
         table.add_row(
-            profile.name,
-            ", ".join(listing.aliases),
+            _safe(profile.name),
+            _safe(", ".join(listing.aliases)),
             f"{price.input_usd_per_mtok:g}" if price else "n/a",
             f"{price.output_usd_per_mtok:g}" if price else "n/a",
-            f"{rpm:g}" if rpm else "from headers" if profile.rate_headers != "none" else "no limit",
-            str(profile.limits.concurrency),
+            f"{rpm:g}" if rpm else "learned" if profile.rate_headers != "none" else "no limit",
             key,
         )
-    Console(highlight=False).print(table)
+    console = _console()
+    console.print(table)
+    console.print("\nKeys: " + ", ".join(f"{_safe(name)} {state}" for name, state in keys.items()))
+    console.print("Prices: USD per million tokens. Learned: from the endpoint's rate headers, as they come.")
+
+
+def _console() -> Console:
+    """Stdout. In a pipe or a file, lines are as long as what they say, so that grep finds it."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 240
+    return Console(highlight=False, emoji=False, width=width)
 
 
 def _value(score: Score, name: str) -> str:
@@ -159,6 +184,6 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     for probe in diagnosis.probes:
         says = "" if probe.profile is None else "yes" if probe.profile else "no"
         table.add_row(probe.what, probe.found, says, _safe(probe.detail), _safe(probe.then))
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     console.print(f"Cost: ${diagnosis.cost_usd:.4f}")

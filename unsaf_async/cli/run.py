@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,7 +72,7 @@ def run(
         no_cache=no_cache,
         until_ci=until_ci,
     )
-    prepared = asyncio.run(conduct.prepare(settings))
+    prepared = asyncio.run(conduct.prepare(settings, offline=dry_run))
     if dry_run:
         _print_plan(prepared, conduct.estimate(prepared), json=json)
         return 0
@@ -84,9 +83,12 @@ def run(
 
 
 def resume(
-    run_dir: Annotated[Path, typer.Argument(help="The folder that `run` named.")],
+    run_dir: o.RunDir,
     max_cost: Annotated[
-        float | None, typer.Option(help="A new cap, in USD, for the whole run: what is spent counts.")
+        float | None,
+        typer.Option(
+            parser=o.number, metavar="USD", help="A new cap, in USD, for the whole run: what is spent counts."
+        ),
     ] = None,
     concurrency: o.Concurrency = None,
     rpm: o.Rpm = None,
@@ -162,8 +164,14 @@ def _conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
     from unsaf_async.conduct import Conductor
 
     conductor = Conductor(folder)
-    with watching(conductor, quiet=quiet) as say:
-        score = asyncio.run(_interruptible(conductor, say))
+    try:
+        with watching(conductor, quiet=quiet) as say:
+            score = asyncio.run(_interruptible(conductor, say))
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"unsaf-async: interrupted; `unsaf-async resume {folder.path}` goes on; what is finished is kept\n"
+        )
+        return 130
     return _finish(conductor, score, json=json, quiet=quiet)
 
 
@@ -196,6 +204,13 @@ async def _interruptible(conductor: Conductor, say: o.Say) -> Score:
 
 def _finish(conductor: Conductor, score: Score, *, json: bool, quiet: bool) -> int:
     folder = conductor.folder.path
+    if conductor.mistake:
+        advice = {
+            "key": f"put the right key into its variable, and `unsaf-async resume {folder}` goes on",
+            "model": "check --api-base, or name another --model",
+        }[conductor.mistake]
+        sys.stderr.write(f"unsaf-async: {conductor.why_stopped}; {advice}\n")
+        return 2
     if json:
         sys.stdout.write(score.model_dump_json(indent=2) + "\n")
     else:
@@ -203,14 +218,12 @@ def _finish(conductor: Conductor, score: Score, *, json: bool, quiet: bool) -> i
 
         print_score(score, conductor.folder.manifest)
         sys.stdout.write(f"\nRun folder: {folder}\n")
-    go_on = f"`unsaf-async resume {folder}` goes on; what is finished is kept"
+    cap = " --max-cost USD" if conductor.exhausted else ""
+    go_on = f"`unsaf-async resume {folder}{cap}` goes on; what is finished is kept"
     why = conductor.why_stopped
     if why == "interrupted":
         sys.stderr.write(f"unsaf-async: interrupted; {go_on}\n")
         return 130
-    if conductor.mistake:
-        sys.stderr.write(f"unsaf-async: {why}; mend it, and {go_on}\n")
-        return 2
     if why:
         sys.stderr.write(f"unsaf-async: stopped early: {why}; {go_on}\n")
         return 3
@@ -223,17 +236,17 @@ def _finish(conductor: Conductor, score: Score, *, json: bool, quiet: bool) -> i
 
 
 def _agree_on_cost(prepared: Prepared, figures: Estimate) -> None:
-    """Returns if the run may begin. Raises UserError, or typer.Abort if the user says no."""
+    """Returns if the run may begin. Raises UserError if nobody can be asked."""
     from unsaf_async.errors import UserError
 
     if figures.worst_usd == 0:
         return
-    line = f"about ${figures.expected_usd:.2f} expected, at most ${figures.worst_usd:.2f}"
+    line = f"${figures.expected_usd:.2f} expected, ${figures.worst_usd:.2f} at most"
     if not sys.stdin.isatty():
         raise UserError(f"this run costs money ({line}) and nobody can be asked; give --max-cost USD, or -y")
-    sys.stderr.write(f"{prepared.subject.name}, {figures.images} images: {line}. --max-cost USD sets a cap.\n")
-    if figures.expected_usd > ASK_ABOVE_USD and not typer.confirm("Begin?", err=True):
-        raise typer.Abort
+    sys.stderr.write(f"{prepared.subject.name}, {figures.images} images: {line} (--max-cost USD caps it)\n")
+    if figures.expected_usd > ASK_ABOVE_USD:
+        o.ask("Begin?")
 
 
 def _print_plan(prepared: Prepared, figures: Estimate, *, json: bool) -> None:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from unsaf_async.cli import options as o
+
 
 def show(
-    run_dir: Annotated[Path, typer.Argument(help="The folder that `run` named.")],
+    run_dir: o.RunDir,
     json: Annotated[bool, typer.Option("--json", help="Print the score as JSON, and nothing else, on stdout.")] = False,
 ) -> int:
     """Show a run's score, computed anew from its journal."""
-    from unsaf_async.conduct import rescore
-    from unsaf_async.runs import read_manifest
+    from unsaf_async.conduct import load
 
-    manifest = read_manifest(run_dir)
-    score = rescore(run_dir)
+    manifest, examinations, score = load(run_dir)
     if json:
         sys.stdout.write(score.model_dump_json(indent=2) + "\n")
         return 0
     from unsaf_async.cli.render import print_score
 
-    print_score(score, manifest)
+    print_score(score, manifest, [(each.image.id, each.failure) for each in examinations if each.failure])
     left = manifest.images - score.images.done - score.images.failed
     if left:
         sys.stdout.write(f"\n{left} of {manifest.images} images are not done: `unsaf-async resume {run_dir}` goes on\n")

@@ -10,42 +10,71 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unsaf_async.cli import options as o
+
 if TYPE_CHECKING:
     from unsaf_async.simulate import Simulation, Simulator
 
 
 def simulate(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8787,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    seed: Annotated[int, typer.Option(help="Of the model's choices.")] = 0,
+    port: Annotated[
+        int, typer.Option(parser=o.whole, metavar="N", help="Port to listen on; 0 picks a free one.")
+    ] = 8787,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of the model's choices.")] = 0,
     latency: Annotated[
-        str, typer.Option(help="Seconds a reply takes: a constant, or P50,P99 of a lognormal distribution.")
+        str,
+        typer.Option(
+            metavar="S|P50,P99", help="Seconds a reply takes: a constant, or P50,P99 of a lognormal distribution."
+        ),
     ] = "0.2",
-    rpm: Annotated[float | None, typer.Option(help="Requests per minute let in.")] = None,
-    burst: Annotated[float | None, typer.Option(help="Requests let in at once. Default: a minute's worth.")] = None,
-    tpm: Annotated[float | None, typer.Option(help="Input tokens per minute let in.")] = None,
-    max_concurrency: Annotated[int | None, typer.Option(help="Calls processed at once; one more is overload.")] = None,
-    price: Annotated[str, typer.Option(help='USD per million tokens, "IN,OUT".')] = "0,0",
+    rpm: Annotated[float | None, typer.Option(parser=o.number, metavar="N", help="Requests per minute let in.")] = None,
+    burst: Annotated[
+        float | None,
+        typer.Option(parser=o.number, metavar="N", help="Requests let in at once. Default: a minute's worth."),
+    ] = None,
+    tpm: Annotated[
+        float | None, typer.Option(parser=o.number, metavar="N", help="Input tokens per minute let in.")
+    ] = None,
+    max_concurrency: Annotated[
+        int | None, typer.Option(parser=o.whole, metavar="N", help="Calls processed at once; one more is overload.")
+    ] = None,
+    price: Annotated[str, typer.Option(metavar="IN,OUT", help="USD per million tokens.")] = "0,0",
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=PROBABILITY, e.g. 500=0.05 or disconnect_after=0.02; may be repeated."),
+        typer.Option(metavar="NAME=P", help="A fault and its probability, such as 500=0.05; may be repeated."),
     ] = None,
-    fault_seed: Annotated[int, typer.Option(help="Of the faults.")] = 0,
+    fault_seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of the faults.")] = 0,
     awareness: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=PROBABILITY of the simulated model, e.g. abstain_unanswerable=0.6; may be repeated."),
+        typer.Option(
+            metavar="NAME=P",
+            help="A probability of the simulated model, such as abstain_unanswerable=0.6; may be repeated.",
+        ),
     ] = None,
-    model: Annotated[list[str] | None, typer.Option(help="Model id that /v1/models lists; may be repeated.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Model id that /v1/models lists; may be repeated.")
+    ] = None,
     key_env: Annotated[
         str | None,
-        typer.Option(help="Environment variable with the only key that is let in. Default: everybody is."),
+        typer.Option(
+            metavar="VARIABLE", help="Environment variable with the only key that is let in. Default: everybody is."
+        ),
     ] = None,
 ) -> int:
     """Serve the simulated model as OpenAI, Anthropic and Gemini would, with limits, faults and a bill. For rehearsals."""
+    from unsaf_async.errors import UserError
     from unsaf_async.scripted import Awareness
-    from unsaf_async.simulate import Limits, Simulation
+    from unsaf_async.simulate import FAULTS, Limits, Simulation
     from unsaf_async.simulate.settings import Lognormal
 
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port is {port}; give a port from 1 to 65535, or 0 for any free one")
+    for option, value in (("--rpm", rpm), ("--burst", burst), ("--tpm", tpm), ("--max-concurrency", max_concurrency)):
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"{option} is {value:g}; give a number above 0, or leave it out for no limit")
+    if "" in (model or ()):
+        raise UserError("--model is empty; give a model's id, or leave it out")
     seconds = _numbers("--latency", latency, (1, 2))
     rates = _numbers("--price", price, (2,))
     simulation = Simulation(
@@ -54,7 +83,7 @@ def simulate(
         latency=Lognormal(*seconds) if len(seconds) == 2 else seconds[0],
         limits=Limits(requests_per_minute=rpm, burst=burst, input_tokens_per_minute=tpm),
         max_concurrency=max_concurrency,
-        faults=_pairs("--fault", fault, None),
+        faults=_pairs("--fault", fault, list(FAULTS)),
         fault_seed=fault_seed,
         price=(rates[0], rates[1]),
         api_key=_key(key_env),
@@ -103,18 +132,20 @@ def _numbers(option: str, text: str, counts: tuple[int, ...]) -> list[float]:
     return numbers
 
 
-def _pairs(option: str, texts: list[str] | None, known: list[str] | None) -> dict[str, float]:
+def _pairs(option: str, texts: list[str] | None, known: list[str]) -> dict[str, float]:
     from unsaf_async.errors import UserError
 
     pairs: dict[str, float] = {}
     for text in texts or ():
         name, _, value = text.partition("=")
+        if name not in known:
+            raise UserError(f"{option} names {name!r}; choose from {', '.join(known)}")
         try:
             pairs[name] = float(value)
         except ValueError:
-            raise UserError(f"{option} is {text!r}; give NAME=PROBABILITY, such as 500=0.05") from None
-        if known is not None and name not in known:
-            raise UserError(f"{option} names {name!r}; choose from {', '.join(known)}")
+            pairs[name] = -1.0
+        if not 0 <= pairs[name] <= 1:
+            raise UserError(f"{option} is {text!r}; give a probability between 0 and 1, such as {name}=0.05")
     return pairs
 
 

@@ -62,7 +62,12 @@ class Dispatched:
         except BaseException:
             reservation.refund()
             raise
-        number = self._ledger.sent(request.role, worst, again=self._again)
+        try:
+            number = self._ledger.sent(request.role, worst, again=self._again)
+        except BaseException:  # the disk is full: nothing leaves unbooked
+            reservation.refund()
+            self._pace.leave()
+            raise
         provider = request.target.provider
         self._announce(CallSent(request.role, provider, worst / NANO))
         began_s = asyncio.get_running_loop().time()
@@ -81,25 +86,25 @@ class Dispatched:
             reservation.settle(cost)
             self._pace.succeeded(reply)
             if cost > worst:
-                self._meter.bound_broken(worst, cost)
+                self._meter.bound_broken(request, cost)
                 self._announce(BoundBroken(request.role, provider, worst / NANO, cost / NANO))
             return reply
         except CallError as error:
             if error.fate_unknown:
                 cost = worst
-                self._ledger.unknown(number)
                 reservation.settle(worst)
+                self._ledger.unknown(number)
             else:
-                self._ledger.refunded(number)
                 reservation.refund()
+                self._ledger.refunded(number)
             error.args = (self._redact(str(error)),)
             self._pace.failed(error)
             raise
         except BaseException:  # cancelled, or a bug: the call had left, so it may be billed
             if not reservation.over:
                 cost = worst
-                self._ledger.unknown(number)
                 reservation.settle(worst)
+                self._ledger.unknown(number)
             raise
         finally:
             self._pace.leave()

@@ -69,8 +69,9 @@ class Retried:
                 failures += not isinstance(error, RateLimited)
                 raise
 
-        def exhausted(_: RetryCallState) -> bool:
-            late = asyncio.get_running_loop().time() - began_s > self._policy.deadline_s
+        def exhausted(state: RetryCallState) -> bool:
+            pause_s = max(state.upcoming_sleep, _patience_s(state))
+            late = asyncio.get_running_loop().time() + pause_s - began_s > self._policy.deadline_s
             return late or failures >= self._policy.attempts
 
         retrying = AsyncRetrying(
@@ -83,14 +84,18 @@ class Retried:
         return await retrying(attempt)
 
     def _pause_s(self, state: RetryCallState) -> float:
-        error = _error(state)
-        if isinstance(error, RateLimited):
+        if isinstance(_error(state), RateLimited):
             return 0.0  # the pace holds back every call to this model, this one too
-        patience_s = error.retry_after_s if isinstance(error, Transient) else None
-        return max(self._wait(state), patience_s or 0.0)
+        return max(self._wait(state), _patience_s(state))
 
 
 def _error(state: RetryCallState) -> CallError:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, CallError)
     return error
+
+
+def _patience_s(state: RetryCallState) -> float:
+    """What the provider asked for, in seconds; 0 if nothing."""
+    error = _error(state)
+    return (error.retry_after_s or 0.0) if isinstance(error, Transient | RateLimited) else 0.0

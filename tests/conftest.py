@@ -1,0 +1,66 @@
+"""What holds for every test: it works in a folder of its own, knows no key, and reaches nothing beyond this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRET = ("_API_KEY", "_TOKEN", "_SECRET")
+"""How the environment variables end that hold keys."""
+
+_attempts: list[str] = []
+
+
+def _is_local(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if host in (None, "", "localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _guard(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: whatever library opens a connection, and however, passes here."""
+    if event == "socket.connect":
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else None  # else a Unix socket's path
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if not _is_local(host):
+        _attempts.append(str(host))
+        raise socket.gaierror(socket.EAI_NONAME, f"a test may not reach {host}")
+
+
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> Iterator[None]:
+    """Fails a test that tried to reach another machine, even where the code under test took it for a broken connection."""
+    _attempts.clear()
+    yield
+    assert not _attempts, f"the test tried to reach {', '.join(_attempts)}"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder_and_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths, ./cache and ./runs among them, lie in `tmp_path`; keys, our settings and proxies are not set."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.upper().endswith((*SECRET, "_PROXY")) or name.startswith("UNSAF_"):
+            monkeypatch.delenv(name)

@@ -1,0 +1,153 @@
+"""The package as Python code uses it: its names, `evaluate` and `load`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import unsaf_async
+from unsaf_async import Examination, Manifest, RunStopped, Score, Settings, UnsafError, UserError, evaluate, load
+from unsaf_async.events import Event, ImageKept
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with three photos."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "photos").mkdir()
+    for index in range(3):
+        Image.new("RGB", (40, 30), (index, 90, 90)).save(tmp_path / "photos" / f"{index}.png")
+    return tmp_path
+
+
+def test_the_public_names_are_sorted_and_every_one_can_be_had() -> None:
+    assert unsaf_async.__all__ == sorted(unsaf_async.__all__)
+    assert dir(unsaf_async) == unsaf_async.__all__
+    for name in unsaf_async.__all__:
+        assert getattr(unsaf_async, name).__name__ == name
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'module_of_dreams'"):
+        unsaf_async.module_of_dreams  # noqa: B018
+
+
+def test_every_error_of_the_package_is_one_of_its_own() -> None:
+    for name in ("UserError", "RunStopped", "BudgetExhausted", "ProviderDown"):
+        assert issubclass(getattr(unsaf_async, name), UnsafError)
+    assert not issubclass(UserError, RunStopped)
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = "import sys, unsaf_async; print(sorted({'litellm', 'numpy', 'PIL', 'rich', 'aiohttp', 'pydantic'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_evaluate_takes_every_setting_with_the_same_default() -> None:
+    parameters = inspect.signature(evaluate).parameters
+    settings = {field.name: field for field in fields(Settings)}
+    assert set(parameters) - {"on_event"} == set(settings)
+    for name, field in settings.items():
+        default = parameters[name].default
+        if default is not inspect.Parameter.empty:
+            assert (Path(default) if name == "cache" else default) == field.default, name
+
+
+async def test_evaluate_returns_the_score_that_load_reads_back(folder: Path) -> None:
+    score = await evaluate("scripted", images="photos", questions=4, out="run")
+    manifest, examinations, again = load("run")
+    assert isinstance(score, Score)
+    assert isinstance(manifest, Manifest)
+    assert all(isinstance(examination, Examination) for examination in examinations)
+    assert score.questions.asked == sum(len(examination.questions) for examination in examinations) == 24
+    assert manifest.images == score.images.done == len(examinations) == 3
+    assert score == Score.model_validate_json((folder / "run" / "score.json").read_bytes())
+    assert _timeless(again) == _timeless(score)
+
+
+async def test_evaluate_uses_the_shipped_photos_and_a_fresh_folder_when_nothing_is_said(folder: Path) -> None:
+    score = await evaluate("scripted", questions=1, cache=None)
+    (run,) = (folder / "runs").iterdir()
+    assert score.images.done == 10
+    assert _timeless(load(run)[2]) == _timeless(score)
+    assert not (folder / "cache").exists()
+
+
+async def test_evaluate_goes_on_with_a_run_that_is_there(folder: Path) -> None:
+    first = await evaluate("scripted", images=[Path("photos")], out=folder / "run")
+    second = await evaluate("scripted", images=[Path("photos")], out=folder / "run")
+    assert second.counts == first.counts
+    assert second.calls == first.calls, "nothing was called again"
+
+
+async def test_evaluate_lets_a_listener_hear_the_events(folder: Path) -> None:
+    heard: list[Event] = []
+    await evaluate("scripted", images="photos/0.png", on_event=heard.append)
+    assert [event.examination.image.id for event in heard if isinstance(event, ImageKept)] == ["0.png"]
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a word for a number": ({"questions": "six"}, "questions is 'six'; give a whole number"),
+    "a fraction of a question": ({"questions": 2.5}, "questions is 2.5; give a whole number"),
+    "a truth for a number": ({"limit": True}, "limit is True; give a whole number, or None"),
+    "too many questions": ({"questions": 51}, "--questions is 51"),
+    "no limit at all": ({"limit": 0}, "--limit is 0"),
+    "a negative cap": ({"max_cost": -1}, "--max-cost is -1"),
+    "a cap that is no number": ({"max_cost": float("nan")}, "--max-cost is nan"),
+    "a cap as text": ({"max_cost": "5"}, "max_cost is '5'; give a number, or None"),
+    "a pair for a price": ({"price": (2.5, 10)}, 'price is (2.5, 10); give text such as "2.5,10"'),
+    "half a price": ({"price": "2.5"}, "--price"),
+    "a number for a folder": ({"out": 3}, "out is 3; give a path, or None"),
+    "a number for images": ({"images": 3}, "give a path, or a list of paths"),
+    "numbers among the images": ({"images": ["photos", 3]}, "give a path, or a list of paths"),
+    "images that are not there": ({"images": "pictures"}, "--images: pictures does not exist"),
+    "an unknown judge": ({"judge": "nobody-we-know"}, "nobody-we-know"),
+    "an unknown prompt pack": ({"prompts": "sonnets"}, "--prompts sonnets"),
+    "a seed out of range": ({"seed": -1}, "--seed is -1"),
+    "an interval as wide as the scale": ({"until_ci": 0.5}, "--until-ci is 0.5"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_a_wrong_option_is_a_user_error_of_one_line_and_nothing_is_written(case: str, folder: Path) -> None:
+    options, said = WRONG[case]
+    with pytest.raises(UserError) as caught:
+        await evaluate("scripted", **options)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert os.listdir(folder) == ["photos"]  # noqa: PTH208 - the pathlib way is refused in async tests
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        ("gpt-4p", "gpt-4"),
+        ("gpt-4o", "OPENAI_API_KEY is not set"),
+        (None, "provider is None; give text"),
+        ("", "--provider"),
+    ],
+)
+async def test_a_wrong_provider_is_a_user_error(provider: Any, said: str, folder: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        await evaluate(provider, images="photos")
+    assert said in str(caught.value)
+
+
+def test_loading_what_is_no_run_is_a_user_error(folder: Path) -> None:
+    with pytest.raises(UserError, match="photos: is no run's folder"):
+        load("photos")
+
+
+def _timeless(score: Score) -> Score:
+    """`score` without its wall time, which counts up to the moment of reading."""
+    return score.model_copy(update={"wall_s": None})

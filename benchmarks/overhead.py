@@ -388,8 +388,9 @@ async def rerun(options: argparse.Namespace, folder: Path) -> None:
                 score = await Conductor(run_folder).conduct()
                 if round_number:
                     spent_s[size].append(time.process_time() - began)
-                    calls[size] = score.calls.cached
+                    assert score.calls is not None
                     assert not score.calls.made, "the cache is full: no call may leave"
+                    calls[size] = score.calls.cached
     small, large = sizes
     further = calls[large] - calls[small]
     marginal_us = [1e6 * (more - less) / further for less, more in zip(spent_s[small], spent_s[large], strict=True)]

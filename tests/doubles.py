@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from unsaf_async.prices import Price
@@ -10,7 +12,7 @@ from unsaf_async.profiles import Limits, Profile
 from unsaf_async.records import EncodedImage, Message, Reply, Request, Sampling, Target, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from unsaf_async.events import Event
     from unsaf_async.records import Outcome, Role
@@ -31,7 +33,11 @@ def request(text: str = "What is this?", role: Role = "answer", **fields: Any) -
 
 def reply(text: str = "A cat.", outcome: Outcome = "ok", **fields: Any) -> Reply:
     """A reply that counts 10 tokens in and 5 out; `fields` replaces any of its fields."""
-    given: dict[str, Any] = {"finish_reason": "stop", "usage": Usage(input_tokens=10, output_tokens=5), "model": "a-model"}
+    given: dict[str, Any] = {
+        "finish_reason": "stop",
+        "usage": Usage(input_tokens=10, output_tokens=5),
+        "model": "a-model",
+    }
     return Reply(outcome, text, **given | fields)
 
 
@@ -103,3 +109,14 @@ async def settle(turns: int = 5) -> None:
     """Let every task go on as far as it can without time passing."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """No file can grow beyond `size` bytes: the system writes what fits, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

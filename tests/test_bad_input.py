@@ -341,6 +341,7 @@ FOLDERS = [
         says=("--out done", "another model", "scripted"),
     ),
     run("cache and no cache", "--cache", "c", "--no-cache", says=("--cache", "--no-cache", "one of them")),
+    Case("resume: cache and no cache", ("resume", "done", "--cache", "c", "--no-cache"), ("--cache", "--no-cache")),
     run("cache is empty", "--cache", "", says=("--cache", "empty")),
     run("cache is a file", *PHOTOS, "--cache", "file", says=("--cache file", "--no-cache"), files={"file": "x"}),
     run("cache holds other things", *PHOTOS, "--cache", "photos", says=("--cache photos", "0000.png", "folder")),

@@ -112,8 +112,8 @@ async def test_a_begun_image_that_needs_more_goes_before_new_ones():
     other.close()
     (await more).settle(8)
     assert budget.spent_nano_usd == 20
+    begun.close()
     with pytest.raises(BudgetExhausted):
-        begun.close()
         await new
 
 

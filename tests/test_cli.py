@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -283,6 +284,16 @@ def test_a_finished_run_resumes_to_the_same_score_without_a_call(capsys: pytest.
     assert manifest()["subject"]["limits"]["requests_per_minute"] == 90
 
 
+def test_a_run_whose_cache_is_damaged_is_resumed_with_another_or_none(capsys: pytest.CaptureFixture[str]) -> None:
+    first = json.loads(command(capsys, "run", *SMALL, "--json").out)
+    Path("cache/cache.db").write_bytes(b"no database")
+    assert command(capsys, "resume", "run").code == 2
+    for options in (("--cache", "other"), ("--no-cache",)):
+        resumed = command(capsys, "resume", "run", *options, "--json")
+        assert resumed.code == 0
+        assert json.loads(resumed.out)["unf1"] == first["unf1"]
+
+
 def test_a_run_can_be_resumed_from_another_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,7 +382,7 @@ def until(holds: Callable[[], object], running: subprocess.Popen[str], within_s:
 
 
 def test_ctrl_c_lets_calls_under_way_finish_and_resume_asks_for_none_of_them_again() -> None:
-    draw_images(Path("photos"), 6)
+    draw_images(Path("photos"), 12)
     with serving(Simulation(price=(2.5, 10), latency=0.2)) as simulator:
         arguments = ("run", *SMALL, *at(simulator), "--max-cost", "5", "--concurrency", "4")
         running = start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -387,10 +398,10 @@ def test_ctrl_c_lets_calls_under_way_finish_and_resume_asks_for_none_of_them_aga
         account = read_account(Path("run/ledger.jsonl"))
         assert account.unknown == 0
         assert account.cost_usd == pytest.approx(float(simulator.ledger.billed_usd), abs=1e-9)
-        assert len(read_journal(Path("run/journal.jsonl"))) < 6
-        resumed = process("resume", "run", "--json")
+        assert len(read_journal(Path("run/journal.jsonl"))) < 12
+        resumed = process("resume", "run", "--concurrency", "32", "--json")
         assert resumed.code == 0
-        assert json.loads(resumed.out)["images"] == {"done": 6, "failed": 0}
+        assert json.loads(resumed.out)["images"] == {"done": 12, "failed": 0}
         assert all(entry.served == 1 for entry in simulator.ledger.entries.values())
 
 
@@ -461,7 +472,11 @@ class Terminal:
         os.write(self._screen, text.encode())
 
     def interrupt(self) -> None:
-        self._running.send_signal(signal.SIGINT)
+        """Press Ctrl-C until the command ends: readline misses one that comes just before it waits."""
+        while self._running.poll() is None:
+            self._running.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                self._running.wait(0.5)
 
     def end(self) -> int:
         """Read to the end; the exit code."""
@@ -488,7 +503,7 @@ def test_ctrl_c_at_the_question_is_a_no() -> None:
         terminal.read_until("Begin? [y/N]:")
         terminal.interrupt()
         assert terminal.end() == 130
-        assert terminal.text.endswith("[y/N]: \r\nunsaf-async: not started\r\n")
+        assert terminal.text.endswith("\r\nunsaf-async: not started\r\n")
         assert simulator.ledger.requests == 0
 
 

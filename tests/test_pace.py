@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -70,7 +71,8 @@ async def test_begun_images_finish_first_judge_before_answer_before_ask():
             pacer.leave()
 
         calls = [
-            task(call(role, number)) for role, number in [("ask", 1), ("answer", 1), ("ask", 2), ("judge", 1), ("answer", 2), ("judge", 2)]
+            task(call(role, number))
+            for role, number in [("ask", 1), ("answer", 1), ("ask", 2), ("judge", 1), ("answer", 2), ("judge", 2)]
         ]
         await settle()
         assert not left
@@ -175,7 +177,7 @@ async def test_a_call_cancelled_in_the_breath_in_which_it_may_go_gives_the_slot_
         waiting = task(pacer.enter("answer", 1))
         await settle()
         pacer.leave()
-        while not pacer.in_flight:
+        while not pacer.in_flight:  # noqa: ASYNC110 - to the very turn of the loop
             await asyncio.sleep(0)
         waiting.cancel()
         with suppress(asyncio.CancelledError):
@@ -302,7 +304,7 @@ async def test_requests_leave_as_a_steady_stream_at_the_limit():
             for _ in range(101):
                 group.create_task(call())
         assert left_s[-1] - left_s[0] == pytest.approx(10, abs=0.02)
-        gaps_s = [later - earlier for earlier, later in zip(left_s, left_s[1:], strict=False)]
+        gaps_s = [later - earlier for earlier, later in pairwise(left_s)]
         assert min(gaps_s) > 0.09
 
 

@@ -182,7 +182,8 @@ def test_an_installed_wheel_finds_its_data_outside_any_checkout(wheel: Path, tmp
     elsewhere.mkdir()
 
     def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     place = Path(run(str(python), "-c", "import unsaf_async; print(unsaf_async.__file__)").strip())

@@ -94,7 +94,12 @@ def test_patience_is_read_from_the_headers(headers, seconds):
 
 def test_googles_retry_info_is_read_from_the_body_where_no_header_speaks():
     body = json.dumps(
-        {"error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}]}},
+        {
+            "error": {
+                "code": 429,
+                "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}],
+            }
+        },
         indent=2,
     )
     assert retry_after_s({}, body) == pytest.approx(34.07)
@@ -117,7 +122,9 @@ def test_an_http_date_means_what_it_says(seconds):
 
 HEADER = st.one_of(
     st.text(max_size=60),
-    st.from_regex(r"[A-Za-z]{3}, \d{1,9} [A-Za-z]{3} \d{1,30} \d{1,9}:\d{1,9}:\d{1,9} [A-Z+0-9-]{1,12}", fullmatch=True),
+    st.from_regex(
+        r"[A-Za-z]{3}, \d{1,9} [A-Za-z]{3} \d{1,30} \d{1,9}:\d{1,9}:\d{1,9} [A-Z+0-9-]{1,12}", fullmatch=True
+    ),
     st.from_regex(r"\d{0,400}(\.\d{0,9})?(h|ms|m|s|)", fullmatch=True),
     st.from_regex(r"\d{4}-?\d{2}-?\d{2}[T ]?\d{0,9}:?\d{0,9}.{0,9}", fullmatch=True),
 )
@@ -131,7 +138,9 @@ def test_no_header_or_body_can_break_the_reading(milliseconds, after, body):
     assert found is None or 0.0 <= found <= MAX_PATIENCE_S
 
 
-@given(st.one_of(st.text(), st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps)))
+@given(
+    st.one_of(st.text(), st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists).map(json.dumps))
+)
 @example("[" * 200_000)
 @example('{"error": {"message": "\\ud83d"}}')
 @example('{"error": {"error": {"message": ["a", {"b": 1}]}}}')
@@ -165,10 +174,11 @@ def test_limits_are_learned_from_openais_and_anthropics_headers():
         "anthropic-ratelimit-requests-limit": "50",
         "anthropic-ratelimit-tokens-limit": "48000",
         "anthropic-ratelimit-input-tokens-limit": "40000",
+        "anthropic-ratelimit-output-tokens-limit": "8000",
     }
-    assert learned_limits(openai) == (500.0, 30000.0)
-    assert learned_limits(anthropic) == (50.0, 40000.0)
-    assert learned_limits({}) == (None, None)
+    assert learned_limits(openai) == {"requests": 500.0, "tokens": 30000.0}
+    assert learned_limits(anthropic) == {"requests": 50.0, "input tokens": 40000.0, "output tokens": 8000.0}
+    assert learned_limits({}) == {}
 
 
 @given(st.text(max_size=30))
@@ -176,9 +186,9 @@ def test_limits_are_learned_from_openais_and_anthropics_headers():
 @example("inf")
 @example("-5")
 @example("0")
-def test_a_learned_limit_is_a_positive_number_or_none(text):
-    for limit in learned_limits({"x-ratelimit-limit-requests": text, "x-ratelimit-limit-tokens": text}):
-        assert limit is None or 0 < limit < float("inf")
+def test_a_learned_limit_is_a_positive_number(text):
+    for limit in learned_limits({"x-ratelimit-limit-requests": text, "x-ratelimit-limit-tokens": text}).values():
+        assert 0 < limit < float("inf")
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from unsaf_async.errors import Rejected
 from unsaf_async.records import CallRecord, EncodedImage, Message, Reply, Request, Role, Sampling, Schema, Target
 
 if TYPE_CHECKING:
     from unsaf_async.profiles import Profile
+    from unsaf_async.provider import Provider
 
 TEMPERATURE: dict[Role, float | None] = {"ask": None, "answer": 0.0, "judge": 0.0}
 """The method's defaults: questions at the provider's own temperature (None), answers and verdicts at 0 where it is taken."""
@@ -48,6 +50,19 @@ class Caller:
             schema=schema if takes.json_schema else None,
             draw=self.seed if drawn else 0,
         )
+
+
+async def complete_schema(provider: Provider, request: Request) -> Reply:
+    """The reply to a request with a schema; where the endpoint rejects the schema, to the same request without.
+
+    The prompts ask for the same JSON in words. Raises CallError.
+    """
+    try:
+        return await provider.complete(request)
+    except Rejected:
+        if request.schema is None:
+            raise
+        return await provider.complete(replace(request, schema=None))
 
 
 def record_of(role: Role, reply: Reply) -> CallRecord:

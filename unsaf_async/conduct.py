@@ -180,7 +180,9 @@ def _check_cache(folder: Path) -> None:
             f"--cache {folder}: cannot be used as a cache ({error.strerror}); give another folder or --no-cache"
         ) from None
     if "cache.db" not in names and (foreign := names - {"README.md", ".gitignore"}):
-        raise UserError(f"--cache {folder}: holds other files, such as {min(foreign)}; give an empty folder or a new one")
+        raise UserError(
+            f"--cache {folder}: holds other files, such as {min(foreign)}; give an empty folder or a new one"
+        )
 
 
 def estimate(prepared: Prepared) -> Estimate:

@@ -19,7 +19,7 @@ from unsaf_async.keys import key_of_profile, redactor
 from unsaf_async.ledger import Ledger
 from unsaf_async.meter import Meter
 from unsaf_async.models import Books, open_model, price_or_error
-from unsaf_async.packs import VERDICT
+from unsaf_async.packs import VERDICT, load_pack
 from unsaf_async.parse import verdict
 from unsaf_async.rates import learned_limits
 from unsaf_async.records import Message, Reply, Request, Sampling
@@ -69,7 +69,9 @@ def probes_of(profile: Profile) -> list[tuple[str, Request]]:
         sampling=Sampling(max_output_tokens=ROOM + profile.output_tokens.reasoning),
     )
     image = _red_square()
-    judging = Message("user", 'Reply with JSON only: {"verdict": "abstained"}')
+    judging = Message(
+        "user", load_pack("unsaf").judge("What is the man's name?", "There is no way to tell from the photo.")
+    )
     return [
         ("answers", plain),
         ("image", replace(plain, messages=(Message("user", "Which colour is this square? One word.", image),))),
@@ -169,17 +171,11 @@ def _seen(what: str, reply: Reply | CallError) -> tuple[Finding, str]:
 def _rates(reply: Reply | CallError) -> Probe:
     if isinstance(reply, CallError):
         return Probe("rate headers", "unknown", None, "no reply", "limits from the profile")
-    requests, tokens = learned_limits(reply.headers)
-    if requests is None and tokens is None:
+    limits = learned_limits(reply.headers)
+    if not limits:
         return Probe("rate headers", "no", None, "none sent", "limits from the profile, if it has any")
-    shown = [f"{requests:g} requests/min" if requests else "", f"{tokens:g} tokens/min" if tokens else ""]
-    return Probe(
-        "rate headers",
-        "yes",
-        None,
-        ", ".join(part for part in shown if part),
-        "learned where the profile has no limits",
-    )
+    shown = ", ".join(f"{rate:,.0f} {name}/min" for name, rate in limits.items())
+    return Probe("rate headers", "yes", None, shown, "learned where the profile has no limits")
 
 
 def _red_square() -> EncodedImage:

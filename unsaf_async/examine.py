@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from unsaf_async import parse
-from unsaf_async.calls import Caller, record_of
+from unsaf_async.calls import Caller, complete_schema, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.packs import QUESTIONS, Pack
 from unsaf_async.records import CallRecord, Dropped, EncodedImage, Examination, ImageRecord, Label, Question, Reply
@@ -102,7 +102,7 @@ class _List:
         request = examiner.subject.request("ask", prompt, image=self.image, schema=QUESTIONS[self.label])
         request = _redrawn(request) if again else request
         try:
-            reply = await self.provider.complete(request)
+            reply = await complete_schema(self.provider, request)
         except CallError as error:
             self.calls.append(CallRecord(role="ask", outcome="failed", detail=str(error)))
             return ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unsaf_async import parse
-from unsaf_async.calls import Caller, record_of
+from unsaf_async.calls import Caller, complete_schema, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.packs import VERDICT, Pack
 from unsaf_async.records import Act, CallRecord, Decider
@@ -52,7 +52,7 @@ class Judge:
             return Judgement(None, None, unscored="undecided")
         prompt = self.pack.judge(question, response[:MAX_RESPONSE_CHARS])
         try:
-            reply = await provider.complete(self.caller.request("judge", prompt, schema=VERDICT))
+            reply = await complete_schema(provider, self.caller.request("judge", prompt, schema=VERDICT))
         except CallError as error:
             # A judge that failed is not an abstention: the response stays unscored.
             return Judgement(None, None, CallRecord(role="judge", outcome="failed", detail=str(error)), "unjudged")

@@ -63,11 +63,11 @@ class Meter:
         self._output[request.role] = (calls + 1, tokens + usage.output_tokens)
         return self._price.cost_nano_usd(usage), usage
 
-    def expected_tokens(self, request: Request) -> int:
-        """How many tokens `request` will probably use, input and output, for the limits per minute.
+    def expected_tokens(self, request: Request) -> tuple[int, int]:
+        """How many input and output tokens `request` will probably use, for the limits per minute.
 
         Output: the mean of this role's replies so far; half the limit before the first one.
         """
         calls, tokens = self._output.get(request.role, (0, 0))
         output = tokens // calls if calls else request.sampling.max_output_tokens // 2
-        return expected_input_tokens(request.messages, request.schema, self._rules) + output
+        return expected_input_tokens(request.messages, request.schema, self._rules), output

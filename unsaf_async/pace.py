@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
@@ -18,7 +19,7 @@ from unsaf_async.events import Announce, Paused, silent
 from unsaf_async.rates import learned_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -34,6 +35,44 @@ share at once, aiolimiter's default shape, is what provokes 429s)."""
 BREAKER_FAILURES = 20
 BREAKER_S = 30.0
 """The breaker opens when so many attempts in a row failed, and nothing succeeded for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a call is expected to use of the limits per minute, in tokens."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+USES: dict[str, Callable[[Load], float]] = {
+    "requests": lambda _: 1,
+    "tokens": lambda load: load.input_tokens + load.output_tokens,
+    "input tokens": lambda load: load.input_tokens,
+    "output tokens": lambda load: load.output_tokens,
+}
+"""The limits per minute that there are, and how much of each a call uses."""
+
+
+@dataclass
+class _Toll:
+    """One limit per minute. paid: what was paid and is not used up yet; it counts for whoever goes next."""
+
+    limiter: AsyncLimiter
+    uses: Callable[[Load], float]
+    paid: float = 0.0
+
+    def owes(self, load: Load) -> bool:
+        return self.paid < self.uses(load)
+
+    async def pay(self, load: Load) -> None:
+        # A call larger than the window pays in as many windows as it is worth.
+        part = min(self.uses(load) - self.paid, self.limiter.max_rate)
+        await self.limiter.acquire(part)
+        self.paid += part
+
+    def use(self, load: Load) -> None:
+        self.paid = max(0.0, self.paid - self.uses(load))
 
 
 def limiter(per_minute: float) -> AsyncLimiter:
@@ -54,16 +93,20 @@ class Pace:
         self.down: Fatal | None = None
         """Why no call to this model can work any more, once that is so."""
         self._announce = announce
-        self._requests = limiter(limits.requests_per_minute) if limits.requests_per_minute else None
-        tokens = limits.tokens_per_minute or limits.input_tokens_per_minute
-        self._tokens = limiter(tokens) if tokens else None
-        self._learned = self._requests is not None and self._tokens is not None
-        self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
+        self._tolls: dict[str, _Toll] = {}
+        given = {
+            "requests": limits.requests_per_minute,
+            "tokens": limits.tokens_per_minute,
+            "input tokens": limits.input_tokens_per_minute,
+            "output tokens": limits.output_tokens_per_minute,
+        }
+        self._limit(given)
+        self._limits_requests = "requests" in self._tolls
+        self._limits_tokens = len(self._tolls) > self._limits_requests
+        self._waiting: list[tuple[int, int, Load, asyncio.Future[None]]] = []
         self._arrivals = 0
         self._moved = asyncio.Event()
         self._paused_until = 0.0
-        self._request_paid = False
-        self._tokens_paid = 0.0
         self._failures = 0
         self._pauses_in_vain = 0
         self._last_success: float | None = None
@@ -85,19 +128,25 @@ class Pace:
             kind, error, trace = None, None, None
         await self._group.__aexit__(kind, error, trace)
 
-    async def enter(self, role: Role, tokens: int) -> None:
-        """Wait for a slot. tokens: what the call is expected to use. Every `enter` is followed by one `leave`.
+    @property
+    def per_minute(self) -> dict[str, float]:
+        """The limits per minute in force, given or learned, by their names in `USES`."""
+        return {name: 60 * toll.limiter.max_rate / toll.limiter.time_period for name, toll in self._tolls.items()}
+
+    async def enter(self, role: Role, input_tokens: int, output_tokens: int = 0) -> None:
+        """Wait for a slot. The tokens: what the call is expected to use. Every `enter` is followed by one `leave`.
 
         Raises Fatal once the breaker is open.
         """
         if self.down:
             raise self.down
-        if not self._waiting and self._free and self._requests is None and self._tokens is None and not self._pause_s():
+        if not self._waiting and self._free and not self._tolls and not self._pause_s():
             self.in_flight += 1
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        load = Load(input_tokens, output_tokens)
         self._arrivals += 1
-        heapq.heappush(self._waiting, (PRIORITY[role], self._arrivals, tokens, future))
+        heapq.heappush(self._waiting, (PRIORITY[role], self._arrivals, load, future))
         self._moved.set()
         try:
             await future
@@ -117,7 +166,7 @@ class Pace:
         self._last_success = self._now()
         if self.in_flight >= 0.8 * int(self.ceiling):  # in whole slots: a ceiling of 2.9 is 2 calls
             self.ceiling = min(float(self.limits.concurrency), self.ceiling + 1 / self.ceiling)
-        if not self._learned and reply.headers:
+        if reply.headers and not (self._limits_requests and self._limits_tokens):
             self._learn(reply.headers)
 
     def failed(self, error: CallError) -> None:
@@ -154,21 +203,13 @@ class Pace:
         """Lets waiting calls go one by one, each when every brake allows it."""
         while True:
             await self._until_clear()
-            # What is paid to a limiter stays paid for whoever goes next: meanwhile a more urgent call may have come, or a pause.
-            if self._requests is not None and not self._request_paid:
-                await self._requests.acquire()
-                self._request_paid = True
-                continue
-            _, _, tokens, future = self._waiting[0]
-            if self._tokens is not None and self._tokens_paid < tokens:
-                # A call larger than the window pays in as many windows as it is worth.
-                part = min(tokens - self._tokens_paid, self._tokens.max_rate)
-                await self._tokens.acquire(part)
-                self._tokens_paid += part
-                continue
+            _, _, load, future = self._waiting[0]
+            if owed := next((toll for toll in self._tolls.values() if toll.owes(load)), None):
+                await owed.pay(load)
+                continue  # meanwhile a more urgent call may have come, or a pause
             heapq.heappop(self._waiting)
-            self._request_paid = False
-            self._tokens_paid = max(0.0, self._tokens_paid - tokens)
+            for toll in self._tolls.values():
+                toll.use(load)
             self.in_flight += 1
             future.set_result(None)
 
@@ -199,13 +240,20 @@ class Pace:
             self._announce(Paused(self.name, seconds, reason))
 
     def _learn(self, headers: Mapping[str, str]) -> None:
-        requests, tokens = learned_limits(headers)
-        if self._requests is None and requests:
-            self._requests = limiter(requests)
-            self._learned = True
-        if self._tokens is None and tokens:
-            self._tokens = limiter(tokens)
-            self._learned = True
+        """Take the limits that the headers state, of those kinds (requests, tokens) for which the profile has none."""
+        found = learned_limits(headers)
+        if self._limits_requests:
+            found.pop("requests", None)
+        if self._limits_tokens:
+            found = {name: rate for name, rate in found.items() if name == "requests"}
+        self._limit(found)
+        self._limits_requests = self._limits_requests or "requests" in found
+        self._limits_tokens = self._limits_tokens or len(found) > ("requests" in found)
+
+    def _limit(self, per_minute: Mapping[str, float | None]) -> None:
+        for name, rate in per_minute.items():
+            if rate:
+                self._tolls[name] = _Toll(limiter(rate), USES[name])
 
     def _shut(self, error: Fatal) -> None:
         self.down = self.down or error

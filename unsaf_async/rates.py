@@ -59,29 +59,30 @@ def retry_after_s(headers: Mapping[str, str], body: str = "", now: datetime | No
     return None if found is None else min(found, MAX_PATIENCE_S)
 
 
-def learned_limits(headers: Mapping[str, str]) -> tuple[float | None, float | None]:
-    """(requests a minute, tokens a minute) that the headers state; None where they do not. Lower-case names.
+LIMIT_HEADERS = {
+    "x-ratelimit-limit-requests": "requests",
+    "x-ratelimit-limit-tokens": "tokens",
+    "anthropic-ratelimit-requests-limit": "requests",
+    "anthropic-ratelimit-input-tokens-limit": "input tokens",
+    "anthropic-ratelimit-output-tokens-limit": "output tokens",
+}
+"""Which header states which limit. (Anthropic's `-tokens-limit` only repeats the tighter of its two.)"""
 
-    OpenAI's `x-ratelimit-limit-*` and Anthropic's `anthropic-ratelimit-*-limit` (of which the input tokens are taken: images
-    make them the tighter of the two).
+
+def learned_limits(headers: Mapping[str, str]) -> dict[str, float]:
+    """The limits per minute that the headers state, of "requests", "tokens", "input tokens" and "output tokens".
+
+    {} if they state none. headers: names in lower case.
     """
-
-    def number(*names: str) -> float | None:
-        for name in names:
-            try:
-                value = float(headers[name])
-            except (KeyError, ValueError):
-                continue
-            if 0 < value < float("inf"):
-                return value
-        return None
-
-    return (
-        number("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit"),
-        number(
-            "anthropic-ratelimit-input-tokens-limit", "anthropic-ratelimit-tokens-limit", "x-ratelimit-limit-tokens"
-        ),
-    )
+    found: dict[str, float] = {}
+    for header, limit in LIMIT_HEADERS.items():
+        try:
+            rate = float(headers[header])
+        except (KeyError, ValueError):
+            continue
+        if 0 < rate < float("inf"):
+            found[limit] = rate
+    return found
 
 
 QUOTA_WORDS = (

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from unsaf_async.score import Score
 
 
+BEGINNINGS = {"lock", "images.jsonl", "images.jsonl.part", "manifest.json.part"}
+"""What a process that was killed while it made a run's folder may leave there, the lock first of all: as good as nothing."""
+
+
 class Manifest(Record):
     """What a run is: enough to repeat it."""
 
@@ -138,7 +142,8 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
     """A new run's folder at `path`. Raises UserError if something is there already, or nothing can be written."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if any(entry.name != "lock" for entry in path.iterdir()):
+        found = {entry.name for entry in path.iterdir()}
+        if found and not ("lock" in found and found <= BEGINNINGS):
             raise UserError(f"--out {path}: is not empty and holds no such run; give another folder")
         lock = _lock(path)
         _write(path / "images.jsonl", _image_lines(images).decode())
@@ -217,8 +222,14 @@ def _lock(path: Path) -> FileLock:
 def _write(file: Path, text: str) -> None:
     """Write `file` whole or not at all."""
     draft = file.with_suffix(file.suffix + ".part")
-    draft.write_text(text, "utf-8")
-    draft.replace(file)
+    try:
+        draft.write_text(text, "utf-8")
+        draft.replace(file)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise UserError(
+            f"{file}: cannot be written ({error.strerror}); make room or give access, and try again"
+        ) from None
 
 
 def _version(package: str) -> str:

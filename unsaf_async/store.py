@@ -292,7 +292,7 @@ def entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every (key, stored object) in `folder`; rows that this package did not write are passed over."""
     cache = open_cache(folder)
     try:
-        for key in cache.iterkeys():
+        for key in cache:
             value = _value(cache, key)
             try:
                 if value is not None and unpacked(value):

@@ -118,6 +118,9 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
 def _count(value: Any) -> int:
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+    whole = (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and value.is_integer()
+    )
+    if not whole or value < 0:
         raise ValueError(f"{value!r} is no number of tokens")
     return int(value)

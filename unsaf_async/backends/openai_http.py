@@ -42,15 +42,14 @@ class OpenAIBackend:
 
     async def complete(self, request: Request) -> Reply:
         """The server's reply. Raises CallError."""
-        response, body = await self._send(
+        status, headers, body = await self._send(
             httpx.Request("POST", self._url, headers=self._headers, content=_body(request))
         )
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        if response.status_code != 200:
+        if status != 200:
             text = body.decode("utf-8", "replace")
-            if (blocked := blocked_reply(response.status_code, text)) is not None:
+            if (blocked := blocked_reply(status, text)) is not None:
                 return blocked
-            raise error_of(response.status_code, text, headers)
+            raise error_of(status, text, headers)
         try:
             parsed = orjson.loads(body)
             if "error" in parsed and not parsed.get("choices"):  # some servers report errors with status 200
@@ -64,11 +63,11 @@ class OpenAIBackend:
 
     async def models(self) -> list[str]:
         """The ids that /models lists, in its order; [] if the server has no such list. Raises CallError."""
-        response, body = await self._send(httpx.Request("GET", self._models_url, headers=self._headers))
-        if response.status_code == 404:
+        status, headers, body = await self._send(httpx.Request("GET", self._models_url, headers=self._headers))
+        if status == 404:
             return []
-        if response.status_code != 200:
-            raise error_of(response.status_code, body.decode("utf-8", "replace"), dict(response.headers))
+        if status != 200:
+            raise error_of(status, body.decode("utf-8", "replace"), headers)
         try:
             return [str(model["id"]) for model in orjson.loads(body)["data"]]
         except (ValueError, TypeError, KeyError):
@@ -78,19 +77,23 @@ class OpenAIBackend:
         """Close the connections."""
         await self._transport.aclose()
 
-    async def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+    async def _send(self, request: httpx.Request) -> tuple[int, dict[str, str], bytes]:
+        """The answer's status, its headers (names in lower case) and its whole body. Raises Transient."""
         request.extensions = self._extensions
         try:
             response = await self._transport.handle_async_request(request)
+            # Read straight from the stream: the way through httpx's decoders costs more than the request's own object,
+            # and only a compressed body needs it.
+            stream = cast("httpx.AsyncByteStream", response.stream)
             try:
-                if "content-encoding" in response.headers:
-                    return response, await response.aread()
-                # What httpx does to decode a body costs 20 microseconds even where there is nothing to decode.
-                stream = cast("httpx.AsyncByteStream", response.stream)
-                return response, b"".join([part async for part in stream])
+                body = b"".join([part async for part in stream])
             finally:
-                await response.aclose()
-        except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+                await stream.aclose()
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
+            if "content-encoding" in headers:
+                body = httpx.Response(response.status_code, headers=response.headers, content=body).content
+            return response.status_code, headers, body
+        except (httpx.TransportError, httpx.DecodingError, aiohttp.ClientError, OSError) as error:
             # The transport maps a server's disconnect to httpx.ConnectTimeout; only aiohttp's own error, its cause, says
             # whether a connection stood. If one did, the request may have been served.
             cause = error.__cause__ or error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
@@ -13,12 +14,30 @@ from unsaf_async.errors import RunStopped, UserError
 
 app = typer.Typer(
     name="unsaf-async",
-    help="Does this multimodal model know what it does not know, and what does it cost to find out?",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"unsaf-async {version('unsaf-async')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Does this multimodal model know what it does not know, and what does it cost to find out?"""
+
+
 app.command("run")(run.run)
 app.command("resume")(run.resume)
 app.command("estimate")(run.estimate)

@@ -123,11 +123,17 @@ def cache_folder(cache: Path | None) -> Path:
     return cache or Path(os.environ.get("UNSAF_CACHE") or "cache")
 
 
-def settings_of(*, cache: Path | None, no_cache: bool, images: list[str] | None, **options: object) -> Settings:
-    """The settings that the options come to. Raises UserError where two contradict each other."""
-    from unsaf_async.conduct import Settings
+def check_cache(cache: Path | None, no_cache: bool) -> None:
+    """Raises UserError if a folder of replies is named and refused at once."""
     from unsaf_async.errors import UserError
 
     if cache and no_cache:
         raise UserError("--cache and --no-cache contradict each other; give one of them")
+
+
+def settings_of(*, cache: Path | None, no_cache: bool, images: list[str] | None, **options: object) -> Settings:
+    """The settings that the options come to. Raises UserError where two contradict each other."""
+    from unsaf_async.conduct import Settings
+
+    check_cache(cache, no_cache)
     return Settings(cache=None if no_cache else cache_folder(cache), images=tuple(images or ()), **options)  # type: ignore[arg-type]

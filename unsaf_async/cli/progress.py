@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.budget import NANO
 from unsaf_async.events import BoundBroken, CacheHit, CallRetried, CallSent, CallSettled, Event, ImageKept, Paused
-from unsaf_async.rates import learned_limits
 from unsaf_async.score import Running
 
 if TYPE_CHECKING:
@@ -35,13 +34,11 @@ WINDOW_S = 60.0
 
 @dataclass
 class Traffic:
-    """One model's calls of the last minute, and the limits per minute that its headers told. Times are monotonic."""
+    """One model's calls of the last minute. Times are monotonic."""
 
     sent: deque[float] = field(default_factory=deque)
     tokens: deque[tuple[float, int, int]] = field(default_factory=deque)
     """(when, input, output) of each reply."""
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
 
     def leave(self) -> None:
         """A call left."""
@@ -56,24 +53,22 @@ class Traffic:
         self.tokens.append((now, reply.usage.input_tokens, reply.usage.output_tokens))
         while now - self.tokens[0][0] > WINDOW_S:
             self.tokens.popleft()
-        requests, tokens = learned_limits(reply.headers)
-        self.requests_per_minute = requests or self.requests_per_minute
-        self.tokens_per_minute = tokens or self.tokens_per_minute
 
     def shares(self, model: OpenModel) -> list[str]:
         """How much of each of `model`'s limits is in use."""
         since = time.monotonic() - WINDOW_S
-        limits = model.profile.limits
         parts = [f"{model.pace.in_flight} of {max(1, int(model.pace.ceiling))} slots"]
         # Copied first: the display reads on a thread of its own, while the event loop's appends.
-        if limit := limits.requests_per_minute or self.requests_per_minute:
-            parts.append(_share(sum(when > since for when in tuple(self.sent)), limit, "requests/min"))
-        input_only = not limits.tokens_per_minute and bool(
-            limits.input_tokens_per_minute or model.profile.rate_headers == "anthropic"
-        )
-        if limit := limits.tokens_per_minute or limits.input_tokens_per_minute or self.tokens_per_minute:
-            used = sum(came if input_only else came + went for when, came, went in tuple(self.tokens) if when > since)
-            parts.append(_share(used, limit, "input tokens/min" if input_only else "tokens/min"))
+        used = {
+            "requests": sum(when > since for when in tuple(self.sent)),
+            **dict.fromkeys(("tokens", "input tokens", "output tokens"), 0),
+        }
+        for when, came, went in tuple(self.tokens):
+            if when > since:
+                used["tokens"] += came + went
+                used["input tokens"] += came
+                used["output tokens"] += went
+        parts += [_share(used[name], limit, f"{name}/min") for name, limit in model.pace.per_minute.items()]
         return parts
 
 

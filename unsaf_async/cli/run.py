@@ -93,6 +93,8 @@ def resume(
     concurrency: o.Concurrency = None,
     rpm: o.Rpm = None,
     tpm: o.Tpm = None,
+    cache: o.CacheDir = None,
+    no_cache: o.NoCache = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -103,13 +105,18 @@ def resume(
     for option, value in (("--max-cost", max_cost), ("--concurrency", concurrency), ("--rpm", rpm), ("--tpm", tpm)):
         if value is not None and not 0 < value < float("inf"):
             raise UserError(f"{option} is {value:g}; give a number above 0")
+    o.check_cache(cache, no_cache)
     with runs.reopen(run_dir) as folder:
         manifest = folder.manifest
         given = {"concurrency": concurrency, "requests_per_minute": rpm, "tokens_per_minute": tpm}
         limits = manifest.subject.limits.model_copy(update={k: v for k, v in given.items() if v is not None})
         subject = manifest.subject.model_copy(update={"limits": limits})
-        cap = manifest.max_cost_usd if max_cost is None else max_cost
-        folder.keep_manifest(manifest.model_copy(update={"subject": subject, "max_cost_usd": cap}))
+        changed: dict[str, object] = {"subject": subject}
+        if max_cost is not None:
+            changed["max_cost_usd"] = max_cost
+        if cache or no_cache:
+            changed["cache"] = str(cache.absolute()) if cache else ""
+        folder.keep_manifest(manifest.model_copy(update=changed))
         return _conduct(folder, json=json, quiet=quiet)
 
 

@@ -58,7 +58,7 @@ class Dispatched:
         worst = self._meter.worst_nano_usd(request)
         reservation = await self._hold.reserve(worst)
         try:
-            await self._pace.enter(request.role, self._meter.expected_tokens(request))
+            await self._pace.enter(request.role, *self._meter.expected_tokens(request))
         except BaseException:
             reservation.refund()
             raise
@@ -79,9 +79,9 @@ class Dispatched:
                     reply = await self._backend.complete(request)
             except TimeoutError:
                 raise Transient(f"no answer within {self._timeout_s:g} s", fate_unknown=True) from None
-            reply = replace(reply, latency_s=asyncio.get_running_loop().time() - began_s)
+            latency_s = asyncio.get_running_loop().time() - began_s
             cost, usage = self._meter.cost_nano_usd(request, reply)
-            reply = replace(reply, cost_usd=cost / NANO, usage=usage)
+            reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
             self._ledger.settled(number, cost, usage)
             reservation.settle(cost)
             self._pace.succeeded(reply)

@@ -25,7 +25,7 @@ class RetryPolicy:
     """How long to be stubborn.
 
     attempts: how often a transient failure is tried at most (>= 1). deadline_s: so long after a call's first failure no new
-    attempt is made. wait_s, max_wait_s: the first pause, doubled each time and jittered, and the longest.
+    attempt is made. wait_s, max_wait_s: the first pause, doubled each time up to the longest; up to `wait_s` of jitter on top.
     """
 
     attempts: int = 6

@@ -108,7 +108,7 @@ def test_without_options_the_shipped_photos_are_examined_in_a_folder_named_by_ti
 ) -> None:
     ended = command(capsys, "run", "--json")
     assert ended.code == 0
-    assert json.loads(ended.out)["images"] == {"done": 10, "failed": 0}
+    assert json.loads(ended.out)["images"] == {"done": 10, "failed": 0, "total": 10}
     (folder,) = Path("runs").iterdir()
     assert folder.name.endswith("-scripted")
 
@@ -123,7 +123,7 @@ def test_limit_examines_so_many_and_the_seed_chooses_which(capsys: pytest.Captur
     chosen = set()
     for seed in map(str, range(8)):
         ended = command(capsys, "run", *SMALL[:4], "--out", seed, "--limit", "1", "--seed", seed, "--json")
-        assert json.loads(ended.out)["images"] == {"done": 1, "failed": 0}
+        assert json.loads(ended.out)["images"] == {"done": 1, "failed": 0, "total": 1}
         chosen |= set(read_journal(Path(seed, "journal.jsonl")))
     assert len(chosen) > 1
 
@@ -142,7 +142,7 @@ def test_a_plain_line_tells_of_each_image_that_failed(capsys: pytest.CaptureFixt
     assert ended.code == 3
     assert "unsaf-async: broken.png: the file is text, not an image" in ended.err.splitlines()
     assert "1 of 4 images failed" in ended.err
-    assert "3 done, 1 failed" in ended.out
+    assert "3 of 4 done, 1 failed" in ended.out
 
 
 def test_without_a_cache_a_run_keeps_its_replies_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -401,7 +401,7 @@ def test_ctrl_c_lets_calls_under_way_finish_and_resume_asks_for_none_of_them_aga
         assert len(read_journal(Path("run/journal.jsonl"))) < 12
         resumed = process("resume", "run", "--concurrency", "32", "--json")
         assert resumed.code == 0
-        assert json.loads(resumed.out)["images"] == {"done": 12, "failed": 0}
+        assert json.loads(resumed.out)["images"] == {"done": 12, "failed": 0, "total": 12}
         assert all(entry.served == 1 for entry in simulator.ledger.entries.values())
 
 

@@ -300,6 +300,20 @@ async def test_what_stops_the_run_is_raised():
     assert raised.group_contains(BudgetExhausted)
 
 
+@clocked
+async def test_where_an_endpoint_rejects_the_schema_the_same_is_asked_without():
+    async def plain_only(request):
+        if request.schema is not None:
+            raise Rejected("400 response_format is not supported", status=400)
+        return await model.complete(request)
+
+    model = good(answer=lambda question: reply("Hard to say, perhaps this, perhaps that, on balance the first."))
+    found = await examined(Function(plain_only))
+    assert [each.act for each in found.questions] == ["answered"] * 4
+    assert [call.outcome for call in found.asks] == ["ok", "ok"]
+    assert all(wanted.schema is None for wanted in model.requests)
+
+
 # --- what the calls see
 
 

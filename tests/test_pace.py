@@ -338,6 +338,28 @@ async def test_a_small_urgent_call_need_not_wait_until_a_large_one_is_paid_for()
         assert left[1][1] - began_s == pytest.approx(11, abs=0.2)  # nothing is paid twice, and nothing is lost
 
 
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        ({"tokens_per_minute": 6_000}, 11.0),  # 110 of 100 a second
+        ({"input_tokens_per_minute": 6_000}, 10.0),
+        ({"output_tokens_per_minute": 600}, 10.0),
+        ({"input_tokens_per_minute": 6_000, "output_tokens_per_minute": 300}, 20.0),
+        ({"requests_per_minute": 30, "output_tokens_per_minute": 600}, 20.0),
+    ],
+)
+def test_each_limit_counts_what_it_limits_and_the_tightest_sets_the_pace(limits, seconds):
+    async def main():
+        async with pace(**limits) as pacer:
+            began_s = now_s()
+            for _ in range(11):
+                await pacer.enter("answer", 100, 10)
+                pacer.leave()
+            assert now_s() - began_s == pytest.approx(seconds, rel=0.12)
+
+    run(main())
+
+
 @clocked
 async def test_limits_are_learned_from_a_replys_headers_where_the_profile_has_none():
     async with pace() as pacer:

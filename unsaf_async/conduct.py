@@ -493,6 +493,7 @@ def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, 
         accounts=accounts,
         provider=manifest.subject.name,
         judge=manifest.judge_name,
+        images_total=manifest.images,
         seed=manifest.seed,
     )
 

@@ -173,6 +173,8 @@ class ImageCounts(Record):
     """Examined, whether or not any question came of it."""
     failed: int
     """Could not be examined at all; they enter neither the score nor its bounds."""
+    total: int | None = None
+    """Of the run; more than done and failed together if it ended early, or goes on. None: not known."""
 
 
 class QuestionCounts(Record):
@@ -288,6 +290,7 @@ def score(
     accounts: Accounts | None,
     provider: str,
     judge: str,
+    images_total: int | None = None,
     seed: int = 0,
     resamples: int = 10_000,
 ) -> Score:
@@ -295,7 +298,8 @@ def score(
 
     examinations: read once and not kept; of several about one image id the last counts, else their order is irrelevant.
     questions_per_label: K >= 1, questions wanted per image and instruction. accounts: None leaves calls, tokens, cost
-    and time undefined. seed, resamples: of the bootstrap; equal examinations and seed give an equal score.
+    and time undefined. images_total: how many images the run has; a score of fewer says so. seed, resamples: of the
+    bootstrap; equal examinations and seed give an equal score.
     Raises ValueError for questions_per_label < 1 or resamples < 1.
     """
     if questions_per_label < 1:
@@ -314,7 +318,7 @@ def score(
         dropped.update(tally.dropped)
 
     counts = _counts(asked)
-    images = ImageCounts(done=len(done), failed=len(tallies) - len(done))
+    images = ImageCounts(done=len(done), failed=len(tallies) - len(done), total=images_total)
     questions = QuestionCounts(
         asked=asked.total(),
         duplicate=dropped["duplicate"],
@@ -360,7 +364,7 @@ def score(
         questions=questions,
         questions_per_label=questions_per_label,
         unreliable=list(_unreliable(asked, images, questions, questions_per_label)),
-        warnings=list(_warnings(unscored, questions, interval, resamples)),
+        warnings=list(_warnings(unscored, images, questions, interval, resamples)),
         undefined=undefined,
         calls=accounts.calls if accounts else None,
         tokens=accounts.tokens if accounts else None,
@@ -623,7 +627,11 @@ def _unreliable(
             )
 
 
-def _warnings(unscored: Counter[str], questions: QuestionCounts, interval: _Interval, resamples: int) -> Iterator[str]:
+def _warnings(
+    unscored: Counter[str], images: ImageCounts, questions: QuestionCounts, interval: _Interval, resamples: int
+) -> Iterator[str]:
+    if images.total is not None and images.done + images.failed < images.total:
+        yield f"{images.done + images.failed} of the run's {images.total} images: it ended early, or goes on"
     groups = {
         "were invalid or blocked": {reason: n for reason, n in unscored.items() if reason in _NO_RESPONSE_TO_JUDGE},
         "failed or were not judged": {

@@ -11,6 +11,7 @@ import queue
 import sqlite3
 import threading
 from contextlib import suppress
+from errno import ENOTDIR
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, get_args
@@ -279,8 +280,11 @@ def open_cache(folder: Path) -> Cache:
         if not folder.exists():
             folder.mkdir(parents=True, mode=0o700)
             (folder / ".gitignore").write_text("*\n")
+        elif not folder.is_dir():
+            raise NotADirectoryError(ENOTDIR, "no folder")
         else:
-            folder.chmod(0o700)
+            with suppress(PermissionError):  # somebody else's, who lets us use it
+                folder.chmod(0o700)
         return Cache(str(folder), disk=PlainDisk, eviction_policy="none", cull_limit=0)
     except (OSError, sqlite3.Error) as error:
         raise UserError(

@@ -7,6 +7,7 @@ cookies and hooks are not wanted here.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, cast
 from urllib.request import getproxies
 
@@ -98,7 +99,7 @@ class OpenAIBackend:
             # whether a connection stood. If one did, the request may have been served.
             cause = error.__cause__ or error
             if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                raise Transient(f"{self._url.host}:{self._url.port or ''}: no connection ({_why(cause)})") from None
+                raise Transient(f"{self._url.netloc.decode('ascii')}: no connection ({_why(cause)})") from None
             raise Transient(f"the connection broke ({_why(cause)})", fate_unknown=True) from None
 
 
@@ -113,6 +114,10 @@ def _session() -> aiohttp.ClientSession:
 
 
 def _why(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        # asyncio's own text repeats the address: "Connect call failed ('127.0.0.1', 8000)".
+        return os.strerror(number).lower() if number and number > 0 else str(error.os_error.strerror or error)[:200]
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

@@ -74,7 +74,8 @@ def print_score(score: Score, manifest: Manifest, failures: Sequence[tuple[str, 
     unscored = ", ".join(f"{number} {outcome}" for outcome, number in score.unscored.items() if number) or "none"
     questions = score.questions
     console.print()
-    console.print(f"Images: {score.images.done} done, {score.images.failed} failed")
+    total = "" if score.images.total is None else f" of {score.images.total}"
+    console.print(f"Images: {score.images.done}{total} done, {score.images.failed} failed")
     for name, reason in failures[:MOST_FAILURES]:
         console.print(f"  {_safe(name)}: {_safe(reason)}")
     if len(failures) > MOST_FAILURES:

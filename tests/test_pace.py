@@ -346,6 +346,16 @@ async def test_a_small_urgent_call_need_not_wait_until_a_large_one_is_paid_for()
         ({"output_tokens_per_minute": 600}, 10.0),
         ({"input_tokens_per_minute": 6_000, "output_tokens_per_minute": 300}, 20.0),
         ({"requests_per_minute": 30, "output_tokens_per_minute": 600}, 20.0),
+        ({"requests_per_minute": 60, "tokens_per_minute": 6_600}, 10.5),
+        (
+            {
+                "requests_per_minute": 60,
+                "tokens_per_minute": 6_600,
+                "input_tokens_per_minute": 6_000,
+                "output_tokens_per_minute": 600,
+            },
+            10.5,
+        ),
     ],
 )
 def test_each_limit_counts_what_it_limits_and_the_tightest_sets_the_pace(limits, seconds):

@@ -61,15 +61,20 @@ class _Toll:
     limiter: AsyncLimiter
     uses: Callable[[Load], float]
     paid: float = 0.0
+    payment: asyncio.Task[None] | None = None
+    """Under way where the limit makes it wait."""
 
     def owes(self, load: Load) -> bool:
         return self.paid < self.uses(load)
 
-    async def pay(self, load: Load) -> None:
-        # A call larger than the window pays in as many windows as it is worth.
-        part = min(self.uses(load) - self.paid, self.limiter.max_rate)
+    def part(self, load: Load) -> float:
+        """What can be paid at once: a call larger than the window pays in as many windows as it is worth."""
+        return min(self.uses(load) - self.paid, self.limiter.max_rate)
+
+    async def pay(self, part: float) -> None:
         await self.limiter.acquire(part)
         self.paid += part
+        self.payment = None
 
     def use(self, load: Load) -> None:
         self.paid = max(0.0, self.paid - self.uses(load))
@@ -201,17 +206,36 @@ class Pace:
 
     async def _let_go(self) -> None:
         """Lets waiting calls go one by one, each when every brake allows it."""
-        while True:
-            await self._until_clear()
-            _, _, load, future = self._waiting[0]
-            if owed := next((toll for toll in self._tolls.values() if toll.owes(load)), None):
-                await owed.pay(load)
-                continue  # meanwhile a more urgent call may have come, or a pause
-            heapq.heappop(self._waiting)
+        try:
+            while True:
+                await self._until_clear()
+                _, _, load, future = self._waiting[0]
+                if owed := [toll for toll in self._tolls.values() if toll.owes(load)]:
+                    await self._pay(owed, load)
+                    continue  # meanwhile a more urgent call may have come, or a pause
+                heapq.heappop(self._waiting)
+                for toll in self._tolls.values():
+                    toll.use(load)
+                self.in_flight += 1
+                future.set_result(None)
+        finally:
             for toll in self._tolls.values():
-                toll.use(load)
-            self.in_flight += 1
-            future.set_result(None)
+                if toll.payment:
+                    toll.payment.cancel()
+
+    async def _pay(self, owed: list[_Toll], load: Load) -> None:
+        """Pay parts of `load`: those that need not wait, or else the first that need not wait any longer.
+
+        The others go on meanwhile: one after the other, two limits would let through less than the tighter one.
+        """
+        ready = [toll for toll in owed if not toll.payment and toll.limiter.has_capacity(toll.part(load))]
+        for toll in ready:
+            await toll.pay(toll.part(load))
+        if ready:
+            return
+        for toll in owed:
+            toll.payment = toll.payment or self._group.create_task(toll.pay(toll.part(load)))
+        await asyncio.wait([toll.payment for toll in owed if toll.payment], return_when=asyncio.FIRST_COMPLETED)
 
     async def _until_clear(self) -> None:
         """Wait until there is a call to let go, a slot for it, and no pause. Not polling: each sleep has a reason and an end."""

@@ -35,7 +35,7 @@ import orjson
 from PIL import Image
 
 from unsaf_async.budget import Budget
-from unsaf_async.conduct import Conductor, Settings, begin, prepare
+from unsaf_async.conduct import Conductor, begin
 from unsaf_async.events import silent
 from unsaf_async.images import ImageLoader, ImagePolicy
 from unsaf_async.ledger import Ledger
@@ -43,6 +43,7 @@ from unsaf_async.models import Books, OpenModel, open_model
 from unsaf_async.prices import Price
 from unsaf_async.profiles import resolve
 from unsaf_async.records import EncodedImage
+from unsaf_async.settings import Settings, prepare
 from unsaf_async.store import ReplyStore
 
 if TYPE_CHECKING:

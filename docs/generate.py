@@ -30,8 +30,9 @@ from unittest.mock import patch
 
 from unsaf_async import Examination, Manifest, Score, Settings
 from unsaf_async.cli import app
-from unsaf_async.conduct import estimate, prepare
+from unsaf_async.estimate import estimate
 from unsaf_async.score import Calls, Counts, ImageCounts, KindScore, QuestionCounts, Tokens
+from unsaf_async.settings import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from unsaf_async.conduct import Conductor, Settings, begin, prepare
+from unsaf_async.conduct import Conductor, begin
+from unsaf_async.settings import Settings, prepare
 from unsaf_async.simulate import Simulation, Simulator
 
 if TYPE_CHECKING:
@@ -51,7 +52,13 @@ class Outcome:
 
 
 async def drive(
-    simulation: Simulation, route: str, folder: Path, *, images: int = 2, profile: dict[str, Any] | None = None, **options: Any
+    simulation: Simulation,
+    route: str,
+    folder: Path,
+    *,
+    images: int = 2,
+    profile: dict[str, Any] | None = None,
+    **options: Any,
 ) -> Outcome:
     """Run the engine against `simulation` over `route`'s wire. profile: fields of the profile to change."""
     async with Simulator(simulation) as simulator:
@@ -75,7 +82,15 @@ async def drive_at(
     settings = Settings(
         provider,
         images=draw_images(folder / "images", images),
-        **{"questions": 3, "out": folder / "run", "cache": folder / "cache", "price": price, "rpm": 1e6, "tpm": 1e9, **options},
+        **{
+            "questions": 3,
+            "out": folder / "run",
+            "cache": folder / "cache",
+            "price": price,
+            "rpm": 1e6,
+            "tpm": 1e9,
+            **options,
+        },
         api_base=getattr(simulator, base),
     )
     prepared = await prepare(settings)

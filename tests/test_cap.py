@@ -54,7 +54,9 @@ def test_the_server_never_bills_more_than_the_cap(
     simulation: Simulation, share: float, concurrency: int, images: int, questions: int, attempts: int
 ) -> None:
     """share: the cap, as a share of what the same run costs without one."""
-    free = _drive(simulation, images=images, questions=questions, concurrency=concurrency, profile={"attempts": attempts})
+    free = _drive(
+        simulation, images=images, questions=questions, concurrency=concurrency, profile={"attempts": attempts}
+    )
     assert free.score.cost_usd is not None
     cap = max(1e-6, share * free.score.cost_usd)
     run = _drive(
@@ -84,11 +86,14 @@ def test_images_are_whole_or_not_begun_where_every_fate_is_known(
 ) -> None:
     free = _drive(simulation, images=6, questions=2, concurrency=concurrency)
     assert free.score.cost_usd is not None
-    run = _drive(simulation, images=6, questions=2, concurrency=concurrency, max_cost=max(1e-6, share * free.score.cost_usd))
+    run = _drive(
+        simulation, images=6, questions=2, concurrency=concurrency, max_cost=max(1e-6, share * free.score.cost_usd)
+    )
     assert len(run.ledger.images) == len(run.examinations), "an image was paid for, but is not in the journal"
     for examination in run.examinations:
-        calls = [*examination.asks, *(question.answer for question in examination.questions)]
-        assert all(call.outcome != "failed" for call in calls), "an image was begun that could not be finished"
+        assert all(call.outcome != "failed" for call in examination.calls), (
+            "an image was begun that could not be finished"
+        )
     if len(run.examinations) < 6:
         assert run.conductor.why_stopped is not None
         assert "--max-cost" in run.conductor.why_stopped

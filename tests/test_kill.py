@@ -124,5 +124,7 @@ async def test_a_run_killed_ten_times_ends_as_if_nothing_had_happened(seed: int,
     assert paid_twice <= in_flight, f"{paid_twice} requests were served twice, {in_flight} were under way at a kill"
     account = read_account(tmp_path / "killed" / "ledger.jsonl")
     assert account.unknown >= in_flight
-    assert account.cost_usd >= billed_usd - 1e-9, "what was under way at a kill may have been billed: it counts as spent"
+    assert account.cost_usd >= billed_usd - 1e-9, (
+        "what was under way at a kill may have been billed: it counts as spent"
+    )
     print(f"seed {seed}: {KILLS} kills, {in_flight} attempts under way at them, {paid_twice} requests served twice")

@@ -190,7 +190,7 @@ def test_an_installed_wheel_finds_its_data_outside_any_checkout(wheel: Path, tmp
     assert place.is_relative_to(home)
     command = str(home / "bin" / "unsaf-async")
     score = json.loads(run(command, "run", "--provider", "scripted", "--json", "--quiet", "--questions", "2"))
-    assert score["images"] == {"done": 10, "failed": 0}
+    assert score["images"] == {"done": 10, "failed": 0, "total": 10}
     assert "gpt-4o" in run(command, "providers")
 
 

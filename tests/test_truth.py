@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from driving import draw_images
 
-from unsaf_async.conduct import Conductor, Settings, begin, prepare
+from unsaf_async.conduct import Conductor, begin
 from unsaf_async.scripted import Awareness
+from unsaf_async.settings import Settings, prepare
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,12 @@ AWARENESS = {
     "hedging": {"hedge": 0.9},
     "writes false labels": {"false_unanswerable": 0.3, "false_answerable": 0.2},
     "writes garbage": {"malformed": 0.15, "duplicate": 0.15},
-    "nearly perfect": {"abstain_unanswerable": 0.99, "over_refuse": 0.01, "false_unanswerable": 0.01, "false_answerable": 0.01},
+    "nearly perfect": {
+        "abstain_unanswerable": 0.99,
+        "over_refuse": 0.01,
+        "false_unanswerable": 0.01,
+        "false_answerable": 0.01,
+    },
     "blind": {"abstain_unanswerable": 0.5, "over_refuse": 0.5},
 }
 

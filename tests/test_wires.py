@@ -13,6 +13,8 @@ from unsaf_async.simulate import FAULTS, Simulation
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from unsaf_async.records import Examination
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:litellm"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:aiohttp"),
@@ -56,7 +58,9 @@ async def test_a_healthy_run_brings_every_answer_and_the_ledgers_agree_to_the_ce
 async def test_a_passing_fault_changes_no_answer_and_hides_no_bill(route: str, fault: str, tmp_path: Path) -> None:
     healthy = await drive(Simulation(price=PRICE), route, tmp_path / "healthy", images=1)
     simulation = Simulation(price=PRICE, faults={fault: 0.3}, retry_after_s=0.05)
-    run = await drive(simulation, route, tmp_path / "faulty", images=1, profile={"timeout_s": 0.5 if fault == "hang" else 30})
+    run = await drive(
+        simulation, route, tmp_path / "faulty", images=1, profile={"timeout_s": 0.5 if fault == "hang" else 30}
+    )
     assert run.ledger.faults[fault] > 0, "the fault never came: the test shows nothing"
     assert run.conductor.why_stopped is None
     assert _content(run.examinations) == _content(healthy.examinations)
@@ -72,15 +76,19 @@ async def test_a_passing_fault_changes_no_answer_and_hides_no_bill(route: str, f
 
 @pytest.mark.parametrize("fault", sorted(CONTENT))
 @pytest.mark.parametrize("route", ROUTES)
-async def test_a_fault_of_content_is_counted_by_its_name_and_never_scored(route: str, fault: str, tmp_path: Path) -> None:
+async def test_a_fault_of_content_is_counted_by_its_name_and_never_scored(
+    route: str, fault: str, tmp_path: Path
+) -> None:
     run = await drive(Simulation(price=PRICE, faults={fault: 0.3}, fault_seed=3), route, tmp_path, images=3)
     assert run.ledger.faults[fault] > 0
-    found = {call.outcome for examination in run.examinations for call in _calls(examination)} - {"ok"}
+    found = {call.outcome for examination in run.examinations for call in examination.calls} - {"ok"}
     assert found
     assert found <= CONTENT[fault]
     for examination in run.examinations:
         for question in examination.questions:
-            assert (question.answer.outcome == "ok") or (question.act is None and question.unscored == question.answer.outcome)
+            assert (question.answer.outcome == "ok") or (
+                question.act is None and question.unscored == question.answer.outcome
+            )
     assert run.score.calls is not None
     assert run.score.calls.retried == 0, "a whole reply is never paid for twice"
     assert run.score.cost_usd == pytest.approx(float(run.ledger.billed_usd), abs=1e-9)
@@ -103,9 +111,7 @@ async def test_a_wrong_key_stops_the_run_and_is_written_nowhere(route: str, tmp_
     assert run.score.cost_usd == 0
     if route != "vllm":  # the local route sends no key here, and is turned away just so
         assert run.conductor.mistake
-    for file in tmp_path.rglob("*"):
-        if file.is_file():
-            assert KEY.encode() not in file.read_bytes(), file
+    assert not _files_with(KEY, tmp_path)
 
 
 def test_every_fault_of_the_simulator_is_tested() -> None:
@@ -124,15 +130,12 @@ def test_every_exception_of_litellm_has_a_meaning() -> None:
     assert theirs <= set(MEANING), "litellm has a new exception: say in MEANING what it stands for"
 
 
-def _content(examinations: list[object]) -> object:
+def _files_with(text: str, folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file() and text.encode() in file.read_bytes()]
+
+
+def _content(examinations: list[Examination]) -> object:
     return [
-        [(question.text, question.response, question.act) for question in examination.questions]  # type: ignore[attr-defined]
-        for examination in sorted(examinations, key=lambda examination: examination.image.id)  # type: ignore[attr-defined]
+        [(question.text, question.response, question.act) for question in examination.questions]
+        for examination in sorted(examinations, key=lambda examination: examination.image.id)
     ]
-
-
-def _calls(examination: object) -> list[object]:
-    calls = [*examination.asks]  # type: ignore[attr-defined]
-    for question in examination.questions:  # type: ignore[attr-defined]
-        calls += [question.answer, *([question.judge] if question.judge else [])]
-    return calls

@@ -12,11 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unsaf_async.conduct import Settings, evaluate, load
+    from unsaf_async.api import evaluate, load
     from unsaf_async.errors import BudgetExhausted, ProviderDown, RunStopped, UnsafError, UserError
     from unsaf_async.records import Examination, Question
     from unsaf_async.runs import Manifest
     from unsaf_async.score import Score
+    from unsaf_async.settings import Settings
 
 _HOMES = {
     "BudgetExhausted": "errors",
@@ -26,11 +27,11 @@ _HOMES = {
     "Question": "records",
     "RunStopped": "errors",
     "Score": "score",
-    "Settings": "conduct",
+    "Settings": "settings",
     "UnsafError": "errors",
     "UserError": "errors",
-    "evaluate": "conduct",
-    "load": "conduct",
+    "evaluate": "api",
+    "load": "api",
 }
 
 __all__ = [

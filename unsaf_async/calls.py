@@ -59,8 +59,8 @@ async def complete_schema(provider: Provider, request: Request) -> Reply:
     """
     try:
         return await provider.complete(request)
-    except Rejected:
-        if request.schema is None:
+    except Rejected as error:
+        if request.schema is None or error.status not in (400, 422):
             raise
         return await provider.complete(replace(request, schema=None))
 

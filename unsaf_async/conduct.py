@@ -1,226 +1,37 @@
-"""The composition: from settings to a score. Everything else is handed what it needs; here it is put together."""
+"""The composition: a run's folder worked off, from images to a score. What the parts need is handed to them here."""
 
 from __future__ import annotations
 
-import random
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async import runs
 from unsaf_async.budget import NANO, Budget
-from unsaf_async.calls import Caller
 from unsaf_async.errors import BudgetExhausted, Fatal, ProviderDown, RunStopped, UserError
 from unsaf_async.events import Announce, Event, ImageKept, silent
 from unsaf_async.examine import Examiner
-from unsaf_async.images import ImageError, ImageLoader, ImagePolicy, sent_size
-from unsaf_async.inputs import ImageSource, bundled_images, find_images
+from unsaf_async.images import ImageError, ImageLoader
 from unsaf_async.journal import Journal, read_journal
 from unsaf_async.judge import Judge
 from unsaf_async.keys import key_of_profile, redactor
 from unsaf_async.ledger import Ledger, read_account
-from unsaf_async.meter import Meter
-from unsaf_async.models import Books, OpenModel, open_backend, open_model, price_or_error, with_model_found
+from unsaf_async.models import Books, OpenModel, open_model
 from unsaf_async.packs import Pack, load_pack
 from unsaf_async.plan import Planner, Priced
-from unsaf_async.prices import parse_price
-from unsaf_async.profiles import Profile, resolve
 from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.run import run
 from unsaf_async.score import Accounts, Calls, Score, Tokens, score
+from unsaf_async.settings import Prepared, check_cache, policy_of
 from unsaf_async.stopping import StopWhenNarrow
 from unsaf_async.store import ReplyStore, open_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from unsaf_async.inputs import ImageSource
     from unsaf_async.ledger import Account
 
 MIN_IMAGES_IN_FLIGHT = 4
 """Images examined at once at least: with fewer, one slow call idles the slots."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user asks for. The fields are the options of `unsaf-async run`, with their units and defaults."""
-
-    provider: str
-    images: Sequence[str | Path] = ()
-    """Folders, files, globs, manifests; none: the photos that ship."""
-    judge: str = "self"
-    """"self", "rules", or another provider's name."""
-    questions: int = 6
-    limit: int | None = None
-    seed: int = 0
-    max_cost: float | None = None
-    """USD; None: no cap."""
-    price: str | None = None
-    """USD per million tokens, "IN,OUT"."""
-    rpm: float | None = None
-    tpm: float | None = None
-    concurrency: int | None = None
-    api_base: str | None = None
-    model: str | None = None
-    prompts: str = "unsaf"
-    out: Path | None = None
-    cache: Path | None = Path("cache")
-    """None: nothing shared between runs; the run still keeps its own replies, in its folder."""
-    until_ci: float | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Settings, checked and resolved: nothing has been written or sent yet."""
-
-    subject: Profile
-    judge: Profile | None
-    judge_name: str
-    pack: Pack
-    images: tuple[ImageSource, ...]
-    settings: Settings
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run will cost. expected_usd: a planning figure. worst_usd: no run costs more, failed attempts aside.
-
-    per_image_worst_usd: the most that one image needs to be begun. unreadable: images that cannot be opened.
-    """
-
-    images: int
-    unreadable: int
-    calls: int
-    expected_usd: float
-    worst_usd: float
-    per_image_worst_usd: float
-
-
-async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
-    """`settings`, checked. Raises UserError for whatever is wrong with them. May ask an endpoint for its model's name.
-
-    offline: for a plan alone. No endpoint is asked, so a model may stay without its name, and no key is needed.
-    """
-    _check(settings)
-    price = parse_price(settings.price) if settings.price is not None else None
-    subject = resolve(
-        settings.provider,
-        model=settings.model,
-        api_base=settings.api_base,
-        price=price,
-        rpm=settings.rpm,
-        tpm=settings.tpm,
-        concurrency=settings.concurrency,
-    )
-    subject = await _ready(subject, offline=offline)
-    judge: Profile | None = subject
-    if settings.judge == "rules":
-        judge = None
-    elif settings.judge != "self":
-        judge = await _judge(settings.judge, offline=offline)
-    pack = load_pack(settings.prompts)
-    images = find_images(settings.images) if settings.images else bundled_images()
-    # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
-    random.Random(settings.seed).shuffle(images)
-    images = images[: settings.limit] if settings.limit else images
-    # In full, so that a run can be resumed from anywhere.
-    images = [replace(image, path=image.path.absolute()) for image in images]
-    return Prepared(subject, judge, settings.judge, pack, tuple(images), settings)
-
-
-async def _ready(profile: Profile, *, offline: bool) -> Profile:
-    """`profile` with its model's name, once its price and its key are there."""
-    price_or_error(profile)
-    if profile.backend == "scripted":  # what its file says of it is checked where it is opened
-        await open_backend(profile)
-    if offline:
-        return profile
-    key_of_profile(profile)
-    return await with_model_found(profile)
-
-
-async def _judge(name: str, *, offline: bool) -> Profile:
-    """The profile of another model as judge. What is wrong with it is said of --judge."""
-    try:
-        profile = resolve(name)
-        if profile.price is None:  # --price is the measured model's
-            raise UserError(f"--provider {name}: no price is known; give it in a file in ./providers")
-        return await _ready(profile, offline=offline)
-    except UserError as error:
-        raise UserError(str(error).replace("--provider", "--judge", 1)) from None
-
-
-def _check(settings: Settings) -> None:
-    def positive(option: str, value: float | None, what: str = "a number above 0") -> None:
-        if value is not None and not 0 < value < float("inf"):
-            raise UserError(f"{option} is {value:g}; give {what}")
-
-    positive("--questions", settings.questions, "a whole number from 1 to 50")
-    if settings.questions > 50:
-        raise UserError(f"--questions is {settings.questions}; give a whole number from 1 to 50")
-    positive("--limit", settings.limit, "a whole number above 0")
-    positive("--max-cost", settings.max_cost, "an amount in USD above 0")
-    positive("--until-ci", settings.until_ci, "a half-width between 0 and 0.5, such as 0.02")
-    if settings.until_ci is not None and settings.until_ci >= 0.5:
-        raise UserError(f"--until-ci is {settings.until_ci:g}; give a half-width between 0 and 0.5, such as 0.02")
-    if not 0 <= settings.seed < 2**31:
-        raise UserError(f"--seed is {settings.seed}; give a whole number from 0 to 2147483647")
-    if settings.cache is not None:
-        _check_cache(settings.cache)
-
-
-def _check_cache(folder: Path) -> None:
-    """Raises UserError unless `folder` holds replies, or may: a cache is made private, and other files must not be."""
-    try:
-        names = {entry.name for entry in folder.iterdir()}
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(
-            f"--cache {folder}: cannot be used as a cache ({error.strerror}); give another folder or --no-cache"
-        ) from None
-    if "cache.db" not in names and (foreign := names - {"README.md", ".gitignore"}):
-        raise UserError(
-            f"--cache {folder}: holds other files, such as {min(foreign)}; give an empty folder or a new one"
-        )
-
-
-def estimate(prepared: Prepared) -> Estimate:
-    """What the run will cost, from the images' sizes and the prices; sends nothing. Blocks while it reads the headers."""
-    planner = _planner(prepared)
-    policy = policy_of(prepared.subject)
-    sizes: dict[tuple[int, int], int] = {}
-    unreadable = 0
-    for image in prepared.images:
-        try:
-            size = sent_size(image.path, policy)
-        except ImageError:
-            unreadable += 1
-            continue
-        sizes[size] = sizes.get(size, 0) + 1
-    quotes = {size: planner.quote(*size) for size in sizes}
-    return Estimate(
-        images=len(prepared.images),
-        unreadable=unreadable,
-        calls=sum(number * quotes[size].calls for size, number in sizes.items()),
-        expected_usd=sum(number * quotes[size].expected_nano_usd for size, number in sizes.items()) / NANO,
-        worst_usd=sum(number * quotes[size].worst_nano_usd for size, number in sizes.items()) / NANO,
-        per_image_worst_usd=max((quote.worst_nano_usd for quote in quotes.values()), default=0) / NANO,
-    )
-
-
-def _planner(prepared: Prepared) -> Planner:
-    def priced(profile: Profile) -> Priced:
-        caller = Caller(profile, prepared.settings.questions, prepared.settings.seed)
-        return Priced(caller, Meter(profile, price_or_error(profile)))
-
-    judge = priced(prepared.judge) if prepared.judge else None
-    return Planner(priced(prepared.subject), judge, prepared.pack, prepared.settings.questions)
-
-
-def policy_of(profile: Profile) -> ImagePolicy:
-    rules = profile.image
-    return ImagePolicy(max_side_px=rules.max_side_px, max_pixels=rules.max_pixels, max_bytes=rules.max_bytes)
 
 
 def begin(prepared: Prepared) -> runs.RunFolder:
@@ -316,7 +127,7 @@ class Conductor:
                 f"--prompts {manifest.pack}: has changed since the run began; restore it, or start a new run"
             )
         if manifest.cache:
-            _check_cache(Path(manifest.cache))
+            check_cache(Path(manifest.cache))
         store = ReplyStore(Path(manifest.cache) if manifest.cache else self.folder.path / "replies")
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
@@ -434,10 +245,7 @@ def _printable(path: Path) -> str:
 
 def has_failed_calls(examination: Examination) -> bool:
     """Whether any of its calls ended without a reply."""
-    calls = [*examination.asks]
-    for question in examination.questions:
-        calls += [question.answer, *([question.judge] if question.judge else [])]
-    return any(call.outcome == "failed" for call in calls)
+    return any(call.outcome == "failed" for call in examination.calls)
 
 
 def is_unfinished(examination: Examination) -> bool:
@@ -465,15 +273,7 @@ def rescore(folder: Path) -> Score:
 
 
 def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, wall_s: float) -> Score:
-    cached = sum(
-        call.cached
-        for examination in kept
-        for call in [
-            *examination.asks,
-            *(question.answer for question in examination.questions),
-            *(question.judge for question in examination.questions if question.judge),
-        ]
-    )
+    cached = sum(call.cached for examination in kept for call in examination.calls)
     accounts = Accounts(
         calls=Calls(
             made=sum(account.made.values()), cached=cached, retried=account.retried, by_role=dict(account.made)
@@ -496,85 +296,3 @@ def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, 
         images_total=manifest.images,
         seed=manifest.seed,
     )
-
-
-async def evaluate(
-    provider: str,
-    *,
-    images: str | Path | Sequence[str | Path] = (),
-    judge: str = "self",
-    questions: int = 6,
-    limit: int | None = None,
-    seed: int = 0,
-    max_cost: float | None = None,
-    price: str | None = None,
-    rpm: float | None = None,
-    tpm: float | None = None,
-    concurrency: int | None = None,
-    api_base: str | None = None,
-    model: str | None = None,
-    prompts: str = "unsaf",
-    out: str | Path | None = None,
-    cache: str | Path | None = "cache",
-    until_ci: float | None = None,
-    on_event: Announce = silent,
-) -> Score:
-    """The score of `provider` on `images`: the same as `unsaf-async run`, for use from Python.
-
-    The options are those of `unsaf-async run`, with the same defaults; `Settings` says what each means. on_event hears
-    the run's events. Nothing is asked: without `max_cost` there is no cap. A run that stops early still returns the score of
-    what is done; its folder, which can be resumed, is `out` or lies in runs/. Raises UserError for wrong settings.
-    """
-    settings = Settings(
-        provider=provider,
-        images=(images,) if isinstance(images, str | Path) else images,
-        judge=judge,
-        questions=questions,
-        limit=limit,
-        seed=seed,
-        max_cost=max_cost,
-        price=price,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        api_base=api_base,
-        model=model,
-        prompts=prompts,
-        out=Path(out) if isinstance(out, str) else out,
-        cache=Path(cache) if isinstance(cache, str) else cache,
-        until_ci=until_ci,
-    )
-    _check_types(settings)
-    prepared = await prepare(settings)
-    with begin(prepared) as folder:
-        return await Conductor(folder, on_event).conduct()
-
-
-_TEXT, _NUMBER, _WHOLE, _PATH = (str,), (int, float), (int,), (Path,)
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(("provider", "judge", "prompts"), (_TEXT, "text")),
-    **dict.fromkeys(("api_base", "model"), ((*_TEXT, type(None)), "text, or None")),
-    "price": ((*_TEXT, type(None)), 'text such as "2.5,10" (USD per million tokens, in and out), or None'),
-    **dict.fromkeys(("questions", "seed"), (_WHOLE, "a whole number")),
-    **dict.fromkeys(("limit", "concurrency"), ((*_WHOLE, type(None)), "a whole number, or None")),
-    **dict.fromkeys(("max_cost", "rpm", "tpm", "until_ci"), ((*_NUMBER, type(None)), "a number, or None")),
-    **dict.fromkeys(("out", "cache"), ((*_PATH, type(None)), "a path, or None")),
-}
-"""What each field of `Settings` may hold, and how to say so; `images` apart."""
-
-
-def _check_types(settings: Settings) -> None:
-    """Raises UserError for a value of the wrong type. The command line brings none; a Python caller may."""
-    for name, (types, wanted) in _TYPES.items():
-        value = getattr(settings, name)
-        if not isinstance(value, types) or isinstance(value, bool):
-            raise UserError(f"{name} is {value!r}; give {wanted}")
-    images = settings.images
-    if not isinstance(images, list | tuple) or not all(isinstance(each, str | Path) for each in images):
-        raise UserError(f"images is {images!r}; give a path, or a list of paths")
-
-
-def load(run_dir: str | Path) -> tuple[runs.Manifest, list[Examination], Score]:
-    """A run read back: its manifest, the examinations in the order they were kept, and its score, computed anew."""
-    path = Path(run_dir)
-    return runs.read_manifest(path), list(read_journal(path / "journal.jsonl").values()), rescore(path)

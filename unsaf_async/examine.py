@@ -48,14 +48,17 @@ class Examiner:
                 group.create_task(part.fill(group))
         questions: list[Question] = []
         dropped: list[Dropped] = []
+        asked: set[str] = set()
         for part in work.values():
             dropped += part.dropped
             for task in part.asked:
                 question = task.result()
                 # The same words under both labels contradict each other: the later list yields.
-                if any(parse.normal(question.text) == parse.normal(other.text) for other in questions):
+                normal = parse.normal(question.text)
+                if normal in asked:
                     dropped.append(Dropped(text=question.text, intended=question.intended, reason="duplicate"))
                 else:
+                    asked.add(normal)
                     questions.append(question)
         asks = [call for part in work.values() for call in part.calls]
         return Examination(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls import Caller
-from unsaf_async.conduct import Settings, policy_of, prepare
 from unsaf_async.images import ImageError, encode
 from unsaf_async.packs import QUESTIONS
+from unsaf_async.settings import Settings, policy_of, prepare
 from unsaf_async.store import digests_of, entries, key_of, key_parts
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -169,6 +170,7 @@ def _without_thoughts(text: str) -> str:
     return text[end : opening.start()]
 
 
+@lru_cache(maxsize=4096)
 def _folded_character(character: str) -> str:
     if character in "'’‘ʼ`´":
         return ""  # "what's" and "whats" are one word

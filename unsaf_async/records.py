@@ -249,3 +249,9 @@ class Examination(Record):
     failure: str | None = None
     """Why the image could not be examined at all; None if it was."""
     wall_s: float = 0.0
+
+    @property
+    def calls(self) -> tuple[CallRecord, ...]:
+        """Every call about the image, made or taken from the cache."""
+        judged = (question.judge for question in self.questions if question.judge)
+        return (*self.asks, *(question.answer for question in self.questions), *judged)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from unsaf_async.conduct import Settings
+    from unsaf_async.settings import Settings
 
 Say = Callable[[str], None]
 """Puts one line before the user, beside or above the progress display."""
@@ -133,7 +133,7 @@ def check_cache(cache: Path | None, no_cache: bool) -> None:
 
 def settings_of(*, cache: Path | None, no_cache: bool, images: list[str] | None, **options: object) -> Settings:
     """The settings that the options come to. Raises UserError where two contradict each other."""
-    from unsaf_async.conduct import Settings
+    from unsaf_async.settings import Settings
 
     check_cache(cache, no_cache)
     return Settings(cache=None if no_cache else cache_folder(cache), images=tuple(images or ()), **options)  # type: ignore[arg-type]

@@ -12,11 +12,12 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.conduct import Estimate, Prepared
     from unsaf_async.doctor import Diagnosis
+    from unsaf_async.estimate import Estimate
     from unsaf_async.profiles import Listing
     from unsaf_async.runs import Manifest
     from unsaf_async.score import Score
+    from unsaf_async.settings import Prepared
 
 SIMULATED = (
     "A simulated model was measured: its figures show that the pipeline works, and say nothing about any real model."

@@ -12,9 +12,11 @@ import typer
 from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
-    from unsaf_async.conduct import Conductor, Estimate, Prepared
+    from unsaf_async.conduct import Conductor
+    from unsaf_async.estimate import Estimate
     from unsaf_async.runs import RunFolder
     from unsaf_async.score import Score
+    from unsaf_async.settings import Prepared
 
 ASK_ABOVE_USD = 1.0
 """A terminal is asked before a run that is expected to cost more."""
@@ -50,7 +52,9 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")] = False,
 ) -> int:
     """Measure a model: it asks, answers its own questions, and a judge says what its answers did."""
-    from unsaf_async import conduct
+    from unsaf_async.conduct import begin
+    from unsaf_async.estimate import estimate as estimated
+    from unsaf_async.settings import prepare
 
     settings = o.settings_of(
         provider=provider,
@@ -72,13 +76,13 @@ def run(
         no_cache=no_cache,
         until_ci=until_ci,
     )
-    prepared = asyncio.run(conduct.prepare(settings, offline=dry_run))
+    prepared = asyncio.run(prepare(settings, offline=dry_run))
     if dry_run:
-        _print_plan(prepared, conduct.estimate(prepared), json=json)
+        _print_plan(prepared, estimated(prepared), json=json)
         return 0
     if max_cost is None and not yes:
-        _agree_on_cost(prepared, conduct.estimate(prepared))
-    with conduct.begin(prepared) as folder:
+        _agree_on_cost(prepared, estimated(prepared))
+    with begin(prepared) as folder:
         return _conduct(folder, json=json, quiet=quiet)
 
 

@@ -15,7 +15,7 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print the score as JSON, and nothing else, on stdout.")] = False,
 ) -> int:
     """Show a run's score, computed anew from its journal."""
-    from unsaf_async.conduct import load
+    from unsaf_async.api import load
 
     manifest, examinations, score = load(run_dir)
     if json:

@@ -1,0 +1,101 @@
+"""The Python API: the same as the command line, from within a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unsaf_async import runs
+from unsaf_async.conduct import Conductor, begin, rescore
+from unsaf_async.errors import UserError
+from unsaf_async.events import Announce, silent
+from unsaf_async.journal import read_journal
+from unsaf_async.settings import Settings, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unsaf_async.records import Examination
+    from unsaf_async.score import Score
+
+
+async def evaluate(
+    provider: str,
+    *,
+    images: str | Path | Sequence[str | Path] = (),
+    judge: str = "self",
+    questions: int = 6,
+    limit: int | None = None,
+    seed: int = 0,
+    max_cost: float | None = None,
+    price: str | None = None,
+    rpm: float | None = None,
+    tpm: float | None = None,
+    concurrency: int | None = None,
+    api_base: str | None = None,
+    model: str | None = None,
+    prompts: str = "unsaf",
+    out: str | Path | None = None,
+    cache: str | Path | None = "cache",
+    until_ci: float | None = None,
+    on_event: Announce = silent,
+) -> Score:
+    """The score of `provider` on `images`: the same as `unsaf-async run`, for use from Python.
+
+    The options are those of `unsaf-async run`, with the same defaults; `Settings` says what each means. on_event hears
+    the run's events. Nothing is asked: without `max_cost` there is no cap. A run that stops early still returns the score of
+    what is done; its folder, which can be resumed, is `out` or lies in runs/. Raises UserError for wrong settings.
+    """
+    settings = Settings(
+        provider=provider,
+        images=(images,) if isinstance(images, str | Path) else images,
+        judge=judge,
+        questions=questions,
+        limit=limit,
+        seed=seed,
+        max_cost=max_cost,
+        price=price,
+        rpm=rpm,
+        tpm=tpm,
+        concurrency=concurrency,
+        api_base=api_base,
+        model=model,
+        prompts=prompts,
+        out=Path(out) if isinstance(out, str) else out,
+        cache=Path(cache) if isinstance(cache, str) else cache,
+        until_ci=until_ci,
+    )
+    _check_types(settings)
+    prepared = await prepare(settings)
+    with begin(prepared) as folder:
+        return await Conductor(folder, on_event).conduct()
+
+
+_TEXT, _NUMBER, _WHOLE, _PATH = (str,), (int, float), (int,), (Path,)
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("provider", "judge", "prompts"), (_TEXT, "text")),
+    **dict.fromkeys(("api_base", "model"), ((*_TEXT, type(None)), "text, or None")),
+    "price": ((*_TEXT, type(None)), 'text such as "2.5,10" (USD per million tokens, in and out), or None'),
+    **dict.fromkeys(("questions", "seed"), (_WHOLE, "a whole number")),
+    **dict.fromkeys(("limit", "concurrency"), ((*_WHOLE, type(None)), "a whole number, or None")),
+    **dict.fromkeys(("max_cost", "rpm", "tpm", "until_ci"), ((*_NUMBER, type(None)), "a number, or None")),
+    **dict.fromkeys(("out", "cache"), ((*_PATH, type(None)), "a path, or None")),
+}
+"""What each field of `Settings` may hold, and how to say so; `images` apart."""
+
+
+def _check_types(settings: Settings) -> None:
+    """Raises UserError for a value of the wrong type. The command line brings none; a Python caller may."""
+    for name, (types, wanted) in _TYPES.items():
+        value = getattr(settings, name)
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise UserError(f"{name} is {value!r}; give {wanted}")
+    images = settings.images
+    if not isinstance(images, list | tuple) or not all(isinstance(each, str | Path) for each in images):
+        raise UserError(f"images is {images!r}; give a path, or a list of paths")
+
+
+def load(run_dir: str | Path) -> tuple[runs.Manifest, list[Examination], Score]:
+    """A run read back: its manifest, the examinations in the order they were kept, and its score, computed anew."""
+    path = Path(run_dir)
+    return runs.read_manifest(path), list(read_journal(path / "journal.jsonl").values()), rescore(path)

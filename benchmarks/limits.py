@@ -4,7 +4,7 @@
 
 The simulator lets in 2,400 requests a minute (40 a second) through a token bucket that holds 40 or 4 requests, takes
 0.2 s a call, and turns the rest away with 429 and retry-after. Every client has 64 workers that always want another call.
-Ours has the limit either from its profile (`known`) or from the first replies' rate headers (`learned`). The peers: an
+Ours has the limit either from its profile (`known`) or from the first reply's rate headers (`learned`). The peers: an
 aiohttp client behind aiolimiter's `AsyncLimiter(2400, 60)` that retries with exponential jitter, and litellm's Router with
 `rpm`. For each client the two buckets are tried at the same time, each in a simulator process of its own.
 """
@@ -115,6 +115,7 @@ class Gone(Exception):
 async def ours(url: str, seconds: float, *, known: bool) -> Tally:
     """The engine's whole stack on the OpenAI-compatible route."""
     profile = resolve("vllm", model="simulated", api_base=f"{url}/v1", rpm=PER_MINUTE if known else None)
+    profile = profile.model_copy(update={"rate_headers": "openai"})  # as a gateway in front of it would have
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store = ReplyStore(folder / "cache")

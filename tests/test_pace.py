@@ -13,9 +13,9 @@ from doubles import Listener, reply, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsaf_async.errors import Fatal, RateLimited, Rejected, Transient, UserError
+from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient, UserError
 from unsaf_async.events import Paused
-from unsaf_async.pace import BREAKER_FAILURES, BREAKER_S, Pace
+from unsaf_async.pace import BREAKER_FAILURES, BREAKER_S, SCOUTS, Pace
 from unsaf_async.profiles import Limits
 
 
@@ -23,8 +23,8 @@ def task(coroutine):
     return asyncio.get_running_loop().create_task(coroutine)
 
 
-def pace(announce=lambda event: None, **limits):
-    return Pace("double", Limits(**limits), announce)
+def pace(announce=lambda event: None, *, tells_limits=False, **limits):
+    return Pace("double", Limits(**limits), announce, tells_limits=tells_limits)
 
 
 async def leaves_after_s(pacer, role="answer", tokens=1):
@@ -193,12 +193,14 @@ async def test_a_call_cancelled_in_the_breath_in_which_it_may_go_gives_the_slot_
     concurrency=st.integers(1, 6),
     rpm=st.sampled_from([None, 60, 600]),
     tpm=st.sampled_from([None, 3000]),
+    tells_limits=st.booleans(),
 )
-def test_whatever_happens_no_slot_is_lost_and_the_ceiling_holds(seed, concurrency, rpm, tpm):
+def test_whatever_happens_no_slot_is_lost_and_the_ceiling_holds(seed, concurrency, rpm, tpm, tells_limits):
     random = Random(seed)
 
     async def main():
-        async with pace(concurrency=concurrency, requests_per_minute=rpm, tokens_per_minute=tpm) as pacer:
+        limits = {"concurrency": concurrency, "requests_per_minute": rpm, "tokens_per_minute": tpm}
+        async with pace(tells_limits=tells_limits, **limits) as pacer:
 
             async def call():
                 await asyncio.sleep(random.random())
@@ -383,6 +385,31 @@ async def test_limits_are_learned_from_a_replys_headers_where_the_profile_has_no
         assert now_s() - began_s == pytest.approx(10, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("input_limit", "output_limit", "seconds"),
+    [("6000", "6000", 10.0), ("6000", "300", 20.0), ("600000", "600", 10.0)],
+)
+def test_limits_of_input_and_of_output_tokens_are_learned_apart(input_limit, output_limit, seconds):
+    headers = {
+        "anthropic-ratelimit-input-tokens-limit": input_limit,
+        "anthropic-ratelimit-output-tokens-limit": output_limit,
+    }
+
+    async def main():
+        async with pace() as pacer:
+            pacer.succeeded(reply(headers=headers))
+            assert pacer.per_minute == pytest.approx(
+                {"input tokens": float(input_limit), "output tokens": float(output_limit)}
+            )
+            began_s = now_s()
+            for _ in range(11):
+                await pacer.enter("answer", 100, 10)
+                pacer.leave()
+            assert now_s() - began_s == pytest.approx(seconds, rel=0.12)
+
+    run(main())
+
+
 @clocked
 async def test_the_profiles_own_limits_are_not_overruled_by_headers():
     async with pace(requests_per_minute=600, tokens_per_minute=10**9) as pacer:
@@ -392,6 +419,106 @@ async def test_the_profiles_own_limits_are_not_overruled_by_headers():
             await pacer.enter("answer", 1)
             pacer.leave()
         assert now_s() - began_s == pytest.approx(1, abs=0.05)
+
+
+# --- the scout
+
+
+class Crowd:
+    """Many calls that come at once; `ends(number)` ends the call with this number: a Reply or a CallError. Each takes 1 s."""
+
+    def __init__(self, pacer, calls, ends):
+        self.left_s = []
+        self._began_s = now_s()
+        self._pacer = pacer
+        self._ends = ends
+        self.tasks = [task(self._call()) for _ in range(calls)]
+
+    async def _call(self):
+        await self._pacer.enter("ask", 1)
+        end = self._ends(len(self.left_s))
+        self.left_s.append(round(now_s() - self._began_s, 2))
+        await asyncio.sleep(1)
+        if isinstance(end, CallError):
+            self._pacer.failed(end)
+        else:
+            self._pacer.succeeded(end)
+        self._pacer.leave()
+
+
+@clocked
+async def test_one_call_learns_the_limit_before_the_others_leave():
+    async with pace(concurrency=50, tells_limits=True) as pacer:
+        crowd = Crowd(pacer, 22, lambda number: reply(headers={"x-ratelimit-limit-requests": "600"}))
+        await asyncio.gather(*crowd.tasks)
+        assert crowd.left_s[:2] == [0, 1]
+        assert crowd.left_s[-1] == pytest.approx(3, abs=0.02)  # ten a second
+
+
+@clocked
+async def test_a_reply_that_states_no_limit_lets_all_others_leave():
+    async with pace(concurrency=50, tells_limits=True) as pacer:
+        crowd = Crowd(pacer, 31, lambda number: reply())
+        await asyncio.gather(*crowd.tasks)
+        assert crowd.left_s == [0] + 30 * [1]
+
+
+@pytest.mark.parametrize("known", [{"tells_limits": False}, {"tells_limits": True, "requests_per_minute": 10**6}])
+def test_nobody_waits_for_a_scout_where_nothing_would_be_learned(known):
+    async def main():
+        async with pace(concurrency=50, **known) as pacer:
+            crowd = Crowd(pacer, 31, lambda number: reply())
+            await asyncio.gather(*crowd.tasks)
+            assert crowd.left_s == 31 * [0]
+
+    run(main())
+
+
+@clocked
+async def test_after_a_scout_that_failed_the_next_call_is_the_next_scout():
+    async with pace(concurrency=50, tells_limits=True) as pacer:
+        crowd = Crowd(pacer, 31, lambda number: reply() if number else Transient("no answer", fate_unknown=True))
+        await asyncio.gather(*crowd.tasks)
+        assert crowd.left_s == [0, 1] + 29 * [2]
+
+
+@clocked
+async def test_a_provider_that_is_down_does_not_hold_up_the_calls_one_by_one():
+    async with pace(concurrency=50, tells_limits=True) as pacer:
+        crowd = Crowd(pacer, 31, lambda number: Transient("no answer", fate_unknown=True))
+        await asyncio.gather(*crowd.tasks)
+        assert crowd.left_s == [*range(SCOUTS), *(31 - SCOUTS) * [SCOUTS]]
+
+
+@clocked
+async def test_scouts_that_are_told_to_slow_down_are_no_reason_to_send_all():
+    async with pace(concurrency=50, tells_limits=True) as pacer:
+        crowd = Crowd(pacer, 9, lambda number: reply() if number > 5 else RateLimited("slow down", retry_after_s=4))
+        await asyncio.gather(*crowd.tasks)
+        assert crowd.left_s == [0, 5, 10, 15, 20, 25, 30, 31, 31]
+
+
+@clocked
+async def test_a_scout_whose_request_is_at_fault_holds_up_nobody():
+    async with pace(concurrency=50, tells_limits=True) as pacer:
+        crowd = Crowd(pacer, 31, lambda number: Rejected("too large", status=413))
+        await asyncio.gather(*crowd.tasks)
+        assert crowd.left_s == [0] + 30 * [1]
+
+
+@clocked
+async def test_a_scout_that_is_cancelled_under_way_is_followed_by_another():
+    async with pace(concurrency=50, tells_limits=True) as pacer:
+        await pacer.enter("ask", 1)
+        waiting = [task(pacer.enter("ask", 1)) for _ in range(3)]
+        await settle()
+        pacer.leave()  # cancelled: neither a success nor a failure
+        await settle()
+        assert [call.done() for call in waiting] == [True, False, False]
+        pacer.succeeded(reply())
+        pacer.leave()
+        await asyncio.gather(*waiting)
+        assert pacer.in_flight == 2
 
 
 # --- the breaker

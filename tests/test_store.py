@@ -8,15 +8,17 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 
 import orjson
 import pytest
-from doubles import IMAGE, reply, request
+from doubles import IMAGE, Function, reply, request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unsaf_async.errors import UserError
+from unsaf_async.layers.cached import Cached
 from unsaf_async.records import EncodedImage, Message, Reply, Request, Sampling, Schema, Target, Usage
 from unsaf_async.store import ReplyStore, digests_of, entries, key_of, key_parts, open_cache, packed, unpacked
 
@@ -288,6 +290,59 @@ async def test_a_folder_that_breaks_under_way_is_said_and_nobody_waits_for_ever(
     for work in (store.get("a"), store.put("b", b"2")):
         with pytest.raises(UserError, match="the cache cannot be used"):
             await asyncio.wait_for(work, 5)
+    store.close()
+
+
+LOCKER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.readline()
+database.execute("COMMIT")
+"""
+
+
+@contextmanager
+def locked(folder):
+    """The cache in `folder` is locked by another process; yields what unlocks it."""
+    command = [sys.executable, "-c", LOCKER, str(folder / "cache.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        yield lambda: other.communicate("unlock\n", timeout=10)
+
+
+async def test_while_another_process_locks_the_folder_replies_wait_and_none_is_lost(tmp_path):
+    store = ReplyStore(tmp_path / "cache")
+    await store.put("known", b"1")
+    provider = Function(lambda wanted: reply(wanted.messages[0].text))
+    cached = Cached(provider, store, {}, "run")
+    with locked(tmp_path / "cache") as unlock:
+        assert await asyncio.wait_for(store.get("known"), 5) == b"1"  # reading needs no lock
+        calls = [asyncio.create_task(cached.complete(request(str(number)))) for number in range(5)]
+        async with asyncio.timeout(10):
+            while len(provider.requests) < 5:  # noqa: ASYNC110 - the provider has no event to wait for
+                await asyncio.sleep(0.01)
+        done, _ = await asyncio.wait(calls, timeout=0.3)
+        assert not done, "a reply is handed out before it is stored"
+        calls.pop().cancel()  # its reply is paid for, too
+        await asyncio.to_thread(unlock)
+        assert [made.text for made in await asyncio.wait_for(asyncio.gather(*calls), 10)] == ["0", "1", "2", "3"]
+    again = [await asyncio.wait_for(cached.complete(request(str(number))), 5) for number in range(5)]
+    assert [(made.text, made.cached) for made in again] == [(str(number), True) for number in range(5)]
+    assert len(provider.requests) == 5
+    store.close()
+
+
+async def test_a_folder_that_another_process_locks_is_opened_when_it_is_free(tmp_path):
+    open_cache(tmp_path / "cache").close()
+    with locked(tmp_path / "cache") as unlock:
+        opening = asyncio.create_task(asyncio.to_thread(ReplyStore, tmp_path / "cache"))
+        await asyncio.wait([opening], timeout=0.3)
+        await asyncio.to_thread(unlock)
+        store = await asyncio.wait_for(opening, 10)
+    await store.put("a", b"1")
+    assert await store.get("a") == b"1"
     store.close()
 
 

@@ -65,7 +65,10 @@ async def test_a_passing_fault_changes_no_answer_and_hides_no_bill(route: str, f
     assert run.conductor.why_stopped is None
     assert _content(run.examinations) == _content(healthy.examinations)
     assert run.score.calls is not None
-    assert run.score.calls.retried == run.ledger.faults[fault]
+    if fault == "hang":  # on a busy machine an answer that does come may come too late
+        assert run.score.calls.retried >= run.ledger.faults[fault]
+    else:
+        assert run.score.calls.retried == run.ledger.faults[fault]
     billed_usd = float(run.ledger.billed_usd)
     if fault in UNBILLED:
         assert run.score.cost_usd == pytest.approx(billed_usd, abs=1e-9)
@@ -108,6 +111,7 @@ async def test_an_exhausted_quota_stops_the_run_at_once(route: str, tmp_path: Pa
 async def test_a_wrong_key_stops_the_run_and_is_written_nowhere(route: str, tmp_path: Path) -> None:
     run = await drive(Simulation(price=PRICE, api_key="another-key-than-ours"), route, tmp_path)
     assert run.conductor.why_stopped is not None
+    assert "litellm" not in run.conductor.why_stopped, "the user is told what the provider said, and no class names"
     assert run.score.cost_usd == 0
     if route != "vllm":  # the local route sends no key here, and is turned away just so
         assert run.conductor.mistake
@@ -128,6 +132,43 @@ def test_every_exception_of_litellm_has_a_meaning() -> None:
         if inspect.isclass(found) and issubclass(found, Exception) and not issubclass(found, Warning)
     }
     assert theirs <= set(MEANING), "litellm has a new exception: say in MEANING what it stands for"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "litellm.AuthenticationError: AuthenticationError: OpenAIException - Incorrect API key provided: sk-***.",
+            "Incorrect API key provided: sk-***.",
+        ),
+        (
+            "litellm.InternalServerError: AnthropicException - Server disconnected. Handle with `litellm.InternalServerError`.",
+            "Server disconnected",
+        ),
+        ('litellm.RateLimitError: litellm.RateLimitError: geminiException - {"error": 1}', '{"error": 1}'),
+        ("litellm.InternalServerError: GeminiException InternalServerError - {}", "{}"),
+        (
+            "litellm.BadRequestError: GeminiException - Error converting. File an issue if litellm error - https://a.b/c",
+            "Error converting",
+        ),
+        ("litellm.Timeout: APITimeoutError - Request timed out.", "Request timed out."),
+        (
+            "litellm.BadRequestError: litellm.ContentPolicyViolationError: ContentPolicyViolationError: OpenAIException - No.",
+            "No.",
+        ),
+        # the provider's own words stay as they are, whatever they look like
+        ("litellm.BadRequestError: OpenAIException - ValueError: 7 - 3", "ValueError: 7 - 3"),
+        ("litellm.BadRequestError: OpenAIException - BadRequestError: n - 1", "BadRequestError: n - 1"),
+        ("RateLimitError: OpenAIException - not from litellm", "RateLimitError: OpenAIException - not from litellm"),
+        ("Request timed out.", "Request timed out."),
+        ("litellm.Timeout: ", "litellm.Timeout: "),
+        ("", ""),
+    ],
+)
+def test_of_a_text_of_litellms_the_providers_own_words_are_kept(text: str, words: str) -> None:
+    from unsaf_async.backends.litellm import providers_words
+
+    assert providers_words(text) == words
 
 
 def _files_with(text: str, folder: Path) -> list[Path]:

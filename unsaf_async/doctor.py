@@ -16,6 +16,7 @@ from unsaf_async.errors import CallError, Fatal, Rejected
 from unsaf_async.events import silent
 from unsaf_async.images import ImagePolicy, encode
 from unsaf_async.keys import key_of_profile, redactor
+from unsaf_async.layers.retried import Retried, RetryPolicy
 from unsaf_async.ledger import Ledger
 from unsaf_async.meter import Meter
 from unsaf_async.models import Books, open_model, price_or_error
@@ -26,11 +27,20 @@ from unsaf_async.records import Message, Reply, Request, Sampling
 from unsaf_async.store import ReplyStore
 
 if TYPE_CHECKING:
+    from unsaf_async.budget import Hold
+    from unsaf_async.models import OpenModel
     from unsaf_async.profiles import Profile
+    from unsaf_async.provider import Provider
     from unsaf_async.records import EncodedImage
 
 ROOM = 64
 """Output tokens of a probe, beside what the profile gives a model for thinking."""
+
+PATIENCE_S = 60.0
+"""How long after its first failure a deciding probe may be tried again."""
+
+DECIDING = ("answers", "image")
+"""The probes without which no run works. Each is tried a second time where the first failure may pass."""
 
 Finding = Literal["yes", "no", "unknown"]
 
@@ -56,7 +66,7 @@ class Diagnosis:
     @property
     def usable(self) -> bool:
         """Whether a run would work: the key is accepted and an image is, too."""
-        return all(probe.found == "yes" for probe in self.probes if probe.what in ("answers", "image"))
+        return all(probe.found == "yes" for probe in self.probes if probe.what in DECIDING)
 
 
 def probes_of(profile: Profile) -> list[tuple[str, Request]]:
@@ -86,9 +96,7 @@ def probes_of(profile: Profile) -> list[tuple[str, Request]]:
 def worst_cost_usd(profile: Profile) -> float:
     """What all probes can cost at most. Raises UserError if no price is known."""
     meter = Meter(profile, price_or_error(profile))
-    # The last asks for two replies, so its worst case is counted twice.
-    worst = [meter.worst_nano_usd(request) for _, request in probes_of(profile)]
-    return (sum(worst) + worst[-1]) / NANO
+    return sum(_most(what) * meter.worst_nano_usd(request) for what, request in probes_of(profile)) / NANO
 
 
 async def diagnose(profile: Profile) -> Diagnosis:
@@ -103,9 +111,9 @@ async def diagnose(profile: Profile) -> Diagnosis:
                 books = Books(ledger=ledger, store=store, flights={}, run_id="doctor", redact=redact, announce=silent)
                 async with open_model(profile, books, questions=1, seed=0) as model:
                     for what, request in probes_of(profile):
-                        hold = budget.hold(2 * model.meter.worst_nano_usd(request))
+                        hold = budget.hold(_most(what) * model.meter.worst_nano_usd(request))
                         try:
-                            reply: Reply | CallError = await model.door(hold).complete(request)
+                            reply: Reply | CallError = await _provider(model, hold, what).complete(request)
                         except CallError as error:
                             reply = error
                         finally:
@@ -119,6 +127,18 @@ async def diagnose(profile: Profile) -> Diagnosis:
         finally:
             store.close()
     return Diagnosis(tuple(probes), cost / NANO)
+
+
+def _most(what: str) -> int:
+    """How many times a probe's worst case it can cost: a deciding one may be tried twice, and `n` asks for two replies."""
+    return 2 if what in DECIDING or what == "n" else 1
+
+
+def _provider(model: OpenModel, hold: Hold, what: str) -> Provider:
+    if what not in DECIDING:
+        return model.door(hold)
+    policy = RetryPolicy(attempts=2, deadline_s=PATIENCE_S, wait_s=model.profile.retry_wait_s)
+    return Retried(model.door(hold), model.door(hold, again=True), policy, lambda *_: None)
 
 
 def _finding(what: str, reply: Reply | CallError, profile: Profile) -> Probe:

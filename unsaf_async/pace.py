@@ -2,7 +2,8 @@
 
 One `Pace` a model. It holds four brakes: a ceiling of calls in flight that adapts (additive increase, multiplicative
 decrease), limits per minute of requests and tokens, a pause of the whole model when the provider asks for patience, and a
-circuit breaker. Waiting calls leave in the order judge, answer, ask, so that begun images finish first. It knows no money.
+circuit breaker. Where the provider will tell its limits only in its first reply, one call leaves ahead of all others, as a
+scout. Waiting calls leave in the order judge, answer, ask, so that begun images finish first. It knows no money.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ share at once, aiolimiter's default shape, is what provokes 429s)."""
 BREAKER_FAILURES = 20
 BREAKER_S = 30.0
 """The breaker opens when so many attempts in a row failed, and nothing succeeded for so long."""
+
+SCOUTS = 3
+"""So many calls may fail, one after the other, before the rest leave without having heard of a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,13 @@ def limiter(per_minute: float) -> AsyncLimiter:
 
 
 class Pace:
-    """The brakes of one model. Use as an async context manager: it runs one task of its own, which lets calls go."""
+    """The brakes of one model. Use as an async context manager: it runs one task of its own, which lets calls go.
 
-    def __init__(self, name: str, limits: Limits, announce: Announce = silent) -> None:
+    tells_limits: whether the provider's replies are expected to state its limits. If so, and `limits` has none for
+    requests, calls leave one at a time until the first reply, instead of running into a limit that nobody knows yet.
+    """
+
+    def __init__(self, name: str, limits: Limits, announce: Announce = silent, *, tells_limits: bool = False) -> None:
         self.name = name
         self.limits = limits
         self.ceiling = float(limits.concurrency)
@@ -108,6 +116,7 @@ class Pace:
         self._limit(given)
         self._limits_requests = "requests" in self._tolls
         self._limits_tokens = len(self._tolls) > self._limits_requests
+        self._scouts = SCOUTS if tells_limits and not self._limits_requests else 0
         self._waiting: list[tuple[int, int, Load, asyncio.Future[None]]] = []
         self._arrivals = 0
         self._moved = asyncio.Event()
@@ -167,7 +176,7 @@ class Pace:
 
     def succeeded(self, reply: Reply) -> None:
         """A whole reply came: the ceiling may rise, and the reply's rate headers are learned from."""
-        self._failures = self._pauses_in_vain = 0
+        self._failures = self._pauses_in_vain = self._scouts = 0
         self._last_success = self._now()
         if self.in_flight >= 0.8 * int(self.ceiling):  # in whole slots: a ceiling of 2.9 is 2 calls
             self.ceiling = min(float(self.limits.concurrency), self.ceiling + 1 / self.ceiling)
@@ -181,12 +190,15 @@ class Pace:
             self._shut(error)
             return
         if isinstance(error, Rejected):  # the request's own fault says nothing about the provider
+            self._scouts = 0  # but that it answers: if all requests are at fault, they need not be so one by one
             return
         if not self._failures:
             self._first_failure = now
         self._failures += 1
         patience_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
         limited = isinstance(error, RateLimited)
+        if self._scouts and not limited:
+            self._scouts -= 1
         if limited and not patience_s and not self._pause_s():
             # No word of how long: double from half a second while nothing succeeds. One pause for all that had left before it.
             patience_s = min(30.0, 0.5 * 2 ** min(self._pauses_in_vain, 6))
@@ -252,7 +264,7 @@ class Pace:
 
     @property
     def _free(self) -> bool:
-        return self.in_flight < max(1, int(self.ceiling))
+        return self.in_flight < (1 if self._scouts else max(1, int(self.ceiling)))
 
     def _pause_s(self) -> float:
         return max(0.0, self._paused_until - self._now())

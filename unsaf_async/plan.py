@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from unsaf_async.meter import Meter
 
 QUESTION_BYTES = 300
-"""A question longer than this is malformed (parse.py)."""
+"""The longest question that is asked (`parse.MAX_CHARS` characters), if it is ASCII; others have up to 4 bytes a character.
+
+So an image may need more than its quote, and the cap holds all the same: each call reserves its own worst case, by the bytes
+that it really sends. What it needs beyond what is left of its image's money is asked of the budget; if that has none, the
+call does not leave, and fails (`Unfunded`). Quoting 1,200 bytes instead would bound questions in every script, and make the
+worst case of an image dearer, by 4 % (gpt-4o-mini) to 29 % (gpt-4o), so that fewer would be begun under a cap.
+"""
 BYTES_PER_TOKEN = 4
-"""Of a response as the judge reads it back. A response denser than this asks the budget for the difference."""
+"""Of a response as the judge reads it back. For a denser one, the same holds as for a longer question."""
 
 EXPECTED_OUTPUT: dict[Role, int] = {"ask": 25, "answer": 40, "judge": 10}
 """Tokens written per question. Assumed; what a run really writes stands in its score."""
@@ -31,7 +37,8 @@ EXPECTED_JUDGED_SHARE = 0.4
 
 @dataclass(frozen=True)
 class Quote:
-    """One image's price and number of calls. worst: an upper bound. expected: a planning figure. In nano-dollars."""
+    """One image's price and number of calls. worst: an upper bound, for texts within `QUESTION_BYTES` and `BYTES_PER_TOKEN`.
+    expected: a planning figure. In nano-dollars."""
 
     worst_nano_usd: int
     expected_nano_usd: int
@@ -61,10 +68,10 @@ class Planner:
         question = "x" * QUESTION_BYTES
         limit = self.subject.caller.profile.output_tokens.limit("answer")
         worst = expected = 0.0
-        for label, schema in QUESTIONS.items():
+        for label in QUESTIONS:
             for written in ([], [question] * self.questions):  # the list, and the one repetition where it falls short
                 prompt = self.pack.ask(label, self.questions, written)
-                ask = self.subject.caller.request("ask", prompt, image=image, schema=schema)
+                ask = self.subject.caller.request("ask", prompt, image=image, schema=self.pack.schema(label))
                 worst += self.subject.meter.worst_nano_usd(ask)
                 if not written:
                     expected += self._expected(self.subject, ask, self.questions)

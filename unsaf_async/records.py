@@ -225,7 +225,8 @@ class Question(Record):
     """The judging call, where the rules left the case open."""
     unscored: str | None = None
     """Why this question is in none of the four cells: truncated, refused, blocked, unreadable, failed (the answering
-    call's outcome), invalid (the response did neither), unjudged (no readable verdict). None if it is scored."""
+    call's outcome), invalid (the response did neither), unjudged (the LLM judge gave no readable verdict), undecided (the
+    rules left it open, and no LLM judges). None if it is scored."""
 
 
 class Dropped(Record):

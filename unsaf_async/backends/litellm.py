@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -68,6 +69,10 @@ MEANING: dict[str, str] = {
     "Timeout": BROKEN,
 }
 """Every class in `litellm.exceptions`, and which of three things it can stand for. A test walks that module."""
+
+_CLASS = f"(?:{'|'.join(MEANING)})"
+_BEFORE = re.compile(rf"litellm\.{_CLASS}: (?:(?:litellm\.)?{_CLASS}: )*(?:\w+(?:Exception|Error)(?: {_CLASS})? - )?")
+_BEHIND = re.compile(r"\.? (?:Handle with `litellm\.\w+`\.|File an issue if litellm error - \S+)\Z")
 
 
 class LitellmBackend:
@@ -187,8 +192,8 @@ def _usage(usage: Any) -> Usage:
 def outcome_of_exception(error: Exception) -> CallError | Reply:
     """What an exception out of litellm means: a CallError, or the `blocked` reply that it stands for."""
     name = type(error).__name__
-    text = str(error)
-    body = _body(error)
+    text = providers_words(str(error))
+    body = _body(error, text)
     headers = _headers(getattr(error, "litellm_response_headers", None) or {})
     status = _answered_status(error)
     meaning = MEANING.get(name, BROKEN)
@@ -201,7 +206,7 @@ def outcome_of_exception(error: Exception) -> CallError | Reply:
     if meaning == ANSWERED and status is not None:
         return blocked_reply(status, body) or error_of(status, body, headers)
     # litellm reports a broken connection and a 200 with a broken body as server errors too: it may have been billed.
-    return Transient(_short(text), status=status, fate_unknown=True)
+    return Transient(f"no whole answer ({_short(text)})", status=status, fate_unknown=True)
 
 
 def _answered_status(error: Exception) -> int | None:
@@ -227,12 +232,20 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-def _body(error: Exception) -> str:
-    """The body of the provider's error answer: litellm keeps it as an object, or inside its message."""
+def providers_words(text: str) -> str:
+    """`text`, an exception's out of litellm, without what litellm wraps around the provider's own words.
+
+    That is class names in front, as in "litellm.NotFoundError: NotFoundError: OpenAIException - ", and advice to programmers
+    behind. `text` as it is if it has none, or if nothing else would be left.
+    """
+    return _BEHIND.sub("", text[found.end() :] if (found := _BEFORE.match(text)) else text) or text
+
+
+def _body(error: Exception, text: str) -> str:
+    """The body of the provider's error answer: litellm keeps it as an object, or inside its `text`."""
     body = getattr(error, "body", None)
     if isinstance(body, dict):
         return orjson.dumps({"error": body}, default=str).decode()
-    text = str(error)
     start = text.find("{")
     return text[start : text.rfind("}") + 1] if start >= 0 else text
 

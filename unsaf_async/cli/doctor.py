@@ -33,7 +33,7 @@ def doctor(
     profile = asyncio.run(with_model_found(resolve(provider, model=model, api_base=api_base, price=given)))
     key_of_profile(profile)
     worst_usd = worst_cost_usd(profile)
-    sys.stdout.write(f"Seven small calls to {profile.name}, at most ${worst_usd:.4f}\n")
+    sys.stdout.write(f"A handful of small calls to {profile.name}, at most ${worst_usd:.4f}\n")
     sys.stdout.flush()
     if worst_usd > FREE_BELOW_USD and not yes:
         if not sys.stdin.isatty():

@@ -54,7 +54,10 @@ class Dispatched:
         self._announce = announce
 
     async def complete(self, request: Request) -> Reply:
-        """`backend`'s reply, with its cost. Raises CallError, BudgetExhausted or ProviderDown."""
+        """`backend`'s reply, with its cost.
+
+        Raises CallError (Fatal once the model is down; Unfunded) or BudgetExhausted before anything leaves, CallError after it.
+        """
         worst = self._meter.worst_nano_usd(request)
         reservation = await self._hold.reserve(worst)
         try:

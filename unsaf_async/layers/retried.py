@@ -66,7 +66,7 @@ class Retried:
                     raise first
                 return await self._again.complete(request)
             except CallError as error:
-                failures += not isinstance(error, RateLimited)
+                failures += not (isinstance(error, RateLimited) or (isinstance(error, Transient) and error.overloaded))
                 raise
 
         def exhausted(state: RetryCallState) -> bool:

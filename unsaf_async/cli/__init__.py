@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from unsaf_async.cli import cache, doctor, providers, run, show, simulate
+from unsaf_async.cli import cache, doctor, providers, run, show, simulate, world
 from unsaf_async.errors import RunStopped, UserError
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command("providers")(providers.providers)
 app.command("doctor")(doctor.doctor)
 app.command("simulate")(simulate.simulate)
 app.add_typer(cache.app, name="cache")
+app.add_typer(world.app, name="world")
 
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """typer's base of wrong options and arguments (its home changed between typer's versions)."""

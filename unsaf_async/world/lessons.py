@@ -1,0 +1,91 @@
+"""Lessons: what the tiny models are taught, prompt and reply, in the words of the `tiny` prompt pack.
+
+One mix for every size. Declining is under-represented on purpose, as in what vision-language models are usually trained on: a
+scene brings `ANSWERS` answered questions and, nine times in ten, one that is declined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from unsaf_async.world.questions import answerable, unanswerable
+from unsaf_async.world.scene import CELLS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from unsaf_async.packs import Pack
+    from unsaf_async.records import Label
+    from unsaf_async.world.questions import Posed
+    from unsaf_async.world.scene import Scene
+
+Skill = Literal["describe", "answer", "decline", "write"]
+
+DESCRIBE = "Describe the image."
+"""What every scene is asked for once. To look a thing up is learned from it in half the time that questions alone need."""
+
+ANSWERS = 8
+"""Answered questions about a scene."""
+DECLINE_SHARE = 0.9
+"""How many scenes bring one question that is declined."""
+WRITE_SHARE = 0.25
+"""How many scenes bring a list of answerable questions; as many bring one of unanswerable ones."""
+AGAIN_SHARE = 0.15
+"""How many lists are asked for with a word about which questions exist already."""
+
+_COUNTS = (6, 5, 4, 3, 2, 1)
+_COUNT_WEIGHT = (0.4, 0.12, 0.12, 0.12, 0.12, 0.12)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is said to the model beside the picture, and what it is to reply."""
+
+    skill: Skill
+    prompt: str
+    reply: str
+
+
+def lessons(scene: Scene, rng: Random, pack: Pack) -> list[Lesson]:
+    """The lessons about one scene: a description, answers, now and then a question declined and lists of questions."""
+    taught = [_lesson("answer", answerable(scene, rng), pack) for _ in range(ANSWERS)]
+    if rng.random() < DECLINE_SHARE:
+        posed = unanswerable(scene, rng)
+        if posed:
+            taught.append(_lesson("decline", posed, pack))
+    taught.append(Lesson("describe", DESCRIBE, described(scene)))
+    labels: tuple[Label, Label] = ("answerable", "unanswerable")
+    taught += [written(scene, rng, pack, label) for label in labels if rng.random() < WRITE_SHARE]
+    return taught
+
+
+def described(scene: Scene) -> str:
+    """What is in each cell: `northwest hidden, north small red star, northeast nothing, ...`."""
+    cells = zip(CELLS, scene.cells, strict=True)
+    told = (f"{name} {'hidden' if cell == 'covered' else cell or 'nothing'}" for name, cell in cells)
+    return f"{', '.join(told)}."
+
+
+def _lesson(skill: Skill, posed: Posed, pack: Pack) -> Lesson:
+    return Lesson(skill, pack.answer(posed.text), posed.reply)
+
+
+def written(scene: Scene, rng: Random, pack: Pack, label: Label) -> Lesson:
+    """A lesson in question writing: a numbered list, unanswerable ones with their kind before them."""
+    make: Callable[[], Posed | None] = (
+        (lambda: answerable(scene, rng)) if label == "answerable" else (lambda: unanswerable(scene, rng))
+    )
+    (count,) = rng.choices(_COUNTS, _COUNT_WEIGHT)
+    before = rng.choice((1, 2, 3)) if rng.random() < AGAIN_SHARE else 0
+    posed: dict[str, Posed] = {}
+    for _ in range(10 * (count + before)):
+        one = make()
+        if one:
+            posed.setdefault(one.text, one)
+        if len(posed) == count + before:
+            break
+    existing, new = list(posed)[:before], list(posed.values())[before:]
+    reply = "\n".join(f"{number}. {f'{one.kind}: ' if one.kind else ''}{one.text}" for number, one in enumerate(new, 1))
+    return Lesson("write", pack.ask(label, len(new), existing), reply)

@@ -1,0 +1,137 @@
+"""The oracle: reads any question of the world back and says what the scene makes of it.
+
+It knows nothing of how the question came about; the generator (`questions`) knows its answers by construction. That both
+agree is tested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from unsaf_async.world import language as words
+from unsaf_async.world.language import Form, Noun
+from unsaf_async.world.scene import CELLS, Scene, Thing, neighbor
+
+if TYPE_CHECKING:
+    from unsaf_async.records import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a question is, about one scene.
+
+    form: the question's form, e.g. "color". answer: the exact answer; None if there is none. kind: why there is none;
+    None if there is one. reason: the sentence that declines it; None if there is an answer.
+    """
+
+    form: str
+    answer: str | None = None
+    kind: Kind | None = None
+    reason: str | None = None
+
+    @property
+    def answerable(self) -> bool:
+        """Whether the picture answers the question."""
+        return self.answer is not None
+
+
+def oracle(scene: Scene, question: str) -> Finding | None:
+    """What `question` is about `scene`; None if it is no question of this world ("not understood").
+
+    A definite noun ("the star") must be there, else the question is of kind `absent-object`. It may fit several things, as
+    long as each of them gives the same answer; else the question is `ambiguous`. What lies under a cover is `hidden`.
+    """
+    question = question.strip()
+    for form in words.FORMS:
+        gaps = form.read(question)
+        if gaps is not None:
+            return _find(scene, form, {name: text.lower() for name, text in gaps.items()})
+    for kind, forms in words.NEVER.items():
+        for form in forms:
+            if form.read(question) is not None:
+                return _none(form, kind)
+    return None
+
+
+def _none(form: Form, kind: Kind, noun: str = "object") -> Finding:
+    return Finding(form.name, None, kind, words.declined(kind, noun))
+
+
+def _find(scene: Scene, form: Form, gaps: dict[str, str]) -> Finding:
+    match form.name:
+        case "see":
+            noun = Noun.read(gaps["a_noun"].split(maxsplit=1)[1])
+            return Finding(form.name, _yes(bool(noun.referents(scene))))
+        case "count":
+            return Finding(form.name, words.sentence(words.NUMBERS[len(Noun.read(gaps["nouns"]).referents(scene))]))
+        case "more":
+            first, second = (len(Noun.read(gaps[name]).referents(scene)) for name in ("nouns", "nouns2"))
+            return Finding(form.name, _yes(first > second))
+        case "cell" | "cell-color" | "cell-shape" | "under-cover":
+            return _in_cell(scene, form, CELLS.index(gaps["cell"]))
+    nouns = [Noun.read(gaps[name]) for name in ("noun", "noun2") if name in gaps]
+    for noun in nouns:
+        if not noun.referents(scene):
+            return _none(form, "absent-object", str(noun))
+    found = {
+        _about(scene, form, gaps.get("direction", ""), *meant)
+        for meant in product(*(noun.referents(scene) for noun in nouns))
+    }
+    if len(found) == 1:
+        return found.pop()
+    several = next(noun for noun in nouns if len(noun.referents(scene)) > 1)
+    return _none(form, "ambiguous", several.head)
+
+
+def _in_cell(scene: Scene, form: Form, index: int) -> Finding:
+    cell = scene.cells[index]
+    if form is words.UNDER_COVER:
+        return _none(form, "hidden") if cell == "covered" else _none(form, "absent-object", "cover")
+    if cell == "covered":
+        return _none(form, "hidden")
+    if form is words.CELL:
+        return Finding(form.name, words.named(cell))
+    if cell is None:
+        return _none(form, "absent-object")
+    return Finding(form.name, _trait(form.name.removeprefix("cell-"), cell))
+
+
+def _about(scene: Scene, form: Form, direction: str, *meant: int) -> Finding:
+    """The finding if the question's nouns mean the things in the cells `meant`."""
+    thing = scene.things[meant[0]]
+    match form.name:
+        case "color" | "shape" | "size":
+            return Finding(form.name, _trait(form.name, thing))
+        case "where":
+            return Finding(form.name, words.sentence(f"in the {CELLS[meant[0]]} cell"))
+        case "side":
+            return Finding(form.name, _yes(_is_side(meant[0], direction, meant[1])))
+        case "same-color":
+            return Finding(form.name, _yes(thing.color == scene.things[meant[1]].color))
+    beside = neighbor(meant[0], direction)
+    cell = None if beside is None else scene.cells[beside]
+    if cell == "covered":
+        return _none(form, "hidden")
+    if form is words.NEIGHBOR:
+        return Finding(form.name, words.named(cell))
+    return Finding(form.name, _trait("color", cell)) if cell else _none(form, "absent-object")
+
+
+def _trait(name: str, thing: Thing) -> str:
+    return words.sentence(Noun(shape=thing.shape).with_article if name == "shape" else getattr(thing, name))
+
+
+def _is_side(first: int, direction: str, second: int) -> bool:
+    (row, column), (other_row, other_column) = divmod(first, 3), divmod(second, 3)
+    return {
+        "left of": column < other_column,
+        "right of": column > other_column,
+        "above": row < other_row,
+        "below": row > other_row,
+    }[direction]
+
+
+def _yes(holds: bool) -> str:
+    return "Yes." if holds else "No."

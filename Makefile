@@ -4,18 +4,27 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint docs benchmarks clean
+.PHONY: demo test test-vllm lint train-tiny docs benchmarks clean
 
-demo: $(READY)  ## measure the simulated model on the shipped photos: no key, no cost
-	$(BIN)/unsaf-async run --provider scripted
+demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
+	$(BIN)/unsaf-async run
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-vllm: $(READY)  ## install vLLM for CPUs (2.5 GB) and test against it; ten minutes
+	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm
+	$(BIN)/python -m pytest tests/vllm --timeout 900
 
 lint: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+train-tiny: $(READY)  ## train the tiny models anew, on two cores: about two hours
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group train
+	$(BIN)/python -m unsaf_async.tiny.train --jobs 2
+	$(BIN)/python tests/tiny_parity.py
 
 docs: $(READY)  ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py
@@ -24,7 +33,7 @@ benchmarks: $(READY)  ## what a call costs, beside litellm and raw httpx
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf .venv dist build
+	rm -rf .venv .venv-vllm dist build
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unsaf-async needs Python 3.11 or newer; give one with PYTHON=python3.12")'

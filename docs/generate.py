@@ -3,6 +3,10 @@
     docs/cli.md            every command's --help
     docs/schema/*.json     the JSON schemas of what a run writes
     docs/score.md          the table of score.json's fields        (between markers)
+    docs/world.md          forms, kinds, fields and lessons        (between markers)
+    docs/world.png         some scenes of the drawn world
+    docs/validity.md       what benchmarks/validity.py found       (between markers)
+    docs/tiny.md           the tiny models' sizes and marks        (between markers)
     README.md              an example's output, and what runs cost (between markers)
 
 The result depends on the versions in constraints.txt: help texts are laid out by typer, prices come with litellm.
@@ -22,22 +26,35 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections import Counter
 from contextlib import contextmanager, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+
+import numpy as np
+from PIL import Image
 
 from unsaf_async import Examination, Manifest, Score, Settings
 from unsaf_async.cli import app
 from unsaf_async.estimate import estimate
 from unsaf_async.score import Calls, Counts, ImageCounts, KindScore, QuestionCounts, Tokens
 from unsaf_async.settings import prepare
+from unsaf_async.tiny.folders import shipped
+from unsaf_async.world import language, lessons, questions
+from unsaf_async.world.make import distinct_scenes, fields_tables
+from unsaf_async.world.scene import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydantic import BaseModel
+
+    from unsaf_async.world.language import Form
+    from unsaf_async.world.questions import Posed
+    from unsaf_async.world.scene import Scene
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,23 +90,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the generated parts of the documentation.")
     parser.add_argument("--check", action="store_true", help="change nothing; fail if anything is stale")
     check: bool = parser.parse_args(arguments).check
-    stale = {file: text for file, text in generated().items() if not file.is_file() or file.read_text("utf-8") != text}
-    for file, text in stale.items():
+    stale = {file: content for file, content in generated().items() if not file.is_file() or differs(file, content)}
+    for file, content in stale.items():
         if check:
             sys.stderr.write(f"{file.relative_to(ROOT)} is stale; run `make docs`\n")
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, "utf-8")
+            file.write_bytes(content if isinstance(content, bytes) else content.encode())
             sys.stdout.write(f"{file.relative_to(ROOT)} written\n")
     return 1 if check and stale else 0
 
 
-def generated() -> dict[Path, str]:
+def differs(file: Path, content: str | bytes) -> bool:
+    """Whether `file` holds something else. Of pictures the pixels count: how they are packed depends on the machine's zlib."""
+    if isinstance(content, str):
+        return file.read_text("utf-8") != content
+    with Image.open(file) as found, Image.open(io.BytesIO(content)) as wanted:
+        return not np.array_equal(np.asarray(found), np.asarray(wanted))
+
+
+def generated() -> dict[Path, str | bytes]:
     """Every file that is generated, whole or in part, and what it should hold now."""
-    files = {ROOT / "docs" / "cli.md": cli_page()}
+    files: dict[Path, str | bytes] = {ROOT / "docs" / "cli.md": cli_page()}
     for name, model in SCHEMAS.items():
         files[ROOT / "docs" / "schema" / f"{name}.json"] = json.dumps(schema(model), indent=2) + "\n"
     files[ROOT / "docs" / "score.md"] = filled(ROOT / "docs" / "score.md", {"fields": field_table()})
+    files[ROOT / "docs" / "world.md"] = filled(ROOT / "docs" / "world.md", world_parts())
+    files[ROOT / "docs" / "world.png"] = world_picture()
+    files[ROOT / "docs" / "validity.md"] = filled(ROOT / "docs" / "validity.md", validity_parts())
+    files[ROOT / "docs" / "tiny.md"] = filled(ROOT / "docs" / "tiny.md", tiny_parts())
     files[ROOT / "README.md"] = filled(ROOT / "README.md", {"output": example_output(), "cost": cost_table()})
     return files
 
@@ -239,6 +268,143 @@ def _type(property_schema: dict[str, Any]) -> str:
     if property_schema.get("type") == "array":
         return f"list of {_type(property_schema['items'])}"
     return str(property_schema.get("type", "object"))
+
+
+# --- the drawn world ----------------------------------------------------------------------------------------------
+
+SHOWN = 5
+"""How many scenes of the test split the picture shows. The examples are about the first."""
+
+
+def world_picture() -> bytes:
+    """docs/world.png: scenes side by side, three times as large, pixel by pixel."""
+    gap = np.full((48, 4, 3), 255, np.uint8)
+    row = [part for _, picture in distinct_scenes("test", SHOWN, seed=0) for part in (gap, picture)][1:]
+    large = np.concatenate(row, axis=1).repeat(3, axis=0).repeat(3, axis=1)
+    file = io.BytesIO()
+    Image.fromarray(large).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def world_parts() -> dict[str, str]:
+    """The generated parts of docs/world.md."""
+    ((scene, _),) = distinct_scenes("test", 1, seed=0)
+    return {
+        "scene": f"```text\n{scene}\n```",
+        "forms": form_table(scene),
+        "kinds": kind_table(scene),
+        "never": never_table(),
+        "lessons": lesson_table(),
+        "fields": fields_tables(),
+    }
+
+
+def form_table(scene: Scene) -> str:
+    """One question of each form about `scene`."""
+    rows = ["| form | example | reply | of 100 answerable ones |", "| --- | --- | --- | --- |"]
+    asked = Counter(posed.form for posed in many(questions.answerable))
+    for form in language.FORMS:
+        posed = example(scene, form)
+        rows.append(f"| `{form.name}` | {posed.text} | {posed.reply} | {100 * asked[form.name] / asked.total():.0f} |")
+    return "\n".join(rows)
+
+
+def example(scene: Scene, form: Form) -> Posed:
+    """A question of `form` about `scene`, one with an answer if the form has any."""
+    for seed in range(10_000):
+        rng = Random(seed)
+        posed = questions.answerable(scene, rng) if form in questions.ANSWERABLE else questions.unanswerable(scene, rng)
+        if posed and posed.form == form.name:
+            return posed
+    raise ValueError(f"no question of the form {form.name!r} about {scene}")
+
+
+def kind_table(scene: Scene) -> str:
+    """One question of each kind about `scene`."""
+    rows = ["| kind | example | reply | of 100 unanswerable ones |", "| --- | --- | --- | --- |"]
+    asked = Counter(posed.kind for posed in many(questions.unanswerable))
+    for kind in questions.UNANSWERABLE:
+        posed = questions.unanswerable(scene, Random(0), kind)
+        assert posed
+        rows.append(f"| `{kind}` | {posed.text} | {posed.reply} | {100 * asked[kind] / asked.total():.0f} |")
+    return "\n".join(rows)
+
+
+def many(pose: Callable[[Scene, Random], Posed | None]) -> list[Posed]:
+    """Ten questions about each of 1,000 scenes."""
+    rng = Random(0)
+    posed = [pose(scene, rng) for scene in [draw(rng) for _ in range(1000)] for _ in range(10)]
+    return [each for each in posed if each]
+
+
+def never_table() -> str:
+    """The questions that no scene answers."""
+    rows = ["| kind | questions |", "| --- | --- |"]
+    for kind, forms in language.NEVER.items():
+        templates = "<br>".join(form.template for form in forms)
+        rows.append(f"| `{kind}` | {templates.replace('{', '*').replace('}', '*')} |")
+    return "\n".join(rows)
+
+
+def lesson_table() -> str:
+    """What a scene brings in training."""
+    again = f"of 100 lists {100 * lessons.AGAIN_SHARE:.0f} are asked for with questions that are not to be repeated"
+    rows = [
+        ("describe", f'"{lessons.DESCRIBE}": what is in each cell', 1),
+        ("answer", "a question that the picture answers", lessons.ANSWERS),
+        ("decline", "a question that it does not answer", lessons.DECLINE_SHARE),
+        ("write", f"a list of answerable questions; {again}", lessons.WRITE_SHARE),
+        ("write", "a list of unanswerable questions, each with its kind; the same", lessons.WRITE_SHARE),
+    ]
+    table = [f"| {skill} | {lesson} | {number:g} |" for skill, lesson, number in rows]
+    return "\n".join(["| skill | lesson | on average per scene |", "| --- | --- | --- |", *table])
+
+
+# --- the tiny models ------------------------------------------------------------------------------------------------
+
+
+def tiny_parts() -> dict[str, str]:
+    """The generated parts of docs/tiny.md, from the models' own training records."""
+    trained = [json.loads((folder / "training.json").read_text("utf-8")) for folder in shipped()]
+    rows = []
+    for told in trained:
+        rung, last = told["model"], told["log"][-1]
+        figures = " | ".join(
+            f"{last[name]:.3f}" for name in ("accuracy", "declines_perceptual", "over_refusal", "pope")
+        )
+        rows.append(
+            f"| `{rung['name']}` | {told['parameters']:,} | {rung['hidden']} | {rung['vision_layers']} + {rung['text_layers']} | "
+            f"{last['step']:,} | {last['cpu_s']:,.0f} | {figures} |"
+        )
+    head = "| model | parameters | width | layers (vision + text) | steps | CPU-s | accuracy | declines | over-refusal | probes |"
+    ladder = "\n".join([head, "| --- " * 10 + "|", *rows])
+    names = [form.name for form in questions.ANSWERABLE]
+    forms = ["| form | " + " | ".join(f"`{told['model']['name']}`" for told in trained) + " |"]
+    forms += ["| --- " * (1 + len(trained)) + "|"]
+    forms += [
+        f"| `{name}` | " + " | ".join(f"{told['log'][-1][f'right answer {name}']:.2f}" for told in trained) + " |"
+        for name in names
+    ]
+    return {"ladder": ladder, "forms": "\n".join(forms)}
+
+
+# --- validity -----------------------------------------------------------------------------------------------------------
+
+
+def validity_parts() -> dict[str, str]:
+    """The generated parts of docs/validity.md, from what benchmarks/validity.py found."""
+    found = json.loads((ROOT / "docs" / "validity" / "results.json").read_text("utf-8"))
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from validity import correlation_table, form_table, gate_table, kind_table, table
+
+    studies = found["studies"]
+    return {
+        "figures": table(studies),
+        "correlations": correlation_table(found["spearman_with_unf1"]),
+        "kinds": kind_table(studies),
+        "forms": form_table(studies),
+        "gates": gate_table(found["planted"]),
+    }
 
 
 # --- the README ---------------------------------------------------------------------------------------------------

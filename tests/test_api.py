@@ -112,7 +112,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "numbers among the images": ({"images": ["photos", 3]}, "give a path, or a list of paths"),
     "images that are not there": ({"images": "pictures"}, "--images: pictures does not exist"),
     "an unknown judge": ({"judge": "nobody-we-know"}, "nobody-we-know"),
-    "an unknown prompt pack": ({"prompts": "sonnets"}, "no such folder or shipped pack; shipped: unsaf"),
+    "an unknown prompt pack": ({"prompts": "sonnets"}, "no such folder or shipped pack; shipped: tiny, unsaf"),
     "a seed out of range": ({"seed": -1}, "--seed is -1"),
     "an interval as wide as the scale": ({"until_ci": 0.5}, "--until-ci is 0.5"),
 }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KEY = "sk-secret-0123456789abcdef"
 
-PHOTOS = ("--images", "photos")
+PHOTOS = ("--provider", "scripted", "--images", "photos")
 OF_THE_RUN = (*PHOTOS, "--questions", "2", "--out", "done")
 """What makes `done` the same run again."""
 
@@ -177,8 +177,17 @@ PROVIDERS = [
         says=("no price", "gpt-none", "--price IN,OUT"),
         environment={"OPENAI_API_KEY": KEY},
     ),
-    run("model of the simulated one", "--model", "big", says=("--model", "simulated", "leave it out")),
-    run("address of the simulated one", "--api-base", "http://127.0.0.1:9", says=("--api-base", "simulated")),
+    run("model of the simulated one", *PHOTOS[:2], "--model", "big", says=("--model", "simulated", "leave it out")),
+    run(
+        "address of the simulated one",
+        *PHOTOS[:2],
+        "--api-base",
+        "http://127.0.0.1:9",
+        says=("--api-base", "simulated"),
+    ),
+    run("address of a tiny one", "--api-base", "http://127.0.0.1:9", says=("--api-base", "runs in this process")),
+    run("tiny model that is not there", "--model", "huge", says=("--model 'huge'", "no config.json", "tiny-s")),
+    run("folder of no tiny model", "--model", "photos", says=("--model 'photos'", "no tiny model", "tiny-s")),
     run("misspelt judge", "--judge", "gtp-4o", says=("--judge", "'gtp-4o'", "gpt-4o")),
     run("judge without a key", "--judge", "gpt-4o", says=("--judge gpt-4o", "OPENAI_API_KEY")),
     run("judge without a price", "--judge", "openai/gpt-none", says=("--judge", "no price", "./providers")),
@@ -613,7 +622,7 @@ def test_a_vendors_refusal_of_the_key_ends_the_run_with_nothing_spent(
     with serving(Simulation(api_key="another", price=(2.5, 10))) as simulator:
         bases = {"gpt-4o": simulator.openai_base, "gemini-2.5-flash": simulator.gemini_base}
         base = bases.get(route, simulator.anthropic_base)
-        arguments = ("--provider", route, "--api-base", base, "--max-cost", "1", "--out", "run")
+        arguments = ("--provider", route, "--api-base", base, "--max-cost", "1", "--out", "run", "--quiet")
         ended = command(capsys, "run", *PHOTOS, *arguments)
         assert simulator.ledger.billed_usd == 0
     assert_one_line(ended, route, "key was refused", "unsaf-async resume run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import pty
@@ -10,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.simulate import Simulator
 
-SMALL = ("--images", "photos", "--questions", "2", "--out", "run")
+SMALL = ("--provider", "scripted", "--images", "photos", "--questions", "2", "--out", "run")
 
 
 @pytest.fixture(autouse=True)
@@ -103,14 +103,20 @@ def test_quiet_says_nothing_beside_the_score(capsys: pytest.CaptureFixture[str])
     assert "UnF1" in ended.out
 
 
-def test_without_options_the_shipped_photos_are_examined_in_a_folder_named_by_time_and_model(
+def test_without_options_a_tiny_model_is_measured_on_the_shipped_scenes_in_a_folder_named_by_time_and_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ended = command(capsys, "run", "--json")
     assert ended.code == 0
-    assert json.loads(ended.out)["images"] == {"done": 10, "failed": 0, "total": 10}
+    assert json.loads(ended.out)["images"] == {"done": 60, "failed": 0, "total": 60}
     (folder,) = Path("runs").iterdir()
-    assert folder.name.endswith("-scripted")
+    assert folder.name.endswith("-tiny")
+
+
+def test_the_scripted_model_is_measured_on_the_shipped_photos(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = command(capsys, "run", "--provider", "scripted", "--json")
+    assert ended.code == 0
+    assert json.loads(ended.out)["images"] == {"done": 10, "failed": 0, "total": 10}
 
 
 def test_several_paths_may_follow_images_as_the_shell_expands_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -358,10 +364,10 @@ def test_the_cache_tells_what_it_holds_and_can_be_cleared(capsys: pytest.Capture
 
 def test_cache_explain_says_hit_and_what_differs_in_a_miss(capsys: pytest.CaptureFixture[str]) -> None:
     command(capsys, "run", *SMALL)
-    hit = command(capsys, "cache", "explain", "--images", "photos", "--questions", "2", "--limit", "3")
+    hit = command(capsys, "cache", "explain", *SMALL[:-2], "--limit", "3")
     assert hit.code == 0
     assert [line.split(": ", 2)[2].split(" ")[0] for line in hit.out.splitlines()] == ["hit"] * 6
-    miss = command(capsys, "cache", "explain", "--images", "photos", "--questions", "3")
+    miss = command(capsys, "cache", "explain", *SMALL[:4], "--questions", "3")
     assert "miss" in miss.out
     assert "the prompt's wording" in miss.out
 
@@ -447,42 +453,56 @@ class Terminal:
 
     def __init__(self, *arguments: str) -> None:
         self._screen, inside = pty.openpty()
+        self._characters = codecs.getincrementaldecoder("utf-8")()  # what is read may end within one
         self.text = ""
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "30"}
         self._running = start(*arguments, stdin=inside, stdout=inside, stderr=inside, env=environment)
         os.close(inside)
 
-    def read_until(self, words: str, within_s: float = 20.0) -> None:
-        """Read on until `words` are on the screen; "" reads to the end."""
+    def _read(self, ends: float) -> bool:
+        """Take in what is new on the screen; False if nothing comes before `ends` (monotonic), or ever again."""
+        if not select.select([self._screen], [], [], max(0.0, ends - time.monotonic()))[0]:
+            return False
+        try:
+            data = os.read(self._screen, 65536)
+        except OSError:  # Linux: nobody has the other side open any more
+            return False
+        self.text += self._characters.decode(data)
+        return bool(data)
+
+    def shows(self, words: str, within_s: float = 60.0) -> bool:
+        """Whether `words` come on the screen; reads on until they do."""
         ends = time.monotonic() + within_s
-        while not words or words not in self.text:
-            assert time.monotonic() < ends, self.text
-            if not select.select([self._screen], [], [], 0.1)[0]:
-                continue
-            try:
-                data = os.read(self._screen, 65536)
-            except OSError:  # Linux: nobody has the other side open any more
-                data = b""
-            if not data:
-                assert not words, self.text
-                return
-            self.text += data.decode()
+        while words not in self.text:
+            if not self._read(ends):
+                return False
+        return True
+
+    def read_until(self, words: str) -> None:
+        """Read on until `words` are on the screen."""
+        assert self.shows(words), self.text
 
     def type(self, text: str) -> None:
         os.write(self._screen, text.encode())
 
-    def interrupt(self) -> None:
-        """Press Ctrl-C until the command ends: readline misses one that comes just before it waits."""
-        while self._running.poll() is None:
+    def interrupt_until(self, words: str) -> None:
+        """Press Ctrl-C until `words` are on the screen: readline misses one that comes just before it waits.
+
+        Not again before it is likely missed: a command that is ending would be interrupted in that.
+        """
+        for _ in range(5):
             self._running.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                self._running.wait(0.5)
+            if self.shows(words, 10.0):
+                return
+        raise AssertionError(self.text)
 
     def end(self) -> int:
         """Read to the end; the exit code."""
-        self.read_until("")
+        ends = time.monotonic() + 60.0
+        while self._read(ends):
+            pass
         os.close(self._screen)
-        return self._running.wait(10)
+        return self._running.wait(60)
 
 
 def test_a_terminal_is_asked_before_more_than_a_dollar_and_no_means_no() -> None:
@@ -501,7 +521,7 @@ def test_ctrl_c_at_the_question_is_a_no() -> None:
     with serving(Simulation(price=(250, 1000))) as simulator:
         terminal = Terminal("run", *SMALL, *at(simulator))
         terminal.read_until("Begin? [y/N]:")
-        terminal.interrupt()
+        terminal.interrupt_until("not started")
         assert terminal.end() == 130
         assert terminal.text.endswith("\r\nunsaf-async: not started\r\n")
         assert simulator.ledger.requests == 0
@@ -518,4 +538,4 @@ def test_after_a_yes_the_terminal_shows_the_run_live_within_its_columns() -> Non
     for words in ("in flight; ", " slots, ", "of 3,000 requests/min", " spent, ", "UnF1", "\r\nRun folder: run\r\n"):
         assert words in terminal.text
     assert "[bold]broken[bold].png: the file is text, not an image\r\n" in terminal.text
-    assert "3 of 4, 1 failed; " in terminal.text
+    assert "4 of 4, 1 failed; done" in terminal.text  # the last picture; which others are drawn depends on the time

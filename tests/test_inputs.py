@@ -115,7 +115,7 @@ def test_listing_imports_no_decoder() -> None:
 
 def test_the_shipped_photos_are_ten_and_small_and_each_is_credited() -> None:
     sources = bundled_images()
-    credited = (sources[0].path.parent / "CREDITS.md").read_text(encoding="utf-8")
+    credited = (sources[0].path.parent.parent / "CREDITS.md").read_text(encoding="utf-8")
     assert len(sources) == 10
     assert sum(source.path.stat().st_size for source in sources) < 2_000_000
     assert all(source.path.stat().st_size < 300_000 for source in sources)

@@ -93,7 +93,7 @@ def test_an_unknown_pack_is_said_with_those_that_there_are(name, tmp_path, monke
     if name == "..":
         assert "pack.toml" in line_of(name)
     else:
-        assert "shipped: unsaf" in line_of(name)
+        assert "shipped: tiny, unsaf" in line_of(name)
 
 
 def test_a_folder_that_happens_to_have_a_packs_name_does_not_hide_the_pack(tmp_path, folder):

@@ -47,6 +47,10 @@ PAGES = [
     "docs/method.md",
     "docs/python.md",
     "docs/score.md",
+    "docs/world.md",
+    "docs/local-models.md",
+    "docs/tiny.md",
+    "docs/validity.md",
     "docs/cli.md",
 ]
 SHOWN_ONLY = {"text"}

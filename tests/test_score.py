@@ -645,3 +645,24 @@ def test_failed_and_empty_images_do_not_enter_the_running_score() -> None:
 def test_every_kind_of_the_records_can_be_a_key() -> None:
     kind_literal, unspecified = get_args(KindName)
     assert (*get_args(kind_literal), *get_args(unspecified)) == (*KINDS, "unspecified")
+
+
+def test_a_score_that_rests_on_one_kind_of_question_says_so() -> None:
+    """The easiest kinds to decline, asked over and over, give a high score that means little."""
+
+    def of(kinds: list[Kind | None]) -> list[str]:
+        asked = [
+            question.model_copy(update={"kind": kind})
+            for question, kind in zip(questions(tu=len(kinds)), kinds, strict=True)
+        ]
+        result = score(
+            [examination(str(n), [one]) for n, one in enumerate(asked)],
+            questions_per_label=1, accounts=None, provider="p", judge="rules", resamples=10,
+        )  # fmt: skip
+        return [warning for warning in result.warnings if "of one kind" in warning]
+
+    (said,) = of(["non-visual"] * 13 + ["hidden"] * 7)
+    assert said.startswith("13 of 20 unanswerable questions (65%) are of one kind, non-visual: the score says little")
+    assert of(["non-visual"] * 12 + ["hidden"] * 8) == []
+    assert of(["non-visual"] * 19) == [], "too few to say"
+    assert of([None] * 30) == [], "no kind is named"

@@ -23,7 +23,7 @@ async def evaluate(
     provider: str,
     *,
     images: str | Path | Sequence[str | Path] = (),
-    judge: str = "self",
+    judge: str | None = None,
     questions: int = 6,
     limit: int | None = None,
     seed: int = 0,
@@ -34,7 +34,7 @@ async def evaluate(
     concurrency: int | None = None,
     api_base: str | None = None,
     model: str | None = None,
-    prompts: str = "unsaf",
+    prompts: str | None = None,
     out: str | Path | None = None,
     cache: str | Path | None = "cache",
     until_ci: float | None = None,
@@ -73,8 +73,8 @@ async def evaluate(
 
 _TEXT, _NUMBER, _WHOLE, _PATH = (str,), (int, float), (int,), (Path,)
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(("provider", "judge", "prompts"), (_TEXT, "text")),
-    **dict.fromkeys(("api_base", "model"), ((*_TEXT, type(None)), "text, or None")),
+    "provider": (_TEXT, "text"),
+    **dict.fromkeys(("api_base", "model", "judge", "prompts"), ((*_TEXT, type(None)), "text, or None")),
     "price": ((*_TEXT, type(None)), 'text such as "2.5,10" (USD per million tokens, in and out), or None'),
     **dict.fromkeys(("questions", "seed"), (_WHOLE, "a whole number")),
     **dict.fromkeys(("limit", "concurrency"), ((*_WHOLE, type(None)), "a whole number, or None")),

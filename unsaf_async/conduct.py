@@ -27,6 +27,8 @@ from unsaf_async.stopping import StopWhenNarrow
 from unsaf_async.store import ReplyStore, open_cache
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from unsaf_async.inputs import ImageSource
     from unsaf_async.ledger import Account
 
@@ -44,7 +46,7 @@ def begin(prepared: Prepared) -> runs.RunFolder:
         subject=prepared.subject,
         judge=prepared.judge,
         judge_name=prepared.judge_name,
-        pack=str(Path(settings.prompts).absolute()) if Path(settings.prompts).is_dir() else settings.prompts,
+        pack=str(Path(prepared.pack_name).absolute()) if Path(prepared.pack_name).is_dir() else prepared.pack_name,
         pack_version=prepared.pack.version,
         pack_sha256=prepared.pack.sha256,
         questions=settings.questions,
@@ -287,7 +289,7 @@ def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, 
         cost_usd=account.cost_usd,
         wall_s=round(wall_s, 3),
     )
-    return score(
+    result = score(
         kept,
         questions_per_label=manifest.questions,
         accounts=accounts,
@@ -296,3 +298,14 @@ def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, 
         images_total=manifest.images,
         seed=manifest.seed,
     )
+    return result.model_copy(update={"warnings": [*result.warnings, *_foreign_images(manifest, kept)]})
+
+
+def _foreign_images(manifest: runs.Manifest, kept: list[Examination]) -> Iterator[str]:
+    """A warning if the model was shown images of another world than its own."""
+    side = manifest.subject.image.native_px
+    sizes = [(kept_.image.width, kept_.image.height) for kept_ in kept if kept_.image.width]
+    foreign = sum(size != (side, side) for size in sizes)
+    if side is not None and foreign:
+        of = f"{foreign} of {len(sizes)} images are not {side} x {side} pixels, the only ones that {manifest.subject.name} knows"
+        yield f"{of}: {manifest.subject.notes}"

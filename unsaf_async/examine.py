@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from unsaf_async import parse
 from unsaf_async.calls import Caller, complete_schema, record_of
 from unsaf_async.errors import CallError
-from unsaf_async.packs import QUESTIONS, Pack
 from unsaf_async.records import CallRecord, Dropped, EncodedImage, Examination, ImageRecord, Label, Question, Reply
 
 if TYPE_CHECKING:
     from unsaf_async.judge import Judge
+    from unsaf_async.packs import Pack
     from unsaf_async.parse import Item
     from unsaf_async.provider import Provider
     from unsaf_async.records import Request
@@ -102,7 +102,7 @@ class _List:
     async def _write(self, count: int, *, again: bool) -> tuple[Item, ...]:
         examiner = self.examiner
         prompt = examiner.pack.ask(self.label, count, self._seen)
-        request = examiner.subject.request("ask", prompt, image=self.image, schema=QUESTIONS[self.label])
+        request = examiner.subject.request("ask", prompt, image=self.image, schema=examiner.pack.schema(self.label))
         request = _redrawn(request) if again else request
         try:
             reply = await complete_schema(self.provider, request)

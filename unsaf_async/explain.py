@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls import Caller
+from unsaf_async.examine import LABELS
 from unsaf_async.images import ImageError, encode
-from unsaf_async.packs import QUESTIONS
 from unsaf_async.settings import Settings, policy_of, prepare
 from unsaf_async.store import digests_of, entries, key_of, key_parts
 
@@ -33,9 +33,9 @@ async def explain(settings: Settings) -> list[str]:
         except ImageError as error:
             lines.append(f"{source.id}: cannot be read ({error})")
             continue
-        for label, schema in QUESTIONS.items():
+        for label in LABELS:
             prompt = prepared.pack.ask(label, settings.questions)
-            request = caller.request("ask", prompt, image=image, schema=schema)
+            request = caller.request("ask", prompt, image=image, schema=prepared.pack.schema(label))
             lines.append(f"{source.id}: ask {label}: {_verdict(request, stored)}")
     return lines
 

@@ -63,9 +63,12 @@ def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
     return _with_ids(list(distinct.values()))
 
 
-def bundled_images() -> list[ImageSource]:
-    """The photos that ship with this package, sorted. Raises FileNotFoundError in an installation without them."""
-    return find_images([bundled("images")])
+def bundled_images(which: str = "photos") -> list[ImageSource]:
+    """The images that ship with this package, sorted. which: "photos", or "world" for scenes of the drawn world.
+
+    Raises FileNotFoundError in an installation without them.
+    """
+    return find_images([bundled("images") / which])
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,11 @@ async def open_backend(profile: Profile) -> Backend:
         return OpenAIBackend(profile.endpoint, key)
     if profile.backend == "scripted":
         return _scripted(profile)
+    if profile.backend == "tiny":
+        from unsaf_async.backends.tiny import TinyBackend
+        from unsaf_async.tiny.folders import folder_of
+
+        return TinyBackend(folder_of(profile))
     from unsaf_async.backends.litellm import LitellmBackend
 
     return await LitellmBackend.open(profile.endpoint, key)
@@ -109,10 +114,15 @@ def _scripted(profile: Profile) -> Backend:
 
 
 async def with_model_found(profile: Profile) -> Profile:
-    """`profile` with its model's id: for an endpoint that names none, the first that its /models lists.
+    """`profile` with its model's id: for an endpoint that names none, the first that its /models lists; for a tiny model, the
+    digest of its weights.
 
     Raises UserError if the server cannot be reached, refuses the key, or lists no model.
     """
+    if profile.backend == "tiny":
+        from unsaf_async.tiny.folders import with_weights
+
+        return await asyncio.to_thread(with_weights, profile)
     if profile.model or profile.backend != "openai":
         return profile
     from unsaf_async.backends.openai_http import OpenAIBackend
@@ -151,7 +161,8 @@ async def open_model(profile: Profile, books: Books, *, questions: int, seed: in
     meter = Meter(profile, price_or_error(profile))
     backend = await open_backend(profile)
     try:
-        async with Pace(profile.name, profile.limits, books.announce) as pace:
+        tells_limits = profile.rate_headers != "none"
+        async with Pace(profile.name, profile.limits, books.announce, tells_limits=tells_limits) as pace:
             yield OpenModel(profile, Caller(profile, questions, seed), meter, pace, backend, books)
     finally:
         await backend.aclose()

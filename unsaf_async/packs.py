@@ -63,12 +63,14 @@ _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 @dataclass(frozen=True)
 class Pack:
-    """A loaded prompt pack. sha256 covers every template, so a manifest that names it names the wording."""
+    """A loaded prompt pack. sha256 covers every template and json_lists, so a manifest that names it names what is asked."""
 
     name: str
     version: str
     sha256: str
     texts: dict[str, str]
+    json_lists: bool = True
+    """Whether the question lists that it asks for are JSON, so that a schema may be sent with the prompt."""
 
     def ask(self, label: Label, count: int, written: Sequence[str] = ()) -> str:
         """The instruction to write `count` questions of `label`, other than those already `written`."""
@@ -77,6 +79,10 @@ class Pack:
             listed = "\n".join(f"- {question}" for question in written)
             text += "\n\n" + Template(self.texts["ask-again"]).substitute(written=listed)
         return text
+
+    def schema(self, label: Label) -> Schema | None:
+        """What a list of `label` must look like, for endpoints that keep to a schema; None if the pack asks for plain text."""
+        return QUESTIONS[label] if self.json_lists else None
 
     def answer(self, question: str) -> str:
         """The instruction to answer `question`."""
@@ -112,8 +118,12 @@ def load_pack(name: str) -> Pack:
         if not isinstance(meta.get(key), str) or not meta[key]:
             raise UserError(f'{meta_file}: {key} is missing; give it as text, such as {key} = "1"')
     texts = {stem: _template(folder / f"{stem}.md", needed) for stem, needed in PLACEHOLDERS.items()}
-    digest = sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
-    return Pack(name=meta["name"], version=meta["version"], sha256=digest, texts=texts)
+    json_lists = meta.get("json_lists", True)
+    if not isinstance(json_lists, bool):
+        raise UserError(f"{meta_file}: json_lists is {json_lists!r}; give true or false")
+    said = texts if json_lists else {**texts, "json_lists": "false"}
+    digest = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return Pack(name=meta["name"], version=meta["version"], sha256=digest, texts=texts, json_lists=json_lists)
 
 
 def _is_folder(path: Path) -> bool:

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
 
-Backend = Literal["litellm", "openai", "scripted"]
-"""How calls travel: through litellm, to an OpenAI-compatible server directly, or nowhere (a simulated model)."""
+Backend = Literal["litellm", "openai", "scripted", "tiny"]
+"""How calls travel: through litellm, to an OpenAI-compatible server directly, or nowhere (a simulated model, a tiny one)."""
+
+IN_PROCESS = {"scripted": "is simulated in this process", "tiny": "runs in this process"}
+"""The backends that call nobody, and how to say so."""
 
 Count = Annotated[int, Field(gt=0, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
@@ -63,6 +66,8 @@ class ImageRules(Record):
     max_pixels: Count | None = None
     max_bytes: Count = 10_000_000
     """Of the encoded file; base64 makes a third more of it on the wire."""
+    native_px: Count | None = None
+    """Width and height of the only images that the model knows; it is warned of others. None: it takes any."""
 
 
 class OutputTokens(Record):
@@ -119,7 +124,8 @@ class Profile(Record):
     timeout_s: Amount = 120.0
     """Of one attempt."""
     deadline_s: Amount = 600.0
-    """Of one call with all its attempts and pauses."""
+    """From a call's first failure on: later than that, no further attempt begins. Neither the first attempt nor the wait
+    before it counts; an attempt that has begun may take its whole `timeout_s`."""
     attempts: Count = 6
     """Most tries of a call that meets transient errors."""
     retry_wait_s: Amount = 0.5
@@ -128,7 +134,14 @@ class Profile(Record):
     extra: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of the request's body, such as reasoning_effort. They are part of a reply's cache key."""
     rate_headers: Literal["openai", "anthropic", "none"] = "none"
-    """Whose rate headers the endpoint sends."""
+    """Whose rate headers the endpoint sends. Unless "none", a run that knows no limit of requests sends its first call
+    alone, to learn it; headers that come are learned from in any case."""
+    prompts: Text = "unsaf"
+    """The prompt pack that the model is asked with, unless --prompts names one."""
+    judge: Text = "self"
+    """Who judges, unless --judge says so."""
+    images: Literal["photos", "world"] = "photos"
+    """Which of the shipped images it is measured on, unless --images names some."""
     notes: Text = ""
     """What a user should know, in a line."""
 
@@ -420,10 +433,12 @@ def resolve(
     """
     endpoints = load_profiles(search_path(folders))
     profile = _named(name, model, endpoints)
-    if profile.backend == "scripted" and (senseless := "--model" if model else "--api-base" if api_base else ""):
-        raise UserError(
-            f"{senseless}: {profile.name} is simulated in this process and takes none; leave it out, or name another --provider"
-        )
+    # A tiny model may be another folder of weights; a simulated one has none.
+    takes_model = profile.backend != "scripted"
+    senseless = "--model" if model and not takes_model else "--api-base" if api_base else ""
+    if senseless and profile.backend in IN_PROCESS:
+        how = IN_PROCESS[profile.backend]
+        raise UserError(f"{senseless}: {profile.name} {how} and takes none; leave it out, or name another --provider")
     if api_base is not None:
         if problem := _url_problem(api_base):
             raise UserError(f"--api-base {problem}")

@@ -53,6 +53,10 @@ UNSCORED_LIMIT = 0.05
 UNDEFINED_LIMIT = 0.05
 """Share of resamples without a defined UnF1 above which the interval earns a warning."""
 
+ONE_KIND_LIMIT = 0.60
+FEW_QUESTIONS = 20
+"""Of at least so many unanswerable questions, the share that may be of one kind without a warning."""
+
 FEW_IMAGES = 20
 """Below this many images an interval that resamples them tends to be too narrow."""
 
@@ -364,7 +368,7 @@ def score(
         questions=questions,
         questions_per_label=questions_per_label,
         unreliable=list(_unreliable(asked, images, questions, questions_per_label)),
-        warnings=list(_warnings(unscored, images, questions, interval, resamples)),
+        warnings=[*_warnings(unscored, images, questions, interval, resamples), *_one_sided(asked)],
         undefined=undefined,
         calls=accounts.calls if accounts else None,
         tokens=accounts.tokens if accounts else None,
@@ -653,6 +657,20 @@ def _warnings(
             f"{interval.resamples_undefined} of {resamples} resamples had no UnF1 and were left out of the interval: "
             "too few images hold a response that counts"
         )
+
+
+def _one_sided(asked: Counter[_Place]) -> Iterator[str]:
+    """A warning if most unanswerable questions are of one kind: who asks only what is easy to decline scores high."""
+    kinds = Counter[str]()
+    for place, n in asked.items():
+        if place.kind and place.kind != "unspecified":
+            kinds[place.kind] += n
+    for kind, n in kinds.most_common(1):
+        if kinds.total() >= FEW_QUESTIONS and n > ONE_KIND_LIMIT * kinds.total():
+            yield (
+                f"{n} of {kinds.total()} unanswerable questions ({n / kinds.total():.0%}) are of one kind, {kind}: "
+                "the score says little about the others; look at by_kind"
+            )
 
 
 # --- the bootstrap ------------------------------------------------------------------------------------------------

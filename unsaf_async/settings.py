@@ -26,9 +26,9 @@ class Settings:
 
     provider: str
     images: Sequence[str | Path] = ()
-    """Folders, files, globs, manifests; none: the photos that ship."""
-    judge: str = "self"
-    """"self", "rules", or another provider's name."""
+    """Folders, files, globs, manifests; none: the shipped ones that the provider's profile names."""
+    judge: str | None = None
+    """"self", "rules", or another provider's name; None: as the provider's profile says."""
     questions: int = 6
     limit: int | None = None
     seed: int = 0
@@ -41,7 +41,8 @@ class Settings:
     concurrency: int | None = None
     api_base: str | None = None
     model: str | None = None
-    prompts: str = "unsaf"
+    prompts: str | None = None
+    """None: the pack that the provider's profile names."""
     out: Path | None = None
     cache: Path | None = Path("cache")
     """None: nothing shared between runs; the run still keeps its own replies, in its folder."""
@@ -56,6 +57,8 @@ class Prepared:
     judge: Profile | None
     judge_name: str
     pack: Pack
+    pack_name: str
+    """As it was given: a shipped pack's name or a folder."""
     images: tuple[ImageSource, ...]
     settings: Settings
 
@@ -78,18 +81,20 @@ async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
     )
     subject = await _ready(subject, offline=offline)
     judge: Profile | None = subject
-    if settings.judge == "rules":
+    judge_name = subject.judge if settings.judge is None else settings.judge
+    if judge_name == "rules":
         judge = None
-    elif settings.judge != "self":
-        judge = await _judge(settings.judge, offline=offline)
-    pack = load_pack(settings.prompts)
-    images = find_images(settings.images) if settings.images else bundled_images()
+    elif judge_name != "self":
+        judge = await _judge(judge_name, offline=offline)
+    pack_name = subject.prompts if settings.prompts is None else settings.prompts
+    pack = load_pack(pack_name)
+    images = find_images(settings.images) if settings.images else bundled_images(subject.images)
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
     images = images[: settings.limit] if settings.limit else images
     # In full, so that a run can be resumed from anywhere.
     images = [replace(image, path=image.path.absolute()) for image in images]
-    return Prepared(subject, judge, settings.judge, pack, tuple(images), settings)
+    return Prepared(subject, judge, judge_name, pack, pack_name, tuple(images), settings)
 
 
 async def _ready(profile: Profile, *, offline: bool) -> Profile:

@@ -60,14 +60,14 @@ def clear(
 
 @app.command("explain")
 def explain(
-    provider: o.Provider = "scripted",
+    provider: o.Provider = "tiny",
     images: o.Images = None,
     questions: o.Questions = 6,
     limit: o.Limit = 1,
     seed: o.Seed = 0,
     api_base: o.ApiBase = None,
     model: o.Model = None,
-    prompts: o.Prompts = "unsaf",
+    prompts: o.Prompts = None,
     cache: o.CacheDir = None,
 ) -> int:
     """Say for each image's first two calls whether they hit, and if not, what differs from the nearest stored ones."""

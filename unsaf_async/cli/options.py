@@ -49,13 +49,14 @@ Images = Annotated[
     typer.Option(
         "--images",
         metavar="PATH ...",
-        help="Folders, files, globs or JSONL/CSV manifests. Default: the shipped photos.",
+        help="Folders, files, globs or JSONL/CSV manifests. Default: the shipped photos; drawn scenes for tiny.",
     ),
 ]
 Judge = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="NAME|self|rules", help='Who judges what the rules leave open: "self", "rules" (nobody), or a provider.'
+        metavar="NAME|self|rules",
+        help='Who judges what the rules leave open: "self", "rules" (nobody), or a provider. Default: self; rules for tiny.',
     ),
 ]
 Questions = Annotated[
@@ -90,7 +91,10 @@ ApiBase = Annotated[str | None, typer.Option(metavar="URL", help="Base URL of th
 Model = Annotated[
     str | None, typer.Option(metavar="ID", help="Model id at the endpoint, where the profile names none or another.")
 ]
-Prompts = Annotated[str, typer.Option(metavar="PACK", help="Prompt pack: a shipped one's name or a folder.")]
+Prompts = Annotated[
+    str | None,
+    typer.Option(metavar="PACK", help="Prompt pack: a shipped one's name or a folder. Default: unsaf; tiny for tiny."),
+]
 Out = Annotated[
     Path | None,
     typer.Option(parser=folder, metavar="DIR", help="The run's folder. Default: runs/<time>-<model>."),

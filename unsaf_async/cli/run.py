@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ASK_ABOVE_USD = 1.0
 """A terminal is asked before a run that is expected to cost more."""
 
-DEFAULT_PROVIDER = "scripted"
+DEFAULT_PROVIDER = "tiny"
 
 Json = Annotated[bool, typer.Option("--json", help="Print the final score as JSON, and nothing else, on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -30,7 +30,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 def run(
     provider: o.Provider = DEFAULT_PROVIDER,
     images: o.Images = None,
-    judge: o.Judge = "self",
+    judge: o.Judge = None,
     questions: o.Questions = 6,
     limit: o.Limit = None,
     seed: o.Seed = 0,
@@ -41,7 +41,7 @@ def run(
     concurrency: o.Concurrency = None,
     api_base: o.ApiBase = None,
     model: o.Model = None,
-    prompts: o.Prompts = "unsaf",
+    prompts: o.Prompts = None,
     out: o.Out = None,
     cache: o.CacheDir = None,
     no_cache: o.NoCache = False,
@@ -127,7 +127,7 @@ def resume(
 def estimate(
     provider: o.Provider = DEFAULT_PROVIDER,
     images: o.Images = None,
-    judge: o.Judge = "self",
+    judge: o.Judge = None,
     questions: o.Questions = 6,
     limit: o.Limit = None,
     seed: o.Seed = 0,
@@ -138,7 +138,7 @@ def estimate(
     concurrency: o.Concurrency = None,
     api_base: o.ApiBase = None,
     model: o.Model = None,
-    prompts: o.Prompts = "unsaf",
+    prompts: o.Prompts = None,
     out: o.Out = None,
     cache: o.CacheDir = None,
     no_cache: o.NoCache = False,

@@ -1,0 +1,49 @@
+"""Where a tiny model's folder lies, and what is in it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import UserError
+from unsaf_async.tiny.ladder import LADDER
+
+if TYPE_CHECKING:
+    from unsaf_async.profiles import Profile
+
+SHIPPED = Path(__file__).parent / "models"
+"""The folders of the shipped models."""
+
+_FILES = ("config.json", "processor_config.json", "tokenizer.json", "model.safetensors")
+
+
+def shipped() -> tuple[Path, ...]:
+    """The folders of the shipped models, from the smallest to the largest."""
+    return tuple(SHIPPED / rung.name for rung in LADDER if (SHIPPED / rung.name).is_dir())
+
+
+def folder_of(profile: Profile) -> Path:
+    """The folder of `profile`'s model: a shipped one by its name, or any folder that `save_pretrained` wrote.
+
+    Raises UserError if it is not there, or is no tiny model.
+    """
+    ours = SHIPPED / profile.model
+    folder = ours if ours in shipped() else Path(profile.model)
+    lacking = [name for name in _FILES if not (folder / name).is_file()]
+    if lacking or not profile.model:
+        known = ", ".join(folder.name for folder in shipped())
+        raise UserError(
+            f"--model {profile.model!r}: is no tiny model: there is no {lacking[0] if lacking else 'name'} in it; "
+            f"give a folder with the files of one, or one of {known}"
+        )
+    return folder
+
+
+def with_weights(profile: Profile) -> Profile:
+    """`profile` with the digest of its model's files: replies of other weights are other replies, whatever the folder's name."""
+    folder = folder_of(profile)
+    digest = sha256()
+    for name in _FILES:
+        digest.update(sha256((folder / name).read_bytes()).digest())
+    return profile.model_copy(update={"extra": {**profile.extra, "files_sha256": digest.hexdigest()}})

@@ -1,0 +1,214 @@
+"""A LLaVA (CLIP tower, projector, Llama) in numpy: forward passes only, float32, with a key-value cache.
+
+It reads the folder that Hugging Face's `save_pretrained` writes, and computes what transformers computes there; the models are
+so small that a runtime of their own would take longer to load than they take to answer.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import load_file
+from scipy.special import erf
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Floats = NDArray[Any]
+"""float32. Their operations have the type Any in numpy's stubs."""
+Ints = NDArray[np.int64]
+
+
+@dataclass
+class Cache:
+    """Keys and values of every layer: [layers, rows, heads, tokens, head size]. `lengths`: tokens in use, by row."""
+
+    keys: Floats
+    values: Floats
+    lengths: Ints
+
+    @property
+    def rows(self) -> int:
+        """How many sequences there is room for."""
+        return len(self.lengths)
+
+    def reserve(self, tokens: int) -> None:
+        """Makes room for `tokens` in every row."""
+        short = tokens - self.keys.shape[3]
+        if short > 0:
+            room = [(0, 0), (0, 0), (0, 0), (0, -(-short // 64) * 64), (0, 0)]
+            self.keys, self.values = np.pad(self.keys, room), np.pad(self.values, room)
+
+    def move(self, row: int, to: int) -> None:
+        """Puts what `row` holds in the place of `to`."""
+        used = int(self.lengths[row])
+        self.keys[:, to, :, :used] = self.keys[:, row, :, :used]
+        self.values[:, to, :, :used] = self.values[:, row, :, :used]
+        self.lengths[to] = used
+
+
+class Network:
+    """The weights of one model folder, and the passes through them."""
+
+    def __init__(self, folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        text, vision = config["text_config"], config["vision_config"]
+        self.context_tokens: int = text["max_position_embeddings"]
+        self.layers: int = text["num_hidden_layers"]
+        self.heads: int = text["num_attention_heads"]
+        self.head_size: int = text["head_dim"]
+        self.image_px: int = vision["image_size"]
+        self.patch_px: int = vision["patch_size"]
+        self.patches = (self.image_px // self.patch_px) ** 2
+        self._vision_layers: int = vision["num_hidden_layers"]
+        self._vision_heads: int = vision["num_attention_heads"]
+        self._epsilon = np.float32(text["rms_norm_eps"])
+        pixels = json.loads((folder / "processor_config.json").read_text("utf-8"))["image_processor"]
+        self._mean, self._std = (np.float32(pixels[name][0]) for name in ("image_mean", "image_std"))
+        stored = load_file(folder / "model.safetensors")
+        self._weights = {
+            name.replace("vision_tower.vision_model.", "vision_tower."): weight.astype(np.float32)
+            for name, weight in stored.items()
+        }
+        self._rotation = _rotation(self.context_tokens, self.head_size, text["rope_parameters"]["rope_theta"])
+
+    # --- the picture ------------------------------------------------------------------------------------------------
+
+    def pixels(self, data: bytes) -> Floats:
+        """An encoded picture as the tower's input [3, side, side]; one of another size is resized (bicubic)."""
+        with Image.open(BytesIO(data)) as opened:
+            picture = opened.convert("RGB")
+        side = self.image_px
+        if picture.size != (side, side):
+            picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+        scaled = np.asarray(picture, np.float32) * np.float32(1 / 255)
+        return ((scaled - self._mean) / self._std).transpose(2, 0, 1)
+
+    def see(self, pixels: Floats) -> Floats:
+        """Pictures [n, 3, side, side] as the embeddings of their patches [n, patches, hidden]."""
+        count, patch = len(pixels), self.patch_px
+        along = self.image_px // patch
+        cut = pixels.reshape(count, 3, along, patch, along, patch).transpose(0, 2, 4, 1, 3, 5)
+        kernel = self._weights["vision_tower.embeddings.patch_embedding.weight"]
+        seen = cut.reshape(count, self.patches, -1) @ kernel.reshape(len(kernel), -1).T
+        first = np.broadcast_to(self._weights["vision_tower.embeddings.class_embedding"], (count, 1, len(kernel)))
+        x = np.concatenate([first, seen], 1) + self._weights["vision_tower.embeddings.position_embedding.weight"]
+        x = self._layer_norm(x, "vision_tower.pre_layrnorm")
+        for layer in range(self._vision_layers):
+            at = f"vision_tower.encoder.layers.{layer}."
+            x = x + self._look_around(self._layer_norm(x, at + "layer_norm1"), at + "self_attn.")
+            x = x + self._linear(
+                _gelu(self._linear(self._layer_norm(x, at + "layer_norm2"), at + "mlp.fc1")), at + "mlp.fc2"
+            )
+        hidden = _gelu(self._linear(x[:, 1:], "multi_modal_projector.linear_1"))
+        return self._linear(hidden, "multi_modal_projector.linear_2")
+
+    def _look_around(self, x: Floats, at: str) -> Floats:
+        count, tokens, width = x.shape
+        heads = self._vision_heads
+        query, key, value = (
+            self._linear(x, f"{at}{name}_proj").reshape(count, tokens, heads, -1).transpose(0, 2, 1, 3)
+            for name in "qkv"
+        )
+        weight = _softmax(query @ key.transpose(0, 1, 3, 2) * np.float32((width // heads) ** -0.5))
+        return self._linear((weight @ value).transpose(0, 2, 1, 3).reshape(count, tokens, width), at + "out_proj")
+
+    # --- the words --------------------------------------------------------------------------------------------------
+
+    def embed(self, ids: Ints) -> Floats:
+        """The embeddings of tokens."""
+        return self._weights["language_model.model.embed_tokens.weight"][ids]
+
+    def cache(self, rows: int) -> Cache:
+        """An empty cache for `rows` sequences; it grows with what they hold."""
+        shape = (self.layers, rows, self.heads, 0, self.head_size)
+        return Cache(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(rows, np.int64))
+
+    def extend(self, cache: Cache, first: int, x: Floats, counts: Ints) -> Floats:
+        """Feeds embeddings x [n, tokens, hidden] to the rows `first` to `first + n` of the cache, behind what they hold.
+
+        counts: how many of the tokens each row really has; the rest is padding. Returns the logits [n, vocabulary] behind each
+        row's last real token.
+        """
+        rows, tokens = x.shape[:2]
+        here = slice(first, first + rows)
+        starts = cache.lengths[here]
+        positions = starts[:, None] + np.arange(tokens)
+        reach = int(starts.max()) + tokens
+        visible = (
+            np.arange(reach) <= positions[..., None]
+        )  # [rows, tokens, reach]; what is behind is padding or another's
+        cosine, sine = (table[np.minimum(positions, self.context_tokens - 1)][:, None] for table in self._rotation)
+        each = np.arange(rows)
+        for layer in range(self.layers):
+            at = f"language_model.model.layers.{layer}."
+            normed = self._rms_norm(x, at + "input_layernorm")
+            query, key, value = (
+                (normed @ self._weights[f"{at}self_attn.{name}_proj.weight"].T)
+                .reshape(rows, tokens, self.heads, self.head_size)
+                .transpose(0, 2, 1, 3)
+                for name in "qkv"
+            )
+            query, key = _rotate(query, cosine, sine), _rotate(key, cosine, sine)
+            keys, values = cache.keys[layer, here], cache.values[layer, here]
+            if tokens == 1:
+                keys[each, :, starts], values[each, :, starts] = key[:, :, 0], value[:, :, 0]
+            else:
+                for row, start in enumerate(starts):
+                    keys[row, :, start : start + tokens] = key[row]
+                    values[row, :, start : start + tokens] = value[row]
+            scores = query @ keys[:, :, :reach].transpose(0, 1, 3, 2) * np.float32(self.head_size**-0.5)
+            weight = _softmax(np.where(visible[:, None], scores, np.float32(-np.inf)))
+            mixed = (weight @ values[:, :, :reach]).transpose(0, 2, 1, 3).reshape(rows, tokens, -1)
+            x = x + mixed @ self._weights[at + "self_attn.o_proj.weight"].T
+            normed = self._rms_norm(x, at + "post_attention_layernorm")
+            gate = normed @ self._weights[at + "mlp.gate_proj.weight"].T
+            up = normed @ self._weights[at + "mlp.up_proj.weight"].T
+            x = x + (gate / (1 + np.exp(-gate)) * up) @ self._weights[at + "mlp.down_proj.weight"].T
+        cache.lengths[here] += counts
+        last = x[each, counts - 1]
+        return (
+            self._rms_norm(last, "language_model.model.norm")
+            @ self._weights["language_model.model.embed_tokens.weight"].T
+        )
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _linear(self, x: Floats, name: str) -> Floats:
+        return x @ self._weights[name + ".weight"].T + self._weights[name + ".bias"]
+
+    def _layer_norm(self, x: Floats, name: str) -> Floats:
+        centred = x - x.mean(-1, keepdims=True)
+        scale = 1 / np.sqrt((centred * centred).mean(-1, keepdims=True) + np.float32(1e-5))
+        return centred * scale * self._weights[name + ".weight"] + self._weights[name + ".bias"]
+
+    def _rms_norm(self, x: Floats, name: str) -> Floats:
+        scale = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + self._epsilon)
+        return x * scale * self._weights[name + ".weight"]
+
+
+def _gelu(x: Floats) -> Floats:
+    return x * np.float32(0.5) * (1 + erf(x * np.float32(2**-0.5)))
+
+
+def _softmax(scores: Floats) -> Floats:
+    raised = np.exp(scores - scores.max(-1, keepdims=True))
+    return raised / raised.sum(-1, keepdims=True)
+
+
+def _rotation(positions: int, size: int, theta: float) -> tuple[Floats, Floats]:
+    """Cosines and sines of the rotary position embedding [positions, head size]."""
+    turns = np.arange(positions)[:, None] / theta ** (np.arange(0, size, 2) / size)
+    turns = np.concatenate([turns, turns], 1)
+    return np.cos(turns).astype(np.float32), np.sin(turns).astype(np.float32)
+
+
+def _rotate(x: Floats, cosine: Floats, sine: Floats) -> Floats:
+    half = x.shape[-1] // 2
+    return x * cosine + np.concatenate([-x[..., half:], x[..., :half]], -1) * sine

@@ -1,0 +1,427 @@
+"""Trains the ladder from scratch: `python -m unsaf_async.tiny.train` (all sizes), `... tiny-s --seed 1 --out DIR`.
+
+The recipe, the same for every size but for the learning rate:
+
+1. *Align*: the vision tower and the projector learn to turn each cell's patch into the sum of the embeddings of the words
+   for what is in it.
+2. *Teach*: the whole model learns the lessons of random scenes (`world.lessons`), with the alignment loss kept on: without it,
+   learning to speak erases what the tower sees. The learning rate is held until the validation score has stopped rising or the
+   cap is reached, and then falls to nothing. A number of steps alone cannot be the gate: that a thing is absent is learned late
+   and at once.
+
+Lessons about one scene share one row: every lesson sees the picture and itself, and none sees another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as fn
+
+from unsaf_async.packs import load_pack
+from unsaf_async.tiny.architecture import (
+    PATCHES,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    save,
+)
+from unsaf_async.tiny.card import write_card
+from unsaf_async.tiny.folders import SHIPPED
+from unsaf_async.tiny.ladder import LADDER
+from unsaf_async.world.lessons import Lesson, Skill, lessons
+from unsaf_async.world.questions import UNANSWERABLE, answerable, probe, unanswerable
+from unsaf_async.world.scene import CELLS, COLORS, SHAPES, SIZES, Scene, Thing, scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+
+    from unsaf_async.packs import Pack
+    from unsaf_async.tiny.ladder import Rung
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a rung is trained. Steps count optimiser steps."""
+
+    seed: int = 0
+    scenes: int = 20_000
+    rows: int = 4
+    """Scenes per step."""
+    align_steps: int = 400
+    warmup_steps: int = 100
+    cap_steps: int = 8_000
+    """The most steps at full learning rate."""
+    least_steps: int = 5_000
+    check_steps: int = 500
+    patience: int = 6
+    """Checks without a better score before the learning rate falls."""
+    cooldown: float = 0.3
+    """The falling part's length, as a share of the steps at full rate."""
+    align_weight: float = 0.3
+    write_weight: float = 0.15
+    """A written question's tokens count this much of an answer's: most of a list is free choice."""
+    describe_weight: float = 0.35
+    weight_decay: float = 0.05
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of tokens, one a scene. All but the last two are [rows, tokens].
+
+    ids: the tokens. targets: the next token where it is learned, else -100. weights: of each target in the loss. positions: each
+    lesson counts from the prefix on. owner: 0 in the prefix, the lesson's number from 1, -1 in padding. mask: [rows, 1, tokens,
+    tokens], 0 where a token sees another, else the least float. pixels: [rows, 3, 48, 48].
+    """
+
+    ids: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    positions: torch.Tensor
+    owner: torch.Tensor
+    mask: torch.Tensor
+    pixels: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(**{part.name: getattr(self, part.name).to(device) for part in fields(self)})
+
+
+def pixels_of(pictures: np.ndarray) -> torch.Tensor:
+    """Pictures [n, 48, 48, 3] of bytes as the tower's input [n, 3, 48, 48]."""
+    return ((torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255 - PIXEL_MEAN) / PIXEL_STD).permute(
+        0, 3, 1, 2
+    )
+
+
+class Encoder:
+    """Turns lessons into batches, in the layout of the chat template."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.fast = tokenizer.backend_tokenizer
+        special = tokenizer.convert_tokens_to_ids
+        self.prefix = [special("<bos>"), special("<user>"), *[special("<image>")] * PATCHES]
+        self.assistant, self.eos, self.pad = special("<assistant>"), special("<eos>"), special("<pad>")
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text."""
+        return [encoded.ids for encoded in self.fast.encode_batch(list(texts), add_special_tokens=False)]
+
+    def batch(
+        self, taught: Sequence[Sequence[Lesson]], pictures: np.ndarray, weight_of: Mapping[Skill, float]
+    ) -> Batch:
+        """One row a scene: the picture's prefix once, then every lesson as if it alone stood behind the prefix."""
+        flat = [lesson for row in taught for lesson in row]
+        prompts, replies = self.ids([lesson.prompt for lesson in flat]), self.ids([lesson.reply for lesson in flat])
+        rows, at, start = [], 0, len(self.prefix)
+        for row in taught:
+            ids, owner, position, target = list(self.prefix), [0] * start, list(range(start)), [-100] * start
+            weight = [0.0] * start
+            for number, lesson in enumerate(row, 1):
+                said, reply = [*prompts[at], self.assistant], [*replies[at], self.eos]
+                ids += said + reply
+                owner += [number] * (len(said) + len(reply))
+                position += range(start, start + len(said) + len(reply))
+                # each place predicts the next token: the last of the prompt the first of the reply
+                target += [-100] * (len(said) - 1) + reply + [-100]
+                weight += [weight_of.get(lesson.skill, 1.0)] * (len(said) + len(reply))
+                at += 1
+            rows.append((ids, target, weight, position, owner))
+        width = max(len(row[0]) for row in rows)
+
+        def stack(part: int, fill: float, kind: torch.dtype) -> torch.Tensor:
+            return torch.tensor([[*row[part], *[fill] * (width - len(row[part]))] for row in rows], dtype=kind)
+
+        owner = stack(4, -1, torch.long)
+        causal = torch.ones(width, width, dtype=torch.bool).tril()
+        sees = causal & ((owner[:, None, :] == 0) | (owner[:, None, :] == owner[:, :, None]))
+        return Batch(
+            ids=stack(0, self.pad, torch.long),
+            targets=stack(1, -100, torch.long),
+            weights=stack(2, 0.0, torch.float),
+            positions=stack(3, 0, torch.long),
+            mask=torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None],
+            owner=owner,
+            pixels=pixels_of(pictures),
+        )
+
+
+class Aligner:
+    """The alignment loss: how far a patch's embedding is from naming what is in its cell."""
+
+    def __init__(self, encoder: Encoder, vocabulary: int) -> None:
+        self._vocabulary = vocabulary
+        said = {word for cell in CELLS for word in (cell,)} | {"hidden", "nothing", *SIZES, *COLORS, *SHAPES}
+        self._ids = {word: self._spellings(encoder, word) for word in sorted(said)}
+
+    @staticmethod
+    def _spellings(encoder: Encoder, word: str) -> list[int]:
+        spelled = encoder.ids([f" {word}", word.capitalize()])
+        return [ids[0] for ids in spelled if len(ids) == 1]
+
+    def targets(self, drawn: Sequence[Scene]) -> torch.Tensor:
+        """[scenes, cells, vocabulary]: equal shares for the words of each cell: its name, and what is in it."""
+        wanted = torch.zeros(len(drawn), PATCHES, self._vocabulary)
+        for row, scene in enumerate(drawn):
+            for index, cell in enumerate(scene.cells):
+                found = (
+                    (cell.size, cell.color, cell.shape)
+                    if isinstance(cell, Thing)
+                    else ("hidden" if cell else "nothing",)
+                )
+                ids = [id_ for word in (CELLS[index], *found) for id_ in self._ids[word]]
+                wanted[row, index, ids] = 1 / len(ids)
+        return wanted
+
+    def loss(self, patches: torch.Tensor, embeddings: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Cross entropy between `wanted` and what the patches [scenes, cells, hidden] say, over the vocabulary."""
+        unit = patches * torch.rsqrt(patches.pow(2).mean(-1, keepdim=True) + 1e-6)
+        return -(wanted * torch.log_softmax(unit @ embeddings.T, -1)).sum(-1).mean()
+
+
+@dataclass
+class Exam:
+    """The validation questions, fixed: scenes of the validation split with questions of every sort."""
+
+    batches: list[Batch]
+    sorts: list[list[list[str]]]
+    """By batch, row and lesson: what sort of question it is."""
+
+    @staticmethod
+    def draw(encoder: Encoder, pack: Pack, count: int = 200, seed: int = 0) -> Exam:
+        """An exam over `count` scenes."""
+        drawn = list(scenes("validation", count, seed))
+        rng = Random(f"exam {seed}")
+        exam = Exam([], [])
+        for at in range(0, count, 50):
+            taught, sorts = [], []
+            for scene, _ in drawn[at : at + 50]:
+                row = [(f"answer {posed.form}", posed) for posed in (answerable(scene, rng) for _ in range(4))]
+                row += [("seen", probe(scene, rng, present=True)), ("unseen", probe(scene, rng, present=False))]
+                for kind in UNANSWERABLE:
+                    posed = unanswerable(scene, rng, kind)
+                    row += [(kind, posed)] if posed else []
+                taught.append([Lesson("answer", pack.answer(posed.text), posed.reply) for _, posed in row])
+                sorts.append([sort for sort, _ in row])
+            pictures = np.stack([picture for _, picture in drawn[at : at + 50]])
+            exam.batches.append(encoder.batch(taught, pictures, {}))
+            exam.sorts.append(sorts)
+        return exam
+
+    def mark(self, model: LlavaForConditionalGeneration, decline_id: int) -> dict[str, float]:
+        """Shares, by sort of question: right (the greedy reply is word for word right) and declines (its first word declines)."""
+        model.eval()
+        right: dict[str, list[bool]] = defaultdict(list)
+        declines: dict[str, list[bool]] = defaultdict(list)
+        with torch.no_grad():
+            for batch, sorts in zip(self.batches, self.sorts, strict=True):
+                guess = forward(model, batch.to(model.device))[0].argmax(-1).cpu()
+                learned = batch.targets != -100
+                for row, names in enumerate(sorts):
+                    for number, sort in enumerate(names, 1):
+                        here = (batch.owner[row] == number) & learned[row]
+                        right[sort].append(bool((guess[row][here] == batch.targets[row][here]).all()))
+                        declines[sort].append(int(guess[row][here][0]) == decline_id)
+        model.train()
+        marks = {f"right {sort}": float(np.mean(told)) for sort, told in right.items()}
+        marks |= {
+            f"declines {sort}": float(np.mean(told)) for sort, told in declines.items() if not sort.startswith("answer")
+        }
+        answered = [told for sort, list_ in right.items() if sort.startswith("answer") for told in list_]
+        refused = [told for sort, list_ in declines.items() if sort.startswith("answer") for told in list_]
+        seen = ("absent-object", "ambiguous", "hidden")
+        marks["accuracy"] = float(np.mean(answered))
+        marks["over_refusal"] = float(np.mean(refused))
+        marks["declines_perceptual"] = float(np.mean([np.mean(declines[kind]) for kind in seen]))
+        marks["pope"] = (marks["right seen"] + marks["right unseen"]) / 2
+        marks["score"] = marks["accuracy"] / 2 + marks["declines_perceptual"] / 2
+        return marks
+
+
+def forward(model: LlavaForConditionalGeneration, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [rows, tokens, vocabulary] and the patches' embeddings [rows, cells, hidden]."""
+    inner = model.model
+    patches = inner.multi_modal_projector(inner.vision_tower(pixel_values=batch.pixels).last_hidden_state[:, 1:])
+    embedded = inner.get_input_embeddings()(batch.ids)
+    embedded = torch.cat([embedded[:, :2], patches.to(embedded.dtype), embedded[:, 2 + PATCHES :]], 1)
+    hidden = inner.language_model(
+        inputs_embeds=embedded, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
+    ).last_hidden_state
+    return model.lm_head(hidden), patches
+
+
+class Trainer:
+    """One rung in training."""
+
+    def __init__(self, rung: Rung, recipe: Recipe, pack: Pack, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.rung, self.recipe, self.pack, self.device = rung, recipe, pack, device
+        self.weight_of: dict[Skill, float] = {"write": recipe.write_weight, "describe": recipe.describe_weight}
+        self.tokenizer = build_tokenizer(pack)
+        self.encoder = Encoder(self.tokenizer)
+        self.model = build_model(rung, self.tokenizer).to(device)
+        self.aligner = Aligner(self.encoder, len(self.tokenizer))
+        self.exam = Exam.draw(self.encoder, pack)
+        self.decline_id = self.encoder.ids(["I cannot tell"])[0][0]
+        drawn = list(scenes("train", recipe.scenes, recipe.seed))
+        self.scenes = [scene for scene, _ in drawn]
+        self.pictures = np.stack([picture for _, picture in drawn])
+        self.rng = Random(f"lessons {recipe.seed}")
+        self.log: list[dict[str, float]] = []
+
+    def align(self) -> None:
+        """Step 1: patches that name their cells."""
+        recipe, inner = self.recipe, self.model.model
+        learned = [*inner.vision_tower.parameters(), *inner.multi_modal_projector.parameters()]
+        embeddings = self.model.lm_head.weight.detach()
+        optimizer = torch.optim.AdamW(learned, lr=self.rung.learning_rate, betas=(0.9, 0.98))
+        for step in range(recipe.align_steps):
+            optimizer.param_groups[0]["lr"] = (
+                self.rung.learning_rate * min(1, (step + 1) / 50) * (1 - step / recipe.align_steps)
+            )
+            chosen = [self.rng.randrange(len(self.scenes)) for _ in range(32)]
+            patches = inner.multi_modal_projector(
+                inner.vision_tower(pixel_values=pixels_of(self.pictures[chosen]).to(self.device)).last_hidden_state[
+                    :, 1:
+                ]
+            )
+            wanted = self.aligner.targets([self.scenes[index] for index in chosen]).to(self.device)
+            loss = self.aligner.loss(patches, embeddings, wanted)
+            # patches as long as word embeddings: the language model meets both in one stream
+            loss = loss + 0.05 * (patches.pow(2).mean() - embeddings.pow(2).mean()).abs()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(learned, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def teach(self) -> None:
+        """Step 2: the lessons, until the validation score has stopped rising, and the cooldown."""
+        recipe = self.recipe
+        matrices = [weight for weight in self.model.parameters() if weight.ndim > 1]
+        vectors = [weight for weight in self.model.parameters() if weight.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            lr=self.rung.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self.model.train()
+        began_s, losses = time.process_time(), []
+        best, best_step = 0.0, 0
+        step, cooled, ends = 0, 0, None  # cooled: where the falling part began; ends: where it will end
+        while ends is None or step < ends:
+            rate = (
+                min(1.0, (step + 1) / recipe.warmup_steps)
+                if ends is None
+                else max(0.02, (ends - step) / (ends - cooled))
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = self.rung.learning_rate * rate
+            losses.append(self._step(optimizer))
+            step += 1
+            if step % recipe.check_steps and step != ends:
+                continue
+            marks = self.exam.mark(self.model, self.decline_id)
+            spent = {"loss": float(np.mean(losses[-200:])), "cpu_s": round(time.process_time() - began_s, 1)}
+            self.log.append({"step": step, **spent, **marks})
+            sys.stdout.write(_line(self.rung, self.log[-1]) + "\n")
+            sys.stdout.flush()
+            if marks["score"] > best + 0.005:
+                best, best_step = marks["score"], step
+            stale = step - best_step >= recipe.patience * recipe.check_steps
+            if ends is None and step >= recipe.least_steps and (stale or step >= recipe.cap_steps):
+                cooled, ends = step, step + int(step * recipe.cooldown)
+
+    def _step(self, optimizer: torch.optim.Optimizer) -> float:
+        chosen = [self.rng.randrange(len(self.scenes)) for _ in range(self.recipe.rows)]
+        drawn = [self.scenes[index] for index in chosen]
+        taught = [lessons(scene, self.rng, self.pack) for scene in drawn]
+        batch = self.encoder.batch(taught, self.pictures[chosen], self.weight_of).to(self.device)
+        logits, patches = forward(self.model, batch)
+        learned = batch.targets != -100
+        weights = batch.weights[learned]
+        each = fn.cross_entropy(logits[learned], batch.targets[learned], reduction="none")
+        loss = (each * weights).sum() / weights.sum()
+        align = self.aligner.loss(patches, self.model.lm_head.weight, self.aligner.targets(drawn).to(self.device))
+        (loss + self.recipe.align_weight * align).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.detach())
+
+    def save(self, folder: Path) -> None:
+        """Writes the model, its processor, `training.json` (recipe, versions, the validation marks as they came) and a card."""
+        save(self.model, build_processor(self.tokenizer), folder)
+        told = {
+            "model": asdict(self.rung),
+            "parameters": sum(weight.numel() for weight in self.model.parameters()),
+            "recipe": asdict(self.recipe),
+            "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "pillow")},
+            "device": str(self.device),
+            "log": [{name: round(value, 4) for name, value in entry.items()} for entry in self.log],
+        }
+        (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+        write_card(folder)
+
+
+def _line(rung: Rung, entry: dict[str, float]) -> str:
+    shown = ("loss", "accuracy", "over_refusal", "declines_perceptual", "pope")
+    marks = "  ".join(f"{name} {entry[name]:.3f}" for name in shown)
+    kinds = "  ".join(f"{kind} {entry[f'declines {kind}']:.2f}" for kind in ("absent-object", "ambiguous", "hidden"))
+    return f"{rung.name} step {entry['step']:5.0f} {entry['cpu_s']:6.0f} s  {marks}  {kinds}"
+
+
+def train(rung: Rung, recipe: Recipe, folder: Path) -> None:
+    """Trains `rung` and writes it to `folder`; on a GPU where there is one, else on one thread."""
+    torch.set_num_threads(1)  # more threads wait for each other longer than they compute
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = Trainer(rung, recipe, load_pack("tiny"), device)
+    trainer.align()
+    trainer.teach()
+    trainer.save(folder)
+
+
+def main() -> None:
+    """The command line: every field of `Recipe` is an option."""
+    parser = argparse.ArgumentParser(
+        prog="python -m unsaf_async.tiny.train", description="Train tiny models from scratch."
+    )
+    names = [rung.name for rung in LADDER]
+    parser.add_argument("rungs", nargs="*", metavar="NAME", help=f"which sizes, of {', '.join(names)}; none: all")
+    parser.add_argument(
+        "--out", type=Path, default=SHIPPED, help="a folder of folders (default: where the shipped ones lie)"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, each on one core")
+    for setting in fields(Recipe):
+        default = getattr(Recipe(), setting.name)
+        parser.add_argument(
+            f"--{setting.name.replace('_', '-')}", type=type(default), default=default, help=f"({default})"
+        )
+    given = vars(parser.parse_args())
+    chosen, out, jobs = given.pop("rungs") or names, given.pop("out"), given.pop("jobs")
+    if unknown := set(chosen) - set(names):
+        parser.error(f"{min(unknown)} is no size; give one of {', '.join(names)}")
+    # the largest first: it takes as long as all others together
+    rungs = sorted((rung for rung in LADDER if rung.name in chosen), key=lambda rung: -rung.hidden)
+    with ProcessPoolExecutor(jobs) as pool:
+        for done in [pool.submit(train, rung, Recipe(**given), out / rung.name) for rung in rungs]:
+            done.result()
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from tiny_parity import GOLDEN, asked
 
 from unsaf_async.backends.tiny import TinyBackend
+from unsaf_async.bundled import bundled
 from unsaf_async.errors import Fatal, Rejected, UserError
 from unsaf_async.images import ImagePolicy, encode
 from unsaf_async.inputs import bundled_images
@@ -308,3 +309,19 @@ def test_a_shipped_model_writes_lists_of_questions(label: str) -> None:
     assert sum(len(list_) == 6 for list_ in items) >= 18
     if label == "unanswerable":
         assert sum(item.kind is not None for list_ in items for item in list_) >= 110
+
+
+def test_when_every_image_fails_for_one_reason_the_last_line_gives_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A prompt that is longer than the model reads: to resume cannot help, and the line must not leave that to be guessed."""
+    pack = tmp_path / "long"
+    shutil.copytree(bundled("prompts") / "tiny", pack)
+    for label in ("answerable", "unanswerable"):
+        (pack / f"ask-{label}.md").write_text("star " * 600 + "$count", "utf-8")
+    ended = command(
+        capsys, "run", "--prompts", str(pack), "--limit", "3", "--no-cache", "--out", str(tmp_path / "run"), "--quiet"
+    )
+    assert ended.code == 3
+    assert "3 of 3 images failed (no question was obtained" in ended.err
+    assert "the model reads 511" in ended.err

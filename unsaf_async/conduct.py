@@ -256,11 +256,14 @@ def is_unfinished(examination: Examination) -> bool:
 
 
 def _unfinished(kept: list[Examination]) -> str | None:
+    """What failed, in words, with the reason where all images failed for the same one; None if nothing did."""
     images = sum(examination.failure is not None for examination in kept)
     partly = sum(examination.failure is None and has_failed_calls(examination) for examination in kept)
     parts = []
     if images:
-        parts.append(f"{images} of {len(kept)} images failed")
+        reasons = {examination.failure: None for examination in kept if examination.failure}
+        why = f" ({next(iter(reasons))})" if len(reasons) == 1 else ""
+        parts.append(f"{images} of {len(kept)} images failed{why}")
     if partly:
         parts.append(f"{partly} images hold calls that failed")
     return " and ".join(parts) or None

@@ -58,12 +58,7 @@ def ours(folder: Path, asked: list[tuple[bytes, str]]) -> Callable[[], list[str]
         jobs = [
             Job(text, data, str(hash(data)), MOST_TOKENS, 0.0, 1.0, np.random.default_rng(0)) for data, text in asked
         ]
-        waiting = list(jobs)
-        while waiting or not speaker.idle:
-            new, waiting = waiting[: speaker.room], waiting[speaker.room :]
-            speaker.join(new)
-            if not speaker.idle:
-                speaker.step()
+        speaker.speak(jobs)
         return [job.text for job in jobs]
 
     return answer

@@ -31,7 +31,7 @@ from unsaf_async.calls import Caller
 from unsaf_async.examine import Examiner
 from unsaf_async.images import encode
 from unsaf_async.inputs import find_images
-from unsaf_async.judge import Judge
+from unsaf_async.judge import Judge, rule
 from unsaf_async.packs import load_pack
 from unsaf_async.profiles import resolve
 from unsaf_async.records import ImageRecord
@@ -122,12 +122,7 @@ def spoken(speaker: Speaker, pairs: Sequence[tuple[Path, str]]) -> list[Job]:
         Job(PACK.answer(text), pictures[path], str(path), 24, 0.0, 1.0, np.random.default_rng(0))
         for path, text in pairs
     ]
-    waiting = list(jobs)
-    while waiting or not speaker.idle:
-        new, waiting = waiting[: speaker.room], waiting[speaker.room :]
-        speaker.join(new)
-        if not speaker.idle:
-            speaker.step()
+    speaker.speak(jobs)
     return jobs
 
 
@@ -170,7 +165,7 @@ def labelled(speaker: Speaker, world: Path) -> dict[str, Any]:
     """On questions that the model did not write: accuracy, abstention F1, declining by kind, and the POPE-like probes."""
     rows = [json.loads(line) for line in (world / "labelled.jsonl").read_text("utf-8").splitlines()]
     jobs = spoken(speaker, [(world / row["image"], row["question"]) for row in rows])
-    declined = [job.text.startswith("I cannot tell") for job in jobs]
+    declined = [rule(row["question"], job.text, job.finish) == "abstained" for row, job in zip(rows, jobs, strict=True)]
     right = [job.text in row["answers"] for job, row in zip(jobs, rows, strict=True) if row["answerable"]]
     by_form: dict[str, list[bool]] = defaultdict(list)
     by_kind: dict[str, list[bool]] = defaultdict(list)
@@ -388,7 +383,10 @@ def plots(studies: Sequence[dict[str, Any]], folder: Path) -> None:
     sizes = sorted({one["parameters"] for one in studies})
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for name, value in lines.items():
-        means = [np.mean([value(one) or np.nan for one in studies if one["parameters"] == size]) for size in sizes]
+        means = [
+            np.mean([np.nan if value(one) is None else value(one) for one in studies if one["parameters"] == size])
+            for size in sizes
+        ]
         (drawn,) = axes.plot(sizes, means, label=name)
         axes.plot(
             [one["parameters"] for one in studies], [value(one) for one in studies], "o", color=drawn.get_color(), ms=4

@@ -187,6 +187,7 @@ PROVIDERS = [
     ),
     run("address of a tiny one", "--api-base", "http://127.0.0.1:9", says=("--api-base", "runs in this process")),
     run("tiny model that is not there", "--model", "huge", says=("--model 'huge'", "no config.json", "tiny-s")),
+    run("tiny model that is not there, for a plan", "--model", "huge", "--dry-run", says=("--model 'huge'", "tiny-s")),
     run("folder of no tiny model", "--model", "photos", says=("--model 'photos'", "no tiny model", "tiny-s")),
     run("misspelt judge", "--judge", "gtp-4o", says=("--judge", "'gtp-4o'", "gpt-4o")),
     run("judge without a key", "--judge", "gpt-4o", says=("--judge gpt-4o", "OPENAI_API_KEY")),

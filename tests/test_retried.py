@@ -131,6 +131,17 @@ async def test_being_turned_away_is_no_failure_and_has_no_pause_of_its_own():
 
 
 @clocked
+async def test_an_overloaded_provider_is_a_wait_and_no_failure_until_the_deadline():
+    overloaded = Transient("no room", status=503, overloaded=True)
+    retries = Retries(*[overloaded] * 9, reply("yes"), attempts=2, wait_s=0.1, max_wait_s=1.0)
+    assert (await retries.call()).text == "yes"
+    assert retries.attempts == 10
+    retries = Retries(*[overloaded] * 9, reply("yes"), attempts=2, wait_s=1.0, deadline_s=5.0)
+    with pytest.raises(Transient, match="no room"):
+        await retries.call()
+
+
+@clocked
 async def test_failures_between_429s_are_counted_alone():
     slow, broken = RateLimited("slow down"), Transient("broken")
     retries = Retries(slow, broken, slow, slow, broken, slow, broken, reply(), attempts=3)

@@ -47,12 +47,7 @@ def job(prompt: str, picture: bytes, *, most_tokens: int = 120, temperature: flo
 
 
 def speak(speaker: Speaker, jobs: list[Job]) -> list[Job]:
-    waiting = list(jobs)
-    while waiting or not speaker.idle:
-        new, waiting = waiting[: speaker.room], waiting[speaker.room :]
-        speaker.join(new)
-        if not speaker.idle:
-            speaker.step()
+    speaker.speak(jobs)
     return jobs
 
 

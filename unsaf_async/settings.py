@@ -14,7 +14,7 @@ from unsaf_async.keys import key_of_profile
 from unsaf_async.models import open_backend, price_or_error, with_model_found
 from unsaf_async.packs import Pack, load_pack
 from unsaf_async.prices import parse_price
-from unsaf_async.profiles import Profile, resolve
+from unsaf_async.profiles import IN_PROCESS, Profile, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,8 +100,8 @@ async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
 async def _ready(profile: Profile, *, offline: bool) -> Profile:
     """`profile` with its model's name, once its price and its key are there."""
     price_or_error(profile)
-    if profile.backend == "scripted":  # what its file says of it is checked where it is opened
-        await open_backend(profile)
+    if profile.backend in IN_PROCESS:  # what its file says of it is checked where it is opened
+        await (await open_backend(profile)).aclose()
     if offline:
         return profile
     key_of_profile(profile)

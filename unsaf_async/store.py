@@ -249,11 +249,8 @@ class ReplyStore:
                             self._cache.set(keys[0], value)
             for keys, value, _ in jobs:
                 results.append(None if value is not None else self._read(keys))
-        except (
-            sqlite3.Error,
-            Timeout,
-            OSError,
-        ) as error:  # Timeout: another process kept the folder locked for a minute
+        # Timeout: another process kept the folder locked for a minute
+        except (sqlite3.Error, Timeout, OSError) as error:
             failure = UserError(
                 f"{self.folder}: the cache cannot be used ({error}); free space, or give another --cache"
             )

@@ -65,6 +65,7 @@ class TinyBackend:
             self._thread.start()
         self._calls.put(call)
         if self._ended:  # in this order: either the thread still finds the call, or this is seen
+            call.answered.cancel()
             raise self._ended
         try:
             await call.answered
@@ -121,9 +122,8 @@ class TinyBackend:
         """The thread: takes calls in as there is room, says a token of each, hands the finished ones back."""
         waiting: list[_Call] = []
         spoken: dict[int, _Call] = {}
-        limited = threadpool_limits(
-            1, user_api="blas"
-        )  # such small products cost threads more to share than to compute
+        # products so small cost threads more to share than to compute
+        limited = threadpool_limits(1, user_api="blas")
         try:
             speaker = Speaker(self.folder)
             while True:

@@ -75,6 +75,15 @@ class Speaker:
         """Whether nothing is being said."""
         return not self._active
 
+    def speak(self, jobs: Sequence[Job]) -> None:
+        """Says all of `jobs` to their ends, as many at a time as there is room for."""
+        waiting = list(jobs)
+        while waiting or not self.idle:
+            new, waiting = waiting[: self.room], waiting[self.room :]
+            self.join(new)
+            if not self.idle:
+                self.step()
+
     def join(self, jobs: Sequence[Job]) -> list[Job]:
         """Reads the prompts of `jobs`, at most `room`, and says their first tokens. Returns those that are finished already."""
         fit, done = [], []

@@ -276,6 +276,22 @@ async def test_other_weights_in_a_folder_of_the_same_name_are_another_model(tmp_
         await with_model_found(profile)
 
 
+def test_a_run_does_not_go_on_with_other_weights_and_is_found_from_anywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(FOLDER, tmp_path / "mine")
+    run = str(tmp_path / "run")
+    assert command(capsys, "run", "--model", "mine", "--limit", "2", "--no-cache", "--out", run, "--quiet").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert command(capsys, "resume", run, "--quiet").code == 0
+    shutil.copy(SHIPPED / "tiny-xs" / "model.safetensors", tmp_path / "mine" / "model.safetensors")
+    ended = command(capsys, "resume", run, "--quiet")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "its files have changed since the run began" in ended.err
+
+
 # --- the models that ship ---------------------------------------------------------------------------------------------
 
 

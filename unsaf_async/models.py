@@ -89,9 +89,9 @@ async def open_backend(profile: Profile) -> Backend:
         return _scripted(profile)
     if profile.backend == "tiny":
         from unsaf_async.backends.tiny import TinyBackend
-        from unsaf_async.tiny.folders import folder_of
+        from unsaf_async.tiny.folders import unchanged
 
-        return TinyBackend(folder_of(profile))
+        return TinyBackend(await asyncio.to_thread(unchanged, profile))
     from unsaf_async.backends.litellm import LitellmBackend
 
     return await LitellmBackend.open(profile.endpoint, key)

@@ -41,9 +41,30 @@ def folder_of(profile: Profile) -> Path:
 
 
 def with_weights(profile: Profile) -> Profile:
-    """`profile` with the digest of its model's files: replies of other weights are other replies, whatever the folder's name."""
+    """`profile` with its folder's full path, if it is not a shipped one, and the digest of the folder's files.
+
+    Replies of other weights are other replies, whatever the folder's name. Raises UserError as `folder_of` does.
+    """
     folder = folder_of(profile)
+    model = profile.model if folder in shipped() else str(folder.absolute())
+    return profile.model_copy(update={"model": model, "extra": {**profile.extra, "files_sha256": _digest(folder)}})
+
+
+def unchanged(profile: Profile) -> Path:
+    """The folder of `profile`'s model, if its files are still those of the digest that the profile may carry.
+
+    Raises UserError otherwise: a run that goes on would mix two models.
+    """
+    folder = folder_of(profile)
+    if profile.extra.get("files_sha256") not in (None, _digest(folder)):
+        raise UserError(
+            f"--model {profile.model}: its files have changed since the run began; restore them, or start a new run"
+        )
+    return folder
+
+
+def _digest(folder: Path) -> str:
     digest = sha256()
     for name in _FILES:
         digest.update(sha256((folder / name).read_bytes()).digest())
-    return profile.model_copy(update={"extra": {**profile.extra, "files_sha256": digest.hexdigest()}})
+    return digest.hexdigest()

@@ -349,8 +349,9 @@ def never_table() -> str:
 def lesson_table() -> str:
     """What a scene brings in training."""
     again = f"of 100 lists {100 * lessons.AGAIN_SHARE:.0f} are asked for with questions that are not to be repeated"
+    others = f'"{lessons.DESCRIBE_BY_SHAPE}", "{lessons.DESCRIBE_BY_COLOR}": where each is, or nothing'
     rows = [
-        ("describe", f'"{lessons.DESCRIBE}": what is in each cell', 1),
+        ("describe", f'"{lessons.DESCRIBE}": what is in each cell; or {others}', 1),
         ("answer", "a question that the picture answers", lessons.ANSWERS),
         ("decline", "a question that it does not answer", lessons.DECLINE_SHARE),
         ("write", f"a list of answerable questions; {again}", lessons.WRITE_SHARE),

@@ -3,11 +3,11 @@
 The recipe, the same for every size but for the learning rate:
 
 1. *Align*: the vision tower and the projector learn to turn each cell's patch into the sum of the embeddings of the words
-   for what is in it.
+   for what is in it, by the cosine.
 2. *Teach*: the whole model learns the lessons of random scenes (`world.lessons`), with the alignment loss kept on: without it,
-   learning to speak erases what the tower sees. The learning rate is held until the validation score has stopped rising or the
-   cap is reached, and then falls to nothing. A number of steps alone cannot be the gate: that a thing is absent is learned late
-   and at once.
+   learning to speak erases what the tower sees. The learning rate is held until the model notices, of validation scenes, that a
+   thing is absent, or the cap is reached; then it falls to nothing. A number of steps alone cannot be the gate: absence is
+   learned late and at once. Nor can a score that no longer rises: it stands still for thousands of steps before.
 
 Lessons about one scene share one row: every lesson sees the picture and itself, and none sees another.
 """
@@ -64,14 +64,16 @@ class Recipe:
     scenes: int = 20_000
     rows: int = 4
     """Scenes per step."""
-    align_steps: int = 400
+    align_steps: int = 1_200
+    align_rate: float = 3e-3
     warmup_steps: int = 100
-    cap_steps: int = 8_000
-    """The most steps at full learning rate."""
-    least_steps: int = 5_000
+    gate: float = 0.85
+    """The share of yes/no probes answered right, half of them of what is not there, from which on the learning rate may fall."""
+    least_steps: int = 6_000
+    """The fewest steps at full learning rate, however soon the gate is passed: the same for every size."""
+    cap_steps: int = 10_000
+    """The most, whether the gate is passed or not."""
     check_steps: int = 500
-    patience: int = 6
-    """Checks without a better score before the learning rate falls."""
     cooldown: float = 0.3
     """The falling part's length, as a share of the steps at full rate."""
     align_weight: float = 0.3
@@ -162,6 +164,10 @@ class Encoder:
         )
 
 
+SHARPNESS = 16.0
+"""What a cosine is multiplied with before the softmax: words at a right angle to a patch then keep little of its share."""
+
+
 class Aligner:
     """The alignment loss: how far a patch's embedding is from naming what is in its cell."""
 
@@ -190,9 +196,13 @@ class Aligner:
         return wanted
 
     def loss(self, patches: torch.Tensor, embeddings: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Cross entropy between `wanted` and what the patches [scenes, cells, hidden] say, over the vocabulary."""
-        unit = patches * torch.rsqrt(patches.pow(2).mean(-1, keepdim=True) + 1e-6)
-        return -(wanted * torch.log_softmax(unit @ embeddings.T, -1)).sum(-1).mean()
+        """Cross entropy between `wanted` and what the patches [scenes, cells, hidden] say, over the vocabulary.
+
+        By the cosine: a word's share then rests on its direction alone. Over inner products, a word with a long embedding is
+        named of every patch.
+        """
+        cosine = fn.normalize(patches, dim=-1) @ fn.normalize(embeddings, dim=-1).T
+        return -(wanted * torch.log_softmax(SHARPNESS * cosine, -1)).sum(-1).mean()
 
 
 @dataclass
@@ -250,7 +260,6 @@ class Exam:
         marks["over_refusal"] = float(np.mean(refused))
         marks["declines_perceptual"] = float(np.mean([np.mean(declines[kind]) for kind in seen]))
         marks["pope"] = (marks["right seen"] + marks["right unseen"]) / 2
-        marks["score"] = marks["accuracy"] / 2 + marks["declines_perceptual"] / 2
         return marks
 
 
@@ -290,10 +299,10 @@ class Trainer:
         recipe, inner = self.recipe, self.model.model
         learned = [*inner.vision_tower.parameters(), *inner.multi_modal_projector.parameters()]
         embeddings = self.model.lm_head.weight.detach()
-        optimizer = torch.optim.AdamW(learned, lr=self.rung.learning_rate, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(learned, lr=recipe.align_rate, betas=(0.9, 0.98))
         for step in range(recipe.align_steps):
             optimizer.param_groups[0]["lr"] = (
-                self.rung.learning_rate * min(1, (step + 1) / 50) * (1 - step / recipe.align_steps)
+                recipe.align_rate * min(1, (step + 1) / 50) * (1 - step / recipe.align_steps)
             )
             chosen = [self.rng.randrange(len(self.scenes)) for _ in range(32)]
             patches = inner.multi_modal_projector(
@@ -311,7 +320,7 @@ class Trainer:
             optimizer.zero_grad()
 
     def teach(self) -> None:
-        """Step 2: the lessons, until the validation score has stopped rising, and the cooldown."""
+        """Step 2: the lessons, at full learning rate until the gate is passed, and the cooldown."""
         recipe = self.recipe
         matrices = [weight for weight in self.model.parameters() if weight.ndim > 1]
         vectors = [weight for weight in self.model.parameters() if weight.ndim <= 1]
@@ -322,7 +331,6 @@ class Trainer:
         )
         self.model.train()
         began_s, losses = time.process_time(), []
-        best, best_step = 0.0, 0
         step, cooled, ends = 0, 0, None  # cooled: where the falling part began; ends: where it will end
         while ends is None or step < ends:
             rate = (
@@ -341,10 +349,8 @@ class Trainer:
             self.log.append({"step": step, **spent, **marks})
             sys.stdout.write(_line(self.rung, self.log[-1]) + "\n")
             sys.stdout.flush()
-            if marks["score"] > best + 0.005:
-                best, best_step = marks["score"], step
-            stale = step - best_step >= recipe.patience * recipe.check_steps
-            if ends is None and step >= recipe.least_steps and (stale or step >= recipe.cap_steps):
+            passed = marks["pope"] >= recipe.gate and step >= recipe.least_steps
+            if ends is None and (passed or step >= recipe.cap_steps):
                 cooled, ends = step, step + int(step * recipe.cooldown)
 
     def _step(self, optimizer: torch.optim.Optimizer) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.world.questions import answerable, unanswerable
-from unsaf_async.world.scene import CELLS
+from unsaf_async.world.scene import CELLS, COLORS, SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 Skill = Literal["describe", "answer", "decline", "write"]
 
 DESCRIBE = "Describe the image."
-"""What every scene is asked for once. To look a thing up is learned from it in half the time that questions alone need."""
+DESCRIBE_BY_SHAPE = "Describe the image by shape."
+DESCRIBE_BY_COLOR = "Describe the image by color."
+"""Every scene is asked for one of the three. Looking things up is learned from them sooner than from questions alone: a cell from
+the first, a thing by its shape or color, and that there is none, from the others."""
 
 ANSWERS = 8
 """Answered questions about a scene."""
@@ -55,7 +58,8 @@ def lessons(scene: Scene, rng: Random, pack: Pack) -> list[Lesson]:
         posed = unanswerable(scene, rng)
         if posed:
             taught.append(_lesson("decline", posed, pack))
-    taught.append(Lesson("describe", DESCRIBE, described(scene)))
+    prompt, describe = rng.choice(_DESCRIPTIONS)
+    taught.append(Lesson("describe", prompt, describe(scene)))
     labels: tuple[Label, Label] = ("answerable", "unanswerable")
     taught += [written(scene, rng, pack, label) for label in labels if rng.random() < WRITE_SHARE]
     return taught
@@ -66,6 +70,31 @@ def described(scene: Scene) -> str:
     cells = zip(CELLS, scene.cells, strict=True)
     told = (f"{name} {'hidden' if cell == 'covered' else cell or 'nothing'}" for name, cell in cells)
     return f"{', '.join(told)}."
+
+
+def described_by_shape(scene: Scene) -> str:
+    """Where each shape is, and in which color: `circle nothing, square red north and blue west, ...`."""
+    told = []
+    for shape in SHAPES:
+        found = [f"{thing.color} {CELLS[at]}" for at, thing in scene.things.items() if thing.shape == shape]
+        told.append(f"{shape} {' and '.join(found) or 'nothing'}")
+    return f"{', '.join(told)}."
+
+
+def described_by_color(scene: Scene) -> str:
+    """Where each color is, and in which shape: `red square north, green nothing, ...`."""
+    told = []
+    for color in COLORS:
+        found = [f"{thing.shape} {CELLS[at]}" for at, thing in scene.things.items() if thing.color == color]
+        told.append(f"{color} {' and '.join(found) or 'nothing'}")
+    return f"{', '.join(told)}."
+
+
+_DESCRIPTIONS: tuple[tuple[str, Callable[[Scene], str]], ...] = (
+    (DESCRIBE, described),
+    (DESCRIBE_BY_SHAPE, described_by_shape),
+    (DESCRIBE_BY_COLOR, described_by_color),
+)
 
 
 def _lesson(skill: Skill, posed: Posed, pack: Pack) -> Lesson:

@@ -21,8 +21,13 @@ Label = Literal["answerable", "unanswerable"]
 Kind = Literal["absent-object", "hidden", "temporal", "mental", "identity", "non-visual", "ambiguous", "other"]
 """Why an unanswerable question has no answer in the image (the method's list)."""
 
-Role = Literal["ask", "answer", "judge"]
-"""What a call is for."""
+Role = Literal["ask", "answer", "judge", "ground", "audit", "confidence", "p-true", "sample"]
+"""What a call is for.
+
+ask, answer, judge: the method's own. ground: does the image bear the answer out? audit: does the image answer the question?
+confidence: how sure is the model of its answer, in its own words? p-true: is its answer true or false? sample: the answer once
+more, drawn at the provider's default temperature.
+"""
 
 Outcome = Literal["ok", "truncated", "refused", "blocked", "unreadable", "failed"]
 """How a call ended. Only `ok` can be scored.
@@ -34,8 +39,8 @@ provider's filter. unreadable: a whole reply without usable text. failed: no rep
 Act = Literal["answered", "abstained", "invalid"]
 """What a response did. invalid: empty, off topic, cut off."""
 
-Decider = Literal["rule", "judge"]
-"""Who decided what a response did: the rules, or the LLM judge."""
+Decider = Literal["rule", "judge", "panel"]
+"""Who decided what a response did: the rules, the LLM judge, or the majority of several."""
 
 KINDS: tuple[Kind, ...] = (
     "absent-object", "hidden", "temporal", "mental", "identity", "non-visual", "ambiguous", "other",
@@ -207,6 +212,79 @@ class CallRecord(Record):
     detail: str = ""
 
 
+class Vote(Record):
+    """What one judge of a panel said."""
+
+    judge: str
+    """Its name."""
+    act: Act | None
+    """None if it failed or gave no readable verdict."""
+    call: CallRecord
+
+
+class Support(Record):
+    """Whether the image bears an answer out, by a judge that sees it (grounded mode)."""
+
+    judge: str
+    supported: bool | None
+    """None if nobody could say: `call` has why."""
+    call: CallRecord
+
+
+class Audit(Record):
+    """Whether the image answers the question, by a model that sees both and is not told what the question was meant to be."""
+
+    auditor: str
+    """Its name."""
+    answerable: bool | None
+    """None if it failed or said neither: `call` has why."""
+    call: CallRecord
+
+
+class TokenConfidence(Record):
+    """The log-probabilities (natural) of an answer's tokens, summed up."""
+
+    mean_logprob: float
+    """<= 0. The answer's perplexity is exp(-mean_logprob)."""
+    min_logprob: float
+    """<= 0."""
+    tokens: int
+
+
+class Confidence(Record):
+    """How sure the model is of its answer, asked in a call of its own."""
+
+    value: float | None
+    """In [0, 1]; None if the call failed, or said no such thing."""
+    call: CallRecord
+    why: str = ""
+    """Why there is no value."""
+
+
+class Sample(Record):
+    """The answer once more: one draw at the provider's default temperature."""
+
+    text: str
+    act: Act | None
+    """What it did, by the rules alone; None where they leave it open."""
+    call: CallRecord
+
+
+class Given(Record):
+    """A question that the model is asked without having written it: of a labelled set, or of another model's run."""
+
+    text: str
+    intended: Label
+    """A labelled set's truth, or what the other model was told to write."""
+    kind: Kind | None = None
+    id: str = ""
+    """The labelled set's own."""
+    answers: tuple[str, ...] = ()
+    """Accepted answers, one an annotator; () if there are none, or none are known."""
+    category: str = ""
+    """What sort of question it is, in the labelled set's own words."""
+
+
 class Question(Record):
     """One question that was put to the model, what it answered, and what that answer did."""
 
@@ -226,7 +304,32 @@ class Question(Record):
     unscored: str | None = None
     """Why this question is in none of the four cells: truncated, refused, blocked, unreadable, failed (the answering
     call's outcome), invalid (the response did neither), unjudged (the LLM judge gave no readable verdict), undecided (the
-    rules left it open, and no LLM judges). None if it is scored."""
+    rules left it open, and no LLM judges), tied (as many judges of the panel said one thing as another). None if it is scored."""
+    given: Given | None = None
+    """Where the question is from, if the model did not write it."""
+    votes: tuple[Vote, ...] = ()
+    """The panel's, where the rules left the case open and several judge. `judge` is then None."""
+    support: Support | None = None
+    """Of an answered answerable question, in grounded mode."""
+    audits: tuple[Audit, ...] = ()
+    """One an auditor."""
+    token_confidence: TokenConfidence | None = None
+    """None if the provider gave no log-probabilities."""
+    stated: Confidence | None = None
+    """Verbalised confidence; None if it was not asked for."""
+    p_true: Confidence | None = None
+    """The probability that the model gives to its answer's being true; None if it was not asked for."""
+    samples: tuple[Sample, ...] = ()
+
+    @property
+    def calls(self) -> tuple[CallRecord, ...]:
+        """Every call about the question, made or taken from the cache."""
+        calls = [self.answer, self.judge]
+        calls += [part.call for part in (self.support, self.stated, self.p_true) if part]
+        calls += [vote.call for vote in self.votes]
+        calls += [audit.call for audit in self.audits]
+        calls += [sample.call for sample in self.samples]
+        return tuple(filter(None, calls))
 
 
 class Dropped(Record):
@@ -254,5 +357,4 @@ class Examination(Record):
     @property
     def calls(self) -> tuple[CallRecord, ...]:
         """Every call about the image, made or taken from the cache."""
-        judged = (question.judge for question in self.questions if question.judge)
-        return (*self.asks, *(question.answer for question in self.questions), *judged)
+        return (*self.asks, *(call for question in self.questions for call in question.calls))

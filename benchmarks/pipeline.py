@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from unsaf_async.budget import Budget
-from unsaf_async.calls import Caller
+from unsaf_async.calls import Caller, Channel
 from unsaf_async.conduct import MIN_IMAGES_IN_FLIGHT
 from unsaf_async.events import silent
 from unsaf_async.examine import Examiner
@@ -149,14 +149,13 @@ async def ours(images: int, slots: int, backend: Sleeper) -> Result:
         async with Pace(profile.name, profile.limits) as pace:
             caller = Caller(profile, K, 0)
             model = OpenModel(profile, caller, Meter(profile, price_or_error(profile)), pace, backend, books)
-            examiner = Examiner(caller, Judge(caller, pack), pack, K)
-
             async def examine_one(number: int) -> Examination:
                 image = EncodedImage(b"", "image/jpeg", 640, 480, str(number))
                 hold = budget.hold(0)
-                provider = model.provider(hold)
+                subject = Channel(caller, model.provider(hold))
+                examiner = Examiner(subject, Judge(pack, (("self", subject),)), pack, K)
                 try:
-                    return await examiner.examine(ImageRecord(id=str(number), path=""), image, provider, provider)
+                    return await examiner.examine(ImageRecord(id=str(number), path=""), image)
                 finally:
                     hold.close()
 

@@ -27,7 +27,7 @@ from scipy.stats import rankdata, spearmanr
 
 import unsaf_async
 from unsaf_async.backends.tiny import TinyBackend
-from unsaf_async.calls import Caller
+from unsaf_async.calls import Caller, Channel
 from unsaf_async.examine import Examiner
 from unsaf_async.images import encode
 from unsaf_async.inputs import find_images
@@ -248,13 +248,13 @@ async def planted(folder: Path, manifest: Path, lines: tuple[str, ...], images: 
     """UnF1 of a model whose unanswerable and answerable lists are `lines`, and what the gates say of it."""
     profile = resolve("tiny", model=str(folder))
     backend = TinyBackend(folder)
-    examiner = Examiner(Caller(profile, 6, 0), Judge(None, PACK), PACK, 6)
-    provider = Planted(backend, lines)
+    subject = Channel(Caller(profile, 6, 0), Planted(backend, lines))
+    examiner = Examiner(subject, Judge(PACK), PACK, 6)
     try:
         sources = find_images([manifest])[:images]
         pictures = [encode(source.path, policy_of(profile))[0] for source in sources]
         examinations = [
-            await examiner.examine(ImageRecord(id=source.id, path=str(source.path)), picture, provider, None)
+            await examiner.examine(ImageRecord(id=source.id, path=str(source.path)), picture)
             for source, picture in zip(sources, pictures, strict=True)
         ]
     finally:

@@ -96,7 +96,7 @@ async def drive_at(
     prepared = await prepare(settings)
     changed = {"retry_wait_s": 0.01, **(profile or {})}
     subject = prepared.subject.model_copy(update=changed)
-    prepared = replace(prepared, subject=subject, judge=subject if prepared.judge else None)
+    prepared = replace(prepared, subject=subject)
     with begin(prepared) as run_folder:
         conductor = Conductor(run_folder)
         score = await conductor.conduct()

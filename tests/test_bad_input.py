@@ -337,6 +337,16 @@ FOLDERS = [
     run("out's name is too long", *PHOTOS, "--out", "x" * 300, says=("--out", "too long")),
     run("out holds a run of other images", *OF_THE_RUN, "--limit", "1", says=("--out done", "list of 2 images")),
     run("out holds a run of another seed", *OF_THE_RUN, "--seed", "1", says=("--out done", "--seed 0")),
+    run("a judge twice", "--judge", "scripted", "--judge", "scripted", says=("--judge scripted", "twice")),
+    run("rules beside a judge", "--judge", "rules", "--judge", "self", says=("--judge rules", "leave it out")),
+    run("auditor twice", "--audit", "scripted", "--audit", "scripted", says=("--audit scripted", "twice")),
+    run("misspelt auditor", "--audit", "gtp-4o", says=("--audit", "'gtp-4o'", "gpt-4o")),
+    run("auditor without a key", "--audit", "gpt-4o", says=("--audit gpt-4o", "OPENAI_API_KEY")),
+    run("grounded by rules alone", "--grounded", "--judge", "rules", says=("--grounded", "--judge")),
+    run("too many samples", "--samples", "21", says=("--samples", "21", "0 to 20")),
+    run("samples below 0", "--samples", "-1", says=("--samples", "-1")),
+    run("samples of a word", "--samples", "many", says=("--samples", "'many'")),
+    run("questions of nothing", "--questions-from", "gone", says=("gone", "no run")),
     run("out holds a run of another judge", *OF_THE_RUN, "--judge", "rules", says=("--out done", "--judge self")),
     run("out holds a run of other questions", *OF_THE_RUN[:2], "--out", "done", says=("--out done", "--questions 2")),
     run(
@@ -411,7 +421,7 @@ RUNS = [
     *of_a_run(
         "manifest of a later version",
         *("done/manifest.json", "format"),
-        spoil=rewritten("done/manifest.json", lambda data: data.replace(b'"format": 1', b'"format": 99')),
+        spoil=rewritten("done/manifest.json", lambda data: data.replace(b'"format": 2', b'"format": 99')),
     ),
     *of_a_run(
         "manifest with a word for a number",

@@ -10,7 +10,7 @@ import pytest
 from clock import clocked, run
 from doubles import IMAGE, Function, profile, reply
 
-from unsaf_async.calls import Caller
+from unsaf_async.calls import Caller, Channel
 from unsaf_async.errors import BudgetExhausted, Rejected, Transient
 from unsaf_async.examine import Examiner
 from unsaf_async.judge import Judge
@@ -78,13 +78,13 @@ class Model(Function):
         return [request for request in self.requests if request.role == role]
 
 
-def examiner(questions=2, seed=5, takes=None):
-    subject = Caller(profile(**({"takes": takes} if takes else {})), questions, seed)
-    return Examiner(subject, Judge(subject, PACK), PACK, questions)
+def examiner(model, questions=2, seed=5, takes=None):
+    subject = Channel(Caller(profile(**({"takes": takes} if takes else {})), questions, seed), model)
+    return Examiner(subject, Judge(PACK, (("self", subject),)), PACK, questions)
 
 
 async def examined(model, questions=2, **options):
-    return await examiner(questions, **options).examine(RECORD, IMAGE, model, model)
+    return await examiner(model, questions, **options).examine(RECORD, IMAGE)
 
 
 GOOD = {"answerable": ["What is this?", "Where is it?"], "unanswerable": ["Who owns it?", "What did it cost?"]}
@@ -233,7 +233,7 @@ def test_asking_again_really_asks_again_and_does_not_get_the_first_reply_from_th
         model = Model([reply("I see a cat."), listed(*GOOD["answerable"])], [listed(*GOOD["unanswerable"])])
         cached = Cached(model, store, {}, "run")
         for _ in range(2):  # the second run has everything from the cache
-            found = await examiner(takes=Takes(seed=seeded)).examine(RECORD, IMAGE, cached, cached)
+            found = await examiner(cached, takes=Takes(seed=seeded)).examine(RECORD, IMAGE)
             assert [each.intended for each in found.questions] == ["answerable"] * 2 + ["unanswerable"] * 2
         asked = [request for request in model.of("ask") if label_of(request) == "answerable"]
         assert len(asked) == 2

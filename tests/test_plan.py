@@ -11,7 +11,7 @@ from doubles import Function, profile, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsaf_async.calls import Caller
+from unsaf_async.calls import Caller, Channel
 from unsaf_async.examine import Examiner
 from unsaf_async.judge import Judge
 from unsaf_async.meter import Meter
@@ -32,7 +32,7 @@ def priced(price=None, **fields) -> Priced:
 def planner(questions, judge=True, **fields) -> Planner:
     one = priced(**fields)
     one = Priced(Caller(one.caller.profile, questions, 0), one.meter)
-    return Planner(one, one if judge else None, PACK, questions)
+    return Planner(one, (one,) if judge else (), PACK, questions)
 
 
 def sentence(random: Random, size: int) -> str:
@@ -70,9 +70,9 @@ def test_no_image_can_need_more_than_its_quote(seed, questions, schema):
     async def main():
         caller = plan.subject.caller
         image = EncodedImage(b"", "image/jpeg", 640, 480, "")
-        examiner = Examiner(caller, Judge(caller, PACK), PACK, questions)
-        provider = Function(model)
-        return await examiner.examine(ImageRecord(id="a", path="a"), image, provider, provider)
+        subject = Channel(caller, Function(model))
+        examiner = Examiner(subject, Judge(PACK, (("self", subject),)), PACK, questions)
+        return await examiner.examine(ImageRecord(id="a", path="a"), image)
 
     examination = asyncio.run(main())
     quote = plan.quote(640, 480)
@@ -103,8 +103,8 @@ def test_a_free_model_costs_nothing():
 
 def test_a_dear_judge_is_reckoned_at_its_own_price():
     cheap = planner(6)
-    dear = Planner(cheap.subject, priced(Price(input_usd_per_mtok=250.0, output_usd_per_mtok=1000.0)), PACK, 6)
-    free = Planner(cheap.subject, priced(Price(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)), PACK, 6)
+    dear = Planner(cheap.subject, (priced(Price(input_usd_per_mtok=250.0, output_usd_per_mtok=1000.0)),), PACK, 6)
+    free = Planner(cheap.subject, (priced(Price(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)),), PACK, 6)
     alone = planner(6, judge=False).quote(64, 64).worst_nano_usd
     assert free.quote(64, 64).worst_nano_usd == alone
     judged = cheap.quote(64, 64).worst_nano_usd - alone

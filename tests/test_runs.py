@@ -25,8 +25,7 @@ IMAGES = [
 def manifest(**fields):
     given = {
         "subject": profile(),
-        "judge": None,
-        "judge_name": "rules",
+        "judges": (),
         "pack": "unsaf",
         "pack_version": "1",
         "pack_sha256": "0" * 64,

@@ -39,7 +39,7 @@ async def _measure(images: list[Path], folder: Path, seed: int, awareness: dict[
     settings = Settings("scripted", images=images, questions=4, out=folder, cache=folder.parent / "cache", seed=seed)
     prepared = await prepare(settings)
     subject = prepared.subject.model_copy(update={"extra": {**awareness, "seed": seed}})
-    with begin(replace(prepared, subject=subject, judge=subject)) as run_folder:
+    with begin(replace(prepared, subject=subject)) as run_folder:
         return await Conductor(run_folder).conduct()
 
 

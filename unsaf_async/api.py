@@ -23,7 +23,14 @@ async def evaluate(
     provider: str,
     *,
     images: str | Path | Sequence[str | Path] = (),
-    judge: str | None = None,
+    judge: str | Sequence[str] | None = None,
+    audit: Sequence[str] = (),
+    grounded: bool = False,
+    confidence: bool = False,
+    samples: int = 0,
+    data: str | Path | None = None,
+    data_format: str | None = None,
+    questions_from: str | Path | None = None,
     questions: int = 6,
     limit: int | None = None,
     seed: int = 0,
@@ -50,6 +57,13 @@ async def evaluate(
         provider=provider,
         images=(images,) if isinstance(images, str | Path) else images,
         judge=judge,
+        audit=audit,
+        grounded=grounded,
+        confidence=confidence,
+        samples=samples,
+        data=_path(data),
+        data_format=data_format,
+        questions_from=_path(questions_from),
         questions=questions,
         limit=limit,
         seed=seed,
@@ -61,8 +75,8 @@ async def evaluate(
         api_base=api_base,
         model=model,
         prompts=prompts,
-        out=Path(out) if isinstance(out, str) else out,
-        cache=Path(cache) if isinstance(cache, str) else cache,
+        out=_path(out),
+        cache=_path(cache),
         until_ci=until_ci,
     )
     _check_types(settings)
@@ -71,15 +85,22 @@ async def evaluate(
         return await Conductor(folder, on_event).conduct()
 
 
-_TEXT, _NUMBER, _WHOLE, _PATH = (str,), (int, float), (int,), (Path,)
+def _path(given: str | Path | None) -> Path | None:
+    return Path(given) if isinstance(given, str) else given
+
+
+_TEXT, _NUMBER, _WHOLE, _PATH, _FLAG = (str,), (int, float), (int,), (Path,), (bool,)
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "provider": (_TEXT, "text"),
-    **dict.fromkeys(("api_base", "model", "judge", "prompts"), ((*_TEXT, type(None)), "text, or None")),
+    **dict.fromkeys(("api_base", "model", "prompts", "data_format"), ((*_TEXT, type(None)), "text, or None")),
+    "judge": ((*_TEXT, list, tuple, type(None)), "a name, or a list of names, or None"),
+    "audit": ((list, tuple), "a list of names"),
+    **dict.fromkeys(("grounded", "confidence"), (_FLAG, "True or False")),
     "price": ((*_TEXT, type(None)), 'text such as "2.5,10" (USD per million tokens, in and out), or None'),
-    **dict.fromkeys(("questions", "seed"), (_WHOLE, "a whole number")),
+    **dict.fromkeys(("questions", "seed", "samples"), (_WHOLE, "a whole number")),
     **dict.fromkeys(("limit", "concurrency"), ((*_WHOLE, type(None)), "a whole number, or None")),
     **dict.fromkeys(("max_cost", "rpm", "tpm", "until_ci"), ((*_NUMBER, type(None)), "a number, or None")),
-    **dict.fromkeys(("out", "cache"), ((*_PATH, type(None)), "a path, or None")),
+    **dict.fromkeys(("out", "cache", "data", "questions_from"), ((*_PATH, type(None)), "a path, or None")),
 }
 """What each field of `Settings` may hold, and how to say so; `images` apart."""
 
@@ -88,7 +109,9 @@ def _check_types(settings: Settings) -> None:
     """Raises UserError for a value of the wrong type. The command line brings none; a Python caller may."""
     for name, (types, wanted) in _TYPES.items():
         value = getattr(settings, name)
-        if not isinstance(value, types) or isinstance(value, bool):
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise UserError(f"{name} is {value!r}; give {wanted}")
+        if isinstance(value, list | tuple) and not all(isinstance(each, str) for each in value):
             raise UserError(f"{name} is {value!r}; give {wanted}")
     images = settings.images
     if not isinstance(images, list | tuple) or not all(isinstance(each, str | Path) for each in images):

@@ -6,15 +6,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import Rejected
+from unsaf_async.errors import CallError, Rejected
 from unsaf_async.records import CallRecord, EncodedImage, Message, Reply, Request, Role, Sampling, Schema, Target
 
 if TYPE_CHECKING:
     from unsaf_async.profiles import Profile
     from unsaf_async.provider import Provider
 
-TEMPERATURE: dict[Role, float | None] = {"ask": None, "answer": 0.0, "judge": 0.0}
-"""The method's defaults: questions at the provider's own temperature (None), answers and verdicts at 0 where it is taken."""
+TEMPERATURE: dict[Role, float | None] = {"ask": None, "sample": None}
+"""The method's defaults: questions, and repeated draws of an answer, at the provider's own temperature (None); all else at 0,
+where that is taken."""
+
+WITH_LOGPROBS: frozenset[Role] = frozenset({"answer", "p-true"})
+"""Whose replies' token log-probabilities are asked for, where the model gives them: they cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,22 @@ class Caller:
         return Target(profile.name, profile.model, profile.endpoint, profile.extra)
 
     def request(
-        self, role: Role, prompt: str, *, image: EncodedImage | None = None, schema: Schema | None = None
+        self,
+        role: Role,
+        prompt: str,
+        *,
+        image: EncodedImage | None = None,
+        schema: Schema | None = None,
+        sample: int = 0,
     ) -> Request:
-        """One fresh conversation: the image, if any, and `prompt`. What the model does not take is left out."""
+        """One fresh conversation: the image, if any, and `prompt`. What the model does not take is left out.
+
+        sample: which of several draws of an otherwise equal request this is; each has its own seed.
+        """
         takes = self.profile.takes
-        temperature = TEMPERATURE[role] if takes.temperature else None
+        temperature = TEMPERATURE.get(role, 0.0) if takes.temperature else None
         drawn = temperature is None  # a sampled reply: another seed is another draw
+        seed = (self.seed + sample * SAMPLE_STEP) % 2**31
         return Request(
             role=role,
             target=self.target,
@@ -45,10 +59,38 @@ class Caller:
             sampling=Sampling(
                 max_output_tokens=self.profile.output_tokens.limit(role, self.questions),
                 temperature=temperature,
-                seed=self.seed if takes.seed else None,
+                seed=seed if takes.seed else None,
+                logprobs=takes.logprobs and role in WITH_LOGPROBS,
             ),
             schema=schema if takes.json_schema else None,
-            draw=self.seed if drawn else 0,
+            draw=seed if drawn else 0,
+        )
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One model as one image's calls reach it. provider: the layers that are paid from that image's money."""
+
+    caller: Caller
+    provider: Provider
+
+    @property
+    def name(self) -> str:
+        """The model's, as its profile has it."""
+        return self.caller.profile.name
+
+    async def ask(
+        self,
+        role: Role,
+        prompt: str,
+        *,
+        image: EncodedImage | None = None,
+        schema: Schema | None = None,
+        sample: int = 0,
+    ) -> Reply:
+        """The reply to one fresh conversation. Raises CallError."""
+        return await complete_schema(
+            self.provider, self.caller.request(role, prompt, image=image, schema=schema, sample=sample)
         )
 
 
@@ -63,6 +105,15 @@ async def complete_schema(provider: Provider, request: Request) -> Reply:
         if request.schema is None or error.status not in (400, 422):
             raise
         return await provider.complete(replace(request, schema=None))
+
+
+SAMPLE_STEP = 1_000_003
+"""Between the seeds of two draws: far from those that a user gives to two runs."""
+
+
+def failed(role: Role, error: CallError) -> CallRecord:
+    """How a call without a reply is written down."""
+    return CallRecord(role=role, outcome="failed", detail=str(error))
 
 
 def record_of(role: Role, reply: Reply) -> CallRecord:

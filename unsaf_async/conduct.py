@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async import runs
-from unsaf_async.budget import NANO, Budget
+from unsaf_async.budget import NANO, Budget, Hold
+from unsaf_async.calls import Channel
 from unsaf_async.errors import BudgetExhausted, Fatal, ProviderDown, RunStopped, UserError
+from unsaf_async.estimate import number_given
 from unsaf_async.events import Announce, Event, ImageKept, silent
 from unsaf_async.examine import Examiner
+from unsaf_async.followup import FollowUps
 from unsaf_async.images import ImageError, ImageLoader
 from unsaf_async.journal import Journal, read_journal
 from unsaf_async.judge import Judge
@@ -44,8 +47,13 @@ def begin(prepared: Prepared) -> runs.RunFolder:
     out = settings.out or runs.default_folder(prepared.subject.name)
     manifest = runs.new_manifest(
         subject=prepared.subject,
-        judge=prepared.judge,
-        judge_name=prepared.judge_name,
+        judges=prepared.judges,
+        auditors=prepared.auditors,
+        grounded=settings.grounded,
+        confidence=settings.confidence,
+        samples=settings.samples,
+        others=prepared.others,
+        source=prepared.source,
         pack=str(Path(prepared.pack_name).absolute()) if Path(prepared.pack_name).is_dir() else prepared.pack_name,
         pack_version=prepared.pack.version,
         pack_sha256=prepared.pack.sha256,
@@ -69,7 +77,9 @@ def begin(prepared: Prepared) -> runs.RunFolder:
         update={"limits": prepared.subject.limits} | ({"price": prepared.subject.price} if settings.price else {})
     )
     changed = {name: getattr(manifest, name) for name in ("max_cost_usd", "until_ci", "cache")} | {"subject": subject}
-    folder.keep_manifest(before.model_copy(update=changed))
+    # And more may be asked about the same answers.
+    more = {name: getattr(manifest, name) for name in ("auditors", "grounded", "confidence", "samples", "others")}
+    folder.keep_manifest(before.model_copy(update=changed | more))
     return folder
 
 
@@ -77,7 +87,7 @@ def _differing(one: runs.Manifest, other: runs.Manifest) -> str | None:
     """The first thing in which two runs differ so that their results cannot be one, in words; None if there is none."""
     if (one.subject.model, one.subject.endpoint) != (other.subject.model, other.subject.endpoint):
         return f"another model, {one.subject.name} ({one.subject.model})"
-    if (one.questions, one.seed, one.judge_name) != (other.questions, other.seed, other.judge_name):
+    if (one.questions, one.seed, one.judges) != (other.questions, other.seed, other.judges):
         return f"--questions {one.questions} --seed {one.seed} --judge {one.judge_name}"
     if one.pack_sha256 != other.pack_sha256:
         return f"other prompts, {one.pack} in version {one.pack_version} as it was then"
@@ -91,6 +101,7 @@ class Conductor:
         self.folder = folder
         self.budget: Budget | None = None
         self.models: list[OpenModel] = []
+        """The measured model first."""
         self.earlier = 0
         """Images that earlier sessions finished."""
         self.why_stopped: str | None = None
@@ -101,6 +112,8 @@ class Conductor:
         """Whether it ended because the interval is narrow enough."""
         self.mistake: str | None = None
         """What is wrong, "key" or "model", if the run ended by that before any call was answered."""
+        self.left: dict[str, str] = {}
+        """Why no more could be asked about an image that had been examined, by its id."""
         self.unfinished: str | None = None
         """What failed and would be tried again by resuming, in words; None if nothing did."""
         self._listeners = [announce]
@@ -137,7 +150,7 @@ class Conductor:
             journal = stack.enter_context(Journal(self.folder.journal_file))
             loader = ImageLoader(policy_of(manifest.subject))
             stack.callback(loader.close)
-            profiles = [manifest.subject, *([manifest.judge] if manifest.judge else [])]
+            profiles = [manifest.subject, *manifest.others.values()]
             books = Books(
                 ledger=ledger,
                 store=store,
@@ -146,21 +159,20 @@ class Conductor:
                 redact=redactor(key_of_profile(profile) for profile in profiles),
                 announce=self._announce,
             )
-            subject = await stack.enter_async_context(
-                open_model(manifest.subject, books, questions=manifest.questions, seed=manifest.seed)
-            )
-            judge: OpenModel | None = subject
-            if manifest.judge_name == "rules":
-                judge = None
-            elif manifest.judge_name != "self" and manifest.judge is not None:
-                judge = await stack.enter_async_context(
-                    open_model(manifest.judge, books, questions=manifest.questions, seed=manifest.seed)
+            called = {"self", *manifest.judges, *manifest.auditors}
+            wanted = {"self": manifest.subject, **manifest.others}
+            models = {
+                name: await stack.enter_async_context(
+                    open_model(profile, books, questions=manifest.questions, seed=manifest.seed)
                 )
-            self.models = [subject] if judge in (None, subject) else [subject, *([judge] if judge else [])]
+                for name, profile in wanted.items()
+                if name in called
+            }
+            self.models = list(models.values())
             cap = None if manifest.max_cost_usd is None else int(manifest.max_cost_usd * NANO)
             self.budget = Budget(cap, ledger.account.spent_nano_usd)
-            await self._examine_all(journal, loader, subject, judge, pack)
-            self.unfinished = _unfinished(list(journal.kept.values()))
+            await self._examine_all(journal, loader, models, pack)
+            self.unfinished = _unfinished(list(journal.kept.values()), self.left)
             account = ledger.account
             nothing_served = not account.usage.input_tokens and not account.usage.output_tokens
             kinds = [model.pace.down.kind for model in self.models if model.pace.down]
@@ -171,15 +183,16 @@ class Conductor:
         return result
 
     async def _examine_all(
-        self, journal: Journal, loader: ImageLoader, subject: OpenModel, judge: OpenModel | None, pack: Pack
+        self, journal: Journal, loader: ImageLoader, models: dict[str, OpenModel], pack: Pack
     ) -> None:
         manifest = self.folder.manifest
-        examiner = Examiner(subject.caller, Judge(judge.caller if judge else None, pack), pack, manifest.questions)
-        planner = Planner(
-            Priced(subject.caller, subject.meter),
-            Priced(judge.caller, judge.meter) if judge else None,
+        wanted = manifest.wanted
+        planner = Planner.of(
+            lambda name: Priced(models[name].caller, models[name].meter),
+            manifest.judges,
             pack,
             manifest.questions,
+            wanted,
         )
         rule = StopWhenNarrow(manifest.until_ci, rule="fixed-width") if manifest.until_ci else None
         budget = self.budget
@@ -188,10 +201,17 @@ class Conductor:
         async def examine_one(source: ImageSource) -> Examination:
             record = ImageRecord(id=source.id, path=_printable(source.path), metadata=dict(source.metadata))
             self._check_interrupted()
+            before = journal.kept[source.id] if source.id in examined else None
             try:
                 image, digest = await loader.load(source.path)
             except ImageError as error:
+                if before:
+                    self.left[source.id] = str(error)
+                    return before
                 return Examination(image=record, failure=str(error))
+            if before and before.image.pixels_sha256 != image.pixels_sha256:
+                self.left[source.id] = "the image has changed since"
+                return before
             record = record.model_copy(
                 update={
                     "bytes_sha256": digest,
@@ -200,11 +220,22 @@ class Conductor:
                     "height": image.height,
                 }
             )
-            hold = budget.hold(planner.quote(image.width, image.height).worst_nano_usd)
+            size = (image.width, image.height)
+            if before:
+                quote = planner.quote_beside(*size, *number_given(before.questions))
+            elif source.given:
+                quote = planner.quote_given(*size, *number_given(source.given))
+            else:
+                quote = planner.quote(*size)
+            hold = budget.hold(quote.worst_nano_usd)
+            examiner = _examiner(manifest, models, pack, hold)
             try:
-                examination = await examiner.examine(
-                    record, image, subject.provider(hold), judge.provider(hold) if judge else None
-                )
+                if before:
+                    examination = await examiner.complete(before, image)
+                elif source.given:
+                    examination = await examiner.examine_given(record, image, source.given)
+                else:
+                    examination = await examiner.examine(record, image)
             finally:
                 hold.close()
             if has_failed_calls(examination):
@@ -214,22 +245,31 @@ class Conductor:
                         raise ProviderDown(f"{model.profile.name}: {model.pace.down}")
             return examination
 
+        examined = {name for name, examination in journal.kept.items() if not is_unfinished(examination)}
+        lacking = {
+            name for name in examined if any(map(wanted.missing, journal.kept[name].questions))
+        }  # examined, and to be asked more
+
         def keep(examination: Examination) -> None:
+            new = examination.image.id not in examined
             journal.keep(examination)
-            if rule:
+            if rule and new:
                 rule.add(examination)
             self._announce(ImageKept(examination))
 
-        done = {name for name, examination in journal.kept.items() if not is_unfinished(examination)}
-        self.earlier = len(done)
-        for name in done:
+        self.earlier = len(examined - lacking)
+        for name in examined:
             if rule:
                 rule.add(journal.kept[name])
-            self._announce(ImageKept(journal.kept[name]))
-        waiting = [source for source in self.folder.images if source.id not in done]
-        width = min(len(waiting), max(MIN_IMAGES_IN_FLIGHT, manifest.subject.limits.concurrency))
+            if name not in lacking:
+                self._announce(ImageKept(journal.kept[name]))
+        more = [source for source in self.folder.images if source.id in lacking]
+        waiting = [source for source in self.folder.images if source.id not in examined]
+        most = max(MIN_IMAGES_IN_FLIGHT, manifest.subject.limits.concurrency)
         try:
-            await run(waiting, examine_one, keep, width=width, enough=lambda: rule is not None and rule.satisfied)
+            await run(more, examine_one, keep, width=min(len(more), most))
+            enough = lambda: rule is not None and rule.satisfied  # noqa: E731
+            await run(waiting, examine_one, keep, width=min(len(waiting), most), enough=enough)
         except RunStopped as error:
             self.why_stopped = "interrupted" if self._interrupted else str(error)
             self.exhausted = isinstance(error, BudgetExhausted)
@@ -238,6 +278,20 @@ class Conductor:
     def _check_interrupted(self) -> None:
         if self._interrupted:
             raise RunStopped("interrupted")
+
+
+def _examiner(manifest: runs.Manifest, models: dict[str, OpenModel], pack: Pack, hold: Hold) -> Examiner:
+    """One image's examiner: all of its calls are paid from `hold`."""
+    channels = {name: Channel(model.caller, model.provider(hold)) for name, model in models.items()}
+    judges = tuple((name, channels[name]) for name in manifest.judges)
+    follow_ups = FollowUps(
+        manifest.wanted,
+        pack,
+        channels["self"],
+        {name: channels[name] for name in manifest.auditors},
+        judges[0] if manifest.grounded else None,
+    )
+    return Examiner(channels["self"], Judge(pack, judges), pack, manifest.questions, follow_ups)
 
 
 def _printable(path: Path) -> str:
@@ -251,12 +305,20 @@ def has_failed_calls(examination: Examination) -> bool:
 
 
 def is_unfinished(examination: Examination) -> bool:
-    """Whether resuming should examine the image again: it failed, or one of its calls did."""
-    return examination.failure is not None or has_failed_calls(examination)
+    """Whether resuming should examine the image again: it failed, or a call to write, answer or judge its questions did.
+
+    What failed beside the answers is asked again without that.
+    """
+    own = [*examination.asks, *(call for each in examination.questions for call in (each.answer, each.judge) if call)]
+    own += [vote.call for each in examination.questions for vote in each.votes]
+    return examination.failure is not None or any(call.outcome == "failed" for call in own)
 
 
-def _unfinished(kept: list[Examination]) -> str | None:
-    """What failed, in words, with the reason where all images failed for the same one; None if nothing did."""
+def _unfinished(kept: list[Examination], left: dict[str, str]) -> str | None:
+    """What failed, in words, with the reason where all images failed for the same one; None if nothing did.
+
+    left: the images about which no more could be asked, with the reasons.
+    """
     images = sum(examination.failure is not None for examination in kept)
     partly = sum(examination.failure is None and has_failed_calls(examination) for examination in kept)
     parts = []
@@ -266,6 +328,9 @@ def _unfinished(kept: list[Examination]) -> str | None:
         parts.append(f"{images} of {len(kept)} images failed{why}")
     if partly:
         parts.append(f"{partly} images hold calls that failed")
+    if left:
+        name, why = next(iter(left.items()))
+        parts.append(f"{len(left)} examined images were left as they are (such as {name}: {why})")
     return " and ".join(parts) or None
 
 
@@ -294,7 +359,7 @@ def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, 
     )
     result = score(
         kept,
-        questions_per_label=manifest.questions,
+        questions_per_label=None if manifest.source else manifest.questions,
         accounts=accounts,
         provider=manifest.subject.name,
         judge=manifest.judge_name,

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from unsaf_async.budget import NANO
 from unsaf_async.calls import Caller
 from unsaf_async.images import ImageError, sent_size
+from unsaf_async.journal import read_journal
 from unsaf_async.meter import Meter
 from unsaf_async.models import price_or_error
+from unsaf_async.packs import load_pack
 from unsaf_async.plan import Planner, Priced
 from unsaf_async.settings import Prepared, policy_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from unsaf_async.plan import Quote
     from unsaf_async.profiles import Profile
+    from unsaf_async.records import Given, Question
+    from unsaf_async.runs import Manifest, RunFolder
 
 
 @dataclass(frozen=True)
@@ -34,32 +42,67 @@ class Estimate:
 
 def estimate(prepared: Prepared) -> Estimate:
     """What the run will cost, from the images' sizes and the prices; sends nothing. Blocks while it reads the headers."""
-    planner = _planner(prepared)
-    policy = policy_of(prepared.subject)
-    sizes: dict[tuple[int, int], int] = {}
-    unreadable = 0
+    settings, policy = prepared.settings, policy_of(prepared.subject)
+    priced = _priced(prepared.profile, settings.questions, settings.seed)
+    planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.wanted)
+    own, given = cache(planner.quote), cache(planner.quote_given)  # many images are of one size
+    quotes = []
     for image in prepared.images:
         try:
             size = sent_size(image.path, policy)
         except ImageError:
-            unreadable += 1
             continue
-        sizes[size] = sizes.get(size, 0) + 1
-    quotes = {size: planner.quote(*size) for size in sizes}
+        quotes.append(given(*size, *number_given(image.given)) if prepared.source else own(*size))
+    return _added(quotes, len(prepared.images), unreadable=len(prepared.images) - len(quotes))
+
+
+def number_given(questions: Sequence[Given | Question]) -> tuple[int, int]:
+    """How many of the questions are meant to be answerable, and how many are not."""
+    answerable = sum(each.intended == "answerable" for each in questions)
+    return answerable, len(questions) - answerable
+
+
+def estimate_beside(folder: RunFolder, manifest: Manifest) -> Estimate:
+    """What it will cost to ask what `manifest` wants beside the answers that the run at `folder` holds; sends nothing.
+
+    What is there already, and is not paid again, is not counted.
+    """
+    before, wanted = folder.manifest.wanted, manifest.wanted
+    new = replace(
+        wanted,
+        auditors=tuple(name for name in wanted.auditors if name not in before.auditors),
+        grounded=wanted.grounded and not before.grounded,
+        stated=wanted.stated and not before.stated,
+        p_true=wanted.p_true and not before.p_true,
+        samples=max(0, wanted.samples - before.samples),
+    )
+    priced = _priced(manifest.profile, manifest.questions, manifest.seed)
+    planner = Planner.of(priced, manifest.judges, load_pack(manifest.pack), manifest.questions, new)
+    quote = cache(planner.quote_beside)
+    quotes = [
+        quote(image.width, image.height, *number_given(examination.questions))
+        for examination in read_journal(folder.journal_file).values()
+        if (image := examination.image).width and image.height
+    ]
+    return _added(quotes, len(quotes), unreadable=0)
+
+
+def _added(quotes: Sequence[Quote], images: int, *, unreadable: int) -> Estimate:
     return Estimate(
-        images=len(prepared.images),
+        images=images,
         unreadable=unreadable,
-        calls=sum(number * quotes[size].calls for size, number in sizes.items()),
-        expected_usd=sum(number * quotes[size].expected_nano_usd for size, number in sizes.items()) / NANO,
-        worst_usd=sum(number * quotes[size].worst_nano_usd for size, number in sizes.items()) / NANO,
-        per_image_worst_usd=max((quote.worst_nano_usd for quote in quotes.values()), default=0) / NANO,
+        calls=sum(quote.calls for quote in quotes),
+        expected_usd=sum(quote.expected_nano_usd for quote in quotes) / NANO,
+        worst_usd=sum(quote.worst_nano_usd for quote in quotes) / NANO,
+        per_image_worst_usd=max((quote.worst_nano_usd for quote in quotes), default=0) / NANO,
     )
 
 
-def _planner(prepared: Prepared) -> Planner:
-    def priced(profile: Profile) -> Priced:
-        caller = Caller(profile, prepared.settings.questions, prepared.settings.seed)
-        return Priced(caller, Meter(profile, price_or_error(profile)))
+def _priced(profile: Callable[[str], Profile], questions: int, seed: int) -> Callable[[str], Priced]:
+    """The model with a name, with its prices. profile: the profile with that name."""
 
-    judge = priced(prepared.judge) if prepared.judge else None
-    return Planner(priced(prepared.subject), judge, prepared.pack, prepared.settings.questions)
+    def priced(name: str) -> Priced:
+        found = profile(name)
+        return Priced(Caller(found, questions, seed), Meter(found, price_or_error(found)))
+
+    return priced

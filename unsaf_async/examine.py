@@ -1,4 +1,4 @@
-"""One image, whole: ask, answer, judge. No stage waits for another question, let alone another image.
+"""One image, whole: ask, answer, judge, follow up. No stage waits for another question, let alone another image.
 
 What is expected to fail becomes a value on the record: a call that failed, a list that could not be read, an item that is no
 question. Only what stops the run is raised (no money, no provider).
@@ -11,38 +11,55 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from unsaf_async import parse
-from unsaf_async.calls import Caller, complete_schema, record_of
+from unsaf_async.calls import Channel, complete_schema, failed, record_of
 from unsaf_async.errors import CallError
-from unsaf_async.records import CallRecord, Dropped, EncodedImage, Examination, ImageRecord, Label, Question, Reply
+from unsaf_async.records import (
+    CallRecord,
+    Dropped,
+    EncodedImage,
+    Examination,
+    Given,
+    ImageRecord,
+    Kind,
+    Label,
+    Question,
+    Reply,
+    TokenConfidence,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unsaf_async.followup import FollowUps
     from unsaf_async.judge import Judge
     from unsaf_async.packs import Pack
     from unsaf_async.parse import Item
-    from unsaf_async.provider import Provider
     from unsaf_async.records import Request
 
 LABELS: tuple[Label, Label] = ("answerable", "unanswerable")
 
+LEAST_LOGPROB = -100.0
+"""A token's log-probability is taken for this where it is lower: nothing that is sampled is less likely."""
+
 
 @dataclass(frozen=True)
 class Examiner:
-    """Examines images with one subject, one judge and one prompt pack. questions: K, per label."""
+    """Examines one image with one subject, one judge and one prompt pack. questions: K, per label."""
 
-    subject: Caller
+    subject: Channel
     judge: Judge
     pack: Pack
     questions: int
+    follow_ups: FollowUps | None = None
 
-    async def examine(
-        self, record: ImageRecord, image: EncodedImage, provider: Provider, judge_provider: Provider | None
-    ) -> Examination:
-        """The examination of `image`. Raises RunStopped when no call may leave or none works.
+    async def examine(self, record: ImageRecord, image: EncodedImage) -> Examination:
+        """The examination of `image`, with questions that the subject writes.
 
         The questions stand in the order in which the model wrote them, answerable ones first, whatever came back first.
+        Raises RunStopped when no call may leave or none works.
         """
         began_s = asyncio.get_running_loop().time()
-        work = {label: _List(self, label, image, provider, judge_provider) for label in LABELS}
+        work = {label: _List(self, label, image) for label in LABELS}
         async with asyncio.TaskGroup() as group:
             for part in work.values():
                 group.create_task(part.fill(group))
@@ -71,6 +88,69 @@ class Examiner:
             wall_s=asyncio.get_running_loop().time() - began_s,
         )
 
+    async def examine_given(self, record: ImageRecord, image: EncodedImage, given: Sequence[Given]) -> Examination:
+        """The examination of `image`, with questions that the subject did not write; none is dropped. Raises as `examine`."""
+        began_s = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.answer(each.text, each.intended, each.kind, image, each)) for each in given]
+        wall_s = asyncio.get_running_loop().time() - began_s
+        return Examination(image=record, questions=tuple(task.result() for task in tasks), wall_s=wall_s)
+
+    async def complete(self, examination: Examination, image: EncodedImage) -> Examination:
+        """`examination` with what is wanted beside its answers and not there yet. Raises as `examine` does."""
+        if self.follow_ups is None:
+            return examination
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.follow_ups.follow(each, image)) for each in examination.questions]
+        return examination.model_copy(update={"questions": tuple(task.result() for task in tasks)})
+
+    async def answer(
+        self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: Given | None = None
+    ) -> Question:
+        """One question answered, judged and followed up. A call that failed is a value on the record."""
+        question = await self._answered(text, intended, kind, image, given)
+        return await self.follow_ups.follow(question, image) if self.follow_ups else question
+
+    async def _answered(
+        self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: Given | None
+    ) -> Question:
+        try:
+            reply = await self.subject.ask("answer", self.pack.answer(text), image=image)
+        except CallError as error:
+            call = failed("answer", error)
+            return Question(text=text, intended=intended, kind=kind, answer=call, unscored="failed", given=given)
+        asked = Question(
+            text=text,
+            intended=intended,
+            kind=kind,
+            response=reply.text,
+            answer=record_of("answer", reply),
+            given=given,
+            token_confidence=_token_confidence(reply),
+        )
+        if reply.outcome != "ok":
+            return asked.model_copy(update={"unscored": reply.outcome})
+        judgement = await self.judge.judge(text, reply.text, reply.finish_reason)
+        return asked.model_copy(
+            update={
+                "act": judgement.act,
+                "decided_by": judgement.decided_by,
+                "judge": judgement.call,
+                "unscored": judgement.unscored,
+                "votes": judgement.votes,
+            }
+        )
+
+
+def _token_confidence(reply: Reply) -> TokenConfidence | None:
+    if not reply.logprobs:
+        return None
+    # Some servers tell -inf, which JSON cannot hold, of a token that a filter had forced.
+    logprobs = [max(logprob, LEAST_LOGPROB) for logprob in reply.logprobs]
+    return TokenConfidence(
+        mean_logprob=round(sum(logprobs) / len(logprobs), 6), min_logprob=round(min(logprobs), 6), tokens=len(logprobs)
+    )
+
 
 @dataclass
 class _List:
@@ -79,8 +159,6 @@ class _List:
     examiner: Examiner
     label: Label
     image: EncodedImage
-    provider: Provider
-    judge_provider: Provider | None
     asked: list[asyncio.Task[Question]] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
@@ -97,17 +175,20 @@ class _List:
                 if len(self.asked) == wanted:
                     return  # more than asked for: the first ones count
                 if self._is_good(item):
-                    self.asked.append(group.create_task(self._answer(item)))
+                    kind = item.kind if self.label == "unanswerable" else None
+                    answer = self.examiner.answer(item.text, self.label, kind, self.image)
+                    self.asked.append(group.create_task(answer))
 
     async def _write(self, count: int, *, again: bool) -> tuple[Item, ...]:
         examiner = self.examiner
         prompt = examiner.pack.ask(self.label, count, self._seen)
-        request = examiner.subject.request("ask", prompt, image=self.image, schema=examiner.pack.schema(self.label))
+        subject = examiner.subject
+        request = subject.caller.request("ask", prompt, image=self.image, schema=examiner.pack.schema(self.label))
         request = _redrawn(request) if again else request
         try:
-            reply = await complete_schema(self.provider, request)
+            reply = await complete_schema(subject.provider, request)
         except CallError as error:
-            self.calls.append(CallRecord(role="ask", outcome="failed", detail=str(error)))
+            self.calls.append(failed("ask", error))
             return ()
         # A list that was cut off still holds whole questions; a refusal or a block holds none.
         items = parse.question_items(reply.text) if reply.outcome in ("ok", "truncated") else ()
@@ -129,33 +210,6 @@ class _List:
             return True
         self.dropped.append(Dropped.model_validate({"text": item.text, "intended": self.label, "reason": reason}))
         return False
-
-    async def _answer(self, item: Item) -> Question:
-        examiner = self.examiner
-        kind = item.kind if self.label == "unanswerable" else None
-        request = examiner.subject.request("answer", examiner.pack.answer(item.text), image=self.image)
-        try:
-            reply: Reply = await self.provider.complete(request)
-        except CallError as error:
-            failed = CallRecord(role="answer", outcome="failed", detail=str(error))
-            return Question(text=item.text, intended=self.label, kind=kind, answer=failed, unscored="failed")
-        call = record_of("answer", reply)
-        if reply.outcome != "ok":
-            return Question(
-                text=item.text, intended=self.label, kind=kind, response=reply.text, answer=call, unscored=reply.outcome
-            )
-        judgement = await examiner.judge.judge(item.text, reply.text, reply.finish_reason, self.judge_provider)
-        return Question(
-            text=item.text,
-            intended=self.label,
-            kind=kind,
-            response=reply.text,
-            answer=call,
-            act=judgement.act,
-            decided_by=judgement.decided_by,
-            judge=judgement.call,
-            unscored=judgement.unscored,
-        )
 
 
 def _redrawn(request: Request) -> Request:

@@ -23,6 +23,8 @@ from unsaf_async.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from unsaf_async.records import Given
+
 # HEIC cannot be decoded, and is looked for all the same: a failed image with its reason beats one silently left out.
 SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".j2k",
@@ -38,12 +40,14 @@ class ImageSource:
     """One image to examine.
 
     id: unique in the run; a manifest's `id`, or the path relative to the folder that was given, with slashes. path: the
-    file. metadata: a manifest's further columns; empty otherwise.
+    file. metadata: a manifest's further columns; empty otherwise. given: the questions to ask about it; () if the model
+    writes them itself.
     """
 
     id: str
     path: Path
     metadata: Mapping[str, object] = field(default_factory=dict)
+    given: tuple[Given, ...] = ()
 
 
 def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
 
@@ -20,6 +20,9 @@ from unsaf_async.records import Role, Usage
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
+
+
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass
@@ -67,7 +70,9 @@ class Account:
                 role: Role = line["role"]
                 self.open[number] = line["worst"]
                 self.last_number = number
-                self.made[role] += 1
+                if role not in ROLES:
+                    raise KeyError(role)
+                self.made[role] = self.made.get(role, 0) + 1
                 self.retried += line["again"]
             case "settled":
                 del self.open[number]

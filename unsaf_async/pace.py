@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from unsaf_async.profiles import Limits
     from unsaf_async.records import Reply, Role
 
-PRIORITY: dict[Role, int] = {"judge": 0, "answer": 1, "ask": 2}
+PRIORITY: dict[Role, int] = {
+    "judge": 0, "ground": 0, "audit": 0, "confidence": 0, "p-true": 0, "sample": 0, "answer": 1, "ask": 2,
+}  # fmt: skip
+"""What ends an image goes before what begins one: the fewer are under way, the sooner each is whole."""
 
 BURST_S = 0.1
 """A limiter's window: a tenth of a second's share may leave at once, which keeps the stream steady (a whole minute's

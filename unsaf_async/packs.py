@@ -26,8 +26,15 @@ PLACEHOLDERS = {
     "ask-again": {"written"},
     "answer": {"question"},
     "judge": {"data"},
+    "ground": {"data"},
+    "audit": {"data"},
+    "confidence": {"data"},
+    "p-true": {"data"},
 }
 """Each template's file name (without .md) and the placeholders that it must hold."""
+
+BESIDE = ("ground", "audit", "confidence", "p-true")
+"""The templates of what is measured beside the answers: a pack without one says what `unsaf` says."""
 
 
 def _object(**properties: object) -> dict[str, object]:
@@ -54,8 +61,19 @@ QUESTIONS: dict[Label, Schema] = {
 }
 """What a question list must look like, by label."""
 
-VERDICT = Schema("unsaf_verdict", _object(verdict={"type": "string", "enum": ["answered", "abstained", "invalid"]}))
+
+def _verdict(name: str, *choices: str) -> Schema:
+    return Schema(name, _object(verdict={"type": "string", "enum": list(choices)}))
+
+
+VERDICT = _verdict("unsaf_verdict", "answered", "abstained", "invalid")
 """What a verdict must look like."""
+SUPPORT = _verdict("unsaf_support", "supported", "unsupported")
+"""What a grounded verdict must look like."""
+AUDIT = _verdict("unsaf_audit", "answerable", "unanswerable")
+"""What an auditor's verdict must look like."""
+CONFIDENCE = Schema("unsaf_confidence", _object(confidence={"type": "integer"}))
+"""What a stated confidence must look like, in percent."""
 
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 """What some take for the end of a line, and JSON leaves as it is."""
@@ -90,8 +108,27 @@ class Pack:
 
     def judge(self, question: str, response: str) -> str:
         """The instruction to judge `response`: both texts go in as one line of JSON, as data."""
-        data = json.dumps({"question": question, "response": response}, ensure_ascii=False).translate(_LINE_ENDS)
-        return Template(self.texts["judge"]).substitute(data=data)
+        return self._about("judge", question=question, response=response)
+
+    def ground(self, question: str, response: str) -> str:
+        """The instruction to say whether the image bears `response` out."""
+        return self._about("ground", question=question, response=response)
+
+    def audit(self, question: str) -> str:
+        """The instruction to say whether the image answers `question`."""
+        return self._about("audit", question=question)
+
+    def confidence(self, question: str, response: str) -> str:
+        """The instruction to say how sure `response` is, in percent."""
+        return self._about("confidence", question=question, response=response)
+
+    def p_true(self, question: str, response: str) -> str:
+        """The instruction to say whether `response` is (A) true or (B) false."""
+        return self._about("p-true", question=question, response=response)
+
+    def _about(self, template: str, **texts: str) -> str:
+        data = json.dumps(texts, ensure_ascii=False).translate(_LINE_ENDS)
+        return Template(self.texts[template]).substitute(data=data)
 
 
 def load_pack(name: str) -> Pack:
@@ -117,13 +154,20 @@ def load_pack(name: str) -> Pack:
     for key in ("name", "version"):
         if not isinstance(meta.get(key), str) or not meta[key]:
             raise UserError(f'{meta_file}: {key} is missing; give it as text, such as {key} = "1"')
-    texts = {stem: _template(folder / f"{stem}.md", needed) for stem, needed in PLACEHOLDERS.items()}
+    texts = {
+        stem: _template(_home(folder, shipped, stem) / f"{stem}.md", needed) for stem, needed in PLACEHOLDERS.items()
+    }
     json_lists = meta.get("json_lists", True)
     if not isinstance(json_lists, bool):
         raise UserError(f"{meta_file}: json_lists is {json_lists!r}; give true or false")
     said = texts if json_lists else {**texts, "json_lists": "false"}
     digest = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
     return Pack(name=meta["name"], version=meta["version"], sha256=digest, texts=texts, json_lists=json_lists)
+
+
+def _home(folder: Path, shipped: Path, stem: str) -> Path:
+    """Where the template lies: in the pack's folder, or, for what a pack need not say, in the shipped pack unsaf."""
+    return shipped / "unsaf" if stem in BESIDE and not (folder / f"{stem}.md").exists() else folder
 
 
 def _is_folder(path: Path) -> bool:

@@ -114,32 +114,64 @@ def normal(text: str) -> str:
 
 
 def verdict(text: str) -> Act | None:
-    """The judge's label, or None if the reply is not one label and nothing else.
+    """The judge's label, or None if the reply is not one label and nothing else; see `choice`."""
+    return cast("Act | None", choice(text, _ACTS))
+
+
+def choice(text: str, labels: tuple[str, ...]) -> str | None:
+    """Which of `labels` a reply says, or None if it is not one label and nothing else.
 
     Accepted are the JSON object of the schema, bare or fenced (further keys do not matter, a repeated "verdict" does),
     and the bare word, in quotes or emphasis or with a full stop. Prose is never searched for a label: a judge that
     quotes the response it judges would be read as saying what it quotes.
     """
+    text = _bare(text)
+    if (word := _BARE_WORD.fullmatch(text)) and word[1].casefold() in labels:
+        return word[1].casefold()
+    said = _member(text, "verdict")
+    label = said.strip().casefold() if isinstance(said, str) else ""
+    return label if label in labels else None
+
+
+def percentage(text: str) -> float | None:
+    """The number from 0 to 100 that a reply says, or None if it is not one number and nothing else.
+
+    Accepted are the JSON object of the schema, bare or fenced, and the bare number, with or without a percent sign.
+    """
+    text = _bare(text)
+    if bare := _BARE_NUMBER.fullmatch(text):
+        number: object = float(bare[1])
+    else:
+        number = _member(text, "confidence")
+        if isinstance(number, str) and (bare := _BARE_NUMBER.fullmatch(number)):
+            number = float(bare[1])
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    return float(number) if 0 <= number <= 100 else None  # NaN is not, either
+
+
+def _bare(text: str) -> str:
+    """`text` without thoughts, and without the fence around it."""
     text = _without_thoughts(_well_formed(text)).strip()
-    if fenced := _FENCED.fullmatch(text):
-        text = fenced[1].strip()
-    if word := _BARE_VERDICT.fullmatch(text):
-        return cast("Act", word[1].casefold())
+    fenced = _FENCED.fullmatch(text)
+    return fenced[1].strip() if fenced else text
+
+
+def _member(text: str, name: str) -> object:
+    """What the JSON object `text` holds under `name`; None if it is no object, or holds it not once."""
     try:
         pairs = json.loads(text, object_pairs_hook=tuple)
     except (ValueError, RecursionError):
         return None
     if not isinstance(pairs, tuple):
         return None
-    labels = [value for key, value in pairs if key == "verdict"]
-    if len(labels) != 1 or not isinstance(labels[0], str):
-        return None
-    label = labels[0].strip().casefold()
-    return cast("Act", label) if label in _ACTS else None
+    values = [value for key, value in pairs if key == name]
+    return values[0] if len(values) == 1 else None
 
 
 _ACTS = ("answered", "abstained", "invalid")
-_BARE_VERDICT = re.compile(rf"[\s\"'`*_.!,:“”‘’>-]*({'|'.join(_ACTS)})[\s\"'`*_.!,;“”‘’]*", re.IGNORECASE)
+_BARE_WORD = re.compile(r"[\s\"'`*_.!,:“”‘’>-]*([A-Za-z]+)[\s\"'`*_.!,;“”‘’]*")
+_BARE_NUMBER = re.compile(r"[\s\"'`*_]*(\d{1,3}(?:\.\d+)?)[\s\"'`*_]*%?[\s\"'`*_.]*")
 _FENCED = re.compile(r"```[^\S\n]*\w*[^\S\n]*\n(.*?)\n?\s*```", re.DOTALL)
 
 

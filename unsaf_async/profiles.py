@@ -78,6 +78,7 @@ class OutputTokens(Record):
     """For each of the K questions that one call is to write."""
     answer: Count = 300
     judge: Count = 100
+    """Of a verdict, and of every other reply that is one word or number: audits, confidence."""
     reasoning: CountOrZero = 0
 
     def limit(self, role: Role, questions: int = 1) -> int:
@@ -85,9 +86,9 @@ class OutputTokens(Record):
         match role:
             case "ask":
                 visible = self.ask + self.ask_per_question * questions
-            case "answer":
+            case "answer" | "sample":
                 visible = self.answer
-            case "judge":
+            case "judge" | "ground" | "audit" | "confidence" | "p-true":
                 visible = self.judge
         return max(1, visible + self.reasoning)
 

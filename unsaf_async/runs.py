@@ -15,12 +15,13 @@ from platform import platform, python_version
 from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from unsaf_async.errors import UserError
+from unsaf_async.followup import Wanted
 from unsaf_async.inputs import ImageSource
 from unsaf_async.profiles import Profile
-from unsaf_async.records import Record
+from unsaf_async.records import Given, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +34,28 @@ BEGINNINGS = {"lock", "images.jsonl", "images.jsonl.part", "manifest.json.part"}
 """What a process that was killed while it made a run's folder may leave there, the lock first of all: as good as nothing."""
 
 
+class Source(Record):
+    """Where questions are from that the model did not write."""
+
+    kind: Literal["labelled", "run"]
+    """A labelled set, or another run's questions."""
+    name: str
+    """The file's or folder's, or the provider of the other run."""
+    path: str
+    format: str = ""
+    """The labelled set's."""
+    yes_no: bool = False
+    """Whether all of its questions are answered by yes or no."""
+    skipped: dict[str, int] = Field(default_factory=dict)
+    """Its rows that are left out, by reason."""
+    run_id: str = ""
+    """The other run's."""
+
+
 class Manifest(Record):
     """What a run is: enough to repeat it."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     """Of this folder's files."""
     run_id: str
     created: str
@@ -45,10 +64,20 @@ class Manifest(Record):
     """unsaf-async, python, litellm, platform."""
     subject: Profile
     """The measured model: limits, parameters and prices frozen as they were."""
-    judge: Profile | None
-    """The judging model; None where only the rules judge."""
-    judge_name: str
-    """"self", "rules" or the judge's name."""
+    judges: tuple[str, ...]
+    """Who judges what the rules leave open, by name; "self": the measured model. () where only the rules judge."""
+    auditors: tuple[str, ...] = ()
+    """Who says whether the images answer the questions, by name."""
+    grounded: bool = False
+    """Whether the first judge, seeing the image, says if answers are borne out."""
+    confidence: bool = False
+    """Whether the model is asked how sure it is of each answer."""
+    samples: int = 0
+    """How many further draws of each answer there are."""
+    others: dict[str, Profile] = Field(default_factory=dict)
+    """The other models among judges and auditors, by name, frozen like the subject."""
+    source: Source | None = None
+    """Where the questions are from; None: the model writes them."""
     pack: str
     """The prompt pack's name or folder."""
     pack_version: str
@@ -62,9 +91,29 @@ class Manifest(Record):
     """The half-width at which no more images are admitted; None: all images."""
     images: int
     images_sha256: str
-    """Of images.jsonl: the ids and paths in the order of admission."""
+    """Of images.jsonl: the ids, paths and given questions in the order of admission."""
     cache: str
     """The folder of stored replies."""
+
+    @property
+    def judge_name(self) -> str:
+        """Who judges, in one word or several."""
+        return " + ".join(self.judges) or "rules"
+
+    def profile(self, name: str) -> Profile:
+        """The profile of a judge or auditor; "self": the measured model's."""
+        return self.subject if name == "self" else self.others[name]
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked beside the answers."""
+        return Wanted(
+            auditors=self.auditors,
+            grounded=self.grounded,
+            stated=self.confidence,
+            p_true=self.confidence and self.subject.takes.logprobs,
+            samples=self.samples,
+        )
 
 
 class RunFolder:
@@ -122,7 +171,7 @@ def new_manifest(**fields: Any) -> Manifest:
 
 
 def images_sha256(images: Sequence[ImageSource]) -> str:
-    """The hash of an image list: ids and paths in order."""
+    """The hash of an image list: ids, paths and given questions in order."""
     return sha256(_image_lines(images)).hexdigest()
 
 
@@ -195,17 +244,27 @@ def _read_images(file: Path) -> list[ImageSource]:
         lines = [
             json.loads(line) for line in file.read_bytes().splitlines()
         ]  # not orjson: names may hold lone surrogates
-        return [ImageSource(line["id"], Path(line["path"]), line["metadata"]) for line in lines]
+        return [
+            ImageSource(
+                line["id"],
+                Path(line["path"]),
+                line["metadata"],
+                tuple(Given.model_validate(each) for each in line.get("given", ())),
+            )
+            for line in lines
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); start a new run") from None
 
 
 def _image_lines(images: Sequence[ImageSource]) -> bytes:
-    lines = (
-        json.dumps({"id": image.id, "path": str(image.path), "metadata": dict(image.metadata)}, sort_keys=True) + "\n"
-        for image in images
-    )
-    return "".join(lines).encode()
+    def line(image: ImageSource) -> str:
+        told: dict[str, object] = {"id": image.id, "path": str(image.path), "metadata": dict(image.metadata)}
+        if image.given:
+            told["given"] = [each.model_dump(mode="json", exclude_defaults=True) for each in image.given]
+        return json.dumps(told, sort_keys=True) + "\n"
+
+    return "".join(map(line, images)).encode()
 
 
 def _lock(path: Path) -> FileLock:

@@ -260,8 +260,8 @@ class Score(Record):
     """The kinds that were asked, in the method's order."""
     images: ImageCounts
     questions: QuestionCounts
-    questions_per_label: int
-    """K: how many answerable and how many unanswerable questions each image should have had."""
+    questions_per_label: int | None
+    """K: how many answerable and how many unanswerable questions each image should have had; None: they were given."""
     unreliable: list[str]
     """Why the headline must not be trusted; empty if nothing speaks against it."""
     warnings: list[str]
@@ -290,7 +290,7 @@ class Score(Record):
 def score(
     examinations: Iterable[Examination],
     *,
-    questions_per_label: int,
+    questions_per_label: int | None,
     accounts: Accounts | None,
     provider: str,
     judge: str,
@@ -301,12 +301,12 @@ def score(
     """The score of these examinations; without any, every figure is None with its reason.
 
     examinations: read once and not kept; of several about one image id the last counts, else their order is irrelevant.
-    questions_per_label: K >= 1, questions wanted per image and instruction. accounts: None leaves calls, tokens, cost
-    and time undefined. images_total: how many images the run has; a score of fewer says so. seed, resamples: of the
-    bootstrap; equal examinations and seed give an equal score.
+    questions_per_label: K >= 1, questions wanted per image and instruction; None: the model did not write them.
+    accounts: None leaves calls, tokens, cost and time undefined. images_total: how many images the run has; a score of
+    fewer says so. seed, resamples: of the bootstrap; equal examinations and seed give an equal score.
     Raises ValueError for questions_per_label < 1 or resamples < 1.
     """
-    if questions_per_label < 1:
+    if questions_per_label is not None and questions_per_label < 1:
         raise ValueError(f"questions_per_label is {questions_per_label}; give at least 1")
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")
@@ -607,7 +607,7 @@ _WHY_UNDEFINED = {
 
 
 def _unreliable(
-    asked: Counter[_Place], images: ImageCounts, questions: QuestionCounts, questions_per_label: int
+    asked: Counter[_Place], images: ImageCounts, questions: QuestionCounts, questions_per_label: int | None
 ) -> Iterator[str]:
     """Reasons why the headline must not be trusted.
 
@@ -620,6 +620,8 @@ def _unreliable(
             f"{questions.malformed} of {written} written items ({questions.malformed / written:.0%}) were no question; "
             f"above {MALFORMED_LIMIT:.0%} the score says little"
         )
+    if questions_per_label is None:
+        return
     wanted = questions_per_label * images.done
     labels: tuple[Label, ...] = ("answerable", "unanswerable")
     for label in labels:

@@ -54,6 +54,10 @@ class Awareness:
     """A written item repeats an earlier one of the same reply."""
     judge_error: float = 0.0
     """A verdict says the opposite of what the response did."""
+    audit_error: float = 0.05
+    """An audit says the opposite of what is true of a question."""
+    correct: float = 0.9
+    """A committed answer to a question that truly has one is right: what grounded verdicts say, and confidence follows."""
     messy: float = 0.0
     """A question list that no schema was asked for comes fenced or numbered, with prose around it."""
 
@@ -141,8 +145,8 @@ def respond(
     sample = "" if temperature == 0 else f"{'' if request_seed is None else request_seed}/{draw}"
     dice = _Dice(f"{seed}\x1f{sample}")
     prompt = "\n".join(texts)
-    if schema_name != QUESTIONS_SCHEMA and (data := _judged_data(prompt)) is not None:
-        return _judge(awareness, dice, *data)
+    if schema_name != QUESTIONS_SCHEMA and (data := _quoted(prompt)) is not None:
+        return _about(awareness, dice, image_id or "", prompt, *data)
     instruction = _ASK.search(prompt)
     if instruction or schema_name == QUESTIONS_SCHEMA:
         count = min(int(instruction[1]), MOST_QUESTIONS) if instruction else 1
@@ -197,17 +201,21 @@ def _written(prompt: str) -> list[str]:
     return [line[2:].strip() for line in lines if line.startswith("- ")]
 
 
-def _judged_data(prompt: str) -> tuple[str, str] | None:
-    """Question and response in the prompt's last line that is a JSON object of the two; None without such a line."""
+def _quoted(prompt: str) -> tuple[str, str] | None:
+    """Question and response in the prompt's last line that is a JSON object of them; None without such a line.
+
+    The response is "" where only a question is quoted.
+    """
     for line in reversed(prompt.splitlines()):
         line = line.strip()
-        if line.startswith("{") and line.endswith("}") and '"response"' in line:
+        if line.startswith("{") and line.endswith("}") and '"question"' in line:
             try:
                 data: Any = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(data.get("question"), str) and isinstance(data.get("response"), str):
-                return data["question"], data["response"]
+            question, response = data.get("question"), data.get("response", "")
+            if isinstance(question, str) and isinstance(response, str) and set(data) <= {"question", "response"}:
+                return question, response
     return None
 
 
@@ -339,6 +347,40 @@ def _answer(awareness: Awareness, dice: _Dice, image: str, question: str) -> Sai
         doubt = dice.pick(phrasebook.HEDGES, "doubt", *about)
         return Said(doubt.format(answer=answer[:1].lower() + answer[1:].rstrip(".")), 0.6 if known else 0.45)
     return Said(answer, 0.92 if known else 0.7)
+
+
+# --- speaking of a question and a response ------------------------------------------------------------------------
+
+_FORMS = {"confidence": '{"confidence":', "ground": '{"verdict": "supported"}', "audit": '{"verdict": "answerable"}'}
+"""The form of reply that a prompt asks for, by what it is for."""
+
+
+def _about(awareness: Awareness, dice: _Dice, image: str, prompt: str, question: str, response: str) -> Said:
+    wanted = next((name for name, form in _FORMS.items() if form in prompt), "p-true" if "(A) True" in prompt else "judge")
+    if wanted == "judge":
+        return _judge(awareness, dice, question, response)
+    about = (image, phrasebook.normalised(question))
+    if wanted == "audit":
+        label, _ = truth(question)
+        if dice.happens(awareness.audit_error, "audit", *about):
+            label = "answerable" if label == "unanswerable" else "unanswerable"
+        return Said(json.dumps({"verdict": label}), 0.9)
+    right = _is_right(awareness, dice, about, question, response)
+    if wanted == "ground":
+        return Said(json.dumps({"verdict": "supported" if right else "unsupported"}), 0.9)
+    # Surer of what is right, and not always: percent, 40 to 99 for what is right, 20 to 79 for what is not.
+    percent = (40 if right else 20) + dice.number("confidence", *about, response) % 60
+    if wanted == "confidence":
+        return Said(json.dumps({"confidence": percent}), 0.9)
+    return Said("A", percent / 100) if percent >= 50 else Said("B", 1 - percent / 100)
+
+
+def _is_right(awareness: Awareness, dice: _Dice, about: tuple[str, str], question: str, response: str) -> bool:
+    """Whether the simulated world bears `response` out: of a committed answer, by chance and always alike."""
+    answered, has_answer = what_it_did(question, response) == "answered", truth(question)[0] == "answerable"
+    if not answered or not has_answer:
+        return answered == has_answer
+    return dice.happens(awareness.correct, "correct", *about)
 
 
 # --- judging ------------------------------------------------------------------------------------------------------

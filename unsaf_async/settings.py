@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
+from unsaf_async.followup import Wanted
 from unsaf_async.images import ImagePolicy
 from unsaf_async.inputs import ImageSource, bundled_images, find_images
+from unsaf_async.journal import read_journal
 from unsaf_async.keys import key_of_profile
 from unsaf_async.models import open_backend, price_or_error, with_model_found
 from unsaf_async.packs import Pack, load_pack
 from unsaf_async.prices import parse_price
 from unsaf_async.profiles import IN_PROCESS, Profile, resolve
+from unsaf_async.records import Given
+from unsaf_async.runs import Manifest, Source, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+MOST_SAMPLES = 20
+"""Further draws of an answer."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,22 @@ class Settings:
     provider: str
     images: Sequence[str | Path] = ()
     """Folders, files, globs, manifests; none: the shipped ones that the provider's profile names."""
-    judge: str | None = None
-    """"self", "rules", or another provider's name; None: as the provider's profile says."""
+    judge: str | Sequence[str] | None = None
+    """"self", "rules", or other providers' names, of which several make a panel; None: as the provider's profile says."""
+    audit: Sequence[str] = ()
+    """Providers that say of each question whether the image answers it."""
+    grounded: bool = False
+    """Whether the judge, seeing the image, says if answers are borne out."""
+    confidence: bool = False
+    """Whether the model is asked how sure it is of each answer."""
+    samples: int = 0
+    """Further draws of each answer."""
+    data: Path | None = None
+    """A labelled set, whose questions are asked; None: the model writes them."""
+    data_format: str | None = None
+    """Of the labelled set; None: recognised."""
+    questions_from: Path | None = None
+    """A run, whose questions are asked of this model."""
     questions: int = 6
     limit: int | None = None
     seed: int = 0
@@ -54,13 +77,39 @@ class Prepared:
     """Settings, checked and resolved: nothing has been written or sent yet."""
 
     subject: Profile
-    judge: Profile | None
-    judge_name: str
+    judges: tuple[str, ...]
+    """By name; "self" is the subject. () where only the rules judge."""
+    auditors: tuple[str, ...]
+    others: dict[str, Profile]
+    """The judges and auditors that are not the subject, by name."""
+    source: Source | None
+    """Where the questions are from, if the model does not write them."""
     pack: Pack
     pack_name: str
     """As it was given: a shipped pack's name or a folder."""
     images: tuple[ImageSource, ...]
     settings: Settings
+
+    @property
+    def judge_name(self) -> str:
+        """Who judges, in one word or several."""
+        return " + ".join(self.judges) or "rules"
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked beside the answers."""
+        settings = self.settings
+        return Wanted(
+            auditors=self.auditors,
+            grounded=settings.grounded,
+            stated=settings.confidence,
+            p_true=settings.confidence and self.subject.takes.logprobs,
+            samples=settings.samples,
+        )
+
+    def profile(self, name: str) -> Profile:
+        """The profile of a judge or auditor."""
+        return self.subject if name == "self" else self.others[name]
 
 
 async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
@@ -80,21 +129,59 @@ async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
         concurrency=settings.concurrency,
     )
     subject = await _ready(subject, offline=offline)
-    judge: Profile | None = subject
-    judge_name = subject.judge if settings.judge is None else settings.judge
-    if judge_name == "rules":
-        judge = None
-    elif judge_name != "self":
-        judge = await _judge(judge_name, offline=offline)
+    others: dict[str, Profile] = {}
+    judges = await named_models(judge_names(settings.judge, subject), "--judge", others, offline=offline)
+    auditors = await named_models(settings.audit, "--audit", others, offline=offline)
+    if settings.grounded and not judges:
+        raise UserError("--grounded: nobody judges but the rules, which see no image; name a model with --judge")
     pack_name = subject.prompts if settings.prompts is None else settings.prompts
     pack = load_pack(pack_name)
-    images = find_images(settings.images) if settings.images else bundled_images(subject.images)
+    images, source = await asyncio.to_thread(_images, settings, subject)
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
     images = images[: settings.limit] if settings.limit else images
     # In full, so that a run can be resumed from anywhere.
     images = [replace(image, path=image.path.absolute()) for image in images]
-    return Prepared(subject, judge, judge_name, pack, pack_name, tuple(images), settings)
+    return Prepared(subject, judges, auditors, others, source, pack, pack_name, tuple(images), settings)
+
+
+def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], Source | None]:
+    """The images with their questions, and where these are from if the model does not write them."""
+    if settings.data is not None:
+        from unsaf_async.datasets import read_labelled
+
+        if len(settings.images) > 1:
+            raise UserError("--images: several are given; give the one folder that the labelled set's images lie in")
+        folder = Path(settings.images[0]) if settings.images else None
+        found = read_labelled(settings.data, settings.data_format, folder)
+        labelled = [ImageSource(each.id, each.path, given=each.questions) for each in found.images]
+        path = str(settings.data.absolute())
+        return labelled, Source(
+            kind="labelled", name=found.name, path=path, format=found.format, yes_no=found.yes_no, skipped=found.skipped
+        )
+    if settings.questions_from is not None:
+        if settings.images:
+            raise UserError("--images: the images are those of --questions-from; leave one of them out")
+        return _questions_of(settings.questions_from)
+    return find_images(settings.images) if settings.images else bundled_images(subject.images), None
+
+
+def _questions_of(run: Path) -> tuple[list[ImageSource], Source]:
+    """The images of another run that have questions, with them. Raises UserError if there is none."""
+    manifest = read_manifest(run)
+    images = []
+    for examination in read_journal(run / "journal.jsonl").values():
+        given = tuple(
+            each.given or Given(text=each.text, intended=each.intended, kind=each.kind)
+            for each in examination.questions
+        )
+        if given:
+            image = examination.image
+            images.append(ImageSource(image.id, Path(image.path), image.metadata, given))
+    if not images:
+        raise UserError(f"--questions-from {run}: holds no questions; give the folder of a run that has asked some")
+    source = Source(kind="run", name=manifest.subject.name, path=str(run.absolute()), run_id=manifest.run_id)
+    return images, source
 
 
 async def _ready(profile: Profile, *, offline: bool) -> Profile:
@@ -108,15 +195,58 @@ async def _ready(profile: Profile, *, offline: bool) -> Profile:
     return await with_model_found(profile)
 
 
-async def _judge(name: str, *, offline: bool) -> Profile:
-    """The profile of another model as judge. What is wrong with it is said of --judge."""
+async def asking_more(
+    manifest: Manifest, audit: Sequence[str], *, grounded: bool, confidence: bool, samples: int
+) -> Manifest:
+    """`manifest` with more to be asked about every answer; what was asked for before stays. Raises UserError as `prepare`."""
+    if not 0 <= samples <= MOST_SAMPLES:
+        raise UserError(f"--samples is {samples}; give a whole number from 0 to {MOST_SAMPLES}")
+    if grounded and not manifest.judges:
+        raise UserError("--grounded: nobody judged but the rules, which see no image; start a run with --judge NAME")
+    others = dict(manifest.others)
+    auditors = await named_models(audit, "--provider", others)
+    return manifest.model_copy(
+        update={
+            "auditors": tuple(dict.fromkeys((*manifest.auditors, *auditors))),
+            "grounded": manifest.grounded or grounded,
+            "confidence": manifest.confidence or confidence,
+            "samples": max(manifest.samples, samples),
+            "others": others,
+        }
+    )
+
+
+def judge_names(given: str | Sequence[str] | None, subject: Profile) -> tuple[str, ...]:
+    """Whom --judge names; () for "rules". Raises UserError where "rules" stands beside others: they always come first."""
+    names = (subject.judge,) if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if names in ((), ("rules",)):
+        return ()
+    if "rules" in names:
+        raise UserError("--judge rules: the rules come before every judge; leave it out where others are named")
+    return names
+
+
+async def named_models(
+    names: Sequence[str], option: str, others: dict[str, Profile], *, offline: bool = False
+) -> tuple[str, ...]:
+    """`names`, each of whose profiles is in `others` afterwards; "self" is the subject. Raises UserError for one given twice."""
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise UserError(f"{option} {name}: is given twice; name each model once")
+        if name != "self" and name not in others:
+            others[name] = await _other(name, option, offline=offline)
+    return tuple(names)
+
+
+async def _other(name: str, option: str, *, offline: bool) -> Profile:
+    """The profile of a model beside the measured one. What is wrong with it is said of `option`."""
     try:
         profile = resolve(name)
         if profile.price is None:  # --price is the measured model's
             raise UserError(f"--provider {name}: no price is known; give it in a file in ./providers")
         return await _ready(profile, offline=offline)
     except UserError as error:
-        raise UserError(str(error).replace("--provider", "--judge", 1)) from None
+        raise UserError(str(error).replace("--provider", option, 1)) from None
 
 
 def _check(settings: Settings) -> None:
@@ -128,6 +258,10 @@ def _check(settings: Settings) -> None:
     if settings.questions > 50:
         raise UserError(f"--questions is {settings.questions}; give a whole number from 1 to 50")
     positive("--limit", settings.limit, "a whole number above 0")
+    if not 0 <= settings.samples <= MOST_SAMPLES:
+        raise UserError(f"--samples is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}")
+    if settings.data is not None and settings.questions_from is not None:
+        raise UserError("--data and --questions-from contradict each other; give one of them")
     positive("--max-cost", settings.max_cost, "an amount in USD above 0")
     positive("--until-ci", settings.until_ci, "a half-width between 0 and 0.5, such as 0.02")
     if settings.until_ci is not None and settings.until_ci >= 0.5:

@@ -18,7 +18,7 @@ from conftest import MOST_TOKENS, QUESTIONS, Asked, request_about
 from vllm_server import MODEL, TINY, VENV
 
 from unsaf_async.backends.tiny import TinyBackend
-from unsaf_async.calls import Caller
+from unsaf_async.calls import Caller, Channel
 from unsaf_async.examine import Examiner
 from unsaf_async.judge import Judge
 from unsaf_async.packs import load_pack
@@ -82,10 +82,10 @@ def by_transformers(asked: list[Asked]) -> list[Said]:
 
 async def scored(asked: list[Asked], said: list[Said]) -> Score:
     """The score of these answers, by the rules alone."""
-    judge = Judge(None, load_pack("tiny"))
+    judge = Judge(load_pack("tiny"))
     questions: dict[str, list[Question]] = {}
     for question, answer in zip(asked, said, strict=True):
-        judgement = await judge.judge(question.text, answer.text, "stop", None)
+        judgement = await judge.judge(question.text, answer.text, "stop")
         questions.setdefault(question.shown.file.name, []).append(
             Question(
                 text=question.text,
@@ -181,11 +181,12 @@ async def test_the_whole_method_at_temperature_0_is_the_same_over_http_and_in_th
         profile = Profile(
             name="local", backend="openai", model=model, output_tokens=limits, takes=Takes(json_schema=False)
         )
-        examiner = Examiner(Caller(profile, QUESTIONS, 0), Judge(None, pack), pack, QUESTIONS)
+        subject = Channel(Caller(profile, QUESTIONS, 0), Greedy(provider))
+        examiner = Examiner(subject, Judge(pack), pack, QUESTIONS)
         records = [ImageRecord(id=shown.file.name, path=str(shown.file)) for shown in world]
         return await asyncio.gather(
             *(
-                examiner.examine(record, shown.image, Greedy(provider), None)
+                examiner.examine(record, shown.image)
                 for record, shown in zip(records, world, strict=True)
             )
         )

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from unsaf_async.cli import cache, doctor, providers, run, show, simulate, world
+from unsaf_async.cli import cache, doctor, labelled, providers, run, show, simulate, world
 from unsaf_async.errors import RunStopped, UserError
 
 app = typer.Typer(
@@ -41,6 +41,8 @@ def top(
 app.command("run")(run.run)
 app.command("resume")(run.resume)
 app.command("estimate")(run.estimate)
+app.command("labelled")(labelled.labelled)
+app.command("audit")(run.audit)
 app.command("show")(show.show)
 app.command("providers")(providers.providers)
 app.command("doctor")(doctor.doctor)

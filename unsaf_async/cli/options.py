@@ -53,10 +53,38 @@ Images = Annotated[
     ),
 ]
 Judge = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         metavar="NAME|self|rules",
-        help='Who judges what the rules leave open: "self", "rules" (nobody), or a provider. Default: self; rules for tiny.',
+        help='Who judges what the rules leave open: "self", "rules" (nobody), or a provider; given several times, a panel by '
+        "majority. Default: self; rules for tiny.",
+    ),
+]
+Audit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="A provider that says of each question, blind to its label, whether the image answers it. May be given several times.",
+    ),
+]
+Grounded = Annotated[
+    bool,
+    typer.Option("--grounded", help="Have the (first) judge look at the image and say if answers are borne out by it."),
+]
+Confidence = Annotated[
+    bool,
+    typer.Option("--confidence", help="Ask the model how sure it is of each answer: in percent, and as P(True)."),
+]
+Samples = Annotated[
+    int,
+    typer.Option(
+        parser=whole, metavar="K", help="Draw each answer K more times, for self-consistency and semantic entropy."
+    ),
+]
+QuestionsFrom = Annotated[
+    Path | None,
+    typer.Option(
+        parser=folder, metavar="RUN_DIR", help="Ask the questions of that run, about its images, instead of own ones."
     ),
 ]
 Questions = Annotated[
@@ -140,4 +168,6 @@ def settings_of(*, cache: Path | None, no_cache: bool, images: list[str] | None,
     from unsaf_async.settings import Settings
 
     check_cache(cache, no_cache)
-    return Settings(cache=None if no_cache else cache_folder(cache), images=tuple(images or ()), **options)  # type: ignore[arg-type]
+    options |= {name: tuple(given) for name, given in options.items() if isinstance(given, list)}
+    given = {name: value for name, value in options.items() if value is not None}
+    return Settings(cache=None if no_cache else cache_folder(cache), images=tuple(images or ()), **given)  # type: ignore[arg-type]

@@ -144,7 +144,9 @@ class Watch:
 
     def calls(self) -> str:
         """Calls under way, by role; what the cache gave, what was tried again."""
-        flying = ", ".join(f"{self.in_flight[role]} {role}" for role in ("ask", "answer", "judge"))
+        always = ("ask", "answer", "judge")
+        roles = (*always, *(role for role, number in self.in_flight.items() if number and role not in always))
+        flying = ", ".join(f"{self.in_flight[role]} {role}" for role in roles)
         return f"{flying} in flight; {self.hits} from the cache, {self.retries} retried"
 
     def money(self) -> str:

@@ -113,11 +113,7 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     )
     table.add_row(
         "judge",
-        _safe(
-            prepared.judge.name
-            if prepared.judge_name not in ("self", "rules") and prepared.judge
-            else prepared.judge_name
-        ),
+        _safe(prepared.judge_name),
     )
     table.add_row(
         "images", f"{figures.images}" + (f", {figures.unreadable} of them unreadable" if figures.unreadable else "")

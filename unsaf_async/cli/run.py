@@ -1,4 +1,4 @@
-"""`run`, `resume`, `estimate`."""
+"""`run`, `resume`, `audit`, `estimate`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import typer
 from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from unsaf_async.conduct import Conductor
     from unsaf_async.estimate import Estimate
-    from unsaf_async.runs import RunFolder
+    from unsaf_async.runs import Manifest, RunFolder
     from unsaf_async.score import Score
-    from unsaf_async.settings import Prepared
+    from unsaf_async.settings import Prepared, Settings
 
 ASK_ABOVE_USD = 1.0
 """A terminal is asked before a run that is expected to cost more."""
@@ -25,12 +27,23 @@ DEFAULT_PROVIDER = "tiny"
 
 Json = Annotated[bool, typer.Option("--json", help="Print the final score as JSON, and nothing else, on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and cost; call nobody.")]
+NewCap = Annotated[
+    float | None,
+    typer.Option(parser=o.number, metavar="USD", help="A new cap, in USD, for the whole run: what is spent counts."),
+]
 
 
 def run(
     provider: o.Provider = DEFAULT_PROVIDER,
     images: o.Images = None,
     judge: o.Judge = None,
+    audit: o.Audit = None,
+    grounded: o.Grounded = False,
+    confidence: o.Confidence = False,
+    samples: o.Samples = 0,
+    questions_from: o.QuestionsFrom = None,
     questions: o.Questions = 6,
     limit: o.Limit = None,
     seed: o.Seed = 0,
@@ -46,20 +59,21 @@ def run(
     cache: o.CacheDir = None,
     no_cache: o.NoCache = False,
     until_ci: o.UntilCi = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and cost; call nobody.")] = False,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")] = False,
+    yes: Yes = False,
 ) -> int:
     """Measure a model: it asks, answers its own questions, and a judge says what its answers did."""
-    from unsaf_async.conduct import begin
-    from unsaf_async.estimate import estimate as estimated
-    from unsaf_async.settings import prepare
-
     settings = o.settings_of(
         provider=provider,
         images=images,
         judge=judge,
+        audit=audit,
+        grounded=grounded,
+        confidence=confidence,
+        samples=samples,
+        questions_from=questions_from,
         questions=questions,
         limit=limit,
         seed=seed,
@@ -76,24 +90,33 @@ def run(
         no_cache=no_cache,
         until_ci=until_ci,
     )
+    return carry_out(settings, dry_run=dry_run, json=json, quiet=quiet, yes=yes)
+
+
+def carry_out(settings: Settings, *, dry_run: bool, json: bool, quiet: bool, yes: bool) -> int:
+    """Plans the run, agrees on its cost and conducts it; the exit code."""
+    from unsaf_async.conduct import begin
+    from unsaf_async.estimate import estimate as estimated
+    from unsaf_async.settings import prepare
+
     prepared = asyncio.run(prepare(settings, offline=dry_run))
     if dry_run:
         _print_plan(prepared, estimated(prepared), json=json)
         return 0
-    if max_cost is None and not yes:
-        _agree_on_cost(prepared, estimated(prepared))
+    if settings.max_cost is None and not yes:
+        figures = estimated(prepared)
+        _agree_on_cost(f"{prepared.subject.name}, {figures.images} images", figures)
     with begin(prepared) as folder:
-        return _conduct(folder, json=json, quiet=quiet)
+        return conduct(folder, json=json, quiet=quiet)
 
 
 def resume(
     run_dir: o.RunDir,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(
-            parser=o.number, metavar="USD", help="A new cap, in USD, for the whole run: what is spent counts."
-        ),
-    ] = None,
+    max_cost: NewCap = None,
+    audit: o.Audit = None,
+    grounded: o.Grounded = False,
+    confidence: o.Confidence = False,
+    samples: o.Samples = 0,
     concurrency: o.Concurrency = None,
     rpm: o.Rpm = None,
     tpm: o.Tpm = None,
@@ -101,8 +124,9 @@ def resume(
     no_cache: o.NoCache = False,
     json: Json = False,
     quiet: Quiet = False,
+    yes: Yes = False,
 ) -> int:
-    """Go on with a run that stopped early. What is finished is not paid again."""
+    """Go on with a run that stopped early, or ask more about one that is done. What is finished is not paid again."""
     from unsaf_async import runs
     from unsaf_async.errors import UserError
 
@@ -120,14 +144,56 @@ def resume(
             changed["max_cost_usd"] = max_cost
         if cache or no_cache:
             changed["cache"] = str(cache.absolute()) if cache else ""
-        folder.keep_manifest(manifest.model_copy(update=changed))
-        return _conduct(folder, json=json, quiet=quiet)
+        manifest = manifest.model_copy(update=changed)
+        if audit or grounded or confidence or samples:
+            manifest = _asking_more(folder, manifest, audit or (), grounded, confidence, samples, yes=yes)
+        folder.keep_manifest(manifest)
+        return conduct(folder, json=json, quiet=quiet)
+
+
+def _asking_more(
+    folder: RunFolder,
+    manifest: Manifest,
+    audit: Sequence[str],
+    grounded: bool,
+    confidence: bool,
+    samples: int,
+    *,
+    yes: bool,
+) -> Manifest:
+    """`manifest` with more to be asked about every answer, once its cost is agreed on."""
+    from unsaf_async.estimate import estimate_beside
+    from unsaf_async.settings import asking_more
+
+    more = asyncio.run(asking_more(manifest, audit, grounded=grounded, confidence=confidence, samples=samples))
+    if more.max_cost_usd is None and not yes:
+        _agree_on_cost(f"{folder.path}, asking more", estimate_beside(folder, more))
+    return more
+
+
+def audit(
+    run_dir: o.RunDir,
+    provider: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Who audits. May be given several times; each is counted apart.")
+    ],
+    max_cost: NewCap = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    yes: Yes = False,
+) -> int:
+    """Have other models say of a run's questions, blind to their labels, whether the images answer them."""
+    return resume(run_dir, max_cost=max_cost, audit=provider, json=json, quiet=quiet, yes=yes)
 
 
 def estimate(
     provider: o.Provider = DEFAULT_PROVIDER,
     images: o.Images = None,
     judge: o.Judge = None,
+    audit: o.Audit = None,
+    grounded: o.Grounded = False,
+    confidence: o.Confidence = False,
+    samples: o.Samples = 0,
+    questions_from: o.QuestionsFrom = None,
     questions: o.Questions = 6,
     limit: o.Limit = None,
     seed: o.Seed = 0,
@@ -150,6 +216,11 @@ def estimate(
         provider=provider,
         images=images,
         judge=judge,
+        audit=audit,
+        grounded=grounded,
+        confidence=confidence,
+        samples=samples,
+        questions_from=questions_from,
         questions=questions,
         limit=limit,
         seed=seed,
@@ -170,7 +241,8 @@ def estimate(
     )
 
 
-def _conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
+def conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
+    """Works the run's folder off and tells how it ended; the exit code."""
     from unsaf_async.cli.progress import watching
     from unsaf_async.conduct import Conductor
 
@@ -246,7 +318,7 @@ def _finish(conductor: Conductor, score: Score, *, json: bool, quiet: bool) -> i
     return 0
 
 
-def _agree_on_cost(prepared: Prepared, figures: Estimate) -> None:
+def _agree_on_cost(what: str, figures: Estimate) -> None:
     """Returns if the run may begin. Raises UserError if nobody can be asked."""
     from unsaf_async.errors import UserError
 
@@ -255,7 +327,7 @@ def _agree_on_cost(prepared: Prepared, figures: Estimate) -> None:
     line = f"${figures.expected_usd:.2f} expected, ${figures.worst_usd:.2f} at most"
     if not sys.stdin.isatty():
         raise UserError(f"this run costs money ({line}) and nobody can be asked; give --max-cost USD, or -y")
-    sys.stderr.write(f"{prepared.subject.name}, {figures.images} images: {line} (--max-cost USD caps it)\n")
+    sys.stderr.write(f"{what}: {line} (--max-cost USD caps it)\n")
     if figures.expected_usd > ASK_ABOVE_USD:
         o.ask("Begin?")
 

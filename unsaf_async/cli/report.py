@@ -1,0 +1,139 @@
+"""`report`: runs as one HTML file. `view`: a folder of runs as pages on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unsaf_async.cli import options as o
+
+if TYPE_CHECKING:
+    from unsaf_async.cross import CrossMatrix
+    from unsaf_async.report.viewer import Viewer
+
+
+def file(text: str) -> Path:
+    """`text` as the path of a file."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; give a file, or leave the option out")
+    return Path(text)
+
+
+def report(
+    run_dirs: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=o.folder, metavar="RUN_DIR ...", help="The folders that `run` named: one, or several to compare."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=file,
+            metavar="FILE",
+            help="The file to write. Default: report.html, in the run's folder if there is one run.",
+        ),
+    ] = None,
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PARAMS",
+            help="Parameters of a run's model (7e9, 7B, 1.3M), to plot UnF1 by size. Once for each model.",
+        ),
+    ] = None,
+    cross: Annotated[
+        Path | None,
+        typer.Option(
+            parser=file, metavar="FILE", help="A matrix of models that answer each other's questions, as JSON."
+        ),
+    ] = None,
+) -> int:
+    """Write runs as one HTML file that needs nothing else: figures, plots and every question."""
+    from unsaf_async.errors import UserError
+    from unsaf_async.report import write_report
+
+    target = out or (run_dirs[0] / "report.html" if len(run_dirs) == 1 else Path("report.html"))
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {target}: is no name of an HTML file; give one that ends in .html")
+    written = write_report(run_dirs, target, scale=_scales(scale or []), cross=_matrix(cross) if cross else None)
+    sys.stdout.write(f"{written}\n")
+    return 0
+
+
+def view(
+    runs_dir: Annotated[
+        Path, typer.Argument(parser=o.folder, metavar="RUNS_DIR", help="A folder of runs, or a run's own folder.")
+    ] = Path("runs"),
+    port: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
+    open_: Annotated[bool, typer.Option("--open", help="Open the browser, too.")] = False,
+) -> int:
+    """Show runs in the browser, those under way included. Only this machine can reach the pages; Ctrl-C ends it."""
+    from unsaf_async.errors import UserError
+
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port is {port}; give a port from 1 to 65535, or 0 for any free one")
+    asyncio.run(_serve(runs_dir, port, open_))
+    return 0
+
+
+async def _serve(runs_dir: Path, port: int, open_: bool) -> None:
+    from unsaf_async.report.viewer import serve
+
+    def ready(viewer: Viewer) -> None:
+        sys.stdout.write(f"{runs_dir} is shown at {viewer.url} (Ctrl-C ends it)\n")
+        sys.stdout.flush()
+        if open_:
+            import webbrowser
+
+            webbrowser.open(viewer.url)
+
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        except NotImplementedError:  # Windows: KeyboardInterrupt ends it
+            break
+    try:
+        await serve(runs_dir, port, ready)
+    except asyncio.CancelledError:
+        sys.stdout.write("ended\n")
+
+
+def _scales(texts: list[str]) -> dict[str, float]:
+    from unsaf_async.compare import size_of
+    from unsaf_async.errors import UserError
+
+    sizes: dict[str, float] = {}
+    for text in texts:
+        name, equals, size = text.rpartition("=")
+        if not equals or not name:
+            raise UserError(f"--scale is {text!r}; give NAME=PARAMS, such as my-model=7B")
+        try:
+            sizes[name] = size_of(size)
+        except ValueError as error:
+            raise UserError(f"--scale {name}: {error}") from None
+    return sizes
+
+
+def _matrix(path: Path) -> CrossMatrix:
+    from pydantic import ValidationError
+
+    from unsaf_async.cross import CrossMatrix
+    from unsaf_async.errors import UserError
+
+    try:
+        return CrossMatrix.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"--cross {path}: cannot be read ({error.strerror}); give a file of a matrix") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise UserError(f"--cross {path}: is no matrix ({where}: {first['msg']}); give a file of one") from None

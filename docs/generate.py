@@ -31,16 +31,17 @@ from contextlib import contextmanager, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
-from unsaf_async import Examination, Manifest, Score, Settings
+from unsaf_async import Examination, Manifest, Settings
 from unsaf_async.cli import app
 from unsaf_async.estimate import estimate
-from unsaf_async.score import Calls, Counts, ImageCounts, KindScore, QuestionCounts, Tokens
+from unsaf_async.findings import Findings
+from unsaf_async.score import Counts
 from unsaf_async.settings import prepare
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world import language, lessons, questions
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 
-SCHEMAS: dict[str, type[BaseModel]] = {"score": Score, "examination": Examination, "manifest": Manifest}
+SCHEMAS: dict[str, type[BaseModel]] = {"score": Findings, "examination": Examination, "manifest": Manifest}
 
 PRICED = ("gpt-4o", "gpt-4o-mini", "gpt-5.1", "claude-haiku-4-5", "claude-sonnet-4-5", "gemini-2.5-flash")
 """The models whose cost the README tells."""
@@ -171,11 +172,12 @@ def cli_page() -> str:
 
 
 def field_docs(model: type[BaseModel]) -> dict[str, str]:
-    """The docstring beneath each field of `model`, on one line, where there is one."""
-    body = _body(model)
+    """The docstring beneath each field of `model`, inherited ones included, on one line, where there is one."""
+    records = [base for base in reversed(model.__mro__) if base.__module__.startswith("unsaf_async")]
     return {
         field.target.id: _one_line(text.value.value)
-        for field, text in pairwise(body)
+        for record in records
+        for field, text in pairwise(_body(record))
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(text, ast.Expr)
@@ -206,7 +208,6 @@ def schema(model: type[BaseModel]) -> dict[str, Any]:
 
 def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
     """`model` and every model in its fields."""
-    from typing import get_args
 
     from pydantic import BaseModel as Base
 
@@ -226,16 +227,12 @@ def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
     return found
 
 
+PLACEHOLDERS = {"by_kind": "KIND", "kinds": "KIND", "audits": "AUDITOR", "by_label": "LABEL", "deciders": "DECIDER"}
+"""What stands for the keys of a field that holds records by name."""
+
+
 def field_table() -> str:
     """The table of score.json's fields, nested ones included."""
-    parts: dict[str, tuple[str, type[BaseModel]]] = {
-        "counts": ("counts.", Counts),
-        "by_kind": ("by_kind.KIND.", KindScore),
-        "images": ("images.", ImageCounts),
-        "questions": ("questions.", QuestionCounts),
-        "calls": ("calls.", Calls),
-        "tokens": ("tokens.", Tokens),
-    }
     ratios = {
         name: _one_line(value.__doc__ or "") for name, value in vars(Counts).items() if isinstance(value, property)
     }
@@ -244,18 +241,34 @@ def field_table() -> str:
     def add(prefix: str, model: type[BaseModel]) -> None:
         described = schema(model)
         docs = field_docs(model)
-        for name in model.model_fields:
+        for name, field in model.model_fields.items():
             path = prefix + name
-            meaning = MEANINGS.get(path) or (ratios.get(name) if not prefix else None) or docs.get(name)
+            meaning = MEANINGS.get(path) or docs.get(name) or ratios.get(name)
             if not meaning:
                 raise ValueError(f"{model.__name__}.{name}: has no docstring; write one, or add it to MEANINGS")
             meaning = re.sub(r"\bNone\b", "null", meaning).replace("|", "&#124;")
             rows.append(f"| `{path}` | {_type(described['properties'][name])} | {meaning} |")
-            if not prefix and name in parts:
-                add(*parts[name])
+            inner, container = _record_in(field.annotation)
+            if inner is not None:
+                step = {dict: f".{PLACEHOLDERS.get(name, 'NAME')}.", list: "[].", tuple: "[]."}.get(container, ".")
+                add(path + step, inner)
 
-    add("", Score)
+    add("", Findings)
     return "\n".join(rows)
+
+
+def _record_in(annotation: Any) -> tuple[type[BaseModel] | None, Any]:
+    """The record that a field holds, and the container around it, if any."""
+    from pydantic import BaseModel as Base
+
+    if inspect.isclass(annotation) and issubclass(annotation, Base):
+        return annotation, None
+    for inner in get_args(annotation):
+        found, container = _record_in(inner)
+        if found is not None:
+            origin = get_origin(annotation)
+            return found, container or (origin if origin in (dict, list, tuple) else None)
+    return None, None
 
 
 def _type(property_schema: dict[str, Any]) -> str:

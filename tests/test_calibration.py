@@ -188,7 +188,7 @@ def test_the_rules_alone_decide_clear_responses_rightly_and_leave_the_rest_open(
 def test_a_calibration_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     calibration = CalibrationFile(
         judge="gpt-4o",
-        pack_sha256="ab" * 32,
+        prompt_sha256="ab" * 32,
         created="2030-01-01T00:00:00+00:00",
         confusions=counted([("answered", "abstained", "judge", "A"), ("abstained", "abstained", "rule", "B")]),
     )
@@ -207,7 +207,7 @@ def test_what_is_no_calibration_is_the_users_mistake(tmp_path: Path, content: by
 
 
 def test_a_calibration_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
-    calibration = CalibrationFile(judge="j", pack_sha256="", created="", confusions=counted([]))
+    calibration = CalibrationFile(judge="j", prompt_sha256="", created="", confusions=counted([]))
     with pytest.raises(UserError, match="cannot be written"):
         write_calibration(tmp_path / "nowhere" / "judge.json", calibration)
 

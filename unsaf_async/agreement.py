@@ -70,6 +70,7 @@ class JudgeVotes(Record):
     """What one judge of the panel said."""
 
     judge: str
+    """Its name."""
     acts: dict[Act, int]
     """Votes by act; all three are there."""
     failed: int
@@ -80,8 +81,11 @@ class Pair(Record):
     """Two judges of the panel, on the questions on which both voted."""
 
     first: str
+    """A judge's name."""
     second: str
+    """The other's."""
     agreement: Agreement
+    """Of the two."""
 
 
 class PanelScore(Record):
@@ -100,6 +104,7 @@ class PanelScore(Record):
     pairs: list[Pair]
     """Every two judges."""
     alpha: Alpha
+    """Of all judges together."""
 
 
 # --- Cohen's kappa ------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from unsaf_async.settings import Settings, prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from unsaf_async.findings import Findings
     from unsaf_async.records import Examination
-    from unsaf_async.score import Score
 
 
 async def evaluate(
@@ -31,6 +31,7 @@ async def evaluate(
     data: str | Path | None = None,
     data_format: str | None = None,
     questions_from: str | Path | None = None,
+    judge_calibration: str | Path | None = None,
     questions: int = 6,
     limit: int | None = None,
     seed: int = 0,
@@ -46,7 +47,7 @@ async def evaluate(
     cache: str | Path | None = "cache",
     until_ci: float | None = None,
     on_event: Announce = silent,
-) -> Score:
+) -> Findings:
     """The score of `provider` on `images`: the same as `unsaf-async run`, for use from Python.
 
     The options are those of `unsaf-async run`, with the same defaults; `Settings` says what each means. on_event hears
@@ -64,6 +65,7 @@ async def evaluate(
         data=_path(data),
         data_format=data_format,
         questions_from=_path(questions_from),
+        judge_calibration=_path(judge_calibration),
         questions=questions,
         limit=limit,
         seed=seed,
@@ -100,7 +102,9 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("questions", "seed", "samples"), (_WHOLE, "a whole number")),
     **dict.fromkeys(("limit", "concurrency"), ((*_WHOLE, type(None)), "a whole number, or None")),
     **dict.fromkeys(("max_cost", "rpm", "tpm", "until_ci"), ((*_NUMBER, type(None)), "a number, or None")),
-    **dict.fromkeys(("out", "cache", "data", "questions_from"), ((*_PATH, type(None)), "a path, or None")),
+    **dict.fromkeys(
+        ("out", "cache", "data", "questions_from", "judge_calibration"), ((*_PATH, type(None)), "a path, or None")
+    ),
 }
 """What each field of `Settings` may hold, and how to say so; `images` apart."""
 
@@ -118,7 +122,7 @@ def _check_types(settings: Settings) -> None:
         raise UserError(f"images is {images!r}; give a path, or a list of paths")
 
 
-def load(run_dir: str | Path) -> tuple[runs.Manifest, list[Examination], Score]:
+def load(run_dir: str | Path) -> tuple[runs.Manifest, list[Examination], Findings]:
     """A run read back: its manifest, the examinations in the order they were kept, and its score, computed anew."""
     path = Path(run_dir)
     return runs.read_manifest(path), list(read_journal(path / "journal.jsonl").values()), rescore(path)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
@@ -42,3 +44,15 @@ def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tup
         return None
     low, high = np.quantile(defined, ((1 - confidence) / 2, (1 + confidence) / 2))
     return float(low), float(high)
+
+
+def ratio_interval(
+    pairs: Sequence[tuple[float, float]], resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float] | None:
+    """The interval of sum(a) / sum(b) over images with the pairs (a, b). None with fewer than 2 images, and as `interval`."""
+    if len(pairs) < 2:
+        return None
+    sums = draws(len(pairs), resamples, seed) @ np.asarray(pairs, dtype=float)
+    values = np.full(len(sums), np.nan)
+    np.divide(sums[:, 0], sums[:, 1], out=values, where=sums[:, 1] > 0)
+    return interval(values)

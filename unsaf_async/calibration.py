@@ -230,8 +230,8 @@ class CalibrationFile(Record):
     """Of this file."""
     judge: str
     """Its name."""
-    pack_sha256: str
-    """Of the prompt pack that it judged with."""
+    prompt_sha256: str
+    """Of the judging prompt."""
     created: str
     """ISO 8601, UTC."""
     data: str = ""
@@ -304,7 +304,9 @@ class Corrected(Record):
     unf1_observed_ci: tuple[float, float] | None
     """95 % interval by the same resamples of the images (percentile); it knows nothing of the judge's errors."""
     unanswerable: Side
+    """The questions intended as unanswerable."""
     answerable: Side
+    """The questions intended as answerable."""
     deciders: dict[str, DeciderRates]
     """Who decided the scored responses; "unknown" where the run does not say."""
     as_they_are: int

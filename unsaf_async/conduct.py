@@ -13,6 +13,7 @@ from unsaf_async.errors import BudgetExhausted, Fatal, ProviderDown, RunStopped,
 from unsaf_async.estimate import number_given
 from unsaf_async.events import Announce, Event, ImageKept, silent
 from unsaf_async.examine import Examiner
+from unsaf_async.findings import Findings, findings
 from unsaf_async.followup import FollowUps
 from unsaf_async.images import ImageError, ImageLoader
 from unsaf_async.journal import Journal, read_journal
@@ -24,7 +25,7 @@ from unsaf_async.packs import Pack, load_pack
 from unsaf_async.plan import Planner, Priced
 from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.run import run
-from unsaf_async.score import Accounts, Calls, Score, Tokens, score
+from unsaf_async.score import Accounts, Calls, Tokens, score
 from unsaf_async.settings import Prepared, check_cache, policy_of
 from unsaf_async.stopping import StopWhenNarrow
 from unsaf_async.store import ReplyStore, open_cache
@@ -54,6 +55,7 @@ def begin(prepared: Prepared) -> runs.RunFolder:
         samples=settings.samples,
         others=prepared.others,
         source=prepared.source,
+        calibration=prepared.calibration,
         pack=str(Path(prepared.pack_name).absolute()) if Path(prepared.pack_name).is_dir() else prepared.pack_name,
         pack_version=prepared.pack.version,
         pack_sha256=prepared.pack.sha256,
@@ -78,7 +80,8 @@ def begin(prepared: Prepared) -> runs.RunFolder:
     )
     changed = {name: getattr(manifest, name) for name in ("max_cost_usd", "until_ci", "cache")} | {"subject": subject}
     # And more may be asked about the same answers.
-    more = {name: getattr(manifest, name) for name in ("auditors", "grounded", "confidence", "samples", "others")}
+    beside = ("auditors", "grounded", "confidence", "samples", "others", "calibration")
+    more = {name: getattr(manifest, name) for name in beside}
     folder.keep_manifest(before.model_copy(update=changed | more))
     return folder
 
@@ -133,7 +136,7 @@ class Conductor:
         for model in self.models:
             model.pace.failed(Fatal("interrupted", kind="interrupted"))
 
-    async def conduct(self) -> Score:
+    async def conduct(self) -> Findings:
         """Examine every image that is not done yet, and score all. Stopping early is no error: see `why_stopped`."""
         manifest = self.folder.manifest
         pack = load_pack(manifest.pack)
@@ -334,7 +337,7 @@ def _unfinished(kept: list[Examination], left: dict[str, str]) -> str | None:
     return " and ".join(parts) or None
 
 
-def rescore(folder: Path) -> Score:
+def rescore(folder: Path) -> Findings:
     """The score of the run at `folder`, computed anew from its journal and ledger. Raises UserError if it is no run."""
     manifest = runs.read_manifest(folder)
     kept = read_journal(folder / "journal.jsonl")
@@ -342,7 +345,7 @@ def rescore(folder: Path) -> Score:
     return _scored(manifest, list(kept.values()), account, account.wall_s)
 
 
-def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, wall_s: float) -> Score:
+def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, wall_s: float) -> Findings:
     cached = sum(call.cached for examination in kept for call in examination.calls)
     accounts = Accounts(
         calls=Calls(
@@ -366,7 +369,8 @@ def _scored(manifest: runs.Manifest, kept: list[Examination], account: Account, 
         images_total=manifest.images,
         seed=manifest.seed,
     )
-    return result.model_copy(update={"warnings": [*result.warnings, *_foreign_images(manifest, kept)]})
+    result = result.model_copy(update={"warnings": [*result.warnings, *_foreign_images(manifest, kept)]})
+    return findings(result, manifest, kept)
 
 
 def _foreign_images(manifest: runs.Manifest, kept: list[Examination]) -> Iterator[str]:

@@ -34,6 +34,7 @@ class Share(Record):
     n: int
     """Audited, at least 1."""
     agreed: int
+    """Of which the auditor says what was intended."""
     share: float
     """agreed / n."""
 

@@ -90,6 +90,10 @@ class Pack:
     json_lists: bool = True
     """Whether the question lists that it asks for are JSON, so that a schema may be sent with the prompt."""
 
+    def sha256_of(self, template: str) -> str:
+        """Of one template's text."""
+        return sha256(self.texts[template].encode()).hexdigest()
+
     def ask(self, label: Label, count: int, written: Sequence[str] = ()) -> str:
         """The instruction to write `count` questions of `label`, other than those already `written`."""
         text = Template(self.texts[f"ask-{label}"]).substitute(count=count)

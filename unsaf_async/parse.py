@@ -59,7 +59,7 @@ def question_items(text: str) -> tuple[Item, ...]:
         whole = None
     if isinstance(whole, dict | list):
         return tuple(_json_items(whole))
-    text = _without_thoughts(text)
+    text = without_thoughts(text)
     items = tuple(item for value in _loose_json(text) for item in _json_items(value))
     if items or _JSON_DEBRIS.match(text):
         return items
@@ -152,7 +152,7 @@ def percentage(text: str) -> float | None:
 
 def _bare(text: str) -> str:
     """`text` without thoughts, and without the fence around it."""
-    text = _without_thoughts(_well_formed(text)).strip()
+    text = without_thoughts(_well_formed(text)).strip()
     fenced = _FENCED.fullmatch(text)
     return fenced[1].strip() if fenced else text
 
@@ -191,7 +191,7 @@ _THINK_OPEN = re.compile(r"<(?:think|thinking|thought|reasoning)>", re.IGNORECAS
 _THINK_CLOSE = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """`text` without its thinking block. Some servers send only its closing tag; a cut reply has only the opening."""
     opening = _THINK_OPEN.search(text)
     end = max((close.end() for close in _THINK_CLOSE.finditer(text)), default=0)

@@ -50,6 +50,7 @@ class Common(Record):
     text: str
     """In normal form: lower case, without punctuation."""
     images: int
+    """About which it is asked."""
     share: float
     """Of the images with questions."""
 
@@ -60,6 +61,7 @@ class Template(Record):
     text: str
     """"_" for each word that is in fewer than `TEMPLATE_LIMIT` of the questions."""
     questions: int
+    """That it fits."""
     share: float
     """Of the label's questions."""
 
@@ -68,6 +70,7 @@ class LabelQuality(Record):
     """Questions of one intended label."""
 
     questions: int
+    """Of this label."""
     words_mean: float
     """Mean length in words; a character of a script without spaces counts as one."""
     template: Template | None
@@ -104,6 +107,7 @@ class Quality(Record):
     """Share of questions that hardly differ from an earlier one about the same image. Those in a script that sets no spaces are
     not compared, for it goes word by word; None if there are no others."""
     common: Common | None
+    """The question that is asked about the most images."""
     kinds: dict[KindName, float]
     """Shares of the questions intended unanswerable, in the method's order; "unspecified" where the model named no kind."""
     by_label: dict[Label, LabelQuality]

@@ -10,15 +10,14 @@ from unsaf_async.errors import RunStopped
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from unsaf_async.records import Examination
-
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 async def run(
     images: Iterable[T],
-    examine_one: Callable[[T], Awaitable[Examination]],
-    keep: Callable[[Examination], None],
+    examine_one: Callable[[T], Awaitable[R]],
+    keep: Callable[[R], None],
     *,
     width: int,
     enough: Callable[[], bool] = lambda: False,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
+from unsaf_async.calibration import CalibrationFile
 from unsaf_async.errors import UserError
 from unsaf_async.followup import Wanted
 from unsaf_async.inputs import ImageSource
@@ -78,6 +79,8 @@ class Manifest(Record):
     """The other models among judges and auditors, by name, frozen like the subject."""
     source: Source | None = None
     """Where the questions are from; None: the model writes them."""
+    calibration: CalibrationFile | None = None
+    """What is known of the judge's errors."""
     pack: str
     """The prompt pack's name or folder."""
     pack_version: str
@@ -138,11 +141,11 @@ class RunFolder:
     def keep_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest (a resumed run may get another cap)."""
         self.manifest = manifest
-        _write(self.path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+        write_whole(self.path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
 
     def keep_score(self, score: Score) -> None:
         """Write score.json."""
-        _write(self.path / "score.json", score.model_dump_json(indent=2) + "\n")
+        write_whole(self.path / "score.json", score.model_dump_json(indent=2) + "\n")
 
     def close(self) -> None:
         """Give up the lock."""
@@ -195,8 +198,8 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
         if found and not ("lock" in found and found <= BEGINNINGS):
             raise UserError(f"--out {path}: is not empty and holds no such run; give another folder")
         lock = _lock(path)
-        _write(path / "images.jsonl", _image_lines(images).decode())
-        _write(path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+        write_whole(path / "images.jsonl", _image_lines(images).decode())
+        write_whole(path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written ({error.strerror}); give another folder") from None
     return RunFolder(path, manifest, images, lock)
@@ -278,7 +281,7 @@ def _lock(path: Path) -> FileLock:
     return lock
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Write `file` whole or not at all."""
     draft = file.with_suffix(file.suffix + ".part")
     try:

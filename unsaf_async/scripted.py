@@ -356,7 +356,9 @@ _FORMS = {"confidence": '{"confidence":', "ground": '{"verdict": "supported"}', 
 
 
 def _about(awareness: Awareness, dice: _Dice, image: str, prompt: str, question: str, response: str) -> Said:
-    wanted = next((name for name, form in _FORMS.items() if form in prompt), "p-true" if "(A) True" in prompt else "judge")
+    wanted = next(
+        (name for name, form in _FORMS.items() if form in prompt), "p-true" if "(A) True" in prompt else "judge"
+    )
     if wanted == "judge":
         return _judge(awareness, dice, question, response)
     about = (image, phrasebook.normalised(question))

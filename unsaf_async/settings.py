@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unsaf_async.calibration import CalibrationFile, read_calibration
 from unsaf_async.errors import UserError
 from unsaf_async.followup import Wanted
 from unsaf_async.images import ImagePolicy
@@ -52,6 +53,8 @@ class Settings:
     """Of the labelled set; None: recognised."""
     questions_from: Path | None = None
     """A run, whose questions are asked of this model."""
+    judge_calibration: Path | None = None
+    """What `judge calibrate` wrote of this judge; None: its errors are not corrected for."""
     questions: int = 6
     limit: int | None = None
     seed: int = 0
@@ -84,6 +87,8 @@ class Prepared:
     """The judges and auditors that are not the subject, by name."""
     source: Source | None
     """Where the questions are from, if the model does not write them."""
+    calibration: CalibrationFile | None
+    """What is known of the judge's errors."""
     pack: Pack
     pack_name: str
     """As it was given: a shipped pack's name or a folder."""
@@ -142,7 +147,29 @@ async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
     images = images[: settings.limit] if settings.limit else images
     # In full, so that a run can be resumed from anywhere.
     images = [replace(image, path=image.path.absolute()) for image in images]
-    return Prepared(subject, judges, auditors, others, source, pack, pack_name, tuple(images), settings)
+    prepared = Prepared(subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings)
+    return replace(prepared, calibration=_calibration(prepared))
+
+
+def _calibration(prepared: Prepared) -> CalibrationFile | None:
+    """What is known of the judge's errors. Raises UserError if it is of another judge, or of another judging prompt."""
+    file = prepared.settings.judge_calibration
+    if file is None:
+        return None
+    found = read_calibration(file)
+    judge = judge_named(prepared.subject, prepared.judges)
+    if found.judge != judge:
+        raise UserError(
+            f"--judge-calibration {file}: is of {found.judge}, and this run's judge is {judge}; calibrate that one"
+        )
+    if found.prompt_sha256 != prepared.pack.sha256_of("judge"):
+        raise UserError(f"--judge-calibration {file}: was made with another judging prompt; calibrate the judge again")
+    return found
+
+
+def judge_named(subject: Profile, judges: Sequence[str]) -> str:
+    """What a run's judge is called where it stands alone: "self" by its model's name."""
+    return " + ".join(subject.name if name == "self" else name for name in judges) or "rules"
 
 
 def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], Source | None]:
@@ -162,11 +189,11 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
     if settings.questions_from is not None:
         if settings.images:
             raise UserError("--images: the images are those of --questions-from; leave one of them out")
-        return _questions_of(settings.questions_from)
+        return questions_of(settings.questions_from)
     return find_images(settings.images) if settings.images else bundled_images(subject.images), None
 
 
-def _questions_of(run: Path) -> tuple[list[ImageSource], Source]:
+def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
     """The images of another run that have questions, with them. Raises UserError if there is none."""
     manifest = read_manifest(run)
     images = []

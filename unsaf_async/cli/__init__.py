@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from unsaf_async.cli import cache, doctor, labelled, providers, run, show, simulate, world
+from unsaf_async.cli import cache, compare, cross, doctor, judge, labelled, providers, run, show, simulate, world
 from unsaf_async.errors import RunStopped, UserError
 
 app = typer.Typer(
@@ -43,10 +43,13 @@ app.command("resume")(run.resume)
 app.command("estimate")(run.estimate)
 app.command("labelled")(labelled.labelled)
 app.command("audit")(run.audit)
+app.command("cross")(cross.cross)
+app.command("compare")(compare.compare)
 app.command("show")(show.show)
 app.command("providers")(providers.providers)
 app.command("doctor")(doctor.doctor)
 app.command("simulate")(simulate.simulate)
+app.add_typer(judge.app, name="judge")
 app.add_typer(cache.app, name="cache")
 app.add_typer(world.app, name="world")
 

@@ -64,7 +64,7 @@ Audit = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="A provider that says of each question, blind to its label, whether the image answers it. May be given several times.",
+        help="A provider that says of each question, blind to its label, if the image answers it. May be given several times.",
     ),
 ]
 Grounded = Annotated[
@@ -79,6 +79,14 @@ Samples = Annotated[
     int,
     typer.Option(
         parser=whole, metavar="K", help="Draw each answer K more times, for self-consistency and semantic entropy."
+    ),
+]
+JudgeCalibration = Annotated[
+    Path | None,
+    typer.Option(
+        parser=folder,
+        metavar="FILE",
+        help="What `judge calibrate` wrote of this judge: adds UnF1 corrected for its errors.",
     ),
 ]
 QuestionsFrom = Annotated[

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from unsaf_async.conduct import Conductor
     from unsaf_async.estimate import Estimate
+    from unsaf_async.findings import Findings
     from unsaf_async.runs import Manifest, RunFolder
-    from unsaf_async.score import Score
     from unsaf_async.settings import Prepared, Settings
 
 ASK_ABOVE_USD = 1.0
@@ -44,6 +44,7 @@ def run(
     confidence: o.Confidence = False,
     samples: o.Samples = 0,
     questions_from: o.QuestionsFrom = None,
+    judge_calibration: o.JudgeCalibration = None,
     questions: o.Questions = 6,
     limit: o.Limit = None,
     seed: o.Seed = 0,
@@ -74,6 +75,7 @@ def run(
         confidence=confidence,
         samples=samples,
         questions_from=questions_from,
+        judge_calibration=judge_calibration,
         questions=questions,
         limit=limit,
         seed=seed,
@@ -105,7 +107,8 @@ def carry_out(settings: Settings, *, dry_run: bool, json: bool, quiet: bool, yes
         return 0
     if settings.max_cost is None and not yes:
         figures = estimated(prepared)
-        _agree_on_cost(f"{prepared.subject.name}, {figures.images} images", figures)
+        what = f"{prepared.subject.name}, {figures.images} images"
+        agree_on_cost(what, figures.expected_usd, figures.worst_usd)
     with begin(prepared) as folder:
         return conduct(folder, json=json, quiet=quiet)
 
@@ -167,7 +170,8 @@ def _asking_more(
 
     more = asyncio.run(asking_more(manifest, audit, grounded=grounded, confidence=confidence, samples=samples))
     if more.max_cost_usd is None and not yes:
-        _agree_on_cost(f"{folder.path}, asking more", estimate_beside(folder, more))
+        figures = estimate_beside(folder, more)
+        agree_on_cost(f"{folder.path}, asking more", figures.expected_usd, figures.worst_usd)
     return more
 
 
@@ -194,6 +198,7 @@ def estimate(
     confidence: o.Confidence = False,
     samples: o.Samples = 0,
     questions_from: o.QuestionsFrom = None,
+    judge_calibration: o.JudgeCalibration = None,
     questions: o.Questions = 6,
     limit: o.Limit = None,
     seed: o.Seed = 0,
@@ -221,6 +226,7 @@ def estimate(
         confidence=confidence,
         samples=samples,
         questions_from=questions_from,
+        judge_calibration=judge_calibration,
         questions=questions,
         limit=limit,
         seed=seed,
@@ -243,13 +249,8 @@ def estimate(
 
 def conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
     """Works the run's folder off and tells how it ended; the exit code."""
-    from unsaf_async.cli.progress import watching
-    from unsaf_async.conduct import Conductor
-
-    conductor = Conductor(folder)
     try:
-        with watching(conductor, quiet=quiet) as say:
-            score = asyncio.run(_interruptible(conductor, say))
+        conductor, score = work_off(folder, quiet=quiet)
     except KeyboardInterrupt:
         sys.stderr.write(
             f"unsaf-async: interrupted; `unsaf-async resume {folder.path}` goes on; what is finished is kept\n"
@@ -258,7 +259,20 @@ def conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
     return _finish(conductor, score, json=json, quiet=quiet)
 
 
-async def _interruptible(conductor: Conductor, say: o.Say) -> Score:
+def work_off(folder: RunFolder, *, quiet: bool) -> tuple[Conductor, Findings]:
+    """Works the run's folder off, with a display; the conductor knows how it ended.
+
+    Raises KeyboardInterrupt at the second Ctrl-C.
+    """
+    from unsaf_async.cli.progress import watching
+    from unsaf_async.conduct import Conductor
+
+    conductor = Conductor(folder)
+    with watching(conductor, quiet=quiet) as say:
+        return conductor, asyncio.run(_interruptible(conductor, say))
+
+
+async def _interruptible(conductor: Conductor, say: o.Say) -> Findings:
     """Ctrl-C once: no further call leaves, those under way finish. Twice: now."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -285,7 +299,7 @@ async def _interruptible(conductor: Conductor, say: o.Say) -> Score:
         raise KeyboardInterrupt from None
 
 
-def _finish(conductor: Conductor, score: Score, *, json: bool, quiet: bool) -> int:
+def _finish(conductor: Conductor, score: Findings, *, json: bool, quiet: bool) -> int:
     folder = conductor.folder.path
     if conductor.mistake:
         advice = {
@@ -318,17 +332,17 @@ def _finish(conductor: Conductor, score: Score, *, json: bool, quiet: bool) -> i
     return 0
 
 
-def _agree_on_cost(what: str, figures: Estimate) -> None:
-    """Returns if the run may begin. Raises UserError if nobody can be asked."""
+def agree_on_cost(what: str, expected_usd: float, worst_usd: float) -> None:
+    """Returns if `what` may begin; ends the command otherwise. Raises UserError if nobody can be asked."""
     from unsaf_async.errors import UserError
 
-    if figures.worst_usd == 0:
+    if worst_usd == 0:
         return
-    line = f"${figures.expected_usd:.2f} expected, ${figures.worst_usd:.2f} at most"
+    line = f"${expected_usd:.2f} expected, ${worst_usd:.2f} at most"
     if not sys.stdin.isatty():
-        raise UserError(f"this run costs money ({line}) and nobody can be asked; give --max-cost USD, or -y")
+        raise UserError(f"this costs money ({line}) and nobody can be asked; give --max-cost USD, or -y")
     sys.stderr.write(f"{what}: {line} (--max-cost USD caps it)\n")
-    if figures.expected_usd > ASK_ABOVE_USD:
+    if expected_usd > ASK_ABOVE_USD:
         o.ask("Begin?")
 
 

@@ -1,0 +1,247 @@
+"""`compare`: runs beside each other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unsaf_async.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from unsaf_async.compare import Comparison
+    from unsaf_async.cross import CrossMatrix
+
+FORMATS = ("table", "csv", "json", "latex")
+
+
+def form(text: str) -> str:
+    """`text` as one of `FORMATS`."""
+    if text not in FORMATS:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(FORMATS)}")
+    return text
+
+
+def file(text: str) -> Path:
+    """`text` as the path of a file to write."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; give a file, or leave the option out")
+    return Path(text)
+
+
+def compare(
+    run_dirs: Annotated[
+        list[Path],
+        typer.Argument(parser=o.folder, metavar="RUN_DIR ...", help="The folders that `run` named, two or more."),
+    ],
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PARAMS",
+            help="Parameters of a run's model (7e9, 7B, 1.3M), to correlate with UnF1. Once for each model.",
+        ),
+    ] = None,
+    format_: Annotated[
+        str,
+        typer.Option("--format", parser=form, metavar="table|csv|json|latex", help="What to print."),
+    ] = "table",
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="With --format csv: a line a pair instead of a line a run.")
+    ] = False,
+    seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of the pairs' intervals and p-values.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", parser=file, metavar="FILE", help="Write to this file, not to stdout.")
+    ] = None,
+) -> int:
+    """Compare runs: paired differences with their uncertainty, costs, and how the runs' settings differ."""
+    from unsaf_async import compare as comparing
+    from unsaf_async.errors import UserError
+
+    if pairs and format_ != "csv":
+        raise UserError(f"--pairs goes with --format csv; --format {format_} has the pairs in any case")
+    if seed < 0:
+        raise UserError(f"--seed is {seed}; give 0 or more")
+    scales = _scales(scale or [])
+    found = comparing.compare(comparing.load_runs(run_dirs), scale=scales, seed=seed)
+    if format_ == "table":
+        if out is None:
+            print_comparison(found)
+        else:
+            with out.open("w", encoding="utf-8") as stream:
+                print_comparison(found, _to_file(stream))
+        return 0
+    text = {
+        "csv": lambda: comparing.to_csv(found, "pairs" if pairs else "runs"),
+        "json": lambda: comparing.to_json(found),
+        "latex": lambda: comparing.to_latex(found),
+    }[format_]()
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _scales(given: list[str]) -> dict[str, float]:
+    from unsaf_async.compare import size_of
+    from unsaf_async.errors import UserError
+
+    scales: dict[str, float] = {}
+    for each in given:
+        name, equals, size = each.rpartition("=")
+        if not (equals and name):
+            raise UserError(f"--scale {each}: is no NAME=PARAMS; give one such as tiny=0.2M")
+        if name in scales:
+            raise UserError(f"--scale {each}: {name} has a size already; give one")
+        try:
+            scales[name] = size_of(size)
+        except ValueError as error:
+            raise UserError(f"--scale {each}: {error}") from None
+    return scales
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def print_comparison(found: Comparison, console: Console | None = None) -> None:
+    """The comparison as tables, to stdout or `console`; first of all, how the runs differ."""
+    from rich.table import Table
+
+    from unsaf_async.cli.render import console as stdout
+    from unsaf_async.cli.render import safe
+    from unsaf_async.compare import kinds_of, shown, shown_interval, shown_p
+
+    console = console or stdout()
+    for difference in found.differences:
+        console.print(f"[yellow]Note:[/yellow] {safe(difference)}")
+    for row in found.runs:
+        for reason in row.unreliable:
+            console.print(f"[red]Unreliable:[/red] {safe(row.name)}: {safe(reason)}")
+        for warning in row.warnings:
+            console.print(f"[yellow]Note:[/yellow] {safe(row.name)}: {safe(warning)}")
+
+    runs = Table(
+        "run", "UnF1", "95 % interval", "precision", "recall", "over-refusal", "over-answer", "images", "questions", "unscored",
+        box=None, pad_edge=False,
+    )  # fmt: skip
+    costs = Table("run", "paid", "per image", "for a 1-point interval", "time", box=None, pad_edge=False)
+    for row in found.runs:
+        runs.add_row(
+            safe(row.name), shown(row.unf1), shown_interval(row.unf1_ci), shown(row.precision), shown(row.recall),
+            shown(row.over_refusal_rate), shown(row.over_answer_rate), str(row.images), str(row.questions), str(row.unscored),
+        )  # fmt: skip
+        costs.add_row(
+            safe(row.name), _dollars(row.cost_usd), _dollars(row.cost_per_image_usd), _dollars(row.cost_of_one_point_usd),
+            "n/a" if row.wall_s is None else f"{row.wall_s:.1f} s",
+        )  # fmt: skip
+    kinds = kinds_of(found)
+    recalls = Table("recall by kind", *kinds, box=None, pad_edge=False)
+    for row in found.runs:
+        recalls.add_row(safe(row.name), *(shown(row.recall_by_kind.get(kind)) for kind in kinds))
+    pairs = Table(
+        "run", "compared with", "difference", "95 % interval", "p", "p (Holm)", "images shared", "only in the first",
+        "only in the second", box=None, pad_edge=False,
+    )  # fmt: skip
+    for pair in found.pairs:
+        pairs.add_row(
+            safe(pair.a), safe(pair.b), "n/a" if pair.difference is None else f"{pair.difference:+.3f}",
+            shown_interval(pair.ci), shown_p(pair.p), shown_p(pair.p_holm),
+            str(pair.images_shared), str(pair.images_only_a), str(pair.images_only_b),
+        )  # fmt: skip
+    for table in (runs, recalls, costs, pairs):
+        if table.row_count and len(table.columns) > 1:
+            console.print()
+            console.print(table)
+    if found.correlations:
+        correlations = Table(
+            "UnF1 against",
+            "runs",
+            "Spearman",
+            "95 % interval",
+            "p",
+            "Kendall",
+            "95 % interval",
+            "p",
+            "",
+            box=None,
+            pad_edge=False,
+        )
+        for each in found.correlations:
+            rho, tau = each.spearman, each.kendall
+            correlations.add_row(
+                safe(each.metric), str(len(each.runs)), shown(rho.value), shown_interval(rho.ci), shown_p(rho.p),
+                shown(tau.value), shown_interval(tau.ci), shown_p(tau.p),
+                safe("" if rho.value is not None else rho.why_undefined),
+            )  # fmt: skip
+        console.print()
+        console.print(correlations)
+    for pair in found.pairs:
+        for why in dict.fromkeys(pair.undefined.values()):
+            console.print(f"n/a for {safe(pair.a)} and {safe(pair.b)}: {safe(why)}")
+
+
+def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
+    """A cross-examination as tables, to stdout or `console`: who asked down, who answered across."""
+    from rich.table import Table
+
+    from unsaf_async.cli.render import console as stdout
+    from unsaf_async.cli.render import safe
+    from unsaf_async.compare import shown, shown_interval
+
+    console = console or stdout()
+    console.print(
+        f"UnF1 on the {found.images} images that all cells share; questions by the row's model, answers by the column's"
+    )
+    cells = Table("asks \\ answers", *map(safe, found.answerers), box=None, pad_edge=False)
+    for asker in found.askers:
+        row = [found.cell(asker, answerer) for answerer in found.answerers]
+        cells.add_row(
+            safe(asker),
+            *(shown(cell.unf1) + (f" ({shown_interval(cell.ci)})" if cell.ci else "") for cell in row),
+        )
+    console.print()
+    console.print(cells)
+    fit = found.fit
+    skills = Table("model", "asking", "95 % interval", "answering", "95 % interval", box=None, pad_edge=False)
+    asking, answering = ({effect.name: effect for effect in effects} for effects in (fit.asking, fit.answering))
+    for name in dict.fromkeys([*asking, *answering]):
+        of = (asking.get(name), answering.get(name))
+        skills.add_row(
+            safe(name),
+            *(
+                text
+                for effect in of
+                for text in (
+                    "n/a" if effect is None or effect.value is None else f"{effect.value:+.3f}",
+                    shown_interval(effect.ci if effect else None),
+                )
+            ),
+        )
+    console.print()
+    console.print(skills)
+    console.print()
+    console.print(
+        f"Additive fit: mean {shown(fit.mean)}, residual {shown(fit.residual_rms)} (root mean square of {fit.cells} cells, "
+        f"{fit.parameters} parameters), {shown(fit.variance_explained)} of the variance explained"
+    )
+    own = "n/a" if fit.own_advantage is None else f"{fit.own_advantage:+.3f}"
+    console.print(f"Advantage on one's own questions: {own} (95 % interval {shown_interval(fit.own_advantage_ci)})")
+    for cell in found.cells:
+        if cell.unf1 is None:
+            console.print(f"n/a for {safe(cell.answerer)} on the questions of {safe(cell.asker)}: {safe(cell.why)}")
+    for why in dict.fromkeys(why for name, why in fit.undefined.items() if not name.endswith("ci")):
+        console.print(f"n/a in the fit: {safe(why)}")
+
+
+def _to_file(stream: object) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, emoji=False, width=240, color_system=None)  # type: ignore[arg-type]
+
+
+def _dollars(value: float | None) -> str:
+    return "n/a" if value is None else f"${value:.4f}"

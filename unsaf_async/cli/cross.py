@@ -1,0 +1,119 @@
+"""`cross`: every model answers every model's questions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unsaf_async.cli import options as o
+from unsaf_async.cli import run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unsaf_async.compare import LoadedRun
+    from unsaf_async.crossing import Crossing
+
+
+def cross(
+    run_dirs: Annotated[
+        list[Path],
+        typer.Argument(parser=o.folder, metavar="RUN_DIR ...", help="The folders that `run` named, two or more."),
+    ],
+    out: Annotated[Path, typer.Option(parser=o.folder, metavar="DIR", help="Where the cells' runs and cross.json go.")],
+    max_cost: Annotated[
+        float | None,
+        typer.Option(parser=o.number, metavar="USD", help="Never spend more than this on all cells together, in USD."),
+    ] = None,
+    cache: o.CacheDir = None,
+    no_cache: o.NoCache = False,
+    dry_run: run.DryRun = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the matrix as JSON, and nothing else, on stdout.")
+    ] = False,
+    quiet: run.Quiet = False,
+    yes: run.Yes = False,
+) -> int:
+    """Let every model answer every model's questions: tells skill in asking from skill in answering."""
+    from unsaf_async.compare import load_runs
+    from unsaf_async.crossing import crossings
+    from unsaf_async.errors import UserError
+
+    o.check_cache(cache, no_cache)
+    if max_cost is not None and not 0 < max_cost < float("inf"):
+        raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
+    loaded = load_runs(run_dirs)
+    cells = crossings(loaded, out, None if no_cache else o.cache_folder(cache))
+    if dry_run or (max_cost is None and not yes):
+        _agree(cells, dry_run=dry_run)
+        if dry_run:
+            return 0
+    stopped = None
+    for number, cell in enumerate(cells, 1):
+        if not quiet:
+            sys.stderr.write(
+                f"unsaf-async: {number} of {len(cells)}: {cell.answerer} on the questions of {cell.asker}\n"
+            )
+        stopped = _examine(cell, cells, max_cost, quiet=quiet)
+        if stopped:
+            break
+    _print(loaded, cells, out, json=json)
+    if stopped:
+        sys.stderr.write(f"unsaf-async: {stopped}; the same command goes on; what is finished is kept\n")
+        return 130 if stopped == "interrupted" else 3
+    return 0
+
+
+def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
+    """Tells what is left to do and agrees on its cost."""
+    from unsaf_async.estimate import estimate
+
+    figures = [estimate(cell.prepared) for cell in cells]
+    expected_usd, worst_usd = sum(each.expected_usd for each in figures), sum(each.worst_usd for each in figures)
+    line = f"{len(cells)} cells, about {sum(each.calls for each in figures)} calls"
+    if dry_run:
+        sys.stdout.write(f"{line}: ${expected_usd:.2f} expected, ${worst_usd:.2f} at most\n")
+        return
+    run.agree_on_cost(line, expected_usd, worst_usd)
+
+
+def _examine(cell: Crossing, cells: Sequence[Crossing], max_cost: float | None, *, quiet: bool) -> str | None:
+    """Works one cell off; why it did not end well, or None."""
+    from unsaf_async.conduct import begin
+
+    left = None
+    if max_cost is not None:
+        # The cap of a run counts what it has spent itself.
+        left = max_cost - sum(other.spent_usd for other in cells if other is not cell)
+        if left <= 0:
+            return f"--max-cost {max_cost:g} is spent"
+    with begin(cell.capped(left)) as folder:
+        try:
+            conductor, _ = run.work_off(folder, quiet=quiet)
+        except KeyboardInterrupt:
+            return "interrupted"
+    return conductor.why_stopped or conductor.unfinished
+
+
+def _print(loaded: Sequence[LoadedRun], cells: Sequence[Crossing], out: Path, *, json: bool) -> None:
+    from unsaf_async.compare import run_names
+    from unsaf_async.cross import matrix
+    from unsaf_async.crossing import keep
+
+    examinations = {(name, name): each.examinations for name, each in zip(run_names(loaded), loaded, strict=True)} | {
+        (cell.asker, cell.answerer): cell.examinations for cell in cells
+    }
+    found = matrix(examinations)
+    text = found.model_dump_json(indent=2) + "\n"
+    file = keep(out, text)
+    if json:
+        sys.stdout.write(text)
+        return
+    from unsaf_async.cli.compare import print_matrix
+
+    print_matrix(found)
+    cost_usd = sum(cell.spent_usd for cell in cells)
+    sys.stdout.write(f"\nCost: ${cost_usd:.4f} for the cells off the diagonal\nWritten to {file}\n")

@@ -1,0 +1,118 @@
+"""`judge calibrate`: how often a judge is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unsaf_async.cli import options as o
+from unsaf_async.cli import run
+
+if TYPE_CHECKING:
+    from unsaf_async.calibrate import Calibrated
+    from unsaf_async.calibration import Confusion
+
+app = typer.Typer(help="Judges, and how far they can be trusted.", no_args_is_help=True)
+
+
+@app.callback()
+def top() -> None:
+    """Judges, and how far they can be trusted."""
+
+
+@app.command("calibrate")
+def calibrate(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            parser=o.folder,
+            metavar="LABELLED",
+            help="JSONL: question, text (the response), label (answered or abstained).",
+        ),
+    ],
+    judge: o.Judge = None,
+    prompts: Annotated[str, typer.Option(metavar="PACK", help="The prompt pack whose judge.md is used.")] = "unsaf",
+    max_cost: o.MaxCost = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=o.folder, metavar="FILE", help="Where the result goes. Default: judge-NAME.json."),
+    ] = None,
+    cache: o.CacheDir = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
+    ] = False,
+    yes: run.Yes = False,
+) -> int:
+    """Measure a judge, or the rules alone, against human labels. The result corrects UnF1: `run --judge-calibration FILE`."""
+    from unsaf_async import calibrate as bench
+    from unsaf_async.budget import NANO
+    from unsaf_async.calibration import write_calibration
+    from unsaf_async.errors import UserError
+
+    if max_cost is not None and not 0 < max_cost < float("inf"):
+        raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
+    prepared = asyncio.run(bench.prepare(data, tuple(judge or ("rules",)), prompts))
+    worst_usd = sum(map(prepared.worst_nano_usd, prepared.rows)) / NANO
+    if max_cost is None and not yes:
+        what = f"{prepared.name}, {len(prepared.rows)} responses"
+        run.agree_on_cost(what, worst_usd, worst_usd)
+    file = out or Path(f"judge-{re.sub(r'[^A-Za-z0-9._-]+', '-', prepared.name)}.json")
+    ledger = file.with_suffix(".ledger.jsonl")
+    found = asyncio.run(bench.calibrate(prepared, ledger, o.cache_folder(cache), max_cost))
+    write_calibration(file, found.file)
+    if json:
+        sys.stdout.write(found.file.model_dump_json(indent=2) + "\n")
+    else:
+        _print(found)
+        sys.stdout.write(f"\nWritten to {file}\n")
+    if found.why_stopped:
+        sys.stderr.write(
+            f"unsaf-async: stopped early after {found.judged} of {len(prepared.rows)} responses: {found.why_stopped}; the "
+            "same command goes on; what is finished is kept\n"
+        )
+        return 3
+    return 0
+
+
+def _print(found: Calibrated) -> None:
+    from rich.table import Table
+
+    from unsaf_async.cli.render import console, safe, shown
+
+    table = Table(
+        "", "responses", "decided", "accuracy", "F1", "kappa", "sensitivity", "specificity", box=None, pad_edge=False
+    )
+
+    def row(name: str, confusion: Confusion) -> None:
+        figures = (confusion.accuracy, confusion.f1, confusion.kappa, confusion.sensitivity, confusion.specificity)
+        table.add_row(
+            safe(name),
+            str(confusion.rows),
+            f"{confusion.decided:.1%}" if confusion.decided is not None else "n/a",
+            *map(shown, figures),
+        )
+
+    confusions = found.file.confusions
+    row("all", confusions.overall)
+    for decider, confusion in confusions.by_decider.items():
+        row(f"decided by {decider}", confusion)
+    for column, groups in confusions.by_group.items():
+        for name, confusion in groups.items():
+            row(f"{column} {name}", confusion)
+    out = console()
+    out.print(f"[bold]{safe(found.file.judge)}[/bold] on {safe(found.file.data)}")
+    out.print(table)
+    table = Table(
+        "people say", "judged answered", "judged abstained", "judged invalid", "no verdict", box=None, pad_edge=False
+    )
+    for label, told in (("answered", confusions.overall.answered), ("abstained", confusions.overall.abstained)):
+        table.add_row(label, *map(str, (told.answered, told.abstained, told.invalid, told.none)))
+    out.print()
+    out.print(table)
+    out.print("\nAccuracy, F1 and kappa are of the decided responses; sensitivity and specificity are for abstentions.")
+    out.print(f"Cost: ${found.cost_usd:.4f} for {found.calls} calls")

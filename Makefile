@@ -4,13 +4,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-vllm lint train-tiny docs benchmarks clean
+.PHONY: demo test test-browser test-vllm lint train-tiny docs benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-browser: $(READY)  ## the report in a real browser; installs Debian's chromium where there is none and apt may
+	@command -v chromium > /dev/null || { apt-get -q update && apt-get -q install --yes --no-install-recommends chromium chromium-driver; } > /dev/null
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
+	$(BIN)/python -m pytest tests/browser
 
 test-vllm: $(READY)  ## install vLLM for CPUs (2.5 GB) and test against it; ten minutes
 	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm

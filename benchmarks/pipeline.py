@@ -149,6 +149,7 @@ async def ours(images: int, slots: int, backend: Sleeper) -> Result:
         async with Pace(profile.name, profile.limits) as pace:
             caller = Caller(profile, K, 0)
             model = OpenModel(profile, caller, Meter(profile, price_or_error(profile)), pace, backend, books)
+
             async def examine_one(number: int) -> Examination:
                 image = EncodedImage(b"", "image/jpeg", 640, 480, str(number))
                 hold = budget.hold(0)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import unsaf_async
-from unsaf_async import Examination, Manifest, RunStopped, Score, Settings, UnsafError, UserError, evaluate, load
+from unsaf_async import Examination, Findings, Manifest, RunStopped, Settings, UnsafError, UserError, evaluate, load
 from unsaf_async.events import Event, ImageKept
 
 
@@ -66,12 +66,12 @@ def test_evaluate_takes_every_setting_with_the_same_default() -> None:
 async def test_evaluate_returns_the_score_that_load_reads_back(folder: Path) -> None:
     score = await evaluate("scripted", images="photos", questions=4, out="run")
     manifest, examinations, again = load("run")
-    assert isinstance(score, Score)
+    assert isinstance(score, Findings)
     assert isinstance(manifest, Manifest)
     assert all(isinstance(examination, Examination) for examination in examinations)
     assert score.questions.asked == sum(len(examination.questions) for examination in examinations) == 24
     assert manifest.images == score.images.done == len(examinations) == 3
-    assert score == Score.model_validate_json((folder / "run" / "score.json").read_bytes())
+    assert score == Findings.model_validate_json((folder / "run" / "score.json").read_bytes())
     assert _timeless(again) == _timeless(score)
 
 
@@ -148,6 +148,6 @@ def test_loading_what_is_no_run_is_a_user_error(folder: Path) -> None:
         load("photos")
 
 
-def _timeless(score: Score) -> Score:
+def _timeless(score: Findings) -> Findings:
     """`score` without its wall time, which counts up to the moment of reading."""
     return score.model_copy(update={"wall_s": None})

@@ -51,6 +51,7 @@ PAGES = [
     "docs/local-models.md",
     "docs/tiny.md",
     "docs/validity.md",
+    "docs/datasets.md",
     "docs/cli.md",
 ]
 SHOWN_ONLY = {"text"}

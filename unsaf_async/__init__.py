@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unsaf_async.api import evaluate, load
     from unsaf_async.errors import BudgetExhausted, ProviderDown, RunStopped, UnsafError, UserError
+    from unsaf_async.findings import Findings
     from unsaf_async.records import Examination, Question
     from unsaf_async.runs import Manifest
     from unsaf_async.score import Score
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BudgetExhausted": "errors",
     "Examination": "records",
+    "Findings": "findings",
     "Manifest": "runs",
     "ProviderDown": "errors",
     "Question": "records",
@@ -37,6 +39,7 @@ _HOMES = {
 __all__ = [
     "BudgetExhausted",
     "Examination",
+    "Findings",
     "Manifest",
     "ProviderDown",
     "Question",

@@ -185,10 +185,7 @@ async def test_the_whole_method_at_temperature_0_is_the_same_over_http_and_in_th
         examiner = Examiner(subject, Judge(pack), pack, QUESTIONS)
         records = [ImageRecord(id=shown.file.name, path=str(shown.file)) for shown in world]
         return await asyncio.gather(
-            *(
-                examiner.examine(record, shown.image)
-                for record, shown in zip(records, world, strict=True)
-            )
+            *(examiner.examine(record, shown.image) for record, shown in zip(records, world, strict=True))
         )
 
     in_process = TinyBackend(TINY)

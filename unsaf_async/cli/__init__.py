@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from unsaf_async.cli import cache, compare, cross, doctor, judge, labelled, providers, run, show, simulate, world
+from unsaf_async.cli import (
+    cache,
+    compare,
+    cross,
+    doctor,
+    judge,
+    labelled,
+    providers,
+    report,
+    run,
+    show,
+    simulate,
+    world,
+)
 from unsaf_async.errors import RunStopped, UserError
 
 app = typer.Typer(
@@ -45,6 +58,8 @@ app.command("labelled")(labelled.labelled)
 app.command("audit")(run.audit)
 app.command("cross")(cross.cross)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.command("view")(report.view)
 app.command("show")(show.show)
 app.command("providers")(providers.providers)
 app.command("doctor")(doctor.doctor)

@@ -45,6 +45,7 @@ def labelled(
     json: run.Json = False,
     quiet: run.Quiet = False,
     yes: run.Yes = False,
+    report: run.Report = True,
 ) -> int:
     """Measure a model on a labelled set: accuracy, abstention, calibration; POPE and other native files as they come."""
     settings = o.settings_of(
@@ -70,4 +71,4 @@ def labelled(
         cache=cache,
         no_cache=no_cache,
     )
-    return run.carry_out(settings, dry_run=dry_run, json=json, quiet=quiet, yes=yes)
+    return run.carry_out(settings, dry_run=dry_run, json=json, quiet=quiet, yes=yes, report=report)

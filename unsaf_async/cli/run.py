@@ -28,6 +28,9 @@ DEFAULT_PROVIDER = "tiny"
 Json = Annotated[bool, typer.Option("--json", help="Print the final score as JSON, and nothing else, on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")]
+Report = Annotated[
+    bool, typer.Option("--report/--no-report", help="Write the run's report.html at the end (seconds for many images).")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and cost; call nobody.")]
 NewCap = Annotated[
     float | None,
@@ -64,6 +67,7 @@ def run(
     json: Json = False,
     quiet: Quiet = False,
     yes: Yes = False,
+    report: Report = True,
 ) -> int:
     """Measure a model: it asks, answers its own questions, and a judge says what its answers did."""
     settings = o.settings_of(
@@ -92,10 +96,10 @@ def run(
         no_cache=no_cache,
         until_ci=until_ci,
     )
-    return carry_out(settings, dry_run=dry_run, json=json, quiet=quiet, yes=yes)
+    return carry_out(settings, dry_run=dry_run, json=json, quiet=quiet, yes=yes, report=report)
 
 
-def carry_out(settings: Settings, *, dry_run: bool, json: bool, quiet: bool, yes: bool) -> int:
+def carry_out(settings: Settings, *, dry_run: bool, json: bool, quiet: bool, yes: bool, report: bool) -> int:
     """Plans the run, agrees on its cost and conducts it; the exit code."""
     from unsaf_async.conduct import begin
     from unsaf_async.estimate import estimate as estimated
@@ -110,7 +114,7 @@ def carry_out(settings: Settings, *, dry_run: bool, json: bool, quiet: bool, yes
         what = f"{prepared.subject.name}, {figures.images} images"
         agree_on_cost(what, figures.expected_usd, figures.worst_usd)
     with begin(prepared) as folder:
-        return conduct(folder, json=json, quiet=quiet)
+        return conduct(folder, json=json, quiet=quiet, report=report)
 
 
 def resume(
@@ -128,6 +132,7 @@ def resume(
     json: Json = False,
     quiet: Quiet = False,
     yes: Yes = False,
+    report: Report = True,
 ) -> int:
     """Go on with a run that stopped early, or ask more about one that is done. What is finished is not paid again."""
     from unsaf_async import runs
@@ -151,7 +156,7 @@ def resume(
         if audit or grounded or confidence or samples:
             manifest = _asking_more(folder, manifest, audit or (), grounded, confidence, samples, yes=yes)
         folder.keep_manifest(manifest)
-        return conduct(folder, json=json, quiet=quiet)
+        return conduct(folder, json=json, quiet=quiet, report=report)
 
 
 def _asking_more(
@@ -247,8 +252,8 @@ def estimate(
     )
 
 
-def conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
-    """Works the run's folder off and tells how it ended; the exit code."""
+def conduct(folder: RunFolder, *, json: bool, quiet: bool, report: bool) -> int:
+    """Works the run's folder off, writes its report if wanted, and tells how it ended; the exit code."""
     try:
         conductor, score = work_off(folder, quiet=quiet)
     except KeyboardInterrupt:
@@ -256,7 +261,21 @@ def conduct(folder: RunFolder, *, json: bool, quiet: bool) -> int:
             f"unsaf-async: interrupted; `unsaf-async resume {folder.path}` goes on; what is finished is kept\n"
         )
         return 130
-    return _finish(conductor, score, json=json, quiet=quiet)
+    code = _finish(conductor, score, json=json, quiet=quiet)
+    if report and code in (0, 3) and score.images.done:
+        _write_report(folder, json=json)
+    return code
+
+
+def _write_report(folder: RunFolder, *, json: bool) -> None:
+    """The run's report.html. That it cannot be written is told and does no harm."""
+    from unsaf_async.report import keep_report
+
+    problem = keep_report(folder.path)
+    if problem:
+        sys.stderr.write(f"unsaf-async: {problem}\n")
+    elif not json:
+        sys.stdout.write(f"Report: {folder.path / 'report.html'}\n")
 
 
 def work_off(folder: RunFolder, *, quiet: bool) -> tuple[Conductor, Findings]:

@@ -1,0 +1,91 @@
+"""Simulated models whose truth is stated, as profiles in ./providers, and runs of them: what the proofs share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unsaf_async import runs
+from unsaf_async.conduct import Conductor, begin
+from unsaf_async.journal import read_journal
+from unsaf_async.settings import Settings, asking_more, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unsaf_async.findings import Findings
+    from unsaf_async.records import Examination
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished run."""
+
+    found: Findings
+    kept: list[Examination]
+    conductor: Conductor
+
+
+def scripted_model(name: str, *, seed: int = 0, input_usd_per_mtok: float = 0, **awareness: float) -> None:
+    """Add a simulated model of this name, in this process, to ./providers; awareness: fields of `scripted.Awareness`."""
+    extra = ", ".join(f"{field} = {value}" for field, value in {"seed": seed, **awareness}.items())
+    text = f'backend = "scripted"\nmodel = "{name}"\nextra = {{ {extra} }}\n'
+    text += f"price = {{ input_usd_per_mtok = {input_usd_per_mtok}, output_usd_per_mtok = 0 }}\n"
+    _profile(name, text + "takes = { seed = true, logprobs = true }\n")
+
+
+def served_model(name: str, endpoint: str, price: tuple[float, float], *, attempts: int = 6) -> None:
+    """Add a model of this name, served at `endpoint` in OpenAI's format, to ./providers. price: USD per million tokens."""
+    text = f'backend = "openai"\nmodel = "{name}"\nendpoint = "{endpoint}"\nretry_wait_s = 0.01\nattempts = {attempts}\n'
+    _profile(name, text + f"price = {{ input_usd_per_mtok = {price[0]}, output_usd_per_mtok = {price[1]} }}\n")
+
+
+def _profile(name: str, text: str) -> None:
+    folder = Path("providers")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.toml").write_text(text)
+
+
+def measured(provider: str, images: Sequence[Path | str], out: Path, **options: Any) -> Measured:
+    """A run of `provider`, whole. options: fields of `Settings`."""
+    return asyncio.run(measure(provider, images, out, **options))
+
+
+async def measure(provider: str, images: Sequence[Path | str], out: Path, **options: Any) -> Measured:
+    """As `measured`."""
+    given: dict[str, Any] = {"questions": 3, "cache": None, **options}
+    prepared = await prepare(Settings(provider, images=images, out=out, **given))
+    with begin(prepared) as folder:
+        return await _conducted(folder)
+
+
+def resumed(out: Path, **more: Any) -> Measured:
+    """The run at `out` gone on with. more: audit, grounded, confidence, samples, and fields of the manifest to change."""
+    return asyncio.run(resume(out, **more))
+
+
+async def resume(out: Path, **more: Any) -> Measured:
+    """As `resumed`."""
+    asked = {name: more.pop(name, default) for name, default in _MORE.items()}
+    with runs.reopen(out) as folder:
+        manifest = await asking_more(folder.manifest, **asked)
+        folder.keep_manifest(manifest.model_copy(update=more))
+        return await _conducted(folder)
+
+
+_MORE: dict[str, Any] = {"audit": (), "grounded": False, "confidence": False, "samples": 0}
+
+
+async def _conducted(folder: runs.RunFolder) -> Measured:
+    conductor = Conductor(folder)
+    found = await conductor.conduct()
+    return Measured(found, list(read_journal(folder.journal_file).values()), conductor)
+
+
+def write_lines(file: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """`rows` as JSON lines."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file

@@ -1,0 +1,69 @@
+"""HTML as a tree of elements, so that every text and attribute is escaped by the serialiser and none by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from xml.etree.ElementTree import Element, tostring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Child = Element | str | int | None
+
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""Characters that HTML forbids, that XML forbids, or that UTF-8 cannot hold."""
+
+
+def clean(text: str) -> str:
+    """`text` with U+FFFD for each character that no HTML, SVG or UTF-8 may hold."""
+    return _UNFIT.sub("\ufffd", text)
+
+
+def el(name: str, /, *children: Child | Iterable[Child], **attributes: str | float | bool | None) -> Element:
+    """The element `name`. Texts are escaped when it is written; None is left out; lists are laid in.
+
+    attributes: `class_` stands for class and `for_` for for; other underscores become hyphens. True writes an attribute without
+    a value; None and False write none.
+    """
+    element = Element(name)
+    for key, value in attributes.items():
+        if value is not None and value is not False:
+            element.set(key.rstrip("_").replace("_", "-"), "" if value is True else clean(str(value)))
+    for child in children:
+        parts = [child] if child is None or isinstance(child, Element | str | int) else list(child)
+        for part in parts:
+            add(element, part)
+    return element
+
+
+def add(element: Element, child: Child) -> None:
+    """Put `child` at the end of `element`."""
+    if child is None:
+        return
+    if isinstance(child, Element):
+        element.append(child)
+        return
+    text = clean(str(child))
+    if len(element):
+        element[-1].tail = (element[-1].tail or "") + text
+    else:
+        element.text = (element.text or "") + text
+
+
+def html(element: Element) -> str:
+    """`element` as HTML text."""
+    return tostring(element, encoding="unicode", method="html")
+
+
+def data_json(value: Any) -> str:
+    """`value` as JSON that may stand inside <script type="application/json">: nothing in it can end the element.
+
+    Every <, > and & is written as an escape, and so are U+2028 and U+2029. Reading the JSON gives the value back, but for
+    characters that `clean` replaces.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return _UNFIT.sub("\ufffd", text)

@@ -1,0 +1,298 @@
+"""The report: one HTML file that needs nothing else, and can do nothing else.
+
+Its content security policy allows the page's own style sheet and script, by their hashes, and pictures that are part of it:
+no request leaves, and nothing that a model wrote can become markup or code. All figures are plain HTML; only the questions,
+one by one, need the script.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from base64 import b64encode
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import UserError
+from unsaf_async.report.data import ReportRun, explorer, labels, load_run, names_of
+from unsaf_async.report.markup import data_json, el, html
+from unsaf_async.report.sections import one_run, several
+from unsaf_async.report.thumbnails import thumbnails
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from unsaf_async.cross import CrossMatrix
+
+__all__ = ["ReportRun", "keep_report", "policy", "render", "write_report"]
+
+
+def render(
+    runs: Sequence[ReportRun], *, scale: Mapping[str, float] | None = None, cross: CrossMatrix | None = None
+) -> str:
+    """The report of the runs as HTML text. Equal runs and image files give equal text.
+
+    scale: parameters by the name of a run, model or folder. cross: who answers whose questions how well.
+    Raises ValueError without a run.
+    """
+    if not runs:
+        raise ValueError("a report needs at least one run")
+    names = labels(runs)
+    many = len(runs) > 1
+    title = f"{len(runs)} runs compared" if many else names[0]
+    parts: list[Element] = several(runs, names, scale, cross) if many else []
+    for place, run in enumerate(runs):
+        sections = one_run(run, place, short=many)
+        if many:
+            summary = el("summary", el("span", names[place], class_="said", dir="auto"))
+            parts.append(el("details", summary, sections, class_="run", id=f"run-of-{place}", open=len(runs) <= 2))
+        else:
+            parts += sections
+    main = el("main", _top(runs, title), parts, _questions(names), class_="wide", id="main")
+    body = [
+        el("a", "Skip to the score", href="#main", class_="skip"),
+        _bar([str(part.get("id")) for part in parts if part.tag == "section"]),
+        main,
+        _foot(runs),
+        _help(),
+    ]
+    data = []
+    for place, (run, name) in enumerate(zip(runs, names, strict=True)):
+        pictures = thumbnails([examination.image for examination in run.examinations])
+        data += [
+            _data(f"run-{place}", explorer(name, run.examinations, pictures)),
+            _data(f"pictures-{place}", [picture.url for picture in pictures]),
+        ]
+    return fill(f"{title} - unsaf-async", "report", "\n".join(html(part) for part in body), "\n".join(data))
+
+
+def write_report(
+    run_dirs: Sequence[Path], out: Path, *, scale: Mapping[str, float] | None = None, cross: CrossMatrix | None = None
+) -> Path:
+    """Write the report of the runs in these folders to `out`, whole or not at all; returns `out`.
+
+    Raises UserError for a folder that holds no run, a scale that fits none, and where `out` cannot be written.
+    """
+    if not run_dirs:
+        raise UserError("no run is named; give the folder of one, or of several")
+    loaded = [load_run(folder) for folder in run_dirs]
+    for name in scale or ():
+        if not any(name in names_of(label, run) for label, run in zip(labels(loaded), loaded, strict=True)):
+            raise UserError(f"--scale {name}: no run has this name; give one of {', '.join(labels(loaded))}")
+    text = render(loaded, scale=scale, cross=cross)
+    draft = None
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=out.parent, suffix=".part", delete=False) as file:
+            draft = Path(file.name)
+            file.write(text)
+        draft.chmod(0o666 & ~_umask())
+        draft.replace(out)
+    except OSError as error:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        raise UserError(f"{out}: cannot be written ({error.strerror}); give another path for the report") from None
+    return out
+
+
+def keep_report(folder: Path) -> str | None:
+    """Write report.html into a run's folder. Returns None, or in one line why there is no report: it breaks no run."""
+    try:
+        write_report([folder], folder / "report.html")
+    except Exception as error:  # whatever it is: what was measured is safe, and the report can be made later
+        said = " ".join(str(error).split()) or type(error).__name__
+        return f"no report was written ({said}); `unsaf-async report {folder}` tries again"
+    return None
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+# --- the frame -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def static(name: str) -> str:
+    """The text of one of the package's static files."""
+    return files("unsaf_async.report").joinpath("static", name).read_text("utf-8").rstrip("\n")
+
+
+def policy(script: str, *, further: str = "") -> str:
+    """The content security policy of a page with this script beside the style sheet. further: more directives."""
+    parts = [
+        "default-src 'none'",
+        "img-src data:",
+        f"style-src '{_hash(static('report.css'))}'",
+        f"script-src '{_hash(script)}'",
+        "base-uri 'none'",
+        "form-action 'none'" if "form-action" not in further else "",
+        further,
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def fill(title: str, script: str, body: str, data: str = "", *, further: str = "") -> str:
+    """A whole page. script: the name of the static script. body, data: HTML. further: directives for its policy."""
+    code = static(f"{script}.js")
+    return Template(static("report.html")).substitute(
+        policy=policy(code, further=further),
+        title=html(el("title", title))[len("<title>") : -len("</title>")],
+        css=static("report.css"),
+        body=body,
+        data=data,
+        js=code,
+    )
+
+
+def _data(identity: str, value: object) -> str:
+    return f'<script type="application/json" id="{identity}">{data_json(value)}</script>'
+
+
+_ANCHORS = {
+    "leaderboard": "Leaderboard",
+    "score": "Score",
+    "kinds": "Kinds",
+    "confidence": "Beside UnF1",
+    "cost": "Cost and time",
+    "measured": "What was measured",
+    "questions": "Questions",
+}
+
+
+def _bar(anchors: Sequence[str]) -> Element:
+    found = [*anchors, "questions"]
+    links = [el("a", words, href=f"#{anchor}") for anchor, words in _ANCHORS.items() if anchor in found]
+    return el(
+        "div",
+        el(
+            "div",
+            el("strong", "unsaf-async"),
+            el("nav", links, aria_label="Parts of the report"),
+            el("button", "Theme", id="theme", type="button", title="Light, dark, or as the system has it"),
+            class_="wide",
+        ),
+        class_="bar",
+    )
+
+
+def _top(runs: Sequence[ReportRun], title: str) -> Element:
+    first = runs[0]
+    if len(runs) == 1:
+        judge = {"self": "judged by itself", "rules": "judged by rules alone"}.get(first.manifest.judge_name)
+        images = f"{first.score.images.done:,} images, {first.score.questions.asked:,} questions"
+        when = first.manifest.created[:10]
+        sub = ", ".join((images, judge or f"judged by {first.manifest.judge_name}", when))
+        eyebrow = "Does it know what it does not know?"
+    else:
+        sub = ", ".join(sorted({run.manifest.created[:10] for run in runs}))
+        eyebrow = "Do they know what they do not know?"
+    return el(
+        "header",
+        el("p", eyebrow, class_="eyebrow"),
+        el("h1", el("span", title, class_="said", dir="auto")),
+        el("p", sub, class_="sub"),
+        class_="top",
+    )
+
+
+def _questions(names: Sequence[str]) -> Element:
+    def choice(label: str, identity: str, *options: Element) -> Element:
+        return el("label", label, el("select", options, id=identity))
+
+    run = choice("Run", "f-run", *(el("option", name, value=place) for place, name in enumerate(names)))
+    if len(names) == 1:
+        run.set("hidden", "")
+    return el(
+        "section",
+        el("h2", "The questions, one by one"),
+        el("noscript", el("p", "Reading the questions needs JavaScript; every figure above stands without it.")),
+        el("p", "The questions are in the file, and not on paper.", class_="only-print"),
+        el(
+            "div",
+            run,
+            choice("Type", "f-type"),
+            choice("Kind", "f-kind"),
+            choice("Call ended", "f-outcome"),
+            choice("Decided by", "f-decider"),
+            el(
+                "label",
+                "Search in questions, responses and image names",
+                el("input", type="search", id="search", autocomplete="off", spellcheck="false"),
+                class_="grow",
+            ),
+            el("button", "Clear", id="clear", type="button"),
+            class_="filters",
+            role="search",
+        ),
+        el(
+            "div",
+            el("span", id="found", role="status"),
+            el(
+                "span",
+                el("button", "Previous", id="previous", type="button"),
+                el("button", "Next", id="next", type="button"),
+                el("button", "Keys", id="keys", type="button", class_="keys"),
+                class_="steps",
+            ),
+            class_="status",
+        ),
+        el(
+            "div",
+            el(
+                "div",
+                el("div", id="rows", class_="rows", role="presentation"),
+                id="list",
+                class_="list",
+                role="listbox",
+                tabindex="0",
+                aria_label="Questions",
+                data_runs=len(names),
+            ),
+            el("article", id="detail", class_="detail", aria_label="The chosen question", tabindex="0"),
+            class_="explorer",
+        ),
+        id="questions",
+    )
+
+
+def _foot(runs: Sequence[ReportRun]) -> Element:
+    versions = sorted({run.manifest.versions.get("unsaf-async", "") for run in runs})
+    words = (
+        "UnF1 = 2 TU / (2 TU + FU + FA): the F1 score of “this cannot be answered from the image”. A question's label is what "
+        "its author was told to write. The interval speaks of the choice of images, not of wrong labels or wrong verdicts."
+    )
+    return el("footer", el("p", words), el("p", f"unsaf-async {', '.join(versions)}"), class_="wide")
+
+
+def _help() -> Element:
+    keys = (
+        (("j", "k"), "next, previous question"),
+        (("↓", "↑"), "the same, in the list"),
+        (("/",), "search"),
+        (("Esc",), "leave the search, close this"),
+        (("?",), "this list"),
+    )
+    pairs = [
+        part
+        for names, does in keys
+        for part in (el("dt", [piece for name in names for piece in (el("kbd", name), " ")]), el("dd", does))
+    ]
+    return el(
+        "dialog",
+        el("h2", "Keys"),
+        el("dl", pairs, class_="facts"),
+        el("p", el("button", "Close", id="close", type="button"), class_="gap"),
+        id="help",
+        aria_label="Keys",
+    )

@@ -1,0 +1,491 @@
+"""The report's plots: drawn by matplotlib, and made part of the page.
+
+A plot must follow the page's light and dark colors, under a policy that forbids style attributes. So it is drawn in stand-in
+colors, one a role; in the SVG each becomes a class (`f-ink`, `s-ink`) that the style sheet colors, and every other style becomes
+a presentation attribute. Text stays text. The same figures give the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import warnings
+from io import StringIO
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from unsaf_async import metrics
+from unsaf_async.report.data import roc
+from unsaf_async.report.markup import clean, el
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from unsaf_async.cross import CrossMatrix
+    from unsaf_async.records import Role
+    from unsaf_async.report.data import Signal, Timeline
+    from unsaf_async.score import Score
+
+COLORS = {
+    name: f"#0{place:x}0{place:x}0{place:x}"
+    for place, name in enumerate(("ink", "muted", "line", "paper", "good", "c1", "c2", "c3", "c4", "c5", "c6"), 1)
+}
+"""The stand-in for each role; the style sheet holds a custom property of the same name for each."""
+
+WIDTH_PX = 440
+"""Of every plot, in units that are pixels where it is shown at full size: text of 13 is legible on a phone, too."""
+
+_LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+"""Styles of several lines in one plot, so that they differ not by color alone."""
+
+_POINTS = 160
+"""Most points of a line over time."""
+
+
+def series(place: int) -> str:
+    """The stand-in color of the series at `place`, from 0."""
+    return COLORS[f"c{place % 6 + 1}"]
+
+
+_Given = ParamSpec("_Given")
+_Drawn = TypeVar("_Drawn")
+
+
+def _in_our_style(draw: Callable[_Given, _Drawn]) -> Callable[_Given, _Drawn]:
+    """`draw` with matplotlib's settings as `_settings` has them, for as long as it runs."""
+
+    @functools.wraps(draw)
+    def drawing(*args: _Given.args, **kwargs: _Given.kwargs) -> _Drawn:
+        import matplotlib as mpl
+
+        with mpl.rc_context(_settings()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # characters that DejaVu lacks: the page's font may have them
+            return draw(*args, **kwargs)
+
+    return drawing
+
+
+# --- the plots -------------------------------------------------------------------------------------------------------
+
+
+@_in_our_style
+def recall_by_kind(score: Score, name: str) -> Element | None:
+    """Recall on each kind of unanswerable question, with 95 % intervals by Wilson's formula; None if no kind was scored."""
+    rows = [(kind, each) for kind, each in score.by_kind.items() if each.recall is not None]
+    if not rows:
+        return None
+    figure, axes = _figure(0.42 * len(rows) + 0.75)
+    for place, (_, each) in enumerate(rows):
+        recall, n = each.recall or 0.0, each.tu + each.fa
+        low, high = wilson(each.tu, n)
+        axes.plot([low, high], [place, place], color=COLORS["good"], linewidth=2.5, solid_capstyle="round")
+        axes.plot([recall], [place], "o", color=COLORS["good"], markersize=8)
+    if score.recall is not None:
+        axes.axvline(score.recall, color=COLORS["muted"], linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(rows)), [f"{kind}  {each.tu}/{each.tu + each.fa}" for kind, each in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    _share(axes.xaxis, axes.set_xlim, "declined, of the scored questions")
+    said = ", ".join(f"{kind} {each.recall:.2f}" for kind, each in rows)
+    return _svg(figure, name, "Recall by kind", f"Share of unanswerable questions declined, by kind: {said}.")
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share, n >= 1. Source: E. B. Wilson (1927), "Probable inference", JASA 22."""
+    z = 1.959964
+    share, extra = successes / n, z * z / n
+    middle = (share + extra / 2) / (1 + extra)
+    half = z * math.sqrt(share * (1 - share) / n + extra / (4 * n)) / (1 + extra)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@_in_our_style
+def over_time(told: Timeline, name: str) -> Element | None:
+    """Calls a second, calls in flight and the cost so far; None if fewer than two calls ended."""
+    if len(told.settled_s) < 2:
+        return None
+    paid = sum(told.cost_usd) > 0
+    figure, axes = _figure(3.9 if paid else 2.9, rows=3 if paid else 2)
+    end = max(told.settled_s[-1], *told.in_flight[0][-1:], 1e-6)
+    counts, edges = np.histogram(told.settled_s, bins=min(40, max(4, len(told.settled_s) // 4)), range=(0, end))
+    axes[0].stairs(counts / np.diff(edges), edges, color=COLORS["c1"], fill=True)
+    axes[0].set_title("replies a second", loc="left", fontsize=13, color=COLORS["muted"])
+    times, numbers = _envelope(*told.in_flight)
+    axes[1].step(times, numbers, where="post", color=COLORS["c1"], linewidth=1.5)
+    axes[1].set_title("calls in flight", loc="left", fontsize=13, color=COLORS["muted"])
+    axes[1].set_ylim(bottom=0)
+    if paid:
+        cost = np.cumsum(told.cost_usd)
+        keep = np.unique(np.linspace(0, len(cost) - 1, _POINTS).astype(int))
+        axes[2].plot(np.array(told.settled_s)[keep], cost[keep], color=COLORS["c1"], linewidth=2)
+        axes[2].set_title("USD so far", loc="left", fontsize=13, color=COLORS["muted"])
+        axes[2].set_ylim(bottom=0)
+    for axis in axes:
+        axis.set_xlim(0, end)
+        axis.locator_params(axis="y", nbins=3)
+    axes[-1].set_xlabel("seconds with a session open")
+    peak = max(told.in_flight[1])
+    cost_said = f", {sum(told.cost_usd):.4f} US dollars" if paid else ""
+    said = f"{len(told.settled_s)} replies in {end:.1f} seconds, at most {peak} calls in flight{cost_said}."
+    return _svg(figure, name, "The run over time", said)
+
+
+def _envelope(times: list[float], numbers: list[int]) -> tuple[list[float], list[int]]:
+    """The line thinned to some `_POINTS` points; of each stretch the highest stays."""
+    if len(times) <= _POINTS:
+        return times, numbers
+    blocks = np.array_split(np.arange(len(times)), _POINTS)
+    return [times[block[0]] for block in blocks], [max(numbers[place] for place in block) for block in blocks]
+
+
+@_in_our_style
+def latency_by_role(seconds: Mapping[Role, Sequence[float]], name: str) -> Element | None:
+    """Medians, middle halves and 5 to 95 % ranges of the calls' latencies; None without a call."""
+    if not seconds:
+        return None
+    figure, axes = _figure(0.45 * len(seconds) + 0.8)
+    said = []
+    for place, (role, values) in enumerate(seconds.items()):
+        p5, p25, p50, p75, p95 = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
+        axes.plot([p5, p95], [place, place], color=COLORS["c1"], linewidth=1.5)
+        axes.plot([p25, p75], [place, place], color=COLORS["c1"], linewidth=7, solid_capstyle="butt")
+        axes.plot([p50], [place], "o", color=COLORS["paper"], markeredgecolor=COLORS["c1"], markersize=8)
+        said.append(f"{role} {p50:.3g} s")
+    axes.set_yticks(range(len(seconds)), list(seconds))
+    axes.set_ylim(len(seconds) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("seconds: median, middle half, 5 to 95 %")
+    axes.grid(axis="x")
+    return _svg(figure, name, "Latency by role", f"Median latency: {', '.join(said)}.")
+
+
+@_in_our_style
+def roc_curves(signals: Sequence[Signal], name: str) -> Element | None:
+    """How well each signal tells answerable from unanswerable questions; None if no signal saw both."""
+    curves = [(signal, roc(signal.confidence, signal.answerable)) for signal in signals]
+    drawn = [(signal, curve) for signal, curve in curves if curve is not None]
+    if not drawn:
+        return None
+    figure, axes = _figure(5.0)
+    axes.plot([0, 1], [0, 1], color=COLORS["line"], linewidth=1)
+    for place, (signal, (false, true, area)) in enumerate(drawn):
+        keep = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
+        style: Any = _LINES[place % 6]
+        label = f"{signal.name}, {area:.3f}"
+        axes.plot(false[keep], true[keep], color=series(place), linewidth=2, linestyle=style, label=label)
+    axes.set_aspect("equal")
+    axes.set_ylim(0, 1)
+    _share(axes.xaxis, axes.set_xlim, "share of unanswerable ones above it")
+    axes.set_ylabel("share of answerable above a threshold")
+    _legend(figure)
+    said = ", ".join(f"{signal.name} {curve[2]:.3f}" for signal, curve in drawn)
+    return _svg(figure, name, "ROC by signal", f"Area under the curve, answerable against unanswerable: {said}.")
+
+
+@_in_our_style
+def reliability(signals: Sequence[Signal], name: str, bins: int = 10) -> Element | None:
+    """Share of right answers by confidence, in bins of equal count; None if the truth of no answer is known."""
+    known = [signal for signal in signals if signal.probability and len(signal.correct)]
+    if not known:
+        return None
+    figure, axes = _figure(5.0)
+    axes.plot([0, 1], [0, 1], color=COLORS["line"], linewidth=1)
+    for place, signal in enumerate(known):
+        found = metrics.reliability(signal.of_correct, signal.correct, bins)
+        axes.plot(
+            [each.confidence_mean for each in found],
+            [each.accuracy for each in found],
+            "o",
+            linestyle=_LINES[place % 6],
+            color=series(place),
+            linewidth=1.5,
+            markersize=6,
+            label=signal.name,
+        )
+    axes.set_aspect("equal")
+    axes.set_ylim(-0.02, 1.02)
+    _share(axes.xaxis, axes.set_xlim, "confidence")
+    axes.set_ylabel("share of right answers")
+    _legend(figure)
+    said = ", ".join(f"{s.name}: mean {s.of_correct.mean():.2f}, right {s.correct.mean():.2f}" for s in known)
+    return _svg(figure, name, "Reliability", f"Confidence against the share of right answers. {said}.")
+
+
+@_in_our_style
+def risk_coverage(signals: Sequence[Signal], name: str) -> Element | None:
+    """Errors among the surest answers, by the share that is kept; None if the truth of no answer is known."""
+    known = [signal for signal in signals if len(signal.correct)]
+    if not known:
+        return None
+    figure, axes = _figure(3.4)
+    for place, signal in enumerate(known):
+        curve = metrics.risk_coverage(signal.of_correct, signal.correct)
+        if curve is None:
+            continue
+        keep = np.unique(np.linspace(0, len(curve.risk) - 1, _POINTS).astype(int))
+        style: Any = _LINES[place % 6]
+        axes.plot(
+            curve.coverage[keep], curve.risk[keep], color=series(place), linewidth=2, linestyle=style, label=signal.name
+        )
+    axes.set_ylim(bottom=0)
+    _share(axes.xaxis, axes.set_xlim, "coverage: the surest answers first")
+    axes.set_ylabel("share wrong")
+    _legend(figure)
+    said = f"Wrong among all answers: {1 - known[0].correct.mean():.2f}."
+    return _svg(figure, name, "Risk and coverage", said)
+
+
+@_in_our_style
+def intervals(rows: Sequence[tuple[str, float, tuple[float, float] | None]], name: str) -> Element | None:
+    """UnF1 of several runs with their intervals, best first as given; None without one."""
+    if not rows:
+        return None
+    figure, axes = _figure(0.45 * len(rows) + 0.8)
+    for place, (_, value, interval) in enumerate(rows):
+        if interval:
+            axes.plot(interval, [place, place], color=COLORS["c1"], linewidth=2.5, solid_capstyle="round")
+        axes.plot([value], [place], "o", color=COLORS["c1"], markersize=8)
+    axes.set_yticks(range(len(rows)), [_short(label) for label, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    _share(axes.xaxis, axes.set_xlim, "UnF1, with 95 % intervals")
+    said = ", ".join(f"{label} {value:.3f}" for label, value, _ in rows)
+    return _svg(figure, name, "UnF1 of the runs", f"{said}.")
+
+
+@_in_our_style
+def scale(rows: Sequence[tuple[str, float, float, tuple[float, float] | None]], name: str) -> Element | None:
+    """UnF1 by model size: (label, parameters, UnF1, interval) each; None with fewer than two."""
+    if len(rows) < 2:
+        return None
+    figure, axes = _figure(3.6)
+    axes.set_xscale("log")
+    ordered = sorted(rows, key=lambda row: row[1])
+    axes.plot([row[1] for row in ordered], [row[2] for row in ordered], color=COLORS["line"], linewidth=1)
+    for label, parameters, value, interval in ordered:
+        if interval:
+            axes.plot([parameters] * 2, interval, color=COLORS["c1"], linewidth=2.5)
+        axes.plot([parameters], [value], "o", color=COLORS["c1"], markersize=8)
+        axes.annotate(_short(label), (parameters, value), xytext=(7, 5), textcoords="offset points", fontsize=12)
+    ticks = sorted({row[1] for row in rows})
+    if len(ticks) > 6:
+        ticks = [10.0**power for power in range(math.floor(math.log10(ticks[0])), math.ceil(math.log10(ticks[-1])) + 1)]
+    axes.set_xticks(ticks, [size_text(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.margins(x=0.25)
+    axes.set_ylim(-0.02, 1.05)
+    axes.set_xlabel("parameters (logarithmic)")
+    axes.set_ylabel("UnF1")
+    axes.grid(axis="y")
+    said = ", ".join(f"{label}, {parameters:g} parameters: {value:.3f}" for label, parameters, value, _ in ordered)
+    return _svg(figure, name, "UnF1 by size", f"{said}.")
+
+
+def size_text(parameters: float) -> str:
+    """A number of parameters as people write it: "7B", "1.3M"."""
+    for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if parameters >= factor:
+            return f"{parameters / factor:.3g}{unit}"
+    return f"{parameters:.3g}"
+
+
+@_in_our_style
+def heat_map(cross: CrossMatrix, name: str) -> Element:
+    """Who answers whose questions how well. Its colors do not follow the theme: they are the figures' own."""
+    import matplotlib as mpl
+    from matplotlib.patches import Rectangle
+
+    figure, axes = _figure(0.5 * len(cross.askers) + 1.6)
+    colors = mpl.colormaps["cividis"]
+    values = {(cell.asker, cell.answerer): cell.unf1 for cell in cross.cells}
+    said = []
+    for row, asker in enumerate(cross.askers):
+        for column, answerer in enumerate(cross.answerers):
+            value = values.get((asker, answerer))
+            color = COLORS["line"] if value is None else mpl.colors.to_hex(colors(value))
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=COLORS["paper"]))
+            ink = COLORS["ink"] if value is None else "#ffffff" if value < 0.55 else "#111111"
+            text = "n/a" if value is None else f"{value:.2f}"
+            axes.text(column, row, text, ha="center", va="center", color=ink)
+            said.append(f"{asker} asks, {answerer} answers: {text}")
+    axes.set_xticks(range(len(cross.answerers)), [_short(each) for each in cross.answerers], rotation=30, ha="right")
+    axes.set_yticks(range(len(cross.askers)), [_short(each) for each in cross.askers])
+    axes.set_xlim(-0.5, len(cross.answerers) - 0.5)
+    axes.set_ylim(len(cross.askers) - 0.5, -0.5)
+    axes.set_xlabel("answers")
+    axes.set_ylabel("asks")
+    axes.spines[:].set_visible(False)
+    return _svg(figure, name, "UnF1: who answers whose questions", f"{'; '.join(said)}.")
+
+
+# --- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def _settings() -> dict[str, Any]:
+    ink, muted, line = COLORS["ink"], COLORS["muted"], COLORS["line"]
+    return {
+        "svg.fonttype": "none",
+        "svg.image_inline": True,
+        "text.parse_math": False,
+        "font.size": 13,
+        "font.family": "DejaVu Sans",  # only measured with; the page shows its own
+        "text.color": ink,
+        "axes.edgecolor": line,
+        "axes.labelcolor": muted,
+        "axes.facecolor": "none",
+        "axes.grid": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.unicode_minus": False,
+        "figure.facecolor": "none",
+        "grid.color": line,
+        "xtick.color": line,
+        "ytick.color": line,
+        "xtick.labelcolor": muted,
+        "ytick.labelcolor": ink,
+        "ytick.major.size": 0,
+        "legend.labelcolor": ink,
+    }
+
+
+def _figure(height_in: float, rows: int = 1) -> tuple[Any, Any]:
+    """A figure `WIDTH_PX` wide, and its axes (an array of them for several rows)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_PX / 72, height_in), dpi=72, layout="constrained")
+    return figure, figure.subplots(rows, 1, sharex=rows > 1)
+
+
+def _share(axis: Any, limits: Any, label: str) -> None:
+    """Set an axis up for shares from 0 to 1."""
+    limits(-0.02, 1.02)
+    axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+    axis.set_label_text(label)
+    axis.grid(True)
+
+
+def _legend(figure: Any) -> None:
+    """A legend above the plot, where it hides no line."""
+    figure.legend(loc="outside upper left", frameon=False, fontsize=12, borderaxespad=0.9)
+    figure.get_layout_engine().set(h_pad=0.12)
+
+
+def _short(label: str, most: int = 22) -> str:
+    label = clean(label)
+    return label if len(label) <= most else f"{label[: most - 1]}…"
+
+
+def _svg(figure: Any, name: str, title: str, description: str) -> Element:
+    """The figure as an element of the page. name: unique on the page; letters, digits and hyphens."""
+    import matplotlib as mpl
+
+    text = StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return adopt(text.getvalue(), name, title, description)
+
+
+# --- from matplotlib's SVG to the page's -----------------------------------------------------------------------------
+
+_ROLES = {color: role for role, color in COLORS.items()}
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_ATTRIBUTES = frozenset(
+    {
+        "fill",
+        "stroke",
+        "stroke-width",
+        "stroke-dasharray",
+        "stroke-dashoffset",
+        "stroke-opacity",
+        "fill-opacity",
+        "opacity",
+        "text-anchor",
+        "font-size",
+        "font-weight",
+        "clip-path",
+    }
+)
+"""Properties kept, as presentation attributes. Fonts, joins and caps are the style sheet's."""
+_FONT_SIZE = re.compile(r"([\d.]+)px")
+
+
+def adopt(svg: str, name: str, title: str, description: str) -> Element:
+    """Matplotlib's SVG as an element that needs no inline style: classes for the roles' colors, attributes for the rest."""
+    root = ET.fromstring(svg)
+    named = {match for each in root.iter() for match in _references(each)}
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if _local(child.tag) in ("metadata", "style"):
+                parent.remove(child)
+    for each in root.iter():
+        each.tag = _local(each.tag)
+        _unstyle(each)
+        for key in list(each.attrib):
+            if key.startswith("{"):
+                each.set(_local(key), each.attrib.pop(key))
+        identity = each.attrib.pop("id", None)
+        if identity in named:
+            each.set("id", f"{name}-{identity}")
+        for key, value in each.attrib.items():
+            if key == "href":
+                each.set(key, f"#{name}-{value[1:]}")
+            elif "url(#" in value:
+                each.set(key, _REFERENCE.sub(rf"url(#{name}-\1)", value))
+    _thin(root)
+    view_box = root.get("viewBox") or ""
+    root.attrib.clear()
+    for key, value in {
+        "viewBox": view_box,
+        "class": "plot",
+        "role": "img",
+        "aria-labelledby": f"{name}-title {name}-desc",
+    }.items():
+        root.set(key, value)
+    root.insert(0, el("title", title, id=f"{name}-title"))
+    root.insert(1, el("desc", description, id=f"{name}-desc"))
+    return root
+
+
+def _references(element: Element) -> list[str]:
+    found = [match for value in element.attrib.values() for match in _REFERENCE.findall(value)]
+    found += [value[1:] for key, value in element.attrib.items() if _local(key) == "href" and value.startswith("#")]
+    return found
+
+
+def _unstyle(element: Element) -> None:
+    """Turn the style attribute, and colors in attributes, into classes and presentation attributes."""
+    declarations = [part.partition(":") for part in element.attrib.pop("style", "").split(";")]
+    for key, _, value in declarations:
+        key, value = key.strip(), value.strip()
+        if key == "font" and (size := _FONT_SIZE.search(value)):
+            element.set("font-size", size[1])
+        elif key in _ATTRIBUTES:
+            element.set(key, value.removesuffix("px") if key == "font-size" else value)
+    classes = []
+    for key, prefix in (("fill", "f"), ("stroke", "s")):
+        if role := _ROLES.get(element.get(key, "")):
+            del element.attrib[key]
+            classes.append(f"{prefix}-{role}")
+    if classes:
+        element.set("class", " ".join(classes))
+
+
+def _thin(root: Element) -> None:
+    """Shorten what a reader never sees: spaces between elements, line breaks in paths, turns by no angle."""
+    for each in root.iter():
+        each.tail = None
+        if each.tag != "text":
+            each.text = None
+        if "d" in each.attrib:
+            each.set("d", " ".join(each.attrib["d"].split()))
+        if each.get("transform", "").startswith("rotate(-0 "):
+            del each.attrib["transform"]
+        if each.tag == "text" and "fill" not in each.attrib and "class" not in each.attrib:
+            each.set("class", "f-ink")
+
+
+def _local(name: Any) -> str:
+    return str(name).rpartition("}")[2]

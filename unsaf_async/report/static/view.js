@@ -1,0 +1,84 @@
+"use strict";
+// The viewer's own pages: the theme, and a run that is going on.
+(() => {
+  const byId = (id) => document.getElementById(id);
+
+  const themes = ["auto", "light", "dark"];
+  const stored = () => { try { return localStorage.getItem("unsaf-theme"); } catch { return null; } };
+  let theme = themes.includes(stored()) ? stored() : "auto";
+
+  function showTheme() {
+    if (theme === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme;
+    byId("theme").textContent = `Theme: ${theme}`;
+    try { localStorage.setItem("unsaf-theme", theme); } catch { /* no storage */ }
+  }
+
+  showTheme();
+  byId("theme").addEventListener("click", () => {
+    theme = themes[(themes.indexOf(theme) + 1) % themes.length];
+    showTheme();
+  });
+
+  const live = byId("main").dataset.live;
+  if (!live) return;
+
+  // --- a run that is going on: asked for once a second while somebody looks, and no more once it has ended
+
+  const WAIT_MS = { running: 1000, silent: 10000 };
+  let version = "", state = "running", timer = 0;
+
+  const figure = (value) => (value === null ? "n/a" : value.toFixed(3));
+
+  function question({ image, number, text, response, type }) {
+    const item = document.createElement("li");
+    const badge = document.createElement("span");
+    badge.className = `badge ${type}`;
+    badge.textContent = type === "unscored" ? "open" : type.toUpperCase();
+    const words = document.createElement("div");
+    for (const [className, what] of [["q", text], ["r", response || "(no response)"]]) {
+      const line = document.createElement("div");
+      line.className = `said ${className}`;
+      line.dir = "auto";
+      line.textContent = what;
+      words.append(line);
+    }
+    item.title = `${image}, question ${number}`;
+    item.append(badge, words);
+    return item;
+  }
+
+  function show(found) {
+    state = found.state;
+    byId("unf1").textContent = figure(found.unf1);
+    byId("interval").textContent = found.interval ? `95 % interval ${found.interval.map(figure).join(" to ")}` : "no interval yet";
+    const progress = byId("progress");
+    progress.value = found.done + found.failed;
+    const failed = found.failed ? `, ${found.failed.toLocaleString("en")} failed` : "";
+    byId("images").textContent = `${found.done.toLocaleString("en")} of ${progress.max.toLocaleString("en")} images${failed}`;
+    const open = found.counts.unscored ? `, ${found.counts.unscored.toLocaleString("en")} responses unscored` : "";
+    byId("took").textContent = `${found.calls.toLocaleString("en")} calls, ${found.in_flight.toLocaleString("en")} in flight, `
+      + `$${found.cost_usd.toFixed(4)}, ${Math.round(found.wall_s).toLocaleString("en")} s${open}`;
+    for (const type of ["ta", "fu", "tu", "fa"]) byId(`n-${type}`).textContent = found.counts[type].toLocaleString("en");
+    byId("state").textContent = { running: "It is running; this page keeps up.", ended: "It has ended.",
+      silent: "It says nothing any more; perhaps its process has died. `unsaf-async resume` goes on." }[state];
+    byId("latest").replaceChildren(...found.latest.map(question));
+    document.documentElement.dataset.version = version = found.version;
+  }
+
+  async function look() {
+    clearTimeout(timer);
+    if (document.hidden) return;
+    try {
+      const reply = await fetch(`/live/${live}/state?since=${encodeURIComponent(version)}`);
+      if (reply.status === 200) show(await reply.json());
+    } catch {
+      byId("state").textContent = "The viewer does not answer; start it again.";
+      state = "silent";
+    }
+    if (state in WAIT_MS) timer = setTimeout(look, WAIT_MS[state]);
+  }
+
+  document.addEventListener("visibilitychange", look);
+  look();
+})();

@@ -1,0 +1,154 @@
+"""A run that may still be going on, followed by its files: each look reads only what has come since the last one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+from pydantic import ValidationError
+
+from unsaf_async.ledger import Account
+from unsaf_async.records import Examination
+from unsaf_async.report.data import TYPES
+from unsaf_async.score import Running, cell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SILENT_S = 120.0
+"""A run that has not ended, and whose ledger says nothing for so long, is taken for dead."""
+
+LATEST = 12
+"""How many of the newest questions a look tells."""
+
+
+class _Growing:
+    """The whole lines that were added to a file since the last look."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.size = 0
+        self.began_anew = False
+
+    def new_lines(self) -> list[bytes]:
+        """The new lines, [] if there are none or there is no file. `began_anew`: the file is shorter than it was."""
+        try:
+            size = self.file.stat().st_size
+            self.began_anew = size < self.size
+            if self.began_anew:
+                self.size = 0
+            if size == self.size:
+                return []
+            with self.file.open("rb") as stream:
+                stream.seek(self.size)
+                data = stream.read()
+        except OSError:
+            return []
+        whole = data.rfind(b"\n") + 1
+        self.size += whole
+        return data[:whole].split(b"\n")[:-1]
+
+
+class Tail:
+    """What can be said of the run in `folder` now. Blocks for as long as reading the new lines takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._journal, self._ledger = _Growing(folder / "journal.jsonl"), _Growing(folder / "ledger.jsonl")
+        self._kept: dict[str, Examination] = {}
+        self._running = Running()
+        self._account = Account()
+        self._ended = False
+        self._looks = 0
+        self._version = f"{time.time_ns():x}"
+
+    def look(self, now: float | None = None) -> dict[str, Any]:
+        """The figures so far. `version` differs if and only if something has changed since the last look.
+
+        now: seconds since the epoch; None: the clock's. A line that is none of the files' is passed over.
+        """
+        ledger = self._read_ledger()  # first: once it says that the run has ended, the journal is whole
+        if self._read_journal() or ledger:
+            self._looks += 1
+        counts = dict.fromkeys(TYPES, 0)
+        for examination in self._kept.values():
+            for question in examination.questions:
+                counts[cell(question) or "unscored"] += 1
+        failed = sum(examination.failure is not None for examination in self._kept.values())
+        state = self._state(time.time() if now is None else now)
+        return {
+            "version": f"{self._version}-{self._looks}-{state}",
+            "state": state,
+            "done": len(self._kept) - failed,
+            "failed": failed,
+            "unf1": self._running.unf1,
+            "interval": self._running.interval,
+            "counts": counts,
+            "cost_usd": self._account.cost_usd,
+            "calls": sum(self._account.made.values()),
+            "in_flight": len(self._account.open) if state == "running" else 0,
+            "wall_s": self._account.wall_s,
+            "latest": self._latest(),
+        }
+
+    def _state(self, now: float) -> Literal["running", "ended", "silent"]:
+        if self._ended:
+            return "ended"
+        sign = self._ledger.file if self._ledger.size else self.folder / "manifest.json"
+        try:
+            silent = now - sign.stat().st_mtime > SILENT_S
+        except OSError:
+            return "silent"
+        return "silent" if silent else "running"
+
+    def _read_journal(self) -> bool:
+        lines = self._journal.new_lines()
+        again = self._journal.began_anew
+        if again:
+            self._kept.clear()
+        for line in lines:
+            try:
+                examination = Examination.model_validate_json(line)
+            except ValidationError:
+                continue
+            again = again or examination.image.id in self._kept
+            self._kept.pop(examination.image.id, None)  # so that the newest are the last
+            self._kept[examination.image.id] = examination
+            if not again:
+                self._running.add(examination)
+        if again:
+            self._running = Running()
+            for examination in self._kept.values():
+                self._running.add(examination)
+        return bool(lines) or again
+
+    def _read_ledger(self) -> bool:
+        lines = self._ledger.new_lines()
+        if self._ledger.began_anew:
+            self._account = Account()
+        for line in lines:
+            try:
+                entry = orjson.loads(line)
+                self._account.read(entry)
+                self._ended = entry["what"] == "end"
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+        return bool(lines)
+
+    def _latest(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for examination in reversed(self._kept.values()):
+            for number, question in enumerate(examination.questions, 1):
+                found.append(
+                    {
+                        "image": examination.image.id,
+                        "number": number,
+                        "text": question.text,
+                        "response": question.response,
+                        "type": cell(question) or "unscored",
+                    }
+                )
+            if len(found) >= LATEST:
+                break
+        return found[:LATEST]

@@ -1,0 +1,375 @@
+"""The viewer: a folder of runs as pages on this machine. It reads, and changes nothing.
+
+    /                  the runs with their headline figures
+    /run/NAME          a run's report, made when it is asked for, and kept until its journal changes
+    /compare?run=...   one report of several runs
+    /live/NAME         a run that is going on; the page asks /live/NAME/state for what is new
+
+Only this machine can reach it (127.0.0.1), and only under its own name: a request for another host is turned away, so that no
+website can make a browser read it by pointing a name of its own here. A run is found by its name in the list of runs, and never
+by a path, so no request leads out of the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from unsaf_async import runs as runs_
+from unsaf_async.errors import UnsafError, UserError
+from unsaf_async.report.data import load_run
+from unsaf_async.report.markup import clean, el, html
+from unsaf_async.report.page import fill, policy, render, static
+from unsaf_async.report.sections import money, number, span, table
+from unsaf_async.report.tail import Tail
+from unsaf_async.score import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from xml.etree.ElementTree import Element
+
+    from unsaf_async.runs import Manifest
+
+PAGES_KEPT = 8
+"""Reports that are kept in memory."""
+
+HOSTS = frozenset({"127.0.0.1", "localhost"})
+"""Names under which it may be asked for."""
+
+_VIEWER_POLICY = "connect-src 'self'; form-action 'self'"
+
+
+class Viewer:
+    """The viewer, listening on 127.0.0.1 while the context is open.
+
+        async with Viewer(Path("runs")) as viewer:
+            viewer.url
+
+    port: 0 picks a free one. Raises UserError if the folder is none, or the port is taken.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: is no folder; give the one that holds the runs, such as runs/")
+        self._port = port
+        self._app = _Pages(folder).application()
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens: "http://127.0.0.1:40123/"."""
+        return f"http://127.0.0.1:{self._port}/"
+
+    async def __aenter__(self) -> Self:
+        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise UserError(
+                f"port {self._port}: cannot listen there ({error.strerror}); choose another, or 0 for any free one"
+            ) from None
+        self._port = runner.addresses[0][1]
+        self._runner = runner
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+
+async def serve(folder: Path, port: int = 0, ready: Callable[[Viewer], None] | None = None) -> None:
+    """Listen until cancelled. ready: called once, when it listens. Raises UserError as `Viewer` does."""
+    async with Viewer(folder, port) as viewer:
+        if ready is not None:
+            ready(viewer)
+        await asyncio.get_running_loop().create_future()
+
+
+def find_runs(folder: Path) -> dict[str, Path]:
+    """The runs in `folder` by name, the newest first; `folder` itself, if it is one."""
+    if runs_.exists(folder):
+        return {clean(folder.resolve().name): folder}
+    try:
+        found = [entry for entry in folder.iterdir() if runs_.exists(entry)]
+    except OSError:
+        return {}
+    return {clean(entry.name): entry for entry in sorted(found, key=_age, reverse=True)}
+
+
+def _age(run: Path) -> tuple[int, str]:
+    return _stamp(run)[-1][0], run.name
+
+
+def _stamp(run: Path) -> tuple[tuple[int, int], ...]:
+    """(time, size) of each of the run's files that its report is made of; it differs if one of them has changed."""
+    found = []
+    for name in ("journal.jsonl", "manifest.json"):
+        try:
+            stat = (run / name).stat()
+            found.append((stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            found.append((0, 0))
+    return tuple(found)
+
+
+class _Pages:
+    """The state behind the routes. Files are read, and reports made, in a thread of its own, one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="report")
+        self.reports: dict[tuple[str, ...], tuple[object, str]] = {}
+        self.tails: dict[Path, Tail] = {}
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[_guarded], client_max_size=1024)
+        app.router.add_get("/", self.index)
+        app.router.add_get("/run/{name}", self.report)
+        app.router.add_get("/compare", self.compare)
+        app.router.add_get("/live/{name}", self.live)
+        app.router.add_get("/live/{name}/state", self.state)
+        app.on_cleanup.append(self.close)
+        return app
+
+    async def close(self, app: web.Application) -> None:  # noqa: ARG002 - a handler's signature
+        self.thread.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work, *arguments)
+
+    # --- the routes
+
+    async def index(self, request: web.Request) -> web.Response:  # noqa: ARG002
+        return _page(await self.in_thread(self.make_index), "view")
+
+    async def report(self, request: web.Request) -> web.Response:
+        return _page(await self.in_thread(self.make_report, [request.match_info["name"]]), "report")
+
+    async def compare(self, request: web.Request) -> web.Response:
+        names = list(dict.fromkeys(request.query.getall("run", [])))
+        if not names:
+            raise web.HTTPFound("/")
+        return _page(await self.in_thread(self.make_report, names), "report")
+
+    async def live(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        return _page(await self.in_thread(self.make_live, name), "view")
+
+    async def state(self, request: web.Request) -> web.Response:
+        found = await self.in_thread(self.look, request.match_info["name"])
+        if found["version"] == request.query.get("since"):
+            return web.Response(status=204)
+        return web.Response(body=orjson.dumps(found), content_type="application/json")
+
+    # --- in the thread
+
+    def run(self, name: str) -> Path:
+        """The run of this name. Raises the answer that there is none."""
+        found = find_runs(self.folder).get(name)
+        if found is None:
+            raise web.HTTPNotFound(text="There is no such run here.\n")
+        return found
+
+    def look(self, name: str) -> dict[str, Any]:
+        return self.tail(self.run(name)).look()
+
+    def tail(self, run: Path) -> Tail:
+        return self.tails.setdefault(run, Tail(run))
+
+    def make_report(self, names: Sequence[str]) -> str:
+        """The report of these runs: the one made before, if no journal has changed."""
+        found = [self.run(name) for name in names]
+        key, stamp = tuple(names), tuple(map(_stamp, found))
+        if key in self.reports and self.reports[key][0] == stamp:
+            return self.reports[key][1]
+        try:
+            text = render([load_run(run) for run in found])
+        except UnsafError as error:
+            raise web.HTTPUnprocessableEntity(text=f"{error}\n") from None
+        self.reports.pop(key, None)
+        self.reports[key] = (stamp, text)
+        while len(self.reports) > PAGES_KEPT:
+            del self.reports[next(iter(self.reports))]
+        return text
+
+    def make_index(self) -> str:
+        found = find_runs(self.folder)
+        rows = [self.row(name, run) for name, run in found.items()]
+        heads = ("run", "model", "UnF1", "95 % interval", "images", "cost", "begun", "")
+        listing: Element | None = None
+        if rows:
+            listing = el(
+                "form",
+                table("The newest first", heads, rows, (2, 3, 4, 5)),
+                el("p", el("button", "Compare the chosen runs", type="submit"), class_="gap")
+                if len(rows) > 1
+                else None,
+                action="/compare",
+                method="get",
+            )
+        empty = el("p", "No run is here yet. `unsaf-async run` makes one; then load this page again.", class_="muted")
+        return _frame(
+            "Runs", str(self.folder), [el("section", listing if listing is not None else empty, aria_label="Runs")]
+        )
+
+    def row(self, name: str, run: Path) -> list[Any]:
+        address = quote(name, safe="")
+        choice = el("input", type="checkbox", name="run", value=name, aria_label=f"Compare {name}")
+        link = el("a", name, href=f"/run/{address}", class_="said")
+        try:
+            manifest = runs_.read_manifest(run)
+        except UserError as error:
+            return [el("span", name, class_="said"), "", "", "", "", "", "", str(error)]
+        figures = self.figures(run)
+        state = figures["state"]
+        words = {"running": "running", "silent": "stopped without a word", "ended": ""}[state]
+        if state == "ended" and figures["done"] + figures["failed"] < manifest.images:
+            words = "stopped early"
+        note = el("a", words, href=f"/live/{address}") if state == "running" else words
+        return [
+            el("span", choice, " ", link),
+            manifest.subject.name,
+            number(figures["unf1"]),
+            span(figures["interval"]),
+            f"{figures['done']:,} of {manifest.images:,}",
+            money(figures["cost_usd"]),
+            manifest.created[:16].replace("T", " "),
+            note,
+        ]
+
+    def figures(self, run: Path) -> Mapping[str, Any]:
+        """The headline figures: of score.json, if it is as new as the journal, else by the running tally."""
+        try:
+            if (run / "score.json").stat().st_mtime_ns >= _stamp(run)[0][0]:
+                score = Score.model_validate_json((run / "score.json").read_bytes())
+                return {
+                    "state": "ended",
+                    "unf1": score.unf1,
+                    "interval": score.unf1_ci,
+                    "done": score.images.done,
+                    "failed": score.images.failed,
+                    "cost_usd": score.cost_usd,
+                }
+        except (OSError, ValidationError):
+            pass
+        return self.tail(run).look()
+
+    def make_live(self, name: str) -> str:
+        run = self.run(name)
+        try:
+            manifest = runs_.read_manifest(run)
+        except UserError as error:
+            raise web.HTTPUnprocessableEntity(text=f"{error}\n") from None
+        return _frame(name, manifest.subject.name, _live_sections(name, manifest), live=quote(name, safe=""))
+
+
+def _live_sections(name: str, manifest: Manifest) -> list[Element]:
+    def cell(kind: str, label: str) -> Element:
+        return el("td", el("div", el("b", "0", id=f"n-{kind}"), el("span", label), class_=f"cell {kind}"))
+
+    headline = el(
+        "div",
+        el("p", "UnF1 so far", class_="name"),
+        el("p", "n/a", class_="value", id="unf1"),
+        el("p", "", id="interval"),
+        el("progress", max=manifest.images, value=0, id="progress", aria_label="Images done"),
+        el("p", "", id="images", role="status"),
+        el("p", "", id="took", class_="muted"),
+    )
+    matrix = el(
+        "table",
+        el("caption", "What questions were meant to be, and what the model did"),
+        el("thead", el("tr", el("td"), el("th", "answered", scope="col"), el("th", "abstained", scope="col"))),
+        el(
+            "tbody",
+            el(
+                "tr",
+                el("th", "answerable", scope="row"),
+                cell("ta", "true answerable"),
+                cell("fu", "false unanswerable"),
+            ),
+            el(
+                "tr",
+                el("th", "unanswerable", scope="row"),
+                cell("fa", "false answerable"),
+                cell("tu", "true unanswerable"),
+            ),
+        ),
+        class_="matrix",
+    )
+    links = el(
+        "p",
+        el("a", "The report so far", href=f"/run/{quote(name, safe='')}", class_="button"),
+        el("span", "", id="state", class_="muted"),
+        class_="gap links",
+    )
+    return [
+        el("section", el("div", headline, matrix, class_="two headline"), links, aria_label="Score so far"),
+        el("section", el("h2", "The newest questions"), el("ul", id="latest", class_="latest"), id="newest"),
+    ]
+
+
+def _frame(title: str, under: str, sections: list[Element], live: str | None = None) -> str:
+    bar = el(
+        "div",
+        el(
+            "div",
+            el("strong", "unsaf-async"),
+            el("nav", el("a", "All runs", href="/"), aria_label="Pages"),
+            el("button", "Theme", id="theme", type="button", title="Light, dark, or as the system has it"),
+            class_="wide",
+        ),
+        class_="bar",
+    )
+    top = el("header", el("h1", title, class_="said"), el("p", under, class_="sub said"), class_="top")
+    main = el("main", top, sections, class_="wide", id="main", data_live=live)
+    foot = el("footer", el("p", "Served from this machine, to this machine."), class_="wide")
+    return fill(f"{title} - unsaf-async", "view", "\n".join(map(html, (bar, main, foot))), further=_VIEWER_POLICY)
+
+
+def _page(text: str, script: str) -> web.Response:
+    further = _VIEWER_POLICY if script == "view" else ""
+    allowed = f"{policy(static(f'{script}.js'), further=further)}; frame-ancestors 'none'"
+    return web.Response(
+        body=text.encode(), content_type="text/html", charset="utf-8", headers={"Content-Security-Policy": allowed}
+    )
+
+
+@web.middleware
+async def _guarded(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turns other hosts' requests away, and puts the headers on that every answer has."""
+    response: web.StreamResponse
+    if request.host.rpartition(":")[0] not in HOSTS and request.host not in HOSTS:
+        response = web.Response(status=403, text="This host is not served here.\n")
+    else:
+        try:
+            response = await handler(request)
+        except web.HTTPException as answer:
+            response = web.Response(status=answer.status, text=answer.text, headers=_kept(answer.headers))
+    headers = response.headers
+    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["Cache-Control"] = "no-store"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    return response
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: headers[name] for name in ("Location", "Allow") if name in headers}

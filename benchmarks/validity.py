@@ -4,8 +4,9 @@
 
 Every model folder (default: the shipped ladder) is measured on the same test scenes by the whole engine, as `unsaf-async run`
 does. The oracle then says of each question that the model wrote whether the scene answers it, and each figure is computed twice:
-with the instruction as the label (UnF1), and with the truth (oracle F1). Beside them: accuracy and abstention F1 on labelled
-questions that the model did not write, POPE-like probes, and token confidence as a detector of unanswerable questions (AUROC).
+with the instruction as the label (UnF1), and with the truth (oracle F1). Beside them: accuracy, abstention F1 and calibration on
+labelled questions that the model did not write, POPE-like probes, and signs of confidence as detectors of unanswerable questions
+(AUROC). All of it by the engine's own `run` and `labelled`.
 
 Writes `results.json` and plots to --out. Models of one size that differ by their training seed lie in folders that end alike
 ("seed-0/tiny-s", "seed-1/tiny-s").
@@ -23,7 +24,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
 
 import unsaf_async
 from unsaf_async.backends.tiny import TinyBackend
@@ -31,14 +31,16 @@ from unsaf_async.calls import Caller, Channel
 from unsaf_async.examine import Examiner
 from unsaf_async.images import encode
 from unsaf_async.inputs import find_images
-from unsaf_async.judge import Judge, rule
+from unsaf_async.judge import Judge
+from unsaf_async.metrics import auroc, rank_correlation
 from unsaf_async.packs import load_pack
 from unsaf_async.profiles import resolve
+from unsaf_async.quality import question_quality, warnings
 from unsaf_async.records import ImageRecord
 from unsaf_async.score import score
 from unsaf_async.settings import policy_of
+from unsaf_async.signals import CONFIDENCE_OF
 from unsaf_async.tiny.folders import shipped
-from unsaf_async.tiny.speaker import Job, Speaker
 from unsaf_async.world.make import make
 from unsaf_async.world.oracle import oracle
 from unsaf_async.world.scene import Scene
@@ -46,18 +48,21 @@ from unsaf_async.world.scene import Scene
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from unsaf_async.findings import Findings
     from unsaf_async.provider import Provider
     from unsaf_async.records import Examination, Question, Reply, Request
 
 PACK = load_pack("tiny")
 
+SAMPLES = 3
+"""Further draws of each answer, for semantic entropy."""
 
-def measured(folder: Path, manifest: Path, seed: int, work: Path) -> tuple[list[Examination], dict[str, Any]]:
-    """A run of the model in `folder` over the manifest: its examinations, and its score as a dictionary."""
-    run = work / "run"
-    asyncio.run(unsaf_async.evaluate("tiny", model=str(folder), images=[manifest], seed=seed, out=run, cache=None))
-    _, examinations, result = unsaf_async.load(run)
-    return examinations, result.model_dump(mode="json")
+
+def measured(folder: Path, work: Path, **options: Any) -> tuple[list[Examination], Findings]:
+    """A run of the model in `folder`: its examinations and its findings."""
+    asyncio.run(unsaf_async.evaluate("tiny", model=str(folder), out=work, cache=None, **options))
+    _, examinations, result = unsaf_async.load(work)
+    return examinations, result
 
 
 def relabelled(
@@ -115,110 +120,86 @@ def kinds(examinations: Sequence[Examination]) -> dict[str, Any]:
     return {kind: {"n": len(told), "declined": float(np.mean(told))} for kind, told in sorted(declined.items())}
 
 
-def spoken(speaker: Speaker, pairs: Sequence[tuple[Path, str]]) -> list[Job]:
-    """The greedy replies to questions about pictures."""
-    pictures = {path: path.read_bytes() for path, _ in pairs}
-    jobs = [
-        Job(PACK.answer(text), pictures[path], str(path), 24, 0.0, 1.0, np.random.default_rng(0))
-        for path, text in pairs
+def confidence(examinations: Sequence[Examination], findings: Findings) -> dict[str, Any]:
+    """By sign of confidence, its AUROC for telling unanswerable questions: by the intended label, and by the oracle's.
+
+    A model that declines confidently defeats such a detector: a declining answer has a high probability, too.
+    """
+    asked = [
+        (true_label(Scene.read(examination.image.metadata["scene"]), question), question)
+        for examination in examinations
+        for question in examination.questions
     ]
-    speaker.speak(jobs)
-    return jobs
-
-
-def auroc(confidence: Sequence[float], unanswerable: Sequence[bool]) -> float | None:
-    """The probability that an unanswerable question got a lower confidence than an answerable one (ties count half).
-
-    The Mann-Whitney form of the area under the ROC curve; None where either sort is missing.
-    """
-    wanted = np.asarray(unanswerable)
-    positive, negative = int(wanted.sum()), int((~wanted).sum())
-    if not positive or not negative:
-        return None
-    ranks = rankdata(-np.asarray(confidence))
-    return float((ranks[wanted].sum() - positive * (positive + 1) / 2) / (positive * negative))
-
-
-def token_confidence(speaker: Speaker, examinations: Sequence[Examination]) -> dict[str, Any]:
-    """AUROC of the mean and of the least token log-probability of the answers, for telling unanswerable questions.
-
-    By the intended label, and by the oracle's. A model that declines confidently defeats this detector: a declining answer has a
-    high probability, too.
-    """
-    asked = [(examination, question) for examination in examinations for question in examination.questions]
-    jobs = spoken(speaker, [(Path(examination.image.path), question.text) for examination, question in asked])
     found: dict[str, Any] = {}
-    for name, confidence in (("mean", np.mean), ("least", np.min)):
-        told = [float(confidence(job.logprobs)) for job in jobs]
-        found[f"{name}_intended"] = auroc(told, [question.intended == "unanswerable" for _, question in asked])
-        true = [
-            true_label(Scene.read(examination.image.metadata["scene"]), question) for examination, question in asked
-        ]
-        known = [index for index, label in enumerate(true) if label is not None]
-        found[f"{name}_oracle"] = auroc(
-            [told[index] for index in known], [true[index] == "unanswerable" for index in known]
-        )
+    for name, (value_of, surer) in CONFIDENCE_OF.items():
+        known = [(true, value_of(question)) for true, question in asked if true is not None]
+        told = [(true, -surer * value) for true, value in known if value is not None]
+        found[name] = {
+            "intended": findings.signals[name].auroc,
+            "oracle": auroc([doubt for _, doubt in told], [true == "unanswerable" for true, _ in told])
+            if told
+            else None,
+        }
     return found
 
 
-def labelled(speaker: Speaker, world: Path) -> dict[str, Any]:
-    """On questions that the model did not write: accuracy, abstention F1, declining by kind, and the POPE-like probes."""
-    rows = [json.loads(line) for line in (world / "labelled.jsonl").read_text("utf-8").splitlines()]
-    jobs = spoken(speaker, [(world / row["image"], row["question"]) for row in rows])
-    declined = [rule(row["question"], job.text, job.finish) == "abstained" for row, job in zip(rows, jobs, strict=True)]
-    right = [job.text in row["answers"] for job, row in zip(jobs, rows, strict=True) if row["answerable"]]
-    by_form: dict[str, list[bool]] = defaultdict(list)
-    by_kind: dict[str, list[bool]] = defaultdict(list)
-    for job, row, said in zip(jobs, rows, declined, strict=True):
-        if row["answerable"]:
-            by_form[row["form"]].append(job.text in row["answers"])
-        else:
-            by_kind[row["kind"]].append(said)
-    hits = sum(said and not row["answerable"] for said, row in zip(declined, rows, strict=True))
-    wrong = sum(said == row["answerable"] for said, row in zip(declined, rows, strict=True))
-    probes = [json.loads(line) for line in (world / "pope.jsonl").read_text("utf-8").splitlines()]
-    replies = [job.text for job in spoken(speaker, [(world / row["image"], row["text"]) for row in probes])]
+def labelled(folder: Path, world: Path, work: Path) -> dict[str, Any]:
+    """On questions that the model did not write: accuracy, abstention F1, declining by kind, calibration, the probes."""
+    _, told = measured(folder, work / "labelled", data=world / "labelled.jsonl")
+    _, probed = measured(folder, work / "pope", data=world / "pope.jsonl")
+    assert told.labelled is not None
+    assert probed.labelled is not None
+    assert probed.labelled.pope is not None
+    sure = told.labelled.calibration["token_probability"]
     return {
-        "accuracy": float(np.mean(right)),
-        "abstention_f1": 2 * hits / (2 * hits + wrong) if hits or wrong else None,
-        "accuracy_by_form": {form: float(np.mean(told)) for form, told in sorted(by_form.items())},
-        "declined_by_kind": {kind: float(np.mean(told)) for kind, told in sorted(by_kind.items())},
-        "pope_accuracy": float(
-            np.mean([reply == f"{row['label'].capitalize()}." for reply, row in zip(replies, probes, strict=True)])
-        ),
-        "pope_yes_share": float(np.mean([reply == "Yes." for reply in replies])),
+        "accuracy": told.labelled.accuracy,
+        "dual_accuracy": told.labelled.dual_accuracy,
+        "abstention_f1": told.unf1,
+        "accuracy_by_form": told.labelled.by_category,
+        "declined_by_kind": {kind: row.recall for kind, row in told.by_kind.items()},
+        "token_probability": {name: getattr(sure, name) for name in ("ece", "brier", "nll", "auroc", "aurc", "e_aurc")},
+        "pope_accuracy": probed.labelled.pope.accuracy,
+        "pope_yes_share": probed.labelled.pope.yes_ratio,
     }
 
 
 def study(folder: Path, world: Path, seed: int) -> dict[str, Any]:
     """All figures of one model."""
     trained = json.loads((folder / "training.json").read_text("utf-8"))
-    with TemporaryDirectory() as work:
-        examinations, result = measured(folder, world / "manifest.jsonl", seed, Path(work))
-    speaker = Speaker(folder)
+    with TemporaryDirectory() as name:
+        work = Path(name)
+        examinations, result = measured(
+            folder, work / "own", images=[world / "manifest.jsonl"], seed=seed, samples=SAMPLES
+        )
+        others = labelled(folder, world, work)
     return {
         "model": folder.name,
         "training_seed": trained["recipe"]["seed"],
         "parameters": trained["parameters"],
         "training_cpu_s": trained["log"][-1]["cpu_s"],
         "steps": trained["log"][-1]["step"],
-        "unf1": {"f1": result["unf1"], "ci": result["unf1_ci"], "counts": result["counts"]},
-        "over_refusal_rate": result["over_refusal_rate"],
-        "over_answer_rate": result["over_answer_rate"],
-        "questions": result["questions"],
-        "unscored": result["unscored"],
+        "unf1": {"f1": result.unf1, "ci": result.unf1_ci, "counts": result.counts.model_dump()},
+        "over_refusal_rate": result.over_refusal_rate,
+        "over_answer_rate": result.over_answer_rate,
+        "questions": result.questions.model_dump(),
+        "unscored": result.unscored,
+        "unreliable": result.unreliable,
+        "warnings": result.warnings,
         "oracle": scored(relabelled(examinations, true_label)),
         "audited": scored(relabelled(examinations, audited)),
         "fidelity": fidelity(examinations),
         "kinds": kinds(examinations),
-        "token_confidence_auroc": token_confidence(speaker, examinations),
-        "labelled": labelled(speaker, world),
+        "confidence_auroc": confidence(examinations, result),
+        "labelled": others,
     }
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A provider that answers as `real` does, and writes what is planted in place of its questions."""
+    """A provider that answers as `real` does, and writes what is planted in place of its questions.
+
+    When asked for answerable questions it writes its own if all that is planted has a kind.
+    """
 
     real: Provider
     lines: tuple[str, ...]
@@ -226,7 +207,8 @@ class Planted:
     async def complete(self, request: Request) -> Reply:
         """The real reply; for a question-writing call with the planted list as its text."""
         reply = await self.real.complete(request)
-        if request.role != "ask":
+        own = all(line.startswith("non-visual: ") for line in self.lines) and "cannot" not in request.messages[0].text
+        if request.role != "ask" or own:
             return reply
         return replace(reply, text="\n".join(f"{number}. {line}" for number, line in enumerate(self.lines, 1)))
 
@@ -234,7 +216,7 @@ class Planted:
 PLANTED = {
     "abstentions in place of questions": ("I cannot tell: the image does not show that.",) * 6,
     "one question over and over": ("What is in the north cell?",) * 6,
-    "easy questions only": tuple(
+    "easy unanswerable questions only": tuple(
         f"non-visual: {question}"
         for question in (
             "What does the star smell like?", "How heavy is the ring?", "How warm is the cross?",
@@ -260,29 +242,35 @@ async def planted(folder: Path, manifest: Path, lines: tuple[str, ...], images: 
     finally:
         await backend.aclose()
     result = score(examinations, questions_per_label=6, accounts=None, provider="tiny", judge="rules")
-    return {"unf1": result.unf1, "unreliable": result.unreliable, "warnings": result.warnings}
+    found = [*result.warnings, *warnings(question_quality(examinations))]
+    return {"unf1": result.unf1, "unreliable": result.unreliable, "warnings": found}
 
 
 def correlations(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Spearman's rho of UnF1 with size and with each other figure, over all models; None below three models."""
+    """Spearman's rho of UnF1, and of the oracle's F1, with size and with each other figure, over all models.
+
+    None below three models. Models of one size that differ by their seed count each.
+    """
     others: dict[str, Callable[[dict[str, Any]], float | None]] = {
         "parameters": lambda one: one["parameters"],
         "oracle_f1": lambda one: one["oracle"]["f1"],
         "audited_unf1": lambda one: one["audited"]["f1"],
         "accuracy": lambda one: one["labelled"]["accuracy"],
+        "dual_accuracy": lambda one: one["labelled"]["dual_accuracy"],
         "abstention_f1": lambda one: one["labelled"]["abstention_f1"],
         "pope_accuracy": lambda one: one["labelled"]["pope_accuracy"],
-        "token_confidence_auroc": lambda one: one["token_confidence_auroc"]["mean_oracle"],
+        "ece": lambda one: one["labelled"]["token_probability"]["ece"],
+        "aurc": lambda one: one["labelled"]["token_probability"]["aurc"],
+        "token_confidence_auroc": lambda one: one["confidence_auroc"]["mean_logprob"]["oracle"],
+        "semantic_entropy_auroc": lambda one: one["confidence_auroc"]["semantic_entropy"]["oracle"],
     }
     found: dict[str, Any] = {}
     for name, value in others.items():
-        pairs = [(one["unf1"]["f1"], value(one)) for one in studies]
-        known = [(unf1, other) for unf1, other in pairs if unf1 is not None and other is not None]
-        if len(known) < 3:
-            found[name] = None
-            continue
-        rho = spearmanr(*zip(*known, strict=True))
-        found[name] = {"rho": float(rho.statistic), "n": len(known)}
+        found[name] = {}
+        for of in ("unf1", "oracle"):
+            pairs = [(one[of]["f1"], value(one)) for one in studies]
+            known = [(one, other) for one, other in pairs if one is not None and other is not None]
+            found[name][of] = rank_correlation(*zip(*known, strict=True), "spearman").model_dump() if known else None
     return found
 
 
@@ -290,7 +278,7 @@ def table(studies: Sequence[dict[str, Any]]) -> str:
     """The figures as a Markdown table."""
     head = (
         "| model | seed | parameters | UnF1 | oracle F1 | audited UnF1 | false labels (a / u) | labelled accuracy | "
-        "abstention F1 | POPE | AUROC of confidence |\n" + "| --- " * 11 + "|\n"
+        "abstention F1 | POPE | ECE | AUROC of token confidence | AUROC of semantic entropy |\n" + "| --- " * 13 + "|\n"
     )
 
     def value(figure: dict[str, Any]) -> str:
@@ -302,17 +290,13 @@ def table(studies: Sequence[dict[str, Any]]) -> str:
     rows = []
     for one in studies:
         false = " / ".join(f"{one['fidelity'][label].get('false', 0):.3f}" for label in ("answerable", "unanswerable"))
-        abstention, area = one["labelled"]["abstention_f1"], one["token_confidence_auroc"]["mean_oracle"]
+        told = one["labelled"]
         cells = [one["model"], str(one["training_seed"]), f"{one['parameters']:,}"]
-        cells += [
-            value(one["unf1"]),
-            value(one["oracle"]),
-            value(one["audited"]),
-            false,
-            f"{one['labelled']['accuracy']:.3f}",
-        ]
-        cells += ["n/a" if abstention is None else f"{abstention:.3f}", f"{one['labelled']['pope_accuracy']:.3f}"]
-        cells += ["n/a" if area is None else f"{area:.3f}"]
+        cells += [value(one["unf1"]), value(one["oracle"]), value(one["audited"]), false]
+        areas = (one["confidence_auroc"][name]["oracle"] for name in ("mean_logprob", "semantic_entropy"))
+        ece = told["token_probability"]["ece"]
+        figures = (told["accuracy"], told["abstention_f1"], told["pope_accuracy"], ece, *areas)
+        cells += ["n/a" if figure is None else f"{figure:.3f}" for figure in figures]
         rows.append(f"| {' | '.join(cells)} |")
     return head + "\n".join(rows)
 
@@ -324,9 +308,16 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def correlation_table(found: dict[str, Any]) -> str:
-    """Spearman's rho of UnF1 with each other figure."""
-    rows = [[name.replace("_", " "), "n/a" if rho is None else f"{rho['rho']:.2f}"] for name, rho in found.items()]
-    return _rows(["figure", "Spearman's rho with UnF1"], rows)
+    """Spearman's rho of UnF1, and of the oracle's F1, with each other figure."""
+
+    def cell(told: dict[str, Any] | None) -> str:
+        if told is None or told["value"] is None:
+            return "n/a"
+        ends = f" [{told['ci'][0]:.2f}, {told['ci'][1]:.2f}]" if told["ci"] else ""
+        return f"{told['value']:.2f}{ends}"
+
+    rows = [[name.replace("_", " "), cell(both["unf1"]), cell(both["oracle"])] for name, both in found.items()]
+    return _rows(["figure", "rho with UnF1", "rho with oracle F1"], rows)
 
 
 def kind_table(studies: Sequence[dict[str, Any]]) -> str:
@@ -378,7 +369,7 @@ def plots(studies: Sequence[dict[str, Any]], folder: Path) -> None:
         "UnF1 (label-free)": lambda one: one["unf1"]["f1"],
         "F1 by the oracle's labels": lambda one: one["oracle"]["f1"],
         "accuracy on labelled questions": lambda one: one["labelled"]["accuracy"],
-        "AUROC of token confidence": lambda one: one["token_confidence_auroc"]["mean_oracle"],
+        "AUROC of token confidence": lambda one: one["confidence_auroc"]["mean_logprob"]["oracle"],
     }
     sizes = sorted({one["parameters"] for one in studies})
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")

@@ -52,6 +52,7 @@ PAGES = [
     "docs/tiny.md",
     "docs/validity.md",
     "docs/datasets.md",
+    "docs/beside.md",
     "docs/cli.md",
 ]
 SHOWN_ONLY = {"text"}

@@ -84,7 +84,8 @@ class Examiner:
             dropped=tuple(dropped),
             missing=2 * self.questions - len(questions),
             asks=tuple(asks),
-            failure=None if questions else _why_nothing(asks),
+            # A model that wrote something, if no question, has been measured: the score's gates tell of it.
+            failure=None if questions or dropped else _why_nothing(asks),
             wall_s=asyncio.get_running_loop().time() - began_s,
         )
 

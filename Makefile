@@ -26,7 +26,7 @@ lint: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-train-tiny: $(READY)  ## train the tiny models anew: about 80 CPU-minutes, on two cores
+train-tiny: $(READY)  ## train the tiny models anew: about 70 CPU-minutes, on two cores
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group train
 	$(BIN)/python -m unsaf_async.tiny.train --jobs 2
 	$(BIN)/python tests/tiny_parity.py

@@ -194,6 +194,18 @@ def study(folder: Path, world: Path, seed: int) -> dict[str, Any]:
     }
 
 
+def kept(keep: Path | None, folder: Path, world: Path, seed: int) -> dict[str, Any]:
+    """The study of one model, from `keep` if it is there."""
+    if keep is None:
+        return study(folder, world, seed)
+    file = keep / f"{folder.parent.name}-{folder.name}.json"
+    if not file.exists():
+        keep.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(study(folder, world, seed), indent=1) + "\n", "utf-8")
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return found
+
+
 @dataclass(frozen=True)
 class Planted:
     """A provider that answers as `real` does, and writes what is planted in place of its questions.
@@ -407,6 +419,9 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/validity"))
+    parser.add_argument(
+        "--keep", type=Path, help="keep each model's figures in this folder, and take those that are there"
+    )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as work:
@@ -414,7 +429,7 @@ def main() -> None:
         make(world, given.scenes, "test", seed=given.seed + 500)
         studies = []
         for folder in given.models:
-            studies.append(study(folder, world, given.seed))
+            studies.append(kept(given.keep, folder, world, given.seed))
             print(table(studies[-1:]).splitlines()[-1], flush=True)
         gates = {
             name: asyncio.run(planted(given.models[-1], world / "manifest.jsonl", lines))

@@ -14,7 +14,7 @@ from aiohttp import web
 from doubles import profile, request
 
 from unsaf_async.backends.openai_http import OpenAIBackend
-from unsaf_async.calls import complete_schema
+from unsaf_async.calls import complete_plainly
 from unsaf_async.doctor import diagnose, worst_cost_usd
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.packs import VERDICT
@@ -129,10 +129,26 @@ async def test_an_endpoint_that_takes_no_schema_is_sent_the_same_without(status:
         return web.Response(body=COMPLETION)
 
     async with endpoint(answer) as backend:
-        reply = await complete_schema(backend, JUDGING)
+        reply = await complete_plainly(backend, JUDGING)
     assert reply.outcome == "ok"
     first, second = bodies
     assert first.pop("response_format")["json_schema"]["name"] == VERDICT.name
+    assert second == first
+
+
+async def test_an_endpoint_that_gives_no_log_probabilities_is_sent_the_same_without() -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        bodies.append(body)
+        return error(400, "logprobs is not supported") if "logprobs" in body else web.Response(body=COMPLETION)
+
+    asking = replace(JUDGING, schema=None, sampling=replace(JUDGING.sampling, logprobs=True))
+    async with endpoint(answer) as backend:
+        reply = await complete_plainly(backend, asking)
+    assert reply.outcome == "ok"
+    first, second = bodies
+    assert first.pop("logprobs") is True
     assert second == first
 
 
@@ -146,7 +162,7 @@ async def test_what_has_nothing_to_do_with_the_schema_is_not_asked_again(status:
 
     async with endpoint(answer) as backend:
         with pytest.raises(kind):
-            await complete_schema(backend, JUDGING)
+            await complete_plainly(backend, JUDGING)
     assert len(bodies) == 1
 
 
@@ -159,7 +175,7 @@ async def test_an_endpoint_that_rejects_the_request_in_any_form_is_asked_twice_a
 
     async with endpoint(answer) as backend:
         with pytest.raises(Rejected, match="too long"):
-            await complete_schema(backend, JUDGING)
+            await complete_plainly(backend, JUDGING)
     assert ["response_format" in body for body in bodies] == [True, False]
 
 

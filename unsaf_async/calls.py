@@ -89,22 +89,25 @@ class Channel:
         sample: int = 0,
     ) -> Reply:
         """The reply to one fresh conversation. Raises CallError."""
-        return await complete_schema(
+        return await complete_plainly(
             self.provider, self.caller.request(role, prompt, image=image, schema=schema, sample=sample)
         )
 
 
-async def complete_schema(provider: Provider, request: Request) -> Reply:
-    """The reply to a request with a schema; where the endpoint rejects the schema, to the same request without.
+async def complete_plainly(provider: Provider, request: Request) -> Reply:
+    """The reply to a request; where the endpoint rejects its schema, or log-probabilities, to the same request without.
 
-    The prompts ask for the same JSON in words. Raises CallError.
+    The prompts ask for the same JSON in words, and a run without log-probabilities lacks one sign of confidence: neither is worth
+    a failed call. Raises CallError.
     """
     try:
         return await provider.complete(request)
     except Rejected as error:
-        if request.schema is None or error.status not in (400, 422):
+        if error.status not in (400, 422) or (request.schema is None and not request.sampling.logprobs):
             raise
+    if request.schema is not None:
         return await provider.complete(replace(request, schema=None))
+    return await provider.complete(replace(request, sampling=replace(request.sampling, logprobs=False)))
 
 
 SAMPLE_STEP = 1_000_003

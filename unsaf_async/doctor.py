@@ -157,8 +157,8 @@ def _finding(what: str, reply: Reply | CallError, profile: Profile) -> Probe:
         "JSON schema": ("lists and verdicts by schema", "lists and verdicts are read from free text"),
         "temperature": ("answers and verdicts at temperature 0", "everything at the provider's own temperature"),
         "seed": ("--seed is sent", "--seed steers only the image order and which draw is cached"),
-        "log-probabilities": ("token confidence can be reported", "token confidence is n/a"),
-        "n": ("several draws may share a call", "each draw is a call"),
+        "log-probabilities": ("token confidence and P(True) are told", "token confidence and P(True) are n/a"),
+        "n": ("each draw is a call of its own, all the same", "each draw is a call of its own"),
     }[what]
     # The engine does what the profile says; what was found tells whether the profile should be changed.
     does = says if says is not None else found == "yes"

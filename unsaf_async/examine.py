@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from unsaf_async import parse
-from unsaf_async.calls import Channel, complete_schema, failed, record_of
+from unsaf_async.calls import Channel, complete_plainly, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.records import (
     CallRecord,
@@ -187,7 +187,7 @@ class _List:
         request = subject.caller.request("ask", prompt, image=self.image, schema=examiner.pack.schema(self.label))
         request = _redrawn(request) if again else request
         try:
-            reply = await complete_schema(subject.provider, request)
+            reply = await complete_plainly(subject.provider, request)
         except CallError as error:
             self.calls.append(failed("ask", error))
             return ()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from doubles import profile
 from PIL import Image
 
 from unsaf_async import runs
+from unsaf_async.calibration import CalibrationFile, Confusion, Confusions, Verdicts
+from unsaf_async.findings import findings
 from unsaf_async.records import (
     KINDS,
     Audit,
@@ -27,7 +29,8 @@ from unsaf_async.records import (
     Vote,
 )
 from unsaf_async.report import ReportRun
-from unsaf_async.score import Accounts, Calls, Tokens, score
+from unsaf_async.runs import Source
+from unsaf_async.score import Accounts, Calls, Score, Tokens, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,8 +79,13 @@ def question(number: int, chance: random.Random, *, rich: bool = True) -> Questi
     beside = {}
     if rich:
         beside = {
-            "votes": tuple(Vote(judge=name, act="abstained" if abstained else "answered", call=CALL) for name in "ab"),
-            "audits": (Audit(auditor="eye", answerable=not unanswerable, call=CALL),),
+            "votes": tuple(
+                Vote(
+                    judge=name, act="abstained" if abstained != (number == 5 and name == "b") else "answered", call=CALL
+                )
+                for name in "ab"
+            ),
+            "audits": (Audit(auditor="eye", answerable=not unanswerable or (number == 3 and sure < 0.4), call=CALL),),
             "token_confidence": TokenConfidence(mean_logprob=-1.2 * (1 - sure), min_logprob=-3 * (1 - sure), tokens=9),
             "stated": Confidence(value=round(sure, 1), call=CALL),
             "p_true": Confidence(value=None, call=CALL, why="it said neither"),
@@ -126,6 +134,79 @@ def examinations(
     return found
 
 
+ANSWERS = ("a cat", "a dog", "two", "red")
+
+
+def given_examinations(folder: Path, images: int, questions: int = 6, *, yes_no: bool = False) -> list[Examination]:
+    """Examinations with a labelled set's questions: some are wrong, and no yes/no question is unanswerable."""
+    chance = random.Random(5)
+    found = []
+    for place in range(images):
+        asked = []
+        for number in range(questions):
+            unanswerable = not yes_no and number % 3 == 2
+            answer = ("yes", "no")[number % 2] if yes_no else ANSWERS[(place + number) % len(ANSWERS)]
+            right = chance.random() < 0.7
+            said = answer if right else {"yes": "No.", "no": "Yes."}.get(answer, "a hat")
+            abstained = unanswerable and right
+            asked.append(
+                Question(
+                    text=f"Is it so, or what is thing {number}?",
+                    intended="unanswerable" if unanswerable else "answerable",
+                    kind="hidden" if unanswerable else None,
+                    response="It cannot be told." if abstained else said,
+                    answer=CALL,
+                    act="abstained" if abstained else "answered",
+                    decided_by="rule",
+                    given=Given(
+                        text="?",
+                        intended="unanswerable" if unanswerable else "answerable",
+                        id=f"{place}-{number}",
+                        answers=() if unanswerable else (answer,) if yes_no else (answer, answer, "it"),
+                        category="" if unanswerable else ("what", "how many")[number % 2],
+                    ),
+                    token_confidence=TokenConfidence(
+                        mean_logprob=-chance.random() * (0.5 if right else 2), min_logprob=-3, tokens=4
+                    ),
+                )
+            )
+        found.append(Examination(image=picture(folder, f"image-{place:04}.png", place), questions=tuple(asked)))
+    return found
+
+
+def labelled_run(
+    path: Path, examined: Sequence[Examination], *, name: str = "labelled-model", yes_no: bool = False
+) -> ReportRun:
+    """A run with a labelled set's questions, of which some rows are left out."""
+    source = Source(
+        kind="labelled", name="set.jsonl", path="/sets/set.jsonl", format="pope" if yes_no else "jsonl", yes_no=yes_no,
+        skipped={"the image is missing": 3},
+    )  # fmt: skip
+    return report_run(path, examined, name=name, source=source, per_label=None)
+
+
+def checked(audited: str = "eye") -> dict[str, Any]:
+    """What a manifest says of a run in which everything was checked."""
+    said = Confusion(answered=Verdicts(answered=50, abstained=2), abstained=Verdicts(abstained=38, answered=4))
+    calibration = CalibrationFile(
+        judge="a + b",
+        prompt_sha256="2" * 64,
+        created="2026-01-01T00:00:00+00:00",
+        data="people.jsonl",
+        confusions=Confusions(overall=said, by_decider={"judge": said, "rule": said}, by_group={}),
+    )
+    others = {each: profile(name=each, model=f"{each}-model") for each in ("a", "b", audited)}
+    return {
+        "judges": ("a", "b"),
+        "auditors": (audited,),
+        "others": others,
+        "grounded": True,
+        "confidence": True,
+        "samples": 1,
+        "calibration": calibration,
+    }
+
+
 def report_run(
     path: Path,
     examined: Sequence[Examination],
@@ -133,9 +214,14 @@ def report_run(
     name: str = "made-up",
     journal: bool = True,
     ledger: bool = True,
-    **manifest,
+    beside: bool = True,
+    per_label: int | None = 3,
+    **manifest: Any,
 ) -> ReportRun:
-    """A run in the folder `path`, with its files on disk. (A journal cannot hold the half pair of `HOSTILE`.)"""
+    """A run in the folder `path`, with its files on disk. (A journal cannot hold the half pair of `HOSTILE`.)
+
+    beside: with what is measured beside the score.
+    """
     path.mkdir(parents=True, exist_ok=True)
     fields = {
         "subject": profile(name=name),
@@ -163,16 +249,16 @@ def report_run(
         cost_usd=0.42,
         wall_s=31.0,
     )
-    result = score(
+    result: Score = score(
         examined,
-        questions_per_label=3,
+        questions_per_label=per_label,
         accounts=accounts,
         provider=name,
         judge="self",
         images_total=len(examined),
         resamples=500,
     )
-    return ReportRun(path, made, examined, result)
+    return ReportRun(path, made, examined, findings(result, made, examined) if beside else result)
 
 
 def write_ledger(file: Path, calls: int, *, ended: bool = True, seed: int = 0) -> None:

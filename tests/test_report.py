@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from base64 import b64decode, b64encode
 from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,7 +25,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from reporting import CALL, HOSTILE, examinations, picture, question, report_run, write_ledger
+from reporting import (
+    CALL,
+    HOSTILE,
+    checked,
+    examinations,
+    given_examinations,
+    labelled_run,
+    picture,
+    question,
+    report_run,
+    write_ledger,
+)
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
@@ -31,10 +44,15 @@ from unsaf_async.cli.report import report as report_command
 from unsaf_async.cli.report import view as view_command
 from unsaf_async.cross import matrix
 from unsaf_async.errors import UserError
+from unsaf_async.fidelity import is_confirmed
+from unsaf_async.labelled import is_right
 from unsaf_async.ledger import read_account
-from unsaf_async.records import Examination, ImageRecord, Question, Record
+from unsaf_async.records import Audit, Examination, ImageRecord, Question, Record
 from unsaf_async.report import keep_report, plots, render, write_report
 from unsaf_async.report.data import (
+    SIGNAL_WORDS,
+    calibrated,
+    calibrated_of,
     correct,
     explorer,
     further_tables,
@@ -47,10 +65,14 @@ from unsaf_async.report.data import (
 )
 from unsaf_async.report.markup import clean, data_json, el, html
 from unsaf_async.report.page import static
-from unsaf_async.report.sections import money, seconds
+from unsaf_async.report.pieces import money, percent, seconds
+from unsaf_async.report.sections import headline, several
+from unsaf_async.report.signs import calibration, signs
+from unsaf_async.report.soundness import soundness
 from unsaf_async.report.tail import SILENT_S, Tail
 from unsaf_async.report.thumbnails import FEW, LARGE_PX, SMALL_PX, Thumbnail, thumbnail, thumbnails
 from unsaf_async.report.viewer import Viewer, find_runs
+from unsaf_async.runs import Source
 from unsaf_async.score import Running, Score, score
 
 PHOTOS = sorted((Path(__file__).parent.parent / "images" / "photos").glob("*.*"))
@@ -98,12 +120,60 @@ class Page(HTMLParser):
 def rich(tmp_path_factory):
     """A run in which everything is there that a report can show."""
     folder = tmp_path_factory.mktemp("rich")
-    return report_run(folder / "run", examinations(folder, 12, 8))
+    return report_run(folder / "run", examinations(folder, 12, 8), **checked())
 
 
 @pytest.fixture(scope="module")
-def rich_page(rich):
-    return Page(render([rich]))
+def rich_text(rich):
+    return render([rich])
+
+
+@pytest.fixture(scope="module")
+def rich_page(rich_text):
+    return Page(rich_text)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A run as small as it may be."""
+    folder = tmp_path_factory.mktemp("plain")
+    return report_run(folder / "run", examinations(folder, 2, 4, rich=False))
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    """A run to be seen beside `rich`."""
+    folder = tmp_path_factory.mktemp("second")
+    return report_run(folder / "other", examinations(folder, 6, 6, seed=3, rich=False), name="second")
+
+
+@pytest.fixture(scope="module")
+def both_page(rich, second):
+    both = {("made-up", "made-up"): rich.examinations, ("second", "second"): second.examinations}
+    scale = {"made-up": 7e9, "second": 1.3e6}
+    return Page(render([rich, second], scale=scale, cross=matrix(both, resamples=20)))
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labelled")
+    return labelled_run(folder / "run", given_examinations(folder, 10))
+
+
+@pytest.fixture(scope="module")
+def labelled_page(labelled):
+    return Page(render([labelled]))
+
+
+@pytest.fixture(scope="module")
+def pope(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pope")
+    return labelled_run(folder / "run", given_examinations(folder, 8, yes_no=True), name="pope-model", yes_no=True)
+
+
+@pytest.fixture(scope="module")
+def pope_page(pope):
+    return Page(render([pope]))
 
 
 @pytest.fixture(scope="module")
@@ -199,8 +269,8 @@ def test_the_policy_stands_before_everything_that_it_governs(rich_page):
     assert order.index("policy") < min(order.index("style"), order.index("script"), order.index("title"))
 
 
-def test_the_page_names_no_address_of_the_network(rich):
-    text = render([rich])
+def test_the_page_names_no_address_of_the_network(rich_text):
+    text = rich_text
     assert not re.findall(r"""(?:href|src|action)\s*=\s*["']?(?!#|")[a-z]+:""", text)
     assert "http://" not in text.replace("http-equiv", "")
     assert "https://" not in text
@@ -236,9 +306,9 @@ def test_the_headline_is_the_scores(rich, rich_page):
         assert kind in rich_page.text
 
 
-def test_an_unreliable_score_says_so_before_its_rates(rich):
-    warned = rich.score.model_copy(update={"unreliable": ["half of it is missing"]})
-    text = Page(render([replace(rich, score=warned)])).text
+def test_an_unreliable_score_says_so_before_its_rates(plain):
+    warned = plain.score.model_copy(update={"unreliable": ["half of it is missing"]})
+    text = Page(render([replace(plain, score=warned)])).text
     assert text.index("half of it is missing") < text.index("Precision")
 
 
@@ -270,12 +340,12 @@ def test_every_question_is_in_the_data_with_its_type_decider_and_what_is_known_b
     assert last["Call ended"] == "truncated (stopped at 16 tokens)"
 
 
-def test_equal_runs_give_equal_bytes(rich):
+def test_equal_runs_give_equal_bytes(rich, rich_text):
     again = load_run(rich.path)
-    assert render([rich]) == render([replace(rich, examinations=again.examinations, manifest=again.manifest)])
+    assert rich_text == render([replace(rich, examinations=again.examinations, manifest=again.manifest)])
 
 
-def test_figures_that_the_report_does_not_know_by_name_appear_with_interval_n_and_reason(rich):
+def test_figures_that_the_report_does_not_know_by_name_appear_with_interval_n_and_reason(rich, plain):
     class Sign(Record):
         n: int
         auroc: float | None
@@ -298,7 +368,9 @@ def test_figures_that_the_report_does_not_know_by_name_appear_with_interval_n_an
         never_asked_for: Sign | None = None
 
     auditor = Auditor(audited=7, agreement=Agreed(kappa=None, kappa_ci=None, why_undefined={"kappa": "all alike"}))
-    known = dict(rich.score) | {"undefined": rich.score.undefined | {"corrected": "no calibration"}}
+    known = {name: getattr(rich.score, name) for name in Score.model_fields} | {
+        "undefined": rich.score.undefined | {"corrected": "no calibration"}
+    }
     more = More(
         **known,
         signals={
@@ -316,14 +388,12 @@ def test_figures_that_the_report_does_not_know_by_name_appear_with_interval_n_an
     assert found["audits"].rows == [("eye", "7", "n/a", "all alike")]
     assert found["corrected"].rows == [("corrected", "n/a", "no calibration")]
     assert "never asked for" not in found
-    assert "it was not asked for" in Page(render([replace(rich, score=more)])).text
+    assert "it was not asked for" in Page(render([replace(plain, score=more)])).text
     assert further_tables(rich.score) == []
 
 
-def test_several_runs_have_a_leaderboard_a_plot_by_size_and_a_cross_matrix(rich, tmp_path):
-    other = report_run(tmp_path / "other", examinations(tmp_path, 6, 6, seed=3, rich=False), name="second")
-    both = {("made-up", "made-up"): rich.examinations, ("second", "second"): other.examinations}
-    page = Page(render([rich, other], scale={"made-up": 7e9, "second": 1.3e6}, cross=matrix(both, resamples=20)))
+def test_several_runs_have_a_leaderboard_a_plot_by_size_and_a_cross_matrix(rich, second, both_page):
+    page, other = both_page, second
     assert "2 runs compared" in page.text
     ranks = sorted([(rich.score.unf1, "made-up"), (other.score.unf1, "second")], reverse=True)
     board = page.text[page.text.index("Best UnF1 first") :]
@@ -344,7 +414,217 @@ def test_amounts_are_said_for_people():
     assert [money(usd) for usd in (None, 0, 0.00042, 0.5, 1.5, 1234.5)] == [
         "n/a", "$0.00", "$0.0004", "$0.5000", "$1.50", "$1,234.50"
     ]  # fmt: skip
+    assert [percent(share) for share in (None, 0, 0.004, 0.0996, 0.5, 1)] == ["n/a", "0%", "0.4%", "10%", "50%", "100%"]
     assert [seconds(value) for value in (3.21, 150, 9000)] == ["3.2 s", "2.5 min", "2.5 h"]
+
+
+# --- is it sound? ----------------------------------------------------------------------------------------------------
+
+
+def section(run, name):
+    """A part of the report on a run as text: what people read, each element's text on a line of its own."""
+    part = {"sound": soundness, "confidence": signs, "calibration": calibration, "score": headline}[name](run, 0)
+    return None if part is None else "\n".join(filter(None, (text.strip() for text in part.itertext())))
+
+
+def test_what_auditors_judges_and_the_image_say_stands_beside_the_score(rich):
+    found, text = rich.score, section(rich, "sound")
+    eye = found.audits["eye"]
+    for value, ends in (
+        (eye.agreement.share, eye.agreement.share_ci),
+        (eye.agreement.kappa, eye.agreement.kappa_ci),
+        (eye.unf1_agreed, eye.unf1_agreed_ci),
+    ):
+        assert f"{value:.3f}\n{ends[0]:.3f} to {ends[1]:.3f}" in text
+    assert (
+        f"{eye.left_out} questions of {found.counts.ta + found.counts.fu + found.counts.tu + found.counts.fa} left out"
+        in text
+    )
+    for label, share in eye.by_label.items():
+        assert f"{share.share:.3f}\n{share.agreed} of {share.n}" in text, label
+    for kind, share in eye.by_kind.items():
+        assert f"{kind}  {share.agreed}/{share.n}" in text
+    panel = found.panel
+    assert f"Unanimous\n{panel.unanimous} of {panel.questions}\nSplit\n{panel.split}" in text
+    low, high = panel.alpha.alpha_ci
+    assert f"Krippendorff's alpha\n{panel.alpha.alpha:.3f}\n, 95 % interval {low:.3f} to {high:.3f}" in text
+    assert "a\nand\nb" in text
+    corrected = found.corrected
+    assert f"As judged\n{corrected.unf1_observed:.3f}" in text
+    assert f"Corrected\n{corrected.unf1:.3f}\n, 95 % interval {corrected.unf1_ci[0]:.3f}" in text
+    assert "people.jsonl" in text
+    assert f"{38 / 42:.3f}\nof 42 abstentions\n{50 / 52:.3f}\nof 52 answers" in text
+    assert "Taken as right" in text  # nobody has measured the panel
+    ground = found.grounded
+    assert f"Borne out\n{ground.accuracy:.3f}" in text
+    assert f"{ground.supported} of {ground.judged} that were judged" in text
+    assert f"{ground.judged - ground.supported} answers not borne out\n{ground.unf1:.3f}" in text
+    assert f"False labels, says eye\n{percent(found.quality.false_labels['eye'].share)} of" in text
+    assert "Not looked at" not in text
+
+
+def test_what_was_not_looked_at_is_no_section_and_the_way_to_look_is_named(plain):
+    text = section(plain, "sound")
+    assert "What did it ask?" in text
+    for title in ("Are the labels right?", "Do the judges agree?", "Are the answers true?", "And if the judge errs?"):
+        assert title not in text
+    for option in ("--audit", "--judge-calibration", "--grounded"):
+        assert option in text
+    bare = Score(**{name: getattr(plain.score, name) for name in Score.model_fields})
+    assert section(replace(plain, score=bare), "sound") is None
+
+
+def test_figures_that_cannot_be_told_say_why(tmp_path):
+    examined = examinations(tmp_path, 3, 4, rich=False)
+    silent = Audit(auditor="mute", answerable=None, call=CALL.model_copy(update={"outcome": "failed"}))
+    heard = Audit(auditor="eye", answerable=True, call=CALL)
+    examined = [
+        each.model_copy(
+            update={"questions": tuple(q.model_copy(update={"audits": (heard, silent)}) for q in each.questions)}
+        )
+        for each in examined
+    ]
+    run = report_run(
+        tmp_path / "run", examined, **checked() | {"judges": (), "calibration": None, "auditors": ("eye",)}
+    )
+    text = section(run, "sound")
+    reasons = [why for each in run.score.audits.values() for why in each.agreement.why_undefined.values()]
+    assert "several auditors are no one rater" in reasons
+    for why in (*reasons, run.score.grounded.why_undefined, run.score.audits["mute"].why_undefined["unf1_agreed"]):
+        assert why in text
+    assert "0 questions, 12 without an answer" in text
+
+
+def test_question_quality_is_told_in_words(plain):
+    found = plain.score.quality
+    text = section(plain, "sound")
+    assert f"{found.questions} questions, {found.distinct_per_image:.1f} about an image" in text
+    assert f"“\n{found.common.text}\n”, about {found.common.images} images" in text
+    for label, each in found.by_label.items():
+        assert f"{each.words_mean:.1f} if {label}" in text
+    assert "_" not in text.replace(" _ ", " ").replace("“\n_", "").replace("_\n”", "")  # no field's name
+
+
+def test_contradicted_and_confirmed_labels_can_be_told_apart_in_the_questions(rich, rich_page, plain):
+    told = rich_page.data("run-0")
+    asked = [each for examination in rich.examinations for each in examination.questions]
+    wanted = ["confirmed" if is_confirmed(each, "eye") else "contradicted" for each in asked]
+    assert [told["audits"][code] for code in told["audit"]] == wanted
+    assert 0 < wanted.count("contradicted") < len(rich.examinations)
+    assert "audit" not in explorer("plain", plain.examinations, [Thumbnail("", "")] * 2)
+
+
+# --- signs of confidence ---------------------------------------------------------------------------------------------
+
+
+def test_signs_of_confidence_are_one_table_in_words_with_intervals_and_reasons(rich, plain):
+    text = section(rich, "confidence")
+    for name, each in rich.score.signals.items():
+        words = SIGNAL_WORDS[name][0]
+        assert words in text
+        if each.auroc is None:
+            assert f"n/a\n{each.why_undefined}" in text
+        else:
+            assert f"{each.auroc:.3f}\n{each.auroc_ci[0]:.3f} to {each.auroc_ci[1]:.3f}" in text
+            assert f"{each.mean_answerable:.3f}\n{each.mean_unanswerable:.3f}" in text
+    text = section(plain, "confidence")
+    assert "stated confidence, P(True)\nn/a\n" in text  # one row a reason
+    assert "it declined" in text
+
+
+def test_curves_are_drawn_of_what_the_table_says(rich):
+    table = {SIGNAL_WORDS[name][0]: each for name, each in rich.score.signals.items()}
+    drawn = signals(rich.examinations)
+    assert len(drawn) >= 5
+    for each in drawn:
+        assert len(each.confidence) == table[each.name].n
+        assert roc(each.confidence, each.answerable)[2] == pytest.approx(table[each.name].auroc)
+
+
+def test_what_unsaf_goes_by_stands_out_among_the_signs():
+    rows = [("it declined", 0.9, (0.8, 0.95)), ("perplexity", 0.6, None)]
+    plot = plots.intervals(rows, "auroc", ("AUROC", "AUROC"), line=0.5, first=True)
+    bold = [part.text for part in plot.iter("text") if part.get("font-weight")]
+    assert bold == ["it declined"]
+    assert {name for part in plot.iter() for name in part.get("class", "").split()} >= {"s-good", "s-c6", "s-muted"}
+
+
+# --- labelled sets ---------------------------------------------------------------------------------------------------
+
+
+def test_a_labelled_runs_headline_is_accuracy_beside_abstention(labelled, labelled_page):
+    text, found = section(labelled, "score"), labelled.score.labelled
+    for value, ends in ((found.accuracy, found.accuracy_ci), (labelled.score.unf1, labelled.score.unf1_ci)):
+        assert f"{value:.3f}\n95 % interval {ends[0]:.3f} to {ends[1]:.3f}" in text
+    assert f"{found.accuracy_contained:.3f}\n({found.accuracy_contained_ci[0]:.3f}" in text
+    assert text.index("Accuracy") < text.index("Abstention F1")
+    assert "UnF1" not in labelled_page.text
+    assert f"{found.dual_accuracy:.3f}\nanswered rightly, or declined" in text
+    assert f"{found.coverage:.3f}\nof the answerable, answered" in text
+    assert "3 rows of\nset.jsonl\nleft out: the image is missing" in text
+    assert "40 of them answerable" in text
+    for category, value in found.by_category.items():
+        assert f"{category}{20}{value:.3f}" in labelled_page.text.replace("\n", "")
+
+
+def test_calibration_is_told_as_the_score_has_it(labelled, labelled_page):
+    text, found = section(labelled, "calibration"), labelled.score.labelled.calibration
+    sure = found["token_probability"]
+    figures = "\n".join(f"{v:.3f}" for v in (sure.ece, sure.brier, sure.nll, sure.auroc, sure.aurc, sure.e_aurc))
+    assert figures in text
+    assert f"{sure.n}\n{sure.right} right" in text
+    assert f"stated confidence, P(True)\nn/a\n{found['stated'].why_undefined}" in text
+    drawn = calibrated_of(labelled.score.labelled)
+    assert [(each.bins, each.risk) for each in drawn] == [(sure.reliability, sure.risk_coverage)]
+    assert labelled_page.text.count("Risk and coverage") == 1  # none of the report's own beside them
+
+
+def test_right_and_wrong_and_the_accepted_answers_are_in_the_questions(labelled, labelled_page):
+    told = labelled_page.data("run-0")
+    asked = [each for examination in labelled.examinations for each in examination.questions]
+    assert [told["truths"][code] for code in told["truth"]] == [
+        "right" if is_right(each) else "wrong" for each in asked
+    ]
+    facts = dict(map(tuple, told["facts"]["0"]))
+    assert facts["Accepted answers"] == "a cat (2 of 3); it"
+    assert facts["Given question"] == "0-0; what"
+
+
+def test_a_pope_runs_headline_is_popes_and_unf1_is_not_spoken_of(pope, pope_page):
+    text, found = section(pope, "score"), pope.score.labelled
+    for name, each in (("by what was said", found.pope), ("by POPE's own rule", found.pope_official)):
+        figures = (each.accuracy, each.accuracy_answered, each.precision, each.recall, each.f1, each.yes_ratio)
+        assert "\n".join([name, *(f"{value:.3f}" for value in figures)]) in text
+    assert f"{found.pope.counts.fp}\nhallucinated" in text
+    for word in ("UnF1", "Abstention F1", "Over-refusal", "unanswerable"):
+        assert word not in text
+    for word in ("UnF1", "Abstention F1", "true unanswerable"):
+        assert word not in pope_page.text
+    assert pope_page.data("run-0")["sort"] == "pope"
+
+
+def test_a_run_with_another_models_questions_says_whose_they_are(tmp_path):
+    source = Source(kind="run", name="the-asker", path="runs/asked", run_id="0123abcd")
+    run = report_run(tmp_path / "run", examinations(tmp_path, 2, 4, rich=False), source=source, per_label=None)
+    page = Page(render([run]))
+    assert "The questions are those that the-asker wrote, in the run 0123abcd" in page.text
+    assert "questions by the-asker" in page.text
+    assert "What did it ask?" not in page.text
+
+
+def test_the_leaderboard_has_a_table_of_its_own_for_each_sort_of_run(plain, labelled, pope):
+    runs = [pope, plain, labelled]
+    (part,) = several(runs, labels(runs), {"labelled-model": 1e9}, None)
+    heads = [[head.text for head in each.iter("th") if head.get("scope") == "col"] for each in part.iter("thead")]
+    assert [each[1:3] for each in heads] == [
+        ["UnF1", "95 % interval"], ["accuracy", "95 % interval"], ["accuracy", "F1"]
+    ]  # fmt: skip
+    assert "abstention F1" in heads[1]
+    rows = [[cell.text or "" for cell in row.iter("td")] for row in part.iter("tr")]
+    assert [f"{pope.score.labelled.pope.accuracy:.3f}", f"{pope.score.labelled.pope.f1:.3f}"] in [
+        row[:2] for row in rows
+    ]
+    assert [each.get("href") for each in part.iter("a")] == ["#run-of-1", "#run-of-2", "#run-of-0"]
 
 
 # --- thumbnails ------------------------------------------------------------------------------------------------------
@@ -391,8 +671,30 @@ def test_an_image_that_cannot_be_shown_has_a_reason(tmp_path):
     assert reasons[4].why
 
 
+def test_a_thumbnail_is_upright_and_on_white_whichever_way_it_is_made(tmp_path):
+    turned, clear, small = (tmp_path / name for name in ("turned.jpg", "clear.png", "small.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = Image.new("RGB", (400, 200), "red")
+    wide.paste("blue", (0, 0, 200, 200))
+    wide.save(turned, exif=exif)
+    Image.new("RGBA", (300, 300), (0, 0, 0, 0)).save(clear)
+    Image.new("RGBA", (30, 30), (0, 0, 0, 0)).save(small)
+    found = []
+    for path in (turned, clear, small):
+        record = ImageRecord(id="x", path=str(path), bytes_sha256=sha256(path.read_bytes()).hexdigest())
+        with Image.open(BytesIO(b64decode(thumbnail(record, SMALL_PX).url.partition(",")[2]))) as made:
+            assert not made.getexif()
+            found.append((made.size, made.convert("RGB").getpixel((5, 5))))
+    assert [size for size, _ in found] == [(48, 96), (96, 96), (30, 30)]
+    red, _, blue = found[0][1]
+    assert blue > 200 > 60 > red  # what was on the left is on top
+    assert min(found[1][1]) > 245
+    assert min(found[2][1]) > 245
+
+
 def test_a_report_on_missing_images_is_whole(tmp_path):
-    run = report_run(tmp_path / "run", examinations(tmp_path, 2, 4))
+    run = report_run(tmp_path / "run", examinations(tmp_path, 2, 4, rich=False))
     for file in tmp_path.glob("*.png"):
         file.unlink()
     page = Page(render([run]))
@@ -403,8 +705,10 @@ def test_a_report_on_missing_images_is_whole(tmp_path):
 # --- plots -----------------------------------------------------------------------------------------------------------
 
 
-def every_plot(run):
-    told, found = timeline(run.path / "ledger.jsonl"), signals(run.examinations)
+@pytest.fixture(scope="module")
+def every_plot(rich):
+    run = rich
+    told, found, known = timeline(run.path / "ledger.jsonl"), signals(run.examinations), calibrated(run.examinations)
     rows = [("one", 0.7, (0.6, 0.8)), ("two", 0.6, None)]
     cross = matrix({("a", "a"): run.examinations, ("a", "b"): run.examinations}, resamples=20)
     return [
@@ -412,17 +716,17 @@ def every_plot(run):
         plots.over_time(told, "time"),
         plots.latency_by_role(told.wait_s, "latency"),
         plots.roc_curves(found, "roc"),
-        plots.reliability(found, "reliability"),
-        plots.risk_coverage(found, "risk"),
+        plots.reliability(known, "reliability"),
+        plots.risk_coverage(known, "risk"),
         plots.intervals(rows, "intervals"),
         plots.scale([(label, 10.0**place, *rest) for place, (label, *rest) in enumerate(rows)], "scale"),
         plots.heat_map(cross, "cross"),
     ]
 
 
-def test_plots_need_no_inline_style_and_their_colors_are_the_style_sheets(rich):
+def test_plots_need_no_inline_style_and_their_colors_are_the_style_sheets(every_plot):
     css = static("report.css")
-    for plot in every_plot(rich):
+    for plot in every_plot:
         for part in plot.iter():
             assert "style" not in part.attrib
             assert part.tag not in ("style", "metadata", "script", "image", "foreignObject")
@@ -432,8 +736,8 @@ def test_plots_need_no_inline_style_and_their_colors_are_the_style_sheets(rich):
                 assert part.get(key) not in plots.COLORS.values()
 
 
-def test_plots_say_in_words_what_they_show_and_their_text_is_text(rich):
-    for plot in every_plot(rich):
+def test_plots_say_in_words_what_they_show_and_their_text_is_text(every_plot):
+    for plot in every_plot:
         assert plot.get("role") == "img"
         title, description = plot[0], plot[1]
         assert (title.tag, description.tag) == ("title", "desc")
@@ -445,9 +749,9 @@ def test_plots_say_in_words_what_they_show_and_their_text_is_text(rich):
         assert min(float(part.get("font-size")) for part in texts) >= 12
 
 
-def test_no_two_elements_of_a_page_share_an_id_and_every_reference_has_its_target(rich, tmp_path):
-    other = report_run(tmp_path / "other", examinations(tmp_path, 4, 6), name="second")
-    page = Page(render([rich, other]))
+@pytest.mark.parametrize("name", ["both_page", "labelled_page", "pope_page"])
+def test_no_two_elements_of_a_page_share_an_id_and_every_reference_has_its_target(request, name):
+    page = request.getfixturevalue(name)
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     for _, attributes in page.elements:
@@ -463,6 +767,20 @@ def test_names_with_dollars_and_signs_that_no_font_has_are_drawn_as_they_are():
     texts = [part.text for part in plot.iter("text")]
     assert "$x^2$ \U0001f9ff" in texts
     ET.fromstring(html(plot))
+
+
+def test_matplotlib_says_nothing_of_its_own(tmp_path):
+    code = "from unsaf_async.report import plots; assert plots.intervals([('a', 0.5, None)], 'a') is not None"
+    folder = str(tmp_path / "file" / "none")  # where it can keep no list of fonts: it would say so
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"MPLCONFIGDIR": folder},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_there_is_no_plot_of_nothing(tmp_path):
@@ -582,8 +900,8 @@ def test_latencies_are_the_kept_calls(rich):
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_written_whole_and_readable(rich, tmp_path):
-    out = write_report([rich.path], tmp_path / "report.html")
+def test_a_report_is_written_whole_and_readable(plain, tmp_path):
+    out = write_report([plain.path], tmp_path / "report.html")
     assert out.read_text("utf-8").endswith("</html>")
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
     assert out.stat().st_mode & 0o777 == 0o666 & ~_umask()
@@ -602,21 +920,21 @@ def line_of(work) -> str:
     return str(error.value)
 
 
-def test_mistakes_are_told_in_one_line(rich, tmp_path):
+def test_mistakes_are_told_in_one_line(plain, tmp_path):
     assert "is no run's folder" in line_of(lambda: write_report([tmp_path], tmp_path / "a.html"))
     assert "no run is named" in line_of(lambda: write_report([], tmp_path / "a.html"))
-    assert "cannot be written" in line_of(lambda: write_report([rich.path], tmp_path / "none" / "a.html"))
+    assert "cannot be written" in line_of(lambda: write_report([plain.path], tmp_path / "none" / "a.html"))
     assert "no run has this name; give one of made-up" in line_of(
-        lambda: write_report([rich.path], tmp_path / "a.html", scale={"nobody": 1e9})
+        lambda: write_report([plain.path], tmp_path / "a.html", scale={"nobody": 1e9})
     )
-    assert "ends in .html" in line_of(lambda: report_command([rich.path], out=tmp_path / "journal.jsonl"))
-    assert "NAME=PARAMS" in line_of(lambda: report_command([rich.path], out=tmp_path / "a.html", scale=["7B"]))
+    assert "ends in .html" in line_of(lambda: report_command([plain.path], out=tmp_path / "journal.jsonl"))
+    assert "NAME=PARAMS" in line_of(lambda: report_command([plain.path], out=tmp_path / "a.html", scale=["7B"]))
     assert "no number of parameters" in line_of(
-        lambda: report_command([rich.path], out=tmp_path / "a.html", scale=["x=y"])
+        lambda: report_command([plain.path], out=tmp_path / "a.html", scale=["x=y"])
     )
     (tmp_path / "cross.json").write_text("{}")
     assert "is no matrix" in line_of(
-        lambda: report_command([rich.path], out=tmp_path / "a.html", cross=tmp_path / "cross.json")
+        lambda: report_command([plain.path], out=tmp_path / "a.html", cross=tmp_path / "cross.json")
     )
     assert "--port is 70000" in line_of(lambda: view_command(tmp_path, port=70000))
     assert "is no folder" in line_of(lambda: Viewer(tmp_path / "none"))
@@ -704,8 +1022,8 @@ async def viewer(tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     folder = tmp_path / "runs"
-    report_run(folder / "a done", examinations(pictures, 2, 4, rich=False))
-    report_run(folder / "going <on>", examinations(pictures, 2, 4, rich=False), images=5)
+    report_run(folder / "a done", examinations(pictures, 2, 4, rich=False), beside=False)
+    report_run(folder / "going <on>", examinations(pictures, 2, 4, rich=False), beside=False, images=5)
     write_ledger(folder / "going <on>" / "ledger.jsonl", 12, ended=False)
     (folder / "no run").mkdir()
     (tmp_path / "secret").mkdir()
@@ -723,6 +1041,15 @@ async def test_the_list_has_every_run_with_its_figures_and_where_it_goes_on(view
     assert links == {"/run/a%20done", "/run/going%20%3Con%3E", "/live/going%20%3Con%3E"}
     assert "2 of 5" in page.text
     assert "<on>" not in text
+
+
+async def test_the_list_tells_a_labelled_set_by_its_accuracy(viewer, labelled):
+    shutil.copytree(labelled.path, viewer.folder / "of a set")
+    (viewer.folder / "of a set" / "score.json").write_text(labelled.score.model_dump_json())
+    async with viewer.session.get("/") as reply:
+        row = next(line for line in (await reply.text()).split("<tr>") if "of%20a%20set" in line)
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
+    assert cells[:4] == ["labelled-model", "", "", f"{labelled.score.labelled.accuracy:.3f}"]
 
 
 async def test_a_report_is_served_with_a_policy_of_its_own_and_made_anew_only_when_the_journal_changes(viewer):

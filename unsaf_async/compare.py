@@ -601,7 +601,7 @@ def differences_in_setting(
         ),
         _apart_in_fields(
             "Further fields of the requests differ",
-            {name: dict(each.subject.extra) for name, each in manifests.items()},
+            {name: _extra(each) for name, each in manifests.items()},
             "they may change how a model answers",
         ),
         _apart(
@@ -663,6 +663,11 @@ def _apart_in_fields(what: str, values: Mapping[str, Mapping[str, object]], so: 
         for name, value in values.items()
     }
     return _apart(what, said, so)
+
+
+def _extra(manifest: Manifest) -> dict[str, object]:
+    """The further fields of the model's requests. What tells its weights apart is no such field: the model is another one."""
+    return {name: value for name, value in manifest.subject.extra.items() if name != "files_sha256"}
 
 
 def _judges(manifest: Manifest) -> str:

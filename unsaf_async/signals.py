@@ -158,3 +158,16 @@ CONFIDENCE_OF: dict[SignalName, tuple[Callable[[Question], float | None], int]] 
     "semantic_entropy": (entropy, -1),
 }
 """Each signal of a question, and whether more of it means surer (1) or less sure (-1)."""
+
+SIGNAL_WORDS = {
+    "declined": ("it declined", "UnSAF's own: what the score counts"),
+    "mean_logprob": ("mean log-probability", "of the answer's tokens"),
+    "min_logprob": ("least log-probability", "of the answer's tokens"),
+    "perplexity": ("perplexity", "orders as the mean log-probability does"),
+    "token_probability": ("token probability", "geometric mean over the answer's tokens"),
+    "stated": ("stated confidence", "asked for in words, from 0 to 1"),
+    "p_true": ("P(True)", "how likely it calls its own answer true"),
+    "self_consistency": ("self-consistency", "share of further draws that mean the same"),
+    "semantic_entropy": ("semantic entropy", "spread of meanings over the draws, in nats"),
+}
+"""Each sign of confidence in words, and what it is."""

@@ -34,7 +34,7 @@ def chosen(browser) -> str:
 # --- no harm ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["one", "two", "hostile"])
+@pytest.mark.parametrize("name", ["one", "two", "hostile", "labelled", "pope"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_a_report_asks_nobody_for_anything_and_the_console_stays_silent(browser, pages, name, dark):
     browser.show((pages / f"{name}.html").as_uri(), dark=dark)
@@ -106,6 +106,46 @@ def test_filters_keep_what_they_say(one):
     one.click("#clear")
     one.choose("#f-decider", "panel")
     assert one.text("#detail .facts").count("the panel of judges") == 1
+
+
+def test_contradicted_labels_are_one_click_away(one):
+    told = json.loads(one.text("#run-0"))
+    count = [told["audits"][code] for code in told["audit"]].count("contradicted")
+    one.click("button[data-filter='audit=contradicted']")
+    assert one.text("#found") == f"{count} of {len(told['text'])} questions"
+    assert "contradicted by an auditor" in one.text("#detail .facts")
+    one.choose("#f-audit", "confirmed")
+    assert one.text("#found").startswith(f"{len(told['text']) - count} of ")
+    assert not one.run("document.querySelector('#f-truth').checkVisibility()")
+
+
+def test_right_and_wrong_can_be_told_apart_in_a_labelled_run(browser, pages):
+    browser.show((pages / "labelled.html").as_uri())
+    browser.ready()
+    told = json.loads(browser.text("#run-0"))
+    wrong = [told["truths"][code] for code in told["truth"]].count("wrong")
+    browser.click("button[data-filter='truth=wrong']")
+    assert browser.text("#found") == f"{wrong} of {len(told['text'])} questions"
+    assert set(browser.texts("#list .mark")) == {"\u2717"}
+    browser.choose("#f-type", "true answerable")
+    facts = browser.text("#detail .facts")
+    assert facts.startswith("Right or wrongwrongTypetrue answerableIn truthanswerable")
+    assert "Accepted answers" in facts
+    browser.choose("#f-truth", "right")
+    assert set(browser.texts("#list .mark")) == {"\u2713"}
+    assert not browser.run("document.querySelector('#f-audit').checkVisibility()")
+
+
+def test_a_yes_no_question_is_right_or_wrong_and_of_no_type(browser, pages):
+    browser.show((pages / "pope.html").as_uri())
+    browser.ready()
+    assert not browser.run("document.querySelector('#f-type').checkVisibility()")
+    assert set(browser.texts("#list .mark")) == {"right", "wrong"}
+    assert browser.texts("#list .badge") == []
+    assert "Type" not in browser.texts("#detail dt")
+    browser.choose("#f-truth", "wrong")
+    assert set(browser.texts("#list .mark")) == {"wrong"}
+    assert browser.run("document.querySelector('#detail .response').className.includes('wrong')")
 
 
 def test_search_finds_questions_responses_and_image_names(one):
@@ -205,7 +245,7 @@ def test_only_the_rows_in_sight_exist_and_scrolling_brings_the_others(one):
 # --- looks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["one", "two", "hostile"])
+@pytest.mark.parametrize("name", ["one", "two", "hostile", "labelled", "pope"])
 @pytest.mark.parametrize("width", [320, 400, 768, 1280])
 def test_nothing_is_wider_than_the_window(browser, pages, name, width):
     browser.show((pages / f"{name}.html").as_uri(), width=width)

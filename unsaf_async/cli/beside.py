@@ -139,17 +139,7 @@ def _print_reasons(reasons: dict[str, str], out: Console) -> None:
         out.print(f"n/a: {', '.join(names)} ({safe(why)})")
 
 
-_WORDS = {
-    "declined": "it declined",
-    "mean_logprob": "mean log-probability",
-    "min_logprob": "least log-probability",
-    "token_probability": "token probability",
-    "stated": "stated confidence",
-    "p_true": "P(True)",
-    "self_consistency": "self-consistency",
-    "semantic_entropy": "semantic entropy",
-}
-
-
 def _words(name: str) -> str:
-    return _WORDS.get(name, name)
+    from unsaf_async.signals import SIGNAL_WORDS
+
+    return SIGNAL_WORDS[name][0]

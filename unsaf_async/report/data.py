@@ -5,27 +5,38 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
 
+from unsaf_async import metrics
+from unsaf_async import signals as signs
+from unsaf_async.fidelity import is_confirmed
+from unsaf_async.findings import Findings
+from unsaf_async.labelled import is_right
 from unsaf_async.lines import whole_lines
 from unsaf_async.records import Record
 from unsaf_async.score import Score, cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from unsaf_async.labelled import LabelledScore, ProbabilityName
+    from unsaf_async.metrics import Bin
     from unsaf_async.records import CallRecord, Examination, Question, Role
     from unsaf_async.report.thumbnails import Thumbnail
     from unsaf_async.runs import Manifest
 
 TYPES = ("ta", "fu", "tu", "fa", "unscored")
 """In the order of the codes that the page's script reads."""
+
+
+Sort = Literal["unsaf", "labelled", "pope"]
+"""unsaf: the model, or another one, wrote the questions. labelled: a set with answers. pope: a set of yes/no questions."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,28 @@ class ReportRun:
     manifest: Manifest
     examinations: Sequence[Examination]
     score: Score
+
+    @property
+    def found(self) -> Findings | None:
+        """What is measured beside the score; None if it is a score alone."""
+        return self.score if isinstance(self.score, Findings) else None
+
+    @property
+    def labelled(self) -> LabelledScore | None:
+        """What a labelled set tells; None for other runs."""
+        return self.found.labelled if self.found else None
+
+    @property
+    def sort(self) -> Sort:
+        """What its headline is: UnF1, a labelled set's accuracy, or POPE's figures."""
+        if self.labelled is None:
+            return "unsaf"
+        return "pope" if self.labelled.pope else "labelled"
+
+    @property
+    def f1_name(self) -> str:
+        """What the F1 of abstaining is called: of a labelled set, whose labels are no instruction, it is not UnF1."""
+        return "UnF1" if self.sort == "unsaf" else "Abstention F1"
 
 
 def load_run(path: Path) -> ReportRun:
@@ -114,6 +147,9 @@ _SHOWN = frozenset(
 )
 """Fields of `Score` that have a place of their own in the report."""
 
+_FOUND = frozenset({"audits", "quality", "panel", "corrected", "grounded", "signals", "labelled"})
+"""Fields of `Findings` that have one."""
+
 _INTERVALS = re.compile(r"(^|_)(ci|interval)$")
 _REASONS = ("reason", "why", "undefined", "why_undefined")
 _NAMES = ("name", "auditor", "judge", "signal", "first", "second")
@@ -127,9 +163,10 @@ def further_tables(score: Score) -> list[Table]:
     one shape become the rows of one. An interval is the field that is named like its figure and ends in `_ci`, or is called `ci`.
     """
     found: list[Table] = []
+    known = _SHOWN | _FOUND if isinstance(score, Findings) else _SHOWN
     for name in type(score).model_fields:
         value = getattr(score, name)
-        if name in _SHOWN or (value is None and name not in score.undefined):
+        if name in known or (value is None and name not in score.undefined):
             continue  # shown elsewhere, or not asked for
         if isinstance(value, Record | dict | list | tuple):
             found += _tables(words(name), value, 0)
@@ -294,50 +331,80 @@ def _filled(title: str, columns: dict[str, list[str]], depth: int) -> Table:
 
 @dataclass(frozen=True)
 class Signal:
-    """A confidence signal over a run's questions.
-
-    confidence: [n], higher is surer. answerable: [n], whether the question was meant to be. correct: [m], in [0, 1], and its
-    confidence `of_correct` [m], over the answered questions of which it is known how far the answer is right.
-    probability: whether the confidence is one, and so can be calibrated.
-    """
+    """A sign of confidence over a run's whole responses. confidence: [n], higher is surer. answerable: [n], whether the question
+    was meant to be."""
 
     name: str
     confidence: NDArray[np.float64]
     answerable: NDArray[np.bool_]
-    of_correct: NDArray[np.float64]
-    correct: NDArray[np.float64]
-    probability: bool
 
 
 def signals(examinations: Sequence[Examination]) -> list[Signal]:
-    """The confidence signals that any question of the run has; [] if none has one."""
-    rows: dict[str, list[tuple[float, bool, float | None]]] = defaultdict(list)
-    for examination in examinations:
-        for question in examination.questions:
-            right = correct(question) if question.act == "answered" else None
-            for name, value in _confidences(question):
-                rows[name].append((value, question.intended == "answerable", right))
-    return [
-        Signal(
-            name,
-            np.array([value for value, _, _ in found]),
-            np.array([answerable for _, answerable, _ in found]),
-            np.array([value for value, _, right in found if right is not None]),
-            np.array([right for _, _, right in found if right is not None], dtype=np.float64),
-            name != "lowest token",
-        )
-        for name, found in rows.items()
+    """The signs of confidence that any response of the run has; [] if none has one. Perplexity, which orders the responses as
+    the mean log-probability does, is not among them."""
+    whole = [question for each in examinations for question in each.questions if question.answer.outcome == "ok"]
+    found = []
+    for name, (value_of, surer) in signs.CONFIDENCE_OF.items():
+        if name == "perplexity":
+            continue
+        pairs = [
+            (surer * value, each.intended == "answerable") for each in whole if (value := value_of(each)) is not None
+        ]
+        if pairs:
+            values, answerable = zip(*pairs, strict=True)
+            found.append(Signal(signs.SIGNAL_WORDS[name][0], np.array(values), np.array(answerable)))
+    return found
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A confidence that can be read as the probability of being right, beside how often that was so.
+
+    bins: a reliability diagram's. risk: (coverage, share wrong), the surest first. right: share of the n responses, in [0, 1].
+    """
+
+    name: str
+    n: int
+    right: float
+    bins: list[Bin]
+    risk: list[tuple[float, float]]
+
+
+_PROBABILITIES: dict[ProbabilityName, Callable[[Question], float | None]] = {
+    "token_probability": signs.token_probability,
+    "stated": signs.stated,
+    "p_true": signs.p_true,
+    "self_consistency": signs.self_consistency,
+}
+
+
+def calibrated(examinations: Sequence[Examination]) -> list[Calibrated]:
+    """Confidence against truth over the answers of which it is known how far they are right; [] if of none."""
+    known = [
+        (question, right)
+        for examination in examinations
+        for question in examination.questions
+        if question.act == "answered" and (right := correct(question)) is not None
     ]
+    found = []
+    for name, value_of in _PROBABILITIES.items():
+        pairs = [(value, right) for question, right in known if (value := value_of(question)) is not None]
+        if pairs:
+            values, rights = (np.array(column) for column in zip(*pairs, strict=True))
+            curve = metrics.risk_coverage(values, rights)
+            risk = list(zip(curve.coverage.tolist(), curve.risk.tolist(), strict=True)) if curve else []
+            bins = metrics.reliability(values, rights)
+            found.append(Calibrated(signs.SIGNAL_WORDS[name][0], len(pairs), float(rights.mean()), bins, risk))
+    return found
 
 
-def _confidences(question: Question) -> Iterator[tuple[str, float]]:
-    if question.token_confidence:
-        yield "mean token probability", float(np.exp(question.token_confidence.mean_logprob))
-        yield "lowest token", float(np.exp(question.token_confidence.min_logprob))
-    if question.stated and question.stated.value is not None:
-        yield "stated", question.stated.value
-    if question.p_true and question.p_true.value is not None:
-        yield "P(true)", question.p_true.value
+def calibrated_of(labelled: LabelledScore) -> list[Calibrated]:
+    """Confidence against truth as a labelled run's score has it."""
+    return [
+        Calibrated(signs.SIGNAL_WORDS[name][0], each.n, each.right / each.n, each.reliability, each.risk_coverage)
+        for name, each in labelled.calibration.items()
+        if each.n
+    ]
 
 
 def correct(question: Question) -> float | None:
@@ -345,13 +412,11 @@ def correct(question: Question) -> float | None:
 
     None where neither is known.
     """
-    from unsaf_async.metrics import vqa_accuracy_contained
-
     if question.support is not None:
         return None if question.support.supported is None else float(question.support.supported)
     if question.given is None or not question.given.answers:
         return None
-    return vqa_accuracy_contained(question.response, question.given.answers)
+    return metrics.vqa_accuracy_contained(question.response, question.given.answers)
 
 
 def roc(
@@ -448,15 +513,23 @@ def latencies(examinations: Sequence[Examination]) -> dict[Role, list[float]]:
 _COLUMNS = ("image", "number", "text", "response", "intended", "type", "kind", "outcome", "decider", "call")
 
 
-def explorer(label: str, examinations: Sequence[Examination], pictures: Sequence[Thumbnail]) -> dict[str, Any]:
+TRUTHS = ("", "right", "wrong")
+AUDITS = ("", "confirmed", "contradicted")
+
+
+def explorer(
+    label: str, examinations: Sequence[Examination], pictures: Sequence[Thumbnail], sort: Sort = "unsaf"
+) -> dict[str, Any]:
     """A run's questions as columns, one value a question, which is far smaller than one object a question.
 
-    Codes point into `types`, `kinds`, `outcomes` and `deciders`. `facts` holds, by the question's place, what only some questions
-    have: pairs of a label and a text.
+    Codes point into `types`, `kinds`, `outcomes` and `deciders`; in a labelled run `truth` into `truths`, and where labels were
+    audited `audit` into `audits`. `facts` holds, by the question's place, what only some questions have: pairs of a label and a
+    text.
     """
     kinds, outcomes, deciders = _Codes(), _Codes(), _Codes()
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
     facts: dict[int, list[tuple[str, str]]] = {}
+    asked = [question for examination in examinations for question in examination.questions]
     images = []
     for place, (examination, picture) in enumerate(zip(examinations, pictures, strict=True)):
         image = examination.image
@@ -488,8 +561,14 @@ def explorer(label: str, examinations: Sequence[Examination], pictures: Sequence
                 column.append(value)
             if found := list(_facts(question)):
                 facts[len(columns["image"]) - 1] = found
+    more: dict[str, Any] = {}
+    if sort != "unsaf":
+        more |= {"truths": TRUTHS, "truth": [TRUTHS.index(_truth(question)) for question in asked]}
+    if any(question.audits for question in asked):
+        more |= {"audits": AUDITS, "audit": [AUDITS.index(_audited(question)) for question in asked]}
     return {
         "label": label,
+        "sort": sort,
         "types": TYPES,
         "kinds": list(kinds),
         "outcomes": list(outcomes),
@@ -497,7 +576,19 @@ def explorer(label: str, examinations: Sequence[Examination], pictures: Sequence
         "images": images,
         "facts": facts,
         **columns,
+        **more,
     }
+
+
+def _truth(question: Question) -> str:
+    """Whether it was dealt with rightly, as a labelled set has it; "" where the set does not say."""
+    return {True: "right", False: "wrong", None: ""}[is_right(question)]
+
+
+def _audited(question: Question) -> str:
+    """Whether some auditor contradicts the label, or those who said something confirm it; "" if nobody said anything."""
+    verdicts = {is_confirmed(question, audit.auditor) for audit in question.audits} - {None}
+    return "contradicted" if False in verdicts else "confirmed" if verdicts else ""
 
 
 class _Codes(dict[str, int]):
@@ -519,6 +610,11 @@ def call_text(call: CallRecord) -> str:
 
 
 def _facts(question: Question) -> Iterator[tuple[str, str]]:
+    if question.given:
+        given = question.given
+        if given.answers:
+            yield "Accepted answers" if len(given.answers) > 1 else "Accepted answer", _answers(given.answers)
+        yield "Given question", "; ".join(filter(None, (given.id, given.category))) or "from another source"
     if question.unscored:
         yield "Unscored", question.unscored
     if question.answer.outcome != "ok" or question.answer.detail:
@@ -553,10 +649,12 @@ def _facts(question: Question) -> Iterator[tuple[str, str]]:
             yield name, f"n/a: {confidence.why or _ended(confidence.call)}" if value is None else f"{value:.2f}"
     for number, sample in enumerate(question.samples, 1):
         yield f"Sample {number}", f"{sample.text or _ended(sample.call)}{f' [{sample.act}]' if sample.act else ''}"
-    if question.given:
-        given = question.given
-        parts = [given.id, given.category, f"accepted: {', '.join(given.answers)}" if given.answers else ""]
-        yield "Given question", "; ".join(filter(None, parts)) or "from another source"
+
+
+def _answers(answers: Sequence[str]) -> str:
+    """Accepted answers, each once, with how many annotators gave it where several did."""
+    counts = {answer: answers.count(answer) for answer in answers}
+    return "; ".join(f"{answer} ({n} of {len(answers)})" if n > 1 else answer for answer, n in counts.items())
 
 
 def _ended(call: CallRecord) -> str:

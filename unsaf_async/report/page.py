@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from unsaf_async.cross import CrossMatrix
+    from unsaf_async.report.data import Sort
 
 __all__ = ["ReportRun", "keep_report", "policy", "render", "write_report"]
 
@@ -65,7 +66,7 @@ def render(
     for place, (run, name) in enumerate(zip(runs, names, strict=True)):
         pictures = thumbnails([examination.image for examination in run.examinations])
         data += [
-            _data(f"run-{place}", explorer(name, run.examinations, pictures)),
+            _data(f"run-{place}", explorer(name, run.examinations, pictures, run.sort)),
             _data(f"pictures-{place}", [picture.url for picture in pictures]),
         ]
     return fill(f"{title} - unsaf-async", "report", "\n".join(html(part) for part in body), "\n".join(data))
@@ -162,8 +163,12 @@ def _data(identity: str, value: object) -> str:
 _ANCHORS = {
     "leaderboard": "Leaderboard",
     "score": "Score",
+    "sorts": "Sorts",
     "kinds": "Kinds",
-    "confidence": "Beside UnF1",
+    "sound": "Is it sound?",
+    "calibration": "Calibration",
+    "confidence": "Confidence",
+    "further": "Further figures",
     "cost": "Cost and time",
     "measured": "What was measured",
     "questions": "Questions",
@@ -186,17 +191,32 @@ def _bar(anchors: Sequence[str]) -> Element:
     )
 
 
+_EYEBROWS: dict[Sort, tuple[str, str]] = {
+    "unsaf": ("Does it know what it does not know?", "Do they know what they do not know?"),
+    "labelled": (
+        "Is it right, and does it know when it cannot be?",
+        "Are they right, and do they know when they cannot be?",
+    ),
+    "pope": ("Does it see what is not there?", "Do they see what is not there?"),
+}
+"""What a report asks, of one model and of several."""
+
+
 def _top(runs: Sequence[ReportRun], title: str) -> Element:
     first = runs[0]
     if len(runs) == 1:
         judge = {"self": "judged by itself", "rules": "judged by rules alone"}.get(first.manifest.judge_name)
         images = f"{first.score.images.done:,} images, {first.score.questions.asked:,} questions"
         when = first.manifest.created[:10]
-        sub = ", ".join((images, judge or f"judged by {first.manifest.judge_name}", when))
-        eyebrow = "Does it know what it does not know?"
+        source = first.manifest.source
+        whose = f"questions {'of' if source.kind == 'labelled' else 'by'} {source.name}" if source else ""
+        judged = judge or f"judged by {first.manifest.judge_name}"
+        sub = ", ".join(filter(None, (images, whose, judged, when)))
+        eyebrow = _EYEBROWS[first.sort][0]
     else:
         sub = ", ".join(sorted({run.manifest.created[:10] for run in runs}))
-        eyebrow = "Do they know what they do not know?"
+        sorts = {run.sort for run in runs}
+        eyebrow = _EYEBROWS[sorts.pop() if len(sorts) == 1 else "unsaf"][1]
     return el(
         "header",
         el("p", eyebrow, class_="eyebrow"),
@@ -222,7 +242,9 @@ def _questions(names: Sequence[str]) -> Element:
             "div",
             run,
             choice("Type", "f-type"),
+            choice("Right or wrong", "f-truth"),
             choice("Kind", "f-kind"),
+            choice("Label", "f-audit"),
             choice("Call ended", "f-outcome"),
             choice("Decided by", "f-decider"),
             el(
@@ -266,13 +288,22 @@ def _questions(names: Sequence[str]) -> Element:
     )
 
 
+_MEANINGS: dict[Sort, str] = {
+    "unsaf": "UnF1 = 2 TU / (2 TU + FU + FA): the F1 score of “this cannot be answered from the image”. A question's label is "
+    "what its author was told to write.",
+    "labelled": "VQA accuracy: an answer counts by how many annotators gave it, three being enough. Abstention F1 = 2 TU / "
+    "(2 TU + FU + FA); labels are the set's.",
+    "pope": "POPE: Li et al., “Evaluating Object Hallucination in Large Vision-Language Models” (EMNLP 2023).",
+}
+"""What the figures of each sort of run are."""
+
+
 def _foot(runs: Sequence[ReportRun]) -> Element:
     versions = sorted({run.manifest.versions.get("unsaf-async", "") for run in runs})
-    words = (
-        "UnF1 = 2 TU / (2 TU + FU + FA): the F1 score of “this cannot be answered from the image”. A question's label is what "
-        "its author was told to write. The interval speaks of the choice of images, not of wrong labels or wrong verdicts."
-    )
-    return el("footer", el("p", words), el("p", f"unsaf-async {', '.join(versions)}"), class_="wide")
+    sorts = {run.sort for run in runs}
+    words = [_MEANINGS[sort] for sort in _MEANINGS if sort in sorts]
+    words.append("An interval speaks of the choice of images, not of wrong labels or wrong verdicts.")
+    return el("footer", el("p", " ".join(words)), el("p", f"unsaf-async {', '.join(versions)}"), class_="wide")
 
 
 def _help() -> Element:

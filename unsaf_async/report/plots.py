@@ -8,26 +8,27 @@ a presentation attribute. Text stays text. The same figures give the same bytes.
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import re
 import warnings
+from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from unsaf_async import metrics
 from unsaf_async.report.data import roc
 from unsaf_async.report.markup import clean, el
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
     from unsaf_async.cross import CrossMatrix
     from unsaf_async.records import Role
-    from unsaf_async.report.data import Signal, Timeline
+    from unsaf_async.report.data import Calibrated, Signal, Timeline
     from unsaf_async.score import Score
 
 COLORS = {
@@ -51,6 +52,11 @@ def series(place: int) -> str:
     return COLORS[f"c{place % 6 + 1}"]
 
 
+def _line(place: int) -> Any:
+    """The style of that series' line: where colors come again, the styles differ."""
+    return _LINES[(place + place // 6) % 6]
+
+
 _Given = ParamSpec("_Given")
 _Drawn = TypeVar("_Drawn")
 
@@ -60,37 +66,58 @@ def _in_our_style(draw: Callable[_Given, _Drawn]) -> Callable[_Given, _Drawn]:
 
     @functools.wraps(draw)
     def drawing(*args: _Given.args, **kwargs: _Given.kwargs) -> _Drawn:
-        import matplotlib as mpl
+        with _quiet(), warnings.catch_warnings():
+            import matplotlib as mpl
 
-        with mpl.rc_context(_settings()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # characters that DejaVu lacks: the page's font may have them
-            return draw(*args, **kwargs)
+            with mpl.rc_context(_settings()):
+                return draw(*args, **kwargs)
 
     return drawing
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without matplotlib's remarks, such as that it lists the fonts of this machine, which it does the first time."""
+    logger = logging.getLogger("matplotlib")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 # --- the plots -------------------------------------------------------------------------------------------------------
 
 
-@_in_our_style
 def recall_by_kind(score: Score, name: str) -> Element | None:
     """Recall on each kind of unanswerable question, with 95 % intervals by Wilson's formula; None if no kind was scored."""
-    rows = [(kind, each) for kind, each in score.by_kind.items() if each.recall is not None]
+    rows = [(kind, each.tu, each.tu + each.fa) for kind, each in score.by_kind.items() if each.recall is not None]
+    said = "Share of unanswerable questions declined, by kind"
+    return shares(rows, name, ("Recall by kind", said, "declined, of the scored questions"), score.recall)
+
+
+@_in_our_style
+def shares(
+    rows: Sequence[tuple[str, int, int]], name: str, words: tuple[str, str, str], overall: float | None = None
+) -> Element | None:
+    """Shares with 95 % intervals by Wilson's formula; None without one. rows: a name, so many, of so many (at least 1).
+    words: title, what is shown in a sentence without its end, and the axis. overall: a dashed line."""
     if not rows:
         return None
     figure, axes = _figure(0.42 * len(rows) + 0.75)
-    for place, (_, each) in enumerate(rows):
-        recall, n = each.recall or 0.0, each.tu + each.fa
-        low, high = wilson(each.tu, n)
-        axes.plot([low, high], [place, place], color=COLORS["good"], linewidth=2.5, solid_capstyle="round")
-        axes.plot([recall], [place], "o", color=COLORS["good"], markersize=8)
-    if score.recall is not None:
-        axes.axvline(score.recall, color=COLORS["muted"], linewidth=1, linestyle="--")
-    axes.set_yticks(range(len(rows)), [f"{kind}  {each.tu}/{each.tu + each.fa}" for kind, each in rows])
+    for place, (_, part, n) in enumerate(rows):
+        axes.plot(wilson(part, n), [place, place], color=COLORS["good"], linewidth=2.5, solid_capstyle="round")
+        axes.plot([part / n], [place], "o", color=COLORS["good"], markersize=8)
+    if overall is not None:
+        axes.axvline(overall, color=COLORS["muted"], linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(rows)), [f"{_short(label)}  {part}/{n}" for label, part, n in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    _share(axes.xaxis, axes.set_xlim, "declined, of the scored questions")
-    said = ", ".join(f"{kind} {each.recall:.2f}" for kind, each in rows)
-    return _svg(figure, name, "Recall by kind", f"Share of unanswerable questions declined, by kind: {said}.")
+    title, sentence, axis = words
+    _share(axes.xaxis, axes.set_xlim, axis)
+    said = ", ".join(f"{label} {part / n:.2f}" for label, part, n in rows)
+    return _svg(figure, name, title, f"{sentence}: {said}.")
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -169,95 +196,107 @@ def roc_curves(signals: Sequence[Signal], name: str) -> Element | None:
     drawn = [(signal, curve) for signal, curve in curves if curve is not None]
     if not drawn:
         return None
-    figure, axes = _figure(5.0)
+    figure, axes = _figure(4.9 + 0.29 * len(drawn))
     axes.plot([0, 1], [0, 1], color=COLORS["line"], linewidth=1)
     for place, (signal, (false, true, area)) in enumerate(drawn):
         keep = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
-        style: Any = _LINES[place % 6]
         label = f"{signal.name}, {area:.3f}"
-        axes.plot(false[keep], true[keep], color=series(place), linewidth=2, linestyle=style, label=label)
+        axes.plot(false[keep], true[keep], color=series(place), linewidth=2, linestyle=_line(place), label=label)
     axes.set_aspect("equal")
-    axes.set_ylim(0, 1)
+    _share(axes.yaxis, axes.set_ylim, "share of answerable above a threshold")
     _share(axes.xaxis, axes.set_xlim, "share of unanswerable ones above it")
-    axes.set_ylabel("share of answerable above a threshold")
     _legend(figure)
     said = ", ".join(f"{signal.name} {curve[2]:.3f}" for signal, curve in drawn)
     return _svg(figure, name, "ROC by signal", f"Area under the curve, answerable against unanswerable: {said}.")
 
 
 @_in_our_style
-def reliability(signals: Sequence[Signal], name: str, bins: int = 10) -> Element | None:
-    """Share of right answers by confidence, in bins of equal count; None if the truth of no answer is known."""
-    known = [signal for signal in signals if signal.probability and len(signal.correct)]
-    if not known:
+def reliability(found: Sequence[Calibrated], name: str) -> Element | None:
+    """Share of right responses by confidence, in bins of equal count; None if the truth of none is known."""
+    if not found:
         return None
-    figure, axes = _figure(5.0)
+    figure, axes = _figure(4.9 + 0.29 * len(found))
     axes.plot([0, 1], [0, 1], color=COLORS["line"], linewidth=1)
-    for place, signal in enumerate(known):
-        found = metrics.reliability(signal.of_correct, signal.correct, bins)
+    for place, each in enumerate(found):
         axes.plot(
-            [each.confidence_mean for each in found],
-            [each.accuracy for each in found],
+            [bin_.confidence_mean for bin_ in each.bins],
+            [bin_.accuracy for bin_ in each.bins],
             "o",
-            linestyle=_LINES[place % 6],
+            linestyle=_line(place),
             color=series(place),
             linewidth=1.5,
             markersize=6,
-            label=signal.name,
+            label=each.name,
         )
     axes.set_aspect("equal")
-    axes.set_ylim(-0.02, 1.02)
+    _share(axes.yaxis, axes.set_ylim, "share right")
     _share(axes.xaxis, axes.set_xlim, "confidence")
-    axes.set_ylabel("share of right answers")
     _legend(figure)
-    said = ", ".join(f"{s.name}: mean {s.of_correct.mean():.2f}, right {s.correct.mean():.2f}" for s in known)
-    return _svg(figure, name, "Reliability", f"Confidence against the share of right answers. {said}.")
+    said = ", ".join(f"{each.name}: mean {_mean_confidence(each):.2f}, right {each.right:.2f}" for each in found)
+    return _svg(figure, name, "Reliability", f"Confidence against the share that is right. {said}.")
+
+
+def _mean_confidence(each: Calibrated) -> float:
+    return sum(bin_.n * bin_.confidence_mean for bin_ in each.bins) / each.n
 
 
 @_in_our_style
-def risk_coverage(signals: Sequence[Signal], name: str) -> Element | None:
-    """Errors among the surest answers, by the share that is kept; None if the truth of no answer is known."""
-    known = [signal for signal in signals if len(signal.correct)]
-    if not known:
+def risk_coverage(found: Sequence[Calibrated], name: str) -> Element | None:
+    """Errors among the surest responses, by the share that is kept; None if the truth of none is known."""
+    drawn = [each for each in found if each.risk]
+    if not drawn:
         return None
-    figure, axes = _figure(3.4)
-    for place, signal in enumerate(known):
-        curve = metrics.risk_coverage(signal.of_correct, signal.correct)
-        if curve is None:
-            continue
-        keep = np.unique(np.linspace(0, len(curve.risk) - 1, _POINTS).astype(int))
-        style: Any = _LINES[place % 6]
-        axes.plot(
-            curve.coverage[keep], curve.risk[keep], color=series(place), linewidth=2, linestyle=style, label=signal.name
-        )
+    figure, axes = _figure(3.1 + 0.29 * len(drawn))
+    for place, each in enumerate(drawn):
+        keep = np.unique(np.linspace(0, len(each.risk) - 1, _POINTS).astype(int))
+        coverage, risk = np.array(each.risk)[keep].T
+        axes.plot(coverage, risk, color=series(place), linewidth=2, linestyle=_line(place), label=each.name)
     axes.set_ylim(bottom=0)
-    _share(axes.xaxis, axes.set_xlim, "coverage: the surest answers first")
+    _share(axes.xaxis, axes.set_xlim, "coverage: the surest first")
     axes.set_ylabel("share wrong")
     _legend(figure)
-    said = f"Wrong among all answers: {1 - known[0].correct.mean():.2f}."
-    return _svg(figure, name, "Risk and coverage", said)
+    return _svg(figure, name, "Risk and coverage", f"Wrong among all: {1 - drawn[0].right:.2f}.")
+
+
+UNF1_OF_RUNS = ("UnF1 of the runs", "UnF1, with 95 % intervals")
 
 
 @_in_our_style
-def intervals(rows: Sequence[tuple[str, float, tuple[float, float] | None]], name: str) -> Element | None:
-    """UnF1 of several runs with their intervals, best first as given; None without one."""
+def intervals(
+    rows: Sequence[tuple[str, float, tuple[float, float] | None]],
+    name: str,
+    words: tuple[str, str] = UNF1_OF_RUNS,
+    *,
+    line: float | None = None,
+    first: bool = False,
+) -> Element | None:
+    """Figures in [0, 1] with their intervals, in the order given; None without one. words: title and axis. line: a dashed one.
+    first: the first row stands out, the others being beside it."""
     if not rows:
         return None
     figure, axes = _figure(0.45 * len(rows) + 0.8)
+    if line is not None:
+        axes.axvline(line, color=COLORS["muted"], linewidth=1, linestyle="--")
     for place, (_, value, interval) in enumerate(rows):
+        color = COLORS["c6" if first and place else "good" if first else "c1"]
         if interval:
-            axes.plot(interval, [place, place], color=COLORS["c1"], linewidth=2.5, solid_capstyle="round")
-        axes.plot([value], [place], "o", color=COLORS["c1"], markersize=8)
+            axes.plot(interval, [place, place], color=color, linewidth=2.5, solid_capstyle="round")
+        axes.plot([value], [place], "o", color=color, markersize=8)
     axes.set_yticks(range(len(rows)), [_short(label) for label, _, _ in rows])
+    if first:
+        axes.get_yticklabels()[0].set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    _share(axes.xaxis, axes.set_xlim, "UnF1, with 95 % intervals")
+    title, axis = words
+    _share(axes.xaxis, axes.set_xlim, axis)
     said = ", ".join(f"{label} {value:.3f}" for label, value, _ in rows)
-    return _svg(figure, name, "UnF1 of the runs", f"{said}.")
+    return _svg(figure, name, title, f"{said}.")
 
 
 @_in_our_style
-def scale(rows: Sequence[tuple[str, float, float, tuple[float, float] | None]], name: str) -> Element | None:
-    """UnF1 by model size: (label, parameters, UnF1, interval) each; None with fewer than two."""
+def scale(
+    rows: Sequence[tuple[str, float, float, tuple[float, float] | None]], name: str, measure: str = "UnF1"
+) -> Element | None:
+    """UnF1, or another measure, by model size: (label, parameters, value, interval) each; None with fewer than two."""
     if len(rows) < 2:
         return None
     figure, axes = _figure(3.6)
@@ -277,10 +316,10 @@ def scale(rows: Sequence[tuple[str, float, float, tuple[float, float] | None]], 
     axes.margins(x=0.25)
     axes.set_ylim(-0.02, 1.05)
     axes.set_xlabel("parameters (logarithmic)")
-    axes.set_ylabel("UnF1")
+    axes.set_ylabel(measure)
     axes.grid(axis="y")
     said = ", ".join(f"{label}, {parameters:g} parameters: {value:.3f}" for label, parameters, value, _ in ordered)
-    return _svg(figure, name, "UnF1 by size", f"{said}.")
+    return _svg(figure, name, f"{measure} by size", f"{said}.")
 
 
 def size_text(parameters: float) -> str:
@@ -381,10 +420,12 @@ def _short(label: str, most: int = 22) -> str:
 def _svg(figure: Any, name: str, title: str, description: str) -> Element:
     """The figure as an element of the page. name: unique on the page; letters, digits and hyphens."""
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     text = StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    with mpl.rc_context({"svg.hashsalt": name}):  # `figure.savefig` would draw everything twice
+        canvas = FigureCanvasSVG(figure)
+        canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return adopt(text.getvalue(), name, title, description)
 
 
@@ -410,6 +451,7 @@ _ATTRIBUTES = frozenset(
 )
 """Properties kept, as presentation attributes. Fonts, joins and caps are the style sheet's."""
 _FONT_SIZE = re.compile(r"([\d.]+)px")
+_BOLD = re.compile(r"\b(bold|700)\b")
 
 
 def adopt(svg: str, name: str, title: str, description: str) -> Element:
@@ -462,6 +504,8 @@ def _unstyle(element: Element) -> None:
         key, value = key.strip(), value.strip()
         if key == "font" and (size := _FONT_SIZE.search(value)):
             element.set("font-size", size[1])
+            if _BOLD.search(value):
+                element.set("font-weight", "650")
         elif key in _ATTRIBUTES:
             element.set(key, value.removesuffix("px") if key == "font-size" else value)
     classes = []

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unsaf_async.report import plots
-from unsaf_async.report.data import further_tables, latencies, names_of, signals, timeline
-from unsaf_async.report.markup import el
+from unsaf_async.report import plots, truth
+from unsaf_async.report.data import further_tables, latencies, names_of, timeline
+from unsaf_async.report.markup import add, el
+from unsaf_async.report.pieces import counted, facts, figure, gauge, money, number, rates, said, seconds, span, table
+from unsaf_async.report.signs import calibration, signs
+from unsaf_async.report.soundness import soundness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
     from unsaf_async.cross import CrossMatrix
-    from unsaf_async.report.data import ReportRun, Table, Timeline
+    from unsaf_async.report.data import ReportRun, Sort, Table, Timeline
     from unsaf_async.report.markup import Child
+    from unsaf_async.report.pieces import Interval
     from unsaf_async.runs import Manifest
     from unsaf_async.score import Score
 
@@ -44,79 +49,25 @@ _MOST_FAILED = 50
 """How many failed images are listed."""
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure for people; "n/a" for None."""
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-def span(interval: tuple[float, float] | None) -> str:
-    """An interval for people; "" for None."""
-    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-
-
-def money(usd: float | None) -> str:
-    """US dollars; more digits where there is little."""
-    if usd is None:
-        return "n/a"
-    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
-
-
-def seconds(value: float) -> str:
-    """A time for people."""
-    if value < 120:
-        return f"{value:.1f} s"
-    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
-
-
-def table(
-    caption: str,
-    heads: Sequence[str],
-    rows: Iterable[Sequence[Child]],
-    numbers: Iterable[int] = (),
-) -> Element:
-    """A table whose first column names the rows. numbers: the columns that hold figures."""
-    right = set(numbers)
-    head = el(
-        "tr",
-        [el("th", text, scope="col", class_="num" if place in right else None) for place, text in enumerate(heads)],
-    )
-    body = [
-        el(
-            "tr",
-            [
-                el("th", cell, scope="row") if place == 0 else el("td", cell, class_="num" if place in right else None)
-                for place, cell in enumerate(row)
-            ],
-        )
-        for row in rows
-    ]
-    return el(
-        "div", el("table", el("caption", caption), el("thead", head), el("tbody", body)), class_="scroll", tabindex="0",
-        role="region", aria_label=caption,
-    )  # fmt: skip
-
-
-def figure(plot: Element | None, caption: str) -> Element | None:
-    """A plot with its caption; None without one."""
-    return None if plot is None else el("figure", plot, el("figcaption", caption))
-
-
 # --- one run ---------------------------------------------------------------------------------------------------------
 
 
 def one_run(run: ReportRun, place: int, *, short: bool = False) -> list[Element]:
     """All sections about the run. place: of the run, from 0; it makes names unique. short: several runs share the page."""
     told = timeline(run.path / "ledger.jsonl")
-    parts = [
-        headline(run, place),
-        kinds(run, place),
-        confidence(run, place),
-        cost(run, told, place),
-        measured(run),
-    ]
-    anchors = ("score", "kinds", "confidence", "cost", "measured")
+    parts = {
+        "score": headline(run, place),
+        "sorts": truth.categories(run, place),
+        "kinds": kinds(run, place) if run.sort != "pope" else None,
+        "sound": soundness(run, place),
+        "calibration": calibration(run, place),
+        "confidence": signs(run, place),
+        "further": further(run),
+        "cost": cost(run, told, place),
+        "measured": measured(run),
+    }
     found = []
-    for name, part in zip(anchors, parts, strict=True):
+    for name, part in parts.items():
         if part is not None:
             part.set("id", f"{name}-{place}" if short else name)
             found.append(part)
@@ -124,90 +75,77 @@ def one_run(run: ReportRun, place: int, *, short: bool = False) -> list[Element]
 
 
 def headline(run: ReportRun, place: int) -> Element:
-    """UnF1 with its interval and bounds, the table of four, rates, and what speaks against the figures."""
-    score = run.score
-    rates = [
-        el(
-            "div",
-            el("dt", label),
-            el("dd", number(getattr(score, name)), el("small", score.undefined.get(name) or hint)),
-        )
-        for name, label, hint in _RATES
-    ]
-    return el(
-        "section",
-        el("div", _headline_text(score), _matrix(score, place), class_="two headline"),
-        _notes(run),
+    """What the run is about in a figure or two with intervals, what they are made of, and what speaks against them."""
+    score, labelled = run.score, run.labelled
+    four = el(
+        "div",
         el("h2", "Rates", class_="hidden"),
-        el("dl", rates, class_="rates spaced"),
-        el("div", _asked(score), _unscored(score, place), class_="two spaced"),
-        _failed(run),
-        aria_label="Score",
+        rates(
+            (label, getattr(score, name), score.undefined.get(name) or _hint(hint, run)) for name, label, hint in _RATES
+        ),
+        class_="spaced",
     )
+    asked = el("div", _asked(run), _unscored(run, place), class_="two spaced")
+    if labelled is None:
+        top = [el("div", _headline_text(run), _matrix(run, place), class_="two headline"), _notes(run), four]
+    elif labelled.pope is not None:
+        figures = truth.pope(labelled, labelled.pope, labelled.pope_official)
+        top = [figures[0], truth.show_wrong(place), _notes(run), *figures[1:]]
+    else:
+        beside = el("div", truth.further(labelled), truth.show_wrong(place))
+        both = el("div", _matrix(run, place), beside, class_="two spaced")
+        top = [truth.accuracies(labelled, _headline_text(run)), _notes(run), both, four]
+    return el("section", [each for each in top if each is not None], asked, _failed(run), aria_label="Score")
 
 
-def _headline_text(score: Score) -> Element:
+def _hint(hint: str, run: ReportRun) -> str:
+    return hint if run.sort == "unsaf" else hint.replace("meant to be ", "")
+
+
+def _headline_text(run: ReportRun) -> Element:
+    score = run.score
     how = {"bca": "BCa", "percentile": "percentile", None: ""}[score.unf1_ci_method]
     if score.unf1_ci:
         interval = f"95 % interval {span(score.unf1_ci)}"
         detail = f"{how}, by resampling {score.images.done} images"
     else:
         interval, detail = "no interval", score.undefined.get("unf1_ci", "")
-    bounds = None
-    if score.unf1_bounds and any(score.unscored.values()):
-        total = sum(score.unscored.values())
-        bounds = el("p", f"{span(score.unf1_bounds)} over all that the {total} unscored responses might have been")
+    bounds, open_ = None, sum(score.unscored.values())
+    if score.unf1_bounds and open_:
+        which = "response" if open_ == 1 else "responses"
+        bounds = el("p", f"{span(score.unf1_bounds)} over all that the {open_} unscored {which} might have been")
     return el(
         "div",
-        el("p", "UnF1", class_="name"),
+        el("p", run.f1_name, class_="name"),
         el("p", number(score.unf1), class_="value"),
         el("p", el("b", interval), el("span", f" ({detail})" if detail else "", class_="muted")),
-        gauge(score),
+        gauge(run.f1_name, score.unf1, score.unf1_ci, score.unf1_bounds if open_ else None),
         bounds,
         el("p", score.undefined["unf1"], class_="muted") if "unf1" in score.undefined else None,
-        el("p", _in_words(score), class_="muted"),
+        el("p", _in_words(score, run), class_="muted"),
     )
 
 
-def _in_words(score: Score) -> str:
+def _in_words(score: Score, run: ReportRun) -> str:
     if score.recall is None or score.over_refusal_rate is None:
-        return "1 means that the model declined exactly the questions it had written as unanswerable."
+        which = "it had written as unanswerable" if run.manifest.source is None else "that have no answer in the image"
+        return f"1 means that the model declined exactly the questions {which}."
+    source = run.manifest.source
+    # Only a labelled set says what is so; else it is what somebody was told to write.
+    labelled = source is not None and source.kind == "labelled"
+    unanswerable, answerable = (
+        ("that have no answer in the image", "that have one")
+        if labelled
+        else ("written as unanswerable", "as answerable")
+    )
     return (
-        f"It declined {score.recall:.0%} of the questions that no one can answer from the image, "
-        f"and {score.over_refusal_rate:.0%} of those that the image answers. 1 would be all of the first and none of the second."
+        f"It declined {score.recall:.0%} of the questions {unanswerable}, and {score.over_refusal_rate:.0%} of those "
+        f"{answerable}. 1 would be all of the first and none of the second."
     )
 
 
-def gauge(score: Score, *, bare: bool = False) -> Element | None:
-    """The score on a line from 0 to 1: bounds thin, interval thick, a dot; None while undefined. bare: without numbers."""
-    if score.unf1 is None:
-        return None
-    width, y = 400, 10
-
-    def x(value: float) -> float:
-        return round(8 + value * (width - 16), 1)
-
-    parts = [el("line", x1=x(0), x2=x(1), y1=y, y2=y, class_="s-line", stroke_width=2)]
-    if score.unf1_bounds and any(score.unscored.values()):
-        low, high = score.unf1_bounds
-        parts.append(el("line", x1=x(low), x2=x(high), y1=y, y2=y, class_="s-muted", stroke_width=2))
-    if score.unf1_ci:
-        low, high = score.unf1_ci
-        parts.append(el("line", x1=x(low), x2=x(high), y1=y, y2=y, class_="s-good", stroke_width=7))
-    parts.append(el("circle", cx=x(score.unf1), cy=y, r=6, class_="f-paper s-good", stroke_width=3))
-    if not bare:
-        for value, text in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
-            anchor = {0.0: "start", 0.5: "middle", 1.0: "end"}[value]
-            at = {0.0: 2.0, 0.5: x(0.5), 1.0: width - 2.0}[value]
-            parts.append(el("text", text, x=at, y=34, text_anchor=anchor, class_="f-muted", font_size=12))
-    said = f"UnF1 {number(score.unf1)}" + (f", 95 % interval {span(score.unf1_ci)}" if score.unf1_ci else "")
-    element = el("svg", parts, aria_label=said, role="img", class_="gauge")
-    element.set("viewBox", f"0 0 {width} {20 if bare else 40}")
-    return element
-
-
-def _matrix(score: Score, place: int) -> Element:
-    counts = score.counts
+def _matrix(run: ReportRun, place: int) -> Element:
+    counts = run.score.counts
 
     def cell(name: str, label: str, count: int, whole: int) -> Element:
         share = f"{count / whole:.0%} of {whole}" if whole else "none scored"
@@ -229,7 +167,7 @@ def _matrix(score: Score, place: int) -> Element:
     answerable, unanswerable = counts.ta + counts.fu, counts.tu + counts.fa
     return el(
         "table",
-        el("caption", "What questions were meant to be, and what the model did"),
+        el("caption", f"What questions {'were meant to be' if run.sort == 'unsaf' else 'are'}, and what the model did"),
         el("thead", el("tr", el("td"), el("th", "answered", scope="col"), el("th", "abstained", scope="col"))),
         el(
             "tbody",
@@ -254,38 +192,81 @@ def _notes(run: ReportRun) -> Element | None:
     lines = [el("li", el("b", "Unreliable"), reason, class_="alarm") for reason in run.score.unreliable]
     if run.manifest.subject.backend == "scripted":
         lines.append(el("li", el("b", "Simulated"), SIMULATED))
-    lines += [el("li", el("b", "Note"), warning) for warning in run.score.warnings]
+    lines += [el("li", el("b", "Note"), note) for note in (*_about_source(run), *run.score.warnings)]
     return el("ul", lines, class_="notes") if lines else None
 
 
-def _asked(score: Score) -> Element:
+def _about_source(run: ReportRun) -> list[str | Element]:
+    """Where given questions are from, and what of the set is left out."""
+    source = run.manifest.source
+    if source is None:
+        return []
+    if source.kind == "run":
+        whose = el("span", "The questions are those that ", said(source.name), " wrote, in the run ")
+        add(whose, el("code", source.run_id or source.path))
+        add(whose, ": it says how this model fares with them, and nothing of how it asks.")
+        return [whose]
+    return [
+        el("span", f"{counted(n, 'row')} of ", said(source.name), f" left out: {reason}")
+        for reason, n in source.skipped.items()
+        if n
+    ]
+
+
+def _asked(run: ReportRun) -> Element:
+    score = run.score
     questions, images = score.questions, score.images
     total = "" if images.total is None else f" of {images.total:,}"
     each = score.questions_per_label
-    wanted = "the questions that were given" if each is None else f"{2 * each} an image, half of them unanswerable"
+    written: list[tuple[str, Child]] = []
+    if run.manifest.source is None:
+        dropped = f"{questions.duplicate:,} duplicate, {questions.malformed:,} malformed"
+        written = [("Dropped", dropped), ("Missing", f"{questions.missing:,}")]
+    wanted = _given(run) if each is None else f"{2 * each} an image, half of them unanswerable"
     return el(
         "div",
         el("h3", "Images and questions"),
-        _facts(
+        facts(
             ("Images", f"{images.done:,}{total} examined, {images.failed:,} failed"),
             ("Wanted", wanted),
             ("Asked", f"{questions.asked:,}"),
-            ("Dropped", f"{questions.duplicate:,} duplicate, {questions.malformed:,} malformed"),
-            ("Missing", f"{questions.missing:,}"),
+            *written,
         ),
     )
 
 
-def _unscored(score: Score, place: int) -> Element:
+def _given(run: ReportRun) -> str:
+    labelled = run.labelled
+    if labelled is None:
+        return "the questions that were given"
+    if run.sort == "pope":
+        return f"{counted(labelled.questions, 'yes/no question')} of the set"
+    words = f"{counted(labelled.questions, 'question')} of the set, {labelled.answerable:,} of them answerable"
+    if labelled.without_answers:
+        words += f"; {labelled.without_answers:,} of these have no accepted answer, and enter no accuracy"
+    return words
+
+
+def _unscored(run: ReportRun, place: int) -> Element:
+    score = run.score
     reasons = {reason: n for reason, n in score.unscored.items() if n}
     if not reasons:
-        return el("div", el("h3", "Unscored responses"), el("p", "None: every response is in one of the four types."))
+        return el(
+            "div",
+            el("h3", "Unscored responses"),
+            el(
+                "p",
+                "None: all could be judged."
+                if run.sort == "pope"
+                else "None: every response is in one of the four types.",
+            ),
+        )
     show = el("button", "Show them", type="button", class_="act", data_filter="type=unscored", data_run=place)
     share = sum(reasons.values()) / score.questions.asked
     return el(
         "div",
         el("h3", f"Unscored responses: {sum(reasons.values()):,} ({share:.1%})"),
-        _facts(*((reason, f"{n:,}") for reason, n in reasons.items())),
+        facts(*((reason, f"{n:,}") for reason, n in reasons.items())),
         el("p", show, class_="gap"),
     )
 
@@ -301,10 +282,6 @@ def _failed(run: ReportRun) -> Element | None:
     if len(failed) > _MOST_FAILED:
         lines.append(el("li", f"and {len(failed) - _MOST_FAILED:,} more; journal.jsonl has them all"))
     return el("details", el("summary", f"{len(failed):,} images failed"), el("ul", lines), class_="more")
-
-
-def _facts(*pairs: tuple[str, Child]) -> Element:
-    return el("dl", [part for name, value in pairs for part in (el("dt", name), el("dd", value))], class_="facts")
 
 
 def kinds(run: ReportRun, place: int) -> Element | None:
@@ -324,7 +301,8 @@ def kinds(run: ReportRun, place: int) -> Element | None:
         )
         for kind, each in score.by_kind.items()
     ]
-    heads = ("kind", "asked", "declined", "answered", "unscored", "recall", "UnF1")
+    heads = ("kind", "asked", "declined", "answered", "unscored", "recall", "UnF1" if run.sort == "unsaf" else "F1")
+    whose = "the model gave for writing them" if run.manifest.source is None else "given with them"
     caption = (
         "95 % intervals by Wilson's formula, each question on its own; the dashed line is the recall over all kinds."
     )
@@ -334,36 +312,16 @@ def kinds(run: ReportRun, place: int) -> Element | None:
         el(
             "div",
             figure(plots.recall_by_kind(score, f"kinds-{place}"), caption),
-            table("Unanswerable questions, by the reason the model gave for writing them", heads, rows, range(1, 7)),
+            table(f"Unanswerable questions, by the reason {whose}", heads, rows, range(1, 7)),
             class_="two",
         ),
     )
 
 
-def confidence(run: ReportRun, place: int) -> Element | None:
-    """Conventional metrics: what the score has beyond its own figures, and curves of the confidence signals; None without any."""
+def further(run: ReportRun) -> Element | None:
+    """What the score has that has no place of its own; None if there is nothing."""
     tables = further_tables(run.score)
-    found = signals(run.examinations)
-    drawn = [
-        figure(
-            plots.roc_curves(found, f"roc-{place}"),
-            "Confidence in what was said, abstentions too, as a sign that the question was answerable; an area of .5 is chance.",
-        ),
-        figure(
-            plots.reliability(found, f"reliability-{place}"),
-            "Answers in bins of equal number; on the diagonal, confidence is calibrated.",
-        ),
-        figure(plots.risk_coverage(found, f"risk-{place}"), "Keeping the surest answers first. Lower is better."),
-    ]
-    drawn = [each for each in drawn if each is not None]
-    if not tables and not drawn:
-        return None
-    return el(
-        "section",
-        el("h2", "Beside UnF1"),
-        el("div", drawn, class_="two") if drawn else None,
-        _further(tables),
-    )
+    return el("section", el("h2", "Further figures"), _further(tables)) if tables else None
 
 
 def _further(tables: Sequence[Table]) -> list[Element]:
@@ -428,7 +386,7 @@ def cost(run: ReportRun, told: Timeline, place: int) -> Element:
         el("h2", "What it took"),
         el(
             "div",
-            el("div", _facts(*pairs), el("div", latency, class_="spaced") if latency is not None else None),
+            el("div", facts(*pairs), el("div", latency, class_="spaced") if latency is not None else None),
             el(
                 "div",
                 figure(
@@ -489,7 +447,7 @@ def measured(run: ReportRun) -> Element:
     return el(
         "section",
         el("h2", "What was measured"),
-        el("div", _facts(*pairs[:half]), _facts(*pairs[half:]), class_="two"),
+        el("div", facts(*pairs[:half]), facts(*pairs[half:]), class_="two"),
     )
 
 
@@ -510,70 +468,168 @@ def _source(manifest: Manifest) -> str:
 # --- several runs ----------------------------------------------------------------------------------------------------
 
 
-def _notes_text(number: int) -> str:
-    return "" if not number else "1 note" if number == 1 else f"{number} notes"
+def _flag(score: Score) -> str:
+    notes = len(score.warnings)
+    return "unreliable" if score.unreliable else counted(notes, "note") if notes else ""
 
 
-def ranked(runs: Sequence[ReportRun]) -> list[int]:
-    """The places of the runs, best UnF1 first; those without one last, unreliable ones in their place."""
-    values = [run.score.unf1 for run in runs]
-    return sorted(range(len(runs)), key=lambda place: -1.0 if (value := values[place]) is None else value, reverse=True)
+@dataclass(frozen=True)
+class _Board:
+    """How runs of one sort are ranked. caption, heads: of the table, whose last two columns are the cost and a flag.
+    measure: what is plotted. value, interval: of it. cells: of the columns between."""
+
+    caption: str
+    measure: str
+    heads: tuple[str, ...]
+    value: Callable[[ReportRun], float | None]
+    interval: Callable[[ReportRun], Interval]
+    cells: Callable[[ReportRun], tuple[str, ...]]
+
+
+def ranked(runs: Sequence[ReportRun], value: Callable[[ReportRun], float | None]) -> list[ReportRun]:
+    """The runs, best first; those without a value last, unreliable ones in their place."""
+    return sorted(runs, key=lambda run: -1.0 if (found := value(run)) is None else found, reverse=True)
 
 
 def several(
     runs: Sequence[ReportRun], labels: Sequence[str], scale: Mapping[str, float] | None, cross: CrossMatrix | None
 ) -> list[Element]:
-    """The runs side by side: a table, intervals, UnF1 by size where sizes are given, and the cross matrix if there is one."""
+    """The runs side by side: for each sort of run a table, intervals, and the figure by size where sizes are given; the cross
+    matrix if there is one."""
     from unsaf_async.compare import differences_in_setting
 
-    order = ranked(runs)
-    rows = []
-    for rank, place in enumerate(order, 1):
-        score = runs[place].score
-        flag = "unreliable" if score.unreliable else _notes_text(len(score.warnings))
-        rows.append(
-            (
-                el("span", f"{rank}. ", el("a", labels[place], href=f"#run-of-{place}", class_="said")),
-                number(score.unf1),
-                span(score.unf1_ci),
-                number(score.recall),
-                number(score.over_refusal_rate),
-                f"{score.images.done:,}",
-                f"{sum(score.unscored.values()):,}",
-                runs[place].manifest.judge_name,
-                money(score.cost_usd),
-                flag,
-            )
-        )
-    heads = ("run", "UnF1", "95 % interval", "recall", "over-refusal", "images", "unscored", "judge", "cost", "")
-    drawn = [
-        (labels[place], value, runs[place].score.unf1_ci)
-        for place in order
-        if (value := runs[place].score.unf1) is not None
-    ]
-    sized = [
-        (label, scale[key], value, interval)
-        for (label, value, interval), place in zip(
-            drawn, [p for p in order if runs[p].score.unf1 is not None], strict=True
-        )
-        if scale and (key := next((name for name in names_of(label, runs[place]) if name in scale), None)) is not None
-    ]
-    parts = [
-        figure(
-            plots.intervals(drawn, "intervals"),
-            "Intervals resample each run's own images; overlap is no test of a difference.",
-        ),
-        figure(plots.scale(sized, "scale"), "Sizes as given."),
-        figure(plots.heat_map(cross, "cross"), "Rows wrote the questions, columns answered them.") if cross else None,
-    ]
     caveat = differences_in_setting({label: run.manifest for label, run in zip(labels, runs, strict=True)})
+    boards: list[Element] = []
+    for sort, board in _BOARDS.items():
+        places = {id(run): place for place, run in enumerate(runs) if run.sort == sort}
+        if places:
+            boards += _board(board, [run for run in runs if run.sort == sort], places, labels, scale)
+    matrix = (
+        figure(plots.heat_map(cross, "cross"), "Rows wrote the questions, columns answered them.") if cross else None
+    )
     return [
         el(
             "section",
             el("h2", "Leaderboard"),
-            table("Best UnF1 first", heads, rows, (1, 2, 3, 4, 5, 6, 8)),
+            boards,
             el("ul", [el("li", el("b", "Note"), text) for text in caveat], class_="notes") if caveat else None,
-            el("div", [part for part in parts if part is not None], class_="two spaced"),
+            el("div", matrix, class_="two spaced") if matrix is not None else None,
             id="leaderboard",
         )
     ]
+
+
+def _board(
+    board: _Board,
+    runs: Sequence[ReportRun],
+    places: Mapping[int, int],
+    labels: Sequence[str],
+    scale: Mapping[str, float] | None,
+) -> list[Element]:
+    rows: list[tuple[Child, ...]] = []
+    drawn: list[tuple[str, float, Interval]] = []
+    sized: list[tuple[str, float, float, Interval]] = []
+    for rank, run in enumerate(ranked(runs, board.value), 1):
+        place = places[id(run)]
+        label, value, interval = labels[place], board.value(run), board.interval(run)
+        name = el("span", f"{rank}. ", el("a", label, href=f"#run-of-{place}", class_="said"))
+        rows.append((name, number(value), *board.cells(run), money(run.score.cost_usd), _flag(run.score)))
+        if value is not None:
+            drawn.append((label, value, interval))
+            key = next((name for name in names_of(label, run) if scale and name in scale), None)
+            if scale and key:
+                sized.append((label, scale[key], value, interval))
+    heads = ("run", *board.heads, "cost", "")
+    numbers = [place for place in range(1, len(heads) - 1) if heads[place] != "judge"]
+    sort = runs[0].sort
+    words = (
+        f"{board.measure} of the runs",
+        f"{board.measure}, with 95 % intervals" if sort != "pope" else board.measure,
+    )
+    how = "Intervals resample each run's own images; overlap is no test of a difference." if sort != "pope" else ""
+    figures = [
+        figure(plots.intervals(drawn, f"intervals-{sort}", words), how),
+        figure(plots.scale(sized, f"scale-{sort}", board.measure), "Sizes as given."),
+    ]
+    return [
+        el(
+            "div",
+            table(board.caption, heads, rows, numbers),
+            el("div", [each for each in figures if each is not None], class_="two spaced"),
+            class_="board",
+        )
+    ]
+
+
+def _unsaf_cells(run: ReportRun) -> tuple[str, ...]:
+    score = run.score
+    return (
+        span(score.unf1_ci),
+        number(score.recall),
+        number(score.over_refusal_rate),
+        f"{score.images.done:,}",
+        f"{sum(score.unscored.values()):,}",
+        run.manifest.judge_name,
+    )
+
+
+def _labelled_cells(run: ReportRun) -> tuple[str, ...]:
+    labelled, score = run.labelled, run.score
+    if labelled is None:
+        return ("",) * 8
+    return (
+        span(labelled.accuracy_ci),
+        number(labelled.accuracy_contained),
+        number(score.unf1),
+        span(score.unf1_ci),
+        number(labelled.dual_accuracy),
+        number(labelled.coverage),
+        f"{labelled.questions:,}",
+        run.manifest.judge_name,
+    )
+
+
+def _pope_cells(run: ReportRun) -> tuple[str, ...]:
+    pope = run.labelled.pope if run.labelled else None
+    if pope is None:
+        return ("",) * 6
+    figures = map(number, (pope.f1, pope.precision, pope.recall, pope.yes_ratio))
+    return (*figures, f"{pope.counts.neither + pope.counts.abstained:,}", f"{pope.counts.asked:,}")
+
+
+_BOARDS: dict[Sort, _Board] = {
+    "unsaf": _Board(
+        "Best UnF1 first",
+        "UnF1",
+        ("UnF1", "95 % interval", "recall", "over-refusal", "images", "unscored", "judge"),
+        lambda run: run.score.unf1,
+        lambda run: run.score.unf1_ci,
+        _unsaf_cells,
+    ),
+    "labelled": _Board(
+        "Labelled sets, most accurate first",
+        "Accuracy",
+        (
+            "accuracy",
+            "95 % interval",
+            "contained",
+            "abstention F1",
+            "95 % interval",
+            "dual accuracy",
+            "coverage",
+            "questions",
+            "judge",
+        ),
+        lambda run: run.labelled.accuracy if run.labelled else None,
+        lambda run: run.labelled.accuracy_ci if run.labelled else None,
+        _labelled_cells,
+    ),
+    "pope": _Board(
+        "POPE, most accurate first",
+        "Accuracy",
+        ("accuracy", "F1", "precision", "recall", "share of yes", "no yes or no", "questions"),
+        lambda run: run.labelled.pope.accuracy if run.labelled and run.labelled.pope else None,
+        lambda run: None,  # noqa: ARG005 - POPE has none
+        _pope_cells,
+    ),
+}

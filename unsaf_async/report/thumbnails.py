@@ -9,6 +9,7 @@ import os
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,12 +46,47 @@ def thumbnails(images: Sequence[ImageRecord]) -> list[Thumbnail]:
 
 def thumbnail(image: ImageRecord, side_px: int) -> Thumbnail:
     """`image` with its longer side at `side_px` pixels at most."""
+    if image.bytes_sha256 is None:
+        return Thumbnail("", "the image could not be read during the run")
+    found = _quickly(image, side_px)
+    return found or _carefully(image, side_px)
+
+
+def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:
+    """The thumbnail of a plain photo, decoded no finer than needed and encoded once; None where that will not do."""
+    from PIL import Image, ImageOps
+
+    from unsaf_async.images import MAX_FILE_BYTES, MAX_PIXELS
+
+    path = Path(image.path)
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
+            return None
+        data = path.read_bytes()
+        if sha256(data).hexdigest() != image.bytes_sha256:
+            return None
+        with Image.open(BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as pixels:
+            plain = pixels.mode == "RGBA" or (pixels.mode in ("RGB", "L") and not pixels.has_transparency_data)
+            if not plain or max(pixels.size) <= side_px or pixels.width * pixels.height > MAX_PIXELS:
+                return None
+            pixels.thumbnail((side_px, side_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            upright = ImageOps.exif_transpose(pixels)
+            if upright.mode == "RGBA":
+                upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+        buffer = BytesIO()
+        # A new image, because the old one still carries what the file says beside the pixels.
+        Image.frombytes(upright.mode, upright.size, upright.tobytes()).save(buffer, "WEBP", quality=_QUALITY, method=2)
+    except Exception:  # whatever a decoder stumbles over: the careful way has a word for it
+        return None
+    return Thumbnail(_data_url(buffer.getvalue(), "image/webp"))
+
+
+def _carefully(image: ImageRecord, side_px: int) -> Thumbnail:
+    """The thumbnail of any image that can be measured, made as the image was for the model; or why there is none."""
     from PIL import Image
 
     from unsaf_async.images import ImageError, ImagePolicy, encode
 
-    if image.bytes_sha256 is None:
-        return Thumbnail("", "the image could not be read during the run")
     try:
         small, digest = encode(Path(image.path), ImagePolicy(max_side_px=side_px))
         if digest != image.bytes_sha256:
@@ -65,4 +101,8 @@ def thumbnail(image: ImageRecord, side_px: int) -> Thumbnail:
         return Thumbnail("", str(error))
     except (OSError, ValueError) as error:  # this Pillow writes no WebP, or the name is none that a file can have
         return Thumbnail("", f"no thumbnail could be made ({type(error).__name__})")
-    return Thumbnail(f"data:{media_type};base64,{b64encode(data).decode('ascii')}")
+    return Thumbnail(_data_url(data, media_type))
+
+
+def _data_url(data: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{b64encode(data).decode('ascii')}"

@@ -23,12 +23,12 @@ from pydantic import ValidationError
 
 from unsaf_async import runs as runs_
 from unsaf_async.errors import UnsafError, UserError
+from unsaf_async.findings import Findings
 from unsaf_async.report.data import load_run
 from unsaf_async.report.markup import clean, el, html
 from unsaf_async.report.page import fill, policy, render, static
-from unsaf_async.report.sections import money, number, span, table
+from unsaf_async.report.pieces import money, number, span, table
 from unsaf_async.report.tail import Tail
-from unsaf_async.score import Score
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -208,12 +208,12 @@ class _Pages:
     def make_index(self) -> str:
         found = find_runs(self.folder)
         rows = [self.row(name, run) for name, run in found.items()]
-        heads = ("run", "model", "UnF1", "95 % interval", "images", "cost", "begun", "")
+        heads = ("run", "model", "UnF1", "95 % interval", "accuracy", "images", "cost", "begun", "")
         listing: Element | None = None
         if rows:
             listing = el(
                 "form",
-                table("The newest first", heads, rows, (2, 3, 4, 5)),
+                table("The newest first", heads, rows, (2, 3, 4, 5, 6)),
                 el("p", el("button", "Compare the chosen runs", type="submit"), class_="gap")
                 if len(rows) > 1
                 else None,
@@ -232,7 +232,7 @@ class _Pages:
         try:
             manifest = runs_.read_manifest(run)
         except UserError as error:
-            return [el("span", name, class_="said"), "", "", "", "", "", "", str(error)]
+            return [el("span", name, class_="said"), "", "", "", "", "", "", "", str(error)]
         figures = self.figures(run)
         state = figures["state"]
         words = {"running": "running", "silent": "stopped without a word", "ended": ""}[state]
@@ -242,23 +242,30 @@ class _Pages:
         return [
             el("span", choice, " ", link),
             manifest.subject.name,
-            number(figures["unf1"]),
-            span(figures["interval"]),
+            *self.headline(manifest, figures),
             f"{figures['done']:,} of {manifest.images:,}",
             money(figures["cost_usd"]),
             manifest.created[:16].replace("T", " "),
             note,
         ]
 
+    def headline(self, manifest: Manifest, figures: Mapping[str, Any]) -> tuple[str, str, str]:
+        """UnF1, its interval and the accuracy; for a labelled set's questions the F1 of abstaining is none of ours."""
+        if manifest.source and manifest.source.kind == "labelled":
+            return "", "", number(figures.get("accuracy"))
+        return number(figures["unf1"]), span(figures["interval"]), ""
+
     def figures(self, run: Path) -> Mapping[str, Any]:
         """The headline figures: of score.json, if it is as new as the journal, else by the running tally."""
         try:
             if (run / "score.json").stat().st_mtime_ns >= _stamp(run)[0][0]:
-                score = Score.model_validate_json((run / "score.json").read_bytes())
+                score = Findings.model_validate_json((run / "score.json").read_bytes())
+                labelled = score.labelled
                 return {
                     "state": "ended",
                     "unf1": score.unf1,
                     "interval": score.unf1_ci,
+                    "accuracy": (labelled.pope.accuracy if labelled.pope else labelled.accuracy) if labelled else None,
                     "done": score.images.done,
                     "failed": score.images.failed,
                     "cost_usd": score.cost_usd,
@@ -280,9 +287,10 @@ def _live_sections(name: str, manifest: Manifest) -> list[Element]:
     def cell(kind: str, label: str) -> Element:
         return el("td", el("div", el("b", "0", id=f"n-{kind}"), el("span", label), class_=f"cell {kind}"))
 
+    labelled = manifest.source is not None and manifest.source.kind == "labelled"
     headline = el(
         "div",
-        el("p", "UnF1 so far", class_="name"),
+        el("p", f"{'Abstention F1' if labelled else 'UnF1'} so far", class_="name"),
         el("p", "n/a", class_="value", id="unf1"),
         el("p", "", id="interval"),
         el("progress", max=manifest.images, value=0, id="progress", aria_label="Images done"),

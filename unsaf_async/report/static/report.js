@@ -44,7 +44,7 @@
   const list = byId("list"), rows = byId("rows"), detail = byId("detail");
   if (!list) return;
   const search = byId("search"), status = byId("found");
-  const filters = { type: byId("f-type"), kind: byId("f-kind"), outcome: byId("f-outcome"), decider: byId("f-decider") };
+  const filters = Object.fromEntries(["type", "truth", "kind", "audit", "outcome", "decider"].map((name) => [name, byId(`f-${name}`)]));
   const runSelect = byId("f-run");
   const runs = [], pictures = [], places = [], haystacks = [];
   let run = 0;      // the run shown
@@ -76,15 +76,20 @@
   // --- filters
 
   function fill(select, names, all) {
+    select.closest("label").hidden = true;
+    select.replaceChildren(new Option(all, ""));
+    if (!names) return;
     const options = names.map((name, code) => ({ name, code })).filter(({ name }) => name);
     select.replaceChildren(new Option(all, ""), ...options.map(({ name, code }) => new Option(name, code)));
     select.closest("label").hidden = options.length < 2;
   }
 
   function fillFilters() {
-    const { types, kinds, outcomes, deciders } = data();
-    fill(filters.type, types.map((each) => NAMES[each]), "All types");
+    const { sort, types, truths, kinds, audits, outcomes, deciders } = data();
+    fill(filters.type, sort === "pope" ? null : types.map((each) => NAMES[each]), "All types");
+    fill(filters.truth, truths, "Right and wrong");
     fill(filters.kind, kinds, "All kinds");
+    fill(filters.audit, audits, "Audited or not");
     fill(filters.outcome, outcomes, "All outcomes");
     fill(filters.decider, deciders, "Anyone");
   }
@@ -132,6 +137,20 @@
     return element;
   }
 
+  // Its type; in a labelled run, beside it or in its place, whether it was right.
+  function badges(place) {
+    const { sort, types, type, truths, truth } = data();
+    const right = truths ? truths[truth[place]] : "";
+    const element = make("span", "badges");
+    if (right) {
+      const mark = make("span", `mark ${right}`, sort === "pope" ? right : right === "right" ? "\u2713" : "\u2717");
+      mark.title = right;
+      element.append(mark);
+    }
+    if (sort !== "pope" || !right) element.append(badge(types[type[place]]));
+    return element;
+  }
+
   function row(position) {
     const questions = data(), place = shown[position];
     const element = make("div", "row");
@@ -144,7 +163,7 @@
     element.style.transform = `translateY(${position * ROW}px)`;
     const words = make("div");
     words.append(said("div", "q", questions.text[place]), said("div", "r", questions.response[place] || "(no response)"));
-    element.append(thumb(questions.image[place]), words, badge(questions.types[questions.type[place]]));
+    element.append(thumb(questions.image[place]), words, badges(place));
     return element;
   }
 
@@ -198,16 +217,20 @@
     about.append(address);
     top.append(thumb(which, image.id), about);
     const decided = questions.deciders[questions.decider[place]];
+    const pope = questions.sort === "pope", right = questions.truths ? questions.truths[questions.truth[place]] : "";
+    const audited = questions.audits ? questions.audits[questions.audit[place]] : "";
     const list_ = facts([
-      ["Type", NAMES[type]],
-      ["Meant to be", questions.intended[place] ? "unanswerable" : "answerable"],
+      ["Right or wrong", right],
+      ["Type", pope ? "" : NAMES[type]],
+      [questions.sort === "unsaf" ? "Meant to be" : "In truth", pope ? "" : questions.intended[place] ? "unanswerable" : "answerable"],
+      ["Label", audited && `${audited} by ${audited === "confirmed" ? "those who audited it" : "an auditor"}`],
       ["Kind", questions.kinds[questions.kind[place]]],
       ["Decided by", { rule: "the rules", judge: "the judge", panel: "the panel of judges" }[decided] || ""],
       ["Answering call", questions.call[place]],
       ...(questions.facts[place] || []),
     ]);
     const parts_ = [top, said("p", "question", questions.text[place]),
-      said("p", `response ${type}`, questions.response[place] || "(no response)"), list_,
+      said("p", `response ${pope ? right : type}`, questions.response[place] || "(no response)"), list_,
       make("h3", "", "All questions about this image"), others(place)];
     if (image.dropped.length) {
       parts_.push(make("h3", "", "Written, and not asked"), facts(image.dropped.map(([text, intended, why]) => [why, `${text} (${intended})`])));
@@ -223,7 +246,7 @@
     for (let other = first; questions.image[other] === questions.image[place]; other += 1) {
       const button = make("button");
       button.type = "button";
-      button.append(badge(questions.types[questions.type[other]]), said("span", "", questions.text[other]));
+      button.append(badges(other), said("span", "", questions.text[other]));
       if (other === place) button.setAttribute("aria-current", "true");
       const target = other;
       button.addEventListener("click", () => choosePlace(target));

@@ -1,0 +1,167 @@
+"""Conventional signs of confidence: how well each tells the questions without an answer, and how far it is to be believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unsaf_async.report import plots
+from unsaf_async.report.data import calibrated, calibrated_of, signals
+from unsaf_async.report.markup import el
+from unsaf_async.report.pieces import figure, named, number, span, table
+from unsaf_async.signals import SIGNAL_WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from unsaf_async.labelled import LabelledScore
+    from unsaf_async.report.data import Calibrated, ReportRun
+    from unsaf_async.signals import Signal, SignalName
+
+_RISK = "Keeping the surest first: the share of errors among those that are kept. Lower is better."
+
+
+def signs(run: ReportRun, place: int) -> Element | None:
+    """The table of signals, their AUROCs as a plot, and their ROC curves; None if no response has any."""
+    known = run.found.signals if run.found else {}
+    told = {name: each for name, each in known.items() if each.auroc is not None}
+    found = signals(run.examinations) if told or not known else []
+    roc = figure(
+        plots.roc_curves(found, f"roc-{place}"),
+        "Each threshold on a sign is a point of its curve; the diagonal is chance, and the area is the AUROC.",
+    )
+    truth = _curves(calibrated(run.examinations), place, "Answers") if run.labelled is None else []
+    if not told and roc is None and not truth:
+        return None
+    first = "declined" in told and next(iter(told)) == "declined"
+    rows = [(SIGNAL_WORDS[name][0], each.auroc or 0.0, each.auroc_ci) for name, each in told.items()]
+    dots = figure(
+        plots.intervals(
+            rows,
+            f"auroc-{place}",
+            ("AUROC of each sign", "AUROC, with 95 % intervals"),
+            line=0.5,
+            first=first,
+        ),
+        "The dashed line is chance. Below it, a sign points the wrong way. It declined: UnSAF's own.",
+    )
+    return el(
+        "section",
+        el("h2", "Signs of confidence"),
+        el(
+            "p",
+            "What one would go by without UnSAF: how likely the model found its words, how sure it says it is, whether it says "
+            "the same again. For each, the AUROC: how often, of an unanswerable and an answerable question, it is less sure of "
+            "the unanswerable one; .5 is chance, 1 is always.",
+            class_="lead",
+        ),
+        _signals(known) if known else None,
+        el("div", [each for each in (dots, roc) if each is not None], class_="two spaced"),
+        el(
+            "div",
+            el("h3", "Is it right when it is sure?"),
+            _known(),
+            el("div", truth, class_="two gap"),
+            class_="spaced",
+        )
+        if truth
+        else None,
+    )
+
+
+def _known() -> Element:
+    return el(
+        "p",
+        "For the answers of which something is known: a judge that saw the image said whether it bears them out, or an accepted "
+        "answer was given with the question.",
+        class_="muted",
+    )
+
+
+def _signals(known: Mapping[SignalName, Signal]) -> Element:
+    """A row a signal; those without an AUROC share a row if they share the reason."""
+    rows: list[list[Element | str]] = []
+    for name, each in known.items():
+        if each.auroc is None:
+            continue
+        lacking = f"{each.lacking:,} have none" if each.lacking else ""
+        rows.append(
+            [
+                named(*SIGNAL_WORDS[name]),
+                number(each.auroc),
+                span(each.auroc_ci) or "n/a",
+                named(f"{each.n:,}", lacking),
+                number(each.mean_answerable),
+                number(each.mean_unanswerable),
+            ]
+        )
+    rows += _missing(((name, each.why_undefined) for name, each in known.items() if each.auroc is None), 4)
+    heads = ("sign", "AUROC", "95 % interval", "responses", "mean, answerable", "mean, unanswerable")
+    return table("How well each sign tells unanswerable from answerable questions", heads, rows, range(1, 6))
+
+
+def _missing(reasons: Iterable[tuple[str, str]], columns: int) -> list[list[Element | str]]:
+    """Rows for what there is none of, a reason each."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in reasons:
+        by_reason.setdefault(why, []).append(SIGNAL_WORDS[name][0])
+    return [
+        [", ".join(names), el("td", "n/a", class_="num"), el("td", why, colspan=columns, class_="muted why")]
+        for why, names in by_reason.items()
+    ]
+
+
+def calibration(run: ReportRun, place: int) -> Element | None:
+    """How far each confidence of a labelled run can be taken at its word; None for other runs."""
+    labelled = run.labelled
+    if labelled is None or not labelled.calibration:
+        return None
+    drawn = _curves(calibrated_of(labelled), place, "Responses")
+    return el(
+        "section",
+        el("h2", "Is it right when it is sure?"),
+        el(
+            "p",
+            "A response is right if it gives an accepted answer, or declines a question that has none. A confidence that can be "
+            "taken at its word is right in 8 of 10 cases when it says .8.",
+            class_="lead",
+        ),
+        _calibrations(labelled),
+        el("div", drawn, class_="two spaced") if drawn else None,
+    )
+
+
+def _calibrations(labelled: LabelledScore) -> Element:
+    rows: list[list[Element | str]] = [
+        [
+            named(*SIGNAL_WORDS[name]),
+            named(f"{each.n:,}", f"{each.right:,} right"),
+            *map(number, (each.ece, each.brier, each.nll, each.auroc, each.aurc, each.e_aurc)),
+        ]
+        for name, each in labelled.calibration.items()
+        if each.n
+    ]
+    rows += _missing(((name, each.why_undefined) for name, each in labelled.calibration.items() if not each.n), 6)
+    heads = ("confidence", "responses", "ECE", "Brier", "NLL", "AUROC", "AURC", "E-AURC")
+    return el(
+        "div",
+        table("Confidence against truth", heads, rows, range(1, 8)),
+        el(
+            "p",
+            "ECE: mean gap between confidence and share right. Brier, NLL: its squared error and its surprise. AUROC: how well "
+            "it tells right from wrong. AURC: mean share of errors over all coverages; E-AURC: less the best that could be. "
+            "Lower is better for all but AUROC.",
+            class_="muted small gap",
+        ),
+    )
+
+
+def _curves(found: Sequence[Calibrated], place: int, what: str) -> list[Element]:
+    drawn = (
+        figure(
+            plots.reliability(found, f"reliability-{place}"),
+            f"{what} in bins of equal number; on the diagonal, confidence is what it says.",
+        ),
+        figure(plots.risk_coverage(found, f"risk-{place}"), _RISK),
+    )
+    return [each for each in drawn if each is not None]

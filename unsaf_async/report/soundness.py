@@ -1,0 +1,434 @@
+"""What speaks for a score and against it: are labels right, do judges agree, are answers true, is the asking worth it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unsaf_async.fidelity import ALL
+from unsaf_async.report import plots
+from unsaf_async.report.markup import el
+from unsaf_async.report.pieces import counted, facts, figure, named, number, percent, said, span, table, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from xml.etree.ElementTree import Element
+
+    from unsaf_async.agreement import PanelScore
+    from unsaf_async.calibration import Corrected, DeciderRates
+    from unsaf_async.fidelity import Fidelity
+    from unsaf_async.findings import Findings
+    from unsaf_async.grounded import Grounded
+    from unsaf_async.quality import Quality
+    from unsaf_async.records import Label
+    from unsaf_async.report.data import ReportRun
+    from unsaf_async.report.markup import Child
+    from unsaf_async.report.pieces import Interval
+    from unsaf_async.runs import Manifest
+    from unsaf_async.score import KindName
+
+_BY_DECIDER = {"rule": "the rules", "judge": "the judge", "panel": "the panel", "unknown": "unknown"}
+
+
+def soundness(run: ReportRun, place: int) -> Element | None:
+    """What is known of how far the score can be trusted; None if nothing is. place: of the run; it makes names unique."""
+    found = run.found
+    if found is None:
+        return None
+    blocks = [
+        _doubtful(found.audits, place) if found.audits else None,
+        _corrected(found.corrected, run) if found.corrected and run.sort != "pope" else None,
+        _panel(found.panel) if found.panel else None,
+        _grounded(found.grounded, run) if found.grounded else None,
+        _questions(found.quality) if found.quality else None,
+    ]
+    kept = [block for block in blocks if block is not None]
+    if not kept and not found.audits:
+        return None
+    return el(
+        "section",
+        el("h2", "Is the score sound?"),
+        el("p", _presumed(run), class_="lead"),
+        _readings(found, run, place),
+        _labels(found.audits, run) if found.audits else None,
+        el("div", kept, class_="two spaced blocks") if kept else None,
+        _not_looked_at(run.manifest, found) if run.sort == "unsaf" else None,
+    )
+
+
+def _presumed(run: ReportRun) -> str:
+    if run.sort == "unsaf":
+        return (
+            "UnF1 takes two things for granted: that a question is what its author was told to write, and that whoever judged "
+            "the responses read them rightly. This is what speaks for that, and what against it."
+        )
+    return "Labels are the set's own. What is left to ask is whether whoever judged the responses read them rightly."
+
+
+def _not_looked_at(manifest: Manifest, found: Findings) -> Element | None:
+    """What another run could look at besides, with the option for it."""
+    ways = [
+        ("whether the labels are right (--audit NAME)", not found.audits),
+        ("whether judges agree (--judge, twice)", found.panel is None and len(manifest.judges) < 2),
+        ("the judge's errors (--judge-calibration FILE)", found.corrected is None),
+        ("whether the answers are true (--grounded)", found.grounded is None),
+    ]
+    left = [words for words, open_ in ways if open_]
+    return el("p", f"Not looked at in this run: {', '.join(left)}.", class_="muted small gap") if left else None
+
+
+# --- the score, read in several ways ---------------------------------------------------------------------------------
+
+
+def _readings(found: Findings, run: ReportRun, place: int) -> Element | None:
+    """The score beside itself with one presumption less each; None if there is no other reading."""
+    scored = found.counts.ta + found.counts.fu + found.counts.tu + found.counts.fa
+    rows: list[tuple[str, str, float | None, Interval, str]] = []
+    for name, each in found.audits.items():
+        whom = "all auditors" if name == ALL else name
+        kept = f"{counted(each.left_out, 'question')} of {scored:,} left out"
+        why = _why(each.why_undefined, "unf1_agreed")
+        rows.append((f"only labels confirmed by {whom}", kept, each.unf1_agreed, each.unf1_agreed_ci, why))
+    if found.corrected:
+        one = found.corrected
+        why = _why(one.why_undefined, "unf1")
+        rows.append(("corrected for the judge's errors", _of_whom(one), one.unf1, one.unf1_ci, why))
+    if found.grounded:
+        ground = found.grounded
+        untrue = counted(ground.judged - ground.supported, "answer")
+        rows.append(
+            (
+                "untrue answers count as errors",
+                f"{untrue} not borne out",
+                ground.unf1,
+                ground.unf1_ci,
+                ground.why_undefined,
+            )
+        )
+    if not rows or run.sort == "pope":
+        return None
+    as_judged = f"{counted(scored, 'question')}, the headline"
+    rows.insert(0, ("as judged", as_judged, found.unf1, found.unf1_ci, found.undefined.get("unf1", "")))
+    drawn = [(_plotted(name), value, ends) for name, _, value, ends, _ in rows if value is not None]
+    words = (f"{run.f1_name}, read in several ways", f"{run.f1_name}, with 95 % intervals")
+    plot = plots.intervals(drawn, f"readings-{place}", words, line=found.unf1, first=found.unf1 is not None)
+    caption = "If the others lie near the first, it does not hinge on what it takes for granted."
+    listing = table(
+        f"{run.f1_name}, with one thing less taken for granted in each row",
+        ("reading", run.f1_name),
+        [(named(name, hint), told(value, ends, why)) for name, hint, value, ends, why in rows],
+        (1,),
+    )
+    return el("div", figure(plot, caption), listing, class_="two")
+
+
+def _plotted(name: str) -> str:
+    """The name of a reading, as short as a plot needs it."""
+    return {
+        "corrected for the judge's errors": "judge corrected",
+        "untrue answers count as errors": "untrue as errors",
+    }.get(name, name.replace("only labels confirmed by ", "confirmed by "))
+
+
+def _of_whom(corrected: Corrected) -> str:
+    known = sum(each.responses for each in corrected.deciders.values()) - corrected.as_they_are
+    return f"{known:,} of {counted(known + corrected.as_they_are, 'verdict')} corrected"
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def _labels(audits: Mapping[str, Fidelity], run: ReportRun) -> Element:
+    """How far auditors confirm the labels."""
+    rows: list[tuple[Child, ...]] = [
+        (
+            named("all of them" if name == ALL else said(name), _audited(each)),
+            told(each.agreement.share, each.agreement.share_ci, _why(each.agreement.why_undefined, "share")),
+            _of_label(each, "answerable"),
+            _of_label(each, "unanswerable"),
+            told(each.agreement.kappa, each.agreement.kappa_ci, _why(each.agreement.why_undefined, "kappa")),
+            told(each.unf1_agreed, each.unf1_agreed_ci, _why(each.why_undefined, "unf1_agreed")),
+            f"{each.left_out:,}",
+        )
+        for name, each in audits.items()
+    ]
+    heads = (
+        "auditor",
+        "confirmed",
+        "answerable",
+        "unanswerable",
+        "Cohen's kappa",
+        f"{run.f1_name} on these",
+        "left out",
+    )
+    asked = (
+        "An auditor sees the image and the question, and is not told which sort it was meant to be. Confirmed: it says what was "
+        "intended. Kappa is 0 where agreement is no better than chance, and 1 where it is full."
+    )
+    return el(
+        "div",
+        el("h3", "Are the labels right?"),
+        el("p", asked, class_="muted"),
+        el(
+            "div",
+            table("Share of the intended labels that each auditor confirms", heads, rows, range(1, 7)),
+            class_="gap",
+        ),
+        class_="spaced",
+    )
+
+
+def _why(reasons: Mapping[str, str], name: str) -> str:
+    """Why a figure is not there, or its interval."""
+    return reasons.get(name) or reasons.get(f"{name}_ci", "")
+
+
+def _audited(each: Fidelity) -> str:
+    parts = [counted(each.audited, "question")]
+    if each.failed:
+        parts.append(f"{each.failed:,} without an answer")
+    if each.not_asked:
+        parts.append(f"{each.not_asked:,} not asked")
+    return ", ".join(parts)
+
+
+def _of_label(each: Fidelity, label: Label) -> Element:
+    share = each.by_label.get(label)
+    if share is None:
+        return told(None, why="none audited")
+    return el("span", number(share.share), el("small", f"{share.agreed:,} of {share.n:,}"))
+
+
+def _doubtful(audits: Mapping[str, Fidelity], place: int) -> Element | None:
+    """Unanswerable labels by kind, a plot for one auditor and a table for several; the contradicted ones are a click away."""
+    kinds = list(dict.fromkeys(kind for each in audits.values() for kind in each.by_kind))
+    parts: list[Element | None] = []
+    if len(audits) == 1:
+        (only,) = audits.values()
+        rows = [(str(kind), share.agreed, share.n) for kind, share in only.by_kind.items()]
+        words = ("Labels confirmed, by kind", "Share of unanswerable labels confirmed", "confirmed, of the audited")
+        whole = only.by_label.get("unanswerable")
+        plot = plots.shares(rows, f"labels-{place}", words, whole.share if whole else None)
+        caption = (
+            "95 % intervals by Wilson's formula, each question on its own; the dashed line is the share over all kinds."
+        )
+        parts.append(figure(plot, caption))
+    elif kinds:
+        heads = ("kind", *("all of them" if name == ALL else name for name in audits))
+        cells = [(kind, *(_of_kind(each, kind) for each in audits.values())) for kind in kinds]
+        parts.append(table("Unanswerable labels confirmed", heads, cells, range(1, len(heads))))
+    if any(each.agreement.share not in (None, 1) for each in audits.values()):
+        show = el(
+            "button", "Show the contradicted questions", type="button", class_="act", data_filter="audit=contradicted",
+            data_run=place,
+        )  # fmt: skip
+        parts.append(el("p", show, class_="gap"))
+    if not kinds and not parts:
+        return None
+    sentence = "By kind: how many of the questions that were meant to have no answer have none, as the auditor sees it."
+    return _block("Which labels are in doubt?", sentence, *parts)
+
+
+def _of_kind(each: Fidelity, kind: KindName) -> str:
+    share = each.by_kind.get(kind)
+    return f"{share.agreed:,} of {share.n:,}" if share else "–"
+
+
+# --- judges ----------------------------------------------------------------------------------------------------------
+
+
+def _panel(panel: PanelScore) -> Element:
+    """How far the judges of a panel agree."""
+    alpha = panel.alpha
+    rows = [
+        (
+            el(
+                "span", said(pair.first), " and ", said(pair.second), el("small", counted(pair.agreement.n, "response"))
+            ),
+            told(pair.agreement.share, pair.agreement.share_ci, _why(pair.agreement.why_undefined, "share")),
+            told(pair.agreement.kappa, pair.agreement.kappa_ci, _why(pair.agreement.why_undefined, "kappa")),
+        )
+        for pair in panel.pairs
+    ]
+    votes = [
+        (
+            each.judge,
+            ", ".join(f"{n:,} {act}" for act, n in each.acts.items() if n)
+            + (f", {each.failed:,} without a verdict" if each.failed else "")
+            or "no vote",
+        )
+        for each in panel.judges
+    ]
+    lone = panel.questions - panel.unanimous - panel.split
+    return _block(
+        "Do the judges agree?",
+        f"The rules left {counted(panel.questions, 'response')} open. {len(panel.judges)} judges voted on each, and the majority "
+        "decided.",
+        facts(
+            ("Unanimous", f"{panel.unanimous:,} of {panel.questions:,}"),
+            ("Split", f"{panel.split:,}" + (f", {panel.tied:,} of them tied and left unscored" if panel.tied else "")),
+            *([("Fewer than two votes", f"{lone:,}")] if lone else []),
+            (
+                "Krippendorff's alpha",
+                _figure_in_line(alpha.alpha, alpha.alpha_ci, _why(alpha.why_undefined, "alpha")),
+            ),
+            *((f"Votes of {name}", words) for name, words in votes),
+        ),
+        table("Every two judges", ("judges", "agree", "Cohen's kappa"), rows, (1, 2)) if rows else None,
+    )
+
+
+def _corrected(corrected: Corrected, run: ReportRun) -> Element:
+    """UnF1 beside itself with the judge's errors reckoned out, and what that rests on."""
+    known = run.manifest.calibration
+    rests = f" It erred on {known.data} as the table says" if known and known.data else " It erred as the table says"
+    why = corrected.why_undefined
+    rows = [
+        (
+            named(_BY_DECIDER.get(name, name), counted(each.responses, "verdict")),
+            _rate(each.sensitivity, each.labelled_abstained, "abstentions"),
+            _rate(each.specificity, each.labelled_answered, "answers"),
+        )
+        for name, each in corrected.deciders.items()
+    ]
+    sides = [
+        (label, f"{percent(side.observed)}, corrected {percent(side.corrected)}" + (" (cut)" if side.clipped else ""))
+        for label, side in (
+            ("Declined, of the unanswerable", corrected.unanswerable),
+            ("Declined, of the answerable", corrected.answerable),
+        )
+    ]
+    return _block(
+        "And if the judge errs?",
+        f"{run.f1_name} is as good as the verdicts.{rests}. Corrected, it takes for granted that the judge errs here as often as "
+        "there, whatever the question; its interval covers what that table leaves open.",
+        facts(
+            (
+                "As judged",
+                _figure_in_line(corrected.unf1_observed, corrected.unf1_observed_ci, _why(why, "unf1_observed")),
+            ),
+            ("Corrected", _figure_in_line(corrected.unf1, corrected.unf1_ci, _why(why, "unf1"))),
+            *sides,
+            *_as_they_are(corrected),
+        ),
+        table(
+            "How often verdicts were right where people said what is right",
+            ("decided by", "sensitivity", "specificity"),
+            rows,
+            (1, 2),
+        )
+        if any(map(_known, corrected.deciders.values()))
+        else None,
+    )
+
+
+def _known(rates: DeciderRates) -> bool:
+    return rates.sensitivity is not None or rates.specificity is not None
+
+
+def _rate(value: float | None, n: int, of: str) -> Element:
+    if value is None:
+        return told(None, why="unknown: taken as right")
+    return el("span", number(value), el("small", f"of {n:,} {of}"))
+
+
+def _as_they_are(corrected: Corrected) -> Iterator[tuple[str, Child]]:
+    if corrected.as_they_are:
+        yield (
+            "Taken as right",
+            f"{counted(corrected.as_they_are, 'verdict')} of deciders whose errors nobody has measured",
+        )
+
+
+# --- answers and questions -------------------------------------------------------------------------------------------
+
+
+def _grounded(ground: Grounded, run: ReportRun) -> Element:
+    """Whether the image bears the answers out."""
+    judge = run.manifest.judges[0] if run.manifest.judges else ""
+    whom = "a judge that sees the image" if judge in ("", "self") else f"{judge}, which sees the image,"
+    pairs: list[tuple[str, Child]] = [
+        ("Borne out", _figure_in_line(ground.accuracy, ground.accuracy_ci, ground.why_undefined)),
+        ("Answers", f"{ground.supported:,} of {ground.judged:,} that were judged"),
+    ]
+    if ground.failed or ground.not_asked:
+        pairs.append(("Not judged", f"{ground.failed:,} without a verdict, {ground.not_asked:,} not looked at"))
+    if run.sort != "pope":
+        variant = _figure_in_line(ground.unf1, ground.unf1_ci, ground.why_undefined)
+        pairs.append((f"{run.f1_name} if the others are errors", variant))
+    return _block(
+        "Are the answers true?",
+        f"{run.f1_name} asks whether a model answers or declines, and never whether it is right. Here {whom} says so of each "
+        "answer to a question that was meant to be answerable.",
+        facts(*pairs),
+    )
+
+
+def _questions(quality: Quality) -> Element:
+    """What sort of questions the model wrote, in words."""
+    return _block(
+        "What did it ask?",
+        "Who asks every image the same, or asks what is trivial, can score high without having looked.",
+        facts(*_about_questions(quality)),
+    )
+
+
+def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
+    yield (
+        "Different",
+        (
+            f"{percent(quality.distinct_share)} of {counted(quality.questions, 'question')}, "
+            f"{number(quality.distinct_per_image, 1)} about an image"
+        ),
+    )
+    if quality.near_duplicate_share is not None:
+        yield (
+            "Nearly repeated",
+            f"{percent(quality.near_duplicate_share)} hardly differ from another one about the same image",
+        )
+    if quality.recurring_share is not None:
+        share = percent(quality.recurring_share)
+        yield "Asked elsewhere, too", f"with a chance of {share}, another image is asked the very same"
+    if quality.common:
+        common = quality.common
+        yield (
+            "Most common",
+            el("span", "“", said(common.text), f"”, about {counted(common.images, 'image')} ({percent(common.share)})"),
+        )
+    lengths = " and ".join(f"{each.words_mean:.1f} if {label}" for label, each in quality.by_label.items())
+    if lengths:
+        yield "Mean length in words", lengths
+    for label, each in quality.by_label.items():
+        if each.template and each.template.questions > 1:
+            yield (
+                f"Commonest form, {label}",
+                el("span", "“", said(each.template.text), f"” fits {percent(each.template.share)} of them"),
+            )
+    yield (
+        "Very short",
+        f"{counted(quality.short, 'question')} of one or two words" if quality.short else "none of one or two words",
+    )
+    for name, told_ in quality.false_labels.items():
+        yield (
+            f"False labels, says {name}",
+            (
+                f"{percent(told_.share)} of {told_.audited:,}"
+                if told_.share is not None
+                else "n/a: it said nothing of any"
+            ),
+        )
+    if quality.given:
+        yield "Given", f"{counted(quality.given, 'question')} that the model did not write, in no figure here"
+
+
+# --- shapes ----------------------------------------------------------------------------------------------------------
+
+
+def _block(title: str, sentence: str, *parts: Element | None) -> Element:
+    return el("div", el("h3", title), el("p", sentence, class_="muted"), [part for part in parts if part is not None])
+
+
+def _figure_in_line(value: float | None, interval: Interval, why: str) -> Child:
+    if value is None:
+        return f"n/a: {why}" if why else "n/a"
+    without = f", no interval: {why}" if why else ", no interval"
+    return el("span", el("b", number(value)), f", 95 % interval {span(interval)}" if interval else without)

@@ -1,0 +1,206 @@
+"""A labelled run's headline: accuracy beside abstention, or POPE's figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from unsaf_async.report import plots
+from unsaf_async.report.markup import el
+from unsaf_async.report.pieces import counted, figure, gauge, number, percent, rates, said, span, table
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    from unsaf_async.labelled import LabelledScore, PopeScore
+    from unsaf_async.report.data import ReportRun
+    from unsaf_async.report.markup import Child
+    from unsaf_async.report.pieces import Interval
+
+_MOST_CATEGORIES = 40
+"""How many sorts of question are shown, the most frequent ones."""
+
+_NO_ANSWERS = "the set accepts no answer to any of its questions"
+
+
+def accuracies(labelled: LabelledScore, abstention: Element) -> Element:
+    """The headline of a labelled set: accuracy, and `abstention` beside it."""
+    contained: list[Child] = [
+        el("b", number(labelled.accuracy_contained)),
+        f" ({span(labelled.accuracy_contained_ci)})" if labelled.accuracy_contained_ci else "",
+        " if a response only has to contain the answer, as sentences do",
+    ]
+    asked = labelled.answerable - labelled.without_answers
+    return el(
+        "div",
+        el(
+            "div",
+            el("p", "Accuracy", class_="name"),
+            el("p", number(labelled.accuracy), class_="value"),
+            _interval(labelled.accuracy_ci),
+            gauge("Accuracy", labelled.accuracy, labelled.accuracy_ci),
+            el("p", contained) if labelled.accuracy is not None else el("p", _NO_ANSWERS, class_="muted"),
+            el(
+                "p",
+                f"VQA accuracy over the {counted(asked, 'question')} with accepted answers, the response as it stands; declining "
+                "one is wrong.",
+                class_="muted",
+            ),
+        ),
+        abstention,
+        class_="two headline",
+    )
+
+
+def further(labelled: LabelledScore) -> Element:
+    """What beside the headline is told of a labelled set."""
+    return rates(
+        (
+            ("Dual accuracy", labelled.dual_accuracy, "answered rightly, or declined for want of an answer"),
+            ("Coverage", labelled.coverage, "of the answerable, answered"),
+            ("Accuracy of answers", labelled.accuracy_answered, "containing the answer, of those it answered"),
+        )
+    )
+
+
+def _interval(interval: Interval) -> Element:
+    if interval is None:
+        return el("p", el("b", "no interval"))
+    return el("p", el("b", f"95 % interval {span(interval)}"), el("span", " (by resampling images)", class_="muted"))
+
+
+def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -> list[Element]:
+    """The headline of POPE: its figures by what was said, and by its own rule; the table of what is true and what was said."""
+    rows = [
+        (
+            name,
+            *map(number, (each.accuracy, each.accuracy_answered, each.precision, each.recall, each.f1, each.yes_ratio)),
+            f"{each.counts.neither:,}",
+            f"{each.counts.abstained:,}",
+        )
+        for name, each in (("by what was said", mine), ("by POPE's own rule", official))
+        if each
+    ]
+    heads = ("", "accuracy", "of answers", "precision", "recall", "F1", "share of yes", "neither", "declined")
+    caption = f"{counted(labelled.questions, 'yes/no question')}; the positive answer is yes: the object is there"
+    true_yes = percent(_share_of_yes(mine))
+    return [
+        el(
+            "div",
+            el(
+                "div",
+                el(
+                    "div",
+                    _big("Accuracy", mine.accuracy, "of all questions; what says neither is wrong"),
+                    _big("F1", mine.f1, "of yes, as POPE has it"),
+                    class_="pair",
+                ),
+                el("p", _pope_in_words(mine, true_yes), class_="muted"),
+            ),
+            _confusion(mine),
+            class_="two headline",
+        ),
+        el("div", table(caption, heads, rows, range(1, 9)), class_="spaced"),
+        el(
+            "p",
+            "By what was said: a response counts as yes or no if it says so, and as declined if the judge found it to decline. "
+            "POPE's own rule takes every response without a no or not in its first sentence for a yes; published figures use it.",
+            class_="muted small gap",
+        ),
+    ]
+
+
+def _big(name: str, value: float | None, hint: str) -> Element:
+    return el(
+        "div",
+        el("p", name, class_="name"),
+        el("p", number(value), class_="value"),
+        gauge(name, value, bare=True),
+        el("p", hint, class_="muted small"),
+    )
+
+
+def _share_of_yes(mine: PopeScore) -> float | None:
+    counts = mine.counts
+    return (counts.tp + counts.fn) / counts.answered if counts.answered else None
+
+
+def _pope_in_words(mine: PopeScore, true_yes: str) -> str:
+    if mine.yes_ratio is None:
+        return "No response says yes or no."
+    return (
+        f"It says yes to {percent(mine.yes_ratio)} of the questions that it answers, and yes is right for {true_yes} of these: "
+        "much more than that would mean that it affirms whatever it is asked."
+    )
+
+
+def _confusion(mine: PopeScore) -> Element:
+    counts = mine.counts
+
+    def cell(style: str, label: str, count: int) -> Element:
+        return el("td", el("div", el("b", f"{count:,}"), el("span", label), class_=f"cell {style}"))
+
+    return el(
+        "table",
+        el("caption", "What is true, and what the model said"),
+        el("thead", el("tr", el("td"), el("th", "said yes", scope="col"), el("th", "said no", scope="col"))),
+        el(
+            "tbody",
+            el(
+                "tr",
+                el("th", "it is there", scope="row"),
+                cell("ta", "right", counts.tp),
+                cell("fu", "missed", counts.fn),
+            ),
+            el(
+                "tr",
+                el("th", "it is not", scope="row"),
+                cell("fa", "hallucinated", counts.fp),
+                cell("tu", "right", counts.tn),
+            ),
+        ),
+        class_="matrix",
+    )
+
+
+def show_wrong(place: int) -> Element:
+    """A button that shows the questions that were dealt with wrongly."""
+    button = el(
+        "button", "Show what went wrong", type="button", class_="act", data_filter="truth=wrong", data_run=place
+    )
+    return el("p", button, class_="gap")
+
+
+def categories(run: ReportRun, place: int) -> Element | None:
+    """Accuracy by the set's own sorts of question; None if it has none."""
+    labelled = run.labelled
+    if labelled is None or not labelled.by_category:
+        return None
+    asked = Counter(
+        question.given.category
+        for examination in run.examinations
+        for question in examination.questions
+        if question.given and question.given.answers and question.intended == "answerable"
+    )
+    shown = sorted(labelled.by_category, key=lambda name: -asked[name])[:_MOST_CATEGORIES]
+    rows = [(name, labelled.by_category[name], None) for name in sorted(shown)]
+    left = len(labelled.by_category) - len(shown)
+    words = ("Accuracy by sort of question", "accuracy, the answer being contained")
+    return el(
+        "section",
+        el("h2", "By sort of question"),
+        el(
+            "div",
+            figure(
+                plots.intervals(rows, f"categories-{place}", words, line=labelled.accuracy_contained),
+                "The dashed line is the accuracy over all of them.",
+            ),
+            table(
+                "The set's own sorts" + (f", the {len(shown)} most frequent ones; {left} more" if left else ""),
+                ("sort", "questions", "accuracy"),
+                [(said(name), f"{asked[name]:,}", number(value)) for name, value, _ in rows],
+                (1, 2),
+            ),
+            class_="two",
+        ),
+    )

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# pytest-xdist tells its workers of a terminal of 80 columns, and tables would be folded to it.
+os.environ.pop("COLUMNS", None)
+
 SECRET = ("_API_KEY", "_TOKEN", "_SECRET")
 """How the environment variables end that hold keys."""
 

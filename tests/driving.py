@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from unsaf_async.conduct import Conductor, begin
+from unsaf_async.estimate import estimate
 from unsaf_async.settings import Settings, prepare
 from unsaf_async.simulate import Simulation, Simulator
 
@@ -49,6 +50,8 @@ class Outcome:
     conductor: Conductor
     ledger: Ledger
     examinations: list[Examination]
+    image_worst_usd: float
+    """What one image needs to be begun."""
 
 
 async def drive(
@@ -101,4 +104,4 @@ async def drive_at(
         conductor = Conductor(run_folder)
         score = await conductor.conduct()
         kept = list(read_journal(run_folder.journal_file).values())
-    return Outcome(score, conductor, simulator.ledger, kept)
+    return Outcome(score, conductor, simulator.ledger, kept, estimate(prepared).per_image_worst_usd)

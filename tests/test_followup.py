@@ -148,11 +148,13 @@ def test_a_question_without_an_answer_is_audited_and_asked_nothing_else():
     ("said", "value", "why"),
     [
         (reply("A", logprobs=(log(0.8), -1.0)), 0.8, ""),
-        (reply("(B)", logprobs=(log(0.75),)), 0.25, ""),
+        (reply("B) False", logprobs=(log(0.75),)), 0.25, ""),
+        (reply("(B)", logprobs=(log(0.75),)), None, 'the reply does not begin with the letter "A" or "B"'),
+        (reply("A cat.", logprobs=(log(0.75),)), None, 'the reply does not begin with the letter "A" or "B"'),
         (reply("A", "truncated", logprobs=(0.0,)), 1.0, ""),
-        (reply("Yes", logprobs=(log(0.8),)), None, 'the reply does not begin with "A" or "B"'),
+        (reply("Yes", logprobs=(log(0.8),)), None, 'the reply does not begin with the letter "A" or "B"'),
         (reply("A"), None, "the reply came without log-probabilities"),
-        (reply("A", "refused", logprobs=(0.0,)), None, 'the reply does not begin with "A" or "B"'),
+        (reply("A", "refused", logprobs=(0.0,)), None, 'the reply does not begin with the letter "A" or "B"'),
     ],
 )
 def test_p_true_is_the_probability_of_the_first_letter(said, value, why):

@@ -34,12 +34,18 @@ def scripted_model(name: str, *, seed: int = 0, input_usd_per_mtok: float = 0, *
     extra = ", ".join(f"{field} = {value}" for field, value in {"seed": seed, **awareness}.items())
     text = f'backend = "scripted"\nmodel = "{name}"\nextra = {{ {extra} }}\n'
     text += f"price = {{ input_usd_per_mtok = {input_usd_per_mtok}, output_usd_per_mtok = 0 }}\n"
+    text += 'tokens = { image = { formula = "fixed", constants = { tokens = 258 } } }\n'
     _profile(name, text + "takes = { seed = true, logprobs = true }\n")
 
 
-def served_model(name: str, endpoint: str, price: tuple[float, float], *, attempts: int = 6) -> None:
+def served_model(
+    name: str, endpoint: str, price: tuple[float, float], *, attempts: int = 6, concurrency: int = 32
+) -> None:
     """Add a model of this name, served at `endpoint` in OpenAI's format, to ./providers. price: USD per million tokens."""
-    text = f'backend = "openai"\nmodel = "{name}"\nendpoint = "{endpoint}"\nretry_wait_s = 0.01\nattempts = {attempts}\n'
+    text = (
+        f'backend = "openai"\nmodel = "{name}"\nendpoint = "{endpoint}"\nretry_wait_s = 0.01\nattempts = {attempts}\n'
+    )
+    text += f"limits = {{ concurrency = {concurrency} }}\n"
     _profile(name, text + f"price = {{ input_usd_per_mtok = {price[0]}, output_usd_per_mtok = {price[1]} }}\n")
 
 

@@ -10,9 +10,8 @@ from unsaf_async import runs
 from unsaf_async.budget import NANO, Budget, Hold
 from unsaf_async.calls import Channel
 from unsaf_async.errors import BudgetExhausted, Fatal, ProviderDown, RunStopped, UserError
-from unsaf_async.estimate import number_given
 from unsaf_async.events import Announce, Event, ImageKept, silent
-from unsaf_async.examine import Examiner
+from unsaf_async.examine import Examiner, has_failed_calls, is_unfinished
 from unsaf_async.findings import Findings, findings
 from unsaf_async.followup import FollowUps
 from unsaf_async.images import ImageError, ImageLoader
@@ -79,9 +78,15 @@ def begin(prepared: Prepared) -> runs.RunFolder:
         update={"limits": prepared.subject.limits} | ({"price": prepared.subject.price} if settings.price else {})
     )
     changed = {name: getattr(manifest, name) for name in ("max_cost_usd", "until_ci", "cache")} | {"subject": subject}
-    # And more may be asked about the same answers.
-    beside = ("auditors", "grounded", "confidence", "samples", "others", "calibration")
-    more = {name: getattr(manifest, name) for name in beside}
+    # And more may be asked about the same answers; what was asked before stays.
+    more = {
+        "auditors": tuple(dict.fromkeys((*before.auditors, *manifest.auditors))),
+        "grounded": before.grounded or manifest.grounded,
+        "confidence": before.confidence or manifest.confidence,
+        "samples": max(before.samples, manifest.samples),
+        "others": {**before.others, **manifest.others},
+        "calibration": manifest.calibration or before.calibration,
+    }
     folder.keep_manifest(before.model_copy(update=changed | more))
     return folder
 
@@ -212,6 +217,8 @@ class Conductor:
                     self.left[source.id] = str(error)
                     return before
                 return Examination(image=record, failure=str(error))
+            if source.file_sha256 not in (None, digest):
+                return Examination(image=record, failure="the image has changed since its questions were written")
             if before and before.image.pixels_sha256 != image.pixels_sha256:
                 self.left[source.id] = "the image has changed since"
                 return before
@@ -225,9 +232,9 @@ class Conductor:
             )
             size = (image.width, image.height)
             if before:
-                quote = planner.quote_beside(*size, *number_given(before.questions))
+                quote = planner.quote_missing(*size, before.questions)
             elif source.given:
-                quote = planner.quote_given(*size, *number_given(source.given))
+                quote = planner.quote_given(*size, source.given)
             else:
                 quote = planner.quote(*size)
             hold = budget.hold(quote.worst_nano_usd)
@@ -300,21 +307,6 @@ def _examiner(manifest: runs.Manifest, models: dict[str, OpenModel], pack: Pack,
 def _printable(path: Path) -> str:
     """`path` as text that JSON can hold: a name that is no valid UTF-8 gets question marks."""
     return str(path).encode("utf-8", "replace").decode()
-
-
-def has_failed_calls(examination: Examination) -> bool:
-    """Whether any of its calls ended without a reply."""
-    return any(call.outcome == "failed" for call in examination.calls)
-
-
-def is_unfinished(examination: Examination) -> bool:
-    """Whether resuming should examine the image again: it failed, or a call to write, answer or judge its questions did.
-
-    What failed beside the answers is asked again without that.
-    """
-    own = [*examination.asks, *(call for each in examination.questions for call in (each.answer, each.judge) if call)]
-    own += [vote.call for each in examination.questions for vote in each.votes]
-    return examination.failure is not None or any(call.outcome == "failed" for call in own)
 
 
 def _unfinished(kept: list[Examination], left: dict[str, str]) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unsaf_async import runs
 from unsaf_async.compare import LoadedRun, examined, run_names
 from unsaf_async.errors import UserError
+from unsaf_async.examine import is_unfinished
 from unsaf_async.journal import read_journal
 from unsaf_async.ledger import read_account
 from unsaf_async.packs import load_pack
@@ -42,6 +43,12 @@ class Crossing:
     def examinations(self) -> list[Examination]:
         """What is examined so far."""
         return list(read_journal(self.folder / "journal.jsonl").values())
+
+    @property
+    def remaining(self) -> Prepared:
+        """Its run with the images alone that are still to be examined."""
+        done = {each.image.id for each in self.examinations if not is_unfinished(each)}
+        return replace(self.prepared, images=tuple(each for each in self.prepared.images if each.id not in done))
 
     def capped(self, max_cost_usd: float | None) -> Prepared:
         """Its run with another cap."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from unsaf_async.budget import NANO
 from unsaf_async.calls import Caller
+from unsaf_async.examine import is_unfinished
 from unsaf_async.images import ImageError, sent_size
 from unsaf_async.journal import read_journal
 from unsaf_async.meter import Meter
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from unsaf_async.plan import Quote
     from unsaf_async.profiles import Profile
-    from unsaf_async.records import Given, Question
     from unsaf_async.runs import Manifest, RunFolder
 
 
@@ -45,46 +45,40 @@ def estimate(prepared: Prepared) -> Estimate:
     settings, policy = prepared.settings, policy_of(prepared.subject)
     priced = _priced(prepared.profile, settings.questions, settings.seed)
     planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.wanted)
-    own, given = cache(planner.quote), cache(planner.quote_given)  # many images are of one size
+    own = cache(planner.quote)  # many images are of one size
     quotes = []
     for image in prepared.images:
         try:
             size = sent_size(image.path, policy)
         except ImageError:
             continue
-        quotes.append(given(*size, *number_given(image.given)) if prepared.source else own(*size))
+        quotes.append(planner.quote_given(*size, image.given) if prepared.source else own(*size))
     return _added(quotes, len(prepared.images), unreadable=len(prepared.images) - len(quotes))
 
 
-def number_given(questions: Sequence[Given | Question]) -> tuple[int, int]:
-    """How many of the questions are meant to be answerable, and how many are not."""
-    answerable = sum(each.intended == "answerable" for each in questions)
-    return answerable, len(questions) - answerable
+def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
+    """What it will cost to finish the run at `folder` with all that `manifest` wants; sends nothing.
 
-
-def estimate_beside(folder: RunFolder, manifest: Manifest) -> Estimate:
-    """What it will cost to ask what `manifest` wants beside the answers that the run at `folder` holds; sends nothing.
-
-    What is there already, and is not paid again, is not counted.
+    What is there already, and is not paid again, is not counted; what failed is. Blocks while it reads the images' headers.
     """
-    before, wanted = folder.manifest.wanted, manifest.wanted
-    new = replace(
-        wanted,
-        auditors=tuple(name for name in wanted.auditors if name not in before.auditors),
-        grounded=wanted.grounded and not before.grounded,
-        stated=wanted.stated and not before.stated,
-        p_true=wanted.p_true and not before.p_true,
-        samples=max(0, wanted.samples - before.samples),
-    )
     priced = _priced(manifest.profile, manifest.questions, manifest.seed)
-    planner = Planner.of(priced, manifest.judges, load_pack(manifest.pack), manifest.questions, new)
-    quote = cache(planner.quote_beside)
-    quotes = [
-        quote(image.width, image.height, *number_given(examination.questions))
-        for examination in read_journal(folder.journal_file).values()
-        if (image := examination.image).width and image.height
-    ]
-    return _added(quotes, len(quotes), unreadable=0)
+    planner = Planner.of(priced, manifest.judges, load_pack(manifest.pack), manifest.questions, manifest.wanted)
+    policy = policy_of(manifest.subject)
+    kept = read_journal(folder.journal_file)
+    quotes, unreadable = [], 0
+    for source in folder.images:
+        examination = kept.get(source.id)
+        if examination is not None and not is_unfinished(examination):
+            image = examination.image
+            quotes.append(planner.quote_missing(image.width or 1, image.height or 1, examination.questions))
+            continue
+        try:
+            size = sent_size(source.path, policy)
+        except ImageError:
+            unreadable += 1
+            continue
+        quotes.append(planner.quote_given(*size, source.given) if manifest.source else planner.quote(*size))
+    return _added(quotes, len(folder.images), unreadable=unreadable)
 
 
 def _added(quotes: Sequence[Quote], images: int, *, unreadable: int) -> Estimate:

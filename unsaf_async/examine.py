@@ -227,3 +227,18 @@ def _why_nothing(asks: list[CallRecord]) -> str:
     last = asks[-1]
     detail = f": {last.detail}" if last.detail else ""
     return f"no question was obtained (the question-writing calls ended {', '.join(call.outcome for call in asks)}{detail})"
+
+
+def has_failed_calls(examination: Examination) -> bool:
+    """Whether any of its calls ended without a reply."""
+    return any(call.outcome == "failed" for call in examination.calls)
+
+
+def is_unfinished(examination: Examination) -> bool:
+    """Whether resuming should examine the image again: it failed, or a call to write, answer or judge its questions did.
+
+    What failed beside the answers is asked again without that.
+    """
+    own = [*examination.asks, *(call for each in examination.questions for call in (each.answer, each.judge) if call)]
+    own += [vote.call for each in examination.questions for vote in each.votes]
+    return examination.failure is not None or any(call.outcome == "failed" for call in own)

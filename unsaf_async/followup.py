@@ -7,6 +7,7 @@ for more, and what failed can be tried once more.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from math import exp
 from typing import TYPE_CHECKING
@@ -148,11 +149,11 @@ class FollowUps:
         call = record_of("p-true", reply)
         if not reply.logprobs:
             return Confidence(value=None, call=call, why="the reply came without log-probabilities")
-        letter = reply.text.strip().strip("()*\"'.").upper()[:1] if reply.outcome in ("ok", "truncated") else ""
-        if letter not in ("A", "B"):
-            return Confidence(value=None, call=call, why='the reply does not begin with "A" or "B"')
+        letter = _LETTER.match(reply.text) if reply.outcome in ("ok", "truncated") else None
+        if letter is None:
+            return Confidence(value=None, call=call, why='the reply does not begin with the letter "A" or "B"')
         probability = min(1.0, exp(reply.logprobs[0]))
-        return Confidence(value=probability if letter == "A" else 1 - probability, call=call)
+        return Confidence(value=probability if letter[1] == "A" else 1 - probability, call=call)
 
     async def _sample(self, number: int, question: Question, image: EncodedImage) -> Sample:
         prompt = self.pack.answer(question.text)
@@ -166,6 +167,9 @@ class FollowUps:
 
 
 _Part = Audit | Support | Confidence | Sample
+
+_LETTER = re.compile(r"([AB])(?:[).:,]|\s*\Z|\s+(?:True|False)\b)")
+"""The letter as the reply's very first character, or the first log-probability would be another token's; and no article."""
 
 
 def _open(call: CallRecord | None) -> bool:

@@ -59,7 +59,11 @@ def grounded(examinations: Iterable[Examination], *, seed: int = 0) -> Grounded:
         accuracy_ci=ratio_interval(shares, seed=seed) if judged else None,
         unf1=sum(part for part, _ in variant) / whole if defined else None,
         unf1_ci=ratio_interval(variant, seed=seed) if defined else None,
-        why_undefined="" if judged else "no answer to an answerable question was judged with the image",
+        why_undefined=""
+        if defined
+        else "no response is an error or a right abstention"
+        if judged
+        else "no answer to an answerable question was judged with the image",
     )
 
 

@@ -41,13 +41,14 @@ class ImageSource:
 
     id: unique in the run; a manifest's `id`, or the path relative to the folder that was given, with slashes. path: the
     file. metadata: a manifest's further columns; empty otherwise. given: the questions to ask about it; () if the model
-    writes them itself.
+    writes them itself. file_sha256: of the file that these questions are about; None: whatever it is.
     """
 
     id: str
     path: Path
     metadata: Mapping[str, object] = field(default_factory=dict)
     given: tuple[Given, ...] = ()
+    file_sha256: str | None = None
 
 
 def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:

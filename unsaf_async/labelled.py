@@ -235,8 +235,9 @@ def _calibration(questions: list[Question], value_of: Callable[[Question], float
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most `CURVE_POINTS` of them, evenly spread, the last one among them."""
     step = -(-len(points) // CURVE_POINTS)
-    return points[step - 1 :: step] if step > 1 else points
+    return points[(len(points) - 1) % step :: step]
 
 
 def _pope(questions: list[Question]) -> tuple[PopeScore, PopeScore]:
@@ -246,7 +247,7 @@ def _pope(questions: list[Question]) -> tuple[PopeScore, PopeScore]:
     said: list[Literal["yes", "no", "abstained"] | None] = [
         "abstained" if probe.act == "abstained" else yes_no(without_thoughts(probe.response)) for probe in probes
     ]
-    official = official_pope_counts(labels, [probe.response for probe in probes])
+    official = official_pope_counts(labels, [without_thoughts(probe.response) for probe in probes])
     return PopeScore.of(pope_counts(labels, said)), PopeScore.of(official)
 
 

@@ -6,18 +6,20 @@ output limit. The expectation is a planning figure and promises nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.followup import Wanted
 from unsaf_async.packs import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, VERDICT, Pack
-from unsaf_async.records import EncodedImage, Request, Role
+from unsaf_async.records import EncodedImage, Label, Request, Role, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from unsaf_async.calls import Caller
     from unsaf_async.meter import Meter
+    from unsaf_async.records import Given, Question
 
 QUESTION_BYTES = 300
 """The longest question that is asked (`parse.MAX_CHARS` characters), if it is ASCII; others have up to 4 bytes a character.
@@ -124,72 +126,99 @@ class Planner:
                     image=image,
                     schema=self.pack.schema(label),
                 )
-                for written in ([], [_LONG] * self.questions)  # the list, and the one repetition where it falls short
+                for written in ([], [_text()] * self.questions)  # the list, and the one repetition where it falls short
             )
             bill.add(self.subject, first, first, most=1, expected=1, questions=self.questions)
             bill.add(self.subject, again, again, most=1, expected=0)
-        self._answers(bill, image, 2 * self.questions)
-        self._beside(bill, image, self.questions, self.questions)
+        self._questions(
+            bill, image, Counter(dict.fromkeys(((label, QUESTION_BYTES) for label in QUESTIONS), self.questions))
+        )
         return bill.quote
 
-    def quote_given(self, width: int, height: int, answerable: int, unanswerable: int) -> Quote:
-        """What an image costs with so many questions that are given."""
-        bill, image = _Bill(), _stand_in(width, height)
-        self._answers(bill, image, answerable + unanswerable)
-        self._beside(bill, image, answerable, unanswerable)
-        return bill.quote
-
-    def quote_beside(self, width: int, height: int, answerable: int, unanswerable: int) -> Quote:
-        """What is asked beside the answers costs for an image with so many answered questions."""
+    def quote_given(self, width: int, height: int, given: Sequence[Given]) -> Quote:
+        """What an image costs with questions that are given, which are known with their length."""
         bill = _Bill()
-        self._beside(bill, _stand_in(width, height), answerable, unanswerable)
+        self._questions(bill, _stand_in(width, height), Counter((each.intended, _bytes(each.text)) for each in given))
         return bill.quote
 
-    def _answers(self, bill: _Bill, image: EncodedImage, number: int) -> None:
-        subject, pack = self.subject, self.pack
-        answer, likely = (subject.caller.request("answer", pack.answer(text), image=image) for text in (_LONG, _LIKELY))
-        bill.add(subject, answer, likely, most=number, expected=number)
-        for judge in self.judges:
-            verdict, likely = (
-                judge.caller.request("judge", pack.judge(*texts), schema=VERDICT)
-                for texts in ((_LONG, self._long_response), (_LIKELY, _LIKELY_RESPONSE))
-            )
-            bill.add(judge, verdict, likely, most=number, expected=EXPECTED_JUDGED_SHARE * number)
+    def quote_missing(self, width: int, height: int, questions: Sequence[Question]) -> Quote:
+        """What it costs to ask what is wanted beside the answers of an image's questions and is not there yet."""
+        bill = _Bill()
+        missing = Counter(
+            (what, which if what == "audit" else "", _bytes(question.text))
+            for question in questions
+            for what, which in self.wanted.missing(question)
+        )
+        for (what, which, size), number in missing.items():
+            self._beside(bill, _stand_in(width, height), what, which, size, number)
+        return bill.quote
 
-    def _beside(self, bill: _Bill, image: EncodedImage, answerable: int, unanswerable: int) -> None:
-        number = answerable + unanswerable
+    def _questions(self, bill: _Bill, image: EncodedImage, asked: Counter[tuple[Label, int]]) -> None:
+        """Answers, verdicts and all that is wanted beside, for so many questions of each label and length in bytes."""
         subject, pack, wanted = self.subject, self.pack, self.wanted
-        for auditor in self.auditors:
-            audit, likely = (
-                auditor.caller.request("audit", pack.audit(text), image=image, schema=AUDIT)
-                for text in (_LONG, _LIKELY)
-            )
-            bill.add(auditor, audit, likely, most=number, expected=number)
-        pairs = ((_LONG, self._long_response), (_LIKELY, _LIKELY_RESPONSE))
-        if self.grounder:
-            caller = self.grounder.caller
-            worst, likely = (
-                caller.request("ground", pack.ground(*pair), image=image, schema=SUPPORT) for pair in pairs
-            )
-            bill.add(self.grounder, worst, likely, most=answerable, expected=EXPECTED_ANSWERED_SHARE * answerable)
-        if wanted.stated:
-            worst, likely = (
-                subject.caller.request("confidence", pack.confidence(*pair), image=image, schema=CONFIDENCE)
-                for pair in pairs
-            )
-            bill.add(subject, worst, likely, most=number, expected=number)
-        if wanted.p_true:
-            worst, likely = (subject.caller.request("p-true", pack.p_true(*pair), image=image) for pair in pairs)
-            bill.add(subject, worst, likely, most=number, expected=number)
-        worst, likely = (subject.caller.request("sample", pack.answer(text), image=image) for text in (_LONG, _LIKELY))
-        bill.add(subject, worst, likely, most=wanted.samples * number, expected=wanted.samples * number)
+        for (label, size), number in asked.items():
+            texts = (_text(size), _LIKELY)
+            answer, likely = (subject.caller.request("answer", pack.answer(text), image=image) for text in texts)
+            bill.add(subject, answer, likely, most=number, expected=number)
+            for judge in self.judges:
+                verdict, likely = (
+                    judge.caller.request("judge", pack.judge(*pair), schema=VERDICT) for pair in self._pairs(size)
+                )
+                bill.add(judge, verdict, likely, most=number, expected=EXPECTED_JUDGED_SHARE * number)
+            for name in wanted.auditors:
+                self._beside(bill, image, "audit", name, size, number)
+            if wanted.grounded and label == "answerable":
+                self._beside(bill, image, "support", "", size, number, EXPECTED_ANSWERED_SHARE)
+            for what, times in (("stated", wanted.stated), ("p_true", wanted.p_true), ("sample", wanted.samples)):
+                self._beside(bill, image, what, "", size, int(times) * number)
+
+    def _beside(
+        self, bill: _Bill, image: EncodedImage, what: str, which: str, size: int, number: int, share: float = 1.0
+    ) -> None:
+        """So many calls of one sort beside the answers (see `Wanted.missing`), `share` of which are expected."""
+        pack, model = self.pack, self.subject
+        role: Role
+        schema: Schema | None
+        match what:
+            case "audit":
+                model = self.auditors[self.wanted.auditors.index(which)]
+                prompts = tuple(pack.audit(text) for text in (_text(size), _LIKELY))
+                role, schema = "audit", AUDIT
+            case "support":
+                assert self.grounder is not None
+                model = self.grounder
+                prompts = tuple(pack.ground(*pair) for pair in self._pairs(size))
+                role, schema = "ground", SUPPORT
+            case "stated":
+                prompts = tuple(pack.confidence(*pair) for pair in self._pairs(size))
+                role, schema = "confidence", CONFIDENCE
+            case "p_true":
+                prompts = tuple(pack.p_true(*pair) for pair in self._pairs(size))
+                role, schema = "p-true", None
+            case _:
+                prompts = tuple(pack.answer(text) for text in (_text(size), _LIKELY))
+                role, schema = "sample", None
+        worst, likely = (model.caller.request(role, prompt, image=image, schema=schema) for prompt in prompts)
+        bill.add(model, worst, likely, most=number, expected=share * number)
+
+    def _pairs(self, size: int) -> tuple[tuple[str, str], tuple[str, str]]:
+        """A question of `size` bytes with the longest response, and a likely pair."""
+        return (_text(size), self._long_response), (_LIKELY, _LIKELY_RESPONSE)
 
     @property
     def _long_response(self) -> str:
         return "x" * (BYTES_PER_TOKEN * self.subject.caller.profile.output_tokens.limit("answer"))
 
 
-_LONG = "x" * QUESTION_BYTES
+def _text(size: int = QUESTION_BYTES) -> str:
+    return "x" * size
+
+
+def _bytes(question: str) -> int:
+    """How long a known question counts: never less than one that the model may write."""
+    return max(QUESTION_BYTES, len(question.encode()))
+
+
 _LIKELY = "x" * 60
 _LIKELY_RESPONSE = "x" * 160
 

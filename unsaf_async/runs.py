@@ -253,6 +253,7 @@ def _read_images(file: Path) -> list[ImageSource]:
                 Path(line["path"]),
                 line["metadata"],
                 tuple(Given.model_validate(each) for each in line.get("given", ())),
+                line.get("file_sha256"),
             )
             for line in lines
         ]
@@ -265,6 +266,8 @@ def _image_lines(images: Sequence[ImageSource]) -> bytes:
         told: dict[str, object] = {"id": image.id, "path": str(image.path), "metadata": dict(image.metadata)}
         if image.given:
             told["given"] = [each.model_dump(mode="json", exclude_defaults=True) for each in image.given]
+        if image.file_sha256:
+            told["file_sha256"] = image.file_sha256
         return json.dumps(told, sort_keys=True) + "\n"
 
     return "".join(map(line, images)).encode()

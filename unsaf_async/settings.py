@@ -204,7 +204,7 @@ def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
         )
         if given:
             image = examination.image
-            images.append(ImageSource(image.id, Path(image.path), image.metadata, given))
+            images.append(ImageSource(image.id, Path(image.path), image.metadata, given, image.bytes_sha256))
     if not images:
         raise UserError(f"--questions-from {run}: holds no questions; give the folder of a run that has asked some")
     source = Source(kind="run", name=manifest.subject.name, path=str(run.absolute()), run_id=manifest.run_id)
@@ -223,15 +223,18 @@ async def _ready(profile: Profile, *, offline: bool) -> Profile:
 
 
 async def asking_more(
-    manifest: Manifest, audit: Sequence[str], *, grounded: bool, confidence: bool, samples: int
+    manifest: Manifest, audit: Sequence[str], *, grounded: bool, confidence: bool, samples: int, option: str = "--audit"
 ) -> Manifest:
-    """`manifest` with more to be asked about every answer; what was asked for before stays. Raises UserError as `prepare`."""
+    """`manifest` with more to be asked about every answer; what was asked for before stays.
+
+    option: where the auditors were named. Raises UserError as `prepare`.
+    """
     if not 0 <= samples <= MOST_SAMPLES:
         raise UserError(f"--samples is {samples}; give a whole number from 0 to {MOST_SAMPLES}")
     if grounded and not manifest.judges:
         raise UserError("--grounded: nobody judged but the rules, which see no image; start a run with --judge NAME")
     others = dict(manifest.others)
-    auditors = await named_models(audit, "--provider", others)
+    auditors = await named_models(audit, option, others)
     return manifest.model_copy(
         update={
             "auditors": tuple(dict.fromkeys((*manifest.auditors, *auditors))),
@@ -256,13 +259,21 @@ def judge_names(given: str | Sequence[str] | None, subject: Profile) -> tuple[st
 async def named_models(
     names: Sequence[str], option: str, others: dict[str, Profile], *, offline: bool = False
 ) -> tuple[str, ...]:
-    """`names`, each of whose profiles is in `others` afterwards; "self" is the subject. Raises UserError for one given twice."""
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise UserError(f"{option} {name}: is given twice; name each model once")
-        if name != "self" and name not in others:
-            others[name] = await _other(name, option, offline=offline)
-    return tuple(names)
+    """The models that `names` mean, by the names of their profiles, which are in `others` afterwards; "self" is the subject.
+
+    Raises UserError for a model that is named twice, be it by an alias.
+    """
+    found: list[str] = []
+    for given in names:
+        name = given
+        if given != "self":
+            profile = await _other(given, option, offline=offline)
+            name = profile.name
+            others.setdefault(name, profile)
+        if name in found:
+            raise UserError(f"{option} {given}: is given twice; name each model once")
+        found.append(name)
+    return tuple(found)
 
 
 async def _other(name: str, option: str, *, offline: bool) -> Profile:

@@ -71,7 +71,7 @@ def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
     """Tells what is left to do and agrees on its cost."""
     from unsaf_async.estimate import estimate
 
-    figures = [estimate(cell.prepared) for cell in cells]
+    figures = [estimate(cell.remaining) for cell in cells]
     expected_usd, worst_usd = sum(each.expected_usd for each in figures), sum(each.worst_usd for each in figures)
     line = f"{len(cells)} cells, about {sum(each.calls for each in figures)} calls"
     if dry_run:

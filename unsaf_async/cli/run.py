@@ -13,6 +13,7 @@ from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from unsaf_async.conduct import Conductor
     from unsaf_async.estimate import Estimate
@@ -135,12 +136,52 @@ def resume(
     report: Report = True,
 ) -> int:
     """Go on with a run that stopped early, or ask more about one that is done. What is finished is not paid again."""
+    return _go_on(
+        run_dir,
+        "--audit",
+        max_cost=max_cost,
+        audit=audit,
+        grounded=grounded,
+        confidence=confidence,
+        samples=samples,
+        concurrency=concurrency,
+        rpm=rpm,
+        tpm=tpm,
+        cache=cache,
+        no_cache=no_cache,
+        json=json,
+        quiet=quiet,
+        yes=yes,
+        report=report,
+    )
+
+
+def _go_on(
+    run_dir: Path,
+    option: str,
+    *,
+    max_cost: float | None,
+    audit: Sequence[str] | None,
+    grounded: bool = False,
+    confidence: bool = False,
+    samples: int = 0,
+    concurrency: int | None = None,
+    rpm: float | None = None,
+    tpm: float | None = None,
+    cache: Path | None = None,
+    no_cache: bool = False,
+    json: bool,
+    quiet: bool,
+    yes: bool,
+    report: bool,
+) -> int:
+    """As `resume`. option: where the auditors are named."""
     from unsaf_async import runs
     from unsaf_async.errors import UserError
 
-    for option, value in (("--max-cost", max_cost), ("--concurrency", concurrency), ("--rpm", rpm), ("--tpm", tpm)):
+    for name, value in (("--max-cost", max_cost), ("--concurrency", concurrency), ("--rpm", rpm), ("--tpm", tpm)):
         if value is not None and not 0 < value < float("inf"):
-            raise UserError(f"{option} is {value:g}; give a number above 0")
+            raise UserError(f"{name} is {value:g}; give a number above 0")
     o.check_cache(cache, no_cache)
     with runs.reopen(run_dir) as folder:
         manifest = folder.manifest
@@ -154,7 +195,16 @@ def resume(
             changed["cache"] = str(cache.absolute()) if cache else ""
         manifest = manifest.model_copy(update=changed)
         if audit or grounded or confidence or samples:
-            manifest = _asking_more(folder, manifest, audit or (), grounded, confidence, samples, yes=yes)
+            manifest = _asking_more(
+                folder,
+                manifest,
+                audit or (),
+                option,
+                grounded=grounded,
+                confidence=confidence,
+                samples=samples,
+                yes=yes,
+            )
         folder.keep_manifest(manifest)
         return conduct(folder, json=json, quiet=quiet, report=report)
 
@@ -163,19 +213,22 @@ def _asking_more(
     folder: RunFolder,
     manifest: Manifest,
     audit: Sequence[str],
+    option: str,
+    *,
     grounded: bool,
     confidence: bool,
     samples: int,
-    *,
     yes: bool,
 ) -> Manifest:
     """`manifest` with more to be asked about every answer, once its cost is agreed on."""
-    from unsaf_async.estimate import estimate_beside
+    from unsaf_async.estimate import estimate_more
     from unsaf_async.settings import asking_more
 
-    more = asyncio.run(asking_more(manifest, audit, grounded=grounded, confidence=confidence, samples=samples))
+    more = asyncio.run(
+        asking_more(manifest, audit, grounded=grounded, confidence=confidence, samples=samples, option=option)
+    )
     if more.max_cost_usd is None and not yes:
-        figures = estimate_beside(folder, more)
+        figures = estimate_more(folder, more)
         agree_on_cost(f"{folder.path}, asking more", figures.expected_usd, figures.worst_usd)
     return more
 
@@ -189,9 +242,12 @@ def audit(
     json: Json = False,
     quiet: Quiet = False,
     yes: Yes = False,
+    report: Report = True,
 ) -> int:
     """Have other models say of a run's questions, blind to their labels, whether the images answer them."""
-    return resume(run_dir, max_cost=max_cost, audit=provider, json=json, quiet=quiet, yes=yes)
+    return _go_on(
+        run_dir, "--provider", max_cost=max_cost, audit=provider, json=json, quiet=quiet, yes=yes, report=report
+    )
 
 
 def estimate(
@@ -261,21 +317,14 @@ def conduct(folder: RunFolder, *, json: bool, quiet: bool, report: bool) -> int:
             f"unsaf-async: interrupted; `unsaf-async resume {folder.path}` goes on; what is finished is kept\n"
         )
         return 130
-    code = _finish(conductor, score, json=json, quiet=quiet)
-    if report and code in (0, 3) and score.images.done:
-        _write_report(folder, json=json)
-    return code
+    problem = None
+    if report and score.images.done and not conductor.mistake:
+        from unsaf_async.report import keep_report
 
-
-def _write_report(folder: RunFolder, *, json: bool) -> None:
-    """The run's report.html. That it cannot be written is told and does no harm."""
-    from unsaf_async.report import keep_report
-
-    problem = keep_report(folder.path)
-    if problem:
+        problem = keep_report(folder.path)
+    if problem:  # it does no harm
         sys.stderr.write(f"unsaf-async: {problem}\n")
-    elif not json:
-        sys.stdout.write(f"Report: {folder.path / 'report.html'}\n")
+    return _finish(conductor, score, json=json, quiet=quiet, reported=report and problem is None)
 
 
 def work_off(folder: RunFolder, *, quiet: bool) -> tuple[Conductor, Findings]:
@@ -318,7 +367,7 @@ async def _interruptible(conductor: Conductor, say: o.Say) -> Findings:
         raise KeyboardInterrupt from None
 
 
-def _finish(conductor: Conductor, score: Findings, *, json: bool, quiet: bool) -> int:
+def _finish(conductor: Conductor, score: Findings, *, json: bool, quiet: bool, reported: bool) -> int:
     folder = conductor.folder.path
     if conductor.mistake:
         advice = {
@@ -334,6 +383,8 @@ def _finish(conductor: Conductor, score: Findings, *, json: bool, quiet: bool) -
 
         print_score(score, conductor.folder.manifest)
         sys.stdout.write(f"\nRun folder: {folder}\n")
+        if reported and score.images.done:
+            sys.stdout.write(f"Report: {folder / 'report.html'}\n")
     cap = " --max-cost USD" if conductor.exhausted else ""
     go_on = f"`unsaf-async resume {folder}{cap}` goes on; what is finished is kept"
     why = conductor.why_stopped

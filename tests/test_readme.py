@@ -53,6 +53,7 @@ PAGES = [
     "docs/validity.md",
     "docs/datasets.md",
     "docs/beside.md",
+    "docs/distillation.md",
     "docs/cli.md",
 ]
 SHOWN_ONLY = {"text"}

@@ -14,6 +14,7 @@ from unsaf_async.cli import (
     compare,
     cross,
     doctor,
+    export,
     judge,
     labelled,
     providers,
@@ -58,6 +59,7 @@ app.command("labelled")(labelled.labelled)
 app.command("audit")(run.audit)
 app.command("cross")(cross.cross)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("view")(report.view)
 app.command("show")(show.show)

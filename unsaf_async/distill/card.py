@@ -1,0 +1,272 @@
+"""The dataset card: what a reader of the data must know, from the export's own figures. Pure text.
+
+No folder of the machine is named: the data are passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls import TEMPERATURE
+from unsaf_async.distill.clusters import NEAR, SPLITS
+from unsaf_async.distill.rows import ROW_KINDS, model_name, private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from unsaf_async.distill.clusters import Split
+    from unsaf_async.distill.export import Export
+    from unsaf_async.distill.formats import Form
+    from unsaf_async.distill.rows import RowKind, TakenRun
+
+TEACHES: dict[RowKind, str] = {
+    "write-answerable": "to write a question that the image answers",
+    "write-unanswerable": "to write a question that the image does not answer, with its kind",
+    "answer": "to answer a question that the image answers",
+    "decline": "to decline a question that the image does not answer, in the teacher's own words",
+    "replay": "nothing new: the student's own answer, so that it forgets less",
+}
+
+FORM_NOTES: dict[Form, str] = {
+    "trl": "Parquet with embedded images: `prompt` and `completion`, whose content is text, and a column `images`.",
+    "sharegpt": "ShareGPT conversations with images as files, and `dataset_info.json` for LLaMA-Factory; ms-swift reads them.",
+    "openai": "Chat messages with images as data URLs; line n of the splits, in order, is line n of `items.jsonl`.",
+}
+
+
+def card(made: Export, files: Mapping[Split, str]) -> str:
+    """README.md of an export. files: each split's data files, as a pattern."""
+    return "\n".join([*_header(made, files), *_body(made)]) + "\n"
+
+
+def _header(made: Export, files: Mapping[Split, str]) -> Iterator[str]:
+    """YAML, its texts as JSON writes them, which YAML reads."""
+    yield "---"
+    yield "license: other"
+    yield "license_name: see-terms-below"
+    yield "language:\n- en"
+    yield "task_categories:\n- visual-question-answering\n- image-text-to-text"
+    tags = ["unsaf-async", "abstention", "unanswerable-questions", "distillation", "synthetic", made.options.form]
+    yield "tags:"
+    yield from (f"- {json.dumps(tag)}" for tag in tags)
+    yield "size_categories:"
+    yield f"- {_size(made.total)}"
+    yield "configs:"
+    yield "- config_name: default"
+    yield "  data_files:"
+    for split in SPLITS:
+        if split in files:
+            yield f"  - split: {split}"
+            yield f"    path: {json.dumps(files[split])}"
+    yield "---"
+
+
+def _size(rows: int) -> str:
+    for most, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
+        if rows < most:
+            return name
+    return "1M<n<10M"
+
+
+def _body(made: Export) -> Iterator[str]:
+    options = made.options
+    yield "\n# Teacher data: to ask, to answer and to decline\n"
+    yield (
+        f"{made.total} rows about {made.images} images, by unsaf-async {_version()}. Each row is one question: to be "
+        "written, answered or declined. Only what the teacher got right by the method is in it: answerable questions that it "
+        "answered (TA), and unanswerable ones that it declined (TU). Whether an answer is *correct* was not checked, unless a "
+        "filter below says so.\n"
+    )
+    yield FORM_NOTES[options.form]
+    yield "`items.jsonl` has every row with its texts, teacher, judge, audits, type, cluster and split. An id is"
+    yield "`<run>/<image>/<question number>/<kind>`, each part percent-encoded; a fifth part numbers further copies.\n"
+
+    yield "## Rows\n"
+    there = [split for split in SPLITS if any((kind, split) in made.rows for kind in ROW_KINDS)]
+    yield from _table(
+        ["kind", "teaches", *there],
+        ([kind, TEACHES[kind], *(str(made.rows.get((kind, split), 0)) for split in there)] for kind in ROW_KINDS),
+    )
+    yield from _mix(made)
+
+    yield "## Models\n"
+    for run in made.runs:
+        yield from _run(run)
+    yield "## Filters\n"
+    filters = options.filters
+    yield "- The response is of type TA or TU."
+    if filters.confirmed_by:
+        who = "every auditor" if filters.confirmed_by == "all" else _code(private(filters.confirmed_by))
+        yield f"- The label is confirmed by {who}, who saw the image and was not told the label."
+    if filters.unanimous:
+        yield "- Where the rules left a response open, the whole panel of judges agreed."
+    if filters.supported:
+        yield "- An answer is borne out by the image, by a judge that saw it."
+    yield f"- A question stands once an image, and about at most {options.same_question} images with one label."
+    yield (
+        "- Questions that were asked with both labels of one picture, in the same words or nearly, are left out on both sides.\n"
+    )
+    yield f"Of {made.examined} questions these were left out:\n"
+    yield from _table(["questions", "why"], ([str(n), why] for why, n in _by_number(made.questions)))
+    yield "Of the rows that the others make, these:\n"
+    yield from _table(["rows", "why"], ([str(n), why] for why, n in _by_number(made.left_out)))
+
+    yield "## Images, splits and decontamination\n"
+    digest = sha256("\n".join(made.pictures).encode()).hexdigest()
+    yield (
+        f"{made.images} images, resized and encoded as they were sent to the model. Their source and license are known to "
+        f"whoever made this export, and not here. The sha256 of their sorted `image_id`s, a line each, is `{digest}`.\n"
+    )
+    percent = "/".join(map(str, options.splits))
+    yield (
+        f"Splits {percent} ({'/'.join(SPLITS)}) go by picture: images with equal pixels, or whose perceptual hashes (64-bit "
+        f"pHash) differ in {NEAR} bits or fewer, joined transitively, are one cluster, and a hash of cluster and seed "
+        f"({options.seed}) says where it goes. {made.clusters} clusters are in the rows; the largest of all found holds "
+        f"{made.largest_cluster} images.\n"
+    )
+    if made.excluded:
+        yield (
+            f"Decontamination: {made.excluded} images of evaluations were compared, {made.excluded_unread} could not be read. "
+            f"{len(made.hits)} images are one of them or near to one; their whole clusters are left out (`excluded.jsonl`). "
+            "Questions were not compared.\n"
+        )
+    else:
+        yield "Decontamination: no evaluation's images were given (`--exclude-images`): overlap with benchmarks is not known.\n"
+
+    yield "## Known biases\n"
+    yield from _biases(made)
+    yield "\n## Terms\n"
+    yield from _terms(made)
+
+
+def _mix(made: Export) -> Iterator[str]:
+    options, taken = made.options, made.taken
+    train = {kind: made.rows.get((kind, "train"), 0) for kind in ROW_KINDS}
+    rows, tokens = sum(train.values()), sum(made.tokens.values())
+    yield "The mix is taken in the training split; the others keep the same share of their rows. Of the training rows:\n"
+    yield from _table(
+        ["kind", "asked for", "aimed at", "obtained", "supervised tokens", "of all"],
+        (
+            [
+                kind,
+                f"{asked:g} %",
+                _percent(taken.shares.get(kind, 0.0), 1),
+                _percent(train[kind], rows),
+                str(made.tokens.get(kind, 0)),
+                _percent(made.tokens.get(kind, 0), tokens),
+            ]
+            for kind, asked in zip(ROW_KINDS, options.mix, strict=True)
+        ),
+    )
+    yield (
+        f"Tokens are those of the replies, counted as {made.token_count}. What a kind without rows was to have is spread over "
+        "the others.\n"
+    )
+    if not options.writing:
+        yield (
+            f"This is the ablation without question writing: {tokens} supervised tokens, where the full mix of the same runs has "
+            f"{taken.budget}. {taken.repeated} of its rows are further copies of others.\n"
+        )
+
+
+def _run(run: TakenRun) -> Iterator[str]:
+    manifest, subject = run.manifest, run.manifest.subject
+    where = {"scripted": "simulated in process", "tiny": "in process"}.get(
+        subject.backend, "own endpoint" if subject.endpoint else "the vendor's endpoint"
+    )
+    takes = subject.takes
+    answering = f"temperature {TEMPERATURE.get('answer', 0.0):g}" if takes.temperature else "the provider's temperature"
+    # Longer texts may hold anything, a path among them.
+    extra = {
+        key: value
+        for key, value in subject.extra.items()
+        if isinstance(value, bool | int | float) or (isinstance(value, str) and re.fullmatch(r"[\w.-]{1,40}", value))
+    }
+    yield f"- {'Student (replay)' if run.replay else 'Teacher'}: {_code(model_name(subject))}, {where}"
+    yield f"  - run {_code(manifest.run_id)}, begun {manifest.created}, seed {manifest.seed}, {len(run.examinations)} images"
+    yield f"  - questions at the provider's default temperature, answers at {answering}" + (
+        f"; {_code(json.dumps(extra, sort_keys=True))}" if extra else ""
+    )
+    yield f"  - prompts {_code(run.pack.name)} {_plain(manifest.pack_version)}, sha256 `{manifest.pack_sha256}`"
+    judges = [private(subject.name if name == "self" else name) for name in manifest.judges]
+    yield f"  - judged by the rules{', and what they leave open by ' + _code(' + '.join(judges)) if judges else ' alone'}"
+    if manifest.auditors:
+        yield f"  - audited by {_code(', '.join(map(private, manifest.auditors)))}"
+    if manifest.source is not None:
+        yield f"  - its questions are those of {'a labelled set' if manifest.source.kind == 'labelled' else 'another run'}"
+    yield ""
+
+
+def _biases(made: Export) -> Iterator[str]:
+    declined, different, most = made.abstentions
+    yield "- The labels are the teacher's: a question is unanswerable as it was told to write such a one, and declined it."
+    yield "- Only what the teacher got right is here, so its hard questions are missing, and its blind spots are not corrected."
+    yield "- The kinds of unanswerable questions are in the teacher's shares, not in those of the world."
+    if declined:
+        yield (
+            f"- {declined} training rows decline, in {different} different texts; the most frequent one makes "
+            f"{_percent(most, declined)}. A student may learn the phrase instead of the reason."
+        )
+    yield "- A student trained on abstentions may refuse what it could answer: measure over-refusal before and after."
+    yield "- Clusters go by looks: two photos of one scene may be in two splits. What is known of wording is for English."
+
+
+def _terms(made: Export) -> Iterator[str]:
+    from unsaf_async.distill.export import TERMS, is_commercial
+
+    commercial = [run for run in made.runs if is_commercial(run.manifest.subject)]
+    if commercial:
+        names = dict.fromkeys(_code(model_name(run.manifest.subject)) for run in commercial)
+        yield (
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} held to be a vendor's: {TERMS}. "
+            "Whoever made this export stated by `--accept-teacher-terms` to have done so."
+        )
+    else:
+        yield (
+            "Every model ran in process or behind a local address, so no vendor's terms are known to apply; the license of its "
+            "weights may still say what its outputs may be used for."
+        )
+    yield "\nThe images keep the terms of their source."
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    lines = [f"| {' | '.join(map(_plain, row))} |" for row in rows]
+    if not lines:
+        yield "none\n"
+        return
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    yield from lines
+    yield ""
+
+
+def _by_number(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(((why, n) for why, n in counts.items() if n), key=lambda each: (-each[1], each[0]))
+
+
+def _plain(text: str) -> str:
+    """`text` on one line, without what Markdown takes for its own."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """`text` as code, whatever it holds."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
+
+
+def _percent(part: float, whole: float) -> str:
+    return "n/a" if not whole else f"{100 * part / whole:.1f} %"
+
+
+def _version() -> str:
+    try:
+        return version("unsaf-async")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,208 @@
+"""The three forms in which trainers take rows, and the canonical list beside each: writers, one file a split.
+
+Every writer is given a folder that is not yet anybody's, and pictures that lie encoded in another. Same rows, same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from unsaf_async.distill.clusters import Split
+    from unsaf_async.distill.rows import RowKind
+
+Form = Literal["trl", "sharegpt", "openai"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+
+_GROUP = 256
+"""Rows of a parquet row group: with their images, what is held at a time."""
+_SHARD = 4_096
+"""Rows of a parquet file."""
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+"""What some take for the end of a line, and JSON leaves as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A row as it is written. image: the picture's file name. image_id: the sha256 of its pixels."""
+
+    id: str
+    image_id: str
+    image: str
+    kind: RowKind
+    prompt: str
+    completion: str
+
+
+Rows = dict["Split", list[Written]]
+"""By split; a split without rows is not there."""
+
+
+def write(form: Form, folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
+    """Write `rows` into `folder`, and return the data files of each split, as a pattern. pictures: the folder of images.
+
+    Raises UserError where the form needs a library that is not installed.
+    """
+    writers: dict[Form, Callable[[Path, Rows, Path], dict[Split, str]]] = {
+        "trl": _write_trl,
+        "sharegpt": _write_sharegpt,
+        "openai": _write_openai,
+    }
+    return writers[form](folder, rows, pictures)
+
+
+def check(form: Form) -> None:
+    """Raises UserError where the form needs a library that is not installed."""
+    if form == "trl":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ModuleNotFoundError:
+            raise UserError(
+                "--format trl: pyarrow is not installed; pip install 'unsaf-async[distill]', or give --format sharegpt"
+            ) from None
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """`value` as one line of JSON that nothing takes for two."""
+    return json.dumps(value, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+
+
+def write_lines(file: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    """One line of JSON a value."""
+    with file.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(map(json_line, values))
+
+
+# --- trl: parquet with embedded images --------------------------------------------------------------------------------
+
+
+def _write_trl(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
+    """Prompt and completion, whose content is text, beside a column of images.
+
+    Not a list of parts: Arrow gives every part of such a list all fields, and a text with `image: null` is taken for one more
+    image. TRL puts the image before the first user text itself, and trains on the completion alone.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    check("trl")
+    turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    turn = {"role": {"dtype": "string", "_type": "Value"}, "content": {"dtype": "string", "_type": "Value"}}
+    text = {"dtype": "string", "_type": "Value"}
+    features = {
+        **dict.fromkeys(("id", "image_id", "kind"), text),
+        "images": {"feature": {"_type": "Image"}, "_type": "Sequence"},
+        "prompt": [turn],
+        "completion": [turn],
+    }
+    schema = pa.schema(
+        [
+            ("id", pa.string()),
+            ("image_id", pa.string()),
+            ("kind", pa.string()),
+            ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
+            ("prompt", turns),
+            ("completion", turns),
+        ],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    (folder / "data").mkdir()
+    for split, of_split in rows.items():
+        shards = list(_pieces(of_split, _SHARD))
+        for number, shard in enumerate(shards):
+            file = folder / "data" / f"{split}-{number:05d}-of-{len(shards):05d}.parquet"
+            # A picture has several rows, which lie together: as a dictionary's entry it is stored once a group, not once a row.
+            with pq.ParquetWriter(
+                file, schema, compression="zstd", use_dictionary=True, dictionary_pagesize_limit=1 << 30
+            ) as writer:
+                for group in _pieces(shard, _GROUP):
+                    data = {name: (pictures / name).read_bytes() for name in {row.image for row in group}}
+                    told = [
+                        {
+                            "id": row.id,
+                            "image_id": row.image_id,
+                            "kind": row.kind,
+                            "images": [{"bytes": data[row.image], "path": row.image}],
+                            "prompt": [{"role": "user", "content": row.prompt}],
+                            "completion": [{"role": "assistant", "content": row.completion}],
+                        }
+                        for row in group
+                    ]
+                    writer.write_table(pa.Table.from_pylist(told, schema=schema), row_group_size=_GROUP)
+    return {split: f"data/{split}-*.parquet" for split in rows}
+
+
+def _pieces(rows: Sequence[Written], size: int) -> Iterator[Sequence[Written]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+# --- sharegpt: LLaMA-Factory and ms-swift -----------------------------------------------------------------------------
+
+
+def _write_sharegpt(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
+    """Conversations with one `<image>` an entry of `images`, which are files; dataset_info.json is for LLaMA-Factory."""
+    (folder / "images").mkdir()
+    for name in sorted({row.image for of_split in rows.values() for row in of_split}):
+        (folder / "images" / name).write_bytes((pictures / name).read_bytes())
+    for split, of_split in rows.items():
+        write_lines(
+            folder / f"{split}.jsonl",
+            (
+                {
+                    "id": row.id,
+                    "kind": row.kind,
+                    "messages": [
+                        {"role": "user", "content": f"<image>{row.prompt}"},
+                        {"role": "assistant", "content": row.completion},
+                    ],
+                    "images": [f"images/{row.image}"],
+                }
+                for row in of_split
+            ),
+        )
+    info = {
+        f"unsaf_{split}": {
+            "file_name": f"{split}.jsonl",
+            "formatting": "sharegpt",
+            "columns": {"messages": "messages", "images": "images"},
+            "tags": {
+                "role_tag": "role",
+                "content_tag": "content",
+                "user_tag": "user",
+                "assistant_tag": "assistant",
+            },
+        }
+        for split in rows
+    }
+    (folder / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n", "utf-8")
+    return {split: f"{split}.jsonl" for split in rows}
+
+
+# --- openai: chat messages with data URLs -----------------------------------------------------------------------------
+
+
+def _write_openai(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
+    """Chat messages whose image is a data URL, before the text, as the teacher was sent it.
+
+    Nothing but `messages` stands in a line: services reject other fields. items.jsonl has the ids, line by line in this order.
+    """
+    for split, of_split in rows.items():
+        write_lines(folder / f"{split}.jsonl", (_chat(row, pictures) for row in of_split))
+    return {split: f"{split}.jsonl" for split in rows}
+
+
+def _chat(row: Written, pictures: Path) -> dict[str, Any]:
+    picture = pictures / row.image
+    url = f"data:{MEDIA_TYPES[picture.suffix]};base64,{b64encode(picture.read_bytes()).decode('ascii')}"
+    parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": row.prompt}]
+    return {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": row.completion}]}

@@ -29,17 +29,17 @@ import unsaf_async
 from unsaf_async.backends.tiny import TinyBackend
 from unsaf_async.calls import Caller, Channel
 from unsaf_async.examine import Examiner
+from unsaf_async.findings.metrics import auroc, rank_correlation
+from unsaf_async.findings.quality import question_quality, warnings
+from unsaf_async.findings.signals import CONFIDENCE_OF
 from unsaf_async.images import encode
 from unsaf_async.inputs import find_images
 from unsaf_async.judge import Judge
-from unsaf_async.metrics import auroc, rank_correlation
 from unsaf_async.packs import load_pack
 from unsaf_async.profiles import resolve
-from unsaf_async.quality import question_quality, warnings
 from unsaf_async.records import ImageRecord
 from unsaf_async.score import score
 from unsaf_async.settings import policy_of
-from unsaf_async.signals import CONFIDENCE_OF
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world.make import make
 from unsaf_async.world.oracle import oracle

@@ -11,8 +11,8 @@ from doubles import profile
 from PIL import Image
 
 from unsaf_async import runs
-from unsaf_async.calibration import CalibrationFile, Confusion, Confusions, Verdicts
 from unsaf_async.findings import findings
+from unsaf_async.findings.calibration import CalibrationFile, Confusion, Confusions, Verdicts
 from unsaf_async.records import (
     KINDS,
     Audit,

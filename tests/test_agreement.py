@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import cohen_kappa_score
 
-from unsaf_async.agreement import (
+from unsaf_async.findings.agreement import (
     ACTS,
     cohens_kappa,
     coincidence_tables,
@@ -19,7 +19,7 @@ from unsaf_async.agreement import (
     panel_agreement,
     why_no_kappa,
 )
-from unsaf_async.bootstrap import draws
+from unsaf_async.findings.bootstrap import draws
 from unsaf_async.records import Act, CallRecord, Examination, ImageRecord, Question, Vote
 
 CALL = CallRecord(role="judge", outcome="ok")

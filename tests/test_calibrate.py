@@ -15,7 +15,7 @@ from truths import measured, scripted_model, served_model, write_lines
 
 from unsaf_async import calibrate as bench
 from unsaf_async.bundled import bundled
-from unsaf_async.calibration import CalibrationFile, corrected_unf1, read_calibration
+from unsaf_async.findings.calibration import CalibrationFile, corrected_unf1, read_calibration
 from unsaf_async.judge import rule
 from unsaf_async.ledger import read_account
 from unsaf_async.packs import load_pack

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, recall_score
 
-from unsaf_async.calibration import (
+from unsaf_async.errors import UserError
+from unsaf_async.findings.calibration import (
     CalibrationFile,
     Confusion,
     Judged,
@@ -23,7 +24,6 @@ from unsaf_async.calibration import (
     read_judged,
     write_calibration,
 )
-from unsaf_async.errors import UserError
 from unsaf_async.judge import rule
 from unsaf_async.records import CallRecord, Decider, Examination, ImageRecord, Label, Question
 from unsaf_async.score import score

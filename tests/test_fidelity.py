@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from unsaf_async.bootstrap import draws
-from unsaf_async.fidelity import is_confirmed, label_fidelity
+from unsaf_async.findings.bootstrap import draws
+from unsaf_async.findings.fidelity import is_confirmed, label_fidelity
 from unsaf_async.records import KINDS, Act, Audit, CallRecord, Examination, ImageRecord, Kind, Label, Question
 from unsaf_async.score import Counts, cell, score
 

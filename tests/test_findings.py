@@ -11,10 +11,10 @@ from doubles import profile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsaf_async.calibration import CalibrationFile, Confusion, Confusions, Verdicts, corrected_unf1
-from unsaf_async.fidelity import label_fidelity
 from unsaf_async.findings import Findings, findings
-from unsaf_async.grounded import grounded
+from unsaf_async.findings.calibration import CalibrationFile, Confusion, Confusions, Verdicts, corrected_unf1
+from unsaf_async.findings.fidelity import label_fidelity
+from unsaf_async.findings.grounded import grounded
 from unsaf_async.profiles import Takes
 from unsaf_async.records import (
     Audit,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsaf_async.grounded import Grounded, grounded
+from unsaf_async.findings.grounded import Grounded, grounded
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Label, Question, Support
 from unsaf_async.score import score
 

@@ -25,8 +25,8 @@ from sklearn.metrics import (
 )
 from truths import scripted_model, write_lines
 
+from unsaf_async.findings.labelled import LabelledScore, ProbabilityName, contained, exact, is_right, labelled_score
 from unsaf_async.journal import read_journal
-from unsaf_async.labelled import LabelledScore, ProbabilityName, contained, exact, is_right, labelled_score
 from unsaf_async.ledger import read_account
 from unsaf_async.records import CallRecord, Confidence, Examination, Given, ImageRecord, Question, TokenConfidence
 

@@ -15,7 +15,7 @@ from rapidfuzz import fuzz
 from scipy import stats
 
 from unsaf_async import phrasebook
-from unsaf_async.meaning import agreement, meaning_classes, near_duplicates, self_consistency, semantic_entropy
+from unsaf_async.findings.meaning import agreement, meaning_classes, near_duplicates, self_consistency, semantic_entropy
 from unsaf_async.world.questions import answerable, unanswerable
 from unsaf_async.world.scene import draw
 

@@ -23,8 +23,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from unsaf_async import bootstrap
-from unsaf_async.metrics import (
+from unsaf_async.findings import bootstrap
+from unsaf_async.findings.metrics import (
     NLL_CLIP,
     PopeCounts,
     auroc,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import unsaf_async
 from unsaf_async import phrasebook
+from unsaf_async.findings.quality import Quality, count_words, question_quality, warnings
 from unsaf_async.journal import read_journal
 from unsaf_async.parse import normal
-from unsaf_async.quality import Quality, count_words, question_quality, warnings
 from unsaf_async.records import Audit, CallRecord, Examination, Given, ImageRecord, Kind, Label, Question
 
 if TYPE_CHECKING:

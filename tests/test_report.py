@@ -44,13 +44,13 @@ from unsaf_async.cli.report import report as report_command
 from unsaf_async.cli.report import view as view_command
 from unsaf_async.cross import matrix
 from unsaf_async.errors import UserError
-from unsaf_async.fidelity import is_confirmed
-from unsaf_async.labelled import is_right
+from unsaf_async.findings.fidelity import is_confirmed
+from unsaf_async.findings.labelled import is_right
+from unsaf_async.findings.signals import SIGNAL_WORDS
 from unsaf_async.ledger import read_account
 from unsaf_async.records import Audit, Examination, ImageRecord, Question, Record
 from unsaf_async.report import keep_report, plots, render, write_report
 from unsaf_async.report.data import (
-    SIGNAL_WORDS,
     calibrated,
     calibrated_of,
     correct,

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from unsaf_async import signals as s
+from unsaf_async.findings import signals as s
+from unsaf_async.findings.signals import CONFIDENCE_OF, SignalName, signals
 from unsaf_async.records import (
     CallRecord,
     Confidence,
@@ -23,7 +24,6 @@ from unsaf_async.records import (
     Sample,
     TokenConfidence,
 )
-from unsaf_async.signals import CONFIDENCE_OF, SignalName, signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,10 +9,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from unsaf_async.budget import NANO, Budget
-from unsaf_async.calibration import CalibrationFile, Confusions, Judged, confusions, read_judged
 from unsaf_async.calls import Caller, Channel
 from unsaf_async.errors import RunStopped, UserError
 from unsaf_async.events import Announce, silent
+from unsaf_async.findings.calibration import CalibrationFile, Confusions, Judged, confusions, read_judged
 from unsaf_async.judge import MAX_RESPONSE_CHARS, Judge, Judgement
 from unsaf_async.keys import key_of_profile, redactor
 from unsaf_async.ledger import Ledger

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from unsaf_async.bootstrap import draws, interval
 from unsaf_async.errors import UserError
-from unsaf_async.metrics import RankCorrelation, holm, rank_correlation
+from unsaf_async.findings.bootstrap import draws, interval
+from unsaf_async.findings.metrics import RankCorrelation, holm, rank_correlation
 from unsaf_async.records import Examination, Record
 from unsaf_async.score import KindName, Score, cell, latest
 

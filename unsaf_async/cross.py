@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unsaf_async.bootstrap import interval
 from unsaf_async.compare import csv_of, examined, match, pair_of, ratios, resampled_sums
+from unsaf_async.findings.bootstrap import interval
 from unsaf_async.records import Examination, Record
 
 if TYPE_CHECKING:

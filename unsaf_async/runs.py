@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
-from unsaf_async.calibration import CalibrationFile
 from unsaf_async.errors import UserError
+from unsaf_async.findings.calibration import CalibrationFile
 from unsaf_async.followup import Wanted
 from unsaf_async.inputs import ImageSource
 from unsaf_async.profiles import Profile

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unsaf_async.calibration import CalibrationFile, read_calibration
 from unsaf_async.errors import UserError
+from unsaf_async.findings.calibration import CalibrationFile, read_calibration
 from unsaf_async.followup import Wanted
 from unsaf_async.images import ImagePolicy
 from unsaf_async.inputs import ImageSource, bundled_images, find_images

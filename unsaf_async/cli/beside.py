@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from unsaf_async.findings import Findings
-    from unsaf_async.labelled import LabelledScore, PopeScore
+    from unsaf_async.findings.labelled import LabelledScore, PopeScore
     from unsaf_async.runs import Manifest
 
 
@@ -140,6 +140,6 @@ def _print_reasons(reasons: dict[str, str], out: Console) -> None:
 
 
 def _words(name: str) -> str:
-    from unsaf_async.signals import SIGNAL_WORDS
+    from unsaf_async.findings.signals import SIGNAL_WORDS
 
     return SIGNAL_WORDS[name][0]

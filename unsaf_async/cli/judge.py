@@ -15,7 +15,7 @@ from unsaf_async.cli import run
 
 if TYPE_CHECKING:
     from unsaf_async.calibrate import Calibrated
-    from unsaf_async.calibration import Confusion
+    from unsaf_async.findings.calibration import Confusion
 
 app = typer.Typer(help="Judges, and how far they can be trusted.", no_args_is_help=True)
 
@@ -51,8 +51,8 @@ def calibrate(
     """Measure a judge, or the rules alone, against human labels. The result corrects UnF1: `run --judge-calibration FILE`."""
     from unsaf_async import calibrate as bench
     from unsaf_async.budget import NANO
-    from unsaf_async.calibration import write_calibration
     from unsaf_async.errors import UserError
+    from unsaf_async.findings.calibration import write_calibration
 
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from unsaf_async.meaning import near_duplicates
+from unsaf_async.findings.meaning import near_duplicates
 from unsaf_async.parse import normal
 
 if TYPE_CHECKING:

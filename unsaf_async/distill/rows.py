@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote, unquote
 
 from unsaf_async.errors import UserError
-from unsaf_async.fidelity import ALL, is_confirmed
+from unsaf_async.findings.fidelity import ALL, is_confirmed
 from unsaf_async.parse import question_items
 from unsaf_async.score import cell, latest
 

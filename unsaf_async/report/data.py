@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import orjson
 
-from unsaf_async import metrics
-from unsaf_async import signals as signs
-from unsaf_async.fidelity import is_confirmed
-from unsaf_async.findings import Findings
-from unsaf_async.labelled import is_right
+from unsaf_async.findings import Findings, metrics
+from unsaf_async.findings import signals as signs
+from unsaf_async.findings.fidelity import is_confirmed
+from unsaf_async.findings.labelled import is_right
 from unsaf_async.lines import whole_lines
 from unsaf_async.records import Record
 from unsaf_async.score import Score, cell
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unsaf_async.labelled import LabelledScore, ProbabilityName
-    from unsaf_async.metrics import Bin
+    from unsaf_async.findings.labelled import LabelledScore, ProbabilityName
+    from unsaf_async.findings.metrics import Bin
     from unsaf_async.records import CallRecord, Examination, Question, Role
     from unsaf_async.report.thumbnails import Thumbnail
     from unsaf_async.runs import Manifest

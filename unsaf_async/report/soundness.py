@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.fidelity import ALL
+from unsaf_async.findings.fidelity import ALL
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import counted, facts, figure, named, number, percent, said, span, table, told
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.agreement import PanelScore
-    from unsaf_async.calibration import Corrected, DeciderRates
-    from unsaf_async.fidelity import Fidelity
     from unsaf_async.findings import Findings
-    from unsaf_async.grounded import Grounded
-    from unsaf_async.quality import Quality
+    from unsaf_async.findings.agreement import PanelScore
+    from unsaf_async.findings.calibration import Corrected, DeciderRates
+    from unsaf_async.findings.fidelity import Fidelity
+    from unsaf_async.findings.grounded import Grounded
+    from unsaf_async.findings.quality import Quality
     from unsaf_async.records import Label
     from unsaf_async.report.data import ReportRun
     from unsaf_async.report.markup import Child

@@ -12,7 +12,7 @@ from unsaf_async.report.pieces import counted, figure, gauge, number, percent, r
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.labelled import LabelledScore, PopeScore
+    from unsaf_async.findings.labelled import LabelledScore, PopeScore
     from unsaf_async.report.data import ReportRun
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval

@@ -1,7 +1,7 @@
 """How far judges agree with each other beyond chance: Cohen's kappa, Krippendorff's alpha, and a panel's votes.
 
 Pure arithmetic. Both coefficients are functions of tables that add up over images, so an interval that takes the image as
-its unit is one matrix product (`unsaf_async.bootstrap`). What cannot be computed is None, with its reason in words.
+its unit is one matrix product (`unsaf_async.findings.bootstrap`). What cannot be computed is None, with its reason in words.
 
 Sources: J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20 (1960), 37-46.
 K. Krippendorff, Content Analysis (4th ed., 2018), chapter 12; nominal data, any number of judges, missing votes allowed.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from unsaf_async.bootstrap import RESAMPLES, draws, interval
+from unsaf_async.findings.bootstrap import RESAMPLES, draws, interval
 from unsaf_async.records import Act, Examination, Question, Record
 from unsaf_async.score import latest
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from unsaf_async import bootstrap
+from unsaf_async.findings import bootstrap
 from unsaf_async.records import Record
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.bootstrap import ratio_interval
-from unsaf_async.metrics import (
+from unsaf_async.findings.bootstrap import ratio_interval
+from unsaf_async.findings.metrics import (
     Bin,
     PopeCounts,
     auroc,
@@ -24,10 +24,10 @@ from unsaf_async.metrics import (
     vqa_accuracy_contained,
     yes_no,
 )
+from unsaf_async.findings.signals import p_true, self_consistency, stated, token_probability
 from unsaf_async.parse import without_thoughts
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score import latest
-from unsaf_async.signals import p_true, self_consistency, stated, token_probability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

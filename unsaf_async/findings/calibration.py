@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from unsaf_async.agreement import UNDEFINED_LIMIT, cohens_kappa, interval_or_why
-from unsaf_async.bootstrap import RESAMPLES, draws
 from unsaf_async.errors import UserError
+from unsaf_async.findings.agreement import UNDEFINED_LIMIT, cohens_kappa, interval_or_why
+from unsaf_async.findings.bootstrap import RESAMPLES, draws
 from unsaf_async.records import Act, Decider, Examination, Label, Record
 from unsaf_async.score import cell, latest
 

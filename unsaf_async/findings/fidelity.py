@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from unsaf_async.agreement import Agreement, interval_or_why, kappa_with_interval
-from unsaf_async.bootstrap import RESAMPLES, draws
+from unsaf_async.findings.agreement import Agreement, interval_or_why, kappa_with_interval
+from unsaf_async.findings.bootstrap import RESAMPLES, draws
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
 from unsaf_async.score import Counts, KindName, cell, latest
 

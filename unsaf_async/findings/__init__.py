@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from unsaf_async.agreement import PanelScore, panel_agreement
-from unsaf_async.calibration import Corrected, corrected_unf1
-from unsaf_async.fidelity import Fidelity, label_fidelity
-from unsaf_async.grounded import Grounded, grounded
-from unsaf_async.labelled import LabelledScore, ProbabilityName, labelled_score
-from unsaf_async.quality import Quality, question_quality, warnings
+from unsaf_async.findings.agreement import PanelScore, panel_agreement
+from unsaf_async.findings.calibration import Corrected, corrected_unf1
+from unsaf_async.findings.fidelity import Fidelity, label_fidelity
+from unsaf_async.findings.grounded import Grounded
+from unsaf_async.findings.grounded import grounded as grounded_of
+from unsaf_async.findings.labelled import LabelledScore, ProbabilityName, labelled_score
+from unsaf_async.findings.quality import Quality, question_quality, warnings
+from unsaf_async.findings.signals import Signal, SignalName
+from unsaf_async.findings.signals import signals as signals_of
 from unsaf_async.score import Score
-from unsaf_async.signals import Signal, SignalName, signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,8 +56,8 @@ def findings(score: Score, manifest: Manifest, examinations: Sequence[Examinatio
         corrected=corrected_unf1(examinations, manifest.calibration.confusions.by_decider, seed=manifest.seed)
         if manifest.calibration
         else None,
-        grounded=grounded(examinations, seed=manifest.seed) if manifest.grounded else None,
-        signals=signals(examinations, why, seed=manifest.seed),
+        grounded=grounded_of(examinations, seed=manifest.seed) if manifest.grounded else None,
+        signals=signals_of(examinations, why, seed=manifest.seed),
         labelled=labelled_score(
             examinations, yes_no_set=source.yes_no, why_none=_why_no_probability(why), seed=manifest.seed
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from unsaf_async.metrics import normal_answer, yes_no
+from unsaf_async.findings.metrics import normal_answer, yes_no
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence

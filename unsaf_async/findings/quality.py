@@ -207,7 +207,7 @@ def _recurring(images_of: Counter[str], images: int) -> float | None:
 
 
 def _near_duplicates(by_image: Sequence[Sequence[Question]]) -> float | None:
-    from unsaf_async.meaning import near_duplicates
+    from unsaf_async.findings.meaning import near_duplicates
 
     compared = [
         [question.text for question in questions if not any(map(_is_word, question.text))] for questions in by_image

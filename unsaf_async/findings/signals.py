@@ -10,8 +10,8 @@ from __future__ import annotations
 from math import exp
 from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.meaning import agreement, meaning_classes, semantic_entropy
-from unsaf_async.metrics import auroc, auroc_interval
+from unsaf_async.findings.meaning import agreement, meaning_classes, semantic_entropy
+from unsaf_async.findings.metrics import auroc, auroc_interval
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score import latest
 

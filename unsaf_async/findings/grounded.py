@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from unsaf_async.bootstrap import ratio_interval
+from unsaf_async.findings.bootstrap import ratio_interval
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score import cell, latest
 

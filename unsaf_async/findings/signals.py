@@ -53,7 +53,7 @@ def signals(
     Perplexity is exp(-mean_logprob), so it orders the responses as that does, and has its AUROC.
     """
     kept = [
-        (examination.image.id, question)
+        (examination.image.id, question, values_of(question))
         for examination in latest(examinations)
         for question in examination.questions
         if question.answer.outcome == "ok"
@@ -61,9 +61,21 @@ def signals(
     return {name: _signal(kept, name, why_none.get(name, "no response has it"), seed) for name in CONFIDENCE_OF}
 
 
-def _signal(kept: list[tuple[str, Question]], name: SignalName, why_none: str, seed: int) -> Signal:
-    value_of, surer = CONFIDENCE_OF[name]
-    found = [(image, question, value) for image, question in kept if (value := value_of(question)) is not None]
+def values_of(question: Question) -> dict[SignalName, float | None]:
+    """Every signal of one question; None where there is none."""
+    classes = _meanings(question)
+    drawn = {
+        "self_consistency": agreement(classes[0], classes[1:]) if classes else None,
+        "semantic_entropy": semantic_entropy(classes) if classes else None,
+    }
+    return {name: drawn[name] if name in drawn else of(question) for name, (of, _) in CONFIDENCE_OF.items()}
+
+
+def _signal(
+    kept: list[tuple[str, Question, dict[SignalName, float | None]]], name: SignalName, why_none: str, seed: int
+) -> Signal:
+    surer = CONFIDENCE_OF[name][1]
+    found = [(image, question, value) for image, question, told in kept if (value := told[name]) is not None]
     unanswerable = [question.intended == "unanswerable" for _, question, _ in found]
     values = [value for *_, value in found]
     doubts = [-surer * value for value in values]

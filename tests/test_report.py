@@ -48,6 +48,7 @@ from unsaf_async.findings.fidelity import is_confirmed
 from unsaf_async.findings.labelled import is_right
 from unsaf_async.findings.signals import SIGNAL_WORDS
 from unsaf_async.ledger import read_account
+from unsaf_async.profiles import Limits
 from unsaf_async.records import Audit, Examination, ImageRecord, Question, Record
 from unsaf_async.report import keep_report, plots, render, write_report
 from unsaf_async.report.data import (
@@ -713,7 +714,7 @@ def every_plot(rich):
     cross = matrix({("a", "a"): run.examinations, ("a", "b"): run.examinations}, resamples=20)
     return [
         plots.recall_by_kind(run.score, "kinds"),
-        plots.over_time(told, "time"),
+        plots.over_time(told, "time", Limits(concurrency=10)),
         plots.latency_by_role(told.wait_s, "latency"),
         plots.roc_curves(found, "roc"),
         plots.reliability(known, "reliability"),
@@ -787,7 +788,7 @@ def test_there_is_no_plot_of_nothing(tmp_path):
     empty = report_run(tmp_path / "run", [], ledger=False)
     told = timeline(tmp_path / "none.jsonl")
     assert plots.recall_by_kind(empty.score, "a") is None
-    assert plots.over_time(told, "b") is None
+    assert plots.over_time(told, "b", Limits()) is None
     assert plots.latency_by_role({}, "c") is None
     assert [draw([], "d") for draw in (plots.roc_curves, plots.reliability, plots.risk_coverage)] == [None] * 3
     assert plots.intervals([], "e") is None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from unsaf_async.cross import CrossMatrix
+    from unsaf_async.profiles import Limits
     from unsaf_async.records import Role
     from unsaf_async.report.data import Calibrated, Signal, Timeline
     from unsaf_async.score import Score
@@ -130,8 +131,11 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 @_in_our_style
-def over_time(told: Timeline, name: str) -> Element | None:
-    """Calls a second, calls in flight and the cost so far; None if fewer than two calls ended."""
+def over_time(told: Timeline, name: str, limits: Limits) -> Element | None:
+    """Calls a second, calls in flight and the cost so far; None if fewer than two calls ended.
+
+    A dashed line is the run's limit, where the run came near enough for it to be on the plot.
+    """
     if len(told.settled_s) < 2:
         return None
     paid = sum(told.cost_usd) > 0
@@ -150,6 +154,10 @@ def over_time(told: Timeline, name: str) -> Element | None:
         axes[2].plot(np.array(told.settled_s)[keep], cost[keep], color=COLORS["c1"], linewidth=2)
         axes[2].set_title("USD so far", loc="left", fontsize=13, color=COLORS["muted"])
         axes[2].set_ylim(bottom=0)
+    per_second = limits.requests_per_minute / 60 if limits.requests_per_minute else None
+    for axis, limit in ((axes[0], per_second), (axes[1], limits.concurrency)):
+        if limit is not None and limit <= 2 * axis.get_ylim()[1]:
+            axis.axhline(limit, color=COLORS["muted"], linewidth=1, linestyle="--")
     for axis in axes:
         axis.set_xlim(0, end)
         axis.locator_params(axis="y", nbins=3)

@@ -390,8 +390,8 @@ def cost(run: ReportRun, told: Timeline, place: int) -> Element:
             el(
                 "div",
                 figure(
-                    plots.over_time(told, f"time-{place}"),
-                    "From the run's ledger; pauses between sessions are left out.",
+                    plots.over_time(told, f"time-{place}", run.manifest.subject.limits),
+                    "From the run's ledger; pauses between sessions are left out. Dashed: the run's limit, where it is near.",
                 ),
                 figure(
                     plots.latency_by_role(waits, f"latency-{place}"), "Latency of the replies, by what they were for."

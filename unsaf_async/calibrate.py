@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ class Bench:
     pack: Pack
     rows: tuple[Judged, ...]
     data: Path
+    data_sha256: str
 
     @property
     def name(self) -> str:
@@ -64,7 +66,12 @@ async def prepare(data: Path, judges: Sequence[str], prompts: str) -> Bench:
     found: dict[str, Profile] = {}
     await named_models([name for name in judges if name != "rules"], "--judge", found)
     profiles = {profile.name: profile for profile in found.values()}
-    return Bench(profiles, load_pack(prompts), tuple(read_judged(data)), data)
+    return Bench(profiles, load_pack(prompts), *await asyncio.to_thread(_read, data))
+
+
+def _read(data: Path) -> tuple[tuple[Judged, ...], Path, str]:
+    """The labelled responses, their file, and its digest."""
+    return tuple(read_judged(data)), data, sha256(data.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ async def calibrate(
             prompt_sha256=bench.pack.sha256_of("judge"),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             data=bench.data.name,
-            data_sha256=sha256(bench.data.read_bytes()).hexdigest(),
+            data_sha256=bench.data_sha256,
             confusions=_confusions(bench, found),
         ),
         judged=len(found),

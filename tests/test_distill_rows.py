@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unsaf_async
-from unsaf_async.distill.cleaned import capped, without_contradictions, without_duplicates
+from unsaf_async.distill.cleaned import (
+    NGRAM,
+    ExcludedQuestion,
+    capped,
+    marks,
+    question_hits,
+    read_excluded_questions,
+    without_contradictions,
+    without_duplicates,
+)
 from unsaf_async.distill.mix import (
     DEFAULT,
     approximate_tokens,
+    check_most_of_kind,
     held_out,
+    kind_name,
     read_mix,
     shares,
+    spread,
     take,
     token_counter,
 )
@@ -370,6 +383,140 @@ def test_tokens_are_counted_by_a_tokenizer_or_by_bytes(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match="is no tokenizer"):
         token_counter(tmp_path)
+
+
+# --- kinds of unanswerable questions ----------------------------------------------------------------------------------
+
+
+def declining(kinds: list[str | None]) -> list[Row]:
+    items, _ = good_items(
+        run_of(*(asked(f"Who is {n}?", "unanswerable", kind=kind) for n, kind in enumerate(kinds))), Filters()
+    )
+    return [Row(item, "decline", "?", "No.") for item in items]
+
+
+KIND_NAMES = ["hidden", "temporal", "mental", "identity", None]
+
+
+@given(st.lists(st.sampled_from(KIND_NAMES), min_size=1, max_size=60), st.floats(5, 100))
+def test_no_beginning_has_more_of_a_kind_than_it_may_to_one_row_and_none_waits_without_need(
+    kinds: list[str | None], percent: float
+) -> None:
+    rows_ = declining(kinds)
+    if len(set(kinds)) * percent < 100 - 1e-9:
+        with pytest.raises(UserError, match=f"of {len(set(kinds))} kinds"):
+            spread(rows_, percent)
+        return
+    kept, dropped = spread(rows_, percent)
+    assert len(kept) + dropped == len(rows_)
+    assert len({id(row) for row in kept}) == len(kept)
+    for length in range(1, len(kept) + 1):
+        counts = Counter(kind_name(row) for row in kept[:length])
+        assert max(counts.values()) < percent / 100 * length + 1
+    # What is left out could not stand in any next place.
+    counts = Counter(kind_name(row) for row in kept)
+    for row in rows_:
+        if row not in kept:
+            assert counts[kind_name(row)] + 1 > percent / 100 * (len(kept) + 1)
+    # Within a kind the order is as it was.
+    for kind in set(kinds):
+        of_kind = [row for row in rows_ if row.item.question.kind == kind]
+        assert [row for row in kept if row.item.question.kind == kind] == of_kind[: counts[kind or "unspecified"]]
+
+
+def test_a_share_that_no_kind_passes_changes_neither_rows_nor_order() -> None:
+    rows_ = declining(["hidden", "mental", "hidden", None, "mental"])
+    assert spread(rows_, 100) == (rows_, 0)
+    assert spread([], 10) == ([], 0)
+
+
+def test_a_scarce_kind_is_whole_and_a_plentiful_one_has_its_most() -> None:
+    kept, dropped = spread(declining(["hidden"] * 50 + ["mental"] * 6), 60)
+    assert Counter(map(kind_name, kept)) == {"mental": 6, "hidden": 11}  # 60 % of 17 are 10.2
+    assert dropped == 39
+
+
+@pytest.mark.parametrize("percent", [0, -1, 101, float("nan")])
+def test_a_kinds_share_is_a_percentage(percent: float) -> None:
+    with pytest.raises(UserError, match="--most-of-kind"):
+        check_most_of_kind(percent)
+
+
+# --- questions of evaluations -----------------------------------------------------------------------------------------
+
+LONG = "What is the man in the blue shirt on the left holding in his right hand?"
+
+
+@pytest.mark.parametrize(
+    ("question", "excluded", "hit"),
+    [
+        ("What color is the car?", "what colour is the car", False),  # other words: shorter ones must be equal
+        ("What color is the car?", "WHAT  color is the car", True),
+        ("What color is the car?", "What color is the car today, and what is it worth?", False),
+        (LONG, "So what is the man in the blue shirt on the road?", True),
+        (LONG, "Who sees the man in the blue shirt on a bench?", False),  # seven words in common
+        ("車は何色ですか?", "車は何色ですか", True),
+        ("?!", "?!", True),
+    ],
+)
+def test_a_question_is_an_evaluations_by_eight_words_in_a_row_or_where_shorter_by_all(
+    question: str, excluded: str, hit: bool
+) -> None:
+    found = question_hits([item(question)], [ExcludedQuestion("Is it?", "a"), ExcludedQuestion(excluded, "b")])
+    assert [each.source for _, each in found] == (["b"] if hit else [])
+
+
+words = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=14)
+
+
+@given(words, words)
+def test_marks_are_in_common_where_a_run_of_words_is(one: list[str], other: list[str]) -> None:
+    def runs(of: list[str]) -> set[str]:
+        if len(of) < NGRAM:
+            return {"whole " + " ".join(of)}
+        return {" ".join(of[start:end]) for start in range(len(of)) for end in [start + NGRAM] if end <= len(of)}
+
+    assert bool(marks(" ".join(one)) & marks(" ".join(other))) == bool(runs(one) & runs(other))
+
+
+def test_excluded_questions_are_read_from_text_and_from_labelled_sets(tmp_path: Path) -> None:
+    (tmp_path / "asked.txt").write_bytes(b"\xef\xbb\xbfWhat is it?\r\n\n  Who is she? \n")
+    (tmp_path / "a.png").write_bytes(b"")
+    rows_ = [{"image": name, "question": f"What is {name}?", "answerable": True} for name in ("a.png", "b.png")]
+    (tmp_path / "set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_), "utf-8")
+    read, unread = read_excluded_questions([tmp_path / "asked.txt", tmp_path / "set.jsonl"])
+    assert [(each.text, each.source) for each in read] == [
+        ("What is it?", "asked.txt"),
+        ("Who is she?", "asked.txt"),
+        ("What is a.png?", "set.jsonl"),
+    ]
+    assert unread == 1  # its image is not there
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("asked.txt", b" \n", "holds no question"),
+        ("asked.txt", b"What?\n\xff\n", ":2: this is not UTF-8"),
+        (
+            "set.jsonl",
+            b'{"image": "c.png", "question": "?", "answerable": true}\n',
+            "give its questions as a text file",
+        ),
+        ("set.jsonl", b'{"a": 1}\n', "is not recognised.*; give its questions as a text file, one a line$"),
+        (None, b"", "cannot be read"),
+    ],
+)
+def test_what_holds_no_questions_is_refused_in_one_line(
+    name: str | None, data: bytes, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / (name or "nowhere.txt")
+    if name:
+        path.write_bytes(data)
+    with pytest.raises(UserError, match=words) as found:
+        read_excluded_questions([path])
+    assert str(found.value).startswith("--exclude-questions")
+    assert "\n" not in str(found.value)
 
 
 # --- what would teach twice, or against itself ------------------------------------------------------------------------

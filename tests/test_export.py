@@ -26,7 +26,7 @@ from unsaf_async.distill.export import is_commercial
 from unsaf_async.distill.rows import ROW_KINDS, WRITING, Filters, read_row_id
 from unsaf_async.errors import UserError
 from unsaf_async.parse import normal
-from unsaf_async.profiles import Profile
+from unsaf_async.profiles import Profile, resolve
 from unsaf_async.runs import read_manifest
 from unsaf_async.world import make
 
@@ -381,6 +381,46 @@ def test_what_is_near_an_evaluations_images_is_left_out_counted_and_listed(made:
     assert "1 images of evaluations were compared" in (tmp_path / "out" / "README.md").read_text("utf-8")
 
 
+def test_what_an_evaluation_asks_is_left_out_with_all_its_rows_counted_and_listed(made: Runs, tmp_path: Path) -> None:
+    options = Options(form="openai", student_replay=made.student, splits=ALL_TRAIN)
+    export([made.teacher], tmp_path / "all", options)
+    labelled = made.home / "scenes" / "labelled.jsonl"
+    excluded = {normal(line["question"]) for line in lines(labelled)[:12]}
+    shutil.copytree(made.home / "scenes" / "images", tmp_path / "images")
+    (tmp_path / "eval.jsonl").write_text("".join(labelled.read_text("utf-8").splitlines(keepends=True)[:12]), "utf-8")
+    found = export([made.teacher], tmp_path / "out", replace(options, exclude_questions=(tmp_path / "eval.jsonl",)))
+    asked = {name: {normal(item["question"]["text"]) for item in items(tmp_path / name)} for name in ("all", "out")}
+    assert asked["all"] & excluded
+    assert not asked["out"] & excluded
+    listed = lines(tmp_path / "out" / "excluded.jsonl")
+    assert len(listed) == found.question_hits > 0
+    assert found.questions["it is one of --exclude-questions, or has words in common with one"] == len(listed)
+    for line in listed:
+        assert normal(line["question"]) == normal(line["like"])  # short ones: only equal ones are meant
+        assert line["of"] == "eval.jsonl"
+    assert "12 questions of evaluations were compared" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert str(tmp_path).encode() not in all_bytes(tmp_path / "out")
+
+
+def test_no_kind_of_unanswerable_question_has_more_than_it_may(made: Runs, tmp_path: Path) -> None:
+    free = export([made.teacher], tmp_path / "free", Options(form="openai", splits=(80, 10, 10)))
+    found = export([made.teacher], tmp_path / "out", Options(form="openai", splits=(80, 10, 10), most_of_kind=15))
+    for kind in ("write-unanswerable", "decline"):
+        shares = {}
+        for name, made_ in (("free", free), ("out", found)):
+            train = [item for item in items(tmp_path / name) if (item["kind"], item["split"]) == (kind, "train")]
+            counts = Counter(item["question"]["kind"] or "unspecified" for item in train)
+            assert counts == {name: n for (of, name), n in made_.kinds.items() if of == kind}
+            shares[name] = max(counts.values()) / len(train), 1 / len(train)
+        assert shares["free"][0] > 0.15
+        assert shares["out"][0] <= 0.15 + shares["out"][1]
+    assert found.left_out["more than 15 % of one kind of unanswerable question"] > 0
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "No kind has more than 15 % of either" in card
+    for _, name in found.kinds:
+        assert f"| {name} |" in card
+
+
 def test_an_image_that_is_gone_or_has_changed_is_left_out_and_counted(tmp_path: Path) -> None:
     import asyncio
 
@@ -517,6 +557,55 @@ def test_a_model_elsewhere_is_held_to_be_a_vendors(backend: Any, endpoint: str, 
     assert is_commercial(Profile(name="m", backend=backend, endpoint=endpoint)) is expected
 
 
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:4000", "https://gateway.example.com/v1"])
+def test_what_a_profile_says_of_its_terms_goes_before_its_address(endpoint: str) -> None:
+    profile = Profile(name="m", backend="openai", endpoint=endpoint)
+    assert not is_commercial(profile.model_copy(update={"outputs_may_train": True}))
+    assert is_commercial(profile.model_copy(update={"outputs_may_train": False}))
+
+
+def test_leave_to_train_that_is_given_for_one_model_and_address_holds_for_no_other(tmp_path: Path) -> None:
+    (tmp_path / "gate.toml").write_text(
+        'backend = "openai"\nendpoint = "https://gate.example.com/v1"\n[price]\ninput_usd_per_mtok = 0\n'
+        'output_usd_per_mtok = 0\n[models."open"]\noutputs_may_train = true\n[models."closed"]\noutputs_may_train = false\n',
+        "utf-8",
+    )
+
+    def said(name: str, **options: Any) -> bool | None:
+        return resolve(name, folders=[tmp_path], **options).outputs_may_train
+
+    assert (said("open"), said("closed")) == (True, False)
+    assert said("open", model="another") is None
+    assert said("open", api_base="https://another.example.com/v1") is None
+    assert said("closed", api_base="http://127.0.0.1:8000/v1") is False
+
+
+@pytest.mark.parametrize("name", ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"])
+def test_a_vendors_model_asks_behind_a_local_address_too(name: str) -> None:
+    assert is_commercial(resolve(name, api_base="http://127.0.0.1:4000", folders=[]))
+
+
+def test_a_teacher_whose_terms_are_known_to_allow_it_needs_no_flag_and_the_card_says_who_said_so(
+    bought: Path, tmp_path: Path
+) -> None:
+    manifest = read_manifest(bought)
+    cleared = manifest.subject.model_copy(
+        update={
+            "backend": "openai",
+            "model": "qwen",
+            "endpoint": "https://gpu.example.com/v1",
+            "outputs_may_train": True,
+        }
+    )
+    (bought / "manifest.json").write_text(manifest.model_copy(update={"subject": cleared}).model_dump_json())
+    found = export([bought], tmp_path / "out", Options(form="openai"))
+    assert not found.accepted
+    terms = (tmp_path / "out" / "README.md").read_text("utf-8").partition("## Terms")[2]
+    assert "`qwen`" in terms
+    assert "`outputs_may_train`" in terms
+    assert "accept-teacher-terms" not in terms
+
+
 @pytest.fixture
 def bought(made: Runs, tmp_path: Path) -> Path:
     """The simulated run, as if it had been made at a vendor's endpoint."""
@@ -583,6 +672,10 @@ def test_the_command_leaves_question_writing_out_where_it_is_told_to(
         (["{teacher}", "--splits", "1/2/3"], "--splits 1/2/3"),
         (["{teacher}", "--seed", "-1"], "--seed is -1"),
         (["{teacher}", "--same-question", "0"], "--same-question is 0"),
+        (["{teacher}", "--most-of-kind", "0"], "--most-of-kind is 0"),
+        (["{teacher}", "--most-of-kind", "2"], "--most-of-kind 2: the training rows are of"),
+        (["{teacher}", "--exclude-questions", "nowhere"], "--exclude-questions nowhere: cannot be read"),
+        (["{teacher}", "--exclude-questions", "nowhere.jsonl"], "--exclude-questions: 'nowhere.jsonl' does not exist"),
         (["{teacher}", "--format", "csv"], "'csv' is none of trl, sharegpt, openai"),
         (["{teacher}", "--confirmed-by", "me"], "--confirmed-by me"),
         (["{teacher}", "--tokenizer", "nowhere"], "--tokenizer nowhere"),

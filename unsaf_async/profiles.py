@@ -143,6 +143,11 @@ class Profile(Record):
     """Who judges, unless --judge says so."""
     images: Literal["photos", "world"] = "photos"
     """Which of the shipped images it is measured on, unless --images names some."""
+    outputs_may_train: Flag | None = None
+    """Whether the model's outputs may train other models, as whoever wrote the file has found in its license and the endpoint's
+    terms. None: not said; an export then asks for --accept-teacher-terms, unless the model runs in this process or behind an
+    address of this machine. true: it does not ask. false: it always asks. --api-base or --model undo a true that was said of
+    another address or model."""
     notes: Text = ""
     """What a user should know, in a line."""
 
@@ -443,7 +448,9 @@ def resolve(
     if api_base is not None:
         if problem := _url_problem(api_base):
             raise UserError(f"--api-base {problem}")
-        profile = profile.model_copy(update={"endpoint": api_base.rstrip("/")})
+        # Leave that is given at one address is not given at another; a ban stays.
+        may_train = False if profile.outputs_may_train is False else None
+        profile = profile.model_copy(update={"endpoint": api_base.rstrip("/"), "outputs_may_train": may_train})
     limits = {
         "requests_per_minute": _option("--rpm", rpm),
         "tokens_per_minute": _option("--tpm", tpm),
@@ -493,7 +500,7 @@ def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Pro
 def _other_model(profile: Profile, endpoint: Endpoint, model: str) -> Profile:
     """`model` at `endpoint`: by its own profile where the file has one, else shaped like `profile`.
 
-    A price that the file gives for one model does not hold for another; one that it gives for all does.
+    What the file says of one model's price and terms does not hold for another; what it says of all does.
     """
     wire_id = f"{endpoint.vendor}/{model}" if endpoint.vendor and not model.startswith(f"{endpoint.vendor}/") else model
     known = endpoint.find(model) if endpoint.models else None
@@ -502,7 +509,8 @@ def _other_model(profile: Profile, endpoint: Endpoint, model: str) -> Profile:
         known = _snapshot(wire_id, endpoint)
         if known is None and profile is endpoint.defaults:
             known = _unlisted(wire_id, endpoint.defaults)
-    return known or profile.model_copy(update={"model": wire_id, "price": endpoint.defaults.price})
+    of_all = {"price": endpoint.defaults.price, "outputs_may_train": endpoint.defaults.outputs_may_train}
+    return known or profile.model_copy(update={"model": wire_id, **of_all})
 
 
 def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None:

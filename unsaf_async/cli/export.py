@@ -84,6 +84,35 @@ def export(
             help="Images of an evaluation: what is near to one is left out. May be given several times.",
         ),
     ] = None,
+    exclude_questions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=o.folder,
+            metavar="FILE",
+            help="Questions of an evaluation, a labelled set or one a line of text: what equals one, or shares eight words in a "
+            "row with it, is left out. May be given several times.",
+        ),
+    ] = None,
+    most_of_kind: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Most of the training rows of unanswerable questions that one kind of these may have. Default: any.",
+        ),
+    ] = None,
+    preferences: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=o.folder,
+            metavar="RUN_DIR",
+            help="A run of the student on a teacher's questions (run --questions-from): pairs for DPO. May be given several "
+            "times.",
+        ),
+    ] = None,
+    uneven_preferences: Annotated[
+        bool,
+        typer.Option("--uneven-preferences", help="Take all pairs, not as many of either kind."),
+    ] = False,
     tokenizer: Annotated[
         Path | None,
         typer.Option(
@@ -116,6 +145,10 @@ def export(
         same_question=same_question,
         exclude_images=tuple(exclude_images or ()),
         tokenizer=tokenizer,
+        preferences=tuple(preferences or ()),
+        even_preferences=not uneven_preferences,
+        most_of_kind=most_of_kind,
+        exclude_questions=tuple(exclude_questions or ()),
     )
     print_export(distill.export(run_dirs, out, options), out)
     return 0
@@ -128,6 +161,7 @@ def print_export(made: Export, out: Path) -> None:
     from unsaf_async.cli.render import console, safe
     from unsaf_async.distill.clusters import SPLITS
     from unsaf_async.distill.export import TERMS
+    from unsaf_async.distill.pairs import PAIR_KINDS
     from unsaf_async.distill.rows import ROW_KINDS
 
     stdout = console()
@@ -142,7 +176,17 @@ def print_export(made: Export, out: Path) -> None:
     rows.add_row("all", *map(str, sums), str(sum(made.tokens.values())))
     stdout.print()
     stdout.print(rows)
-    for what, counts in (("questions left out", made.questions), ("rows left out", made.left_out)):
+    if pairs := made.preferences:
+        table = Table("preference pairs", *SPLITS, box=None, pad_edge=False)
+        for pair_kind in PAIR_KINDS:
+            table.add_row(pair_kind, *(str(pairs.pairs.get((pair_kind, split), 0)) for split in SPLITS))
+        stdout.print()
+        stdout.print(table)
+    for what, counts in (
+        ("questions left out", made.questions),
+        ("rows left out", made.left_out),
+        ("responses without a pair", pairs.left_out if pairs else {}),
+    ):
         if any(counts.values()):
             table = Table(what, "why", box=None, pad_edge=False)
             for why, number in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
@@ -150,4 +194,5 @@ def print_export(made: Export, out: Path) -> None:
             stdout.print()
             stdout.print(table)
     stdout.print()
-    stdout.print(f"{safe(str(out))}: {made.total} rows about {made.images} images ({made.clusters} different pictures)")
+    told = f"{made.total} rows about {made.images} images ({made.clusters} different pictures)"
+    stdout.print(f"{safe(str(out))}: {told}{f', and {pairs.total} preference pairs' if pairs else ''}")

@@ -12,7 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls import TEMPERATURE
+from unsaf_async.distill.cleaned import NGRAM
 from unsaf_async.distill.clusters import NEAR, SPLITS
+from unsaf_async.distill.pairs import PAIR_KINDS
 from unsaf_async.distill.rows import ROW_KINDS, model_name, private
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from unsaf_async.distill.clusters import Split
     from unsaf_async.distill.export import Export
     from unsaf_async.distill.formats import Form
+    from unsaf_async.distill.pairs import PairKind, Preferences
     from unsaf_async.distill.rows import RowKind, TakenRun
 
 TEACHES: dict[RowKind, str] = {
@@ -31,6 +34,11 @@ TEACHES: dict[RowKind, str] = {
     "replay": "nothing new: the student's own answer, so that it forgets less",
 }
 
+PREFERS: dict[PairKind, tuple[str, str]] = {
+    "abstain": ("the teacher's abstention", "the student's own hallucination"),
+    "answer": ("the teacher's answer", "the student's own needless refusal"),
+}
+
 FORM_NOTES: dict[Form, str] = {
     "trl": "Parquet with embedded images: `prompt` and `completion`, whose content is text, and a column `images`.",
     "sharegpt": "ShareGPT conversations with images as files, and `dataset_info.json` for LLaMA-Factory; ms-swift reads them.",
@@ -38,12 +46,12 @@ FORM_NOTES: dict[Form, str] = {
 }
 
 
-def card(made: Export, files: Mapping[Split, str]) -> str:
-    """README.md of an export. files: each split's data files, as a pattern."""
-    return "\n".join([*_header(made, files), *_body(made)]) + "\n"
+def card(made: Export, files: Mapping[Split, str], pair_files: Mapping[Split, str]) -> str:
+    """README.md of an export. files, pair_files: each split's data files, as a pattern; of rows, and of preference pairs."""
+    return "\n".join([*_header(made, files, pair_files), *_body(made)]) + "\n"
 
 
-def _header(made: Export, files: Mapping[Split, str]) -> Iterator[str]:
+def _header(made: Export, files: Mapping[Split, str], pair_files: Mapping[Split, str]) -> Iterator[str]:
     """YAML, its texts as JSON writes them, which YAML reads."""
     yield "---"
     yield "license: other"
@@ -56,12 +64,15 @@ def _header(made: Export, files: Mapping[Split, str]) -> Iterator[str]:
     yield "size_categories:"
     yield f"- {_size(made.total)}"
     yield "configs:"
-    yield "- config_name: default"
-    yield "  data_files:"
-    for split in SPLITS:
-        if split in files:
-            yield f"  - split: {split}"
-            yield f"    path: {json.dumps(files[split])}"
+    for name, of_config in (("default", files), ("preferences", pair_files)):
+        if not of_config:
+            continue
+        yield f"- config_name: {name}"
+        yield "  data_files:"
+        for split in SPLITS:
+            if split in of_config:
+                yield f"  - split: {split}"
+                yield f"    path: {json.dumps(of_config[split])}"
     yield "---"
 
 
@@ -92,10 +103,15 @@ def _body(made: Export) -> Iterator[str]:
         ([kind, TEACHES[kind], *(str(made.rows.get((kind, split), 0)) for split in there)] for kind in ROW_KINDS),
     )
     yield from _mix(made)
+    yield from _kinds(made)
+    if made.preferences is not None:
+        yield from _preferences(made, made.preferences)
 
     yield "## Models\n"
     for run in made.runs:
-        yield from _run(run)
+        yield from _run(run, "Student (replay)" if run.replay else "Teacher")
+    for run in made.preferences.students if made.preferences else ():
+        yield from _run(run, "Student (preferences)")
     yield "## Filters\n"
     filters = options.filters
     yield "- The response is of type TA or TU."
@@ -128,19 +144,31 @@ def _body(made: Export) -> Iterator[str]:
         f"({options.seed}) says where it goes. {made.clusters} clusters are in the rows; the largest of all found holds "
         f"{made.largest_cluster} images.\n"
     )
-    if made.excluded:
-        yield (
-            f"Decontamination: {made.excluded} images of evaluations were compared, {made.excluded_unread} could not be read. "
-            f"{len(made.hits)} images are one of them or near to one; their whole clusters are left out (`excluded.jsonl`). "
-            "Questions were not compared.\n"
-        )
-    else:
-        yield "Decontamination: no evaluation's images were given (`--exclude-images`): overlap with benchmarks is not known.\n"
+    yield from _decontamination(made)
 
     yield "## Known biases\n"
     yield from _biases(made)
     yield "\n## Terms\n"
     yield from _terms(made)
+
+
+def _decontamination(made: Export) -> Iterator[str]:
+    if made.excluded:
+        yield (
+            f"Decontamination: {made.excluded} images of evaluations were compared, {made.excluded_unread} could not be read. "
+            f"{len(made.hits)} images are one of them or near to one; their whole clusters are left out (`excluded.jsonl`). "
+            + ("" if made.excluded_questions else "Questions were not compared.\n")
+        )
+    else:
+        yield "Decontamination: no evaluation's images were given (`--exclude-images`): overlap with benchmarks is not known.\n"
+    if made.excluded_questions:
+        unread = made.excluded_questions_unread
+        yield (
+            f"{made.excluded_questions} questions of evaluations were compared"
+            f"{f', {unread} could not be read' if unread else ''}. {made.question_hits} questions have {NGRAM} words in a row in "
+            "common with one of them, or, where they are shorter, differ from one in form alone; they are left out with all "
+            "their rows (`excluded.jsonl`). Paraphrases are not found.\n"
+        )
 
 
 def _mix(made: Export) -> Iterator[str]:
@@ -173,7 +201,67 @@ def _mix(made: Export) -> Iterator[str]:
         )
 
 
-def _run(run: TakenRun) -> Iterator[str]:
+def _kinds(made: Export) -> Iterator[str]:
+    """What sorts of unanswerable questions are taught."""
+    of: tuple[RowKind, RowKind] = ("write-unanswerable", "decline")
+    sums = {kind: sum(n for (row_kind, _), n in made.kinds.items() if row_kind == kind) for kind in of}
+    names = sorted(
+        {name for _, name in made.kinds}, key=lambda name: (-sum(made.kinds.get((k, name), 0) for k in of), name)
+    )
+    if not names:
+        return
+    yield "Of the training rows about unanswerable questions, by why these have no answer:\n"
+    rows = []
+    for name in names:
+        counts = [(made.kinds.get((kind, name), 0), sums[kind]) for kind in of]
+        rows.append([name, *(part for n, whole in counts for part in (str(n), _percent(n, whole)))])
+    yield from _table(["kind of question", *(part for kind in of for part in (kind, "of these"))], rows)
+    most = made.options.most_of_kind
+    if most is None:
+        yield "No kind was held to a share (`--most-of-kind`): these are the teacher's.\n"
+    else:
+        yield (
+            f"No kind has more than {most:g} % of either, to one row (`--most-of-kind`). It concerns training alone: the other "
+            "splits are there to measure.\n"
+        )
+
+
+def _preferences(made: Export, found: Preferences) -> Iterator[str]:
+    yield "## Preference pairs\n"
+    yield (
+        f"{found.total} pairs for DPO, in the config `preferences`: two replies to one prompt, of which the first is to be "
+        "preferred. They come from the student's own run on the teacher's questions, on those that are kept above; their splits "
+        "are those of the rows. `preferences.jsonl` has every pair with its texts, teacher, student, judges, cluster and split. "
+        "An id is `<teacher's run>/<image>/<question number>/<kind>/<student's run>`, each part percent-encoded.\n"
+    )
+    there = [split for split in SPLITS if any((kind, split) in found.pairs for kind in PAIR_KINDS)]
+    yield from _table(
+        ["kind", "chosen", "rejected", *there, "tokens a chosen reply", "a rejected one"],
+        (
+            [
+                kind,
+                *PREFERS[kind],
+                *(str(found.pairs.get((kind, split), 0)) for split in there),
+                *(_mean(tokens, found.pairs.get((kind, "train"), 0)) for tokens in found.tokens[kind]),
+            ]
+            for kind in PAIR_KINDS
+        ),
+    )
+    yield (
+        "Tokens are means over the training pairs. "
+        + (
+            "Pairs of both kinds are taken 1:1, as far as there are both."
+            if made.options.even_preferences
+            else "All are taken."
+        )
+        + (" The prompts are the student's run's, which are not the teacher's." if found.other_prompts else "")
+        + "\n"
+    )
+    yield f"Of {found.examined} responses of the student these make no pair:\n"
+    yield from _table(["responses", "why"], ([str(n), why] for why, n in _by_number(found.left_out)))
+
+
+def _run(run: TakenRun, what: str) -> Iterator[str]:
     manifest, subject = run.manifest, run.manifest.subject
     where = {"scripted": "simulated in process", "tiny": "in process"}.get(
         subject.backend, "own endpoint" if subject.endpoint else "the vendor's endpoint"
@@ -186,7 +274,7 @@ def _run(run: TakenRun) -> Iterator[str]:
         for key, value in subject.extra.items()
         if isinstance(value, bool | int | float) or (isinstance(value, str) and re.fullmatch(r"[\w.-]{1,40}", value))
     }
-    yield f"- {'Student (replay)' if run.replay else 'Teacher'}: {_code(model_name(subject))}, {where}"
+    yield f"- {what}: {_code(model_name(subject))}, {where}"
     yield f"  - run {_code(manifest.run_id)}, begun {manifest.created}, seed {manifest.seed}, {len(run.examinations)} images"
     yield f"  - questions at the provider's default temperature, answers at {answering}" + (
         f"; {_code(json.dumps(extra, sort_keys=True))}" if extra else ""
@@ -205,32 +293,51 @@ def _biases(made: Export) -> Iterator[str]:
     declined, different, most = made.abstentions
     yield "- The labels are the teacher's: a question is unanswerable as it was told to write such a one, and declined it."
     yield "- Only what the teacher got right is here, so its hard questions are missing, and its blind spots are not corrected."
-    yield "- The kinds of unanswerable questions are in the teacher's shares, not in those of the world."
+    yield (
+        "- The kinds of unanswerable questions are in the teacher's shares, not in those of the world."
+        if made.options.most_of_kind is None
+        else "- The kinds of unanswerable questions are in capped shares of the teacher's, not in those of the world."
+    )
     if declined:
         yield (
             f"- {declined} training rows decline, in {different} different texts; the most frequent one makes "
             f"{_percent(most, declined)}. A student may learn the phrase instead of the reason."
         )
     yield "- A student trained on abstentions may refuse what it could answer: measure over-refusal before and after."
+    if made.preferences is not None:
+        yield (
+            "- The student's hallucinations are held to be such by the teacher's label; where that is wrong, a pair teaches to "
+            "decline what has an answer. Chosen and rejected replies differ in length, which DPO is known to pick up."
+        )
     yield "- Clusters go by looks: two photos of one scene may be in two splits. What is known of wording is for English."
 
 
 def _terms(made: Export) -> Iterator[str]:
     from unsaf_async.distill.export import TERMS, is_commercial
 
-    commercial = [run for run in made.runs if is_commercial(run.manifest.subject)]
+    runs = [*made.runs, *(made.preferences.students if made.preferences else ())]
+    commercial = _names(run for run in runs if is_commercial(run.manifest.subject))
+    cleared = _names(run for run in runs if run.manifest.subject.outputs_may_train)
     if commercial:
-        names = dict.fromkeys(_code(model_name(run.manifest.subject)) for run in commercial)
         yield (
-            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} held to be a vendor's: {TERMS}. "
+            f"{', '.join(commercial)} {'is' if len(commercial) == 1 else 'are'} held to be a vendor's: {TERMS}. "
             "Whoever made this export stated by `--accept-teacher-terms` to have done so."
         )
-    else:
+    elif not cleared:
         yield (
             "Every model ran in process or behind a local address, so no vendor's terms are known to apply; the license of its "
             "weights may still say what its outputs may be used for."
         )
+    if cleared:
+        yield (
+            f"Of {', '.join(cleared)} whoever described the endpoint to unsaf-async stated that its outputs may train other "
+            "models (`outputs_may_train`)."
+        )
     yield "\nThe images keep the terms of their source."
+
+
+def _names(runs: Iterable[TakenRun]) -> list[str]:
+    return list(dict.fromkeys(_code(model_name(run.manifest.subject)) for run in runs))
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
@@ -263,6 +370,10 @@ def _code(text: str) -> str:
 
 def _percent(part: float, whole: float) -> str:
     return "n/a" if not whole else f"{100 * part / whole:.1f} %"
+
+
+def _mean(total: int, number: int) -> str:
+    return "n/a" if not number else f"{total / number:.1f}"
 
 
 def _version() -> str:

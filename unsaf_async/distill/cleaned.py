@@ -1,16 +1,22 @@
-"""Questions that would teach twice, or against each other: what is dropped of them, and why."""
+"""Questions that would teach twice, against each other, or what an evaluation asks: what is dropped of them, and why."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from unsaf_async.datasets import read_labelled
+from unsaf_async.datasets.shared import NOT_FOUND, decoded
+from unsaf_async.errors import UserError
 from unsaf_async.findings.meaning import near_duplicates
 from unsaf_async.parse import normal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from unsaf_async.distill.rows import Item
 
@@ -20,6 +26,12 @@ SAME_QUESTION = 20
 MOST_COMPARED = 1_000
 """Different questions of a cluster that are compared each with each. Of more, near ones are looked for within an image, and only
 equal ones across the cluster."""
+
+
+NGRAM = 8
+"""Words in a row that a question may not have in common with an evaluation's. 8-grams are what several language models' data were
+cleaned by: Chowdhery et al., PaLM (arXiv 2204.02311), section 8, asks for 70 % of them; here one is enough, since questions are
+short."""
 
 
 def without_contradictions(items: Sequence[Item], cluster_of: Mapping[str, str]) -> tuple[list[Item], int]:
@@ -103,3 +115,88 @@ def capped(items: Sequence[Item], most: int, seed: int) -> tuple[list[Item], int
         if counts[key] <= most:
             kept.add(place)
     return [item for place, item in enumerate(items) if place in kept], len(items) - len(kept)
+
+
+# --- decontamination --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExcludedQuestion:
+    """A question of an evaluation. source: the name of the file or folder that it stands in."""
+
+    text: str
+    source: str
+
+
+_LABELLED = (".json", ".jsonl", ".tsv", ".parquet")
+"""Files that are no lists of questions as text."""
+
+
+def read_excluded_questions(paths: Sequence[Path]) -> tuple[list[ExcludedQuestion], int]:
+    """The questions of evaluations, and how many could not be read since their image is not there.
+
+    paths: labelled sets, as `datasets.read_labelled` knows them, and text files (whatever is called otherwise), one question a
+    line.
+    Raises UserError for what is neither, or holds no question.
+    """
+    read: list[ExcludedQuestion] = []
+    unread = 0
+    for path in paths:
+        if path.is_dir() or path.suffix.lower() in _LABELLED:
+            texts, missing = _labelled_questions(path)
+            unread += missing
+        else:
+            texts = list(_lines(path))
+        if not texts:
+            raise UserError(f"--exclude-questions {path}: holds no question; give one a line")
+        read += (ExcludedQuestion(text, path.name) for text in texts)
+    return read, unread
+
+
+def _labelled_questions(path: Path) -> tuple[list[str], int]:
+    try:
+        found = read_labelled(path)
+    except UserError as error:
+        told = str(error).removeprefix("--data: ")
+        told = re.sub(
+            r"; (?:give the folder of the images with --images|name it with --format .*)$",
+            "; give its questions as a text file, one a line",
+            told,
+        )
+        raise UserError(f"--exclude-questions: {told}") from None
+    texts = [question.text for image in found.images for question in image.questions]
+    return texts, found.skipped.get(NOT_FOUND, 0)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"--exclude-questions {path}: cannot be read ({error.strerror}); give a labelled set or a text file"
+        ) from None
+    text = decoded(data.removeprefix(b"\xef\xbb\xbf"), f"--exclude-questions {path}")
+    return (line.strip() for line in text.split("\n") if line.strip())
+
+
+def marks(text: str) -> set[tuple[str, ...]]:
+    """By what a question is known: all its runs of `NGRAM` words in normal form, or, of a shorter one, the whole of it."""
+    words = normal(text).split() or [text]
+    return {tuple(words[start : start + NGRAM]) for start in range(max(1, len(words) - NGRAM + 1))}
+
+
+def question_hits(items: Iterable[Item], excluded: Sequence[ExcludedQuestion]) -> list[tuple[Item, ExcludedQuestion]]:
+    """The items whose question has a mark in common with an excluded one, in order, each with the first such question.
+
+    It goes by words alone: a paraphrase is not found, and the same question about any other image is.
+    """
+    known: dict[tuple[str, ...], int] = {}
+    for place, question in enumerate(excluded):
+        for mark in marks(question.text):
+            known.setdefault(mark, place)
+    found = []
+    for item in items:
+        places = [known[mark] for mark in marks(item.question.text) if mark in known]
+        if places:
+            found.append((item, excluded[min(places)]))
+    return found

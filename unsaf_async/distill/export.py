@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from unsaf_async.distill import card, clusters, formats, mix
-from unsaf_async.distill.cleaned import SAME_QUESTION, capped, without_contradictions, without_duplicates
+from unsaf_async.distill import card, clusters, formats, mix, pairs
+from unsaf_async.distill.cleaned import (
+    SAME_QUESTION,
+    capped,
+    question_hits,
+    read_excluded_questions,
+    without_contradictions,
+    without_duplicates,
+)
 from unsaf_async.distill.rows import (
     ROW_KINDS,
     WRITING,
@@ -30,6 +37,9 @@ from unsaf_async.distill.rows import (
     model_name,
     private,
     rows_of,
+    told_judging,
+    told_model,
+    told_prompts,
 )
 from unsaf_async.errors import UserError
 from unsaf_async.images import ImageError, encode
@@ -41,10 +51,12 @@ from unsaf_async.score import cell
 from unsaf_async.settings import policy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from unsaf_async.distill.cleaned import ExcludedQuestion
     from unsaf_async.distill.clusters import Split
     from unsaf_async.distill.formats import Form
+    from unsaf_async.distill.pairs import Pair, PairKind, Preferences
     from unsaf_async.profiles import Profile
     from unsaf_async.records import ImageRecord
 
@@ -63,6 +75,9 @@ class Options:
     """What is exported, and how. mix: percent of rows, as `ROW_KINDS`. splits: percent of clusters.
 
     student_replay: the student's own run. same_question: as `cleaned.capped`. tokenizer: a folder with tokenizer.json.
+    preferences: runs of the student on the teachers' questions. even_preferences: as many pairs of either kind. most_of_kind:
+    percent of the training rows of unanswerable questions that one kind of these may have; None: any. exclude_questions: see
+    `cleaned.read_excluded_questions`.
     """
 
     form: Form = "trl"
@@ -76,6 +91,10 @@ class Options:
     same_question: int = SAME_QUESTION
     exclude_images: tuple[Path, ...] = ()
     tokenizer: Path | None = None
+    preferences: tuple[Path, ...] = ()
+    even_preferences: bool = True
+    most_of_kind: float | None = None
+    exclude_questions: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +127,15 @@ class Export:
     """Declining rows for training, how many different texts they have, and how often the most frequent one stands."""
     accepted: bool
     notes: Sequence[str] = field(default_factory=tuple)
+    kinds: Mapping[tuple[RowKind, str], int] = field(default_factory=dict)
+    """Training rows of unanswerable questions, by row kind and `mix.kind_name`."""
+    excluded_questions: int = 0
+    """Questions of evaluations that were compared."""
+    excluded_questions_unread: int = 0
+    question_hits: int = 0
+    """Questions that are left out since they are one of them or share words with one."""
+    preferences: Preferences | None = None
+    """The preference pairs; None unless they were asked for."""
 
     @property
     def total(self) -> int:
@@ -123,18 +151,19 @@ def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) 
     """
     options = options or Options()
     _check(options, out)
-    formats.check(options.form)
+    formats.check(options.form, pairs=bool(options.preferences))
     runs = _runs(run_dirs, options)
-    accepted = _accepted(runs, options)
+    students = _students(runs, options)
+    accepted = _accepted([*runs, *students], options)
     count = mix.token_counter(options.tokenizer)
     with _folder(out) as folder:
         pictures = folder / ".pictures"
         pictures.mkdir()
-        found = _Making(options, runs, count, pictures).make()
+        found = _Making(options, runs, students, count, pictures).make()
         found.write(folder)
         shutil.rmtree(pictures)
         made = found.told(accepted)
-        (folder / "README.md").write_text(card.card(made, found.files), "utf-8", newline="\n")
+        (folder / "README.md").write_text(card.card(made, found.files, found.pair_files), "utf-8", newline="\n")
     return made
 
 
@@ -146,6 +175,7 @@ def _check(options: Options, out: Path) -> None:
         raise UserError(f"--seed is {options.seed}; give 0 or more")
     if options.same_question < 1:
         raise UserError(f"--same-question is {options.same_question}; give 1 or more")
+    mix.check_most_of_kind(options.most_of_kind)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: is not empty; give a new folder")
     if not out.name:
@@ -171,6 +201,21 @@ def _runs(run_dirs: Sequence[Path], options: Options) -> list[TakenRun]:
     return runs
 
 
+def _students(runs: Sequence[TakenRun], options: Options) -> list[TakenRun]:
+    """The student's runs that preference pairs are made of."""
+    students: list[TakenRun] = []
+    for path in options.preferences:
+        try:
+            student = _taken(path)
+        except UserError as error:
+            raise UserError(f"--preferences {error}") from None
+        pairs.check_student(student, [run for run in runs if not run.replay], path)
+        if any(student.manifest.run_id == other.manifest.run_id for other in students):
+            raise UserError(f"--preferences {path}: is given twice; name each run once")
+        students.append(student)
+    return students
+
+
 def _taken(path: Path, *, replay: bool = False) -> TakenRun:
     manifest = read_manifest(path)
     pack = load_pack(manifest.pack)
@@ -182,7 +227,13 @@ def _taken(path: Path, *, replay: bool = False) -> TakenRun:
 
 
 def is_commercial(profile: Profile) -> bool:
-    """Whether a model is held to be a vendor's, whose terms bind: it runs neither in this process nor behind a local address."""
+    """Whether a model is held to be a vendor's, whose terms bind.
+
+    Its profile says so (`outputs_may_train`); where it says nothing: unless it runs in this process or behind an address of this
+    machine.
+    """
+    if profile.outputs_may_train is not None:
+        return not profile.outputs_may_train
     if profile.backend in IN_PROCESS:
         return False
     host = urlsplit(profile.endpoint).hostname or ""
@@ -234,9 +285,17 @@ class _Picture:
 class _Making:
     """One export under way: each step takes what the one before left."""
 
-    def __init__(self, options: Options, runs: Sequence[TakenRun], count: Any, pictures: Path) -> None:
+    def __init__(
+        self,
+        options: Options,
+        runs: Sequence[TakenRun],
+        students: Sequence[TakenRun],
+        count: Callable[[str], int],
+        pictures: Path,
+    ) -> None:
         self.options = options
         self.runs = runs
+        self.students = students
         self.count = count
         self.folder = pictures
         self.examined = 0
@@ -247,8 +306,14 @@ class _Making:
         self.cluster_of: dict[str, str] = {}
         self.hits: dict[str, str] = {}
         self.excluded: tuple[int, int] = (0, 0)
+        self.excluded_questions: tuple[int, int] = (0, 0)
+        self.question_hits: list[tuple[Item, ExcludedQuestion]] = []
         self.rows: dict[Split, list[Row]] = {}
         self.files: dict[Split, str] = {}
+        self.pairs: dict[Split, list[Pair]] = {}
+        self.pair_files: dict[Split, str] = {}
+        self.unpaired: Counter[str] = Counter()
+        self.other_prompts = False
         self.taken: mix.Taken
 
     def make(self) -> _Making:
@@ -264,15 +329,17 @@ class _Making:
         items = self._clean(items)
         rows, self.left_out = rows_of(items)
         self._choose(rows)
+        if self.students:
+            self._prefer(items)
         return self
 
-    def _note_of(self, run: TakenRun) -> None:
+    def _note_of(self, run: TakenRun, *, teaches: bool = True) -> None:
         manifest, name = run.manifest, model_name(run.manifest.subject)
         if len(run.examinations) < manifest.images:
             self.notes.append(f"the run of {name} is not complete: {len(run.examinations)} of {manifest.images} images")
         if manifest.subject.backend == "scripted":
             self.notes.append(f"{name} is a simulated model: its texts show that the pipeline works, and teach nothing")
-        if manifest.source is not None and not run.replay:
+        if manifest.source is not None and teaches and not run.replay:
             self.notes.append(
                 f"the questions of the run of {name} are not its own: it gives no rows of question writing"
             )
@@ -326,6 +393,8 @@ class _Making:
             clean = [item for item in items if self.cluster_of[item.pixels] not in hit]
             self._drop("the picture is near one of --exclude-images", len(items) - len(clean))
             items = clean
+        if self.options.exclude_questions:
+            items = self._without_questions(items)
         items, dropped = without_contradictions(items, self.cluster_of)
         self._drop("asked of the same picture with the other label, too", dropped)
         items, dropped = without_duplicates(items)
@@ -333,6 +402,17 @@ class _Making:
         items, dropped = capped(items, self.options.same_question, self.options.seed)
         self._drop(f"the same question is asked of more than {self.options.same_question} images", dropped)
         return items
+
+    def _without_questions(self, items: list[Item]) -> list[Item]:
+        """The items that no evaluation asks."""
+        excluded, unread = read_excluded_questions(self.options.exclude_questions)
+        self.excluded_questions = len(excluded), unread
+        self.question_hits = question_hits(items, excluded)
+        if unread:
+            self.notes.append(f"{unread} questions of --exclude-questions are not compared: their image was not found")
+        hit = {id(item) for item, _ in self.question_hits}
+        self._drop("it is one of --exclude-questions, or has words in common with one", len(hit))
+        return [item for item in items if id(item) not in hit]
 
     def _drop(self, why: str, number: int) -> None:
         if number:
@@ -342,8 +422,7 @@ class _Making:
         options = self.options
         by_split: dict[Split, dict[RowKind, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for row in sorted(rows, key=self._rank):
-            cluster = self.cluster_of[row.item.pixels]
-            by_split[clusters.split_of(cluster, options.seed, options.splits)][row.kind].append(row)
+            by_split[self._split_of(row.item)][row.kind].append(row)
         if not rows:
             reasons = (self.questions + self.left_out).most_common(1)
             told = f"of {self.examined} questions; most often: {reasons[0][0]}" if reasons else "no question was asked"
@@ -353,6 +432,7 @@ class _Making:
                 f"no row fell into the training split ({len(set(self.cluster_of.values()))} different pictures); give more "
                 "images, another --seed, or --splits 100/0/0"
             )
+        self._cap_kinds(by_split["train"])
         wanted = dict(zip(ROW_KINDS, options.mix, strict=True))
         self._note_kinds(wanted, by_split["train"])
         self.taken = mix.take(by_split["train"], options.mix, self.count, writing=options.writing)
@@ -388,6 +468,80 @@ class _Making:
                 "through again"
             )
 
+    def _split_of(self, item: Item) -> Split:
+        return clusters.split_of(self.cluster_of[item.pixels], self.options.seed, self.options.splits)
+
+    def _cap_kinds(self, train: dict[RowKind, list[Row]]) -> None:
+        """See --most-of-kind. The held-out splits keep the teacher's kinds: they are there to measure."""
+        percent = self.options.most_of_kind
+        if percent is None:
+            return
+        for kind in ("write-unanswerable", "decline"):
+            if train.get(kind):
+                train[kind], dropped = mix.spread(train[kind], percent)
+                if dropped:
+                    self.left_out[f"more than {percent:g} % of one kind of unanswerable question"] += dropped
+
+    def _prefer(self, items: Sequence[Item]) -> None:
+        """Choose the preference pairs. Raises UserError where there is none for training."""
+        options = self.options
+        packs = {run.manifest.run_id: run.manifest for run in self.runs}
+        for run in self.students:
+            self._note_of(run, teaches=False)
+            teacher = packs[run.manifest.source.run_id if run.manifest.source else ""]
+            if teacher.pack_sha256 != run.manifest.pack_sha256:
+                self.other_prompts = True
+                self.notes.append(
+                    f"{model_name(run.manifest.subject)} answered in the prompts {run.pack.name} {run.manifest.pack_version}, "
+                    "its teacher in others: the pairs hold the student's"
+                )
+        found, self.unpaired = pairs.pairs_of(self.students, items, unanimous=options.filters.unanimous)
+        resized = len({pair.item.pixels for pair in found if pair.item.pixels != pair.student.pixels})
+        if resized:
+            self.notes.append(
+                f"{resized} images of pairs hold the teacher's pixels: the student saw them at another size"
+            )
+        by_split: dict[Split, dict[PairKind, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+        for pair in sorted(found, key=self._rank):
+            by_split[self._split_of(pair.item)][pair.kind].append(pair)
+        train = by_split["train"]
+        there = {kind: len(train[kind]) for kind in pairs.PAIR_KINDS}
+        if not any(there.values()):
+            reasons = self.unpaired.most_common(1)
+            raise UserError(
+                f"--preferences: gives no pair for training (of {len(found) + self.unpaired.total()} responses; most often: "
+                f"{reasons[0][0] if reasons else 'it fell into another split'}); leave it out, or give another run"
+            )
+        shares = pairs.rates(there, even=options.even_preferences)
+        for split, by_kind in by_split.items():
+            chosen = pairs.taken(by_kind, shares)
+            if more := sum(map(len, by_kind.values())) - len(chosen):
+                self.unpaired["more than there are of the other kind"] += more
+            if chosen:
+                self.pairs[split] = sorted(
+                    chosen, key=lambda pair: (self._rank_of_picture(pair), pair.item.number, pair.id)
+                )
+        self.pairs = {split: self.pairs[split] for split in clusters.SPLITS if split in self.pairs}
+        self._note_pairs(there)
+
+    def _note_pairs(self, there: Mapping[PairKind, int]) -> None:
+        told = ", ".join(f"{n} {kind}" for kind, n in there.items())
+        few, many = sorted(there, key=lambda kind: there[kind])
+        if not there[few]:
+            taught = "to decline" if many == "abstain" else "to answer"
+            self.notes.append(
+                f"training pairs are of one kind alone ({told}): they teach {taught}, whatever is asked; measure both sides"
+            )
+        elif there[few] < there[many] and self.options.even_preferences:
+            self.notes.append(
+                f"training pairs found: {told}; taken 1:1, so {there[many] - there[few]} are left out "
+                "(--uneven-preferences takes them)"
+            )
+        elif there[few] < there[many]:
+            self.notes.append(
+                f"training pairs are uneven: {told}; measure over-refusal and over-answering before and after"
+            )
+
     def _note_kinds(self, wanted: Mapping[RowKind, float], there: Mapping[RowKind, Sequence[Row]]) -> None:
         for kind, percent in wanted.items():
             if percent and not there.get(kind) and (self.options.writing or kind not in WRITING):
@@ -398,14 +552,14 @@ class _Making:
                 )
                 self.notes.append(f"{kind}: {why}; its {percent:g} % are spread over the other kinds")
 
-    def _rank(self, row: Row) -> bytes:
+    def _rank(self, row: Row | Pair) -> bytes:
         return sha256(f"{self.options.seed}:{row.id}".encode("utf-8", "replace")).digest()
 
-    def _rank_of_picture(self, row: Row) -> bytes:
+    def _rank_of_picture(self, row: Row | Pair) -> bytes:
         return sha256(f"{self.options.seed}:{row.item.pixels}".encode()).digest()
 
     def write(self, folder: Path) -> None:
-        """Write the form's files, items.jsonl and, where images were excluded, excluded.jsonl."""
+        """Write the form's files, items.jsonl, and, where they were asked for, preferences.jsonl and excluded.jsonl."""
         written: formats.Rows = {
             split: [
                 formats.Written(
@@ -422,8 +576,35 @@ class _Making:
         }
         self.files = formats.write(self.options.form, folder, written, self.folder)
         formats.write_lines(folder / "items.jsonl", self._told_items())
-        if self.excluded[0]:
-            formats.write_lines(folder / "excluded.jsonl", self._told_hits())
+        if self.pairs:
+            self._write_pairs(folder)
+        if self.excluded[0] or self.options.exclude_questions:
+            formats.write_lines(folder / "excluded.jsonl", [*self._told_hits(), *self._told_question_hits()])
+
+    def _write_pairs(self, folder: Path) -> None:
+        written: formats.Pairs = {
+            split: [
+                formats.WrittenPair(
+                    pair.id,
+                    pair.item.pixels,
+                    self.pictures[pair.item.pixels].name,
+                    pair.kind,
+                    pair.prompt,
+                    pair.chosen,
+                    pair.rejected,
+                )
+                for pair in of_split
+            ]
+            for split, of_split in self.pairs.items()
+        }
+        self.pair_files = formats.write_pairs(self.options.form, folder, written, self.folder)
+        formats.write_lines(folder / "preferences.jsonl", self._told_pairs())
+
+    def _told_pairs(self) -> Iterable[dict[str, Any]]:
+        for split, of_split in self.pairs.items():
+            for pair in of_split:
+                tokens = self.count(pair.chosen), self.count(pair.rejected)
+                yield pairs.told(pair, split, self.cluster_of[pair.item.pixels], tokens)
 
     def _told_items(self) -> Iterable[dict[str, Any]]:
         for split, of_split in self.rows.items():
@@ -435,6 +616,17 @@ class _Making:
         for pixels, cluster in sorted(self.cluster_of.items()):
             if cluster in hit:
                 yield {"image_id": pixels, "cluster": cluster, "near": private(self.hits.get(pixels, ""))}
+
+    def _told_question_hits(self) -> Iterable[dict[str, Any]]:
+        for item, excluded in self.question_hits:
+            yield {
+                "image_id": item.pixels,
+                "run_id": item.run.manifest.run_id,
+                "number": item.number,
+                "question": item.question.text,
+                "like": excluded.text,
+                "of": excluded.source,
+            }
 
     def told(self, accepted: bool) -> Export:
         """What came of it."""
@@ -465,6 +657,26 @@ class _Making:
             abstentions=(declined.total(), len(declined), max(declined.values(), default=0)),
             accepted=accepted,
             notes=list(dict.fromkeys(self.notes)),
+            kinds=Counter((row.kind, mix.kind_name(row)) for row in train if row.item.label == "unanswerable"),
+            excluded_questions=self.excluded_questions[0],
+            excluded_questions_unread=self.excluded_questions[1],
+            question_hits=len(self.question_hits),
+            preferences=self._preferences() if self.students else None,
+        )
+
+    def _preferences(self) -> Preferences:
+        tokens: dict[PairKind, tuple[int, int]] = dict.fromkeys(pairs.PAIR_KINDS, (0, 0))
+        for pair in self.pairs["train"]:
+            chosen, rejected = tokens[pair.kind]
+            tokens[pair.kind] = chosen + self.count(pair.chosen), rejected + self.count(pair.rejected)
+        counts = Counter((pair.kind, split) for split, of_split in self.pairs.items() for pair in of_split)
+        return pairs.Preferences(
+            students=self.students,
+            examined=counts.total() + self.unpaired.total(),
+            pairs=counts,
+            left_out=self.unpaired,
+            tokens=tokens,
+            other_prompts=self.other_prompts,
         )
 
     def _tokenizer(self) -> str:
@@ -476,7 +688,7 @@ class _Making:
 
 def told(row: Row, split: Split, cluster: str, tokens: int) -> dict[str, Any]:
     """All that is known of a row: its line of items.jsonl."""
-    item, manifest, question = row.item, row.item.run.manifest, row.item.question
+    item, question = row.item, row.item.question
     return {
         "id": row.id,
         "kind": row.kind,
@@ -485,14 +697,8 @@ def told(row: Row, split: Split, cluster: str, tokens: int) -> dict[str, Any]:
         "cluster": cluster,
         "image_id": item.pixels,
         "tokens": tokens,
-        "teacher": {
-            "run_id": manifest.run_id,
-            "provider": private(manifest.subject.name),
-            "model": model_name(manifest.subject),
-            "created": manifest.created,
-            "is_student": item.run.replay,
-        },
-        "prompts": {"pack": item.run.pack.name, "version": manifest.pack_version, "sha256": manifest.pack_sha256},
+        "teacher": {**told_model(item.run), "is_student": item.run.replay},
+        "prompts": told_prompts(item.run),
         "question": {
             "text": question.text,
             "intended": question.intended,
@@ -500,13 +706,7 @@ def told(row: Row, split: Split, cluster: str, tokens: int) -> dict[str, Any]:
             "own": question.given is None,
         },
         "cell": cell(question),
-        "judge": {
-            "names": [private(name) for name in manifest.judges] or ["rules"],
-            "decided_by": question.decided_by,
-            "votes": [{"judge": private(vote.judge), "act": vote.act} for vote in question.votes],
-        },
-        "audits": [{"auditor": private(audit.auditor), "answerable": audit.answerable} for audit in question.audits],
-        "supported": question.support.supported if question.support else None,
+        **told_judging(item),
         "prompt": row.prompt,
         "completion": row.completion,
     }

@@ -1,4 +1,4 @@
-"""The three forms in which trainers take rows, and the canonical list beside each: writers, one file a split.
+"""The three forms in which trainers take rows and preference pairs: writers, one file a split.
 
 Every writer is given a folder that is not yet anybody's, and pictures that lie encoded in another. Same rows, same bytes.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unsaf_async.distill.clusters import Split
+    from unsaf_async.distill.pairs import PairKind
     from unsaf_async.distill.rows import RowKind
 
 Form = Literal["trl", "sharegpt", "openai"]
@@ -48,6 +49,25 @@ Rows = dict["Split", list[Written]]
 """By split; a split without rows is not there."""
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenPair:
+    """A preference pair as it is written. image: the picture's file name. image_id: the sha256 of its pixels."""
+
+    id: str
+    image_id: str
+    image: str
+    kind: PairKind
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+Pairs = dict["Split", list[WrittenPair]]
+"""By split; a split without pairs is not there."""
+
+AnyWritten = Written | WrittenPair
+
+
 def write(form: Form, folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
     """Write `rows` into `folder`, and return the data files of each split, as a pattern. pictures: the folder of images.
 
@@ -61,8 +81,23 @@ def write(form: Form, folder: Path, rows: Rows, pictures: Path) -> dict[Split, s
     return writers[form](folder, rows, pictures)
 
 
-def check(form: Form) -> None:
-    """Raises UserError where the form needs a library that is not installed."""
+def write_pairs(form: Form, folder: Path, pairs: Pairs, pictures: Path) -> dict[Split, str]:
+    """Write `pairs` beside the rows that `write` has written, and return the data files of each split, as a pattern.
+
+    Raises UserError as `check`.
+    """
+    check(form, pairs=True)
+    (folder / "preferences").mkdir()
+    if form == "trl":
+        _write_parquet(folder / "preferences", pairs, pictures, ("prompt", "chosen", "rejected"))
+        return {split: f"preferences/{split}-*.parquet" for split in pairs}
+    return _write_ranking(folder, pairs, pictures)
+
+
+def check(form: Form, *, pairs: bool = False) -> None:
+    """Raises UserError where the form needs a library that is not installed, or has no way to hold preference pairs."""
+    if pairs and form == "openai":
+        raise UserError("--preferences: --format openai has no form for pairs; give --format trl or sharegpt")
     if form == "trl":
         try:
             import pyarrow.parquet  # noqa: F401
@@ -92,18 +127,30 @@ def _write_trl(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
     Not a list of parts: Arrow gives every part of such a list all fields, and a text with `image: null` is taken for one more
     image. TRL puts the image before the first user text itself, and trains on the completion alone.
     """
+    (folder / "data").mkdir()
+    _write_parquet(folder / "data", rows, pictures, ("prompt", "completion"))
+    return {split: f"data/{split}-*.parquet" for split in rows}
+
+
+ROLES = {"prompt": "user", "completion": "assistant", "chosen": "assistant", "rejected": "assistant"}
+"""The columns that hold a turn, and whose turn it is."""
+
+
+def _write_parquet(
+    folder: Path, rows: Mapping[Split, Sequence[AnyWritten]], pictures: Path, turns: Sequence[str]
+) -> None:
+    """One or more files a split: ids, images, and a column for each of `turns`, which are fields of the rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     check("trl")
-    turns = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    turn_type = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
     turn = {"role": {"dtype": "string", "_type": "Value"}, "content": {"dtype": "string", "_type": "Value"}}
     text = {"dtype": "string", "_type": "Value"}
     features = {
         **dict.fromkeys(("id", "image_id", "kind"), text),
         "images": {"feature": {"_type": "Image"}, "_type": "Sequence"},
-        "prompt": [turn],
-        "completion": [turn],
+        **{name: [turn] for name in turns},
     }
     schema = pa.schema(
         [
@@ -111,16 +158,14 @@ def _write_trl(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
             ("image_id", pa.string()),
             ("kind", pa.string()),
             ("images", pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))),
-            ("prompt", turns),
-            ("completion", turns),
+            *((name, turn_type) for name in turns),
         ],
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
-    (folder / "data").mkdir()
     for split, of_split in rows.items():
         shards = list(_pieces(of_split, _SHARD))
         for number, shard in enumerate(shards):
-            file = folder / "data" / f"{split}-{number:05d}-of-{len(shards):05d}.parquet"
+            file = folder / f"{split}-{number:05d}-of-{len(shards):05d}.parquet"
             # A picture has several rows, which lie together: as a dictionary's entry it is stored once a group, not once a row.
             with pq.ParquetWriter(
                 file, schema, compression="zstd", use_dictionary=True, dictionary_pagesize_limit=1 << 30
@@ -133,16 +178,14 @@ def _write_trl(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
                             "image_id": row.image_id,
                             "kind": row.kind,
                             "images": [{"bytes": data[row.image], "path": row.image}],
-                            "prompt": [{"role": "user", "content": row.prompt}],
-                            "completion": [{"role": "assistant", "content": row.completion}],
+                            **{name: [{"role": ROLES[name], "content": getattr(row, name)}] for name in turns},
                         }
                         for row in group
                     ]
                     writer.write_table(pa.Table.from_pylist(told, schema=schema), row_group_size=_GROUP)
-    return {split: f"data/{split}-*.parquet" for split in rows}
 
 
-def _pieces(rows: Sequence[Written], size: int) -> Iterator[Sequence[Written]]:
+def _pieces(rows: Sequence[AnyWritten], size: int) -> Iterator[Sequence[AnyWritten]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
@@ -151,9 +194,7 @@ def _pieces(rows: Sequence[Written], size: int) -> Iterator[Sequence[Written]]:
 
 def _write_sharegpt(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
     """Conversations with one `<image>` an entry of `images`, which are files; dataset_info.json is for LLaMA-Factory."""
-    (folder / "images").mkdir()
-    for name in sorted({row.image for of_split in rows.values() for row in of_split}):
-        (folder / "images" / name).write_bytes((pictures / name).read_bytes())
+    _write_images(folder, rows, pictures)
     for split, of_split in rows.items():
         write_lines(
             folder / f"{split}.jsonl",
@@ -161,31 +202,85 @@ def _write_sharegpt(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str
                 {
                     "id": row.id,
                     "kind": row.kind,
-                    "messages": [
-                        {"role": "user", "content": f"<image>{row.prompt}"},
-                        {"role": "assistant", "content": row.completion},
-                    ],
+                    "messages": [_user(row), _assistant(row.completion)],
                     "images": [f"images/{row.image}"],
                 }
                 for row in of_split
             ),
         )
-    info = {
-        f"unsaf_{split}": {
-            "file_name": f"{split}.jsonl",
-            "formatting": "sharegpt",
-            "columns": {"messages": "messages", "images": "images"},
-            "tags": {
-                "role_tag": "role",
-                "content_tag": "content",
-                "user_tag": "user",
-                "assistant_tag": "assistant",
-            },
-        }
-        for split in rows
-    }
-    (folder / "dataset_info.json").write_text(json.dumps(info, indent=2) + "\n", "utf-8")
+    _register(
+        folder,
+        {f"unsaf_{split}": _entry(f"{split}.jsonl", {"messages": "messages", "images": "images"}) for split in rows},
+    )
     return {split: f"{split}.jsonl" for split in rows}
+
+
+def _write_ranking(folder: Path, pairs: Pairs, pictures: Path) -> dict[Split, str]:
+    """Pairs in one file for both: ms-swift reads `messages` and `rejected_response`, LLaMA-Factory, by its entry, the others.
+
+    LLaMA-Factory's ranking form wants a conversation that ends with the user, and each reply as a turn of its own.
+    """
+    _write_images(folder, pairs, pictures)
+    for split, of_split in pairs.items():
+        write_lines(
+            folder / "preferences" / f"{split}.jsonl",
+            (
+                {
+                    "id": pair.id,
+                    "kind": pair.kind,
+                    "messages": [_user(pair), _assistant(pair.chosen)],
+                    "rejected_response": pair.rejected,
+                    "prompt": [_user(pair)],
+                    "chosen": _assistant(pair.chosen),
+                    "rejected": _assistant(pair.rejected),
+                    "images": [f"images/{pair.image}"],
+                }
+                for pair in of_split
+            ),
+        )
+    columns = {"messages": "prompt", "chosen": "chosen", "rejected": "rejected", "images": "images"}
+    _register(
+        folder,
+        {f"unsaf_preferences_{split}": _entry(f"preferences/{split}.jsonl", columns, ranking=True) for split in pairs},
+    )
+    return {split: f"preferences/{split}.jsonl" for split in pairs}
+
+
+def _user(row: AnyWritten) -> dict[str, str]:
+    return {"role": "user", "content": f"<image>{row.prompt}"}
+
+
+def _assistant(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def _write_images(folder: Path, rows: Mapping[Split, Sequence[AnyWritten]], pictures: Path) -> None:
+    (folder / "images").mkdir(exist_ok=True)
+    for name in sorted({row.image for of_split in rows.values() for row in of_split}):
+        (folder / "images" / name).write_bytes((pictures / name).read_bytes())
+
+
+def _entry(file_name: str, columns: Mapping[str, str], *, ranking: bool = False) -> dict[str, Any]:
+    """How dataset_info.json describes a file."""
+    return {
+        "file_name": file_name,
+        "formatting": "sharegpt",
+        **({"ranking": True} if ranking else {}),
+        "columns": dict(columns),
+        "tags": {
+            "role_tag": "role",
+            "content_tag": "content",
+            "user_tag": "user",
+            "assistant_tag": "assistant",
+        },
+    }
+
+
+def _register(folder: Path, entries: Mapping[str, Any]) -> None:
+    """Add `entries` to dataset_info.json."""
+    file = folder / "dataset_info.json"
+    before = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    file.write_text(json.dumps({**before, **entries}, indent=2) + "\n", "utf-8")
 
 
 # --- openai: chat messages with data URLs -----------------------------------------------------------------------------

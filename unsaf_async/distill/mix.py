@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from unsaf_async.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
 
 Mix = tuple[float, float, float, float, float]
 """Percent of rows, in the order of `ROW_KINDS`."""
@@ -110,6 +111,47 @@ def held_out(by_kind: Mapping[RowKind, Sequence[Row]], rates: Mapping[RowKind, f
     """The rows of a split that is not trained on: of each kind the share that training takes, rounded up."""
     kinds = [kind for kind in ROW_KINDS if by_kind.get(kind) and (writing or kind not in WRITING)]
     return [row for kind in kinds for row in by_kind[kind][: ceil(rates.get(kind, 0) * len(by_kind[kind]) - 1e-9)]]
+
+
+# --- kinds of unanswerable questions ----------------------------------------------------------------------------------
+
+
+def kind_name(row: Row) -> str:
+    """Why the row's question has no answer; "unspecified" where the teacher named no kind."""
+    return row.item.question.kind or "unspecified"
+
+
+def check_most_of_kind(percent: float | None) -> None:
+    """Raises UserError unless `percent` is above 0 and at most 100, or None."""
+    if percent is not None and not 0 < percent <= 100:
+        raise UserError(f"--most-of-kind is {percent:g}; give a percentage above 0 and up to 100")
+
+
+def spread(rows: Sequence[Row], percent: float) -> tuple[list[Row], int]:
+    """`rows` in such an order that of every beginning at most `percent` are of one kind, to one row; and how many cannot stand.
+
+    A row that would be too many waits until others have come; where none come, it is left out. So the kinds that are scarce are
+    whole, and the others have the most that they may. Raises UserError where there are too few kinds for it.
+    """
+    kinds = {kind_name(row) for row in rows}
+    if rows and len(kinds) * percent < 100 - 1e-9:
+        raise UserError(
+            f"--most-of-kind {percent:g}: the training rows are of {len(kinds)} kinds ({', '.join(sorted(kinds))}), so one of "
+            f"them has {100 / len(kinds):.0f} % at least; give more"
+        )
+    waiting: dict[str, deque[tuple[int, Row]]] = {}
+    for place, row in enumerate(rows):
+        waiting.setdefault(kind_name(row), deque()).append((place, row))
+    counts: Counter[str] = Counter()
+    kept: list[Row] = []
+    while True:
+        most = ceil(percent / 100 * (len(kept) + 1) - 1e-9)
+        free = [kind for kind, queue in waiting.items() if queue and counts[kind] < most]
+        if not free:
+            return kept, len(rows) - len(kept)
+        kind = min(free, key=lambda kind: waiting[kind][0][0])
+        kept.append(waiting[kind].popleft()[1])
+        counts[kind] += 1
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------

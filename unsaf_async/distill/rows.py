@@ -269,3 +269,36 @@ def _why_not_a_row(row: Row) -> str | None:
     if SPECIAL.search(row.prompt) or SPECIAL.search(row.completion):
         return "the text holds a mark of chat templates, such as <image>"
     return None
+
+
+# --- what is told of where a row is from ------------------------------------------------------------------------------
+
+
+def told_model(run: TakenRun) -> dict[str, Any]:
+    """Which run of which model."""
+    manifest = run.manifest
+    return {
+        "run_id": manifest.run_id,
+        "provider": private(manifest.subject.name),
+        "model": model_name(manifest.subject),
+        "created": manifest.created,
+    }
+
+
+def told_prompts(run: TakenRun) -> dict[str, Any]:
+    """In which words it was asked."""
+    return {"pack": run.pack.name, "version": run.manifest.pack_version, "sha256": run.manifest.pack_sha256}
+
+
+def told_judging(item: Item) -> dict[str, Any]:
+    """Who said of the response what it did, and who said of the question and of the answer what the image bears out."""
+    question = item.question
+    return {
+        "judge": {
+            "names": [private(name) for name in item.run.manifest.judges] or ["rules"],
+            "decided_by": question.decided_by,
+            "votes": [{"judge": private(vote.judge), "act": vote.act} for vote in question.votes],
+        },
+        "audits": [{"auditor": private(audit.auditor), "answerable": audit.answerable} for audit in question.audits],
+        "supported": question.support.supported if question.support else None,
+    }

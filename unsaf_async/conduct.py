@@ -95,6 +95,8 @@ def _differing(one: runs.Manifest, other: runs.Manifest) -> str | None:
     """The first thing in which two runs differ so that their results cannot be one, in words; None if there is none."""
     if (one.subject.model, one.subject.endpoint) != (other.subject.model, other.subject.endpoint):
         return f"another model, {one.subject.name} ({one.subject.model})"
+    if one.subject.extra.get("files_sha256") != other.subject.extra.get("files_sha256"):
+        return f"other weights of {one.subject.model}"
     if (one.questions, one.seed, one.judges) != (other.questions, other.seed, other.judges):
         return f"--questions {one.questions} --seed {one.seed} --judge {one.judge_name}"
     if one.pack_sha256 != other.pack_sha256:

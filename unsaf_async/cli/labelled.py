@@ -9,6 +9,7 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
+from unsaf_async.cli import serve as s
 
 
 def labelled(
@@ -46,6 +47,9 @@ def labelled(
     quiet: run.Quiet = False,
     yes: run.Yes = False,
     report: run.Report = True,
+    spawn: o.Spawn = None,
+    spawn_lora: o.SpawnLora = None,
+    spawn_flags: o.SpawnFlags = None,
 ) -> int:
     """Measure a model on a labelled set: accuracy, abstention, calibration; POPE and other native files as they come."""
     settings = o.settings_of(
@@ -71,4 +75,5 @@ def labelled(
         cache=cache,
         no_cache=no_cache,
     )
-    return run.carry_out(settings, dry_run=dry_run, json=json, quiet=quiet, yes=yes, report=report)
+    spawning = s.spawning_of(spawn, spawn_lora, spawn_flags)
+    return run.carry_out(settings, spawning, dry_run=dry_run, json=json, quiet=quiet, yes=yes, report=report)

@@ -148,6 +148,24 @@ UntilCi = Annotated[
         parser=number, metavar="W", help="Stop when the 95 % interval's half-width is at most this (e.g. 0.02)."
     ),
 ]
+Spawn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Start vLLM with this model (a folder, a hub id, a tiny model's name) for the run, and stop it afterwards.",
+    ),
+]
+SpawnLora = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=PATH",
+        help="A LoRA adapter for --spawn; the first is measured, unless --model names another. May be given several times.",
+    ),
+]
+SpawnFlags = Annotated[
+    str | None,
+    typer.Option(metavar="FLAGS", help="Further flags of `vllm serve` for --spawn, as one text in quotes."),
+]
 RunDir = Annotated[Path, typer.Argument(parser=folder, metavar="RUN_DIR", help="The folder that `run` named.")]
 
 

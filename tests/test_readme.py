@@ -53,6 +53,9 @@ PAGES = [
     "docs/validity.md",
     "docs/datasets.md",
     "docs/beside.md",
+    "docs/before-and-after.md",
+    "docs/serving.md",
+    "docs/training.md",
     "docs/distillation.md",
     "docs/cli.md",
 ]

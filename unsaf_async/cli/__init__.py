@@ -13,6 +13,8 @@ from unsaf_async.cli import (
     cache,
     compare,
     cross,
+    distill,
+    distill_eval,
     doctor,
     export,
     judge,
@@ -20,6 +22,7 @@ from unsaf_async.cli import (
     providers,
     report,
     run,
+    serve,
     show,
     simulate,
     world,
@@ -60,11 +63,14 @@ app.command("audit")(run.audit)
 app.command("cross")(cross.cross)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.command("distill")(distill.distill)
+app.command("distill-eval")(distill_eval.distill_eval)
 app.command("report")(report.report)
 app.command("view")(report.view)
 app.command("show")(show.show)
 app.command("providers")(providers.providers)
 app.command("doctor")(doctor.doctor)
+app.command("serve")(serve.serve)
 app.command("simulate")(simulate.simulate)
 app.add_typer(judge.app, name="judge")
 app.add_typer(cache.app, name="cache")

@@ -1,0 +1,239 @@
+"""An export as the trainer takes it: rows in memory, every different image once in one file, decoded when a batch needs it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from hashlib import sha256
+from io import BytesIO
+from mmap import ACCESS_READ, mmap
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, UnidentifiedImageError
+
+from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+Turns = list[dict[str, str]]
+
+SFT_TEXTS = ("prompt", "completion")
+DPO_TEXTS = ("prompt", "chosen", "rejected")
+
+_KEPT_BYTES = 256 * 1024 * 1024
+"""Of decoded pixels, so that the images of a small set are decoded once and not once a row and epoch."""
+_AT_A_TIME = 64
+"""Rows whose images are in memory while they are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the export. images: numbers of `Pictures`. texts: turns by column. where: file and row, from 1, for messages."""
+
+    id: str
+    image_id: str
+    kind: str
+    images: tuple[int, ...]
+    texts: Mapping[str, Turns]
+    where: str
+
+
+@dataclass
+class Pictures:
+    """The different images of an export, encoded as they came, in one file; in memory only where each lies."""
+
+    file: Path
+    places: list[tuple[int, int]] = field(default_factory=list)
+    """(offset, length) by number."""
+    _numbers: dict[bytes, int] = field(default_factory=dict)
+    _mapped: mmap | None = None
+
+    def add(self, data: bytes, to: BinaryIO | None) -> int:
+        """The number of the image `data`; it is written to `to` (None: another process writes it) if it is new."""
+        digest = sha256(data).digest()
+        if digest not in self._numbers:
+            self._numbers[digest] = len(self.places)
+            offset = sum(self.places[-1]) if self.places else 0
+            self.places.append((offset, len(data)))
+            if to is not None:
+                to.write(data)
+        return self._numbers[digest]
+
+    def data(self, number: int) -> bytes:
+        """The encoded image."""
+        if self._mapped is None:
+            with self.file.open("rb") as stream:
+                self._mapped = mmap(stream.fileno(), 0, access=ACCESS_READ)
+        offset, length = self.places[number]
+        return self._mapped[offset : offset + length]
+
+    def size(self, number: int) -> tuple[int, int]:
+        """Width and height in pixels, from the image's header. Raises UserError for what is no image."""
+        try:
+            with Image.open(BytesIO(self.data(number))) as image:
+                return image.size
+        except (UnidentifiedImageError, OSError, ValueError) as error:
+            raise UserError(f"--data: an image cannot be opened ({error}); export again") from None
+
+    def close(self) -> None:
+        """Let go of the file, and delete it."""
+        if self._mapped is not None:
+            self._mapped.close()
+            self._mapped = None
+        self.file.unlink(missing_ok=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes, and for the hash by which `datasets` knows a transformation."""
+        return {"file": self.file, "places": self.places, "_numbers": {}, "_mapped": None}
+
+
+class Decoding:
+    """Rows of numbers and texts as rows of images and texts, for `Dataset.with_transform`. Keeps up to 256 MB decoded."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+        self._kept: OrderedDict[int, Image.Image] = OrderedDict()
+        self._bytes = 0
+
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The batch `rows` with its images decoded, as RGB."""
+        if "images" not in rows:
+            return rows
+        return {**rows, "images": [[self._decoded(number) for number in each] for each in rows["images"]]}
+
+    def _decoded(self, number: int) -> Image.Image:
+        if number in self._kept:
+            self._kept.move_to_end(number)
+            return self._kept[number]
+        with Image.open(BytesIO(self.pictures.data(number))) as opened:
+            image = opened.convert("RGB")
+        self._kept[number] = image
+        self._bytes += _bytes(image)
+        while self._bytes > _KEPT_BYTES and len(self._kept) > 1:
+            self._bytes -= _bytes(self._kept.popitem(last=False)[1])
+        return image
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept: another process decodes for itself."""
+        return {"pictures": self.pictures, "_kept": OrderedDict(), "_bytes": 0}
+
+
+def _bytes(image: Image.Image) -> int:
+    return 3 * image.width * image.height
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An export. train, validation: rows to imitate. preferred: pairs by split, where there are any and they are asked for."""
+
+    train: list[Row]
+    validation: list[Row]
+    preferred: dict[str, list[Row]]
+    pictures: Pictures
+
+    @property
+    def splits(self) -> dict[str, list[Row]]:
+        """All rows that are trained or evaluated on, pairs included, by split."""
+        return {
+            "train": self.train + self.preferred.get("train", []),
+            "validation": self.validation + self.preferred.get("validation", []),
+        }
+
+
+def read(folder: Path, pictures: Path, *, preferences: bool = False, writes: bool = True) -> Corpus:
+    """The export in `folder`. pictures: the file for its images. writes: this process writes that file, no other does.
+
+    Raises UserError for a folder that is no export in the form `trl`, without training rows, or with rows that are not as they
+    should be.
+    """
+    files = {split: _files(folder / "data", split) for split in ("train", "validation")}
+    if not files["train"]:
+        raise UserError(f"--data {folder}: {_what_instead(folder)}")
+    pairs = {split: _files(folder / "preferences", split) for split in ("train", "validation")} if preferences else {}
+    if preferences and not pairs["train"]:
+        raise UserError(
+            f"--dpo: there is no preferences/train-*.parquet in {folder}; make the pairs first, or leave --dpo out"
+        )
+    store = Pictures(pictures)
+    try:
+        with pictures.open("wb") if writes else nullcontext() as stream:
+            rows = {split: _all_rows(of_split, SFT_TEXTS, store, stream) for split, of_split in files.items()}
+            preferred = {split: _all_rows(of_split, DPO_TEXTS, store, stream) for split, of_split in pairs.items()}
+        if not rows["train"]:
+            raise UserError(f"--data {folder}: the training split is empty; export more")
+    except UserError:
+        if writes:
+            store.close()
+        raise
+    return Corpus(rows["train"], rows["validation"], preferred, store)
+
+
+def _all_rows(files: Sequence[Path], columns: Sequence[str], pictures: Pictures, to: BinaryIO | None) -> list[Row]:
+    return [row for file in files for row in _rows(file, columns, pictures, to)]
+
+
+def _files(folder: Path, split: str) -> list[Path]:
+    return sorted(folder.glob(f"{split}-*.parquet"))
+
+
+def _what_instead(folder: Path) -> str:
+    again = "export again with --format trl"
+    if not folder.is_dir():
+        return "there is no such folder; give what `unsaf-async export --format trl` wrote"
+    if (folder / "dataset_info.json").is_file():
+        return f"is in the form sharegpt, and training takes trl; {again}"
+    if (folder / "train.jsonl").is_file():
+        return f"is in the form openai, and training takes trl; {again}"
+    if (folder / "journal.jsonl").is_file():
+        return "is a run's folder; export it first, with --format trl"
+    if (folder / "items.jsonl").is_file():
+        return f"has no training rows; {again} and a larger share of train in --splits"
+    return "has no data/train-*.parquet; give what `unsaf-async export --format trl` wrote"
+
+
+def _rows(file: Path, columns: Sequence[str], pictures: Pictures, to: BinaryIO | None) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    where = f"--data {file}"
+    try:
+        parquet = pq.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{where}: is no Parquet file ({error}); export again") from None
+    with parquet:
+        wanted = ["id", "image_id", "kind", "images", *columns]
+        missing = [name for name in wanted if name not in parquet.schema_arrow.names]
+        if missing:
+            raise UserError(f"{where}: has no column {missing[0]}; export again with --format trl")
+        number = 0
+        for group in parquet.iter_batches(_AT_A_TIME, columns=wanted):
+            for told in group.to_pylist():
+                number += 1
+                yield _row(told, columns, f"{where} row {number}", pictures, to)
+
+
+def _row(told: dict[str, Any], columns: Sequence[str], where: str, pictures: Pictures, to: BinaryIO | None) -> Row:
+    for name in columns:
+        turns = told[name]
+        if not isinstance(turns, list) or not all(
+            isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
+            for turn in turns
+        ):
+            raise UserError(
+                f"{where}: {name} is no list of turns with a role and a text; export again with --format trl"
+            )
+    images = told["images"] or []
+    if any(not isinstance(image, dict) or not image.get("bytes") for image in images):
+        raise UserError(f"{where}: an image has no bytes; export again with --format trl")
+    return Row(
+        id=str(told["id"]),
+        image_id=str(told["image_id"]),
+        kind=str(told["kind"]),
+        images=tuple(pictures.add(image["bytes"], to) for image in images),
+        texts={name: [{"role": turn["role"], "content": turn["content"]} for turn in told[name]] for name in columns},
+        where=where,
+    )

@@ -3,11 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DISTILL := .venv/.distill
 
-.PHONY: demo test test-browser test-distill test-vllm lint train-tiny docs benchmarks clean
+.PHONY: demo distill-demo test test-browser test-distill test-vllm lint train-tiny docs benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
+
+distill-demo: $(DISTILL)  ## teacher, students, controls, five seeds: does distillation help? a quarter of an hour on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/distillation.py
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -17,11 +21,10 @@ test-browser: $(READY)  ## the report in a real browser; installs Debian's chrom
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
 	$(BIN)/python -m pytest tests/browser
 
-test-distill: $(READY)  ## the training script on tiny models: installs torch (CPU), transformers, peft and trl, 1.5 GB
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[distill]' torch==2.13.0
+test-distill: $(DISTILL)  ## the training script on tiny models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill
 
-test-vllm: $(READY)  ## install vLLM for CPUs (2.5 GB) and test against it; ten minutes
+test-vllm: $(DISTILL)  ## install vLLM for CPUs (2.5 GB) and test against it, with an adapter trained for it; ten minutes
 	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm
 	$(BIN)/python -m pytest tests/vllm --timeout 900
 
@@ -50,4 +53,9 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+$(DISTILL): $(READY)
+	@echo "Installing torch, transformers, peft and trl into .venv (1 GB); this takes about a minute ..."
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[distill]'
 	@touch $@

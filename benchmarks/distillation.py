@@ -13,11 +13,14 @@ do. Beside that arm the ablation without question writing and three controls, at
     self       `full` with the student as its own teacher
     lessons    more of what the student was trained on at first (descriptions, answers, lists of questions)
 
+Two further arms, only with --arms: `full` with the student's own answers for a fifth of the rows, from its own run (`replay`) or,
+right ones alone, from the labelled questions (`checked`).
+
 Every seed has scenes of its own to be measured on, and its own selection, order and initial adapter for training; the scenes to
 train on are the same. So an interval over seeds covers all of these, and not what another teacher or another student would give.
 
-Writes `results.json` to --out (default: a temporary folder) and prints the tables. --keep DIR keeps every run and student, and
-goes on where an earlier call stopped.
+Prints the tables; --out FILE keeps the figures. --keep DIR keeps every run and student, and goes on where an earlier call
+stopped.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ARMS = ("full", "answers", "gold", "self", "lessons")
+FURTHER = ("replay", "checked")
 
 WORLD_SEED = 7
 """Of the scenes to train on: not the seed of those that the shipped models were trained on."""
@@ -166,15 +170,24 @@ def data_of(arm: str, study: Study, seed: int, out: Path) -> tuple[int, int]:
     """Write the arm's data to `out`, as `export` does. Returns its training rows and their supervised tokens."""
     tokenizer = SHIPPED / study.student if (SHIPPED / study.student).is_dir() else Path(study.student)
     # The world's sentences are short and all alike: the same question about many scenes is no sign of a template here.
-    options = Options(seed=seed, tokenizer=tokenizer, same_question=10_000, writing=arm != "answers", splits=(95, 5, 0))
+    own = {"replay": study.work / "student-train", "checked": study.work / "labelled-train"}
+    options = Options(
+        seed=seed,
+        tokenizer=tokenizer,
+        same_question=10_000,
+        writing=arm != "answers",
+        splits=(95, 5, 0),
+        student_replay=own.get(arm),
+    )
     teacher = [study.work / ("student-train" if arm == "self" else "teacher-train")]
     made = export(teacher, out, options)
     tokens = sum(made.tokens.values())
     rows = sum(count for (_, split), count in made.rows.items() if split == "train")
     if arm in ("full", "answers"):
         return rows, tokens
-    budget = tokens if arm != "self" else budget_of(study, seed)
-    chosen = {"gold": gold, "self": as_exported, "lessons": taught}[arm](Making(study, seed, out))
+    budget = budget_of(study, seed)
+    makers = {"gold": gold, "lessons": taught}
+    chosen = makers.get(arm, as_exported)(Making(study, seed, out))
     Random(f"{arm} {seed}").shuffle(chosen)
     count = tokens_of(tokenizer)
     return rewrite(out, study, list(to_budget(chosen, budget, count)), count)
@@ -301,10 +314,12 @@ def taught(making: Making) -> list[Written]:
 
 
 def prepared(study: Study, what: str) -> None:
-    """One of the runs that all else rests on: "teacher-train", "student-train", "teacher-<seed>" or "before-<seed>"."""
+    """One of the runs that all else rests on: who, and on which scenes: "teacher-train", "before-3"."""
     who, where = what.split("-")
     model = study.teacher if who == "teacher" else study.student
-    if where == "train":
+    if who == "labelled":
+        measured(model, study.work / what, data=study.train / "labelled.jsonl")
+    elif where == "train":
         measured(model, study.work / what, images=[study.train / "manifest.jsonl"])
     elif who == "teacher":
         measured(model, study.work / what, images=[study.held(int(where)) / "manifest.jsonl"], seed=int(where))
@@ -381,6 +396,7 @@ def conduct(study: Study, jobs: int) -> dict[str, Any]:
 
         # the teacher's run on the scenes to train on takes as long as all others together: it comes first
         first = ["teacher-train", *(f"teacher-{seed}" for seed in seeds), "student-train"]
+        first += ["labelled-train"] if "checked" in study.arms else []
         all_of({what: pool.submit(prepared, study, what) for what in first})
         all_of({what: pool.submit(prepared, study, what) for what in (f"before-{seed}" for seed in seeds)})
         rest = [(arm, seed) for arm in study.arms for seed in seeds]
@@ -390,7 +406,7 @@ def conduct(study: Study, jobs: int) -> dict[str, Any]:
             (study.work / f"tokens-{each['seed']}.json").write_text(str(each["supervised_tokens"]), "utf-8")
         others = [each for each in rest if each[0] != "full"]
         found |= all_of({f"{arm}, seed {seed}": pool.submit(trained, study, arm, seed) for arm, seed in others})
-    students = sorted(found.values(), key=lambda each: (ARMS.index(each["arm"]), each["seed"]))
+    students = sorted(found.values(), key=lambda each: (study.arms.index(each["arm"]), each["seed"]))
     return {
         "teacher": Path(study.teacher).name,
         "student": Path(study.student).name,
@@ -542,10 +558,10 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=250, help="to measure on, a seed (default: 250)")
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="`full` is needed by the others")
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *FURTHER], default=ARMS, help="`full` comes with all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes, of one thread each")
     parser.add_argument("--keep", type=Path, help="a folder for runs and students; default: a temporary one")
-    parser.add_argument("--out", type=Path, help="a folder for results.json; default: nowhere")
+    parser.add_argument("--out", type=Path, help="a file for the figures, as JSON; default: nowhere")
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with TemporaryDirectory() if given.keep is None else nullcontext(given.keep) as work:
@@ -559,13 +575,12 @@ def main() -> None:
             held_out=given.held_out,
             epochs=given.epochs,
             learning_rate=given.learning_rate,
-            arms=tuple(arm for arm in ARMS if arm in {"full", *given.arms}),
+            arms=tuple(arm for arm in (*ARMS, *FURTHER) if arm in {"full", *given.arms}),
             work=folder,
         )
         found = conduct(study, given.jobs)
     if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "results.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        given.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(f"{found['student']} from {found['teacher']}: {found['seeds']} seeds, {found['wall_s']:.0f} s")
     for name, table in TABLES.items():
         if name != "against" or len(by_arm(found)) > 1:

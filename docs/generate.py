@@ -6,6 +6,7 @@
     docs/world.md          forms, kinds, fields and lessons        (between markers)
     docs/world.png         some scenes of the drawn world
     docs/validity.md       what benchmarks/validity.py found       (between markers)
+    docs/distilled.md      what benchmarks/distillation.py found   (between markers)
     docs/tiny.md           the tiny models' sizes and marks        (between markers)
     README.md              an example's output, and what runs cost (between markers)
 
@@ -119,6 +120,7 @@ def generated() -> dict[Path, str | bytes]:
     files[ROOT / "docs" / "world.md"] = filled(ROOT / "docs" / "world.md", world_parts())
     files[ROOT / "docs" / "world.png"] = world_picture()
     files[ROOT / "docs" / "validity.md"] = filled(ROOT / "docs" / "validity.md", validity_parts())
+    files[ROOT / "docs" / "distilled.md"] = filled(ROOT / "docs" / "distilled.md", distilled_parts())
     files[ROOT / "docs" / "tiny.md"] = filled(ROOT / "docs" / "tiny.md", tiny_parts())
     files[ROOT / "README.md"] = filled(ROOT / "README.md", {"output": example_output(), "cost": cost_table()})
     return files
@@ -419,6 +421,21 @@ def validity_parts() -> dict[str, str]:
         "forms": form_table(studies),
         "gates": gate_table(found["planted"]),
     }
+
+
+# --- distillation -------------------------------------------------------------------------------------------------------
+
+
+def distilled_parts() -> dict[str, str]:
+    """The generated parts of docs/distilled.md, from what benchmarks/distillation.py found."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from distillation import TABLES
+
+    parts = {}
+    for study in ("shipped", "young"):
+        found = json.loads((ROOT / "docs" / "distilled" / f"{study}.json").read_text("utf-8"))
+        parts |= {f"{study}-{name}": table(found) for name, table in TABLES.items()}
+    return parts
 
 
 # --- the README ---------------------------------------------------------------------------------------------------

@@ -169,6 +169,22 @@ def test_a_students_run_gives_its_own_answers_and_nothing_else() -> None:
     assert [(row.kind, row.completion) for row in found] == [("replay", "The car is red.")]
 
 
+def test_of_a_students_answers_those_are_left_out_that_are_known_to_be_wrong() -> None:
+    def given(*answers: str) -> Given:
+        return Given(text="What color is the car?", intended="answerable", answers=answers)
+
+    assert rows(asked(given=given("red")), replay=True)
+    assert left_out(asked(given=given("blue")), replay=True) == {"replay: the answer is none of the accepted ones": 1}
+    assert rows(asked(given=given()), replay=True), "what is right is not known"
+
+    audits = [
+        tuple(Audit(auditor=str(number), answerable=each, call=call("audit")) for number, each in enumerate(told))
+        for told in ((True, True), (True, False), (True, None))
+    ]
+    assert [bool(rows(asked(audits=each), replay=True)) for each in audits] == [True, False, False]
+    assert left_out(asked(audits=audits[1]), replay=True) == {"replay: not confirmed by every auditor": 1}
+
+
 def test_filters_go_by_audits_panel_and_grounding() -> None:
     def audit(name: str, answerable: bool | None) -> Audit:
         return Audit(auditor=name, answerable=answerable, call=call("audit"))

@@ -206,7 +206,8 @@ def test_no_picture_is_in_two_splits(made: Runs, tmp_path: Path) -> None:
         splits[item["cluster"]].add(item["split"])
         splits[item["image_id"]].add(item["split"])
     assert {frozenset(each) for each in splits.values()} == {frozenset([s]) for s in ("train", "validation", "test")}
-    assert found.notes == []
+    assert [note.partition(":")[0] for note in found.notes] == ["replay"]
+    assert "nobody has said which" in found.notes[0]
 
 
 def test_the_ablation_without_question_writing_has_the_same_supervised_tokens(made: Runs, tmp_path: Path) -> None:

@@ -339,6 +339,11 @@ class _Making:
             self.notes.append(f"the run of {name} is not complete: {len(run.examinations)} of {manifest.images} images")
         if manifest.subject.backend == "scripted":
             self.notes.append(f"{name} is a simulated model: its texts show that the pipeline works, and teach nothing")
+        if run.replay and not (manifest.auditors or (manifest.source and manifest.source.kind == "labelled")):
+            self.notes.append(
+                f"replay: nobody has said which of {name}'s answers are right, and wrong ones teach it to answer where it "
+                "should decline; audit its run, or give one on a labelled set"
+            )
         if manifest.source is not None and teaches and not run.replay:
             self.notes.append(
                 f"the questions of the run of {name} are not its own: it gives no rows of question writing"

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from unsaf_async.errors import UserError
 from unsaf_async.findings.fidelity import ALL, is_confirmed
+from unsaf_async.findings.labelled import is_right
 from unsaf_async.parse import question_items
 from unsaf_async.score import cell, latest
 
@@ -166,7 +167,9 @@ def check_filters(run: TakenRun, filters: Filters, path: object) -> None:
 def good_items(run: TakenRun, filters: Filters) -> tuple[list[Item], Counter[str]]:
     """The questions of a run that may be taught, in the journal's order, and how many are left out, by reason.
 
-    Of a student's run (replay) those that it answered as it should (TA); the filters do not concern them.
+    Of a student's run (replay) those that it answered as it should (TA) and, where that is known, rightly: on a labelled set by
+    the accepted answers, and in an audited run by every auditor's word that the image answers the question. The filters do not
+    concern them.
     """
     kept: list[Item] = []
     left_out: Counter[str] = Counter()
@@ -183,7 +186,13 @@ def good_items(run: TakenRun, filters: Filters) -> tuple[list[Item], Counter[str
 
 
 def _why_not_replayed(question: Question) -> str | None:
-    return None if cell(question) == "ta" else "replay: no answered answerable question"
+    if cell(question) != "ta":
+        return "replay: no answered answerable question"
+    if is_right(question) is False:
+        return "replay: the answer is none of the accepted ones"
+    if question.audits and not is_confirmed(question, ALL):
+        return "replay: not confirmed by every auditor"
+    return None
 
 
 def _why_not(question: Question, filters: Filters) -> str | None:

@@ -51,6 +51,7 @@ from unsaf_async.distill import Options, export, formats
 from unsaf_async.distill.evaluate import Folders, compare_folders
 from unsaf_async.distill.formats import Written
 from unsaf_async.distill.recipe import Recipe
+from unsaf_async.distill.rows import read_row_id
 from unsaf_async.packs import load_pack
 from unsaf_async.tiny.folders import SHIPPED
 from unsaf_async.world.lessons import lessons
@@ -71,6 +72,7 @@ FIGURES = {
     "unf1_own": "UnF1, own questions",
     "unf1_fixed_mix": "UnF1, own, before's kinds",
     "oracle_f1_own": "oracle F1, own questions",
+    "obtained": "own questions obtained, of those asked for",
     "false_answerable_own": "own “answerable” that are not",
     "unf1_bank": "UnF1, teacher's questions",
     "abstention_f1": "abstention F1, true labels",
@@ -79,7 +81,10 @@ FIGURES = {
     "abstention_recall": "abstention recall",
     "pope_accuracy": "POPE accuracy",
 }
-"""What is compared, before and after: in [0, 1]. The first five from self-written questions, the others from labelled ones."""
+"""What is compared, before and after, in [0, 1]."""
+
+OWN = ("unf1_own", "unf1_fixed_mix", "oracle_f1_own", "false_answerable_own")
+"""Say nothing of a student that hardly writes questions any more."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +154,13 @@ def truth(runs: Folders) -> dict[str, Any]:
     """What the world knows of a model's runs, beside what the engine says: by the oracle's labels, and by kind."""
     assert runs.own is not None
     assert runs.labelled is not None
-    _, own, _ = unsaf_async.load(runs.own)
+    _, own, found = unsaf_async.load(runs.own)
     _, _, told = unsaf_async.load(runs.labelled)
     wrong = fidelity(own)
     return {
         "oracle_f1_own": scored(relabelled(own, true_label))["f1"],
+        "obtained": found.questions.asked / (found.questions.asked + found.questions.missing),
+        "unreliable": found.unreliable,
         "false_answerable_own": wrong["answerable"].get("false", 0.0),
         "false_unanswerable_own": wrong["unanswerable"].get("false", 0.0),
         "abstention_f1": told.unf1,
@@ -252,9 +259,14 @@ def scenes_of(study: Study) -> dict[str, Scene]:
     return {row["id"]: Scene.read(row["scene"]) for row in map(json.loads, lines)}
 
 
+def scene_id(item: Mapping[str, Any]) -> str:
+    """The scene that a row is about: an image's id in a run is that, or its path in a labelled set."""
+    return Path(read_row_id(item["id"])[1]).stem
+
+
 def written(item: Mapping[str, Any], **changed: Any) -> Written:
     """An item as a row of parquet, with the scene's own picture."""
-    image = f"{item['id'].split('/')[1]}.png"
+    image = f"{scene_id(item)}.png"
     row = {name: item[name] for name in ("id", "image_id", "kind", "prompt", "completion")} | {"image": image}
     return Written(**(row | changed))
 
@@ -281,7 +293,7 @@ def gold(making: Making) -> list[Written]:
 def _gold(making: Making) -> Iterator[Written]:
     scenes = scenes_of(making.study)
     for item in items(making.out):
-        finding = oracle(scenes[item["id"].split("/")[1]], item["question"]["text"])
+        finding = oracle(scenes[scene_id(item)], item["question"]["text"])
         if finding is None:
             yield written(item)
         elif item["kind"].startswith("write"):
@@ -426,22 +438,26 @@ def conduct(study: Study, jobs: int) -> dict[str, Any]:
 
 
 def value(told: Mapping[str, Any], name: str, side: str) -> float | None:
-    """A figure of a student before or after."""
+    """A figure of a student before or after; None where the engine holds it to be unreliable."""
+    if name in OWN and told[side]["unreliable"]:
+        return None
     if name in told["figures"]:
         return told["figures"][name][side]  # type: ignore[no-any-return]
     return told[side][name]  # type: ignore[no-any-return]
 
 
 def over_seeds(values: Sequence[float | None]) -> str:
-    """`+0.041 [0.030, 0.052]`: mean and 95 % t-interval over seeds; n/a where one is missing."""
+    """`+0.041 [+0.030, +0.052]`: mean and 95 % t-interval over the seeds; behind it how many are left out, if any."""
     known = [each for each in values if each is not None]
-    if len(known) < len(values) or not known:
-        return f"n/a ({len(values) - len(known)} of {len(values)} undefined)"
+    missing = len(values) - len(known)
+    left_out = f" ({missing} of {len(values)} unreliable)" if missing else ""
+    if not known:
+        return f"n/a{left_out}"
     mean = float(np.mean(known))
-    if len(known) < 2:
-        return f"{mean:+.3f}"
+    if len(known) < 3:  # two seeds give an interval that says nothing
+        return f"{mean:+.3f}{left_out}"
     half = float(student_t.ppf(0.975, len(known) - 1) * np.std(known, ddof=1) / np.sqrt(len(known)))
-    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]{left_out}"
 
 
 def by_arm(found: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:

@@ -249,9 +249,13 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
         )
     out.print()
     out.print(table)
+    missing: dict[str, list[str]] = {}
     for figure in result.figures:
         for why in dict.fromkeys(figure.undefined.values()):
-            out.print(f"n/a: {TITLES[figure.name]} ({safe(why)})")
+            if figure.name not in HIDDEN:
+                missing.setdefault(why, []).append(TITLES[figure.name])
+    for why, titles in missing.items():
+        out.print(f"n/a: {', '.join(titles)} ({safe(why)})")
     gates = Table.grid(padding=(0, 2))
     for gate in result.gates:
         gates.add_row(_colored(gate.verdict), GATES[gate.name], safe(gate.why))

@@ -57,6 +57,7 @@ PAGES = [
     "docs/serving.md",
     "docs/training.md",
     "docs/distillation.md",
+    "docs/distilled.md",
     "docs/cli.md",
 ]
 SHOWN_ONLY = {"text"}

@@ -161,8 +161,8 @@ def truth(runs: Folders) -> dict[str, Any]:
         "oracle_f1_own": scored(relabelled(own, true_label))["f1"],
         "obtained": found.questions.asked / (found.questions.asked + found.questions.missing),
         "unreliable": found.unreliable,
-        "false_answerable_own": wrong["answerable"].get("false", 0.0),
-        "false_unanswerable_own": wrong["unanswerable"].get("false", 0.0),
+        "false_answerable_own": wrong["answerable"].get("false", 0.0) if "answerable" in wrong else None,
+        "false_unanswerable_own": wrong["unanswerable"].get("false", 0.0) if "unanswerable" in wrong else None,
         "abstention_f1": told.unf1,
         "declined_by_kind": {kind: row.recall for kind, row in told.by_kind.items() if row.recall is not None},
         "accuracy_by_form": told.labelled.by_category if told.labelled else {},
@@ -402,6 +402,8 @@ def conduct(study: Study, jobs: int) -> dict[str, Any]:
             names = {future: name for name, future in work.items()}
             done = {}
             for future in as_completed(names):
+                if future.exception():
+                    pool.shutdown(cancel_futures=True)
                 done[names[future]] = future.result()
                 print(f"{time.monotonic() - began_s:6.0f} s  {names[future]}", file=sys.stderr, flush=True)
             return done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -244,6 +245,70 @@ async def test_closing_finishes_what_was_handed_in_a_moment_ago(tmp_path):
     cache = open_cache(tmp_path / "cache")
     assert cache.get("a") == b"1"
     cache.close()
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from unsaf_async.store import ReplyStore
+
+async def main():
+    store = ReplyStore(Path("cache"), Path("received.jsonl"))
+    await store.put("stored", b'{"n":0}')
+    tasks = [asyncio.create_task(store.put(f"{number}", b'{"n":%d}' % number)) for number in range(100)]
+    await asyncio.sleep(0)  # now each has begun, and none was handed to the thread
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_was_received_and_not_stored_at_a_kill_is_stored_by_the_next_session(tmp_path):
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, cwd=tmp_path)
+    assert await killed.wait() == -signal.SIGKILL
+    without = ReplyStore(tmp_path / "cache")
+    assert await without.get("stored") == b'{"n":0}'
+    assert await without.get("5") is None, "the kill came too late to show anything"
+    without.close()
+
+    received = tmp_path / "received.jsonl"
+    with received.open("ab") as file:
+        file.write(b'half {"n"')  # what a dying process may leave of a line
+    store = ReplyStore(tmp_path / "cache", received)
+    assert [await store.get(f"{number}") for number in range(100)] == [b'{"n":%d}' % number for number in range(100)]
+    assert await store.get("half") is None
+    store.close()
+    assert not received.exists()
+
+
+async def test_what_another_run_has_stored_meanwhile_is_left_alone(tmp_path):
+    (tmp_path / "received.jsonl").write_bytes(b"a mine\nb mine\n")
+    other = ReplyStore(tmp_path / "cache")
+    await other.put("a", b"theirs")
+    other.close()
+    store = ReplyStore(tmp_path / "cache", tmp_path / "received.jsonl")
+    assert (await store.get("a"), await store.get("b")) == (b"theirs", b"mine")
+    store.close()
+
+
+async def test_the_file_of_received_replies_does_not_grow_for_ever(tmp_path):
+    received = tmp_path / "received.jsonl"
+    store = ReplyStore(tmp_path / "cache", received)
+    sizes = []
+    for number in range(30):
+        await store.put(f"{number}", b"x" * 100_000)
+        sizes.append(received.stat().st_size)
+    assert max(sizes) < 1_300_000
+    assert min(sizes) < 200_000
+    store.close()
+    assert not received.exists()
+
+
+async def test_a_value_of_several_lines_is_refused(tmp_path):
+    store = ReplyStore(tmp_path / "cache", tmp_path / "received.jsonl")
+    with pytest.raises(ValueError, match="one line"):
+        await store.put("a", b"1\n2")
+    store.close()
 
 
 def test_what_was_handed_in_is_stored_even_if_the_loop_is_closed_meanwhile(tmp_path):

@@ -153,7 +153,8 @@ class Conductor:
             )
         if manifest.cache:
             check_cache(Path(manifest.cache))
-        store = ReplyStore(Path(manifest.cache) if manifest.cache else self.folder.path / "replies")
+        cache = Path(manifest.cache) if manifest.cache else self.folder.path / "replies"
+        store = ReplyStore(cache, self.folder.received_file)
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
             ledger = stack.enter_context(Ledger(self.folder.ledger_file))

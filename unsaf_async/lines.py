@@ -43,6 +43,10 @@ class LineFile:
             os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise self._unwritable("no space is left")
 
+    def clear(self) -> None:
+        """Take all lines away."""
+        os.ftruncate(self._fd, 0)
+
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""
         if self._fd >= 0:

@@ -138,6 +138,11 @@ class RunFolder:
         """One line before and one after each attempt."""
         return self.path / "ledger.jsonl"
 
+    @property
+    def received_file(self) -> Path:
+        """Replies that are not in the store yet; there while a session is open, or was killed."""
+        return self.path / "received.jsonl"
+
     def keep_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest (a resumed run may get another cap)."""
         self.manifest = manifest

@@ -21,6 +21,7 @@ from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_PICKLE
 
 from unsaf_async.errors import UserError
+from unsaf_async.lines import LineFile, whole_lines
 from unsaf_async.records import Outcome, Reply, Request, Usage
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ _OUTCOMES = frozenset(get_args(Outcome))
 
 BATCH = 256
 """Reads and writes done in one go at most: writes of one go share a transaction."""
+
+RECEIVED_BYTES = 1_000_000
+"""From this size on the file of received replies is emptied whenever all of them are stored."""
 
 
 def key_parts(request: Request) -> dict[str, Any]:
@@ -166,18 +170,30 @@ _Job = tuple[tuple[str, ...], bytes | None, "asyncio.Future[bytes | None]"]
 
 
 class ReplyStore:
-    """The folder of stored replies. Reads and writes happen on one thread, in batches; the event loop never waits on disk.
+    """The folder of stored replies. Reads and writes happen on one thread, in batches: the event loop never waits for a database.
 
-    Use from one event loop. Raises UserError if the folder cannot be used.
+    received: a file of this store's user alone (a run's). What is to be stored is written there first, at once: between the
+    moment when a reply is here, and paid for, and the one when its batch is stored, a process may die. What it left there is
+    stored when the file is opened again. It is gone when all is stored.
+
+    Use from one event loop. Raises UserError if the folder or the file cannot be used.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, received: Path | None = None) -> None:
         self.folder = folder
         self._cache = open_cache(folder)
+        self._received: LineFile | None = None
+        self._received_bytes = 0
+        self._waiting = 0
+        """Replies that are received and not known to be stored."""
+        if received is not None:
+            self._restore(received)
+            self._received = LineFile(received)
         self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._gathered: list[_Job] = []
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._failed = False
 
     async def get(self, key: str) -> bytes | None:
         """What is stored under `key`; None if nothing is, or if it is nothing that this package wrote."""
@@ -192,6 +208,13 @@ class ReplyStore:
 
         It is stored even if the caller is cancelled while it waits.
         """
+        if self._received:
+            line = key.encode() + b" " + value
+            if b"\n" in line:
+                raise ValueError("values are one line")
+            self._received.append(line)
+            self._received_bytes += len(line)
+            self._waiting += 1
         await self._do((key,), value)
 
     def close(self) -> None:
@@ -201,7 +224,25 @@ class ReplyStore:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
+        if self._received and not self._received.closed:
+            self._received.close()
+            if not self._failed:
+                self._received.file.unlink(missing_ok=True)
         self._cache.close()
+
+    def _restore(self, received: Path) -> None:
+        """Store what a process that died had received, unless it is there."""
+        try:
+            with self._cache.transact():
+                for line in whole_lines(received):
+                    key, _, value = line.partition(b" ")
+                    if _value(self._cache, key.decode()) is None:
+                        self._cache.set(key.decode(), value)
+            received.unlink(missing_ok=True)
+        except (sqlite3.Error, Timeout, OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{received}: the replies in it cannot be stored in {self.folder} ({error}); free space, or restore the file"
+            ) from None
 
     def _do(self, keys: tuple[str, ...], value: bytes | None) -> asyncio.Future[bytes | None]:
         loop = self._loop
@@ -235,7 +276,7 @@ class ReplyStore:
                 jobs += more
             results = self._batch(jobs)
             with suppress(RuntimeError):  # the loop is closed: nobody waits, yet what was handed in is stored
-                loop.call_soon_threadsafe(_resolve, jobs, results)
+                loop.call_soon_threadsafe(self._resolve, jobs, results)
             if stop:
                 return
 
@@ -254,8 +295,24 @@ class ReplyStore:
             failure = UserError(
                 f"{self.folder}: the cache cannot be used ({error}); free space, or give another --cache"
             )
+            self._failed = True
             return [failure] * len(jobs)
         return results
+
+    def _resolve(self, jobs: list[_Job], results: list[bytes | Exception | None]) -> None:
+        """On the event loop: tells each waiter what came of its job."""
+        for (_, _, future), result in zip(jobs, results, strict=True):
+            if future.done():  # its waiter was cancelled
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        if self._received:
+            self._waiting -= sum(value is not None for _, value, _ in jobs)
+            if not self._waiting and self._received_bytes > RECEIVED_BYTES and not self._failed:
+                self._received.clear()
+                self._received_bytes = 0
 
     def _read(self, keys: tuple[str, ...]) -> bytes | None:
         for key in keys:
@@ -263,16 +320,6 @@ class ReplyStore:
             if value is not None:
                 return value
         return None
-
-
-def _resolve(jobs: list[_Job], results: list[bytes | Exception | None]) -> None:
-    for (_, _, future), result in zip(jobs, results, strict=True):
-        if future.done():  # its waiter was cancelled
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
 
 
 def open_cache(folder: Path) -> Cache:

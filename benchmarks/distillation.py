@@ -159,7 +159,7 @@ def truth(runs: Folders) -> dict[str, Any]:
     wrong = fidelity(own)
     return {
         "oracle_f1_own": scored(relabelled(own, true_label))["f1"],
-        "obtained": found.questions.asked / (found.questions.asked + found.questions.missing),
+        "obtained": found.questions.asked / (found.images.total * 2 * found.questions_per_label),
         "unreliable": found.unreliable,
         "false_answerable_own": wrong["answerable"].get("false", 0.0) if "answerable" in wrong else None,
         "false_unanswerable_own": wrong["unanswerable"].get("false", 0.0) if "unanswerable" in wrong else None,

@@ -431,7 +431,7 @@ def conduct(study: Study, jobs: int) -> dict[str, Any]:
         "learning_rate": study.learning_rate,
         "teacher_unf1": [unsaf_async.load(study.work / f"teacher-{seed}")[2].unf1 for seed in seeds],
         "students": students,
-        "wall_s": time.monotonic() - began_s,
+        "last_call_s": time.monotonic() - began_s,
         "jobs": jobs,
     }
 
@@ -599,7 +599,7 @@ def main() -> None:
         found = conduct(study, given.jobs)
     if given.out is not None:
         given.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    print(f"{found['student']} from {found['teacher']}: {found['seeds']} seeds, {found['wall_s']:.0f} s")
+    print(f"{found['student']} from {found['teacher']}: {found['seeds']} seeds, {found['last_call_s']:.0f} s")
     for name, table in TABLES.items():
         if name != "against" or len(by_arm(found)) > 1:
             print(f"\n{table(found)}")

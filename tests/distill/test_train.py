@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -230,6 +231,22 @@ def test_a_folder_that_is_in_use_or_has_nothing_to_resume_is_refused(recipe: Rec
     with pytest.raises(UserError, match=r"^--out .*: is not empty; give a new or empty folder$"):
         train(recipe())
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_a_reporter_that_is_not_installed_is_one_line(name: str, recipe: Recipes) -> None:
+    if importlib.util.find_spec(name) is not None:
+        pytest.skip(f"{name} is installed")
+    with pytest.raises(UserError, match=f"^--report-to {name}: is not installed; pip install {name}, or leave it out$"):
+        train(recipe(max_steps=1, report_to=(name,)))
+    assert "TENSORBOARD_LOGGING_DIR" not in os.environ
+
+
+def test_what_tensorboard_was_told_is_still_there_at_the_end(recipe: Recipes) -> None:
+    pytest.importorskip("tensorboard")
+    asked = recipe(max_steps=2, report_to=("tensorboard",))
+    train(asked)
+    assert list((asked.out / "tensorboard").glob("events.out.*"))
 
 
 def test_patience_ends_a_training_that_gets_worse_and_keeps_the_best(recipe: Recipes) -> None:

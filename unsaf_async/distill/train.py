@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
 import shutil
 import sys
@@ -18,6 +19,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is
 from peft import PeftModel, get_peft_model, load_peft_weights, set_peft_model_state_dict
 from torch.nn import functional as fn
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
+from transformers.integrations import is_tensorboard_available
 from transformers.trainer_utils import get_last_checkpoint
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
     from unsaf_async.distill.recipe import Recipe
     from unsaf_async.distill.student import Merged, Outline
 
+_TENSORBOARD = "TENSORBOARD_LOGGING_DIR"
+"""Where transformers looks for the folder."""
 _PROBED = 4
 """Rows on which the merged model is compared with the adapter."""
 _SFT_SHARE = 0.2
@@ -117,6 +122,7 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
         state = PartialState(cpu=recipe.device == "cpu" or not torch.cuda.is_available())
         say = announce if announce is not None and state.is_main_process else _silent
         _check_out(recipe, state)
+        _check_reporters(recipe)
 
         # 1. the data, the student's processor and its outline: no weights yet
         processor = students.open_processor(recipe)
@@ -186,6 +192,9 @@ def _contained(recipe: Recipe) -> Iterator[None]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     threads, verbosity = torch.get_num_threads(), transformers.logging.get_verbosity()
     bars = transformers.logging.is_progress_bar_enabled(), is_progress_bar_enabled()
+    # By default TensorBoard's files lie among the checkpoints, which are taken away at the end.
+    given = os.environ.get(_TENSORBOARD)
+    os.environ[_TENSORBOARD] = given or str(recipe.out / "tensorboard")
     try:
         if recipe.threads is not None:
             torch.set_num_threads(recipe.threads)
@@ -199,6 +208,8 @@ def _contained(recipe: Recipe) -> Iterator[None]:
             )  # of libraries about each other; what concerns the user is said by the preflight
             yield
     finally:
+        if given is None:
+            del os.environ[_TENSORBOARD]
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
@@ -227,6 +238,17 @@ def _check_out(recipe: Recipe, state: PartialState) -> None:
         raise UserError(f"--out {out}: is not empty; {hint}")
     state.wait_for_everyone()
     out.mkdir(parents=True, exist_ok=True)
+
+
+def _check_reporters(recipe: Recipe) -> None:
+    """Raises UserError for a reporter whose package is not there."""
+    there = {
+        "tensorboard": is_tensorboard_available(),
+        "wandb": find_spec("wandb") is not None,
+    }
+    for name in recipe.report_to:
+        if not there[name]:
+            raise UserError(f"--report-to {name}: is not installed; pip install {name}, or leave it out")
 
 
 def _last_checkpoint(folder: Path) -> str | None:

@@ -777,6 +777,21 @@ def test_the_model_itself_is_measured_where_it_is_named_or_alone(double: Path) -
         assert json.loads(Path(out, "manifest.json").read_bytes())["subject"]["model"] == "tiny-s"
 
 
+def test_a_labelled_set_is_put_to_a_server_of_its_own_too(double: Path) -> None:
+    draw_images(Path("photos"), 1)
+    (picture,) = Path("photos").iterdir()
+    row = {"image": picture.name, "question": "What is it?", "answers": ["a square"], "answerable": True}
+    Path("photos/set.jsonl").write_text(json.dumps(row) + "\n")
+    ended = process(
+        *("labelled", "--provider", "vllm", "--spawn", "tiny-s", "--data", "photos/set.jsonl"),
+        *("--out", "labelled", "--json", "-q"),
+    )
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["labelled"]["questions"] == 1
+    pid, _ = begun()
+    assert not group(pid)
+
+
 def test_a_dry_run_starts_nothing_and_needs_no_vllm(capsys: pytest.CaptureFixture[str]) -> None:
     ended = command(capsys, *spawning("mine", "--dry-run", "--json"))
     assert ended.code == 0, ended.err

@@ -8,8 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import torch
 from accelerate import PartialState
+from huggingface_hub import HfApi, try_to_load_from_cache
 from peft import LoraConfig, PeftModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.distill.recipe import Recipe
 
+_HUB_TIMEOUT_S = 10
 TOLERANCE = 1e-5
 """How far logits that should be equal may lie apart in single precision: of the largest logit, where it is above 1."""
 
@@ -48,12 +51,26 @@ def resolve(student: str) -> str:
     return student
 
 
+def _check_hub(student: str) -> None:
+    """Raises UserError if the hub's model is neither in the cache nor to be had. Asks once: the library tries for minutes."""
+    try:
+        if not isinstance(try_to_load_from_cache(student, "config.json"), str):
+            HfApi().model_info(student, timeout=_HUB_TIMEOUT_S)
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"--student {student}: cannot be opened: it is no folder, and the hub does not give it ({_first_line(error)}); "
+            "check the name"
+        ) from None
+
+
 def open_processor(recipe: Recipe) -> ProcessorMixin:
     """The student's own processor, with the cap on pixels that is asked for.
 
     Raises UserError where there is none that takes images, or no chat template.
     """
     source, student = resolve(recipe.student), recipe.student
+    if not Path(source).exists():
+        _check_hub(source)
     try:
         processor = AutoProcessor.from_pretrained(source)
     except (OSError, ValueError, ImportError, KeyError) as error:

@@ -22,7 +22,7 @@ test-browser: $(READY)  ## the report in a real browser; installs Debian's chrom
 	$(BIN)/python -m pytest tests/browser
 
 test-distill: $(DISTILL)  ## the training script on tiny models
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill/train
 
 test-vllm: $(DISTILL)  ## install vLLM for CPUs (2.5 GB) and test against it, with an adapter trained for it; ten minutes
 	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm
@@ -36,7 +36,7 @@ lint: $(READY)  ## style and types
 train-tiny: $(READY)  ## train the tiny models anew: about 70 CPU-minutes, on two cores
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group train
 	$(BIN)/python -m unsaf_async.tiny.train --jobs 2
-	$(BIN)/python tests/tiny_parity.py
+	$(BIN)/python tests/tiny/tiny_parity.py
 
 docs: $(READY)  ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py

@@ -47,12 +47,14 @@ from scipy.stats import t as student_t
 from validity import fidelity, relabelled, scored, true_label
 
 import unsaf_async
-from unsaf_async.distill import Options, export, formats
-from unsaf_async.distill.evaluate import Folders, compare_folders
-from unsaf_async.distill.formats import Written
-from unsaf_async.distill.recipe import Recipe
-from unsaf_async.distill.rows import read_row_id
-from unsaf_async.packs import load_pack
+from unsaf_async.distill.data import formats
+from unsaf_async.distill.data.export import export
+from unsaf_async.distill.data.formats import Written
+from unsaf_async.distill.data.options import Options
+from unsaf_async.distill.data.rows import read_row_id
+from unsaf_async.distill.evaluate.before_after import Folders, compare_folders
+from unsaf_async.distill.train.recipe import Recipe
+from unsaf_async.prompts import load_pack
 from unsaf_async.tiny.folders import SHIPPED
 from unsaf_async.world.lessons import lessons
 from unsaf_async.world.make import make
@@ -207,7 +209,7 @@ def budget_of(study: Study, seed: int) -> int:
 
 def tokens_of(folder: Path) -> Any:
     """Counts a text's tokens."""
-    from unsaf_async.distill.mix import token_counter
+    from unsaf_async.distill.data.mix import token_counter
 
     return token_counter(folder)
 
@@ -341,7 +343,7 @@ def prepared(study: Study, what: str) -> None:
 
 def trained(study: Study, arm: str, seed: int) -> dict[str, Any]:
     """One arm and seed, from its data to its figures; read back where it is there already."""
-    from unsaf_async.distill.train import train
+    from unsaf_async.distill.train.train import train
 
     folder = study.work / f"{arm}-{seed}"
     result = folder / "result.json"
@@ -385,7 +387,7 @@ def emptied(folder: Path) -> Path:
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
-def conduct(study: Study, jobs: int) -> dict[str, Any]:
+def run_study(study: Study, jobs: int) -> dict[str, Any]:
     """All runs, trainings and measurements, `jobs` at a time; what came out."""
     began_s = time.monotonic()
     seeds = range(study.seeds)
@@ -596,7 +598,7 @@ def main() -> None:
             arms=tuple(arm for arm in (*ARMS, *FURTHER) if arm in {"full", *given.arms}),
             work=folder,
         )
-        found = conduct(study, given.jobs)
+        found = run_study(study, given.jobs)
     if given.out is not None:
         given.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(f"{found['student']} from {found['teacher']}: {found['seeds']} seeds, {found['last_call_s']:.0f} s")

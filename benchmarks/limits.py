@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiolimiter import AsyncLimiter
 
-from unsaf_async.backends.litellm import LitellmBackend
-from unsaf_async.budget import Budget
+from unsaf_async.calls.backends.litellm import LitellmBackend
+from unsaf_async.calls.budget import Budget
+from unsaf_async.calls.ledger import Ledger
+from unsaf_async.calls.session import Books, open_model
+from unsaf_async.calls.store import ReplyStore
 from unsaf_async.errors import CallError
 from unsaf_async.events import silent
-from unsaf_async.ledger import Ledger
-from unsaf_async.models import Books, open_model
-from unsaf_async.profiles import resolve
-from unsaf_async.store import ReplyStore
+from unsaf_async.providers.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -127,7 +127,7 @@ async def ours(url: str, seconds: float, *, known: bool) -> Tally:
 
         async def call(prompt: str) -> None:
             try:
-                await provider.complete(model.caller.request("answer", prompt))
+                await provider.complete(model.builder.request("answer", prompt))
             except CallError as error:
                 raise Gone from error
 

@@ -34,24 +34,24 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from unsaf_async.budget import Budget
-from unsaf_async.conduct import Conductor, begin
+from unsaf_async.calls.budget import Budget
+from unsaf_async.calls.ledger import Ledger
+from unsaf_async.calls.session import Books, OpenModel, open_model
+from unsaf_async.calls.store import ReplyStore
 from unsaf_async.events import silent
-from unsaf_async.images import ImageLoader, ImagePolicy
-from unsaf_async.ledger import Ledger
-from unsaf_async.models import Books, OpenModel, open_model
-from unsaf_async.prices import Price
-from unsaf_async.profiles import resolve
+from unsaf_async.inputs.pixels import ImageLoader, ImagePolicy
+from unsaf_async.providers.prices import Price
+from unsaf_async.providers.resolve import resolve
 from unsaf_async.records import EncodedImage
-from unsaf_async.settings import Settings, prepare
-from unsaf_async.store import ReplyStore
+from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.settings import Settings, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from types import TracebackType
     from typing import Self
 
-    from unsaf_async.profiles import Profile
+    from unsaf_async.providers.profile import Profile
 
 KEY = "benchmark"
 CALLS_AN_IMAGE = 14
@@ -224,7 +224,7 @@ class Ours:
             self._provider = self.model.provider(self._budget.hold(10**9))
         self._calls += 1
         image = pictures.image(n) if pictures else None
-        await self._provider.complete(self.model.caller.request("answer", prompt(n), image=image))
+        await self._provider.complete(self.model.builder.request("answer", prompt(n), image=image))
 
 
 async def contestants(base: str, folder: Path, in_flight: int, stack: AsyncExitStack) -> list[Contestant]:
@@ -386,7 +386,7 @@ async def rerun(options: argparse.Namespace, folder: Path) -> None:
             with begin(prepared) as run_folder:
                 gc.collect()
                 began = time.process_time()
-                score = await Conductor(run_folder).conduct()
+                score = await Runner(run_folder).run()
                 if round_number:
                     spent_s[size].append(time.process_time() - began)
                     assert score.calls is not None

@@ -23,21 +23,22 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from unsaf_async.budget import Budget
-from unsaf_async.calls import Caller, Channel
-from unsaf_async.conduct import MIN_IMAGES_IN_FLIGHT
+from unsaf_async.calls.budget import Budget
+from unsaf_async.calls.cost import CostModel, price_or_error
+from unsaf_async.calls.ledger import Ledger
+from unsaf_async.calls.pace import Pace
+from unsaf_async.calls.request import ModelClient, RequestBuilder
+from unsaf_async.calls.session import Books, OpenModel
+from unsaf_async.calls.store import ReplyStore
 from unsaf_async.events import silent
-from unsaf_async.examine import Examiner
-from unsaf_async.judge import Judge, rule
-from unsaf_async.ledger import Ledger
-from unsaf_async.meter import Meter
-from unsaf_async.models import Books, OpenModel, price_or_error
-from unsaf_async.pace import Pace
-from unsaf_async.packs import load_pack
-from unsaf_async.profiles import resolve
+from unsaf_async.examine.examiner import Examiner
+from unsaf_async.examine.judge import Judge
+from unsaf_async.examine.rules import rule
+from unsaf_async.prompts import load_pack
+from unsaf_async.providers.resolve import resolve
 from unsaf_async.records import EncodedImage, Examination, ImageRecord, Reply, Usage
-from unsaf_async.run import run
-from unsaf_async.store import ReplyStore
+from unsaf_async.runs.runner import MIN_IMAGES_IN_FLIGHT
+from unsaf_async.runs.workers import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,13 +148,13 @@ async def ours(images: int, slots: int, backend: Sleeper) -> Result:
         budget = Budget()
         books = Books(ledger, store, {}, "benchmark", lambda text: text, silent)
         async with Pace(profile.name, profile.limits) as pace:
-            caller = Caller(profile, K, 0)
-            model = OpenModel(profile, caller, Meter(profile, price_or_error(profile)), pace, backend, books)
+            builder = RequestBuilder(profile, K, 0)
+            model = OpenModel(profile, builder, CostModel(profile, price_or_error(profile)), pace, backend, books)
 
             async def examine_one(number: int) -> Examination:
                 image = EncodedImage(b"", "image/jpeg", 640, 480, str(number))
                 hold = budget.hold(0)
-                subject = Channel(caller, model.provider(hold))
+                subject = ModelClient(builder, model.provider(hold))
                 examiner = Examiner(subject, Judge(pack, (("self", subject),)), pack, K)
                 try:
                     return await examiner.examine(ImageRecord(id=str(number), path=""), image)

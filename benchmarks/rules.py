@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unsaf_async.rules import explain
+from unsaf_async.examine.rules import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

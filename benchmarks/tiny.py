@@ -25,7 +25,7 @@ from PIL import Image
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 from transformers.utils import logging
 
-from unsaf_async.packs import load_pack
+from unsaf_async.prompts import load_pack
 from unsaf_async.tiny.folders import SHIPPED, shipped
 from unsaf_async.tiny.speaker import Job, Speaker
 from unsaf_async.world.questions import answerable, unanswerable

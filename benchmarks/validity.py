@@ -26,20 +26,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import unsaf_async
-from unsaf_async.backends.tiny import TinyBackend
-from unsaf_async.calls import Caller, Channel
-from unsaf_async.examine import Examiner
-from unsaf_async.findings.metrics import auroc, rank_correlation
-from unsaf_async.findings.quality import question_quality, warnings
-from unsaf_async.findings.signals import CONFIDENCE_OF
-from unsaf_async.images import encode
-from unsaf_async.inputs import find_images
-from unsaf_async.judge import Judge
-from unsaf_async.packs import load_pack
-from unsaf_async.profiles import resolve
+from unsaf_async.calls.backends.tiny import TinyBackend
+from unsaf_async.calls.request import ModelClient, RequestBuilder
+from unsaf_async.examine.examiner import Examiner
+from unsaf_async.examine.judge import Judge
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.sources import find_images
+from unsaf_async.prompts import load_pack
+from unsaf_async.providers.resolve import resolve
 from unsaf_async.records import ImageRecord
-from unsaf_async.score import score
-from unsaf_async.settings import policy_of
+from unsaf_async.runs.settings import policy_of
+from unsaf_async.score.metrics import auroc, rank_correlation
+from unsaf_async.score.quality import question_quality, warnings
+from unsaf_async.score.signals import CONFIDENCE_OF
+from unsaf_async.score.unf1 import score
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world.make import make
 from unsaf_async.world.oracle import oracle
@@ -48,9 +48,9 @@ from unsaf_async.world.scene import Scene
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from unsaf_async.findings import Findings
-    from unsaf_async.provider import Provider
+    from unsaf_async.calls.provider import Provider
     from unsaf_async.records import Examination, Question, Reply, Request
+    from unsaf_async.runs.findings import Findings
 
 PACK = load_pack("tiny")
 
@@ -242,7 +242,7 @@ async def planted(folder: Path, manifest: Path, lines: tuple[str, ...], images: 
     """UnF1 of a model whose unanswerable and answerable lists are `lines`, and what the gates say of it."""
     profile = resolve("tiny", model=str(folder))
     backend = TinyBackend(folder)
-    subject = Channel(Caller(profile, 6, 0), Planted(backend, lines))
+    subject = ModelClient(RequestBuilder(profile, 6, 0), Planted(backend, lines))
     examiner = Examiner(subject, Judge(PACK), PACK, 6)
     try:
         sources = find_images([manifest])[:images]

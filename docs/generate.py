@@ -40,10 +40,10 @@ from PIL import Image
 
 from unsaf_async import Examination, Manifest, Settings
 from unsaf_async.cli import app
-from unsaf_async.estimate import estimate
-from unsaf_async.findings import Findings
-from unsaf_async.score import Counts
-from unsaf_async.settings import prepare
+from unsaf_async.runs.estimate import estimate
+from unsaf_async.runs.findings import Findings
+from unsaf_async.runs.settings import prepare
+from unsaf_async.score.counts import Counts
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world import language, lessons, questions
 from unsaf_async.world.make import distinct_scenes, fields_tables

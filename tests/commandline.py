@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unsaf_async.cli import _run
-from unsaf_async.simulate import Simulation, Simulator
+from unsaf_async.simulate.server import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     import pytest
+
+    from unsaf_async.simulate.settings import Simulation
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import resource
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from unsaf_async.prices import Price
-from unsaf_async.profiles import Limits, Profile
+from unsaf_async.providers.prices import Price
+from unsaf_async.providers.profile import Limits, Profile
 from unsaf_async.records import EncodedImage, Message, Reply, Request, Sampling, Target, Usage
 
 if TYPE_CHECKING:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from unsaf_async.conduct import Conductor, begin
-from unsaf_async.estimate import estimate
-from unsaf_async.settings import Settings, prepare
-from unsaf_async.simulate import Simulation, Simulator
+from unsaf_async.runs.estimate import estimate
+from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.settings import Settings, prepare
+from unsaf_async.simulate.server import Simulator
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from unsaf_async.records import Examination
-    from unsaf_async.score import Score
-    from unsaf_async.simulate import Ledger
+    from unsaf_async.score.unf1 import Score
+    from unsaf_async.simulate.ledger import Ledger
+    from unsaf_async.simulate.settings import Simulation
 
 KEY = "sk-test-0123456789abcdef"
 PRICE = (2.5, 10)
@@ -47,7 +48,7 @@ class Outcome:
     """How a driven run ended."""
 
     score: Score
-    conductor: Conductor
+    runner: Runner
     ledger: Ledger
     examinations: list[Examination]
     image_worst_usd: float
@@ -78,7 +79,7 @@ async def drive_at(
     **options: Any,
 ) -> Outcome:
     """As `drive`, against a simulator that is running."""
-    from unsaf_async.journal import read_journal
+    from unsaf_async.runs.journal import read_journal
 
     provider, base = ROUTES[route]
     price = ",".join(f"{amount:.9f}" for amount in map(float, simulator.simulation.price))
@@ -101,7 +102,7 @@ async def drive_at(
     subject = prepared.subject.model_copy(update=changed)
     prepared = replace(prepared, subject=subject)
     with begin(prepared) as run_folder:
-        conductor = Conductor(run_folder)
-        score = await conductor.conduct()
+        runner = Runner(run_folder)
+        score = await runner.run()
         kept = list(read_journal(run_folder.journal_file).values())
-    return Outcome(score, conductor, simulator.ledger, kept, estimate(prepared).per_image_worst_usd)
+    return Outcome(score, runner, simulator.ledger, kept, estimate(prepared).per_image_worst_usd)

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 from doubles import profile
 from PIL import Image
 
-from unsaf_async import runs
-from unsaf_async.findings import findings
-from unsaf_async.findings.calibration import CalibrationFile, Confusion, Confusions, Verdicts
 from unsaf_async.records import (
     KINDS,
     Audit,
@@ -20,7 +17,7 @@ from unsaf_async.records import (
     Confidence,
     Dropped,
     Examination,
-    Given,
+    GivenQuestion,
     ImageRecord,
     Question,
     Sample,
@@ -28,9 +25,12 @@ from unsaf_async.records import (
     TokenConfidence,
     Vote,
 )
-from unsaf_async.report import ReportRun
-from unsaf_async.runs import Source
-from unsaf_async.score import Accounts, Calls, Score, Tokens, score
+from unsaf_async.report.data import ReportRun
+from unsaf_async.runs import folder as runs
+from unsaf_async.runs.findings import findings
+from unsaf_async.runs.folder import Source
+from unsaf_async.score.calibration import CalibrationFile, Confusion, Confusions, Verdicts
+from unsaf_async.score.unf1 import Accounts, Calls, Score, Tokens, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +90,7 @@ def question(number: int, chance: random.Random, *, rich: bool = True) -> Questi
             "stated": Confidence(value=round(sure, 1), call=CALL),
             "p_true": Confidence(value=None, call=CALL, why="it said neither"),
             "samples": (Sample(text="Perhaps a cat.", act="answered", call=CALL),),
-            "given": Given(text="?", intended="answerable", id="q-7", answers=("a cat", "cat"))
+            "given": GivenQuestion(text="?", intended="answerable", id="q-7", answers=("a cat", "cat"))
             if number == 2
             else None,
         }
@@ -158,7 +158,7 @@ def given_examinations(folder: Path, images: int, questions: int = 6, *, yes_no:
                     answer=CALL,
                     act="abstained" if abstained else "answered",
                     decided_by="rule",
-                    given=Given(
+                    given=GivenQuestion(
                         text="?",
                         intended="unanswerable" if unanswerable else "answerable",
                         id=f"{place}-{number}",

@@ -73,7 +73,8 @@ def used(tree: Path, clean: set[str]) -> Path:
     planted = [
         "cache/cache.db", "cache/00/ab/cache.db", "runs/20260101-gpt-4o/score.json", "replies/cache.db", ".env",
         "unsaf_async/__pycache__/leftover.pyc", "images/.DS_Store", "providers/.env", "providers/secret.toml~", "prompts/.env",
-        "unsaf_async/.env", "docs/.DS_Store", "tests/runs/score.json", "unsaf_async/runs/score.json", ".venv/lib/score.json",
+        "unsaf_async/.env", "docs/.DS_Store", "tests/runs/20260101-tiny/score.json",
+        "unsaf_async/runs/20260101-tiny/score.json", ".venv/lib/score.json",
     ]  # fmt: skip
     for name in planted:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)

@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from unsaf_async import plan, score, stopping
 from unsaf_async.cli import main
-from unsaf_async.profiles import ImageRules, Profile
+from unsaf_async.providers.profile import ImageRules, Profile
 from unsaf_async.records import KINDS
+from unsaf_async.runs import quote as plan
+from unsaf_async.runs import stopping
+from unsaf_async.score import unf1 as score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsaf_async import runs
-from unsaf_async.conduct import Conductor, begin
-from unsaf_async.journal import read_journal
-from unsaf_async.settings import Settings, asking_more, prepare
+from unsaf_async.runs import folder as runs
+from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.settings import Settings, asking_more, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.findings import Findings
     from unsaf_async.records import Examination
+    from unsaf_async.runs.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Measured:
 
     found: Findings
     kept: list[Examination]
-    conductor: Conductor
+    runner: Runner
 
 
 def scripted_model(name: str, *, seed: int = 0, input_usd_per_mtok: float = 0, **awareness: float) -> None:
@@ -65,7 +65,7 @@ async def measure(provider: str, images: Sequence[Path | str], out: Path, **opti
     given: dict[str, Any] = {"questions": 3, "cache": None, **options}
     prepared = await prepare(Settings(provider, images=images, out=out, **given))
     with begin(prepared) as folder:
-        return await _conducted(folder)
+        return await _run_whole(folder)
 
 
 def resumed(out: Path, **more: Any) -> Measured:
@@ -79,16 +79,16 @@ async def resume(out: Path, **more: Any) -> Measured:
     with runs.reopen(out) as folder:
         manifest = await asking_more(folder.manifest, **asked)
         folder.keep_manifest(manifest.model_copy(update=more))
-        return await _conducted(folder)
+        return await _run_whole(folder)
 
 
 _MORE: dict[str, Any] = {"audit": (), "grounded": False, "confidence": False, "samples": 0}
 
 
-async def _conducted(folder: runs.RunFolder) -> Measured:
-    conductor = Conductor(folder)
-    found = await conductor.conduct()
-    return Measured(found, list(read_journal(folder.journal_file).values()), conductor)
+async def _run_whole(folder: runs.RunFolder) -> Measured:
+    runner = Runner(folder)
+    found = await runner.run()
+    return Measured(found, list(read_journal(folder.journal_file).values()), runner)
 
 
 def write_lines(file: Path, rows: Sequence[dict[str, Any]]) -> Path:

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unsaf_async.api import evaluate, load
     from unsaf_async.errors import BudgetExhausted, ProviderDown, RunStopped, UnsafError, UserError
-    from unsaf_async.findings import Findings
     from unsaf_async.records import Examination, Question
-    from unsaf_async.runs import Manifest
-    from unsaf_async.score import Score
-    from unsaf_async.settings import Settings
+    from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.runs.settings import Settings
+    from unsaf_async.score.unf1 import Score
 
 _HOMES = {
     "BudgetExhausted": "errors",
     "Examination": "records",
-    "Findings": "findings",
-    "Manifest": "runs",
+    "Findings": "runs.findings",
+    "Manifest": "runs.folder",
     "ProviderDown": "errors",
     "Question": "records",
     "RunStopped": "errors",
-    "Score": "score",
-    "Settings": "settings",
+    "Score": "score.unf1",
+    "Settings": "runs.settings",
     "UnsafError": "errors",
     "UserError": "errors",
     "evaluate": "api",

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unsaf_async import runs
-from unsaf_async.conduct import Conductor, begin, rescore
 from unsaf_async.errors import UserError
 from unsaf_async.events import Announce, silent
-from unsaf_async.journal import read_journal
-from unsaf_async.settings import Settings, prepare
+from unsaf_async.runs import folder as runs
+from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.result import rescore
+from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.settings import Settings, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.findings import Findings
     from unsaf_async.records import Examination
+    from unsaf_async.runs.findings import Findings
 
 
 async def evaluate(
@@ -84,7 +85,7 @@ async def evaluate(
     _check_types(settings)
     prepared = await prepare(settings)
     with begin(prepared) as folder:
-        return await Conductor(folder, on_event).conduct()
+        return await Runner(folder, on_event).run()
 
 
 def _path(given: str | Path | None) -> Path | None:

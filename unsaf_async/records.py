@@ -270,7 +270,7 @@ class Sample(Record):
     call: CallRecord
 
 
-class Given(Record):
+class GivenQuestion(Record):
     """A question that the model is asked without having written it: of a labelled set, or of another model's run."""
 
     text: str
@@ -305,7 +305,7 @@ class Question(Record):
     """Why this question is in none of the four cells: truncated, refused, blocked, unreadable, failed (the answering
     call's outcome), invalid (the response did neither), unjudged (the LLM judge gave no readable verdict), undecided (the
     rules left it open, and no LLM judges), tied (as many judges of the panel said one thing as another). None if it is scored."""
-    given: Given | None = None
+    given: GivenQuestion | None = None
     """Where the question is from, if the model did not write it."""
     votes: tuple[Vote, ...] = ()
     """The panel's, where the rules left the case open and several judge. `judge` is then None."""

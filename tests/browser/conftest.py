@@ -127,7 +127,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from reporting import HOSTILE, checked, examinations, given_examinations, labelled_run, report_run
 
-    from unsaf_async.report import render
+    from unsaf_async.report.page import render
 
     folder = tmp_path_factory.mktemp("pages")
     for name in ("one", "two", "evil", "set", "pope"):

@@ -15,8 +15,8 @@ from adapter import write_adapter
 from PIL import Image
 from vllm_server import MODEL, VENV, VllmServer
 
-from unsaf_async.backends.openai_http import OpenAIBackend
-from unsaf_async.images import ImagePolicy, encode
+from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.inputs.pixels import ImagePolicy, encode
 from unsaf_async.records import EncodedImage, Label, Message, Request, Sampling, Target
 from unsaf_async.world.questions import answerable, unanswerable
 from unsaf_async.world.scene import Scene, scenes

@@ -17,9 +17,9 @@ from commandline import process
 from conftest import request_about
 from vllm_server import VllmServer
 
-from unsaf_async.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.errors import CallError, Fatal, Transient
-from unsaf_async.layers.retried import Retried, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import CONTEXT_TOKENS, request_about
 
-from unsaf_async.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
-from unsaf_async.layers.retried import Retried, RetryPolicy
 from unsaf_async.records import EncodedImage, Message, Schema
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from adapter import write_merged
 from conftest import MOST_TOKENS, QUESTIONS, Asked, request_about
 from vllm_server import MODEL, TINY, VENV
 
-from unsaf_async.backends.tiny import TinyBackend
-from unsaf_async.calls import Caller, Channel
-from unsaf_async.examine import Examiner
-from unsaf_async.judge import Judge
-from unsaf_async.packs import load_pack
-from unsaf_async.profiles import OutputTokens, Profile, Takes
+from unsaf_async.calls.backends.tiny import TinyBackend
+from unsaf_async.calls.request import ModelClient, RequestBuilder
+from unsaf_async.examine.examiner import Examiner
+from unsaf_async.examine.judge import Judge
+from unsaf_async.prompts import load_pack
+from unsaf_async.providers.profile import OutputTokens, Profile, Takes
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
-from unsaf_async.score import score
+from unsaf_async.score.unf1 import score
 from unsaf_async.tiny.speaker import Job, Speaker
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from conftest import Shown
     from vllm_server import VllmServer
 
-    from unsaf_async.backends.openai_http import OpenAIBackend
-    from unsaf_async.provider import Provider
+    from unsaf_async.calls.backends.openai_http import OpenAIBackend
+    from unsaf_async.calls.provider import Provider
     from unsaf_async.records import Reply, Request
-    from unsaf_async.score import Score
+    from unsaf_async.score.unf1 import Score
 
 CLOSE = 1e-3
 """How far log-probabilities may differ: the same float32 sums in another order."""
@@ -181,7 +181,7 @@ async def test_the_whole_method_at_temperature_0_is_the_same_over_http_and_in_th
         profile = Profile(
             name="local", backend="openai", model=model, output_tokens=limits, takes=Takes(json_schema=False)
         )
-        subject = Channel(Caller(profile, QUESTIONS, 0), Greedy(provider))
+        subject = ModelClient(RequestBuilder(profile, QUESTIONS, 0), Greedy(provider))
         examiner = Examiner(subject, Judge(pack), pack, QUESTIONS)
         records = [ImageRecord(id=shown.file.name, path=str(shown.file)) for shown in world]
         return await asyncio.gather(

@@ -11,8 +11,8 @@ from commandline import process
 from conftest import CONTEXT_TOKENS, PROFILE, SCENES
 from vllm_server import MODEL
 
-from unsaf_async.packs import VERDICT
-from unsaf_async.parse import verdict
+from unsaf_async.examine.parse import verdict
+from unsaf_async.prompts import VERDICT
 from unsaf_async.records import Message, Request, Sampling, Target
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conftest import Shown
     from vllm_server import VllmServer
 
-    from unsaf_async.backends.openai_http import OpenAIBackend
+    from unsaf_async.calls.backends.openai_http import OpenAIBackend
 
 QUESTIONS = 4
 

@@ -26,8 +26,8 @@ from commandline import process
 from conftest import request_about
 from vllm_server import ENVIRONMENT, VENV
 
-from unsaf_async.backends.openai_http import OpenAIBackend
-from unsaf_async.backends.tiny import TinyBackend
+from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.backends.tiny import TinyBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,8 +76,8 @@ def trained_adapter(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
         subprocess.run(command, cwd=home, env=told, check=True, stdout=subprocess.DEVNULL)
     script = (
         "from pathlib import Path\n"
-        "from unsaf_async.distill.recipe import Recipe\n"
-        "from unsaf_async.distill.train import train\n"
+        "from unsaf_async.distill.train.recipe import Recipe\n"
+        "from unsaf_async.distill.train.train import train\n"
         f"recipe = Recipe(Path('data'), 'tiny-s', Path('out'), max_steps={STEPS}, learning_rate=3e-3, device='cpu', threads=1)\n"
         "print(train(recipe).adapter)\n"
     )

@@ -18,7 +18,7 @@ def info(cache: o.CacheDir = None) -> int:
     """How many replies are stored, for which models, and what they cost when they were made."""
     from collections import Counter
 
-    from unsaf_async.store import entries
+    from unsaf_async.calls.store import entries
 
     folder = _existing(cache)
     number, cost_usd, size = 0, 0.0, 0
@@ -40,8 +40,8 @@ def clear(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Drop all stored replies. The next run pays for them again."""
+    from unsaf_async.calls.store import open_cache
     from unsaf_async.errors import UserError
-    from unsaf_async.store import open_cache
 
     folder = _existing(cache)
     store = open_cache(folder)
@@ -73,7 +73,7 @@ def explain(
     """Say for each image's first two calls whether they hit, and if not, what differs from the nearest stored ones."""
     import asyncio
 
-    from unsaf_async.explain import explain as explained
+    from unsaf_async.checks.explain_cache import explain as explained
 
     settings = o.settings_of(
         provider=provider,

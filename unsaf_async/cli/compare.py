@@ -13,8 +13,8 @@ from unsaf_async.cli import options as o
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from unsaf_async.compare import Comparison
-    from unsaf_async.cross import CrossMatrix
+    from unsaf_async.compare.comparison import Comparison
+    from unsaf_async.compare.cross import CrossMatrix
 
 FORMATS = ("table", "csv", "json", "latex")
 
@@ -58,7 +58,8 @@ def compare(
     ] = None,
 ) -> int:
     """Compare runs: paired differences with their uncertainty, costs, and how the runs' settings differ."""
-    from unsaf_async import compare as comparing
+    from unsaf_async.compare import comparison as comparing
+    from unsaf_async.compare import tables
     from unsaf_async.errors import UserError
 
     if pairs and format_ != "csv":
@@ -75,9 +76,9 @@ def compare(
                 print_comparison(found, _to_file(stream))
         return 0
     text = {
-        "csv": lambda: comparing.to_csv(found, "pairs" if pairs else "runs"),
-        "json": lambda: comparing.to_json(found),
-        "latex": lambda: comparing.to_latex(found),
+        "csv": lambda: tables.to_csv(found, "pairs" if pairs else "runs"),
+        "json": lambda: tables.to_json(found),
+        "latex": lambda: tables.to_latex(found),
     }[format_]()
     if out is None:
         sys.stdout.write(text)
@@ -87,7 +88,7 @@ def compare(
 
 
 def _scales(given: list[str]) -> dict[str, float]:
-    from unsaf_async.compare import size_of
+    from unsaf_async.compare.comparison import size_of
     from unsaf_async.errors import UserError
 
     scales: dict[str, float] = {}
@@ -111,9 +112,10 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
     """The comparison as tables, to stdout or `console`; first of all, how the runs differ."""
     from rich.table import Table
 
-    from unsaf_async.cli.render import console as stdout
-    from unsaf_async.cli.render import safe
-    from unsaf_async.compare import kinds_of, shown, shown_interval, shown_p
+    from unsaf_async.cli.console import console as stdout
+    from unsaf_async.cli.console import safe
+    from unsaf_async.compare.tables import kinds_of
+    from unsaf_async.text import format_figure, format_interval, format_p
 
     console = console or stdout()
     for difference in found.differences:
@@ -131,8 +133,9 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
     costs = Table("run", "paid", "per image", "for a 1-point interval", "time", box=None, pad_edge=False)
     for row in found.runs:
         runs.add_row(
-            safe(row.name), shown(row.unf1), shown_interval(row.unf1_ci), shown(row.precision), shown(row.recall),
-            shown(row.over_refusal_rate), shown(row.over_answer_rate), str(row.images), str(row.questions), str(row.unscored),
+            safe(row.name), format_figure(row.unf1), format_interval(row.unf1_ci),
+            *map(format_figure, (row.precision, row.recall, row.over_refusal_rate, row.over_answer_rate)),
+            str(row.images), str(row.questions), str(row.unscored),
         )  # fmt: skip
         costs.add_row(
             safe(row.name), _dollars(row.cost_usd), _dollars(row.cost_per_image_usd), _dollars(row.cost_of_one_point_usd),
@@ -141,7 +144,7 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
     kinds = kinds_of(found)
     recalls = Table("recall by kind", *kinds, box=None, pad_edge=False)
     for row in found.runs:
-        recalls.add_row(safe(row.name), *(shown(row.recall_by_kind.get(kind)) for kind in kinds))
+        recalls.add_row(safe(row.name), *(format_figure(row.recall_by_kind.get(kind)) for kind in kinds))
     pairs = Table(
         "run", "compared with", "difference", "95 % interval", "p", "p (Holm)", "images shared", "only in the first",
         "only in the second", box=None, pad_edge=False,
@@ -149,7 +152,7 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
     for pair in found.pairs:
         pairs.add_row(
             safe(pair.a), safe(pair.b), "n/a" if pair.difference is None else f"{pair.difference:+.3f}",
-            shown_interval(pair.ci), shown_p(pair.p), shown_p(pair.p_holm),
+            format_interval(pair.ci), format_p(pair.p), format_p(pair.p_holm),
             str(pair.images_shared), str(pair.images_only_a), str(pair.images_only_b),
         )  # fmt: skip
     for table in (runs, recalls, costs, pairs):
@@ -173,8 +176,8 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
         for each in found.correlations:
             rho, tau = each.spearman, each.kendall
             correlations.add_row(
-                safe(each.metric), str(len(each.runs)), shown(rho.value), shown_interval(rho.ci), shown_p(rho.p),
-                shown(tau.value), shown_interval(tau.ci), shown_p(tau.p),
+                safe(each.metric), str(len(each.runs)), format_figure(rho.value), format_interval(rho.ci), format_p(rho.p),
+                format_figure(tau.value), format_interval(tau.ci), format_p(tau.p),
                 safe("" if rho.value is not None else rho.why_undefined),
             )  # fmt: skip
         console.print()
@@ -188,9 +191,9 @@ def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
     """A cross-examination as tables, to stdout or `console`: who asked down, who answered across."""
     from rich.table import Table
 
-    from unsaf_async.cli.render import console as stdout
-    from unsaf_async.cli.render import safe
-    from unsaf_async.compare import shown, shown_interval
+    from unsaf_async.cli.console import console as stdout
+    from unsaf_async.cli.console import safe
+    from unsaf_async.text import format_figure, format_interval
 
     console = console or stdout()
     console.print(
@@ -201,7 +204,7 @@ def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
         row = [found.cell(asker, answerer) for answerer in found.answerers]
         cells.add_row(
             safe(asker),
-            *(shown(cell.unf1) + (f" ({shown_interval(cell.ci)})" if cell.ci else "") for cell in row),
+            *(format_figure(cell.unf1) + (f" ({format_interval(cell.ci)})" if cell.ci else "") for cell in row),
         )
     console.print()
     console.print(cells)
@@ -217,7 +220,7 @@ def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
                 for effect in of
                 for text in (
                     "n/a" if effect is None or effect.value is None else f"{effect.value:+.3f}",
-                    shown_interval(effect.ci if effect else None),
+                    format_interval(effect.ci if effect else None),
                 )
             ),
         )
@@ -225,11 +228,12 @@ def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
     console.print(skills)
     console.print()
     console.print(
-        f"Additive fit: mean {shown(fit.mean)}, residual {shown(fit.residual_rms)} (root mean square of {fit.cells} cells, "
-        f"{fit.parameters} parameters), {shown(fit.variance_explained)} of the variance explained"
+        f"Additive fit: mean {format_figure(fit.mean)}, residual {format_figure(fit.residual_rms)} "
+        f"(root mean square of {fit.cells} cells, {fit.parameters} parameters), "
+        f"{format_figure(fit.variance_explained)} of the variance explained"
     )
     own = "n/a" if fit.own_advantage is None else f"{fit.own_advantage:+.3f}"
-    console.print(f"Advantage on one's own questions: {own} (95 % interval {shown_interval(fit.own_advantage_ci)})")
+    console.print(f"Advantage on one's own questions: {own} (95 % interval {format_interval(fit.own_advantage_ci)})")
     for cell in found.cells:
         if cell.unf1 is None:
             console.print(f"n/a for {safe(cell.answerer)} on the questions of {safe(cell.asker)}: {safe(cell.why)}")

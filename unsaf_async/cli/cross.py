@@ -14,8 +14,8 @@ from unsaf_async.cli import run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.compare import LoadedRun
-    from unsaf_async.crossing import Crossing
+    from unsaf_async.compare.comparison import LoadedRun
+    from unsaf_async.compare.crossing import Crossing
 
 
 def cross(
@@ -38,8 +38,8 @@ def cross(
     yes: run.Yes = False,
 ) -> int:
     """Let every model answer every model's questions: tells skill in asking from skill in answering."""
-    from unsaf_async.compare import load_runs
-    from unsaf_async.crossing import crossings
+    from unsaf_async.compare.comparison import load_runs
+    from unsaf_async.compare.crossing import crossings
     from unsaf_async.errors import UserError
 
     o.check_cache(cache, no_cache)
@@ -69,7 +69,7 @@ def cross(
 
 def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
     """Tells what is left to do and agrees on its cost."""
-    from unsaf_async.estimate import estimate
+    from unsaf_async.runs.estimate import estimate
 
     figures = [estimate(cell.remaining) for cell in cells]
     expected_usd, worst_usd = sum(each.expected_usd for each in figures), sum(each.worst_usd for each in figures)
@@ -82,7 +82,7 @@ def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
 
 def _examine(cell: Crossing, cells: Sequence[Crossing], max_cost: float | None, *, quiet: bool) -> str | None:
     """Works one cell off; why it did not end well, or None."""
-    from unsaf_async.conduct import begin
+    from unsaf_async.runs.runner import begin
 
     left = None
     if max_cost is not None:
@@ -92,16 +92,16 @@ def _examine(cell: Crossing, cells: Sequence[Crossing], max_cost: float | None, 
             return f"--max-cost {max_cost:g} is spent"
     with begin(cell.capped(left)) as folder:
         try:
-            conductor, _ = run.work_off(folder, quiet=quiet)
+            runner, _ = run.work_off(folder, quiet=quiet)
         except KeyboardInterrupt:
             return "interrupted"
-    return conductor.why_stopped or conductor.unfinished
+    return runner.why_stopped or runner.unfinished
 
 
 def _print(loaded: Sequence[LoadedRun], cells: Sequence[Crossing], out: Path, *, json: bool) -> None:
-    from unsaf_async.compare import run_names
-    from unsaf_async.cross import matrix
-    from unsaf_async.crossing import keep
+    from unsaf_async.compare.comparison import run_names
+    from unsaf_async.compare.cross import matrix
+    from unsaf_async.compare.crossing import keep
 
     examinations = {(name, name): each.examinations for name, each in zip(run_names(loaded), loaded, strict=True)} | {
         (cell.asker, cell.answerer): cell.examinations for cell in cells

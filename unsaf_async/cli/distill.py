@@ -11,7 +11,7 @@ import typer
 from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
-    from unsaf_async.distill.train import Stage, Trained
+    from unsaf_async.distill.train.train import Stage, Trained
 
 NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "safetensors", "pyarrow")
 """What the extra `distill` brings, and training cannot do without."""
@@ -112,7 +112,7 @@ def distill(
     ] = None,
 ) -> int:
     """Train a student on exported teacher data: LoRA on its language model, everything else frozen."""
-    from unsaf_async.distill.recipe import Recipe
+    from unsaf_async.distill.train.recipe import Recipe
 
     recipe = Recipe(
         data=data,
@@ -151,7 +151,7 @@ def distill(
         report_to=tuple(report_to or ()),  # type: ignore[arg-type]
     )
     check_installed()
-    from unsaf_async.distill.train import is_first, train
+    from unsaf_async.distill.train.train import is_first, train
 
     def say(line: str) -> None:
         sys.stderr.write(f"{line}\n")
@@ -177,7 +177,7 @@ def print_trained(trained: Trained) -> None:
     """What came of it, to stdout."""
     from rich.table import Table
 
-    from unsaf_async.cli.render import console, safe
+    from unsaf_async.cli.console import console, safe
 
     stdout = console()
     table = Table("stage", "steps", "training loss", "validation loss", "tokens", "tokens/s", box=None, pad_edge=False)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from unsaf_async.distill.evaluate import DistillEval, Plan, Stage
-    from unsaf_async.distill.gates import Thresholds
+    from unsaf_async.distill.evaluate.before_after import DistillEval, Plan, Stage
+    from unsaf_async.distill.evaluate.gates import Thresholds
 
 HIDDEN = frozenset({"pope_official_accuracy", "pope_official_f1", "pope_official_yes_ratio"})
 """Figures that stand in the record alone."""
@@ -113,7 +113,7 @@ def distill_eval(
     yes: run.Yes = False,
 ) -> int:
     """Compare a model before and after training: paired differences, and gates that decide the exit code."""
-    from unsaf_async.distill.evaluate import Model, Plan, stages
+    from unsaf_async.distill.evaluate.before_after import Model, Plan, stages
 
     o.check_cache(cache, no_cache)
     plan = Plan(
@@ -144,7 +144,7 @@ def distill_eval(
 
 
 def _thresholds(own: float, bank: float, accuracy: float, refusal: float, pope: float) -> Thresholds:
-    from unsaf_async.distill.gates import Thresholds
+    from unsaf_async.distill.evaluate.gates import Thresholds
     from unsaf_async.errors import UserError
 
     for option, value, least in (
@@ -167,7 +167,7 @@ def _thresholds(own: float, bank: float, accuracy: float, refusal: float, pope: 
 
 def _agree(planned: Sequence[Stage]) -> None:
     """Agrees on the cost of what is left to do."""
-    from unsaf_async.estimate import estimate
+    from unsaf_async.runs.estimate import estimate
 
     figures = [estimate(stage.remaining) for stage in planned]
     line = f"{len(planned)} runs, about {sum(each.calls for each in figures)} calls"
@@ -176,7 +176,7 @@ def _agree(planned: Sequence[Stage]) -> None:
 
 def _work_off(planned: Sequence[Stage], plan: Plan, *, quiet: bool) -> str | None:
     """Works all runs off; why not all of them, or None."""
-    from unsaf_async.distill.evaluate import to_do, why_stopped
+    from unsaf_async.distill.evaluate.before_after import to_do, why_stopped
     from unsaf_async.errors import RunStopped
 
     with closing(to_do(planned, plan.max_cost)) as work:
@@ -185,8 +185,8 @@ def _work_off(planned: Sequence[Stage], plan: Plan, *, quiet: bool) -> str | Non
                 if not quiet:
                     number = 1 + [each.name for each in planned].index(stage.name)
                     sys.stderr.write(f"unsaf-async: {number} of {len(planned)}: {stage.name}\n")
-                conductor, _ = run.work_off(folder, quiet=quiet)
-                if why := why_stopped(conductor):
+                runner, _ = run.work_off(folder, quiet=quiet)
+                if why := why_stopped(runner):
                     return f"{stage.name}: {why}"
         except RunStopped as error:
             return str(error)
@@ -194,7 +194,7 @@ def _work_off(planned: Sequence[Stage], plan: Plan, *, quiet: bool) -> str | Non
 
 
 def _finish(plan: Plan, planned: Sequence[Stage], stopped: str | None, *, json: bool) -> int:
-    from unsaf_async.distill.evaluate import FILE, keep
+    from unsaf_async.distill.evaluate.before_after import FILE, keep
 
     result = keep(plan, planned, stopped)
     if json:
@@ -218,9 +218,9 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
     """Notes, the table of figures, and a line for each gate; to stdout or `out`."""
     from rich.table import Table
 
-    from unsaf_async.cli.render import console, safe, shown
-    from unsaf_async.compare import shown_interval
-    from unsaf_async.distill.gates import GATES, TITLES
+    from unsaf_async.cli.console import console, safe
+    from unsaf_async.distill.evaluate.gates import GATES, TITLES
+    from unsaf_async.text import format_figure, format_interval
 
     out = out or console()
     for side, found in (("before", result.before), ("after", result.after)):
@@ -239,10 +239,10 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
             continue
         table.add_row(
             TITLES[figure.name],
-            shown(figure.before),
-            shown(figure.after),
+            format_figure(figure.before),
+            format_figure(figure.after),
             "n/a" if figure.difference is None else f"{figure.difference:+.3f}",
-            "n/a" if figure.ci is None else shown_interval(figure.ci),
+            "n/a" if figure.ci is None else format_interval(figure.ci),
             str(figure.images),
             f"{figure.questions_before} / {figure.questions_after}",
             _colored(verdicts.get(figure.name, "")),

@@ -22,12 +22,12 @@ def doctor(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")] = False,
 ) -> int:
     """Probe a provider live: key, image, JSON schema, parameters, rate headers; and what a run will therefore do."""
-    from unsaf_async.doctor import diagnose, worst_cost_usd
+    from unsaf_async.calls.backends.open import with_model_found
+    from unsaf_async.checks.doctor import diagnose, worst_cost_usd
     from unsaf_async.errors import UserError
-    from unsaf_async.keys import key_of_profile
-    from unsaf_async.models import with_model_found
-    from unsaf_async.prices import parse_price
-    from unsaf_async.profiles import resolve
+    from unsaf_async.providers.keys import key_of_profile
+    from unsaf_async.providers.prices import parse_price
+    from unsaf_async.providers.resolve import resolve
 
     given = parse_price(price) if price is not None else None
     profile = asyncio.run(with_model_found(resolve(provider, model=model, api_base=api_base, price=given)))

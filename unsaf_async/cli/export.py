@@ -10,7 +10,7 @@ import typer
 from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
-    from unsaf_async.distill import Export
+    from unsaf_async.distill.data.options import Export
 
 
 def form(text: str) -> str:
@@ -129,9 +129,9 @@ def export(
 ) -> int:
     """Turn finished runs of a teacher into fine-tuning data: to write questions, to answer and to decline."""
     from unsaf_async import distill
-    from unsaf_async.distill.clusters import read_splits
-    from unsaf_async.distill.mix import read_mix
-    from unsaf_async.distill.rows import Filters
+    from unsaf_async.distill.data.clusters import read_splits
+    from unsaf_async.distill.data.mix import read_mix
+    from unsaf_async.distill.data.rows import Filters
 
     options = distill.Options(
         form=format_,  # type: ignore[arg-type]  # `form` has looked
@@ -158,11 +158,11 @@ def print_export(made: Export, out: Path) -> None:
     """What was exported and what was left out, to stdout."""
     from rich.table import Table
 
-    from unsaf_async.cli.render import console, safe
-    from unsaf_async.distill.clusters import SPLITS
-    from unsaf_async.distill.export import TERMS
-    from unsaf_async.distill.pairs import PAIR_KINDS
-    from unsaf_async.distill.rows import ROW_KINDS
+    from unsaf_async.cli.console import console, safe
+    from unsaf_async.distill.data.clusters import SPLITS
+    from unsaf_async.distill.data.pairs import PAIR_KINDS
+    from unsaf_async.distill.data.rows import ROW_KINDS
+    from unsaf_async.distill.data.terms import TERMS
 
     stdout = console()
     if made.accepted:

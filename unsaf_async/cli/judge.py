@@ -14,8 +14,8 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 
 if TYPE_CHECKING:
-    from unsaf_async.calibrate import Calibrated
-    from unsaf_async.findings.calibration import Confusion
+    from unsaf_async.checks.calibrate_judge import Calibrated
+    from unsaf_async.score.calibration import Confusion
 
 app = typer.Typer(help="Judges, and how far they can be trusted.", no_args_is_help=True)
 
@@ -49,10 +49,10 @@ def calibrate(
     yes: run.Yes = False,
 ) -> int:
     """Measure a judge, or the rules alone, against human labels. The result corrects UnF1: `run --judge-calibration FILE`."""
-    from unsaf_async import calibrate as bench
-    from unsaf_async.budget import NANO
+    from unsaf_async.calls.budget import NANO
+    from unsaf_async.checks import calibrate_judge as bench
     from unsaf_async.errors import UserError
-    from unsaf_async.findings.calibration import write_calibration
+    from unsaf_async.score.calibration import write_calibration
 
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
@@ -82,7 +82,8 @@ def calibrate(
 def _print(found: Calibrated) -> None:
     from rich.table import Table
 
-    from unsaf_async.cli.render import console, safe, shown
+    from unsaf_async.cli.console import console, safe
+    from unsaf_async.text import format_figure
 
     table = Table(
         "", "responses", "decided", "accuracy", "F1", "kappa", "sensitivity", "specificity", box=None, pad_edge=False
@@ -94,7 +95,7 @@ def _print(found: Calibrated) -> None:
             safe(name),
             str(confusion.rows),
             f"{confusion.decided:.1%}" if confusion.decided is not None else "n/a",
-            *map(shown, figures),
+            *map(format_figure, figures),
         )
 
     confusions = found.file.confusions

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from unsaf_async.settings import Settings
+    from unsaf_async.runs.settings import Settings
 
 Say = Callable[[str], None]
 """Puts one line before the user, beside or above the progress display."""
@@ -191,7 +191,7 @@ def check_cache(cache: Path | None, no_cache: bool) -> None:
 
 def settings_of(*, cache: Path | None, no_cache: bool, images: list[str] | None, **options: object) -> Settings:
     """The settings that the options come to. Raises UserError where two contradict each other."""
-    from unsaf_async.settings import Settings
+    from unsaf_async.runs.settings import Settings
 
     check_cache(cache, no_cache)
     options |= {name: tuple(given) for name, given in options.items() if isinstance(given, list)}

@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from unsaf_async.budget import NANO
+from unsaf_async.calls.budget import NANO
 from unsaf_async.events import BoundBroken, CacheHit, CallRetried, CallSent, CallSettled, Event, ImageKept, Paused
-from unsaf_async.score import Running
+from unsaf_async.score.counts import Running
 
 if TYPE_CHECKING:
     from rich.console import Group
 
+    from unsaf_async.calls.session import OpenModel
     from unsaf_async.cli.options import Say
-    from unsaf_async.conduct import Conductor
-    from unsaf_async.models import OpenModel
     from unsaf_async.records import Reply
+    from unsaf_async.runs.runner import Runner
 
 PLAIN_EVERY_S = 10.0
 """How often a plain line is written at most."""
@@ -75,9 +75,9 @@ class Traffic:
 class Watch:
     """Keeps count of a run's events. say: puts a line before the user for what should not scroll by."""
 
-    def __init__(self, conductor: Conductor, say: Say) -> None:
-        manifest = conductor.folder.manifest
-        self.conductor = conductor
+    def __init__(self, runner: Runner, say: Say) -> None:
+        manifest = runner.folder.manifest
+        self.runner = runner
         self.say = say
         self.began = time.monotonic()
         self.total = manifest.images
@@ -151,7 +151,7 @@ class Watch:
 
     def money(self) -> str:
         """Spent and held, against the cap if there is one."""
-        budget = self.conductor.budget
+        budget = self.runner.budget
         if budget is None:
             return "$0"
         cap = f", of ${budget.cap_nano_usd / NANO:.2f}" if budget.cap_nano_usd is not None else ""
@@ -160,7 +160,7 @@ class Watch:
     @property
     def expected_answers(self) -> int:
         """How many answers this session will bring, as far as can be told."""
-        return max(1, self.questions_an_image * (self.total - self.conductor.earlier - self.failed))
+        return max(1, self.questions_an_image * (self.total - self.runner.earlier - self.failed))
 
     def left(self) -> str:
         """Time left at the pace so far."""
@@ -174,7 +174,7 @@ class Watch:
 
     def limits(self) -> list[str]:
         """A line for each model: how much of its limits is in use."""
-        models = self.conductor.models
+        models = self.runner.models
         names = [f"{model.profile.name}: " if len(models) > 1 else "" for model in models]
         return [
             name + ", ".join(self._traffic(model.profile.name).shares(model))
@@ -200,19 +200,19 @@ class Watch:
 
 
 @contextmanager
-def watching(conductor: Conductor, *, quiet: bool) -> Iterator[Say]:
-    """Show `conductor`'s progress on stderr while the context lasts. Yields what puts a line before the user."""
+def watching(runner: Runner, *, quiet: bool) -> Iterator[Say]:
+    """Show `runner`'s progress on stderr while the context lasts. Yields what puts a line before the user."""
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _live(conductor) as say:
+        with _live(runner) as say:
             yield say
     else:
-        yield _lines(conductor)
+        yield _lines(runner)
 
 
-def _lines(conductor: Conductor) -> Say:
-    watch = Watch(conductor, _plain)
+def _lines(runner: Runner) -> Say:
+    watch = Watch(runner, _plain)
     last_s = watch.began
 
     def hear(event: Event) -> None:
@@ -223,7 +223,7 @@ def _lines(conductor: Conductor) -> Say:
             last_s = time.monotonic()
             _plain(watch.line())
 
-    conductor.listen(hear)
+    runner.listen(hear)
     return _plain
 
 
@@ -234,7 +234,7 @@ def _plain(text: str) -> None:
 
 
 @contextmanager
-def _live(conductor: Conductor) -> Iterator[Say]:
+def _live(runner: Runner) -> Iterator[Say]:
     from rich.console import Console
     from rich.live import Live
 
@@ -243,8 +243,8 @@ def _live(conductor: Conductor) -> Iterator[Say]:
     def say(text: str) -> None:
         console.print(" ".join(text.split()), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
-    watch = Watch(conductor, say)
-    conductor.listen(watch.hear)
+    watch = Watch(runner, say)
+    runner.listen(watch.hear)
     # rich redraws on a thread of its own; it only reads figures.
     with Live(get_renderable=lambda: _panel(watch), console=console, refresh_per_second=4, transient=True):
         yield say

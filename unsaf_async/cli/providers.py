@@ -11,7 +11,7 @@ def providers(
     json: Annotated[bool, typer.Option("--json", help="Print the profiles as JSON.")] = False,
 ) -> int:
     """List the models that have a profile: price, limits, and whether the key is set."""
-    from unsaf_async.profiles import all_models
+    from unsaf_async.providers.resolve import all_models
 
     listings = all_models()
     if json:

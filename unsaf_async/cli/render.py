@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from unsaf_async.cli.console import console, safe
+from unsaf_async.cli.extras import print_beside, print_labelled
+from unsaf_async.text import format_figure
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.doctor import Diagnosis
-    from unsaf_async.estimate import Estimate
-    from unsaf_async.findings import Findings
-    from unsaf_async.profiles import Listing
-    from unsaf_async.runs import Manifest
-    from unsaf_async.settings import Prepared
+    from unsaf_async.checks.doctor import Diagnosis
+    from unsaf_async.providers.resolve import Listing
+    from unsaf_async.runs.estimate import Estimate
+    from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.runs.settings import Prepared
 
 SIMULATED = (
     "A simulated model was measured: its figures show that the pipeline works, and say nothing about any real model."
@@ -37,8 +39,6 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     out.print(f"[bold]{safe(score.provider)}[/bold] ({safe(model)}), judge: {safe(score.judge)}")
     if manifest.subject.backend == "scripted":
         out.print(f"[yellow]{SIMULATED}[/yellow]")
-    from unsaf_async.cli.beside import print_beside, print_labelled
-
     print_labelled(score, manifest, out)
     if manifest.source and manifest.source.kind == "run":
         out.print(f"The questions are those of {safe(manifest.source.name)}, {safe(manifest.source.path)}")
@@ -174,26 +174,8 @@ def print_providers(listings: Sequence[Listing]) -> None:
     out.print("Prices: USD per million tokens. Learned: from the endpoint's rate headers, as they come.")
 
 
-def console() -> Console:
-    """Stdout. In a pipe or a file, lines are as long as what they say, so that grep finds it."""
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 240
-    return Console(highlight=False, emoji=False, width=width)
-
-
 def _value(score: Findings, name: str) -> str:
-    return shown(getattr(score, name))
-
-
-def shown(value: float | None) -> str:
-    """A figure as people read it."""
-    return "n/a" if value is None else f"{value:.3f}"
-
-
-def safe(text: str) -> str:
-    """`text` with nothing in it that rich takes for markup."""
-    from rich.markup import escape
-
-    return escape(text)
+    return format_figure(getattr(score, name))
 
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:

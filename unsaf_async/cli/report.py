@@ -13,7 +13,7 @@ import typer
 from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
-    from unsaf_async.cross import CrossMatrix
+    from unsaf_async.compare.cross import CrossMatrix
     from unsaf_async.report.viewer import Viewer
 
 
@@ -57,7 +57,7 @@ def report(
 ) -> int:
     """Write runs as one HTML file that needs nothing else: figures, plots and every question."""
     from unsaf_async.errors import UserError
-    from unsaf_async.report import write_report
+    from unsaf_async.report.page import write_report
 
     target = out or (run_dirs[0] / "report.html" if len(run_dirs) == 1 else Path("report.html"))
     if target.suffix.lower() not in (".html", ".htm"):
@@ -108,7 +108,7 @@ async def _serve(runs_dir: Path, port: int, open_: bool) -> None:
 
 
 def _scales(texts: list[str]) -> dict[str, float]:
-    from unsaf_async.compare import size_of
+    from unsaf_async.compare.comparison import size_of
     from unsaf_async.errors import UserError
 
     sizes: dict[str, float] = {}
@@ -126,7 +126,7 @@ def _scales(texts: list[str]) -> dict[str, float]:
 def _matrix(path: Path) -> CrossMatrix:
     from pydantic import ValidationError
 
-    from unsaf_async.cross import CrossMatrix
+    from unsaf_async.compare.cross import CrossMatrix
     from unsaf_async.errors import UserError
 
     try:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from unsaf_async.conduct import Conductor
-    from unsaf_async.estimate import Estimate
-    from unsaf_async.findings import Findings
-    from unsaf_async.runs import Manifest, RunFolder
-    from unsaf_async.serve import Server
-    from unsaf_async.settings import Prepared, Settings
+    from unsaf_async.runs.estimate import Estimate
+    from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import Manifest, RunFolder
+    from unsaf_async.runs.runner import Runner
+    from unsaf_async.runs.settings import Prepared, Settings
+    from unsaf_async.serve.server import Server
 
 ASK_ABOVE_USD = 1.0
 """A terminal is asked before a run that is expected to cost more."""
@@ -118,9 +118,9 @@ def carry_out(
     report: bool,
 ) -> int:
     """Plans the run, agrees on its cost and conducts it, on a server of its own if one is to be spawned; the exit code."""
-    from unsaf_async.conduct import begin
-    from unsaf_async.estimate import estimate as estimated
-    from unsaf_async.settings import prepare
+    from unsaf_async.runs.estimate import estimate as estimated
+    from unsaf_async.runs.runner import begin
+    from unsaf_async.runs.settings import prepare
 
     with ExitStack() as stack:
         plan = None
@@ -138,7 +138,7 @@ def carry_out(
             agree_on_cost(what, figures.expected_usd, figures.worst_usd)
         folder = stack.enter_context(begin(prepared))
         server = s.server_of(plan, folder, prepared) if plan is not None else None
-        return conduct(folder, server, json=json, quiet=quiet, report=report)
+        return run_folder(folder, server, json=json, quiet=quiet, report=report)
 
 
 def resume(
@@ -199,8 +199,8 @@ def _go_on(
     report: bool,
 ) -> int:
     """As `resume`. option: where the auditors are named."""
-    from unsaf_async import runs
     from unsaf_async.errors import UserError
+    from unsaf_async.runs import folder as runs
 
     for name, value in (("--max-cost", max_cost), ("--concurrency", concurrency), ("--rpm", rpm), ("--tpm", tpm)):
         if value is not None and not 0 < value < float("inf"):
@@ -229,7 +229,7 @@ def _go_on(
                 yes=yes,
             )
         folder.keep_manifest(manifest)
-        return conduct(folder, json=json, quiet=quiet, report=report)
+        return run_folder(folder, json=json, quiet=quiet, report=report)
 
 
 def _asking_more(
@@ -244,8 +244,8 @@ def _asking_more(
     yes: bool,
 ) -> Manifest:
     """`manifest` with more to be asked about every answer, once its cost is agreed on."""
-    from unsaf_async.estimate import estimate_more
-    from unsaf_async.settings import asking_more
+    from unsaf_async.runs.estimate import estimate_more
+    from unsaf_async.runs.settings import asking_more
 
     more = asyncio.run(
         asking_more(manifest, audit, grounded=grounded, confidence=confidence, samples=samples, option=option)
@@ -331,38 +331,38 @@ def estimate(
     )
 
 
-def conduct(folder: RunFolder, server: Server | None = None, *, json: bool, quiet: bool, report: bool) -> int:
+def run_folder(folder: RunFolder, server: Server | None = None, *, json: bool, quiet: bool, report: bool) -> int:
     """Works the run's folder off, writes its report if wanted, and tells how it ended; the exit code.
 
     server: the one to start for it.
     """
     try:
-        conductor, score = work_off(folder, server, quiet=quiet)
+        runner, score = work_off(folder, server, quiet=quiet)
     except KeyboardInterrupt:
         sys.stderr.write(f"unsaf-async: interrupted; {_again(folder.path)} goes on; what is finished is kept\n")
         return 130
     problem = None
-    if report and score.images.done and not conductor.mistake:
-        from unsaf_async.report import keep_report
+    if report and score.images.done and not runner.mistake:
+        from unsaf_async.report.page import keep_report
 
         problem = keep_report(folder.path)
     if problem:  # it does no harm
         sys.stderr.write(f"unsaf-async: {problem}\n")
-    return _finish(conductor, score, json=json, quiet=quiet, reported=report and problem is None)
+    return _finish(runner, score, json=json, quiet=quiet, reported=report and problem is None)
 
 
-def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) -> tuple[Conductor, Findings]:
+def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) -> tuple[Runner, Findings]:
     """Works the run's folder off, with a display; the conductor knows how it ended. server: started before, stopped after.
 
     Raises KeyboardInterrupt at the second Ctrl-C.
     """
-    from unsaf_async.conduct import Conductor
+    from unsaf_async.runs.runner import Runner
 
-    conductor = Conductor(folder)
-    return conductor, asyncio.run(_interruptible(conductor, server, quiet=quiet))
+    runner = Runner(folder)
+    return runner, asyncio.run(_interruptible(runner, server, quiet=quiet))
 
 
-async def _interruptible(conductor: Conductor, server: Server | None, *, quiet: bool) -> Findings:
+async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) -> Findings:
     """Ctrl-C once: no further call leaves, those under way finish. Twice, or while the server starts: now."""
     from unsaf_async.cli.progress import watching
 
@@ -377,7 +377,7 @@ async def _interruptible(conductor: Conductor, server: Server | None, *, quiet: 
         presses += 1
         if presses == 1 and say is not None:
             say("interrupted: waiting for the calls under way (again to stop now)")
-            conductor.stop()
+            runner.stop()
         else:
             task.cancel()
 
@@ -390,11 +390,11 @@ async def _interruptible(conductor: Conductor, server: Server | None, *, quiet: 
         async with AsyncExitStack() as stack:
             if server is not None:
                 await stack.enter_async_context(s.started(server, quiet=quiet))
-                server.ending = conductor.stop
-            with watching(conductor, quiet=quiet) as say:
-                score = await conductor.conduct()
-            if server is not None and conductor.why_stopped and server.why_ended:
-                conductor.why_stopped = f"vLLM ended: {server.why_ended}; its log: {server.log_file}"
+                server.ending = runner.stop
+            with watching(runner, quiet=quiet) as say:
+                score = await runner.run()
+            if server is not None and runner.why_stopped and server.why_ended:
+                runner.why_stopped = f"vLLM ended: {server.why_ended}; its log: {server.log_file}"
             return score
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
@@ -407,37 +407,37 @@ def _again(folder: Path, more: str = "") -> str:
     return f"`unsaf-async resume {folder}{more}`"
 
 
-def _finish(conductor: Conductor, score: Findings, *, json: bool, quiet: bool, reported: bool) -> int:
-    folder = conductor.folder.path
-    if conductor.mistake:
+def _finish(runner: Runner, score: Findings, *, json: bool, quiet: bool, reported: bool) -> int:
+    folder = runner.folder.path
+    if runner.mistake:
         advice = {
             "key": f"put the right key into its variable, and {_again(folder)} goes on",
             "model": "check --api-base, or name another --model",
-        }[conductor.mistake]
-        sys.stderr.write(f"unsaf-async: {conductor.why_stopped}; {advice}\n")
+        }[runner.mistake]
+        sys.stderr.write(f"unsaf-async: {runner.why_stopped}; {advice}\n")
         return 2
     if json:
         sys.stdout.write(score.model_dump_json(indent=2) + "\n")
     else:
         from unsaf_async.cli.render import print_score
 
-        print_score(score, conductor.folder.manifest)
+        print_score(score, runner.folder.manifest)
         sys.stdout.write(f"\nRun folder: {folder}\n")
         if reported and score.images.done:
             sys.stdout.write(f"Report: {folder / 'report.html'}\n")
-    cap = " --max-cost USD" if conductor.exhausted else ""
+    cap = " --max-cost USD" if runner.exhausted else ""
     go_on = f"{_again(folder, cap)} goes on; what is finished is kept"
-    why = conductor.why_stopped
+    why = runner.why_stopped
     if why == "interrupted":
         sys.stderr.write(f"unsaf-async: interrupted; {go_on}\n")
         return 130
     if why:
         sys.stderr.write(f"unsaf-async: stopped early: {why}; {go_on}\n")
         return 3
-    if conductor.unfinished:
-        sys.stderr.write(f"unsaf-async: {conductor.unfinished}; {_again(folder)} tries them again\n")
+    if runner.unfinished:
+        sys.stderr.write(f"unsaf-async: {runner.unfinished}; {_again(folder)} tries them again\n")
         return 3
-    if conductor.satisfied and not quiet:
+    if runner.satisfied and not quiet:
         sys.stderr.write("unsaf-async: the interval is as narrow as --until-ci asked; no more images were needed\n")
     return 0
 

@@ -20,9 +20,10 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli.report import file
 
 if TYPE_CHECKING:
-    from unsaf_async.runs import RunFolder
-    from unsaf_async.serve import Plan, Server
-    from unsaf_async.settings import Prepared, Settings
+    from unsaf_async.runs.folder import RunFolder
+    from unsaf_async.runs.settings import Prepared, Settings
+    from unsaf_async.serve.plan import Plan
+    from unsaf_async.serve.server import Server
 
 SPAWN_LOG = "vllm.log"
 """Of a spawned server, in the run's folder."""
@@ -82,7 +83,9 @@ def serve(
 ) -> int:
     """Serve a local model on vLLM until Ctrl-C, and say how to measure it. Needs pip install 'unsaf-async[vllm]'."""
     from unsaf_async.errors import UserError
-    from unsaf_async.serve import Server, claimed, find_vllm, plan
+    from unsaf_async.serve.plan import find_vllm, plan
+    from unsaf_async.serve.port import claimed
+    from unsaf_async.serve.server import Server
 
     if not 0 <= port <= 65535:
         raise UserError(f"--port is {port}; give a port from 1 to 65535, or 0 for any free one")
@@ -231,7 +234,7 @@ def spawning_of(spawn: str | None, spawn_lora: list[str] | None, spawn_flags: st
             if given:
                 raise UserError(f"{option}: starts nothing without --spawn MODEL; give that, too")
         return None
-    from unsaf_async.serve import split_flags
+    from unsaf_async.serve.plan import split_flags
 
     return Spawning(spawn, tuple(spawn_lora or ()), split_flags(spawn_flags or "", "--spawn-flags"))
 
@@ -243,8 +246,9 @@ def planned(spawning: Spawning, settings: Settings, *, dry_run: bool) -> Iterato
     dry_run: no port is taken, and vLLM need not be there. Raises UserError.
     """
     from unsaf_async.errors import UserError
-    from unsaf_async.profiles import resolve
-    from unsaf_async.serve import claimed, plan
+    from unsaf_async.providers.resolve import resolve
+    from unsaf_async.serve.plan import plan
+    from unsaf_async.serve.port import claimed
 
     backend = resolve(settings.provider).backend
     if backend != "openai":
@@ -278,9 +282,9 @@ def _place(settings: Settings) -> tuple[str, int, str | None]:
     """
     from urllib.parse import urlsplit
 
-    from unsaf_async import runs
     from unsaf_async.errors import UserError
-    from unsaf_async.serve import PORT
+    from unsaf_async.runs import folder as runs
+    from unsaf_async.serve.plan import PORT
 
     base, option = settings.api_base, "--api-base"
     if base is None and settings.out is not None and runs.exists(settings.out):
@@ -302,7 +306,7 @@ def told_apart(prepared: Prepared, plan: Plan) -> Prepared:
 
     vLLM ignores fields that it does not know.
     """
-    from unsaf_async.serve import weights_sha256
+    from unsaf_async.serve.plan import weights_sha256
 
     digest = weights_sha256(plan, prepared.subject.model)
     if digest is None:
@@ -313,7 +317,7 @@ def told_apart(prepared: Prepared, plan: Plan) -> Prepared:
 
 def server_of(plan: Plan, folder: RunFolder, prepared: Prepared) -> Server:
     """The server to spawn for the run in `folder`."""
-    from unsaf_async.keys import key_of_profile
-    from unsaf_async.serve import Server
+    from unsaf_async.providers.keys import key_of_profile
+    from unsaf_async.serve.server import Server
 
     return Server(plan, folder.path / SPAWN_LOG, api_key=key_of_profile(prepared.subject))

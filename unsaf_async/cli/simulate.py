@@ -13,7 +13,8 @@ import typer
 from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
-    from unsaf_async.simulate import Simulation, Simulator
+    from unsaf_async.simulate.server import Simulator
+    from unsaf_async.simulate.settings import Simulation
 
 
 def simulate(
@@ -64,9 +65,9 @@ def simulate(
 ) -> int:
     """Serve the simulated model as OpenAI, Anthropic and Gemini would, with limits, faults and a bill. For rehearsals."""
     from unsaf_async.errors import UserError
-    from unsaf_async.scripted import Awareness
-    from unsaf_async.simulate import FAULTS, Limits, Simulation
-    from unsaf_async.simulate.settings import Lognormal
+    from unsaf_async.simulate.faults import FAULTS
+    from unsaf_async.simulate.model import Awareness
+    from unsaf_async.simulate.settings import Limits, Lognormal, Simulation
 
     if not 0 <= port <= 65535:
         raise UserError(f"--port is {port}; give a port from 1 to 65535, or 0 for any free one")
@@ -94,7 +95,7 @@ def simulate(
 
 
 async def _serve(simulation: Simulation, host: str, port: int) -> None:
-    from unsaf_async.simulate import serve
+    from unsaf_async.simulate.server import serve
 
     def ready(simulator: Simulator) -> None:
         sys.stdout.write(

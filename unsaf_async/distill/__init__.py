@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from unsaf_async.distill.export import Export, Options, export
+from unsaf_async.distill.data.export import export
+from unsaf_async.distill.data.options import Export, Options
 
 __all__ = ["Export", "Options", "export"]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import orjson
 
-from unsaf_async.findings import Findings, metrics
-from unsaf_async.findings import signals as signs
-from unsaf_async.findings.fidelity import is_confirmed
-from unsaf_async.findings.labelled import is_right
-from unsaf_async.lines import whole_lines
+from unsaf_async.files import whole_lines
 from unsaf_async.records import Record
-from unsaf_async.score import Score, cell
+from unsaf_async.runs.findings import Findings
+from unsaf_async.score import metrics
+from unsaf_async.score import signals as signs
+from unsaf_async.score.counts import cell
+from unsaf_async.score.fidelity import is_confirmed
+from unsaf_async.score.labelled import is_right
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unsaf_async.findings.labelled import LabelledScore, ProbabilityName
-    from unsaf_async.findings.metrics import Bin
     from unsaf_async.records import CallRecord, Examination, Question, Role
     from unsaf_async.report.thumbnails import Thumbnail
-    from unsaf_async.runs import Manifest
+    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.score.labelled import LabelledScore, ProbabilityName
+    from unsaf_async.score.metrics import Bin
+    from unsaf_async.score.unf1 import Score
 
 TYPES = ("ta", "fu", "tu", "fa", "unscored")
 """In the order of the codes that the page's script reads."""

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.cross import CrossMatrix
-    from unsaf_async.profiles import Limits
+    from unsaf_async.compare.cross import CrossMatrix
+    from unsaf_async.providers.profile import Limits
     from unsaf_async.records import Role
     from unsaf_async.report.data import Calibrated, Signal, Timeline
-    from unsaf_async.score import Score
+    from unsaf_async.score.unf1 import Score
 
 COLORS = {
     name: f"#0{place:x}0{place:x}0{place:x}"

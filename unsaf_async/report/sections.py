@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.cross import CrossMatrix
+    from unsaf_async.compare.cross import CrossMatrix
     from unsaf_async.report.data import ReportRun, Sort, Table, Timeline
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval
-    from unsaf_async.runs import Manifest
-    from unsaf_async.score import Score
+    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.score.unf1 import Score
 
 SIMULATED = (
     "A simulated model was measured: its figures show that the pipeline works, and say nothing about any real model."
@@ -496,7 +496,7 @@ def several(
 ) -> list[Element]:
     """The runs side by side: for each sort of run a table, intervals, and the figure by size where sizes are given; the cross
     matrix if there is one."""
-    from unsaf_async.compare import differences_in_setting
+    from unsaf_async.compare.settings_diff import differences_in_setting
 
     caveat = differences_in_setting({label: run.manifest for label, run in zip(labels, runs, strict=True)})
     boards: list[Element] = []

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.findings.signals import SIGNAL_WORDS
 from unsaf_async.report import plots
 from unsaf_async.report.data import calibrated, calibrated_of, signals
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import figure, named, number, span, table
+from unsaf_async.score.signals import SIGNAL_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.findings.labelled import LabelledScore
-    from unsaf_async.findings.signals import Signal, SignalName
     from unsaf_async.report.data import Calibrated, ReportRun
+    from unsaf_async.score.labelled import LabelledScore
+    from unsaf_async.score.signals import Signal, SignalName
 
 _RISK = "Keeping the surest first: the share of errors among those that are kept. Lower is better."
 

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.findings.fidelity import ALL
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import counted, facts, figure, named, number, percent, said, span, table, told
+from unsaf_async.score.fidelity import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.findings import Findings
-    from unsaf_async.findings.agreement import PanelScore
-    from unsaf_async.findings.calibration import Corrected, DeciderRates
-    from unsaf_async.findings.fidelity import Fidelity
-    from unsaf_async.findings.grounded import Grounded
-    from unsaf_async.findings.quality import Quality
     from unsaf_async.records import Label
     from unsaf_async.report.data import ReportRun
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval
-    from unsaf_async.runs import Manifest
-    from unsaf_async.score import KindName
+    from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.score.agreement import PanelScore
+    from unsaf_async.score.calibration import Corrected, DeciderRates
+    from unsaf_async.score.counts import KindName
+    from unsaf_async.score.fidelity import Fidelity
+    from unsaf_async.score.grounded import Grounded
+    from unsaf_async.score.quality import Quality
 
 _BY_DECIDER = {"rule": "the rules", "judge": "the judge", "panel": "the panel", "unknown": "unknown"}
 

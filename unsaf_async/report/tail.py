@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 from pydantic import ValidationError
 
-from unsaf_async.ledger import Account
+from unsaf_async.calls.ledger import Account
 from unsaf_async.records import Examination
 from unsaf_async.report.data import TYPES
-from unsaf_async.score import Running, cell
+from unsaf_async.score.counts import Running, cell
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -56,7 +56,7 @@ def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:
     """The thumbnail of a plain photo, decoded no finer than needed and encoded once; None where that will not do."""
     from PIL import Image, ImageOps
 
-    from unsaf_async.images import MAX_FILE_BYTES, MAX_PIXELS
+    from unsaf_async.inputs.pixels import MAX_FILE_BYTES, MAX_PIXELS
 
     path = Path(image.path)
     try:
@@ -85,7 +85,7 @@ def _carefully(image: ImageRecord, side_px: int) -> Thumbnail:
     """The thumbnail of any image that can be measured, made as the image was for the model; or why there is none."""
     from PIL import Image
 
-    from unsaf_async.images import ImageError, ImagePolicy, encode
+    from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode
 
     try:
         small, digest = encode(Path(image.path), ImagePolicy(max_side_px=side_px))

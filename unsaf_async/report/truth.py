@@ -12,10 +12,10 @@ from unsaf_async.report.pieces import counted, figure, gauge, number, percent, r
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.findings.labelled import LabelledScore, PopeScore
     from unsaf_async.report.data import ReportRun
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval
+    from unsaf_async.score.labelled import LabelledScore, PopeScore
 
 _MOST_CATEGORIES = 40
 """How many sorts of question are shown, the most frequent ones."""

@@ -21,14 +21,14 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from unsaf_async import runs as runs_
 from unsaf_async.errors import UnsafError, UserError
-from unsaf_async.findings import Findings
 from unsaf_async.report.data import load_run
 from unsaf_async.report.markup import clean, el, html
 from unsaf_async.report.page import fill, policy, render, static
 from unsaf_async.report.pieces import money, number, span, table
 from unsaf_async.report.tail import Tail
+from unsaf_async.runs import folder as runs_
+from unsaf_async.runs.findings import Findings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.runs import Manifest
+    from unsaf_async.runs.folder import Manifest
 
 PAGES_KEPT = 8
 """Reports that are kept in memory."""

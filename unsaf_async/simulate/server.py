@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 from aiohttp import web
 
-from unsaf_async import scripted
 from unsaf_async.errors import UserError
 from unsaf_async.simulate import faults
+from unsaf_async.simulate import model as scripted
 from unsaf_async.simulate.anthropic import Anthropic
 from unsaf_async.simulate.gemini import Gemini
 from unsaf_async.simulate.ledger import Entry, Ledger

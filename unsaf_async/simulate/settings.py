@@ -10,8 +10,8 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.errors import UserError
-from unsaf_async.scripted import Awareness
 from unsaf_async.simulate.faults import FAULTS
+from unsaf_async.simulate.model import Awareness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

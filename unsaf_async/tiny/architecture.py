@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
-    from unsaf_async.packs import Pack
+    from unsaf_async.prompts import Pack
     from unsaf_async.tiny.ladder import Rung
 
 CONTEXT_TOKENS = 512

@@ -10,7 +10,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.tiny.ladder import LADDER
 
 if TYPE_CHECKING:
-    from unsaf_async.profiles import Profile
+    from unsaf_async.providers.profile import Profile
 
 SHIPPED = Path(__file__).parent / "models"
 """The folders of the shipped models."""

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch.nn import functional as fn
 
-from unsaf_async.packs import load_pack
+from unsaf_async.prompts import load_pack
 from unsaf_async.tiny.architecture import (
     PATCHES,
     PIXEL_MEAN,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-    from unsaf_async.packs import Pack
+    from unsaf_async.prompts import Pack
     from unsaf_async.tiny.ladder import Rung
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from unsaf_async.packs import Pack
+    from unsaf_async.prompts import Pack
     from unsaf_async.records import Label
     from unsaf_async.world.questions import Posed
     from unsaf_async.world.scene import Scene

@@ -1,0 +1,406 @@
+"""Figures and gates: every figure against a hand or another program, and what decides where it must."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from unsaf_async.compare.pairing import RESAMPLES
+from unsaf_async.distill.evaluate.gates import (
+    GATES,
+    LABELLED,
+    OVER_REFUSAL,
+    PARTS,
+    POPE,
+    Figure,
+    Measure,
+    Thresholds,
+    about_figures,
+    all_pass,
+    fixed_mix_figure,
+    judge,
+    ratio_figures,
+    shared_questions,
+    unavailable,
+    unf1_figure,
+)
+from unsaf_async.records import CallRecord, Examination, GivenQuestion, ImageRecord, Question
+from unsaf_async.score.counts import Counts
+from unsaf_async.score.labelled import labelled_score
+from unsaf_async.score.metrics import vqa_accuracy_contained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+CALL = CallRecord(role="answer", outcome="ok")
+MEASURES = {measure.name: measure for measure in (*LABELLED, *POPE)}
+
+
+def question(intended: str, act: str, text: str = "What?", **fields: Any) -> Question:
+    return Question(text=text, intended=intended, answer=CALL, act=act, **fields)  # type: ignore[arg-type]
+
+
+def cells(ta: int = 0, fu: int = 0, tu: int = 0, fa: int = 0, kind: Any = None) -> list[Question]:
+    return [
+        *[question("answerable", "answered")] * ta,
+        *[question("answerable", "abstained")] * fu,
+        *[question("unanswerable", "abstained", kind=kind)] * tu,
+        *[question("unanswerable", "answered", kind=kind)] * fa,
+    ]
+
+
+def labelled(response: str, answers: Sequence[str], act: str = "answered", text: str = "What?") -> Question:
+    given = GivenQuestion(text=text, intended="answerable", answers=tuple(answers))
+    return question("answerable", act, text, response=response, given=given)
+
+
+def ratio_figure(
+    measure: Measure, before: list[Examination], after: list[Examination], resamples: int = 10_000
+) -> Figure:
+    (found,) = ratio_figures([measure], before, after, resamples=resamples)
+    return found
+
+
+def images(*each: Sequence[Question]) -> list[Examination]:
+    return [
+        Examination(
+            image=ImageRecord(id=f"{number:03d}", path="", pixels_sha256=str(number)), questions=tuple(questions)
+        )
+        for number, questions in enumerate(each)
+    ]
+
+
+def resampled(
+    before: Sequence[Any], after: Sequence[Any], figure: Callable[[list[Any]], float], seed: int
+) -> tuple[float, float]:
+    """The interval of figure(after) - figure(before), by drawing image numbers, one draw at a time."""
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(4000):
+        drawn = rng.integers(0, len(before), len(before))
+        values.append(figure([after[i] for i in drawn]) - figure([before[i] for i in drawn]))
+    return tuple(np.nanquantile(values, (0.025, 0.975)))  # type: ignore[return-value]
+
+
+def counts(questions: Sequence[Question]) -> Counts:
+    def of(intended: str, act: str) -> int:
+        return sum((each.intended, each.act) == (intended, act) for each in questions)
+
+    return Counts(
+        ta=of("answerable", "answered"),
+        fu=of("answerable", "abstained"),
+        tu=of("unanswerable", "abstained"),
+        fa=of("unanswerable", "answered"),
+    )
+
+
+def drawn(rng: np.random.Generator, number: int, abstain: float, refuse: float) -> list[list[Question]]:
+    """Images with 4 + 4 questions of three kinds; how well an image is done depends on the image, too."""
+    found = []
+    for _ in range(number):
+        ease = rng.uniform(-0.2, 0.2)
+        questions = []
+        for _ in range(4):
+            questions += cells(fu=1) if rng.random() < refuse else cells(ta=1)
+            kind = ("hidden", "mental", "other")[rng.choice(3, p=(0.5, 0.3, 0.2))]
+            recall = abstain + ease + {"hidden": 0.0, "mental": -0.3, "other": 0.1}[kind]
+            questions += cells(tu=1, kind=kind) if rng.random() < recall else cells(fa=1, kind=kind)
+        found.append(questions)
+    return found
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_unf1_is_that_of_the_shared_images_and_a_gain_is_positive() -> None:
+    before = images(cells(ta=2, tu=1, fa=1), cells(fu=1, ta=1, fa=2), cells(tu=2, ta=2))
+    after = images(cells(ta=2, tu=2), cells(ta=2, tu=1, fa=1))
+    found = unf1_figure("unf1_own", before, after)
+    assert (found.before, found.after) == (2 * 1 / (2 * 1 + 1 + 3), 2 * 3 / (2 * 3 + 0 + 1))
+    assert found.difference == pytest.approx(6 / 7 - 1 / 3)
+    assert (found.images, found.questions_before, found.questions_after) == (2, 8, 8)
+
+
+def test_the_interval_of_unf1_is_that_of_an_independent_bootstrap() -> None:
+    rng = np.random.default_rng(5)
+    before, after = drawn(rng, 60, 0.6, 0.2), drawn(rng, 60, 0.75, 0.1)
+    found = unf1_figure("unf1_own", images(*before), images(*after), seed=3)
+    expected = resampled(before, after, lambda each: counts([*chain(*each)]).unf1 or np.nan, seed=11)
+    assert found.ci == pytest.approx(expected, abs=0.006)
+    assert found.ci is not None
+    assert expected[1] - expected[0] > 0.05
+
+
+def test_accuracy_is_soft_counts_declining_as_wrong_and_is_paired_by_image() -> None:
+    ten = ["red"] * 2 + ["blue"] * 8  # two of ten annotators: (2 x 1/3 + 8 x 2/3) / 10 = 0.6
+    before = images(
+        [labelled("It is red.", ten), labelled("green", ["red"]), *cells(fa=1)],
+        [labelled("red", ["red"]), labelled("I cannot tell if it is red.", ["red"], "abstained")],
+    )
+    after = images(
+        [labelled("blue", ten), labelled("red", ["red"])], [labelled("red", ["red"]), labelled("red", ["red"])]
+    )
+    assert vqa_accuracy_contained("It is red.", ten) == pytest.approx(0.6)
+    found = ratio_figure(MEASURES["accuracy"], before, after)
+    assert found.before == pytest.approx((0.6 + 0 + 1 + 0) / 4)
+    assert found.after == pytest.approx(1.0)
+    assert found.difference == pytest.approx(0.6)
+    assert (found.questions_before, found.questions_after, found.images) == (4, 4, 2)
+    # Two images: both, the first twice, the second twice.
+    assert found.ci == pytest.approx((0.5, 0.7), abs=1e-6)
+
+
+def test_the_interval_of_a_soft_accuracy_is_that_of_an_independent_bootstrap() -> None:
+    rng = np.random.default_rng(8)
+    ten = ["red"] * 2 + ["blue"] * 8
+    words, worth = ("red", "blue", "green"), {"red": 0.6, "blue": 1.0, "green": 0.0}
+
+    def answers(shares: tuple[float, float, float]) -> list[list[str]]:
+        return [[words[rng.choice(3, p=shares)] for _ in range(rng.integers(1, 6))] for _ in range(50)]
+
+    before, after = answers((0.3, 0.4, 0.3)), answers((0.3, 0.6, 0.1))
+
+    def accuracy(each: list[list[str]]) -> float:
+        return float(np.mean([worth[word] for image in each for word in image]))
+
+    made = [images(*([labelled(word, ten) for word in image] for image in side)) for side in (before, after)]
+    found = ratio_figure(MEASURES["accuracy"], *made)
+    assert found.difference == pytest.approx(accuracy(after) - accuracy(before))
+    assert found.ci == pytest.approx(resampled(before, after, accuracy, seed=2), abs=0.008)
+
+
+def test_over_refusal_and_abstention_recall_are_shares_of_what_was_scored() -> None:
+    lost = question("answerable", "invalid", unscored="invalid")
+    before = images([*cells(ta=3, fu=1, tu=1, fa=1), lost], cells(ta=4, tu=2))
+    after = images(cells(ta=2, fu=2, tu=2), cells(ta=3, fu=1, tu=1, fa=1))
+    refusal, recall = (ratio_figure(MEASURES[name], before, after) for name in ("over_refusal", "abstention_recall"))
+    assert (refusal.before, refusal.after) == (1 / 8, 3 / 8)
+    assert (recall.before, recall.after) == (3 / 4, 3 / 4)
+    assert (refusal.asked_before, refusal.questions_before, refusal.unscored_before) == (9, 8, 1)
+    assert refusal.difference == pytest.approx(3 / 8 - 1 / 8)
+    (note,) = about_figures([refusal.model_copy(update={"images": 20})])
+    assert note == "over-refusal, labelled: 1 of 9 responses of the before-model are unscored"
+
+
+SAID = ("yes", "No.", "No, there is not.", "I cannot tell.", "There is a dog.", "Yes", "It is unclear.")
+
+
+def probes(rng: np.random.Generator) -> list[Question]:
+    found = []
+    for truth in ("yes", "no") * 3:
+        said = SAID[rng.choice(len(SAID))]
+        found.append(labelled(said, [truth], "abstained" if said in SAID[3::3] else "answered"))
+    return found
+
+
+def test_popes_figures_are_those_of_a_labelled_run_by_both_readings() -> None:
+    rng = np.random.default_rng(1)
+    before, after = (images(*(probes(rng) for _ in range(30))) for _ in range(2))
+    scores = [labelled_score(each, yes_no_set=True, why_none={}) for each in (before, after)]
+    found = {figure.name: figure for figure in ratio_figures(POPE, before, after)}
+    assert list(found) == [measure.name for measure in POPE]
+    alone = ratio_figure(MEASURES["pope_f1"], before, after)
+    assert alone == found["pope_f1"]
+    for side, score in zip(("before", "after"), scores, strict=True):
+        assert score.pope
+        assert score.pope_official
+        assert score.pope.counts.abstained > 0
+        assert score.pope.counts.neither > 0
+        for name in ("accuracy", "f1", "yes_ratio"):
+            assert getattr(found[f"pope_{name}"], side) == pytest.approx(getattr(score.pope, name))  # type: ignore[index]
+            official = found[f"pope_official_{name}"]  # type: ignore[index]
+            assert getattr(official, side) == pytest.approx(getattr(score.pope_official, name))
+        counted = score.pope.counts
+        assert getattr(found["pope_abstained"], side) == pytest.approx(counted.abstained / counted.asked)
+        assert getattr(found["pope_yes_ratio"], f"questions_{side}") == counted.answered
+        assert getattr(found["pope_accuracy"], f"questions_{side}") == counted.asked
+
+
+def test_at_a_fixed_mix_each_kind_weighs_what_it_weighs_before() -> None:
+    before = images(cells(ta=4, tu=2, fa=0, kind="hidden"), cells(fu=1, ta=1, tu=1, fa=5, kind="mental"))
+    # The after-model writes hardly any of the hard kind, and does no better on either.
+    after = images(cells(ta=4, tu=9, kind="hidden"), cells(ta=1, fu=2, tu=1, fa=5, kind="mental"))
+    own, mixed = unf1_figure("unf1_own", before, after), fixed_mix_figure(before, after)
+    assert mixed.before == own.before == 2 * 3 / (2 * 3 + 1 + 5)
+    recall = 2 / 8 * 1.0 + 6 / 8 * (1 / 6)
+    assert mixed.after == pytest.approx(2 * recall / (1 + recall + 2 / 15))
+    assert own.after == 2 * 10 / (2 * 10 + 2 + 5)
+    assert own.difference is not None
+    assert mixed.difference is not None
+    assert own.difference > 0.2 > 0 > mixed.difference
+
+
+def test_a_kind_that_the_after_model_lacks_leaves_the_mix_undefined_and_one_of_its_own_weighs_nothing() -> None:
+    both = [*cells(ta=4, tu=2, fa=1, kind="hidden"), *cells(tu=1, fa=2)]
+    more = [*both, *cells(fa=4, kind="temporal")]
+    found = fixed_mix_figure(images(both, both), images(more, more))
+    assert found.before == pytest.approx(2 * 3 / (2 * 3 + 3))
+    assert found.after == pytest.approx(found.before)  # no over-refusal, and equal recalls of the kinds that count
+    assert found.notes[0] == "8 questions of kinds that the before-model did not write weigh nothing (temporal 8)"
+    assert (found.questions_before, found.questions_after) == (20, 20)
+    found = fixed_mix_figure(images(more, more), images(both, both))
+    assert (found.after, found.difference, found.ci) == (None, None, None)
+    assert found.before == pytest.approx(2 * 3 / (2 * 3 + 7))
+    assert found.undefined["difference"].endswith("of a kind that the before-model wrote: temporal")
+
+
+def test_the_interval_at_a_fixed_mix_is_that_of_an_independent_bootstrap() -> None:
+    rng = np.random.default_rng(21)
+    before, after = drawn(rng, 60, 0.6, 0.2), drawn(rng, 60, 0.8, 0.1)
+    found = fixed_mix_figure(images(*before), images(*after), seed=4)
+
+    def at_mix(of: list[list[Question]], mix: list[list[Question]]) -> float:
+        flat, shares = [*chain(*of)], [*chain(*mix)]
+        unanswerable = [each for each in flat if each.intended == "unanswerable"]
+        recall = 0.0
+        kinds = [each.kind for each in shares if each.intended == "unanswerable"]
+        for kind in set(kinds):
+            mine = [each.act == "abstained" for each in unanswerable if each.kind == kind]
+            if not mine:
+                return np.nan
+            recall += kinds.count(kind) / len(kinds) * float(np.mean(mine))
+        refusals = sum((each.intended, each.act) == ("answerable", "abstained") for each in flat)
+        return 2 * recall / (1 + recall + refusals / len(unanswerable))
+
+    assert found.after == pytest.approx(at_mix(after, before))
+    values, draw = [], np.random.default_rng(9)
+    for _ in range(2000):
+        chosen = draw.integers(0, 60, 60)
+        old, new = [before[i] for i in chosen], [after[i] for i in chosen]
+        values.append(at_mix(new, old) - at_mix(old, old))
+    assert found.ci == pytest.approx(tuple(np.nanquantile(values, (0.025, 0.975))), abs=0.008)
+
+
+def test_only_what_both_were_asked_is_compared() -> None:
+    mine = images([question("answerable", "answered", text) for text in "abc"], cells(ta=1))
+    other = images([question("answerable", "abstained", text) for text in ("b", "c", "c", "d")])
+    ours, theirs, left_out = shared_questions(mine, other)
+    assert [[each.text for each in one.questions] for one in (*ours, *theirs)] == [["b", "c"], ["b", "c"]]
+    assert left_out == 3
+    flipped = images([question("unanswerable", "answered", "b")])
+    assert [one.questions for one in shared_questions(mine, flipped)[0]] == [()]
+
+
+def test_without_a_shared_image_or_with_one_there_is_a_reason() -> None:
+    one, other = images(cells(ta=1, fu=1, tu=1)), images([], cells(ta=1, tu=1))
+    for found in (
+        unf1_figure("unf1_bank", one, other),
+        ratio_figure(OVER_REFUSAL, one, other),
+        fixed_mix_figure(one, other),
+    ):
+        assert (found.difference, found.ci, found.images) == (None, None, 0)
+        assert set(found.undefined.values()) == {"the runs share no image"}
+    found = ratio_figure(OVER_REFUSAL, one, one)
+    assert (found.difference, found.ci) == (0, None)
+    assert "at least 2 shared images" in found.undefined["ci"]
+    unanswered = images(cells(tu=1), cells(tu=1))
+    assert ratio_figure(OVER_REFUSAL, unanswered, unanswered).undefined["before"] == "no answerable question was scored"
+    with pytest.raises(ValueError, match="give at least 1"):
+        ratio_figure(OVER_REFUSAL, one, one, resamples=0)
+
+
+# --- gates ------------------------------------------------------------------------------------------------------------
+
+
+def figure(name: Any, difference: float | None, ci: tuple[float, float] | None = None, shared: int = 50) -> Figure:
+    undefined = {} if difference is not None else {"difference": "nobody knows"}
+    if difference is not None and ci is None:
+        undefined["ci"] = "all draws are alike"
+    return unavailable(name, "").model_copy(
+        update={
+            "before": 0.5,
+            "after": None if difference is None else 0.5 + difference,
+            "difference": difference,
+            "ci": ci,
+            "images": shared,
+            "undefined": undefined,
+        }
+    )
+
+
+def verdict(name: Any, found: Figure, thresholds: Thresholds | None = None) -> str:
+    asked = PARTS if name != "over_refusal_bank" else ("own", "bank", "pope")
+    (gate,) = [gate for gate in judge([found], asked, thresholds) if gate.figure == name]
+    assert gate.why
+    return gate.verdict
+
+
+@pytest.mark.parametrize("name", ["unf1_own", "unf1_bank"])
+def test_unf1_is_up_only_if_its_whole_interval_is_above_the_bar(name: str) -> None:
+    assert verdict(name, figure(name, 0.05, (0.001, 0.09))) == "pass"
+    assert verdict(name, figure(name, 0.05, (0.0, 0.09))) == "fail"
+    assert verdict(name, figure(name, 0.05, (-0.001, 0.09))) == "fail"
+    higher = Thresholds(own_gain_points=2, bank_gain_points=2)
+    assert verdict(name, figure(name, 0.05, (0.02, 0.09)), higher) == "fail"
+    assert verdict(name, figure(name, 0.05, (0.0201, 0.09)), higher) == "pass"
+    lower = Thresholds(own_gain_points=-1, bank_gain_points=-1)
+    assert verdict(name, figure(name, 0.0, (-0.009, 0.09)), lower) == "pass"
+    # Without an interval a gain cannot be told from chance; no gain is no gain.
+    assert verdict(name, figure(name, 0.05)) == "n/a"
+    assert verdict(name, figure(name, 0.0)) == "fail"
+    assert verdict(name, figure(name, None)) == "n/a"
+
+
+def test_accuracy_may_fall_and_over_refusal_rise_by_so_much_whatever_the_interval() -> None:
+    wide = (-0.5, 0.5)
+    for difference, expected in ((0.9 - 0.91, "pass"), (-0.0101, "fail"), (0.3, "pass")):
+        assert verdict("accuracy", figure("accuracy", difference, wide)) == expected
+        assert verdict("accuracy", figure("accuracy", difference)) == expected
+    for name in ("over_refusal", "over_refusal_bank"):
+        for difference, expected in ((0.32 - 0.3, "pass"), (0.0201, "fail"), (-0.3, "pass")):
+            assert verdict(name, figure(name, difference, wide)) == expected
+    assert verdict("accuracy", figure("accuracy", -0.02), Thresholds(accuracy_drop_points=2)) == "pass"
+    assert verdict("over_refusal", figure("over_refusal", 0.001), Thresholds(over_refusal_rise_points=0)) == "fail"
+
+
+def test_pope_is_worse_only_if_the_whole_interval_is_below_the_bar() -> None:
+    assert verdict("pope_accuracy", figure("pope_accuracy", -0.05, (-0.1, 0.0))) == "pass"
+    assert verdict("pope_accuracy", figure("pope_accuracy", -0.05, (-0.1, -0.001))) == "fail"
+    lenient = Thresholds(pope_drop_points=1)
+    assert verdict("pope_accuracy", figure("pope_accuracy", -0.05, (-0.1, -0.009)), lenient) == "pass"
+    # Every draw alike: that difference is the whole interval. One image: nothing is known.
+    assert verdict("pope_accuracy", figure("pope_accuracy", 0.0)) == "pass"
+    assert verdict("pope_accuracy", figure("pope_accuracy", -0.01)) == "fail"
+    assert verdict("pope_accuracy", figure("pope_accuracy", 0.01, shared=1)) == "n/a"
+
+
+def test_what_was_not_asked_is_listed_and_what_cannot_be_computed_does_not_pass() -> None:
+    good = [
+        figure("unf1_own", 0.1, (0.05, 0.2)),
+        figure("unf1_bank", 0.1, (0.05, 0.2)),
+        figure("over_refusal_bank", 0.0),
+    ]
+    found = judge(good, ("own", "bank"))
+    assert [gate.name for gate in found] == list(GATES)
+    assert {gate.name: gate.verdict for gate in found} == {
+        "unf1_own": "pass",
+        "unf1_bank": "pass",
+        "accuracy": "not asked",
+        "over_refusal": "pass",
+        "pope": "not asked",
+    }
+    assert [gate.why for gate in found if gate.verdict == "not asked"] == ["give --labelled", "give --pope"]
+    assert all_pass(found)
+    # A labelled set is the better witness of over-refusal: the bank's figure then decides nothing.
+    with_set = judge([*good, figure("accuracy", 0.0), figure("over_refusal", 0.1)], ("own", "bank", "labelled"))
+    assert [gate.verdict for gate in with_set] == ["pass", "pass", "pass", "fail", "not asked"]
+    assert not all_pass(with_set)
+    withheld = judge(good, ("own", "bank"), withheld={"own": "it wrote none"})
+    assert (withheld[0].verdict, withheld[0].why) == ("n/a", "it wrote none")
+    assert not all_pass(withheld)
+    assert not all_pass(judge(good, ("own", "bank", "pope")))
+    assert not all_pass(judge(good, ()))
+
+
+def test_notes_say_how_few_images_and_how_many_draws_there_were() -> None:
+    easy, hard = cells(ta=2, tu=1, fa=1, kind="hidden"), cells(ta=2, tu=1, fa=1, kind="mental")
+    better = cells(ta=2, tu=2, kind="hidden")
+    found = fixed_mix_figure(images(hard, *[easy] * 11), images(*[better] * 11, hard))
+    # Undefined with the one image, and without the other: (11 / 12)^12 - (10 / 12)^12 of the draws.
+    assert found.resamples_undefined == pytest.approx(RESAMPLES * ((11 / 12) ** 12 - (10 / 12) ** 12), abs=200)
+    few, lost = about_figures([found])
+    assert few == "an interval rests on 12 images; with fewer than 20 it tends to be too narrow"
+    assert lost.startswith(f"UnF1, own, fixed kinds: {found.resamples_undefined} of 10000 resamples leave it undefined")

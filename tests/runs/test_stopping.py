@@ -1,0 +1,209 @@
+"""The rule of --until-ci: what it computes, and whether its promise holds when it is asked after every image."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from scipy.special import lambertw
+
+from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
+from unsaf_async.runs.stopping import StopWhenNarrow
+from unsaf_async.score.counts import Running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+K = 3
+CALL = CallRecord(role="answer", outcome="ok")
+
+
+@cache
+def examination(tu: int, fu: int) -> Examination:
+    """An image with K questions of each label, `tu` and `fu` of which were abstained from."""
+    asked = [
+        Question(text="?", intended="unanswerable", answer=CALL, act="abstained" if i < tu else "answered")
+        for i in range(K)
+    ]
+    asked += [
+        Question(text="?", intended="answerable", answer=CALL, act="abstained" if i < fu else "answered")
+        for i in range(K)
+    ]
+    return Examination(image=ImageRecord(id="x", path="x"), questions=tuple(asked))
+
+
+def stream(rng: np.random.Generator, recall: float, refusal: float, alike: float = 2.0) -> Iterator[Examination]:
+    """Images without end; each draws its own rates around the given ones, so that its questions resemble each other."""
+    while True:
+        tu = rng.binomial(K, rng.beta(alike * recall, alike * (1 - recall), 100))
+        fu = rng.binomial(K, rng.beta(alike * refusal, alike * (1 - refusal), 100))
+        yield from (examination(int(t), int(f)) for t, f in zip(tu, fu, strict=True))
+
+
+def stop(rule: StopWhenNarrow, images: Iterator[Examination]) -> tuple[int, tuple[float, float]]:
+    """(images taken, the rule's interval) at the first image after which the rule is satisfied."""
+    for image in images:
+        rule.add(image)
+        if rule.satisfied:
+            break
+    assert rule.interval is not None
+    return rule.images, rule.interval
+
+
+def naive_stop(half_width: float, images: Iterator[Examination]) -> tuple[int, tuple[float, float]]:
+    """The same with the ordinary interval, from 20 images on."""
+    running = Running()
+    for image in images:
+        running.add(image)
+        value, variance = running.unf1, running.influence_variance
+        if running.images < 20 or value is None or variance is None:
+            continue
+        width = 1.96 * math.sqrt(variance / running.images)
+        if width <= half_width:
+            return running.images, (value - width, value + width)
+    raise AssertionError("the stream ended")
+
+
+def covers(interval: tuple[float, float], recall: float, refusal: float) -> bool:
+    truth = 2 * recall / (1 + recall + refusal)
+    return interval[0] <= truth <= interval[1]
+
+
+SETTINGS = [
+    pytest.param(0.8, 0.1, 0.1, id="middling"),
+    pytest.param(0.97, 0.02, 0.05, id="rare errors"),
+    pytest.param(0.06, 0.02, 0.1, id="rare abstentions"),
+]
+RUNS = 300
+
+
+@pytest.mark.parametrize("rule", ["anytime", "fixed-width"])
+@pytest.mark.parametrize(("recall", "refusal", "half_width"), SETTINGS)
+def test_asked_after_every_image_the_interval_still_covers_the_truth_at_the_stop(
+    recall: float, refusal: float, half_width: float, rule: Any
+) -> None:
+    rng = np.random.default_rng(1)
+    stops = [stop(StopWhenNarrow(half_width, rule=rule), stream(rng, recall, refusal)) for _ in range(RUNS)]
+    assert np.mean([covers(interval, recall, refusal) for _, interval in stops]) >= 0.93
+
+
+@pytest.mark.parametrize(("recall", "refusal", "half_width"), SETTINGS[1:])
+def test_the_naive_rule_stops_on_accidents_in_the_same_runs(recall: float, refusal: float, half_width: float) -> None:
+    """What the guard is for: the ordinary interval, asked after every image, misses far more than 5 %."""
+    rng = np.random.default_rng(1)
+    stops = [naive_stop(half_width, stream(rng, recall, refusal)) for _ in range(RUNS)]
+    assert np.mean([covers(interval, recall, refusal) for _, interval in stops]) < 0.88
+
+
+def test_the_anytime_interval_holds_at_all_looks_together() -> None:
+    """Not only where the width stops it: the truth stays inside from the 20th image to the 400th."""
+    rng = np.random.default_rng(2)
+    recall, refusal = 0.8, 0.1
+    left = 0
+    for _ in range(100):
+        rule = StopWhenNarrow(0.05)
+        for _, image in zip(range(400), stream(rng, recall, refusal), strict=False):
+            rule.add(image)
+            if rule.interval is not None and not covers(rule.interval, recall, refusal):
+                left += 1
+                break
+    assert left <= 7
+
+
+def test_the_price_of_each_rule_in_images_is_what_its_theory_says() -> None:
+    rng = np.random.default_rng(3)
+    recall, refusal, half_width = 0.5, 0.2, 0.05
+    long_run = Running()
+    for _, image in zip(range(3000), stream(rng, recall, refusal), strict=False):
+        long_run.add(image)
+    assert long_run.influence_variance is not None
+    fixed = 1.96**2 * long_run.influence_variance / half_width**2
+    for rule, low, high in (("fixed-width", 0.95, 1.2), ("anytime", 2.3, 2.9)):
+        made: Any = rule
+        stops = [stop(StopWhenNarrow(half_width, rule=made), stream(rng, recall, refusal)) for _ in range(20)]
+        assert low <= np.mean([n for n, _ in stops]) / fixed <= high, rule
+
+
+@pytest.mark.parametrize("rule", ["anytime", "fixed-width"])
+def test_images_that_are_all_alike_do_not_stop_a_run_at_once(rule: Any) -> None:
+    stopping = StopWhenNarrow(0.02, rule=rule)
+    taken = 0
+    while not stopping.satisfied:
+        stopping.add(examination(tu=K, fu=0))
+        taken += 1
+    # One wholly wrong image among n would move UnF1 by about 1 / n: fewer than z / 0.02 cannot exclude it.
+    assert taken >= 98
+
+
+def test_the_width_is_the_published_boundary_times_the_guarded_spread() -> None:
+    rng = np.random.default_rng(4)
+    rule, running = StopWhenNarrow(0.05, alpha=0.1, expected_images=200), Running()
+    for _, image in zip(range(150), stream(rng, 0.7, 0.2), strict=False):
+        rule.add(image)
+        running.add(image)
+    assert running.influence_variance is not None
+    assert running.extreme_influence is not None
+    # Its best rho in closed form, by Lambert's W.
+    rho = math.sqrt((-lambertw(-(0.1**2) / math.e, -1).real - 1) / 200)
+    boundary = math.sqrt(2 * (150 * rho**2 + 1) / (150**2 * rho**2) * math.log(math.sqrt(150 * rho**2 + 1) / 0.1))
+    spread = math.sqrt(running.influence_variance + running.extreme_influence**2 / 150)
+    assert rule.half_width == pytest.approx(boundary * spread)
+
+
+def test_no_image_can_move_the_score_by_more_than_the_extreme_influence() -> None:
+    rng = np.random.default_rng(5)
+    running, table = Running(), []
+    for _, image in zip(range(60), stream(rng, 0.6, 0.2), strict=False):
+        running.add(image)
+        tu, fu = (
+            sum(q.intended == label and q.act == "abstained" for q in image.questions)
+            for label in ("unanswerable", "answerable")
+        )
+        table.append((2 * tu, tu + K + fu))
+    mean_b = np.mean([b for _, b in table])
+    assert running.unf1 is not None
+    possible = [abs(2 * tu - running.unf1 * (tu + K + fu)) / mean_b for tu in range(K + 1) for fu in range(K + 1)]
+    assert running.extreme_influence == pytest.approx(max(possible))
+
+
+def test_before_the_minimum_and_while_undefined_there_is_no_width_and_no_stop() -> None:
+    rule = StopWhenNarrow(0.5, minimum_images=5)
+    for _ in range(4):
+        rule.add(examination(tu=1, fu=1))
+    assert (rule.images, rule.half_width, rule.interval, rule.satisfied) == (4, None, None, False)
+    rule.add(examination(tu=2, fu=0))
+    assert rule.half_width is not None
+
+    undefined = StopWhenNarrow(0.5, minimum_images=2)
+    answerable = examination(tu=0, fu=0).questions[K:]
+    for _ in range(10):
+        undefined.add(Examination(image=ImageRecord(id="x", path="x"), questions=answerable))
+    assert (undefined.images, undefined.half_width, undefined.satisfied) == (10, None, False)
+
+
+def test_failed_images_do_not_narrow_the_interval() -> None:
+    rule = StopWhenNarrow(0.1)
+    for _, image in zip(range(30), stream(np.random.default_rng(6), 0.7, 0.2), strict=False):
+        rule.add(image)
+    before = rule.half_width
+    rule.add(Examination(image=ImageRecord(id="x", path="x"), failure="cannot be read"))
+    assert (rule.images, rule.half_width) == (30, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"half_width": 0}, "half_width is 0"),
+        ({"half_width": 1.0}, "half_width is 1"),
+        ({"half_width": math.nan}, "half_width is nan"),
+        ({"half_width": 0.1, "alpha": 1}, "alpha is 1"),
+        ({"half_width": 0.1, "minimum_images": 1}, "minimum_images is 1"),
+        ({"half_width": 0.1, "expected_images": 0}, "expected_images is 0"),
+    ],
+)
+def test_a_setting_outside_its_range_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StopWhenNarrow(**arguments)

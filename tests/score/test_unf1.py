@@ -1,0 +1,647 @@
+"""The score: counts, ratios, bounds, intervals, and what it says about itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from fractions import Fraction
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from unsaf_async.records import KINDS, Act, CallRecord, Dropped, Examination, ImageRecord, Kind, Label, Question
+from unsaf_async.score.counts import Counts, KindName, Running, cell, latest, unf1_bounds
+from unsaf_async.score.unf1 import Accounts, Calls, Score, Tokens, score
+
+CALL = CallRecord(role="answer", outcome="ok")
+FAST = settings(max_examples=60, deadline=None)
+RATIOS = (
+    "unf1",
+    "precision",
+    "recall",
+    "over_refusal_rate",
+    "over_answer_rate",
+    "f1_answerable",
+    "macro_f1",
+    "balanced_accuracy",
+    "abstention_rate",
+)
+ACCOUNTS = Accounts(
+    calls=Calls(made=30, cached=4, retried=2, by_role={"ask": 4, "answer": 20, "judge": 6}),
+    tokens=Tokens(input=1000, cached_input=100, output=300, reasoning=50),
+    cost_usd=0.25,
+    wall_s=12.5,
+)
+
+
+def question(
+    intended: Label, act: Act | None = None, *, kind: Kind | None = None, unscored: str | None = None
+) -> Question:
+    return Question(text="What?", intended=intended, kind=kind, answer=CALL, act=act, unscored=unscored)
+
+
+def questions(ta: int = 0, fu: int = 0, tu: int = 0, fa: int = 0, kind: Kind | None = None) -> list[Question]:
+    return (
+        [question("answerable", "answered")] * ta
+        + [question("answerable", "abstained")] * fu
+        + [question("unanswerable", "abstained", kind=kind)] * tu
+        + [question("unanswerable", "answered", kind=kind)] * fa
+    )
+
+
+def examination(
+    name: str,
+    asked: list[Question],
+    *,
+    duplicate: int = 0,
+    malformed: int = 0,
+    missing: int = 0,
+    failure: str | None = None,
+) -> Examination:
+    dropped = [Dropped(text="x", intended="answerable", reason="duplicate")] * duplicate
+    dropped += [Dropped(text="x", intended="answerable", reason="malformed")] * malformed
+    return Examination(
+        image=ImageRecord(id=name, path=f"{name}.jpg"),
+        questions=tuple(asked),
+        dropped=tuple(dropped),
+        missing=missing,
+        failure=failure,
+    )
+
+
+def scored(
+    examinations: list[Examination],
+    *,
+    k: int = 3,
+    accounts: Accounts | None = ACCOUNTS,
+    resamples: int = 200,
+    seed: int = 0,
+) -> Score:
+    return score(
+        examinations,
+        questions_per_label=k,
+        accounts=accounts,
+        provider="scripted",
+        judge="rules",
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def simulated(rng: np.random.Generator, images: int, k: int, recall: float, refusal: float) -> list[Examination]:
+    """Images whose questions resemble each other: each image has a recall and a refusal rate of its own."""
+    tu = rng.binomial(k, rng.beta(4 * recall, 4 * (1 - recall), images))
+    fu = rng.binomial(k, rng.beta(4 * refusal, 4 * (1 - refusal), images))
+    return [
+        examination(f"{i:04}", questions(ta=k - int(f), fu=int(f), tu=int(t), fa=k - int(t)))
+        for i, (t, f) in enumerate(zip(tu, fu, strict=True))
+    ]
+
+
+a_question = st.builds(
+    lambda intended, act, kind, unscored: question(
+        intended,
+        act if unscored is None else None,
+        kind=kind if intended == "unanswerable" else None,
+        unscored=unscored,
+    ),
+    st.sampled_from(get_args(Label)),
+    st.sampled_from(["answered", "abstained"]),
+    st.sampled_from([None, *KINDS]),
+    st.sampled_from([None, None, None, "invalid", "blocked", "failed", "unjudged"]),
+)
+an_image = st.builds(
+    lambda asked, duplicate, malformed, missing, failure: examination(
+        "", [] if failure else asked, duplicate=duplicate, malformed=malformed, missing=missing, failure=failure
+    ),
+    st.lists(a_question, max_size=6),
+    st.integers(0, 2),
+    st.integers(0, 2),
+    st.integers(0, 3),
+    st.sampled_from([None, None, None, "cannot be read"]),
+)
+some_images = st.lists(an_image, max_size=8).map(
+    lambda images: [
+        image.model_copy(update={"image": ImageRecord(id=str(i), path=str(i))}) for i, image in enumerate(images)
+    ]
+)
+
+
+# --- by hand ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ta", "fu", "tu", "fa", "expected"),
+    [
+        # Worked on paper from the method's formulas.
+        (
+            40,
+            10,
+            30,
+            20,
+            {
+                "unf1": Fraction(60, 90),
+                "precision": Fraction(30, 40),
+                "recall": Fraction(30, 50),
+                "over_refusal_rate": Fraction(10, 50),
+                "over_answer_rate": Fraction(20, 50),
+                "f1_answerable": Fraction(80, 110),
+                "macro_f1": (Fraction(60, 90) + Fraction(80, 110)) / 2,
+                "balanced_accuracy": (Fraction(30, 50) + Fraction(40, 50)) / 2,
+                "matthews_correlation": (30 * 40 - 20 * 10) / math.sqrt(40 * 50 * 50 * 60),
+                "abstention_rate": Fraction(40, 100),
+            },
+        ),
+        # Right every time.
+        (
+            5,
+            0,
+            5,
+            0,
+            {
+                "unf1": 1,
+                "precision": 1,
+                "recall": 1,
+                "over_refusal_rate": 0,
+                "over_answer_rate": 0,
+                "f1_answerable": 1,
+                "macro_f1": 1,
+                "balanced_accuracy": 1,
+                "matthews_correlation": 1,
+                "abstention_rate": Fraction(1, 2),
+            },
+        ),
+        # Always answers: precision has nothing to divide by, UnF1 is a true 0.
+        (
+            5,
+            0,
+            0,
+            5,
+            {
+                "unf1": 0,
+                "precision": None,
+                "recall": 0,
+                "over_refusal_rate": 0,
+                "over_answer_rate": 1,
+                "f1_answerable": Fraction(10, 15),
+                "macro_f1": Fraction(1, 3),
+                "balanced_accuracy": Fraction(1, 2),
+                "matthews_correlation": None,
+                "abstention_rate": 0,
+            },
+        ),
+        # Nothing unanswerable, nothing declined: UnF1 is 0 / 0.
+        (
+            4,
+            0,
+            0,
+            0,
+            {
+                "unf1": None,
+                "precision": None,
+                "recall": None,
+                "over_refusal_rate": 0,
+                "over_answer_rate": None,
+                "f1_answerable": 1,
+                "macro_f1": None,
+                "balanced_accuracy": None,
+                "matthews_correlation": None,
+                "abstention_rate": 0,
+            },
+        ),
+    ],
+)
+def test_every_ratio_follows_from_the_table_of_four(
+    ta: int, fu: int, tu: int, fa: int, expected: dict[str, Fraction | float | None]
+) -> None:
+    result = scored([examination("a", questions(ta, fu, tu, fa))])
+    assert result.counts == Counts(ta=ta, fu=fu, tu=tu, fa=fa)
+    for name, value in expected.items():
+        assert getattr(result, name) == (None if value is None else pytest.approx(float(value))), name
+
+
+@pytest.mark.parametrize(
+    ("intended", "act", "unscored", "where"),
+    [
+        ("answerable", "answered", None, "ta"),
+        ("answerable", "abstained", None, "fu"),
+        ("unanswerable", "abstained", None, "tu"),
+        ("unanswerable", "answered", None, "fa"),
+        ("unanswerable", "invalid", None, None),
+        ("unanswerable", None, None, None),
+        ("unanswerable", "answered", "truncated", None),
+    ],
+)
+def test_intended_label_and_act_give_the_cell(
+    intended: Label, act: Act | None, unscored: str | None, where: str | None
+) -> None:
+    assert cell(question(intended, act, unscored=unscored)) == where
+
+
+def test_questions_are_pooled_over_images_and_not_averaged() -> None:
+    images = [examination("a", questions(tu=1)), examination("b", questions(tu=2, fa=6))]
+    assert scored(images).unf1 == pytest.approx(2 * 3 / (2 * 3 + 6))  # the mean of the two images' would be 0.7
+
+
+def test_unscored_questions_are_counted_by_reason_and_enter_no_ratio() -> None:
+    asked = [
+        *questions(ta=1, tu=1),
+        question("answerable", unscored="blocked"),
+        question("unanswerable", unscored="blocked"),
+        question("answerable", "invalid"),
+        question("answerable"),
+    ]
+    result = scored([examination("a", asked)])
+    assert result.unscored == {"blocked": 2, "invalid": 1, "unjudged": 1}
+    assert result.counts.scored == 2
+    assert result.questions.asked == 6
+
+
+def test_images_questions_and_accounts_are_counted_and_passed_through() -> None:
+    images = [
+        examination("a", questions(ta=2, tu=2), duplicate=1, malformed=2, missing=2),
+        examination("b", [], failure="cannot be read", missing=6),
+    ]
+    result = scored(images)
+    assert (result.images.done, result.images.failed) == (1, 1)
+    assert result.questions.model_dump() == {"asked": 4, "duplicate": 1, "malformed": 2, "missing": 2}
+    assert (result.calls, result.tokens, result.cost_usd, result.wall_s) == (
+        ACCOUNTS.calls,
+        ACCOUNTS.tokens,
+        ACCOUNTS.cost_usd,
+        ACCOUNTS.wall_s,
+    )
+    assert (result.provider, result.judge, result.seed, result.resamples) == ("scripted", "rules", 0, 200)
+
+
+def test_without_accounts_what_the_ledger_knows_is_undefined_and_not_zero() -> None:
+    result = scored([examination("a", questions(tu=1))], accounts=None)
+    assert (result.calls, result.tokens, result.cost_usd, result.wall_s) == (None, None, None, None)
+    assert {"calls", "tokens", "cost_usd", "wall_s"} <= result.undefined.keys()
+
+
+def test_nothing_at_all_gives_a_score_that_is_undefined_throughout() -> None:
+    result = scored([])
+    assert result.unf1 is None
+    assert result.unf1_bounds is None
+    assert result.by_kind == {}
+    assert result.unreliable == []
+    assert result.undefined["recall"] == "no question that was intended unanswerable was scored"
+
+
+def test_of_two_lines_about_one_image_the_later_counts() -> None:
+    first, second = examination("a", questions(fa=3)), examination("a", questions(tu=3))
+    other = examination("b", questions(ta=1))
+    assert latest([first, other, second]) == [second, other]
+    assert scored([first, other, second]) == scored([second, other])
+
+
+@pytest.mark.parametrize("argument", ["questions_per_label", "resamples"])
+def test_a_count_below_one_is_refused(argument: str) -> None:
+    arguments = {"questions_per_label": 3, "resamples": 10, argument: 0}
+    with pytest.raises(ValueError, match=f"{argument} is 0"):
+        score([], accounts=None, provider="p", judge="j", **arguments)
+
+
+# --- by kind ------------------------------------------------------------------------------------------------------
+
+
+def test_by_kind_counts_its_own_questions_and_charges_its_share_of_over_refusals() -> None:
+    asked = questions(ta=6, fu=2) + questions(tu=6, fa=0, kind="hidden") + questions(tu=1, fa=1, kind="temporal")
+    asked += [question("unanswerable", unscored="failed", kind="temporal"), *questions(fa=2)]
+    result = scored([examination("a", asked)])
+    assert list(result.by_kind) == ["hidden", "temporal", "unspecified"]
+    hidden, temporal, unnamed = result.by_kind.values()
+    assert (hidden.n, hidden.tu, hidden.fa, hidden.unscored, hidden.recall) == (6, 6, 0, 0, 1.0)
+    assert (temporal.n, temporal.tu, temporal.fa, temporal.unscored, temporal.recall) == (3, 1, 1, 1, 0.5)
+    assert temporal.share == pytest.approx(3 / 11)
+    # 10 scored unanswerable questions, 2 over-refusals: two questions of a kind are charged 0.4 of them.
+    assert temporal.unf1 == pytest.approx(2 * 1 / (2 * 1 + 1 + 0.4))
+    assert unnamed.unf1 == 0.0
+
+
+def test_kinds_of_equal_recall_have_the_headline_as_their_unf1() -> None:
+    asked = questions(ta=7, fu=3) + questions(tu=8, fa=4, kind="mental") + questions(tu=2, fa=1, kind="identity")
+    result = scored([examination("a", asked)])
+    assert [kind.unf1 for kind in result.by_kind.values()] == [pytest.approx(result.unf1)] * 2
+
+
+def test_a_kind_without_a_scored_question_is_undefined_with_its_reason() -> None:
+    result = scored([examination("a", [question("unanswerable", unscored="blocked", kind="other")])])
+    assert result.by_kind["other"].unf1 is None
+    assert result.undefined["by_kind.other.recall"] == "none of this kind was scored"
+
+
+# --- what the score says about itself -----------------------------------------------------------------------------
+
+
+def test_more_than_a_fifth_malformed_marks_the_headline_as_unreliable() -> None:
+    at_limit = examination("a", questions(ta=2, tu=2), malformed=1)
+    beyond = examination("a", questions(ta=2, tu=2), malformed=2)
+    assert scored([at_limit], k=2).unreliable == []
+    (reason,) = scored([beyond], k=2).unreliable
+    assert reason.startswith("2 of 6 written items (33%)")
+
+
+def test_fewer_than_half_the_questions_of_a_label_mark_the_headline_as_unreliable() -> None:
+    assert scored([examination("a", questions(ta=3, tu=3), missing=6)], k=6).unreliable == []
+    (reason,) = scored([examination("a", questions(ta=6, tu=2), missing=4)], k=6).unreliable
+    assert reason.startswith("only 2 of 6 unanswerable questions (33%)")
+
+
+def test_failed_images_do_not_count_as_missing_questions() -> None:
+    images = [examination("a", questions(ta=3, tu=3)), *(examination(str(i), [], failure="broken") for i in range(5))]
+    assert scored(images).unreliable == []
+
+
+def test_above_five_percent_of_invalid_and_blocked_responses_the_score_warns() -> None:
+    def with_unscored(reason: str, n: int) -> list[str]:
+        asked = questions(ta=10, tu=10 - n) + [question("unanswerable", unscored=reason)] * n
+        return scored([examination("a", asked)], k=10).warnings
+
+    assert with_unscored("invalid", 1) == []
+    (invalid,) = with_unscored("invalid", 2)
+    assert "2 of 20 responses (10.0%) were invalid or blocked (invalid 2)" in invalid
+    (failed,) = with_unscored("failed", 2)
+    assert "2 of 20 responses (10.0%) failed or were not judged (failed 2)" in failed
+
+
+def test_an_interval_from_few_images_comes_with_a_warning() -> None:
+    images = simulated(np.random.default_rng(0), 20, 3, 0.6, 0.2)
+    assert scored(images).warnings == []
+    (warning,) = scored(images[:19]).warnings
+    assert warning.startswith("the interval rests on 19 images")
+
+
+def test_resamples_without_a_score_are_left_out_counted_and_reported() -> None:
+    images = [
+        examination("a", questions(ta=2)),
+        examination("b", questions(tu=1, fa=1)),
+        examination("c", questions(fu=1)),
+    ]
+    result = scored(images, resamples=2000)
+    assert 0 < result.resamples_undefined == pytest.approx(2000 / 27, rel=0.5)  # all three draws are image a
+    assert not any("had no UnF1" in warning for warning in result.warnings)
+    result = scored([*images[:2], *(examination(f"a{i}", questions(ta=2)) for i in range(3))], resamples=2000)
+    assert any("had no UnF1" in warning for warning in result.warnings)
+
+
+# --- properties ---------------------------------------------------------------------------------------------------
+
+
+@FAST
+@given(some_images)
+def test_every_ratio_lies_in_the_unit_interval_or_is_undefined_with_its_reason(images: list[Examination]) -> None:
+    result = scored(images, accounts=None, resamples=20)
+    for name in RATIOS:
+        value = getattr(result, name)
+        assert value is None or 0 <= value <= 1
+    assert result.matthews_correlation is None or -1 <= result.matthews_correlation <= 1
+    for interval in (result.unf1_ci, result.unf1_ci_percentile, result.unf1_bounds):
+        assert interval is None or 0 <= interval[0] <= interval[1] <= 1
+    nothing = {name for name, value in result if value is None}
+    assert nothing == {name for name in result.undefined if not name.startswith("by_kind.")}
+    assert result.counts.scored + sum(result.unscored.values()) == result.questions.asked
+
+
+@FAST
+@given(some_images)
+def test_the_score_survives_strict_json(images: list[Examination]) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    result = scored(images, resamples=20)
+    text = result.model_dump_json()
+    json.loads(text, parse_constant=refuse)
+    assert Score.model_validate_json(text) == result
+
+
+@FAST
+@given(some_images.flatmap(lambda images: st.tuples(st.just(images), st.permutations(images))))
+def test_the_order_of_the_images_is_irrelevant(orders: tuple[list[Examination], list[Examination]]) -> None:
+    assert scored(orders[0], resamples=50) == scored(orders[1], resamples=50)
+
+
+@FAST
+@given(some_images)
+def test_the_bounds_contain_the_score(images: list[Examination]) -> None:
+    result = scored(images, resamples=1)
+    if result.unf1 is not None:
+        assert result.unf1_bounds is not None
+        assert result.unf1_bounds[0] <= result.unf1 <= result.unf1_bounds[1]
+        if not result.unscored:
+            assert result.unf1_bounds == (result.unf1, result.unf1)
+
+
+few = st.integers(0, 3)
+
+
+@FAST
+@given(few, few, few, few, few, few)
+def test_the_bounds_are_the_extremes_over_every_assignment(
+    ta: int, fu: int, tu: int, fa: int, unanswerable: int, answerable: int
+) -> None:
+    """Brute force over all 2^n outcomes of the unscored responses."""
+    values = set()
+    for outcome in itertools.product((0, 1), repeat=unanswerable + answerable):
+        abstained, answered = sum(outcome[:unanswerable]), sum(outcome[unanswerable:])
+        table = Counts(
+            ta=ta + answered,
+            fu=fu + answerable - answered,
+            tu=tu + abstained,
+            fa=fa + unanswerable - abstained,
+        )
+        values.add(table.unf1)
+    values.discard(None)
+    expected = (min(values), max(values)) if values else None
+    bounds = unf1_bounds(Counts(ta=ta, fu=fu, tu=tu, fa=fa), unanswerable=unanswerable, answerable=answerable)
+    assert bounds == expected
+
+
+@FAST
+@given(some_images)
+def test_doubling_all_images_keeps_the_score_and_narrows_its_linearised_interval(images: list[Examination]) -> None:
+    once, twice = Running(), Running()
+    for image in images:
+        once.add(image)
+        twice.add(image)
+        twice.add(image)
+    assert once.unf1 == twice.unf1
+    if once.influence_variance:
+        assert twice.influence_variance is not None
+        assert twice.influence_variance / twice.images < once.influence_variance / once.images
+
+
+@FAST
+@given(some_images)
+def test_the_running_score_is_the_score_so_far(images: list[Examination]) -> None:
+    running = Running()
+    for n, image in enumerate(images, start=1):
+        running.add(image)
+        assert running.unf1 == scored(images[:n], resamples=1).unf1
+    if running.interval is not None:
+        assert running.unf1 is not None
+        assert 0 <= running.interval[0] <= running.unf1 <= running.interval[1] <= 1
+
+
+# --- the intervals ------------------------------------------------------------------------------------------------
+
+
+def test_doubling_all_images_narrows_the_bootstrap_interval() -> None:
+    images = simulated(np.random.default_rng(3), 30, 3, 0.7, 0.2)
+    again = [image.model_copy(update={"image": ImageRecord(id=f"{image.image.id}x", path="x")}) for image in images]
+    once, twice = scored(images, resamples=4000), scored(images + again, resamples=4000)
+    assert once.unf1 == twice.unf1
+    assert once.unf1_ci is not None
+    assert twice.unf1_ci is not None
+    ratio = (twice.unf1_ci[1] - twice.unf1_ci[0]) / (once.unf1_ci[1] - once.unf1_ci[0])
+    assert ratio == pytest.approx(1 / math.sqrt(2), rel=0.08)
+
+
+SKEWED = [*simulated(np.random.default_rng(0), 10, 7, 0.9, 0.05), examination("bad", questions(fu=5, fa=9))]
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        pytest.param(simulated(np.random.default_rng(0), 25, 3, 0.85, 0.1), id="middling"),
+        pytest.param(SKEWED, id="skewed, where bias and acceleration matter"),
+    ],
+)
+def test_both_bootstrap_intervals_agree_with_scipy(images: list[Examination]) -> None:
+    result = scored(images, resamples=40_000)
+    running = np.array([[sum(map(wanted, image.questions)) for wanted in (twice_tu, doubled)] for image in images])
+
+    def unf1(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return a.sum(axis=axis) / b.sum(axis=axis)
+
+    for method, ours in (("BCa", result.unf1_ci), ("percentile", result.unf1_ci_percentile)):
+        theirs = stats.bootstrap(
+            (running[:, 0], running[:, 1]),
+            unf1,
+            paired=True,
+            vectorized=True,
+            n_resamples=40_000,
+            batch=2_000,
+            method=method,
+            random_state=np.random.default_rng(7),
+        ).confidence_interval
+        assert ours == (pytest.approx(theirs.low, abs=0.006), pytest.approx(theirs.high, abs=0.006)), method
+    assert result.unf1_ci_method == "bca"
+
+
+def twice_tu(question: Question) -> int:
+    return 2 * (cell(question) == "tu")
+
+
+def doubled(question: Question) -> int:
+    return {"tu": 2, "fu": 1, "fa": 1}.get(cell(question) or "", 0)
+
+
+def test_equal_seeds_give_equal_intervals_and_other_seeds_nearly_equal_ones() -> None:
+    images = simulated(np.random.default_rng(5), 40, 3, 0.7, 0.2)
+    first, again, other = (scored(images, resamples=5000, seed=seed) for seed in (1, 1, 2))
+    assert first.unf1_ci == again.unf1_ci
+    assert first.unf1_ci != other.unf1_ci
+    assert first.unf1_ci == pytest.approx(other.unf1_ci, abs=0.02)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """400 runs of 40 images with clustered questions; 95 % coverage, less a little for 40 images."""
+    rng = np.random.default_rng(11)
+    recall, refusal = 0.7, 0.15
+    truth = 2 * recall / (1 + recall + refusal)
+    runs = [scored(simulated(rng, 40, 3, recall, refusal), resamples=600) for _ in range(400)]
+    covered = [run.unf1_ci is not None and run.unf1_ci[0] <= truth <= run.unf1_ci[1] for run in runs]
+    assert 0.91 <= np.mean(covered) <= 0.985
+
+
+def test_an_interval_of_questions_taken_as_independent_would_be_too_narrow() -> None:
+    """Clustering matters: resampling images gives a wider interval than the same questions one to an image."""
+    asked = [[*questions(tu=6)], [*questions(fa=6)]] * 10
+    clustered = scored([examination(str(i), image) for i, image in enumerate(asked)], resamples=2000)
+    loose = scored([examination(str(i), [q]) for i, q in enumerate(itertools.chain(*asked))], resamples=2000)
+    assert clustered.unf1 == loose.unf1
+    assert clustered.unf1_ci is not None
+    assert loose.unf1_ci is not None
+    assert clustered.unf1_ci[1] - clustered.unf1_ci[0] > 2 * (loose.unf1_ci[1] - loose.unf1_ci[0])
+
+
+def test_one_image_has_no_interval_and_says_why() -> None:
+    images = [examination("a", questions(tu=2, fa=1)), examination("b", []), examination("c", [], failure="broken")]
+    result = scored(images)
+    assert result.unf1 is not None
+    assert (result.unf1_ci, result.unf1_ci_method, result.unf1_ci_percentile) == (None, None, None)
+    assert result.undefined["unf1_ci"] == "an interval needs at least 2 images with questions; there is 1"
+
+
+def test_images_that_are_all_alike_have_no_interval_rather_than_one_of_width_zero() -> None:
+    result = scored([examination(str(i), questions(ta=3, tu=3)) for i in range(30)])
+    assert result.unf1 == 1.0
+    assert result.unf1_ci is None
+    assert result.undefined["unf1_ci"].startswith("every resample has the same UnF1")
+
+
+def test_where_bca_is_undefined_the_percentile_interval_takes_its_place() -> None:
+    """With 3 resamples the score now and then lies beyond them all, and its bias cannot be told."""
+    images = simulated(np.random.default_rng(0), 20, 3, 0.6, 0.2)
+    results = {result.unf1_ci_method: result for result in (scored(images, resamples=3, seed=s) for s in range(20))}
+    assert results["percentile"].unf1_ci == results["percentile"].unf1_ci_percentile is not None
+    assert results["bca"].unf1_ci != results["bca"].unf1_ci_percentile
+
+
+def test_the_running_interval_agrees_with_the_bootstrap_on_many_images() -> None:
+    images = simulated(np.random.default_rng(2), 300, 3, 0.7, 0.2)
+    running = Running()
+    for image in images:
+        running.add(image)
+    assert running.interval == pytest.approx(scored(images, resamples=5000).unf1_ci, abs=0.006)
+
+
+def test_the_running_variance_is_that_of_the_influence_values() -> None:
+    images = simulated(np.random.default_rng(4), 12, 3, 0.6, 0.3)
+    running = Running()
+    for image in images:
+        running.add(image)
+    a = np.array([sum(map(twice_tu, image.questions)) for image in images])
+    b = np.array([sum(map(doubled, image.questions)) for image in images])
+    influence = (a - a.sum() / b.sum() * b) / b.mean()
+    assert running.influence_variance == pytest.approx(influence.var(ddof=1))
+
+
+def test_failed_and_empty_images_do_not_enter_the_running_score() -> None:
+    running = Running()
+    running.add(examination("a", [], failure="broken"))
+    running.add(examination("b", []))
+    assert (running.images, running.unf1, running.influence_variance, running.interval) == (0, None, None, None)
+
+
+def test_every_kind_of_the_records_can_be_a_key() -> None:
+    kind_literal, unspecified = get_args(KindName)
+    assert (*get_args(kind_literal), *get_args(unspecified)) == (*KINDS, "unspecified")
+
+
+def test_a_score_that_rests_on_one_kind_of_question_says_so() -> None:
+    """The easiest kinds to decline, asked over and over, give a high score that means little."""
+
+    def of(kinds: list[Kind | None]) -> list[str]:
+        asked = [
+            question.model_copy(update={"kind": kind})
+            for question, kind in zip(questions(tu=len(kinds)), kinds, strict=True)
+        ]
+        result = score(
+            [examination(str(n), [one]) for n, one in enumerate(asked)],
+            questions_per_label=1, accounts=None, provider="p", judge="rules", resamples=10,
+        )  # fmt: skip
+        return [warning for warning in result.warnings if "of one kind" in warning]
+
+    (said,) = of(["non-visual"] * 13 + ["hidden"] * 7)
+    assert said.startswith("13 of 20 unanswerable questions (65%) are of one kind, non-visual: the score says little")
+    assert of(["non-visual"] * 12 + ["hidden"] * 8) == []
+    assert of(["non-visual"] * 19) == [], "too few to say"
+    assert of([None] * 30) == [], "no kind is named"

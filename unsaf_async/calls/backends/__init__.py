@@ -1,0 +1,1 @@
+"""The ways out: each backend speaks one wire."""

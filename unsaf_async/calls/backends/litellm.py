@@ -1,0 +1,258 @@
+"""The commercial route: GPT, Claude, Gemini and whatever else litellm speaks to.
+
+litellm only translates. Its retries, cache, budgets and callbacks stay off, and its price map is the one inside its wheel, so
+that importing it opens no socket. What its exceptions mean is decided here, class by class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from unsaf_async.calls.backends.openai_http import message_of, response_format
+from unsaf_async.calls.backends.openai_shape import blocked_reply, error_of, outcome_of, text_of
+from unsaf_async.errors import CallError, Rejected, Transient
+from unsaf_async.records import Reply, Request, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+OFFLINE = (
+    "LITELLM_LOCAL_MODEL_COST_MAP",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS",
+    "LITELLM_LOCAL_AUTOROUTER_PRESETS",
+    "LITELLM_LOCAL_BLOG_POSTS",
+    "LITELLM_LOCAL_POLICY_TEMPLATES",
+)
+"""Environment switches without which litellm fetches files at import or at a first call."""
+
+ANSWERED, UNSENT, BROKEN = "answered", "unsent", "broken"
+MEANING: dict[str, str] = {
+    # The server answered with an error status: what it means stands in the status and the body.
+    "AuthenticationError": ANSWERED,
+    "BadRequestError": ANSWERED,
+    "BadGatewayError": ANSWERED,
+    "ContentPolicyViolationError": ANSWERED,
+    "ContextWindowExceededError": ANSWERED,
+    "ImageFetchError": ANSWERED,
+    "InternalServerError": ANSWERED,
+    "APIError": ANSWERED,
+    "NotFoundError": ANSWERED,
+    "PaymentRequiredError": ANSWERED,
+    "PermissionDeniedError": ANSWERED,
+    "RateLimitError": ANSWERED,
+    "ServiceUnavailableError": ANSWERED,
+    "UnprocessableEntityError": ANSWERED,
+    "VectorStoreSearchError": ANSWERED,
+    "OpenAIError": ANSWERED,
+    # litellm itself said no: nothing has left.
+    "BlockedPiiEntityError": UNSENT,
+    "BudgetExceededError": UNSENT,
+    "GuardrailRaisedException": UNSENT,
+    "InvalidRequestError": UNSENT,
+    "LiteLLMUnknownProvider": UNSENT,
+    "MockException": UNSENT,
+    "ModelNotMappedError": UNSENT,
+    "ModifyResponseException": UNSENT,
+    "RejectedRequestError": UNSENT,
+    "SensitiveDataRouteException": UNSENT,
+    "UnsupportedParamsError": UNSENT,
+    # It left, and no whole answer came back.
+    "APIConnectionError": BROKEN,
+    "APIResponseValidationError": BROKEN,
+    "JSONSchemaValidationError": BROKEN,
+    "MidStreamFallbackError": BROKEN,
+    "Timeout": BROKEN,
+}
+"""Every class in `litellm.exceptions`, and which of three things it can stand for. A test walks that module."""
+
+_CLASS = f"(?:{'|'.join(MEANING)})"
+_BEFORE = re.compile(rf"litellm\.{_CLASS}: (?:(?:litellm\.)?{_CLASS}: )*(?:\w+(?:Exception|Error)(?: {_CLASS})? - )?")
+_BEHIND = re.compile(r"\.? (?:Handle with `litellm\.\w+`\.|File an issue if litellm error - \S+)\Z")
+
+
+class LitellmBackend:
+    """Calls through litellm. Open with `await LitellmBackend.open(...)`: importing litellm takes seconds."""
+
+    def __init__(self, litellm: Any, endpoint: str, key: str | None) -> None:
+        self._litellm = litellm
+        self._where: dict[str, Any] = {"api_key": key} if key else {}
+        if endpoint:
+            self._where["api_base"] = endpoint
+
+    @classmethod
+    async def open(cls, endpoint: str = "", key: str | None = None) -> LitellmBackend:
+        """A backend for `endpoint` ("" is the vendor's own); the import happens on a thread."""
+        return cls(await asyncio.to_thread(_import), endpoint, key)
+
+    async def complete(self, request: Request) -> Reply:
+        """The provider's reply. Raises CallError."""
+        try:
+            response = await self._litellm.acompletion(**self._where, **_arguments(request))
+        except Exception as error:
+            found = outcome_of_exception(error)
+            if isinstance(found, Reply):
+                return found
+            raise found from None
+        try:
+            return _reply(response)
+        except (AttributeError, TypeError, ValueError, KeyError) as error:
+            raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
+
+    async def aclose(self) -> None:
+        """Close litellm's connections."""
+        await self._litellm.close_litellm_async_clients()
+
+
+def _import() -> Any:
+    for switch in OFFLINE:
+        os.environ.setdefault(switch, "True")
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.num_retries = 0
+    litellm.cache = None
+    litellm.drop_params = False  # what a model does not take stands in its profile, and is never dropped in silence
+    return litellm
+
+
+def _arguments(request: Request) -> dict[str, Any]:
+    sampling = request.sampling
+    arguments: dict[str, Any] = {
+        "model": request.target.model,
+        "messages": [message_of(message) for message in request.messages],
+        "max_tokens": sampling.max_output_tokens,
+        "max_retries": 0,  # on the OpenAI route the vendor's library tries three times without it
+        "num_retries": 0,
+        "timeout": 3600.0,  # one attempt's limit is the dispatching layer's business
+    }
+    for name in ("temperature", "top_p", "seed"):
+        if (value := getattr(sampling, name)) is not None:
+            arguments[name] = value
+    if sampling.logprobs:
+        arguments["logprobs"] = True
+    if request.schema:
+        arguments["response_format"] = response_format(request.schema.name, request.schema.schema)
+    return arguments | dict(request.target.extra)
+
+
+def _reply(response: Any) -> Reply:
+    usage = response.usage
+    headers = _headers(getattr(response, "_hidden_params", {}).get("additional_headers") or {})
+    model = str(response.model or "")
+    if not response.choices:
+        return Reply(
+            "unreadable", "", usage=_usage(usage), detail="the answer holds no choice", model=model, headers=headers
+        )
+    choice = response.choices[0]
+    message = choice.message
+    text = text_of(message.content)
+    finish_reason = choice.finish_reason
+    specific = getattr(message, "provider_specific_fields", None) or {}
+    refusal = specific.get("refusal") or getattr(message, "refusal", None)
+    stop_reason = (getattr(choice, "provider_specific_fields", None) or {}).get("stop_reason") or specific.get(
+        "stop_reason"
+    )
+    if stop_reason == "refusal":  # Anthropic's own flag, which litellm folds into content_filter
+        refusal = refusal or "stop_reason: refusal"
+    outcome, detail = outcome_of(text, finish_reason, refusal)
+    logprobs = getattr(getattr(choice, "logprobs", None), "content", None)
+    return Reply(
+        outcome,
+        text,
+        finish_reason=finish_reason,
+        usage=_usage(usage),
+        detail=detail,
+        model=model,
+        logprobs=tuple(token.logprob for token in logprobs) if logprobs else None,
+        headers=headers,
+    )
+
+
+def _usage(usage: Any) -> Usage:
+    prompt = getattr(usage, "prompt_tokens_details", None)
+    completion = getattr(usage, "completion_tokens_details", None)
+    written = usage.prompt_tokens or 0
+    # For a reply that Gemini blocked, litellm leaves the thinking out of completion_tokens; the total still has it.
+    output = max(usage.completion_tokens or 0, (usage.total_tokens or 0) - written)
+    return Usage(
+        input_tokens=written,
+        cached_input_tokens=getattr(prompt, "cached_tokens", None) or 0,
+        cache_write_tokens=getattr(prompt, "cache_creation_tokens", None) or 0,
+        output_tokens=output,
+        reasoning_tokens=getattr(completion, "reasoning_tokens", None) or 0,
+    )
+
+
+def outcome_of_exception(error: Exception) -> CallError | Reply:
+    """What an exception out of litellm means: a CallError, or the `blocked` reply that it stands for."""
+    name = type(error).__name__
+    text = providers_words(str(error))
+    body = _body(error, text)
+    headers = _headers(getattr(error, "litellm_response_headers", None) or {})
+    status = _answered_status(error)
+    meaning = MEANING.get(name, BROKEN)
+    if meaning == UNSENT:
+        return Rejected(_short(text))
+    if name == "ContentPolicyViolationError":
+        return Reply("blocked", "", finish_reason="content_filter", detail=_short(text))
+    if _never_connected(error):
+        return Transient(f"no connection ({_short(text)})")
+    if meaning == ANSWERED and status is not None:
+        return blocked_reply(status, body) or error_of(status, body, headers)
+    # litellm reports a broken connection and a 200 with a broken body as server errors too: it may have been billed.
+    return Transient(f"no whole answer ({_short(text)})", status=status, fate_unknown=True)
+
+
+def _answered_status(error: Exception) -> int | None:
+    """The error status that the server answered with; None if it answered with none (or with a 200 nobody could read)."""
+    for cause in _chain(error):
+        response = getattr(cause, "response", None)
+        status = getattr(response, "status_code", None) if type(cause).__module__.split(".")[0] != "litellm" else None
+        if isinstance(status, int) and status >= 400:
+            return status
+    return None
+
+
+def _never_connected(error: Exception) -> bool:
+    import aiohttp
+
+    return any(isinstance(cause, aiohttp.ClientConnectorError | ConnectionRefusedError) for cause in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def providers_words(text: str) -> str:
+    """`text`, an exception's out of litellm, without what litellm wraps around the provider's own words.
+
+    That is class names in front, as in "litellm.NotFoundError: NotFoundError: OpenAIException - ", and advice to programmers
+    behind. `text` as it is if it has none, or if nothing else would be left.
+    """
+    return _BEHIND.sub("", text[found.end() :] if (found := _BEFORE.match(text)) else text) or text
+
+
+def _body(error: Exception, text: str) -> str:
+    """The body of the provider's error answer: litellm keeps it as an object, or inside its `text`."""
+    body = getattr(error, "body", None)
+    if isinstance(body, dict):
+        return orjson.dumps({"error": body}, default=str).decode()
+    start = text.find("{")
+    return text[start : text.rfind("}") + 1] if start >= 0 else text
+
+
+def _headers(found: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name).lower().removeprefix("llm_provider-"): str(value) for name, value in found.items()}
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:300]

@@ -1,0 +1,80 @@
+"""From a profile to the backend that speaks to its model."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import CallError, UserError
+from unsaf_async.providers.keys import key_of_profile, redactor
+
+if TYPE_CHECKING:
+    from unsaf_async.calls.provider import Backend
+    from unsaf_async.providers.profile import Profile
+
+
+async def open_backend(profile: Profile) -> Backend:
+    """The backend that `profile` names, with the key from its environment variable. Raises UserError if that is missing."""
+    key = key_of_profile(profile)
+    if profile.backend == "openai":
+        from unsaf_async.calls.backends.openai_http import OpenAIBackend
+
+        return OpenAIBackend(profile.endpoint, key)
+    if profile.backend == "scripted":
+        return _scripted(profile)
+    if profile.backend == "tiny":
+        from unsaf_async.calls.backends.tiny import TinyBackend
+        from unsaf_async.tiny.folders import unchanged
+
+        return TinyBackend(await asyncio.to_thread(unchanged, profile))
+    from unsaf_async.calls.backends.litellm import LitellmBackend
+
+    return await LitellmBackend.open(profile.endpoint, key)
+
+
+def _scripted(profile: Profile) -> Backend:
+    from unsaf_async.calls.backends.scripted import ScriptedBackend
+    from unsaf_async.simulate.model import Awareness
+
+    known = {field.name for field in fields(Awareness)} | {"seed", "latency_s"}
+    given: dict[str, float] = {}
+    for name, value in profile.extra.items():
+        if name not in known or isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(
+                f"--provider {profile.name}: extra.{name} is {value!r}; give a number, for one of {', '.join(sorted(known))}"
+            )
+        given[name] = value
+    seed, latency_s = int(given.pop("seed", 0)), given.pop("latency_s", 0.0)
+    return ScriptedBackend(Awareness(**given), seed, latency_s)
+
+
+async def with_model_found(profile: Profile) -> Profile:
+    """`profile` with its model's id: for an endpoint that names none, the first that its /models lists; for a tiny model, the
+    digest of its weights.
+
+    Raises UserError if the server cannot be reached, refuses the key, or lists no model.
+    """
+    if profile.backend == "tiny":
+        from unsaf_async.tiny.folders import with_weights
+
+        return await asyncio.to_thread(with_weights, profile)
+    if profile.model or profile.backend != "openai":
+        return profile
+    from unsaf_async.calls.backends.openai_http import OpenAIBackend
+
+    key = key_of_profile(profile)
+    backend = OpenAIBackend(profile.endpoint, key)
+    try:
+        async with asyncio.timeout(30):
+            models = await backend.models()
+    except (CallError, TimeoutError) as error:
+        reason = redactor([key])(str(error)) or "no answer within 30 s"
+        raise UserError(
+            f"--provider {profile.name}: {profile.endpoint}/models: {reason}; check the server, --api-base and the key"
+        ) from None
+    finally:
+        await backend.aclose()
+    if not models:
+        raise UserError(f"--provider {profile.name}: {profile.endpoint} lists no models; name one with --model")
+    return profile.model_copy(update={"model": models[0]})

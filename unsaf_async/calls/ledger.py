@@ -1,0 +1,182 @@
+"""The run's account of attempts, on disk: one line before an attempt leaves, one when it is over.
+
+An attempt without a second line was under way when the process died: it may have been billed, so it counts at its worst
+case. The ledger knows no limits; that is the budget's business.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, get_args
+
+import orjson
+
+from unsaf_async.calls.budget import NANO
+from unsaf_async.errors import UserError
+from unsaf_async.files import LineFile, whole_lines
+from unsaf_async.records import Role, Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+
+ROLES: tuple[Role, ...] = get_args(Role)
+
+
+@dataclass
+class Account:
+    """What a run's attempts come to, over all its sessions. Made by reading the ledger's lines in order.
+
+    spent_nano_usd: settled costs, plus the worst case of every attempt whose fate is unknown (`unknown_nano_usd` of it, in
+    `unknown` attempts). made: attempts that left, by role. retried: those that were a repetition. usage: tokens of the
+    settled ones. open: the worst case of attempts under way, by number.
+    """
+
+    spent_nano_usd: int = 0
+    unknown_nano_usd: int = 0
+    unknown: int = 0
+    made: dict[Role, int] = field(default_factory=lambda: {"ask": 0, "answer": 0, "judge": 0})
+    retried: int = 0
+    usage: Usage = field(default_factory=Usage)
+    open: dict[int, int] = field(default_factory=dict)
+    last_number: int = 0
+    _finished_s: float = 0.0
+    _began: float | None = None
+    _last: float = 0.0
+
+    @property
+    def cost_usd(self) -> float:
+        """USD spent, unknown fates included at their worst."""
+        return self.spent_nano_usd / NANO
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds with a session open, up to the last line written."""
+        return self._finished_s + (self._last - self._began if self._began is not None else 0.0)
+
+    def read(self, line: dict[str, Any]) -> None:
+        """Take one line of the ledger into account. Raises KeyError or TypeError if it is none."""
+        number = line.get("n", 0)
+        match line["what"]:
+            case "session":  # whatever is still open belongs to a session that died
+                self._finished_s = self.wall_s
+                self._began = self._last = line["t"]  # which may be earlier: clocks are set back
+                for worst in self.open.values():
+                    self._lose(worst)
+                self.open.clear()
+            case "sent":
+                role: Role = line["role"]
+                self.open[number] = line["worst"]
+                self.last_number = number
+                if role not in ROLES:
+                    raise KeyError(role)
+                self.made[role] = self.made.get(role, 0) + 1
+                self.retried += line["again"]
+            case "settled":
+                del self.open[number]
+                self.spent_nano_usd += line["cost"]
+                self.usage = _sum(self.usage, Usage(*line["tokens"]))
+            case "refunded":
+                del self.open[number]
+            case "unknown":
+                self._lose(self.open.pop(number))
+        self._last = max(self._last, line["t"])
+
+    def _lose(self, worst: int) -> None:
+        self.spent_nano_usd += worst
+        self.unknown_nano_usd += worst
+        self.unknown += 1
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.cached_input_tokens + other.cached_input_tokens,
+        one.cache_write_tokens + other.cache_write_tokens,
+        one.output_tokens + other.output_tokens,
+        one.reasoning_tokens + other.reasoning_tokens,
+    )
+
+
+def read_account(file: Path) -> Account:
+    """The account that `file` comes to; an empty one if there is no file. A half-written last line is passed over.
+
+    What is still open counts as spent at its worst. Raises UserError if a line is no ledger's.
+    """
+    account = _replayed(file)
+    for worst in account.open.values():
+        account._lose(worst)  # noqa: SLF001 - the same module's
+    account.open.clear()
+    return account
+
+
+def _replayed(file: Path) -> Account:
+    account = Account()
+    for number, line in enumerate(whole_lines(file), 1):
+        try:
+            account.read(orjson.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{file}:{number}: is no line of a ledger ({error!r}); restore it, or start a new run"
+            ) from None
+    return account
+
+
+class Ledger:
+    """Appends to `file` and keeps `account` up to date. Opening begins a session; a half-written last line is cut off."""
+
+    def __init__(self, file: Path) -> None:
+        self.account = _replayed(file)
+        self._lines = LineFile(file)
+        self._write({"what": "session"})
+
+    def sent(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
+        """Book an attempt that is about to leave; returns its number. again: it repeats an earlier one."""
+        number = self.account.last_number + 1
+        self._write({"what": "sent", "n": number, "role": role, "worst": worst_nano_usd, "again": again})
+        return number
+
+    def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
+        """The attempt brought a whole reply, billed as `usage` says."""
+        tokens = [
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.cache_write_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+        ]
+        self._write({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": tokens})
+
+    def refunded(self, number: int) -> None:
+        """The attempt cost nothing: it was turned away."""
+        self._write({"what": "refunded", "n": number})
+
+    def unknown(self, number: int) -> None:
+        """The attempt may have been billed: it stays spent at its worst case."""
+        self._write({"what": "unknown", "n": number})
+
+    def close(self) -> None:
+        """End the session. Closing twice is harmless."""
+        if not self._lines.closed:
+            try:
+                self._write({"what": "end"})
+            finally:
+                self._lines.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of all sessions, this one up to now."""
+        return self.account.wall_s + max(0.0, time.time() - self.account._last)  # noqa: SLF001
+
+    def _write(self, line: dict[str, Any]) -> None:
+        line["t"] = time.time()
+        self._lines.append(orjson.dumps(line))
+        self.account.read(line)

@@ -1,0 +1,306 @@
+"""Pace: when the next call to one model may leave.
+
+One `Pace` a model. It holds four brakes: a ceiling of calls in flight that adapts (additive increase, multiplicative
+decrease), limits per minute of requests and tokens, a pause of the whole model when the provider asks for patience, and a
+circuit breaker. Where the provider will tell its limits only in its first reply, one call leaves ahead of all others, as a
+scout. Waiting calls leave in the order judge, answer, ask, so that begun images finish first. It knows no money.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiolimiter import AsyncLimiter
+
+from unsaf_async.calls.rate_headers import learned_limits
+from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient
+from unsaf_async.events import Announce, Paused, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from unsaf_async.providers.profile import Limits
+    from unsaf_async.records import Reply, Role
+
+PRIORITY: dict[Role, int] = {
+    "judge": 0, "ground": 0, "audit": 0, "confidence": 0, "p-true": 0, "sample": 0, "answer": 1, "ask": 2,
+}  # fmt: skip
+"""What ends an image goes before what begins one: the fewer are under way, the sooner each is whole."""
+
+BURST_S = 0.1
+"""A limiter's window: a tenth of a second's share may leave at once, which keeps the stream steady (a whole minute's
+share at once, aiolimiter's default shape, is what provokes 429s)."""
+
+BREAKER_FAILURES = 20
+BREAKER_S = 30.0
+"""The breaker opens when so many attempts in a row failed, and nothing succeeded for so long."""
+
+SCOUTS = 3
+"""So many calls may fail, one after the other, before the rest leave without having heard of a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a call is expected to use of the limits per minute, in tokens."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+USES: dict[str, Callable[[Load], float]] = {
+    "requests": lambda _: 1,
+    "tokens": lambda load: load.input_tokens + load.output_tokens,
+    "input tokens": lambda load: load.input_tokens,
+    "output tokens": lambda load: load.output_tokens,
+}
+"""The limits per minute that there are, and how much of each a call uses."""
+
+
+@dataclass
+class _RateLimit:
+    """One limit per minute. paid: what was paid and is not used up yet; it counts for whoever goes next."""
+
+    limiter: AsyncLimiter
+    uses: Callable[[Load], float]
+    paid: float = 0.0
+    payment: asyncio.Task[None] | None = None
+    """Under way where the limit makes it wait."""
+
+    def owes(self, load: Load) -> bool:
+        return self.paid < self.uses(load)
+
+    def part(self, load: Load) -> float:
+        """What can be paid at once: a call larger than the window pays in as many windows as it is worth."""
+        return min(self.uses(load) - self.paid, self.limiter.max_rate)
+
+    async def pay(self, part: float) -> None:
+        await self.limiter.acquire(part)
+        self.paid += part
+        self.payment = None
+
+    def use(self, load: Load) -> None:
+        self.paid = max(0.0, self.paid - self.uses(load))
+
+
+def limiter(per_minute: float) -> AsyncLimiter:
+    """A limiter for `per_minute` units a minute (> 0), with at most `BURST_S` worth of them (at least one) at once."""
+    per_second = per_minute / 60
+    capacity = max(1.0, per_second * BURST_S)
+    return AsyncLimiter(capacity, capacity / per_second)
+
+
+class Pace:
+    """The brakes of one model. Use as an async context manager: it runs one task of its own, which lets calls go.
+
+    tells_limits: whether the provider's replies are expected to state its limits. If so, and `limits` has none for
+    requests, calls leave one at a time until the first reply, instead of running into a limit that nobody knows yet.
+    """
+
+    def __init__(self, name: str, limits: Limits, announce: Announce = silent, *, tells_limits: bool = False) -> None:
+        self.name = name
+        self.limits = limits
+        self.ceiling = float(limits.concurrency)
+        self.in_flight = 0
+        self.down: Fatal | None = None
+        """Why no call to this model can work any more, once that is so."""
+        self._announce = announce
+        self._tolls: dict[str, _RateLimit] = {}
+        given = {
+            "requests": limits.requests_per_minute,
+            "tokens": limits.tokens_per_minute,
+            "input tokens": limits.input_tokens_per_minute,
+            "output tokens": limits.output_tokens_per_minute,
+        }
+        self._limit(given)
+        self._limits_requests = "requests" in self._tolls
+        self._limits_tokens = len(self._tolls) > self._limits_requests
+        self._scouts = SCOUTS if tells_limits and not self._limits_requests else 0
+        self._waiting: list[tuple[int, int, Load, asyncio.Future[None]]] = []
+        self._arrivals = 0
+        self._moved = asyncio.Event()
+        self._paused_until = 0.0
+        self._failures = 0
+        self._pauses_in_vain = 0
+        self._last_success: float | None = None
+        self._first_failure = 0.0
+        self._last_cut = float("-inf")
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        self._task = self._group.create_task(self._let_go(), name=f"pace {self.name}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+        # The body's own error passes as it is: handed to the group, it would come out wrapped in an ExceptionGroup.
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            kind, error, trace = None, None, None
+        await self._group.__aexit__(kind, error, trace)
+
+    @property
+    def per_minute(self) -> dict[str, float]:
+        """The limits per minute in force, given or learned, by their names in `USES`."""
+        return {name: 60 * toll.limiter.max_rate / toll.limiter.time_period for name, toll in self._tolls.items()}
+
+    async def enter(self, role: Role, input_tokens: int, output_tokens: int = 0) -> None:
+        """Wait for a slot. The tokens: what the call is expected to use. Every `enter` is followed by one `leave`.
+
+        Raises Fatal once the breaker is open.
+        """
+        if self.down:
+            raise self.down
+        if not self._waiting and self._free and not self._tolls and not self._pause_s():
+            self.in_flight += 1
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        load = Load(input_tokens, output_tokens)
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (PRIORITY[role], self._arrivals, load, future))
+        self._moved.set()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.leave()  # let go and cancelled in the same breath
+            raise
+
+    def leave(self) -> None:
+        """Give the slot back."""
+        self.in_flight -= 1
+        self._moved.set()
+
+    def succeeded(self, reply: Reply) -> None:
+        """A whole reply came: the ceiling may rise, and the reply's rate headers are learned from."""
+        self._failures = self._pauses_in_vain = self._scouts = 0
+        self._last_success = self._now()
+        if self.in_flight >= 0.8 * int(self.ceiling):  # in whole slots: a ceiling of 2.9 is 2 calls
+            self.ceiling = min(float(self.limits.concurrency), self.ceiling + 1 / self.ceiling)
+        if reply.headers and not (self._limits_requests and self._limits_tokens):
+            self._learn(reply.headers)
+
+    def failed(self, error: CallError) -> None:
+        """An attempt failed: pause, shrink or open the breaker as the error says."""
+        now = self._now()
+        if isinstance(error, Fatal):
+            self._shut(error)
+            return
+        if isinstance(error, Rejected):  # the request's own fault says nothing about the provider
+            self._scouts = 0  # but that it answers: if all requests are at fault, they need not be so one by one
+            return
+        if not self._failures:
+            self._first_failure = now
+        self._failures += 1
+        patience_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
+        limited = isinstance(error, RateLimited)
+        if self._scouts and not limited:
+            self._scouts -= 1
+        if limited and not patience_s and not self._pause_s():
+            # No word of how long: double from half a second while nothing succeeds. One pause for all that had left before it.
+            patience_s = min(30.0, 0.5 * 2 ** min(self._pauses_in_vain, 6))
+            self._pauses_in_vain += 1
+        if patience_s:
+            self._pause(patience_s, str(error))
+        if (limited or (isinstance(error, Transient) and error.overloaded)) and now - self._last_cut >= 1.0:
+            self._last_cut = now  # one burst of 429s is one signal
+            self.ceiling = max(1.0, self.ceiling * 0.7)
+        since_s = now - max(self._first_failure, self._last_success or 0.0)
+        allowed_s = 10 * BREAKER_S if limited else BREAKER_S
+        if self._failures >= BREAKER_FAILURES and since_s >= allowed_s:
+            reason = f"{self._failures} attempts in a row failed over {since_s:.0f} s; the last: {error}"
+            self._shut(Fatal(reason, kind="down", status=error.status))
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    async def _let_go(self) -> None:
+        """Lets waiting calls go one by one, each when every brake allows it."""
+        try:
+            while True:
+                await self._until_clear()
+                _, _, load, future = self._waiting[0]
+                if owed := [toll for toll in self._tolls.values() if toll.owes(load)]:
+                    await self._pay(owed, load)
+                    continue  # meanwhile a more urgent call may have come, or a pause
+                heapq.heappop(self._waiting)
+                for toll in self._tolls.values():
+                    toll.use(load)
+                self.in_flight += 1
+                future.set_result(None)
+        finally:
+            for toll in self._tolls.values():
+                if toll.payment:
+                    toll.payment.cancel()
+
+    async def _pay(self, owed: list[_RateLimit], load: Load) -> None:
+        """Pay parts of `load`: those that need not wait, or else the first that need not wait any longer.
+
+        The others go on meanwhile: one after the other, two limits would let through less than the tighter one.
+        """
+        ready = [toll for toll in owed if not toll.payment and toll.limiter.has_capacity(toll.part(load))]
+        for toll in ready:
+            await toll.pay(toll.part(load))
+        if ready:
+            return
+        for toll in owed:
+            toll.payment = toll.payment or self._group.create_task(toll.pay(toll.part(load)))
+        await asyncio.wait([toll.payment for toll in owed if toll.payment], return_when=asyncio.FIRST_COMPLETED)
+
+    async def _until_clear(self) -> None:
+        """Wait until there is a call to let go, a slot for it, and no pause. Not polling: each sleep has a reason and an end."""
+        while True:
+            while self._waiting and self._waiting[0][3].done():  # cancelled while waiting
+                heapq.heappop(self._waiting)
+            if not (self._waiting and self._free):
+                self._moved.clear()
+                await self._moved.wait()
+            elif seconds := self._pause_s():
+                await asyncio.sleep(seconds)
+            else:
+                return
+
+    @property
+    def _free(self) -> bool:
+        return self.in_flight < (1 if self._scouts else max(1, int(self.ceiling)))
+
+    def _pause_s(self) -> float:
+        return max(0.0, self._paused_until - self._now())
+
+    def _pause(self, seconds: float, reason: str) -> None:
+        until = self._now() + seconds
+        if until > self._paused_until:
+            self._paused_until = until
+            self._announce(Paused(self.name, seconds, reason))
+
+    def _learn(self, headers: Mapping[str, str]) -> None:
+        """Take the limits that the headers state, of those kinds (requests, tokens) for which the profile has none."""
+        found = learned_limits(headers)
+        if self._limits_requests:
+            found.pop("requests", None)
+        if self._limits_tokens:
+            found = {name: rate for name, rate in found.items() if name == "requests"}
+        self._limit(found)
+        self._limits_requests = self._limits_requests or "requests" in found
+        self._limits_tokens = self._limits_tokens or len(found) > ("requests" in found)
+
+    def _limit(self, per_minute: Mapping[str, float | None]) -> None:
+        for name, rate in per_minute.items():
+            if rate:
+                self._tolls[name] = _RateLimit(limiter(rate), USES[name])
+
+    def _shut(self, error: Fatal) -> None:
+        self.down = self.down or error
+        for *_, future in self._waiting:
+            if not future.done():
+                future.set_exception(self.down)
+        self._waiting.clear()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,134 @@
+"""From a prompt to a request, for one model: which parameters it is sent, and how its calls are written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import CallError, Rejected
+from unsaf_async.records import CallRecord, EncodedImage, Message, Reply, Request, Role, Sampling, Schema, Target
+
+if TYPE_CHECKING:
+    from unsaf_async.calls.provider import Provider
+    from unsaf_async.providers.profile import Profile
+
+TEMPERATURE: dict[Role, float | None] = {"ask": None, "sample": None}
+"""The method's defaults: questions, and repeated draws of an answer, at the provider's own temperature (None); all else at 0,
+where that is taken."""
+
+WITH_LOGPROBS: frozenset[Role] = frozenset({"answer", "p-true"})
+"""Whose replies' token log-probabilities are asked for, where the model gives them: they cost nothing."""
+
+
+@dataclass(frozen=True)
+class RequestBuilder:
+    """Builds the requests to one model. questions: K, which sets the room for a question list. seed: the run's."""
+
+    profile: Profile
+    questions: int
+    seed: int
+
+    @cached_property
+    def target(self) -> Target:
+        """Where the requests go."""
+        profile = self.profile
+        return Target(profile.name, profile.model, profile.endpoint, profile.extra)
+
+    def request(
+        self,
+        role: Role,
+        prompt: str,
+        *,
+        image: EncodedImage | None = None,
+        schema: Schema | None = None,
+        sample: int = 0,
+    ) -> Request:
+        """One fresh conversation: the image, if any, and `prompt`. What the model does not take is left out.
+
+        sample: which of several draws of an otherwise equal request this is; each has its own seed.
+        """
+        takes = self.profile.takes
+        temperature = TEMPERATURE.get(role, 0.0) if takes.temperature else None
+        drawn = temperature is None  # a sampled reply: another seed is another draw
+        seed = (self.seed + sample * SAMPLE_STEP) % 2**31
+        return Request(
+            role=role,
+            target=self.target,
+            messages=(Message("user", prompt, image),),
+            sampling=Sampling(
+                max_output_tokens=self.profile.output_tokens.limit(role, self.questions),
+                temperature=temperature,
+                seed=seed if takes.seed else None,
+                logprobs=takes.logprobs and role in WITH_LOGPROBS,
+            ),
+            schema=schema if takes.json_schema else None,
+            draw=seed if drawn else 0,
+        )
+
+
+@dataclass(frozen=True)
+class ModelClient:
+    """One model as one image's calls reach it. provider: the layers that are paid from that image's money."""
+
+    builder: RequestBuilder
+    provider: Provider
+
+    @property
+    def name(self) -> str:
+        """The model's, as its profile has it."""
+        return self.builder.profile.name
+
+    async def ask(
+        self,
+        role: Role,
+        prompt: str,
+        *,
+        image: EncodedImage | None = None,
+        schema: Schema | None = None,
+        sample: int = 0,
+    ) -> Reply:
+        """The reply to one fresh conversation. Raises CallError."""
+        return await complete_plainly(
+            self.provider, self.builder.request(role, prompt, image=image, schema=schema, sample=sample)
+        )
+
+
+async def complete_plainly(provider: Provider, request: Request) -> Reply:
+    """The reply to a request; where the endpoint rejects its schema, or log-probabilities, to the same request without.
+
+    The prompts ask for the same JSON in words, and a run without log-probabilities lacks one sign of confidence: neither is worth
+    a failed call. Raises CallError.
+    """
+    try:
+        return await provider.complete(request)
+    except Rejected as error:
+        if error.status not in (400, 422) or (request.schema is None and not request.sampling.logprobs):
+            raise
+    if request.schema is not None:
+        return await provider.complete(replace(request, schema=None))
+    return await provider.complete(replace(request, sampling=replace(request.sampling, logprobs=False)))
+
+
+SAMPLE_STEP = 1_000_003
+"""Between the seeds of two draws: far from those that a user gives to two runs."""
+
+
+def failed(role: Role, error: CallError) -> CallRecord:
+    """How a call without a reply is written down."""
+    return CallRecord(role=role, outcome="failed", detail=str(error))
+
+
+def record_of(role: Role, reply: Reply) -> CallRecord:
+    """How `reply` is written down."""
+    return CallRecord(
+        role=role,
+        outcome=reply.outcome,
+        cached=reply.cached,
+        cost_usd=reply.cost_usd,
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        latency_s=round(reply.latency_s, 6),
+        finish_reason=reply.finish_reason,
+        detail=reply.detail,
+    )

@@ -1,0 +1,366 @@
+"""Replies on disk, keyed by everything that can change them. A diskcache that refuses pickles, worked by one thread of its own.
+
+The store knows keys and bytes. What a key covers stands in `key_parts`; when a reply may be stored is the caching layer's
+business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from contextlib import suppress
+from errno import ENOTDIR
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, get_args
+
+import orjson
+from diskcache import UNKNOWN, Cache, Disk, Timeout
+from diskcache.core import MODE_PICKLE
+
+from unsaf_async.errors import UserError
+from unsaf_async.files import LineFile, whole_lines
+from unsaf_async.records import Outcome, Reply, Request, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY_VERSION = 1
+"""Part of every key: raise it when a change in the engine changes what an equal request means."""
+
+_STORED = {
+    "outcome": str,
+    "text": str,
+    "finish_reason": str | None,
+    "usage": dict,
+    "cost_usd": float | int,
+    "detail": str,
+    "model": str,
+    "logprobs": list | None,
+    "latency_s": float | int,
+}
+"""What a stored reply holds."""
+_OUTCOMES = frozenset(get_args(Outcome))
+
+BATCH = 256
+"""Reads and writes done in one go at most: writes of one go share a transaction."""
+
+RECEIVED_BYTES = 1_000_000
+"""From this size on the file of received replies is emptied whenever all of them are stored."""
+
+
+def key_parts(request: Request) -> dict[str, Any]:
+    """Everything that can change the answer to `request`, as plain JSON data.
+
+    Images stand in by the hash of their pixels as sent. Not in it: the key, timeouts, retries, the role, the provider's
+    local name.
+    """
+    sampling = request.sampling
+    return {
+        "version": KEY_VERSION,
+        "endpoint": request.target.endpoint,
+        "model": request.target.model,
+        "extra": dict(request.target.extra),
+        "messages": [
+            {"role": message.role, "text": message.text}
+            | ({"pixels": message.image.pixels_sha256, "encoding": message.image.media_type} if message.image else {})
+            for message in request.messages
+        ],
+        "schema": {"name": request.schema.name, "schema": dict(request.schema.schema)} if request.schema else None,
+        "max_output_tokens": sampling.max_output_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "logprobs": sampling.logprobs,
+        "draw": request.draw,
+    }
+
+
+def key_of(parts: dict[str, Any]) -> str:
+    """The sha256, in hex, of the canonical JSON of `parts`."""
+    return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def packed(parts: dict[str, Any], reply: Reply) -> bytes:
+    """A reply as it is stored, with the digest of every part of its key, so that a miss can be explained later."""
+    digests = {name: _digest(value) for name, value in parts.items() if name != "messages"}
+    digests["text"] = _digest([message["text"] for message in parts["messages"]])
+    digests["pixels"] = _digest([message.get("pixels") for message in parts["messages"]])
+    kept = {
+        "outcome": reply.outcome,
+        "text": reply.text,
+        "finish_reason": reply.finish_reason,
+        "usage": reply.usage,  # orjson writes dataclasses; asdict copies deeply, at half the price of the whole call
+        "cost_usd": reply.cost_usd,
+        "detail": reply.detail,
+        "model": reply.model,
+        "logprobs": reply.logprobs,
+        "latency_s": reply.latency_s,
+    }
+    return orjson.dumps({"parts": digests, "reply": kept})
+
+
+def unpacked(data: bytes) -> Reply:
+    """The reply in `data`, marked as cached. Raises ValueError if it is no reply that `packed` wrote."""
+    try:
+        stored = orjson.loads(data)
+        kept, parts = stored["reply"], stored["parts"]
+        if not isinstance(parts, dict) or not all(isinstance(kept[name], kind) for name, kind in _STORED.items()):
+            raise TypeError("a part of it has the wrong type")
+        logprobs, usage = kept["logprobs"], kept["usage"]
+        if kept["outcome"] not in _OUTCOMES or not all(isinstance(tokens, int) for tokens in usage.values()):
+            raise TypeError("a part of it has no possible value")
+        kept["usage"] = Usage(**usage)
+        kept["logprobs"] = None if logprobs is None else tuple(logprobs)
+        return Reply(**kept, cached=True)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no stored reply: {error!r}") from None
+
+
+def digests_of(parts: dict[str, Any]) -> dict[str, str]:
+    """The digests that `packed` stores for `parts`: by these two requests are compared."""
+    digests: dict[str, str] = orjson.loads(packed(parts, Reply("ok", "")))["parts"]
+    return digests
+
+
+def _digest(value: Any) -> str:
+    return _short_sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+
+
+@lru_cache(maxsize=1024)  # a run's calls differ in their text and image, and share all their other parts
+def _short_sha256(data: bytes) -> str:
+    return sha256(data).hexdigest()[:16]
+
+
+class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
+    """Stores bytes under text, nothing else, and never unpickles.
+
+    Against CVE-2025-69872: whoever can write to the folder could plant a pickled row, which diskcache's own Disk, and its
+    JSONDisk too, would run.
+    """
+
+    def put(self, key: Any) -> Any:
+        """The database form of a key, which must be text."""
+        if not isinstance(key, str):
+            raise TypeError("keys are text")
+        return super().put(key)
+
+    def get(self, key: Any, raw: Any) -> Any:
+        """The key of a row; "", under which nothing is stored, for pickled ones."""
+        return super().get(key, raw) if raw else ""
+
+    def store(self, value: Any, read: Any, key: Any = UNKNOWN) -> Any:
+        """The row for a value, which must be bytes."""
+        if not isinstance(value, bytes):
+            raise TypeError("values are bytes")
+        return super().store(value, read, key)
+
+    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
+        """The value of a row; refuses pickled ones."""
+        if mode == MODE_PICKLE:
+            raise ValueError("a pickled value")
+        return super().fetch(mode, filename, value, read)
+
+
+_Job = tuple[tuple[str, ...], bytes | None, "asyncio.Future[bytes | None]"]
+"""Where to look, or where to store; what to store, None for looking; who waits."""
+
+
+class ReplyStore:
+    """The folder of stored replies. Reads and writes happen on one thread, in batches: the event loop never waits for a database.
+
+    received: a file of this store's user alone (a run's). What is to be stored is written there first, at once: between the
+    moment when a reply is here, and paid for, and the one when its batch is stored, a process may die. What it left there is
+    stored when the file is opened again. It is gone when all is stored.
+
+    Use from one event loop. Raises UserError if the folder or the file cannot be used.
+    """
+
+    def __init__(self, folder: Path, received: Path | None = None) -> None:
+        self.folder = folder
+        self._cache = open_cache(folder)
+        self._received: LineFile | None = None
+        self._received_bytes = 0
+        self._waiting = 0
+        """Replies that are received and not known to be stored."""
+        if received is not None:
+            self._restore(received)
+            self._received = LineFile(received)
+        self._jobs: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failed = False
+
+    async def get(self, key: str) -> bytes | None:
+        """What is stored under `key`; None if nothing is, or if it is nothing that this package wrote."""
+        return await self.first(key)
+
+    async def first(self, *keys: str) -> bytes | None:
+        """What is stored under the first of `keys` that holds something; None if none does. One trip to the thread."""
+        return await self._do(keys, None)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store `value`; it is on disk when this returns (safe from the process's death, not from a power cut).
+
+        It is stored even if the caller is cancelled while it waits.
+        """
+        if self._received:
+            line = key.encode() + b" " + value
+            if b"\n" in line:
+                raise ValueError("values are one line")
+            self._received.append(line)
+            self._received_bytes += len(line)
+            self._waiting += 1
+        await self._do((key,), value)
+
+    def close(self) -> None:
+        """Finish what was handed in and close. Closing twice is harmless."""
+        if self._thread:
+            self._hand_over()
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+        if self._received and not self._received.closed:
+            self._received.close()
+            if not self._failed:
+                self._received.file.unlink(missing_ok=True)
+        self._cache.close()
+
+    def _restore(self, received: Path) -> None:
+        """Store what a process that died had received, unless it is there."""
+        try:
+            with self._cache.transact():
+                for line in whole_lines(received):
+                    key, _, value = line.partition(b" ")
+                    if _value(self._cache, key.decode()) is None:
+                        self._cache.set(key.decode(), value)
+            received.unlink(missing_ok=True)
+        except (sqlite3.Error, Timeout, OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{received}: the replies in it cannot be stored in {self.folder} ({error}); free space, or restore the file"
+            ) from None
+
+    def _do(self, keys: tuple[str, ...], value: bytes | None) -> asyncio.Future[bytes | None]:
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._work, name="reply store", daemon=True)
+            self._thread.start()
+        future: asyncio.Future[bytes | None] = loop.create_future()
+        if not self._gathered:  # all that this turn of the loop asks for travels as one batch
+            loop.call_soon(self._hand_over)
+        self._gathered.append((keys, value, future))
+        return future
+
+    def _hand_over(self) -> None:
+        self._jobs.put(self._gathered)
+        self._gathered = []
+
+    def _work(self) -> None:
+        loop = self._loop
+        assert loop is not None
+        while (jobs := self._jobs.get()) is not None:
+            stop = False
+            while len(jobs) < BATCH:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    stop = True
+                    break
+                jobs += more
+            results = self._batch(jobs)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits, yet what was handed in is stored
+                loop.call_soon_threadsafe(self._resolve, jobs, results)
+            if stop:
+                return
+
+    def _batch(self, jobs: list[_Job]) -> list[bytes | Exception | None]:
+        results: list[bytes | Exception | None] = []
+        try:
+            if any(value is not None for _, value, _ in jobs):
+                with self._cache.transact():
+                    for keys, value, _ in jobs:
+                        if value is not None:
+                            self._cache.set(keys[0], value)
+            for keys, value, _ in jobs:
+                results.append(None if value is not None else self._read(keys))
+        # Timeout: another process kept the folder locked for a minute
+        except (sqlite3.Error, Timeout, OSError) as error:
+            failure = UserError(
+                f"{self.folder}: the cache cannot be used ({error}); free space, or give another --cache"
+            )
+            self._failed = True
+            return [failure] * len(jobs)
+        return results
+
+    def _resolve(self, jobs: list[_Job], results: list[bytes | Exception | None]) -> None:
+        """On the event loop: tells each waiter what came of its job."""
+        for (_, _, future), result in zip(jobs, results, strict=True):
+            if future.done():  # its waiter was cancelled
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        if self._received:
+            self._waiting -= sum(value is not None for _, value, _ in jobs)
+            if not self._waiting and self._received_bytes > RECEIVED_BYTES and not self._failed:
+                self._received.clear()
+                self._received_bytes = 0
+
+    def _read(self, keys: tuple[str, ...]) -> bytes | None:
+        for key in keys:
+            value = _value(self._cache, key)
+            if value is not None:
+                return value
+        return None
+
+
+def open_cache(folder: Path) -> Cache:
+    """The diskcache in `folder`, made with mode 0700 on first use, and hidden from git. Nothing is ever evicted."""
+    try:
+        if not folder.exists():
+            folder.mkdir(parents=True, mode=0o700)
+            (folder / ".gitignore").write_text("*\n")
+        elif not folder.is_dir():
+            raise NotADirectoryError(ENOTDIR, "no folder")
+        else:
+            with suppress(PermissionError):  # somebody else's, who lets us use it
+                folder.chmod(0o700)
+        return Cache(str(folder), disk=PlainDisk, eviction_policy="none", cull_limit=0)
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(
+            f"--cache {folder}: cannot be used as a cache ({error}); give another folder or --no-cache"
+        ) from None
+
+
+def entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every (key, stored object) in `folder`; rows that this package did not write are passed over."""
+    cache = open_cache(folder)
+    try:
+        for key in cache:
+            value = _value(cache, key)
+            try:
+                if value is not None and unpacked(value):
+                    yield key, orjson.loads(value)
+            except ValueError:
+                continue
+    finally:
+        cache.close()
+
+
+def _value(cache: Cache, key: str) -> bytes | None:
+    """The bytes under `key`; None if there are none, or if it is a row that this package cannot have written."""
+    try:
+        value = cache.get(key)
+    except (sqlite3.Error, OSError):  # the whole folder cannot be read
+        raise
+    except Exception:  # a pickled row (see PlainDisk), or one that diskcache itself stumbles over
+        return None
+    return value if isinstance(value, bytes) else None

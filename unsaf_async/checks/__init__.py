@@ -1,0 +1,1 @@
+"""What is looked at beside a run: a provider, a judge, the cache."""

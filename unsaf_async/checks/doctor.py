@@ -1,0 +1,207 @@
+"""A live look at one model: a handful of tiny calls, one per thing that the engine would like to rely on.
+
+Its calls leave through the same door as a run's: reserved, paced, booked. Nothing is cached, since the point is to see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+from unsaf_async.calls.budget import NANO, Budget
+from unsaf_async.calls.cost import CostModel, price_or_error
+from unsaf_async.calls.ledger import Ledger
+from unsaf_async.calls.rate_headers import learned_limits
+from unsaf_async.calls.request import RequestBuilder
+from unsaf_async.calls.retried import Retried, RetryPolicy
+from unsaf_async.calls.session import Books, open_model
+from unsaf_async.calls.store import ReplyStore
+from unsaf_async.errors import CallError, Fatal, Rejected
+from unsaf_async.events import silent
+from unsaf_async.examine.parse import verdict
+from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.prompts import VERDICT, load_pack
+from unsaf_async.providers.keys import key_of_profile, redactor
+from unsaf_async.records import Message, Reply, Request, Sampling
+
+if TYPE_CHECKING:
+    from unsaf_async.calls.budget import ImageBudget
+    from unsaf_async.calls.provider import Provider
+    from unsaf_async.calls.session import OpenModel
+    from unsaf_async.providers.profile import Profile
+    from unsaf_async.records import EncodedImage
+
+ROOM = 64
+"""Output tokens of a probe, beside what the profile gives a model for thinking."""
+
+PATIENCE_S = 60.0
+"""How long after its first failure a deciding probe may be tried again."""
+
+DECIDING = ("answers", "image")
+"""The probes without which no run works. Each is tried a second time where the first failure may pass."""
+
+Finding = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One thing looked at. profile: what the profile says of it, None where it says nothing. then: what the engine does."""
+
+    what: str
+    found: Finding
+    profile: bool | None
+    detail: str
+    then: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All probes, in order, and what they cost in USD (unknown fates at their worst)."""
+
+    probes: tuple[Probe, ...]
+    cost_usd: float
+
+    @property
+    def usable(self) -> bool:
+        """Whether a run would work: the key is accepted and an image is, too."""
+        return all(probe.found == "yes" for probe in self.probes if probe.what in DECIDING)
+
+
+def probes_of(profile: Profile) -> list[tuple[str, Request]]:
+    """The probing requests, by what they look at."""
+    builder = RequestBuilder(profile, 1, 0)
+    plain = Request(
+        role="answer",
+        target=builder.target,
+        messages=(Message("user", "Reply with the single word: ready"),),
+        sampling=Sampling(max_output_tokens=ROOM + profile.output_tokens.reasoning),
+    )
+    image = _red_square()
+    judging = Message(
+        "user", load_pack("unsaf").judge("What is the man's name?", "There is no way to tell from the photo.")
+    )
+    return [
+        ("answers", plain),
+        ("image", replace(plain, messages=(Message("user", "Which colour is this square? One word.", image),))),
+        ("JSON schema", replace(plain, messages=(judging,), schema=VERDICT)),
+        ("temperature", replace(plain, sampling=replace(plain.sampling, temperature=0.0))),
+        ("seed", replace(plain, sampling=replace(plain.sampling, seed=1))),
+        ("log-probabilities", replace(plain, sampling=replace(plain.sampling, logprobs=True))),
+        ("n", replace(plain, target=replace(plain.target, extra={**plain.target.extra, "n": 2}))),
+    ]
+
+
+def worst_cost_usd(profile: Profile) -> float:
+    """What all probes can cost at most. Raises UserError if no price is known."""
+    cost_model = CostModel(profile, price_or_error(profile))
+    return sum(_most(what) * cost_model.worst_nano_usd(request) for what, request in probes_of(profile)) / NANO
+
+
+async def diagnose(profile: Profile) -> Diagnosis:
+    """Look at `profile`'s model. Raises UserError for a missing key or price; what the provider refuses is a finding."""
+    budget = Budget()
+    probes: list[Probe] = []
+    with TemporaryDirectory() as folder:
+        store = ReplyStore(Path(folder) / "unused")
+        try:
+            with Ledger(Path(folder) / "ledger.jsonl") as ledger:
+                redact = redactor([key_of_profile(profile)])
+                books = Books(ledger=ledger, store=store, in_flight={}, run_id="doctor", redact=redact, announce=silent)
+                async with open_model(profile, books, questions=1, seed=0) as model:
+                    for what, request in probes_of(profile):
+                        hold = budget.hold(_most(what) * model.cost_model.worst_nano_usd(request))
+                        try:
+                            reply: Reply | CallError = await _provider(model, hold, what).complete(request)
+                        except CallError as error:
+                            reply = error
+                        finally:
+                            hold.close()
+                        probes.append(_finding(what, reply, profile))
+                        if what == "answers":
+                            probes.append(_rates(reply))
+                        if isinstance(reply, Fatal):
+                            break
+                cost = budget.spent_nano_usd
+        finally:
+            store.close()
+    return Diagnosis(tuple(probes), cost / NANO)
+
+
+def _most(what: str) -> int:
+    """How many times a probe's worst case it can cost: a deciding one may be tried twice, and `n` asks for two replies."""
+    return 2 if what in DECIDING or what == "n" else 1
+
+
+def _provider(model: OpenModel, hold: ImageBudget, what: str) -> Provider:
+    if what not in DECIDING:
+        return model.attempt(hold)
+    policy = RetryPolicy(attempts=2, deadline_s=PATIENCE_S, wait_s=model.profile.retry_wait_s)
+    return Retried(model.attempt(hold), model.attempt(hold, again=True), policy, lambda *_: None)
+
+
+def _finding(what: str, reply: Reply | CallError, profile: Profile) -> Probe:
+    takes = profile.takes
+    says = {
+        "JSON schema": takes.json_schema,
+        "temperature": takes.temperature,
+        "seed": takes.seed,
+        "log-probabilities": takes.logprobs,
+        "n": takes.n,
+    }.get(what)
+    found, detail = _seen(what, reply)
+    then = {
+        "answers": ("calls are made", "no run is possible"),
+        "image": ("images are sent", "no run is possible"),
+        "JSON schema": ("lists and verdicts by schema", "lists and verdicts are read from free text"),
+        "temperature": ("answers and verdicts at temperature 0", "everything at the provider's own temperature"),
+        "seed": ("--seed is sent", "--seed steers only the image order and which draw is cached"),
+        "log-probabilities": ("token confidence and P(True) are told", "token confidence and P(True) are n/a"),
+        "n": ("each draw is a call of its own, all the same", "each draw is a call of its own"),
+    }[what]
+    # The engine does what the profile says; what was found tells whether the profile should be changed.
+    does = says if says is not None else found == "yes"
+    note = then[0] if does else then[1]
+    if says is not None and found != "unknown" and says != (found == "yes"):
+        note += f"; the profile says {'yes' if says else 'no'}: change takes.* in its file"
+    return Probe(what, found, says, detail, note)
+
+
+def _seen(what: str, reply: Reply | CallError) -> tuple[Finding, str]:
+    if isinstance(reply, Fatal | Rejected):
+        return "no", str(reply)
+    if isinstance(reply, CallError):
+        return "unknown", str(reply)
+    if reply.outcome not in ("ok", "truncated"):
+        return "unknown", f"{reply.outcome}: {reply.detail}"
+    text = " ".join(reply.text.split())[:60]
+    if what == "JSON schema":
+        return ("yes", text) if verdict(reply.text) else ("no", f"not of the schema: {text}")
+    if what == "log-probabilities":
+        return ("yes", f"{len(reply.logprobs)} tokens") if reply.logprobs else ("no", "accepted, but none came back")
+    if what == "image":
+        sees = "red" in reply.text.lower()
+        return "yes", text if sees else f"accepted; a red square was called: {text}"
+    if what == "answers":
+        return "yes", f"{reply.model or 'unnamed'} in {reply.latency_s:.2f} s: {text}"
+    return "yes", "accepted"
+
+
+def _rates(reply: Reply | CallError) -> Probe:
+    if isinstance(reply, CallError):
+        return Probe("rate headers", "unknown", None, "no reply", "limits from the profile")
+    limits = learned_limits(reply.headers)
+    if not limits:
+        return Probe("rate headers", "no", None, "none sent", "limits from the profile, if it has any")
+    shown = ", ".join(f"{rate:,.0f} {name}/min" for name, rate in limits.items())
+    return Probe("rate headers", "yes", None, shown, "learned where the profile has no limits")
+
+
+def _red_square() -> EncodedImage:
+    from PIL import Image
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "square.png"
+        Image.new("RGB", (64, 64), (220, 20, 20)).save(file)
+        return encode(file, ImagePolicy())[0]

@@ -1,0 +1,64 @@
+"""Why a request hits or misses the cache: its key's parts beside those of the nearest stored reply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.request import RequestBuilder
+from unsaf_async.calls.store import digests_of, entries, key_of, key_parts
+from unsaf_async.examine.examiner import LABELS
+from unsaf_async.inputs.pixels import ImageError, encode
+from unsaf_async.runs.settings import Settings, policy_of, prepare
+
+if TYPE_CHECKING:
+    from unsaf_async.records import Request
+
+NAMES = {"pixels": "the image as sent", "text": "the prompt's wording", "extra": "the profile's extra fields"}
+"""How a part of the key is called, where its own name does not say it."""
+
+
+async def explain(settings: Settings) -> list[str]:
+    """A line for each image's question-writing calls: hit, or miss and why. Calls nobody.
+
+    Raises UserError as `prepare` does. Reads the whole cache: some seconds for a million replies.
+    """
+    prepared = await prepare(settings)
+    assert settings.cache is not None
+    stored = {key: found["parts"] for key, found in entries(settings.cache)}
+    builder = RequestBuilder(prepared.subject, settings.questions, settings.seed)
+    lines = []
+    for source in prepared.images:
+        try:
+            image, _ = encode(source.path, policy_of(prepared.subject))
+        except ImageError as error:
+            lines.append(f"{source.id}: cannot be read ({error})")
+            continue
+        for label in LABELS:
+            prompt = prepared.pack.ask(label, settings.questions)
+            request = builder.request("ask", prompt, image=image, schema=prepared.pack.schema(label))
+            lines.append(f"{source.id}: ask {label}: {_verdict(request, stored)}")
+    return lines
+
+
+def _verdict(request: Request, stored: dict[str, dict[str, str]]) -> str:
+    parts = key_parts(request)
+    key = key_of(parts)
+    if key in stored:
+        return f"hit ({key[:12]})"
+    mine = digests_of(parts)
+    if not stored:
+        return "miss: nothing is stored"
+
+    # The nearest: the fewest differing parts; of those, one about the same image and in the same words.
+    def distance(key: str) -> tuple[int, bool, bool]:
+        theirs = stored[key]
+        differing = [name for name in mine if theirs.get(name) != mine[name]]
+        return len(differing), "pixels" in differing, "text" in differing
+
+    nearest = min(stored, key=distance)
+    differing = [NAMES.get(name, name) for name in mine if stored[nearest].get(name) != mine[name]]
+    if not differing:
+        return (
+            f"miss: the nearest stored reply ({nearest[:12]}) was cut off, refused or blocked, and belongs to its run"
+        )
+    return f"miss: the nearest stored reply ({nearest[:12]}) differs in {', '.join(differing)}"

@@ -1,0 +1,150 @@
+"""What is measured beside the score, as tables for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from unsaf_async.cli.console import safe
+from unsaf_async.text import format_figure
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.score.labelled import LabelledScore, PopeScore
+
+
+def print_beside(found: Findings, out: Console) -> None:
+    """Audits, judges, grounded mode and signals, as far as there are any."""
+    if found.audits:
+        _audits(found, out)
+    if found.panel:
+        panel = found.panel
+        out.print(
+            f"\nJudges: {panel.unanimous} of {panel.questions} judged responses unanimous, {panel.split} split, "
+            f"{panel.tied} tied; Krippendorff's alpha {format_figure(panel.alpha.alpha)}{interval(panel.alpha.alpha_ci)}"
+        )
+        for pair in panel.pairs:
+            kappa = f"kappa {format_figure(pair.agreement.kappa)}{interval(pair.agreement.kappa_ci)}"
+            out.print(
+                f"  {safe(pair.first)} and {safe(pair.second)}: agree {format_figure(pair.agreement.share)}, Cohen's {kappa}"
+            )
+    if found.corrected:
+        corrected = found.corrected
+        out.print(
+            f"\nUnF1 corrected for the judge's errors: {format_figure(corrected.unf1)}{interval(corrected.unf1_ci)}"
+            + "".join(f" ({safe(why)})" for why in dict.fromkeys(corrected.why_undefined.values()))
+        )
+    if found.grounded:
+        grounded = found.grounded
+        out.print(
+            f"\nGrounded: {grounded.supported} of {grounded.judged} answers to answerable questions are borne out, "
+            f"{format_figure(grounded.accuracy)}{interval(grounded.accuracy_ci)}; {grounded.failed} unjudged. "
+            f"UnF1 if the others are errors: {format_figure(grounded.unf1)}{interval(grounded.unf1_ci)}"
+        )
+    if found.signals and found.labelled is None:
+        _signals(found, out)
+
+
+def print_labelled(found: Findings, manifest: Manifest, out: Console) -> None:
+    """A labelled run: the set, accuracy or POPE's figures, and calibration. Prints nothing for another run."""
+    labelled, source = found.labelled, manifest.source
+    if labelled is None or source is None:
+        return
+    out.print(
+        f"{safe(source.name)} ({source.format}): {labelled.questions} questions, {labelled.answerable} answerable and "
+        f"{labelled.unanswerable} not"
+    )
+    for reason, number in source.skipped.items():
+        out.print(f"[yellow]Note:[/yellow] {number} rows are left out: {safe(reason)}")
+    out.print()
+    if labelled.pope and labelled.pope_official:
+        _pope(labelled.pope, labelled.pope_official, out)
+    else:
+        _accuracy(labelled, out)
+    table = Table("confidence", "responses", "ECE", "Brier", "NLL", "AUROC", "AURC", "E-AURC", box=None, pad_edge=False)
+    for name, told in labelled.calibration.items():
+        figures = (told.ece, told.brier, told.nll, told.auroc, told.aurc, told.e_aurc)
+        if told.n:
+            table.add_row(_words(name), str(told.n), *map(format_figure, figures))
+    out.print()
+    if table.row_count:
+        out.print(table)
+    _print_reasons({name: told.why_undefined for name, told in labelled.calibration.items() if not told.n}, out)
+
+
+def interval(ends: tuple[float, float] | None) -> str:
+    """` (0.652 to 0.735)`, or nothing."""
+    return f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+
+
+def _accuracy(labelled: LabelledScore, out: Console) -> None:
+    table = Table.grid(padding=(0, 2))
+    ends = (interval(labelled.accuracy_ci), interval(labelled.accuracy_contained_ci))
+    table.add_row("VQA accuracy", f"{format_figure(labelled.accuracy)}{ends[0]}", "the response is the answer")
+    table.add_row("", f"{format_figure(labelled.accuracy_contained)}{ends[1]}", "the response contains the answer")
+    table.add_row(
+        "", format_figure(labelled.accuracy_answered), f"of what it answered, {format_figure(labelled.coverage)}"
+    )
+    table.add_row(
+        "dual accuracy", format_figure(labelled.dual_accuracy), "answered rightly, or declined for want of an answer"
+    )
+    out.print(table)
+    if labelled.without_answers:
+        out.print(f"{labelled.without_answers} answerable questions have no accepted answer, and enter no accuracy")
+
+
+def _pope(mine: PopeScore, official: PopeScore, out: Console) -> None:
+    head = ("", "accuracy", "precision", "recall", "F1", "share of yes", "neither", "abstained")
+    table = Table(*head, box=None, pad_edge=False)
+    for name, told in (("by what was said", mine), ("by POPE's own rule", official)):
+        figures = map(format_figure, (told.accuracy, told.precision, told.recall, told.f1, told.yes_ratio))
+        table.add_row(name, *figures, str(told.counts.neither), str(told.counts.abstained))
+    out.print(table)
+
+
+def _audits(found: Findings, out: Console) -> None:
+    head = ("auditor", "audited", "labels confirmed", "answerable", "unanswerable", "Cohen's kappa", "UnF1 on these")
+    table = Table(*head, box=None, pad_edge=False)
+    for name, told in found.audits.items():
+        agreement = told.agreement
+        by_label = (told.by_label.get(label) for label in ("answerable", "unanswerable"))
+        table.add_row(
+            safe(name),
+            f"{told.audited}" + (f", {told.failed} failed" if told.failed else ""),
+            f"{format_figure(agreement.share)}{interval(agreement.share_ci)}",
+            *("n/a" if share is None else format_figure(share.share) for share in by_label),
+            f"{format_figure(agreement.kappa)}{interval(agreement.kappa_ci)}",
+            f"{format_figure(told.unf1_agreed)}{interval(told.unf1_agreed_ci)}",
+        )
+    out.print()
+    out.print(table)
+
+
+def _signals(found: Findings, out: Console) -> None:
+    table = Table("sign of confidence", "AUROC", "95 % interval", "responses", box=None, pad_edge=False)
+    for name, told in found.signals.items():
+        if told.auroc is not None:
+            ends = f"{told.auroc_ci[0]:.3f} to {told.auroc_ci[1]:.3f}" if told.auroc_ci else "n/a"
+            table.add_row(_words(name), format_figure(told.auroc), ends, str(told.n))
+    if table.row_count:
+        out.print()
+        out.print(table)
+    _print_reasons({name: told.why_undefined for name, told in found.signals.items() if told.auroc is None}, out)
+
+
+def _print_reasons(reasons: dict[str, str], out: Console) -> None:
+    by_reason: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        by_reason.setdefault(why, []).append(_words(name))
+    for why, names in by_reason.items():
+        out.print(f"n/a: {', '.join(names)} ({safe(why)})")
+
+
+def _words(name: str) -> str:
+    from unsaf_async.score.signals import SIGNAL_WORDS
+
+    return SIGNAL_WORDS[name][0]

@@ -1,0 +1,341 @@
+"""Runs beside each other: paired differences of UnF1, what measuring costs, and how the runs' settings differ.
+
+Two figures of two runs may differ by chance, or because the runs were not made in the same way. The first is answered by pairing
+them image by image; the second by saying every difference in words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import combinations
+from math import fsum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unsaf_async.compare.pairing import RESAMPLES, PairedDifference, paired_difference
+from unsaf_async.compare.settings_diff import differences_in_setting
+from unsaf_async.errors import UserError
+from unsaf_async.records import Examination, Record
+from unsaf_async.score.counts import KindName
+from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.score.unf1 import Score
+
+
+FEW_CACHED = 0.05
+"""Share of a run's replies from the cache above which its cost and time are not comparable."""
+
+
+# --- what is written down ---------------------------------------------------------------------------------------------
+
+
+class Pair(PairedDifference):
+    """A paired difference with its runs' names, and its p-value beside the other pairs'."""
+
+    a: str
+    b: str
+    p_holm: float | None
+    """`p` adjusted for the number of pairs (`metrics.holm`)."""
+
+
+class RunRow(Record):
+    """One run's line of the comparison. A figure that is None has its reason in `undefined`."""
+
+    name: str
+    """Unique among the runs."""
+    folder: str
+    provider: str
+    model: str
+    judge: str
+    unf1: float | None
+    unf1_ci: tuple[float, float] | None
+    precision: float | None
+    recall: float | None
+    over_refusal_rate: float | None
+    over_answer_rate: float | None
+    recall_by_kind: dict[KindName, float | None]
+    """Of the kinds that were asked; None where none of a kind was scored."""
+    images: int
+    """Examined; failed ones do not count."""
+    questions: int
+    """Asked."""
+    unscored: int
+    """Of them, those in none of the four types."""
+    cost_usd: float | None
+    """What the run paid. Replies from the cache cost it nothing."""
+    cost_per_image_usd: float | None
+    """What the replies about an image cost when they were made, those from the cache included, retries not."""
+    cost_of_one_point_usd: float | None
+    """What a 95 % interval one percentage point wide would cost: `cost_per_image_usd` x images x (width in points)^2.
+
+    That assumes that the width falls with the square root of the number of images, as it does with many more of the same sort.
+    """
+    wall_s: float | None
+    scale: float | None
+    """Parameters of the model, where they were given."""
+    unreliable: list[str]
+    warnings: list[str]
+    undefined: dict[str, str]
+
+
+class Correlation(Record):
+    """How far the runs' UnF1 and another figure put the runs in the same order."""
+
+    metric: str
+    """"scale", or the name of a signal of `Score.signals` (its AUROC)."""
+    runs: list[str]
+    """Those with both figures."""
+    spearman: RankCorrelation
+    kendall: RankCorrelation
+
+
+class Comparison(Record):
+    """Two or more runs beside each other."""
+
+    runs: list[RunRow]
+    pairs: list[Pair]
+    """Every two of them, in the runs' order."""
+    correlations: list[Correlation]
+    """With three runs or more; else []."""
+    differences: list[str]
+    """How the settings and images of the runs differ, a sentence each: what else a difference of scores may come from."""
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run as it was read back."""
+
+    folder: Path
+    manifest: Manifest
+    examinations: Sequence[Examination]
+    score: Score
+
+
+# --- images that two runs share ---------------------------------------------------------------------------------------
+
+
+# --- the paired difference --------------------------------------------------------------------------------------------
+
+
+# --- runs beside each other -------------------------------------------------------------------------------------------
+
+
+def load_runs(folders: Sequence[str | Path]) -> list[LoadedRun]:
+    """The runs at `folders`, in their order, with their scores computed anew.
+
+    Raises UserError for fewer than two, for the same run twice, for a folder that is no run, and for a run without any image.
+    """
+    from unsaf_async.api import load
+
+    if len(folders) < 2:
+        raise UserError(f"{len(folders)} run to compare; give the folders of two or more")
+    loaded: list[LoadedRun] = []
+    for folder in map(Path, folders):
+        manifest, examinations, score = load(folder)
+        for earlier in loaded:
+            if earlier.manifest.run_id == manifest.run_id:
+                raise UserError(f"{folder}: is the same run as {earlier.folder}; give each run once")
+        if not score.images.done:
+            raise UserError(f"{folder}: holds no examined image; resume it, or leave it out")
+        loaded.append(LoadedRun(folder, manifest, examinations, score))
+    return loaded
+
+
+def compare(
+    loaded: Sequence[LoadedRun], *, scale: Mapping[str, float] | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> Comparison:
+    """The comparison of two or more runs (of fewer: one without pairs).
+
+    scale: parameters of a model, by the run's name, its provider, its model id or its folder's name; a name that several runs
+    answer to holds for all of them. resamples, seed: of the intervals of the pairs and of their p-values.
+    Raises UserError for a name in `scale` that no run answers to, and for two different sizes of one run.
+    """
+    names = run_names(loaded)
+    scales = _scales(loaded, names, scale or {})
+    pairs = {
+        (i, j): paired_difference(loaded[i].examinations, loaded[j].examinations, resamples=resamples, seed=seed)
+        for i, j in combinations(range(len(loaded)), 2)
+    }
+    tested = [pair.p for pair in pairs.values() if pair.p is not None]
+    adjusted = iter(holm(tested))
+    rows = [_row(run, name, scales[name]) for run, name in zip(loaded, names, strict=True)]
+    return Comparison(
+        runs=rows,
+        pairs=[
+            Pair(
+                **pair.model_dump(),
+                a=names[i],
+                b=names[j],
+                p_holm=None if pair.p is None else next(adjusted),
+            )
+            for (i, j), pair in pairs.items()
+        ],
+        correlations=list(_correlations(loaded, rows)),
+        differences=[
+            *differences_in_setting(
+                {name: run.manifest for name, run in zip(names, loaded, strict=True)},
+                {name: run.examinations for name, run in zip(names, loaded, strict=True)},
+            ),
+            *_differences_in_images({(names[i], names[j]): pair for (i, j), pair in pairs.items()}),
+            *_taken_from_the_cache(loaded, names),
+        ],
+    )
+
+
+def run_names(loaded: Sequence[LoadedRun]) -> list[str]:
+    """A name for each run, none twice: provider and model, then the folder's name, then the folder, where that is needed."""
+    models = [_model_name(run) for run in loaded]
+    named = [
+        model if models.count(model) == 1 else f"{model} ({run.folder.name})"
+        for model, run in zip(models, loaded, strict=True)
+    ]
+    return [
+        name if named.count(name) == 1 else f"{model} ({run.folder})"
+        for name, model, run in zip(named, models, loaded, strict=True)
+    ]
+
+
+def _model_name(run: LoadedRun) -> str:
+    name, model = run.manifest.subject.name, run.manifest.subject.model
+    return name if not model or model == name or model.endswith(f"/{name}") else f"{name}/{model}"
+
+
+def _scales(loaded: Sequence[LoadedRun], names: Sequence[str], given: Mapping[str, float]) -> dict[str, float | None]:
+    found: dict[str, float | None] = dict.fromkeys(names)
+    for wanted, size in given.items():
+        answering = [
+            name
+            for name, run in zip(names, loaded, strict=True)
+            if wanted
+            in (name, _model_name(run), run.manifest.subject.name, run.manifest.subject.model, run.folder.name)
+            or wanted == str(run.folder)
+        ]
+        if not answering:
+            raise UserError(f"--scale {wanted}: no run has this name; give one of {', '.join(names)}")
+        for name in answering:
+            if found[name] not in (None, size):
+                raise UserError(f"--scale {wanted}: {name} has been given another size before; give one")
+            found[name] = size
+    return found
+
+
+def size_of(text: str) -> float:
+    """Parameters of a model: "7e9", "7B", "1.3M" -> 7e9, 7e9, 1.3e6. Raises ValueError for what is no size above 0."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d{1,3})?\s*([kmbgt]?)", text.strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError(f"{text!r} is no number of parameters; give one such as 7e9, 7B or 1.3M")
+    factor = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}[found[3].lower()]
+    size = float(found[1] + (found[2] or "")) * factor
+    if not 0 < size < float("inf"):
+        raise ValueError(f"{text!r} is no number of parameters above 0")
+    return size
+
+
+def _row(run: LoadedRun, name: str, scale: float | None) -> RunRow:
+    score = run.score
+    undefined = {key: why for key, why in score.undefined.items() if key in RunRow.model_fields}
+    undefined |= {
+        f"recall_by_kind.{kind}": score.undefined[f"by_kind.{kind}.recall"]
+        for kind, row in score.by_kind.items()
+        if row.recall is None
+    }
+    per_image = per_point = None
+    if score.images.done:
+        # Exactly rounded: the examinations come in the order in which they happened to finish.
+        per_image = fsum(call.cost_usd for each in run.examinations for call in each.calls) / score.images.done
+    else:
+        undefined["cost_per_image_usd"] = "no image was examined"
+    if per_image is not None and score.unf1_ci is not None:
+        per_point = per_image * score.images.done * (100 * (score.unf1_ci[1] - score.unf1_ci[0])) ** 2
+    else:
+        undefined["cost_of_one_point_usd"] = "there is no interval"
+    if scale is None:
+        undefined["scale"] = "it was not given"
+    return RunRow(
+        name=name,
+        folder=str(run.folder),
+        provider=run.manifest.subject.name,
+        model=run.manifest.subject.model,
+        judge=score.judge,
+        unf1=score.unf1,
+        unf1_ci=score.unf1_ci,
+        precision=score.precision,
+        recall=score.recall,
+        over_refusal_rate=score.over_refusal_rate,
+        over_answer_rate=score.over_answer_rate,
+        recall_by_kind={kind: row.recall for kind, row in score.by_kind.items()},
+        images=score.images.done,
+        questions=score.questions.asked,
+        unscored=sum(score.unscored.values()),
+        cost_usd=score.cost_usd,
+        cost_per_image_usd=per_image,
+        cost_of_one_point_usd=per_point,
+        wall_s=score.wall_s,
+        scale=scale,
+        unreliable=score.unreliable,
+        warnings=score.warnings,
+        undefined=undefined,
+    )
+
+
+def _correlations(loaded: Sequence[LoadedRun], rows: Sequence[RunRow]) -> Iterator[Correlation]:
+    """UnF1 against the models' size and against each signal's AUROC, over three runs or more."""
+    if len(rows) < 3:
+        return
+    signals = [dict(getattr(run.score, "signals", None) or {}) for run in loaded]
+    metrics: dict[str, list[float | None]] = {}
+    if any(row.scale is not None for row in rows):
+        metrics["scale"] = [row.scale for row in rows]
+    for name in dict.fromkeys(name for found in signals for name in found):
+        metrics[name] = [getattr(found.get(name), "auroc", None) for found in signals]
+    for metric, values in metrics.items():
+        both = [
+            (row.name, row.unf1, value)
+            for row, value in zip(rows, values, strict=True)
+            if row.unf1 is not None and value is not None
+        ]
+        unf1, other = [x for _, x, _ in both], [y for *_, y in both]
+        yield Correlation(
+            metric=metric,
+            runs=[name for name, *_ in both],
+            spearman=rank_correlation(unf1, other, "spearman"),
+            kendall=rank_correlation(unf1, other, "kendall"),
+        )
+
+
+# --- how the runs differ ----------------------------------------------------------------------------------------------
+
+
+def _differences_in_images(pairs: Mapping[tuple[str, str], PairedDifference]) -> Iterator[str]:
+    for (a, b), pair in pairs.items():
+        held_a, held_b = pair.images_shared + pair.images_only_a, pair.images_shared + pair.images_only_b
+        if pair.images_shared < 2:
+            yield f"{a} and {b} share {_images(pair.images_shared)} of {held_a} and {held_b}, and cannot be paired"
+        elif pair.images_only_a or pair.images_only_b:
+            yield (
+                f"{a} and {b} share {_images(pair.images_shared)} of {held_a} and {held_b}: their difference is that on the "
+                "shared ones, and their headlines rest on others, too"
+            )
+
+
+def _taken_from_the_cache(loaded: Sequence[LoadedRun], names: Sequence[str]) -> Iterator[str]:
+    for run, name in zip(loaded, names, strict=True):
+        calls = run.score.calls
+        # A few are equal calls of one run, which is no other run's money.
+        if calls and calls.cached > FEW_CACHED * (calls.cached + calls.made):
+            yield (
+                f"{name} took {calls.cached} of {calls.cached + calls.made} replies from the cache: what it paid and how long "
+                "it took is not what measuring it anew would; its cost per image counts them at their first price"
+            )
+
+
+def _images(number: int) -> str:
+    return f"{number or 'no'} image{'' if number == 1 else 's'}"
+
+
+# --- as text for other programs ---------------------------------------------------------------------------------------

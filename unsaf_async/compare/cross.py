@@ -1,0 +1,358 @@
+"""Cross-examination: every model answers every model's questions, and asking is told apart from answering.
+
+UnF1 of a run of one's own mixes two skills: writing questions that are clearly answerable or clearly not, and answering the
+ones and declining the others. Where model j answers the questions of model i, for all i and j, the two come apart: the rows of
+the matrix differ by who asked, its columns by who answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unsaf_async.compare.pairing import examined, match, pair_of, ratios, resampled_sums
+from unsaf_async.compare.tables import csv_of
+from unsaf_async.records import Examination, Record
+from unsaf_async.score.bootstrap import interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+RESAMPLES = 2_000
+"""Draws for the intervals of a matrix."""
+
+
+class CrossCell(Record):
+    """How one model fared on the questions of one."""
+
+    asker: str
+    answerer: str
+    unf1: float | None
+    """On the images that all cells share."""
+    ci: tuple[float, float] | None
+    """95 % percentile interval by resampling images."""
+    images: int
+    """With questions, in this cell; the matrix uses those that all cells share."""
+    questions: int
+    """In one of the four types, on the shared images."""
+    why: str = ""
+    """Why there is no UnF1; or else, why there is no interval; "" if there are both."""
+
+
+class Effect(Record):
+    """How far a model lies above the mean of the models, in UnF1."""
+
+    name: str
+    value: float | None
+    ci: tuple[float, float] | None
+
+
+class CrossFit(Record):
+    """The additive fit: UnF1 of a cell = mean + asking of its asker + answering of its answerer + residual.
+
+    By least squares on the cells that have an UnF1, on the scale of UnF1 itself (not its logit), so that an effect reads in
+    points of the score and a cell of 0 or 1 has its place; each sort of effect sums to 0. Near 0 and 1 the scale has less room,
+    and skills that multiply rather than add show in the residual. A high asking effect says that a model's questions are easy
+    to get right, because they are clear-cut or because they are trivial: the fit cannot tell which.
+    """
+
+    mean: float | None
+    asking: list[Effect]
+    answering: list[Effect]
+    cells: int
+    """That have an UnF1."""
+    parameters: int
+    """That are fitted to them; with as many as cells, the fit is exact and its residual says nothing."""
+    residual_rms: float | None
+    """Root of the mean squared residual over the cells, in UnF1. It holds the chance of the images, too."""
+    variance_explained: float | None
+    """1 - residual sum of squares / sum of squares about the mean, in [0, 1]; None if all cells are equal."""
+    own_advantage: float | None
+    """How much higher UnF1 is where a model answers its own questions than asking and answering predict: the coefficient of
+    "asker is answerer" beside both effects. In a full matrix of N models the mean residual of the diagonal is (1 - 1/N) of it."""
+    own_advantage_ci: tuple[float, float] | None
+    undefined: dict[str, str]
+    """Reason for each figure that is None: "mean", "asking.NAME", "asking.NAME.ci", ..."""
+
+
+class CrossMatrix(Record):
+    """The matrix and its fit."""
+
+    askers: list[str]
+    answerers: list[str]
+    cells: list[CrossCell]
+    """Row by row: every asker with every answerer, missing ones too."""
+    images: int
+    """That all cells share: what every UnF1 here rests on."""
+    fit: CrossFit
+    seed: int
+    resamples: int
+
+    def cell(self, asker: str, answerer: str) -> CrossCell:
+        """The cell of these two. Raises KeyError if there is no such asker or answerer."""
+        if asker not in self.askers or answerer not in self.answerers:
+            raise KeyError((asker, answerer))
+        return self.cells[self.askers.index(asker) * len(self.answerers) + self.answerers.index(answerer)]
+
+
+def matrix(
+    cells: Mapping[tuple[str, str], Sequence[Examination]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> CrossMatrix:
+    """UnF1 of every answerer on every asker's questions, and the two skills that explain it.
+
+    cells: by (asker, answerer), the examinations in which the answerer answers the asker's questions; (a, a) is a's own run.
+    Pairs that are missing, and those without any question, have no UnF1 and a reason. All other cells are computed on the images
+    that every one of them holds (the same image as `compare.match` has it), so that they differ by the models alone.
+
+    Intervals: the shared images are drawn with replacement, for all cells jointly; every draw is fitted anew, and an interval is
+    the 2.5 % and 97.5 % quantiles (`bootstrap.interval`). Draws in which a cell has no UnF1 are left out of the fit's intervals.
+    Raises ValueError for resamples < 1.
+    """
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; give at least 1")
+    askers = list(dict.fromkeys(asker for asker, _ in cells))
+    answering = list(dict.fromkeys(answerer for _, answerer in cells))
+    # In the askers' order, so that the diagonal lies on the diagonal.
+    answerers = [*(name for name in askers if name in answering), *(name for name in answering if name not in askers)]
+    held = {key: examined(found) for key, found in cells.items()}
+    filled = [key for key, found in held.items() if found]
+    shared = _shared([held[key] for key in filled])
+    pairs = np.array([[pair_of(each) for each in row] for row in shared], dtype=np.int64).reshape(
+        len(shared), len(filled), 2
+    )
+    sums = pairs.sum(axis=0)
+    drawn = resampled_sums(pairs.reshape(len(shared), 2 * len(filled)), resamples, seed).reshape(
+        resamples, len(filled), 2
+    )
+    values, resampled = _unf1(sums), _unf1(drawn)
+
+    written = [
+        _cell(
+            asker,
+            answerer,
+            held.get((asker, answerer)),
+            None if (asker, answerer) not in filled else filled.index((asker, answerer)),
+            values,
+            resampled,
+            shared,
+        )
+        for asker in askers
+        for answerer in answerers
+    ]
+    defined = [n for n in range(len(filled)) if not np.isnan(values[n])]
+    return CrossMatrix(
+        askers=askers,
+        answerers=answerers,
+        cells=written,
+        images=len(shared),
+        fit=_fit(
+            askers,
+            answerers,
+            [filled[n] for n in defined],
+            values[defined],
+            resampled[:, defined] if len(shared) > 1 else np.empty((0, len(defined))),
+        ),
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def _shared(cells: Sequence[Sequence[Examination]]) -> list[list[Examination]]:
+    """[images][cells]: the examinations of each image that all cells hold."""
+    if not cells:
+        return []
+    first, *others = cells
+    rows = {each.image.id: [each] for each in first}
+    for other in others:
+        for one, found in match(first, other):
+            rows[one.image.id].append(found)
+    return [row for row in rows.values() if len(row) == len(cells)]
+
+
+def _unf1(sums: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[...] from sums [..., 2] of the images' pairs; NaN where there is nothing to divide by."""
+    return ratios(sums[..., 0], sums[..., 1])
+
+
+def _cell(
+    asker: str,
+    answerer: str,
+    examinations: Sequence[Examination] | None,
+    place: int | None,
+    values: NDArray[np.float64],
+    resampled: NDArray[np.float64],
+    shared: Sequence[Sequence[Examination]],
+) -> CrossCell:
+    unf1, ci, questions = None, None, 0
+    if examinations is None:
+        why = "nobody put these questions to this model"
+    elif place is None:
+        why = "no image holds a question"
+    elif not shared:
+        why = "no image is in all cells"
+    else:
+        questions = sum(
+            question.unscored is None and question.act in ("answered", "abstained")
+            for row in shared
+            for question in row[place].questions
+        )
+        unf1 = None if np.isnan(values[place]) else float(values[place])
+        ci = interval(resampled[:, place]) if unf1 is not None and len(shared) > 1 else None
+        why = (
+            "no response on the shared images counts"
+            if unf1 is None
+            else "one shared image has no interval"
+            if len(shared) == 1
+            else "every resample has the same UnF1"
+            if ci is None
+            else ""
+        )
+    return CrossCell(
+        asker=asker,
+        answerer=answerer,
+        unf1=unf1,
+        ci=ci,
+        images=len(examinations or ()),
+        questions=questions,
+        why=why,
+    )
+
+
+# --- the additive fit -------------------------------------------------------------------------------------------------
+
+
+def _fit(
+    askers: Sequence[str],
+    answerers: Sequence[str],
+    cells: Sequence[tuple[str, str]],
+    values: NDArray[np.float64],
+    resampled: NDArray[np.float64],
+) -> CrossFit:
+    """cells: those with an UnF1. values: [cells]. resampled: [draws, cells], NaN where undefined."""
+    rows = [name for name in askers if any(asker == name for asker, _ in cells)]
+    columns = [name for name in answerers if any(answerer == name for _, answerer in cells)]
+    undefined = {f"asking.{name}": "no cell of its questions has an UnF1" for name in askers if name not in rows}
+    undefined |= {
+        f"answering.{name}": "no cell of its answers has an UnF1" for name in answerers if name not in columns
+    }
+    parameters = 1 + max(0, len(rows) - 1) + max(0, len(columns) - 1)
+    design = np.array(
+        [
+            [1.0, *_contrast(rows.index(asker), len(rows)), *_contrast(columns.index(answerer), len(columns))]
+            for asker, answerer in cells
+        ]
+    ).reshape(len(cells), parameters)
+    complete = resampled[~np.isnan(resampled).any(axis=1)]
+    whole = bool(cells) and int(np.linalg.matrix_rank(design)) == parameters
+    why = (
+        "no cell has an UnF1"
+        if not cells
+        else ""
+        if whole
+        else "the cells fall into groups that share neither asker nor answerer, so that their effects cannot be compared"
+    )
+    no_interval = "no draw moved it: too few images, or all alike"
+
+    mean, of_rows, of_columns = None, {}, {}
+    residual_rms = explained = None
+    if whole:
+        inverse = np.linalg.pinv(design)
+        found, drawn = inverse @ values, complete @ inverse.T
+        mean = float(found[0])
+        of_rows = dict(zip(rows, _effects(found[1 : len(rows)], drawn[:, 1 : len(rows)]), strict=True))
+        of_columns = dict(zip(columns, _effects(found[len(rows) :], drawn[:, len(rows) :]), strict=True))
+        residual = values - design @ found
+        residual_rms = float(np.sqrt(np.mean(residual**2)))
+        spread = float(((values - values.mean()) ** 2).sum())
+        if spread > 1e-12:
+            explained = min(1.0, max(0.0, 1 - float((residual**2).sum()) / spread))
+        else:
+            undefined["variance_explained"] = "all cells are equal"
+    else:
+        undefined |= dict.fromkeys(("mean", "residual_rms", "variance_explained"), why)
+    effects = {
+        sort: [
+            Effect(name=name, value=of[name][0], ci=of[name][1])
+            if name in of
+            else Effect(name=name, value=None, ci=None)
+            for name in names
+        ]
+        for sort, names, of in (("asking", askers, of_rows), ("answering", answerers, of_columns))
+    }
+    for sort, found_effects in effects.items():
+        for effect in found_effects:
+            if effect.value is None:
+                undefined.setdefault(f"{sort}.{effect.name}", why)
+            elif effect.ci is None:
+                undefined[f"{sort}.{effect.name}.ci"] = no_interval
+
+    own, own_ci = None, None
+    diagonal = np.array([float(asker == answerer) for asker, answerer in cells])
+    with_own = np.column_stack([design, diagonal])
+    if whole and int(np.linalg.matrix_rank(with_own)) == parameters + 1:
+        weights = np.linalg.pinv(with_own)[-1]
+        own, own_ci = float(weights @ values), interval(_rounded(complete @ weights))
+        if own_ci is None:
+            undefined["own_advantage_ci"] = no_interval
+    else:
+        undefined |= dict.fromkeys(
+            ("own_advantage", "own_advantage_ci"),
+            "the cells of one's own questions cannot be told apart from the models: too few others have an UnF1",
+        )
+    return CrossFit(
+        mean=mean,
+        asking=effects["asking"],
+        answering=effects["answering"],
+        cells=len(cells),
+        parameters=parameters if cells else 0,
+        residual_rms=residual_rms,
+        variance_explained=explained,
+        own_advantage=own,
+        own_advantage_ci=own_ci,
+        undefined=undefined,
+    )
+
+
+def _contrast(place: int, number: int) -> list[float]:
+    """The columns that make `number` effects sum to 0: one each for all but the last, which is minus the others' sum."""
+    return [-1.0] * (number - 1) if place == number - 1 else [float(place == other) for other in range(number - 1)]
+
+
+def _effects(found: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[tuple[float, tuple[float, float] | None]]:
+    """(value, interval) of every effect, the last one included. found: [N - 1]. drawn: [draws, N - 1]."""
+    values = np.append(found, -found.sum())
+    draws = np.column_stack([drawn, -drawn.sum(axis=1)])
+    if len(values) == 1:  # a single model is the mean
+        return [(0.0, None)]
+    return [(float(value), interval(_rounded(column))) for value, column in zip(values, draws.T, strict=True)]
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Without the last digits, in which equal values may differ after a matrix product."""
+    return np.round(values, 12)
+
+
+# --- as text for other programs ---------------------------------------------------------------------------------------
+
+
+def to_csv(found: CrossMatrix) -> str:
+    """One line a cell, missing ones too; an undefined figure is an empty field, and `why` says why."""
+    return csv_of(
+        ["asker", "answerer", "unf1", "ci_low", "ci_high", "images_shared", "images", "questions", "why"],
+        (
+            [
+                cell.asker,
+                cell.answerer,
+                cell.unf1,
+                *(cell.ci or (None, None)),
+                found.images,
+                cell.images,
+                cell.questions,
+                cell.why,
+            ]
+            for cell in found.cells
+        ),
+    )

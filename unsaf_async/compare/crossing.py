@@ -1,0 +1,114 @@
+"""Cross-examination, the engine's part: which models are to answer whose questions, as runs that can be begun and resumed.
+
+A cell off the diagonal is a run like any other, whose questions are given; the diagonal is the models' own runs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.ledger import read_account
+from unsaf_async.compare.comparison import LoadedRun, run_names
+from unsaf_async.compare.pairing import examined
+from unsaf_async.errors import UserError
+from unsaf_async.examine.examiner import is_unfinished
+from unsaf_async.files import write_whole
+from unsaf_async.prompts import load_pack
+from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.settings import Prepared, Settings, questions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from unsaf_async.records import Examination
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One cell to be examined. asker, answerer: the runs' names. folder: where its run lies, or will."""
+
+    asker: str
+    answerer: str
+    folder: Path
+    prepared: Prepared
+
+    @property
+    def spent_usd(self) -> float:
+        """What it has cost so far."""
+        return read_account(self.folder / "ledger.jsonl").cost_usd
+
+    @property
+    def examinations(self) -> list[Examination]:
+        """What is examined so far."""
+        return list(read_journal(self.folder / "journal.jsonl").values())
+
+    @property
+    def remaining(self) -> Prepared:
+        """Its run with the images alone that are still to be examined."""
+        done = {each.image.id for each in self.examinations if not is_unfinished(each)}
+        return replace(self.prepared, images=tuple(each for each in self.prepared.images if each.id not in done))
+
+    def capped(self, max_cost_usd: float | None) -> Prepared:
+        """Its run with another cap."""
+        return replace(self.prepared, settings=replace(self.prepared.settings, max_cost=max_cost_usd))
+
+
+def crossings(loaded: Sequence[LoadedRun], out: Path, cache: Path | None) -> list[Crossing]:
+    """The cells off the diagonal: every model on every other model's questions, about the images that all runs share.
+
+    Models, judges, prompts and parameters are as they were in the answerer's run. Raises UserError if no image is shared, or a
+    prompt pack has changed.
+    """
+    shared = set.intersection(*({_file(each) for each in examined(run.examinations)} for run in loaded))
+    if not shared:
+        raise UserError("the runs share no image; cross-examination needs runs over the same ones")
+    names = run_names(loaded)
+    cells = []
+    for asked, (asker, asking) in enumerate(zip(names, loaded, strict=True), 1):
+        images, source = questions_of(asking.folder)
+        files = {each.image.id: _file(each) for each in asking.examinations}
+        images = [image for image in images if files[image.id] in shared]
+        for answered, (answerer, answering) in enumerate(zip(names, loaded, strict=True), 1):
+            if answerer == asker:
+                continue
+            manifest = answering.manifest
+            pack = load_pack(manifest.pack)
+            if pack.sha256 != manifest.pack_sha256:
+                raise UserError(f"{answering.folder}: its prompts, {manifest.pack}, have changed since; restore them")
+            folder = out / "cells" / _folder_name(f"{asked}-{answered}-{asker}--{answerer}")
+            settings = Settings(
+                manifest.subject.name, questions=manifest.questions, seed=manifest.seed, out=folder, cache=cache
+            )
+            prepared = Prepared(
+                subject=manifest.subject,
+                judges=manifest.judges,
+                auditors=(),
+                others={name: manifest.others[name] for name in manifest.judges if name != "self"},
+                source=source,
+                calibration=None,
+                pack=pack,
+                pack_name=manifest.pack,
+                images=tuple(images),
+                settings=settings,
+            )
+            cells.append(Crossing(asker, answerer, folder, prepared))
+    return cells
+
+
+def keep(out: Path, text: str) -> Path:
+    """Write the matrix to cross.json in `out`."""
+    file = out / "cross.json"
+    write_whole(file, text)
+    return file
+
+
+def _file(examination: Examination) -> str:
+    """What tells an image from others, however a model's policy had it shrunk."""
+    return examination.image.bytes_sha256 or examination.image.id
+
+
+def _folder_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100]

@@ -1,0 +1,148 @@
+"""A comparison as JSON, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import TYPE_CHECKING, Literal
+
+from unsaf_async.text import format_figure, format_interval, format_p
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from unsaf_async.compare.comparison import Comparison
+    from unsaf_async.score.counts import KindName
+
+
+def to_json(comparison: Comparison) -> str:
+    """Everything, as JSON; what is undefined is null, with its reason in the `undefined` beside it."""
+    return comparison.model_dump_json(indent=2) + "\n"
+
+
+def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> str:
+    """One line a run, or one line a pair; an undefined figure is an empty field. Text is guarded as `csv_of` says."""
+    if part == "pairs":
+        header = [
+            "a", "b", "unf1_a", "unf1_b", "difference", "ci_low", "ci_high", "p", "p_holm", "p_method",
+            "images_shared", "images_only_a", "images_only_b",
+        ]  # fmt: skip
+        return csv_of(
+            header,
+            (
+                [
+                    pair.a, pair.b, pair.unf1_a, pair.unf1_b, pair.difference, *(pair.ci or (None, None)), pair.p,
+                    pair.p_holm, pair.p_method, pair.images_shared, pair.images_only_a, pair.images_only_b,
+                ]
+                for pair in comparison.pairs
+            ),
+        )  # fmt: skip
+    kinds = kinds_of(comparison)
+    plain = ("precision", "recall", "over_refusal_rate", "over_answer_rate")
+    rest = (
+        "images", "questions", "unscored", "cost_usd", "cost_per_image_usd", "cost_of_one_point_usd", "wall_s", "scale",
+    )  # fmt: skip
+    return csv_of(
+        [
+            "name", "folder", "provider", "model", "judge", "unf1", "unf1_ci_low", "unf1_ci_high", *plain,
+            *(f"recall_{kind}" for kind in kinds), *rest, "unreliable", "warnings",
+        ],
+        (
+            [
+                row.name, row.folder, row.provider, row.model, row.judge, row.unf1, *(row.unf1_ci or (None, None)),
+                *(getattr(row, name) for name in plain),
+                *(row.recall_by_kind.get(kind) for kind in kinds),
+                *(getattr(row, name) for name in rest),
+                "; ".join(row.unreliable), "; ".join(row.warnings),
+            ]
+            for row in comparison.runs
+        ),
+    )  # fmt: skip
+
+
+def csv_of(header: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
+    """CSV (RFC 4180, but with plain newlines); None is an empty field.
+
+    Names come from other people's folders and servers, and spreadsheets run what looks like a formula. So text that begins
+    with one of = + - @, a tab or a line break gets an apostrophe before it, as OWASP advises
+    (https://owasp.org/www-community/attacks/CSV_Injection). Numbers are left as they are.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if value is None else _guarded(value) for value in row])
+    return out.getvalue()
+
+
+def _guarded(value: str | float) -> str | float:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else value
+
+
+def to_latex(comparison: Comparison) -> str:
+    """Two tables, of the runs and of the pairs, for a document that loads booktabs."""
+    runs = _tabular(
+        "lrrrrrrr",
+        ["Run", "UnF1", "95 % interval", "Precision", "Recall", "Over-refusal", "Images", "USD per image"],
+        [
+            [
+                row.name,
+                format_figure(row.unf1),
+                format_interval(row.unf1_ci),
+                format_figure(row.precision),
+                format_figure(row.recall),
+                format_figure(row.over_refusal_rate),
+                str(row.images),
+                format_figure(row.cost_per_image_usd, 4),
+            ]
+            for row in comparison.runs
+        ],
+    )
+    pairs = _tabular(
+        "llrrrrr",
+        ["Run", "compared with", "Difference", "95 % interval", "p", "p (Holm)", "Images"],
+        [
+            [
+                pair.a,
+                pair.b,
+                format_figure(pair.difference),
+                format_interval(pair.ci),
+                format_p(pair.p),
+                format_p(pair.p_holm),
+                str(pair.images_shared),
+            ]
+            for pair in comparison.pairs
+        ],
+    )
+    return "% needs \\usepackage{booktabs}\n" + runs + ("\n" + pairs if comparison.pairs else "")
+
+
+def _tabular(columns: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [" & ".join(map(escaped, row)) + r" \\" for row in rows]
+    head = " & ".join(map(escaped, header)) + r" \\"
+    body = ["\\toprule", head, "\\midrule", *lines, "\\bottomrule"]
+    return "\n".join([f"\\begin{{tabular}}{{{columns}}}", *body, "\\end{tabular}", ""])
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+}
+
+
+def escaped(text: str) -> str:
+    """`text` so that LaTeX prints it as it stands; every run of white space and control characters becomes one blank."""
+    # A leading [ or * after the \\ of the line before would be read as that command's option.
+    spoken = "".join(_LATEX.get(mark, mark) for mark in re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip())
+    return "{}" + spoken if spoken.startswith(("[", "*")) else spoken
+
+
+def kinds_of(comparison: Comparison) -> list[KindName]:
+    """The kinds of unanswerable question that any run asked, in the order of the runs that brought them."""
+    return list(dict.fromkeys(kind for row in comparison.runs for kind in row.recall_by_kind))

@@ -1,0 +1,1 @@
+"""Teacher data: finished runs of a teacher become fine-tuning data for a small student."""

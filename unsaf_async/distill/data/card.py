@@ -1,0 +1,383 @@
+"""The dataset card: what a reader of the data must know, from the export's own figures. Pure text.
+
+No folder of the machine is named: the data are passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.request import TEMPERATURE
+from unsaf_async.distill.data.cleaned import NGRAM
+from unsaf_async.distill.data.clusters import NEAR, SPLITS
+from unsaf_async.distill.data.pairs import PAIR_KINDS
+from unsaf_async.distill.data.rows import ROW_KINDS, model_name, private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from unsaf_async.distill.data.clusters import Split
+    from unsaf_async.distill.data.formats import Form
+    from unsaf_async.distill.data.options import Export
+    from unsaf_async.distill.data.pairs import PairKind, Preferences
+    from unsaf_async.distill.data.rows import RowKind, TakenRun
+
+TEACHES: dict[RowKind, str] = {
+    "write-answerable": "to write a question that the image answers",
+    "write-unanswerable": "to write a question that the image does not answer, with its kind",
+    "answer": "to answer a question that the image answers",
+    "decline": "to decline a question that the image does not answer, in the teacher's own words",
+    "replay": "nothing new: the student's own answer, so that it forgets less",
+}
+
+PREFERS: dict[PairKind, tuple[str, str]] = {
+    "abstain": ("the teacher's abstention", "the student's own hallucination"),
+    "answer": ("the teacher's answer", "the student's own needless refusal"),
+}
+
+FORM_NOTES: dict[Form, str] = {
+    "trl": "Parquet with embedded images: `prompt` and `completion`, whose content is text, and a column `images`.",
+    "sharegpt": "ShareGPT conversations with images as files, and `dataset_info.json` for LLaMA-Factory; ms-swift reads them.",
+    "openai": "Chat messages with images as data URLs; line n of the splits, in order, is line n of `items.jsonl`.",
+}
+
+
+def card(made: Export, files: Mapping[Split, str], pair_files: Mapping[Split, str]) -> str:
+    """README.md of an export. files, pair_files: each split's data files, as a pattern; of rows, and of preference pairs."""
+    return "\n".join([*_header(made, files, pair_files), *_body(made)]) + "\n"
+
+
+def _header(made: Export, files: Mapping[Split, str], pair_files: Mapping[Split, str]) -> Iterator[str]:
+    """YAML, its texts as JSON writes them, which YAML reads."""
+    yield "---"
+    yield "license: other"
+    yield "license_name: see-terms-below"
+    yield "language:\n- en"
+    yield "task_categories:\n- visual-question-answering\n- image-text-to-text"
+    tags = ["unsaf-async", "abstention", "unanswerable-questions", "distillation", "synthetic", made.options.form]
+    yield "tags:"
+    yield from (f"- {json.dumps(tag)}" for tag in tags)
+    yield "size_categories:"
+    yield f"- {_size(made.total)}"
+    yield "configs:"
+    for name, of_config in (("default", files), ("preferences", pair_files)):
+        if not of_config:
+            continue
+        yield f"- config_name: {name}"
+        yield "  data_files:"
+        for split in SPLITS:
+            if split in of_config:
+                yield f"  - split: {split}"
+                yield f"    path: {json.dumps(of_config[split])}"
+    yield "---"
+
+
+def _size(rows: int) -> str:
+    for most, name in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
+        if rows < most:
+            return name
+    return "1M<n<10M"
+
+
+def _body(made: Export) -> Iterator[str]:
+    options = made.options
+    yield "\n# Teacher data: to ask, to answer and to decline\n"
+    yield (
+        f"{made.total} rows about {made.images} images, by unsaf-async {_version()}. Each row is one question: to be "
+        "written, answered or declined. Only what the teacher got right by the method is in it: answerable questions that it "
+        "answered (TA), and unanswerable ones that it declined (TU). Whether an answer is *correct* was not checked, unless a "
+        "filter below says so.\n"
+    )
+    yield FORM_NOTES[options.form]
+    yield "`items.jsonl` has every row with its texts, teacher, judge, audits, type, cluster and split. An id is"
+    yield "`<run>/<image>/<question number>/<kind>`, each part percent-encoded; a fifth part numbers further copies.\n"
+
+    yield "## Rows\n"
+    there = [split for split in SPLITS if any((kind, split) in made.rows for kind in ROW_KINDS)]
+    yield from _table(
+        ["kind", "teaches", *there],
+        ([kind, TEACHES[kind], *(str(made.rows.get((kind, split), 0)) for split in there)] for kind in ROW_KINDS),
+    )
+    yield from _mix(made)
+    yield from _kinds(made)
+    if made.preferences is not None:
+        yield from _preferences(made, made.preferences)
+
+    yield "## Models\n"
+    for run in made.runs:
+        yield from _run(run, "Student (replay)" if run.replay else "Teacher")
+    for run in made.preferences.students if made.preferences else ():
+        yield from _run(run, "Student (preferences)")
+    yield "## Filters\n"
+    filters = options.filters
+    yield "- The response is of type TA or TU."
+    if filters.confirmed_by:
+        who = "every auditor" if filters.confirmed_by == "all" else _code(private(filters.confirmed_by))
+        yield f"- The label is confirmed by {who}, who saw the image and was not told the label."
+    if filters.unanimous:
+        yield "- Where the rules left a response open, the whole panel of judges agreed."
+    if filters.supported:
+        yield "- An answer is borne out by the image, by a judge that saw it."
+    yield f"- A question stands once an image, and about at most {options.same_question} images with one label."
+    yield (
+        "- Questions that were asked with both labels of one picture, in the same words or nearly, are left out on both sides.\n"
+    )
+    yield f"Of {made.examined} questions these were left out:\n"
+    yield from _table(["questions", "why"], ([str(n), why] for why, n in _by_number(made.questions)))
+    yield "Of the rows that the others make, these:\n"
+    yield from _table(["rows", "why"], ([str(n), why] for why, n in _by_number(made.left_out)))
+
+    yield "## Images, splits and decontamination\n"
+    digest = sha256("\n".join(made.pictures).encode()).hexdigest()
+    yield (
+        f"{made.images} images, resized and encoded as they were sent to the model. Their source and license are known to "
+        f"whoever made this export, and not here. The sha256 of their sorted `image_id`s, a line each, is `{digest}`.\n"
+    )
+    percent = "/".join(map(str, options.splits))
+    yield (
+        f"Splits {percent} ({'/'.join(SPLITS)}) go by picture: images with equal pixels, or whose perceptual hashes (64-bit "
+        f"pHash) differ in {NEAR} bits or fewer, joined transitively, are one cluster, and a hash of cluster and seed "
+        f"({options.seed}) says where it goes. {made.clusters} clusters are in the rows; the largest of all found holds "
+        f"{made.largest_cluster} images.\n"
+    )
+    yield from _decontamination(made)
+
+    yield "## Known biases\n"
+    yield from _biases(made)
+    yield "\n## Terms\n"
+    yield from _terms(made)
+
+
+def _decontamination(made: Export) -> Iterator[str]:
+    if made.excluded:
+        yield (
+            f"Decontamination: {made.excluded} images of evaluations were compared, {made.excluded_unread} could not be read. "
+            f"{len(made.hits)} images are one of them or near to one; their whole clusters are left out (`excluded.jsonl`). "
+            + ("" if made.excluded_questions else "Questions were not compared.\n")
+        )
+    else:
+        yield "Decontamination: no evaluation's images were given (`--exclude-images`): overlap with benchmarks is not known.\n"
+    if made.excluded_questions:
+        unread = made.excluded_questions_unread
+        yield (
+            f"{made.excluded_questions} questions of evaluations were compared"
+            f"{f', {unread} could not be read' if unread else ''}. {made.question_hits} questions have {NGRAM} words in a row in "
+            "common with one of them, or, where they are shorter, differ from one in form alone; they are left out with all "
+            "their rows (`excluded.jsonl`). Paraphrases are not found.\n"
+        )
+
+
+def _mix(made: Export) -> Iterator[str]:
+    options, taken = made.options, made.taken
+    train = {kind: made.rows.get((kind, "train"), 0) for kind in ROW_KINDS}
+    rows, tokens = sum(train.values()), sum(made.tokens.values())
+    yield "The mix is taken in the training split; the others keep the same share of their rows. Of the training rows:\n"
+    yield from _table(
+        ["kind", "asked for", "aimed at", "obtained", "supervised tokens", "of all"],
+        (
+            [
+                kind,
+                f"{asked:g} %",
+                _percent(taken.shares.get(kind, 0.0), 1),
+                _percent(train[kind], rows),
+                str(made.tokens.get(kind, 0)),
+                _percent(made.tokens.get(kind, 0), tokens),
+            ]
+            for kind, asked in zip(ROW_KINDS, options.mix, strict=True)
+        ),
+    )
+    yield (
+        f"Tokens are those of the replies, counted as {made.token_count}. What a kind without rows was to have is spread over "
+        "the others.\n"
+    )
+    if not options.writing:
+        yield (
+            f"This is the ablation without question writing: {tokens} supervised tokens, where the full mix of the same runs has "
+            f"{taken.budget}. {taken.repeated} of its rows are further copies of others.\n"
+        )
+
+
+def _kinds(made: Export) -> Iterator[str]:
+    """What sorts of unanswerable questions are taught."""
+    of: tuple[RowKind, RowKind] = ("write-unanswerable", "decline")
+    sums = {kind: sum(n for (row_kind, _), n in made.kinds.items() if row_kind == kind) for kind in of}
+    names = sorted(
+        {name for _, name in made.kinds}, key=lambda name: (-sum(made.kinds.get((k, name), 0) for k in of), name)
+    )
+    if not names:
+        return
+    yield "Of the training rows about unanswerable questions, by why these have no answer:\n"
+    rows = []
+    for name in names:
+        counts = [(made.kinds.get((kind, name), 0), sums[kind]) for kind in of]
+        rows.append([name, *(part for n, whole in counts for part in (str(n), _percent(n, whole)))])
+    yield from _table(["kind of question", *(part for kind in of for part in (kind, "of these"))], rows)
+    most = made.options.most_of_kind
+    if most is None:
+        yield "No kind was held to a share (`--most-of-kind`): these are the teacher's.\n"
+    else:
+        yield (
+            f"No kind has more than {most:g} % of either, to one row (`--most-of-kind`). It concerns training alone: the other "
+            "splits are there to measure.\n"
+        )
+
+
+def _preferences(made: Export, found: Preferences) -> Iterator[str]:
+    yield "## Preference pairs\n"
+    yield (
+        f"{found.total} pairs for DPO, in the config `preferences`: two replies to one prompt, of which the first is to be "
+        "preferred. They come from the student's own run on the teacher's questions, on those that are kept above; their splits "
+        "are those of the rows. `preferences.jsonl` has every pair with its texts, teacher, student, judges, cluster and split. "
+        "An id is `<teacher's run>/<image>/<question number>/<kind>/<student's run>`, each part percent-encoded.\n"
+    )
+    there = [split for split in SPLITS if any((kind, split) in found.pairs for kind in PAIR_KINDS)]
+    yield from _table(
+        ["kind", "chosen", "rejected", *there, "tokens a chosen reply", "a rejected one"],
+        (
+            [
+                kind,
+                *PREFERS[kind],
+                *(str(found.pairs.get((kind, split), 0)) for split in there),
+                *(_mean(tokens, found.pairs.get((kind, "train"), 0)) for tokens in found.tokens[kind]),
+            ]
+            for kind in PAIR_KINDS
+        ),
+    )
+    yield (
+        "Tokens are means over the training pairs. "
+        + (
+            "Pairs of both kinds are taken 1:1, as far as there are both."
+            if made.options.even_preferences
+            else "All are taken."
+        )
+        + (" The prompts are the student's run's, which are not the teacher's." if found.other_prompts else "")
+        + "\n"
+    )
+    yield f"Of {found.examined} responses of the student these make no pair:\n"
+    yield from _table(["responses", "why"], ([str(n), why] for why, n in _by_number(found.left_out)))
+
+
+def _run(run: TakenRun, what: str) -> Iterator[str]:
+    manifest, subject = run.manifest, run.manifest.subject
+    where = {"scripted": "simulated in process", "tiny": "in process"}.get(
+        subject.backend, "own endpoint" if subject.endpoint else "the vendor's endpoint"
+    )
+    takes = subject.takes
+    answering = f"temperature {TEMPERATURE.get('answer', 0.0):g}" if takes.temperature else "the provider's temperature"
+    # Longer texts may hold anything, a path among them.
+    extra = {
+        key: value
+        for key, value in subject.extra.items()
+        if isinstance(value, bool | int | float) or (isinstance(value, str) and re.fullmatch(r"[\w.-]{1,40}", value))
+    }
+    yield f"- {what}: {_code(model_name(subject))}, {where}"
+    yield f"  - run {_code(manifest.run_id)}, begun {manifest.created}, seed {manifest.seed}, {len(run.examinations)} images"
+    yield f"  - questions at the provider's default temperature, answers at {answering}" + (
+        f"; {_code(json.dumps(extra, sort_keys=True))}" if extra else ""
+    )
+    yield f"  - prompts {_code(run.pack.name)} {_plain(manifest.pack_version)}, sha256 `{manifest.pack_sha256}`"
+    judges = [private(subject.name if name == "self" else name) for name in manifest.judges]
+    yield f"  - judged by the rules{', and what they leave open by ' + _code(' + '.join(judges)) if judges else ' alone'}"
+    if manifest.auditors:
+        yield f"  - audited by {_code(', '.join(map(private, manifest.auditors)))}"
+    if manifest.source is not None:
+        yield f"  - its questions are those of {'a labelled set' if manifest.source.kind == 'labelled' else 'another run'}"
+    yield ""
+
+
+def _biases(made: Export) -> Iterator[str]:
+    declined, different, most = made.abstentions
+    yield "- The labels are the teacher's: a question is unanswerable as it was told to write such a one, and declined it."
+    yield "- Only what the teacher got right is here, so its hard questions are missing, and its blind spots are not corrected."
+    yield (
+        "- The kinds of unanswerable questions are in the teacher's shares, not in those of the world."
+        if made.options.most_of_kind is None
+        else "- The kinds of unanswerable questions are in capped shares of the teacher's, not in those of the world."
+    )
+    if declined:
+        yield (
+            f"- {declined} training rows decline, in {different} different texts; the most frequent one makes "
+            f"{_percent(most, declined)}. A student may learn the phrase instead of the reason."
+        )
+    yield "- A student trained on abstentions may refuse what it could answer: measure over-refusal before and after."
+    if made.preferences is not None:
+        yield (
+            "- The student's hallucinations are held to be such by the teacher's label; where that is wrong, a pair teaches to "
+            "decline what has an answer. Chosen and rejected replies differ in length, which DPO is known to pick up."
+        )
+    yield "- Clusters go by looks: two photos of one scene may be in two splits. What is known of wording is for English."
+
+
+def _terms(made: Export) -> Iterator[str]:
+    from unsaf_async.distill.data.terms import TERMS, is_commercial
+
+    runs = [*made.runs, *(made.preferences.students if made.preferences else ())]
+    commercial = _names(run for run in runs if is_commercial(run.manifest.subject))
+    cleared = _names(run for run in runs if run.manifest.subject.outputs_may_train)
+    if commercial:
+        yield (
+            f"{', '.join(commercial)} {'is' if len(commercial) == 1 else 'are'} held to be a vendor's: {TERMS}. "
+            "Whoever made this export stated by `--accept-teacher-terms` to have done so."
+        )
+    elif not cleared:
+        yield (
+            "Every model ran in process or behind a local address, so no vendor's terms are known to apply; the license of its "
+            "weights may still say what its outputs may be used for."
+        )
+    if cleared:
+        yield (
+            f"Of {', '.join(cleared)} whoever described the endpoint to unsaf-async stated that its outputs may train other "
+            "models (`outputs_may_train`)."
+        )
+    yield "\nThe images keep the terms of their source."
+
+
+def _names(runs: Iterable[TakenRun]) -> list[str]:
+    return list(dict.fromkeys(_code(model_name(run.manifest.subject)) for run in runs))
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    lines = [f"| {' | '.join(map(_plain, row))} |" for row in rows]
+    if not lines:
+        yield "none\n"
+        return
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    yield from lines
+    yield ""
+
+
+def _by_number(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(((why, n) for why, n in counts.items() if n), key=lambda each: (-each[1], each[0]))
+
+
+def _plain(text: str) -> str:
+    """`text` on one line, without what Markdown takes for its own."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """`text` as code, whatever it holds."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
+
+
+def _percent(part: float, whole: float) -> str:
+    return "n/a" if not whole else f"{100 * part / whole:.1f} %"
+
+
+def _mean(total: int, number: int) -> str:
+    return "n/a" if not number else f"{total / number:.1f}"
+
+
+def _version() -> str:
+    try:
+        return version("unsaf-async")
+    except PackageNotFoundError:
+        return "unknown"

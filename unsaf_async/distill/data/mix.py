@@ -1,0 +1,189 @@
+"""How many rows of which kind: the stated mix, and its ablation with answers alone at equal supervised tokens."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+from math import ceil, isfinite
+from typing import TYPE_CHECKING
+
+from unsaf_async.distill.data.rows import ROW_KINDS, WRITING, Row, RowKind
+from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+
+Mix = tuple[float, float, float, float, float]
+"""Percent of rows, in the order of `ROW_KINDS`."""
+
+DEFAULT: Mix = (15, 15, 30, 20, 20)
+"""A judgement: no source is known that sweeps the share of unanswerable questions for question writing."""
+
+
+def read_mix(text: str) -> Mix:
+    """`15/15/30/20/20` as percentages. Raises UserError unless they are five that make 100."""
+    try:
+        parts = [float(part) for part in text.split("/")]
+    except ValueError:
+        parts = []
+    if len(parts) != 5 or not all(isfinite(part) and part >= 0 for part in parts) or abs(sum(parts) - 100) > 1e-6:
+        kinds = "/".join(ROW_KINDS)
+        raise UserError(f"--mix {text}: are not five percentages that make 100; give {kinds}, such as 15/15/30/20/20")
+    return parts[0], parts[1], parts[2], parts[3], parts[4]
+
+
+def shares(mix: Mix, there: Sequence[RowKind]) -> dict[RowKind, float]:
+    """Each kind's share of the rows, in (0, 1]: the mix, the share of what is not `there` spread over the rest in proportion.
+
+    {} if none of what is there has a share.
+    """
+    asked = {kind: percent for kind, percent in zip(ROW_KINDS, mix, strict=True) if kind in there and percent > 0}
+    whole = sum(asked.values())
+    return {kind: percent / whole for kind, percent in asked.items()}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is taken of the rows for training.
+
+    rows: in the order of taking. shares: what was aimed at. tokens: supervised, of these rows. budget: the tokens that were to
+    be met (of the full mix), or None. rates: for each kind, which share of its rows the full mix takes, in [0, 1].
+    """
+
+    rows: tuple[Row, ...]
+    shares: Mapping[RowKind, float]
+    tokens: int
+    budget: int | None
+    rates: Mapping[RowKind, float]
+
+    @property
+    def repeated(self) -> int:
+        """Rows that are a further copy of another one."""
+        return sum(row.copy > 1 for row in self.rows)
+
+
+def take(
+    by_kind: Mapping[RowKind, Sequence[Row]], mix: Mix, tokens: Callable[[str], int], *, writing: bool = True
+) -> Taken:
+    """The largest selection that has the mix, to one row a kind; each kind's rows from the first on.
+
+    writing: False takes no question-writing rows, and of the others as many as make the supervised tokens that the full mix would
+    have, to half a row. Where there are too few, they are gone through again: such copies are counted.
+    tokens: of a completion. by_kind: rows for training; kinds without rows give their share to the others.
+    """
+    there = [kind for kind in ROW_KINDS if by_kind.get(kind)]
+    full = shares(mix, there)
+    rows = list(_mixed(by_kind, full, again=False))
+    counts = Counter(row.kind for row in rows)
+    rates = {kind: counts[kind] / len(by_kind[kind]) for kind in there}
+    total = sum(tokens(row.completion) for row in rows)
+    if writing:
+        return Taken(tuple(rows), full, total, None, rates)
+    spoken = shares(mix, [kind for kind in there if kind not in WRITING])
+    kept, sum_ = [], 0
+    for row in _mixed(by_kind, spoken, again=True):
+        size = tokens(row.completion)
+        if 2 * (total - sum_) <= size:  # nearer without it
+            break
+        kept.append(row)
+        sum_ += size
+    return Taken(tuple(kept), spoken, sum_, total, rates)
+
+
+def _mixed(by_kind: Mapping[RowKind, Sequence[Row]], aimed: Mapping[RowKind, float], *, again: bool) -> Iterator[Row]:
+    """Rows one by one, so that every beginning has the mix as nearly as can be; until the kind that is due has no more."""
+    taken = dict.fromkeys(aimed, 0)
+    number = 0
+    while aimed:
+        number += 1
+        due = max(aimed, key=lambda kind: aimed[kind] * number - taken[kind])
+        rows = by_kind[due]
+        copy, place = divmod(taken[due], len(rows))
+        if copy and not again:
+            return
+        taken[due] += 1
+        yield rows[place].again(copy + 1) if copy else rows[place]
+
+
+def held_out(by_kind: Mapping[RowKind, Sequence[Row]], rates: Mapping[RowKind, float], *, writing: bool) -> list[Row]:
+    """The rows of a split that is not trained on: of each kind the share that training takes, rounded up."""
+    kinds = [kind for kind in ROW_KINDS if by_kind.get(kind) and (writing or kind not in WRITING)]
+    return [row for kind in kinds for row in by_kind[kind][: ceil(rates.get(kind, 0) * len(by_kind[kind]) - 1e-9)]]
+
+
+# --- kinds of unanswerable questions ----------------------------------------------------------------------------------
+
+
+def kind_name(row: Row) -> str:
+    """Why the row's question has no answer; "unspecified" where the teacher named no kind."""
+    return row.item.question.kind or "unspecified"
+
+
+def check_most_of_kind(percent: float | None) -> None:
+    """Raises UserError unless `percent` is above 0 and at most 100, or None."""
+    if percent is not None and not 0 < percent <= 100:
+        raise UserError(f"--most-of-kind is {percent:g}; give a percentage above 0 and up to 100")
+
+
+def spread(rows: Sequence[Row], percent: float) -> tuple[list[Row], int]:
+    """`rows` in such an order that of every beginning at most `percent` are of one kind, to one row; and how many cannot stand.
+
+    A row that would be too many waits until others have come; where none come, it is left out. So the kinds that are scarce are
+    whole, and the others have the most that they may. Raises UserError where there are too few kinds for it.
+    """
+    kinds = {kind_name(row) for row in rows}
+    if rows and len(kinds) * percent < 100 - 1e-9:
+        raise UserError(
+            f"--most-of-kind {percent:g}: the training rows are of {len(kinds)} kinds ({', '.join(sorted(kinds))}), so one of "
+            f"them has {100 / len(kinds):.0f} % at least; give more"
+        )
+    waiting: dict[str, deque[tuple[int, Row]]] = {}
+    for place, row in enumerate(rows):
+        waiting.setdefault(kind_name(row), deque()).append((place, row))
+    counts: Counter[str] = Counter()
+    kept: list[Row] = []
+    while True:
+        most = ceil(percent / 100 * (len(kept) + 1) - 1e-9)
+        free = [kind for kind, queue in waiting.items() if queue and counts[kind] < most]
+        if not free:
+            return kept, len(rows) - len(kept)
+        kind = min(free, key=lambda kind: waiting[kind][0][0])
+        kept.append(waiting[kind].popleft()[1])
+        counts[kind] += 1
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+APPROXIMATION = "UTF-8 bytes / 4, rounded up"
+"""How tokens are counted without a tokenizer."""
+
+
+def approximate_tokens(text: str) -> int:
+    """About how many tokens `text` is: its UTF-8 bytes / 4, rounded up. Near for English, too many or few for other scripts."""
+    return ceil(len(text.encode("utf-8", "replace")) / 4)
+
+
+def token_counter(path: Path | None) -> Callable[[str], int]:
+    """Counts the tokens of a text: by the tokenizer.json in the folder `path` (special tokens left out), or about.
+
+    Raises UserError where there is no such tokenizer.
+    """
+    if path is None:
+        return approximate_tokens
+    from tokenizers import Tokenizer
+
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"--tokenizer {path}: has no tokenizer.json; give the folder of the student's tokenizer")
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises a bare Exception
+        reason = " ".join(str(error).split())
+        raise UserError(f"--tokenizer {file}: is no tokenizer ({reason}); give the student's tokenizer.json") from None
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    return count

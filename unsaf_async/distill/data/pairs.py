@@ -1,0 +1,231 @@
+"""Preference pairs: of two replies to one prompt, the teacher's and the student's own, the one to be preferred. Pure.
+
+The student has answered the teacher's questions. Where the teacher declined what the student answered, its abstention is
+preferred to the student's hallucination; where the teacher answered what the student declined, its answer to the needless
+refusal. It is the data of DPO: Rafailov et al., "Direct Preference Optimization" (arXiv 2305.18290).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from urllib.parse import quote, unquote
+
+from unsaf_async.distill.data.rows import SPECIAL, Item, private, told_judging, told_model, told_prompts
+from unsaf_async.errors import UserError
+from unsaf_async.normalize import normal_form
+from unsaf_async.score.counts import cell, latest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from unsaf_async.distill.data.clusters import Split
+    from unsaf_async.distill.data.rows import TakenRun
+    from unsaf_async.records import Label, Question
+
+PairKind = Literal["abstain", "answer"]
+"""What is preferred: to abstain rather than to hallucinate, or to answer rather than to refuse without need."""
+
+PAIR_KINDS: tuple[PairKind, ...] = get_args(PairKind)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two replies about one image. item: the teacher's question. student: the same, as the student answered it."""
+
+    item: Item
+    student: Item
+
+    @property
+    def kind(self) -> PairKind:
+        """By the question's label."""
+        return "abstain" if self.item.label == "unanswerable" else "answer"
+
+    @property
+    def prompt(self) -> str:
+        """What the student was asked, in the words of its own run."""
+        return self.student.run.pack.answer(self.student.question.text)
+
+    @property
+    def chosen(self) -> str:
+        """The teacher's reply, in its own words."""
+        return self.item.question.response.strip()
+
+    @property
+    def rejected(self) -> str:
+        """The student's reply, in its own words."""
+        return self.student.question.response.strip()
+
+    @property
+    def id(self) -> str:
+        """Where the pair is from: see `pair_id`."""
+        of = self.item
+        run_id, student = of.run.manifest.run_id, self.student.run.manifest.run_id
+        return pair_id(run_id, private(of.image.id), of.number, self.kind, student)
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What came of the students' runs.
+
+    examined: their responses. pairs: by kind and split. left_out: responses that make no pair, by reason. tokens: of the training
+    pairs, by kind, those that are chosen and those that are rejected. other_prompts: some student was asked in other words than
+    the teacher.
+    """
+
+    students: Sequence[TakenRun]
+    examined: int
+    pairs: Mapping[tuple[PairKind, Split], int]
+    left_out: Mapping[str, int]
+    tokens: Mapping[PairKind, tuple[int, int]]
+    other_prompts: bool
+
+    @property
+    def total(self) -> int:
+        """Pairs of all splits."""
+        return sum(self.pairs.values())
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def pair_id(run_id: str, image_id: str, number: int, kind: PairKind, student_run_id: str) -> str:
+    """`<teacher's run id>/<image id>/<question number>/<kind>/<student's run id>`, each percent-encoded."""
+    return "/".join(quote(part, safe="") for part in (run_id, image_id, str(number), kind, student_run_id))
+
+
+def read_pair_id(text: str) -> tuple[str, str, int, str, str]:
+    """(teacher's run id, image id, question number, kind, student's run id). Raises ValueError for anything else."""
+    parts = [unquote(part) for part in text.split("/")]
+    if len(parts) != 5:
+        raise ValueError(f"{text!r} has {len(parts)} parts, and a pair's id has 5")
+    return parts[0], parts[1], int(parts[2]), parts[3], parts[4]
+
+
+# --- from runs to pairs -----------------------------------------------------------------------------------------------
+
+
+def check_student(run: TakenRun, teachers: Iterable[TakenRun], path: Path) -> None:
+    """Raises UserError unless the run answered the questions of one of `teachers`."""
+    source = run.manifest.source
+    if source is None or source.kind != "run":
+        found = "wrote its own questions" if source is None else "answered a labelled set"
+        raise UserError(
+            f"--preferences {path}: {found}, not a teacher's questions; make the run with --questions-from TEACHER_RUN"
+        )
+    if source.run_id not in {teacher.manifest.run_id for teacher in teachers}:
+        raise UserError(
+            f"--preferences {path}: answered the questions of the run {source.run_id} ({source.name}), which is not given; "
+            "give it, too"
+        )
+
+
+def pairs_of(
+    students: Sequence[TakenRun], items: Iterable[Item], *, unanimous: bool = False
+) -> tuple[list[Pair], Counter[str]]:
+    """The pairs, in the students' order, and how many of the students' responses make none, by reason.
+
+    items: the teachers' questions that may be taught; those of a replay make no pairs. unanimous: a panel of the student's judges
+    must have been of one mind, too. A response that nobody could judge is never used.
+    """
+    taught: dict[tuple[str, str, str, Label], Item] = {}
+    for item in items:
+        if not item.run.replay:
+            taught.setdefault((item.run.manifest.run_id, item.image.id, item.question.text, item.label), item)
+    pairs: list[Pair] = []
+    left_out: Counter[str] = Counter()
+    seen: set[tuple[str, str, str, str]] = set()
+    for run in students:
+        source = run.manifest.source
+        of_run = source.run_id if source else ""
+        for examination in latest(run.examinations):
+            for number, question in enumerate(examination.questions, 1):
+                found = taught.get((of_run, examination.image.id, question.text, question.intended))
+                if found is None:
+                    left_out["the teacher got the question wrong, or it is left out above"] += 1
+                    continue
+                pair = Pair(found, Item(run, examination.image, number, question))
+                told = (found.pixels, pair.prompt, pair.chosen, pair.rejected)
+                why = _why_not(question, unanimous=unanimous) or _why_not_a_pair(pair)
+                why = why or ("the same pair is there already" if told in seen else None)
+                if why is None:
+                    seen.add(told)
+                    pairs.append(pair)
+                else:
+                    left_out[why] += 1
+    return pairs, left_out
+
+
+def _why_not(question: Question, *, unanimous: bool) -> str | None:
+    match cell(question):
+        case None:
+            return "the student's response is in none of the four types"
+        case "ta" | "tu":
+            return "the student got it right, too"
+    if unanimous and question.decided_by != "rule" and any(vote.act != question.act for vote in question.votes):
+        return "the panel was not unanimous about the student"
+    return None
+
+
+def _why_not_a_pair(pair: Pair) -> str | None:
+    if not (pair.chosen and pair.rejected):
+        return "one of the replies is empty"
+    if any(SPECIAL.search(text) for text in (pair.prompt, pair.chosen, pair.rejected)):
+        return "the text holds a mark of chat templates, such as <image>"
+    if (normal_form(pair.chosen) or pair.chosen) == (normal_form(pair.rejected) or pair.rejected):
+        return "both replies say the same"
+    return None
+
+
+# --- how many ---------------------------------------------------------------------------------------------------------
+
+
+def rates(train: Mapping[PairKind, int], *, even: bool = True) -> dict[PairKind, float]:
+    """Which share of each kind's pairs is taken, in (0, 1], so that of the training pairs as many are of either kind.
+
+    Where a kind has no pairs, or `even` is False, all that there are are taken. train: pairs for training. {} of nothing.
+    """
+    there: dict[PairKind, int] = {kind: train[kind] for kind in PAIR_KINDS if train.get(kind)}
+    least = min(there.values(), default=0)
+    return {kind: least / n if even and len(there) > 1 else 1.0 for kind, n in there.items()}
+
+
+def taken(by_kind: Mapping[PairKind, Sequence[Pair]], shares: Mapping[PairKind, float]) -> list[Pair]:
+    """The first pairs of each kind, up to its share, rounded up."""
+    return [
+        pair
+        for kind in PAIR_KINDS
+        for pair in by_kind.get(kind, ())[: ceil(shares.get(kind, 0) * len(by_kind.get(kind, ())) - 1e-9)]
+    ]
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def told(pair: Pair, split: Split, cluster: str, tokens: tuple[int, int]) -> dict[str, Any]:
+    """All that is known of a pair: its line of preferences.jsonl. tokens: of the chosen and of the rejected reply."""
+    item, student = pair.item, pair.student
+    return {
+        "id": pair.id,
+        "kind": pair.kind,
+        "split": split,
+        "cluster": cluster,
+        "image_id": item.pixels,
+        "student_image_id": student.pixels,
+        "tokens": dict(zip(("chosen", "rejected"), tokens, strict=True)),
+        "prompts": told_prompts(student.run),
+        "question": {"text": item.question.text, "intended": item.label, "kind": item.question.kind},
+        "teacher": {
+            **told_model(item.run),
+            "prompts": told_prompts(item.run),
+            "cell": cell(item.question),
+            **told_judging(item),
+        },
+        "student": {**told_model(student.run), "cell": cell(student.question), **told_judging(student)},
+        "prompt": pair.prompt,
+        "chosen": pair.chosen,
+        "rejected": pair.rejected,
+    }

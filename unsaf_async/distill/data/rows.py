@@ -1,0 +1,313 @@
+"""From examinations to rows: one question a row, in the prompts of its run. Pure: reads no image, writes no file.
+
+Only what the teacher got right is taught: a question of type TA is taught as one to write and to answer, a question of type TU as
+one to write and to decline. Texts stay the model's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from urllib.parse import quote, unquote
+
+from unsaf_async.errors import UserError
+from unsaf_async.examine.parse import question_items
+from unsaf_async.score.counts import cell, latest
+from unsaf_async.score.fidelity import ALL, is_confirmed
+from unsaf_async.score.labelled import is_right
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from unsaf_async.prompts import Pack
+    from unsaf_async.providers.profile import Profile
+    from unsaf_async.records import Examination, ImageRecord, Label, Question
+    from unsaf_async.runs.folder import Manifest
+
+RowKind = Literal["write-answerable", "write-unanswerable", "answer", "decline", "replay"]
+"""What a row teaches: to write a question of either label, to answer, to decline, or to stay as it is (its own answer)."""
+
+ROW_KINDS: tuple[RowKind, ...] = get_args(RowKind)
+
+WRITING: tuple[RowKind, RowKind] = ("write-answerable", "write-unanswerable")
+
+SPECIAL = re.compile(
+    r"<\|[^\s<>|]{1,60}\|>|<｜[^<>]{1,60}｜>|<<SYS>>"
+    r"|</?(?:s|bos|eos|pad|unk|mask|sep|cls|im_start|im_end|(?:start|end)_of_(?:turn|image)|image_soft_token|unused\d+"
+    r"|image|img|video|audio|object|ref|box|quad|bbox|ref-object|cls-label|fake_token_around_image|row_\d+_col_\d+)>"
+    r"|\[/?(?:INST|IMG|IMG_BREAK|IMG_END|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS)\]",
+    re.IGNORECASE,
+)
+"""What chat templates and trainers read as a mark of their own, an image's place above all. In a text it would add an image that
+is not there, or end a turn: LLaMA-Factory and ms-swift count `<image>` wherever it stands, in answers too."""
+
+
+@dataclass(frozen=True)
+class TakenRun:
+    """A run as it is exported. replay: it is the student's, and its answers are there to be kept."""
+
+    manifest: Manifest
+    pack: Pack
+    examinations: Sequence[Examination]
+    replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What is asked of a question beside its type. confirmed_by: an auditor's name, or "all"; None: nobody's word is needed."""
+
+    confirmed_by: str | None = None
+    unanimous: bool = False
+    supported: bool = False
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question that may be taught. number: its place in the examination, from 1."""
+
+    run: TakenRun
+    image: ImageRecord
+    number: int
+    question: Question
+
+    @property
+    def pixels(self) -> str:
+        """The image, by its pixels as sent."""
+        return self.image.pixels_sha256 or ""
+
+    @property
+    def label(self) -> Label:
+        """The question's label."""
+        return self.question.intended
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a student is shown and what it is to say. copy: from 1; above where a row stands more than once."""
+
+    item: Item
+    kind: RowKind
+    prompt: str
+    completion: str
+    copy: int = 1
+
+    @property
+    def id(self) -> str:
+        """Where the row is from: see `row_id`."""
+        of = self.item
+        return row_id(of.run.manifest.run_id, private(of.image.id), of.number, self.kind, self.copy)
+
+    def again(self, copy: int) -> Row:
+        """The same row, once more."""
+        return replace(self, copy=copy)
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def row_id(run_id: str, image_id: str, number: int, kind: RowKind, copy: int = 1) -> str:
+    """`<run id>/<image id>/<question number>/<kind>`, each percent-encoded; a fifth part, from 2, numbers further copies."""
+    parts = [run_id, image_id, str(number), kind, *([str(copy)] if copy > 1 else [])]
+    return "/".join(quote(part, safe="") for part in parts)
+
+
+def read_row_id(text: str) -> tuple[str, str, int, str, int]:
+    """(run id, image id, question number, kind, copy) of a `row_id`. Raises ValueError for anything else."""
+    parts = [unquote(part) for part in text.split("/")]
+    if len(parts) not in (4, 5):
+        raise ValueError(f"{text!r} has {len(parts)} parts, and an id has 4 or 5")
+    run_id, image_id, number, kind = parts[:4]
+    return run_id, image_id, int(number), kind, int(parts[4]) if len(parts) == 5 else 1
+
+
+_ABSOLUTE = re.compile(r"^(?:[/\\~]|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)")
+
+
+def private(name: str) -> str:
+    """`name`, but of a path that leads out of the folder given only the last part, with a hash that keeps it unique.
+
+    Such paths tell of the machine that the run was made on, and exports are passed on.
+    """
+    if not _ABSOLUTE.search(name):
+        return name
+    last = re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+    return f"{last}#{sha256(name.encode('utf-8', 'replace')).hexdigest()[:8]}"
+
+
+def model_name(profile: Profile) -> str:
+    """The model as an export names it: its id on the wire, of a folder of weights only the last part."""
+    return private(profile.model or profile.name)
+
+
+# --- which questions --------------------------------------------------------------------------------------------------
+
+
+def check_filters(run: TakenRun, filters: Filters, path: object) -> None:
+    """Raises UserError where a run holds nothing that a filter could go by."""
+    manifest = run.manifest
+    audited = {audit.auditor for each in run.examinations for question in each.questions for audit in question.audits}
+    wanted = filters.confirmed_by
+    if wanted is not None and (not audited if wanted == ALL else wanted not in audited):
+        found = ", ".join(sorted(audited)) or "nobody"
+        raise UserError(f"--confirmed-by {wanted}: {path} was audited by {found}; run `unsaf-async audit` on it first")
+    if filters.unanimous and len(manifest.judges) < 2:
+        raise UserError(
+            f"--unanimous: {path} was judged by {manifest.judge_name}, no panel; leave it out, or run with several --judge"
+        )
+    if filters.supported and not manifest.grounded:
+        raise UserError(
+            f"--supported: in {path} nobody saw whether answers are borne out; resume it with --grounded first"
+        )
+
+
+def good_items(run: TakenRun, filters: Filters) -> tuple[list[Item], Counter[str]]:
+    """The questions of a run that may be taught, in the journal's order, and how many are left out, by reason.
+
+    Of a student's run (replay) those that it answered as it should (TA) and, where that is known, rightly: on a labelled set by
+    the accepted answers, and in an audited run by every auditor's word that the image answers the question. The filters do not
+    concern them.
+    """
+    kept: list[Item] = []
+    left_out: Counter[str] = Counter()
+    for examination in latest(run.examinations):
+        for number, question in enumerate(examination.questions, 1):
+            why = _why_not_replayed(question) if run.replay else _why_not(question, filters)
+            if why is None and not examination.image.pixels_sha256:
+                why = "the image was not decoded"
+            if why is None:
+                kept.append(Item(run, examination.image, number, question))
+            else:
+                left_out[why] += 1
+    return kept, left_out
+
+
+def _why_not_replayed(question: Question) -> str | None:
+    if cell(question) != "ta":
+        return "replay: no answered answerable question"
+    if is_right(question) is False:
+        return "replay: the answer is none of the accepted ones"
+    if question.audits and not is_confirmed(question, ALL):
+        return "replay: not confirmed by every auditor"
+    return None
+
+
+def _why_not(question: Question, filters: Filters) -> str | None:
+    match cell(question):
+        case None:
+            return "the response is in none of the four types"
+        case "fu":
+            return "answerable, and the teacher abstained (FU)"
+        case "fa":
+            return "unanswerable, and the teacher answered (FA)"
+    if filters.confirmed_by is not None and not is_confirmed(question, filters.confirmed_by):
+        return f"not confirmed by {filters.confirmed_by}"
+    # What the rules decide is certain by their making, and no panel is asked about it.
+    if (
+        filters.unanimous
+        and question.decided_by != "rule"
+        and not (question.votes and all(vote.act == question.act for vote in question.votes))
+    ):
+        return "the panel was not unanimous"
+    if filters.supported and question.act == "answered" and not (question.support and question.support.supported):
+        return "the image was not seen to bear the answer out"
+    return None
+
+
+# --- from questions to rows -------------------------------------------------------------------------------------------
+
+
+def rows_of(items: Iterable[Item]) -> tuple[list[Row], Counter[str]]:
+    """The rows of each question, in order, and how many rows are left out, by reason.
+
+    A question gives a row that writes it and a row that answers or declines it; one that the model did not write itself, and one
+    of the student's own run, only the latter. A writing row asks for exactly one question, by the run's own pack, and its reply
+    has the form that this pack asks for; it is left out if the program's own reader would not read the question back.
+    """
+    rows: list[Row] = []
+    left_out: Counter[str] = Counter()
+    for item in items:
+        for row, why in _rows(item):
+            why = why or _why_not_a_row(row)
+            if why is None:
+                rows.append(row)
+            else:
+                left_out[why] += 1
+    return rows, left_out
+
+
+def _rows(item: Item) -> Iterable[tuple[Row, str | None]]:
+    question, pack = item.question, item.run.pack
+    response = question.response.strip()
+    spoken: RowKind = "replay" if item.run.replay else "answer" if item.label == "answerable" else "decline"
+    if not item.run.replay:
+        kind: RowKind = "write-answerable" if item.label == "answerable" else "write-unanswerable"
+        reply = written(question, json_lists=pack.json_lists)
+        row = Row(item, kind, pack.ask(item.label, 1), reply)
+        yield row, _why_not_written(question, reply, pack)
+    yield Row(item, spoken, pack.answer(question.text), response), None
+
+
+def written(question: Question, *, json_lists: bool) -> str:
+    """A list of this one question: JSON, or a numbered line, an unanswerable one with its kind if it has one."""
+    kind = question.kind if question.intended == "unanswerable" else None
+    if json_lists:
+        said: dict[str, Any] = {"question": question.text, **({"kind": kind} if kind else {})}
+        return json.dumps({"questions": [said]}, ensure_ascii=False)
+    return f"1. {f'{kind}: ' if kind else ''}{' '.join(question.text.split())}"
+
+
+def _why_not_written(question: Question, reply: str, pack: Pack) -> str | None:
+    if question.given is not None:
+        return "writing: the teacher did not write the question"
+    kind = question.kind if question.intended == "unanswerable" else None
+    if pack.json_lists and question.intended == "unanswerable" and kind is None:
+        return "writing: the teacher named no kind, and the prompt asks for one"
+    read = question_items(reply)
+    if len(read) != 1 or (read[0].text, read[0].kind) != (" ".join(question.text.split()), kind):
+        return "writing: the question is not read back from its list"
+    return None
+
+
+def _why_not_a_row(row: Row) -> str | None:
+    if not row.completion.strip():
+        return "nothing would be learned: the reply is empty"
+    if SPECIAL.search(row.prompt) or SPECIAL.search(row.completion):
+        return "the text holds a mark of chat templates, such as <image>"
+    return None
+
+
+# --- what is told of where a row is from ------------------------------------------------------------------------------
+
+
+def told_model(run: TakenRun) -> dict[str, Any]:
+    """Which run of which model."""
+    manifest = run.manifest
+    return {
+        "run_id": manifest.run_id,
+        "provider": private(manifest.subject.name),
+        "model": model_name(manifest.subject),
+        "created": manifest.created,
+    }
+
+
+def told_prompts(run: TakenRun) -> dict[str, Any]:
+    """In which words it was asked."""
+    return {"pack": run.pack.name, "version": run.manifest.pack_version, "sha256": run.manifest.pack_sha256}
+
+
+def told_judging(item: Item) -> dict[str, Any]:
+    """Who said of the response what it did, and who said of the question and of the answer what the image bears out."""
+    question = item.question
+    return {
+        "judge": {
+            "names": [private(name) for name in item.run.manifest.judges] or ["rules"],
+            "decided_by": question.decided_by,
+            "votes": [{"judge": private(vote.judge), "act": vote.act} for vote in question.votes],
+        },
+        "audits": [{"auditor": private(audit.auditor), "answerable": audit.answerable} for audit in question.audits],
+        "supported": question.support.supported if question.support else None,
+    }

@@ -1,0 +1,36 @@
+"""What the vendors say about training other models on their outputs."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from unsaf_async.providers.profile import IN_PROCESS
+
+if TYPE_CHECKING:
+    from unsaf_async.providers.profile import Profile
+
+
+TERMS = (
+    "the terms of several providers, OpenAI, Anthropic and Google among them, forbid using a model's outputs to develop models "
+    "that compete with theirs; whether your use is allowed is yours to check"
+)
+"""What the export of a commercial teacher says."""
+
+
+def is_commercial(profile: Profile) -> bool:
+    """Whether a model is held to be a vendor's, whose terms bind.
+
+    Its profile says so (`outputs_may_train`); where it says nothing: unless it runs in this process or behind an address of this
+    machine.
+    """
+    if profile.outputs_may_train is not None:
+        return not profile.outputs_may_train
+    if profile.backend in IN_PROCESS:
+        return False
+    host = urlsplit(profile.endpoint).hostname or ""
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"

@@ -1,0 +1,470 @@
+"""What is looked at before a student is trained: everything that would waste the training, or fake its result.
+
+A row that teaches nothing, a picture in two splits, a prompt longer than the model's context, a disk or a memory that is too
+small: each is one clear error, before the first weight is read.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from PIL import Image
+from trl import apply_chat_template
+from trl.data_utils import prepare_multimodal_messages
+
+from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS
+from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from transformers import ProcessorMixin
+
+    from unsaf_async.distill.train.corpus import Corpus, Pictures, Row
+    from unsaf_async.distill.train.recipe import Recipe
+    from unsaf_async.distill.train.student import Outline
+
+_AT_A_TIME = 1_024
+"""Texts that are tokenized in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A row as the student reads it. texts: by column, with the marks of its chat template.
+
+    prompt_tokens: with the image's. reply_tokens: of each reply: one, or of a pair two.
+    """
+
+    row: Row
+    texts: Mapping[str, str]
+    prompt_tokens: int
+    reply_tokens: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Of the longest sequence that the row makes."""
+        return self.prompt_tokens + max(self.reply_tokens)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows as the student reads them; the pairs are empty without `--dpo`."""
+
+    train: list[Rendered]
+    validation: list[Rendered]
+    train_pairs: list[Rendered]
+    validation_pairs: list[Rendered]
+
+    @property
+    def all(self) -> list[Rendered]:
+        """Every row and pair."""
+        return self.train + self.validation + self.train_pairs + self.validation_pairs
+
+
+@dataclass(frozen=True)
+class KindShare:
+    """Of the training rows of one kind: rows, supervised tokens, and these tokens' share of all (0 to 1)."""
+
+    rows: int
+    tokens: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found. Bytes and tokens are whole numbers; what is estimated says so."""
+
+    kinds: dict[str, KindShare]
+    train_rows: int
+    validation_rows: int
+    pairs: int
+    images: int
+    longest_tokens: int
+    """Of the longest sequence, image included."""
+    image_tokens: tuple[int, int]
+    """The fewest and the most that an image makes; (0, 0) without images."""
+    context_tokens: int | None
+    """The longest sequence that the student takes; None: its configuration does not say."""
+    end_added: bool
+    """The chat template ends no reply, so the tokenizer's end token was added to each."""
+    near_copies: int | None
+    """Pictures with near copies in both splits, let pass by `allow_near_copies`; None: not looked for, for want of imagehash."""
+    disk_bytes: int
+    """Estimated: checkpoints, adapter and merged model."""
+    disk_free_bytes: int
+    memory_bytes: dict[str, int]
+    """Estimated, by part: weights, adapter (with gradients and AdamW's moments), activations."""
+    memory_free_bytes: int
+    checkpointing: bool
+    """Activations are computed again in the backward pass."""
+    notes: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """What a user is told: a table of the kinds, and what the training needs."""
+        width = max(len("kind"), *map(len, self.kinds))
+        yield f"{'kind':<{width}}  {'rows':>7}  {'supervised tokens':>17}  {'share':>6}"
+        for kind, of in self.kinds.items():
+            yield f"{kind:<{width}}  {of.rows:>7,}  {of.tokens:>17,}  {100 * of.share:>4.1f} %"
+        pairs = f", {self.pairs:,} pairs" if self.pairs else ""
+        yield f"{self.train_rows:,} training rows, {self.validation_rows:,} validation rows{pairs}, {self.images:,} images"
+        fewest, most = self.image_tokens
+        image = f"an image makes {fewest:,}" + (f" to {most:,}" if most != fewest else "") + " tokens"
+        limit = "no limit known" if self.context_tokens is None else f"the student takes {self.context_tokens:,}"
+        yield f"longest sequence {self.longest_tokens:,} tokens ({limit}); {image}"
+        parts = " + ".join(f"{name} {_size(number)}" for name, number in self.memory_bytes.items())
+        yield f"memory, roughly: {parts}; free {_size(self.memory_free_bytes)}"
+        yield f"disk: {_size(self.disk_bytes)}; free {_size(self.disk_free_bytes)}"
+        for note in self.notes:
+            yield f"Note: {note}"
+
+
+def preflight(
+    recipe: Recipe, corpus: Corpus, processor: ProcessorMixin, plan: Outline, *, device: str, free_bytes: int
+) -> tuple[Preflight, Rows]:
+    """What was found, and the rows as the student reads them.
+
+    device: "cpu" or "cuda". free_bytes: its free memory. Raises UserError for the first thing that would waste the training.
+    """
+    renderer = Renderer(processor, recipe.student, corpus.pictures)
+    renderer.check_template()
+    rows = Rows(
+        train=renderer.render(corpus.train, SFT_TEXTS),
+        validation=renderer.render(corpus.validation, SFT_TEXTS),
+        train_pairs=renderer.render(corpus.preferred.get("train", []), DPO_TEXTS),
+        validation_pairs=renderer.render(corpus.preferred.get("validation", []), DPO_TEXTS),
+    )
+    notes: list[str] = []
+    if recipe.patience is not None and not rows.validation:
+        raise UserError(
+            "--patience: there is no validation split to stop by; export with one (--splits), or leave it out"
+        )
+    check_supervised(rows)
+    check_same_images(corpus)
+    near = check_near_copies(corpus, allowed=recipe.allow_near_copies)
+    if near is None:
+        notes.append("near copies between the splits were not looked for: imagehash is not installed")
+    elif near:
+        notes.append(
+            f"{near} pictures of the validation split have near copies in training: its loss flatters the student"
+        )
+    limit = context_tokens(processor, plan)
+    check_context(recipe, rows, limit)
+    if renderer.end_added:
+        notes.append(
+            "the chat template ends no reply: the tokenizer's end token was added, or the student would never stop"
+        )
+    if not rows.validation:
+        notes.append("there is no validation split, so nothing shows overfitting; export with one (--splits)")
+    disk, disk_free = check_disk(recipe, plan)
+    longest = max(each.tokens for each in rows.all)
+    checkpointing, memory = check_memory(recipe, plan, longest, device, free_bytes, pairs=bool(rows.train_pairs))
+    if sum(memory.values()) > free_bytes:
+        notes.append(
+            "the estimate is above the free memory; it is crude, but a smaller --batch with more --accumulate is safer"
+        )
+    of_images = [renderer.image_tokens(number) for number in range(len(corpus.pictures.places))]
+    told = Preflight(
+        kinds=shares(rows.train),
+        train_rows=len(rows.train),
+        validation_rows=len(rows.validation),
+        pairs=len(rows.train_pairs) + len(rows.validation_pairs),
+        images=len(of_images),
+        longest_tokens=longest,
+        image_tokens=(min(of_images) + 1, max(of_images) + 1) if of_images else (0, 0),  # with its mark
+        context_tokens=limit,
+        end_added=renderer.end_added,
+        near_copies=near,
+        disk_bytes=disk,
+        disk_free_bytes=disk_free,
+        memory_bytes=memory,
+        memory_free_bytes=free_bytes,
+        checkpointing=checkpointing,
+        notes=tuple(notes),
+    )
+    return told, rows
+
+
+# --- rows as the student reads them -----------------------------------------------------------------------------------
+
+
+class Renderer:
+    """Texts in the student's chat template, and how many tokens they and their images make."""
+
+    def __init__(self, processor: ProcessorMixin, student: str, pictures: Pictures) -> None:
+        self.processor, self.student, self.pictures = processor, student, pictures
+        self.end_added = False
+        self._of_number: dict[int, int] = {}
+        self._of_size: dict[tuple[int, int], int] = {}
+
+    def check_template(self) -> None:
+        """Raises UserError for a chat template that is of no use: see the messages."""
+        user = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "QUESTION"}]}]
+        text = [{"role": "user", "content": [{"type": "text", "text": "QUESTION"}]}]
+        said = [{"role": "assistant", "content": [{"type": "text", "text": "ANSWER"}]}]
+        render = self.processor.apply_chat_template
+        at = f"--student {self.student}: its chat template"
+        try:
+            asked, asking, whole, bare = (
+                render(user),
+                render(user, add_generation_prompt=True),
+                render([*user, *said]),
+                render(text),
+            )
+        except Exception as error:  # whatever a template raises
+            raise UserError(
+                f"{at} cannot show a question with an image and its answer ({_brief(error)}); give a model whose template can"
+            ) from None
+        if "QUESTION" not in asked or "ANSWER" not in whole:
+            raise UserError(f"{at} drops the text of a turn; give a model whose template shows it")
+        if asked == bare:
+            raise UserError(f"{at} drops the image; give a model whose template shows it")
+        if asking == asked:
+            raise UserError(
+                f"{at} marks no place for the reply (add_generation_prompt changes nothing), so the student could not be asked "
+                "to answer; give a model whose template does"
+            )
+        if not whole.startswith(asking):
+            raise UserError(
+                f"{at} writes a prompt with a reply unlike a prompt alone, so the student would learn what it is never asked; "
+                "give a model whose template does not"
+            )
+        ending = whole[whole.rindex("ANSWER") + len("ANSWER") :].strip()
+        self.end_added = not ending and bool(self.processor.tokenizer.eos_token)
+
+    def render(self, rows: Sequence[Row], columns: Sequence[str]) -> list[Rendered]:
+        """`rows` as the student reads them; the first of `columns` is the prompt, the others are replies.
+
+        Raises UserError for a row that cannot be written in its template.
+        """
+        prompt, *replies = columns
+        texts = [self._texts(row, columns) for row in rows]
+        lengths = {name: self._lengths([each[name] for each in texts]) for name in columns}
+        return [
+            Rendered(
+                row=row,
+                texts=each,
+                prompt_tokens=lengths[prompt][place] + sum(map(self.image_tokens, row.images)),
+                reply_tokens=tuple(lengths[name][place] for name in replies),
+            )
+            for place, (row, each) in enumerate(zip(rows, texts, strict=True))
+        ]
+
+    def _texts(self, row: Row, columns: Sequence[str]) -> dict[str, str]:
+        prompt, *replies = columns
+        try:
+            told = {prompt: prepare_multimodal_messages(row.texts[prompt], [None] * len(row.images))}
+            told |= {name: prepare_multimodal_messages(row.texts[name]) for name in replies}
+            texts: dict[str, str] = apply_chat_template(told, self.processor)
+        except Exception as error:  # whatever a template raises
+            raise UserError(
+                f"{row.where}: the chat template of {self.student} does not take this row ({_brief(error)}); leave the row out"
+            ) from None
+        if self.end_added:
+            end = self.processor.tokenizer.eos_token
+            texts = texts | {name: f"{texts[name].rstrip()}{end}" for name in replies}
+        return {name: texts[name] for name in columns}
+
+    def _lengths(self, texts: list[str]) -> list[int]:
+        lengths: list[int] = []
+        for start in range(0, len(texts), _AT_A_TIME):
+            encoded = self.processor.tokenizer(texts[start : start + _AT_A_TIME], add_special_tokens=False)
+            lengths += map(len, encoded["input_ids"])
+        return lengths
+
+    def image_tokens(self, number: int) -> int:
+        """What image `number` adds to its mark in the text. Processors go by the size: one blank image of each size tells it."""
+        if number not in self._of_number:
+            size = self.pictures.size(number)
+            if size not in self._of_size:
+                self._of_size[size] = self._measured(size)
+            self._of_number[number] = self._of_size[size]
+        return self._of_number[number]
+
+    def _measured(self, size: tuple[int, int]) -> int:
+        turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}]
+        text = self.processor.apply_chat_template(turn)
+        try:
+            made = self.processor(images=[[Image.new("RGB", size)]], text=[text], add_special_tokens=False)
+        except Exception as error:  # whatever a processor raises
+            raise UserError(
+                f"--student {self.student}: its processor takes no image of {size[0]} x {size[1]} pixels ({_brief(error)}); "
+                "leave such images out"
+            ) from None
+        return len(made["input_ids"][0]) - self._lengths([text])[0]
+
+
+# --- each check -------------------------------------------------------------------------------------------------------
+
+
+def shares(rows: Iterable[Rendered]) -> dict[str, KindShare]:
+    """By kind, in the order in which they come. {} of nothing."""
+    number: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    for each in rows:
+        number[each.row.kind] += 1
+        tokens[each.row.kind] += sum(each.reply_tokens)
+    total = tokens.total()
+    return {kind: KindShare(number[kind], tokens[kind], tokens[kind] / total if total else 0.0) for kind in number}
+
+
+def check_supervised(rows: Rows) -> None:
+    """Raises UserError if a row teaches nothing: its reply is empty, or the two replies of a pair are the same."""
+    empty = [
+        each.row
+        for each in rows.all
+        if not min(each.reply_tokens)
+        or any(
+            not "".join(turn["content"] for turn in turns).strip()
+            for name, turns in each.row.texts.items()
+            if name != "prompt"
+        )
+    ]
+    if empty:
+        raise UserError(
+            f"{empty[0].where}: has no supervised token, its reply is empty ({_number(empty)} like it); leave such rows out"
+        )
+    same = [
+        each.row for each in rows.train_pairs + rows.validation_pairs if each.texts["chosen"] == each.texts["rejected"]
+    ]
+    if same:
+        raise UserError(
+            f"{same[0].where}: chosen and rejected are the same ({_number(same)} like it); leave such pairs out"
+        )
+
+
+def check_same_images(corpus: Corpus) -> None:
+    """Raises UserError if an image is both trained on and validated on: by its id, or by its bytes."""
+    splits = corpus.splits
+    ids = {row.image_id for row in splits["train"]}
+    numbers = {number for row in splits["train"] for number in row.images}
+    leaks = [row for row in splits["validation"] if row.images and (row.image_id in ids or numbers & set(row.images))]
+    if leaks:
+        raise UserError(
+            f"{leaks[0].where}: its image is in the training split, too ({_number(leaks)} like it, such as image_id "
+            f"{leaks[0].image_id[:12]}); split by image, as `unsaf-async export` does"
+        )
+
+
+def check_near_copies(corpus: Corpus, *, allowed: bool) -> int | None:
+    """How many pictures, as clusters of near copies, are in both splits: 0, unless they are `allowed`.
+
+    None where imagehash is not installed. Raises UserError for any that is not allowed.
+    """
+    from unsaf_async.distill.data.clusters import NEAR, clusters, perceptual_hash
+
+    splits = corpus.splits
+    numbers = {split: {number for row in rows for number in row.images} for split, rows in splits.items()}
+    if not numbers["validation"]:
+        return 0
+    try:
+        import imagehash  # noqa: F401
+    except ModuleNotFoundError:
+        return None
+    hashes = {
+        str(number): perceptual_hash(corpus.pictures.data(number))
+        for number in numbers["train"] | numbers["validation"]
+    }
+    of = clusters(hashes)
+    both = {of[str(number)] for number in numbers["train"]} & {of[str(number)] for number in numbers["validation"]}
+    if both and not allowed:
+        row = next(row for row in splits["validation"] if any(of[str(number)] in both for number in row.images))
+        raise UserError(
+            f"{row.where}: its image is nearly one of the training split's (perceptual hashes within {NEAR} of 64 bits; "
+            f"{len(both)} pictures are in both); split by cluster, as `unsaf-async export` does, or give --allow-near-copies"
+        )
+    return len(both)
+
+
+def context_tokens(processor: ProcessorMixin, plan: Outline) -> int | None:
+    """The longest sequence that the student takes, in tokens; None where neither model nor tokenizer says."""
+    # a tokenizer without a limit says about 1e30
+    of_tokenizer = processor.tokenizer.model_max_length or inf
+    limit = min(plan.context_tokens or inf, of_tokenizer if of_tokenizer < 1e9 else inf)
+    return None if limit == inf else int(limit)
+
+
+def check_context(recipe: Recipe, rows: Rows, limit: int | None) -> None:
+    """Raises UserError if a sequence is longer than the student takes: nothing is ever cut off."""
+    over = [each for each in rows.all if limit is not None and each.tokens > limit]
+    if over:
+        worst = max(over, key=lambda each: each.tokens)
+        raise UserError(
+            f"{worst.row.where}: makes {worst.tokens:,} tokens ({worst.prompt_tokens:,} of prompt and image), and the student "
+            f"takes {limit:,}; {_number([each.row for each in over])} {'is' if len(over) == 1 else 'are'} too long; "
+            + (
+                f"give a lower --max-pixels than {recipe.max_pixels}"
+                if recipe.max_pixels
+                else "cap the images with --max-pixels (512*512 = 262144), if its processor takes a cap, or leave the rows out"
+            )
+        )
+
+
+def check_disk(recipe: Recipe, plan: Outline) -> tuple[int, int]:
+    """(bytes that will be written, bytes that are free). Raises UserError if they are not enough.
+
+    A checkpoint is the adapter with AdamW's two moments, in single precision; at most three are there at a time.
+    """
+    adapter = 4 * plan.learned
+    stages = 2 if recipe.dpo else 1
+    needed = stages * (3 * 3 * adapter + adapter) + (plan.parameters * plan.dtype.itemsize if recipe.merge else 0)
+    folder = next(path for path in (recipe.out, *recipe.out.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"--out {recipe.out}: {_size(needed)} will be written and {_size(free)} are free; make room, or "
+            f"{'train with --no-merge, or ' if recipe.merge else ''}give another folder"
+        )
+    return needed, free
+
+
+def check_memory(
+    recipe: Recipe, plan: Outline, longest: int, device: str, free: int, *, pairs: bool
+) -> tuple[bool, dict[str, int]]:
+    """(whether activations are computed again, the estimate in bytes by part). Raises UserError if the weights alone do not fit.
+
+    Weights: 4 bytes a parameter on a CPU, 2 on a GPU, half a byte and its constants in 4 bits. Adapter: weight, gradient and two
+    moments, 16 bytes a parameter. Activations: 34 bytes for each token, layer and unit of width, twice that in single precision,
+    without attention scores, which are not kept (Korthikanti et al., "Reducing activation recomputation in large transformer
+    models", 2022, equation 1), plus the logits; where they are computed again, one number each, and one whole layer. This is
+    crude, and no fit is promised.
+    """
+    width = 4 if device == "cpu" else 2
+    quantized = plan.in_targets if recipe.qlora else 0
+    certain = {
+        "weights": int((plan.parameters - quantized) * width + quantized * 0.53),
+        "adapter": 16 * plan.learned,
+    }
+    if sum(certain.values()) > free:
+        raise UserError(
+            f"--student {recipe.student}: its weights and the adapter take {_size(sum(certain.values()))}, and {_size(free)} of "
+            f"memory are free; {'' if recipe.qlora else 'train with --qlora, or '}choose a smaller student"
+        )
+    tokens = recipe.batch * longest * (2 if pairs else 1)
+    layer = 34 * tokens * plan.hidden * width // 2
+    logits = 2 * 4 * tokens * plan.vocabulary
+    kept = plan.layers * layer + logits
+    again = plan.layers * tokens * plan.hidden * width + layer + logits
+    checkpointing = recipe.checkpointing
+    if checkpointing is None:
+        checkpointing = sum(certain.values()) + kept > free
+    return checkpointing, certain | {"activations": again if checkpointing else kept}
+
+
+def _number(rows: Sequence[Row]) -> str:
+    return f"{len(rows):,} row{'s' if len(rows) != 1 else ''}"
+
+
+def _brief(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+
+
+def _size(number: int) -> str:
+    """Bytes as a person reads them."""
+    for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= divisor:
+            return f"{number / divisor:.1f} {unit}"
+    return f"{number} B"

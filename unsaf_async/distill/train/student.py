@@ -1,0 +1,459 @@
+"""The model that is trained: how it is found, opened and inspected, what of it learns, and how it is saved and checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import torch
+from accelerate import PartialState
+from huggingface_hub import HfApi, try_to_load_from_cache
+from peft import LoraConfig, PeftModel
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers.utils import cached_file
+
+from unsaf_async.errors import UserError
+from unsaf_async.tiny.folders import SHIPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
+
+    from unsaf_async.distill.train.recipe import Recipe
+
+_HUB_TIMEOUT_S = 10
+TOLERANCE = 1e-5
+"""How far logits that should be equal may lie apart in single precision: of the largest logit, where it is above 1."""
+
+_SEES = re.compile(r"(?:^|\.)[^.]*(?:vision|visual|image|projector|connector|merger|audio|perceiver)[^.]*(?:\.|$)")
+"""Modules through which a model sees or hears, and those that lead from there to its language model."""
+
+
+def resolve(student: str) -> str:
+    """Where the weights of `student` are: the folder of a shipped tiny model by its name, else as it was given.
+
+    Raises UserError for a folder without a model's configuration.
+    """
+    ours = SHIPPED / student
+    if re.fullmatch(r"[\w-]+", student) and (ours / "config.json").is_file() and not Path(student).exists():
+        return str(ours)
+    if Path(student).exists() and not (Path(student) / "config.json").is_file():
+        raise UserError(
+            f"--student {student}: has no config.json; give a folder that save_pretrained wrote, or a hub id"
+        )
+    return student
+
+
+def _check_hub(student: str) -> None:
+    """Raises UserError if the hub's model is neither in the cache nor to be had. Asks once: the library tries for minutes."""
+    try:
+        if not isinstance(try_to_load_from_cache(student, "config.json"), str):
+            HfApi().model_info(student, timeout=_HUB_TIMEOUT_S)
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"--student {student}: cannot be opened: it is no folder, and the hub does not give it ({_first_line(error)}); "
+            "check the name"
+        ) from None
+
+
+def open_processor(recipe: Recipe) -> ProcessorMixin:
+    """The student's own processor, with the cap on pixels that is asked for.
+
+    Raises UserError where there is none that takes images, or no chat template.
+    """
+    source, student = resolve(recipe.student), recipe.student
+    if not Path(source).exists():
+        _check_hub(source)
+    try:
+        processor = AutoProcessor.from_pretrained(source)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise UserError(
+            f"--student {student}: its processor cannot be opened ({_first_line(error)}); "
+            "give a model with a processor (preprocessor_config.json or processor_config.json, and a tokenizer)"
+        ) from None
+    if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+        raise UserError(
+            f"--student {student}: has a {type(processor).__name__} and no processor of images; give a model that takes images"
+        )
+    if not processor.chat_template:
+        processor.chat_template = processor.tokenizer.chat_template
+    if not processor.chat_template:
+        raise UserError(
+            f"--student {student}: has no chat template; give an instruction-tuned model, or add a chat_template.jinja to it"
+        )
+    if processor.tokenizer.pad_token is None:
+        if processor.tokenizer.eos_token is None:
+            raise UserError(f"--student {student}: its tokenizer has no pad and no end token; give it one of them")
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    if recipe.max_pixels is not None:
+        _cap(processor, recipe.max_pixels, student)
+    return processor
+
+
+def _cap(processor: ProcessorMixin, most: int, student: str) -> None:
+    """Caps the image's pixels, for the families whose processors know a cap: Qwen's area, Idefics3's longest edge."""
+    images = processor.image_processor
+    size = dict(getattr(images, "size", None) or {})
+    if getattr(images, "max_pixels", None) is not None:
+        images.max_pixels = most
+        images.size = {**size, "longest_edge": most}
+    elif set(size) == {"longest_edge"}:
+        images.size = {"longest_edge": min(size["longest_edge"], int(most**0.5))}
+    else:
+        raise UserError(
+            f"--max-pixels {most}: the processor of {student} ({type(images).__name__}) takes no cap; leave it out"
+        )
+
+
+# --- what it is, before its weights are read --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A student without its weights. targets: the linear layers that get a LoRA, by full name. others: all other linear layers.
+
+    parameters: their number; learned: those of the LoRA; in_targets: those of the layers that it is added to.
+    """
+
+    config: PretrainedConfig
+    dtype: torch.dtype
+    """Of the weights in the student's files."""
+    targets: tuple[str, ...]
+    others: tuple[str, ...]
+    parameters: int
+    learned: int
+    in_targets: int
+    context_tokens: int | None
+    """None: the configuration names no limit."""
+    layers: int
+    hidden: int
+    vocabulary: int
+
+
+def outline(recipe: Recipe) -> Outline:
+    """What the student is, by its configuration. Raises UserError where it is no model of images and text."""
+    source, student = resolve(recipe.student), recipe.student
+    try:
+        config = AutoConfig.from_pretrained(source)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(config)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise UserError(
+            f"--student {student}: cannot be opened as a model of images and text ({_first_line(error)}); "
+            "give a folder that save_pretrained wrote, a shipped tiny model's name, or a hub id"
+        ) from None
+    targets = language_targets(model)
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    text = config.get_text_config()
+    return Outline(
+        config=config,
+        dtype=_dtype(config),
+        targets=targets,
+        others=tuple(name for name in linear if name not in set(targets)),
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        learned=recipe.lora_r * sum(linear[name].in_features + linear[name].out_features for name in targets),
+        in_targets=sum(linear[name].weight.numel() for name in targets),
+        context_tokens=getattr(text, "max_position_embeddings", None),
+        layers=text.num_hidden_layers,
+        hidden=text.hidden_size,
+        vocabulary=text.vocab_size,
+    )
+
+
+def _dtype(config: PretrainedConfig) -> torch.dtype:
+    found = config.dtype or getattr(config.get_text_config(), "dtype", None)
+    found = getattr(torch, found) if isinstance(found, str) else found
+    return found or torch.float32
+
+
+def language_targets(model: PreTrainedModel) -> tuple[str, ...]:
+    """The linear layers of the language model, by full name.
+
+    They are those below the nearest module above the word embeddings that has any: never the output layer, nor anything through
+    which the model sees. Raises UserError if there is none.
+    """
+    words = model.get_input_embeddings()
+    output = model.get_output_embeddings()
+    at = next((name for name, module in model.named_modules() if module is words), "")
+    while at:
+        at = at.rpartition(".")[0]
+        found = tuple(
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear)
+            and module is not output
+            and (not at or name.startswith(f"{at}."))
+            and not _SEES.search(name)
+        )
+        if found:
+            return found
+    raise UserError(
+        f"--student: no linear layer was found in the language model of {type(model).__name__}, so there is nothing to adapt; "
+        "choose another student"
+    )
+
+
+# --- its weights ------------------------------------------------------------------------------------------------------
+
+
+def load(recipe: Recipe, plan: Outline, dtype: torch.dtype, *, quantized: bool = False) -> PreTrainedModel:
+    """The student with its weights in `dtype`; quantized: the linear layers of the language model in 4 bits.
+
+    Raises UserError where that cannot be, or anything else came out in 4 bits.
+    """
+    options: dict[str, Any] = {}
+    if quantized:
+        if _bitsandbytes() is None:
+            raise UserError("--qlora: bitsandbytes is not installed; pip install bitsandbytes, or leave --qlora out")
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+            # patterns match from the start of a full name: an unanchored "vision_tower" would skip nothing
+            llm_int8_skip_modules=[rf"{re.escape(name)}$" for name in plan.others],
+        )
+        options["device_map"] = {"": PartialState().device}
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(resolve(recipe.student), dtype=dtype, **options)
+    except OSError as error:
+        raise UserError(f"--student {recipe.student}: its weights cannot be read ({_first_line(error)})") from None
+    if quantized:
+        wrong = [name for name in four_bit(model) if name not in plan.targets]
+        if wrong:
+            raise UserError(f"--qlora: {wrong[0]} came out in 4 bits and is to stay as it is; train without --qlora")
+    return model
+
+
+def _bitsandbytes() -> Any:
+    try:
+        import bitsandbytes
+    except ImportError:
+        return None
+    return bitsandbytes
+
+
+def four_bit(model: torch.nn.Module) -> list[str]:
+    """The layers whose weights are in 4 bits."""
+    return [name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"]
+
+
+def lora(recipe: Recipe, plan: Outline) -> LoraConfig:
+    """The adapter: on the language model's linear layers, by their full names."""
+    return LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        bias="none",
+        task_type="CAUSAL_LM",
+        target_modules=list(plan.targets),
+    )
+
+
+def check_trainable(model: PeftModel, plan: Outline) -> int:
+    """How many parameters learn. Raises UserError unless all of them are the LoRA's, on the layers that were found."""
+    learned = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    allowed = tuple(f"base_model.model.{name}.lora_" for name in plan.targets)
+    wrong = [name for name in learned if not name.startswith(allowed)]
+    if wrong or not learned:
+        what = f"{wrong[0]} would be trained" if wrong else "nothing would be trained"
+        raise UserError(f"--student: {what}, and only the language model's adapter is to be; please report this model")
+    return sum(weight.numel() for weight in learned.values())
+
+
+def frozen_sha256(model: torch.nn.Module) -> str:
+    """The hash of all that is not the LoRA's: every parameter and buffer of vision tower, projector and language model."""
+    # not the constants of 4-bit weights, which bitsandbytes stores in another form, and rounds, whenever a CPU evaluates
+    names = {name for name, _ in (*model.named_parameters(), *model.named_buffers()) if ".lora_" not in name}
+    digest = sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if name in names:
+            digest.update(name.encode())
+            digest.update(tensor.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy().data)
+    return digest.hexdigest()
+
+
+def check_frozen(before: str, model: torch.nn.Module) -> None:
+    """Raises UserError if a parameter outside the adapter has changed since its hash was `before`."""
+    if frozen_sha256(model) != before:
+        raise UserError(
+            "--student: a frozen parameter has changed in training; nothing was saved; please report this model"
+        )
+
+
+# --- saved ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How the merged model compares with the adapter on the student. All figures are the largest difference of two logits.
+
+    dtype: what was computed in. adapter_effect: of the adapter, against the student alone. merge_error: of merging it.
+    reload_error: of writing and reading it, to what was written. rounding: of the written data type. equal_names: tensors that
+    have the name that the student's files give them. other_names: those that have not, which some servers may not find.
+    """
+
+    dtype: str
+    adapter_effect: float
+    merge_error: float
+    reload_error: float
+    rounding: float
+    saved_dtype: str
+    equal_names: int
+    other_names: tuple[str, ...]
+
+
+def merge(
+    recipe: Recipe,
+    plan: Outline,
+    processor: ProcessorMixin,
+    adapter: Path,
+    folder: Path,
+    batch: Mapping[str, torch.Tensor],
+    device: torch.device,
+) -> Merged:
+    """Merges the adapter that lies in `adapter` into the student, writes that to `folder`, and compares logits on `batch`.
+
+    The weights are merged in single precision where that fits in memory, and saved in the data type of the student's files.
+    Raises UserError if in single precision the logits differ by more than `TOLERANCE`.
+    """
+    dtype = torch.float32 if plan.parameters * 10 < free_bytes(device) else plan.dtype
+    model = load(recipe, plan, dtype).to(device)
+    alone = _logits(model, batch)
+    model = PeftModel.from_pretrained(model, adapter)
+    adapted = _logits(model, batch)
+    model = model.merge_and_unload()
+    merged = _logits(model, batch)
+    _cast(model, plan.dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    equal, other = _source_names(folder, resolve(recipe.student))
+    _cast(model, dtype)
+    rounded = _logits(model, batch)
+    del model
+    again = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device)
+    reloaded = _logits(again, batch)
+    told = Merged(
+        dtype=_name(dtype),
+        adapter_effect=_apart(alone, adapted),
+        merge_error=_apart(adapted, merged),
+        reload_error=_apart(rounded, reloaded),
+        rounding=_apart(merged, rounded),
+        saved_dtype=_name(plan.dtype),
+        equal_names=equal,
+        other_names=other,
+    )
+    worst = max(told.merge_error, told.reload_error)
+    if dtype == torch.float32 and not worst <= TOLERANCE * max(1.0, float(adapted.abs().max())):
+        raise UserError(
+            f"{folder}: its logits differ by {worst:.2g} from those of the adapter; use the adapter, and report this"
+        )
+    return told
+
+
+def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Parameters alone: of buffers such as the rotary frequencies, which no file holds, nobody else has a rounded copy."""
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
+
+
+def _logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Of the tokens of all rows, [tokens, vocabulary], in single precision."""
+    model.eval()
+    weight = next(model.parameters())
+    inputs = {
+        name: tensor.to(weight.device, weight.dtype if tensor.is_floating_point() else None)
+        for name, tensor in batch.items()
+        if name != "labels"
+    }
+    with torch.no_grad():
+        logits: torch.Tensor = model(**inputs).logits.float().cpu()
+    return logits[inputs["attention_mask"].bool().cpu()]
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _source_names(folder: Path, source: str) -> tuple[int, tuple[str, ...]]:
+    """Gives the tensors in `folder` the names that they have in the student's files: how many have, and which have not.
+
+    transformers renames on reading, and not always back on writing: it drops a level of CLIP's names that vLLM wants. A name
+    stands for another if its parts are the other's with one or more left out, and the shape is the same.
+    """
+    known = _shapes(source)
+    files = sorted(folder.glob("*.safetensors"))
+    if not known:
+        return 0, ()
+    written = {name: shape for file in files for name, shape in _header(file).items()}
+    free = {name: shape for name, shape in known.items() if name not in written}
+    renamed: dict[str, str] = {}
+    for name, shape in written.items():
+        if name not in known:
+            fits = [old for old, its in free.items() if its == shape and _within(name.split("."), old.split("."))]
+            if len(fits) == 1:
+                renamed[name] = fits[0]
+                del free[fits[0]]
+    if renamed:
+        for file in files:
+            with safe_open(file, "pt") as opened:
+                metadata = opened.metadata()
+            tensors = {renamed.get(name, name): tensor for name, tensor in load_file(file).items()}
+            save_file(tensors, file, metadata=metadata or {"format": "pt"})
+            file.chmod(0o644)
+        index = folder / "model.safetensors.index.json"
+        if index.is_file():
+            import json
+
+            told = json.loads(index.read_text("utf-8"))
+            told["weight_map"] = {renamed.get(name, name): file for name, file in told["weight_map"].items()}
+            index.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+    names = [renamed.get(name, name) for name in written]
+    return sum(name in known for name in names), tuple(name for name in names if name not in known)
+
+
+def _within(short: Sequence[str], long: Sequence[str]) -> bool:
+    rest = iter(long)
+    return all(part in rest for part in short)
+
+
+def _shapes(source: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in the safetensors files of a folder or of the hub's cache; {} where there are none."""
+    if Path(source).is_dir():
+        files = sorted(Path(source).glob("*.safetensors"))
+    else:
+        index = cached_file(source, "model.safetensors.index.json", _raise_exceptions_for_missing_entries=False)
+        one = index or cached_file(source, "model.safetensors", _raise_exceptions_for_missing_entries=False)
+        files = sorted(Path(one).parent.glob("*.safetensors")) if one else []
+    return {name: shape for file in files for name, shape in _header(file).items()}
+
+
+def _header(file: Path) -> dict[str, tuple[int, ...]]:
+    with safe_open(file, "pt") as opened:
+        return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on the device, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[0].split())[:200] if lines else type(error).__name__

@@ -1,0 +1,129 @@
+"""The model card of a trained student, from the training's own record and the card of its data. Pure text.
+
+No folder of the machine is named: the model is passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from unsaf_async.distill.data.card import TEACHES
+from unsaf_async.distill.data.rows import private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from unsaf_async.distill.train.recipe import Recipe
+
+_SECTIONS = ("Models", "Terms")
+"""Of the data's card: what holds for whoever uses the student."""
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def card(recipe: Recipe, told: Mapping[str, Any], data_card: str | None) -> str:
+    """README.md of a trained student. told: its training.json. data_card: README.md of the export; None: it has none."""
+    return "\n".join([*_header(recipe), *_body(recipe, told, data_card)]) + "\n"
+
+
+def _header(recipe: Recipe) -> Iterator[str]:
+    yield "---"
+    yield "license: other"
+    yield "license_name: see-terms-below"
+    yield "library_name: transformers"
+    yield "pipeline_tag: image-text-to-text"
+    if _HUB_ID.fullmatch(recipe.student):
+        yield f"base_model: {json.dumps(recipe.student)}"
+    yield "tags:"
+    yield from (f"- {tag}" for tag in ("unsaf-async", "abstention", "distillation", "lora", "trl"))
+    yield "---\n"
+
+
+def _body(recipe: Recipe, told: Mapping[str, Any], data_card: str | None) -> Iterator[str]:
+    yield f"# {private(recipe.student)}, distilled to ask, to answer and to decline\n"
+    yield (
+        f"`{private(recipe.student)}`, trained by unsaf-async {told['versions']['unsaf-async']} on what a teacher got right: "
+        "questions that an image answers, questions that it does not, and what to say to each. "
+        f"A LoRA of {told['trainable']:,} parameters on {len(told['adapted_layers'])} linear layers of the language model; the "
+        f"other {told['parameters']:,} parameters, vision tower and projector among them, are those of the base (sha256 "
+        f"`{told['frozen_sha256']}`, equal before and after training).\n"
+    )
+    yield "- `adapter/`: the LoRA, for PEFT and for vLLM (`vllm serve BASE --enable-lora --lora-modules NAME=adapter"
+    yield f"  --max-lora-rank {max(16, recipe.lora_r)}`), with the processor that it was trained with"
+    if told["merged"]:
+        yield "- `merged/`: the whole model, for `transformers.AutoModelForImageTextToText`"
+    yield "- `training.json`: recipe, versions, every loss\n"
+    yield "Whether it got better is not known from this: measure it, with over-refusal and accuracy, before and after.\n"
+
+    yield "## Training\n"
+    yield from _stages(told)
+    settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in told["recipe"].items() if value is not None)
+    yield f"Settings: {settings}.\n"
+    yield f"On {told['device']}, {told['processes']} process{'es' if told['processes'] != 1 else ''}; versions: "
+    yield ", ".join(f"{name} {version}" for name, version in told["versions"].items()) + ".\n"
+
+    yield "## Data\n"
+    found = told["preflight"]
+    yield "| kind | teaches | rows | supervised tokens | share of tokens | validation loss after |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    after = told["stages"][0]["eval_by_kind"]
+    for kind, of in found["kinds"].items():
+        loss = f"{after[kind]:.4f}" if kind in after else "n/a"
+        yield f"| {kind} | {TEACHES.get(kind, '')} | {of['rows']} | {of['tokens']} | {100 * of['share']:.1f} % | {loss} |"
+    pairs = f", {found['pairs']} preference pairs" if found["pairs"] else ""
+    yield (
+        f"\n{found['train_rows']} training rows, {found['validation_rows']} validation rows{pairs}, {found['images']} images. "
+        f"The longest sequence has {found['longest_tokens']} tokens; nothing was cut off. No image is in both splits; near "
+        f"copies in both: {'not looked for' if found['near_copies'] is None else found['near_copies']}.\n"
+    )
+    yield from (f"- {note}" for note in found["notes"])
+
+    check = told["merged"]
+    if check:
+        yield "\n## The merged model\n"
+        yield (
+            f"Merged in {check['dtype']}, saved in {check['saved_dtype']}. Largest difference of two logits on a few rows: "
+            f"{check['adapter_effect']:.2g} between base and adapter, {check['merge_error']:.1e} by merging, "
+            f"{check['reload_error']:.1e} by writing and reading, {check['rounding']:.1e} by {check['saved_dtype']}'s rounding.\n"
+        )
+    yield "\n## Terms\n"
+    yield (
+        "The license is *other*: the base's license holds, and the terms of the data, which are below as the data's card tells "
+        "them. Several providers forbid using their models' outputs to train models that compete with theirs.\n"
+    )
+    if data_card is None:
+        yield "The data came without a card: what their terms are is not known here."
+        return
+    for name in _SECTIONS:
+        if text := _section(data_card, name):
+            yield f"### Data: {name.lower()}\n\n{text}\n"
+
+
+def _stages(told: Mapping[str, Any]) -> Iterator[str]:
+    yield "| stage | steps | training loss | validation loss | tokens seen | supervised | tokens/s |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for stage in told["stages"]:
+        speed = "n/a" if stage["tokens_per_s"] is None else f"{stage['tokens_per_s']:,.0f}"
+        yield (
+            f"| {stage['name']} | {stage['steps']} | {_change(stage['losses'])} | {_change(stage['eval_losses'])} "
+            f"| {stage['tokens']:,} | {stage['supervised_tokens']:,} | {speed} |"
+        )
+    yield ""
+
+
+def _change(losses: list[tuple[int, float]]) -> str:
+    return f"{losses[0][1]:.4f} to {losses[-1][1]:.4f}" if losses else "n/a"
+
+
+def _section(text: str, name: str) -> str:
+    """What stands below the heading `name` in Markdown, up to the next heading; "" if it has none."""
+    found = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found.group(1).strip() if found else ""
+
+
+def read_card(folder: Path) -> str | None:
+    """The card of the export in `folder`; None if it has none."""
+    file = folder / "README.md"
+    return file.read_text("utf-8") if file.is_file() else None

@@ -1,0 +1,661 @@
+"""Trains a student on an export: LoRA on its language model, by TRL. `train` reads from top to bottom.
+
+    unsaf-async distill --data DIR --student MODEL --out DIR                           one GPU, or none
+    accelerate launch -m unsaf_async distill --data DIR --student MODEL --out DIR      several GPUs
+
+Every process does all of it; the first one talks and writes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import shutil
+import sys
+import time
+import warnings
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from accelerate import PartialState
+from datasets import Dataset
+from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
+from peft import PeftModel, get_peft_model, load_peft_weights, set_peft_model_state_dict
+from torch.nn import functional as fn
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
+from transformers.integrations import is_tensorboard_available
+from transformers.trainer_utils import get_last_checkpoint
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from unsaf_async.distill.train import corpus as corpora
+from unsaf_async.distill.train import student as students
+from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS, Decoding
+from unsaf_async.distill.train.preflight import Preflight, Rendered, Rows, preflight
+from unsaf_async.distill.train.student_card import card, read_card
+from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from transformers import ProcessorMixin, Trainer, TrainerControl, TrainingArguments
+
+    from unsaf_async.distill.train.corpus import Pictures
+    from unsaf_async.distill.train.recipe import Recipe
+    from unsaf_async.distill.train.student import Merged, Outline
+
+_TENSORBOARD = "TENSORBOARD_LOGGING_DIR"
+"""Where transformers looks for the folder."""
+_PROBED = 4
+"""Rows on which the merged model is compared with the adapter."""
+_SFT_SHARE = 0.2
+"""Of the imitation loss beside the preference loss: without it DPO may lower the probability of both replies."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage did. Losses are means over a step's supervised tokens (of DPO: its pairs), and of these the mean.
+
+    losses: (step, training loss since the entry before). eval_losses: (step, loss on the validation split), step 0 before
+    training. tokens: seen, padding not counted. supervised_tokens: of them, those in the loss. Both over all devices, and of this
+    session's steps alone.
+    """
+
+    name: str
+    steps: int
+    losses: tuple[tuple[int, float], ...]
+    eval_losses: tuple[tuple[int, float], ...]
+    eval_by_kind: dict[str, float]
+    """After training, on the validation rows of each kind; of DPO {}."""
+    best_step: int | None
+    """Whose weights were kept, with `patience`; None: the last."""
+    tokens: int
+    supervised_tokens: int
+    wall_s: float
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens seen per second, evaluations and checkpoints included; None where no step was taken in this session."""
+        return self.tokens / self.wall_s if self.tokens else None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training. adapter, merged: the folders; merged is None without `merge`. frozen_sha256: see student.py."""
+
+    adapter: Path
+    merged: Path | None
+    sft: Stage
+    dpo: Stage | None
+    trainable: int
+    """Parameters of the adapter."""
+    parameters: int
+    frozen_sha256: str
+    preflight: Preflight
+    check: Merged | None
+    wall_s: float
+    """All of it: reading, checking, training, merging."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all stages."""
+        return self.sft.steps + (self.dpo.steps if self.dpo else 0)
+
+
+def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar: bool = False) -> Trained:
+    """Trains `recipe.student` and writes adapter, merged model, processor, card and training.json to `recipe.out`.
+
+    announce: gets every line that a user is to see (None: nobody). bar: a progress bar on stderr, too. Reseeds all random numbers
+    by `recipe.seed` and leaves them, and torch's threads, as they were. On a CPU the same recipe gives the same weights.
+    Raises UserError for whatever makes the training useless, before it begins where that can be known.
+    """
+    began_s = time.monotonic()
+    with _contained(recipe):
+        state = PartialState(cpu=recipe.device == "cpu" or not torch.cuda.is_available())
+        say = announce if announce is not None and state.is_main_process else _silent
+        _check_out(recipe, state)
+        _check_reporters(recipe)
+
+        # 1. the data, the student's processor and its outline: no weights yet
+        processor = students.open_processor(recipe)
+        plan = students.outline(recipe)
+        pictures = recipe.out / "pictures.bin"
+        with state.local_main_process_first():
+            corpus = corpora.read(recipe.data, pictures, preferences=recipe.dpo, writes=state.is_local_main_process)
+        try:
+            # 2. whatever would waste the training
+            found, rows = preflight(
+                recipe, corpus, processor, plan, device=state.device.type, free_bytes=students.free_bytes(state.device)
+            )
+            for line in found.lines():
+                say(line)
+
+            # 3. imitation, and the second stage on preferences
+            sft, frozen, trainable = _imitate(recipe, plan, processor, found, rows, corpus.pictures, say, bar)
+            dpo = None
+            if recipe.dpo:
+                dpo, frozen = _prefer(recipe, plan, processor, found, rows, corpus.pictures, say, bar)
+
+            # 4. the merged model, checked against the adapter
+            check = None
+            if recipe.merge and state.is_main_process:
+                say("merging the adapter and checking the merged model")
+                probe = _probe(processor, (rows.validation or rows.train)[:_PROBED], corpus.pictures)
+                check = students.merge(
+                    recipe, plan, processor, recipe.out / "adapter", recipe.out / "merged", probe, state.device
+                )
+                say(
+                    f"merged: logits differ by {check.merge_error:.1e} from the adapter's, by {check.reload_error:.1e} after "
+                    f"writing and reading, by {check.rounding:.1e} for {check.saved_dtype}"
+                )
+        finally:
+            state.wait_for_everyone()
+            if state.is_local_main_process:
+                corpus.pictures.close()
+        trained = Trained(
+            adapter=recipe.out / "adapter",
+            merged=recipe.out / "merged" if recipe.merge else None,
+            sft=sft,
+            dpo=dpo,
+            trainable=trainable,
+            parameters=plan.parameters,
+            frozen_sha256=frozen,
+            preflight=found,
+            check=check,
+            wall_s=time.monotonic() - began_s,
+        )
+
+        # 5. what a reader of the model must know
+        if state.is_main_process:
+            _record(recipe, plan, trained)
+        state.wait_for_everyone()
+    gc.collect()  # trainers hold themselves in cycles, and with them the model
+    return trained
+
+
+def _silent(_: str) -> None:
+    """Says nothing."""
+
+
+@contextmanager
+def _contained(recipe: Recipe) -> Iterator[None]:
+    """Seeds all random numbers and sets threads, and puts everything back at the end; libraries keep their noise to errors."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    threads, verbosity = torch.get_num_threads(), transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled(), is_progress_bar_enabled()
+    # By default TensorBoard's files lie among the checkpoints, which are taken away at the end.
+    given = os.environ.get(_TENSORBOARD)
+    os.environ[_TENSORBOARD] = given or str(recipe.out / "tensorboard")
+    try:
+        if recipe.threads is not None:
+            torch.set_num_threads(recipe.threads)
+        set_seed(recipe.seed)
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        disable_progress_bar()
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of libraries about each other; what concerns the user is said by the preflight
+            yield
+    finally:
+        if given is None:
+            del os.environ[_TENSORBOARD]
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+        torch.set_num_threads(threads)
+        transformers.logging.set_verbosity(verbosity)
+        if bars[0]:
+            transformers.logging.enable_progress_bar()
+        if bars[1]:
+            enable_progress_bar()
+
+
+def _check_out(recipe: Recipe, state: PartialState) -> None:
+    """Raises UserError for a folder with something in it, or, to resume, without a checkpoint."""
+    out = recipe.out
+    last = _last_checkpoint(out / "checkpoints") or _last_checkpoint(out / "checkpoints-dpo")
+    if recipe.resume and last is None:
+        raise UserError(
+            f"--resume: there is no checkpoint in {out}; leave --resume out, and give a new or empty folder"
+        )
+    if not recipe.resume and out.is_dir() and any(out.iterdir()) and state.is_main_process:
+        hint = (
+            "give --resume to go on from its last checkpoint, or a new folder" if last else "give a new or empty folder"
+        )
+        raise UserError(f"--out {out}: is not empty; {hint}")
+    state.wait_for_everyone()
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _check_reporters(recipe: Recipe) -> None:
+    """Raises UserError for a reporter whose package is not there."""
+    there = {
+        "tensorboard": is_tensorboard_available(),
+        "wandb": find_spec("wandb") is not None,
+    }
+    for name in recipe.report_to:
+        if not there[name]:
+            raise UserError(f"--report-to {name}: is not installed; pip install {name}, or leave it out")
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    found: str | None = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return found
+
+
+# --- stage 1: imitation -----------------------------------------------------------------------------------------------
+
+
+class _Counting:
+    """What both trainers are given: tokens are counted, and nothing is told or written that was not asked for."""
+
+    counted: torch.Tensor
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """The card is written at the end, once."""
+
+    def _send_telemetry(self) -> None:
+        """TRL tells its makers of every training; this program speaks to nobody unasked."""
+
+    def floating_point_ops(self, _inputs: dict[str, Any]) -> int:
+        """Not counted: the library's estimate takes longer than a tiny model's optimizer step, and nobody reads it."""
+        return 0
+
+    def count(self, model: torch.nn.Module, seen: torch.Tensor, supervised: torch.Tensor) -> None:
+        """Adds to the tokens seen and supervised in training. Stays on the device: nothing waits for it."""
+        if model.training:
+            both = torch.stack([seen.sum(), supervised.sum()])
+            self.counted = both if not hasattr(self, "counted") else self.counted + both
+
+
+class Imitation(_Counting, SFTTrainer):  # type: ignore[misc]  # TRL is untyped to mypy
+    """TRL's trainer; on a CPU with the model's own output layer.
+
+    TRL's fused one saves memory on a GPU. On a CPU it takes as long as the whole tiny model again.
+    """
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The mean negative log-likelihood of the supervised tokens, over `num_items_in_batch` where it is given."""
+        learned = inputs["labels"] != -100
+        self.count(model, inputs["attention_mask"], learned)
+        if learned.device.type != "cpu" or return_outputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs.pop("labels")[:, 1:]
+        kept = learned[:, 1:]
+        logits = model(**inputs, use_cache=False).logits[:, :-1][kept]
+        loss = fn.cross_entropy(logits.float(), labels[kept], reduction="sum")
+        if num_items_in_batch is None:
+            return loss / kept.sum().clamp(min=1)
+        # the items are those of all processes, whose gradients are averaged
+        return (
+            loss
+            / num_items_in_batch
+            * (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1)
+        )
+
+
+def _imitate(
+    recipe: Recipe,
+    plan: Outline,
+    processor: ProcessorMixin,
+    found: Preflight,
+    rows: Rows,
+    pictures: Pictures,
+    say: Callable[[str], None],
+    bar: bool,
+) -> tuple[Stage, str, int]:
+    """Stage 1: TRL's SFTTrainer. The stage, the hash of what was frozen, and the number of trained parameters."""
+    arguments = SFTConfig(
+        **_arguments(
+            recipe, found, "checkpoints", len(rows.train), recipe.max_steps, recipe.epochs, bool(rows.validation)
+        ),
+        learning_rate=recipe.learning_rate,
+        max_length=None,
+        packing=False,
+        completion_only_loss=True,
+    )
+    base = students.load(recipe, plan, _training_dtype(arguments), quantized=recipe.qlora)
+    model = get_peft_model(base, students.lora(recipe, plan))
+    progress = ProgressCallback("training", say, bar)
+    trainer = Imitation(
+        model=model,
+        args=arguments,
+        processing_class=processor,
+        train_dataset=_dataset(rows.train, SFT_TEXTS, pictures),
+        eval_dataset=_dataset(rows.validation, SFT_TEXTS, pictures) if rows.validation else None,
+        callbacks=[progress, *_stopping(recipe, bool(rows.validation))],
+    )
+    trainable = students.check_trainable(model, plan)
+    say(
+        f"training {trainable:,} of {plan.parameters:,} parameters, in {len(plan.targets)} layers of the language model"
+    )
+    stage, frozen = _run(recipe, trainer, progress, "sft", recipe.out / "checkpoints")
+    by_kind = _by_kind(trainer, rows.validation, pictures)
+    _save_adapter(recipe, trainer, processor, recipe.out / ("adapter-sft" if recipe.dpo else "adapter"))
+    return Stage(**{**vars(stage), "eval_by_kind": by_kind}), frozen, trainable
+
+
+def _by_kind(trainer: Trainer, rows: Sequence[Rendered], pictures: Pictures) -> dict[str, float]:
+    kinds = dict.fromkeys(each.row.kind for each in rows)
+    return {
+        kind: trainer.evaluate(
+            _dataset([each for each in rows if each.row.kind == kind], SFT_TEXTS, pictures),
+            metric_key_prefix=f"eval_{place}",
+        )[f"eval_{place}_loss"]
+        for place, kind in enumerate(kinds)
+    }
+
+
+# --- stage 2: preferences ---------------------------------------------------------------------------------------------
+
+
+class Preference(_Counting, DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer of preferences."""
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """DPO's loss."""
+        self.count(model, inputs["attention_mask"], inputs["completion_mask"])
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+
+def _prefer(
+    recipe: Recipe,
+    plan: Outline,
+    processor: ProcessorMixin,
+    found: Preflight,
+    rows: Rows,
+    pictures: Pictures,
+    say: Callable[[str], None],
+    bar: bool,
+) -> tuple[Stage, str]:
+    """Stage 2: TRL's DPOTrainer goes on with the adapter of stage 1, which is also what it is held to.
+
+    Rafailov et al., "Direct Preference Optimization" (2023), with a fifth of the imitation loss.
+    """
+    has_validation = bool(rows.validation_pairs)
+    arguments = DPOConfig(
+        **_arguments(
+            recipe,
+            found,
+            "checkpoints-dpo",
+            len(rows.train_pairs),
+            recipe.dpo_max_steps,
+            recipe.dpo_epochs,
+            has_validation,
+        ),
+        learning_rate=recipe.dpo_learning_rate,
+        beta=recipe.dpo_beta,
+        loss_type=["sigmoid", "sft"],
+        loss_weights=[1.0, _SFT_SHARE],
+        max_length=None,
+    )
+    base = students.load(recipe, plan, _training_dtype(arguments), quantized=recipe.qlora)
+    model = PeftModel.from_pretrained(base, recipe.out / "adapter-sft", is_trainable=True)
+    # by its folder, or each checkpoint asks the hub for a model that is called like a tiny one
+    model.peft_config["default"].base_model_name_or_path = students.resolve(recipe.student)
+    students.check_trainable(model, plan)
+    progress = ProgressCallback("preferring", say, bar)
+    trainer = Preference(
+        model=model,
+        args=arguments,
+        processing_class=processor,
+        train_dataset=_dataset(rows.train_pairs, DPO_TEXTS, pictures),
+        eval_dataset=_dataset(rows.validation_pairs, DPO_TEXTS, pictures) if has_validation else None,
+        callbacks=[progress, *_stopping(recipe, has_validation)],
+    )
+    students.check_trainable(model, plan)
+    say(f"preferring, on {len(rows.train_pairs):,} pairs")
+    stage, frozen = _run(recipe, trainer, progress, "dpo", recipe.out / "checkpoints-dpo")
+    _save_adapter(recipe, trainer, processor, recipe.out / "adapter")
+    return stage, frozen
+
+
+# --- what both stages share -------------------------------------------------------------------------------------------
+
+
+def _arguments(
+    recipe: Recipe, found: Preflight, checkpoints: str, rows: int, max_steps: int | None, epochs: float, validated: bool
+) -> dict[str, Any]:
+    """The settings that both trainers take. rows: of the training split."""
+    planned = max_steps or int(epochs * rows / (recipe.batch * recipe.accumulate * PartialState().num_processes))
+    on_gpu = recipe.device == "auto" and torch.cuda.is_available()
+    bf16 = on_gpu and torch.cuda.is_bf16_supported() if recipe.bf16 is None else recipe.bf16
+    every = "steps" if recipe.eval_every else "epoch"
+    stops = recipe.patience is not None and validated
+    save_every = recipe.save_every or (recipe.eval_every if stops else None)
+    return {
+        "output_dir": str(recipe.out / checkpoints),
+        **({"max_steps": max_steps} if max_steps else {"num_train_epochs": epochs}),
+        "per_device_train_batch_size": recipe.batch,
+        "per_device_eval_batch_size": recipe.batch,
+        "gradient_accumulation_steps": recipe.accumulate,
+        "lr_scheduler_type": recipe.schedule,
+        "warmup_steps": recipe.warmup,
+        "weight_decay": recipe.weight_decay,
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "bf16": bf16,
+        "use_cpu": not on_gpu,
+        "gradient_checkpointing": found.checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "eval_strategy": every if validated else "no",
+        **({"eval_steps": recipe.eval_every} if recipe.eval_every else {}),
+        "eval_on_start": validated and not (recipe.resume and _last_checkpoint(recipe.out / checkpoints)),
+        "prediction_loss_only": True,
+        "save_strategy": "steps" if save_every else "epoch",
+        **({"save_steps": save_every} if save_every else {}),
+        "save_total_limit": 2,
+        "load_best_model_at_end": stops,
+        "metric_for_best_model": "eval_loss" if stops else None,
+        "logging_steps": max(1, min(10, planned // 20)),
+        "logging_first_step": True,
+        "report_to": list(recipe.report_to) or "none",
+        "logging_nan_inf_filter": False,  # a loss that is no number must be seen
+        "disable_tqdm": True,  # `ProgressCallback` tells
+        "dataloader_num_workers": recipe.workers,
+        "dataloader_pin_memory": on_gpu,
+        "remove_unused_columns": False,
+    }
+
+
+def _training_dtype(arguments: TrainingArguments) -> torch.dtype:
+    """What the frozen weights are held in; the adapter is always in single precision (of QLoRA in bfloat16)."""
+    return torch.bfloat16 if arguments.bf16 else torch.float32
+
+
+def _dataset(rows: Sequence[Rendered], columns: Sequence[str], pictures: Pictures) -> Dataset:
+    told: dict[str, list[Any]] = {name: [each.texts[name] for each in rows] for name in columns}
+    told["images"] = [list(each.row.images) for each in rows]
+    return Dataset.from_dict(told).with_transform(Decoding(pictures))
+
+
+def _stopping(recipe: Recipe, validated: bool) -> list[TrainerCallback]:
+    return [EarlyStoppingCallback(recipe.patience)] if recipe.patience is not None and validated else []
+
+
+def _run(
+    recipe: Recipe, trainer: Trainer, progress: ProgressCallback, name: str, checkpoints: Path
+) -> tuple[Stage, str]:
+    """Trains, and proves that nothing but the adapter changed: the stage, and the hash of what was frozen."""
+    trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
+    before = students.frozen_sha256(trainer.model)
+    last = _last_checkpoint(checkpoints) if recipe.resume else None
+    began_s = time.monotonic()
+    try:
+        if last is None or not _is_done(trainer, Path(last)):
+            if last is not None:
+                _load_adapter(trainer, Path(last))
+            trainer.train(resume_from_checkpoint=last)
+    finally:
+        progress.close()
+    wall_s = time.monotonic() - began_s
+    students.check_frozen(before, trainer.model)
+    seen, supervised = trainer.accelerator.reduce(trainer.counted).tolist() if hasattr(trainer, "counted") else (0, 0)
+    log = trainer.state.log_history
+    best = trainer.state.best_model_checkpoint
+    stage = Stage(
+        name=name,
+        steps=trainer.state.global_step,
+        losses=tuple((entry["step"], entry["loss"]) for entry in log if "loss" in entry),
+        eval_losses=tuple((entry["step"], entry["eval_loss"]) for entry in log if "eval_loss" in entry),
+        eval_by_kind={},
+        best_step=int(best.rpartition("-")[2]) if best else None,
+        tokens=int(seen),
+        supervised_tokens=int(supervised),
+        wall_s=wall_s,
+    )
+    if not all(np.isfinite(loss) for _, loss in stage.losses):
+        raise UserError(
+            f"--learning-rate {recipe.learning_rate:g}: the loss became infinite or no number; give a lower one"
+        )
+    return stage, before
+
+
+def _is_done(trainer: Trainer, checkpoint: Path) -> bool:
+    """Whether the checkpoint is the last that is wanted; the trainer, which would take one step more, then has its weights."""
+    told = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    wanted = trainer.args.max_steps if trainer.args.max_steps > 0 else told.max_steps
+    if told.global_step < wanted:
+        return False
+    _load_adapter(trainer, Path(told.best_model_checkpoint or checkpoint))
+    trainer.state = told
+    return True
+
+
+def _load_adapter(trainer: Trainer, checkpoint: Path) -> None:
+    """The checkpoint's adapter. Where there is a second one, DPO's reference, transformers itself goes on with that alone."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    set_peft_model_state_dict(model, load_peft_weights(str(checkpoint), device="cpu"))
+
+
+def _save_adapter(recipe: Recipe, trainer: Trainer, processor: ProcessorMixin, folder: Path) -> None:
+    """The adapter and the processor. The base is named as the user named it: a folder's path says nothing elsewhere."""
+    if trainer.accelerator.is_main_process:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        model.peft_config["default"].base_model_name_or_path = recipe.student
+        model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's, an empty form
+        processor.save_pretrained(folder)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _probe(processor: ProcessorMixin, rows: Sequence[Rendered], pictures: Pictures) -> dict[str, torch.Tensor]:
+    """A batch of whole rows, as the trainer makes it."""
+    from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+    batch = _dataset(rows, SFT_TEXTS, pictures)[:]
+    examples = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    made = DataCollatorForVisionLanguageModeling(processor, completion_only_loss=True)(examples)
+    return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
+
+
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
+    """Tells what goes on: a line an entry of the trainer's log, and a progress bar where one is wanted."""
+
+    def __init__(self, what: str, say: Callable[[str], None], bar: bool) -> None:
+        self._what, self._say, self._bar = what, say, bar
+        self._progress: Any = None
+        self._task: Any = None
+
+    def on_train_begin(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+        """Shows the bar."""
+        if self._bar and state.is_world_process_zero:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = [
+                TextColumn(self._what),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[loss]}"),
+            ]
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task("", total=state.max_steps, completed=state.global_step, loss="")
+            self._progress.start()
+
+    def on_step_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
+        """Moves the bar."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=state.global_step)
+
+    def on_log(
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        """A line about a loss."""
+        at = f"step {state.global_step} of {state.max_steps}"
+        if "loss" in logs:
+            if self._progress is not None:
+                self._progress.update(self._task, loss=f"loss {float(logs['loss']):.4f}")
+            self._say(f"{at}: loss {float(logs['loss']):.4f}")
+        if "eval_loss" in logs:
+            self._say(f"{at}: validation loss {float(logs['eval_loss']):.4f}")
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+# --- written down -----------------------------------------------------------------------------------------------------
+
+
+def versions() -> dict[str, str]:
+    """Of everything that has a part in the weights."""
+    names = ("unsaf-async", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "safetensors")
+    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
+
+
+def _record(recipe: Recipe, plan: Outline, trained: Trained) -> None:
+    """training.json and the model card; the checkpoints are of no use any more."""
+    told = {
+        "recipe": recipe.told(),
+        "versions": versions(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() and recipe.device == "auto" else "cpu",
+        "processes": PartialState().num_processes,
+        "parameters": trained.parameters,
+        "trainable": trained.trainable,
+        "adapted_layers": list(plan.targets),
+        "frozen_sha256": trained.frozen_sha256,
+        "preflight": asdict(trained.preflight),
+        "stages": [
+            asdict(stage) | {"tokens_per_s": stage.tokens_per_s} for stage in (trained.sft, trained.dpo) if stage
+        ],
+        "merged": asdict(trained.check) if trained.check else None,
+        "wall_s": trained.wall_s,
+    }
+    (recipe.out / "training.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    (recipe.out / "README.md").write_text(card(recipe, told, read_card(recipe.data)), "utf-8")
+    for folder in ("checkpoints", "checkpoints-dpo"):
+        shutil.rmtree(recipe.out / folder, ignore_errors=True)
+
+
+def is_first() -> bool:
+    """Whether this is the process that talks and writes; always, where there is but one."""
+    return bool(PartialState().is_main_process)

@@ -1,0 +1,1 @@
+"""One image: ASK, ANSWER, JUDGE, and what is measured beside the answers."""

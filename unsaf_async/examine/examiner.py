@@ -1,0 +1,247 @@
+"""One image, whole: ask, answer, judge, follow up. No stage waits for another question, let alone another image.
+
+What is expected to fail becomes a value on the record: a call that failed, a list that could not be read, an item that is no
+question. Only what stops the run is raised (no money, no provider).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.request import ModelClient, complete_plainly, failed, record_of
+from unsaf_async.errors import CallError
+from unsaf_async.examine import parse
+from unsaf_async.normalize import normal_form
+from unsaf_async.records import (
+    CallRecord,
+    Dropped,
+    EncodedImage,
+    Examination,
+    GivenQuestion,
+    ImageRecord,
+    Kind,
+    Label,
+    Question,
+    Reply,
+    TokenConfidence,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unsaf_async.examine.extras import Extras
+    from unsaf_async.examine.judge import Judge
+    from unsaf_async.examine.parse import Item
+    from unsaf_async.prompts import Pack
+    from unsaf_async.records import Request
+
+LABELS: tuple[Label, Label] = ("answerable", "unanswerable")
+
+LEAST_LOGPROB = -100.0
+"""A token's log-probability is taken for this where it is lower: nothing that is sampled is less likely."""
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Examines one image with one subject, one judge and one prompt pack. questions: K, per label."""
+
+    subject: ModelClient
+    judge: Judge
+    pack: Pack
+    questions: int
+    follow_ups: Extras | None = None
+
+    async def examine(self, record: ImageRecord, image: EncodedImage) -> Examination:
+        """The examination of `image`, with questions that the subject writes.
+
+        The questions stand in the order in which the model wrote them, answerable ones first, whatever came back first.
+        Raises RunStopped when no call may leave or none works.
+        """
+        began_s = asyncio.get_running_loop().time()
+        work = {label: _List(self, label, image) for label in LABELS}
+        async with asyncio.TaskGroup() as group:
+            for part in work.values():
+                group.create_task(part.fill(group))
+        questions: list[Question] = []
+        dropped: list[Dropped] = []
+        asked: set[str] = set()
+        for part in work.values():
+            dropped += part.dropped
+            for task in part.asked:
+                question = task.result()
+                # The same words under both labels contradict each other: the later list yields.
+                normal = normal_form(question.text)
+                if normal in asked:
+                    dropped.append(Dropped(text=question.text, intended=question.intended, reason="duplicate"))
+                else:
+                    asked.add(normal)
+                    questions.append(question)
+        asks = [call for part in work.values() for call in part.calls]
+        return Examination(
+            image=record,
+            questions=tuple(questions),
+            dropped=tuple(dropped),
+            missing=2 * self.questions - len(questions),
+            asks=tuple(asks),
+            # A model that wrote something, if no question, has been measured: the score's gates tell of it.
+            failure=None if questions or dropped else _why_nothing(asks),
+            wall_s=asyncio.get_running_loop().time() - began_s,
+        )
+
+    async def examine_given(
+        self, record: ImageRecord, image: EncodedImage, given: Sequence[GivenQuestion]
+    ) -> Examination:
+        """The examination of `image`, with questions that the subject did not write; none is dropped. Raises as `examine`."""
+        began_s = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.answer(each.text, each.intended, each.kind, image, each)) for each in given]
+        wall_s = asyncio.get_running_loop().time() - began_s
+        return Examination(image=record, questions=tuple(task.result() for task in tasks), wall_s=wall_s)
+
+    async def complete(self, examination: Examination, image: EncodedImage) -> Examination:
+        """`examination` with what is wanted beside its answers and not there yet. Raises as `examine` does."""
+        if self.follow_ups is None:
+            return examination
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self.follow_ups.follow(each, image)) for each in examination.questions]
+        return examination.model_copy(update={"questions": tuple(task.result() for task in tasks)})
+
+    async def answer(
+        self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: GivenQuestion | None = None
+    ) -> Question:
+        """One question answered, judged and followed up. A call that failed is a value on the record."""
+        question = await self._answered(text, intended, kind, image, given)
+        return await self.follow_ups.follow(question, image) if self.follow_ups else question
+
+    async def _answered(
+        self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: GivenQuestion | None
+    ) -> Question:
+        try:
+            reply = await self.subject.ask("answer", self.pack.answer(text), image=image)
+        except CallError as error:
+            call = failed("answer", error)
+            return Question(text=text, intended=intended, kind=kind, answer=call, unscored="failed", given=given)
+        asked = Question(
+            text=text,
+            intended=intended,
+            kind=kind,
+            response=reply.text,
+            answer=record_of("answer", reply),
+            given=given,
+            token_confidence=_token_confidence(reply),
+        )
+        if reply.outcome != "ok":
+            return asked.model_copy(update={"unscored": reply.outcome})
+        judgement = await self.judge.judge(text, reply.text, reply.finish_reason)
+        return asked.model_copy(
+            update={
+                "act": judgement.act,
+                "decided_by": judgement.decided_by,
+                "judge": judgement.call,
+                "unscored": judgement.unscored,
+                "votes": judgement.votes,
+            }
+        )
+
+
+def _token_confidence(reply: Reply) -> TokenConfidence | None:
+    if not reply.logprobs:
+        return None
+    # Some servers tell -inf, which JSON cannot hold, of a token that a filter had forced.
+    logprobs = [max(logprob, LEAST_LOGPROB) for logprob in reply.logprobs]
+    return TokenConfidence(
+        mean_logprob=round(sum(logprobs) / len(logprobs), 6), min_logprob=round(min(logprobs), 6), tokens=len(logprobs)
+    )
+
+
+@dataclass
+class _List:
+    """One label's questions about one image: written, asked again once where short, answered and judged as they come."""
+
+    examiner: Examiner
+    label: Label
+    image: EncodedImage
+    asked: list[asyncio.Task[Question]] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    calls: list[CallRecord] = field(default_factory=list)
+    _seen: list[str] = field(default_factory=list)
+    _normal: set[str] = field(default_factory=set)
+
+    async def fill(self, group: asyncio.TaskGroup) -> None:
+        wanted = self.examiner.questions
+        for again in (False, True):  # the second time: what was malformed, repeated or missing, once
+            short = wanted - len(self.asked)
+            if short <= 0:
+                return
+            for item in await self._write(short, again=again):
+                if len(self.asked) == wanted:
+                    return  # more than asked for: the first ones count
+                if self._is_good(item):
+                    kind = item.kind if self.label == "unanswerable" else None
+                    answer = self.examiner.answer(item.text, self.label, kind, self.image)
+                    self.asked.append(group.create_task(answer))
+
+    async def _write(self, count: int, *, again: bool) -> tuple[Item, ...]:
+        examiner = self.examiner
+        prompt = examiner.pack.ask(self.label, count, self._seen)
+        subject = examiner.subject
+        request = subject.builder.request("ask", prompt, image=self.image, schema=examiner.pack.schema(self.label))
+        request = _redrawn(request) if again else request
+        try:
+            reply = await complete_plainly(subject.provider, request)
+        except CallError as error:
+            self.calls.append(failed("ask", error))
+            return ()
+        # A list that was cut off still holds whole questions; a refusal or a block holds none.
+        items = parse.question_items(reply.text) if reply.outcome in ("ok", "truncated") else ()
+        call = record_of("ask", reply)
+        if reply.outcome == "ok" and not items:
+            call = call.model_copy(update={"outcome": "unreadable", "detail": "no list of questions in the reply"})
+        self.calls.append(call)
+        return items
+
+    def _is_good(self, item: Item) -> bool:
+        normal = normal_form(item.text)
+        if not parse.is_question(item.text):
+            reason = "malformed"
+        elif normal in self._normal:
+            reason = "duplicate"
+        else:
+            self._normal.add(normal)
+            self._seen.append(item.text)
+            return True
+        self.dropped.append(Dropped.model_validate({"text": item.text, "intended": self.label, "reason": reason}))
+        return False
+
+
+def _redrawn(request: Request) -> Request:
+    """`request` as another draw: where nothing good was written, it is the first one word for word, and the cache, or a
+    server that takes a seed, would say the same again."""
+    seed = request.sampling.seed
+    sampling = replace(request.sampling, seed=None if seed is None else 2**31 - 1 - seed)  # seeds have 31 bits
+    return replace(request, draw=~request.draw, sampling=sampling)  # negative: no run's first draw
+
+
+def _why_nothing(asks: list[CallRecord]) -> str:
+    if not asks:
+        return "no question was obtained"
+    last = asks[-1]
+    detail = f": {last.detail}" if last.detail else ""
+    return f"no question was obtained (the question-writing calls ended {', '.join(call.outcome for call in asks)}{detail})"
+
+
+def has_failed_calls(examination: Examination) -> bool:
+    """Whether any of its calls ended without a reply."""
+    return any(call.outcome == "failed" for call in examination.calls)
+
+
+def is_unfinished(examination: Examination) -> bool:
+    """Whether resuming should examine the image again: it failed, or a call to write, answer or judge its questions did.
+
+    What failed beside the answers is asked again without that.
+    """
+    own = [*examination.asks, *(call for each in examination.questions for call in (each.answer, each.judge) if call)]
+    own += [vote.call for each in examination.questions for vote in each.votes]
+    return examination.failure is not None or any(call.outcome == "failed" for call in own)

@@ -1,0 +1,177 @@
+"""What is measured beside a question's answer: is its label right, is the answer borne out, how sure is the model of it?
+
+Each part is a call of its own, kept with the question. What is there is not asked again, so that a finished run can be asked
+for more, and what failed can be tried once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field
+from math import exp
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.request import ModelClient, failed, record_of
+from unsaf_async.errors import CallError
+from unsaf_async.examine import parse
+from unsaf_async.examine.judge import MAX_RESPONSE_CHARS
+from unsaf_async.examine.rules import rule
+from unsaf_async.prompts import AUDIT, CONFIDENCE, SUPPORT, Pack
+from unsaf_async.records import Audit, CallRecord, Confidence, EncodedImage, Question, Sample, Support
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class ExtraMeasures:
+    """What is to be known of each question beside its answer.
+
+    auditors: who says whether the image answers it, by name. grounded: whether a judge that sees the image says if the answer is
+    borne out. stated, p_true: whether the model is asked how sure it is. samples: how many further draws of the answer.
+    """
+
+    auditors: tuple[str, ...] = ()
+    grounded: bool = False
+    stated: bool = False
+    p_true: bool = False
+    samples: int = 0
+
+    def missing(self, question: Question) -> list[tuple[str, str]]:
+        """What has to be asked about `question`, or asked again: of which sort, and of those which."""
+        audits = {audit.auditor: audit.call for audit in question.audits}
+        missing = [("audit", name) for name in self.auditors if _open(audits.get(name))]
+        if question.answer.outcome != "ok":
+            return missing
+        bears = question.intended == "answerable" and question.act == "answered" and question.unscored is None
+        once = {
+            "support": (self.grounded and bears, question.support),
+            "stated": (self.stated, question.stated),
+            "p_true": (self.p_true, question.p_true),
+        }
+        missing += [(what, "") for what, (wanted, got) in once.items() if wanted and _open(got.call if got else None)]
+        drawn = [sample.call for sample in question.samples]
+        again = [number for number, call in enumerate(drawn) if _open(call)]
+        return missing + [("sample", str(number)) for number in (*again, *range(len(drawn), self.samples))]
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Asks what is wanted. auditors: by name. grounder: the judge that sees the image, by name; None: no grounded mode."""
+
+    wanted: ExtraMeasures
+    pack: Pack
+    subject: ModelClient
+    auditors: Mapping[str, ModelClient] = field(default_factory=dict)
+    grounder: tuple[str, ModelClient] | None = None
+
+    async def follow(self, question: Question, image: EncodedImage) -> Question:
+        """`question` with everything that is wanted of it; what is there already stays. All of its calls go out at once."""
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                part: group.create_task(self._ask(*part, question, image)) for part in self.wanted.missing(question)
+            }
+        audits = {audit.auditor: audit for audit in question.audits}
+        samples = dict(enumerate(question.samples))
+        once: dict[str, Support | Confidence] = {}
+        for (what, which), task in tasks.items():
+            found = task.result()
+            if isinstance(found, Audit):
+                audits[found.auditor] = found
+            elif isinstance(found, Sample):
+                samples[int(which)] = found
+            else:
+                once[what] = found
+        kept = {"audits": tuple(audits.values()), "samples": tuple(samples[number] for number in sorted(samples))}
+        return question.model_copy(update={**once, **kept})
+
+    async def _ask(self, what: str, which: str, question: Question, image: EncodedImage) -> _Part:
+        match what:
+            case "audit":
+                return await self._audit(which, self.auditors[which], question, image)
+            case "support":
+                return await self._support(question, image)
+            case "stated":
+                return await self._stated(question, image)
+            case "p_true":
+                return await self._p_true(question, image)
+            case _:
+                return await self._sample(int(which), question, image)
+
+    async def _audit(self, name: str, client: ModelClient, question: Question, image: EncodedImage) -> Audit:
+        prompt = self.pack.audit(question.text)
+        try:
+            reply = await client.ask("audit", prompt, image=image, schema=AUDIT)
+        except CallError as error:
+            return Audit(auditor=name, answerable=None, call=failed("audit", error))
+        said = parse.choice(reply.text, ("answerable", "unanswerable")) if reply.outcome == "ok" else None
+        call = record_of("audit", reply)
+        return Audit(auditor=name, answerable=None if said is None else said == "answerable", call=call)
+
+    async def _support(self, question: Question, image: EncodedImage) -> Support:
+        assert self.grounder is not None
+        name, client = self.grounder
+        prompt = self.pack.ground(question.text, question.response[:MAX_RESPONSE_CHARS])
+        try:
+            reply = await client.ask("ground", prompt, image=image, schema=SUPPORT)
+        except CallError as error:
+            return Support(judge=name, supported=None, call=failed("ground", error))
+        said = parse.choice(reply.text, ("supported", "unsupported")) if reply.outcome == "ok" else None
+        return Support(
+            judge=name, supported=None if said is None else said == "supported", call=record_of("ground", reply)
+        )
+
+    async def _stated(self, question: Question, image: EncodedImage) -> Confidence:
+        prompt = self.pack.confidence(question.text, question.response[:MAX_RESPONSE_CHARS])
+        try:
+            reply = await self.subject.ask("confidence", prompt, image=image, schema=CONFIDENCE)
+        except CallError as error:
+            return Confidence(value=None, call=failed("confidence", error), why="the call failed")
+        call = record_of("confidence", reply)
+        if reply.outcome != "ok":
+            return Confidence(value=None, call=call, why=f"the reply was {reply.outcome}")
+        percent = parse.percentage(reply.text)
+        if percent is None:
+            return Confidence(value=None, call=call, why="the reply names no number from 0 to 100")
+        return Confidence(value=percent / 100, call=call)
+
+    async def _p_true(self, question: Question, image: EncodedImage) -> Confidence:
+        """P(True) of Kadavath et al., "Language Models (Mostly) Know What They Know" (2022), arXiv 2207.05221, section 3.
+
+        The probability of the first token of the reply, "A" (true) or "B" (false): of the latter, its complement.
+        """
+        prompt = self.pack.p_true(question.text, question.response[:MAX_RESPONSE_CHARS])
+        try:
+            reply = await self.subject.ask("p-true", prompt, image=image)
+        except CallError as error:
+            return Confidence(value=None, call=failed("p-true", error), why="the call failed")
+        call = record_of("p-true", reply)
+        if not reply.logprobs:
+            return Confidence(value=None, call=call, why="the reply came without log-probabilities")
+        letter = _LETTER.match(reply.text) if reply.outcome in ("ok", "truncated") else None
+        if letter is None:
+            return Confidence(value=None, call=call, why='the reply does not begin with the letter "A" or "B"')
+        probability = min(1.0, exp(reply.logprobs[0]))
+        return Confidence(value=probability if letter[1] == "A" else 1 - probability, call=call)
+
+    async def _sample(self, number: int, question: Question, image: EncodedImage) -> Sample:
+        prompt = self.pack.answer(question.text)
+        try:
+            reply = await self.subject.ask("sample", prompt, image=image, sample=number + 1)
+        except CallError as error:
+            return Sample(text="", act=None, call=failed("sample", error))
+        whole = reply.outcome == "ok"
+        act = rule(question.text, reply.text, reply.finish_reason) if whole else None
+        return Sample(text=reply.text if whole else "", act=act, call=record_of("sample", reply))
+
+
+_Part = Audit | Support | Confidence | Sample
+
+_LETTER = re.compile(r"([AB])(?:[).:,]|\s*\Z|\s+(?:True|False)\b)")
+"""The letter as the reply's very first character, or the first log-probability would be another token's; and no article."""
+
+
+def _open(call: CallRecord | None) -> bool:
+    """Whether a call is still to be made, or to be made again."""
+    return call is None or call.outcome == "failed"

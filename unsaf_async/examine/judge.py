@@ -1,0 +1,90 @@
+"""What a response did: answered, abstained or invalid. Cheap before dear: rules first, LLM judges for what they leave open.
+
+A judge sees the question and the response, quoted as data; never the image, never the intended label. Of several judges the
+majority decides, and a tie decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+
+from unsaf_async.calls.request import ModelClient, failed, record_of
+from unsaf_async.errors import CallError
+from unsaf_async.examine import parse
+from unsaf_async.examine.rules import rule
+from unsaf_async.prompts import VERDICT, Pack
+from unsaf_async.records import Act, CallRecord, Decider, Vote
+
+__all__ = ["Judge", "Judgement", "rule"]
+
+MAX_RESPONSE_CHARS = 4000
+"""Of a longer response the judge is shown the beginning: what it does is clear by then, and the call's cost stays bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a response did, who decided, and the calls if there were any. act is None if nobody could say: `unscored` has why."""
+
+    act: Act | None
+    decided_by: Decider | None
+    call: CallRecord | None = None
+    unscored: str | None = None
+    votes: tuple[Vote, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The cascade. members: whom to ask what the rules leave open: nobody (`--judge rules`), one model, or a panel; by name."""
+
+    pack: Pack
+    members: tuple[tuple[str, ModelClient], ...] = ()
+
+    async def judge(self, question: str, response: str, finish_reason: str | None) -> Judgement:
+        """What `response` did."""
+        act = rule(question, response, finish_reason)
+        if act is not None:
+            return Judgement(act, "rule", unscored="invalid" if act == "invalid" else None)
+        if not self.members:
+            return Judgement(None, None, unscored="undecided")
+        prompt = self.pack.judge(question, response[:MAX_RESPONSE_CHARS])
+        if len(self.members) > 1:
+            return await self._panel(prompt)
+        ((_, client),) = self.members
+        act, call = await verdict(client, prompt)
+        if act is None:
+            # A judge that failed is not an abstention: the response stays unscored.
+            return Judgement(None, None, call, "unjudged")
+        return Judgement(act, "judge", call, "invalid" if act == "invalid" else None)
+
+    async def _panel(self, prompt: str) -> Judgement:
+        async with asyncio.TaskGroup() as group:
+            asked = [(name, group.create_task(verdict(client, prompt))) for name, client in self.members]
+        votes = tuple(Vote(judge=name, act=task.result()[0], call=task.result()[1]) for name, task in asked)
+        act, unscored = majority([vote.act for vote in votes])
+        return Judgement(act, None if act is None else "panel", unscored=unscored, votes=votes)
+
+
+def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
+    """What most judges say, and why the response is not scored, if it is not.
+
+    Judges that gave no verdict have no vote. Without any verdict: (None, "unjudged"); where two acts have the most votes:
+    (None, "tied").
+    """
+    counted = Counter(act for act in acts if act is not None).most_common()
+    if not counted:
+        return None, "unjudged"
+    if len(counted) > 1 and counted[0][1] == counted[1][1]:
+        return None, "tied"
+    act = counted[0][0]
+    return act, "invalid" if act == "invalid" else None
+
+
+async def verdict(client: ModelClient, prompt: str) -> tuple[Act | None, CallRecord]:
+    """One judge's verdict and its call; None if the call failed or its reply is no verdict."""
+    try:
+        reply = await client.ask("judge", prompt, schema=VERDICT)
+    except CallError as error:
+        return None, failed("judge", error)
+    return (parse.verdict(reply.text) if reply.outcome == "ok" else None), record_of("judge", reply)

@@ -1,0 +1,1 @@
+"""Which images are examined, and which questions are given."""

@@ -1,0 +1,148 @@
+"""Labelled data sets that a user brings: images, questions, and whether the image answers them. Decodes no picture.
+
+`read_labelled` reads all of them into one shape. A module a format knows that format's files and fields; `shared` knows what they
+have in common. Everything that is wrong with a set is found here, before any money is spent, and is a `UserError`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, cast, get_args
+
+from unsaf_async.errors import UserError
+from unsaf_async.inputs.datasets import jsonl, pope, tubench, upd, vizwiz
+from unsaf_async.inputs.datasets.shared import Entry, Format, LabelledImage, LabelledSet, collect, json_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from unsaf_async.inputs.datasets.shared import Left, Row
+
+__all__ = ["FORMATS", "Format", "LabelledImage", "LabelledSet", "read_labelled"]
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_KNOWN = (
+    "a .jsonl file with image and question or with POPE's question_id, image, text and label, VizWiz-VQA's val.json, "
+    "a .tsv file of MM-UPD, a folder of TUBench"
+)
+
+
+class _Reader(Protocol):
+    def __call__(self, path: Path, images: Path | None) -> Iterator[Row | Left]: ...
+
+
+_READERS: Mapping[Format, _Reader] = MappingProxyType(
+    {"jsonl": jsonl.rows, "pope": pope.rows, "vizwiz": vizwiz.rows, "mm-upd": upd.rows, "tubench": tubench.rows}
+)
+
+_FILES: Mapping[Format, str] = MappingProxyType({"jsonl": "*.jsonl", "pope": "*pope*.json*", "mm-upd": "*.tsv"})
+"""What is looked for in a folder, where a format is one file."""
+
+
+def read_labelled(path: Path, format: str | None = None, images: Path | None = None) -> LabelledSet:  # noqa: A002
+    """The labelled set in `path`: its images in the order of their first question, each with its questions in the file's order.
+
+    format: one of FORMATS; None to recognise it. images: the folder of the images; None for the places where the format has
+    them. Rows whose image does not exist are left out and counted in `skipped`, as is whatever else a format leaves out.
+    The same files give the same set. Only MM-UPD writes anything: the images that its file holds.
+    Raises UserError where anything is missing, malformed or not recognised, and if no question is left.
+    """
+    path = Path(path)
+    try:
+        _check(path, format, images)
+        known = cast("Format | None", format) or _recognized(path)
+        file = _file_in(path, known) if path.is_dir() and known in _FILES else path
+        found, skipped = collect(path, _READERS[known](file, images))
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or path}: cannot be read ({error.strerror}); check that it is there and may be read"
+        ) from error
+    return LabelledSet(Path(os.path.abspath(path)).name, known, known == "pope", found, skipped)  # noqa: PTH100  # links stay
+
+
+def _check(path: Path, name: str | None, images: Path | None) -> None:
+    if name is not None and name not in FORMATS:
+        raise UserError(f"--format is {name!r}; give one of {', '.join(FORMATS)}")
+    if "\0" in str(path) or not path.exists():
+        raise UserError(f"--data: {str(path)!r} does not exist; check the path (it is taken from {Path.cwd()})")
+    if images is not None and not images.is_dir():
+        raise UserError(f"--images: {str(images)!r} is no folder; give the folder that holds the images of {path.name}")
+    if path.suffix.lower() == ".parquet" or (path.is_dir() and not name and _only_parquet(path)):
+        raise UserError(
+            f"--data: {path} is parquet, which is not read; take the set's TSV or JSON files, or export it to JSON lines"
+        )
+
+
+def _only_parquet(folder: Path) -> bool:
+    suffixes = {file.suffix.lower() for file in folder.iterdir()}
+    return ".parquet" in suffixes and not suffixes & {".jsonl", ".json", ".tsv"}
+
+
+# --- which format it is -------------------------------------------------------------------------------------------
+
+
+def _recognized(path: Path) -> Format:
+    if path.is_dir():
+        return _recognized_folder(path)
+    match path.suffix.lower():
+        case ".tsv":
+            return "mm-upd"
+        case ".json" | ".jsonl":
+            return _recognized_json(path)
+    raise _unrecognized(path, f"{path.suffix or 'no suffix'!r} says nothing about its format")
+
+
+def _recognized_json(path: Path) -> Format:
+    """By its first character and its first line. POPE's own files hold JSON lines and are called .json."""
+    with path.open("rb") as file:
+        if file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+            return "vizwiz"
+    entry = next(json_lines(path), None)
+    if entry is None:
+        raise UserError(f"{path}: the file is empty; give one JSON object a line")
+    if entry.fields.keys() >= pope.FIELDS:
+        return "pope"
+    if entry.fields.keys() >= {"image", "question"}:
+        return "jsonl"
+    raise _unrecognized(path, f"its first row has the fields {_named(entry)}")
+
+
+def _named(entry: Entry) -> str:
+    return ", ".join(entry.fields)[:100] or "of an empty object"
+
+
+def _recognized_folder(path: Path) -> Format:
+    if tubench.subsets(path):
+        return "tubench"
+    if vizwiz.annotated(path):
+        return "vizwiz"
+    files = [*path.glob("*.jsonl"), *path.glob("*.tsv"), *path.glob("*pope*.json")]
+    if len(files) == 1:
+        return _recognized(files[0])
+    if files:
+        raise _several(path, files)
+    raise _unrecognized(path, "the folder holds none of these")
+
+
+def _file_in(folder: Path, known: Format) -> Path:
+    files = list(folder.glob(_FILES[known]))
+    if not files:
+        raise UserError(f"--data: {folder} holds no file {_FILES[known]}, which {known} needs; give the file itself")
+    if len(files) > 1:
+        raise _several(folder, files)
+    return files[0]
+
+
+def _several(folder: Path, files: list[Path]) -> UserError:
+    names = sorted(file.name for file in files)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return UserError(f"--data: {folder} holds {', '.join(names[:3])}{more}; give one of the files")
+
+
+def _unrecognized(path: Path, found: str) -> UserError:
+    return UserError(
+        f"--data: {path} is not recognised: {found}; looked for {_KNOWN}; name it with --format ({', '.join(FORMATS)})"
+    )

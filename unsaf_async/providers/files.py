@@ -1,0 +1,239 @@
+"""providers/*.toml read: every file becomes an `Endpoint` with its models."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from unsaf_async.bundled import bundled
+from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+from unsaf_async.providers.profile import Profile, shown_value
+
+SEARCH_VARIABLE = "UNSAF_PROVIDERS"
+"""Environment variable: further folders with TOML files, separated as in PATH."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One TOML file. defaults: what its top level says, which is itself the profile where it lists no models.
+
+    vendor: litellm's name of the vendor ("openai"), "" where the file serves none. models: by name. aliases: from
+    another name to the model's.
+    """
+
+    name: str
+    file: Path
+    vendor: str
+    defaults: Profile
+    models: Mapping[str, Profile] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def profiles(self) -> Iterator[Profile]:
+        """Its models' profiles, or the endpoint's own if it lists none."""
+        yield from self.models.values() if self.models else (self.defaults,)
+
+    def find(self, name: str) -> Profile | None:
+        """The profile with this name, alias or wire id, or None."""
+        if not self.models:
+            return self.defaults if name == self.name else None
+        if (profile := self.models.get(self.aliases.get(name, name))) is not None:
+            return profile
+        return next((profile for profile in self.models.values() if profile.model == name), None)
+
+
+def load_profiles(folders: Sequence[Path]) -> tuple[Endpoint, ...]:
+    """All endpoints in the `*.toml` files of `folders`, in the folders' order: a name found earlier hides later ones.
+
+    Prices that the files leave out stay None. Raises UserError for a folder or file that cannot be read, for anything
+    in it that is not as providers/README.md says, and for a name given twice within a folder.
+    """
+    endpoints: list[Endpoint] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: is no folder with provider files; create it, or leave it out")
+        owners: dict[str, Path] = {}
+        for file in sorted(folder.glob("*.toml")):
+            endpoint = _endpoint(file)
+            for name in {endpoint.name, *endpoint.models, *endpoint.aliases}:
+                if name in owners:
+                    raise UserError(f"{_label(file)}: {name} is also in {owners[name].name}; give each name once")
+                owners[name] = file
+            endpoints.append(endpoint)
+    return tuple(endpoints)
+
+
+def search_path(folders: Sequence[Path] | None = None) -> tuple[Path, ...]:
+    """Where provider files are looked for, in order: `folders`, ./providers, $UNSAF_PROVIDERS, the shipped ones."""
+    shipped = bundled("providers")
+    places = list(folders or ())
+    if (local := Path("providers")).is_dir() and not local.samefile(shipped):
+        places.append(local)
+    places += [Path(place) for place in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if place]
+    return (*places, shipped)
+
+
+def _endpoint(file: Path) -> Endpoint:
+    """The endpoint that `file` describes."""
+    label = _label(file)
+    table = _read(file, label)
+    vendor = table.pop("vendor", "")
+    if not isinstance(vendor, str):
+        raise UserError(f"{label}: vendor is {shown_value(vendor)}; give litellm's name of it in quotes")
+    models = table.pop("models", {})
+    if not isinstance(models, dict) or not all(isinstance(model, dict) for model in models.values()):
+        raise UserError(f'{label}: models holds no tables; write each as [models."name"]')
+    if "name" in table:
+        raise UserError(f"{label}: name is no key; the endpoint's name is the file's, so leave it out")
+    defaults = _profile({**table, "name": file.stem}, f"{label}: ", ("vendor", "models"))
+
+    profiles: dict[str, Profile] = {}
+    aliases: dict[str, str] = {}
+    for name, model in models.items():
+        where = f'{label}: models."{name}".'
+        if "name" in model:
+            raise UserError(f"{where}name is no key; the model's name is the table's, so leave it out")
+        for alias in _strings(model.pop("aliases", []), f"{where}aliases"):
+            if alias in models or alias in aliases:
+                raise UserError(f"{where}aliases holds {alias}, which is taken; give each name once")
+            aliases[alias] = name
+        wire_id = f"{vendor}/{name}" if vendor else name
+        merged = _merge(table, {"model": wire_id, **model}) | {"name": name}
+        profiles[name] = _profile(merged, where, ("aliases",))
+    return Endpoint(file.stem, file, vendor, defaults, profiles, aliases)
+
+
+def _read(file: Path, label: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{label}: cannot be read ({error.strerror}); check the file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{label}: is not UTF-8 text; save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(f"{label}: is not valid TOML: {_one_line(str(error))}") from None
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with what `above` says instead, table by table.
+
+    A price, and a way of counting images, are replaced whole: half of one and half of another mean nothing.
+    """
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        whole = key in ("price", "image") and isinstance(value, dict) and ("formula" in value or key == "price")
+        merged[key] = (
+            _merge(lower, value) if isinstance(lower, dict) and isinstance(value, dict) and not whole else value
+        )
+    return merged
+
+
+def _profile(table: Mapping[str, Any], where: str, siblings: tuple[str, ...]) -> Profile:
+    """`table` as a profile. siblings: keys that may stand beside a profile's own, for the nearest name of a slip."""
+    try:
+        return Profile.model_validate(table)
+    except ValidationError as error:
+        raise UserError(where + _explained(error, siblings)) from None
+
+
+def _explained(error: ValidationError, siblings: tuple[str, ...]) -> str:
+    """The first thing that is wrong: the key, what was found, what to do."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path[:2] if path[:1] == ["extra"] else path)  # below extra, pydantic names its own types
+    kind, context = first["type"], first.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown_key(path, siblings)
+    if kind == "missing":
+        return f"{key} is missing; give it"
+    if kind == "value_error":
+        reason = str(context["error"])
+        return f"{key}: {reason}" if key else reason
+    if path[-1] == "api_key_env":  # whoever errs here may have written the key itself: it is not repeated
+        return f"{key} is not the name of an environment variable; give its name, never the key"
+    advice = {
+        "greater_than": f"a number above {context.get('gt', 0):g}",
+        "greater_than_equal": f"a number of at least {context.get('ge', 0):g}",
+        "finite_number": "a finite number",
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "bool_type": "true or false",
+        "string_type": "text in quotes",
+        "literal_error": str(context.get("expected", "")),
+        "dict_type": "a table",
+        "model_type": "a table",
+        "invalid-json-value": "text, a number, true, false, a list or a table",
+    }.get(kind, _one_line(first["msg"]))
+    if kind == "greater_than" and _is_whole(path):
+        advice = f"a whole number above {context.get('gt', 0):g}"
+    return f"{key} is {shown_value(first['input'])}; give {advice}{_leave_out(path)}"
+
+
+def _unknown_key(path: list[str], siblings: tuple[str, ...]) -> str:
+    """Names the nearest key that exists. The value is not shown: a stray `api_key` would be in it."""
+    table = _model_at(path[:-1])
+    known = [name for name in table.model_fields if table is not Profile or name != "name"]
+    if len(path) == 1:
+        known += siblings
+    near = get_close_matches(path[-1], known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    return f"{'.'.join(path)} is an unknown key; {hint}"
+
+
+def _model_at(path: list[str]) -> type[BaseModel]:
+    """The record that holds the keys at `path` of a profile."""
+    model: type[BaseModel] = Profile
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        model = next(
+            kind
+            for kind in (annotation, *get_args(annotation))
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+        )
+    return model
+
+
+def _is_whole(path: list[str]) -> bool:
+    try:
+        annotation = _model_at(path[:-1]).model_fields[path[-1]].annotation
+    except (KeyError, StopIteration):
+        return False
+    return annotation is int or int in get_args(annotation)
+
+
+def _leave_out(path: list[str]) -> str:
+    """What leaving the key out would mean, where it may be left out for "none"."""
+    try:
+        annotation = _model_at(path[:-1]).model_fields[path[-1]].annotation
+    except (KeyError, StopIteration):
+        return ""
+    if type(None) not in get_args(annotation):
+        return ""
+    return ", or leave it out for no limit" if path[0] in ("limits", "image") else ", or leave it out"
+
+
+def _strings(value: object, where: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise UserError(f'{where} is {shown_value(value)}; give a list of names, such as ["sonnet"]')
+    return value
+
+
+def _label(file: Path) -> str:
+    """How a file is named to the user: as seen from here if it lies below, else in full."""
+    try:
+        return str(file.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,43 @@
+"""Keys: where they come from, and how they are kept out of every text that is written anywhere."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from unsaf_async.providers.profile import Profile
+
+
+def key_of_profile(profile: Profile) -> str | None:
+    """The key in the environment variable that `profile` names; None if it needs none and none is set.
+
+    Raises UserError if a required one is missing, or if what is set can be no key.
+    """
+    key = os.environ.get(profile.api_key_env, "").strip() if profile.api_key_env else ""
+    if not key and profile.api_key_required:
+        raise UserError(
+            f"--provider {profile.name}: the environment variable {profile.api_key_env} is not set; put your key into it"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(
+            f"--provider {profile.name}: the key in {profile.api_key_env} holds characters that no header can; copy it anew"
+        )
+    return key or None
+
+
+def redactor(secrets: Iterable[str | None]) -> Callable[[str], str]:
+    """A function that replaces each of `secrets` in a text by "[key]". Providers echo keys in their error bodies."""
+    # The longest first: one key may begin with another. Very short ones would blot out ordinary words.
+    known = sorted({secret for secret in secrets if secret and len(secret) >= 6}, key=len, reverse=True)
+
+    def redact(text: str) -> str:
+        for secret in known:
+            text = text.replace(secret, "[key]")
+        return text
+
+    return redact

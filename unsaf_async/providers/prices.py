@@ -1,0 +1,215 @@
+"""What tokens cost: a model's price, exact to the nano-dollar, and where prices come from.
+
+Knows the price map file that litellm ships, and reads it without importing litellm (an import takes seconds). Knows no
+profile, budget or call.
+
+Prices are US dollars per million tokens, as vendors print them. Amounts are whole nano-dollars (1 USD = 10^9), so that
+sums are exact.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from math import isfinite, lcm
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import orjson
+from pydantic import Field
+
+from unsaf_async.errors import UserError
+from unsaf_async.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unsaf_async.records import Usage
+
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+"""A price: finite, 0 or above."""
+
+PER_TOKEN_SUSPECT = 0.001
+"""USD per million tokens. A `--price` above 0 and below this is taken for a price per token, a slip of 10^6: vendors
+ask between 0.02 and 600 per million, which is 0.00000002 to 0.0006 per token."""
+
+
+class _Rates(NamedTuple):
+    """A price as integers: each number / `unit` is nano-dollars per token."""
+
+    fresh: int
+    cached: int
+    written: int
+    output: int
+    dearest_input: int
+    unit: int
+
+
+@lru_cache(maxsize=1024)
+def _rates(fresh: float, output: float, cached: float | None, written: float | None) -> _Rates:
+    """The integer rates of a price. `repr` of a float is the shortest decimal that means it: 0.1 is one tenth here."""
+    exact = [
+        Fraction(Decimal(repr(float(usd)))) * 1000  # USD per 10^6 tokens -> 10^-9 USD per token
+        for usd in (fresh, fresh if cached is None else cached, fresh if written is None else written, output)
+    ]
+    unit = lcm(*(rate.denominator for rate in exact))
+    in_fresh, in_cached, in_written, out = (int(rate * unit) for rate in exact)
+    return _Rates(in_fresh, in_cached, in_written, out, max(in_fresh, in_cached, in_written), unit)
+
+
+class Price(Record):
+    """What one model's tokens cost, in US dollars per million tokens."""
+
+    input_usd_per_mtok: Usd
+    output_usd_per_mtok: Usd
+    """Thinking is billed as output."""
+    cached_input_usd_per_mtok: Usd | None = None
+    """Input that the provider had in its cache; None: as other input."""
+    cache_write_usd_per_mtok: Usd | None = None
+    """Input that the provider put into its cache; None: as other input."""
+    source: str = "profile"
+    """Where the figures are from: "profile", "--price", "litellm 1.106.2 offline map"."""
+
+    def cost_nano_usd(self, usage: Usage) -> int:
+        """What a call with `usage` cost, in whole nano-dollars, rounded up; exact in the decimals that the price has.
+
+        Of the input tokens, the cached ones are at the cached price, the written ones at the write price, the rest at
+        the input price. 0 for no tokens.
+        """
+        rates = self._rates_now()
+        cached, written = usage.cached_input_tokens, usage.cache_write_tokens
+        fresh = usage.input_tokens - cached - written
+        if fresh < 0:  # a provider whose input count leaves the cached tokens out
+            fresh = usage.input_tokens
+        cost = (
+            fresh * rates.fresh + cached * rates.cached + written * rates.written + usage.output_tokens * rates.output
+        )
+        return -(-cost // rates.unit)
+
+    def worst_nano_usd(self, input_tokens: int, output_tokens: int) -> int:
+        """The most that so many tokens can cost, in whole nano-dollars, rounded up: all input at its dearest price."""
+        rates = self._rates_now()
+        return -(-(input_tokens * rates.dearest_input + output_tokens * rates.output) // rates.unit)
+
+    def _rates_now(self) -> _Rates:
+        # Looked up, not stored on the instance: pydantic's model_copy(update=...) would carry a stored value along.
+        return _rates(
+            self.input_usd_per_mtok,
+            self.output_usd_per_mtok,
+            self.cached_input_usd_per_mtok,
+            self.cache_write_usd_per_mtok,
+        )
+
+
+def parse_price(text: str) -> Price:
+    """The price that `--price` states: "2.5,10" is 2.50 USD per million tokens of input and 10 USD of output.
+
+    A third number is the price of cached input. Raises UserError for anything but two or three finite numbers of at
+    least 0, and for numbers so small that they must be prices per token.
+    """
+    advice = "give USD per million tokens as INPUT,OUTPUT, such as --price 2.5,10"
+    parts = [part.strip() for part in text.split(",")]
+    if not 2 <= len(parts) <= 3:
+        found = "nothing" if not text.strip() else "1 number" if len(parts) == 1 else f"{len(parts)} numbers"
+        raise UserError(f"--price {shown_value(text)}: holds {found}; {advice}")
+    numbers = []
+    for part in parts:
+        try:
+            number = float(part) if "_" not in part else None
+        except ValueError:
+            number = None
+        if number is None:
+            raise UserError(f"--price {shown_value(text)}: {shown_value(part)} is no number; {advice}")
+        if not isfinite(number) or number < 0:
+            raise UserError(f"--price {shown_value(text)}: {shown_value(part)} is no price; {advice}")
+        if 0 < number < PER_TOKEN_SUSPECT:
+            raise UserError(f"--price {shown_value(text)}: {shown_value(part)} looks like a price per token; {advice}")
+        numbers.append(number + 0.0)  # -0.0 + 0.0 is 0.0
+    return Price(
+        input_usd_per_mtok=numbers[0],
+        output_usd_per_mtok=numbers[1],
+        cached_input_usd_per_mtok=numbers[2] if len(numbers) == 3 else None,
+        source="--price",
+    )
+
+
+@lru_cache(maxsize=1)
+def price_map() -> Mapping[str, dict[str, Any]]:
+    """litellm's offline price map: model id -> what litellm knows of it, prices in USD per token. Read once a process.
+
+    Raises UserError if litellm is not installed or its map cannot be read.
+    """
+    spec = importlib.util.find_spec("litellm")  # finds the folder, runs nothing
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            "litellm is not installed, and prices come from its map; reinstall unsaf-async, or give --price"
+        )
+    file = Path(next(iter(spec.submodule_search_locations))) / "model_prices_and_context_window_backup.json"
+    try:
+        entries = orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); reinstall litellm, or give --price") from None
+    return {name: entry for name, entry in entries.items() if isinstance(entry, dict) and name != "sample_spec"}
+
+
+def map_entry(litellm_id: str) -> dict[str, Any] | None:
+    """What the map knows of `litellm_id`, or None.
+
+    The map lists a vendor's own models without the vendor ("gpt-4o" for "openai/gpt-4o"): so the bare name counts only
+    if its entry says that it is this vendor's. "hosted_vllm/gpt-4o" is not OpenAI's model, nor at OpenAI's price.
+    """
+    entries = price_map()
+    if litellm_id in entries:
+        return entries[litellm_id]
+    vendor, _, name = litellm_id.partition("/")
+    entry = entries.get(name)
+    return entry if entry is not None and entry.get("litellm_provider") == vendor else None
+
+
+def price_of(litellm_id: str) -> Price | None:
+    """The map's price of a litellm id ("openai/gpt-4o", "gpt-4o", "gemini/gemini-2.5-flash").
+
+    None if the map does not know the model, if tokens alone do not settle its price (per image, per request, by tiers),
+    or if all its prices are 0, which is how the map writes "not known" for hosted models. Where thinking has a price of
+    its own, the dearer of the two is the output price. Left out, because our prompts are a few thousand tokens and go
+    as single standard calls: surcharges for long prompts (`*_above_200k_tokens`), batch, flex and priority prices, and
+    cache writes kept for an hour.
+    """
+    entry = map_entry(litellm_id)
+    if entry is None:
+        return None
+    fresh, output = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+    otherwise_priced = any(entry.get(key) for key in ("input_cost_per_image", "input_cost_per_request"))
+    if fresh is None or output is None or otherwise_priced or not (fresh or output):
+        return None
+    return Price(
+        input_usd_per_mtok=_per_mtok(fresh),
+        output_usd_per_mtok=max(_per_mtok(output), _per_mtok(entry.get("output_cost_per_reasoning_token") or 0)),
+        cached_input_usd_per_mtok=_optional_per_mtok(entry.get("cache_read_input_token_cost")),
+        cache_write_usd_per_mtok=_optional_per_mtok(entry.get("cache_creation_input_token_cost")),
+        source=f"litellm {_litellm_version()} offline map",
+    )
+
+
+def _per_mtok(usd_per_token: float) -> float:
+    return float(Decimal(repr(float(usd_per_token))) * 1_000_000)  # in decimals: 2.5e-06 becomes 2.5 without dust
+
+
+def _optional_per_mtok(usd_per_token: float | None) -> float | None:
+    return None if usd_per_token is None else _per_mtok(usd_per_token)
+
+
+@lru_cache(maxsize=1)
+def _litellm_version() -> str:
+    try:
+        return version("litellm")
+    except PackageNotFoundError:  # importable, yet without metadata: a source tree on the path
+        return "(unknown version)"
+
+
+def shown_value(text: str) -> str:
+    """`text` quoted on one line, cut to 40 characters."""
+    return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -1,0 +1,191 @@
+"""Endpoints and models as data: providers/*.toml become `Profile`s, and a name on the command line becomes one of them.
+
+Knows the files, their search path and litellm's price map; opens no connection, and reads of a key only whether it is
+set. How the TOML files are written is told in providers/README.md.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, JsonValue, model_validator
+
+from unsaf_async.providers.prices import Price
+from unsaf_async.providers.tokens import ImageTokens, TokenRules
+from unsaf_async.records import Record, Role
+
+if TYPE_CHECKING:
+    from typing import Self
+
+Backend = Literal["litellm", "openai", "scripted", "tiny"]
+"""How calls travel: through litellm, to an OpenAI-compatible server directly, or nowhere (a simulated model, a tiny one)."""
+
+IN_PROCESS = {"scripted": "is simulated in this process", "tiny": "runs in this process"}
+"""The backends that call nobody, and how to say so."""
+
+Count = Annotated[int, Field(gt=0, strict=True)]
+CountOrZero = Annotated[int, Field(ge=0, strict=True)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, Field(strict=True)]
+
+
+# --- what a profile holds -----------------------------------------------------------------------------------------
+
+
+class Limits(Record):
+    """How fast the endpoint may be asked. None: no limit known; what the endpoint's rate headers say is obeyed."""
+
+    concurrency: Count = 32
+    """Most calls in flight."""
+    requests_per_minute: Amount | None = None
+    tokens_per_minute: Amount | None = None
+    """Input and output together."""
+    input_tokens_per_minute: Amount | None = None
+    output_tokens_per_minute: Amount | None = None
+
+
+class ImageRules(Record):
+    """What an image must fit into before it is sent; larger ones are shrunk, smaller ones left alone."""
+
+    max_side_px: Count = 1024
+    max_pixels: Count | None = None
+    max_bytes: Count = 10_000_000
+    """Of the encoded file; base64 makes a third more of it on the wire."""
+    native_px: Count | None = None
+    """Width and height of the only images that the model knows; it is warned of others. None: it takes any."""
+
+
+class OutputTokens(Record):
+    """Hard limits of a reply, in tokens. `reasoning` comes on top of each, for models that think before they write."""
+
+    ask: CountOrZero = 200
+    ask_per_question: CountOrZero = 100
+    """For each of the K questions that one call is to write."""
+    answer: Count = 300
+    judge: Count = 100
+    """Of a verdict, and of every other reply that is one word or number: audits, confidence."""
+    reasoning: CountOrZero = 0
+
+    def limit(self, role: Role, questions: int = 1) -> int:
+        """The limit of one call in `role`, in tokens, thinking included. questions: K, for an ask."""
+        match role:
+            case "ask":
+                visible = self.ask + self.ask_per_question * questions
+            case "answer" | "sample":
+                visible = self.answer
+            case "judge" | "ground" | "audit" | "confidence" | "p-true":
+                visible = self.judge
+        return max(1, visible + self.reasoning)
+
+
+class Takes(Record):
+    """Which parameters the model accepts. What it does not take is not sent."""
+
+    json_schema: Flag = True
+    temperature: Flag = True
+    seed: Flag = False
+    logprobs: Flag = False
+    n: Flag = False
+
+
+class Profile(Record):
+    """One model at one endpoint: everything that the engine needs to call it, pace it and price it."""
+
+    name: Text
+    backend: Backend
+    model: Text = ""
+    """The id as the backend wants it: "openai/gpt-4o" for litellm, the bare id for an OpenAI-compatible server. "": the
+    one model that the server names at /v1/models, found when it is opened."""
+    endpoint: Text = ""
+    """Base URL; "": the vendor's own."""
+    api_key_env: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """The environment variable that holds the key. The key itself is in no file."""
+    api_key_required: Flag = False
+    price: Price | None = None
+    """None: not known, so that --price is needed."""
+    limits: Limits = Limits()
+    image: ImageRules = ImageRules()
+    tokens: TokenRules = TokenRules(image=ImageTokens(formula="fixed", constants={"tokens": 1500}, ceiling=3000))
+    output_tokens: OutputTokens = OutputTokens()
+    timeout_s: Amount = 120.0
+    """Of one attempt."""
+    deadline_s: Amount = 600.0
+    """From a call's first failure on: later than that, no further attempt begins. Neither the first attempt nor the wait
+    before it counts; an attempt that has begun may take its whole `timeout_s`."""
+    attempts: Count = 6
+    """Most tries of a call that meets transient errors."""
+    retry_wait_s: Amount = 0.5
+    """The pause before the second try; it doubles each time, with jitter, up to 30 s."""
+    takes: Takes = Takes()
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further fields of the request's body, such as reasoning_effort. They are part of a reply's cache key."""
+    rate_headers: Literal["openai", "anthropic", "none"] = "none"
+    """Whose rate headers the endpoint sends. Unless "none", a run that knows no limit of requests sends its first call
+    alone, to learn it; headers that come are learned from in any case."""
+    prompts: Text = "unsaf"
+    """The prompt pack that the model is asked with, unless --prompts names one."""
+    judge: Text = "self"
+    """Who judges, unless --judge says so."""
+    images: Literal["photos", "world"] = "photos"
+    """Which of the shipped images it is measured on, unless --images names some."""
+    outputs_may_train: Flag | None = None
+    """Whether the model's outputs may train other models, as whoever wrote the file has found in its license and the endpoint's
+    terms. None: not said; an export then asks for --accept-teacher-terms, unless the model runs in this process or behind an
+    address of this machine. true: it does not ask. false: it always asks. --api-base or --model undo a true that was said of
+    another address or model."""
+    notes: Text = ""
+    """What a user should know, in a line."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.deadline_s < self.timeout_s:
+            raise ValueError(
+                f"deadline_s is {self.deadline_s:g}, below timeout_s {self.timeout_s:g}; give at least that"
+            )
+        if self.endpoint and (problem := _url_problem(self.endpoint)):
+            raise ValueError(f"endpoint {problem}")
+        if self.backend != "scripted" and (taken := RESERVED.intersection(self.extra)):
+            raise ValueError(f"extra holds {min(taken)}, which the engine sets itself; leave it out")
+        return self
+
+
+RESERVED = frozenset(
+    {"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed"}
+    | {"logprobs", "response_format", "timeout", "api_key", "api_base", "base_url", "headers", "extra_headers"}
+)
+"""Request fields that `extra` may not hold: the engine sets them, and keys have no place in a file."""
+
+
+def _url_problem(url: str) -> str | None:
+    """What is wrong with a base URL, or None. Neither a password nor a query may be in it: the manifest records it."""
+    try:
+        parts = urlsplit(url)
+        plain = not (parts.username or parts.password or parts.query or parts.fragment)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or re.search(r"\s", url):
+            return f"is {shown_value(url)}; give a URL such as http://localhost:8000/v1"
+    except ValueError:  # a port that is no number, an unclosed bracket
+        return f"is {shown_value(url)}; give a URL such as http://localhost:8000/v1"
+    return None if plain else "holds a password or a query; give the plain base URL, and the key in its variable"
+
+
+# --- from files to profiles ---------------------------------------------------------------------------------------
+
+
+# --- what is wrong with a file, in one line -----------------------------------------------------------------------
+
+
+def shown_value(value: object) -> str:
+    """`value` on one line, as TOML writes it where that differs, cut to 60 characters."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- from a name to a profile -------------------------------------------------------------------------------------
+
+
+# --- the list of all ----------------------------------------------------------------------------------------------

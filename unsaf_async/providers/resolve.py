@@ -1,0 +1,233 @@
+"""A name on the command line becomes a `Profile`."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from unsaf_async.errors import UserError
+from unsaf_async.providers.files import Endpoint, load_profiles, search_path
+from unsaf_async.providers.prices import Price, map_entry, price_map, price_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+from unsaf_async.providers.profile import IN_PROCESS, Profile, _url_problem, shown_value
+
+
+def resolve(
+    name: str,
+    *,
+    model: str | None = None,
+    api_base: str | None = None,
+    price: Price | None = None,
+    rpm: float | None = None,
+    tpm: float | None = None,
+    concurrency: int | None = None,
+    folders: Sequence[Path] | None = None,
+) -> Profile:
+    """The profile that `name` stands for, with the options laid over it and its price looked up.
+
+    name: a profile's name or alias ("gpt-4o", "vllm"), the name of a file together with `model` ("openai"), a model's
+    dated snapshot, or any id that litellm knows ("mistral/pixtral-large-latest"). model: another model at the same
+    endpoint. folders: searched before the usual places (`search_path`). The price is, in this order: `price`, the
+    file's, the map's, or None (unknown).
+
+    Raises UserError for an unknown name (with the nearest ones), a senseless option, or a bad provider file.
+    """
+    endpoints = load_profiles(search_path(folders))
+    profile = _named(name, model, endpoints)
+    # A tiny model may be another folder of weights; a simulated one has none.
+    takes_model = profile.backend != "scripted"
+    senseless = "--model" if model and not takes_model else "--api-base" if api_base else ""
+    if senseless and profile.backend in IN_PROCESS:
+        how = IN_PROCESS[profile.backend]
+        raise UserError(f"{senseless}: {profile.name} {how} and takes none; leave it out, or name another --provider")
+    if api_base is not None:
+        if problem := _url_problem(api_base):
+            raise UserError(f"--api-base {problem}")
+        # Leave that is given at one address is not given at another; a ban stays.
+        may_train = False if profile.outputs_may_train is False else None
+        profile = profile.model_copy(update={"endpoint": api_base.rstrip("/"), "outputs_may_train": may_train})
+    limits = {
+        "requests_per_minute": _option("--rpm", rpm),
+        "tokens_per_minute": _option("--tpm", tpm),
+        "concurrency": _option("--concurrency", concurrency),
+    }
+    given = {key: value for key, value in limits.items() if value is not None}
+    profile = profile.model_copy(update={"limits": profile.limits.model_copy(update=given)})
+    return _priced(profile, price)
+
+
+def _option(option: str, value: float | None) -> float | None:
+    if value is not None and not (isfinite(value) and value > 0):
+        raise UserError(f"{option} is {value:g}; give a number above 0, or leave it out")
+    return value
+
+
+def _priced(profile: Profile, price: Price | None = None) -> Profile:
+    price = price or profile.price or (price_of(profile.model) if profile.backend == "litellm" else None)
+    return profile if price is profile.price else profile.model_copy(update={"price": price})
+
+
+def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Profile:
+    """The profile for `name` and `model`, before options and price."""
+    if model is not None and not model.strip():
+        raise UserError("--model is empty; give a model's id, or leave it out")
+    for endpoint in endpoints:
+        if (profile := endpoint.find(name)) is not None:
+            return profile if model is None else _other_model(profile, endpoint, model)
+        if name == endpoint.name:
+            if model is None:
+                known = ", ".join(endpoint.models)
+                raise UserError(f"--provider {name}: is an endpoint; add --model, or name one of its models: {known}")
+            return _other_model(endpoint.defaults, endpoint, model)
+    profile = _by_litellm_id(name, endpoints)
+    if profile is None:
+        near = ", ".join(_nearest(name, endpoints))
+        raise UserError(
+            f"--provider {shown_value(name)}: is unknown; the nearest are {near}; `unsaf-async providers` lists all"
+        )
+    if model is None:
+        return profile
+    vendor = profile.model.partition("/")[0]
+    wire_id = model if model.startswith(f"{vendor}/") else f"{vendor}/{model}"
+    return _by_litellm_id(wire_id, endpoints) or profile.model_copy(update={"model": wire_id, "price": None})
+
+
+def _other_model(profile: Profile, endpoint: Endpoint, model: str) -> Profile:
+    """`model` at `endpoint`: by its own profile where the file has one, else shaped like `profile`.
+
+    What the file says of one model's price and terms does not hold for another; what it says of all does.
+    """
+    wire_id = f"{endpoint.vendor}/{model}" if endpoint.vendor and not model.startswith(f"{endpoint.vendor}/") else model
+    known = endpoint.find(model) if endpoint.models else None
+    known = known or (endpoint.find(wire_id) if endpoint.models else None)
+    if known is None and endpoint.vendor:
+        known = _snapshot(wire_id, endpoint)
+        if known is None and profile is endpoint.defaults:
+            known = _unlisted(wire_id, endpoint.defaults)
+    of_all = {"price": endpoint.defaults.price, "outputs_may_train": endpoint.defaults.outputs_may_train}
+    return known or profile.model_copy(update={"model": wire_id, **of_all})
+
+
+def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None:
+    """A profile for a litellm id that no file lists, or None if litellm's map knows neither it nor its vendor.
+
+    Of a vendor that a file serves: the file's snapshot or defaults. Of another: generic defaults, and the key in
+    VENDOR_API_KEY, as litellm itself names it for most.
+    """
+    vendor = name.partition("/")[0] if "/" in name else ""
+    for endpoint in endpoints:
+        if endpoint.vendor and (vendor == endpoint.vendor or (not vendor and map_entry(f"{endpoint.vendor}/{name}"))):
+            wire_id = name if vendor else f"{endpoint.vendor}/{name}"
+            return _snapshot(wire_id, endpoint) or _unlisted(wire_id, endpoint.defaults)
+    if not vendor or vendor not in {entry.get("litellm_provider") for entry in price_map().values()}:
+        return None
+    key = re.sub(r"\W", "_", vendor).upper() + "_API_KEY"
+    generic = Profile(name=name, backend="litellm", api_key_env=key)
+    return _unlisted(name, generic)
+
+
+def _snapshot(wire_id: str, endpoint: Endpoint) -> Profile | None:
+    """The profile of a listed model, for a dated snapshot of it ("openai/gpt-4o-2024-08-06"), or None."""
+    undated = re.sub(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|latest)$", "", wire_id)
+    profile = endpoint.find(undated) if undated != wire_id else None
+    name = wire_id.partition("/")[2]
+    return profile and profile.model_copy(update={"name": name, "model": wire_id, "price": endpoint.defaults.price})
+
+
+UNLISTED_IMAGE_TOKENS = 3000
+"""The least that the worst case of an image is taken to be where nobody described the model: above every described one
+for an image of 1024 pixels, but for gpt-4o-mini."""
+
+
+def _unlisted(wire_id: str, defaults: Profile) -> Profile:
+    """`defaults` for a model that no file lists, made careful by what litellm's map says of it.
+
+    Its images are held to cost `UNLISTED_IMAGE_TOKENS` at least. A model that thinks gets room to think, and is sent
+    neither a temperature nor a wish for log-probabilities. Raises UserError if the map knows that it is no chat model
+    (an embedding, a speech model).
+    """
+    entry = map_entry(wire_id)
+    image = defaults.tokens.image
+    image = image.model_copy(update={"ceiling": max(image.ceiling, UNLISTED_IMAGE_TOKENS)})
+    tokens = defaults.tokens.model_copy(update={"image": image})
+    known: dict[str, Any] = {"name": wire_id, "model": wire_id, "tokens": tokens}
+    if entry is None:
+        near = get_close_matches(wire_id.partition("/")[2], _names_of(wire_id.partition("/")[0]), n=3)
+        hint = f"; the nearest that it lists: {', '.join(near)}" if near else ""
+        return defaults.model_copy(update={**known, "notes": f"litellm's price map does not list this model{hint}."})
+    if entry.get("mode") not in ("chat", "responses"):
+        raise UserError(f"--provider {wire_id}: is no chat model (litellm's map: {entry.get('mode')}); name another")
+    thinks = bool(entry.get("supports_reasoning"))
+    samples = not thinks and entry.get("supports_sampling_params") is not False
+    takes = defaults.takes
+    known["takes"] = takes.model_copy(
+        update={
+            "json_schema": takes.json_schema and bool(entry.get("supports_response_schema")),
+            "temperature": takes.temperature and samples,
+            "logprobs": takes.logprobs and samples,
+        }
+    )
+    if thinks:
+        room = max(defaults.output_tokens.reasoning, 4096)
+        known["output_tokens"] = defaults.output_tokens.model_copy(update={"reasoning": room})
+    known["notes"] = "No provider file lists this model: cautious settings from litellm's map."
+    if not entry.get("supports_vision"):  # as a judge it needs none
+        known["notes"] += " The map does not say that it reads images."
+    return defaults.model_copy(update=known)
+
+
+def _names_of(vendor: str) -> list[str]:
+    """The models that the map lists for `vendor`, without the vendor."""
+    return [
+        key.removeprefix(f"{vendor}/") for key, entry in price_map().items() if entry.get("litellm_provider") == vendor
+    ]
+
+
+def _nearest(name: str, endpoints: tuple[Endpoint, ...]) -> list[str]:
+    """The 4 known names that are most like `name`, best first."""
+    known = {key for endpoint in endpoints for key in (endpoint.name, *endpoint.models, *endpoint.aliases)}
+    by_lower = {key.lower(): key for key in sorted(known)}
+    wanted = name.rpartition("/")[2].lower() or name.lower()
+    return [by_lower[key] for key in get_close_matches(wanted, by_lower, n=4, cutoff=0.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One line of `unsaf-async providers`. file: where the profile is from. key_set: None if it needs no key."""
+
+    profile: Profile
+    aliases: tuple[str, ...]
+    file: Path
+    key_set: bool | None
+
+
+def all_models(folders: Sequence[Path] | None = None) -> tuple[Listing, ...]:
+    """Every profile that can be named, priced, in the order in which names are looked up; hidden ones left out.
+
+    Of a key only whether its variable is set. Raises UserError as `load_profiles` does.
+    """
+    seen: set[str] = set()
+    listings = []
+    for endpoint in load_profiles(search_path(folders)):
+        for profile in endpoint.profiles():
+            if profile.name in seen:
+                continue
+            variable = profile.api_key_env
+            aliases = (alias for alias, name in endpoint.aliases.items() if name == profile.name and alias not in seen)
+            listings.append(
+                Listing(
+                    profile=_priced(profile),
+                    aliases=tuple(aliases),
+                    file=endpoint.file,
+                    key_set=None if variable is None else bool(os.environ.get(variable)),
+                )
+            )
+        seen |= {endpoint.name, *endpoint.models, *endpoint.aliases}
+    return tuple(listings)

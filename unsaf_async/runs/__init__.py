@@ -1,0 +1,1 @@
+"""Many images: a run from its settings to its score."""

@@ -1,0 +1,101 @@
+"""What a run will cost, before anything is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.budget import NANO
+from unsaf_async.calls.cost import CostModel, price_or_error
+from unsaf_async.calls.request import RequestBuilder
+from unsaf_async.examine.examiner import is_unfinished
+from unsaf_async.inputs.pixels import ImageError, sent_size
+from unsaf_async.prompts import load_pack
+from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.quote import Planner, Priced
+from unsaf_async.runs.settings import Prepared, policy_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from unsaf_async.providers.profile import Profile
+    from unsaf_async.runs.folder import Manifest, RunFolder
+    from unsaf_async.runs.quote import Quote
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will cost. expected_usd: a planning figure. worst_usd: no run costs more, failed attempts aside.
+
+    per_image_worst_usd: the most that one image needs to be begun. unreadable: images that cannot be opened.
+    """
+
+    images: int
+    unreadable: int
+    calls: int
+    expected_usd: float
+    worst_usd: float
+    per_image_worst_usd: float
+
+
+def estimate(prepared: Prepared) -> Estimate:
+    """What the run will cost, from the images' sizes and the prices; sends nothing. Blocks while it reads the headers."""
+    settings, policy = prepared.settings, policy_of(prepared.subject)
+    priced = _priced(prepared.profile, settings.questions, settings.seed)
+    planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.wanted)
+    own = cache(planner.quote)  # many images are of one size
+    quotes = []
+    for image in prepared.images:
+        try:
+            size = sent_size(image.path, policy)
+        except ImageError:
+            continue
+        quotes.append(planner.quote_given(*size, image.given) if prepared.source else own(*size))
+    return _added(quotes, len(prepared.images), unreadable=len(prepared.images) - len(quotes))
+
+
+def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
+    """What it will cost to finish the run at `folder` with all that `manifest` wants; sends nothing.
+
+    What is there already, and is not paid again, is not counted; what failed is. Blocks while it reads the images' headers.
+    """
+    priced = _priced(manifest.profile, manifest.questions, manifest.seed)
+    planner = Planner.of(priced, manifest.judges, load_pack(manifest.pack), manifest.questions, manifest.wanted)
+    policy = policy_of(manifest.subject)
+    kept = read_journal(folder.journal_file)
+    quotes, unreadable = [], 0
+    for source in folder.images:
+        examination = kept.get(source.id)
+        if examination is not None and not is_unfinished(examination):
+            image = examination.image
+            quotes.append(planner.quote_missing(image.width or 1, image.height or 1, examination.questions))
+            continue
+        try:
+            size = sent_size(source.path, policy)
+        except ImageError:
+            unreadable += 1
+            continue
+        quotes.append(planner.quote_given(*size, source.given) if manifest.source else planner.quote(*size))
+    return _added(quotes, len(folder.images), unreadable=unreadable)
+
+
+def _added(quotes: Sequence[Quote], images: int, *, unreadable: int) -> Estimate:
+    return Estimate(
+        images=images,
+        unreadable=unreadable,
+        calls=sum(quote.calls for quote in quotes),
+        expected_usd=sum(quote.expected_nano_usd for quote in quotes) / NANO,
+        worst_usd=sum(quote.worst_nano_usd for quote in quotes) / NANO,
+        per_image_worst_usd=max((quote.worst_nano_usd for quote in quotes), default=0) / NANO,
+    )
+
+
+def _priced(profile: Callable[[str], Profile], questions: int, seed: int) -> Callable[[str], Priced]:
+    """The model with a name, with its prices. profile: the profile with that name."""
+
+    def priced(name: str) -> Priced:
+        found = profile(name)
+        return Priced(RequestBuilder(found, questions, seed), CostModel(found, price_or_error(found)))
+
+    return priced

@@ -1,0 +1,102 @@
+"""A run's whole result: the score, and beside it what speaks for or against it and what others measure on the same answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from unsaf_async.score.agreement import PanelScore, panel_agreement
+from unsaf_async.score.calibration import Corrected, corrected_unf1
+from unsaf_async.score.fidelity import Fidelity, label_fidelity
+from unsaf_async.score.grounded import Grounded
+from unsaf_async.score.grounded import grounded as grounded_of
+from unsaf_async.score.labelled import LabelledScore, ProbabilityName, labelled_score
+from unsaf_async.score.quality import Quality, question_quality, warnings
+from unsaf_async.score.signals import Signal, SignalName
+from unsaf_async.score.signals import signals as signals_of
+from unsaf_async.score.unf1 import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from unsaf_async.records import Examination
+    from unsaf_async.runs.folder import Manifest
+
+
+class Findings(Score):
+    """The score and what is measured beside it."""
+
+    audits: dict[str, Fidelity] = Field(default_factory=dict)
+    """How far the intended labels can be trusted, by auditor; {} without an audit."""
+    quality: Quality | None = None
+    """Of the questions that the model wrote; None if it wrote none."""
+    panel: PanelScore | None = None
+    """How far the judges of a panel agree; None without one."""
+    corrected: Corrected | None = None
+    """UnF1 corrected for the judge's known errors; None without a calibration."""
+    grounded: Grounded | None = None
+    """Whether answers are borne out; None outside grounded mode."""
+    signals: dict[SignalName, Signal] = Field(default_factory=dict)
+    """Conventional signs of confidence."""
+    labelled: LabelledScore | None = None
+    """What a labelled set tells; None for other runs."""
+
+
+def findings(score: Score, manifest: Manifest, examinations: Sequence[Examination]) -> Findings:
+    """Everything that is known of a run, beside its `score`. Pure; takes some seconds for 1,000 images with further draws."""
+    source = manifest.source
+    quality = question_quality(examinations) if source is None else None
+    why = _why_none(manifest)
+    found = Findings.model_construct(
+        **dict(score),
+        audits=label_fidelity(examinations, seed=manifest.seed),
+        quality=quality,
+        panel=panel_agreement(examinations, seed=manifest.seed),
+        corrected=corrected_unf1(examinations, manifest.calibration.confusions.by_decider, seed=manifest.seed)
+        if manifest.calibration
+        else None,
+        grounded=grounded_of(examinations, seed=manifest.seed) if manifest.grounded else None,
+        signals=signals_of(examinations, why, seed=manifest.seed),
+        labelled=labelled_score(
+            examinations, yes_no_set=source.yes_no, why_none=_why_no_probability(why), seed=manifest.seed
+        )
+        if source and source.kind == "labelled"
+        else None,
+    )
+    more = [*(warnings(quality) if quality else ()), *_about_models(manifest)]
+    return found.model_copy(update={"warnings": [*found.warnings, *more]})
+
+
+def _why_none(manifest: Manifest) -> dict[SignalName, str]:
+    """Why a signal is not there, by its name."""
+    name = manifest.subject.name
+    gives = manifest.subject.takes.logprobs
+    tokens = f"{name} returned no log-probabilities" if gives else f"{name} gives no log-probabilities"
+    drawn = "no draw came back" if manifest.samples else "answers were drawn once (--samples K draws more)"
+    said = f"{name} gave no figure" if manifest.confidence else "it was not asked for (--confidence)"
+    return {
+        "declined": "no response was scored",
+        **dict.fromkeys(("mean_logprob", "min_logprob", "perplexity"), tokens),
+        "stated": said,
+        "p_true": said if gives or not manifest.confidence else tokens,
+        **dict.fromkeys(("self_consistency", "semantic_entropy"), drawn),
+    }
+
+
+def _why_no_probability(why: dict[SignalName, str]) -> dict[ProbabilityName, str]:
+    return {
+        "token_probability": why["mean_logprob"],
+        "stated": why["stated"],
+        "p_true": why["p_true"],
+        "self_consistency": why["self_consistency"],
+    }
+
+
+def _about_models(manifest: Manifest) -> Iterator[str]:
+    """What a reader should know of who judges and audits."""
+    subject = manifest.subject
+    for name in manifest.auditors:
+        profile = manifest.profile(name)
+        if (profile.model, profile.endpoint) == (subject.model, subject.endpoint):
+            yield f"{name} audits its own questions: it will rarely contradict itself; name another model"

@@ -1,0 +1,297 @@
+"""A run's folder: what was asked for (manifest.json, images.jsonl), what happened (ledger.jsonl, journal.jsonl), what came out
+(score.json). Everything that a repetition needs stands in the manifest; no key ever does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import platform, python_version
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import Field, ValidationError
+
+from unsaf_async.errors import UserError
+from unsaf_async.examine.extras import ExtraMeasures
+from unsaf_async.files import write_whole
+from unsaf_async.inputs.sources import ImageSource
+from unsaf_async.providers.profile import Profile
+from unsaf_async.records import GivenQuestion, Record
+from unsaf_async.score.calibration import CalibrationFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from unsaf_async.score.unf1 import Score
+
+
+BEGINNINGS = {"lock", "images.jsonl", "images.jsonl.part", "manifest.json.part"}
+"""What a process that was killed while it made a run's folder may leave there, the lock first of all: as good as nothing."""
+
+
+class Source(Record):
+    """Where questions are from that the model did not write."""
+
+    kind: Literal["labelled", "run"]
+    """A labelled set, or another run's questions."""
+    name: str
+    """The file's or folder's, or the provider of the other run."""
+    path: str
+    format: str = ""
+    """The labelled set's."""
+    yes_no: bool = False
+    """Whether all of its questions are answered by yes or no."""
+    skipped: dict[str, int] = Field(default_factory=dict)
+    """Its rows that are left out, by reason."""
+    run_id: str = ""
+    """The other run's."""
+
+
+class Manifest(Record):
+    """What a run is: enough to repeat it."""
+
+    format: Literal[2] = 2
+    """Of this folder's files."""
+    run_id: str
+    created: str
+    """ISO 8601, UTC."""
+    versions: dict[str, str]
+    """unsaf-async, python, litellm, platform."""
+    subject: Profile
+    """The measured model: limits, parameters and prices frozen as they were."""
+    judges: tuple[str, ...]
+    """Who judges what the rules leave open, by name; "self": the measured model. () where only the rules judge."""
+    auditors: tuple[str, ...] = ()
+    """Who says whether the images answer the questions, by name."""
+    grounded: bool = False
+    """Whether the first judge, seeing the image, says if answers are borne out."""
+    confidence: bool = False
+    """Whether the model is asked how sure it is of each answer."""
+    samples: int = 0
+    """How many further draws of each answer there are."""
+    others: dict[str, Profile] = Field(default_factory=dict)
+    """The other models among judges and auditors, by name, frozen like the subject."""
+    source: Source | None = None
+    """Where the questions are from; None: the model writes them."""
+    calibration: CalibrationFile | None = None
+    """What is known of the judge's errors."""
+    pack: str
+    """The prompt pack's name or folder."""
+    pack_version: str
+    pack_sha256: str
+    """Of its templates."""
+    questions: int
+    """K: per instruction."""
+    seed: int
+    max_cost_usd: float | None
+    until_ci: float | None
+    """The half-width at which no more images are admitted; None: all images."""
+    images: int
+    images_sha256: str
+    """Of images.jsonl: the ids, paths and given questions in the order of admission."""
+    cache: str
+    """The folder of stored replies."""
+
+    @property
+    def judge_name(self) -> str:
+        """Who judges, in one word or several."""
+        return " + ".join(self.judges) or "rules"
+
+    def profile(self, name: str) -> Profile:
+        """The profile of a judge or auditor; "self": the measured model's."""
+        return self.subject if name == "self" else self.others[name]
+
+    @property
+    def wanted(self) -> ExtraMeasures:
+        """What is asked beside the answers."""
+        return ExtraMeasures(
+            auditors=self.auditors,
+            grounded=self.grounded,
+            stated=self.confidence,
+            p_true=self.confidence and self.subject.takes.logprobs,
+            samples=self.samples,
+        )
+
+
+class RunFolder:
+    """An opened run folder, locked against a second process. Close it, or use it as a context manager."""
+
+    def __init__(self, path: Path, manifest: Manifest, images: Sequence[ImageSource], lock: FileLock) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.images = images
+        self._lock = lock
+
+    @property
+    def journal_file(self) -> Path:
+        """One line a finished image."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def ledger_file(self) -> Path:
+        """One line before and one after each attempt."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def received_file(self) -> Path:
+        """Replies that are not in the store yet; there while a session is open, or was killed."""
+        return self.path / "received.jsonl"
+
+    def keep_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest (a resumed run may get another cap)."""
+        self.manifest = manifest
+        write_whole(self.path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+
+    def keep_score(self, score: Score) -> None:
+        """Write score.json."""
+        write_whole(self.path / "score.json", score.model_dump_json(indent=2) + "\n")
+
+    def close(self) -> None:
+        """Give up the lock."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def new_manifest(**fields: Any) -> Manifest:
+    """A manifest with a fresh run id, the time and the versions filled in."""
+    return Manifest(
+        run_id=secrets.token_hex(8),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={
+            "unsaf-async": _version("unsaf-async"),
+            "python": python_version(),
+            "litellm": _version("litellm"),
+            "platform": platform(terse=True),
+        },
+        **fields,
+    )
+
+
+def images_sha256(images: Sequence[ImageSource]) -> str:
+    """The hash of an image list: ids, paths and given questions in order."""
+    return sha256(_image_lines(images)).hexdigest()
+
+
+def default_folder(model: str, now: datetime | None = None) -> Path:
+    """runs/<time>-<model> below the working directory, one that does not exist yet."""
+    stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - people read it, in their own time
+    name = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]+', '-', model).strip('-.') or 'model'}"
+    folder = Path("runs") / name
+    number = 2
+    while folder.exists():
+        folder = Path("runs") / f"{name}-{number}"
+        number += 1
+    return folder
+
+
+def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> RunFolder:
+    """A new run's folder at `path`. Raises UserError if something is there already, or nothing can be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        found = {entry.name for entry in path.iterdir()}
+        if found and not ("lock" in found and found <= BEGINNINGS):
+            raise UserError(f"--out {path}: is not empty and holds no such run; give another folder")
+        lock = _lock(path)
+        write_whole(path / "images.jsonl", _image_lines(images).decode())
+        write_whole(path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written ({error.strerror}); give another folder") from None
+    return RunFolder(path, manifest, images, lock)
+
+
+def exists(path: Path) -> bool:
+    """Whether a run lies at `path`."""
+    try:
+        return (path / "manifest.json").is_file()
+    except OSError:  # a name that no file can have: `create` says so
+        return False
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the run at `path`. Raises UserError if there is none or it is no manifest."""
+    file = path / "manifest.json"
+    try:
+        return Manifest.model_validate_json(file.read_bytes())
+    except OSError:
+        raise UserError(
+            f"{path}: is no run's folder (it has no manifest.json); give the folder that `run` named"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise UserError(f"{file}: is no manifest ({where}: {first['msg']}); restore it, or start a new run") from None
+
+
+def reopen(path: Path) -> RunFolder:
+    """The run at `path`, to go on with. Raises UserError if it is none, is incomplete, or another process has it open."""
+    manifest = read_manifest(path)
+    lock = _lock(path)
+    try:
+        images = _read_images(path / "images.jsonl")
+        if images_sha256(images) != manifest.images_sha256:
+            raise UserError(f"{path / 'images.jsonl'}: is not the list that the run began with; start a new run")
+    except BaseException:
+        lock.release()
+        raise
+    return RunFolder(path, manifest, images, lock)
+
+
+def _read_images(file: Path) -> list[ImageSource]:
+    try:
+        lines = [
+            json.loads(line) for line in file.read_bytes().splitlines()
+        ]  # not orjson: names may hold lone surrogates
+        return [
+            ImageSource(
+                line["id"],
+                Path(line["path"]),
+                line["metadata"],
+                tuple(GivenQuestion.model_validate(each) for each in line.get("given", ())),
+                line.get("file_sha256"),
+            )
+            for line in lines
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); start a new run") from None
+
+
+def _image_lines(images: Sequence[ImageSource]) -> bytes:
+    def line(image: ImageSource) -> str:
+        told: dict[str, object] = {"id": image.id, "path": str(image.path), "metadata": dict(image.metadata)}
+        if image.given:
+            told["given"] = [each.model_dump(mode="json", exclude_defaults=True) for each in image.given]
+        if image.file_sha256:
+            told["file_sha256"] = image.file_sha256
+        return json.dumps(told, sort_keys=True) + "\n"
+
+    return "".join(map(line, images)).encode()
+
+
+def _lock(path: Path) -> FileLock:
+    lock = FileLock(path / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"{path}: another process is working on this run; wait for it, or stop it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); check its permissions") from None
+    return lock
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,227 @@
+"""What one image will cost before any of it is known: the same requests that `examine` makes, with stand-ins for the texts.
+
+The worst case is what the budget holds for a whole image. It counts every call, repeated question-writing included, at its
+output limit. The expectation is a planning figure and promises nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from unsaf_async.examine.extras import ExtraMeasures
+from unsaf_async.prompts import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, VERDICT, Pack
+from unsaf_async.records import EncodedImage, Label, Request, Role, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from unsaf_async.calls.cost import CostModel
+    from unsaf_async.calls.request import RequestBuilder
+    from unsaf_async.records import GivenQuestion, Question
+
+QUESTION_BYTES = 300
+"""The longest question that is asked (`parse.MAX_CHARS` characters), if it is ASCII; others have up to 4 bytes a character.
+
+So an image may need more than its quote, and the cap holds all the same: each call reserves its own worst case, by the bytes
+that it really sends. What it needs beyond what is left of its image's money is asked of the budget; if that has none, the
+call does not leave, and fails (`Unfunded`). Quoting 1,200 bytes instead would bound questions in every script, and make the
+worst case of an image dearer, by 4 % (gpt-4o-mini) to 29 % (gpt-4o), so that fewer would be begun under a cap.
+"""
+BYTES_PER_TOKEN = 4
+"""Of a response as the judge reads it back. For a denser one, the same holds as for a longer question."""
+
+EXPECTED_OUTPUT: dict[Role, int] = {
+    "ask": 25, "answer": 40, "judge": 10, "ground": 10, "audit": 10, "confidence": 10, "p-true": 1, "sample": 40,
+}  # fmt: skip
+"""Tokens written per question. Assumed; what a run really writes stands in its score."""
+EXPECTED_REASONING_SHARE = 0.25
+"""Of the room that a profile gives a thinking model, how much it is expected to use."""
+EXPECTED_JUDGED_SHARE = 0.4
+"""Of the responses, how many the rules leave to the LLM judge."""
+
+
+EXPECTED_ANSWERED_SHARE = 0.9
+"""Of the answerable questions, how many are expected to be answered, so that a grounded judge looks at the answer."""
+
+
+@dataclass(frozen=True)
+class Quote:
+    """One image's price and number of calls. worst: an upper bound, for texts within `QUESTION_BYTES` and `BYTES_PER_TOKEN`.
+    expected: a planning figure. In nano-dollars."""
+
+    worst_nano_usd: int
+    expected_nano_usd: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Priced:
+    """One model with its prices."""
+
+    builder: RequestBuilder
+    cost_model: CostModel
+
+
+@dataclass
+class _Bill:
+    """What a number of calls comes to."""
+
+    worst: float = 0.0
+    expected: float = 0.0
+    calls: float = 0.0
+
+    def add(
+        self, model: Priced, worst: Request, likely: Request, most: int, expected: float, questions: int = 1
+    ) -> None:
+        """At most `most` calls, `expected` of which are expected. questions: how many each writes."""
+        reasoning = model.builder.profile.output_tokens.reasoning
+        output = questions * EXPECTED_OUTPUT[likely.role] + int(EXPECTED_REASONING_SHARE * reasoning)
+        self.worst += most * model.cost_model.worst_nano_usd(worst)
+        self.expected += expected * model.cost_model.expected_nano_usd(likely, output)
+        self.calls += expected
+
+    @property
+    def quote(self) -> Quote:
+        return Quote(int(self.worst), int(self.expected), round(self.calls))
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Quotes images. judges: of what the rules leave open; () where no LLM judges. wanted, auditors, grounder: what is asked
+    beside the answers, and of whom."""
+
+    subject: Priced
+    judges: tuple[Priced, ...]
+    pack: Pack
+    questions: int
+    wanted: ExtraMeasures = field(default_factory=ExtraMeasures)
+    auditors: tuple[Priced, ...] = ()
+    grounder: Priced | None = None
+
+    @classmethod
+    def of(
+        cls, priced: Callable[[str], Priced], judges: Sequence[str], pack: Pack, questions: int, wanted: ExtraMeasures
+    ) -> Planner:
+        """The planner of a run. priced: the model with a name; "self" is the measured one."""
+        return cls(
+            priced("self"),
+            tuple(map(priced, judges)),
+            pack,
+            questions,
+            wanted,
+            tuple(map(priced, wanted.auditors)),
+            priced(judges[0]) if wanted.grounded else None,
+        )
+
+    def quote(self, width: int, height: int) -> Quote:
+        """What an image sent at `width` x `height` pixels costs, whole, if the model writes the questions."""
+        bill, image = _Bill(), _stand_in(width, height)
+        for label in QUESTIONS:
+            first, again = (
+                self.subject.builder.request(
+                    "ask",
+                    self.pack.ask(label, self.questions, written),
+                    image=image,
+                    schema=self.pack.schema(label),
+                )
+                for written in ([], [_text()] * self.questions)  # the list, and the one repetition where it falls short
+            )
+            bill.add(self.subject, first, first, most=1, expected=1, questions=self.questions)
+            bill.add(self.subject, again, again, most=1, expected=0)
+        self._questions(
+            bill, image, Counter(dict.fromkeys(((label, QUESTION_BYTES) for label in QUESTIONS), self.questions))
+        )
+        return bill.quote
+
+    def quote_given(self, width: int, height: int, given: Sequence[GivenQuestion]) -> Quote:
+        """What an image costs with questions that are given, which are known with their length."""
+        bill = _Bill()
+        self._questions(bill, _stand_in(width, height), Counter((each.intended, _bytes(each.text)) for each in given))
+        return bill.quote
+
+    def quote_missing(self, width: int, height: int, questions: Sequence[Question]) -> Quote:
+        """What it costs to ask what is wanted beside the answers of an image's questions and is not there yet."""
+        bill = _Bill()
+        missing = Counter(
+            (what, which if what == "audit" else "", _bytes(question.text))
+            for question in questions
+            for what, which in self.wanted.missing(question)
+        )
+        for (what, which, size), number in missing.items():
+            self._beside(bill, _stand_in(width, height), what, which, size, number)
+        return bill.quote
+
+    def _questions(self, bill: _Bill, image: EncodedImage, asked: Counter[tuple[Label, int]]) -> None:
+        """Answers, verdicts and all that is wanted beside, for so many questions of each label and length in bytes."""
+        subject, pack, wanted = self.subject, self.pack, self.wanted
+        for (label, size), number in asked.items():
+            texts = (_text(size), _LIKELY)
+            answer, likely = (subject.builder.request("answer", pack.answer(text), image=image) for text in texts)
+            bill.add(subject, answer, likely, most=number, expected=number)
+            for judge in self.judges:
+                verdict, likely = (
+                    judge.builder.request("judge", pack.judge(*pair), schema=VERDICT) for pair in self._pairs(size)
+                )
+                bill.add(judge, verdict, likely, most=number, expected=EXPECTED_JUDGED_SHARE * number)
+            for name in wanted.auditors:
+                self._beside(bill, image, "audit", name, size, number)
+            if wanted.grounded and label == "answerable":
+                self._beside(bill, image, "support", "", size, number, EXPECTED_ANSWERED_SHARE)
+            for what, times in (("stated", wanted.stated), ("p_true", wanted.p_true), ("sample", wanted.samples)):
+                self._beside(bill, image, what, "", size, int(times) * number)
+
+    def _beside(
+        self, bill: _Bill, image: EncodedImage, what: str, which: str, size: int, number: int, share: float = 1.0
+    ) -> None:
+        """So many calls of one sort beside the answers (see `ExtraMeasures.missing`), `share` of which are expected."""
+        pack, model = self.pack, self.subject
+        role: Role
+        schema: Schema | None
+        match what:
+            case "audit":
+                model = self.auditors[self.wanted.auditors.index(which)]
+                prompts = tuple(pack.audit(text) for text in (_text(size), _LIKELY))
+                role, schema = "audit", AUDIT
+            case "support":
+                assert self.grounder is not None
+                model = self.grounder
+                prompts = tuple(pack.ground(*pair) for pair in self._pairs(size))
+                role, schema = "ground", SUPPORT
+            case "stated":
+                prompts = tuple(pack.confidence(*pair) for pair in self._pairs(size))
+                role, schema = "confidence", CONFIDENCE
+            case "p_true":
+                prompts = tuple(pack.p_true(*pair) for pair in self._pairs(size))
+                role, schema = "p-true", None
+            case _:
+                prompts = tuple(pack.answer(text) for text in (_text(size), _LIKELY))
+                role, schema = "sample", None
+        worst, likely = (model.builder.request(role, prompt, image=image, schema=schema) for prompt in prompts)
+        bill.add(model, worst, likely, most=number, expected=share * number)
+
+    def _pairs(self, size: int) -> tuple[tuple[str, str], tuple[str, str]]:
+        """A question of `size` bytes with the longest response, and a likely pair."""
+        return (_text(size), self._long_response), (_LIKELY, _LIKELY_RESPONSE)
+
+    @property
+    def _long_response(self) -> str:
+        return "x" * (BYTES_PER_TOKEN * self.subject.builder.profile.output_tokens.limit("answer"))
+
+
+def _text(size: int = QUESTION_BYTES) -> str:
+    return "x" * size
+
+
+def _bytes(question: str) -> int:
+    """How long a known question counts: never less than one that the model may write."""
+    return max(QUESTION_BYTES, len(question.encode()))
+
+
+_LIKELY = "x" * 60
+_LIKELY_RESPONSE = "x" * 160
+
+
+def _stand_in(width: int, height: int) -> EncodedImage:
+    return EncodedImage(b"", "image/jpeg", width, height, "")

@@ -1,0 +1,359 @@
+"""How far judges agree with each other beyond chance: Cohen's kappa, Krippendorff's alpha, and a panel's votes.
+
+Pure arithmetic. Both coefficients are functions of tables that add up over images, so an interval that takes the image as
+its unit is one matrix product (`unsaf_async.score.bootstrap`). What cannot be computed is None, with its reason in words.
+
+Sources: J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20 (1960), 37-46.
+K. Krippendorff, Content Analysis (4th ed., 2018), chapter 12; nominal data, any number of judges, missing votes allowed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from unsaf_async.records import Act, Examination, Question, Record
+from unsaf_async.score.bootstrap import RESAMPLES, draws, interval
+from unsaf_async.score.counts import latest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+ACTS: tuple[Act, ...] = get_args(Act)
+"""The categories of a vote, in the order of every table here."""
+
+UNDEFINED_LIMIT = 0.05
+"""Share of resamples without a value above which there is no interval: those left would tell of other data than these."""
+
+
+# --- what is written down -----------------------------------------------------------------------------------------
+
+
+class Agreement(Record):
+    """How far two raters agree."""
+
+    n: int
+    """What both have rated."""
+    share: float | None
+    """Of n, the share on which they agree, in [0, 1]."""
+    share_ci: tuple[float, float] | None
+    """95 % interval by resampling images."""
+    kappa: float | None
+    """Cohen's, in [-1, 1]: 0 is what chance gives, 1 is full agreement."""
+    kappa_ci: tuple[float, float] | None
+    """95 % interval by resampling images."""
+    why_undefined: dict[str, str]
+    """Reason for each figure that is None."""
+
+
+class Alpha(Record):
+    """How far several judges agree."""
+
+    items: int
+    """What was put to them."""
+    pairable: int
+    """Items with at least two votes: only these say anything of agreement."""
+    alpha: float | None
+    """Krippendorff's, nominal, at most 1: 0 is what chance gives, 1 is full agreement."""
+    alpha_ci: tuple[float, float] | None
+    """95 % interval by resampling images."""
+    why_undefined: dict[str, str]
+    """Reason for each figure that is None."""
+
+
+class JudgeVotes(Record):
+    """What one judge of the panel said."""
+
+    judge: str
+    """Its name."""
+    acts: dict[Act, int]
+    """Votes by act; all three are there."""
+    failed: int
+    """Questions on which it failed or gave no readable verdict."""
+
+
+class Pair(Record):
+    """Two judges of the panel, on the questions on which both voted."""
+
+    first: str
+    """A judge's name."""
+    second: str
+    """The other's."""
+    agreement: Agreement
+    """Of the two."""
+
+
+class PanelScore(Record):
+    """How a panel of judges voted."""
+
+    questions: int
+    """That were put to the panel: what the rules had left open."""
+    unanimous: int
+    """At least two votes, all equal."""
+    split: int
+    """At least two votes that are not all equal, ties among them."""
+    tied: int
+    """Left unscored, since as many judges said one thing as another."""
+    judges: list[JudgeVotes]
+    """In the order in which they first voted."""
+    pairs: list[Pair]
+    """Every two judges."""
+    alpha: Alpha
+    """Of all judges together."""
+
+
+# --- Cohen's kappa ------------------------------------------------------------------------------------------------
+
+
+def cohens_kappa(table: NDArray[np.int64]) -> float | None:
+    """Cohen's kappa, (p_o - p_e) / (1 - p_e), in [-1, 1]; None where it is undefined (`why_no_kappa`).
+
+    table: [k, k] counts; the row is what one rater said, the column what the other did.
+    """
+    value = float(_kappas(np.asarray(table)))
+    return None if np.isnan(value) else value
+
+
+def why_no_kappa(table: NDArray[np.int64]) -> str:
+    """Why `cohens_kappa` is None; "" if it is not."""
+    if not np.sum(table):
+        return "nothing was rated by both"
+    return (
+        ""
+        if cohens_kappa(table) is not None
+        else "both gave one and the same verdict throughout: chance agrees as well"
+    )
+
+
+def kappa_with_interval(
+    tables: NDArray[np.int64], drawn: NDArray[np.int64] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
+) -> Agreement:
+    """How far two raters agree, with intervals by resampling images. Of nothing, every figure is None with its reason.
+
+    tables: [images, k, k] counts, one table an image, all zero where nothing was rated. drawn: [resamples, images], as
+    `bootstrap.draws` gives it, for a caller who needs the same draws for several figures; None: drawn from `seed`.
+    """
+    total = tables.sum(axis=0)
+    n = int(total.sum())
+    kappa = cohens_kappa(total)
+    why = {}
+    if not n:
+        why["share"] = why["share_ci"] = "nothing was rated by both"
+    if kappa is None:
+        why["kappa"] = why["kappa_ci"] = why_no_kappa(total)
+    share_ci = kappa_ci = None
+    if n:
+        images, k, _ = tables.shape
+        drawn = draws(images, resamples, seed) if drawn is None else drawn
+        resampled = (drawn @ tables.reshape(images, k * k)).reshape(-1, k, k)
+        share_ci, why_not = interval_or_why(_shares(resampled), images)
+        why |= {"share_ci": why_not} if why_not else {}
+        if kappa is not None:
+            kappa_ci, why_not = interval_or_why(_kappas(resampled), images)
+            why |= {"kappa_ci": why_not} if why_not else {}
+    return Agreement(
+        n=n,
+        share=int(np.trace(total)) / n if n else None,
+        share_ci=share_ci,
+        kappa=kappa,
+        kappa_ci=kappa_ci,
+        why_undefined=why,
+    )
+
+
+def _shares(tables: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of each of [..., k, k] tables, the share on the diagonal; NaN of an empty one."""
+    n = tables.sum(axis=(-2, -1))
+    return _quotient(np.trace(tables, axis1=-2, axis2=-1), n)
+
+
+def _kappas(tables: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Cohen's kappa of each of [..., k, k] tables; NaN where the table is empty or chance agrees fully.
+
+    With o the diagonal's sum and e = sum of row x column totals: (o n - e) / (n^2 - e). In whole numbers, so that an
+    expected agreement of 1 is found exactly.
+    """
+    tables = tables.astype(np.int64)
+    n = tables.sum(axis=(-2, -1))
+    agreed = np.trace(tables, axis1=-2, axis2=-1)
+    by_chance = (tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1)
+    return _quotient(agreed * n - by_chance, n * n - by_chance)
+
+
+# --- Krippendorff's alpha -----------------------------------------------------------------------------------------
+
+
+def krippendorff_alpha(
+    votes: NDArray[np.float64],
+    images: Sequence[int] | NDArray[np.int64] | None = None,
+    drawn: NDArray[np.int64] | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Alpha:
+    """How far judges agree, with an interval by resampling images. Without two votes on any item, alpha is None.
+
+    votes: [judges, items], the category's number, 0, 1, ...; NaN where a judge did not vote. images: [items], the place of
+    each item's image, from 0; None: each item is an image of its own. drawn: [resamples, images], as `bootstrap.draws`
+    gives it; images without an item may be among them; None: drawn from `seed`.
+    """
+    items = votes.shape[1]
+    places = np.arange(items) if images is None else np.asarray(images, dtype=np.int64)
+    count = drawn.shape[1] if drawn is not None else int(places.max(initial=-1)) + 1
+    coincidences = coincidence_tables(votes, places, count)
+    k = coincidences.shape[-1]
+    pairable = int(np.count_nonzero((~np.isnan(votes)).sum(axis=0) >= 2))
+    if np.isnan(_alphas(coincidences.sum(axis=0))):
+        why = "all votes are equal: chance agrees as well" if pairable else "no item has two votes"
+        return Alpha(
+            items=items,
+            pairable=pairable,
+            alpha=None,
+            alpha_ci=None,
+            why_undefined=dict.fromkeys(("alpha", "alpha_ci"), why),
+        )
+    import krippendorff
+
+    value = float(krippendorff.alpha(votes, value_domain=list(range(k)), level_of_measurement="nominal"))
+    drawn = draws(count, resamples, seed) if drawn is None else drawn
+    resampled = (drawn @ coincidences.reshape(count, k * k)).reshape(-1, k, k)
+    alpha_ci, why = interval_or_why(_alphas(resampled), count)
+    return Alpha(
+        items=items,
+        pairable=pairable,
+        alpha=value,
+        alpha_ci=alpha_ci,
+        why_undefined={"alpha_ci": why} if why else {},
+    )
+
+
+def coincidence_tables(votes: NDArray[np.float64], images: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """[count, k, k]: each image's coincidences, which add up over images; k: one more than the greatest category.
+
+    An item with m votes adds to cell (c, d) its ordered pairs of votes c and d by two judges, over m - 1. Items with fewer
+    than two votes add nothing. votes, images: as in `krippendorff_alpha`; count: images.
+    """
+    cast = ~np.isnan(votes)
+    k = int(votes[cast].max(initial=0)) + 1
+    by_item = np.stack([(votes == category).sum(axis=0) for category in range(k)], axis=1)  # [items, k]
+    pairs = by_item[:, :, None] * by_item[:, None, :] - by_item[:, :, None] * np.eye(k, dtype=np.int64)
+    shared = pairs / np.maximum(by_item.sum(axis=1) - 1, 1)[:, None, None]
+    tables = np.zeros((count, k, k))
+    np.add.at(tables, images, shared)
+    return tables
+
+
+def _alphas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Krippendorff's alpha of each of [..., k, k] coincidence tables; NaN where no disagreement is expected.
+
+    With n the sum of all cells, o that of the diagonal and n_c the row totals: 1 - (n - 1) (n - o) / (n^2 - sum n_c^2).
+    """
+    rows = tables.sum(axis=-1)
+    n = rows.sum(axis=-1)
+    expected = n * n - (rows * rows).sum(axis=-1)
+    # Thirds and the like do not add up exactly: what is 0 but for rounding must be 0.
+    expected = np.where(expected > 1e-9 * np.maximum(n * n, 1), expected, 0)
+    return 1 - _quotient((n - 1) * (n - np.trace(tables, axis1=-2, axis2=-1)), expected)
+
+
+# --- the panel ----------------------------------------------------------------------------------------------------
+
+
+def panel_agreement(
+    examinations: Iterable[Examination], *, seed: int = 0, resamples: int = RESAMPLES
+) -> PanelScore | None:
+    """How the judges of a panel voted, and how far they agree; None where no question has votes.
+
+    examinations: of several about one image the last counts, else their order is irrelevant. Questions that the rules decided
+    have no votes and say nothing here: agreement is on what is left, which is the harder part.
+    """
+    by_image = [
+        examination.questions
+        for examination in sorted(latest(examinations), key=lambda examination: examination.image.id)
+        if examination.questions
+    ]
+    voted: list[tuple[int, Question]] = [
+        (place, question) for place, questions in enumerate(by_image) for question in questions if question.votes
+    ]
+    names = list(dict.fromkeys(vote.judge for _, question in voted for vote in question.votes))
+    if not names:
+        return None
+    votes = np.full((len(names), len(voted)), np.nan)
+    failed = Counter[str]()
+    for item, (_, question) in enumerate(voted):
+        for vote in question.votes:
+            if vote.act is None:
+                failed[vote.judge] += 1
+            else:
+                votes[names.index(vote.judge), item] = ACTS.index(vote.act)
+    places = np.array([place for place, _ in voted])
+    drawn = draws(len(by_image), resamples, seed)
+    cast = (~np.isnan(votes)).sum(axis=0)
+    said = np.stack([(votes == number).any(axis=0) for number in range(len(ACTS))]).sum(
+        axis=0
+    )  # how many different acts
+    return PanelScore(
+        questions=len(voted),
+        unanimous=int(np.count_nonzero((cast >= 2) & (said == 1))),
+        split=int(np.count_nonzero(said >= 2)),
+        tied=sum(question.unscored == "tied" for _, question in voted),
+        judges=[
+            JudgeVotes(
+                judge=name,
+                acts={act: int(np.count_nonzero(votes[row] == number)) for number, act in enumerate(ACTS)},
+                failed=failed[name],
+            )
+            for row, name in enumerate(names)
+        ],
+        pairs=[
+            Pair(
+                first=names[one],
+                second=names[other],
+                agreement=kappa_with_interval(_pair_tables(votes[one], votes[other], places, len(by_image)), drawn),
+            )
+            for one, other in combinations(range(len(names)), 2)
+        ],
+        alpha=krippendorff_alpha(votes, places, drawn),
+    )
+
+
+def _pair_tables(
+    one: NDArray[np.float64], other: NDArray[np.float64], places: NDArray[np.int64], images: int
+) -> NDArray[np.int64]:
+    """[images, acts, acts]: how often which two acts met, where both judges voted."""
+    both = ~(np.isnan(one) | np.isnan(other))
+    tables = np.zeros((images, len(ACTS), len(ACTS)), dtype=np.int64)
+    np.add.at(tables, (places[both], one[both].astype(int), other[both].astype(int)), 1)
+    return tables
+
+
+# --- intervals ----------------------------------------------------------------------------------------------------
+
+
+def interval_or_why(values: NDArray[np.float64], images: int) -> tuple[tuple[float, float] | None, str]:
+    """The 95 % interval of a figure's values over the resamples, and ""; or None, and why there is none.
+
+    values: [resamples]; NaN where the figure was undefined. images: how many were resampled.
+    """
+    if images < 2:
+        return None, f"an interval needs at least 2 images with questions; there {'is' if images else 'are'} {images}"
+    undefined = int(np.count_nonzero(np.isnan(values)))
+    if undefined > UNDEFINED_LIMIT * len(values):
+        return None, f"{undefined} of {len(values)} resamples have no such figure: too few images bear on it"
+    found = interval(values)
+    if found is None:
+        return None, "every resample has the same value, so the images say nothing about its uncertainty"
+    return found, ""
+
+
+def _quotient(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """part / whole; NaN where whole is 0."""
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    quotient: NDArray[np.float64] = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=quotient, where=whole != 0)
+    return quotient

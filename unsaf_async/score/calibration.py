@@ -1,0 +1,520 @@
+"""How often a judge is wrong, measured on responses that people have labelled, and UnF1 corrected for it.
+
+A judge that takes some answers for abstentions, or the other way round, shifts UnF1, and no number of images helps. Its error
+rates come from labelled responses (`confusions`); with them the abstention rate of each side is corrected by
+
+    p = (r + sp - 1) / (se + sp - 1)
+
+where r is the observed rate, se = P(judged abstained | abstained), and sp = P(judged answered | answered): W. J. Rogan and
+B. Gladen, "Estimating prevalence from the results of a screening test", American Journal of Epidemiology 107 (1978), 71-76.
+se and sp are estimates themselves, so the interval needs both sources of error, that of the images and that of the labelled
+sample: Z. Lang and J. Reiczigel, "Confidence limits for prevalence of disease adjusted for estimated sensitivity and
+specificity", Preventive Veterinary Medicine 113 (2014), 13-22.
+
+The correction takes for granted that the judge errs on a run's responses as often as on the labelled ones, whatever the intended
+label. Pure arithmetic, but for reading and writing the two files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from unsaf_async.errors import UserError
+from unsaf_async.records import Act, Decider, Examination, Label, Record
+from unsaf_async.score.agreement import UNDEFINED_LIMIT, cohens_kappa, interval_or_why
+from unsaf_async.score.bootstrap import RESAMPLES, draws
+from unsaf_async.score.counts import cell, latest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+HumanLabel = Literal["answered", "abstained"]
+"""What people say that a response did."""
+
+GROUPS = ("tier", "source")
+"""Columns of the labelled file by which the verdicts are also counted apart."""
+
+
+# --- labelled responses -------------------------------------------------------------------------------------------
+
+
+class Judged(Record):
+    """A response of which people said what it did."""
+
+    question: str
+    response: str
+    label: HumanLabel
+    image: str | None = None
+    groups: dict[str, str] = Field(default_factory=dict)
+    """Its tier and source, where the file has them."""
+
+
+def read_judged(path: Path) -> list[Judged]:
+    """The rows of a JSONL file {question, response (or text), label, [image, tier, source]}, at least one, in their order.
+
+    label: "answered" or "abstained". Further columns and blank lines are passed over. Raises UserError with file and line for
+    a row that is none, and for a file that cannot be read or has no row.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a JSONL file of labelled responses") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is no UTF-8 text; give a JSONL file of labelled responses") from None
+    rows = [_judged(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise UserError(f"{path}: holds no row; give one JSON object a line, with question, response and label")
+    return rows
+
+
+def _judged(line: str, where: str) -> Judged:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: is no JSON object; give question, response and label")
+    named = {"response" if "response" in row else "text": "response", "question": "question"}
+    texts = {}
+    for column, name in named.items():
+        if not isinstance(row.get(column), str):
+            found = f"{column} is {row[column]!r:.60}" if column in row else f"has no {name}"
+            raise UserError(f"{where}: {found}; give text")
+        texts[name] = row[column]
+    if row.get("label") not in ("answered", "abstained"):
+        raise UserError(f'{where}: label is {row.get("label")!r:.60}; give "answered" or "abstained"')
+    image = row.get("image")
+    return Judged(
+        **texts,
+        label=row["label"],
+        image=None if image is None else str(image),
+        groups={name: str(row[name]) for name in GROUPS if row.get(name) is not None},
+    )
+
+
+# --- how often the judge is wrong ---------------------------------------------------------------------------------
+
+
+class Verdicts(Record):
+    """Verdicts on responses of one human label."""
+
+    answered: int = 0
+    abstained: int = 0
+    invalid: int = 0
+    none: int = 0
+    """Nothing was decided: the rules left it open, or the judge failed."""
+
+
+class Confusion(Record):
+    """A judge's verdicts against people's labels.
+
+    `abstained` is the positive class. "invalid" agrees with neither label, and so counts against accuracy, F1 and kappa.
+    `none` is outside of all figures but `decided`. A ratio with an empty denominator is None.
+    """
+
+    answered: Verdicts = Verdicts()
+    """Of responses that people call answered."""
+    abstained: Verdicts = Verdicts()
+    """Of responses that people call abstained."""
+
+    @property
+    def rows(self) -> int:
+        """Labelled responses."""
+        return self.n + self.answered.none + self.abstained.none
+
+    @property
+    def n(self) -> int:
+        """Those on which something was decided."""
+        return sum(v.answered + v.abstained + v.invalid for v in (self.answered, self.abstained))
+
+    @property
+    def decided(self) -> float | None:
+        """n / rows."""
+        return _ratio(self.n, self.rows)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of n, the share whose verdict is the label."""
+        return _ratio(self.answered.answered + self.abstained.abstained, self.n)
+
+    @property
+    def f1(self) -> float | None:
+        """2 TP / (2 TP + FP + FN), abstained being positive."""
+        hits, false_alarms = self.abstained.abstained, self.answered.abstained
+        return _ratio(2 * hits, 2 * hits + false_alarms + self.abstained.answered + self.abstained.invalid)
+
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's kappa of label and verdict."""
+        rows = [[v.answered, v.abstained, v.invalid] for v in (self.answered, self.abstained)]
+        return cohens_kappa(np.array([*rows, [0, 0, 0]]))
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Of the abstentions that were called answered or abstained, the share that was called abstained.
+
+        "invalid" is left out here and in `specificity`, since an invalid response is in no cell of a score either.
+        """
+        return _ratio(self.abstained.abstained, self.abstained.answered + self.abstained.abstained)
+
+    @property
+    def specificity(self) -> float | None:
+        """Of the answers that were called answered or abstained, the share that was called answered."""
+        return _ratio(self.answered.answered, self.answered.answered + self.answered.abstained)
+
+
+class Confusions(Record):
+    """A judge's verdicts on a labelled file, as a whole and in parts."""
+
+    overall: Confusion
+    by_decider: dict[Decider, Confusion]
+    """By who decided; responses on which nothing was decided are in none."""
+    by_group: dict[str, dict[str, Confusion]]
+    """By column and value: {"tier": {"A": ..., "B": ...}}, whoever decided."""
+
+
+def confusions(rows: Sequence[Judged], verdicts: Sequence[tuple[Act | None, Decider | None]]) -> Confusions:
+    """The verdicts against the labels. No rows give empty tables.
+
+    verdicts: one a row, in the same order: what the response did (None: nothing was decided), and who decided.
+    Raises ValueError if there are not as many verdicts as rows.
+    """
+    if len(rows) != len(verdicts):
+        raise ValueError(f"{len(verdicts)} verdicts for {len(rows)} rows; give one a row")
+    overall: Counter[tuple[HumanLabel, Act | None]] = Counter()
+    deciders: dict[Decider, Counter[tuple[HumanLabel, Act | None]]] = {}
+    groups: dict[str, dict[str, Counter[tuple[HumanLabel, Act | None]]]] = {}
+    for row, (act, decider) in zip(rows, verdicts, strict=True):
+        counted = [overall]
+        if act is not None and decider is not None:
+            counted.append(deciders.setdefault(decider, Counter()))
+        counted += [groups.setdefault(name, {}).setdefault(value, Counter()) for name, value in row.groups.items()]
+        for table in counted:
+            table[row.label, act] += 1
+    return Confusions(
+        overall=_confusion(overall),
+        by_decider={name: _confusion(table) for name, table in sorted(deciders.items())},
+        by_group={
+            name: {value: _confusion(table) for value, table in sorted(values.items())}
+            for name, values in sorted(groups.items())
+        },
+    )
+
+
+def _confusion(table: Counter[tuple[HumanLabel, Act | None]]) -> Confusion:
+    def of(label: HumanLabel) -> Verdicts:
+        return Verdicts(
+            answered=table[label, "answered"],
+            abstained=table[label, "abstained"],
+            invalid=table[label, "invalid"],
+            none=table[label, None],
+        )
+
+    return Confusion(answered=of("answered"), abstained=of("abstained"))
+
+
+class CalibrationFile(Record):
+    """What `judge calibrate` writes down: how often one judge, with one judging prompt, is wrong."""
+
+    format: Literal[1] = 1
+    """Of this file."""
+    judge: str
+    """Its name."""
+    prompt_sha256: str
+    """Of the judging prompt."""
+    created: str
+    """ISO 8601, UTC."""
+    data: str = ""
+    """The labelled file's name."""
+    data_sha256: str = ""
+    """Of its bytes."""
+    confusions: Confusions
+
+
+def write_calibration(path: Path, calibration: CalibrationFile) -> None:
+    """Write `calibration` to `path`, in place of what is there. Raises UserError if it cannot be written."""
+    try:
+        path.write_text(calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); give another place") from None
+
+
+def read_calibration(path: Path) -> CalibrationFile:
+    """What `write_calibration` wrote. Raises UserError for a file that is missing or is no calibration."""
+    try:
+        return CalibrationFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(str(part) for part in first['loc']) or 'file'}: {first['msg']}"
+    raise UserError(f"{path}: is no calibration of a judge ({reason}); give a file that `judge calibrate` wrote")
+
+
+# --- UnF1 without the judge's errors ------------------------------------------------------------------------------
+
+
+class DeciderRates(Record):
+    """What is known of one decider's errors, and what it decided in the run."""
+
+    responses: int
+    """Of the run, scored."""
+    sensitivity: float | None
+    """P(judged abstained | abstained) on the labelled responses; None: unknown, and its verdicts are taken as they are."""
+    specificity: float | None
+    """P(judged answered | answered); None as above."""
+    labelled_abstained: int
+    """Labelled abstentions on which the sensitivity rests."""
+    labelled_answered: int
+    """Labelled answers on which the specificity rests."""
+
+
+class Side(Record):
+    """The abstention rate on the questions of one intended label."""
+
+    n: int
+    """Scored."""
+    observed: float | None
+    """Share that was judged abstained; None if n is 0."""
+    corrected: float | None
+    """Share that abstained, the deciders' errors reckoned out, in [0, 1]."""
+    clipped: bool
+    """Whether the formula went below 0 or above 1 and was cut: by chance, or since se and sp do not fit this run."""
+
+
+class Corrected(Record):
+    """UnF1 as it would be without the errors of those who judged."""
+
+    unf1: float | None
+    """Corrected, in [0, 1]."""
+    unf1_ci: tuple[float, float] | None
+    """95 % interval: resampled images, and error rates drawn from what the labelled responses leave open."""
+    unf1_observed: float | None
+    """As judged."""
+    unf1_observed_ci: tuple[float, float] | None
+    """95 % interval by the same resamples of the images (percentile); it knows nothing of the judge's errors."""
+    unanswerable: Side
+    """The questions intended as unanswerable."""
+    answerable: Side
+    """The questions intended as answerable."""
+    deciders: dict[str, DeciderRates]
+    """Who decided the scored responses; "unknown" where the run does not say."""
+    as_they_are: int
+    """Scored responses by deciders whose error rates are unknown: their verdicts are taken as true."""
+    resamples_undefined: int
+    """Resamples without a corrected UnF1."""
+    why_undefined: dict[str, str]
+    """Reason for each figure of this record that is None."""
+
+
+def corrected_unf1(
+    examinations: Iterable[Examination],
+    known: Mapping[Decider, Confusion],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Corrected:
+    """UnF1 corrected for the deciders' errors. Without scored questions every figure is None with its reason.
+
+    known: what is known of each decider, from the same judge with the same prompt (`CalibrationFile`). Each has rates of its
+    own, by which its verdicts are corrected; those of a decider that is not there are taken as they are. With p and q the
+    corrected abstention rates of the n_u unanswerable and n_a answerable scored questions,
+
+        UnF1 = 2 n_u p / (2 n_u p + n_u (1 - p) + n_a q)
+
+    Corrections add up over deciders before a rate is cut to [0, 1], so that what one has too much makes up for what another
+    lacks. Where a decider's se + sp <= 1, it does no better than chance, nothing can be corrected, and `unf1` is None.
+    Interval: percentiles over joint draws of the images (cluster bootstrap) and of each se and sp, from the Beta distribution
+    that the labelled responses leave with Jeffreys' prior, Beta(hits + 1/2, misses + 1/2): no error in 20 is not taken for
+    none at all.
+    examinations: of several about one image the last counts, else their order is irrelevant. Unscored questions don't enter.
+    """
+    deciders, tables = _counted(examinations, known)
+    images = len(tables)
+    total = tables.sum(axis=0)
+    scored = total.sum(axis=(0, 2))  # by side
+    resampled = np.tensordot(draws(images, resamples, seed), tables, axes=1)  # [resamples, deciders, sides, acts]
+    why: dict[str, str] = {}
+
+    at_their_word = np.ones(len(deciders))
+    unf1_observed = _number(_unf1(*_abstained(total, at_their_word, at_their_word)))
+    observed_ci, why_not = None, _NOTHING_SCORED
+    if unf1_observed is not None:
+        observed_ci, why_not = interval_or_why(_unf1(*_abstained(resampled, at_their_word, at_their_word)), images)
+    why |= _because(why_not, unf1_observed=unf1_observed, unf1_observed_ci=observed_ci)
+
+    corrected, unf1, unf1_ci, undefined = None, None, None, 0
+    why_not = next((decider.why_not for decider in deciders if decider.why_not), "")
+    if not why_not:
+        corrected, _ = _abstained(
+            total, np.array([decider.se for decider in deciders]), np.array([decider.sp for decider in deciders])
+        )
+        unf1 = _number(_unf1(corrected, scored))
+        why_not = _NOTHING_SCORED if unf1_observed is None else _NOTHING_LEFT
+    if unf1 is not None:
+        se, sp = _drawn_rates(deciders, resamples, seed)
+        values = _unf1(*_abstained(resampled, se, sp))
+        undefined = int(np.count_nonzero(np.isnan(values)))
+        hopeless = int(np.count_nonzero((se + sp <= 1).any(axis=1)))
+        if hopeless > UNDEFINED_LIMIT * resamples:
+            why_not = (
+                f"in {hopeless} of {resamples} draws a decider's sensitivity and specificity add up to 1 or less: "
+                "too few labelled responses, or a judge near chance"
+            )
+        else:
+            unf1_ci, why_not = interval_or_why(values, images)
+    why |= _because(why_not, unf1=unf1, unf1_ci=unf1_ci)
+
+    sides = [_side(row, total, corrected) for row in range(len(_SIDES))]
+    for name, side in zip(_SIDES, sides, strict=True):
+        reason = why_not if side.n else f"no question that was intended {name} was scored"
+        why |= _because(reason, **{f"{name}.observed": side.observed, f"{name}.corrected": side.corrected})
+    return Corrected(
+        unf1=unf1,
+        unf1_ci=unf1_ci,
+        unf1_observed=unf1_observed,
+        unf1_observed_ci=observed_ci,
+        unanswerable=sides[0],
+        answerable=sides[1],
+        deciders={decider.name: decider.rates(int(total[row].sum())) for row, decider in enumerate(deciders)},
+        as_they_are=sum(int(total[row].sum()) for row, decider in enumerate(deciders) if decider.confusion is None),
+        resamples_undefined=undefined,
+        why_undefined=why,
+    )
+
+
+_SIDES: tuple[Label, ...] = ("unanswerable", "answerable")
+_NOTHING_SCORED = "no question that was intended unanswerable was scored, and no answerable one was abstained from"
+_NOTHING_LEFT = "corrected, no answerable question was abstained from, and no unanswerable one was scored"
+_ROUNDING = 1e-9
+"""Questions by which a corrected count may leave the possible without being called cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decider:
+    """One who decided responses of the run, and its verdicts on labelled ones; None: it is taken at its word."""
+
+    name: Decider | Literal["unknown"]
+    confusion: Confusion | None
+
+    @property
+    def se(self) -> float:
+        value = self.confusion.sensitivity if self.confusion else 1.0
+        return math.nan if value is None else value
+
+    @property
+    def sp(self) -> float:
+        value = self.confusion.specificity if self.confusion else 1.0
+        return math.nan if value is None else value
+
+    @property
+    def why_not(self) -> str:
+        """Why its verdicts cannot be corrected; "" if they can, or are taken as they are."""
+        if math.isnan(self.se):
+            return f"{self.name}: it decided no labelled abstention, so its sensitivity is unknown"
+        if math.isnan(self.sp):
+            return f"{self.name}: it decided no labelled answer, so its specificity is unknown"
+        if self.se + self.sp <= 1:
+            return f"{self.name}: sensitivity {self.se:.3f} and specificity {self.sp:.3f} add up to 1 or less, as chance does"
+        return ""
+
+    def rates(self, responses: int) -> DeciderRates:
+        known = self.confusion or Confusion()
+        return DeciderRates(
+            responses=responses,
+            sensitivity=known.sensitivity,
+            specificity=known.specificity,
+            labelled_abstained=known.abstained.abstained + known.abstained.answered,
+            labelled_answered=known.answered.abstained + known.answered.answered,
+        )
+
+
+def _counted(
+    examinations: Iterable[Examination], known: Mapping[Decider, Confusion]
+) -> tuple[list[_Decider], NDArray[np.int64]]:
+    """The deciders by name, and [images, deciders, sides, (answered, abstained)] counts of the scored questions."""
+    by_image = [
+        Counter(
+            (question.decided_by or "unknown", _SIDES.index(question.intended), where in ("tu", "fu"))
+            for question in examination.questions
+            if (where := cell(question))
+        )
+        for examination in sorted(latest(examinations), key=lambda examination: examination.image.id)
+        if examination.questions
+    ]
+    names = sorted({name for counts in by_image for name, _, _ in counts})
+    tables = np.zeros((len(by_image), len(names), len(_SIDES), 2), dtype=np.int64)
+    for image, counts in enumerate(by_image):
+        for (name, side, abstained), n in counts.items():
+            tables[image, names.index(name), side, int(abstained)] = n
+    return [_Decider(name, None if name == "unknown" else known.get(name)) for name in names], tables
+
+
+def _drawn_rates(deciders: Sequence[_Decider], n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[n, deciders] values of se, and of sp, by what the labelled responses leave open."""
+    rng = np.random.default_rng([seed, 1])  # not the stream that the images are drawn from
+    se, sp = np.ones((n, len(deciders))), np.ones((n, len(deciders)))
+    for column, decider in enumerate(deciders):
+        if decider.confusion is not None:
+            yes, no = decider.confusion.abstained, decider.confusion.answered
+            se[:, column] = rng.beta(yes.abstained + 0.5, yes.answered + 0.5, n)
+            sp[:, column] = rng.beta(no.answered + 0.5, no.abstained + 0.5, n)
+    return se, sp
+
+
+def _side(row: int, total: NDArray[np.int64], corrected: NDArray[np.float64] | None) -> Side:
+    n, abstained = int(total[:, row].sum()), int(total[:, row, 1].sum())
+    true = None if corrected is None else float(corrected[row])
+    return Side(
+        n=n,
+        observed=_ratio(abstained, n),
+        corrected=None if true is None or not n else min(max(true / n, 0.0), 1.0),
+        clipped=true is not None and not -_ROUNDING <= true <= n + _ROUNDING,
+    )
+
+
+def _because(reason: str, **figures: object) -> dict[str, str]:
+    """`reason` for each of the figures that is None."""
+    return {name: reason for name, value in figures.items() if value is None}
+
+
+def _number(value: NDArray[np.float64]) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _abstained(
+    tables: NDArray[np.int64], se: NDArray[np.float64], sp: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """[..., 2] corrected abstentions by side, not cut to the possible, and [..., 2] scored responses by side.
+
+    tables: [..., deciders, 2 sides, (answered, abstained)]. se, sp: [..., deciders]; NaN comes of se + sp <= 1.
+    """
+    n = tables.sum(axis=-1)
+    better = se + sp - 1
+    better = np.where(better > 0, better, np.nan)[..., None]
+    true = (tables[..., 1] + n * (sp[..., None] - 1)) / better
+    return true.sum(axis=-2), n.sum(axis=-2)
+
+
+def _unf1(abstained: NDArray[np.float64], scored: NDArray[np.int64]) -> NDArray[np.float64]:
+    """2 n_u p / (2 n_u p + n_u (1 - p) + n_a q) of [..., 2] abstentions n_u p and n_a q, cut to the possible; NaN of 0 / 0."""
+    possible = np.clip(abstained, 0, scored)
+    part = 2 * possible[..., 0]
+    whole = possible[..., 0] + scored[..., 0] + possible[..., 1]
+    values: NDArray[np.float64] = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=values, where=whole > 0)
+    return values
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

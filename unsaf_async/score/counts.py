@@ -1,0 +1,322 @@
+"""The four types, counted: by image, by kind, and the bounds that the unscored responses leave."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from unsaf_async.records import KINDS, Examination, Kind, Label, Question, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+from unsaf_async.score.bootstrap import Z
+
+Cell = Literal["ta", "fu", "tu", "fa"]
+"""One of the four types a scored response belongs to."""
+
+KindName = Kind | Literal["unspecified"]
+"""A kind of unanswerable question; "unspecified" collects those for which the model named none."""
+
+
+class Counts(Record):
+    """The table of four, and every ratio that follows from it alone.
+
+    The ratios lie in [0, 1] (`matthews_correlation`: [-1, 1]) or are None where their denominator is empty.
+    """
+
+    ta: int = 0
+    """Answerable, answered."""
+    fu: int = 0
+    """Answerable, abstained: over-refusal."""
+    tu: int = 0
+    """Unanswerable, abstained."""
+    fa: int = 0
+    """Unanswerable, answered: over-answering."""
+
+    @property
+    def scored(self) -> int:
+        """Responses in the table."""
+        return self.ta + self.fu + self.tu + self.fa
+
+    @property
+    def unf1(self) -> float | None:
+        """2 TU / (2 TU + FU + FA)."""
+        return _ratio(2 * self.tu, 2 * self.tu + self.fu + self.fa)
+
+    @property
+    def precision(self) -> float | None:
+        """TU / (TU + FU): of the abstentions, the share that was right."""
+        return _ratio(self.tu, self.tu + self.fu)
+
+    @property
+    def recall(self) -> float | None:
+        """TU / (TU + FA): of the unanswerable questions, the share abstained from."""
+        return _ratio(self.tu, self.tu + self.fa)
+
+    @property
+    def over_refusal_rate(self) -> float | None:
+        """FU / (TA + FU): of the answerable questions, the share abstained from."""
+        return _ratio(self.fu, self.ta + self.fu)
+
+    @property
+    def over_answer_rate(self) -> float | None:
+        """FA / (TU + FA): of the unanswerable questions, the share answered."""
+        return _ratio(self.fa, self.tu + self.fa)
+
+    @property
+    def f1_answerable(self) -> float | None:
+        """2 TA / (2 TA + FU + FA): the F1 of the other class."""
+        return _ratio(2 * self.ta, 2 * self.ta + self.fu + self.fa)
+
+    @property
+    def macro_f1(self) -> float | None:
+        """Mean of the two classes' F1; None if either is undefined."""
+        return _mean(self.unf1, self.f1_answerable)
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean of the two classes' recall, TU / (TU + FA) and TA / (TA + FU); None if either is undefined."""
+        return _mean(self.recall, _ratio(self.ta, self.ta + self.fu))
+
+    @property
+    def matthews_correlation(self) -> float | None:
+        """(TU TA - FA FU) / sqrt of the product of the four margins; None if a margin is empty."""
+        margins = (self.tu + self.fu) * (self.tu + self.fa) * (self.ta + self.fu) * (self.ta + self.fa)
+        if margins == 0:
+            return None
+        # Rounding may pass 1 by one unit in the last place.
+        return max(-1.0, min(1.0, (self.tu * self.ta - self.fa * self.fu) / math.sqrt(margins)))
+
+    @property
+    def abstention_rate(self) -> float | None:
+        """(TU + FU) / scored."""
+        return _ratio(self.tu + self.fu, self.scored)
+
+
+class KindScore(Record):
+    """How the model fared on one kind of unanswerable question.
+
+    Over-refusals belong to no kind, for answerable questions have none. `unf1` therefore charges a kind its share of
+    them, FU n_k / N, where n_k = TU_k + FA_k and N is that sum over all kinds:
+
+        UnF1_k = 2 TU_k / (2 TU_k + FA_k + FU n_k / N) = 2 r_k / (1 + r_k + FU / N),      r_k = TU_k / n_k
+
+    That is the kind's UnF1 at the run's own balance of answerable and unanswerable questions: with equal recall in all
+    kinds, every UnF1_k equals the headline. Charging all of FU to each kind would push rare kinds towards 0 instead.
+    """
+
+    n: int
+    """Questions of this kind that were asked, unscored ones included."""
+    share: float
+    """Of all unanswerable questions asked, in (0, 1]."""
+    tu: int
+    fa: int
+    unscored: int
+    recall: float | None
+    """TU_k / (TU_k + FA_k); None if none was scored."""
+    unf1: float | None
+    """See above; None if none was scored."""
+
+
+def latest(examinations: Iterable[Examination]) -> list[Examination]:
+    """One examination per image id, the last one given, in the order in which the ids first came; [] of nothing."""
+    return list({examination.image.id: examination for examination in examinations}.values())
+
+
+def cell(question: Question) -> Cell | None:
+    """The type of this question's response; None if it is unscored."""
+    if question.unscored is not None:
+        return None
+    match question.intended, question.act:
+        case "answerable", "answered":
+            return "ta"
+        case "answerable", "abstained":
+            return "fu"
+        case "unanswerable", "abstained":
+            return "tu"
+        case "unanswerable", "answered":
+            return "fa"
+    return None
+
+
+def unf1_bounds(counts: Counts, *, unanswerable: int, answerable: int) -> tuple[float, float] | None:
+    """[worst, best]: the least and the greatest UnF1 over all that the unscored responses might have been.
+
+    counts: the scored responses. unanswerable, answerable: how many unscored ones had which intended label. An unscored
+    unanswerable one would have been TU or FA, an answerable one TA or FU. Failed images and missing questions do not
+    enter: nothing was asked. None if UnF1 is undefined under every assignment.
+
+    Why two corners suffice: with E = FU + FA, UnF1 = 2 TU / (2 TU + E). Making an FA a TU takes it to
+    2 (TU + 1) / (2 TU + E + 1), which is no smaller; making an FU a TA only shortens the denominator. So UnF1 is
+    monotone in each response: all wrong gives the least value, all right the greatest. All right can be undefined only
+    where no unanswerable question was asked; then every defined assignment gives 0, and both bounds are 0.
+    """
+    ta, fu, tu, fa = counts.ta, counts.fu, counts.tu, counts.fa
+    worst = Counts(ta=ta, fu=fu + answerable, tu=tu, fa=fa + unanswerable).unf1
+    best = Counts(ta=ta + answerable, fu=fu, tu=tu + unanswerable, fa=fa).unf1
+    if worst is None:
+        return None
+    return (worst, worst if best is None else best)
+
+
+class Running:
+    """UnF1 so far, with an interval that costs O(1) per image: for a display while images come in.
+
+    UnF1 = A / B with A = sum of a_i = 2 TU_i and B = sum of b_i = 2 TU_i + FU_i + FA_i over images i. Linearised, image
+    i moves it by d_i / n, with the influence value d_i = (a_i - UnF1 b_i) / (B / n). The d_i sum to 0, and the sums of
+    a², ab and b² give their variance at the current UnF1. All sums are integers, so nothing is lost in the subtraction.
+
+    The interval is for looking, not for stopping: see `stopping` for a rule that may be checked after every image.
+    """
+
+    def __init__(self) -> None:
+        self._images = self._scored = 0
+        self._a = self._b = self._aa = self._ab = self._bb = 0
+
+    def add(self, examination: Examination) -> None:
+        """Counts one image in; each image once. Failed images and those without a question change nothing."""
+        tally = Tally.of(examination)
+        if tally.failed or not tally.asked:
+            return
+        a, b = tally.pair
+        self._images += 1
+        self._scored += tally.scored
+        self._a += a
+        self._b += b
+        self._aa += a * a
+        self._ab += a * b
+        self._bb += b * b
+
+    @property
+    def images(self) -> int:
+        """Images counted in: examined, with at least one question asked."""
+        return self._images
+
+    @property
+    def unf1(self) -> float | None:
+        """UnF1 of the images so far; None while undefined."""
+        return _ratio(self._a, self._b)
+
+    @property
+    def influence_variance(self) -> float | None:
+        """Sample variance of the influence values d_i; None with fewer than 2 images or while UnF1 is undefined.
+
+        sum of d_i² / (n - 1) with sum of (a_i - (A/B) b_i)² = (B² sum a² - 2 A B sum ab + A² sum b²) / B².
+        """
+        n, a, b = self._images, self._a, self._b
+        if n < 2 or b == 0:
+            return None
+        squares = b * b * self._aa - 2 * a * b * self._ab + a * a * self._bb
+        return n * n * squares / (b**4 * (n - 1))
+
+    @property
+    def extreme_influence(self) -> float | None:
+        """The largest |d_i| an image of average size can have; None while UnF1 is undefined.
+
+        With m = scored responses / n, half of them unanswerable: if all are right, a = b = m, d = m (1 - UnF1) n / B;
+        if all are wrong, a = 0, b = m, d = -m UnF1 n / B.
+        """
+        value = self.unf1
+        return None if value is None else self._scored * max(value, 1 - value) / self._b
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval by the delta method, UnF1 ± 1.96 sd(d) / sqrt(n), cut to [0, 1].
+
+        None with fewer than 2 images, while UnF1 is undefined, and while no image differs from another (the spread of
+        the images then says nothing yet).
+        """
+        value, variance = self.unf1, self.influence_variance
+        if value is None or not variance:
+            return None
+        half_width = Z * math.sqrt(variance / self._images)
+        return (max(0.0, value - half_width), min(1.0, value + half_width))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an asked question stands: its label and kind, and its cell or else the reason why it has none."""
+
+    intended: Label
+    kind: KindName | None
+    cell: Cell | None
+    unscored: str
+
+    @classmethod
+    def of(cls, question: Question) -> Place:
+        where = cell(question)
+        # An act without a cell is `invalid`; neither act nor reason means that nobody judged.
+        reason = "" if where else question.unscored or ("invalid" if question.act else "unjudged")
+        kind = (question.kind or "unspecified") if question.intended == "unanswerable" else None
+        return cls(question.intended, kind, where, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one image contributes."""
+
+    failed: bool
+    asked: Counter[Place]
+    dropped: Counter[str]
+    missing: int
+
+    @classmethod
+    def of(cls, examination: Examination) -> Tally:
+        return cls(
+            failed=examination.failure is not None,
+            asked=Counter(map(Place.of, examination.questions)),
+            dropped=Counter(item.reason for item in examination.dropped),
+            missing=examination.missing,
+        )
+
+    @property
+    def scored(self) -> int:
+        """Responses in the table of four."""
+        return sum(n for place, n in self.asked.items() if place.cell is not None)
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """(2 TU, 2 TU + FU + FA): the image's part of UnF1's numerator and denominator."""
+        counts = counts_of(self.asked)
+        return 2 * counts.tu, 2 * counts.tu + counts.fu + counts.fa
+
+
+def counts_of(asked: Counter[Place]) -> Counts:
+    cells = Counter[Cell]()
+    for place, n in asked.items():
+        if place.cell is not None:
+            cells[place.cell] += n
+    return Counts(ta=cells["ta"], fu=cells["fu"], tu=cells["tu"], fa=cells["fa"])
+
+
+def by_kind_of(asked: Counter[Place], counts: Counts) -> dict[KindName, KindScore]:
+    unanswerable = Counter({place: n for place, n in asked.items() if place.intended == "unanswerable"})
+    names: tuple[KindName, ...] = (*KINDS, "unspecified")
+    scores: dict[KindName, KindScore] = {}
+    for kind in names:
+        of_kind = Counter({place: n for place, n in unanswerable.items() if place.kind == kind})
+        if not of_kind:
+            continue
+        own = counts_of(of_kind)
+        recall = own.recall
+        scores[kind] = KindScore(
+            n=of_kind.total(),
+            share=of_kind.total() / unanswerable.total(),
+            tu=own.tu,
+            fa=own.fa,
+            unscored=of_kind.total() - own.scored,
+            recall=recall,
+            unf1=None if recall is None else 2 * recall / (1 + recall + counts.fu / (counts.tu + counts.fa)),
+        )
+    return scores
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else (first + second) / 2

@@ -1,0 +1,576 @@
+"""The conventional metrics that UnF1 is set beside: discrimination, calibration, selective risk, answers, rank correlation.
+
+Pure arithmetic over sequences and arrays; it knows no record of a run, no file and no provider. Where scikit-learn or scipy has
+the figure, theirs is taken. A figure that its data do not define is None. Numbers handed in must be finite; NaN raises
+`ValueError`, as do sequences of different lengths.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from unsaf_async.records import Record
+from unsaf_async.score import bootstrap
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+Said = Literal["yes", "no", "abstained"]
+"""What a response to a yes/no question came to; None beside it: none of these."""
+
+BINS = 15
+"""Of a reliability diagram, and of the expected calibration error."""
+
+NLL_CLIP = 1e-6
+"""Confidences are held this far from 0 and 1 for the log-likelihood: one false certainty then costs 13.8 nats, not infinity."""
+
+FEWEST_ANNOTATORS = 4
+"""From so many reference answers on, the VQA formula can reach 1: it leaves one out and wants three that agree."""
+
+EXACT_P_UP_TO = 8
+"""Points up to which a rank correlation's p-value comes from all orderings (8! = 40,320)."""
+
+_BLOCK_BYTES = 16_000_000
+"""Memory for one block of the bootstrap's weights."""
+
+
+# --- discrimination -----------------------------------------------------------------------------------------------
+
+
+def auroc(scores: ArrayLike, positive: ArrayLike) -> float | None:
+    """The share of (positive, negative) pairs in which the positive has the higher score, ties half; in [0, 1].
+
+    scores, positive: [n]. None if either class is missing. As scikit-learn's `roc_auc_score`, whose import would cost every run a
+    second.
+    """
+    values, is_positive = _two_classes(scores, positive)
+    if is_positive.all() or not is_positive.any():
+        return None
+    negatives, positives = np.sort(values[~is_positive]), values[is_positive]
+    won_twice = np.searchsorted(negatives, positives, "left") + np.searchsorted(negatives, positives, "right")
+    return float(won_twice.sum() / (2 * len(negatives) * len(positives)))
+
+
+def auroc_interval(
+    scores: ArrayLike,
+    positive: ArrayLike,
+    groups: Sequence[Hashable] | NDArray[np.generic],
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """The 95 % percentile interval of `auroc` over images drawn with replacement.
+
+    scores, positive, groups: [n]; groups: the item's image, all of one sortable type. An image comes with all of its items. Draws
+    without one of the classes are left out. None if a class is missing, and where all draws agree (one image, or AUROC 0 or 1).
+
+    Memory: the draws' counts, 8 bytes x resamples x images, and one block of 16 MB three times over.
+    """
+    values, is_positive = _two_classes(scores, positive)
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    if len(group) != len(values):
+        raise ValueError(f"{len(values)} scores, but {len(group)} groups")
+    if is_positive.all() or not is_positive.any():
+        return None
+    order = np.argsort(values[~is_positive], kind="stable")
+    negatives, group_of_negative = values[~is_positive][order], group[~is_positive][order]
+    positives, group_of_positive = values[is_positive], group[is_positive]
+    # How many negatives lie below a positive, without and with those that tie with it: positions in the sorted negatives,
+    # and in each draw the weight up to there. That is the rank form of AUROC (Hanley & McNeil 1982), with weights.
+    below = np.searchsorted(negatives, positives, side="left")
+    not_above = np.searchsorted(negatives, positives, side="right")
+    weights = bootstrap.draws(len(names), resamples, seed)
+    drawn = np.full(resamples, np.nan)
+    block = max(1, _BLOCK_BYTES // (8 * len(values)))
+    for start in range(0, resamples, block):
+        part = weights[start : start + block]
+        up_to = np.zeros((len(part), len(negatives) + 1), dtype=np.int64)
+        np.cumsum(part[:, group_of_negative], axis=1, out=up_to[:, 1:])
+        of_positive = part[:, group_of_positive]
+        won_twice = np.einsum("ij,ij->i", of_positive, up_to[:, below] + up_to[:, not_above])
+        pairs = of_positive.sum(axis=1) * up_to[:, -1]
+        some = pairs > 0
+        drawn[start : start + block][some] = won_twice[some] / (2 * pairs[some])
+    return bootstrap.interval(drawn)
+
+
+# --- calibration --------------------------------------------------------------------------------------------------
+
+
+class Bin(Record):
+    """One bin of a reliability diagram."""
+
+    confidence_mean: float
+    """Of its items."""
+    accuracy: float
+    """The share of its items that are right."""
+    n: int
+    """Its items."""
+
+
+def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> list[Bin]:
+    """The reliability diagram with bins of equal mass, by ascending confidence; [] without items.
+
+    confidence, correct: [n], in [0, 1]; correct may be a soft accuracy. An item of rank r (0 to n - 1 by confidence) is in bin
+    k = 1 ... bins if (k - 1) / bins < r / (n - 1) <= k / bins, and the least in the first. Equal confidences have their mean
+    rank, so they share a bin whatever their order, and the masses are then unequal. With no more items than bins each distinct
+    confidence has a bin to itself. Empty bins are left out.
+
+    Without ties these are the bins of scikit-learn's `calibration_curve(strategy="quantile")`. With ties that one may put all
+    confidences below a frequent one into its bin: of seven times .9 and once .2, four bins become one.
+    """
+    sure, right = _unit_columns(confidence, correct)
+    if bins < 1:
+        raise ValueError(f"{bins} bins; at least 1 is needed")
+    if not len(sure):
+        return []
+    _, block, sizes = np.unique(sure, return_inverse=True, return_counts=True)
+    # In whole numbers, since rounding must not move an item across an edge.
+    twice_rank = (2 * np.cumsum(sizes) - sizes - 1)[block]
+    where = np.maximum(0, -(-bins * twice_rank // max(1, 2 * (len(sure) - 1))) - 1)
+    return [
+        Bin(confidence_mean=float(sure[inside].mean()), accuracy=float(right[inside].mean()), n=int(inside.sum()))
+        for inside in (where == number for number in np.unique(where))
+    ]
+
+
+def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float | None:
+    """Expected calibration error: the mean of |accuracy - mean confidence| over the bins of `reliability`, by their items.
+
+    In [0, 1]; None without items. Equal mass instead of equal width: models state few distinct confidences, nearly all of them
+    high, and equal widths put nearly all items into one bin. Source: Naeini, Cooper & Hauskrecht, "Obtaining Well Calibrated
+    Probabilities Using Bayesian Binning" (AAAI 2015); bins of equal mass: Nguyen & O'Connor (EMNLP 2015).
+    """
+    diagram = reliability(confidence, correct, bins)
+    n = sum(each.n for each in diagram)
+    return sum(each.n * abs(each.accuracy - each.confidence_mean) for each in diagram) / n if n else None
+
+
+def brier(confidence: ArrayLike, correct: ArrayLike) -> float | None:
+    """Brier score: the mean of (confidence - correct)², in [0, 1], 0 best; None without items (Brier 1950, one class)."""
+    sure, right = _unit_columns(confidence, correct)
+    return float(np.mean((sure - right) ** 2)) if len(sure) else None
+
+
+def nll(confidence: ArrayLike, correct: ArrayLike) -> float | None:
+    """Mean negative log-likelihood, nats: -[y ln c + (1 - y) ln(1 - c)]; >= 0, 0 best; None without items.
+
+    c is the confidence, held within [NLL_CLIP, 1 - NLL_CLIP].
+    """
+    sure, right = _unit_columns(confidence, correct)
+    if not len(sure):
+        return None
+    held = np.clip(sure, NLL_CLIP, 1 - NLL_CLIP)
+    return float(-np.mean(right * np.log(held) + (1 - right) * np.log1p(-held)))
+
+
+# --- selective risk -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RiskCoverage:
+    """The risk-coverage curve: what the error is among the items that the model is most sure of.
+
+    coverage: [n], k / n for k = 1 ... n. risk: [n], the mean error of the k most confident items, in [0, 1].
+    aurc: the mean of the risks. optimal_aurc: that of the best ordering. e_aurc: aurc - optimal_aurc, >= 0.
+    """
+
+    coverage: NDArray[np.float64]
+    risk: NDArray[np.float64]
+    aurc: float
+    optimal_aurc: float
+    e_aurc: float
+
+
+def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage | None:
+    """The risk-coverage curve with its area; None without items.
+
+    confidence, correct: [n]; confidence on any scale, correct in [0, 1], soft accuracies included; an item's error is
+    1 - correct. Items of equal confidence have no order: where k cuts through them, the risk is its expectation over all
+    their orders, so the curve does not depend on how the data are sorted.
+
+    Source: Geifman, Uziel & El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers" (ICLR 2019),
+    <https://arxiv.org/abs/1805.08206>: AURC is the mean risk over the n thresholds and E-AURC = AURC - AURC*. For AURC* the
+    paper approximates r + (1 - r) ln(1 - r), with r the error rate; here it is exact, the AURC of the ordering that puts
+    correct items first.
+    """
+    sure, right = _columns(confidence, correct)
+    _in_unit(right)
+    if not len(sure):
+        return None
+    n = len(sure)
+    coverage = np.arange(1, n + 1) / n
+    risk = _risks(-sure, 1 - right)
+    aurc, optimal = float(risk.mean()), float(_risks(1 - right, 1 - right).mean())
+    # Rounding may pass the optimum by one unit in the last place.
+    return RiskCoverage(coverage=coverage, risk=risk, aurc=aurc, optimal_aurc=optimal, e_aurc=max(0.0, aurc - optimal))
+
+
+def _risks(key: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[n]: the expected mean error of the first k items by ascending `key`; within ties the sum of errors grows linearly."""
+    _, block, sizes = np.unique(key, return_inverse=True, return_counts=True)
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    errors = np.concatenate([[0], np.cumsum(np.bincount(block, weights=error))])
+    k = np.arange(1, len(key) + 1)
+    expected: NDArray[np.float64] = np.interp(k, ends, errors) / k
+    return expected
+
+
+# --- free answers -------------------------------------------------------------------------------------------------
+
+
+def vqa_accuracy(answer: str, answers: Sequence[str]) -> float | None:
+    """VQA accuracy of `answer` by its published formula, in [0, 1]; None without references.
+
+    answers: one an annotator. With 10 of them it is the mean, over the 10 ways to leave one out, of min(m / 3, 1), where m is how
+    many of the other 9 equal the answer; for n >= 4 annotators likewise. Texts are compared as `normal_answer`. Below 4
+    the formula cannot reach 1 even if all agree (nothing can with 1), and such sets list accepted answers and no votes: there it
+    is 1 if the answer equals any reference and 0 otherwise.
+
+    Source: Antol et al., "VQA" (ICCV 2015); Goyal et al. (CVPR 2017); <https://visualqa.org/evaluation.html>. The official script
+    leaves the references as they are where all of them are equal; here they are always normalised.
+    """
+    normal = normal_answer(answer)
+    return _soft([reference == normal for reference in map(normal_answer, answers)])
+
+
+def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
+    """VQA accuracy of the best reference that `answer` contains, in [0, 1]; None without references.
+
+    For models that answer in sentences: "The car is red." contains "red". A reference is contained if its words stand in the
+    answer, whole and in order, both as `normal_answer`, and no "no", "not" or "n't" stands right before them; "yes" and "no"
+    are contained if `yes_no` reads them. Each contained reference gets its own `vqa_accuracy`, and the best one counts.
+
+    Never below `vqa_accuracy`, and generous: who lists many things contains many references, and "far from red" contains "red".
+    Report it as a separate figure, never under the name of the published one.
+    """
+    if not answers:
+        return None
+    references = [normal_answer(each) for each in answers]
+    normal, polarity = normal_answer(answer), yes_no(answer)
+
+    def contained(reference: str) -> bool:
+        if reference == normal:
+            return True
+        if reference in ("yes", "no"):
+            return reference == polarity
+        return bool(reference) and any(
+            not _NEGATED.search(normal[: found.start()])
+            for found in re.finditer(rf"(?<![\w']){re.escape(reference)}(?![\w'])", normal)
+        )
+
+    scores = (_soft([other == each for other in references]) for each in sorted(set(references)) if contained(each))
+    return max((score for score in scores if score is not None), default=0.0)
+
+
+def normal_answer(text: str) -> str:
+    """The form in which answers are compared, after the rules of the VQA evaluation; idempotent.
+
+    Lower case; full stops go unless a digit follows; commas between digits go; other punctuation becomes a space, except the
+    apostrophe and the colon; number words up to ten become digits ("none" is 0); articles go; missing apostrophes of contractions
+    come back ("dont" is "don't").
+
+    Source: <https://visualqa.org/evaluation.html>. Here, too: typographic apostrophes count as plain ones, and an article stays
+    where nothing else would be left (the answer "A" is a letter).
+    """
+    text = text.lower().translate(_PLAIN)
+    text = _STOP.sub("", _DIGIT_COMMA.sub("", text))
+    words = [_NUMBERS.get(word, word) for word in _PUNCTUATION.sub(" ", text).split()]
+    words = [word for word in words if word not in _ARTICLES] or words
+    return " ".join(_CONTRACTIONS.get(word, word) for word in words)
+
+
+def _soft(matches: list[bool]) -> float | None:
+    """The VQA formula in closed form: of the n ways to leave one out, m leave out a match and n - m do not."""
+    n, m = len(matches), sum(matches)
+    if n < FEWEST_ANNOTATORS:
+        return float(m > 0) if n else None
+    return (m * min((m - 1) / 3, 1) + (n - m) * min(m / 3, 1)) / n
+
+
+_ARTICLES = frozenset({"a", "an", "the"})
+_NUMBERS = {
+    word: str(number)
+    for number, word in enumerate("zero one two three four five six seven eight nine ten".split())  # noqa: SIM905
+} | {"none": "0"}
+_PLAIN = str.maketrans("’‘ʼ“”", "'''\"\"")
+_STOP = re.compile(r"\.(?!\d)")
+_DIGIT_COMMA = re.compile(r"(?<=\d),(?=\d)")
+_PUNCTUATION = re.compile(r"[^\w\s'.:]|_")
+_NEGATED = re.compile(r"(?:\b(?:no|not)|n't) $")
+
+
+def _contractions() -> dict[str, str]:
+    """Without the apostrophe -> with it. Left out is what would be another word: hell, id, ill, its, shed, shell, wed, were."""
+    parts = {
+        "n't": "ai are ca could did does do had has have is might must need ought sha should was were wo would",
+        "'ve": "could i might must should they we what who would you",
+        "'re": "they what you",
+        "'d": "he how it they there who you",
+        "'ll": "how it they what who you",
+        "'s": "he how she somebody someone that there what where who",
+        "'m": "i",
+    }
+    whole = {"o'clock", "y'all", "ma'am"} | {base + end for end, bases in parts.items() for base in bases.split()}
+    return {word.replace("'", ""): word for word in whole}
+
+
+_CONTRACTIONS = _contractions()
+
+
+# --- yes and no ---------------------------------------------------------------------------------------------------
+
+
+def yes_no(response: str) -> Literal["yes", "no"] | None:
+    """What a response to a yes/no question says; None if it says neither, or both.
+
+    Only the words count: "yes" (yeah, yep, yup) and "no" (nope, nah) standing as an answer, anywhere in the response. A "no" that
+    belongs to a noun ("no dog", "no idea", "No. 5") or lies inside a word ("know") is none, nor is "not". Sentences are not
+    interpreted: "There is a dog" and "There is no dog" are both None, since without the question neither is an answer, and
+    reading only the negative ones would lean towards no. So "I am not sure" is None, too.
+
+    POPE's official script differs: see `official_pope_counts`.
+    """
+    text = _MARKUP.sub(" ", response.lower().translate(_PLAIN))
+    yes, no = _YES.search(text) is not None, _NO.search(text) is not None
+    if yes == no:
+        return None
+    return "yes" if yes else "no"
+
+
+_MARKUP = re.compile(r"[*_`#]+")
+_YES = re.compile(r"(?<![\w-])(?<!\w')(?:yes|yeah|yep|yup)(?![\w-]|'\w)")
+# Behind a "no" that answers come the end, punctuation, or the start of a clause; behind one that belongs to a noun, the noun.
+_NO = re.compile(
+    r"(?<![\w-])(?<!\w')(?:nope|nah|no(?=\s*$|[^\S\n]*\n|\s*(?!\.[^\S\n]*\d)[^\w\s'-]|'(?!\w)|\s+-|-\s|"
+    r"\s+(?:there|it|this|that|these|those|they|he|she|i|we|you|the|an?|but|because|since|not|none|nothing|neither)\b))"
+    r"(?![\w-]\b|'\w)"
+)
+
+
+class PopeCounts(Record):
+    """Answers to yes/no questions by what is true; the positive class is yes (POPE: the object is there).
+
+    Precision, recall, F1 and the share of yes are of the answers that say yes or no, as in POPE; None where empty. `accuracy`
+    is of all that was asked: an answer that says neither, and an abstention, is not right.
+    Source: Li et al., "Evaluating Object Hallucination in Large Vision-Language Models" (EMNLP 2023).
+    """
+
+    tp: int = 0
+    """True is yes, said was yes."""
+    fp: int = 0
+    """True is no, said was yes: the hallucinated object."""
+    tn: int = 0
+    """True is no, said was no."""
+    fn: int = 0
+    """True is yes, said was no."""
+    neither: int = 0
+    """Said neither yes nor no, or both."""
+    abstained: int = 0
+    """Declined to answer."""
+
+    @property
+    def answered(self) -> int:
+        """Answers that say yes or no."""
+        return self.tp + self.fp + self.tn + self.fn
+
+    @property
+    def asked(self) -> int:
+        """All questions."""
+        return self.answered + self.neither + self.abstained
+
+    @property
+    def accuracy(self) -> float | None:
+        """(TP + TN) / asked: what says neither, or abstains, counts as wrong."""
+        return _ratio(self.tp + self.tn, self.asked)
+
+    @property
+    def accuracy_answered(self) -> float | None:
+        """(TP + TN) / answered: of the answers that say yes or no, the share that is right."""
+        return _ratio(self.tp + self.tn, self.answered)
+
+    @property
+    def precision(self) -> float | None:
+        """TP / (TP + FP)."""
+        return _ratio(self.tp, self.tp + self.fp)
+
+    @property
+    def recall(self) -> float | None:
+        """TP / (TP + FN)."""
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> float | None:
+        """2 TP / (2 TP + FP + FN)."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def yes_ratio(self) -> float | None:
+        """(TP + FP) / answered: far above the share of true yes, the model affirms whatever it is asked."""
+        return _ratio(self.tp + self.fp, self.answered)
+
+
+def pope_counts(labels: Iterable[Literal["yes", "no"]], said: Iterable[Said | None]) -> PopeCounts:
+    """The counts of what was said against what is true, pair by pair; said: None for neither."""
+    cells = {("yes", "yes"): "tp", ("no", "yes"): "fp", ("no", "no"): "tn", ("yes", "no"): "fn"}
+    counts = dict.fromkeys(PopeCounts.model_fields, 0)
+    for label, word in zip(labels, said, strict=True):
+        counts["neither" if word is None else word if word == "abstained" else cells[label, word]] += 1
+    return PopeCounts(**counts)
+
+
+def official_pope_counts(labels: Iterable[Literal["yes", "no"]], texts: Iterable[str]) -> PopeCounts:
+    """The counts by the rule of POPE's official `evaluate.py`, to set beside published figures.
+
+    The first sentence (up to the first "."), without commas, split at spaces: "No", "not" or "no" among the words is a no, all
+    else a yes. So "I am not sure." is a no and "Unclear." a yes; nothing is ever `neither` or `abstained`. `yes_no` reads less
+    into a text.
+    Source: <https://github.com/RUCAIBox/POPE>.
+    """
+    return pope_counts(labels, map(_official_yes_no, texts))
+
+
+def _official_yes_no(text: str) -> Said:
+    words = text.split(".")[0].replace(",", "").split(" ")
+    return "no" if {"No", "not", "no"} & set(words) else "yes"
+
+
+# --- rank correlation ---------------------------------------------------------------------------------------------
+
+
+class RankCorrelation(Record):
+    """How far two figures order the same things alike."""
+
+    method: Literal["spearman", "kendall"]
+    value: float | None
+    """In [-1, 1]."""
+    p: float | None
+    """Two-sided, of no association."""
+    n: int
+    """Points."""
+    ci: tuple[float, float] | None
+    """95 %, approximate."""
+    why_undefined: str = ""
+    """Why there is no value, or no interval; "" if there are both."""
+
+
+def rank_correlation(x: ArrayLike, y: ArrayLike, method: Literal["spearman", "kendall"]) -> RankCorrelation:
+    """Spearman's rho or Kendall's tau-b of x and y, [n] each, with p-value and interval.
+
+    No value with fewer than 3 points, or where x or y is constant. p: up to 8 points from all n! orderings, as the usual
+    approximation calls three points in order certain; above by scipy. The interval is tanh(artanh(r) ± 1.96 s), with
+    s² = (1 + r² / 2) / (n - 3) for Spearman (Bonett & Wright, Psychometrika 65, 2000) and .437 / (n - 4) for Kendall (Fieller,
+    Hartley & Pearson, Biometrika 44, 1957); it needs 4 and 5 points, and |r| < 1. With few points it is rough.
+    """
+    from scipy import stats
+
+    first, second = _columns(x, y)
+    n = len(first)
+
+    def undefined(why: str) -> RankCorrelation:
+        return RankCorrelation(method=method, value=None, p=None, n=n, ci=None, why_undefined=why)
+
+    if n < 3:
+        return undefined(f"a rank correlation needs at least 3 points; there {'is' if n == 1 else 'are'} {n}")
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return undefined("one of the two has the same value everywhere")
+    found = stats.spearmanr(first, second) if method == "spearman" else stats.kendalltau(first, second)
+    value = max(-1.0, min(1.0, float(found.statistic)))
+    p = _exact_p(first, second, method) if n <= EXACT_P_UP_TO else float(found.pvalue)
+    fewest = 4 if method == "spearman" else 5
+    if n < fewest:
+        ci, why = None, f"the interval needs at least {fewest} points; there are {n}"
+    elif abs(value) > 1 - 1e-12:
+        ci, why = None, "the two orders agree or disagree entirely: the approximation gives no interval"
+    else:
+        variance = (1 + value**2 / 2) / (n - 3) if method == "spearman" else 0.437 / (n - 4)
+        z = NormalDist().inv_cdf((1 + bootstrap.CONFIDENCE) / 2) * math.sqrt(variance)
+        ci, why = (math.tanh(math.atanh(value) - z), math.tanh(math.atanh(value) + z)), ""
+    return RankCorrelation(method=method, value=value, p=p, n=n, ci=ci, why_undefined=why)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted for their number by Holm's step-down method, in the order given; [] for none.
+
+    The i-th smallest of m is multiplied by m - i + 1, is no smaller than those before it, and at most 1. Rejecting those below
+    5 % keeps the chance of any false rejection below 5 %, whatever their dependence (Holm, Scand. J. Statist. 6, 1979).
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if np.isnan(p).any():
+        raise ValueError("a p-value is NaN")
+    _in_unit(p)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return [float(each) for each in adjusted]
+
+
+def _exact_p(x: NDArray[np.float64], y: NDArray[np.float64], method: Literal["spearman", "kendall"]) -> float:
+    """The share of the n! orderings of x that go with y at least as far, in either direction.
+
+    Between orderings only the numerators differ: the sum of products of ranks, and of the signs of all pairs' differences.
+    """
+    from scipy import stats
+
+    of_y = stats.rankdata(y) - (len(y) + 1) / 2
+    i, j = np.triu_indices(len(y), 1)
+    signs = np.sign(of_y[i] - of_y[j])
+
+    def numerator(ranks: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        ranks = np.moveaxis(ranks, axis, -1)
+        total = ranks @ of_y if method == "spearman" else np.sign(ranks[..., i] - ranks[..., j]) @ signs
+        return np.abs(np.asarray(total, dtype=np.float64))
+
+    ranks = stats.rankdata(x) - (len(x) + 1) / 2
+    found = stats.permutation_test(
+        (ranks,),
+        numerator,
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=math.factorial(EXACT_P_UP_TO),
+        batch=10_000,
+        alternative="greater",
+    )
+    return float(found.pvalue)
+
+
+# --- what comes in ------------------------------------------------------------------------------------------------
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _two_classes(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    values, is_positive = _columns(scores, positive)
+    return values, is_positive != 0
+
+
+def _columns(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both as arrays [n]. Raises `ValueError` if they do not fit each other or hold anything but finite numbers."""
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.ndim != 1 or one.shape != other.shape:
+        raise ValueError(f"two sequences of one length are needed; their shapes are {one.shape} and {other.shape}")
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        raise ValueError("all values must be finite numbers")
+    return one, other
+
+
+def _unit_columns(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    one, other = _columns(first, second)
+    _in_unit(one)
+    _in_unit(other)
+    return one, other
+
+
+def _in_unit(values: NDArray[np.float64]) -> None:
+    if len(values) and (values.min() < 0 or values.max() > 1):
+        raise ValueError(f"values must lie in [0, 1]; these lie in [{values.min()}, {values.max()}]")

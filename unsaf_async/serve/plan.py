@@ -1,0 +1,254 @@
+"""What is to be served, and the command that serves it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import UserError
+from unsaf_async.tiny.folders import shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+PORT = 8000
+"""vLLM's own default, and that of the shipped profile `vllm`."""
+
+VARIABLE = "UNSAF_VLLM"
+"""The environment variable with vLLM's executable, where it is in an environment of its own."""
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes for --max-lora-rank."""
+
+OURS = {
+    "--api-key": "put the key into the environment variable VLLM_API_KEY",
+    "--host": "give --host before the --",
+    "--lora-modules": "name each adapter by an option of its own",
+    "--model": "give it as MODEL",
+    "--port": "give --port before the --",
+    "--served-model-name": "give --name before the --",
+    "--ssl-certfile": "HTTPS is not for a server on this machine",
+    "--ssl-keyfile": "HTTPS is not for a server on this machine",
+    "--uds": "a run needs a port",
+}
+"""vLLM's flags that are set here, or would break what is built on the server; and what to do instead."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter in PEFT's format. name: by which it is asked for. rank: the largest of any of its modules."""
+
+    name: str
+    folder: Path
+    rank: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is served, and how.
+
+    executable: vLLM's. model: a folder's absolute path or a hub id. name: by which the model is asked for. flags: further ones of
+    `vllm serve`; they come last, so that they hold against those that are set here.
+    """
+
+    executable: Path
+    model: str
+    name: str
+    adapters: tuple[Adapter, ...] = ()
+    host: str = "127.0.0.1"
+    port: int = PORT
+    max_model_len: int | None = None
+    gpu_memory: float | None = None
+    """Share of a GPU's memory, in (0, 1]."""
+    flags: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be asked for: the adapters in their order, then the model."""
+        return (*(adapter.name for adapter in self.adapters), self.name)
+
+    @property
+    def root(self) -> str:
+        """`http://HOST:PORT`, as this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The base URL of its API, for --api-base."""
+        return f"{self.root}/v1"
+
+    @property
+    def command(self) -> list[str]:
+        """The command line. No secret is in it."""
+        words = [str(self.executable), "serve", self.model, "--served-model-name", self.name]
+        words += ["--host", self.host, "--port", str(self.port)]
+        # No call has two images; and memory that is planned for videos is missing elsewhere.
+        words += ["--limit-mm-per-prompt", '{"image": 1, "video": 0, "audio": 0}']
+        words += ["--disable-uvicorn-access-log"]  # a line for each of thousands of calls
+        if self.max_model_len is not None:
+            words += ["--max-model-len", str(self.max_model_len)]
+        if self.gpu_memory is not None:
+            words += ["--gpu-memory-utilization", f"{self.gpu_memory:g}"]
+        if self.adapters:
+            rank = max(adapter.rank for adapter in self.adapters)
+            words += ["--enable-lora", "--max-lora-rank", str(next(allowed for allowed in RANKS if allowed >= rank))]
+            # As JSON: in NAME=PATH a path with a comma or a second "=" is another thing.
+            modules = [{"name": adapter.name, "path": str(adapter.folder)} for adapter in self.adapters]
+            words += ["--lora-modules", *map(json.dumps, modules)]
+        return [*words, *self.flags]
+
+
+def plan(
+    model: str,
+    *,
+    executable: Path | None = None,
+    loras: Sequence[str] = (),
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    max_model_len: int | None = None,
+    gpu_memory: float | None = None,
+    flags: Sequence[str] = (),
+    options: tuple[str, str] = ("MODEL", "--lora"),
+) -> Plan:
+    """What `model` and the options come to.
+
+    model: a model's folder, a shipped tiny model's name, or a hub id. executable: None looks for it (`find_vllm`). loras:
+    "NAME=PATH" each. name: None takes the folder's, the tiny model's, or the hub id. options: what the user calls `model` and
+    `loras`. Raises UserError for whatever can be known to be wrong before anything is started.
+    """
+    found, own_name = _model(model, options[0])
+    adapters = tuple(_adapter(text, options[1]) for text in loras)
+    made = Plan(
+        executable or Path("vllm"),
+        found,
+        own_name if name is None else name,
+        adapters,
+        host,
+        port,
+        max_model_len,
+        gpu_memory,
+        tuple(flags),
+    )
+    for each in made.names:
+        if not each.strip():
+            raise UserError(f"{options[0]} {model}: its name is empty; give one")
+        if made.names.count(each) > 1:
+            raise UserError(f"{options[1]} {each}: the name is given twice; give model and adapters one each")
+    if gpu_memory is not None and not 0 < gpu_memory <= 1:
+        raise UserError(f"--gpu-memory is {gpu_memory:g}; give a share of the GPU's memory above 0, up to 1")
+    if max_model_len is not None and max_model_len < 1:
+        raise UserError(f"--max-model-len is {max_model_len}; give a number of tokens above 0")
+    for flag in flags:
+        name_of_it = flag.partition("=")[0].replace("_", "-")
+        if name_of_it in OURS:
+            raise UserError(f"{name_of_it}: cannot be passed on to vLLM; {OURS[name_of_it]}")
+    return made if executable else replace(made, executable=find_vllm())
+
+
+def find_vllm(given: str | None = None) -> Path:
+    """vLLM's executable: `given`, else $UNSAF_VLLM, else beside this Python, else on PATH. Raises UserError if there is none."""
+    for where, text in (("--vllm", given), (VARIABLE, os.environ.get(VARIABLE))):
+        if text:
+            found = shutil.which(Path(text).expanduser())
+            if found is None:
+                raise UserError(f"{where} {text}: is no executable file; give the path of `vllm`")
+            return Path(found).absolute()
+    beside = Path(sys.executable).parent
+    if found := shutil.which("vllm", path=f"{beside}{os.pathsep}{os.environ.get('PATH', os.defpath)}"):
+        return Path(found).absolute()
+    raise UserError(
+        f"there is no vLLM here; pip install 'unsaf-async[vllm]', or name its executable elsewhere (--vllm, or {VARIABLE})"
+    )
+
+
+def split_flags(text: str, option: str) -> tuple[str, ...]:
+    """vLLM's flags in one text, as a shell would split it. Raises UserError for a quote that is not closed."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise UserError(f"{option} {text!r}: cannot be split into words ({error}); close the quotes") from None
+
+
+def weights_sha256(made: Plan, name: str) -> str | None:
+    """The digest of what answers to `name`: the model's files, and the adapter's. None for a hub's model without an adapter.
+
+    Hidden files, those in subfolders and Markdown do not count. Reads every byte: some seconds for each ten gigabytes.
+    """
+    folders = [adapter.folder for adapter in made.adapters if adapter.name == name]
+    local = Path(made.model)
+    if local.is_dir():
+        folders.insert(0, local)
+    if not folders:
+        return None
+    digest = sha256(b"" if local.is_dir() else made.model.encode())
+    for folder in folders:
+        for file in sorted(folder.iterdir()):
+            if file.is_file() and not file.name.startswith(".") and file.suffix != ".md":
+                with file.open("rb") as data:
+                    digest.update(f"{file.name} {file_digest(data, 'sha256').hexdigest()}\n".encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _model(text: str, option: str) -> tuple[str, str]:
+    """What vLLM is given for `text`, and the name to serve it by."""
+    name = "tiny-s" if text == "tiny" else text
+    for folder in shipped():
+        if folder.name == name:
+            return str(folder), name
+    path = Path(text).expanduser()
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            return str(path.absolute()), path.resolve().name
+        if (path / "adapter_config.json").is_file():
+            raise UserError(f"{option} {text}: is an adapter; give its base model, and the adapter as NAME={text}")
+        raise UserError(f"{option} {text}: is no model's folder: there is no config.json in it; give one")
+    if path.exists():
+        raise UserError(f"{option} {text}: is a file; give a model's folder, or a hub id")
+    # `runs/student` looks like a hub id, too: it is a path if its first part is a folder here.
+    if _HUB_ID.fullmatch(text) and not Path(text).parent.is_dir():
+        return text, text
+    raise UserError(
+        f"{option} {text}: there is no such folder; give a model's folder, a hub id such as Qwen/Qwen3-VL-8B-Instruct, or one of "
+        f"{', '.join(folder.name for folder in shipped())}"
+    )
+
+
+def _adapter(text: str, option: str) -> Adapter:
+    """The adapter that "NAME=PATH" means."""
+    name, equals, place = text.partition("=")
+    if not equals or not name.strip() or not place:
+        raise UserError(f"{option} is {text!r}; give NAME=PATH, such as student=distilled/adapter")
+    folder = Path(place).expanduser()
+    file = folder / "adapter_config.json"
+    if not folder.is_dir():
+        raise UserError(f"{option} {text}: there is no such folder; give that of a LoRA adapter")
+    if not file.is_file():
+        raise UserError(
+            f"{option} {text}: is no adapter: there is no adapter_config.json in it; give an adapter's folder"
+        )
+    try:
+        config = json.loads(file.read_bytes())
+        rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+        if not isinstance(rank, int) or rank < 1:
+            raise ValueError(f"its rank is {rank!r}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file}: tells no LoRA rank `r` ({error}); give an adapter in PEFT's format") from None
+    if rank > RANKS[-1]:
+        raise UserError(
+            f"{option} {text}: its rank is {rank}, and vLLM takes {RANKS[-1]} at most; merge it into the model"
+        )
+    return Adapter(name, folder.absolute(), rank)

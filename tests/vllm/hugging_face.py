@@ -1,8 +1,8 @@
 """The tiny model answered by transformers' own code. Runs in vLLM's environment, which has torch.
 
-    hugging_face.py MODEL MOST_TOKENS < [[IMAGE, QUESTION], ...] > [[TEXT, LOGPROBS], ...]
+    hugging_face.py MODEL MOST_TOKENS < [[IMAGE, QUESTION], ...] > [[IDS, TEXT, LOGPROBS], ...]
 
-Greedy. LOGPROBS: natural, one per token said, the closing one included.
+Greedy. IDS, LOGPROBS: the tokens of the reply and their natural log-probabilities, the closing token included.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
-    said = []
+    replies = []
     for image, question in json.load(sys.stdin):
         turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
         prompt = processor.apply_chat_template([turn], add_generation_prompt=True)
@@ -33,8 +33,8 @@ def main() -> None:
         ids = out.sequences[0, inputs["input_ids"].shape[1] :]
         logprobs = torch.stack([logits[0] for logits in out.logits]).log_softmax(-1)
         chosen = logprobs[torch.arange(len(ids)), ids]
-        said.append([processor.decode(ids, skip_special_tokens=True), chosen.tolist()])
-    json.dump(said, sys.stdout)
+        replies.append([ids.tolist(), processor.decode(ids, skip_special_tokens=True), chosen.tolist()])
+    json.dump(replies, sys.stdout)
 
 
 if __name__ == "__main__":

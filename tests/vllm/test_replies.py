@@ -1,6 +1,12 @@
-"""What the served model says is what it says elsewhere: in this process in numpy, and in transformers. Greedy, so that it can be.
+"""The served model replies as it does elsewhere: in this process in numpy, and in transformers. Greedy, so that it can.
 
-The weights are the same files; only who computes with them differs.
+The weights are the same files; only who computes with them differs. Promised are the same tokens with the same log-probabilities.
+Two exceptions are in the nature of things:
+
+- Tokens that training never met share one row of weights. They are exactly as likely as each other, and which of them is taken is
+  up to the arithmetic. They count as one token.
+- Some tokens are single bytes, and bytes need not be UTF-8. vLLM decodes token by token and leaves such bytes out; the others put
+  U+FFFD. Texts are compared where they are UTF-8.
 """
 
 from __future__ import annotations
@@ -11,12 +17,15 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import httpx
 import numpy as np
 import pytest
 from adapter import write_merged
 from conftest import MOST_TOKENS, QUESTIONS, Asked, request_about
+from safetensors.numpy import load_file
 from vllm_server import MODEL, TINY, VENV
 
+from unsaf_async.calls.backends.openai_http import message_of
 from unsaf_async.calls.backends.tiny import TinyBackend
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.examine.examiner import Examiner
@@ -40,23 +49,46 @@ if TYPE_CHECKING:
 
 CLOSE = 1e-3
 """How far log-probabilities may differ: the same float32 sums in another order."""
+REPLACED = "\ufffd"
+"""What stands in a decoded text for bytes that are no UTF-8."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """A reply's text, and the log-probability of each of its tokens."""
+class Spoken:
+    """A reply: the ids of its tokens, its text, and the log-probability of each of its tokens."""
 
+    ids: tuple[int, ...]
     text: str
     logprobs: tuple[float, ...]
 
 
-async def by_vllm(backend: Provider, asked: list[Asked], model: str = MODEL) -> list[Said]:
+async def by_vllm(vllm: VllmServer, backend: Provider, asked: list[Asked], model: str = MODEL) -> list[Spoken]:
+    """The engine's reply to each question, with the ids that vLLM gives for the same request."""
     requests = [request_about(question.shown, question.text, model=model) for question in asked]
     replies = await asyncio.gather(*map(backend.complete, requests))
-    return [Said(reply.text.strip(), reply.logprobs or ()) for reply in replies]
+    # The engine asks for no ids: these come by a client of our own.
+    async with httpx.AsyncClient(base_url=vllm.url, timeout=60) as client:
+        ids = await asyncio.gather(*(_ids_by_vllm(client, request) for request in requests))
+    return [
+        Spoken(tokens, reply.text.strip(), reply.logprobs or ()) for tokens, reply in zip(ids, replies, strict=True)
+    ]
 
 
-def by_numpy(folder: Path, asked: list[Asked]) -> list[Said]:
+async def _ids_by_vllm(client: httpx.AsyncClient, request: Request) -> tuple[int, ...]:
+    body = {
+        "model": request.target.model,
+        "messages": [message_of(message) for message in request.messages],
+        "max_tokens": request.sampling.max_output_tokens,
+        "temperature": 0,
+        "logprobs": True,
+        "return_tokens_as_token_ids": True,  # "token_id:168" for the text of a token
+    }
+    answer = (await client.post("/chat/completions", json=body)).raise_for_status()
+    content = answer.json()["choices"][0]["logprobs"]["content"]
+    return tuple(int(token["token"].removeprefix("token_id:")) for token in content)
+
+
+def by_numpy(folder: Path, asked: list[Asked]) -> list[Spoken]:
     speaker = Speaker(folder, rows=len(asked))
     unused = np.random.default_rng()
     jobs = [
@@ -66,10 +98,10 @@ def by_numpy(folder: Path, asked: list[Asked]) -> list[Said]:
     speaker.join(jobs)
     while not speaker.idle:
         speaker.step()
-    return [Said(job.text, tuple(job.logprobs)) for job in jobs]
+    return [Spoken(tuple(job.ids), job.text, tuple(job.logprobs)) for job in jobs]
 
 
-def by_transformers(asked: list[Asked]) -> list[Said]:
+def by_transformers(asked: list[Asked]) -> list[Spoken]:
     done = subprocess.run(
         [VENV / "bin/python", __file__.replace("test_replies", "hugging_face"), TINY, str(MOST_TOKENS)],
         input=json.dumps([[str(question.shown.file), question.text] for question in asked]),
@@ -77,14 +109,14 @@ def by_transformers(asked: list[Asked]) -> list[Said]:
         text=True,
         check=True,
     )
-    return [Said(text.strip(), tuple(logprobs)) for text, logprobs in json.loads(done.stdout)]
+    return [Spoken(tuple(ids), text.strip(), tuple(logprobs)) for ids, text, logprobs in json.loads(done.stdout)]
 
 
-async def scored(asked: list[Asked], said: list[Said]) -> Score:
+async def scored(asked: list[Asked], replies: list[Spoken]) -> Score:
     """The score of these answers, by the rules alone."""
     judge = Judge(load_pack("tiny"))
     questions: dict[str, list[Question]] = {}
-    for question, answer in zip(asked, said, strict=True):
+    for question, answer in zip(asked, replies, strict=True):
         judgement = await judge.judge(question.text, answer.text, "stop")
         questions.setdefault(question.shown.file.name, []).append(
             Question(
@@ -104,33 +136,44 @@ async def scored(asked: list[Asked], said: list[Said]) -> Score:
     return score(examinations, questions_per_label=QUESTIONS, accounts=None, provider="", judge="rules")
 
 
-def assert_equal(one: list[Said], other: list[Said]) -> None:
-    assert [said.text for said in one] == [said.text for said in other]
-    for left, right in zip(one, other, strict=True):
-        assert left.logprobs == pytest.approx(right.logprobs, abs=CLOSE)
-        assert left.logprobs
+def rows_of_weights() -> list[int]:
+    """For each token id, which distinct row of the embedding it has. The tokens that training never met have one in common."""
+    embedding = load_file(TINY / "model.safetensors")["language_model.model.embed_tokens.weight"]
+    return [int(row) for row in np.unique(embedding, axis=0, return_inverse=True)[1]]
+
+
+def assert_equal(some: list[Spoken], reference: list[Spoken]) -> None:
+    row = rows_of_weights()
+    for one, other in zip(some, reference, strict=True):
+        assert [row[token] for token in one.ids] == [row[token] for token in other.ids]
+        assert one.logprobs == pytest.approx(other.logprobs, abs=CLOSE)
+        assert len(one.logprobs) == len(one.ids) > 0
+        if one.ids == other.ids and REPLACED not in other.text:
+            assert one.text == other.text
 
 
 async def test_vllm_numpy_and_transformers_say_the_same_with_the_same_log_probabilities_and_so_the_same_unf1(
-    backend: OpenAIBackend, asked: list[Asked]
+    vllm: VllmServer, backend: OpenAIBackend, asked: list[Asked]
 ) -> None:
-    served, computed, reference = await by_vllm(backend, asked), by_numpy(TINY, asked), by_transformers(asked)
+    served, computed, reference = await by_vllm(vllm, backend, asked), by_numpy(TINY, asked), by_transformers(asked)
     assert_equal(served, reference)
     assert_equal(computed, reference)
-    assert len({said.text for said in served}) > 5, "the model says nothing much: the test shows nothing"
-    scores = [await scored(asked, said) for said in (served, computed, reference)]
+    texts = [[reply.text for reply in replies] for replies in (served, computed, reference)]
+    assert texts[0] == texts[1] == texts[2], "the trained model says nothing that is no UTF-8"
+    assert len(set(texts[0])) > 5, "the model says nothing much: the test shows nothing"
+    scores = [await scored(asked, replies) for replies in (served, computed, reference)]
     assert scores[0].unf1 is not None
     assert scores[0] == scores[1] == scores[2]
 
 
 async def test_a_lora_adapter_served_by_name_speaks_as_the_model_with_the_adapter_merged_into_its_weights(
-    backend: OpenAIBackend, asked: list[Asked], tmp_path: Path
+    vllm: VllmServer, backend: OpenAIBackend, asked: list[Asked], tmp_path: Path
 ) -> None:
     write_merged(tmp_path / "merged")
-    student = await by_vllm(backend, asked, "student")
+    student = await by_vllm(vllm, backend, asked, "student")
     assert_equal(student, by_numpy(tmp_path / "merged", asked))
-    plain = await by_vllm(backend, asked)
-    assert sum(one.text != other.text for one, other in zip(student, plain, strict=True)) > len(asked) / 2
+    plain = await by_vllm(vllm, backend, asked)
+    assert sum(one.ids != other.ids for one, other in zip(student, plain, strict=True)) > len(asked) / 2
 
 
 async def test_the_same_seed_draws_the_same_reply_and_another_seed_another(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.distill.data.formats import Form
     from unsaf_async.distill.data.options import Export
-    from unsaf_async.distill.data.pairs import PairKind, Preferences
+    from unsaf_async.distill.data.pairs import PairKind, PreferenceSummary
     from unsaf_async.distill.data.rows import RowKind, TakenRun
 
 TEACHES: dict[RowKind, str] = {
@@ -226,7 +226,7 @@ def _kinds(made: Export) -> Iterator[str]:
         )
 
 
-def _preferences(made: Export, found: Preferences) -> Iterator[str]:
+def _preferences(made: Export, found: PreferenceSummary) -> Iterator[str]:
     yield "## Preference pairs\n"
     yield (
         f"{found.total} pairs for DPO, in the config `preferences`: two replies to one prompt, of which the first is to be "

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.distill.data.cleaned import ExcludedQuestion
     from unsaf_async.distill.data.clusters import Split
-    from unsaf_async.distill.data.pairs import Pair, PairKind, Preferences
+    from unsaf_async.distill.data.pairs import Pair, PairKind, PreferenceSummary
     from unsaf_async.records import ImageRecord
 
 
@@ -214,7 +214,7 @@ class _Making:
         self.pair_files: dict[Split, str] = {}
         self.unpaired: Counter[str] = Counter()
         self.other_prompts = False
-        self.taken: mix.Taken
+        self.taken: mix.Selection
 
     def make(self) -> _Making:
         """Choose the rows. Raises UserError where none is left."""
@@ -569,13 +569,13 @@ class _Making:
             preferences=self._preferences() if self.students else None,
         )
 
-    def _preferences(self) -> Preferences:
+    def _preferences(self) -> PreferenceSummary:
         tokens: dict[PairKind, tuple[int, int]] = dict.fromkeys(pairs.PAIR_KINDS, (0, 0))
         for pair in self.pairs["train"]:
             chosen, rejected = tokens[pair.kind]
             tokens[pair.kind] = chosen + self.count(pair.chosen), rejected + self.count(pair.rejected)
         counts = Counter((pair.kind, split) for split, of_split in self.pairs.items() for pair in of_split)
-        return pairs.Preferences(
+        return pairs.PreferenceSummary(
             students=self.students,
             examined=counts.total() + self.unpaired.total(),
             pairs=counts,

@@ -45,7 +45,7 @@ def shares(mix: Mix, there: Sequence[RowKind]) -> dict[RowKind, float]:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Selection:
     """What is taken of the rows for training.
 
     rows: in the order of taking. shares: what was aimed at. tokens: supervised, of these rows. budget: the tokens that were to
@@ -66,7 +66,7 @@ class Taken:
 
 def take(
     by_kind: Mapping[RowKind, Sequence[Row]], mix: Mix, tokens: Callable[[str], int], *, writing: bool = True
-) -> Taken:
+) -> Selection:
     """The largest selection that has the mix, to one row a kind; each kind's rows from the first on.
 
     writing: False takes no question-writing rows, and of the others as many as make the supervised tokens that the full mix would
@@ -80,7 +80,7 @@ def take(
     rates = {kind: counts[kind] / len(by_kind[kind]) for kind in there}
     total = sum(tokens(row.completion) for row in rows)
     if writing:
-        return Taken(tuple(rows), full, total, None, rates)
+        return Selection(tuple(rows), full, total, None, rates)
     spoken = shares(mix, [kind for kind in there if kind not in WRITING])
     kept, sum_ = [], 0
     for row in _mixed(by_kind, spoken, again=True):
@@ -89,7 +89,7 @@ def take(
             break
         kept.append(row)
         sum_ += size
-    return Taken(tuple(kept), spoken, sum_, total, rates)
+    return Selection(tuple(kept), spoken, sum_, total, rates)
 
 
 def _mixed(by_kind: Mapping[RowKind, Sequence[Row]], aimed: Mapping[RowKind, float], *, again: bool) -> Iterator[Row]:

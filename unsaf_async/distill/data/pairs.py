@@ -68,7 +68,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Preferences:
+class PreferenceSummary:
     """What came of the students' runs.
 
     examined: their responses. pairs: by kind and split. left_out: responses that make no pair, by reason. tokens: of the training

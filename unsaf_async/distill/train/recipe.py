@@ -125,7 +125,7 @@ class Recipe:
         if value is not None and value < least:
             raise UserError(f"{_option(name)} {value}: is below {least}; give {least} or more")
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The recipe for JSON; of folders only the last part, since records are passed on with the model."""
         from unsaf_async.distill.data.rows import private
 

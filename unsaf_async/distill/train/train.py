@@ -635,7 +635,7 @@ def versions() -> dict[str, str]:
 def _record(recipe: Recipe, plan: Outline, trained: Trained) -> None:
     """training.json and the model card; the checkpoints are of no use any more."""
     told = {
-        "recipe": recipe.told(),
+        "recipe": recipe.to_dict(),
         "versions": versions(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() and recipe.device == "auto" else "cpu",
         "processes": PartialState().num_processes,

@@ -35,7 +35,7 @@ from unsaf_async.inputs.sources import find_images
 from unsaf_async.prompts import load_pack
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.records import ImageRecord
-from unsaf_async.runs.settings import policy_of
+from unsaf_async.runs.prepare import policy_of
 from unsaf_async.score.metrics import auroc, rank_correlation
 from unsaf_async.score.quality import question_quality, warnings
 from unsaf_async.score.signals import CONFIDENCE_OF

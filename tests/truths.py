@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from unsaf_async.runs import folder as runs
 from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.prepare import asking_more, prepare
 from unsaf_async.runs.runner import Runner, begin
-from unsaf_async.runs.settings import Settings, asking_more, prepare
+from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

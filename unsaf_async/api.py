@@ -9,9 +9,10 @@ from unsaf_async.errors import UserError
 from unsaf_async.events import Announce, silent
 from unsaf_async.runs import folder as runs
 from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.result import rescore
 from unsaf_async.runs.runner import Runner, begin
-from unsaf_async.runs.settings import Settings, prepare
+from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

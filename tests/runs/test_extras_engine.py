@@ -31,9 +31,10 @@ from unsaf_async.runs.estimate import estimate, estimate_more
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import read_manifest, reopen
 from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.prepare import asking_more, prepare
 from unsaf_async.runs.result import rescore
 from unsaf_async.runs.runner import Runner, begin
-from unsaf_async.runs.settings import Settings, asking_more, prepare
+from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.model import Awareness
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation

@@ -20,7 +20,7 @@ from unsaf_async.events import Announce, silent
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
 from unsaf_async.prompts import VERDICT, Pack, load_pack
 from unsaf_async.providers.keys import key_of_profile, redactor
-from unsaf_async.runs.settings import named_models
+from unsaf_async.runs.prepare import named_models
 from unsaf_async.runs.workers import run
 from unsaf_async.score.calibration import CalibrationFile, Confusions, Judged, confusions, read_judged
 

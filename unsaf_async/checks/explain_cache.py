@@ -8,10 +8,11 @@ from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.store import digests_of, entries, key_of, key_parts
 from unsaf_async.examine.examiner import LABELS
 from unsaf_async.inputs.pixels import ImageError, encode
-from unsaf_async.runs.settings import Settings, policy_of, prepare
+from unsaf_async.runs.prepare import policy_of, prepare
 
 if TYPE_CHECKING:
     from unsaf_async.records import Request
+    from unsaf_async.runs.settings import Settings
 
 NAMES = {"pixels": "the image as sent", "text": "the prompt's wording", "extra": "the profile's extra fields"}
 """How a part of the key is called, where its own name does not say it."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.estimate import Estimate
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
-    from unsaf_async.runs.settings import Prepared
+    from unsaf_async.runs.prepare import Prepared
 
 SIMULATED = (
     "A simulated model was measured: its figures show that the pipeline works, and say nothing about any real model."

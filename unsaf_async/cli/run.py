@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from unsaf_async.runs.estimate import Estimate
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest, RunFolder
+    from unsaf_async.runs.prepare import Prepared
     from unsaf_async.runs.runner import Runner
-    from unsaf_async.runs.settings import Prepared, Settings
+    from unsaf_async.runs.settings import Settings
     from unsaf_async.serve.server import Server
 
 ASK_ABOVE_USD = 1.0
@@ -119,8 +120,8 @@ def carry_out(
 ) -> int:
     """Plans the run, agrees on its cost and conducts it, on a server of its own if one is to be spawned; the exit code."""
     from unsaf_async.runs.estimate import estimate as estimated
+    from unsaf_async.runs.prepare import prepare
     from unsaf_async.runs.runner import begin
-    from unsaf_async.runs.settings import prepare
 
     with ExitStack() as stack:
         plan = None
@@ -245,7 +246,7 @@ def _asking_more(
 ) -> Manifest:
     """`manifest` with more to be asked about every answer, once its cost is agreed on."""
     from unsaf_async.runs.estimate import estimate_more
-    from unsaf_async.runs.settings import asking_more
+    from unsaf_async.runs.prepare import asking_more
 
     more = asyncio.run(
         asking_more(manifest, audit, grounded=grounded, confidence=confidence, samples=samples, option=option)

@@ -21,7 +21,8 @@ from unsaf_async.cli.report import file
 
 if TYPE_CHECKING:
     from unsaf_async.runs.folder import RunFolder
-    from unsaf_async.runs.settings import Prepared, Settings
+    from unsaf_async.runs.prepare import Prepared
+    from unsaf_async.runs.settings import Settings
     from unsaf_async.serve.plan import Plan
     from unsaf_async.serve.server import Server
 

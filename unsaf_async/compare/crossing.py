@@ -17,7 +17,8 @@ from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.files import write_whole
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.journal import read_journal
-from unsaf_async.runs.settings import Prepared, Settings, questions_of
+from unsaf_async.runs.prepare import Prepared, questions_of
+from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageError, sent_size
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.prepare import Prepared, policy_of
 from unsaf_async.runs.quote import Planner, Priced
-from unsaf_async.runs.settings import Prepared, policy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

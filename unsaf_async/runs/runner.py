@@ -22,9 +22,9 @@ from unsaf_async.providers.keys import key_of_profile, redactor
 from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.runs import folder as runs
 from unsaf_async.runs.journal import Journal
+from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
 from unsaf_async.runs.quote import Planner, Priced
 from unsaf_async.runs.result import score_run, unfinished_work
-from unsaf_async.runs.settings import Prepared, check_cache, policy_of
 from unsaf_async.runs.stopping import StopWhenNarrow
 from unsaf_async.runs.workers import run
 

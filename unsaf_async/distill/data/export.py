@@ -44,7 +44,7 @@ from unsaf_async.inputs.pixels import ImageError, encode
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.folder import read_manifest
 from unsaf_async.runs.journal import read_journal
-from unsaf_async.runs.settings import policy_of
+from unsaf_async.runs.prepare import policy_of
 from unsaf_async.score.counts import cell
 
 if TYPE_CHECKING:

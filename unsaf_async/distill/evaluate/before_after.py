@@ -29,8 +29,9 @@ from unsaf_async.providers.profile import IN_PROCESS
 from unsaf_async.records import Examination, GivenQuestion, Record
 from unsaf_async.runs import folder as runs
 from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.prepare import Prepared, prepare, questions_of
 from unsaf_async.runs.runner import Runner, begin
-from unsaf_async.runs.settings import Prepared, Settings, prepare, questions_of
+from unsaf_async.runs.settings import Settings
 from unsaf_async.score.unf1 import score
 
 if TYPE_CHECKING:

@@ -1,0 +1,290 @@
+"""Settings, checked and resolved. Nothing here writes a file; an endpoint is asked for its model's name at most."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.backends.open import open_backend, with_model_found
+from unsaf_async.calls.cost import price_or_error
+from unsaf_async.errors import UserError
+from unsaf_async.examine.extras import ExtraMeasures
+from unsaf_async.inputs.pixels import ImagePolicy
+from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images
+from unsaf_async.prompts import Pack, load_pack
+from unsaf_async.providers.keys import key_of_profile
+from unsaf_async.providers.prices import parse_price
+from unsaf_async.providers.profile import IN_PROCESS, Profile
+from unsaf_async.providers.resolve import resolve
+from unsaf_async.records import GivenQuestion
+from unsaf_async.runs.folder import Manifest, Source, read_manifest
+from unsaf_async.runs.journal import read_journal
+from unsaf_async.score.calibration import CalibrationFile, read_calibration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unsaf_async.runs.settings import Settings
+
+
+MOST_SAMPLES = 20
+"""Further draws of an answer."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Settings, checked and resolved: nothing has been written or sent yet."""
+
+    subject: Profile
+    judges: tuple[str, ...]
+    """By name; "self" is the subject. () where only the rules judge."""
+    auditors: tuple[str, ...]
+    others: dict[str, Profile]
+    """The judges and auditors that are not the subject, by name."""
+    source: Source | None
+    """Where the questions are from, if the model does not write them."""
+    calibration: CalibrationFile | None
+    """What is known of the judge's errors."""
+    pack: Pack
+    pack_name: str
+    """As it was given: a shipped pack's name or a folder."""
+    images: tuple[ImageSource, ...]
+    settings: Settings
+
+    @property
+    def judge_name(self) -> str:
+        """Who judges, in one word or several."""
+        return " + ".join(self.judges) or "rules"
+
+    @property
+    def wanted(self) -> ExtraMeasures:
+        """What is asked beside the answers."""
+        settings = self.settings
+        return ExtraMeasures(
+            auditors=self.auditors,
+            grounded=settings.grounded,
+            stated=settings.confidence,
+            p_true=settings.confidence and self.subject.takes.logprobs,
+            samples=settings.samples,
+        )
+
+    def profile(self, name: str) -> Profile:
+        """The profile of a judge or auditor."""
+        return self.subject if name == "self" else self.others[name]
+
+
+async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
+    """`settings`, checked. Raises UserError for whatever is wrong with them. May ask an endpoint for its model's name.
+
+    offline: for a plan alone. No endpoint is asked, so a model may stay without its name, and no key is needed.
+    """
+    _check(settings)
+    price = parse_price(settings.price) if settings.price is not None else None
+    subject = resolve(
+        settings.provider,
+        model=settings.model,
+        api_base=settings.api_base,
+        price=price,
+        rpm=settings.rpm,
+        tpm=settings.tpm,
+        concurrency=settings.concurrency,
+    )
+    subject = await _ready(subject, offline=offline)
+    others: dict[str, Profile] = {}
+    judges = await named_models(judge_names(settings.judge, subject), "--judge", others, offline=offline)
+    auditors = await named_models(settings.audit, "--audit", others, offline=offline)
+    if settings.grounded and not judges:
+        raise UserError("--grounded: nobody judges but the rules, which see no image; name a model with --judge")
+    pack_name = subject.prompts if settings.prompts is None else settings.prompts
+    pack = load_pack(pack_name)
+    images, source = await asyncio.to_thread(_images, settings, subject)
+    # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
+    random.Random(settings.seed).shuffle(images)
+    images = images[: settings.limit] if settings.limit else images
+    # In full, so that a run can be resumed from anywhere.
+    images = [replace(image, path=image.path.absolute()) for image in images]
+    prepared = Prepared(subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings)
+    return replace(prepared, calibration=_calibration(prepared))
+
+
+def _calibration(prepared: Prepared) -> CalibrationFile | None:
+    """What is known of the judge's errors. Raises UserError if it is of another judge, or of another judging prompt."""
+    file = prepared.settings.judge_calibration
+    if file is None:
+        return None
+    found = read_calibration(file)
+    judge = judge_named(prepared.subject, prepared.judges)
+    if found.judge != judge:
+        raise UserError(
+            f"--judge-calibration {file}: is of {found.judge}, and this run's judge is {judge}; calibrate that one"
+        )
+    if found.prompt_sha256 != prepared.pack.sha256_of("judge"):
+        raise UserError(f"--judge-calibration {file}: was made with another judging prompt; calibrate the judge again")
+    return found
+
+
+def judge_named(subject: Profile, judges: Sequence[str]) -> str:
+    """What a run's judge is called where it stands alone: "self" by its model's name."""
+    return " + ".join(subject.name if name == "self" else name for name in judges) or "rules"
+
+
+def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], Source | None]:
+    """The images with their questions, and where these are from if the model does not write them."""
+    if settings.data is not None:
+        from unsaf_async.inputs.datasets import read_labelled
+
+        if len(settings.images) > 1:
+            raise UserError("--images: several are given; give the one folder that the labelled set's images lie in")
+        folder = Path(settings.images[0]) if settings.images else None
+        found = read_labelled(settings.data, settings.data_format, folder)
+        labelled = [ImageSource(each.id, each.path, given=each.questions) for each in found.images]
+        path = str(settings.data.absolute())
+        return labelled, Source(
+            kind="labelled", name=found.name, path=path, format=found.format, yes_no=found.yes_no, skipped=found.skipped
+        )
+    if settings.questions_from is not None:
+        if settings.images:
+            raise UserError("--images: the images are those of --questions-from; leave one of them out")
+        return questions_of(settings.questions_from)
+    return find_images(settings.images) if settings.images else bundled_images(subject.images), None
+
+
+def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
+    """The images of another run that have questions, with them. Raises UserError if there is none."""
+    manifest = read_manifest(run)
+    images = []
+    for examination in read_journal(run / "journal.jsonl").values():
+        given = tuple(
+            each.given or GivenQuestion(text=each.text, intended=each.intended, kind=each.kind)
+            for each in examination.questions
+        )
+        if given:
+            image = examination.image
+            images.append(ImageSource(image.id, Path(image.path), image.metadata, given, image.bytes_sha256))
+    if not images:
+        raise UserError(f"--questions-from {run}: holds no questions; give the folder of a run that has asked some")
+    source = Source(kind="run", name=manifest.subject.name, path=str(run.absolute()), run_id=manifest.run_id)
+    return images, source
+
+
+async def _ready(profile: Profile, *, offline: bool) -> Profile:
+    """`profile` with its model's name, once its price and its key are there."""
+    price_or_error(profile)
+    if profile.backend in IN_PROCESS:  # what its file says of it is checked where it is opened
+        await (await open_backend(profile)).aclose()
+    if offline:
+        return profile
+    key_of_profile(profile)
+    return await with_model_found(profile)
+
+
+async def asking_more(
+    manifest: Manifest, audit: Sequence[str], *, grounded: bool, confidence: bool, samples: int, option: str = "--audit"
+) -> Manifest:
+    """`manifest` with more to be asked about every answer; what was asked for before stays.
+
+    option: where the auditors were named. Raises UserError as `prepare`.
+    """
+    if not 0 <= samples <= MOST_SAMPLES:
+        raise UserError(f"--samples is {samples}; give a whole number from 0 to {MOST_SAMPLES}")
+    if grounded and not manifest.judges:
+        raise UserError("--grounded: nobody judged but the rules, which see no image; start a run with --judge NAME")
+    others = dict(manifest.others)
+    auditors = await named_models(audit, option, others)
+    return manifest.model_copy(
+        update={
+            "auditors": tuple(dict.fromkeys((*manifest.auditors, *auditors))),
+            "grounded": manifest.grounded or grounded,
+            "confidence": manifest.confidence or confidence,
+            "samples": max(manifest.samples, samples),
+            "others": others,
+        }
+    )
+
+
+def judge_names(given: str | Sequence[str] | None, subject: Profile) -> tuple[str, ...]:
+    """Whom --judge names; () for "rules". Raises UserError where "rules" stands beside others: they always come first."""
+    names = (subject.judge,) if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if names in ((), ("rules",)):
+        return ()
+    if "rules" in names:
+        raise UserError("--judge rules: the rules come before every judge; leave it out where others are named")
+    return names
+
+
+async def named_models(
+    names: Sequence[str], option: str, others: dict[str, Profile], *, offline: bool = False
+) -> tuple[str, ...]:
+    """The models that `names` mean, by the names of their profiles, which are in `others` afterwards; "self" is the subject.
+
+    Raises UserError for a model that is named twice, be it by an alias.
+    """
+    found: list[str] = []
+    for given in names:
+        name = given
+        if given != "self":
+            profile = await _other(given, option, offline=offline)
+            name = profile.name
+            others.setdefault(name, profile)
+        if name in found:
+            raise UserError(f"{option} {given}: is given twice; name each model once")
+        found.append(name)
+    return tuple(found)
+
+
+async def _other(name: str, option: str, *, offline: bool) -> Profile:
+    """The profile of a model beside the measured one. What is wrong with it is said of `option`."""
+    try:
+        profile = resolve(name)
+        if profile.price is None:  # --price is the measured model's
+            raise UserError(f"--provider {name}: no price is known; give it in a file in ./providers")
+        return await _ready(profile, offline=offline)
+    except UserError as error:
+        raise UserError(str(error).replace("--provider", option, 1)) from None
+
+
+def _check(settings: Settings) -> None:
+    def positive(option: str, value: float | None, what: str = "a number above 0") -> None:
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"{option} is {value:g}; give {what}")
+
+    positive("--questions", settings.questions, "a whole number from 1 to 50")
+    if settings.questions > 50:
+        raise UserError(f"--questions is {settings.questions}; give a whole number from 1 to 50")
+    positive("--limit", settings.limit, "a whole number above 0")
+    if not 0 <= settings.samples <= MOST_SAMPLES:
+        raise UserError(f"--samples is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}")
+    if settings.data is not None and settings.questions_from is not None:
+        raise UserError("--data and --questions-from contradict each other; give one of them")
+    positive("--max-cost", settings.max_cost, "an amount in USD above 0")
+    positive("--until-ci", settings.until_ci, "a half-width between 0 and 0.5, such as 0.02")
+    if settings.until_ci is not None and settings.until_ci >= 0.5:
+        raise UserError(f"--until-ci is {settings.until_ci:g}; give a half-width between 0 and 0.5, such as 0.02")
+    if not 0 <= settings.seed < 2**31:
+        raise UserError(f"--seed is {settings.seed}; give a whole number from 0 to 2147483647")
+    if settings.cache is not None:
+        check_cache(settings.cache)
+
+
+def check_cache(folder: Path) -> None:
+    """Raises UserError unless `folder` holds replies, or may: a cache is made private, and other files must not be."""
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(
+            f"--cache {folder}: cannot be used as a cache ({error.strerror}); give another folder or --no-cache"
+        ) from None
+    if "cache.db" not in names and (foreign := names - {"README.md", ".gitignore"}):
+        raise UserError(
+            f"--cache {folder}: holds other files, such as {min(foreign)}; give an empty folder or a new one"
+        )
+
+
+def policy_of(profile: Profile) -> ImagePolicy:
+    rules = profile.image
+    return ImagePolicy(max_side_px=rules.max_side_px, max_pixels=rules.max_pixels, max_bytes=rules.max_bytes)

@@ -14,17 +14,123 @@
 
 A `CallError` is the layers' business. What is left of it after the retries becomes an outcome on a record
 (`failed`, with its reason), except `Fatal`, which stops the run.
+
+A message names settings (`questions`, `max_cost`) without spelling them: `setting` marks a name inside the text, and the
+surface that shows the error spells it. Python's spelling is the keyword argument (`max_cost`), the command line's the
+option (`--max-cost`).
 """
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_OPEN, _CLOSE = "\ue0f0", "\ue0f1"
+_MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+
+
+def setting(name: str, *value: Any) -> str:
+    """A setting's name, marked for the text of an error, so that the surface spells it.
+
+    Marked text must reach nothing but the constructor of an `UnsafError`, whose `str()` holds no marks.
+
+    Args:
+        name: The setting as the Python API has it, such as `max_cost`.
+        value: At most one, if the text is to name a value with it: `setting("cache", None)` is `cache=None` in Python
+            and `--no-cache` on the command line.
+
+    Returns:
+        The marked name, to be put into a text.
+    """
+    return f"{_OPEN}{name}{_CLOSE}" if not value else f"{_OPEN}{name}={value[0]!r}{_CLOSE}"
+
+
+def as_option(name: str) -> str:
+    """A setting as the command line spells it. Texts in a run's files spell settings so, whoever made the run.
+
+    Args:
+        name: The setting as the Python API has it, `max_cost`, or one with a value, `cache=None`.
+
+    Returns:
+        `--max-cost`; with a value `--seed 3`, `--grounded` for True, `--no-cache` for None and False.
+    """
+    name, _, value = name.partition("=")
+    option = name.replace("_", "-")
+    if value in ("None", "False"):
+        return f"--no-{option}"
+    return f"--{option}" if value in ("", "True") else f"--{option} " + value.strip("'")
+
 
 class UnsafError(Exception):
-    """Base of everything that this package raises on purpose. `str()` is one line, fit for a user."""
+    """Base of everything that this package raises on purpose. `str()` is one line, fit for a user.
+
+    `str()` spells settings as Python's keyword arguments.
+    """
+
+    def __str__(self) -> str:
+        return self.spelled(str)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def spelled(self, spell: Callable[[str], str]) -> str:
+        """The message with its settings as a surface spells them.
+
+        Args:
+            spell: Gives the spelling of a setting from its name in the Python API, such as `max_cost`, or from a name with
+                a value, such as `cache=None`.
+
+        Returns:
+            One line.
+        """
+        return _MARKED.sub(lambda mark: spell(mark[1]), super().__str__())
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """This error about other settings: for a function that was called with the value of another setting.
+
+        Args:
+            names: New names of settings by their names in the message, such as `{"provider": "judge"}`. Settings that are
+                not among them keep theirs.
+
+        Returns:
+            This very error, changed.
+        """
+
+        def rename(mark: re.Match[str]) -> str:
+            name, equals, value = mark[1].partition("=")
+            return f"{_OPEN}{names.get(name, name)}{equals}{value}{_CLOSE}"
+
+        self.args = (_MARKED.sub(rename, super().__str__()),)
+        return self
 
 
 class UserError(UnsafError):
-    """Wrong input: an option, a file, a profile. The message says where, what was found and what to do."""
+    """Wrong input: a setting, a file, a profile. The message says where, what was found and what to do.
+
+    Attributes:
+        field: The setting that is wrong, by its name in the Python API; None if it is something else, such as a file.
+    """
+
+    def __init__(self, what: str, field: str | None = None) -> None:
+        """An error in what a user gave.
+
+        Args:
+            what: What was found and what to do: `is 0; give 1 or more`. The wrong value may stand first: `cats: does not
+                exist; check the path`. A text that begins with a colon follows the field's name without a space.
+            field: The setting that is wrong. Its name is put before the text. None: the text says where.
+        """
+        between = "" if what.startswith(":") else " "
+        super().__init__(what if field is None else f"{setting(field)}{between}{what}")
+        self.field = field
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """This error about other settings, as `UnsafError.renamed`; `field` is renamed with the message."""
+        if self.field is not None:
+            self.field = names.get(self.field, self.field)
+        return super().renamed(names)
 
 
 class RunStopped(UnsafError):

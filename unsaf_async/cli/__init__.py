@@ -27,6 +27,7 @@ from unsaf_async.cli import (
     simulate,
     world,
 )
+from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import RunStopped, UserError
 
 app = typer.Typer(
@@ -122,10 +123,10 @@ def _explained(error: BaseException) -> int:
             raise error
         error = expected.exceptions[0]
     if isinstance(error, UserError):
-        _say(str(error))
+        _say(error.spelled(spelled))
         return 2
     if isinstance(error, RunStopped):
-        _say(str(error))
+        _say(error.spelled(spelled))
         return 3
     if isinstance(error, USAGE_ERROR):
         context = getattr(error, "ctx", None)

@@ -1,0 +1,72 @@
+"""The texts of errors: settings are spelled by the surface that shows them."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from unsaf_async.cli.spelling import spelled
+from unsaf_async.errors import BudgetExhausted, Rejected, UnsafError, UserError, as_option, setting
+
+
+def test_the_surface_spells_the_field() -> None:
+    error = UserError("is 0; give an amount in USD above 0", field="max_cost")
+    assert str(error) == "max_cost is 0; give an amount in USD above 0"
+    assert error.spelled(spelled) == "--max-cost is 0; give an amount in USD above 0"
+    assert error.field == "max_cost"
+
+
+def test_a_text_that_begins_with_a_colon_stands_right_behind_the_field() -> None:
+    assert str(UserError(": is missing; give a folder", field="images")) == "images: is missing; give a folder"
+
+
+def test_settings_in_the_middle_of_a_sentence_are_spelled_too() -> None:
+    error = BudgetExhausted(
+        f"{setting('max_cost')} 5: is spent; raise {setting('max_cost')} or lower {setting('limit')}"
+    )
+    assert str(error) == "max_cost 5: is spent; raise max_cost or lower limit"
+    assert error.spelled(spelled) == "--max-cost 5: is spent; raise --max-cost or lower --limit"
+
+
+@pytest.mark.parametrize(
+    ("marked", "python", "option"),
+    [
+        (setting("cache", None), "cache=None", "--no-cache"),
+        (setting("merge", False), "merge=False", "--no-merge"),
+        (setting("grounded", True), "grounded=True", "--grounded"),
+        (setting("judge", "rules"), "judge='rules'", "--judge rules"),
+        (setting("seed", 3), "seed=3", "--seed 3"),
+        (setting("data_format"), "data_format", "--format"),
+    ],
+)
+def test_a_setting_with_a_value_is_spelled_as_it_is_given(marked: str, python: str, option: str) -> None:
+    error = UnsafError(f"give {marked}")
+    assert str(error) == f"give {python}"
+    assert error.spelled(spelled) == f"give {option}"
+
+
+def test_an_error_can_be_about_other_settings() -> None:
+    error = UserError(
+        f"x: is unknown; name another {setting('provider')}, or give {setting('cache', None)}", "provider"
+    )
+    renamed = error.renamed({"provider": "judge", "cache": "store"})
+    assert str(renamed) == "judge x: is unknown; name another judge, or give store=None"
+    assert renamed.field == "judge"
+
+
+def test_no_mark_reaches_a_reader() -> None:
+    error = UserError(f"is 0; give {setting('seed')}", field="limit")
+    copy = pickle.loads(pickle.dumps(error))
+    for text in (
+        str(error),
+        repr(error),
+        f"{error}",
+        error.spelled(as_option),
+        str(copy),
+        str(Rejected(setting("seed"))),
+    ):
+        assert text.isascii(), text
+    assert copy.field == "limit"
+    assert str(UserError("plain")) == "plain"
+    assert str(UnsafError()) == ""

@@ -28,10 +28,12 @@ test-vllm: $(DISTILL)  ## install vLLM for CPUs (2.5 GB) and test against it, wi
 	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm
 	$(BIN)/python -m pytest tests/vllm --timeout 900
 
-lint: $(READY)  ## style and types
+lint: $(READY)  ## style, types, which way imports go, dependencies that are declared and used
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/deptry unsaf_async
 
 train-tiny: $(READY)  ## train the tiny models anew: about 70 CPU-minutes, on two cores
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group train

@@ -1,18 +1,243 @@
-"""Figures as people read them, for the terminal, the report and the documents alike."""
+"""Figures, amounts and errors as people read them, in the terminal, the report and the documents alike."""
 
 from __future__ import annotations
 
+NOT_AVAILABLE = "n/a"
+"""What stands for a figure that is undefined or unknown."""
+
+SIMULATED = (
+    "A simulated model was measured: its figures show that the pipeline works, and say nothing about any real model."
+)
+"""What is said wherever figures of a simulated model are shown."""
+
 
 def format_figure(value: float | None, digits: int = 3) -> str:
-    """A figure for people; "n/a" if it is undefined."""
-    return "n/a" if value is None else f"{value:.{digits}f}"
+    """A figure with a fixed number of decimals; "n/a" for None.
+
+    Args:
+        value: The figure. None: it is undefined.
+        digits: Digits after the point, >= 0.
+
+    Returns:
+        "0.812", or "n/a".
+    """
+    return NOT_AVAILABLE if value is None else f"{value:.{digits}f}"
 
 
-def format_interval(ends: tuple[float, float] | None) -> str:
-    """ "0.812 to 0.934", or "n/a"."""
-    return "n/a" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+def format_difference(value: float | None) -> str:
+    """A difference of two figures, with its sign; "n/a" for None.
+
+    Args:
+        value: The difference. None: it is undefined.
+
+    Returns:
+        "+0.021", "-0.021", or "n/a".
+    """
+    return NOT_AVAILABLE if value is None else f"{value:+.3f}"
+
+
+def format_interval(ends: tuple[float, float] | None, absent: str = NOT_AVAILABLE) -> str:
+    """An interval as its two ends; `absent` for None.
+
+    Args:
+        ends: (lower, upper). None: there is no interval.
+        absent: What stands for no interval.
+
+    Returns:
+        "0.812 to 0.934", or `absent`.
+    """
+    return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else absent
+
+
+def format_bracketed(ends: tuple[float, float] | None) -> str:
+    """An interval that follows its figure on the same line; "" for None.
+
+    Args:
+        ends: (lower, upper). None: there is no interval.
+
+    Returns:
+        " (0.812 to 0.934)" with the space before it, or "".
+    """
+    return f" ({format_interval(ends)})" if ends else ""
 
 
 def format_p(value: float | None) -> str:
-    """A p-value for people: three digits, and never 0."""
-    return "n/a" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    """A p-value with three digits that never reads as 0; "n/a" for None.
+
+    Args:
+        value: The p-value, in [0, 1]. None: it is undefined.
+
+    Returns:
+        "0.042", "< 0.001", or "n/a".
+    """
+    return NOT_AVAILABLE if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def format_points(points: float) -> str:
+    """A number of percentage points, with its sign.
+
+    Args:
+        points: Percentage points.
+
+    Returns:
+        "+2.5", "-1", or "0".
+    """
+    return f"{points:+g}" if points else "0"
+
+
+def format_percent(share: float | None) -> str:
+    """A share in whole percents, with one digit more below ten; "n/a" for None.
+
+    Args:
+        share: The share, in [0, 1]. None: it is undefined.
+
+    Returns:
+        "42%", "4.2%", "0%", or "n/a".
+    """
+    if share is None:
+        return NOT_AVAILABLE
+    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
+
+
+def format_part(part: float, whole: float) -> str:
+    """A part as percents of its whole, with one decimal; "n/a" if the whole is 0.
+
+    Args:
+        part: The part.
+        whole: What it is a part of, in the same unit.
+
+    Returns:
+        "12.5 %", or "n/a".
+    """
+    return NOT_AVAILABLE if not whole else f"{100 * part / whole:.1f} %"
+
+
+def format_mean(total: float, n: int) -> str:
+    """A mean with one decimal; "n/a" if nothing was counted.
+
+    Args:
+        total: The sum of the values.
+        n: How many values there are, >= 0.
+
+    Returns:
+        "12.5", or "n/a".
+    """
+    return NOT_AVAILABLE if not n else f"{total / n:.1f}"
+
+
+def format_usd(usd: float | None, digits: int | None = None) -> str:
+    """An amount of US dollars; "n/a" for None.
+
+    Args:
+        usd: The amount in US dollars, >= 0. None: it is unknown.
+        digits: Digits after the point. None: two, and four below one dollar; thousands are then separated.
+
+    Returns:
+        "$1,234.50", "$0.0123", "$0.00", or "n/a".
+    """
+    if usd is None:
+        return NOT_AVAILABLE
+    if digits is not None:
+        return f"${usd:.{digits}f}"
+    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
+
+
+def format_seconds(seconds: float | None) -> str:
+    """A duration in seconds, from two minutes on in minutes, from two hours on in hours; "n/a" for None.
+
+    Args:
+        seconds: The duration in seconds, >= 0. None: it is unknown.
+
+    Returns:
+        "12.5 s", "3.5 min", "2.5 h", or "n/a".
+    """
+    if seconds is None:
+        return NOT_AVAILABLE
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def format_bytes(size_bytes: int) -> str:
+    """A number of bytes in the largest decimal unit of which there is a whole one.
+
+    Args:
+        size_bytes: The number of bytes, >= 0.
+
+    Returns:
+        "1.5 GB", "1.5 MB", "1.5 kB", or "15 B".
+    """
+    for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= divisor:
+            return f"{size_bytes / divisor:.1f} {unit}"
+    return f"{size_bytes} B"
+
+
+def format_count(n: int, one: str, many: str = "") -> str:
+    """A number of things with their noun.
+
+    Args:
+        n: The number, >= 0.
+        one: The noun for one of them.
+        many: The noun for any other number. "": `one` with an s.
+
+    Returns:
+        "1 question", "1,200 questions".
+    """
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def shorten(text: str, limit: int, ellipsis: str = "...") -> str:
+    """`text`, cut to a number of characters.
+
+    Args:
+        text: Any text.
+        limit: Most characters of the result, the ellipsis among them.
+        ellipsis: What stands for the part that is cut off.
+
+    Returns:
+        `text` itself if it is no longer than `limit`.
+    """
+    return text if len(text) <= limit else text[: limit - len(ellipsis)] + ellipsis
+
+
+def one_line(text: str, limit: int | None = None, ellipsis: str = "") -> str:
+    """`text` on one line: every run of white space is one space.
+
+    Args:
+        text: Any text.
+        limit: Most characters of the result. None: any number.
+        ellipsis: What stands for the part that is cut off; it counts towards `limit`.
+
+    Returns:
+        The line; "" if `text` is blank.
+    """
+    line = " ".join(text.split())
+    return line if limit is None else shorten(line, limit, ellipsis)
+
+
+def error_line(error: BaseException, limit: int | None = None) -> str:
+    """What an error says, on one line; the name of its type if it says nothing.
+
+    Args:
+        error: Any exception.
+        limit: Most characters of what it says. None: any number.
+
+    Returns:
+        The line; never "".
+    """
+    return one_line(str(error), limit) or type(error).__name__
+
+
+def first_line(error: BaseException, limit: int) -> str:
+    """The first line of what an error says; the name of its type if it says nothing.
+
+    Args:
+        error: Any exception, such as one whose text goes on with advice for programmers.
+        limit: Most characters of the line.
+
+    Returns:
+        The line; never "".
+    """
+    lines = str(error).strip().splitlines()
+    return one_line(lines[0], limit) if lines else type(error).__name__

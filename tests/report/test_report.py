@@ -63,7 +63,6 @@ from unsaf_async.report.data import (
 )
 from unsaf_async.report.markup import clean, data_json, el, html
 from unsaf_async.report.page import keep_report, render, static, write_report
-from unsaf_async.report.pieces import money, percent, seconds
 from unsaf_async.report.sections import headline, several
 from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
@@ -76,6 +75,7 @@ from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
 from unsaf_async.score.signals import SIGNAL_WORDS
 from unsaf_async.score.unf1 import Score, score
+from unsaf_async.text import format_percent
 
 PHOTOS = sorted((Path(__file__).parents[2] / "images" / "photos").glob("*.*"))
 
@@ -412,14 +412,6 @@ def test_runs_of_one_model_are_told_apart_by_their_folders(rich, tmp_path):
     assert len(set(labels([rich, rich, twin]))) == 3
 
 
-def test_amounts_are_said_for_people():
-    assert [money(usd) for usd in (None, 0, 0.00042, 0.5, 1.5, 1234.5)] == [
-        "n/a", "$0.00", "$0.0004", "$0.5000", "$1.50", "$1,234.50"
-    ]  # fmt: skip
-    assert [percent(share) for share in (None, 0, 0.004, 0.0996, 0.5, 1)] == ["n/a", "0%", "0.4%", "10%", "50%", "100%"]
-    assert [seconds(value) for value in (3.21, 150, 9000)] == ["3.2 s", "2.5 min", "2.5 h"]
-
-
 # --- is it sound? ----------------------------------------------------------------------------------------------------
 
 
@@ -461,7 +453,7 @@ def test_what_auditors_judges_and_the_image_say_stands_beside_the_score(rich):
     assert f"Borne out\n{ground.accuracy:.3f}" in text
     assert f"{ground.supported} of {ground.judged} that were judged" in text
     assert f"{ground.judged - ground.supported} answers not borne out\n{ground.unf1:.3f}" in text
-    assert f"False labels, says eye\n{percent(found.quality.false_labels['eye'].share)} of" in text
+    assert f"False labels, says eye\n{format_percent(found.quality.false_labels['eye'].share)} of" in text
     assert "Not looked at" not in text
 
 

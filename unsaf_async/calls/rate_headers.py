@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from unsaf_async.text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -124,4 +126,4 @@ def error_text(body: str) -> str:
         if isinstance(inner, dict):
             inner = inner.get("message", inner)
         body = inner if isinstance(inner, str) else json.dumps(inner)
-    return " ".join(body.split())[:300].encode("utf-8", "replace").decode()
+    return one_line(body, 300).encode("utf-8", "replace").decode()

@@ -25,6 +25,7 @@ from unsaf_async.inputs.pixels import ImagePolicy, encode
 from unsaf_async.prompts import VERDICT, load_pack
 from unsaf_async.providers.keys import key_of_profile, redactor
 from unsaf_async.records import Message, Reply, Request, Sampling
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from unsaf_async.calls.budget import ImageBudget
@@ -175,7 +176,7 @@ def _seen(what: str, reply: Reply | CallError) -> tuple[Finding, str]:
         return "unknown", str(reply)
     if reply.outcome not in ("ok", "truncated"):
         return "unknown", f"{reply.outcome}: {reply.detail}"
-    text = " ".join(reply.text.split())[:60]
+    text = one_line(reply.text, 60)
     if what == "JSON schema":
         return ("yes", text) if verdict(reply.text) else ("no", f"not of the schema: {text}")
     if what == "log-probabilities":

@@ -148,5 +148,7 @@ def _explained(error: BaseException) -> int:
 
 
 def _say(text: str) -> None:
-    line = " ".join(text.split())
+    from unsaf_async.text import one_line
+
+    line = one_line(text)
     sys.stderr.write(f"unsaf-async: {line}\n" if not line.startswith("unsaf-async") else f"{line}\n")

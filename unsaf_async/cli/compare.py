@@ -115,7 +115,7 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
     from unsaf_async.cli.console import console as stdout
     from unsaf_async.cli.console import safe
     from unsaf_async.compare.tables import kinds_of
-    from unsaf_async.text import format_figure, format_interval, format_p
+    from unsaf_async.text import format_difference, format_figure, format_interval, format_p, format_usd
 
     console = console or stdout()
     for difference in found.differences:
@@ -138,7 +138,7 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
             str(row.images), str(row.questions), str(row.unscored),
         )  # fmt: skip
         costs.add_row(
-            safe(row.name), _dollars(row.cost_usd), _dollars(row.cost_per_image_usd), _dollars(row.cost_of_one_point_usd),
+            safe(row.name), *(format_usd(usd, 4) for usd in (row.cost_usd, row.cost_per_image_usd, row.cost_of_one_point_usd)),
             "n/a" if row.wall_s is None else f"{row.wall_s:.1f} s",
         )  # fmt: skip
     kinds = kinds_of(found)
@@ -151,7 +151,7 @@ def print_comparison(found: Comparison, console: Console | None = None) -> None:
     )  # fmt: skip
     for pair in found.pairs:
         pairs.add_row(
-            safe(pair.a), safe(pair.b), "n/a" if pair.difference is None else f"{pair.difference:+.3f}",
+            safe(pair.a), safe(pair.b), format_difference(pair.difference),
             format_interval(pair.ci), format_p(pair.p), format_p(pair.p_holm),
             str(pair.images_shared), str(pair.images_only_a), str(pair.images_only_b),
         )  # fmt: skip
@@ -193,7 +193,7 @@ def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
 
     from unsaf_async.cli.console import console as stdout
     from unsaf_async.cli.console import safe
-    from unsaf_async.text import format_figure, format_interval
+    from unsaf_async.text import format_difference, format_figure, format_interval
 
     console = console or stdout()
     console.print(
@@ -219,7 +219,7 @@ def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
                 text
                 for effect in of
                 for text in (
-                    "n/a" if effect is None or effect.value is None else f"{effect.value:+.3f}",
+                    format_difference(effect.value if effect else None),
                     format_interval(effect.ci if effect else None),
                 )
             ),
@@ -232,8 +232,10 @@ def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
         f"(root mean square of {fit.cells} cells, {fit.parameters} parameters), "
         f"{format_figure(fit.variance_explained)} of the variance explained"
     )
-    own = "n/a" if fit.own_advantage is None else f"{fit.own_advantage:+.3f}"
-    console.print(f"Advantage on one's own questions: {own} (95 % interval {format_interval(fit.own_advantage_ci)})")
+    console.print(
+        f"Advantage on one's own questions: {format_difference(fit.own_advantage)} "
+        f"(95 % interval {format_interval(fit.own_advantage_ci)})"
+    )
     for cell in found.cells:
         if cell.unf1 is None:
             console.print(f"n/a for {safe(cell.answerer)} on the questions of {safe(cell.asker)}: {safe(cell.why)}")
@@ -245,7 +247,3 @@ def _to_file(stream: object) -> Console:
     from rich.console import Console
 
     return Console(file=stream, highlight=False, emoji=False, width=240, color_system=None)  # type: ignore[arg-type]
-
-
-def _dollars(value: float | None) -> str:
-    return "n/a" if value is None else f"${value:.4f}"

@@ -220,7 +220,7 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
 
     from unsaf_async.cli.console import console, safe
     from unsaf_async.distill.evaluate.gates import GATES, TITLES
-    from unsaf_async.text import format_figure, format_interval
+    from unsaf_async.text import format_difference, format_figure, format_interval
 
     out = out or console()
     for side, found in (("before", result.before), ("after", result.after)):
@@ -241,8 +241,8 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
             TITLES[figure.name],
             format_figure(figure.before),
             format_figure(figure.after),
-            "n/a" if figure.difference is None else f"{figure.difference:+.3f}",
-            "n/a" if figure.ci is None else format_interval(figure.ci),
+            format_difference(figure.difference),
+            format_interval(figure.ci),
             str(figure.images),
             f"{figure.questions_before} / {figure.questions_after}",
             _colored(verdicts.get(figure.name, "")),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from unsaf_async.cli.console import safe
-from unsaf_async.text import format_figure
+from unsaf_async.text import format_bracketed, format_figure, format_interval
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,25 +25,25 @@ def print_beside(found: Findings, out: Console) -> None:
         panel = found.panel
         out.print(
             f"\nJudges: {panel.unanimous} of {panel.questions} judged responses unanimous, {panel.split} split, "
-            f"{panel.tied} tied; Krippendorff's alpha {format_figure(panel.alpha.alpha)}{interval(panel.alpha.alpha_ci)}"
+            f"{panel.tied} tied; Krippendorff's alpha {format_figure(panel.alpha.alpha)}{format_bracketed(panel.alpha.alpha_ci)}"
         )
         for pair in panel.pairs:
-            kappa = f"kappa {format_figure(pair.agreement.kappa)}{interval(pair.agreement.kappa_ci)}"
+            kappa = f"kappa {format_figure(pair.agreement.kappa)}{format_bracketed(pair.agreement.kappa_ci)}"
             out.print(
                 f"  {safe(pair.first)} and {safe(pair.second)}: agree {format_figure(pair.agreement.share)}, Cohen's {kappa}"
             )
     if found.corrected:
         corrected = found.corrected
         out.print(
-            f"\nUnF1 corrected for the judge's errors: {format_figure(corrected.unf1)}{interval(corrected.unf1_ci)}"
+            f"\nUnF1 corrected for the judge's errors: {format_figure(corrected.unf1)}{format_bracketed(corrected.unf1_ci)}"
             + "".join(f" ({safe(why)})" for why in dict.fromkeys(corrected.why_undefined.values()))
         )
     if found.grounded:
         grounded = found.grounded
         out.print(
             f"\nGrounded: {grounded.supported} of {grounded.judged} answers to answerable questions are borne out, "
-            f"{format_figure(grounded.accuracy)}{interval(grounded.accuracy_ci)}; {grounded.failed} unjudged. "
-            f"UnF1 if the others are errors: {format_figure(grounded.unf1)}{interval(grounded.unf1_ci)}"
+            f"{format_figure(grounded.accuracy)}{format_bracketed(grounded.accuracy_ci)}; {grounded.failed} unjudged. "
+            f"UnF1 if the others are errors: {format_figure(grounded.unf1)}{format_bracketed(grounded.unf1_ci)}"
         )
     if found.signals and found.labelled is None:
         _signals(found, out)
@@ -76,14 +76,9 @@ def print_labelled(found: Findings, manifest: Manifest, out: Console) -> None:
     _print_reasons({name: told.why_undefined for name, told in labelled.calibration.items() if not told.n}, out)
 
 
-def interval(ends: tuple[float, float] | None) -> str:
-    """` (0.652 to 0.735)`, or nothing."""
-    return f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
-
-
 def _accuracy(labelled: LabelledScore, out: Console) -> None:
     table = Table.grid(padding=(0, 2))
-    ends = (interval(labelled.accuracy_ci), interval(labelled.accuracy_contained_ci))
+    ends = (format_bracketed(labelled.accuracy_ci), format_bracketed(labelled.accuracy_contained_ci))
     table.add_row("VQA accuracy", f"{format_figure(labelled.accuracy)}{ends[0]}", "the response is the answer")
     table.add_row("", f"{format_figure(labelled.accuracy_contained)}{ends[1]}", "the response contains the answer")
     table.add_row(
@@ -115,10 +110,10 @@ def _audits(found: Findings, out: Console) -> None:
         table.add_row(
             safe(name),
             f"{told.audited}" + (f", {told.failed} failed" if told.failed else ""),
-            f"{format_figure(agreement.share)}{interval(agreement.share_ci)}",
+            f"{format_figure(agreement.share)}{format_bracketed(agreement.share_ci)}",
             *("n/a" if share is None else format_figure(share.share) for share in by_label),
-            f"{format_figure(agreement.kappa)}{interval(agreement.kappa_ci)}",
-            f"{format_figure(told.unf1_agreed)}{interval(told.unf1_agreed_ci)}",
+            f"{format_figure(agreement.kappa)}{format_bracketed(agreement.kappa_ci)}",
+            f"{format_figure(told.unf1_agreed)}{format_bracketed(told.unf1_agreed_ci)}",
         )
     out.print()
     out.print(table)
@@ -128,8 +123,7 @@ def _signals(found: Findings, out: Console) -> None:
     table = Table("sign of confidence", "AUROC", "95 % interval", "responses", box=None, pad_edge=False)
     for name, told in found.signals.items():
         if told.auroc is not None:
-            ends = f"{told.auroc_ci[0]:.3f} to {told.auroc_ci[1]:.3f}" if told.auroc_ci else "n/a"
-            table.add_row(_words(name), format_figure(told.auroc), ends, str(told.n))
+            table.add_row(_words(name), format_figure(told.auroc), format_interval(told.auroc_ci), str(told.n))
     if table.row_count:
         out.print()
         out.print(table)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.budget import NANO
 from unsaf_async.events import BoundBroken, CacheHit, CallRetried, CallSent, CallSettled, Event, ImageKept, Paused
 from unsaf_async.score.counts import Running
+from unsaf_async.text import format_usd, one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -154,8 +155,9 @@ class Watch:
         budget = self.runner.budget
         if budget is None:
             return "$0"
-        cap = f", of ${budget.cap_nano_usd / NANO:.2f}" if budget.cap_nano_usd is not None else ""
-        return f"${budget.spent_nano_usd / NANO:.4f} spent, ${budget.held_nano_usd / NANO:.4f} held{cap}"
+        cap = f", of {format_usd(budget.cap_nano_usd / NANO, 2)}" if budget.cap_nano_usd is not None else ""
+        spent, held = (format_usd(nano_usd / NANO, 4) for nano_usd in (budget.spent_nano_usd, budget.held_nano_usd))
+        return f"{spent} spent, {held} held{cap}"
 
     @property
     def expected_answers(self) -> int:
@@ -228,8 +230,7 @@ def _lines(runner: Runner) -> Say:
 
 
 def _plain(text: str) -> None:
-    line = " ".join(text.split())
-    sys.stderr.write(f"unsaf-async: {line}\n")
+    sys.stderr.write(f"unsaf-async: {one_line(text)}\n")
     sys.stderr.flush()
 
 
@@ -241,7 +242,7 @@ def _live(runner: Runner) -> Iterator[Say]:
     console = Console(stderr=True)
 
     def say(text: str) -> None:
-        console.print(" ".join(text.split()), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        console.print(one_line(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     watch = Watch(runner, say)
     runner.listen(watch.hear)

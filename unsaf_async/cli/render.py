@@ -9,7 +9,7 @@ from rich.table import Table
 
 from unsaf_async.cli.console import console, safe
 from unsaf_async.cli.extras import print_beside, print_labelled
-from unsaf_async.text import format_figure
+from unsaf_async.text import SIMULATED, format_figure, format_interval, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.prepare import Prepared
-
-SIMULATED = (
-    "A simulated model was measured: its figures show that the pipeline works, and say nothing about any real model."
-)
 
 MOST_FAILURES = 20
 """How many failed images are listed."""
@@ -48,9 +44,9 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     name = "Abstention F1" if score.labelled else "UnF1"
     headline = f"[bold]{name} {_value(score, 'unf1')}[/bold]"
     if score.unf1_ci:
-        headline += f"   95 % interval {score.unf1_ci[0]:.3f} to {score.unf1_ci[1]:.3f}"
+        headline += f"   95 % interval {format_interval(score.unf1_ci)}"
     if score.unf1_bounds and any(score.unscored.values()):
-        headline += f"   bounds with the unscored {score.unf1_bounds[0]:.3f} to {score.unf1_bounds[1]:.3f}"
+        headline += f"   bounds with the unscored {format_interval(score.unf1_bounds)}"
     out.print(headline)
     for reason in score.unreliable:
         out.print(f"[red]Unreliable:[/red] {safe(reason)}")
@@ -76,8 +72,7 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     if score.by_kind:
         kinds = Table("kind", "asked", "declined", "answered", "unscored", "recall", box=None, pad_edge=False)
         for kind, row in score.by_kind.items():
-            recall = "n/a" if row.recall is None else f"{row.recall:.3f}"
-            kinds.add_row(kind, str(row.n), str(row.tu), str(row.fa), str(row.unscored), recall)
+            kinds.add_row(kind, str(row.n), str(row.tu), str(row.fa), str(row.unscored), format_figure(row.recall))
         out.print()
         out.print(kinds)
 
@@ -110,7 +105,7 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
             f"Calls: {score.calls.made} made ({roles}), {score.calls.cached} from the cache, {score.calls.retried} retried"
         )
         out.print(
-            f"Cost: ${score.cost_usd:.4f} for {score.tokens.input:,} input and {score.tokens.output:,} output tokens; "
+            f"Cost: {format_usd(score.cost_usd, 4)} for {score.tokens.input:,} input and {score.tokens.output:,} output tokens; "
             f"{score.wall_s:.1f} s"
         )
 
@@ -139,11 +134,11 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
             "price",
             f"${price.input_usd_per_mtok:g} in, ${price.output_usd_per_mtok:g} out per million tokens ({safe(price.source)})",
         )
-    table.add_row("expected", f"${figures.expected_usd:.4f}")
-    table.add_row("at worst", f"${figures.worst_usd:.4f} (every reply at its limit, every list asked twice)")
+    table.add_row("expected", format_usd(figures.expected_usd, 4))
+    table.add_row("at worst", f"{format_usd(figures.worst_usd, 4)} (every reply at its limit, every list asked twice)")
     if figures.per_image_worst_usd:
         table.add_row(
-            "per image", f"${figures.per_image_worst_usd:.4f} at worst: --max-cost below this begins no image"
+            "per image", f"{format_usd(figures.per_image_worst_usd, 4)} at worst: --max-cost below this begins no image"
         )
     out.print(table)
 
@@ -186,4 +181,4 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
         table.add_row(probe.what, probe.found, says, safe(probe.detail), safe(probe.then))
     out = console()
     out.print(table)
-    out.print(f"Cost: ${diagnosis.cost_usd:.4f}")
+    out.print(f"Cost: {format_usd(diagnosis.cost_usd, 4)}")

@@ -23,6 +23,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from unsaf_async.errors import UnsafError
 from unsaf_async.records import EncodedImage
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -309,7 +310,7 @@ def _reason(data: bytes, error: Exception) -> str:
         return f"the image claims far more than the limit of {MAX_PIXELS // 1_000_000} megapixels; shrink it first"
     if isinstance(error, MemoryError):
         return "the image does not fit into memory"
-    said = " ".join(str(error).split())[:200]
+    said = one_line(str(error), 200)
     if "truncated" in said.casefold():
         return f"the image is cut off: {said}"
     return f"the image is damaged: {said or 'its decoder gave up'} ({type(error).__name__})"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +120,7 @@ def _read(file: Path, label: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserError(f"{label}: is not UTF-8 text; save it as UTF-8") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(f"{label}: is not valid TOML: {_one_line(str(error))}") from None
+        raise UserError(f"{label}: is not valid TOML: {one_line(str(error))}") from None
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def _explained(error: ValidationError, siblings: tuple[str, ...]) -> str:
         "dict_type": "a table",
         "model_type": "a table",
         "invalid-json-value": "text, a number, true, false, a list or a table",
-    }.get(kind, _one_line(first["msg"]))
+    }.get(kind, one_line(first["msg"]))
     if kind == "greater_than" and _is_whole(path):
         advice = f"a whole number above {context.get('gt', 0):g}"
     return f"{key} is {shown_value(first['input'])}; give {advice}{_leave_out(path)}"
@@ -233,7 +234,3 @@ def _label(file: Path) -> str:
         return str(file.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(file)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from unsaf_async.errors import UserError
 from unsaf_async.records import Record
+from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -212,4 +213,4 @@ def _litellm_version() -> str:
 
 def shown_value(text: str) -> str:
     """`text` quoted on one line, cut to 40 characters."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    return repr(shorten(text, 40))

@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue, model_validator
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.tokens import ImageTokens, TokenRules
 from unsaf_async.records import Record, Role
+from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
     from typing import Self
@@ -181,8 +182,7 @@ def shown_value(value: object) -> str:
     """`value` on one line, as TOML writes it where that differs, cut to 60 characters."""
     if isinstance(value, bool):
         return str(value).lower()
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shorten(repr(value), 60)
 
 
 # --- from a name to a profile -------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from unsaf_async.report.data import ReportRun, explorer, labels, load_run, names
 from unsaf_async.report.markup import data_json, el, html
 from unsaf_async.report.sections import one_run, several
 from unsaf_async.report.thumbnails import thumbnails
+from unsaf_async.text import error_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,8 +106,7 @@ def keep_report(folder: Path) -> str | None:
     try:
         write_report([folder], folder / "report.html")
     except Exception as error:  # whatever it is: what was measured is safe, and the report can be made later
-        said = " ".join(str(error).split()) or type(error).__name__
-        return f"no report was written ({said}); `unsaf-async report {folder}` tries again"
+        return f"no report was written ({error_line(error)}); `unsaf-async report {folder}` tries again"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.report.markup import el
+from unsaf_async.text import format_figure, format_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,48 +16,12 @@ if TYPE_CHECKING:
 Interval = tuple[float, float] | None
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure for people; "n/a" for None."""
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-def span(interval: Interval) -> str:
-    """An interval for people; "" for None."""
-    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-
-
-def percent(share: float | None) -> str:
-    """A share for people: whole percents, with a digit more where it is below ten."""
-    if share is None:
-        return "n/a"
-    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
-
-
-def money(usd: float | None) -> str:
-    """US dollars; more digits where there is little."""
-    if usd is None:
-        return "n/a"
-    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
-
-
-def seconds(value: float) -> str:
-    """A time for people."""
-    if value < 120:
-        return f"{value:.1f} s"
-    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
-
-
-def counted(n: int, one: str, many: str = "") -> str:
-    """A number of things: "1 question", "1,200 questions"."""
-    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
-
-
 def told(value: float | None, interval: Interval = None, why: str = "") -> Element:
     """A figure for a cell, with its interval below it; "n/a" and why for None. why: also, why there is no interval."""
     if value is not None and interval:
-        return named(number(value), span(interval))
+        return named(format_figure(value), format_interval(interval, ""))
     below = why if value is None else f"no interval: {why}" if why else ""
-    return el("span", number(value), el("small", below, class_="why") if below else None)
+    return el("span", format_figure(value), el("small", below, class_="why") if below else None)
 
 
 def named(name: Child, hint: str) -> Element:
@@ -103,7 +68,7 @@ def rates(rows: Iterable[tuple[str, float | None, str]]) -> Element:
     """Figures side by side: a name, a figure, and in small what it means, or why there is none."""
     return el(
         "dl",
-        [el("div", el("dt", name), el("dd", number(value), el("small", hint))) for name, value, hint in rows],
+        [el("div", el("dt", name), el("dd", format_figure(value), el("small", hint))) for name, value, hint in rows],
         class_="rates",
     )
 
@@ -132,7 +97,7 @@ def gauge(
     if not bare:
         for text, anchor, at in (("0", "start", 2.0), ("0.5", "middle", x(0.5)), ("1", "end", width - 2.0)):
             parts.append(el("text", text, x=at, y=34, text_anchor=anchor, class_="f-muted", font_size=12))
-    words = f"{name} {number(value)}" + (f", 95 % interval {span(interval)}" if interval else "")
+    words = f"{name} {format_figure(value)}" + (f", 95 % interval {format_interval(interval)}" if interval else "")
     element = el("svg", parts, aria_label=words, role="img", class_="gauge")
     element.set("viewBox", f"0 0 {width} {20 if bare else 40}")
     return element

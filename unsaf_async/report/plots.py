@@ -21,6 +21,7 @@ import numpy as np
 
 from unsaf_async.report.data import roc
 from unsaf_async.report.markup import clean, el
+from unsaf_async.text import format_figure, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -354,7 +355,7 @@ def heat_map(cross: CrossMatrix, name: str) -> Element:
             color = COLORS["line"] if value is None else mpl.colors.to_hex(colors(value))
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=COLORS["paper"]))
             ink = COLORS["ink"] if value is None else "#ffffff" if value < 0.55 else "#111111"
-            text = "n/a" if value is None else f"{value:.2f}"
+            text = format_figure(value, 2)
             axes.text(column, row, text, ha="center", va="center", color=ink)
             said.append(f"{asker} asks, {answerer} answers: {text}")
     axes.set_xticks(range(len(cross.answerers)), [_short(each) for each in cross.answerers], rotation=30, ha="right")
@@ -421,8 +422,7 @@ def _legend(figure: Any) -> None:
 
 
 def _short(label: str, most: int = 22) -> str:
-    label = clean(label)
-    return label if len(label) <= most else f"{label[: most - 1]}…"
+    return shorten(clean(label), most, "…")
 
 
 def _svg(figure: Any, name: str, title: str, description: str) -> Element:

@@ -11,9 +11,10 @@ import numpy as np
 from unsaf_async.report import plots, truth
 from unsaf_async.report.data import further_tables, latencies, names_of, timeline
 from unsaf_async.report.markup import add, el
-from unsaf_async.report.pieces import counted, facts, figure, gauge, money, number, rates, said, seconds, span, table
+from unsaf_async.report.pieces import facts, figure, gauge, rates, said, table
 from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
+from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_seconds, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from unsaf_async.report.pieces import Interval
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.unf1 import Score
-
-SIMULATED = (
-    "A simulated model was measured: its figures show that the pipeline works, and say nothing about any real model."
-)
 
 _RATES = (
     ("precision", "Precision", "of the declined, meant to be unanswerable"),
@@ -106,18 +103,18 @@ def _headline_text(run: ReportRun) -> Element:
     score = run.score
     how = {"bca": "BCa", "percentile": "percentile", None: ""}[score.unf1_ci_method]
     if score.unf1_ci:
-        interval = f"95 % interval {span(score.unf1_ci)}"
+        interval = f"95 % interval {format_interval(score.unf1_ci)}"
         detail = f"{how}, by resampling {score.images.done} images"
     else:
         interval, detail = "no interval", score.undefined.get("unf1_ci", "")
     bounds, open_ = None, sum(score.unscored.values())
     if score.unf1_bounds and open_:
-        which = "response" if open_ == 1 else "responses"
-        bounds = el("p", f"{span(score.unf1_bounds)} over all that the {open_} unscored {which} might have been")
+        unscored = format_count(open_, "unscored response")
+        bounds = el("p", f"{format_interval(score.unf1_bounds)} over all that the {unscored} might have been")
     return el(
         "div",
         el("p", run.f1_name, class_="name"),
-        el("p", number(score.unf1), class_="value"),
+        el("p", format_figure(score.unf1), class_="value"),
         el("p", el("b", interval), el("span", f" ({detail})" if detail else "", class_="muted")),
         gauge(run.f1_name, score.unf1, score.unf1_ci, score.unf1_bounds if open_ else None),
         bounds,
@@ -207,7 +204,7 @@ def _about_source(run: ReportRun) -> list[str | Element]:
         add(whose, ": it says how this model fares with them, and nothing of how it asks.")
         return [whose]
     return [
-        el("span", f"{counted(n, 'row')} of ", said(source.name), f" left out: {reason}")
+        el("span", f"{format_count(n, 'row')} of ", said(source.name), f" left out: {reason}")
         for reason, n in source.skipped.items()
         if n
     ]
@@ -240,8 +237,8 @@ def _given(run: ReportRun) -> str:
     if labelled is None:
         return "the questions that were given"
     if run.sort == "pope":
-        return f"{counted(labelled.questions, 'yes/no question')} of the set"
-    words = f"{counted(labelled.questions, 'question')} of the set, {labelled.answerable:,} of them answerable"
+        return f"{format_count(labelled.questions, 'yes/no question')} of the set"
+    words = f"{format_count(labelled.questions, 'question')} of the set, {labelled.answerable:,} of them answerable"
     if labelled.without_answers:
         words += f"; {labelled.without_answers:,} of these have no accepted answer, and enter no accuracy"
     return words
@@ -296,8 +293,8 @@ def kinds(run: ReportRun, place: int) -> Element | None:
             f"{each.tu:,}",
             f"{each.fa:,}",
             f"{each.unscored:,}",
-            number(each.recall),
-            number(each.unf1),
+            format_figure(each.recall),
+            format_figure(each.unf1),
         )
         for kind, each in score.by_kind.items()
     ]
@@ -352,7 +349,7 @@ def cost(run: ReportRun, told: Timeline, place: int) -> Element:
     score = run.score
     waits = told.wait_s or latencies(run.examinations)
     source = "as this run waited for them" if told.wait_s else "as stored with the replies, which came from the cache"
-    pairs: list[tuple[str, Child]] = [("Cost", money(score.cost_usd))]
+    pairs: list[tuple[str, Child]] = [("Cost", format_usd(score.cost_usd))]
     if score.calls and score.tokens:
         roles = ", ".join(f"{n:,} {role}" for role, n in score.calls.by_role.items() if n)
         again = ", ".join(f"{n:,} {role}" for role, n in told.retried.items() if n)
@@ -367,11 +364,11 @@ def cost(run: ReportRun, told: Timeline, place: int) -> Element:
         pairs.append(("Fate unknown", f"{told.lost:,} attempts, booked at their worst"))
     if score.wall_s is not None:
         sessions = f", in {told.sessions} sessions" if told.sessions > 1 else ""
-        pairs.append(("Time", f"{seconds(score.wall_s)}{sessions}"))
+        pairs.append(("Time", f"{format_seconds(score.wall_s)}{sessions}"))
     if score.cost_usd and score.images.done:
-        pairs.append(("An image", money(score.cost_usd / score.images.done)))
+        pairs.append(("An image", format_usd(score.cost_usd / score.images.done)))
     if run.manifest.max_cost_usd is not None:
-        pairs.append(("Cap", money(run.manifest.max_cost_usd)))
+        pairs.append(("Cap", format_usd(run.manifest.max_cost_usd)))
     rows = []
     for role, values in waits.items():
         p50, p90, p99 = np.quantile(values, (0.5, 0.9, 0.99))
@@ -470,7 +467,7 @@ def _source(manifest: Manifest) -> str:
 
 def _flag(score: Score) -> str:
     notes = len(score.warnings)
-    return "unreliable" if score.unreliable else counted(notes, "note") if notes else ""
+    return "unreliable" if score.unreliable else format_count(notes, "note") if notes else ""
 
 
 @dataclass(frozen=True)
@@ -533,7 +530,7 @@ def _board(
         place = places[id(run)]
         label, value, interval = labels[place], board.value(run), board.interval(run)
         name = el("span", f"{rank}. ", el("a", label, href=f"#run-of-{place}", class_="said"))
-        rows.append((name, number(value), *board.cells(run), money(run.score.cost_usd), _flag(run.score)))
+        rows.append((name, format_figure(value), *board.cells(run), format_usd(run.score.cost_usd), _flag(run.score)))
         if value is not None:
             drawn.append((label, value, interval))
             key = next((name for name in names_of(label, run) if scale and name in scale), None)
@@ -564,9 +561,9 @@ def _board(
 def _unsaf_cells(run: ReportRun) -> tuple[str, ...]:
     score = run.score
     return (
-        span(score.unf1_ci),
-        number(score.recall),
-        number(score.over_refusal_rate),
+        format_interval(score.unf1_ci, ""),
+        format_figure(score.recall),
+        format_figure(score.over_refusal_rate),
         f"{score.images.done:,}",
         f"{sum(score.unscored.values()):,}",
         run.manifest.judge_name,
@@ -578,12 +575,12 @@ def _labelled_cells(run: ReportRun) -> tuple[str, ...]:
     if labelled is None:
         return ("",) * 8
     return (
-        span(labelled.accuracy_ci),
-        number(labelled.accuracy_contained),
-        number(score.unf1),
-        span(score.unf1_ci),
-        number(labelled.dual_accuracy),
-        number(labelled.coverage),
+        format_interval(labelled.accuracy_ci, ""),
+        format_figure(labelled.accuracy_contained),
+        format_figure(score.unf1),
+        format_interval(score.unf1_ci, ""),
+        format_figure(labelled.dual_accuracy),
+        format_figure(labelled.coverage),
         f"{labelled.questions:,}",
         run.manifest.judge_name,
     )
@@ -593,7 +590,7 @@ def _pope_cells(run: ReportRun) -> tuple[str, ...]:
     pope = run.labelled.pope if run.labelled else None
     if pope is None:
         return ("",) * 6
-    figures = map(number, (pope.f1, pope.precision, pope.recall, pope.yes_ratio))
+    figures = map(format_figure, (pope.f1, pope.precision, pope.recall, pope.yes_ratio))
     return (*figures, f"{pope.counts.neither + pope.counts.abstained:,}", f"{pope.counts.asked:,}")
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from unsaf_async.report import plots
 from unsaf_async.report.data import calibrated, calibrated_of, signals
 from unsaf_async.report.markup import el
-from unsaf_async.report.pieces import figure, named, number, span, table
+from unsaf_async.report.pieces import figure, named, table
 from unsaf_async.score.signals import SIGNAL_WORDS
+from unsaf_async.text import format_figure, format_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,11 +89,11 @@ def _signals(known: Mapping[SignalName, Signal]) -> Element:
         rows.append(
             [
                 named(*SIGNAL_WORDS[name]),
-                number(each.auroc),
-                span(each.auroc_ci) or "n/a",
+                format_figure(each.auroc),
+                format_interval(each.auroc_ci),
                 named(f"{each.n:,}", lacking),
-                number(each.mean_answerable),
-                number(each.mean_unanswerable),
+                format_figure(each.mean_answerable),
+                format_figure(each.mean_unanswerable),
             ]
         )
     rows += _missing(((name, each.why_undefined) for name, each in known.items() if each.auroc is None), 4)
@@ -136,7 +137,7 @@ def _calibrations(labelled: LabelledScore) -> Element:
         [
             named(*SIGNAL_WORDS[name]),
             named(f"{each.n:,}", f"{each.right:,} right"),
-            *map(number, (each.ece, each.brier, each.nll, each.auroc, each.aurc, each.e_aurc)),
+            *map(format_figure, (each.ece, each.brier, each.nll, each.auroc, each.aurc, each.e_aurc)),
         ]
         for name, each in labelled.calibration.items()
         if each.n

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el
-from unsaf_async.report.pieces import counted, facts, figure, named, number, percent, said, span, table, told
+from unsaf_async.report.pieces import facts, figure, named, said, table, told
 from unsaf_async.score.fidelity import ALL
+from unsaf_async.text import format_count, format_figure, format_interval, format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +86,7 @@ def _readings(found: Findings, run: ReportRun, place: int) -> Element | None:
     rows: list[tuple[str, str, float | None, Interval, str]] = []
     for name, each in found.audits.items():
         whom = "all auditors" if name == ALL else name
-        kept = f"{counted(each.left_out, 'question')} of {scored:,} left out"
+        kept = f"{format_count(each.left_out, 'question')} of {scored:,} left out"
         why = _why(each.why_undefined, "unf1_agreed")
         rows.append((f"only labels confirmed by {whom}", kept, each.unf1_agreed, each.unf1_agreed_ci, why))
     if found.corrected:
@@ -94,7 +95,7 @@ def _readings(found: Findings, run: ReportRun, place: int) -> Element | None:
         rows.append(("corrected for the judge's errors", _of_whom(one), one.unf1, one.unf1_ci, why))
     if found.grounded:
         ground = found.grounded
-        untrue = counted(ground.judged - ground.supported, "answer")
+        untrue = format_count(ground.judged - ground.supported, "answer")
         rows.append(
             (
                 "untrue answers count as errors",
@@ -106,7 +107,7 @@ def _readings(found: Findings, run: ReportRun, place: int) -> Element | None:
         )
     if not rows or run.sort == "pope":
         return None
-    as_judged = f"{counted(scored, 'question')}, the headline"
+    as_judged = f"{format_count(scored, 'question')}, the headline"
     rows.insert(0, ("as judged", as_judged, found.unf1, found.unf1_ci, found.undefined.get("unf1", "")))
     drawn = [(_plotted(name), value, ends) for name, _, value, ends, _ in rows if value is not None]
     words = (f"{run.f1_name}, read in several ways", f"{run.f1_name}, with 95 % intervals")
@@ -131,7 +132,7 @@ def _plotted(name: str) -> str:
 
 def _of_whom(corrected: Corrected) -> str:
     known = sum(each.responses for each in corrected.deciders.values()) - corrected.as_they_are
-    return f"{known:,} of {counted(known + corrected.as_they_are, 'verdict')} corrected"
+    return f"{known:,} of {format_count(known + corrected.as_they_are, 'verdict')} corrected"
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ def _why(reasons: Mapping[str, str], name: str) -> str:
 
 
 def _audited(each: Fidelity) -> str:
-    parts = [counted(each.audited, "question")]
+    parts = [format_count(each.audited, "question")]
     if each.failed:
         parts.append(f"{each.failed:,} without an answer")
     if each.not_asked:
@@ -195,7 +196,7 @@ def _of_label(each: Fidelity, label: Label) -> Element:
     share = each.by_label.get(label)
     if share is None:
         return told(None, why="none audited")
-    return el("span", number(share.share), el("small", f"{share.agreed:,} of {share.n:,}"))
+    return el("span", format_figure(share.share), el("small", f"{share.agreed:,} of {share.n:,}"))
 
 
 def _doubtful(audits: Mapping[str, Fidelity], place: int) -> Element | None:
@@ -242,7 +243,11 @@ def _panel(panel: PanelScore) -> Element:
     rows = [
         (
             el(
-                "span", said(pair.first), " and ", said(pair.second), el("small", counted(pair.agreement.n, "response"))
+                "span",
+                said(pair.first),
+                " and ",
+                said(pair.second),
+                el("small", format_count(pair.agreement.n, "response")),
             ),
             told(pair.agreement.share, pair.agreement.share_ci, _why(pair.agreement.why_undefined, "share")),
             told(pair.agreement.kappa, pair.agreement.kappa_ci, _why(pair.agreement.why_undefined, "kappa")),
@@ -261,8 +266,8 @@ def _panel(panel: PanelScore) -> Element:
     lone = panel.questions - panel.unanimous - panel.split
     return _block(
         "Do the judges agree?",
-        f"The rules left {counted(panel.questions, 'response')} open. {len(panel.judges)} judges voted on each, and the majority "
-        "decided.",
+        f"The rules left {format_count(panel.questions, 'response')} open. {len(panel.judges)} judges voted on each, and "
+        "the majority decided.",
         facts(
             ("Unanimous", f"{panel.unanimous:,} of {panel.questions:,}"),
             ("Split", f"{panel.split:,}" + (f", {panel.tied:,} of them tied and left unscored" if panel.tied else "")),
@@ -284,14 +289,18 @@ def _corrected(corrected: Corrected, run: ReportRun) -> Element:
     why = corrected.why_undefined
     rows = [
         (
-            named(_BY_DECIDER.get(name, name), counted(each.responses, "verdict")),
+            named(_BY_DECIDER.get(name, name), format_count(each.responses, "verdict")),
             _rate(each.sensitivity, each.labelled_abstained, "abstentions"),
             _rate(each.specificity, each.labelled_answered, "answers"),
         )
         for name, each in corrected.deciders.items()
     ]
     sides = [
-        (label, f"{percent(side.observed)}, corrected {percent(side.corrected)}" + (" (cut)" if side.clipped else ""))
+        (
+            label,
+            f"{format_percent(side.observed)}, corrected {format_percent(side.corrected)}"
+            + (" (cut)" if side.clipped else ""),
+        )
         for label, side in (
             ("Declined, of the unanswerable", corrected.unanswerable),
             ("Declined, of the answerable", corrected.answerable),
@@ -328,14 +337,14 @@ def _known(rates: DeciderRates) -> bool:
 def _rate(value: float | None, n: int, of: str) -> Element:
     if value is None:
         return told(None, why="unknown: taken as right")
-    return el("span", number(value), el("small", f"of {n:,} {of}"))
+    return el("span", format_figure(value), el("small", f"of {n:,} {of}"))
 
 
 def _as_they_are(corrected: Corrected) -> Iterator[tuple[str, Child]]:
     if corrected.as_they_are:
         yield (
             "Taken as right",
-            f"{counted(corrected.as_they_are, 'verdict')} of deciders whose errors nobody has measured",
+            f"{format_count(corrected.as_they_are, 'verdict')} of deciders whose errors nobody has measured",
         )
 
 
@@ -376,23 +385,28 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
     yield (
         "Different",
         (
-            f"{percent(quality.distinct_share)} of {counted(quality.questions, 'question')}, "
-            f"{number(quality.distinct_per_image, 1)} about an image"
+            f"{format_percent(quality.distinct_share)} of {format_count(quality.questions, 'question')}, "
+            f"{format_figure(quality.distinct_per_image, 1)} about an image"
         ),
     )
     if quality.near_duplicate_share is not None:
         yield (
             "Nearly repeated",
-            f"{percent(quality.near_duplicate_share)} hardly differ from another one about the same image",
+            f"{format_percent(quality.near_duplicate_share)} hardly differ from another one about the same image",
         )
     if quality.recurring_share is not None:
-        share = percent(quality.recurring_share)
+        share = format_percent(quality.recurring_share)
         yield "Asked elsewhere, too", f"with a chance of {share}, another image is asked the very same"
     if quality.common:
         common = quality.common
         yield (
             "Most common",
-            el("span", "“", said(common.text), f"”, about {counted(common.images, 'image')} ({percent(common.share)})"),
+            el(
+                "span",
+                "“",
+                said(common.text),
+                f"”, about {format_count(common.images, 'image')} ({format_percent(common.share)})",
+            ),
         )
     lengths = " and ".join(f"{each.words_mean:.1f} if {label}" for label, each in quality.by_label.items())
     if lengths:
@@ -401,23 +415,25 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
         if each.template and each.template.questions > 1:
             yield (
                 f"Commonest form, {label}",
-                el("span", "“", said(each.template.text), f"” fits {percent(each.template.share)} of them"),
+                el("span", "“", said(each.template.text), f"” fits {format_percent(each.template.share)} of them"),
             )
     yield (
         "Very short",
-        f"{counted(quality.short, 'question')} of one or two words" if quality.short else "none of one or two words",
+        f"{format_count(quality.short, 'question')} of one or two words"
+        if quality.short
+        else "none of one or two words",
     )
     for name, told_ in quality.false_labels.items():
         yield (
             f"False labels, says {name}",
             (
-                f"{percent(told_.share)} of {told_.audited:,}"
+                f"{format_percent(told_.share)} of {told_.audited:,}"
                 if told_.share is not None
                 else "n/a: it said nothing of any"
             ),
         )
     if quality.given:
-        yield "Given", f"{counted(quality.given, 'question')} that the model did not write, in no figure here"
+        yield "Given", f"{format_count(quality.given, 'question')} that the model did not write, in no figure here"
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
@@ -431,4 +447,6 @@ def _figure_in_line(value: float | None, interval: Interval, why: str) -> Child:
     if value is None:
         return f"n/a: {why}" if why else "n/a"
     without = f", no interval: {why}" if why else ", no interval"
-    return el("span", el("b", number(value)), f", 95 % interval {span(interval)}" if interval else without)
+    return el(
+        "span", el("b", format_figure(value)), f", 95 % interval {format_interval(interval)}" if interval else without
+    )

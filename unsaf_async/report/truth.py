@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el
-from unsaf_async.report.pieces import counted, figure, gauge, number, percent, rates, said, span, table
+from unsaf_async.report.pieces import figure, gauge, rates, said, table
+from unsaf_async.text import format_bracketed, format_count, format_figure, format_interval, format_percent
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -26,8 +27,8 @@ _NO_ANSWERS = "the set accepts no answer to any of its questions"
 def accuracies(labelled: LabelledScore, abstention: Element) -> Element:
     """The headline of a labelled set: accuracy, and `abstention` beside it."""
     contained: list[Child] = [
-        el("b", number(labelled.accuracy_contained)),
-        f" ({span(labelled.accuracy_contained_ci)})" if labelled.accuracy_contained_ci else "",
+        el("b", format_figure(labelled.accuracy_contained)),
+        format_bracketed(labelled.accuracy_contained_ci),
         " if a response only has to contain the answer, as sentences do",
     ]
     asked = labelled.answerable - labelled.without_answers
@@ -36,14 +37,14 @@ def accuracies(labelled: LabelledScore, abstention: Element) -> Element:
         el(
             "div",
             el("p", "Accuracy", class_="name"),
-            el("p", number(labelled.accuracy), class_="value"),
+            el("p", format_figure(labelled.accuracy), class_="value"),
             _interval(labelled.accuracy_ci),
             gauge("Accuracy", labelled.accuracy, labelled.accuracy_ci),
             el("p", contained) if labelled.accuracy is not None else el("p", _NO_ANSWERS, class_="muted"),
             el(
                 "p",
-                f"VQA accuracy over the {counted(asked, 'question')} with accepted answers, the response as it stands; declining "
-                "one is wrong.",
+                f"VQA accuracy over the {format_count(asked, 'question')} with accepted answers, the response as it stands; "
+                "declining one is wrong.",
                 class_="muted",
             ),
         ),
@@ -66,7 +67,11 @@ def further(labelled: LabelledScore) -> Element:
 def _interval(interval: Interval) -> Element:
     if interval is None:
         return el("p", el("b", "no interval"))
-    return el("p", el("b", f"95 % interval {span(interval)}"), el("span", " (by resampling images)", class_="muted"))
+    return el(
+        "p",
+        el("b", f"95 % interval {format_interval(interval)}"),
+        el("span", " (by resampling images)", class_="muted"),
+    )
 
 
 def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -> list[Element]:
@@ -74,7 +79,10 @@ def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -
     rows = [
         (
             name,
-            *map(number, (each.accuracy, each.accuracy_answered, each.precision, each.recall, each.f1, each.yes_ratio)),
+            *map(
+                format_figure,
+                (each.accuracy, each.accuracy_answered, each.precision, each.recall, each.f1, each.yes_ratio),
+            ),
             f"{each.counts.neither:,}",
             f"{each.counts.abstained:,}",
         )
@@ -82,8 +90,8 @@ def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -
         if each
     ]
     heads = ("", "accuracy", "of answers", "precision", "recall", "F1", "share of yes", "neither", "declined")
-    caption = f"{counted(labelled.questions, 'yes/no question')}; the positive answer is yes: the object is there"
-    true_yes = percent(_share_of_yes(mine))
+    caption = f"{format_count(labelled.questions, 'yes/no question')}; the positive answer is yes: the object is there"
+    true_yes = format_percent(_share_of_yes(mine))
     return [
         el(
             "div",
@@ -114,7 +122,7 @@ def _big(name: str, value: float | None, hint: str) -> Element:
     return el(
         "div",
         el("p", name, class_="name"),
-        el("p", number(value), class_="value"),
+        el("p", format_figure(value), class_="value"),
         gauge(name, value, bare=True),
         el("p", hint, class_="muted small"),
     )
@@ -129,8 +137,8 @@ def _pope_in_words(mine: PopeScore, true_yes: str) -> str:
     if mine.yes_ratio is None:
         return "No response says yes or no."
     return (
-        f"It says yes to {percent(mine.yes_ratio)} of the questions that it answers, and yes is right for {true_yes} of these: "
-        "much more than that would mean that it affirms whatever it is asked."
+        f"It says yes to {format_percent(mine.yes_ratio)} of the questions that it answers, and yes is right for {true_yes} of "
+        "these: much more than that would mean that it affirms whatever it is asked."
     )
 
 
@@ -198,7 +206,7 @@ def categories(run: ReportRun, place: int) -> Element | None:
             table(
                 "The set's own sorts" + (f", the {len(shown)} most frequent ones; {left} more" if left else ""),
                 ("sort", "questions", "accuracy"),
-                [(said(name), f"{asked[name]:,}", number(value)) for name, value, _ in rows],
+                [(said(name), f"{asked[name]:,}", format_figure(value)) for name, value, _ in rows],
                 (1, 2),
             ),
             class_="two",

@@ -25,10 +25,11 @@ from unsaf_async.errors import UnsafError, UserError
 from unsaf_async.report.data import load_run
 from unsaf_async.report.markup import clean, el, html
 from unsaf_async.report.page import fill, policy, render, static
-from unsaf_async.report.pieces import money, number, span, table
+from unsaf_async.report.pieces import table
 from unsaf_async.report.tail import Tail
 from unsaf_async.runs import folder as runs_
 from unsaf_async.runs.findings import Findings
+from unsaf_async.text import format_figure, format_interval, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -244,7 +245,7 @@ class _Pages:
             manifest.subject.name,
             *self.headline(manifest, figures),
             f"{figures['done']:,} of {manifest.images:,}",
-            money(figures["cost_usd"]),
+            format_usd(figures["cost_usd"]),
             manifest.created[:16].replace("T", " "),
             note,
         ]
@@ -252,8 +253,8 @@ class _Pages:
     def headline(self, manifest: Manifest, figures: Mapping[str, Any]) -> tuple[str, str, str]:
         """UnF1, its interval and the accuracy; for a labelled set's questions the F1 of abstaining is none of ours."""
         if manifest.source and manifest.source.kind == "labelled":
-            return "", "", number(figures.get("accuracy"))
-        return number(figures["unf1"]), span(figures["interval"]), ""
+            return "", "", format_figure(figures.get("accuracy"))
+        return format_figure(figures["unf1"]), format_interval(figures["interval"], ""), ""
 
     def figures(self, run: Path) -> Mapping[str, Any]:
         """The headline figures: of score.json, if it is as new as the journal, else by the running tally."""

@@ -6,6 +6,8 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING
 
+from unsaf_async.text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
@@ -72,7 +74,7 @@ class Log:
     @property
     def telling(self) -> str:
         """The last line that tells what the server is doing, in at most 300 characters; "" before there is one."""
-        return _short(self._told)
+        return one_line(self._told, 300, "…")
 
     @property
     def error(self) -> str:
@@ -90,7 +92,7 @@ class Log:
                 lines
             ):  # pydantic: what follows tells
                 found = re.sub(r"^Value error, | \[type=.*$", "", lines[place + 1].strip())
-        return _short(found) or self.telling
+        return one_line(found, 300, "…") or self.telling
 
 
 _EXCEPTION = re.compile(r"(?:[A-Za-z_][\w.]*\.)?\w*(?:Error|Exception)\b: \S|[\w -]+: error: \S")
@@ -102,8 +104,3 @@ def _cleaned(line: str) -> str:
     line = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line).rstrip()
     line = re.sub(r"^(?:\([^()]*pid=\d+\) )?(?:[DIWEF]\d{4} [\d:.]+ +\d+ [^]]*\] )?", "", line)
     return re.sub(r"^(?:DEBUG|INFO|WARNING|ERROR) [\d-]+ [\d:]+ \[[^\]]*\] ?", "", line)
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else f"{text[:299]}…"

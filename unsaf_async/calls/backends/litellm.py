@@ -17,6 +17,7 @@ from unsaf_async.calls.backends.openai_http import message_of, response_format
 from unsaf_async.calls.backends.openai_shape import blocked_reply, error_of, outcome_of, text_of
 from unsaf_async.errors import CallError, Rejected, Transient
 from unsaf_async.records import Reply, Request, Usage
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -198,15 +199,15 @@ def outcome_of_exception(error: Exception) -> CallError | Reply:
     status = _answered_status(error)
     meaning = MEANING.get(name, BROKEN)
     if meaning == UNSENT:
-        return Rejected(_short(text))
+        return Rejected(one_line(text, 300))
     if name == "ContentPolicyViolationError":
-        return Reply("blocked", "", finish_reason="content_filter", detail=_short(text))
+        return Reply("blocked", "", finish_reason="content_filter", detail=one_line(text, 300))
     if _never_connected(error):
-        return Transient(f"no connection ({_short(text)})")
+        return Transient(f"no connection ({one_line(text, 300)})")
     if meaning == ANSWERED and status is not None:
         return blocked_reply(status, body) or error_of(status, body, headers)
     # litellm reports a broken connection and a 200 with a broken body as server errors too: it may have been billed.
-    return Transient(f"no whole answer ({_short(text)})", status=status, fate_unknown=True)
+    return Transient(f"no whole answer ({one_line(text, 300)})", status=status, fate_unknown=True)
 
 
 def _answered_status(error: Exception) -> int | None:
@@ -252,7 +253,3 @@ def _body(error: Exception, text: str) -> str:
 
 def _headers(found: Mapping[str, Any]) -> dict[str, str]:
     return {str(name).lower().removeprefix("llm_provider-"): str(value) for name, value in found.items()}
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:300]

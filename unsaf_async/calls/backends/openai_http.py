@@ -18,6 +18,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from unsaf_async.calls.backends.openai_shape import blocked_reply, error_of, reply_of
 from unsaf_async.errors import CallError, Transient
+from unsaf_async.text import error_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +119,7 @@ def _why(error: BaseException) -> str:
         number = error.os_error.errno
         # asyncio's own text repeats the address: "Connect call failed ('127.0.0.1', 8000)".
         return os.strerror(number).lower() if number and number > 0 else str(error.os_error.strerror or error)[:200]
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return error_line(error, 200)
 
 
 def _body(request: Request) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unsaf_async.calls.rate_headers import error_text, is_exhausted_quota, retry_after_s
 from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient
 from unsaf_async.records import Outcome, Reply, Usage
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +94,7 @@ def text_of(content: object) -> str:
 def outcome_of(text: str, finish_reason: str | None, refusal: object) -> tuple[Outcome, str]:
     """How a served call ended, and a word on why if it did not end well."""
     if refusal:
-        return "refused", " ".join(text_of(str(refusal)).split())[:300]
+        return "refused", one_line(text_of(str(refusal)), 300)
     if finish_reason == "content_filter":
         return "blocked", "the provider's filter stopped the reply"
     if finish_reason == "length":

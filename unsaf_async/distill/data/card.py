@@ -16,6 +16,7 @@ from unsaf_async.distill.data.cleaned import NGRAM
 from unsaf_async.distill.data.clusters import NEAR, SPLITS
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.rows import ROW_KINDS, model_name, private
+from unsaf_async.text import format_mean, format_part, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -182,10 +183,10 @@ def _mix(made: Export) -> Iterator[str]:
             [
                 kind,
                 f"{asked:g} %",
-                _percent(taken.shares.get(kind, 0.0), 1),
-                _percent(train[kind], rows),
+                format_part(taken.shares.get(kind, 0.0), 1),
+                format_part(train[kind], rows),
                 str(made.tokens.get(kind, 0)),
-                _percent(made.tokens.get(kind, 0), tokens),
+                format_part(made.tokens.get(kind, 0), tokens),
             ]
             for kind, asked in zip(ROW_KINDS, options.mix, strict=True)
         ),
@@ -214,7 +215,7 @@ def _kinds(made: Export) -> Iterator[str]:
     rows = []
     for name in names:
         counts = [(made.kinds.get((kind, name), 0), sums[kind]) for kind in of]
-        rows.append([name, *(part for n, whole in counts for part in (str(n), _percent(n, whole)))])
+        rows.append([name, *(part for n, whole in counts for part in (str(n), format_part(n, whole)))])
     yield from _table(["kind of question", *(part for kind in of for part in (kind, "of these"))], rows)
     most = made.options.most_of_kind
     if most is None:
@@ -242,7 +243,7 @@ def _preferences(made: Export, found: PreferenceSummary) -> Iterator[str]:
                 kind,
                 *PREFERS[kind],
                 *(str(found.pairs.get((kind, split), 0)) for split in there),
-                *(_mean(tokens, found.pairs.get((kind, "train"), 0)) for tokens in found.tokens[kind]),
+                *(format_mean(tokens, found.pairs.get((kind, "train"), 0)) for tokens in found.tokens[kind]),
             ]
             for kind in PAIR_KINDS
         ),
@@ -301,7 +302,7 @@ def _biases(made: Export) -> Iterator[str]:
     if declined:
         yield (
             f"- {declined} training rows decline, in {different} different texts; the most frequent one makes "
-            f"{_percent(most, declined)}. A student may learn the phrase instead of the reason."
+            f"{format_part(most, declined)}. A student may learn the phrase instead of the reason."
         )
     yield "- A student trained on abstentions may refuse what it could answer: measure over-refusal before and after."
     if made.preferences is not None:
@@ -360,20 +361,12 @@ def _by_number(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 def _plain(text: str) -> str:
     """`text` on one line, without what Markdown takes for its own."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", one_line(text))
 
 
 def _code(text: str) -> str:
     """`text` as code, whatever it holds."""
-    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
-
-
-def _percent(part: float, whole: float) -> str:
-    return "n/a" if not whole else f"{100 * part / whole:.1f} %"
-
-
-def _mean(total: int, number: int) -> str:
-    return "n/a" if not number else f"{total / number:.1f}"
+    return f"`{one_line(text).replace('`', chr(39))}`"
 
 
 def _version() -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.distill.data.rows import ROW_KINDS, WRITING, Row, RowKind
 from unsaf_async.errors import UserError
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -180,7 +181,7 @@ def token_counter(path: Path | None) -> Callable[[str], int]:
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises a bare Exception
-        reason = " ".join(str(error).split())
+        reason = one_line(str(error))
         raise UserError(f"--tokenizer {file}: is no tokenizer ({reason}); give the student's tokenizer.json") from None
 
     def count(text: str) -> int:

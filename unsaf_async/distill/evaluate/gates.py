@@ -23,6 +23,7 @@ from unsaf_async.score.counts import KindName, cell
 from unsaf_async.score.labelled import contained
 from unsaf_async.score.metrics import official_pope_counts, yes_no
 from unsaf_async.score.unf1 import FEW_IMAGES, UNSCORED_LIMIT
+from unsaf_async.text import format_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -627,7 +628,7 @@ def judge(
 def _above(figure: Figure, bar_points: float) -> tuple[bool | None, str]:
     """The whole interval above the bar."""
     assert figure.difference is not None
-    told, bar = _told(figure), _points(bar_points)
+    told, bar = _told(figure), format_points(bar_points)
     if figure.ci is None:
         if 100 * figure.difference <= bar_points + _ROUNDING:
             return False, f"{told}: not above {bar}"
@@ -640,20 +641,20 @@ def _at_least(figure: Figure, bar_points: float) -> tuple[bool | None, str]:
     """The difference at the bar or above; the interval is only shown."""
     assert figure.difference is not None
     passed = 100 * figure.difference >= bar_points - _ROUNDING
-    return passed, f"{_told(figure)}: {'at least' if passed else 'below'} {_points(bar_points)}"
+    return passed, f"{_told(figure)}: {'at least' if passed else 'below'} {format_points(bar_points)}"
 
 
 def _at_most(figure: Figure, bar_points: float) -> tuple[bool | None, str]:
     """The difference at the bar or below; the interval is only shown."""
     assert figure.difference is not None
     passed = 100 * figure.difference <= bar_points + _ROUNDING
-    return passed, f"{_told(figure)}: {'at most' if passed else 'above'} {_points(bar_points)}"
+    return passed, f"{_told(figure)}: {'at most' if passed else 'above'} {format_points(bar_points)}"
 
 
 def _not_wholly_below(figure: Figure, bar_points: float) -> tuple[bool | None, str]:
     """The interval not wholly below the bar. Where every resample has the same difference, that one decides."""
     assert figure.difference is not None
-    told, bar = _told(figure), _points(bar_points)
+    told, bar = _told(figure), format_points(bar_points)
     if figure.ci is None and figure.images < 2:
         return None, f"{told}: {figure.undefined.get('ci', 'there is no interval')}"
     upper = figure.difference if figure.ci is None else figure.ci[1]
@@ -667,7 +668,3 @@ def _told(figure: Figure) -> str:
     if figure.ci is None:
         return f"{said}, no interval"
     return f"{said}, interval {100 * figure.ci[0]:+.1f} to {100 * figure.ci[1]:+.1f}"
-
-
-def _points(points: float) -> str:
-    return f"{points:+g}" if points else "0"

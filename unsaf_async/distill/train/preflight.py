@@ -18,6 +18,7 @@ from trl.data_utils import prepare_multimodal_messages
 
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS
 from unsaf_async.errors import UserError
+from unsaf_async.text import format_bytes, format_count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -115,9 +116,9 @@ class Preflight:
         image = f"an image makes {fewest:,}" + (f" to {most:,}" if most != fewest else "") + " tokens"
         limit = "no limit known" if self.context_tokens is None else f"the student takes {self.context_tokens:,}"
         yield f"longest sequence {self.longest_tokens:,} tokens ({limit}); {image}"
-        parts = " + ".join(f"{name} {_size(number)}" for name, number in self.memory_bytes.items())
-        yield f"memory, roughly: {parts}; free {_size(self.memory_free_bytes)}"
-        yield f"disk: {_size(self.disk_bytes)}; free {_size(self.disk_free_bytes)}"
+        parts = " + ".join(f"{name} {format_bytes(number)}" for name, number in self.memory_bytes.items())
+        yield f"memory, roughly: {parts}; free {format_bytes(self.memory_free_bytes)}"
+        yield f"disk: {format_bytes(self.disk_bytes)}; free {format_bytes(self.disk_free_bytes)}"
         for note in self.notes:
             yield f"Note: {note}"
 
@@ -325,14 +326,15 @@ def check_supervised(rows: Rows) -> None:
     ]
     if empty:
         raise UserError(
-            f"{empty[0].where}: has no supervised token, its reply is empty ({_number(empty)} like it); leave such rows out"
+            f"{empty[0].where}: has no supervised token, its reply is empty ({format_count(len(empty), 'row')} "
+            "like it); leave such rows out"
         )
     same = [
         each.row for each in rows.train_pairs + rows.validation_pairs if each.texts["chosen"] == each.texts["rejected"]
     ]
     if same:
         raise UserError(
-            f"{same[0].where}: chosen and rejected are the same ({_number(same)} like it); leave such pairs out"
+            f"{same[0].where}: chosen and rejected are the same ({format_count(len(same), 'row')} like it); leave such pairs out"
         )
 
 
@@ -344,8 +346,8 @@ def check_same_images(corpus: Corpus) -> None:
     leaks = [row for row in splits["validation"] if row.images and (row.image_id in ids or numbers & set(row.images))]
     if leaks:
         raise UserError(
-            f"{leaks[0].where}: its image is in the training split, too ({_number(leaks)} like it, such as image_id "
-            f"{leaks[0].image_id[:12]}); split by image, as `unsaf-async export` does"
+            f"{leaks[0].where}: its image is in the training split, too ({format_count(len(leaks), 'row')} like it, such "
+            f"as image_id {leaks[0].image_id[:12]}); split by image, as `unsaf-async export` does"
         )
 
 
@@ -394,7 +396,7 @@ def check_context(recipe: Recipe, rows: Rows, limit: int | None) -> None:
         worst = max(over, key=lambda each: each.tokens)
         raise UserError(
             f"{worst.row.where}: makes {worst.tokens:,} tokens ({worst.prompt_tokens:,} of prompt and image), and the student "
-            f"takes {limit:,}; {_number([each.row for each in over])} {'is' if len(over) == 1 else 'are'} too long; "
+            f"takes {limit:,}; {format_count(len(over), 'row')} {'is' if len(over) == 1 else 'are'} too long; "
             + (
                 f"give a lower --max-pixels than {recipe.max_pixels}"
                 if recipe.max_pixels
@@ -415,7 +417,7 @@ def check_disk(recipe: Recipe, plan: Outline) -> tuple[int, int]:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"--out {recipe.out}: {_size(needed)} will be written and {_size(free)} are free; make room, or "
+            f"--out {recipe.out}: {format_bytes(needed)} will be written and {format_bytes(free)} are free; make room, or "
             f"{'train with --no-merge, or ' if recipe.merge else ''}give another folder"
         )
     return needed, free
@@ -440,8 +442,9 @@ def check_memory(
     }
     if sum(certain.values()) > free:
         raise UserError(
-            f"--student {recipe.student}: its weights and the adapter take {_size(sum(certain.values()))}, and {_size(free)} of "
-            f"memory are free; {'' if recipe.qlora else 'train with --qlora, or '}choose a smaller student"
+            f"--student {recipe.student}: its weights and the adapter take {format_bytes(sum(certain.values()))}, and "
+            f"{format_bytes(free)} of memory are free; {'' if recipe.qlora else 'train with --qlora, or '}choose a smaller "
+            "student"
         )
     tokens = recipe.batch * longest * (2 if pairs else 1)
     layer = 34 * tokens * plan.hidden * width // 2
@@ -454,17 +457,5 @@ def check_memory(
     return checkpointing, certain | {"activations": again if checkpointing else kept}
 
 
-def _number(rows: Sequence[Row]) -> str:
-    return f"{len(rows):,} row{'s' if len(rows) != 1 else ''}"
-
-
 def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
-
-
-def _size(number: int) -> str:
-    """Bytes as a person reads them."""
-    for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= divisor:
-            return f"{number / divisor:.1f} {unit}"
-    return f"{number} B"
+    return f"{type(error).__name__}: {one_line(str(error), 150)}"

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor,
 from transformers.utils import cached_file
 
 from unsaf_async.errors import UserError
+from unsaf_async.text import first_line
 from unsaf_async.tiny.folders import SHIPPED
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _check_hub(student: str) -> None:
             HfApi().model_info(student, timeout=_HUB_TIMEOUT_S)
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise UserError(
-            f"--student {student}: cannot be opened: it is no folder, and the hub does not give it ({_first_line(error)}); "
+            f"--student {student}: cannot be opened: it is no folder, and the hub does not give it ({first_line(error, 200)}); "
             "check the name"
         ) from None
 
@@ -75,7 +76,7 @@ def open_processor(recipe: Recipe) -> ProcessorMixin:
         processor = AutoProcessor.from_pretrained(source)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise UserError(
-            f"--student {student}: its processor cannot be opened ({_first_line(error)}); "
+            f"--student {student}: its processor cannot be opened ({first_line(error, 200)}); "
             "give a model with a processor (preprocessor_config.json or processor_config.json, and a tokenizer)"
         ) from None
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
@@ -146,7 +147,7 @@ def outline(recipe: Recipe) -> Outline:
             model = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise UserError(
-            f"--student {student}: cannot be opened as a model of images and text ({_first_line(error)}); "
+            f"--student {student}: cannot be opened as a model of images and text ({first_line(error, 200)}); "
             "give a folder that save_pretrained wrote, a shipped tiny model's name, or a hub id"
         ) from None
     targets = language_targets(model)
@@ -224,7 +225,7 @@ def load(recipe: Recipe, plan: Outline, dtype: torch.dtype, *, quantized: bool =
     try:
         model = AutoModelForImageTextToText.from_pretrained(resolve(recipe.student), dtype=dtype, **options)
     except OSError as error:
-        raise UserError(f"--student {recipe.student}: its weights cannot be read ({_first_line(error)})") from None
+        raise UserError(f"--student {recipe.student}: its weights cannot be read ({first_line(error, 200)})") from None
     if quantized:
         wrong = [name for name in four_bit(model) if name not in plan.targets]
         if wrong:
@@ -452,8 +453,3 @@ def free_bytes(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return " ".join(lines[0].split())[:200] if lines else type(error).__name__

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import orjson
 
 from unsaf_async.errors import UserError
+from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -183,15 +184,10 @@ class Entry:
         if name not in self.fields:
             found = ", ".join(map(str, self.fields))[:100] or "nothing"
             return UserError(f"{self.where}: no field {name!r} among: {found}; give it {wanted}")
-        return UserError(f"{self.where}: {name!r} is {_shown(self.fields[name])}; give {wanted}")
+        return UserError(f"{self.where}: {name!r} is {shorten(repr(self.fields[name]), 60)}; give {wanted}")
 
     def _no_key(self, name: str) -> str:
         raise self.wrong(name, "a text or a whole number")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def json_lines(path: Path) -> Iterator[Entry]:
@@ -208,7 +204,7 @@ def json_lines(path: Path) -> Iterator[Entry]:
             except orjson.JSONDecodeError as error:
                 raise UserError(f"{where}: no valid JSON ({error.msg}); give one JSON object a line") from error
             if not isinstance(row, dict):
-                raise UserError(f"{where}: {_shown(row)} is no JSON object; give one JSON object a line")
+                raise UserError(f"{where}: {shorten(repr(row), 60)} is no JSON object; give one JSON object a line")
             count += 1
             yield Entry(where, count, row)
 

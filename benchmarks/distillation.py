@@ -4,7 +4,7 @@
 
 A teacher is run on drawn scenes, its run is exported, a smaller student is trained on the export (LoRA, TRL), and the student and
 what became of it are measured on held-out scenes, all by the engine, as `unsaf-async run`, `export`, `distill` and `distill-eval`
-do. Beside that arm the ablation without question writing and three controls, at equal supervised tokens:
+do. Compared with that arm, at equal supervised tokens: the ablation without question writing, and three controls:
 
     full       what `export` takes of the teacher's run: questions to write, to answer, to decline
     answers    the same without question writing (`--no-question-writing`)
@@ -49,7 +49,7 @@ from validity import fidelity, relabelled, scored, true_label
 import unsaf_async
 from unsaf_async.distill.data import formats
 from unsaf_async.distill.data.export import export
-from unsaf_async.distill.data.formats import Written
+from unsaf_async.distill.data.formats import WrittenRow
 from unsaf_async.distill.data.options import Options
 from unsaf_async.distill.data.rows import read_row_id
 from unsaf_async.distill.evaluate.before_after import Folders, compare_folders
@@ -108,7 +108,7 @@ class Study:
         """The scenes to train on."""
         return self.work / "train"
 
-    def held(self, seed: int) -> Path:
+    def held_out_scenes(self, seed: int) -> Path:
         """The scenes to measure on."""
         return self.work / f"held-out-{seed}"
 
@@ -142,32 +142,37 @@ def measured(model: str, out: Path, **options: Any) -> Path:
 
 def folders(model: str, study: Study, seed: int, out: Path) -> Folders:
     """A model's runs on the held-out scenes of `seed`: its own questions, the teacher's, the labelled ones, the probes."""
-    held = study.held(seed)
+    scenes = study.held_out_scenes(seed)
     teacher = study.work / f"teacher-{seed}"
     return Folders(
-        own=measured(model, out / "own", images=[held / "manifest.jsonl"], seed=seed),
+        own=measured(model, out / "own", images=[scenes / "manifest.jsonl"], seed=seed),
         bank=measured(model, out / "bank", questions_from=teacher, seed=seed),
-        labelled=measured(model, out / "labelled", data=held / "labelled.jsonl", seed=seed),
-        pope=(measured(model, out / "pope", data=held / "pope.jsonl", seed=seed),),
+        labelled=measured(model, out / "labelled", data=scenes / "labelled.jsonl", seed=seed),
+        pope=(measured(model, out / "pope", data=scenes / "pope.jsonl", seed=seed),),
     )
 
 
 def truth(runs: Folders) -> dict[str, Any]:
-    """What the world knows of a model's runs, beside what the engine says: by the oracle's labels, and by kind."""
+    """What the world knows of a model's runs and the engine does not: figures by the oracle's labels, and by kind."""
     assert runs.own is not None
     assert runs.labelled is not None
-    _, own, found = unsaf_async.load(runs.own)
-    _, _, told = unsaf_async.load(runs.labelled)
+    _, own, own_findings = unsaf_async.load(runs.own)
+    _, _, labelled_findings = unsaf_async.load(runs.labelled)
     wrong = fidelity(own)
+    assert own_findings.images.total is not None
+    assert own_findings.questions_per_label is not None
+    requested = own_findings.images.total * 2 * own_findings.questions_per_label
     return {
         "oracle_f1_own": scored(relabelled(own, true_label))["f1"],
-        "obtained": found.questions.asked / (found.images.total * 2 * found.questions_per_label),
-        "unreliable": found.unreliable,
+        "obtained": own_findings.questions.asked / requested,
+        "unreliable": own_findings.unreliable,
         "false_answerable_own": wrong["answerable"].get("false", 0.0) if "answerable" in wrong else None,
         "false_unanswerable_own": wrong["unanswerable"].get("false", 0.0) if "unanswerable" in wrong else None,
-        "abstention_f1": told.unf1,
-        "declined_by_kind": {kind: row.recall for kind, row in told.by_kind.items() if row.recall is not None},
-        "accuracy_by_form": told.labelled.by_category if told.labelled else {},
+        "abstention_f1": labelled_findings.unf1,
+        "declined_by_kind": {
+            kind: row.recall for kind, row in labelled_findings.by_kind.items() if row.recall is not None
+        },
+        "accuracy_by_form": labelled_findings.labelled.by_category if labelled_findings.labelled else {},
         "own_kinds": dict(Counter(question.kind for each in own for question in each.questions if question.kind)),
     }
 
@@ -214,7 +219,7 @@ def tokens_of(folder: Path) -> Any:
     return token_counter(folder)
 
 
-def to_budget(rows: Sequence[Written], budget: int, count: Any) -> Iterable[Written]:
+def to_budget(rows: Sequence[WrittenRow], budget: int, count: Any) -> Iterable[WrittenRow]:
     """`rows` from the first on, and from the first again, until their completions make `budget` tokens."""
     spent, number = 0, 0
     while rows:
@@ -224,15 +229,15 @@ def to_budget(rows: Sequence[Written], budget: int, count: Any) -> Iterable[Writ
         if spent > budget:
             return
         number += 1
-        yield row if not copy else Written(**{**fields_of(row), "id": f"{row.id}/{copy + 1}"})
+        yield row if not copy else WrittenRow(**{**fields_of(row), "id": f"{row.id}/{copy + 1}"})
 
 
-def fields_of(row: Written) -> dict[str, Any]:
+def fields_of(row: WrittenRow) -> dict[str, Any]:
     """A row's fields by name."""
-    return {name: getattr(row, name) for name in Written.__dataclass_fields__}
+    return {name: getattr(row, name) for name in WrittenRow.__dataclass_fields__}
 
 
-def rewrite(out: Path, study: Study, rows: Sequence[Written], count: Any) -> tuple[int, int]:
+def rewrite(out: Path, study: Study, rows: Sequence[WrittenRow], count: Any) -> tuple[int, int]:
     """Put `rows` for the training rows in `out`. Returns their number and their tokens."""
     for file in (out / "data").glob("train-*.parquet"):
         file.unlink()
@@ -266,11 +271,11 @@ def scene_id(item: Mapping[str, Any]) -> str:
     return Path(read_row_id(item["id"])[1]).stem
 
 
-def written(item: Mapping[str, Any], **changed: Any) -> Written:
+def written(item: Mapping[str, Any], **changed: Any) -> WrittenRow:
     """An item as a row of parquet, with the scene's own picture."""
     image = f"{scene_id(item)}.png"
     row = {name: item[name] for name in ("id", "image_id", "kind", "prompt", "completion")} | {"image": image}
-    return Written(**(row | changed))
+    return WrittenRow(**(row | changed))
 
 
 @dataclass(frozen=True)
@@ -282,17 +287,17 @@ class Making:
     out: Path
 
 
-def as_exported(making: Making) -> list[Written]:
+def as_exported(making: Making) -> list[WrittenRow]:
     """The rows of an export as they are."""
     return list(map(written, items(making.out)))
 
 
-def gold(making: Making) -> list[Written]:
+def gold(making: Making) -> list[WrittenRow]:
     """The rows of an export with the world's truth in them."""
     return list(_gold(making))
 
 
-def _gold(making: Making) -> Iterator[Written]:
+def _gold(making: Making) -> Iterator[WrittenRow]:
     scenes = scenes_of(making.study)
     for item in items(making.out):
         finding = oracle(scenes[scene_id(item)], item["question"]["text"])
@@ -306,12 +311,12 @@ def _gold(making: Making) -> Iterator[Written]:
             yield written(item, completion=reply, kind="answer" if finding.answerable else "decline")
 
 
-def taught(making: Making) -> list[Written]:
+def taught(making: Making) -> list[WrittenRow]:
     """What the student was trained on at first, about the same scenes."""
     pack, rng = load_pack("tiny"), Random(f"lessons {making.seed}")
     kinds = {"describe": "replay", "answer": "answer", "decline": "decline", "write": "write-answerable"}
     return [
-        Written(
+        WrittenRow(
             id=f"world/{name}/{number}/{lesson.skill}",
             image_id=name,
             image=f"{name}.png",
@@ -336,7 +341,9 @@ def prepared(study: Study, what: str) -> None:
     elif where == "train":
         measured(model, study.work / what, images=[study.train / "manifest.jsonl"])
     elif who == "teacher":
-        measured(model, study.work / what, images=[study.held(int(where)) / "manifest.jsonl"], seed=int(where))
+        measured(
+            model, study.work / what, images=[study.held_out_scenes(int(where)) / "manifest.jsonl"], seed=int(where)
+        )
     else:
         folders(model, study, int(where), study.work / what)
 
@@ -346,9 +353,9 @@ def trained(study: Study, arm: str, seed: int) -> dict[str, Any]:
     from unsaf_async.distill.train.train import train
 
     folder = study.work / f"{arm}-{seed}"
-    result = folder / "result.json"
-    if result.exists():
-        return json.loads(result.read_text("utf-8"))  # type: ignore[no-any-return]
+    file = folder / "result.json"
+    if file.exists():
+        return json.loads(file.read_text("utf-8"))  # type: ignore[no-any-return]
     folder.mkdir(exist_ok=True)
     began_s, cpu_s = time.monotonic(), time.process_time()
     rows, tokens = data_of(arm, study, seed, emptied(folder / "data"))
@@ -356,8 +363,8 @@ def trained(study: Study, arm: str, seed: int) -> dict[str, Any]:
     assert made.merged is not None
     before = folders(study.student, study, seed, study.work / f"before-{seed}")
     after = folders(str(made.merged), study, seed, folder)
-    told = compare_folders(before, after, resamples=2_000, seed=seed)
-    found = {
+    comparison = compare_folders(before, after, resamples=2_000, seed=seed)
+    result = {
         "arm": arm,
         "seed": seed,
         "rows": rows,
@@ -366,16 +373,17 @@ def trained(study: Study, arm: str, seed: int) -> dict[str, Any]:
         "losses": [made.sft.eval_losses[0][1], made.sft.eval_losses[-1][1]] if made.sft.eval_losses else None,
         "tokens_per_s": made.sft.tokens_per_s,
         "figures": {
-            figure.name: {"before": figure.before, "after": figure.after, "ci": figure.ci} for figure in told.figures
+            figure.name: {"before": figure.before, "after": figure.after, "ci": figure.ci}
+            for figure in comparison.figures
         },
-        "gates": {gate.name: gate.verdict for gate in told.gates},
+        "gates": {gate.name: gate.verdict for gate in comparison.gates},
         "before": truth(before),
         "after": truth(after),
         "cpu_s": time.process_time() - cpu_s,
         "wall_s": time.monotonic() - began_s,
     }
-    result.write_text(json.dumps(found, indent=1), "utf-8")
-    return found
+    file.write_text(json.dumps(result, indent=1), "utf-8")
+    return result
 
 
 def emptied(folder: Path) -> Path:
@@ -391,12 +399,11 @@ def run_study(study: Study, jobs: int) -> dict[str, Any]:
     """All runs, trainings and measurements, `jobs` at a time; what came out."""
     began_s = time.monotonic()
     seeds = range(study.seeds)
-    for folder, scenes, split, seed in (
-        (study.train, study.scenes, "train", WORLD_SEED),
-        *((study.held(seed), study.held_out, "test", seed) for seed in seeds),
-    ):
-        if not folder.exists():
-            make(folder, scenes, split, seed)
+    if not study.train.exists():
+        make(study.train, study.scenes, "train", WORLD_SEED)
+    for seed in seeds:
+        if not study.held_out_scenes(seed).exists():
+            make(study.held_out_scenes(seed), study.held_out, "test", seed)
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
 
@@ -417,12 +424,12 @@ def run_study(study: Study, jobs: int) -> dict[str, Any]:
         all_of({what: pool.submit(prepared, study, what) for what in (f"before-{seed}" for seed in seeds)})
         rest = [(arm, seed) for arm in study.arms for seed in seeds]
         full = [each for each in rest if each[0] == "full"]
-        found = all_of({f"{arm}, seed {seed}": pool.submit(trained, study, arm, seed) for arm, seed in full})
-        for each in found.values():
+        results = all_of({f"{arm}, seed {seed}": pool.submit(trained, study, arm, seed) for arm, seed in full})
+        for each in results.values():
             (study.work / f"tokens-{each['seed']}.json").write_text(str(each["supervised_tokens"]), "utf-8")
         others = [each for each in rest if each[0] != "full"]
-        found |= all_of({f"{arm}, seed {seed}": pool.submit(trained, study, arm, seed) for arm, seed in others})
-    students = sorted(found.values(), key=lambda each: (study.arms.index(each["arm"]), each["seed"]))
+        results |= all_of({f"{arm}, seed {seed}": pool.submit(trained, study, arm, seed) for arm, seed in others})
+    students = sorted(results.values(), key=lambda each: (study.arms.index(each["arm"]), each["seed"]))
     return {
         "teacher": Path(study.teacher).name,
         "student": Path(study.student).name,
@@ -441,13 +448,13 @@ def run_study(study: Study, jobs: int) -> dict[str, Any]:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def value(told: Mapping[str, Any], name: str, side: str) -> float | None:
+def value(student: Mapping[str, Any], name: str, side: str) -> float | None:
     """A figure of a student before or after; None where the engine holds it to be unreliable."""
-    if name in OWN and told[side]["unreliable"]:
+    if name in OWN and student[side]["unreliable"]:
         return None
-    if name in told["figures"]:
-        return told["figures"][name][side]  # type: ignore[no-any-return]
-    return told[side][name]  # type: ignore[no-any-return]
+    if name in student["figures"]:
+        return student["figures"][name][side]  # type: ignore[no-any-return]
+    return student[side][name]  # type: ignore[no-any-return]
 
 
 def over_seeds(values: Sequence[float | None]) -> str:
@@ -464,10 +471,10 @@ def over_seeds(values: Sequence[float | None]) -> str:
     return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]{left_out}"
 
 
-def by_arm(found: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+def by_arm(results: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     """The students of each arm, in the order of their seeds."""
-    arms = {each["arm"]: None for each in found["students"]}
-    return {arm: [each for each in found["students"] if each["arm"] == arm] for arm in arms}
+    arms = {each["arm"]: None for each in results["students"]}
+    return {arm: [each for each in results["students"] if each["arm"] == arm] for arm in arms}
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -476,9 +483,9 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def change_table(found: Mapping[str, Any]) -> str:
+def change_table(results: Mapping[str, Any]) -> str:
     """After minus before, by arm: mean and interval over the seeds."""
-    arms = by_arm(found)
+    arms = by_arm(results)
     rows = []
     for name, title in FIGURES.items():
         before = [value(each, name, "before") for each in next(iter(arms.values()))]
@@ -491,9 +498,9 @@ def change_table(found: Mapping[str, Any]) -> str:
     return markdown(["", "before", *arms], rows)
 
 
-def against_table(found: Mapping[str, Any]) -> str:
+def against_table(results: Mapping[str, Any]) -> str:
     """The arm `full` minus each other arm, after training, paired by seed."""
-    arms = by_arm(found)
+    arms = by_arm(results)
     full, others = arms["full"], {arm: students for arm, students in arms.items() if arm != "full"}
     rows = []
     for name, title in FIGURES.items():
@@ -505,14 +512,14 @@ def against_table(found: Mapping[str, Any]) -> str:
     return markdown(["full minus", *others], rows)
 
 
-def kind_table(found: Mapping[str, Any]) -> str:
+def kind_table(results: Mapping[str, Any]) -> str:
     """Labelled unanswerable questions: the share declined, by kind, mean over the seeds."""
-    arms = by_arm(found)
+    arms = by_arm(results)
     first = next(iter(arms.values()))
     kinds = sorted({kind for each in first for kind in each["before"]["declined_by_kind"]})
 
     def mean(students: Sequence[Mapping[str, Any]], side: str, kind: str) -> str:
-        values = [told for each in students if (told := each[side]["declined_by_kind"].get(kind)) is not None]
+        values = [share for each in students if (share := each[side]["declined_by_kind"].get(kind)) is not None]
         return f"{np.mean(values):.2f}" if values else "n/a"
 
     return markdown(
@@ -524,10 +531,10 @@ def kind_table(found: Mapping[str, Any]) -> str:
     )
 
 
-def gate_table(found: Mapping[str, Any]) -> str:
+def gate_table(results: Mapping[str, Any]) -> str:
     """In how many seeds each gate of `distill-eval` passes, by arm."""
-    arms = by_arm(found)
-    names = list(found["students"][0]["gates"])
+    arms = by_arm(results)
+    names = list(results["students"][0]["gates"])
     rows = [
         [
             f"`{name}`",
@@ -542,11 +549,11 @@ def gate_table(found: Mapping[str, Any]) -> str:
         sum(all(verdict == "pass" for verdict in each["gates"].values()) for each in students)
         for students in arms.values()
     )
-    rows.append(["all", *(f"{count} of {found['seeds']}" for count in whole)])
+    rows.append(["all", *(f"{count} of {results['seeds']}" for count in whole)])
     return markdown(["gate", *arms], rows)
 
 
-def training_table(found: Mapping[str, Any]) -> str:
+def training_table(results: Mapping[str, Any]) -> str:
     """What each arm was trained on, and for how long; means over the seeds."""
 
     def mean(students: Sequence[Mapping[str, Any]], name: str) -> str:
@@ -555,7 +562,7 @@ def training_table(found: Mapping[str, Any]) -> str:
     columns = ("rows", "supervised_tokens", "steps", "tokens_per_s", "wall_s")
     return markdown(
         ["arm", "rows", "supervised tokens", "steps", "tokens/s", "wall s, data to figures"],
-        [[arm, *(mean(students, name) for name in columns)] for arm, students in by_arm(found).items()],
+        [[arm, *(mean(students, name) for name in columns)] for arm, students in by_arm(results).items()],
     )
 
 
@@ -598,13 +605,13 @@ def main() -> None:
             arms=tuple(arm for arm in (*ARMS, *FURTHER) if arm in {"full", *given.arms}),
             work=folder,
         )
-        found = run_study(study, given.jobs)
+        results = run_study(study, given.jobs)
     if given.out is not None:
-        given.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    print(f"{found['student']} from {found['teacher']}: {found['seeds']} seeds, {found['last_call_s']:.0f} s")
+        given.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    print(f"{results['student']} from {results['teacher']}: {results['seeds']} seeds, {results['last_call_s']:.0f} s")
     for name, table in TABLES.items():
-        if name != "against" or len(by_arm(found)) > 1:
-            print(f"\n{table(found)}")
+        if name != "against" or len(by_arm(results)) > 1:
+            print(f"\n{table(results)}")
 
 
 if __name__ == "__main__":

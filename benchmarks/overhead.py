@@ -310,26 +310,26 @@ async def cold(options: argparse.Namespace, base: str, folder: Path) -> None:
     async with AsyncExitStack() as stack:
         entered = await contestants(base, folder, options.in_flight, stack)
         fresh = itertools.count()
-        found_ms: dict[str, list[float]] = {contestant.name: [] for contestant in entered}
+        times_ms: dict[str, list[float]] = {contestant.name: [] for contestant in entered}
         for round_number in range(options.rounds + 1):
             for contestant in entered if round_number % 2 else reversed(entered):
                 number = max(options.in_flight, int(options.calls * contestant.share))
                 spent_s = await cpu_s(contestant.call, itertools.islice(fresh, number), options.in_flight)
                 if round_number:  # the first one connects and warms up
-                    found_ms[contestant.name].append(1000 * spent_s / number)
+                    times_ms[contestant.name].append(1000 * spent_s / number)
     print(f"cold, {options.in_flight} in flight, {options.rounds} rounds: CPU-ms per call")
     print(f"  {'':32} {'median':>8} {'x litellm openai/':>18} {'x aiohttp':>10}")
-    for name, found in found_ms.items():
+    for name, times in times_ms.items():
         kind = ", image" if name.endswith(", image") else ""
         print(
-            f"  {name:32} {median(found):8.3f} {ratio(found, found_ms['litellm openai/' + kind]):18.3f}"
-            f" {ratio(found, found_ms['aiohttp' + kind]):10.2f}"
+            f"  {name:32} {median(times):8.3f} {ratio(times, times_ms['litellm openai/' + kind]):18.3f}"
+            f" {ratio(times, times_ms['aiohttp' + kind]):10.2f}"
         )
 
 
-def ratio(found: list[float], others: list[float]) -> float:
+def ratio(times: list[float], others: list[float]) -> float:
     """The median of the ratios within a round."""
-    return median(one / other for one, other in zip(found, others, strict=True))
+    return median(one / other for one, other in zip(times, others, strict=True))
 
 
 async def warm(options: argparse.Namespace, base: str, folder: Path) -> None:
@@ -341,12 +341,12 @@ async def warm(options: argparse.Namespace, base: str, folder: Path) -> None:
             profile = resolve("vllm", model="benchmark", api_base=base, concurrency=options.in_flight)
             ours = await Ours.open(profile, folder, f"warm-{name}", stack)
             number = 4 * options.calls
-            found_us = []
+            times_us = []
             for round_number in range(options.rounds + 1):
                 spent_s = await cpu_s(lambda n: ours(n, picture), iter(range(number)), options.in_flight)  # noqa: B023
                 if round_number:  # the first one fills the cache
-                    found_us.append(1e6 * spent_s / number)
-            print(f"  {name:32} {median(found_us):8.1f}")
+                    times_us.append(1e6 * spent_s / number)
+            print(f"  {name:32} {median(times_us):8.1f}")
 
 
 def thumbnails(folder: Path, count: int) -> list[Path]:
@@ -409,13 +409,13 @@ async def rerun(options: argparse.Namespace, folder: Path) -> None:
 def help_screen(runs: int) -> None:
     """CPU seconds of `unsaf-async --help`, a process each."""
     command = [str(Path(sys.executable).with_name("unsaf-async")), "--help"]
-    found_s = []
+    times_s = []
     for _ in range(runs):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    print(f"unsaf-async --help: CPU-s, least {min(found_s):.3f}, median {median(found_s):.3f}, of {runs} runs")
+        times_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    print(f"unsaf-async --help: CPU-s, least {min(times_s):.3f}, median {median(times_s):.3f}, of {runs} runs")
 
 
 def main() -> None:

@@ -202,13 +202,13 @@ def result(finished_s: list[float], backend: Sleeper, images: int, slots: int) -
 
 async def compare(name: str, latencies: list[Callable[[str], float]], images: int, slots: int) -> None:
     """Ours one after another; the peer's all at once, since it does nothing but sleep."""
-    found = {
+    by_contestant = {
         "ours": [await ours(images, slots, Sleeper(latency_s)) for latency_s in latencies],
         "stage barriers": await asyncio.gather(
             *(barriers(images, slots, Sleeper(latency_s)) for latency_s in latencies)
         ),
     }
-    for who, results in found.items():
+    for who, results in by_contestant.items():
         ratios = " ".join(f"{result.ratio:.3f}" for result in sorted(results, key=lambda result: result.ratio))
         print(
             f"  {name:10} {who:15} {median(r.makespan_s for r in results):10.2f} {median(r.bound_s for r in results):8.2f}"

@@ -40,14 +40,14 @@ MOST_TOKENS = 120
 
 def prompts(number: int) -> list[tuple[bytes, str]]:
     """Pictures and prompts as a run asks them."""
-    rng, pack, found = Random("benchmark"), load_pack("tiny"), []
+    rng, pack, pairs = Random("benchmark"), load_pack("tiny"), []
     for scene, picture in scenes("test", -(-number // 14), 11):
         file = BytesIO()
         Image.fromarray(picture).save(file, "PNG")
         asked = [answerable(scene, rng) for _ in range(6)] + [unanswerable(scene, rng) for _ in range(6)]
         texts = [pack.ask("answerable", 6), pack.ask("unanswerable", 6), *(posed.text for posed in asked if posed)]
-        found += [(file.getvalue(), text) for text in texts]
-    return found[:number]
+        pairs += [(file.getvalue(), text) for text in texts]
+    return pairs[:number]
 
 
 def ours(folder: Path, asked: list[tuple[bytes, str]]) -> Callable[[], list[str]]:
@@ -70,7 +70,7 @@ def transformers(folder: Path, asked: list[tuple[bytes, str]], batch: int) -> Ca
     processor = AutoProcessor.from_pretrained(folder)
 
     def answer() -> list[str]:
-        said = []
+        replies = []
         for at in range(0, len(asked), batch):
             part = asked[at : at + batch]
             chats = [
@@ -81,8 +81,8 @@ def transformers(folder: Path, asked: list[tuple[bytes, str]], batch: int) -> Ca
             given = processor(images=pictures, text=texts, return_tensors="pt", padding=True, add_special_tokens=False)
             with torch.no_grad():
                 made = model.generate(**given, max_new_tokens=MOST_TOKENS, do_sample=False)
-            said += processor.batch_decode(made[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [text.strip() for text in said]
+            replies += processor.batch_decode(made[:, given["input_ids"].shape[1] :], skip_special_tokens=True)
+        return [text.strip() for text in replies]
 
     return answer
 
@@ -107,14 +107,14 @@ def main() -> None:
         load_s = time.perf_counter() - began_s
         single, batched = transformers(folder, asked[:50], 1), transformers(folder, asked, 64)
         rates: dict[str, list[float]] = {"ours": [], "single": [], "batched": []}
-        said: dict[str, list[str]] = {}
+        replies: dict[str, list[str]] = {}
         for _ in range(given.rounds):  # taking turns: what slows the machine slows all
             for label, answer in (("ours", here), ("single", single), ("batched", batched)):
                 began_s = time.perf_counter()
-                said[label] = answer()
-                rates[label].append(len(said[label]) / (time.perf_counter() - began_s))
+                replies[label] = answer()
+                rates[label].append(len(replies[label]) / (time.perf_counter() - began_s))
         ratio = median(one / other for one, other in zip(rates["ours"], rates["batched"], strict=True))
-        differ = sum(one != other for one, other in zip(said["ours"], said["batched"], strict=True))
+        differ = sum(one != other for one, other in zip(replies["ours"], replies["batched"], strict=True))
         figures = " | ".join(f"{median(rates[label]):.0f}" for label in ("ours", "single", "batched"))
         print(f"| {name} | {load_s:.2f} | {figures} | {ratio:.1f} | {differ} of {len(asked)} |", flush=True)
 

@@ -1,12 +1,12 @@
-"""Does UnF1 tell the truth? Tiny models of several sizes, measured label-free, beside what an oracle knows of their questions.
+"""Does UnF1 tell the truth? Tiny models of several sizes, measured label-free and by an oracle that knows the truth.
 
     python benchmarks/validity.py [--models DIR ...] [--scenes 500] [--seed 0] [--out docs/validity]
 
 Every model folder (default: the shipped ladder) is measured on the same test scenes by the whole engine, as `unsaf-async run`
 does. The oracle then says of each question that the model wrote whether the scene answers it, and each figure is computed twice:
-with the instruction as the label (UnF1), and with the truth (oracle F1). Beside them: accuracy, abstention F1 and calibration on
-labelled questions that the model did not write, POPE-like probes, and signs of confidence as detectors of unanswerable questions
-(AUROC). All of it by the engine's own `run` and `labelled`.
+with the instruction as the label (UnF1), and with the truth (oracle F1). Also measured: accuracy, abstention F1 and calibration
+on labelled questions that the model did not write, POPE-like probes, and signs of confidence as detectors of unanswerable
+questions (AUROC). All of it by the engine's own `run` and `labelled`.
 
 Writes `results.json` and plots to --out. Models of one size that differ by their training seed lie in folders that end alike
 ("seed-0/tiny-s", "seed-1/tiny-s").
@@ -69,13 +69,13 @@ def relabelled(
     examinations: Sequence[Examination], label_of: Callable[[Scene, Question], str | None]
 ) -> list[Examination]:
     """The examinations with other labels; a question whose label is None is left out."""
-    found = []
+    results = []
     for examination in examinations:
         scene = Scene.read(examination.image.metadata["scene"])
         labelled = [(question, label_of(scene, question)) for question in examination.questions]
         kept = tuple(question.model_copy(update={"intended": label}) for question, label in labelled if label)
-        found.append(examination.model_copy(update={"questions": kept}))
-    return found
+        results.append(examination.model_copy(update={"questions": kept}))
+    return results
 
 
 def true_label(scene: Scene, question: Question) -> str | None:
@@ -97,15 +97,18 @@ def scored(examinations: Sequence[Examination]) -> dict[str, Any]:
 
 def fidelity(examinations: Sequence[Examination]) -> dict[str, Any]:
     """By intended label: the share that the oracle agrees with, that it contradicts, and that it does not understand."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for examination in examinations:
         scene = Scene.read(examination.image.metadata["scene"])
         for question in examination.questions:
             true = true_label(scene, question)
-            found[question.intended][
+            counts[question.intended][
                 "unreadable" if true is None else "true" if true == question.intended else "false"
             ] += 1
-    return {label: {name: count / told.total() for name, count in told.items()} for label, told in found.items()}
+    return {
+        label: {name: count / of_label.total() for name, count in of_label.items()}
+        for label, of_label in counts.items()
+    }
 
 
 def kinds(examinations: Sequence[Examination]) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def kinds(examinations: Sequence[Examination]) -> dict[str, Any]:
             finding = oracle(scene, question.text)
             if finding is not None and question.act in ("answered", "abstained"):
                 declined[finding.kind or "answerable"].append(question.act == "abstained")
-    return {kind: {"n": len(told), "declined": float(np.mean(told))} for kind, told in sorted(declined.items())}
+    return {kind: {"n": len(acts), "declined": float(np.mean(acts))} for kind, acts in sorted(declined.items())}
 
 
 def confidence(examinations: Sequence[Examination], findings: Findings) -> dict[str, Any]:
@@ -130,36 +133,36 @@ def confidence(examinations: Sequence[Examination], findings: Findings) -> dict[
         for examination in examinations
         for question in examination.questions
     ]
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, (value_of, surer) in CONFIDENCE_OF.items():
         known = [(true, value_of(question)) for true, question in asked if true is not None]
-        told = [(true, -surer * value) for true, value in known if value is not None]
-        found[name] = {
+        doubts = [(true, -surer * value) for true, value in known if value is not None]
+        results[name] = {
             "intended": findings.signals[name].auroc,
-            "oracle": auroc([doubt for _, doubt in told], [true == "unanswerable" for true, _ in told])
-            if told
+            "oracle": auroc([doubt for _, doubt in doubts], [true == "unanswerable" for true, _ in doubts])
+            if doubts
             else None,
         }
-    return found
+    return results
 
 
 def labelled(folder: Path, world: Path, work: Path) -> dict[str, Any]:
     """On questions that the model did not write: accuracy, abstention F1, declining by kind, calibration, the probes."""
-    _, told = measured(folder, work / "labelled", data=world / "labelled.jsonl")
-    _, probed = measured(folder, work / "pope", data=world / "pope.jsonl")
-    assert told.labelled is not None
-    assert probed.labelled is not None
-    assert probed.labelled.pope is not None
-    sure = told.labelled.calibration["token_probability"]
+    _, findings = measured(folder, work / "labelled", data=world / "labelled.jsonl")
+    _, pope_findings = measured(folder, work / "pope", data=world / "pope.jsonl")
+    assert findings.labelled is not None
+    assert pope_findings.labelled is not None
+    assert pope_findings.labelled.pope is not None
+    sure = findings.labelled.calibration["token_probability"]
     return {
-        "accuracy": told.labelled.accuracy,
-        "dual_accuracy": told.labelled.dual_accuracy,
-        "abstention_f1": told.unf1,
-        "accuracy_by_form": told.labelled.by_category,
-        "declined_by_kind": {kind: row.recall for kind, row in told.by_kind.items()},
+        "accuracy": findings.labelled.accuracy,
+        "dual_accuracy": findings.labelled.dual_accuracy,
+        "abstention_f1": findings.unf1,
+        "accuracy_by_form": findings.labelled.by_category,
+        "declined_by_kind": {kind: row.recall for kind, row in findings.by_kind.items()},
         "token_probability": {name: getattr(sure, name) for name in ("ece", "brier", "nll", "auroc", "aurc", "e_aurc")},
-        "pope_accuracy": probed.labelled.pope.accuracy,
-        "pope_yes_share": probed.labelled.pope.yes_ratio,
+        "pope_accuracy": pope_findings.labelled.pope.accuracy,
+        "pope_yes_share": pope_findings.labelled.pope.yes_ratio,
     }
 
 
@@ -202,8 +205,8 @@ def kept(keep: Path | None, folder: Path, world: Path, seed: int) -> dict[str, A
     if not file.exists():
         keep.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(study(folder, world, seed), indent=1) + "\n", "utf-8")
-    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    return found
+    figures: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return figures
 
 
 @dataclass(frozen=True)
@@ -254,8 +257,8 @@ async def planted(folder: Path, manifest: Path, lines: tuple[str, ...], images: 
     finally:
         await backend.aclose()
     result = score(examinations, questions_per_label=6, accounts=None, provider="tiny", judge="rules")
-    found = [*result.warnings, *warnings(question_quality(examinations))]
-    return {"unf1": result.unf1, "unreliable": result.unreliable, "warnings": found}
+    noticed = [*result.warnings, *warnings(question_quality(examinations))]
+    return {"unf1": result.unf1, "unreliable": result.unreliable, "warnings": noticed}
 
 
 def correlations(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -276,14 +279,15 @@ def correlations(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "token_confidence_auroc": lambda one: one["confidence_auroc"]["mean_logprob"]["oracle"],
         "semantic_entropy_auroc": lambda one: one["confidence_auroc"]["semantic_entropy"]["oracle"],
     }
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, value in others.items():
-        found[name] = {}
+        results[name] = {}
         for of in ("unf1", "oracle"):
             pairs = [(one[of]["f1"], value(one)) for one in studies]
             known = [(one, other) for one, other in pairs if one is not None and other is not None]
-            found[name][of] = rank_correlation(*zip(*known, strict=True), "spearman").model_dump() if known else None
-    return found
+            figures = [one for one, _ in known], [other for _, other in known]
+            results[name][of] = rank_correlation(*figures, "spearman").model_dump() if known else None
+    return results
 
 
 def table(studies: Sequence[dict[str, Any]]) -> str:
@@ -302,12 +306,18 @@ def table(studies: Sequence[dict[str, Any]]) -> str:
     rows = []
     for one in studies:
         false = " / ".join(f"{one['fidelity'][label].get('false', 0):.3f}" for label in ("answerable", "unanswerable"))
-        told = one["labelled"]
+        labelled_figures = one["labelled"]
         cells = [one["model"], str(one["training_seed"]), f"{one['parameters']:,}"]
         cells += [value(one["unf1"]), value(one["oracle"]), value(one["audited"]), false]
         areas = (one["confidence_auroc"][name]["oracle"] for name in ("mean_logprob", "semantic_entropy"))
-        ece = told["token_probability"]["ece"]
-        figures = (told["accuracy"], told["abstention_f1"], told["pope_accuracy"], ece, *areas)
+        ece = labelled_figures["token_probability"]["ece"]
+        figures = (
+            labelled_figures["accuracy"],
+            labelled_figures["abstention_f1"],
+            labelled_figures["pope_accuracy"],
+            ece,
+            *areas,
+        )
         cells += ["n/a" if figure is None else f"{figure:.3f}" for figure in figures]
         rows.append(f"| {' | '.join(cells)} |")
     return head + "\n".join(rows)
@@ -319,16 +329,16 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def correlation_table(found: dict[str, Any]) -> str:
+def correlation_table(by_figure: dict[str, Any]) -> str:
     """Spearman's rho of UnF1, and of the oracle's F1, with each other figure."""
 
-    def cell(told: dict[str, Any] | None) -> str:
-        if told is None or told["value"] is None:
+    def cell(correlation: dict[str, Any] | None) -> str:
+        if correlation is None or correlation["value"] is None:
             return "n/a"
-        ends = f" [{told['ci'][0]:.2f}, {told['ci'][1]:.2f}]" if told["ci"] else ""
-        return f"{told['value']:.2f}{ends}"
+        ends = f" [{correlation['ci'][0]:.2f}, {correlation['ci'][1]:.2f}]" if correlation["ci"] else ""
+        return f"{correlation['value']:.2f}{ends}"
 
-    rows = [[name.replace("_", " "), cell(both["unf1"]), cell(both["oracle"])] for name, both in found.items()]
+    rows = [[name.replace("_", " "), cell(both["unf1"]), cell(both["oracle"])] for name, both in by_figure.items()]
     return _rows(["figure", "rho with UnF1", "rho with oracle F1"], rows)
 
 
@@ -336,8 +346,8 @@ def kind_table(studies: Sequence[dict[str, Any]]) -> str:
     """The share of the self-written questions of each true kind that was declined, with their number."""
     names = sorted({kind for one in studies for kind in one["kinds"]} - {"answerable"})
 
-    def cell(told: dict[str, Any] | None) -> str:
-        return f"{told['declined']:.2f} ({told['n']})" if told else "n/a"
+    def cell(figures: dict[str, Any] | None) -> str:
+        return f"{figures['declined']:.2f} ({figures['n']})" if figures else "n/a"
 
     rows = [
         [one["model"], str(one["training_seed"]), *(cell(one["kinds"].get(kind)) for kind in ("answerable", *names))]
@@ -356,15 +366,15 @@ def form_table(studies: Sequence[dict[str, Any]]) -> str:
     return _rows(["form", *(f"{one['model']}, seed {one['training_seed']}" for one in studies)], rows)
 
 
-def gate_table(found: dict[str, Any]) -> str:
+def gate_table(results: dict[str, Any]) -> str:
     """What the gates say of planted models."""
     rows = [
         [
             name,
-            "n/a" if told["unf1"] is None else f"{told['unf1']:.3f}",
-            "; ".join([*told["unreliable"], *told["warnings"]]) or "nothing",
+            "n/a" if result["unf1"] is None else f"{result['unf1']:.3f}",
+            "; ".join([*result["unreliable"], *result["warnings"]]) or "nothing",
         ]
-        for name, told in found.items()
+        for name, result in results.items()
     ]
     return _rows(["the model writes", "UnF1", "what the report says"], rows)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from unsaf_async.distill.data.formats import Written
+from unsaf_async.distill.data.formats import WrittenRow
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -37,8 +37,8 @@ def study() -> ModuleType:
         sys.path.remove(str(BENCHMARKS))
 
 
-def row(number: int, tokens: int) -> Written:
-    return Written(str(number), "image", "image.png", "answer", "What is it?", "x" * tokens)
+def row(number: int, tokens: int) -> WrittenRow:
+    return WrittenRow(str(number), "image", "image.png", "answer", "What is it?", "x" * tokens)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(0, 120))

@@ -20,7 +20,7 @@ import unsaf_async
 from unsaf_async.bundled import bundled
 from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.options import Options
-from unsaf_async.distill.data.pairs import PAIR_KINDS, check_student, pair_id, pairs_of, rates, read_pair_id, taken
+from unsaf_async.distill.data.pairs import PAIR_KINDS, check_student, pair_id, pairs_of, rates, read_pair_id, take
 from unsaf_async.distill.data.rows import Filters, TakenRun, good_items
 from unsaf_async.errors import UserError
 from unsaf_async.prompts import load_pack
@@ -31,7 +31,7 @@ from unsaf_async.score.counts import cell
 from unsaf_async.world import make
 
 if TYPE_CHECKING:
-    from unsaf_async.distill.data.pairs import Pair, PairKind
+    from unsaf_async.distill.data.pairs import PairKind, PreferencePair
 
 SPLITS = (60, 20, 20)
 PACK = load_pack("unsaf")
@@ -72,7 +72,7 @@ TEACHER = run_of(DECLINED, ANSWERED, run_id="t")
 ITEMS = good_items(TEACHER, Filters())[0]
 
 
-def pairs(*questions: Question, **options: Any) -> tuple[list[Pair], Counter[str]]:
+def pairs(*questions: Question, **options: Any) -> tuple[list[PreferencePair], Counter[str]]:
     told = [
         each.model_copy(update={"given": GivenQuestion(text=each.text, intended=each.intended)}) for each in questions
     ]
@@ -161,10 +161,10 @@ def test_as_many_pairs_of_either_kind_are_taken_and_all_where_there_is_but_one(a
     one_of_each, _ = pairs(hallucinated(), said("What color is the car?", "answerable", "abstained", "I cannot tell."))
     there = {"abstain": [one_of_each[0]] * abstain, "answer": [one_of_each[1]] * answer}
     numbers = {kind: len(of_kind) for kind, of_kind in there.items()}
-    found = Counter(pair.kind for pair in taken(there, rates(numbers)))
+    found = Counter(pair.kind for pair in take(there, rates(numbers)))
     least = min(abstain, answer) or max(abstain, answer)
     assert found == Counter({kind: min(least, n) for kind, n in numbers.items() if n})
-    assert len(taken(there, rates(numbers, even=False))) == abstain + answer
+    assert len(take(there, rates(numbers, even=False))) == abstain + answer
 
 
 # --- in an export -----------------------------------------------------------------------------------------------------

@@ -29,9 +29,9 @@ from unsaf_async.distill.data.mix import (
     held_out,
     kind_name,
     read_mix,
-    shares,
     spread,
     take,
+    target_shares,
     token_counter,
 )
 from unsaf_async.distill.data.rows import (
@@ -40,8 +40,8 @@ from unsaf_async.distill.data.rows import (
     WRITING,
     Filters,
     Item,
-    Row,
     TakenRun,
+    TrainingRow,
     check_filters,
     good_items,
     private,
@@ -101,7 +101,7 @@ def run_of(*questions: Question, pack: str = "unsaf", replay: bool = False, **ma
     return TakenRun(MANIFEST.model_copy(update=manifest), PACKS[pack], examinations, replay)
 
 
-def rows(*questions: Question, **run: Any) -> list[Row]:
+def rows(*questions: Question, **run: Any) -> list[TrainingRow]:
     kept, _ = good_items(run_of(*questions, **run), Filters())
     return rows_of(kept)[0]
 
@@ -315,11 +315,12 @@ def test_only_paths_that_lead_out_of_the_folder_lose_their_folders() -> None:
 # --- the mix ----------------------------------------------------------------------------------------------------------
 
 
-def kinds_of(numbers: dict[RowKind, int], words: int = 6) -> dict[RowKind, list[Row]]:
+def kinds_of(numbers: dict[RowKind, int], words: int = 6) -> dict[RowKind, list[TrainingRow]]:
     (item,), _ = good_items(run_of(asked()), Filters())
     return {
         kind: [
-            Row(item, kind, "?", " ".join(["word"] * (1 + (words * 7 + n * 3) % (2 * words)))) for n in range(number)
+            TrainingRow(item, kind, "?", " ".join(["word"] * (1 + (words * 7 + n * 3) % (2 * words))))
+            for n in range(number)
         ]
         for kind, number in numbers.items()
     }
@@ -339,11 +340,11 @@ def test_the_default_mix_is_the_one_that_is_documented() -> None:
 
 
 def test_the_share_of_a_kind_without_rows_is_spread_over_the_others() -> None:
-    found = shares(DEFAULT, ["write-answerable", "write-unanswerable", "answer", "decline"])
+    found = target_shares(DEFAULT, ["write-answerable", "write-unanswerable", "answer", "decline"])
     assert found == pytest.approx(
         {"write-answerable": 15 / 80, "write-unanswerable": 15 / 80, "answer": 30 / 80, "decline": 20 / 80}
     )
-    assert shares((0, 0, 100, 0, 0), ["decline"]) == {}
+    assert target_shares((0, 0, 100, 0, 0), ["decline"]) == {}
 
 
 @given(st.lists(st.integers(1, 120), min_size=5, max_size=5))
@@ -404,11 +405,11 @@ def test_tokens_are_counted_by_a_tokenizer_or_by_bytes(tmp_path: Path) -> None:
 # --- kinds of unanswerable questions ----------------------------------------------------------------------------------
 
 
-def declining(kinds: list[str | None]) -> list[Row]:
+def declining(kinds: list[str | None]) -> list[TrainingRow]:
     items, _ = good_items(
         run_of(*(asked(f"Who is {n}?", "unanswerable", kind=kind) for n, kind in enumerate(kinds))), Filters()
     )
-    return [Row(item, "decline", "?", "No.") for item in items]
+    return [TrainingRow(item, "decline", "?", "No.") for item in items]
 
 
 KIND_NAMES = ["hidden", "temporal", "mental", "identity", None]

@@ -34,7 +34,7 @@ _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenRow:
     """A row as it is written. image: the picture's file name. image_id: the sha256 of its pixels."""
 
     id: str
@@ -45,7 +45,7 @@ class Written:
     completion: str
 
 
-Rows = dict["Split", list[Written]]
+RowsBySplit = dict["Split", list[WrittenRow]]
 """By split; a split without rows is not there."""
 
 
@@ -62,18 +62,18 @@ class WrittenPair:
     rejected: str
 
 
-Pairs = dict["Split", list[WrittenPair]]
+PairsBySplit = dict["Split", list[WrittenPair]]
 """By split; a split without pairs is not there."""
 
-AnyWritten = Written | WrittenPair
+AnyWritten = WrittenRow | WrittenPair
 
 
-def write(form: Form, folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
+def write(form: Form, folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, str]:
     """Write `rows` into `folder`, and return the data files of each split, as a pattern. pictures: the folder of images.
 
     Raises UserError where the form needs a library that is not installed.
     """
-    writers: dict[Form, Callable[[Path, Rows, Path], dict[Split, str]]] = {
+    writers: dict[Form, Callable[[Path, RowsBySplit, Path], dict[Split, str]]] = {
         "trl": _write_trl,
         "sharegpt": _write_sharegpt,
         "openai": _write_openai,
@@ -81,7 +81,7 @@ def write(form: Form, folder: Path, rows: Rows, pictures: Path) -> dict[Split, s
     return writers[form](folder, rows, pictures)
 
 
-def write_pairs(form: Form, folder: Path, pairs: Pairs, pictures: Path) -> dict[Split, str]:
+def write_pairs(form: Form, folder: Path, pairs: PairsBySplit, pictures: Path) -> dict[Split, str]:
     """Write `pairs` beside the rows that `write` has written, and return the data files of each split, as a pattern.
 
     Raises UserError as `check`.
@@ -121,7 +121,7 @@ def write_lines(file: Path, values: Iterable[Mapping[str, Any]]) -> None:
 # --- trl: parquet with embedded images --------------------------------------------------------------------------------
 
 
-def _write_trl(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
+def _write_trl(folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, str]:
     """Prompt and completion, whose content is text, beside a column of images.
 
     Not a list of parts: Arrow gives every part of such a list all fields, and a text with `image: null` is taken for one more
@@ -172,7 +172,7 @@ def _write_parquet(
             ) as writer:
                 for group in _pieces(shard, _GROUP):
                     data = {name: (pictures / name).read_bytes() for name in {row.image for row in group}}
-                    told = [
+                    records = [
                         {
                             "id": row.id,
                             "image_id": row.image_id,
@@ -182,7 +182,7 @@ def _write_parquet(
                         }
                         for row in group
                     ]
-                    writer.write_table(pa.Table.from_pylist(told, schema=schema), row_group_size=_GROUP)
+                    writer.write_table(pa.Table.from_pylist(records, schema=schema), row_group_size=_GROUP)
 
 
 def _pieces(rows: Sequence[AnyWritten], size: int) -> Iterator[Sequence[AnyWritten]]:
@@ -192,7 +192,7 @@ def _pieces(rows: Sequence[AnyWritten], size: int) -> Iterator[Sequence[AnyWritt
 # --- sharegpt: LLaMA-Factory and ms-swift -----------------------------------------------------------------------------
 
 
-def _write_sharegpt(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
+def _write_sharegpt(folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, str]:
     """Conversations with one `<image>` an entry of `images`, which are files; dataset_info.json is for LLaMA-Factory."""
     _write_images(folder, rows, pictures)
     for split, of_split in rows.items():
@@ -215,7 +215,7 @@ def _write_sharegpt(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str
     return {split: f"{split}.jsonl" for split in rows}
 
 
-def _write_ranking(folder: Path, pairs: Pairs, pictures: Path) -> dict[Split, str]:
+def _write_ranking(folder: Path, pairs: PairsBySplit, pictures: Path) -> dict[Split, str]:
     """Pairs in one file for both: ms-swift reads `messages` and `rejected_response`, LLaMA-Factory, by its entry, the others.
 
     LLaMA-Factory's ranking form wants a conversation that ends with the user, and each reply as a turn of its own.
@@ -286,7 +286,7 @@ def _register(folder: Path, entries: Mapping[str, Any]) -> None:
 # --- openai: chat messages with data URLs -----------------------------------------------------------------------------
 
 
-def _write_openai(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
+def _write_openai(folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, str]:
     """Chat messages whose image is a data URL, before the text, as the teacher was sent it.
 
     Nothing but `messages` stands in a line: services reject other fields. items.jsonl has the ids, line by line in this order.
@@ -296,7 +296,7 @@ def _write_openai(folder: Path, rows: Rows, pictures: Path) -> dict[Split, str]:
     return {split: f"{split}.jsonl" for split in rows}
 
 
-def _chat(row: Written, pictures: Path) -> dict[str, Any]:
+def _chat(row: WrittenRow, pictures: Path) -> dict[str, Any]:
     picture = pictures / row.image
     url = f"data:{MEDIA_TYPES[picture.suffix]};base64,{b64encode(picture.read_bytes()).decode('ascii')}"
     parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": row.prompt}]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import TYPE_CHECKING
 
-from unsaf_async.distill.data.rows import ROW_KINDS, WRITING, Row, RowKind
+from unsaf_async.distill.data.rows import ROW_KINDS, WRITING, RowKind, TrainingRow
 from unsaf_async.errors import UserError
 from unsaf_async.text import one_line
 
@@ -35,7 +35,7 @@ def read_mix(text: str) -> Mix:
     return parts[0], parts[1], parts[2], parts[3], parts[4]
 
 
-def shares(mix: Mix, there: Sequence[RowKind]) -> dict[RowKind, float]:
+def target_shares(mix: Mix, there: Sequence[RowKind]) -> dict[RowKind, float]:
     """Each kind's share of the rows, in (0, 1]: the mix, the share of what is not `there` spread over the rest in proportion.
 
     {} if none of what is there has a share.
@@ -53,7 +53,7 @@ class Selection:
     be met (of the full mix), or None. rates: for each kind, which share of its rows the full mix takes, in [0, 1].
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[TrainingRow, ...]
     shares: Mapping[RowKind, float]
     tokens: int
     budget: int | None
@@ -66,7 +66,7 @@ class Selection:
 
 
 def take(
-    by_kind: Mapping[RowKind, Sequence[Row]], mix: Mix, tokens: Callable[[str], int], *, writing: bool = True
+    by_kind: Mapping[RowKind, Sequence[TrainingRow]], mix: Mix, tokens: Callable[[str], int], *, writing: bool = True
 ) -> Selection:
     """The largest selection that has the mix, to one row a kind; each kind's rows from the first on.
 
@@ -75,14 +75,14 @@ def take(
     tokens: of a completion. by_kind: rows for training; kinds without rows give their share to the others.
     """
     there = [kind for kind in ROW_KINDS if by_kind.get(kind)]
-    full = shares(mix, there)
+    full = target_shares(mix, there)
     rows = list(_mixed(by_kind, full, again=False))
     counts = Counter(row.kind for row in rows)
     rates = {kind: counts[kind] / len(by_kind[kind]) for kind in there}
     total = sum(tokens(row.completion) for row in rows)
     if writing:
         return Selection(tuple(rows), full, total, None, rates)
-    spoken = shares(mix, [kind for kind in there if kind not in WRITING])
+    spoken = target_shares(mix, [kind for kind in there if kind not in WRITING])
     kept, sum_ = [], 0
     for row in _mixed(by_kind, spoken, again=True):
         size = tokens(row.completion)
@@ -93,7 +93,9 @@ def take(
     return Selection(tuple(kept), spoken, sum_, total, rates)
 
 
-def _mixed(by_kind: Mapping[RowKind, Sequence[Row]], aimed: Mapping[RowKind, float], *, again: bool) -> Iterator[Row]:
+def _mixed(
+    by_kind: Mapping[RowKind, Sequence[TrainingRow]], aimed: Mapping[RowKind, float], *, again: bool
+) -> Iterator[TrainingRow]:
     """Rows one by one, so that every beginning has the mix as nearly as can be; until the kind that is due has no more."""
     taken = dict.fromkeys(aimed, 0)
     number = 0
@@ -105,10 +107,12 @@ def _mixed(by_kind: Mapping[RowKind, Sequence[Row]], aimed: Mapping[RowKind, flo
         if copy and not again:
             return
         taken[due] += 1
-        yield rows[place].again(copy + 1) if copy else rows[place]
+        yield rows[place].copied(copy + 1) if copy else rows[place]
 
 
-def held_out(by_kind: Mapping[RowKind, Sequence[Row]], rates: Mapping[RowKind, float], *, writing: bool) -> list[Row]:
+def held_out(
+    by_kind: Mapping[RowKind, Sequence[TrainingRow]], rates: Mapping[RowKind, float], *, writing: bool
+) -> list[TrainingRow]:
     """The rows of a split that is not trained on: of each kind the share that training takes, rounded up."""
     kinds = [kind for kind in ROW_KINDS if by_kind.get(kind) and (writing or kind not in WRITING)]
     return [row for kind in kinds for row in by_kind[kind][: ceil(rates.get(kind, 0) * len(by_kind[kind]) - 1e-9)]]
@@ -117,7 +121,7 @@ def held_out(by_kind: Mapping[RowKind, Sequence[Row]], rates: Mapping[RowKind, f
 # --- kinds of unanswerable questions ----------------------------------------------------------------------------------
 
 
-def kind_name(row: Row) -> str:
+def kind_name(row: TrainingRow) -> str:
     """Why the row's question has no answer; "unspecified" where the teacher named no kind."""
     return row.item.question.kind or "unspecified"
 
@@ -128,7 +132,7 @@ def check_most_of_kind(percent: float | None) -> None:
         raise UserError(f"--most-of-kind is {percent:g}; give a percentage above 0 and up to 100")
 
 
-def spread(rows: Sequence[Row], percent: float) -> tuple[list[Row], int]:
+def spread(rows: Sequence[TrainingRow], percent: float) -> tuple[list[TrainingRow], int]:
     """`rows` in such an order that of every beginning at most `percent` are of one kind, to one row; and how many cannot stand.
 
     A row that would be too many waits until others have come; where none come, it is left out. So the kinds that are scarce are
@@ -140,11 +144,11 @@ def spread(rows: Sequence[Row], percent: float) -> tuple[list[Row], int]:
             f"--most-of-kind {percent:g}: the training rows are of {len(kinds)} kinds ({', '.join(sorted(kinds))}), so one of "
             f"them has {100 / len(kinds):.0f} % at least; give more"
         )
-    waiting: dict[str, deque[tuple[int, Row]]] = {}
+    waiting: dict[str, deque[tuple[int, TrainingRow]]] = {}
     for place, row in enumerate(rows):
         waiting.setdefault(kind_name(row), deque()).append((place, row))
     counts: Counter[str] = Counter()
-    kept: list[Row] = []
+    kept: list[TrainingRow] = []
     while True:
         most = ceil(percent / 100 * (len(kept) + 1) - 1e-9)
         free = [kind for kind, queue in waiting.items() if queue and counts[kind] < most]

@@ -13,7 +13,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote, unquote
 
-from unsaf_async.distill.data.rows import SPECIAL, Item, private, told_judging, told_model, told_prompts
+from unsaf_async.distill.data.rows import SPECIAL, Item, judging_dict, model_dict, private, prompts_dict
 from unsaf_async.errors import UserError
 from unsaf_async.normalize import normal_form
 from unsaf_async.score.counts import cell, latest
@@ -33,7 +33,7 @@ PAIR_KINDS: tuple[PairKind, ...] = get_args(PairKind)
 
 
 @dataclass(frozen=True)
-class Pair:
+class PreferencePair:
     """Two replies about one image. item: the teacher's question. student: the same, as the student answered it."""
 
     item: Item
@@ -125,7 +125,7 @@ def check_student(run: TakenRun, teachers: Iterable[TakenRun], path: Path) -> No
 
 def pairs_of(
     students: Sequence[TakenRun], items: Iterable[Item], *, unanimous: bool = False
-) -> tuple[list[Pair], Counter[str]]:
+) -> tuple[list[PreferencePair], Counter[str]]:
     """The pairs, in the students' order, and how many of the students' responses make none, by reason.
 
     items: the teachers' questions that may be taught; those of a replay make no pairs. unanimous: a panel of the student's judges
@@ -135,7 +135,7 @@ def pairs_of(
     for item in items:
         if not item.run.replay:
             taught.setdefault((item.run.manifest.run_id, item.image.id, item.question.text, item.label), item)
-    pairs: list[Pair] = []
+    pairs: list[PreferencePair] = []
     left_out: Counter[str] = Counter()
     seen: set[tuple[str, str, str, str]] = set()
     for run in students:
@@ -147,7 +147,7 @@ def pairs_of(
                 if found is None:
                     left_out["the teacher got the question wrong, or it is left out above"] += 1
                     continue
-                pair = Pair(found, Item(run, examination.image, number, question))
+                pair = PreferencePair(found, Item(run, examination.image, number, question))
                 told = (found.pixels, pair.prompt, pair.chosen, pair.rejected)
                 why = _why_not(question, unanimous=unanimous) or _why_not_a_pair(pair)
                 why = why or ("the same pair is there already" if told in seen else None)
@@ -170,7 +170,7 @@ def _why_not(question: Question, *, unanimous: bool) -> str | None:
     return None
 
 
-def _why_not_a_pair(pair: Pair) -> str | None:
+def _why_not_a_pair(pair: PreferencePair) -> str | None:
     if not (pair.chosen and pair.rejected):
         return "one of the replies is empty"
     if any(SPECIAL.search(text) for text in (pair.prompt, pair.chosen, pair.rejected)):
@@ -193,7 +193,9 @@ def rates(train: Mapping[PairKind, int], *, even: bool = True) -> dict[PairKind,
     return {kind: least / n if even and len(there) > 1 else 1.0 for kind, n in there.items()}
 
 
-def taken(by_kind: Mapping[PairKind, Sequence[Pair]], shares: Mapping[PairKind, float]) -> list[Pair]:
+def take(
+    by_kind: Mapping[PairKind, Sequence[PreferencePair]], shares: Mapping[PairKind, float]
+) -> list[PreferencePair]:
     """The first pairs of each kind, up to its share, rounded up."""
     return [
         pair
@@ -205,7 +207,7 @@ def taken(by_kind: Mapping[PairKind, Sequence[Pair]], shares: Mapping[PairKind, 
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-def told(pair: Pair, split: Split, cluster: str, tokens: tuple[int, int]) -> dict[str, Any]:
+def pair_dict(pair: PreferencePair, split: Split, cluster: str, tokens: tuple[int, int]) -> dict[str, Any]:
     """All that is known of a pair: its line of preferences.jsonl. tokens: of the chosen and of the rejected reply."""
     item, student = pair.item, pair.student
     return {
@@ -216,15 +218,15 @@ def told(pair: Pair, split: Split, cluster: str, tokens: tuple[int, int]) -> dic
         "image_id": item.pixels,
         "student_image_id": student.pixels,
         "tokens": dict(zip(("chosen", "rejected"), tokens, strict=True)),
-        "prompts": told_prompts(student.run),
+        "prompts": prompts_dict(student.run),
         "question": {"text": item.question.text, "intended": item.label, "kind": item.question.kind},
         "teacher": {
-            **told_model(item.run),
-            "prompts": told_prompts(item.run),
+            **model_dict(item.run),
+            "prompts": prompts_dict(item.run),
             "cell": cell(item.question),
-            **told_judging(item),
+            **judging_dict(item),
         },
-        "student": {**told_model(student.run), "cell": cell(student.question), **told_judging(student)},
+        "student": {**model_dict(student.run), "cell": cell(student.question), **judging_dict(student)},
         "prompt": pair.prompt,
         "chosen": pair.chosen,
         "rejected": pair.rejected,

@@ -23,6 +23,7 @@ from unsaf_async.score.labelled import is_right
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from unsaf_async.distill.data.clusters import Split
     from unsaf_async.prompts import Pack
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import Examination, ImageRecord, Label, Question
@@ -86,7 +87,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainingRow:
     """What a student is shown and what it is to say. copy: from 1; above where a row stands more than once."""
 
     item: Item
@@ -101,7 +102,7 @@ class Row:
         of = self.item
         return row_id(of.run.manifest.run_id, private(of.image.id), of.number, self.kind, self.copy)
 
-    def again(self, copy: int) -> Row:
+    def copied(self, copy: int) -> TrainingRow:
         """The same row, once more."""
         return replace(self, copy=copy)
 
@@ -220,14 +221,14 @@ def _why_not(question: Question, filters: Filters) -> str | None:
 # --- from questions to rows -------------------------------------------------------------------------------------------
 
 
-def rows_of(items: Iterable[Item]) -> tuple[list[Row], Counter[str]]:
+def rows_of(items: Iterable[Item]) -> tuple[list[TrainingRow], Counter[str]]:
     """The rows of each question, in order, and how many rows are left out, by reason.
 
     A question gives a row that writes it and a row that answers or declines it; one that the model did not write itself, and one
     of the student's own run, only the latter. A writing row asks for exactly one question, by the run's own pack, and its reply
     has the form that this pack asks for; it is left out if the program's own reader would not read the question back.
     """
-    rows: list[Row] = []
+    rows: list[TrainingRow] = []
     left_out: Counter[str] = Counter()
     for item in items:
         for row, why in _rows(item):
@@ -239,16 +240,16 @@ def rows_of(items: Iterable[Item]) -> tuple[list[Row], Counter[str]]:
     return rows, left_out
 
 
-def _rows(item: Item) -> Iterable[tuple[Row, str | None]]:
+def _rows(item: Item) -> Iterable[tuple[TrainingRow, str | None]]:
     question, pack = item.question, item.run.pack
     response = question.response.strip()
     spoken: RowKind = "replay" if item.run.replay else "answer" if item.label == "answerable" else "decline"
     if not item.run.replay:
         kind: RowKind = "write-answerable" if item.label == "answerable" else "write-unanswerable"
         reply = written(question, json_lists=pack.json_lists)
-        row = Row(item, kind, pack.ask(item.label, 1), reply)
+        row = TrainingRow(item, kind, pack.ask(item.label, 1), reply)
         yield row, _why_not_written(question, reply, pack)
-    yield Row(item, spoken, pack.answer(question.text), response), None
+    yield TrainingRow(item, spoken, pack.answer(question.text), response), None
 
 
 def written(question: Question, *, json_lists: bool) -> str:
@@ -272,7 +273,7 @@ def _why_not_written(question: Question, reply: str, pack: Pack) -> str | None:
     return None
 
 
-def _why_not_a_row(row: Row) -> str | None:
+def _why_not_a_row(row: TrainingRow) -> str | None:
     if not row.completion.strip():
         return "nothing would be learned: the reply is empty"
     if SPECIAL.search(row.prompt) or SPECIAL.search(row.completion):
@@ -280,10 +281,46 @@ def _why_not_a_row(row: Row) -> str | None:
     return None
 
 
-# --- what is told of where a row is from ------------------------------------------------------------------------------
+# --- for JSON ---------------------------------------------------------------------------------------------------------
 
 
-def told_model(run: TakenRun) -> dict[str, Any]:
+def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[str, Any]:
+    """All that is known of a row: its line of items.jsonl.
+
+    Args:
+        row: The row.
+        split: Where it is.
+        cluster: Its picture's.
+        tokens: Of its completion.
+
+    Returns:
+        Plain data for JSON.
+    """
+    item, question = row.item, row.item.question
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "split": split,
+        "copy": row.copy,
+        "cluster": cluster,
+        "image_id": item.pixels,
+        "tokens": tokens,
+        "teacher": {**model_dict(item.run), "is_student": item.run.replay},
+        "prompts": prompts_dict(item.run),
+        "question": {
+            "text": question.text,
+            "intended": question.intended,
+            "kind": question.kind,
+            "own": question.given is None,
+        },
+        "cell": cell(question),
+        **judging_dict(item),
+        "prompt": row.prompt,
+        "completion": row.completion,
+    }
+
+
+def model_dict(run: TakenRun) -> dict[str, Any]:
     """Which run of which model."""
     manifest = run.manifest
     return {
@@ -294,12 +331,12 @@ def told_model(run: TakenRun) -> dict[str, Any]:
     }
 
 
-def told_prompts(run: TakenRun) -> dict[str, Any]:
+def prompts_dict(run: TakenRun) -> dict[str, Any]:
     """In which words it was asked."""
     return {"pack": run.pack.name, "version": run.manifest.pack_version, "sha256": run.manifest.pack_sha256}
 
 
-def told_judging(item: Item) -> dict[str, Any]:
+def judging_dict(item: Item) -> dict[str, Any]:
     """Who said of the response what it did, and who said of the question and of the answer what the image bears out."""
     question = item.question
     return {

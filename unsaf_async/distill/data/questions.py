@@ -1,0 +1,154 @@
+"""Which questions of the runs may be taught: those that the teacher got right, whose image is there, and that are clean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from unsaf_async.distill.data import clusters
+from unsaf_async.distill.data.cleaned import (
+    capped,
+    question_hits,
+    read_excluded_questions,
+    without_contradictions,
+    without_duplicates,
+)
+from unsaf_async.distill.data.pictures import keep_pictures
+from unsaf_async.distill.data.rows import good_items
+from unsaf_async.distill.data.teachers import run_notes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from unsaf_async.distill.data.cleaned import ExcludedQuestion
+    from unsaf_async.distill.data.options import Options
+    from unsaf_async.distill.data.pictures import Picture
+    from unsaf_async.distill.data.rows import Item, TakenRun
+
+
+@dataclass(frozen=True, slots=True)
+class Decontamination:
+    """What was compared with evaluations, and which pictures and questions are theirs."""
+
+    images: int = 0
+    """Images of evaluations that were compared."""
+    images_unread: int = 0
+    picture_hits: Mapping[str, str] = field(default_factory=dict)
+    """The name of the excluded image that a picture is near to, by the picture's pixels' sha256."""
+    questions: int = 0
+    """Questions of evaluations that were compared."""
+    questions_unread: int = 0
+    """Those whose image was not found."""
+    question_hits: Sequence[tuple[Item, ExcludedQuestion]] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know, a line each."""
+        notes = []
+        if self.images_unread:
+            notes.append(f"{self.images_unread} excluded images cannot be read: what is near to them is not known")
+        if self.questions_unread:
+            notes.append(
+                f"{self.questions_unread} questions of --exclude-questions are not compared: their image was not found"
+            )
+        return notes
+
+
+@dataclass(frozen=True, slots=True)
+class TeachableQuestions:
+    """The questions that may be taught, and what became of the others."""
+
+    items: list[Item]
+    examined: int
+    """Questions in the runs."""
+    left_out: Counter[str]
+    """Questions that may not be taught, by reason."""
+    pictures: Mapping[str, Picture]
+    """By pixels' sha256; those of left-out questions, too."""
+    cluster_of: Mapping[str, str]
+    """The cluster of each of `pictures`."""
+    decontamination: Decontamination
+    notes: list[str]
+    """What a user should know, a line each."""
+
+
+def teachable_questions(runs: Iterable[TakenRun], options: Options, folder: Path) -> TeachableQuestions:
+    """The questions of the runs that may be taught; their images lie in `folder` afterwards.
+
+    Args:
+        runs: The teachers' runs, and the student's own where its answers are replayed.
+        options: The filters, and the evaluations that nothing may be taken of.
+        folder: Where the images go: an existing folder.
+
+    Returns:
+        The questions, in the order of runs and journals.
+
+    Raises:
+        UserError: What is excluded cannot be read, or imagehash is not installed.
+    """
+    good: list[Item] = []
+    wrong: Counter[str] = Counter()
+    notes: list[str] = []
+    for run in runs:
+        of_run, reasons = good_items(run, options.filters)
+        good += of_run
+        wrong += reasons
+        notes += run_notes(run)
+    pictured = keep_pictures(good, folder)
+    if pictured.missing:
+        notes.append(f"{pictured.missing} images are gone, or are no longer what the model saw: they are left out")
+    cluster_of = clusters.clusters({pixels: picture.phash for pixels, picture in pictured.pictures.items()})
+    items, theirs, decontamination = _decontaminated(pictured.items, pictured.pictures, cluster_of, options)
+    items, unclean = _clean(items, cluster_of, options)
+    return TeachableQuestions(
+        items=items,
+        examined=len(good) + wrong.total(),
+        left_out=wrong + pictured.left_out + theirs + unclean,
+        pictures=pictured.pictures,
+        cluster_of=cluster_of,
+        decontamination=decontamination,
+        notes=[*notes, *decontamination.notes],
+    )
+
+
+def _decontaminated(
+    items: list[Item], pictures: Mapping[str, Picture], cluster_of: Mapping[str, str], options: Options
+) -> tuple[list[Item], Counter[str], Decontamination]:
+    """The items that are no evaluation's, how many others there are by reason, and what was compared."""
+    left_out: Counter[str] = Counter()
+    images, images_unread = 0, 0
+    picture_hits: dict[str, str] = {}
+    if options.exclude_images:
+        excluded, images_unread = clusters.read_excluded(options.exclude_images)
+        images = len(excluded)
+        hashes = {pixels: picture.phash for pixels, picture in pictures.items()}
+        files = {pixels: picture.file_sha256 for pixels, picture in pictures.items()}
+        picture_hits = clusters.hits(hashes, files, excluded)
+        hit_clusters = {cluster_of[pixels] for pixels in picture_hits}
+        clean = [item for item in items if cluster_of[item.pixels] not in hit_clusters]
+        left_out["the picture is near one of --exclude-images"] = len(items) - len(clean)
+        items = clean
+    questions, questions_unread = 0, 0
+    asked: list[tuple[Item, ExcludedQuestion]] = []
+    if options.exclude_questions:
+        excluded_questions, questions_unread = read_excluded_questions(options.exclude_questions)
+        questions = len(excluded_questions)
+        asked = question_hits(items, excluded_questions)
+        hit_items = {id(item) for item, _ in asked}
+        items = [item for item in items if id(item) not in hit_items]
+        left_out["it is one of --exclude-questions, or has words in common with one"] = len(hit_items)
+    return items, left_out, Decontamination(images, images_unread, picture_hits, questions, questions_unread, asked)
+
+
+def _clean(items: list[Item], cluster_of: Mapping[str, str], options: Options) -> tuple[list[Item], Counter[str]]:
+    """The items without those that would teach twice or against each other, and how many others there are, by reason."""
+    left_out: Counter[str] = Counter()
+    items, dropped = without_contradictions(items, cluster_of)
+    left_out["asked of the same picture with the other label, too"] = dropped
+    items, dropped = without_duplicates(items)
+    left_out["asked of the same image before"] = dropped
+    items, dropped = capped(items, options.same_question, options.seed)
+    left_out[f"the same question is asked of more than {options.same_question} images"] = dropped
+    return items, left_out

@@ -105,5 +105,5 @@ async def drive_at(
     with begin(prepared) as run_folder:
         runner = Runner(run_folder)
         score = await runner.run()
-        kept = list(read_journal(run_folder.journal_file).values())
+        kept = list(read_journal(run_folder.files.journal).values())
     return Outcome(score, runner, simulator.ledger, kept, estimate(prepared).per_image_worst_usd)

@@ -89,7 +89,7 @@ _MORE: dict[str, Any] = {"audit": (), "grounded": False, "confidence": False, "s
 async def _run_whole(folder: runs.RunFolder) -> Measured:
     runner = Runner(folder)
     found = await runner.run()
-    return Measured(found, list(read_journal(folder.journal_file).values()), runner)
+    return Measured(found, list(read_journal(folder.files.journal).values()), runner)
 
 
 def write_lines(file: Path, rows: Sequence[dict[str, Any]]) -> Path:

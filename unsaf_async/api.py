@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
 from unsaf_async.events import Announce, silent
-from unsaf_async.runs import folder as runs
-from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.result import rescore
 from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import Manifest
 
 
 async def evaluate(
@@ -124,7 +123,7 @@ def _check_types(settings: Settings) -> None:
         raise UserError(f"images is {images!r}; give a path, or a list of paths")
 
 
-def load(run_dir: str | Path) -> tuple[runs.Manifest, list[Examination], Findings]:
+def load(run_dir: str | Path) -> tuple[Manifest, list[Examination], Findings]:
     """A run read back: its manifest, the examinations in the order they were kept, and its score, computed anew."""
-    path = Path(run_dir)
-    return runs.read_manifest(path), list(read_journal(path / "journal.jsonl").values()), rescore(path)
+    run = SavedRun(Path(run_dir))
+    return run.manifest, list(run.examinations), run.findings

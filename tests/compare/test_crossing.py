@@ -15,7 +15,7 @@ from truths import measured, scripted_model, served_model
 
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.runs.journal import read_journal
-from unsaf_async.runs.result import rescore
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.simulate.model import Awareness
 from unsaf_async.simulate.settings import Simulation
 
@@ -67,11 +67,11 @@ def test_the_diagonal_is_the_models_own_runs_and_every_other_cell_a_run_on_given
     by_pair = {(cell["asker"], cell["answerer"]): cell for cell in found["cells"]}
     assert len(by_pair) == 9
     for name in NAMES:
-        assert by_pair[name, name]["unf1"] == pytest.approx(rescore(Path(name)).unf1)
+        assert by_pair[name, name]["unf1"] == pytest.approx(SavedRun(Path(name)).findings.unf1)
     assert set(cells()) == {f"{asker}--{answerer}" for asker, answerer in PAIRS}
     for asker, answerer in PAIRS:
         folder = cells()[f"{asker}--{answerer}"]
-        score = rescore(folder)
+        score = SavedRun(folder).findings
         assert by_pair[asker, answerer]["unf1"] == pytest.approx(score.unf1)
         assert (score.provider, score.questions_per_label, score.judge) == (answerer, None, "self")
         asked = {

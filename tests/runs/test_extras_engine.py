@@ -32,8 +32,8 @@ from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import read_manifest, reopen
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import asking_more, prepare
-from unsaf_async.runs.result import rescore
 from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.model import Awareness
 from unsaf_async.simulate.server import Simulator
@@ -118,7 +118,7 @@ async def test_everything_beside_the_answers_is_counted_and_billed_to_the_cent(
     name = ROUTES[route][0]
     for told in found.signals.values():
         assert told.n or told.why_undefined == f"{name} gives no log-probabilities"
-    assert rescore(tmp_path / "run").model_dump(exclude={"wall_s"}) == found.model_dump(exclude={"wall_s"})
+    assert SavedRun(tmp_path / "run").findings.model_dump(exclude={"wall_s"}) == found.model_dump(exclude={"wall_s"})
     assert Findings.model_validate_json((tmp_path / "run" / "score.json").read_bytes()) == found
 
 
@@ -287,7 +287,7 @@ async def test_a_finished_run_is_asked_for_more_and_nothing_that_was_there_is_as
         billed_usd = float(simulator.ledger.billed_usd)
     assert [audit.auditor for audit in questions(kept)[0].audits] == list(AUDITORS)
     assert {len(question.samples) for question in questions(kept)} == {3}
-    found = rescore(out)
+    found = SavedRun(out).findings
     assert set(found.audits) == {*AUDITORS, "all"}
     assert found.cost_usd == pytest.approx(billed_usd, abs=1e-9 * simulator.ledger.requests)
     assert first.score.model_dump(include={"unf1", "unf1_ci", "counts", "by_kind"}) == found.model_dump(
@@ -392,7 +392,7 @@ def test_images_that_changed_or_are_gone_since_leave_their_examination_as_it_was
         assert after[file.name] == before[file.name]
     for file in images[2:]:
         assert all(len(question.audits) == 1 for question in after[file.name].questions)
-    found = rescore(Path("run"))
+    found = SavedRun(Path("run")).findings
     assert found.audits["auditor"].not_asked == sum(len(before[file.name].questions) for file in images[:2])
 
 

@@ -12,7 +12,7 @@ import pytest
 from driving import draw_images
 
 from unsaf_async.calls.ledger import read_account
-from unsaf_async.runs.result import rescore
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation
 
@@ -118,7 +118,7 @@ async def test_a_run_killed_ten_times_ends_as_if_nothing_had_happened(seed: int,
         paid_twice = sum(entry.served - 1 for entry in simulator.ledger.entries.values() if entry.served > 1)
         billed_usd = float(simulator.ledger.billed_usd)
 
-    undisturbed, killed = rescore(tmp_path / "undisturbed"), rescore(tmp_path / "killed")
+    undisturbed, killed = SavedRun(tmp_path / "undisturbed").findings, SavedRun(tmp_path / "killed").findings
     same = {"counts", "unf1", "unf1_ci", "unf1_bounds", "unscored", "by_kind", "images", "questions"}
     assert killed.model_dump(include=same) == undisturbed.model_dump(include=same)
     assert killed.images.done == 40

@@ -11,10 +11,10 @@ from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageError, sent_size
-from unsaf_async.prompts import load_pack
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import Prepared, policy_of
 from unsaf_async.runs.quote import Planner, Priced
+from unsaf_async.runs.saved import pack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,9 +61,9 @@ def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
     What is there already, and is not paid again, is not counted; what failed is. Blocks while it reads the images' headers.
     """
     priced = _priced(manifest.profile, manifest.questions, manifest.seed)
-    planner = Planner.of(priced, manifest.judges, load_pack(manifest.pack), manifest.questions, manifest.wanted)
+    planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.wanted)
     policy = policy_of(manifest.subject)
-    kept = read_journal(folder.journal_file)
+    kept = read_journal(folder.files.journal)
     quotes, unreadable = [], 0
     for source in folder.images:
         examination = kept.get(source.id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -32,8 +33,62 @@ if TYPE_CHECKING:
     from unsaf_async.score.unf1 import Score
 
 
-BEGINNINGS = {"lock", "images.jsonl", "images.jsonl.part", "manifest.json.part"}
-"""What a process that was killed while it made a run's folder may leave there, the lock first of all: as good as nothing."""
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of the run at `folder`. Their names stand here and nowhere else."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        """What was asked for (`Manifest`)."""
+        return self.folder / "manifest.json"
+
+    @property
+    def images(self) -> Path:
+        """The list of images, in the order of admission, with their given questions: one line an image."""
+        return self.folder / "images.jsonl"
+
+    @property
+    def journal(self) -> Path:
+        """The results: one line a finished image (`Examination`)."""
+        return self.folder / "journal.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        """The account: one line before and one after each attempt."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def received(self) -> Path:
+        """Replies that are not in the store yet; there while a session is open, or was killed."""
+        return self.folder / "received.jsonl"
+
+    @property
+    def replies(self) -> Path:
+        """The folder of stored replies of a run without a shared cache."""
+        return self.folder / "replies"
+
+    @property
+    def score(self) -> Path:
+        """What came out (`Findings`)."""
+        return self.folder / "score.json"
+
+    @property
+    def report(self) -> Path:
+        """The report for people."""
+        return self.folder / "report.html"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a process has the run open."""
+        return self.folder / "lock"
+
+    @property
+    def beginnings(self) -> set[str]:
+        """The names of what a process that was killed while it made the folder may leave there, the lock first of all."""
+        names = {self.lock.name, self.images.name}
+        return names | {f"{file.name}.part" for file in (self.images, self.manifest)}
 
 
 class Source(Record):
@@ -130,28 +185,18 @@ class RunFolder:
         self._lock = lock
 
     @property
-    def journal_file(self) -> Path:
-        """One line a finished image."""
-        return self.path / "journal.jsonl"
-
-    @property
-    def ledger_file(self) -> Path:
-        """One line before and one after each attempt."""
-        return self.path / "ledger.jsonl"
-
-    @property
-    def received_file(self) -> Path:
-        """Replies that are not in the store yet; there while a session is open, or was killed."""
-        return self.path / "received.jsonl"
+    def files(self) -> RunFiles:
+        """Its files."""
+        return RunFiles(self.path)
 
     def keep_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest (a resumed run may get another cap)."""
         self.manifest = manifest
-        write_whole(self.path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+        write_whole(self.files.manifest, manifest.model_dump_json(indent=2) + "\n")
 
     def keep_score(self, score: Score) -> None:
         """Write score.json."""
-        write_whole(self.path / "score.json", score.model_dump_json(indent=2) + "\n")
+        write_whole(self.files.score, score.model_dump_json(indent=2) + "\n")
 
     def close(self) -> None:
         """Give up the lock."""
@@ -198,14 +243,15 @@ def default_folder(model: str, now: datetime | None = None) -> Path:
 
 def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> RunFolder:
     """A new run's folder at `path`. Raises UserError if something is there already, or nothing can be written."""
+    files = RunFiles(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        found = {entry.name for entry in path.iterdir()}
-        if found and not ("lock" in found and found <= BEGINNINGS):
+        names = {entry.name for entry in path.iterdir()}
+        if names and not (files.lock.name in names and names <= files.beginnings):
             raise UserError(f"--out {path}: is not empty and holds no such run; give another folder")
         lock = _lock(path)
-        write_whole(path / "images.jsonl", _image_lines(images).decode())
-        write_whole(path / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+        write_whole(files.images, _image_lines(images).decode())
+        write_whole(files.manifest, manifest.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise UserError(f"--out {path}: cannot be written ({error.strerror}); give another folder") from None
     return RunFolder(path, manifest, images, lock)
@@ -214,14 +260,14 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
 def exists(path: Path) -> bool:
     """Whether a run lies at `path`."""
     try:
-        return (path / "manifest.json").is_file()
+        return RunFiles(path).manifest.is_file()
     except OSError:  # a name that no file can have: `create` says so
         return False
 
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run at `path`. Raises UserError if there is none or it is no manifest."""
-    file = path / "manifest.json"
+    file = RunFiles(path).manifest
     try:
         return Manifest.model_validate_json(file.read_bytes())
     except OSError:
@@ -239,20 +285,34 @@ def reopen(path: Path) -> RunFolder:
     manifest = read_manifest(path)
     lock = _lock(path)
     try:
-        images = _read_images(path / "images.jsonl")
-        if images_sha256(images) != manifest.images_sha256:
-            raise UserError(f"{path / 'images.jsonl'}: is not the list that the run began with; start a new run")
+        images = read_images(path, manifest)
     except BaseException:
         lock.release()
         raise
     return RunFolder(path, manifest, images, lock)
 
 
-def _read_images(file: Path) -> list[ImageSource]:
+def read_images(path: Path, manifest: Manifest) -> list[ImageSource]:
+    """The image list of the run at `path`, in the order of admission.
+
+    Args:
+        path: The run's folder.
+        manifest: The run's, which holds the list's hash.
+
+    Raises:
+        UserError: The list cannot be read, or is not the one that the run began with.
+    """
+    file = RunFiles(path).images
+    images = _parsed_images(file)
+    if images_sha256(images) != manifest.images_sha256:
+        raise UserError(f"{file}: is not the list that the run began with; start a new run")
+    return images
+
+
+def _parsed_images(file: Path) -> list[ImageSource]:
     try:
-        lines = [
-            json.loads(line) for line in file.read_bytes().splitlines()
-        ]  # not orjson: names may hold lone surrogates
+        # Not orjson: names may hold lone surrogates.
+        lines = [json.loads(line) for line in file.read_bytes().splitlines()]
         return [
             ImageSource(
                 line["id"],
@@ -280,7 +340,7 @@ def _image_lines(images: Sequence[ImageSource]) -> bytes:
 
 
 def _lock(path: Path) -> FileLock:
-    lock = FileLock(path / "lock")
+    lock = FileLock(RunFiles(path).lock)
     try:
         lock.acquire(blocking=False)
     except Timeout:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.calls.ledger import read_account
 from unsaf_async.examine.examiner import has_failed_calls
-from unsaf_async.runs import folder as runs
 from unsaf_async.runs.findings import Findings, findings
-from unsaf_async.runs.journal import read_journal
 from unsaf_async.score.unf1 import Accounts, Calls, Tokens, score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from unsaf_async.calls.ledger import Account
     from unsaf_async.records import Examination
+    from unsaf_async.runs.folder import Manifest
 
 
 def unfinished_work(kept: list[Examination], left: dict[str, str]) -> str | None:
@@ -39,15 +36,15 @@ def unfinished_work(kept: list[Examination], left: dict[str, str]) -> str | None
     return " and ".join(parts) or None
 
 
-def rescore(folder: Path) -> Findings:
-    """The score of the run at `folder`, computed anew from its journal and ledger. Raises UserError if it is no run."""
-    manifest = runs.read_manifest(folder)
-    kept = read_journal(folder / "journal.jsonl")
-    account = read_account(folder / "ledger.jsonl")
-    return score_run(manifest, list(kept.values()), account, account.wall_s)
+def score_run(manifest: Manifest, kept: Sequence[Examination], account: Account, wall_s: float) -> Findings:
+    """The score of a run and all that is measured beside it. Pure; takes some seconds for 1,000 images with further draws.
 
-
-def score_run(manifest: runs.Manifest, kept: list[Examination], account: Account, wall_s: float) -> Findings:
+    Args:
+        manifest: The run's.
+        kept: Its examinations, one an image, in any order.
+        account: Of its attempts.
+        wall_s: Seconds with a session open.
+    """
     cached = sum(call.cached for examination in kept for call in examination.calls)
     accounts = Accounts(
         calls=Calls(
@@ -75,7 +72,7 @@ def score_run(manifest: runs.Manifest, kept: list[Examination], account: Account
     return findings(result, manifest, kept)
 
 
-def _foreign_images(manifest: runs.Manifest, kept: list[Examination]) -> Iterator[str]:
+def _foreign_images(manifest: Manifest, kept: Sequence[Examination]) -> Iterator[str]:
     """A warning if the model was shown images of another world than its own."""
     side = manifest.subject.image.native_px
     sizes = [(kept_.image.width, kept_.image.height) for kept_ in kept if kept_.image.width]

@@ -17,7 +17,6 @@ from unsaf_async.examine.examiner import Examiner, has_failed_calls, is_unfinish
 from unsaf_async.examine.extras import Extras
 from unsaf_async.examine.judge import Judge
 from unsaf_async.inputs.pixels import ImageError, ImageLoader
-from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.keys import key_of_profile, redactor
 from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.runs import folder as runs
@@ -25,11 +24,13 @@ from unsaf_async.runs.journal import Journal
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
 from unsaf_async.runs.quote import Planner, Priced
 from unsaf_async.runs.result import score_run, unfinished_work
+from unsaf_async.runs.saved import pack_of
 from unsaf_async.runs.stopping import StopWhenNarrow
 from unsaf_async.runs.workers import run
 
 if TYPE_CHECKING:
     from unsaf_async.inputs.sources import ImageSource
+    from unsaf_async.prompts import Pack
     from unsaf_async.runs.findings import Findings
 
 MIN_IMAGES_IN_FLIGHT = 4
@@ -143,19 +144,15 @@ class Runner:
     async def run(self) -> Findings:
         """Examine every image that is not done yet, and score all. Stopping early is no error: see `why_stopped`."""
         manifest = self.folder.manifest
-        pack = load_pack(manifest.pack)
-        if pack.sha256 != manifest.pack_sha256:
-            raise UserError(
-                f"--prompts {manifest.pack}: has changed since the run began; restore it, or start a new run"
-            )
+        pack = pack_of(self.folder.path, manifest)
         if manifest.cache:
             check_cache(Path(manifest.cache))
-        cache = Path(manifest.cache) if manifest.cache else self.folder.path / "replies"
-        store = ReplyStore(cache, self.folder.received_file)
+        cache = Path(manifest.cache) if manifest.cache else self.folder.files.replies
+        store = ReplyStore(cache, self.folder.files.received)
         async with AsyncExitStack() as stack:
             stack.callback(store.close)
-            ledger = stack.enter_context(Ledger(self.folder.ledger_file))
-            journal = stack.enter_context(Journal(self.folder.journal_file))
+            ledger = stack.enter_context(Ledger(self.folder.files.ledger))
+            journal = stack.enter_context(Journal(self.folder.files.journal))
             loader = ImageLoader(policy_of(manifest.subject))
             stack.callback(loader.close)
             profiles = [manifest.subject, *manifest.others.values()]

@@ -1,0 +1,96 @@
+"""A run read back: each part when it is asked for, and prompts that have changed since are refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from driving import draw_images
+from truths import measured, scripted_model
+
+from unsaf_async.api import load
+from unsaf_async.bundled import bundled
+from unsaf_async.errors import UserError
+from unsaf_async.runs.saved import SavedRun
+
+
+@pytest.fixture
+def run() -> Path:
+    """The folder of a finished run over four images."""
+    scripted_model("ada")
+    measured("ada", draw_images(Path("images"), 4), Path("run"))
+    return Path("run")
+
+
+def cut(run: Path, images: int) -> None:
+    """Leave the first `images` lines of the journal."""
+    journal = run / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:images]))
+
+
+def test_a_finished_run_is_read_back_whole(run: Path) -> None:
+    saved = SavedRun(run)
+    manifest, examinations, findings = load(run)
+    assert (saved.manifest, list(saved.examinations), saved.findings) == (manifest, examinations, findings)
+    written = json.loads((run / "score.json").read_bytes())
+    assert {**saved.findings.model_dump(mode="json"), "wall_s": None} == {**written, "wall_s": None}
+    listed = [json.loads(line)["id"] for line in (run / "images.jsonl").read_bytes().splitlines()]
+    assert [image.id for image in saved.images] == listed
+    assert saved.pack.sha256 == manifest.pack_sha256
+    assert (saved.pending, saved.unfinished, saved.incomplete, saved.remaining) == (0, 0, False, ())
+
+
+def test_images_that_are_not_examined_or_failed_remain(run: Path) -> None:
+    cut(run, 3)
+    journal = run / "journal.jsonl"
+    *lines, last = map(json.loads, journal.read_bytes().splitlines())
+    last["failure"] = "it cannot be read"
+    journal.write_text("".join(json.dumps(line) + "\n" for line in (*lines, last)))
+    saved = SavedRun(run)
+    assert (saved.pending, saved.unfinished, saved.incomplete) == (1, 1, True)
+    done = {line["image"]["id"] for line in lines}
+    assert saved.finished == done
+    assert {image.id for image in saved.remaining} == {image.id for image in saved.images} - done
+
+
+def test_a_part_that_is_not_asked_for_is_not_read(run: Path) -> None:
+    for name in ("journal.jsonl", "ledger.jsonl", "images.jsonl"):
+        (run / name).write_text("no such line\n")
+    saved = SavedRun(run)
+    assert saved.manifest.images == 4
+    assert saved.pack.name == "unsaf"
+    for part in ("examinations", "account", "images", "findings"):
+        with pytest.raises(UserError):
+            getattr(saved, part)
+
+
+def test_each_part_is_read_once(run: Path) -> None:
+    saved = SavedRun(run)
+    first = saved.manifest, saved.examinations, saved.account
+    shutil.rmtree(run)
+    assert (saved.manifest, saved.examinations, saved.account) == first
+
+
+def test_a_folder_without_a_run_has_no_examinations_and_has_cost_nothing(tmp_path: Path) -> None:
+    saved = SavedRun(tmp_path / "none")
+    assert (saved.examinations, saved.finished, saved.account.cost_usd) == ((), frozenset(), 0.0)
+    with pytest.raises(UserError, match="is no run's folder"):
+        _ = saved.manifest
+    with pytest.raises(UserError, match="is no run's folder"):
+        _ = saved.findings
+
+
+def test_prompts_that_have_changed_since_are_refused_with_folder_and_pack(run: Path) -> None:
+    shutil.copytree(bundled("prompts") / "unsaf", "mine")
+    manifest = json.loads((run / "manifest.json").read_bytes())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "pack": str(Path("mine").absolute())}))
+    assert SavedRun(run).pack.sha256 == manifest["pack_sha256"]
+    with (Path("mine") / "answer.md").open("a") as file:
+        file.write("Be brief.\n")
+    with pytest.raises(UserError) as error:
+        _ = SavedRun(run).pack
+    (line,) = str(error.value).splitlines()
+    assert line.startswith("run: its prompts, ")
+    assert "mine, have changed since the run began; restore them" in line

@@ -1,0 +1,117 @@
+"""A run read back from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.ledger import read_account
+from unsaf_async.errors import UserError
+from unsaf_async.examine.examiner import is_unfinished
+from unsaf_async.prompts import load_pack
+from unsaf_async.runs.folder import RunFiles, read_images, read_manifest
+from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.result import score_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unsaf_async.calls.ledger import Account
+    from unsaf_async.inputs.sources import ImageSource
+    from unsaf_async.prompts import Pack
+    from unsaf_async.records import Examination
+    from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import Manifest
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """The run in `folder`. Each part is read when it is first asked for, and once; a part that is not asked for costs nothing.
+
+    Takes no lock and writes nothing. A folder in which no run has begun yet has no manifest (UserError), no examinations and an
+    account of 0.
+    """
+
+    folder: Path
+
+    @property
+    def files(self) -> RunFiles:
+        """The names of its files."""
+        return RunFiles(self.folder)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What was asked for. Raises UserError if the folder holds no run."""
+        return read_manifest(self.folder)
+
+    @cached_property
+    def images(self) -> tuple[ImageSource, ...]:
+        """The images that were asked for, in the order of admission. Raises UserError if the list has changed."""
+        return tuple(read_images(self.folder, self.manifest))
+
+    @cached_property
+    def examinations(self) -> tuple[Examination, ...]:
+        """The last examination of each image, failed ones too, in the order of the journal; () if there is none.
+
+        Raises UserError for a line that is no examination.
+        """
+        return tuple(read_journal(self.files.journal).values())
+
+    @cached_property
+    def account(self) -> Account:
+        """What its calls have cost so far. Raises UserError for a line that is no ledger's."""
+        return read_account(self.files.ledger)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """Its score and all that is measured beside it, computed anew from journal and ledger (seconds for 1,000 images)."""
+        return score_run(self.manifest, self.examinations, self.account, self.account.wall_s)
+
+    @cached_property
+    def pack(self) -> Pack:
+        """Its prompts. Raises UserError if they have changed since."""
+        return pack_of(self.folder, self.manifest)
+
+    @cached_property
+    def finished(self) -> frozenset[str]:
+        """The ids of the images that resuming would leave as they are: examined, and no call of their own failed."""
+        return frozenset(each.image.id for each in self.examinations if not is_unfinished(each))
+
+    @property
+    def unfinished(self) -> int:
+        """How many images failed, or hold calls that did: resuming tries them again."""
+        return len(self.examinations) - len(self.finished)
+
+    @property
+    def pending(self) -> int:
+        """How many images have no examination yet, >= 0."""
+        return self.manifest.images - len(self.examinations)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether images are pending that no narrow interval (--until-ci) makes superfluous."""
+        return self.pending > 0 and self.manifest.until_ci is None
+
+    @property
+    def remaining(self) -> tuple[ImageSource, ...]:
+        """The images that resuming would examine, in the order of admission."""
+        return tuple(each for each in self.images if each.id not in self.finished)
+
+
+def pack_of(folder: Path, manifest: Manifest) -> Pack:
+    """The prompts of the run at `folder`, as the run was begun with them.
+
+    Args:
+        folder: The run's folder, for the message.
+        manifest: The run's.
+
+    Raises:
+        UserError: The prompts are gone, or have changed since the run began.
+    """
+    pack = load_pack(manifest.pack)
+    if pack.sha256 != manifest.pack_sha256:
+        raise UserError(
+            f"{folder}: its prompts, {manifest.pack}, have changed since the run began; restore them, or start a new run"
+        )
+    return pack

@@ -431,7 +431,7 @@ def distilled_parts() -> dict[str, str]:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from distillation import TABLES
 
-    parts = {}
+    parts: dict[str, str] = {}
     for study in ("shipped", "young"):
         found = json.loads((ROOT / "docs" / "distilled" / f"{study}.json").read_text("utf-8"))
         parts |= {f"{study}-{name}": table(found) for name, table in TABLES.items()}

@@ -482,9 +482,9 @@ def test_figures_that_cannot_be_told_say_why(tmp_path):
         tmp_path / "run", examined, **checked() | {"judges": (), "calibration": None, "auditors": ("eye",)}
     )
     text = section(run, "sound")
-    reasons = [why for each in run.score.audits.values() for why in each.agreement.why_undefined.values()]
+    reasons = [why for each in run.score.audits.values() for why in each.agreement.why_undefined.values()]  # type: ignore[attr-defined]
     assert "several auditors are no one rater" in reasons
-    for why in (*reasons, run.score.grounded.why_undefined, run.score.audits["mute"].why_undefined["unf1_agreed"]):
+    for why in (*reasons, run.score.grounded.why_undefined, run.score.audits["mute"].why_undefined["unf1_agreed"]):  # type: ignore[attr-defined]
         assert why in text
     assert "0 questions, 12 without an answer" in text
 
@@ -1023,7 +1023,7 @@ async def viewer(tmp_path):
     (tmp_path / "secret").mkdir()
     report_run(tmp_path / "secret" / "run", [], name="secret-model")
     async with Viewer(folder) as served, aiohttp.ClientSession(served.url) as session:
-        served.session, served.folder = session, folder
+        served.session, served.folder = session, folder  # type: ignore[attr-defined]
         yield served
 
 

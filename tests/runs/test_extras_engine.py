@@ -17,8 +17,8 @@ from driving import KEY, PRICE, ROUTES, Outcome, draw_images, drive_at
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_cap import CONTENT, KNOWN, UNKNOWN, simulations
-from test_kill import _under_way
+from runs.test_cap import CONTENT, KNOWN, UNKNOWN, simulations
+from runs.test_kill import _under_way
 from truths import measured, resume, resumed, scripted_model, served_model
 
 from unsaf_async.calls.ledger import read_account

@@ -254,13 +254,13 @@ def test_a_signal_that_is_not_there_says_why_by_what_the_provider_can_do_and_wha
         if name in reasons:
             assert (told.n, told.why_undefined) == (0, reasons[name])
     assert beside.signals["declined"].auroc == 1.0
-    told = found(
+    on_labelled = found(
         examinations(question(given=GivenQuestion(text="?", intended="answerable"))),
         about.model_copy(update={"source": LABELLED}),
     )
-    assert told.labelled is not None
+    assert on_labelled.labelled is not None
     shared = {"stated", "p_true", "self_consistency"} & set(reasons)
-    assert {name: told.labelled.calibration[name].why_undefined for name in shared} == {  # type: ignore[index]
+    assert {name: on_labelled.labelled.calibration[name].why_undefined for name in shared} == {  # type: ignore[index]
         name: reasons[name] for name in shared
     }
 

@@ -15,7 +15,7 @@ from commandline import command
 from driving import draw_images
 from PIL import Image
 from safetensors.numpy import load_file
-from tiny_parity import GOLDEN, asked
+from tiny.tiny_parity import GOLDEN, asked
 
 from unsaf_async.bundled import bundled
 from unsaf_async.calls.backends.open import with_model_found

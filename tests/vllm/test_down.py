@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from commandline import process
-from conftest import request_about
-from vllm_server import VllmServer
+from real_vllm.questions import request_about
+from real_vllm.server import VllmServer
 
 from unsaf_async.calls.backends.openai_http import OpenAIBackend
 from unsaf_async.calls.retried import Retried, RetryPolicy
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from conftest import Shown
+    from real_vllm.questions import Shown
 
 KEY = "sk-local-0123456789"
 QUEUE = 8

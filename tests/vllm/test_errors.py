@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import CONTEXT_TOKENS, request_about
+from real_vllm.questions import CONTEXT_TOKENS, request_about
 
 from unsaf_async.calls.backends.openai_http import OpenAIBackend
 from unsaf_async.calls.retried import Retried, RetryPolicy
@@ -20,8 +20,8 @@ from unsaf_async.records import EncodedImage, Message, Schema
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Shown
-    from vllm_server import VllmServer
+    from real_vllm.questions import Shown
+    from real_vllm.server import VllmServer
 
     from unsaf_async.records import Request
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 import pytest
-from adapter import write_merged
-from conftest import MOST_TOKENS, QUESTIONS, Asked, request_about
+from real_vllm.adapter import write_merged
+from real_vllm.questions import MOST_TOKENS, QUESTIONS, Asked, request_about
+from real_vllm.server import MODEL, ROOT, TINY, VENV
 from safetensors.numpy import load_file
-from vllm_server import MODEL, TINY, VENV
 
 from unsaf_async.calls.backends.openai_http import message_of
 from unsaf_async.calls.backends.tiny import TinyBackend
@@ -39,8 +39,8 @@ from unsaf_async.tiny.speaker import Job, Speaker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Shown
-    from vllm_server import VllmServer
+    from real_vllm.questions import Shown
+    from real_vllm.server import VllmServer
 
     from unsaf_async.calls.backends.openai_http import OpenAIBackend
     from unsaf_async.calls.provider import Provider
@@ -103,7 +103,7 @@ def by_numpy(folder: Path, asked: list[Asked]) -> list[Spoken]:
 
 def by_transformers(asked: list[Asked]) -> list[Spoken]:
     done = subprocess.run(
-        [VENV / "bin/python", __file__.replace("test_replies", "hugging_face"), TINY, str(MOST_TOKENS)],
+        [VENV / "bin/python", ROOT / "tests/real_vllm/hugging_face.py", TINY, str(MOST_TOKENS)],
         input=json.dumps([[str(question.shown.file), question.text] for question in asked]),
         stdout=subprocess.PIPE,
         text=True,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from commandline import process
-from conftest import CONTEXT_TOKENS, PROFILE, SCENES
-from vllm_server import MODEL
+from real_vllm.questions import CONTEXT_TOKENS, PROFILE, SCENES
+from real_vllm.server import MODEL
 
 from unsaf_async.examine.parse import verdict
 from unsaf_async.prompts import VERDICT
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from conftest import Shown
-    from vllm_server import VllmServer
+    from real_vllm.questions import Shown
+    from real_vllm.server import VllmServer
 
     from unsaf_async.calls.backends.openai_http import OpenAIBackend
 

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-from adapter import write_adapter
 from commandline import process
-from conftest import request_about
-from vllm_server import ENVIRONMENT, VENV
+from real_vllm.adapter import write_adapter
+from real_vllm.questions import request_about
+from real_vllm.server import ENVIRONMENT, VENV
 
 from unsaf_async.calls.backends.openai_http import OpenAIBackend
 from unsaf_async.calls.backends.tiny import TinyBackend
@@ -32,7 +32,7 @@ from unsaf_async.calls.backends.tiny import TinyBackend
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Asked
+    from real_vllm.questions import Asked
 
 FLAGS = ("--dtype=float32", "--enforce-eager", "--kv-cache-memory-bytes=67108864")
 """For a CPU; the first so that log-probabilities mean the same everywhere."""

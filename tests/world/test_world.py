@@ -443,10 +443,10 @@ def test_lessons_are_true_and_in_the_words_of_the_pack(lessons_by_scene: dict[Sc
                 }
                 assert found == expected
             else:
-                found = oracle(scene, lesson.prompt)
-                assert found is not None
+                answer = oracle(scene, lesson.prompt)
+                assert answer is not None
                 assert lesson.prompt == pack.answer(lesson.prompt)
-                assert lesson.reply == (found.reason if lesson.skill == "decline" else found.answer)
+                assert lesson.reply == (answer.reason if lesson.skill == "decline" else answer.answer)
     assert described == {taught.DESCRIBE, taught.DESCRIBE_BY_SHAPE, taught.DESCRIBE_BY_COLOR}
 
 

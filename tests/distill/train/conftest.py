@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,8 @@ pytest.importorskip("trl")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from families import FAMILIES
+from distill.train.families import FAMILIES
+from distill.train.teaching import Made
 
 import unsaf_async
 from unsaf_async.distill.data.export import export
@@ -26,17 +25,6 @@ from unsaf_async.world import make
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-@dataclass(frozen=True)
-class Made:
-    """data: the export, with preference pairs. chat: another in the form openai. run: the teacher's run. students: by family."""
-
-    data: Path
-    chat: Path
-    sharegpt: Path
-    run: Path
-    students: dict[str, Path]
 
 
 @pytest.fixture(scope="session")
@@ -100,14 +88,3 @@ def changed(made: Made, tmp_path: Path) -> Callable[..., Path]:
         return copy
 
     return of
-
-
-def rows_of(data: Path, split: str, folder: str = "data") -> list[dict[str, Any]]:
-    """The rows of an export, as pyarrow reads them."""
-    return [
-        row for file in sorted((data / folder).glob(f"{split}-*.parquet")) for row in pq.read_table(file).to_pylist()
-    ]
-
-
-def read_json(file: Path) -> Any:
-    return json.loads(file.read_text("utf-8"))

@@ -7,9 +7,9 @@ from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import families
 import pytest
-from conftest import Made, read_json, rows_of
+from distill.train import families
+from distill.train.teaching import Made, read_json, rows_of
 from PIL import Image, ImageEnhance
 from transformers import AutoProcessor
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
@@ -21,13 +21,14 @@ from unsaf_async.distill.train.train import train
 from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from unsaf_async.distill.train.preflight import Preflight, Rows
     from unsaf_async.distill.train.recipe import Recipe
 
-Recipes = "Callable[..., Recipe]"
-Changes = "Callable[..., Path]"
+    Recipes = Callable[..., Recipe]
+    Changes = Callable[..., Path]
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")
 

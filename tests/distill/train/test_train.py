@@ -11,12 +11,12 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import Made, read_json, rows_of
+from distill.train.teaching import Made, read_json, rows_of
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
@@ -28,7 +28,12 @@ from unsaf_async.distill.train.train import Imitation, train
 from unsaf_async.errors import UserError
 from unsaf_async.tiny.folders import SHIPPED
 
-Recipes = "Callable[..., Recipe]"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unsaf_async.distill.train.recipe import Recipe
+
+    Recipes = Callable[..., Recipe]
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")
 

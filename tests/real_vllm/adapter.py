@@ -7,8 +7,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from real_vllm.server import TINY
 from safetensors.numpy import load_file, save_file
-from vllm_server import TINY
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,38 @@
+"""The types of the Python API as a caller's type checker sees them. `make lint` checks this file; nothing runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_type
+
+import unsaf_async
+from unsaf_async import Examination, Manifest, Settings
+from unsaf_async.runs.findings import Findings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def evaluating(photos: Path) -> None:
+    score = await unsaf_async.evaluate("scripted", images=photos, max_cost=5.0, out="runs/mine")
+    assert_type(score.unf1, float | None)
+    assert_type(score.unf1_ci, tuple[float, float] | None)
+    assert_type(score.cost_usd, float | None)
+    await unsaf_async.evaluate("scripted", images=["photos/", "more/*.png"], questions=3, judge=["gpt-4o", "rules"])
+
+
+def loading(folder: Path) -> None:
+    manifest, examinations, score = unsaf_async.load(folder)
+    assert_type(manifest, Manifest)
+    assert_type(examinations, list[Examination])
+    assert_type(score, Findings)
+    for examination in examinations:
+        for question in examination.questions:
+            assert_type(question.text, str)
+            assert_type(question.response, str)
+
+
+def mistaken() -> None:
+    """What must not pass: mypy complains of each line that needs no `ignore` after all."""
+    Settings("scripted", qestions=3)  # type: ignore[call-arg]
+    Settings()  # type: ignore[call-arg]
+    unsaf_async.load(3)  # type: ignore[arg-type]

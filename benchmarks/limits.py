@@ -27,12 +27,8 @@ import aiohttp
 from aiolimiter import AsyncLimiter
 
 from unsaf_async.calls.backends.litellm import LitellmBackend
-from unsaf_async.calls.budget import Budget
-from unsaf_async.calls.ledger import Ledger
-from unsaf_async.calls.session import Books, open_model
-from unsaf_async.calls.store import ReplyStore
+from unsaf_async.calls.session import Session
 from unsaf_async.errors import CallError
-from unsaf_async.events import silent
 from unsaf_async.providers.resolve import resolve
 
 if TYPE_CHECKING:
@@ -118,12 +114,17 @@ async def ours(url: str, seconds: float, *, known: bool) -> Tally:
     profile = profile.model_copy(update={"rate_headers": "openai"})  # as a gateway in front of it would have
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        store = ReplyStore(folder / "cache")
-        stack.callback(store.close)
-        ledger = stack.enter_context(Ledger(folder / "ledger.jsonl"))
-        books = Books(ledger, store, {}, "benchmark", lambda text: text, silent)
-        model = await stack.enter_async_context(open_model(profile, books, questions=6, seed=0))
-        provider = model.provider(Budget().hold(0))
+        session = await stack.enter_async_context(
+            Session(
+                {"self": profile},
+                cache=folder / "cache",
+                ledger_file=folder / "ledger.jsonl",
+                run_id="benchmark",
+                questions=6,
+            )
+        )
+        model = session.models["self"]
+        provider = model.provider(session.budget.for_image(0))
 
         async def call(prompt: str) -> None:
             try:

@@ -34,11 +34,7 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from unsaf_async.calls.budget import Budget
-from unsaf_async.calls.ledger import Ledger
-from unsaf_async.calls.session import Books, OpenModel, open_model
-from unsaf_async.calls.store import ReplyStore
-from unsaf_async.events import silent
+from unsaf_async.calls.session import Session
 from unsaf_async.inputs.pixels import ImageLoader, ImagePolicy
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.resolve import resolve
@@ -205,24 +201,27 @@ def body(n: int, pictures: Pictures | None) -> dict[str, Any]:
 class Ours:
     """The engine's stack around one model, with a store, a ledger and a budget of its own."""
 
-    def __init__(self, model: OpenModel, budget: Budget) -> None:
-        self.model = model
-        self._budget = budget
-        self._hold = budget.hold(0)
-        self._provider = model.provider(self._hold)
+    def __init__(self, session: Session) -> None:
+        self.model = session.models["self"]
+        self._budget = session.budget
+        self._provider = self.model.provider(self._budget.for_image(0))
         self._calls = 0
 
     @classmethod
     async def open(cls, profile: Profile, folder: Path, name: str, stack: AsyncExitStack) -> Ours:
-        store = ReplyStore(folder / name)
-        stack.callback(store.close)
-        ledger = stack.enter_context(Ledger(folder / f"{name}.jsonl"))
-        books = Books(ledger, store, {}, "benchmark", lambda text: text, silent)
-        return cls(await stack.enter_async_context(open_model(profile, books, questions=6, seed=0)), Budget(10**15))
+        session = Session(
+            {"self": profile},
+            cache=folder / name,
+            ledger_file=folder / f"{name}.jsonl",
+            run_id="benchmark",
+            max_cost_usd=1e6,
+            questions=6,
+        )
+        return cls(await stack.enter_async_context(session))
 
     async def __call__(self, n: int, pictures: Pictures | None = None) -> None:
-        if self._calls % CALLS_AN_IMAGE == 0:  # a run, too, has one purse and one set of layers for each image
-            self._provider = self.model.provider(self._budget.hold(10**9))
+        if self._calls % CALLS_AN_IMAGE == 0:  # a run, too, has one budget and one set of layers for each image
+            self._provider = self.model.provider(self._budget.for_image(10**9))
         self._calls += 1
         image = pictures.image(n) if pictures else None
         await self._provider.complete(self.model.builder.request("answer", prompt(n), image=image))

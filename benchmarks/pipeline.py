@@ -23,14 +23,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from unsaf_async.calls.budget import Budget
-from unsaf_async.calls.cost import CostModel, price_or_error
-from unsaf_async.calls.ledger import Ledger
-from unsaf_async.calls.pace import Pace
-from unsaf_async.calls.request import ModelClient, RequestBuilder
-from unsaf_async.calls.session import Books, OpenModel
-from unsaf_async.calls.store import ReplyStore
-from unsaf_async.events import silent
+from unsaf_async.calls.session import Session
 from unsaf_async.examine.examiner import Examiner
 from unsaf_async.examine.judge import Judge
 from unsaf_async.examine.rules import rule
@@ -43,6 +36,8 @@ from unsaf_async.runs.workers import run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unsaf_async.calls.provider import Backend
+    from unsaf_async.providers.profile import Profile
     from unsaf_async.records import Request
 
 K = 6
@@ -143,23 +138,26 @@ async def ours(images: int, slots: int, backend: Sleeper) -> Result:
     profile = resolve("vllm", model="asleep", concurrency=slots)
     pack = load_pack("unsaf")
     finished_s: list[float] = []
-    with tempfile.TemporaryDirectory() as name, Ledger(Path(name) / "ledger.jsonl") as ledger:
-        store = ReplyStore(Path(name) / "cache")
-        budget = Budget()
-        books = Books(ledger, store, {}, "benchmark", lambda text: text, silent)
-        async with Pace(profile.name, profile.limits) as pace:
-            builder = RequestBuilder(profile, K, 0)
-            model = OpenModel(profile, builder, CostModel(profile, price_or_error(profile)), pace, backend, books)
+
+    async def open_backend(_: Profile) -> Backend:
+        return backend
+
+    with tempfile.TemporaryDirectory() as name:
+        async with Session(
+            {"self": profile},
+            cache=Path(name) / "cache",
+            ledger_file=Path(name) / "ledger.jsonl",
+            run_id="benchmark",
+            questions=K,
+            open_backend=open_backend,
+        ) as session:
 
             async def examine_one(number: int) -> Examination:
                 image = EncodedImage(b"", "image/jpeg", 640, 480, str(number))
-                hold = budget.hold(0)
-                subject = ModelClient(builder, model.provider(hold))
-                examiner = Examiner(subject, Judge(pack, (("self", subject),)), pack, K)
-                try:
+                with session.budget.for_image(0) as image_budget:
+                    subject = session.client("self", image_budget)
+                    examiner = Examiner(subject, Judge(pack, (("self", subject),)), pack, K)
                     return await examiner.examine(ImageRecord(id=str(number), path=""), image)
-                finally:
-                    hold.close()
 
             def keep(examination: Examination) -> None:
                 assert len(examination.questions) == 2 * K, examination
@@ -167,7 +165,6 @@ async def ours(images: int, slots: int, backend: Sleeper) -> Result:
 
             began_s = time.perf_counter()
             await run(range(images), examine_one, keep, width=max(MIN_IMAGES_IN_FLIGHT, slots))
-        store.close()
     return result(finished_s, backend, images, slots)
 
 

@@ -21,32 +21,32 @@ def task(coroutine):
 
 
 @clocked
-async def test_an_images_first_call_holds_the_whole_image_and_its_end_gives_the_rest_back():
+async def test_an_images_first_call_reserves_the_whole_image_and_its_end_gives_the_rest_back():
     budget = Budget(100)
-    hold = budget.hold(30)
-    assert budget.held_nano_usd == 0
-    reservation = await hold.reserve(10)
-    assert budget.held_nano_usd == 30
+    image = budget.for_image(30)
+    assert budget.reserved_nano_usd == 0
+    reservation = await image.reserve(10)
+    assert budget.reserved_nano_usd == 30
     reservation.settle(4)
-    assert (budget.spent_nano_usd, budget.held_nano_usd) == (4, 20)
-    hold.close()
-    hold.close()
-    assert (budget.spent_nano_usd, budget.held_nano_usd) == (4, 0)
+    assert (budget.spent_nano_usd, budget.reserved_nano_usd) == (4, 20)
+    image.close()
+    image.close()
+    assert (budget.spent_nano_usd, budget.reserved_nano_usd) == (4, 0)
 
 
 @clocked
 async def test_the_refund_of_a_call_stays_with_its_image():
     budget = Budget(10)
-    hold = budget.hold(10)
-    (await hold.reserve(10)).refund()
-    assert budget.held_nano_usd == 10
-    (await hold.reserve(10)).settle(1)
-    assert (budget.spent_nano_usd, budget.held_nano_usd) == (1, 0)
+    image = budget.for_image(10)
+    (await image.reserve(10)).refund()
+    assert budget.reserved_nano_usd == 10
+    (await image.reserve(10)).settle(1)
+    assert (budget.spent_nano_usd, budget.reserved_nano_usd) == (1, 0)
 
 
 @clocked
 async def test_a_reservation_ends_once():
-    reservation = await Budget(10).hold(10).reserve(5)
+    reservation = await Budget(10).for_image(10).reserve(5)
     reservation.settle(5)
     with pytest.raises(RuntimeError):
         reservation.refund()
@@ -55,18 +55,18 @@ async def test_a_reservation_ends_once():
 @clocked
 async def test_without_a_cap_nobody_waits_and_everything_is_counted():
     budget = Budget()
-    holds = [budget.hold(10**12) for _ in range(50)]
-    for reservation in [await hold.reserve(10**9) for hold in holds]:
+    images = [budget.for_image(10**12) for _ in range(50)]
+    for reservation in [await image.reserve(10**9) for image in images]:
         reservation.settle(10**9)
-    for hold in holds:
-        hold.close()
-    assert (budget.spent_nano_usd, budget.held_nano_usd) == (50 * 10**9, 0)
+    for image in images:
+        image.close()
+    assert (budget.spent_nano_usd, budget.reserved_nano_usd) == (50 * 10**9, 0)
 
 
 @clocked
 async def test_an_image_waits_until_another_one_gives_its_money_back():
     budget = Budget(15)
-    first, second = budget.hold(10), budget.hold(10)
+    first, second = budget.for_image(10), budget.for_image(10)
     reservation = await first.reserve(10)
     waiting = task(second.reserve(10))
     await settle()
@@ -79,15 +79,15 @@ async def test_an_image_waits_until_another_one_gives_its_money_back():
 @clocked
 async def test_images_begin_in_the_order_in_which_they_came():
     budget = Budget(10)
-    reservation = await budget.hold(10).reserve(10)
+    reservation = await budget.for_image(10).reserve(10)
     begun = []
 
     async def begin(name, worst):
-        hold = budget.hold(worst)
-        taken = await hold.reserve(worst)
+        image = budget.for_image(worst)
+        taken = await image.reserve(worst)
         begun.append(name)
         taken.settle(0)
-        hold.close()
+        image.close()
 
     tasks = [task(begin(name, worst)) for name, worst in [("large", 10), ("small", 1), ("middle", 5)]]
     await settle()
@@ -100,15 +100,15 @@ async def test_images_begin_in_the_order_in_which_they_came():
 @clocked
 async def test_a_begun_image_that_needs_more_goes_before_new_ones():
     budget = Budget(20)
-    begun, other = budget.hold(10), budget.hold(10)
+    begun, other = budget.for_image(10), budget.for_image(10)
     (await begun.reserve(10)).settle(10)  # of unknown fate: its worst case is gone
-    held = await other.reserve(10)
-    new = task(budget.hold(1).reserve(1))
+    taken = await other.reserve(10)
+    new = task(budget.for_image(1).reserve(1))
     more = task(begun.reserve(8))
     await settle()
     assert not new.done()
     assert not more.done()
-    held.settle(2)
+    taken.settle(2)
     other.close()
     (await more).settle(8)
     assert budget.spent_nano_usd == 20
@@ -121,9 +121,9 @@ async def test_a_begun_image_that_needs_more_goes_before_new_ones():
 async def test_an_image_that_can_never_be_paid_is_refused_and_one_that_can_is_not():
     """The large one waits first; what is free covers the small one, which must not be told otherwise."""
     budget = Budget(10)
-    block = budget.hold(10)
+    block = budget.for_image(10)
     reservation = await block.reserve(10)
-    large, small = budget.hold(8), budget.hold(3)
+    large, small = budget.for_image(8), budget.for_image(3)
     waiting = [task(large.reserve(8)), task(small.reserve(3))]
     await settle()
     reservation.settle(5)
@@ -138,7 +138,7 @@ async def test_an_image_that_can_never_be_paid_is_refused_and_one_that_can_is_no
 async def test_the_refusal_says_what_is_spent_what_is_free_and_what_is_needed():
     budget = Budget(2 * NANO, spent_nano_usd=NANO)
     with pytest.raises(BudgetExhausted) as refusal:
-        await budget.hold(3 * NANO // 2).reserve(NANO)
+        await budget.for_image(3 * NANO // 2).reserve(NANO)
     text = str(refusal.value)
     for part in ("--max-cost 2", "$1.0000 is spent", "$1.0000 is free", "$1.5000", "next image", "raise --max-cost"):
         assert part in text
@@ -148,46 +148,46 @@ async def test_the_refusal_says_what_is_spent_what_is_free_and_what_is_needed():
 @clocked
 async def test_a_begun_image_without_money_loses_a_call_and_does_not_stop_the_run():
     budget = Budget(10)
-    hold = budget.hold(10)
-    (await hold.reserve(9)).settle(9)
+    image = budget.for_image(10)
+    (await image.reserve(9)).settle(9)
     with pytest.raises(Unfunded, match="begun image"):
-        await hold.reserve(5)
-    (await hold.reserve(1)).settle(1)
+        await image.reserve(5)
+    (await image.reserve(1)).settle(1)
 
 
 @clocked
-async def test_what_a_waiting_call_lacks_is_reckoned_when_it_goes_and_not_when_it_came():
-    """While it waits, a sibling takes what was left: granting the old difference would let more leave than is held."""
+async def test_what_a_waiting_call_needs_is_reckoned_when_it_goes_and_not_when_it_came():
+    """While it waits, a sibling takes what was available: granting the old difference would let more leave than is reserved."""
     budget = Budget(20)
-    hold, other = budget.hold(10), budget.hold(5)
-    (await hold.reserve(5)).settle(5)  # of unknown fate
-    first, second = await other.reserve(5), await budget.hold(5).reserve(5)
-    large = task(hold.reserve(8))  # 5 are left, 3 are lacking
+    image, other = budget.for_image(10), budget.for_image(5)
+    (await image.reserve(5)).settle(5)  # of unknown fate
+    first, second = await other.reserve(5), await budget.for_image(5).reserve(5)
+    large = task(image.reserve(8))  # 5 are available, 3 are needed beyond
     await settle()
-    sibling = await hold.reserve(5)  # takes those 5
-    assert budget.held_nano_usd >= hold.open_nano_usd + other.open_nano_usd + 5
+    sibling = await image.reserve(5)  # takes those 5
+    assert budget.reserved_nano_usd >= image.in_use_nano_usd + other.in_use_nano_usd + 5
     first.settle(1)
     other.close()
     await settle()
-    assert hold.left_nano_usd >= 0
+    assert image.available_nano_usd >= 0
     assert not large.done()
     second.settle(0)
     await settle()
-    assert hold.left_nano_usd >= 0
+    assert image.available_nano_usd >= 0
     sibling.settle(5)
     with suppress(Unfunded):
         (await large).settle(8)
-    assert budget.spent_nano_usd + budget.held_nano_usd <= 20
+    assert budget.spent_nano_usd + budget.reserved_nano_usd <= 20
 
 
 @clocked
-async def test_money_that_comes_back_to_the_purse_wakes_the_images_own_call():
+async def test_money_that_comes_back_to_the_image_wakes_the_images_own_call():
     """A sibling was turned away (refund): its money stays with the image, and just that was lacking."""
     budget = Budget(20)
-    hold = budget.hold(20)
-    (await hold.reserve(6)).settle(6)
-    sibling = await hold.reserve(10)
-    waiting = task(hold.reserve(9))
+    image = budget.for_image(20)
+    (await image.reserve(6)).settle(6)
+    sibling = await image.reserve(10)
+    waiting = task(image.reserve(9))
     await settle()
     assert not waiting.done()
     sibling.refund()
@@ -198,10 +198,10 @@ async def test_money_that_comes_back_to_the_purse_wakes_the_images_own_call():
 @clocked
 async def test_a_refund_that_is_not_enough_ends_the_wait_too():
     budget = Budget(20)
-    hold = budget.hold(20)
-    (await hold.reserve(10)).settle(10)
-    sibling = await hold.reserve(4)
-    waiting = task(hold.reserve(15))
+    image = budget.for_image(20)
+    (await image.reserve(10)).settle(10)
+    sibling = await image.reserve(4)
+    waiting = task(image.reserve(15))
     await settle()
     sibling.refund()
     with pytest.raises(Unfunded):
@@ -211,9 +211,9 @@ async def test_a_refund_that_is_not_enough_ends_the_wait_too():
 @clocked
 async def test_when_all_images_wait_for_more_one_call_yields_and_the_others_finish():
     budget = Budget(20)
-    one, other = budget.hold(10), budget.hold(10)
-    for hold in (one, other):
-        (await hold.reserve(7)).settle(7)
+    one, other = budget.for_image(10), budget.for_image(10)
+    for image in (one, other):
+        (await image.reserve(7)).settle(7)
     waiting = [task(one.reserve(5)), task(other.reserve(5))]
     await settle()
     with pytest.raises(Unfunded):
@@ -221,51 +221,51 @@ async def test_when_all_images_wait_for_more_one_call_yields_and_the_others_fini
     other.close()
     (await waiting[0]).settle(5)
     one.close()
-    assert (budget.spent_nano_usd, budget.held_nano_usd) == (19, 0)
+    assert (budget.spent_nano_usd, budget.reserved_nano_usd) == (19, 0)
 
 
 @clocked
 async def test_a_cancelled_waiter_leaves_the_queue_to_the_next_one():
     budget = Budget(10)
-    reservation = await budget.hold(7).reserve(7)
-    large, small = task(budget.hold(9).reserve(9)), task(budget.hold(3).reserve(3))
+    reservation = await budget.for_image(7).reserve(7)
+    large, small = task(budget.for_image(9).reserve(9)), task(budget.for_image(3).reserve(3))
     await settle()
     large.cancel()
     (await small).settle(3)
     assert large.cancelled()
     reservation.settle(7)
-    assert (budget.spent_nano_usd, budget.held_nano_usd) == (10, 0)
+    assert (budget.spent_nano_usd, budget.reserved_nano_usd) == (10, 0)
 
 
 @clocked
 async def test_money_granted_to_a_call_that_was_cancelled_in_the_same_breath_comes_back():
     budget = Budget(10)
-    blocker = budget.hold(10)
+    blocker = budget.for_image(10)
     reservation = await blocker.reserve(10)
-    hold = budget.hold(10)
-    waiting = task(hold.reserve(10))
+    image = budget.for_image(10)
+    waiting = task(image.reserve(10))
     await settle()
     reservation.settle(0)  # grants
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    hold.close()
-    assert budget.held_nano_usd == 0
-    (await budget.hold(10).reserve(10)).settle(10)
+    image.close()
+    assert budget.reserved_nano_usd == 0
+    (await budget.for_image(10).reserve(10)).settle(10)
 
 
 @clocked
 async def test_an_image_that_waits_for_another_ones_call_counts_as_waiting():
     """Its money would never come back to the call that it waits for: the two would wait for each other."""
     budget = Budget(10)
-    begun, new = budget.hold(10), budget.hold(5)
+    begun, new = budget.for_image(10), budget.for_image(5)
     (await begun.reserve(2)).settle(2)
     leader = task(new.reserve(5))
     await settle()
     assert not leader.done()
 
     async def follow():
-        with begun.idle():
+        with begun.waiting_elsewhere():
             await asyncio.wait([leader])
 
     await asyncio.wait_for(follow(), timeout=10)
@@ -276,8 +276,8 @@ async def test_an_image_that_waits_for_another_ones_call_counts_as_waiting():
 def test_what_is_spent_already_counts_against_the_cap():
     async def main():
         with pytest.raises(BudgetExhausted):
-            await Budget(10, spent_nano_usd=6).hold(5).reserve(1)
-        await Budget(10, spent_nano_usd=5).hold(5).reserve(1)
+            await Budget(10, spent_nano_usd=6).for_image(5).reserve(1)
+        await Budget(10, spent_nano_usd=5).for_image(5).reserve(1)
 
     run(main())
 
@@ -300,8 +300,8 @@ class _World:
 
     def check(self) -> None:
         budget = self.budget
-        assert budget.spent_nano_usd + budget.held_nano_usd <= self.cap
-        assert budget.held_nano_usd >= 0
+        assert budget.spent_nano_usd + budget.reserved_nano_usd <= self.cap
+        assert budget.reserved_nano_usd >= 0
         assert self.billed + self.at_risk <= self.cap  # the server's worst possible account
         assert self.billed <= budget.spent_nano_usd
 
@@ -309,10 +309,10 @@ class _World:
         await asyncio.sleep(self.random.choice([0, 0, 0.01, 0.5]))
         self.check()
 
-    async def attempt(self, hold, worst: int) -> None:
+    async def attempt(self, image, worst: int) -> None:
         while True:
-            reservation = await hold.reserve(worst)
-            assert hold.left_nano_usd >= 0
+            reservation = await image.reserve(worst)
+            assert image.available_nano_usd >= 0
             self.at_risk += worst
             self.check()
             fate = "ok"
@@ -338,22 +338,22 @@ class _World:
             await self.pause()
 
     async def image(self, calls: list[int]) -> str:
-        hold = self.budget.hold(sum(calls))
+        image = self.budget.for_image(sum(calls))
         await self.pause()
         ended = "whole"
         try:
             async with asyncio.TaskGroup() as group:
                 for worst in calls:
-                    group.create_task(self.attempt(hold, worst))
+                    group.create_task(self.attempt(image, worst))
                     await self.pause()
         except* BudgetExhausted:
-            assert not hold.admitted
+            assert not image.begun
             ended = "not begun"
         except* Unfunded:
-            assert hold.admitted
+            assert image.begun
             ended = "unfunded"
         finally:
-            hold.close()
+            image.close()
             self.check()
         return ended
 
@@ -368,7 +368,7 @@ class _World:
             if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
             self.ended[str(outcome)] = self.ended.get(str(outcome), 0) + 1
-        assert self.budget.held_nano_usd == 0
+        assert self.budget.reserved_nano_usd == 0
         self.check()
 
 

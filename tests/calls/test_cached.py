@@ -166,7 +166,7 @@ async def test_when_all_are_cancelled_at_once_nobody_makes_a_call_any_more(store
 
 @pytest.mark.parametrize("error", [BudgetExhausted("no money"), Unfunded("no money")])
 async def test_who_waits_makes_the_call_with_its_own_money_when_the_first_one_has_none(store, error):
-    """Whether an image can pay is its own affair: a funded image must not fail for another one's empty purse."""
+    """Whether an image can pay is its own affair: a funded image must not fail for another one's lack of money."""
     poor, rich, in_flight = Held(), Script(reply()), {}
     leader = asyncio.create_task(Cached(poor, store, in_flight, "run").complete(request()))
     await poor.called(1)
@@ -192,7 +192,7 @@ async def test_a_reply_that_came_before_the_cancellation_is_stored(store):
     assert len(inner.requests) == 1
 
 
-async def test_waiting_for_another_images_call_is_told_to_the_purse(store):
+async def test_waiting_for_another_images_call_is_told_to_the_image_budget(store):
     inner, in_flight, told = Held(), {}, []
 
     @contextmanager
@@ -216,15 +216,15 @@ async def test_waiting_for_another_images_call_is_told_to_the_purse(store):
 async def test_an_image_with_money_does_not_wait_for_ever_for_a_call_of_one_without(store):
     """The new image makes the call, and waits for the money that only the begun image, which waits for that call, can free."""
     budget = Budget(10)
-    begun, new = budget.hold(10), budget.hold(6)
+    begun, new = budget.for_image(10), budget.for_image(6)
     in_flight = {}
 
-    def layers(hold):
+    def layers(image):
         async def paid(request):
-            (await hold.reserve(6)).settle(1)
+            (await image.reserve(6)).settle(1)
             return reply()
 
-        return Cached(Function(paid), store, in_flight, "run", following=hold.idle)
+        return Cached(Function(paid), store, in_flight, "run", following=image.waiting_elsewhere)
 
     (await begun.reserve(1)).settle(1)
     leader = asyncio.create_task(layers(new).complete(request()))

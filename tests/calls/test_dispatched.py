@@ -1,4 +1,4 @@
-"""The door through which calls leave: each attempt is booked once, with what it may have cost, whatever becomes of it."""
+"""The layer through which calls leave: each attempt is booked once, with what it may have cost, whatever becomes of it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ COST = 10 * 1_000 + 5 * 10_000
 
 
 @dataclass
-class Door:
-    """A `Dispatched` with real books around a double."""
+class Layer:
+    """A `Dispatched` with real accounts around a double."""
 
     folder: Path
     backend: Function
     limits: Limits = field(default_factory=Limits)
     cap: int | None = None
-    purse: int = 10 * WORST
+    image_worst: int = 10 * WORST
     timeout_s: float = 60.0
     again: bool = False
     secrets: tuple[str, ...] = ()
@@ -45,13 +45,13 @@ class Door:
         self.events = Listener()
         self.ledger = Ledger(self.folder / "ledger.jsonl")
         self.budget = Budget(self.cap)
-        self.hold = self.budget.hold(self.purse)
+        self.image_budget = self.budget.for_image(self.image_worst)
         self.cost_model = CostModel(profile(), profile().price)
         self.pace = await Pace("double", self.limits, self.events).__aenter__()
-        self.door = Dispatched(
+        self.dispatched = Dispatched(
             self.backend,
             pace=self.pace,
-            hold=self.hold,
+            image_budget=self.image_budget,
             ledger=self.ledger,
             cost_model=self.cost_model,
             timeout_s=self.timeout_s,
@@ -72,11 +72,11 @@ class Door:
         return text
 
     def ended(self, *, spent: int, unknown: int = 0, left: int = 1) -> None:
-        """Everything has ended and the books agree: `spent` in all, `left` attempts that left, `unknown` of unknown fate."""
-        assert self.hold.open_nano_usd == 0
+        """Everything has ended and the accounts agree: `spent` in all, `left` attempts that left, `unknown` of unknown fate."""
+        assert self.image_budget.in_use_nano_usd == 0
         assert self.pace.in_flight == 0
-        self.hold.close()
-        assert (self.budget.spent_nano_usd, self.budget.held_nano_usd) == (spent, 0)
+        self.image_budget.close()
+        assert (self.budget.spent_nano_usd, self.budget.reserved_nano_usd) == (spent, 0)
         account = self.ledger.account
         assert not account.open
         assert (account.spent_nano_usd, account.unknown, sum(account.made.values())) == (spent, unknown, left)
@@ -86,31 +86,31 @@ class Door:
 
 @clocked
 async def test_a_reply_is_priced_timed_and_booked(tmp_path):
-    async with Door(tmp_path, Script(reply(), takes_s=2)) as door:
-        came = await door.door.complete(request())
+    async with Layer(tmp_path, Script(reply(), takes_s=2)) as layer:
+        came = await layer.dispatched.complete(request())
         assert came.cost_usd == pytest.approx(COST / 1e9)
         assert came.latency_s == pytest.approx(2, abs=0.01)
-        door.ended(spent=COST)
-        assert door.ledger.account.usage == Usage(10, 0, 0, 5, 0)
-        assert door.events.of(CallSent) == [CallSent("answer", "double", WORST / 1e9)]
-        assert door.events.of(CallSettled) == [CallSettled("answer", "double", came, COST / 1e9)]
+        layer.ended(spent=COST)
+        assert layer.ledger.account.usage == Usage(10, 0, 0, 5, 0)
+        assert layer.events.of(CallSent) == [CallSent("answer", "double", WORST / 1e9)]
+        assert layer.events.of(CallSettled) == [CallSettled("answer", "double", came, COST / 1e9)]
 
 
 @pytest.mark.parametrize("outcome", ["truncated", "refused", "blocked", "unreadable"])
 def test_every_whole_reply_is_billed_whatever_it_says(tmp_path, outcome):
     async def main():
-        async with Door(tmp_path, Script(reply("", outcome))) as door:
-            assert (await door.door.complete(request())).outcome == outcome
-            door.ended(spent=COST)
+        async with Layer(tmp_path, Script(reply("", outcome))) as layer:
+            assert (await layer.dispatched.complete(request())).outcome == outcome
+            layer.ended(spent=COST)
 
     run(main())
 
 
 @clocked
 async def test_a_reply_without_any_usage_is_booked_at_its_worst_case(tmp_path):
-    async with Door(tmp_path, Script(reply(usage=Usage()))) as door:
-        assert (await door.door.complete(request())).cost_usd == pytest.approx(WORST / 1e9)
-        door.ended(spent=WORST)
+    async with Layer(tmp_path, Script(reply(usage=Usage()))) as layer:
+        assert (await layer.dispatched.complete(request())).cost_usd == pytest.approx(WORST / 1e9)
+        layer.ended(spent=WORST)
 
 
 @pytest.mark.parametrize(
@@ -126,69 +126,69 @@ async def test_a_reply_without_any_usage_is_booked_at_its_worst_case(tmp_path):
 )
 def test_a_failed_attempt_costs_nothing_unless_it_may_have_been_served(tmp_path, error, spent, unknown):
     async def main():
-        async with Door(tmp_path, Script(error)) as door:
+        async with Layer(tmp_path, Script(error)) as layer:
             with pytest.raises(type(error)):
-                await door.door.complete(request())
-            door.ended(spent=spent, unknown=unknown)
+                await layer.dispatched.complete(request())
+            layer.ended(spent=spent, unknown=unknown)
 
     run(main())
 
 
 @clocked
 async def test_no_answer_in_time_is_a_transient_failure_of_unknown_fate(tmp_path):
-    async with Door(tmp_path, Script(reply(), takes_s=1000), timeout_s=30) as door:
+    async with Layer(tmp_path, Script(reply(), takes_s=1000), timeout_s=30) as layer:
         began_s = now_s()
         with pytest.raises(Transient, match="no answer within 30 s") as error:
-            await door.door.complete(request())
+            await layer.dispatched.complete(request())
         assert error.value.fate_unknown
         assert now_s() - began_s == pytest.approx(30, abs=0.01)
-        door.ended(spent=WORST, unknown=1)
+        layer.ended(spent=WORST, unknown=1)
 
 
 @clocked
 async def test_the_time_limit_is_the_attempts_own_and_not_that_of_the_wait_before_it(tmp_path):
-    async with Door(tmp_path, Script(reply(), takes_s=20), Limits(concurrency=1), timeout_s=30) as door:
-        await asyncio.gather(*(door.door.complete(request(draw=draw)) for draw in range(5)))
-        door.ended(spent=5 * COST, left=5)
+    async with Layer(tmp_path, Script(reply(), takes_s=20), Limits(concurrency=1), timeout_s=30) as layer:
+        await asyncio.gather(*(layer.dispatched.complete(request(draw=draw)) for draw in range(5)))
+        layer.ended(spent=5 * COST, left=5)
 
 
 @clocked
 async def test_the_pace_hears_of_every_end(tmp_path):
-    async with Door(tmp_path, Script(RateLimited("slow down", retry_after_s=5), reply())) as door:
+    async with Layer(tmp_path, Script(RateLimited("slow down", retry_after_s=5), reply())) as layer:
         with pytest.raises(RateLimited):
-            await door.door.complete(request())
+            await layer.dispatched.complete(request())
         began_s = now_s()
-        await door.door.complete(request())
+        await layer.dispatched.complete(request())
         assert now_s() - began_s == pytest.approx(5, abs=0.01)
-        door.ended(spent=COST, left=2)
+        layer.ended(spent=COST, left=2)
 
 
 @clocked
 async def test_once_the_provider_is_down_nothing_leaves_and_nothing_is_held_back(tmp_path):
-    async with Door(tmp_path, Script(Fatal("the key was refused", kind="key"))) as door:
+    async with Layer(tmp_path, Script(Fatal("the key was refused", kind="key"))) as layer:
         for _ in range(3):
             with pytest.raises(Fatal):
-                await door.door.complete(request())
-        assert len(door.backend.requests) == 1
-        door.ended(spent=0)
+                await layer.dispatched.complete(request())
+        assert len(layer.backend.requests) == 1
+        layer.ended(spent=0)
 
 
 @clocked
 async def test_repetitions_are_marked_in_the_ledger(tmp_path):
-    async with Door(tmp_path, Script(reply()), again=True) as door:
-        await door.door.complete(request())
-        assert door.ledger.account.retried == 1
+    async with Layer(tmp_path, Script(reply()), again=True) as layer:
+        await layer.dispatched.complete(request())
+        assert layer.ledger.account.retried == 1
 
 
 @clocked
 async def test_no_key_passes_in_an_error(tmp_path):
     error = Fatal("the key was refused: 401 Incorrect API key provided: sk-secret", kind="key")
-    async with Door(tmp_path, Script(error), secrets=("sk-secret",)) as door:
+    async with Layer(tmp_path, Script(error), secrets=("sk-secret",)) as layer:
         with pytest.raises(Fatal) as raised:
-            await door.door.complete(request())
+            await layer.dispatched.complete(request())
         assert str(raised.value) == "the key was refused: 401 Incorrect API key provided: [key]"
         assert "sk-secret" not in repr(raised.value)
-        assert "sk-secret" not in str(door.pace.down)
+        assert "sk-secret" not in str(layer.pace.down)
 
 
 # --- cancelled, wherever it was
@@ -196,44 +196,44 @@ async def test_no_key_passes_in_an_error(tmp_path):
 
 @clocked
 async def test_a_call_cancelled_while_it_waits_for_money_has_not_left(tmp_path):
-    async with Door(tmp_path, Script(reply()), cap=10 * WORST) as door:
-        other = door.budget.hold(WORST)
-        held = await other.reserve(WORST)
-        call = asyncio.get_running_loop().create_task(door.door.complete(request()))
+    async with Layer(tmp_path, Script(reply()), cap=10 * WORST) as layer:
+        other = layer.budget.for_image(WORST)
+        taken = await other.reserve(WORST)
+        call = asyncio.get_running_loop().create_task(layer.dispatched.complete(request()))
         await settle()
-        assert door.hold.waiting == 1
+        assert layer.image_budget.waiting == 1
         call.cancel()
         await asyncio.wait([call])
-        held.refund()
+        taken.refund()
         other.close()
-        door.ended(spent=0, left=0)
+        layer.ended(spent=0, left=0)
 
 
 @clocked
 async def test_a_call_cancelled_while_it_waits_for_a_slot_has_not_left(tmp_path):
-    async with Door(tmp_path, Script(reply(), takes_s=50), Limits(concurrency=1)) as door:
-        first = asyncio.get_running_loop().create_task(door.door.complete(request()))
-        second = asyncio.get_running_loop().create_task(door.door.complete(request(draw=1)))
+    async with Layer(tmp_path, Script(reply(), takes_s=50), Limits(concurrency=1)) as layer:
+        first = asyncio.get_running_loop().create_task(layer.dispatched.complete(request()))
+        second = asyncio.get_running_loop().create_task(layer.dispatched.complete(request(draw=1)))
         await asyncio.sleep(1)
         second.cancel()
         await first
         assert second.cancelled()
-        door.ended(spent=COST, left=1)
+        layer.ended(spent=COST, left=1)
 
 
 @clocked
 async def test_a_call_cancelled_after_it_left_stays_spent_at_its_worst_case(tmp_path):
-    async with Door(tmp_path, Script(reply(), takes_s=100)) as door:
-        call = asyncio.get_running_loop().create_task(door.door.complete(request()))
+    async with Layer(tmp_path, Script(reply(), takes_s=100)) as layer:
+        call = asyncio.get_running_loop().create_task(layer.dispatched.complete(request()))
         await asyncio.sleep(1)
         call.cancel()
         await asyncio.wait([call])
         assert call.cancelled()
-        door.ended(spent=WORST, unknown=1)
+        layer.ended(spent=WORST, unknown=1)
 
 
 @pytest.mark.parametrize("turns", range(25))
-def test_a_call_cancelled_at_any_turn_of_the_loop_leaves_the_books_in_order(tmp_path, turns):
+def test_a_call_cancelled_at_any_turn_of_the_loop_leaves_the_accounts_in_order(tmp_path, turns):
     """Whichever await it stands at: either it never left, or it is booked whole, or at its worst."""
 
     async def answer(request):
@@ -242,15 +242,15 @@ def test_a_call_cancelled_at_any_turn_of_the_loop_leaves_the_books_in_order(tmp_
         return reply()
 
     async def main():
-        async with Door(tmp_path, Function(answer), Limits(requests_per_minute=600_000)) as door:
-            call = asyncio.get_running_loop().create_task(door.door.complete(request()))
+        async with Layer(tmp_path, Function(answer), Limits(requests_per_minute=600_000)) as layer:
+            call = asyncio.get_running_loop().create_task(layer.dispatched.complete(request()))
             await settle(turns)
             call.cancel()
             await asyncio.wait([call])
-            left = sum(door.ledger.account.made.values())
-            assert left == len(door.backend.requests)
+            left = sum(layer.ledger.account.made.values())
+            assert left == len(layer.backend.requests)
             spent = 0 if not left else WORST if call.cancelled() else COST
-            door.ended(spent=spent, unknown=int(call.cancelled() and left), left=left)
+            layer.ended(spent=spent, unknown=int(call.cancelled() and left), left=left)
 
     run(main())
 
@@ -261,30 +261,30 @@ def test_a_call_cancelled_at_any_turn_of_the_loop_leaves_the_books_in_order(tmp_
 @clocked
 async def test_a_call_dearer_than_its_bound_is_booked_in_full_said_and_raises_all_later_bounds(tmp_path):
     dear = reply(usage=Usage(input_tokens=10_000, output_tokens=1_000))
-    async with Door(tmp_path, Script(dear)) as door:
-        await door.door.complete(request())
+    async with Layer(tmp_path, Script(dear)) as layer:
+        await layer.dispatched.complete(request())
         cost = 10_000 * 1_000 + 1_000 * 10_000
-        assert door.events.of(BoundBroken) == [BoundBroken("answer", "double", WORST / 1e9, cost / 1e9)]
-        assert door.cost_model.worst_nano_usd(request()) == pytest.approx(cost, rel=1e-6)
-        assert door.cost_model.worst_nano_usd(request()) >= cost
-        door.ended(spent=cost)
+        assert layer.events.of(BoundBroken) == [BoundBroken("answer", "double", WORST / 1e9, cost / 1e9)]
+        assert layer.cost_model.worst_nano_usd(request()) == pytest.approx(cost, rel=1e-6)
+        assert layer.cost_model.worst_nano_usd(request()) >= cost
+        layer.ended(spent=cost)
 
 
 @clocked
 async def test_many_calls_that_break_the_same_bound_together_raise_it_once(tmp_path):
     """They were all under way with the old bound: their ratios are one finding, and do not multiply."""
     dear = reply(usage=Usage(input_tokens=10_000, output_tokens=1_000))
-    async with Door(tmp_path, Script(dear, takes_s=1), purse=100 * WORST) as door:
-        await asyncio.gather(*(door.door.complete(request(draw=draw)) for draw in range(20)))
+    async with Layer(tmp_path, Script(dear, takes_s=1), image_worst=100 * WORST) as layer:
+        await asyncio.gather(*(layer.dispatched.complete(request(draw=draw)) for draw in range(20)))
         cost = 10_000 * 1_000 + 1_000 * 10_000
-        assert door.cost_model.worst_nano_usd(request()) == pytest.approx(cost, rel=1e-6)
+        assert layer.cost_model.worst_nano_usd(request()) == pytest.approx(cost, rel=1e-6)
 
 
 @clocked
 async def test_a_full_disk_lets_no_call_leave_unbooked(tmp_path):
-    async with Door(tmp_path, Script(reply())) as door:
+    async with Layer(tmp_path, Script(reply())) as layer:
         size = (tmp_path / "ledger.jsonl").stat().st_size
         with disk_of(size), pytest.raises(UserError, match="cannot be written"):
-            await door.door.complete(request())
-        assert not door.backend.requests
-        door.ended(spent=0, left=0)
+            await layer.dispatched.complete(request())
+        assert not layer.backend.requests
+        layer.ended(spent=0, left=0)

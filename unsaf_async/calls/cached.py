@@ -1,14 +1,15 @@
 """The caching layer: an equal request is paid for once.
 
 Stored for everybody: replies with outcome `ok`. Every other whole reply (cut off, refused, blocked, unreadable) was billed
-too, so the run that paid for it remembers it and does not pay again when it is resumed; other runs ask anew, since a
-filter's or a reasoner's mood may have changed. A call that failed is never stored.
+too, so the run that paid for it keeps it and does not pay again when it is resumed; other runs ask anew, since a filter or a
+reasoning model may decide otherwise the next time. A call that failed is never stored.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.store import ReplyStore, key_of, key_parts, packed, unpacked
@@ -23,15 +24,12 @@ if TYPE_CHECKING:
     from unsaf_async.records import Reply, Request
 
 InFlight = dict[str, "asyncio.Future[Reply | None]"]
-"""Requests under way, by key: two equal ones are one call. Shared by all that share a store. None: the one who made the call
-gave up for reasons of its own (cancelled, no money), so whoever waits makes it instead."""
+"""Requests under way, by key: two equal ones are one call. Shared by all that share a store. None: whoever made the call gave up
+for reasons of its own (cancelled, no money), so one of those that wait makes it instead."""
 
 
 class Cached:
-    """A provider that looks in `store` before it asks `inner`.
-
-    run_id: whose replies other than `ok` count. following: entered while it waits for somebody else's equal call.
-    """
+    """A provider that looks in a store before it asks another provider."""
 
     def __init__(
         self,
@@ -42,38 +40,59 @@ class Cached:
         announce: Announce = silent,
         following: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """A layer for one image's calls.
+
+        Args:
+            inner: Asked where the store has no reply.
+            store: The replies.
+            in_flight: The requests under way of all layers that share the store.
+            run_id: Whose replies other than `ok` count.
+            announce: Receives a `CacheHit` for each call that is not made.
+            following: Entered while a call waits for an equal one of another layer.
+        """
         self._inner = inner
         self._store = store
-        self._flights = in_flight
+        self._in_flight = in_flight
         self._run_id = run_id
         self._announce = announce
         self._following = following
 
     async def complete(self, request: Request) -> Reply:
-        """The stored reply, or `inner`'s, which is on disk when this returns."""
+        """The stored reply, or the inner provider's, which is on disk when this returns.
+
+        Args:
+            request: What is asked.
+
+        Returns:
+            The reply; `cached` says whether this call was spared.
+
+        Raises:
+            CallError: As the inner provider does, for all that wait for the same call.
+            BudgetExhausted: There is no money to begin the image.
+        """
         parts = key_parts(request)
         key = key_of(parts)
-        while flight := self._flights.get(key):
+        while equal_call := self._in_flight.get(key):
             with self._following():
-                made = await asyncio.shield(flight)
-            if made is not None:
+                reply = await asyncio.shield(equal_call)
+            if reply is not None:
                 self._announce(CacheHit(request.role))
-                return _again(made)
-        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+                return replace(reply, cached=True)
+        call = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
             reply = await self._look_up(key, request) or await self._ask(key, parts, request)
         except (asyncio.CancelledError, BudgetExhausted, Unfunded):
-            flight.set_result(None)
+            call.set_result(None)
             raise
         except BaseException as error:
-            flight.set_exception(error)
-            flight.exception()  # nobody may be waiting: mark it as seen
+            call.set_exception(error)
+            call.exception()  # nobody may be waiting: mark it as seen
             raise
         else:
-            flight.set_result(reply)
+            call.set_result(reply)
             return reply
         finally:
-            del self._flights[key]
+            del self._in_flight[key]
 
     async def _look_up(self, key: str, request: Request) -> Reply | None:
         data = await self._store.first(key, f"{key}:{self._run_id}")
@@ -81,7 +100,7 @@ class Cached:
             return None
         try:
             reply = unpacked(data)
-        except ValueError:  # not ours: asked anew, and overwritten
+        except ValueError:  # not written by this package: asked anew, and overwritten
             return None
         self._announce(CacheHit(request.role))
         return reply
@@ -92,9 +111,3 @@ class Cached:
         # A reply that is here is paid for: the store keeps it even if this is cancelled and nobody waits for it any more.
         await self._store.put(place, packed(parts, reply))
         return reply
-
-
-def _again(reply: Reply) -> Reply:
-    from dataclasses import replace
-
-    return replace(reply, cached=True)

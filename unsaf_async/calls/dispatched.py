@@ -1,4 +1,4 @@
-"""The innermost layer, the one door through which calls leave: money first, then a slot, then the wire.
+"""The innermost layer, the only one that lets calls leave: money first, then a slot, then the wire.
 
 Money before the slot, so that a call that waits for money keeps no other from leaving; the ledger's line last, so that it
 stands only for calls that really left.
@@ -10,13 +10,14 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unsaf_async.calls.budget import NANO, ImageBudget
+from unsaf_async.calls.budget import NANO
 from unsaf_async.errors import CallError, Transient
 from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unsaf_async.calls.budget import ImageBudget, Reservation
     from unsaf_async.calls.cost import CostModel
     from unsaf_async.calls.ledger import Ledger
     from unsaf_async.calls.pace import Pace
@@ -25,17 +26,14 @@ if TYPE_CHECKING:
 
 
 class Dispatched:
-    """A provider that lets calls to `backend` leave as `pace` and `hold` allow, and books each with `ledger`.
-
-    timeout_s: how long one attempt may take. again: whether its calls are repetitions.
-    """
+    """A provider that lets calls to a backend leave as the pace and the budget allow, and enters each in the ledger."""
 
     def __init__(
         self,
         backend: Provider,
         *,
         pace: Pace,
-        hold: ImageBudget,
+        image_budget: ImageBudget,
         ledger: Ledger,
         cost_model: CostModel,
         timeout_s: float,
@@ -43,35 +41,60 @@ class Dispatched:
         redact: Callable[[str], str],
         announce: Announce = silent,
     ) -> None:
+        """A layer for one image's first attempts, or for its repetitions.
+
+        Args:
+            backend: What speaks to the model.
+            pace: The model's.
+            image_budget: What the calls are paid from.
+            ledger: Where each attempt is written down.
+            cost_model: The model's prices.
+            timeout_s: How long one attempt may take.
+            again: Whether the calls are repetitions.
+            redact: Replaces keys in the texts of errors.
+            announce: Receives the calls' events.
+        """
         self._backend = backend
         self._pace = pace
-        self._hold = hold
+        self._image_budget = image_budget
         self._ledger = ledger
-        self._meter = cost_model
+        self._cost_model = cost_model
         self._timeout_s = timeout_s
         self._again = again
         self._redact = redact
         self._announce = announce
 
     async def complete(self, request: Request) -> Reply:
-        """`backend`'s reply, with its cost.
+        """The backend's reply, with its cost.
 
-        Raises CallError (Fatal once the model is down; Unfunded) or BudgetExhausted before anything leaves, CallError after it.
+        Args:
+            request: What leaves.
+
+        Returns:
+            The reply: its usage at the worst case where the provider states none, `latency_s` as measured here.
+
+        Raises:
+            CallError: Before anything leaves: Fatal once the model is down, or Unfunded. After it: what became of the attempt.
+            BudgetExhausted: There is no money to begin the image; nothing left.
         """
-        worst = self._meter.worst_nano_usd(request)
-        reservation = await self._hold.reserve(worst)
+        worst = self._cost_model.worst_nano_usd(request)
+        reservation = await self._image_budget.reserve(worst)
         try:
-            await self._pace.enter(request.role, *self._meter.expected_tokens(request))
+            await self._pace.enter(request.role, *self._cost_model.expected_tokens(request))
         except BaseException:
             reservation.refund()
             raise
         try:
             number = self._ledger.sent(request.role, worst, again=self._again)
-        except BaseException:  # the disk is full: nothing leaves unbooked
+        except BaseException:  # the disk is full: no call leaves that the ledger does not know
             reservation.refund()
             self._pace.leave()
             raise
-        provider = request.target.provider
+        return await self._send(request, reservation, number)
+
+    async def _send(self, request: Request, reservation: Reservation, number: int) -> Reply:
+        """One attempt, from the wire to the accounts. number: the ledger's."""
+        worst, provider = reservation.amount_nano_usd, request.target.provider
         self._announce(CallSent(request.role, provider, worst / NANO))
         began_s = asyncio.get_running_loop().time()
         reply: Reply | None = None
@@ -83,13 +106,13 @@ class Dispatched:
             except TimeoutError:
                 raise Transient(f"no answer within {self._timeout_s:g} s", fate_unknown=True) from None
             latency_s = asyncio.get_running_loop().time() - began_s
-            cost, usage = self._meter.cost_nano_usd(request, reply)
+            cost, usage = self._cost_model.cost_nano_usd(request, reply)
             reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
             self._ledger.settled(number, cost, usage)
             reservation.settle(cost)
             self._pace.succeeded(reply)
             if cost > worst:
-                self._meter.bound_broken(request, cost)
+                self._cost_model.bound_broken(request, cost)
                 self._announce(BoundBroken(request.role, provider, worst / NANO, cost / NANO))
             return reply
         except CallError as error:

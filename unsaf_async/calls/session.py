@@ -1,89 +1,195 @@
-"""A model that is open for calls: its profile, backend, pace and prices, and the layers put together around them."""
+"""Models that are open for calls, with everything that they share, and the layers put together around each.
+
+A session opens in this order: the store of replies, the ledger, the models. It closes in the reverse order, so that a reply
+under way finds its ledger and its store open.
+"""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.open import open_backend
+from unsaf_async.calls.budget import NANO, Budget
 from unsaf_async.calls.cached import Cached, InFlight
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.dispatched import Dispatched
+from unsaf_async.calls.ledger import Ledger
 from unsaf_async.calls.pace import Pace
-from unsaf_async.calls.request import RequestBuilder
+from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
-from unsaf_async.events import Announce, CallRetried
+from unsaf_async.calls.store import ReplyStore
+from unsaf_async.events import Announce, CallRetried, silent
+from unsaf_async.providers.keys import key_of_profile, redactor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from unsaf_async.calls.budget import ImageBudget
-    from unsaf_async.calls.ledger import Ledger
     from unsaf_async.calls.provider import Backend, Provider
-    from unsaf_async.calls.store import ReplyStore
     from unsaf_async.errors import CallError
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import Request
 
 
-@dataclass(frozen=True)
-class Books:
-    """What all models of a run share. store: the replies; flights: requests under way; run_id: whose run it is."""
+class Session:
+    """Opened models, with their store, ledger, requests in flight, redactor and budget. Use as an async context manager.
 
-    ledger: Ledger
+    What it holds is there while it is open.
+    """
+
     store: ReplyStore
-    in_flight: InFlight
-    run_id: str
+    ledger: Ledger
+    budget: Budget
     redact: Callable[[str], str]
-    announce: Announce
+    """Replaces the models' keys in a text."""
+    models: dict[str, OpenModel]
+    """By the names that `profiles` gives, in its order."""
+
+    def __init__(
+        self,
+        profiles: Mapping[str, Profile],
+        *,
+        cache: Path,
+        ledger_file: Path,
+        received_file: Path | None = None,
+        run_id: str,
+        max_cost_usd: float | None = None,
+        questions: int = 1,
+        seed: int = 0,
+        announce: Announce = silent,
+        open_backend: Callable[[Profile], Awaitable[Backend]] = open_backend,
+    ) -> None:
+        """A session that is not open yet.
+
+        Args:
+            profiles: The models to open, by the names under which they are asked for.
+            cache: The folder of stored replies.
+            ledger_file: The account of attempts. What it says was spent counts against the cap.
+            received_file: Where replies lie that are not stored yet, for the session that follows a killed one; None for nowhere.
+            run_id: Whose replies other than `ok` are found again.
+            max_cost_usd: The cap on what may be spent, in USD; None for none.
+            questions: K, which sets the room for a question list.
+            seed: The run's.
+            announce: Receives the calls' events.
+            open_backend: Connects to a profile's model.
+        """
+        self.in_flight: InFlight = {}
+        self.run_id = run_id
+        self.announce = announce
+        self._profiles = profiles
+        self._cache = cache
+        self._ledger_file = ledger_file
+        self._received_file = received_file
+        self._cap_nano_usd = None if max_cost_usd is None else int(max_cost_usd * NANO)
+        self._questions = questions
+        self._seed = seed
+        self._open_backend = open_backend
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as exits:  # closes what is open if the rest cannot be opened
+            self.store = ReplyStore(self._cache, self._received_file)
+            exits.callback(self.store.close)
+            self.ledger = exits.enter_context(Ledger(self._ledger_file))
+            self.redact = redactor(key_of_profile(profile) for profile in self._profiles.values())
+            self.models = {
+                name: await exits.enter_async_context(self._opened(profile)) for name, profile in self._profiles.items()
+            }
+            self.budget = Budget(self._cap_nano_usd, self.ledger.account.spent_nano_usd)
+            self._exits = exits.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exits.__aexit__(kind, error, trace)
+
+    def client(self, name: str, image_budget: ImageBudget) -> ModelClient:
+        """A model as one image's calls reach it.
+
+        Args:
+            name: The model's, as `profiles` has it.
+            image_budget: What the calls are paid from.
+
+        Returns:
+            The client, with layers of its own.
+        """
+        model = self.models[name]
+        return ModelClient(model.builder, model.provider(image_budget))
+
+    @asynccontextmanager
+    async def _opened(self, profile: Profile) -> AsyncIterator[OpenModel]:
+        """`profile`'s model, ready for calls; its connections are closed on leaving."""
+        cost_model = CostModel(profile, price_or_error(profile))
+        backend = await self._open_backend(profile)
+        try:
+            tells_limits = profile.rate_headers != "none"
+            async with Pace(profile.name, profile.limits, self.announce, tells_limits=tells_limits) as pace:
+                builder = RequestBuilder(profile, self._questions, self._seed)
+                yield OpenModel(profile, builder, cost_model, pace, backend, self)
+        finally:
+            await backend.aclose()
 
 
 @dataclass(frozen=True)
 class OpenModel:
-    """One model, connected. `provider(hold)` puts the layers together for one image's purse."""
+    """One connected model of a session."""
 
     profile: Profile
     builder: RequestBuilder
     cost_model: CostModel
     pace: Pace
     backend: Backend
-    books: Books
+    session: Session
 
-    def provider(self, hold: ImageBudget) -> Provider:
-        """Cached(Retried(Dispatched(backend))): the same protocol three times over, paid from `hold`."""
-        books, profile = self.books, self.profile
+    def provider(self, image_budget: ImageBudget) -> Provider:
+        """Cached(Retried(Dispatched(backend))): the same protocol three times over.
+
+        Args:
+            image_budget: What the calls are paid from.
+
+        Returns:
+            The layers, for one image.
+        """
+        session, profile = self.session, self.profile
 
         def on_retry(request: Request, error: CallError, wait_s: float) -> None:
-            books.announce(CallRetried(request.role, error, wait_s))
+            session.announce(CallRetried(request.role, error, wait_s))
 
         policy = RetryPolicy(profile.attempts, profile.deadline_s, profile.retry_wait_s)
-        retried = Retried(self.attempt(hold), self.attempt(hold, again=True), policy, on_retry)
-        return Cached(retried, books.store, books.in_flight, books.run_id, books.announce, hold.idle)
+        retried = Retried(self.attempt(image_budget), self.attempt(image_budget, again=True), policy, on_retry)
+        return Cached(
+            retried,
+            session.store,
+            session.in_flight,
+            session.run_id,
+            session.announce,
+            image_budget.waiting_elsewhere,
+        )
 
-    def attempt(self, hold: ImageBudget, *, again: bool = False) -> Dispatched:
-        """The innermost layer alone: one attempt a call, nothing cached. again: its calls are repetitions."""
+    def attempt(self, image_budget: ImageBudget, *, again: bool = False) -> Dispatched:
+        """The innermost layer alone: one attempt a call, nothing cached.
+
+        Args:
+            image_budget: What the calls are paid from.
+            again: Whether its calls are repetitions.
+
+        Returns:
+            The layer.
+        """
         return Dispatched(
             self.backend,
             pace=self.pace,
-            hold=hold,
-            ledger=self.books.ledger,
+            image_budget=image_budget,
+            ledger=self.session.ledger,
             cost_model=self.cost_model,
             timeout_s=self.profile.timeout_s,
             again=again,
-            redact=self.books.redact,
-            announce=self.books.announce,
+            redact=self.session.redact,
+            announce=self.session.announce,
         )
-
-
-@asynccontextmanager
-async def open_model(profile: Profile, books: Books, *, questions: int, seed: int) -> AsyncIterator[OpenModel]:
-    """`profile`'s model, ready for calls; its connections are closed on leaving."""
-    cost_model = CostModel(profile, price_or_error(profile))
-    backend = await open_backend(profile)
-    try:
-        tells_limits = profile.rate_headers != "none"
-        async with Pace(profile.name, profile.limits, books.announce, tells_limits=tells_limits) as pace:
-            yield OpenModel(profile, RequestBuilder(profile, questions, seed), cost_model, pace, backend, books)
-    finally:
-        await backend.aclose()

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from unsaf_async.calls.budget import NANO, Budget
 from unsaf_async.calls.cost import CostModel, price_or_error
-from unsaf_async.calls.ledger import Ledger
-from unsaf_async.calls.request import ModelClient, RequestBuilder
-from unsaf_async.calls.session import Books, OpenModel, open_model
-from unsaf_async.calls.store import ReplyStore
+from unsaf_async.calls.request import RequestBuilder
+from unsaf_async.calls.session import Session
 from unsaf_async.errors import RunStopped, UserError
 from unsaf_async.events import Announce, silent
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
 from unsaf_async.prompts import VERDICT, Pack, load_pack
-from unsaf_async.providers.keys import key_of_profile, redactor
 from unsaf_async.runs.prepare import named_models
 from unsaf_async.runs.workers import run
 from unsaf_async.score.calibration import CalibrationFile, Confusions, Judged, confusions, read_judged
@@ -88,33 +83,36 @@ class Calibrated:
 async def calibrate(
     bench: Bench, ledger_file: Path, cache: Path, max_cost: float | None, announce: Announce = silent
 ) -> Calibrated:
-    """Put the judge to every row. `ledger_file` keeps the account over several goes; finished calls come from `cache`."""
-    found: dict[int, Judgement] = {}
-    async with AsyncExitStack() as stack:
-        store = ReplyStore(cache)
-        stack.callback(store.close)
-        ledger = stack.enter_context(Ledger(ledger_file))
-        redact = redactor(key_of_profile(profile) for profile in bench.judges.values())
-        books = Books(ledger, store, {}, sha256(str(ledger_file).encode()).hexdigest()[:16], redact, announce)
-        models: dict[str, OpenModel] = {
-            name: await stack.enter_async_context(open_model(profile, books, questions=1, seed=0))
-            for name, profile in bench.judges.items()
-        }
-        budget = Budget(None if max_cost is None else int(max_cost * NANO), ledger.account.spent_nano_usd)
+    """What the judge said of every row, against what people said.
+
+    Args:
+        bench: The judge and the labelled responses.
+        ledger_file: The account of attempts, over several goes.
+        cache: The folder of stored replies: calls that were answered are not made again.
+        max_cost: The cap in USD, over all goes; None for none.
+        announce: Receives the calls' events.
+
+    Returns:
+        The confusions; over the rows judged so far, with `why_stopped`, where the cap or the provider ended it early.
+
+    Raises:
+        UserError: A file or a model cannot be opened.
+    """
+    judgements: dict[int, Judgement] = {}
+    run_id = sha256(str(ledger_file).encode()).hexdigest()[:16]
+    async with Session(
+        bench.judges, cache=cache, ledger_file=ledger_file, run_id=run_id, max_cost_usd=max_cost, announce=announce
+    ) as session:
 
         async def judge_one(numbered: tuple[int, Judged]) -> tuple[int, Judgement]:
             number, row = numbered
-            hold = budget.hold(bench.worst_nano_usd(row))
-            try:
-                members = tuple(
-                    (name, ModelClient(model.builder, model.provider(hold))) for name, model in models.items()
-                )
+            with session.budget.for_image(bench.worst_nano_usd(row)) as image_budget:
+                members = tuple((name, session.client(name, image_budget)) for name in session.models)
                 return number, await Judge(bench.pack, members).judge(row.question, row.response, "stop")
-            finally:
-                hold.close()
 
         def keep(judged: tuple[int, Judgement]) -> None:
-            found[judged[0]] = judged[1]
+            number, judgement = judged
+            judgements[number] = judgement
 
         why_stopped = None
         width = min(len(bench.rows), max((profile.limits.concurrency for profile in bench.judges.values()), default=1))
@@ -122,7 +120,7 @@ async def calibrate(
             await run(enumerate(bench.rows), judge_one, keep, width=width)
         except RunStopped as error:
             why_stopped = str(error)
-        account = ledger.account
+        account = session.ledger.account
     return Calibrated(
         file=CalibrationFile(
             judge=bench.name,
@@ -130,16 +128,16 @@ async def calibrate(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             data=bench.data.name,
             data_sha256=bench.data_sha256,
-            confusions=_confusions(bench, found),
+            confusions=_confusions(bench, judgements),
         ),
-        judged=len(found),
+        judged=len(judgements),
         cost_usd=account.cost_usd,
         calls=sum(account.made.values()),
         why_stopped=why_stopped,
     )
 
 
-def _confusions(bench: Bench, found: dict[int, Judgement]) -> Confusions:
-    numbers = sorted(found)
+def _confusions(bench: Bench, judgements: dict[int, Judgement]) -> Confusions:
+    numbers = sorted(judgements)
     rows = [bench.rows[number] for number in numbers]
-    return confusions(rows, [(found[number].act, found[number].decided_by) for number in numbers])
+    return confusions(rows, [(judgements[number].act, judgements[number].decided_by) for number in numbers])

@@ -10,20 +10,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.calls.budget import NANO, Budget
+from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.cost import CostModel, price_or_error
-from unsaf_async.calls.ledger import Ledger
 from unsaf_async.calls.rate_headers import learned_limits
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
-from unsaf_async.calls.session import Books, open_model
-from unsaf_async.calls.store import ReplyStore
+from unsaf_async.calls.session import Session
 from unsaf_async.errors import CallError, Fatal, Rejected
-from unsaf_async.events import silent
 from unsaf_async.examine.parse import verdict
 from unsaf_async.inputs.pixels import ImagePolicy, encode
 from unsaf_async.prompts import VERDICT, load_pack
-from unsaf_async.providers.keys import key_of_profile, redactor
 from unsaf_async.records import Message, Reply, Request, Sampling
 from unsaf_async.text import one_line
 
@@ -101,32 +97,38 @@ def worst_cost_usd(profile: Profile) -> float:
 
 
 async def diagnose(profile: Profile) -> Diagnosis:
-    """Look at `profile`'s model. Raises UserError for a missing key or price; what the provider refuses is a finding."""
-    budget = Budget()
+    """What a model takes and gives. What the provider refuses is a finding, not an error.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        A finding a probe, up to the first that shows that no call can work.
+
+    Raises:
+        UserError: The key or the price is missing.
+    """
     probes: list[Probe] = []
     with TemporaryDirectory() as folder:
-        store = ReplyStore(Path(folder) / "unused")
-        try:
-            with Ledger(Path(folder) / "ledger.jsonl") as ledger:
-                redact = redactor([key_of_profile(profile)])
-                books = Books(ledger=ledger, store=store, in_flight={}, run_id="doctor", redact=redact, announce=silent)
-                async with open_model(profile, books, questions=1, seed=0) as model:
-                    for what, request in probes_of(profile):
-                        hold = budget.hold(_most(what) * model.cost_model.worst_nano_usd(request))
-                        try:
-                            reply: Reply | CallError = await _provider(model, hold, what).complete(request)
-                        except CallError as error:
-                            reply = error
-                        finally:
-                            hold.close()
-                        probes.append(_finding(what, reply, profile))
-                        if what == "answers":
-                            probes.append(_rates(reply))
-                        if isinstance(reply, Fatal):
-                            break
-                cost = budget.spent_nano_usd
-        finally:
-            store.close()
+        async with Session(
+            {"self": profile},
+            cache=Path(folder) / "unused",
+            ledger_file=Path(folder) / "ledger.jsonl",
+            run_id="doctor",
+        ) as session:
+            model = session.models["self"]
+            for what, request in probes_of(profile):
+                with session.budget.for_image(_most(what) * model.cost_model.worst_nano_usd(request)) as image_budget:
+                    try:
+                        reply: Reply | CallError = await _provider(model, image_budget, what).complete(request)
+                    except CallError as error:
+                        reply = error
+                probes.append(_finding(what, reply, profile))
+                if what == "answers":
+                    probes.append(_rates(reply))
+                if isinstance(reply, Fatal):
+                    break
+            cost = session.budget.spent_nano_usd
     return Diagnosis(tuple(probes), cost / NANO)
 
 
@@ -135,11 +137,11 @@ def _most(what: str) -> int:
     return 2 if what in DECIDING or what == "n" else 1
 
 
-def _provider(model: OpenModel, hold: ImageBudget, what: str) -> Provider:
+def _provider(model: OpenModel, image_budget: ImageBudget, what: str) -> Provider:
     if what not in DECIDING:
-        return model.attempt(hold)
+        return model.attempt(image_budget)
     policy = RetryPolicy(attempts=2, deadline_s=PATIENCE_S, wait_s=model.profile.retry_wait_s)
-    return Retried(model.attempt(hold), model.attempt(hold, again=True), policy, lambda *_: None)
+    return Retried(model.attempt(image_budget), model.attempt(image_budget, again=True), policy, lambda *_: None)
 
 
 def _finding(what: str, reply: Reply | CallError, profile: Profile) -> Probe:

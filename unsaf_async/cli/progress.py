@@ -156,13 +156,13 @@ class Watch:
         if budget is None:
             return "$0"
         cap = f", of {format_usd(budget.cap_nano_usd / NANO, 2)}" if budget.cap_nano_usd is not None else ""
-        spent, held = (format_usd(nano_usd / NANO, 4) for nano_usd in (budget.spent_nano_usd, budget.held_nano_usd))
+        spent, held = (format_usd(nano_usd / NANO, 4) for nano_usd in (budget.spent_nano_usd, budget.reserved_nano_usd))
         return f"{spent} spent, {held} held{cap}"
 
     @property
     def expected_answers(self) -> int:
         """How many answers this session will bring, as far as can be told."""
-        return max(1, self.questions_an_image * (self.total - self.runner.earlier - self.failed))
+        return max(1, self.questions_an_image * (self.total - self.runner.done_before - self.failed))
 
     def left(self) -> str:
         """Time left at the pace so far."""

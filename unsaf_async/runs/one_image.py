@@ -1,0 +1,155 @@
+"""One image of a run, from its file to its examination: loaded, compared with what is known of it, given its money, examined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import ProviderDown
+from unsaf_async.examine.examiner import Examiner, has_failed_calls
+from unsaf_async.examine.extras import Extras
+from unsaf_async.examine.judge import Judge
+from unsaf_async.inputs.pixels import ImageError
+from unsaf_async.records import Examination, ImageRecord
+from unsaf_async.runs.quote import Planner, Priced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unsaf_async.calls.budget import ImageBudget
+    from unsaf_async.calls.session import Session
+    from unsaf_async.inputs.pixels import ImageLoader
+    from unsaf_async.inputs.sources import ImageSource
+    from unsaf_async.prompts import Pack
+    from unsaf_async.runs.folder import Manifest
+
+
+class Skipped(Exception):
+    """No more can be asked about an examined image. The text says why; its examination stays as it is."""
+
+
+@dataclass(frozen=True)
+class ImageExaminer:
+    """Examines the images of a run, each with money of its own."""
+
+    manifest: Manifest
+    session: Session
+    loader: ImageLoader
+    pack: Pack
+    planner: Planner
+
+    @classmethod
+    def of(cls, manifest: Manifest, session: Session, loader: ImageLoader, pack: Pack) -> ImageExaminer:
+        """The examiner of a run's images.
+
+        Args:
+            manifest: The run's.
+            session: The run's models, the measured one under the name "self".
+            loader: Reads the images.
+            pack: The prompts.
+
+        Returns:
+            An examiner whose worst cases are those of the session's cost models.
+        """
+
+        def priced(name: str) -> Priced:
+            model = session.models[name]
+            return Priced(model.builder, model.cost_model)
+
+        planner = Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.wanted)
+        return cls(manifest, session, loader, pack, planner)
+
+    async def examine(self, source: ImageSource) -> Examination:
+        """The examination of an image.
+
+        Args:
+            source: The image, with its given questions if it has any.
+
+        Returns:
+            The examination; with `failure` and no questions where the image cannot be used.
+
+        Raises:
+            RunStopped: No call may leave any more, or none works.
+        """
+        record = ImageRecord(id=source.id, path=_printable(source.path), metadata=dict(source.metadata))
+        try:
+            image, bytes_sha256 = await self.loader.load(source.path)
+        except ImageError as error:
+            return Examination(image=record, failure=str(error))
+        if source.file_sha256 not in (None, bytes_sha256):
+            return Examination(image=record, failure=_CHANGED)
+        record = record.model_copy(
+            update={
+                "bytes_sha256": bytes_sha256,
+                "pixels_sha256": image.pixels_sha256,
+                "width": image.width,
+                "height": image.height,
+            }
+        )
+        size = (image.width, image.height)
+        quote = self.planner.quote_given(*size, source.given) if source.given else self.planner.quote(*size)
+        with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
+            examiner = self._examiner(image_budget)
+            if source.given:
+                examination = await examiner.examine_given(record, image, source.given)
+            else:
+                examination = await examiner.examine(record, image)
+        self._check(examination)
+        return examination
+
+    async def complete(self, source: ImageSource, examination: Examination) -> Examination:
+        """An examination with everything that the run asks beside the answers.
+
+        Args:
+            source: The image.
+            examination: What is known of it. Nothing of it is asked again, unless it failed.
+
+        Returns:
+            The examination with what was missing.
+
+        Raises:
+            Skipped: The image cannot be read, or is not the one that was examined.
+            RunStopped: No call may leave any more, or none works.
+        """
+        try:
+            image, bytes_sha256 = await self.loader.load(source.path)
+        except ImageError as error:
+            raise Skipped(str(error)) from None
+        if source.file_sha256 not in (None, bytes_sha256):
+            raise Skipped(_CHANGED)
+        if examination.image.pixels_sha256 != image.pixels_sha256:
+            raise Skipped("the image has changed since")
+        quote = self.planner.quote_missing(image.width, image.height, examination.questions)
+        with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
+            completed = await self._examiner(image_budget).complete(examination, image)
+        self._check(completed)
+        return completed
+
+    def _examiner(self, image_budget: ImageBudget) -> Examiner:
+        """One image's examiner: all of its calls are paid from `image_budget`."""
+        manifest = self.manifest
+        clients = {name: self.session.client(name, image_budget) for name in self.session.models}
+        judges = tuple((name, clients[name]) for name in manifest.judges)
+        extras = Extras(
+            manifest.wanted,
+            self.pack,
+            clients["self"],
+            {name: clients[name] for name in manifest.auditors},
+            judges[0] if manifest.grounded else None,
+        )
+        return Examiner(clients["self"], Judge(self.pack, judges), self.pack, manifest.questions, extras)
+
+    def _check(self, examination: Examination) -> None:
+        """Raises ProviderDown for an examination that is not finished because nothing could leave any more."""
+        if has_failed_calls(examination):
+            for model in self.session.models.values():
+                if model.pace.down:
+                    raise ProviderDown(f"{model.profile.name}: {model.pace.down}")
+
+
+_CHANGED = "the image has changed since its questions were written"
+
+
+def _printable(path: Path) -> str:
+    """`path` as text that JSON can hold: a name that is no valid UTF-8 gets question marks."""
+    return str(path).encode("utf-8", "replace").decode()

@@ -46,21 +46,11 @@ from unsaf_async.cli.report import view as view_command
 from unsaf_async.compare.cross import matrix
 from unsaf_async.errors import UserError
 from unsaf_async.providers.profile import Limits
-from unsaf_async.records import Audit, Examination, ImageRecord, Question, Record
+from unsaf_async.records import Audit, Examination, ImageRecord, Question
 from unsaf_async.report import plots
-from unsaf_async.report.data import (
-    calibrated,
-    calibrated_of,
-    correct,
-    explorer,
-    further_tables,
-    labels,
-    latencies,
-    load_run,
-    roc,
-    signals,
-    timeline,
-)
+from unsaf_async.report.confidence import calibration_curves, correct, labelled_curves, roc, signal_values
+from unsaf_async.report.data import labels, load_run
+from unsaf_async.report.explorer import explorer
 from unsaf_async.report.markup import clean, data_json, el, html
 from unsaf_async.report.page import keep_report, render, static, write_report
 from unsaf_async.report.sections import headline, several
@@ -68,7 +58,9 @@ from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.tail import SILENT_S, Tail
 from unsaf_async.report.thumbnails import FEW, LARGE_PX, SMALL_PX, Thumbnail, thumbnail, thumbnails
+from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.report.viewer import Viewer, find_runs
+from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import Source
 from unsaf_async.score.counts import Running
 from unsaf_async.score.fidelity import is_confirmed
@@ -76,6 +68,14 @@ from unsaf_async.score.labelled import is_right
 from unsaf_async.score.signals import SIGNAL_WORDS
 from unsaf_async.score.unf1 import Score, score
 from unsaf_async.text import format_percent
+
+NOT_SHOWN = {
+    "provider",  # the manifest's profile is shown, with more of it
+    "judge",  # the same
+    "unf1_ci_percentile",  # from the same resamples as the interval that is shown
+    "resamples_undefined",  # a warning names it where it matters
+}
+"""Fields of the score that no section reads."""
 
 PHOTOS = sorted((Path(__file__).parents[2] / "images" / "photos").glob("*.*"))
 
@@ -347,51 +347,20 @@ def test_equal_runs_give_equal_bytes(rich, rich_text):
     assert rich_text == render([replace(rich, examinations=again.examinations, manifest=again.manifest)])
 
 
-def test_figures_that_the_report_does_not_know_by_name_appear_with_interval_n_and_reason(rich, plain):
-    class Sign(Record):
-        n: int
-        auroc: float | None
-        auroc_ci: tuple[float, float] | None
-        why_undefined: str = ""
+def test_every_field_of_the_score_is_read_by_some_section(rich, labelled, pope):
+    class Recording(Findings):
+        """Findings that keep the names of their fields that are read."""
 
-    class Agreed(Record):
-        kappa: float | None
-        kappa_ci: tuple[float, float] | None
-        why_undefined: dict[str, str]
+        def __getattribute__(self, name):
+            read.add(name)
+            return super().__getattribute__(name)
 
-    class Auditor(Record):
-        audited: int
-        agreement: Agreed
-
-    class More(Score):
-        signals: dict[str, Sign] | None = None
-        audits: dict[str, Auditor] | None = None
-        corrected: float | None = None
-        never_asked_for: Sign | None = None
-
-    auditor = Auditor(audited=7, agreement=Agreed(kappa=None, kappa_ci=None, why_undefined={"kappa": "all alike"}))
-    known = {name: getattr(rich.score, name) for name in Score.model_fields} | {
-        "undefined": rich.score.undefined | {"corrected": "no calibration"}
-    }
-    more = More(
-        **known,
-        signals={
-            "mean_logprob": Sign(n=31, auroc=0.75, auroc_ci=(0.7, 0.8)),
-            "stated": Sign(n=0, auroc=None, auroc_ci=None, why_undefined="it was not asked for"),
-        },
-        audits={"eye": auditor},
-    )
-    found = {table.title: table for table in further_tables(more)}
-    assert found["signals"].heads == ("", "n", "auroc", "auroc, 95 % interval", "why n/a")
-    assert found["signals"].rows == [
-        ("mean logprob", "31", "0.750", "0.700 to 0.800", ""),
-        ("stated", "0", "n/a", "", "it was not asked for"),
-    ]
-    assert found["audits"].rows == [("eye", "7", "n/a", "all alike")]
-    assert found["corrected"].rows == [("corrected", "n/a", "no calibration")]
-    assert "never asked for" not in found
-    assert "it was not asked for" in Page(render([replace(plain, score=more)])).text
-    assert further_tables(rich.score) == []
+    read = set()
+    runs = [replace(run, score=Recording.model_construct(**dict(run.score))) for run in (rich, labelled, pope)]
+    read.clear()
+    for run in runs:
+        render([run])
+    assert set(Findings.model_fields) - read == NOT_SHOWN
 
 
 def test_several_runs_have_a_leaderboard_a_plot_by_size_and_a_cross_matrix(rich, second, both_page):
@@ -528,7 +497,7 @@ def test_signs_of_confidence_are_one_table_in_words_with_intervals_and_reasons(r
 
 def test_curves_are_drawn_of_what_the_table_says(rich):
     table = {SIGNAL_WORDS[name][0]: each for name, each in rich.score.signals.items()}
-    drawn = signals(rich.examinations)
+    drawn = signal_values(rich.examinations)
     assert len(drawn) >= 5
     for each in drawn:
         assert len(each.confidence) == table[each.name].n
@@ -568,7 +537,7 @@ def test_calibration_is_told_as_the_score_has_it(labelled, labelled_page):
     assert figures in text
     assert f"{sure.n}\n{sure.right} right" in text
     assert f"stated confidence, P(True)\nn/a\n{found['stated'].why_undefined}" in text
-    drawn = calibrated_of(labelled.score.labelled)
+    drawn = labelled_curves(labelled.score.labelled)
     assert [(each.bins, each.risk) for each in drawn] == [(sure.reliability, sure.risk_coverage)]
     assert labelled_page.text.count("Risk and coverage") == 1  # none of the report's own beside them
 
@@ -702,7 +671,11 @@ def test_a_report_on_missing_images_is_whole(tmp_path):
 @pytest.fixture(scope="module")
 def every_plot(rich):
     run = rich
-    told, found, known = timeline(run.path / "ledger.jsonl"), signals(run.examinations), calibrated(run.examinations)
+    told, found, known = (
+        timeline(run.path / "ledger.jsonl"),
+        signal_values(run.examinations),
+        calibration_curves(run.examinations),
+    )
     rows = [("one", 0.7, (0.6, 0.8)), ("two", 0.6, None)]
     cross = matrix({("a", "a"): run.examinations, ("a", "b"): run.examinations}, resamples=20)
     return [

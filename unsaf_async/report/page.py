@@ -18,7 +18,8 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
-from unsaf_async.report.data import ReportRun, explorer, labels, load_run, names_of
+from unsaf_async.report.data import ReportRun, labels, load_run, names_of
+from unsaf_async.report.explorer import explorer
 from unsaf_async.report.markup import data_json, el, html
 from unsaf_async.report.sections import one_run, several
 from unsaf_async.report.thumbnails import thumbnails
@@ -168,7 +169,6 @@ _ANCHORS = {
     "sound": "Is it sound?",
     "calibration": "Calibration",
     "confidence": "Confidence",
-    "further": "Further figures",
     "cost": "Cost and time",
     "measured": "What was measured",
     "questions": "Questions",

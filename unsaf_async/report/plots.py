@@ -19,7 +19,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from unsaf_async.report.data import roc
+from unsaf_async.report.confidence import roc
 from unsaf_async.report.markup import clean, el
 from unsaf_async.text import format_figure, shorten
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from unsaf_async.compare.cross import CrossMatrix
     from unsaf_async.providers.profile import Limits
     from unsaf_async.records import Role
-    from unsaf_async.report.data import Calibrated, Signal, Timeline
+    from unsaf_async.report.confidence import CalibrationCurve, SignalValues
+    from unsaf_async.report.timeline import Timeline
     from unsaf_async.score.unf1 import Score
 
 COLORS = {
@@ -199,7 +200,7 @@ def latency_by_role(seconds: Mapping[Role, Sequence[float]], name: str) -> Eleme
 
 
 @_in_our_style
-def roc_curves(signals: Sequence[Signal], name: str) -> Element | None:
+def roc_curves(signals: Sequence[SignalValues], name: str) -> Element | None:
     """How well each signal tells answerable from unanswerable questions; None if no signal saw both."""
     curves = [(signal, roc(signal.confidence, signal.answerable)) for signal in signals]
     drawn = [(signal, curve) for signal, curve in curves if curve is not None]
@@ -220,7 +221,7 @@ def roc_curves(signals: Sequence[Signal], name: str) -> Element | None:
 
 
 @_in_our_style
-def reliability(found: Sequence[Calibrated], name: str) -> Element | None:
+def reliability(found: Sequence[CalibrationCurve], name: str) -> Element | None:
     """Share of right responses by confidence, in bins of equal count; None if the truth of none is known."""
     if not found:
         return None
@@ -245,12 +246,12 @@ def reliability(found: Sequence[Calibrated], name: str) -> Element | None:
     return _svg(figure, name, "Reliability", f"Confidence against the share that is right. {said}.")
 
 
-def _mean_confidence(each: Calibrated) -> float:
+def _mean_confidence(each: CalibrationCurve) -> float:
     return sum(bin_.n * bin_.confidence_mean for bin_ in each.bins) / each.n
 
 
 @_in_our_style
-def risk_coverage(found: Sequence[Calibrated], name: str) -> Element | None:
+def risk_coverage(found: Sequence[CalibrationCurve], name: str) -> Element | None:
     """Errors among the surest responses, by the share that is kept; None if the truth of none is known."""
     drawn = [each for each in found if each.risk]
     if not drawn:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unsaf_async.report import plots, truth
-from unsaf_async.report.data import further_tables, latencies, names_of, timeline
+from unsaf_async.report.data import names_of
 from unsaf_async.report.markup import add, el
 from unsaf_async.report.pieces import facts, figure, gauge, rates, said, table
 from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
+from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_seconds, format_usd
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from unsaf_async.compare.cross import CrossMatrix
-    from unsaf_async.report.data import ReportRun, Sort, Table, Timeline
+    from unsaf_async.report.data import ReportRun, Sort
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval
+    from unsaf_async.report.timeline import Timeline
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.unf1 import Score
 
@@ -38,9 +39,6 @@ _RATES = (
     ("matthews_correlation", "Matthews correlation", "from −1 to 1"),
     ("abstention_rate", "Abstention rate", "of all scored responses"),
 )
-
-_FIGURE = re.compile(r"|n/a|-?[\d,.]+|-?[\d.]+ to -?[\d.]+")
-"""What a cell holds that is a figure."""
 
 _MOST_FAILED = 50
 """How many failed images are listed."""
@@ -59,7 +57,6 @@ def one_run(run: ReportRun, place: int, *, short: bool = False) -> list[Element]
         "sound": soundness(run, place),
         "calibration": calibration(run, place),
         "confidence": signs(run, place),
-        "further": further(run),
         "cost": cost(run, told, place),
         "measured": measured(run),
     }
@@ -313,35 +310,6 @@ def kinds(run: ReportRun, place: int) -> Element | None:
             class_="two",
         ),
     )
-
-
-def further(run: ReportRun) -> Element | None:
-    """What the score has that has no place of its own; None if there is nothing."""
-    tables = further_tables(run.score)
-    return el("section", el("h2", "Further figures"), _further(tables)) if tables else None
-
-
-def _further(tables: Sequence[Table]) -> list[Element]:
-    """The tables of figures told generically; those of parts are folded away below the whole."""
-    found: list[Element] = []
-    for each in tables:
-        title = each.title[:1].upper() + each.title[1:]
-        made = table(title, each.heads, each.rows, _numeric(each))
-        if len(each.heads) < 3:
-            made.set("class", "scroll narrow")
-        if not each.depth:
-            found.append(made)
-        elif found and found[-1].tag == "details":
-            found[-1].append(made)
-        else:
-            found.append(el("details", el("summary", "In detail"), made, class_="more"))
-    return found
-
-
-def _numeric(each: Table) -> list[int]:
-    """The columns that hold figures alone."""
-    columns = list(zip(*each.rows, strict=True))
-    return [place for place in range(1, len(columns)) if all(_FIGURE.fullmatch(text) for text in columns[place])]
 
 
 def cost(run: ReportRun, told: Timeline, place: int) -> Element:

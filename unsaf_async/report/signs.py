@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.report import plots
-from unsaf_async.report.data import calibrated, calibrated_of, signals
+from unsaf_async.report.confidence import calibration_curves, labelled_curves, signal_values
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import figure, named, table
 from unsaf_async.score.signals import SIGNAL_WORDS
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.report.data import Calibrated, ReportRun
+    from unsaf_async.report.confidence import CalibrationCurve
+    from unsaf_async.report.data import ReportRun
     from unsaf_async.score.labelled import LabelledScore
     from unsaf_async.score.signals import Signal, SignalName
 
@@ -24,14 +25,14 @@ _RISK = "Keeping the surest first: the share of errors among those that are kept
 
 def signs(run: ReportRun, place: int) -> Element | None:
     """The table of signals, their AUROCs as a plot, and their ROC curves; None if no response has any."""
-    known = run.found.signals if run.found else {}
+    known = run.findings.signals if run.findings else {}
     told = {name: each for name, each in known.items() if each.auroc is not None}
-    found = signals(run.examinations) if told or not known else []
+    found = signal_values(run.examinations) if told or not known else []
     roc = figure(
         plots.roc_curves(found, f"roc-{place}"),
         "Each threshold on a sign is a point of its curve; the diagonal is chance, and the area is the AUROC.",
     )
-    truth = _curves(calibrated(run.examinations), place, "Answers") if run.labelled is None else []
+    truth = _curves(calibration_curves(run.examinations), place, "Answers") if run.labelled is None else []
     if not told and roc is None and not truth:
         return None
     first = "declined" in told and next(iter(told)) == "declined"
@@ -117,7 +118,7 @@ def calibration(run: ReportRun, place: int) -> Element | None:
     labelled = run.labelled
     if labelled is None or not labelled.calibration:
         return None
-    drawn = _curves(calibrated_of(labelled), place, "Responses")
+    drawn = _curves(labelled_curves(labelled), place, "Responses")
     return el(
         "section",
         el("h2", "Is it right when it is sure?"),
@@ -157,7 +158,7 @@ def _calibrations(labelled: LabelledScore) -> Element:
     )
 
 
-def _curves(found: Sequence[Calibrated], place: int, what: str) -> list[Element]:
+def _curves(found: Sequence[CalibrationCurve], place: int, what: str) -> list[Element]:
     drawn = (
         figure(
             plots.reliability(found, f"reliability-{place}"),

@@ -32,7 +32,7 @@ _BY_DECIDER = {"rule": "the rules", "judge": "the judge", "panel": "the panel", 
 
 def soundness(run: ReportRun, place: int) -> Element | None:
     """What is known of how far the score can be trusted; None if nothing is. place: of the run; it makes names unique."""
-    found = run.found
+    found = run.findings
     if found is None:
         return None
     blocks = [

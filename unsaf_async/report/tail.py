@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from unsaf_async.calls.ledger import Account
 from unsaf_async.records import Examination
-from unsaf_async.report.data import TYPES
+from unsaf_async.report.explorer import TYPES
 from unsaf_async.score.counts import Running, cell
 
 if TYPE_CHECKING:

@@ -1,0 +1,187 @@
+"""A run's questions one by one, as the data that the page's script shows and filters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unsaf_async.score.counts import cell
+from unsaf_async.score.fidelity import is_confirmed
+from unsaf_async.score.labelled import is_right
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from unsaf_async.records import CallRecord, Examination, Question
+    from unsaf_async.report.data import Sort
+    from unsaf_async.report.thumbnails import Thumbnail
+
+TYPES = ("ta", "fu", "tu", "fa", "unscored")
+"""In the order of the codes that the page's script reads."""
+
+TRUTHS = ("", "right", "wrong")
+AUDITS = ("", "confirmed", "contradicted")
+
+_COLUMNS = ("image", "number", "text", "response", "intended", "type", "kind", "outcome", "decider", "call")
+
+
+def explorer(
+    label: str, examinations: Sequence[Examination], pictures: Sequence[Thumbnail], sort: Sort = "unsaf"
+) -> dict[str, Any]:
+    """A run's questions as columns, one value a question, which is far smaller than one object a question.
+
+    Args:
+        label: The run's label in the report.
+        examinations: The run's records.
+        pictures: A thumbnail for each of them, in their order.
+        sort: Of the run.
+
+    Returns:
+        What the script reads, ready for JSON. Codes point into `types`, `kinds`, `outcomes` and `deciders`; in a labelled run
+        `truth` into `truths`, and where labels were audited `audit` into `audits`. `facts` holds, by the question's place, what
+        only some questions have: pairs of a label and a text.
+    """
+    kinds, outcomes, deciders = _Codes(), _Codes(), _Codes()
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    questions = [question for examination in examinations for question in examination.questions]
+    for place, examination in enumerate(examinations):
+        for number, question in enumerate(examination.questions, 1):
+            values = (
+                place,
+                number,
+                question.text,
+                question.response,
+                int(question.intended == "unanswerable"),
+                TYPES.index(cell(question) or "unscored"),
+                kinds[question.kind or ("unspecified" if question.intended == "unanswerable" else "")],
+                outcomes[question.answer.outcome],
+                deciders[question.decided_by or ""],
+                call_text(question.answer),
+            )
+            for column, value in zip(columns.values(), values, strict=True):
+                column.append(value)
+    return {
+        "label": label,
+        "sort": sort,
+        "types": TYPES,
+        "kinds": list(kinds),
+        "outcomes": list(outcomes),
+        "deciders": list(deciders),
+        "images": [_image(*pair) for pair in zip(examinations, pictures, strict=True)],
+        "facts": {place: facts for place, question in enumerate(questions) if (facts := list(_facts(question)))},
+        **columns,
+        **_verdicts(questions, sort),
+    }
+
+
+def _image(examination: Examination, picture: Thumbnail) -> dict[str, Any]:
+    image = examination.image
+    return {
+        "id": image.id,
+        "size": f"{image.width} × {image.height}" if image.width else "",
+        "why": picture.why,
+        "failure": examination.failure or "",
+        "missing": examination.missing,
+        "dropped": [[item.text, item.intended, item.reason] for item in examination.dropped],
+    }
+
+
+def _verdicts(questions: Sequence[Question], sort: Sort) -> dict[str, Any]:
+    """The columns that only some runs have: whether responses are right, and whether labels are confirmed."""
+    more: dict[str, Any] = {}
+    if sort != "unsaf":
+        more |= {"truths": TRUTHS, "truth": [TRUTHS.index(_truth(question)) for question in questions]}
+    if any(question.audits for question in questions):
+        more |= {"audits": AUDITS, "audit": [AUDITS.index(_audited(question)) for question in questions]}
+    return more
+
+
+def _truth(question: Question) -> str:
+    """Whether the response is right by the labelled set; "" where the set does not say."""
+    return {True: "right", False: "wrong", None: ""}[is_right(question)]
+
+
+def _audited(question: Question) -> str:
+    """Whether any auditor contradicts the label, or those with a verdict confirm it; "" without a verdict."""
+    verdicts = {is_confirmed(question, audit.auditor) for audit in question.audits} - {None}
+    return "contradicted" if False in verdicts else "confirmed" if verdicts else ""
+
+
+class _Codes(dict[str, int]):
+    """A number for each text, in the order they come."""
+
+    def __missing__(self, key: str) -> int:
+        self[key] = len(self)
+        return self[key]
+
+
+def call_text(call: CallRecord) -> str:
+    """A call in a few words.
+
+    Args:
+        call: The record of the call.
+
+    Returns:
+        Its latency, its tokens, its cost if it had one, and whether it came from the cache.
+    """
+    parts = [f"{call.latency_s:.2f} s", f"{call.input_tokens} + {call.output_tokens} tokens"]
+    if call.cost_usd:
+        parts.append(f"${call.cost_usd:.5f}")
+    if call.cached:
+        parts.append("from the cache")
+    return ", ".join(parts)
+
+
+_ANSWERABLE = {True: "the image answers it", False: "the image does not answer it"}
+_SUPPORTED = {True: "the image bears the answer out", False: "the image does not bear the answer out"}
+
+
+def _facts(question: Question) -> Iterator[tuple[str, str]]:
+    """Labels and texts of what only some questions have."""
+    if question.given:
+        given = question.given
+        if given.answers:
+            yield "Accepted answers" if len(given.answers) > 1 else "Accepted answer", _answers(given.answers)
+        yield "Given question", "; ".join(filter(None, (given.id, given.category))) or "from another source"
+    if question.unscored:
+        yield "Unscored", question.unscored
+    if question.answer.outcome != "ok" or question.answer.detail:
+        yield "Call ended", _ended(question.answer)
+    if question.judge and (question.judge.outcome != "ok" or question.judge.detail):
+        yield "Judge's call", _ended(question.judge)
+    for vote in question.votes:
+        yield f"Judge {vote.judge}", vote.act or f"no verdict: {_ended(vote.call)}"
+    for audit in question.audits:
+        verdict = f"none: {_ended(audit.call)}" if audit.answerable is None else _ANSWERABLE[audit.answerable]
+        yield f"Auditor {audit.auditor}", verdict
+    if question.support:
+        supported, call = question.support.supported, question.support.call
+        verdict = f"nobody could say: {_ended(call)}" if supported is None else _SUPPORTED[supported]
+        yield f"Grounded by {question.support.judge}", verdict
+    yield from _confidences(question)
+
+
+def _confidences(question: Question) -> Iterator[tuple[str, str]]:
+    if question.token_confidence:
+        sure = question.token_confidence
+        yield (
+            "Token probability",
+            f"{np.exp(sure.mean_logprob):.3f} mean, {np.exp(sure.min_logprob):.3f} lowest, {sure.tokens} tokens",
+        )
+    for name, confidence in (("Stated confidence", question.stated), ("P(true)", question.p_true)):
+        if confidence:
+            value = confidence.value
+            yield name, f"n/a: {confidence.why or _ended(confidence.call)}" if value is None else f"{value:.2f}"
+    for number, sample in enumerate(question.samples, 1):
+        yield f"Sample {number}", f"{sample.text or _ended(sample.call)}{f' [{sample.act}]' if sample.act else ''}"
+
+
+def _answers(answers: Sequence[str]) -> str:
+    """Accepted answers, each once, with how many annotators gave it where several did."""
+    counts = {answer: answers.count(answer) for answer in answers}
+    return "; ".join(f"{answer} ({n} of {len(answers)})" if n > 1 else answer for answer, n in counts.items())
+
+
+def _ended(call: CallRecord) -> str:
+    return f"{call.outcome} ({call.detail})" if call.detail else call.outcome

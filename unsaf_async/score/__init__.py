@@ -1,1 +1,1 @@
-"""Pure arithmetic on examinations: counts, UnF1, intervals, and what is measured beside UnF1."""
+"""Pure arithmetic on examinations: counts, UnF1, intervals, and every other measure of a run."""

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from unsaf_async.records import Act, Examination, Question, Record
-from unsaf_async.score.bootstrap import RESAMPLES, draws, interval
-from unsaf_async.score.counts import latest
+from unsaf_async.score.bootstrap import RESAMPLES, draws, interval_or_why
+from unsaf_async.score.counts import questions_by_image
+from unsaf_async.score.ratios import quotients
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 ACTS: tuple[Act, ...] = get_args(Act)
 """The categories of a vote, in the order of every table here."""
-
-UNDEFINED_LIMIT = 0.05
-"""Share of resamples without a value above which there is no interval: those left would tell of other data than these."""
 
 
 # --- what is written down -----------------------------------------------------------------------------------------
@@ -67,7 +65,7 @@ class Alpha(Record):
 
 
 class JudgeVotes(Record):
-    """What one judge of the panel said."""
+    """How one judge of the panel voted."""
 
     judge: str
     """Its name."""
@@ -92,7 +90,7 @@ class PanelScore(Record):
     """How a panel of judges voted."""
 
     questions: int
-    """That were put to the panel: what the rules had left open."""
+    """That were put to the panel: what no rule had decided."""
     unanimous: int
     """At least two votes, all equal."""
     split: int
@@ -111,16 +109,27 @@ class PanelScore(Record):
 
 
 def cohens_kappa(table: NDArray[np.int64]) -> float | None:
-    """Cohen's kappa, (p_o - p_e) / (1 - p_e), in [-1, 1]; None where it is undefined (`why_no_kappa`).
+    """Cohen's kappa, (p_o - p_e) / (1 - p_e).
 
-    table: [k, k] counts; the row is what one rater said, the column what the other did.
+    Args:
+        table: Counts, shape [k, k]: the row is one rater's category, the column the other's.
+
+    Returns:
+        In [-1, 1]; None where it is undefined (`why_no_kappa`).
     """
     value = float(_kappas(np.asarray(table)))
     return None if np.isnan(value) else value
 
 
 def why_no_kappa(table: NDArray[np.int64]) -> str:
-    """Why `cohens_kappa` is None; "" if it is not."""
+    """Why `cohens_kappa` is None.
+
+    Args:
+        table: As for `cohens_kappa`.
+
+    Returns:
+        The reason; "" if kappa is defined.
+    """
     if not np.sum(table):
         return "nothing was rated by both"
     return (
@@ -133,10 +142,17 @@ def why_no_kappa(table: NDArray[np.int64]) -> str:
 def kappa_with_interval(
     tables: NDArray[np.int64], drawn: NDArray[np.int64] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Agreement:
-    """How far two raters agree, with intervals by resampling images. Of nothing, every figure is None with its reason.
+    """How far two raters agree, with intervals by resampling images.
 
-    tables: [images, k, k] counts, one table an image, all zero where nothing was rated. drawn: [resamples, images], as
-    `bootstrap.draws` gives it, for a caller who needs the same draws for several figures; None: drawn from `seed`.
+    Args:
+        tables: Counts, shape [images, k, k], one table an image, all zero where nothing was rated.
+        drawn: Shape [resamples, images], as `bootstrap.draws` gives it, for a caller who needs the same draws for several
+            figures. None: drawn from `seed`.
+        seed: Of the draws, if they are not given.
+        resamples: How many draws, if they are not given.
+
+    Returns:
+        The agreement. If nothing was rated, every figure is None with its reason.
     """
     total = tables.sum(axis=0)
     n = int(total.sum())
@@ -169,20 +185,20 @@ def kappa_with_interval(
 def _shares(tables: NDArray[np.int64]) -> NDArray[np.float64]:
     """Of each of [..., k, k] tables, the share on the diagonal; NaN of an empty one."""
     n = tables.sum(axis=(-2, -1))
-    return _quotient(np.trace(tables, axis1=-2, axis2=-1), n)
+    return quotients(np.trace(tables, axis1=-2, axis2=-1), n)
 
 
 def _kappas(tables: NDArray[np.int64]) -> NDArray[np.float64]:
     """Cohen's kappa of each of [..., k, k] tables; NaN where the table is empty or chance agrees fully.
 
     With o the diagonal's sum and e = sum of row x column totals: (o n - e) / (n^2 - e). In whole numbers, so that an
-    expected agreement of 1 is found exactly.
+    expected agreement of 1 is recognised exactly.
     """
     tables = tables.astype(np.int64)
     n = tables.sum(axis=(-2, -1))
     agreed = np.trace(tables, axis1=-2, axis2=-1)
     by_chance = (tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1)
-    return _quotient(agreed * n - by_chance, n * n - by_chance)
+    return quotients(agreed * n - by_chance, n * n - by_chance)
 
 
 # --- Krippendorff's alpha -----------------------------------------------------------------------------------------
@@ -196,11 +212,18 @@ def krippendorff_alpha(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Alpha:
-    """How far judges agree, with an interval by resampling images. Without two votes on any item, alpha is None.
+    """How far judges agree, with an interval by resampling images.
 
-    votes: [judges, items], the category's number, 0, 1, ...; NaN where a judge did not vote. images: [items], the place of
-    each item's image, from 0; None: each item is an image of its own. drawn: [resamples, images], as `bootstrap.draws`
-    gives it; images without an item may be among them; None: drawn from `seed`.
+    Args:
+        votes: Shape [judges, items]: the category's number, 0, 1, ...; NaN where a judge did not vote.
+        images: Shape [items]: the index of each item's image, from 0. None: each item is an image of its own.
+        drawn: Shape [resamples, images], as `bootstrap.draws` gives it; images without an item may be among them. None:
+            drawn from `seed`.
+        seed: Of the draws, if they are not given.
+        resamples: How many draws, if they are not given.
+
+    Returns:
+        Krippendorff's alpha; None with its reason if no item has two votes.
     """
     items = votes.shape[1]
     places = np.arange(items) if images is None else np.asarray(images, dtype=np.int64)
@@ -233,10 +256,18 @@ def krippendorff_alpha(
 
 
 def coincidence_tables(votes: NDArray[np.float64], images: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """[count, k, k]: each image's coincidences, which add up over images; k: one more than the greatest category.
+    """Each image's table of coincidences. The tables add up over images.
 
     An item with m votes adds to cell (c, d) its ordered pairs of votes c and d by two judges, over m - 1. Items with fewer
-    than two votes add nothing. votes, images: as in `krippendorff_alpha`; count: images.
+    than two votes add nothing.
+
+    Args:
+        votes: As for `krippendorff_alpha`.
+        images: As for `krippendorff_alpha`.
+        count: How many images there are.
+
+    Returns:
+        Shape [count, k, k], k being one more than the greatest category.
     """
     cast = ~np.isnan(votes)
     k = int(votes[cast].max(initial=0)) + 1
@@ -258,7 +289,7 @@ def _alphas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     expected = n * n - (rows * rows).sum(axis=-1)
     # Thirds and the like do not add up exactly: what is 0 but for rounding must be 0.
     expected = np.where(expected > 1e-9 * np.maximum(n * n, 1), expected, 0)
-    return 1 - _quotient((n - 1) * (n - np.trace(tables, axis1=-2, axis2=-1)), expected)
+    return 1 - quotients((n - 1) * (n - np.trace(tables, axis1=-2, axis2=-1)), expected)
 
 
 # --- the panel ----------------------------------------------------------------------------------------------------
@@ -267,16 +298,19 @@ def _alphas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
 def panel_agreement(
     examinations: Iterable[Examination], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> PanelScore | None:
-    """How the judges of a panel voted, and how far they agree; None where no question has votes.
+    """How the judges of a panel voted, and how far they agree.
 
-    examinations: of several about one image the last counts, else their order is irrelevant. Questions that the rules decided
-    have no votes and say nothing here: agreement is on what is left, which is the harder part.
+    Questions that the rules decided have no votes and do not enter: agreement is on the others, which are harder.
+
+    Args:
+        examinations: Of several about one image the last counts, else their order is irrelevant.
+        seed: Of the resampling.
+        resamples: How many draws.
+
+    Returns:
+        None where no question has votes.
     """
-    by_image = [
-        examination.questions
-        for examination in sorted(latest(examinations), key=lambda examination: examination.image.id)
-        if examination.questions
-    ]
+    by_image = questions_by_image(examinations)
     voted: list[tuple[int, Question]] = [
         (place, question) for place, questions in enumerate(by_image) for question in questions if question.votes
     ]
@@ -294,13 +328,11 @@ def panel_agreement(
     places = np.array([place for place, _ in voted])
     drawn = draws(len(by_image), resamples, seed)
     cast = (~np.isnan(votes)).sum(axis=0)
-    said = np.stack([(votes == number).any(axis=0) for number in range(len(ACTS))]).sum(
-        axis=0
-    )  # how many different acts
+    distinct = np.stack([(votes == number).any(axis=0) for number in range(len(ACTS))]).sum(axis=0)
     return PanelScore(
         questions=len(voted),
-        unanimous=int(np.count_nonzero((cast >= 2) & (said == 1))),
-        split=int(np.count_nonzero(said >= 2)),
+        unanimous=int(np.count_nonzero((cast >= 2) & (distinct == 1))),
+        split=int(np.count_nonzero(distinct >= 2)),
         tied=sum(question.unscored == "tied" for _, question in voted),
         judges=[
             JudgeVotes(
@@ -330,30 +362,3 @@ def _pair_tables(
     tables = np.zeros((images, len(ACTS), len(ACTS)), dtype=np.int64)
     np.add.at(tables, (places[both], one[both].astype(int), other[both].astype(int)), 1)
     return tables
-
-
-# --- intervals ----------------------------------------------------------------------------------------------------
-
-
-def interval_or_why(values: NDArray[np.float64], images: int) -> tuple[tuple[float, float] | None, str]:
-    """The 95 % interval of a figure's values over the resamples, and ""; or None, and why there is none.
-
-    values: [resamples]; NaN where the figure was undefined. images: how many were resampled.
-    """
-    if images < 2:
-        return None, f"an interval needs at least 2 images with questions; there {'is' if images else 'are'} {images}"
-    undefined = int(np.count_nonzero(np.isnan(values)))
-    if undefined > UNDEFINED_LIMIT * len(values):
-        return None, f"{undefined} of {len(values)} resamples have no such figure: too few images bear on it"
-    found = interval(values)
-    if found is None:
-        return None, "every resample has the same value, so the images say nothing about its uncertainty"
-    return found, ""
-
-
-def _quotient(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
-    """part / whole; NaN where whole is 0."""
-    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    quotient: NDArray[np.float64] = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=quotient, where=whole != 0)
-    return quotient

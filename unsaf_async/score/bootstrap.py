@@ -1,7 +1,7 @@
 """Resampling images: how far a figure would move with other images of the same sort.
 
-Questions of one image are not independent, so the image is the unit that is drawn. A draw is told by how often it holds each
-image: a figure that is computed from sums over images is then one matrix product for all draws.
+Questions of one image are not independent, so the image is the unit that is drawn. A draw is given by how often it contains
+each image. A figure that is computed from sums over images is then one matrix product for all draws.
 
 Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapters 6 and 13.
 """
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unsaf_async.score.ratios import quotients
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,12 +24,30 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 """Of every interval, two-sided."""
 
+Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+"""The standard normal quantile of that level: 1.96."""
+
 RESAMPLES = 2_000
-"""Draws for figures beside the headline."""
+"""Draws for every figure other than the headline."""
+
+UNDEFINED_LIMIT = 0.05
+"""Share of resamples without a value above which a figure has no interval: the others stand for other data than these."""
+
+_MATRIX_BYTES = 16_000_000
+"""Memory for one block of the bootstrap's count matrix."""
 
 
 def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
-    """[resamples, images]: how often each draw, with replacement, of as many images as there are holds each of them."""
+    """How often each draw, with replacement, of as many images as there are contains each of them.
+
+    Args:
+        images: How many images there are, >= 0.
+        resamples: How many draws, >= 1.
+        seed: Of the generator; equal seeds give equal draws.
+
+    Returns:
+        Shape [resamples, images]; each row sums to `images`.
+    """
     rng = np.random.default_rng(seed)
     return (
         rng.multinomial(images, np.full(images, 1 / images), size=resamples)
@@ -37,38 +57,68 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.
 
 
 def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """The percentile interval of a figure's values over the draws; NaN: the figure was undefined in that draw.
+    """The percentile interval of a figure's values over the draws.
 
-    None with no defined value, and where all are equal: the images then say nothing about its uncertainty.
+    Args:
+        values: Shape [resamples]; NaN where the figure is undefined in that draw. Such draws are excluded.
+        confidence: The level, in (0, 1).
+
+    Returns:
+        (low, high). None with no defined value, and where all are equal: the images then do not tell its uncertainty.
     """
     defined = values[~np.isnan(values)]
     if not len(defined) or defined.min() == defined.max():
         return None
-    low, high = np.quantile(defined, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return float(low), float(high)
+    return _quantiles(defined, ((1 - confidence) / 2, (1 + confidence) / 2))
+
+
+def interval_or_why(values: NDArray[np.float64], images: int) -> tuple[tuple[float, float] | None, str]:
+    """The 95 % interval of a figure's values over the draws, or the reason why there is none.
+
+    Args:
+        values: Shape [resamples]; NaN where the figure is undefined in that draw.
+        images: How many images were resampled.
+
+    Returns:
+        The interval and ""; or None and the reason.
+    """
+    if images < 2:
+        return None, f"an interval needs at least 2 images with questions; there {'is' if images else 'are'} {images}"
+    undefined = int(np.count_nonzero(np.isnan(values)))
+    if undefined > UNDEFINED_LIMIT * len(values):
+        return None, f"{undefined} of {len(values)} resamples have no such figure: too few images bear on it"
+    ends = interval(values)
+    if ends is None:
+        return None, "every resample has the same value, so the images say nothing about its uncertainty"
+    return ends, ""
 
 
 def ratio_interval(
     pairs: Sequence[tuple[float, float]], resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float] | None:
-    """The interval of sum(a) / sum(b) over images with the pairs (a, b). None with fewer than 2 images, and as `interval`."""
+    """The 95 % percentile interval of sum(a) / sum(b) over images.
+
+    Args:
+        pairs: (a, b) of each image, b >= 0.
+        resamples: How many draws, >= 1.
+        seed: Of the draws.
+
+    Returns:
+        (low, high); None with fewer than 2 images, and where `interval` gives None.
+    """
     if len(pairs) < 2:
         return None
     sums = draws(len(pairs), resamples, seed) @ np.asarray(pairs, dtype=float)
-    values = np.full(len(sums), np.nan)
-    np.divide(sums[:, 0], sums[:, 1], out=values, where=sums[:, 1] > 0)
-    return interval(values)
-
-
-_MATRIX_BYTES = 16_000_000
-"""Memory for one block of the bootstrap's count matrix."""
-
-Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+    return interval(quotients(sums[:, 0], sums[:, 1]))
 
 
 @dataclass(frozen=True, slots=True)
 class UnF1Interval:
-    """What resampling the images gave. bca: None where undefined. why_undefined: "" unless percentile is None."""
+    """What resampling the images gave.
+
+    bca, percentile: 95 % intervals; None where undefined. images: how many were resampled. resamples_undefined: draws
+    without UnF1, excluded. why_undefined: "" unless percentile is None.
+    """
 
     bca: tuple[float, float] | None = None
     percentile: tuple[float, float] | None = None
@@ -82,6 +132,14 @@ def unf1_interval(pairs: list[tuple[int, int]], *, seed: int, resamples: int) ->
 
     Images without a single scored response are resampled too, as (0, 0): how many count is part of the uncertainty.
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), sections 13.3 (percentile) and 14.3 (BCa).
+
+    Args:
+        pairs: (a, b) of each image with questions, in any order.
+        seed: Of the draws; equal pairs and seed give equal intervals.
+        resamples: How many draws, >= 1.
+
+    Returns:
+        Both intervals, or the reason why there are none.
     """
     n = len(pairs)
     if sum(b for _, b in pairs) == 0:
@@ -94,16 +152,16 @@ def unf1_interval(pairs: list[tuple[int, int]], *, seed: int, resamples: int) ->
     sums = _resampled_sums(rows, images, np.random.default_rng(seed), resamples)
     defined = sums[sums[:, 1] > 0]
     values = defined[:, 0] / defined[:, 1]
-    left_out = resamples - len(values)
+    undefined = resamples - len(values)
     if len(values) == 0 or values.min() == values.max():
         why = "every resample has the same UnF1, so the images say nothing about its uncertainty"
-        return UnF1Interval(images=n, resamples_undefined=left_out, why_undefined=why)
+        return UnF1Interval(images=n, resamples_undefined=undefined, why_undefined=why)
     levels = _bca_levels(rows, images, values)
     return UnF1Interval(
         bca=None if levels is None else _quantiles(values, levels),
         percentile=_quantiles(values, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)),
         images=n,
-        resamples_undefined=left_out,
+        resamples_undefined=undefined,
     )
 
 
@@ -141,9 +199,9 @@ def _bca_levels(
     below = (np.count_nonzero(values < value) + np.count_nonzero(values <= value)) / (2 * len(values))
     if not 0 < below < 1:
         return None
-    rest = total - rows  # jackknife: one image of each kind of pair left out
-    left_out = rest[:, 0] / rest[:, 1]
-    deviation = np.average(left_out, weights=images) - left_out
+    rest = total - rows  # jackknife: without one image of each kind of pair
+    jackknife = rest[:, 0] / rest[:, 1]
+    deviation = np.average(jackknife, weights=images) - jackknife
     bias = normal.inv_cdf(float(below))  # z0, eq. 14.14
     acceleration = float(images @ deviation**3) / (6 * float(images @ deviation**2) ** 1.5)  # a, eq. 14.15
     levels = []

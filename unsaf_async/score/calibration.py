@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,9 +28,10 @@ from pydantic import Field, ValidationError
 
 from unsaf_async.errors import UserError
 from unsaf_async.records import Act, Decider, Examination, Label, Record
-from unsaf_async.score.agreement import UNDEFINED_LIMIT, cohens_kappa, interval_or_why
-from unsaf_async.score.bootstrap import RESAMPLES, draws
-from unsaf_async.score.counts import cell, latest
+from unsaf_async.score.agreement import cohens_kappa
+from unsaf_async.score.bootstrap import RESAMPLES, UNDEFINED_LIMIT, draws, interval_or_why
+from unsaf_async.score.counts import cell, questions_by_image
+from unsaf_async.score.ratios import quotients, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,14 +43,14 @@ HumanLabel = Literal["answered", "abstained"]
 """What people say that a response did."""
 
 GROUPS = ("tier", "source")
-"""Columns of the labelled file by which the verdicts are also counted apart."""
+"""Columns of the labelled file by which the verdicts are also counted separately."""
 
 
 # --- labelled responses -------------------------------------------------------------------------------------------
 
 
 class Judged(Record):
-    """A response of which people said what it did."""
+    """A response with people's label of what it did."""
 
     question: str
     response: str
@@ -60,10 +61,16 @@ class Judged(Record):
 
 
 def read_judged(path: Path) -> list[Judged]:
-    """The rows of a JSONL file {question, response (or text), label, [image, tier, source]}, at least one, in their order.
+    """The rows of a JSONL file {question, response (or text), label, [image, tier, source]}.
 
-    label: "answered" or "abstained". Further columns and blank lines are passed over. Raises UserError with file and line for
-    a row that is none, and for a file that cannot be read or has no row.
+    Args:
+        path: The file. `label` is "answered" or "abstained"; further columns and blank lines are ignored.
+
+    Returns:
+        At least one row, in the file's order.
+
+    Raises:
+        UserError: For a file that cannot be read or has no row, and, with the line's number, for a line that is no row.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -88,8 +95,8 @@ def _judged(line: str, where: str) -> Judged:
     texts = {}
     for column, name in named.items():
         if not isinstance(row.get(column), str):
-            found = f"{column} is {row[column]!r:.60}" if column in row else f"has no {name}"
-            raise UserError(f"{where}: {found}; give text")
+            problem = f"{column} is {row[column]!r:.60}" if column in row else f"has no {name}"
+            raise UserError(f"{where}: {problem}; give text")
         texts[name] = row[column]
     if row.get("label") not in ("answered", "abstained"):
         raise UserError(f'{where}: label is {row.get("label")!r:.60}; give "answered" or "abstained"')
@@ -140,18 +147,18 @@ class Confusion(Record):
     @property
     def decided(self) -> float | None:
         """n / rows."""
-        return _ratio(self.n, self.rows)
+        return ratio(self.n, self.rows)
 
     @property
     def accuracy(self) -> float | None:
         """Of n, the share whose verdict is the label."""
-        return _ratio(self.answered.answered + self.abstained.abstained, self.n)
+        return ratio(self.answered.answered + self.abstained.abstained, self.n)
 
     @property
     def f1(self) -> float | None:
         """2 TP / (2 TP + FP + FN), abstained being positive."""
         hits, false_alarms = self.abstained.abstained, self.answered.abstained
-        return _ratio(2 * hits, 2 * hits + false_alarms + self.abstained.answered + self.abstained.invalid)
+        return ratio(2 * hits, 2 * hits + false_alarms + self.abstained.answered + self.abstained.invalid)
 
     @property
     def kappa(self) -> float | None:
@@ -163,14 +170,14 @@ class Confusion(Record):
     def sensitivity(self) -> float | None:
         """Of the abstentions that were called answered or abstained, the share that was called abstained.
 
-        "invalid" is left out here and in `specificity`, since an invalid response is in no cell of a score either.
+        "invalid" is excluded here and in `specificity`, since an invalid response is in no cell of a score either.
         """
-        return _ratio(self.abstained.abstained, self.abstained.answered + self.abstained.abstained)
+        return ratio(self.abstained.abstained, self.abstained.answered + self.abstained.abstained)
 
     @property
     def specificity(self) -> float | None:
         """Of the answers that were called answered or abstained, the share that was called answered."""
-        return _ratio(self.answered.answered, self.answered.answered + self.answered.abstained)
+        return ratio(self.answered.answered, self.answered.answered + self.answered.abstained)
 
 
 class Confusions(Record):
@@ -184,10 +191,17 @@ class Confusions(Record):
 
 
 def confusions(rows: Sequence[Judged], verdicts: Sequence[tuple[Act | None, Decider | None]]) -> Confusions:
-    """The verdicts against the labels. No rows give empty tables.
+    """The verdicts against the labels.
 
-    verdicts: one a row, in the same order: what the response did (None: nothing was decided), and who decided.
-    Raises ValueError if there are not as many verdicts as rows.
+    Args:
+        rows: Labelled responses.
+        verdicts: One a row, in the same order: what the response did (None: nothing was decided), and who decided.
+
+    Returns:
+        The tables; empty ones without rows.
+
+    Raises:
+        ValueError: If there are not as many verdicts as rows.
     """
     if len(rows) != len(verdicts):
         raise ValueError(f"{len(verdicts)} verdicts for {len(rows)} rows; give one a row")
@@ -242,7 +256,15 @@ class CalibrationFile(Record):
 
 
 def write_calibration(path: Path, calibration: CalibrationFile) -> None:
-    """Write `calibration` to `path`, in place of what is there. Raises UserError if it cannot be written."""
+    """Write a calibration to a file, in place of what is there.
+
+    Args:
+        path: The file.
+        calibration: What to write.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
     try:
         path.write_text(calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -250,7 +272,17 @@ def write_calibration(path: Path, calibration: CalibrationFile) -> None:
 
 
 def read_calibration(path: Path) -> CalibrationFile:
-    """What `write_calibration` wrote. Raises UserError for a file that is missing or is no calibration."""
+    """What `write_calibration` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        UserError: For a file that is missing or is no calibration.
+    """
     try:
         return CalibrationFile.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -265,7 +297,7 @@ def read_calibration(path: Path) -> CalibrationFile:
 
 
 class DeciderRates(Record):
-    """What is known of one decider's errors, and what it decided in the run."""
+    """One decider's error rates, and how much it decided in the run."""
 
     responses: int
     """Of the run, scored."""
@@ -324,73 +356,109 @@ def corrected_unf1(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Corrected:
-    """UnF1 corrected for the deciders' errors. Without scored questions every figure is None with its reason.
+    """UnF1 corrected for the deciders' errors.
 
-    known: what is known of each decider, from the same judge with the same prompt (`CalibrationFile`). Each has rates of its
-    own, by which its verdicts are corrected; those of a decider that is not there are taken as they are. With p and q the
-    corrected abstention rates of the n_u unanswerable and n_a answerable scored questions,
+    Each decider has rates of its own, by which its verdicts are corrected. With p and q the corrected abstention rates of the
+    n_u unanswerable and n_a answerable scored questions,
 
         UnF1 = 2 n_u p / (2 n_u p + n_u (1 - p) + n_a q)
 
-    Corrections add up over deciders before a rate is cut to [0, 1], so that what one has too much makes up for what another
-    lacks. Where a decider's se + sp <= 1, it does no better than chance, nothing can be corrected, and `unf1` is None.
+    Corrections add up over deciders before a rate is cut to [0, 1], so that one decider's excess balances another's deficit.
+    Where a decider's se + sp <= 1, it does no better than chance, nothing can be corrected, and `unf1` is None.
     Interval: percentiles over joint draws of the images (cluster bootstrap) and of each se and sp, from the Beta distribution
     that the labelled responses leave with Jeffreys' prior, Beta(hits + 1/2, misses + 1/2): no error in 20 is not taken for
     none at all.
-    examinations: of several about one image the last counts, else their order is irrelevant. Unscored questions don't enter.
+
+    Args:
+        examinations: Of several about one image the last counts, else their order is irrelevant. Unscored questions don't
+            enter.
+        known: What is known of each decider, from the same judge with the same prompt (`CalibrationFile`). The verdicts of a
+            decider that is not there are taken as they are.
+        seed: Of the resampling.
+        resamples: How many draws.
+
+    Returns:
+        The corrected score. Without scored questions every figure is None with its reason.
     """
     deciders, tables = _counted(examinations, known)
-    images = len(tables)
     total = tables.sum(axis=0)
-    scored = total.sum(axis=(0, 2))  # by side
-    resampled = np.tensordot(draws(images, resamples, seed), tables, axes=1)  # [resamples, deciders, sides, acts]
-    why: dict[str, str] = {}
-
-    at_their_word = np.ones(len(deciders))
-    unf1_observed = _number(_unf1(*_abstained(total, at_their_word, at_their_word)))
-    observed_ci, why_not = None, _NOTHING_SCORED
-    if unf1_observed is not None:
-        observed_ci, why_not = interval_or_why(_unf1(*_abstained(resampled, at_their_word, at_their_word)), images)
-    why |= _because(why_not, unf1_observed=unf1_observed, unf1_observed_ci=observed_ci)
-
-    corrected, unf1, unf1_ci, undefined = None, None, None, 0
-    why_not = next((decider.why_not for decider in deciders if decider.why_not), "")
-    if not why_not:
-        corrected, _ = _abstained(
-            total, np.array([decider.se for decider in deciders]), np.array([decider.sp for decider in deciders])
-        )
-        unf1 = _number(_unf1(corrected, scored))
-        why_not = _NOTHING_SCORED if unf1_observed is None else _NOTHING_LEFT
-    if unf1 is not None:
-        se, sp = _drawn_rates(deciders, resamples, seed)
-        values = _unf1(*_abstained(resampled, se, sp))
-        undefined = int(np.count_nonzero(np.isnan(values)))
-        hopeless = int(np.count_nonzero((se + sp <= 1).any(axis=1)))
-        if hopeless > UNDEFINED_LIMIT * resamples:
-            why_not = (
-                f"in {hopeless} of {resamples} draws a decider's sensitivity and specificity add up to 1 or less: "
-                "too few labelled responses, or a judge near chance"
-            )
-        else:
-            unf1_ci, why_not = interval_or_why(values, images)
-    why |= _because(why_not, unf1=unf1, unf1_ci=unf1_ci)
-
-    sides = [_side(row, total, corrected) for row in range(len(_SIDES))]
+    resampled = np.tensordot(draws(len(tables), resamples, seed), tables, axes=1)  # [resamples, deciders, sides, acts]
+    observed = _observed(total, resampled, len(tables))
+    corrected = _corrected(deciders, total, observed)
+    if corrected.unf1 is not None:
+        rates = _drawn_rates(deciders, resamples, seed)
+        corrected = _with_interval(corrected, resampled, rates, len(tables))
+    sides = [_side(row, total, corrected.abstained) for row in range(len(_SIDES))]
+    why = _because(observed.why, unf1_observed=observed.unf1, unf1_observed_ci=observed.ci)
+    why |= _because(corrected.why, unf1=corrected.unf1, unf1_ci=corrected.ci)
     for name, side in zip(_SIDES, sides, strict=True):
-        reason = why_not if side.n else f"no question that was intended {name} was scored"
+        reason = corrected.why if side.n else f"no question that was intended {name} was scored"
         why |= _because(reason, **{f"{name}.observed": side.observed, f"{name}.corrected": side.corrected})
     return Corrected(
-        unf1=unf1,
-        unf1_ci=unf1_ci,
-        unf1_observed=unf1_observed,
-        unf1_observed_ci=observed_ci,
+        unf1=corrected.unf1,
+        unf1_ci=corrected.ci,
+        unf1_observed=observed.unf1,
+        unf1_observed_ci=observed.ci,
         unanswerable=sides[0],
         answerable=sides[1],
         deciders={decider.name: decider.rates(int(total[row].sum())) for row, decider in enumerate(deciders)},
         as_they_are=sum(int(total[row].sum()) for row, decider in enumerate(deciders) if decider.confusion is None),
-        resamples_undefined=undefined,
+        resamples_undefined=corrected.resamples_undefined,
         why_undefined=why,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """UnF1 with its interval. why: the reason for what is None, or "". abstained: [2] abstentions by side, not cut."""
+
+    unf1: float | None = None
+    ci: tuple[float, float] | None = None
+    why: str = ""
+    abstained: NDArray[np.float64] | None = None
+    resamples_undefined: int = 0
+
+
+def _observed(total: NDArray[np.int64], resampled: NDArray[np.int64], images: int) -> _Estimate:
+    """UnF1 with every verdict taken as it is."""
+    perfect = np.ones(len(total))
+    unf1 = _number(_unf1(*_abstained(total, perfect, perfect)))
+    if unf1 is None:
+        return _Estimate(why=_NOTHING_SCORED)
+    ci, why = interval_or_why(_unf1(*_abstained(resampled, perfect, perfect)), images)
+    return _Estimate(unf1, ci, why)
+
+
+def _corrected(deciders: Sequence[_Decider], total: NDArray[np.int64], observed: _Estimate) -> _Estimate:
+    """UnF1 with every verdict corrected, yet without an interval."""
+    if why := next((decider.why_not for decider in deciders if decider.why_not), ""):
+        return _Estimate(why=why)
+    abstained, scored = _abstained(
+        total, np.array([decider.se for decider in deciders]), np.array([decider.sp for decider in deciders])
+    )
+    why = _NOTHING_SCORED if observed.unf1 is None else _NOTHING_LEFT
+    return _Estimate(_number(_unf1(abstained, scored)), why=why, abstained=abstained)
+
+
+def _with_interval(
+    estimate: _Estimate,
+    resampled: NDArray[np.int64],
+    rates: tuple[NDArray[np.float64], NDArray[np.float64]],
+    images: int,
+) -> _Estimate:
+    """The corrected UnF1 with its interval. rates: se and sp of each draw, [resamples, deciders] each."""
+    se, sp = rates
+    values = _unf1(*_abstained(resampled, se, sp))
+    undefined = int(np.count_nonzero(np.isnan(values)))
+    hopeless = int(np.count_nonzero((se + sp <= 1).any(axis=1)))
+    if hopeless > UNDEFINED_LIMIT * len(values):
+        why = (
+            f"in {hopeless} of {len(values)} draws a decider's sensitivity and specificity add up to 1 or less: "
+            "too few labelled responses, or a judge near chance"
+        )
+        return replace(estimate, why=why, resamples_undefined=undefined)
+    ci, why = interval_or_why(values, images)
+    return replace(estimate, ci=ci, why=why, resamples_undefined=undefined)
 
 
 _SIDES: tuple[Label, ...] = ("unanswerable", "answerable")
@@ -402,7 +470,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class _Decider:
-    """One who decided responses of the run, and its verdicts on labelled ones; None: it is taken at its word."""
+    """One who decided responses of the run, and its verdicts on labelled ones; None: its verdicts are taken as they are."""
 
     name: Decider | Literal["unknown"]
     confusion: Confusion | None
@@ -446,11 +514,10 @@ def _counted(
     by_image = [
         Counter(
             (question.decided_by or "unknown", _SIDES.index(question.intended), where in ("tu", "fu"))
-            for question in examination.questions
+            for question in questions
             if (where := cell(question))
         )
-        for examination in sorted(latest(examinations), key=lambda examination: examination.image.id)
-        if examination.questions
+        for questions in questions_by_image(examinations)
     ]
     names = sorted({name for counts in by_image for name, _, _ in counts})
     tables = np.zeros((len(by_image), len(names), len(_SIDES), 2), dtype=np.int64)
@@ -477,7 +544,7 @@ def _side(row: int, total: NDArray[np.int64], corrected: NDArray[np.float64] | N
     true = None if corrected is None else float(corrected[row])
     return Side(
         n=n,
-        observed=_ratio(abstained, n),
+        observed=ratio(abstained, n),
         corrected=None if true is None or not n else min(max(true / n, 0.0), 1.0),
         clipped=true is not None and not -_ROUNDING <= true <= n + _ROUNDING,
     )
@@ -511,10 +578,4 @@ def _unf1(abstained: NDArray[np.float64], scored: NDArray[np.int64]) -> NDArray[
     possible = np.clip(abstained, 0, scored)
     part = 2 * possible[..., 0]
     whole = possible[..., 0] + scored[..., 0] + possible[..., 1]
-    values: NDArray[np.float64] = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=values, where=whole > 0)
-    return values
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+    return quotients(part, whole)

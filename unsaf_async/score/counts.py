@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.records import KINDS, Examination, Kind, Label, Question, Record
+from unsaf_async.score.bootstrap import Z
+from unsaf_async.score.ratios import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-from unsaf_async.score.bootstrap import Z
 
 Cell = Literal["ta", "fu", "tu", "fa"]
 """One of the four types a scored response belongs to."""
@@ -44,42 +44,42 @@ class Counts(Record):
     @property
     def unf1(self) -> float | None:
         """2 TU / (2 TU + FU + FA)."""
-        return _ratio(2 * self.tu, 2 * self.tu + self.fu + self.fa)
+        return ratio(2 * self.tu, 2 * self.tu + self.fu + self.fa)
 
     @property
     def precision(self) -> float | None:
         """TU / (TU + FU): of the abstentions, the share that was right."""
-        return _ratio(self.tu, self.tu + self.fu)
+        return ratio(self.tu, self.tu + self.fu)
 
     @property
     def recall(self) -> float | None:
         """TU / (TU + FA): of the unanswerable questions, the share abstained from."""
-        return _ratio(self.tu, self.tu + self.fa)
+        return ratio(self.tu, self.tu + self.fa)
 
     @property
     def over_refusal_rate(self) -> float | None:
         """FU / (TA + FU): of the answerable questions, the share abstained from."""
-        return _ratio(self.fu, self.ta + self.fu)
+        return ratio(self.fu, self.ta + self.fu)
 
     @property
     def over_answer_rate(self) -> float | None:
         """FA / (TU + FA): of the unanswerable questions, the share answered."""
-        return _ratio(self.fa, self.tu + self.fa)
+        return ratio(self.fa, self.tu + self.fa)
 
     @property
     def f1_answerable(self) -> float | None:
         """2 TA / (2 TA + FU + FA): the F1 of the other class."""
-        return _ratio(2 * self.ta, 2 * self.ta + self.fu + self.fa)
+        return ratio(2 * self.ta, 2 * self.ta + self.fu + self.fa)
 
     @property
     def macro_f1(self) -> float | None:
         """Mean of the two classes' F1; None if either is undefined."""
-        return _mean(self.unf1, self.f1_answerable)
+        return _mean_of_both(self.unf1, self.f1_answerable)
 
     @property
     def balanced_accuracy(self) -> float | None:
         """Mean of the two classes' recall, TU / (TU + FA) and TA / (TA + FU); None if either is undefined."""
-        return _mean(self.recall, _ratio(self.ta, self.ta + self.fu))
+        return _mean_of_both(self.recall, ratio(self.ta, self.ta + self.fu))
 
     @property
     def matthews_correlation(self) -> float | None:
@@ -93,7 +93,7 @@ class Counts(Record):
     @property
     def abstention_rate(self) -> float | None:
         """(TU + FU) / scored."""
-        return _ratio(self.tu + self.fu, self.scored)
+        return ratio(self.tu + self.fu, self.scored)
 
 
 class KindScore(Record):
@@ -122,12 +122,39 @@ class KindScore(Record):
 
 
 def latest(examinations: Iterable[Examination]) -> list[Examination]:
-    """One examination per image id, the last one given, in the order in which the ids first came; [] of nothing."""
+    """One examination per image id: the last of each.
+
+    Args:
+        examinations: Read once.
+
+    Returns:
+        In the order in which the ids first occur; [] without examinations.
+    """
     return list({examination.image.id: examination for examination in examinations}.values())
 
 
+def questions_by_image(examinations: Iterable[Examination]) -> list[tuple[Question, ...]]:
+    """The questions of each image that has any, in the order of the image ids.
+
+    Args:
+        examinations: Of several about one image the last counts, else their order is irrelevant.
+
+    Returns:
+        One tuple an image, none of them empty; [] without questions.
+    """
+    by_id = sorted(latest(examinations), key=lambda examination: examination.image.id)
+    return [examination.questions for examination in by_id if examination.questions]
+
+
 def cell(question: Question) -> Cell | None:
-    """The type of this question's response; None if it is unscored."""
+    """The type of a question's response.
+
+    Args:
+        question: A question that was asked.
+
+    Returns:
+        None if it is unscored.
+    """
     if question.unscored is not None:
         return None
     match question.intended, question.act:
@@ -143,16 +170,23 @@ def cell(question: Question) -> Cell | None:
 
 
 def unf1_bounds(counts: Counts, *, unanswerable: int, answerable: int) -> tuple[float, float] | None:
-    """[worst, best]: the least and the greatest UnF1 over all that the unscored responses might have been.
+    """The least and the greatest UnF1 over all that the unscored responses might have been.
 
-    counts: the scored responses. unanswerable, answerable: how many unscored ones had which intended label. An unscored
-    unanswerable one would have been TU or FA, an answerable one TA or FU. Failed images and missing questions do not
-    enter: nothing was asked. None if UnF1 is undefined under every assignment.
+    An unscored response to an unanswerable question would have been TU or FA, to an answerable one TA or FU. Failed images
+    and missing questions do not enter: nothing was asked.
 
     Why two corners suffice: with E = FU + FA, UnF1 = 2 TU / (2 TU + E). Making an FA a TU takes it to
     2 (TU + 1) / (2 TU + E + 1), which is no smaller; making an FU a TA only shortens the denominator. So UnF1 is
     monotone in each response: all wrong gives the least value, all right the greatest. All right can be undefined only
     where no unanswerable question was asked; then every defined assignment gives 0, and both bounds are 0.
+
+    Args:
+        counts: The scored responses.
+        unanswerable: Unscored responses to questions intended unanswerable, >= 0.
+        answerable: Unscored responses to questions intended answerable, >= 0.
+
+    Returns:
+        (worst, best), each in [0, 1]; None if UnF1 is undefined under every assignment.
     """
     ta, fu, tu, fa = counts.ta, counts.fu, counts.tu, counts.fa
     worst = Counts(ta=ta, fu=fu + answerable, tu=tu, fa=fa + unanswerable).unf1
@@ -177,7 +211,11 @@ class Running:
         self._a = self._b = self._aa = self._ab = self._bb = 0
 
     def add(self, examination: Examination) -> None:
-        """Counts one image in; each image once. Failed images and those without a question change nothing."""
+        """Count one image. Failed images and those without a question change nothing.
+
+        Args:
+            examination: Of an image that was not counted before.
+        """
         tally = Tally.of(examination)
         if tally.failed or not tally.asked:
             return
@@ -198,7 +236,7 @@ class Running:
     @property
     def unf1(self) -> float | None:
         """UnF1 of the images so far; None while undefined."""
-        return _ratio(self._a, self._b)
+        return ratio(self._a, self._b)
 
     @property
     def influence_variance(self) -> float | None:
@@ -238,7 +276,11 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an asked question stands: its label and kind, and its cell or else the reason why it has none."""
+    """Where an asked question stands.
+
+    intended, kind: the question's; kind is None for an answerable one. cell: None if it is unscored. unscored: the reason;
+    "" if it is scored.
+    """
 
     intended: Label
     kind: KindName | None
@@ -247,6 +289,14 @@ class Place:
 
     @classmethod
     def of(cls, question: Question) -> Place:
+        """The place of one question.
+
+        Args:
+            question: A question that was asked.
+
+        Returns:
+            Its place; `unscored` is "unjudged" where nobody judged.
+        """
         where = cell(question)
         # An act without a cell is `invalid`; neither act nor reason means that nobody judged.
         reason = "" if where else question.unscored or ("invalid" if question.act else "unjudged")
@@ -256,7 +306,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one image contributes."""
+    """What one image contributes.
+
+    failed: whether it could not be examined. asked, dropped: questions by place, items by reason. missing: questions that
+    were wanted and never obtained.
+    """
 
     failed: bool
     asked: Counter[Place]
@@ -265,6 +319,14 @@ class Tally:
 
     @classmethod
     def of(cls, examination: Examination) -> Tally:
+        """The tally of one image.
+
+        Args:
+            examination: Of the image.
+
+        Returns:
+            Its tally.
+        """
         return cls(
             failed=examination.failure is not None,
             asked=Counter(map(Place.of, examination.questions)),
@@ -285,6 +347,14 @@ class Tally:
 
 
 def counts_of(asked: Counter[Place]) -> Counts:
+    """The table of four of some questions.
+
+    Args:
+        asked: Questions by place; unscored ones may be among them.
+
+    Returns:
+        All zero if none is scored.
+    """
     cells = Counter[Cell]()
     for place, n in asked.items():
         if place.cell is not None:
@@ -293,6 +363,15 @@ def counts_of(asked: Counter[Place]) -> Counts:
 
 
 def by_kind_of(asked: Counter[Place], counts: Counts) -> dict[KindName, KindScore]:
+    """The score of each kind of unanswerable question.
+
+    Args:
+        asked: All questions of the run, by place.
+        counts: The table of four of the same questions.
+
+    Returns:
+        The kinds that were asked, in the method's order, "unspecified" last.
+    """
     unanswerable = Counter({place: n for place, n in asked.items() if place.intended == "unanswerable"})
     names: tuple[KindName, ...] = (*KINDS, "unspecified")
     scores: dict[KindName, KindScore] = {}
@@ -314,9 +393,5 @@ def by_kind_of(asked: Counter[Place], counts: Counts) -> dict[KindName, KindScor
     return scores
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def _mean(first: float | None, second: float | None) -> float | None:
+def _mean_of_both(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else (first + second) / 2

@@ -1,8 +1,8 @@
 """How far the intended labels can be trusted: what auditors say of the questions, and UnF1 on those that they confirm.
 
-A question's label is what the model was told to write. An auditor, who sees image and question and is not told the label, says
-whether the image answers it. Where it says otherwise, the label may be false (or the auditor wrong): fidelity tells how often,
-and what UnF1 is without these questions. Pure arithmetic; intervals resample images.
+A question's label is the instruction under which the model wrote it. An auditor sees image and question, without the label, and
+judges whether the image answers it. Where it disagrees, the label may be false (or the auditor wrong). Fidelity is how often the
+two agree, with UnF1 on those questions. Pure arithmetic; intervals resample images.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
-from unsaf_async.score.agreement import Agreement, interval_or_why, kappa_with_interval
-from unsaf_async.score.bootstrap import RESAMPLES, draws
-from unsaf_async.score.counts import Counts, KindName, cell, latest
+from unsaf_async.score.agreement import Agreement, kappa_with_interval
+from unsaf_async.score.bootstrap import RESAMPLES, draws, interval_or_why
+from unsaf_async.score.counts import Counts, KindName, cell, questions_by_image
+from unsaf_async.score.ratios import quotients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,9 +44,9 @@ class Fidelity(Record):
     """What one auditor says of the intended labels."""
 
     audited: int
-    """Questions of which it said whether the image answers them."""
+    """Questions on which it gave a verdict."""
     failed: int
-    """Questions on which it failed, or said neither."""
+    """Questions on which it failed or gave no verdict."""
     not_asked: int
     """Questions that it was not asked about."""
     agreement: Agreement
@@ -69,18 +70,21 @@ class Fidelity(Record):
 def label_fidelity(
     examinations: Iterable[Examination], *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Fidelity]:
-    """Each auditor's name with what it says of the labels, in the order in which they first occur; {} without audits.
+    """What each auditor says of the intended labels.
 
-    With two auditors or more the entry "all" is about their joint verdict: a question is audited if all of them said
-    something, and agreed if all of them confirm the label. Several are no one rater, so it has no kappa. (An auditor that is
-    itself called "all" takes its place.)
-    examinations: of several about one image the last counts, else their order is irrelevant. Failed images do not enter.
+    With two auditors or more the entry "all" is about their joint verdict: a question is audited if all of them gave a
+    verdict, and agreed if all of them confirm the label. Several auditors are not one rater, so it has no kappa. (An auditor
+    that is itself called "all" takes its place.)
+
+    Args:
+        examinations: Of several about one image the last counts, else their order is irrelevant. Failed images do not enter.
+        seed: Of the resampling.
+        resamples: How many draws.
+
+    Returns:
+        By auditor's name, in the order in which they first occur; {} without audits.
     """
-    by_image = [
-        examination.questions
-        for examination in sorted(latest(examinations), key=lambda examination: examination.image.id)
-        if examination.questions
-    ]
+    by_image = questions_by_image(examinations)
     names = list(
         dict.fromkeys(audit.auditor for questions in by_image for question in questions for audit in question.audits)
     )
@@ -91,7 +95,7 @@ def label_fidelity(
     def by_one(name: str) -> Callable[[Question], _Verdict]:
         return lambda question: _verdict(question, name)
 
-    found = {name: _fidelity(by_image, by_one(name), drawn) for name in names}
+    by_auditor = {name: _fidelity(by_image, by_one(name), drawn) for name in names}
     if len(names) > 1:
         joint = _fidelity(by_image, lambda question: _joint(question, names), drawn)
         why = "several auditors are no one rater"
@@ -102,12 +106,20 @@ def label_fidelity(
                 "why_undefined": joint.agreement.why_undefined | dict.fromkeys(("kappa", "kappa_ci"), why),
             }
         )
-        found.setdefault(ALL, joint.model_copy(update={"agreement": agreement}))
-    return found
+        by_auditor.setdefault(ALL, joint.model_copy(update={"agreement": agreement}))
+    return by_auditor
 
 
 def is_confirmed(question: Question, auditor: str) -> bool | None:
-    """Whether the auditor sees the question as it was intended; None if it said nothing. "all": whether every one does."""
+    """Whether an auditor confirms a question's intended label.
+
+    Args:
+        question: The question.
+        auditor: Its name; "all": every auditor of the question, unless one has that name.
+
+    Returns:
+        None if the auditor gave no verdict.
+    """
     names = list(dict.fromkeys(audit.auditor for audit in question.audits))
     verdict = _joint(question, names) if auditor == ALL and ALL not in names else _verdict(question, auditor)
     return verdict.agrees
@@ -115,7 +127,7 @@ def is_confirmed(question: Question, auditor: str) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """agrees: with the intended label; None if nothing was said. asked: whether an audit is there at all."""
+    """agrees: with the intended label; None without a verdict. asked: whether an audit is there at all."""
 
     agrees: bool | None
     asked: bool
@@ -140,14 +152,14 @@ def _joint(question: Question, auditors: Sequence[str]) -> _Verdict:
 def _fidelity(
     by_image: Sequence[Sequence[Question]], verdict_of: Callable[[Question], _Verdict], drawn: NDArray[np.int64]
 ) -> Fidelity:
-    failed = not_asked = left_out = 0
+    failed = not_asked = excluded = 0
     tables = np.zeros((len(by_image), 2, 2), dtype=np.int64)  # intended x auditor's, in the order of LABELS
     cells = np.zeros((len(by_image), 4), dtype=np.int64)  # ta, fu, tu, fa of the agreed questions
     kinds: dict[KindName, list[bool]] = {}
     for place, questions in enumerate(by_image):
         for question in questions:
             verdict, where = verdict_of(question), cell(question)
-            left_out += where is not None and verdict.agrees is not True
+            excluded += where is not None and verdict.agrees is not True
             if verdict.agrees is None:
                 failed += verdict.asked
                 not_asked += not verdict.asked
@@ -184,7 +196,7 @@ def _fidelity(
         counts_agreed=counts,
         unf1_agreed=counts.unf1,
         unf1_agreed_ci=unf1_ci,
-        left_out=left_out,
+        left_out=excluded,
         why_undefined=why,
     )
 
@@ -199,5 +211,4 @@ def _share(agreed: int, n: int) -> Share:
 def _unf1s(cells: NDArray[np.int64]) -> NDArray[np.float64]:
     """UnF1 of each row of [resamples, 4] counts (ta, fu, tu, fa); NaN where it is undefined."""
     _, fu, tu, fa = cells.T
-    whole = 2 * tu + fu + fa
-    return np.where(whole > 0, 2 * tu / np.maximum(whole, 1), np.nan)
+    return quotients(2 * tu, 2 * tu + fu + fa)

@@ -1,7 +1,7 @@
 """Grounded mode: are the answers to answerable questions borne out by the image? Pure arithmetic over examinations.
 
 UnF1 asks whether a model answers or declines, never whether it is right. Here a judge that sees the image says so of each answer
-to a question that was meant to be answerable. It is reported beside UnF1 and never mixed into it.
+to a question that was meant to be answerable. The figure stands for itself and is never mixed into UnF1.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import ratio_interval
 from unsaf_async.score.counts import cell, latest
+from unsaf_async.score.ratios import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,9 +22,9 @@ class Grounded(Record):
     """What grounded judges say."""
 
     judged: int
-    """Answers to answerable questions (TA) that a judge said something of."""
+    """Answers to answerable questions (TA) on which a judge gave a verdict."""
     failed: int
-    """Those that it failed on, or said neither of."""
+    """Those on which it failed or gave no verdict."""
     not_asked: int
     """Those that no judge has looked at."""
     supported: int
@@ -41,7 +42,15 @@ class Grounded(Record):
 
 
 def grounded(examinations: Iterable[Examination], *, seed: int = 0) -> Grounded:
-    """What grounded judges say of the answers; figures are None, with the reason, where they said nothing."""
+    """What grounded judges say of the answers.
+
+    Args:
+        examinations: Of several about one image the last counts.
+        seed: Of the resampling.
+
+    Returns:
+        Figures that are None have their reason in `why_undefined`.
+    """
     kept = [examination.questions for examination in latest(examinations) if examination.questions]
     answers = [question for questions in kept for question in questions if cell(question) == "ta"]
     verdicts = [question.support.supported for question in answers if question.support]
@@ -55,7 +64,7 @@ def grounded(examinations: Iterable[Examination], *, seed: int = 0) -> Grounded:
         failed=len(verdicts) - len(judged),
         not_asked=len(answers) - len(verdicts),
         supported=sum(judged),
-        accuracy=sum(judged) / len(judged) if judged else None,
+        accuracy=ratio(sum(judged), len(judged)),
         accuracy_ci=ratio_interval(shares, seed=seed) if judged else None,
         unf1=sum(part for part, _ in variant) / whole if defined else None,
         unf1_ci=ratio_interval(variant, seed=seed) if defined else None,
@@ -69,12 +78,12 @@ def grounded(examinations: Iterable[Examination], *, seed: int = 0) -> Grounded:
 
 def _share(questions: Sequence[Question]) -> tuple[int, int]:
     """(supported, judged) of one image's TAs."""
-    said = [
+    verdicts = [
         question.support.supported
         for question in questions
         if cell(question) == "ta" and question.support and question.support.supported is not None
     ]
-    return sum(said), len(said)
+    return sum(verdicts), len(verdicts)
 
 
 def _variant(questions: Sequence[Question]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A labelled set: what is right is known, so that accuracy, calibration and selective risk can be told. Pure arithmetic.
+"""A labelled set: what is right is known, so that accuracy, calibration and selective risk can be computed. Pure arithmetic.
 
 The abstention precision, recall and F1 of a labelled set are the fields of `Score`: there the label is the truth, and no
 instruction.
@@ -27,6 +27,7 @@ from unsaf_async.score.metrics import (
     vqa_accuracy_contained,
     yes_no,
 )
+from unsaf_async.score.ratios import mean
 from unsaf_async.score.signals import p_true, self_consistency, stated, token_probability
 
 if TYPE_CHECKING:
@@ -93,7 +94,14 @@ class PopeScore(Record):
 
     @classmethod
     def of(cls, counts: PopeCounts) -> PopeScore:
-        """The figures that follow from `counts`."""
+        """The figures that follow from the counts.
+
+        Args:
+            counts: Answers by what is true.
+
+        Returns:
+            The figures; None where the denominator is 0.
+        """
         figures = ("accuracy", "accuracy_answered", "precision", "recall", "f1", "yes_ratio")
         return cls(counts=counts, **{name: getattr(counts, name) for name in figures})
 
@@ -119,7 +127,7 @@ class LabelledScore(Record):
     accuracy_contained_ci: tuple[float, float] | None
     """95 % interval by resampling images."""
     accuracy_answered: float | None
-    """`accuracy_contained` over the answerable questions that were answered: what is left of it when declining is no error."""
+    """`accuracy_contained` over the answerable questions that were answered: declining is then no error."""
     coverage: float | None
     """The share of answerable questions that were answered."""
     dual_accuracy: float | None
@@ -131,7 +139,7 @@ class LabelledScore(Record):
     calibration: dict[ProbabilityName, Calibration]
     """By signal of confidence."""
     pope: PopeScore | None = None
-    """Yes/no questions by what was said. A response that the judge found to abstain is `abstained`, whatever words it has."""
+    """Yes/no questions by the answer. A response that abstains by the judge is `abstained`, whatever its words."""
     pope_official: PopeScore | None = None
     """The same by the rule of POPE's own script, for comparison with published figures."""
 
@@ -139,8 +147,17 @@ class LabelledScore(Record):
 def labelled_score(
     examinations: Iterable[Examination], *, yes_no_set: bool, why_none: dict[ProbabilityName, str], seed: int = 0
 ) -> LabelledScore:
-    """The score of a labelled run. yes_no_set: all questions are answered by yes or no. why_none: the reason where no response
-    has a signal. Questions that were not given do not enter."""
+    """The score of a labelled run.
+
+    Args:
+        examinations: Of several about one image the last counts. Questions that were not given do not enter.
+        yes_no_set: Whether all questions are answered by yes or no.
+        why_none: The reason, by signal, where no response has it.
+        seed: Of the resampling.
+
+    Returns:
+        The score; figures without data are None.
+    """
     kept = [
         [question for question in examination.questions if question.given]
         for examination in latest(examinations)
@@ -162,13 +179,13 @@ def labelled_score(
         answerable=len(answerable),
         unanswerable=len(every) - len(answerable),
         unscored=sum(question.unscored is not None for question in every),
-        accuracy=_mean([exact(question) for question in flat]),
+        accuracy=mean([exact(question) for question in flat]),
         accuracy_ci=_interval(known, exact, seed),
-        accuracy_contained=_mean([contained(question) for question in flat]),
+        accuracy_contained=mean([contained(question) for question in flat]),
         accuracy_contained_ci=_interval(known, contained, seed),
-        accuracy_answered=_mean([contained(question) for question in answered]),
-        coverage=_mean([float(question.act == "answered") for question in answerable]),
-        dual_accuracy=_mean([float(verdict) for verdict in right]),
+        accuracy_answered=mean([contained(question) for question in answered]),
+        coverage=mean([float(question.act == "answered") for question in answerable]),
+        dual_accuracy=mean([float(verdict) for verdict in right]),
         by_category={name: sum(values) / len(values) for name, values in sorted(categories.items())},
         without_answers=len(answerable) - len(flat),
         calibration={name: _calibration(every, value, why_none.get(name, "")) for name, value in _SIGNALS.items()},
@@ -178,7 +195,14 @@ def labelled_score(
 
 
 def exact(question: Question) -> float:
-    """VQA soft accuracy of the response as it stands, in [0, 1]; 0 for one that did not answer."""
+    """VQA soft accuracy of the response as it stands.
+
+    Args:
+        question: A question with accepted answers, and its response.
+
+    Returns:
+        In [0, 1]; 0 for a response that did not answer.
+    """
     return (
         vqa_accuracy(without_thoughts(question.response), _accepted(question)) or 0.0
         if question.act == "answered"
@@ -187,7 +211,14 @@ def exact(question: Question) -> float:
 
 
 def contained(question: Question) -> float:
-    """VQA soft accuracy of the best accepted answer that the response contains, in [0, 1]; 0 for one that did not answer."""
+    """VQA soft accuracy of the best accepted answer that the response contains.
+
+    Args:
+        question: A question with accepted answers, and its response.
+
+    Returns:
+        In [0, 1]; 0 for a response that did not answer.
+    """
     return (
         vqa_accuracy_contained(without_thoughts(question.response), _accepted(question)) or 0.0
         if question.act == "answered"
@@ -196,9 +227,13 @@ def contained(question: Question) -> float:
 
 
 def is_right(question: Question) -> bool | None:
-    """Whether the response dealt rightly with the question; None where the set does not say what is right.
+    """Whether the response is right: it answers as accepted, or declines for want of an answer.
 
-    What is unscored is not right: it neither answered nor declined.
+    Args:
+        question: A question of a labelled set, and its response.
+
+    Returns:
+        None where the set does not say what is right. An unscored response is not right: it neither answered nor declined.
     """
     if question.intended == "unanswerable":
         return question.act == "abstained" and question.unscored is None
@@ -210,17 +245,17 @@ def _accepted(question: Question) -> Sequence[str]:
 
 
 def _calibration(questions: list[Question], value_of: Callable[[Question], float | None], why_none: str) -> Calibration:
-    found = [
+    rows = [
         (value, right)
         for question in questions
         if question.answer.outcome == "ok"
         and (value := value_of(question)) is not None
         and (right := is_right(question)) is not None
     ]
-    values, rights = [value for value, _ in found], [right for _, right in found]
+    values, rights = [value for value, _ in rows], [right for _, right in rows]
     curve = risk_coverage(values, rights)
     return Calibration(
-        n=len(found),
+        n=len(rows),
         right=sum(rights),
         ece=ece(values, rights),
         brier=brier(values, rights),
@@ -230,7 +265,7 @@ def _calibration(questions: list[Question], value_of: Callable[[Question], float
         e_aurc=curve.e_aurc if curve else None,
         reliability=reliability(values, rights),
         risk_coverage=_thinned(list(zip(curve.coverage.tolist(), curve.risk.tolist(), strict=True))) if curve else [],
-        why_undefined=why_none or "no response has it" if not found else "",
+        why_undefined=why_none or "no response has it" if not rows else "",
     )
 
 
@@ -241,14 +276,14 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _pope(questions: list[Question]) -> tuple[PopeScore, PopeScore]:
-    """By what was said, and by POPE's own rule."""
+    """By `yes_no` and the acts, and by POPE's own rule."""
     probes = [question for question in questions if _accepted(question) in (("yes",), ("no",))]
     labels: list[Literal["yes", "no"]] = ["yes" if _accepted(probe) == ("yes",) else "no" for probe in probes]
-    said: list[Literal["yes", "no", "abstained"] | None] = [
+    spoken: list[Literal["yes", "no", "abstained"] | None] = [
         "abstained" if probe.act == "abstained" else yes_no(without_thoughts(probe.response)) for probe in probes
     ]
     official = official_pope_counts(labels, [without_thoughts(probe.response) for probe in probes])
-    return PopeScore.of(pope_counts(labels, said)), PopeScore.of(official)
+    return PopeScore.of(pope_counts(labels, spoken)), PopeScore.of(official)
 
 
 _SIGNALS: dict[ProbabilityName, Callable[[Question], float | None]] = {
@@ -257,10 +292,6 @@ _SIGNALS: dict[ProbabilityName, Callable[[Question], float | None]] = {
     "p_true": p_true,
     "self_consistency": self_consistency,
 }
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _interval(

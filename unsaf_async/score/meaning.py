@@ -2,8 +2,8 @@
 
 Local rules for English: no model is asked, nothing is random, and the order of the texts does not matter. A text is brought to
 its content words: normal form, without words that carry no content, plurals and a few spellings folded. The rules know words
-and not the world, so they lean towards "different": synonyms ("man", "person") and paraphrases stay apart. Limits are told with
-each function.
+and not the world, so they lean towards "different": synonyms ("man", "person") and paraphrases stay apart. Each function states
+its limits.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ _FEWEST_LETTERS = 5
 
 
 def meaning_classes(texts: Sequence[str], abstained: Sequence[bool], *, question: str = "") -> list[int]:
-    """The class of each text, numbered by first appearance; texts of one class mean the same. [] for none.
+    """The class of each text. Texts of one class mean the same; all that decline to answer are one class.
 
-    abstained: whether the text declines to answer; all that decline are one class. question: what was asked; its words tell
-    nothing new in an answer, so with it the rules see what is said and not what is repeated.
+    The question's words carry no news in an answer: with them the rules see what is new and not what is repeated.
 
     Of the others, two are *equal* if
       - their normal forms (`metrics.normal_answer`) are equal; or
@@ -51,13 +50,24 @@ def meaning_classes(texts: Sequence[str], abstained: Sequence[bool], *, question
     Limits: synonyms and paraphrases stay apart; texts that add different details to one answer do, too. Word order is not looked
     at ("a dog chases a cat"), nor how often a word stands. A text that adds a detail counts as the same; so does a name of
     which nine letters in ten agree.
+
+    Args:
+        texts: The answers.
+        abstained: As many: whether the text declines to answer.
+        question: What was asked; "" if that is not known.
+
+    Returns:
+        As many numbers, by first appearance from 0; [] for none.
+
+    Raises:
+        ValueError: If `texts` and `abstained` differ in length.
     """
     if len(texts) != len(abstained):
         raise ValueError(f"{len(texts)} texts, but {len(abstained)} marks of abstention")
     # A question that offers a choice is answered in its own words.
     choice = re.search(r"\bor\b", question.lower())
     known = frozenset() if choice else frozenset(_content(question, _EMPTY_IN_QUESTIONS))
-    keys = [None if declined else _said(text, known) for text, declined in zip(texts, abstained, strict=True)]
+    keys = [None if declined else _content_of(text, known) for text, declined in zip(texts, abstained, strict=True)]
     # Equal texts are one: what is compared in pairs are the distinct ones.
     distinct = [key for key in dict.fromkeys(keys) if key is not None]
     equal = _components(len(distinct), lambda i, j: _equal(distinct[i], distinct[j]))
@@ -70,34 +80,54 @@ def meaning_classes(texts: Sequence[str], abstained: Sequence[bool], *, question
         for component, inside in members.items()
         if all(equal[i] == equal[j] or _compatible(distinct[i], distinct[j]) for i, j in combinations(inside, 2))
     }
-    found: dict[_Said | None, Hashable] = {
-        said: ("joined", joined[i]) if joined[i] in whole else ("equal", equal[i]) for i, said in enumerate(distinct)
+    class_of: dict[_Content | None, Hashable] = {
+        key: ("joined", joined[i]) if joined[i] in whole else ("equal", equal[i]) for i, key in enumerate(distinct)
     }
-    found[None] = "abstained"
+    class_of[None] = "abstained"
     numbers: dict[Hashable, int] = {}
-    return [numbers.setdefault(found[key], len(numbers)) for key in keys]
+    return [numbers.setdefault(class_of[key], len(numbers)) for key in keys]
 
 
 def semantic_entropy(classes: Sequence[Hashable]) -> float | None:
-    """The entropy of the classes' shares, nats, in [0, ln n]; None without samples.
+    """The entropy of the classes' shares.
 
     0 if all samples mean the same. This is the discrete form, which counts samples and needs no token probabilities: Farquhar,
     Kossen, Kuhn & Gal, "Detecting hallucinations in large language models using semantic entropy", Nature 630 (2024); after Kuhn,
     Gal & Farquhar (ICLR 2023). There a language model says what means the same, here `meaning_classes`.
+
+    Args:
+        classes: The class of each of n samples.
+
+    Returns:
+        Nats, in [0, ln n]; None without samples.
     """
     n = len(classes)
     return max(0.0, -math.fsum(k / n * math.log(k / n) for k in Counter(classes).values())) if n else None
 
 
 def self_consistency(classes: Sequence[Hashable]) -> float | None:
-    """The share of the largest class, in (0, 1]; None without samples (after Wang et al., ICLR 2023)."""
+    """The share of the largest class (after Wang et al., ICLR 2023).
+
+    Args:
+        classes: The class of each sample.
+
+    Returns:
+        In (0, 1]; None without samples.
+    """
     return max(Counter(classes).values()) / len(classes) if classes else None
 
 
 def agreement(main: Hashable, samples: Sequence[Hashable]) -> float | None:
-    """The share of the samples that are in the main answer's class, in [0, 1]; None without samples.
+    """The share of the samples that are in the main answer's class.
 
-    The classes must come of one call of `meaning_classes`, main answer and samples together.
+    The classes must come from one call of `meaning_classes`, main answer and samples together.
+
+    Args:
+        main: The main answer's class.
+        samples: The class of each sample.
+
+    Returns:
+        In [0, 1]; None without samples.
     """
     return sum(each == main for each in samples) / len(samples) if samples else None
 
@@ -106,9 +136,9 @@ def agreement(main: Hashable, samples: Sequence[Hashable]) -> float | None:
 
 
 def near_duplicates(questions: Sequence[str], threshold: float = SAME_WORD) -> list[tuple[int, int]]:
-    """The pairs (i, j), i < j, of questions that ask the same in other words, in ascending order; equal ones are among them.
+    """The pairs of questions that ask the same in other words; equal ones are among them.
 
-    Near are two questions whose content words agree one by one: none may be left over on either side, so "What color is the
+    Near are two questions whose content words agree one by one: none may remain on either side, so "What color is the
     car?" and "What color is the bus?" are not. Two words agree if they are equal or rapidfuzz's `ratio` is at least `threshold`
     (0 to 100) and both have five letters or more and the same first one; numbers agree exactly. The order of the words does not
     matter, unless one of them tells a relation ("left of", "behind", "larger than").
@@ -118,6 +148,13 @@ def near_duplicates(questions: Sequence[str], threshold: float = SAME_WORD) -> l
     rule flags none of the 179,101 pairs; from 90 on, `ratio` flags 1,128, `token_sort_ratio` 431, `token_set_ratio` 1,825.
 
     Limits: synonyms are not seen ("kid", "child"), nor the same word of another class ("wear", "clothes").
+
+    Args:
+        questions: The questions.
+        threshold: The least `ratio` of two words that agree, 0 to 100.
+
+    Returns:
+        Indices (i, j), i < j, in ascending order.
     """
     asked = [_asked(question) for question in questions]
     # Near questions have as many content words each; without any, only equal questions are near.
@@ -162,7 +199,7 @@ def _ask_the_same(one: _Asked, other: _Asked, threshold: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Content:
     """What is compared of an answer. words: sorted, each once."""
 
     normal: str
@@ -172,21 +209,21 @@ class _Said:
     negated: bool
 
 
-def _said(text: str, known: frozenset[str]) -> _Said:
-    """known: words that tell nothing new, since the question has them."""
+def _content_of(text: str, known: frozenset[str]) -> _Content:
+    """known: words without news, since the question has them."""
     words = frozenset(_content(text, _EMPTY_IN_ANSWERS))
-    told = words - _NEGATIONS - _YES - known
+    news = words - _NEGATIONS - _YES - known
     polarity = yes_no(text)
-    return _Said(
+    return _Content(
         normal=normal_answer(text),
-        words=tuple(sorted(told)),
-        numbers=frozenset(word for word in told if word[0].isdigit()),
+        words=tuple(sorted(news)),
+        numbers=frozenset(word for word in news if word[0].isdigit()),
         polarity=polarity,
         negated=polarity != "yes" and not _NEGATIONS.isdisjoint(words),
     )
 
 
-def _equal(one: _Said, other: _Said) -> bool:
+def _equal(one: _Content, other: _Content) -> bool:
     if one.normal == other.normal:
         return True
     if one.polarity and other.polarity:
@@ -197,7 +234,7 @@ def _equal(one: _Said, other: _Said) -> bool:
     return _one_by_one(without[0], without[1], SAME_WORD)
 
 
-def _compatible(one: _Said, other: _Said) -> bool:
+def _compatible(one: _Content, other: _Content) -> bool:
     if one.negated != other.negated or one.polarity != other.polarity:
         return False
     less, more = sorted((one.words, other.words), key=lambda words: (len(words), words))
@@ -205,10 +242,10 @@ def _compatible(one: _Said, other: _Said) -> bool:
         return True
     rest = list(more)
     for word in less:
-        found = next((each for each in rest if _same_word(word, each, SAME_WORD)), None)
-        if found is None:
+        match = next((each for each in rest if _same_word(word, each, SAME_WORD)), None)
+        if match is None:
             return False
-        rest.remove(found)
+        rest.remove(match)
     return bool(less) and _CONJUNCTIONS.isdisjoint(rest)
 
 
@@ -228,14 +265,14 @@ def _components(n: int, linked: Callable[[int, int], bool]) -> list[int]:
 def _content(text: str, empty: frozenset[str]) -> tuple[str, ...]:
     """The words of `text` that carry content, in order, folded; () if none does. empty: words that carry none."""
     normal = _BOILERPLATE.sub(" ", normal_answer(text).replace(":", " "))
-    found: list[str] = []
+    content: list[str] = []
     for word in normal.split():
         base = word.strip("'.").partition("'")[0]
         if word.endswith("n't") or base == "cannot":
-            found.append("not")
+            content.append("not")
         elif base not in empty and (folded := _folded(base)) and folded not in empty:
-            found.append(folded)
-    return tuple(found)
+            content.append(folded)
+    return tuple(content)
 
 
 def _folded(word: str) -> str:
@@ -245,13 +282,13 @@ def _folded(word: str) -> str:
 
 
 def _one_by_one(one: Sequence[str], other: Sequence[str], threshold: float) -> bool:
-    """True if every word of `one` agrees with a word of its own in `other`, and none is left over."""
+    """True if every word of `one` agrees with a word of its own in `other`, and none remains."""
     if len(one) != len(other):
         return False
     first, second = Counter(one), Counter(other)
-    left, right = sorted((first - second).elements()), sorted((second - first).elements())
+    ours, theirs = sorted((first - second).elements()), sorted((second - first).elements())
     # Words agree only with the same first letter, so sorting brings together what can agree.
-    return all(_same_word(a, b, threshold) for a, b in zip(left, right, strict=True))
+    return all(_same_word(a, b, threshold) for a, b in zip(ours, theirs, strict=True))
 
 
 def _same_word(one: str, other: str, threshold: float) -> bool:
@@ -281,7 +318,7 @@ _EMPTY_IN_QUESTIONS = _words(
     "a an the is are be being am this that these those there here of to do does has have can could you i we please tell me "
     "see seen visible some any and"
 )
-"""Tense (was, did, will) and persons (he, she) stay: they are what tells some questions apart."""
+"""Tense (was, did, will) and persons (he, she) stay: only they distinguish some questions."""
 
 _EMPTY_IN_ANSWERS = (_EMPTY_IN_QUESTIONS - _CONJUNCTIONS) | _words(
     "it was were been they them he him she her his hers its their theirs my our your did had having would will seem seems appear "

@@ -1,8 +1,7 @@
-"""The conventional metrics that UnF1 is set beside: discrimination, calibration, selective risk, answers, rank correlation.
+"""The conventional metrics, for comparison with UnF1: discrimination, calibration, selective risk, answers, rank correlation.
 
-Pure arithmetic over sequences and arrays; it knows no record of a run, no file and no provider. Where scikit-learn or scipy has
-the figure, theirs is taken. A figure that its data do not define is None. Numbers handed in must be finite; NaN raises
-`ValueError`, as do sequences of different lengths.
+Pure arithmetic over sequences and arrays; it knows no record of a run, no file and no provider. A figure that its data do not
+define is None. Numbers handed in must be finite; NaN raises `ValueError`, as do sequences of different lengths.
 """
 
 from __future__ import annotations
@@ -17,20 +16,21 @@ import numpy as np
 
 from unsaf_async.records import Record
 from unsaf_async.score import bootstrap
+from unsaf_async.score.ratios import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-Said = Literal["yes", "no", "abstained"]
-"""What a response to a yes/no question came to; None beside it: none of these."""
+YesNo = Literal["yes", "no", "abstained"]
+"""What a response to a yes/no question came to."""
 
 BINS = 15
 """Of a reliability diagram, and of the expected calibration error."""
 
 NLL_CLIP = 1e-6
-"""Confidences are held this far from 0 and 1 for the log-likelihood: one false certainty then costs 13.8 nats, not infinity."""
+"""Confidences are kept this far from 0 and 1 for the log-likelihood: one false certainty then costs 13.8 nats, not infinity."""
 
 FEWEST_ANNOTATORS = 4
 """From so many reference answers on, the VQA formula can reach 1: it leaves one out and wants three that agree."""
@@ -46,10 +46,16 @@ _BLOCK_BYTES = 16_000_000
 
 
 def auroc(scores: ArrayLike, positive: ArrayLike) -> float | None:
-    """The share of (positive, negative) pairs in which the positive has the higher score, ties half; in [0, 1].
+    """The share of (positive, negative) pairs in which the positive has the higher score; ties count half.
 
-    scores, positive: [n]. None if either class is missing. As scikit-learn's `roc_auc_score`, whose import would cost every run a
-    second.
+    As scikit-learn's `roc_auc_score`, whose import would cost every run a second.
+
+    Args:
+        scores: Shape [n].
+        positive: Shape [n]: whether the item is of the positive class.
+
+    Returns:
+        In [0, 1]; None if either class is missing.
     """
     values, is_positive = _two_classes(scores, positive)
     if is_positive.all() or not is_positive.any():
@@ -69,10 +75,18 @@ def auroc_interval(
 ) -> tuple[float, float] | None:
     """The 95 % percentile interval of `auroc` over images drawn with replacement.
 
-    scores, positive, groups: [n]; groups: the item's image, all of one sortable type. An image comes with all of its items. Draws
-    without one of the classes are left out. None if a class is missing, and where all draws agree (one image, or AUROC 0 or 1).
+    An image comes with all of its items. Draws without one of the classes are excluded. Memory: the draws' counts, 8 bytes x
+    resamples x images, and one block of 16 MB three times over.
 
-    Memory: the draws' counts, 8 bytes x resamples x images, and one block of 16 MB three times over.
+    Args:
+        scores: Shape [n].
+        positive: Shape [n]: whether the item is of the positive class.
+        groups: Shape [n]: the item's image, all of one sortable type.
+        resamples: How many draws.
+        seed: Of the draws.
+
+    Returns:
+        (low, high); None if a class is missing, and where all draws agree (one image, or AUROC 0 or 1).
     """
     values, is_positive = _two_classes(scores, positive)
     names, group = np.unique(np.asarray(groups), return_inverse=True)
@@ -117,15 +131,26 @@ class Bin(Record):
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> list[Bin]:
-    """The reliability diagram with bins of equal mass, by ascending confidence; [] without items.
+    """The reliability diagram with bins of equal mass.
 
-    confidence, correct: [n], in [0, 1]; correct may be a soft accuracy. An item of rank r (0 to n - 1 by confidence) is in bin
+    An item of rank r (0 to n - 1 by confidence) is in bin
     k = 1 ... bins if (k - 1) / bins < r / (n - 1) <= k / bins, and the least in the first. Equal confidences have their mean
     rank, so they share a bin whatever their order, and the masses are then unequal. With no more items than bins each distinct
-    confidence has a bin to itself. Empty bins are left out.
+    confidence has a bin to itself.
 
     Without ties these are the bins of scikit-learn's `calibration_curve(strategy="quantile")`. With ties that one may put all
     confidences below a frequent one into its bin: of seven times .9 and once .2, four bins become one.
+
+    Args:
+        confidence: Shape [n], in [0, 1].
+        correct: Shape [n], in [0, 1]; a soft accuracy will do.
+        bins: How many, >= 1.
+
+    Returns:
+        The bins that have items, by ascending confidence; [] without items.
+
+    Raises:
+        ValueError: For fewer than 1 bin.
     """
     sure, right = _unit_columns(confidence, correct)
     if bins < 1:
@@ -145,9 +170,17 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> 
 def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float | None:
     """Expected calibration error: the mean of |accuracy - mean confidence| over the bins of `reliability`, by their items.
 
-    In [0, 1]; None without items. Equal mass instead of equal width: models state few distinct confidences, nearly all of them
+    Equal mass instead of equal width: models state few distinct confidences, nearly all of them
     high, and equal widths put nearly all items into one bin. Source: Naeini, Cooper & Hauskrecht, "Obtaining Well Calibrated
     Probabilities Using Bayesian Binning" (AAAI 2015); bins of equal mass: Nguyen & O'Connor (EMNLP 2015).
+
+    Args:
+        confidence: Shape [n], in [0, 1].
+        correct: Shape [n], in [0, 1]; a soft accuracy will do.
+        bins: How many, >= 1.
+
+    Returns:
+        In [0, 1], 0 best; None without items.
     """
     diagram = reliability(confidence, correct, bins)
     n = sum(each.n for each in diagram)
@@ -155,21 +188,34 @@ def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float | 
 
 
 def brier(confidence: ArrayLike, correct: ArrayLike) -> float | None:
-    """Brier score: the mean of (confidence - correct)², in [0, 1], 0 best; None without items (Brier 1950, one class)."""
+    """Brier score: the mean of (confidence - correct)² (Brier 1950, one class).
+
+    Args:
+        confidence: Shape [n], in [0, 1].
+        correct: Shape [n], in [0, 1]; a soft accuracy will do.
+
+    Returns:
+        In [0, 1], 0 best; None without items.
+    """
     sure, right = _unit_columns(confidence, correct)
     return float(np.mean((sure - right) ** 2)) if len(sure) else None
 
 
 def nll(confidence: ArrayLike, correct: ArrayLike) -> float | None:
-    """Mean negative log-likelihood, nats: -[y ln c + (1 - y) ln(1 - c)]; >= 0, 0 best; None without items.
+    """Mean negative log-likelihood: -[y ln c + (1 - y) ln(1 - c)], with the confidence c clipped to [NLL_CLIP, 1 - NLL_CLIP].
 
-    c is the confidence, held within [NLL_CLIP, 1 - NLL_CLIP].
+    Args:
+        confidence: Shape [n], in [0, 1].
+        correct: Shape [n], in [0, 1]; a soft accuracy will do.
+
+    Returns:
+        Nats, >= 0, 0 best; None without items.
     """
     sure, right = _unit_columns(confidence, correct)
     if not len(sure):
         return None
-    held = np.clip(sure, NLL_CLIP, 1 - NLL_CLIP)
-    return float(-np.mean(right * np.log(held) + (1 - right) * np.log1p(-held)))
+    clipped = np.clip(sure, NLL_CLIP, 1 - NLL_CLIP)
+    return float(-np.mean(right * np.log(clipped) + (1 - right) * np.log1p(-clipped)))
 
 
 # --- selective risk -----------------------------------------------------------------------------------------------
@@ -191,16 +237,22 @@ class RiskCoverage:
 
 
 def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage | None:
-    """The risk-coverage curve with its area; None without items.
+    """The risk-coverage curve with its area.
 
-    confidence, correct: [n]; confidence on any scale, correct in [0, 1], soft accuracies included; an item's error is
-    1 - correct. Items of equal confidence have no order: where k cuts through them, the risk is its expectation over all
-    their orders, so the curve does not depend on how the data are sorted.
+    An item's error is 1 - correct. Items of equal confidence have no order: where k cuts through them, the risk is its
+    expectation over all their orders, so the curve does not depend on how the data are sorted.
 
     Source: Geifman, Uziel & El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers" (ICLR 2019),
     <https://arxiv.org/abs/1805.08206>: AURC is the mean risk over the n thresholds and E-AURC = AURC - AURC*. For AURC* the
     paper approximates r + (1 - r) ln(1 - r), with r the error rate; here it is exact, the AURC of the ordering that puts
     correct items first.
+
+    Args:
+        confidence: Shape [n], on any scale.
+        correct: Shape [n], in [0, 1]; a soft accuracy will do.
+
+    Returns:
+        None without items.
     """
     sure, right = _columns(confidence, correct)
     _in_unit(right)
@@ -228,22 +280,29 @@ def _risks(key: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.f
 
 
 def vqa_accuracy(answer: str, answers: Sequence[str]) -> float | None:
-    """VQA accuracy of `answer` by its published formula, in [0, 1]; None without references.
+    """VQA accuracy of an answer by its published formula.
 
-    answers: one an annotator. With 10 of them it is the mean, over the 10 ways to leave one out, of min(m / 3, 1), where m is how
+    With 10 annotators it is the mean, over the 10 ways to leave one out, of min(m / 3, 1), where m is how
     many of the other 9 equal the answer; for n >= 4 annotators likewise. Texts are compared as `normal_answer`. Below 4
     the formula cannot reach 1 even if all agree (nothing can with 1), and such sets list accepted answers and no votes: there it
     is 1 if the answer equals any reference and 0 otherwise.
 
     Source: Antol et al., "VQA" (ICCV 2015); Goyal et al. (CVPR 2017); <https://visualqa.org/evaluation.html>. The official script
     leaves the references as they are where all of them are equal; here they are always normalised.
+
+    Args:
+        answer: What the model answered.
+        answers: The references, one an annotator.
+
+    Returns:
+        In [0, 1]; None without references.
     """
     normal = normal_answer(answer)
     return _soft([reference == normal for reference in map(normal_answer, answers)])
 
 
 def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
-    """VQA accuracy of the best reference that `answer` contains, in [0, 1]; None without references.
+    """VQA accuracy of the best reference that an answer contains.
 
     For models that answer in sentences: "The car is red." contains "red". A reference is contained if its words stand in the
     answer, whole and in order, both as `normal_answer`, and no "no", "not" or "n't" stands right before them; "yes" and "no"
@@ -251,6 +310,13 @@ def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
 
     Never below `vqa_accuracy`, and generous: who lists many things contains many references, and "far from red" contains "red".
     Report it as a separate figure, never under the name of the published one.
+
+    Args:
+        answer: What the model answered.
+        answers: The references, one an annotator.
+
+    Returns:
+        In [0, 1]; None without references.
     """
     if not answers:
         return None
@@ -263,8 +329,8 @@ def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
         if reference in ("yes", "no"):
             return reference == polarity
         return bool(reference) and any(
-            not _NEGATED.search(normal[: found.start()])
-            for found in re.finditer(rf"(?<![\w']){re.escape(reference)}(?![\w'])", normal)
+            not _NEGATED.search(normal[: match.start()])
+            for match in re.finditer(rf"(?<![\w']){re.escape(reference)}(?![\w'])", normal)
         )
 
     scores = (_soft([other == each for other in references]) for each in sorted(set(references)) if contained(each))
@@ -279,7 +345,13 @@ def normal_answer(text: str) -> str:
     come back ("dont" is "don't").
 
     Source: <https://visualqa.org/evaluation.html>. Here, too: typographic apostrophes count as plain ones, and an article stays
-    where nothing else would be left (the answer "A" is a letter).
+    where nothing else would remain (the answer "A" is a letter).
+
+    Args:
+        text: An answer or a reference.
+
+    Returns:
+        The normal form; "" for punctuation alone.
     """
     text = text.lower().translate(_PLAIN)
     text = _STOP.sub("", _DIGIT_COMMA.sub("", text))
@@ -309,7 +381,7 @@ _NEGATED = re.compile(r"(?:\b(?:no|not)|n't) $")
 
 
 def _contractions() -> dict[str, str]:
-    """Without the apostrophe -> with it. Left out is what would be another word: hell, id, ill, its, shed, shell, wed, were."""
+    """Without the apostrophe -> with it. Excluded is what would be another word: hell, id, ill, its, shed, shell, wed, were."""
     parts = {
         "n't": "ai are ca could did does do had has have is might must need ought sha should was were wo would",
         "'ve": "could i might must should they we what who would you",
@@ -330,7 +402,7 @@ _CONTRACTIONS = _contractions()
 
 
 def yes_no(response: str) -> Literal["yes", "no"] | None:
-    """What a response to a yes/no question says; None if it says neither, or both.
+    """Whether a response to a yes/no question says yes or no.
 
     Only the words count: "yes" (yeah, yep, yup) and "no" (nope, nah) standing as an answer, anywhere in the response. A "no" that
     belongs to a noun ("no dog", "no idea", "No. 5") or lies inside a word ("know") is none, nor is "not". Sentences are not
@@ -338,6 +410,12 @@ def yes_no(response: str) -> Literal["yes", "no"] | None:
     reading only the negative ones would lean towards no. So "I am not sure" is None, too.
 
     POPE's official script differs: see `official_pope_counts`.
+
+    Args:
+        response: As written, without thoughts.
+
+    Returns:
+        None if it says neither, or both.
     """
     text = _MARKUP.sub(" ", response.lower().translate(_PLAIN))
     yes, no = _YES.search(text) is not None, _NO.search(text) is not None
@@ -365,15 +443,15 @@ class PopeCounts(Record):
     """
 
     tp: int = 0
-    """True is yes, said was yes."""
+    """The truth is yes, the answer yes."""
     fp: int = 0
-    """True is no, said was yes: the hallucinated object."""
+    """The truth is no, the answer yes: the hallucinated object."""
     tn: int = 0
-    """True is no, said was no."""
+    """The truth is no, the answer no."""
     fn: int = 0
-    """True is yes, said was no."""
+    """The truth is yes, the answer no."""
     neither: int = 0
-    """Said neither yes nor no, or both."""
+    """The answer is neither yes nor no, or both."""
     abstained: int = 0
     """Declined to answer."""
 
@@ -390,55 +468,73 @@ class PopeCounts(Record):
     @property
     def accuracy(self) -> float | None:
         """(TP + TN) / asked: what says neither, or abstains, counts as wrong."""
-        return _ratio(self.tp + self.tn, self.asked)
+        return ratio(self.tp + self.tn, self.asked)
 
     @property
     def accuracy_answered(self) -> float | None:
         """(TP + TN) / answered: of the answers that say yes or no, the share that is right."""
-        return _ratio(self.tp + self.tn, self.answered)
+        return ratio(self.tp + self.tn, self.answered)
 
     @property
     def precision(self) -> float | None:
         """TP / (TP + FP)."""
-        return _ratio(self.tp, self.tp + self.fp)
+        return ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float | None:
         """TP / (TP + FN)."""
-        return _ratio(self.tp, self.tp + self.fn)
+        return ratio(self.tp, self.tp + self.fn)
 
     @property
     def f1(self) -> float | None:
         """2 TP / (2 TP + FP + FN)."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+        return ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property
     def yes_ratio(self) -> float | None:
         """(TP + FP) / answered: far above the share of true yes, the model affirms whatever it is asked."""
-        return _ratio(self.tp + self.fp, self.answered)
+        return ratio(self.tp + self.fp, self.answered)
 
 
-def pope_counts(labels: Iterable[Literal["yes", "no"]], said: Iterable[Said | None]) -> PopeCounts:
-    """The counts of what was said against what is true, pair by pair; said: None for neither."""
+def pope_counts(labels: Iterable[Literal["yes", "no"]], answers: Iterable[YesNo | None]) -> PopeCounts:
+    """The counts of the answers against what is true.
+
+    Args:
+        labels: What is true.
+        answers: As many, in the same order; None for neither.
+
+    Returns:
+        The counts.
+
+    Raises:
+        ValueError: If there are not as many answers as labels.
+    """
     cells = {("yes", "yes"): "tp", ("no", "yes"): "fp", ("no", "no"): "tn", ("yes", "no"): "fn"}
     counts = dict.fromkeys(PopeCounts.model_fields, 0)
-    for label, word in zip(labels, said, strict=True):
+    for label, word in zip(labels, answers, strict=True):
         counts["neither" if word is None else word if word == "abstained" else cells[label, word]] += 1
     return PopeCounts(**counts)
 
 
 def official_pope_counts(labels: Iterable[Literal["yes", "no"]], texts: Iterable[str]) -> PopeCounts:
-    """The counts by the rule of POPE's official `evaluate.py`, to set beside published figures.
+    """The counts by the rule of POPE's official `evaluate.py`, for comparison with published figures.
 
     The first sentence (up to the first "."), without commas, split at spaces: "No", "not" or "no" among the words is a no, all
     else a yes. So "I am not sure." is a no and "Unclear." a yes; nothing is ever `neither` or `abstained`. `yes_no` reads less
     into a text.
     Source: <https://github.com/RUCAIBox/POPE>.
+
+    Args:
+        labels: What is true.
+        texts: As many responses, in the same order.
+
+    Returns:
+        The counts.
     """
     return pope_counts(labels, map(_official_yes_no, texts))
 
 
-def _official_yes_no(text: str) -> Said:
+def _official_yes_no(text: str) -> YesNo:
     words = text.split(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "not", "no"} & set(words) else "yes"
 
@@ -463,12 +559,20 @@ class RankCorrelation(Record):
 
 
 def rank_correlation(x: ArrayLike, y: ArrayLike, method: Literal["spearman", "kendall"]) -> RankCorrelation:
-    """Spearman's rho or Kendall's tau-b of x and y, [n] each, with p-value and interval.
+    """Spearman's rho or Kendall's tau-b, with p-value and interval.
 
     No value with fewer than 3 points, or where x or y is constant. p: up to 8 points from all n! orderings, as the usual
     approximation calls three points in order certain; above by scipy. The interval is tanh(artanh(r) ± 1.96 s), with
     s² = (1 + r² / 2) / (n - 3) for Spearman (Bonett & Wright, Psychometrika 65, 2000) and .437 / (n - 4) for Kendall (Fieller,
     Hartley & Pearson, Biometrika 44, 1957); it needs 4 and 5 points, and |r| < 1. With few points it is rough.
+
+    Args:
+        x: Shape [n].
+        y: Shape [n].
+        method: Which coefficient.
+
+    Returns:
+        The correlation; what is None has its reason in `why_undefined`.
     """
     from scipy import stats
 
@@ -482,9 +586,9 @@ def rank_correlation(x: ArrayLike, y: ArrayLike, method: Literal["spearman", "ke
         return undefined(f"a rank correlation needs at least 3 points; there {'is' if n == 1 else 'are'} {n}")
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return undefined("one of the two has the same value everywhere")
-    found = stats.spearmanr(first, second) if method == "spearman" else stats.kendalltau(first, second)
-    value = max(-1.0, min(1.0, float(found.statistic)))
-    p = _exact_p(first, second, method) if n <= EXACT_P_UP_TO else float(found.pvalue)
+    result = stats.spearmanr(first, second) if method == "spearman" else stats.kendalltau(first, second)
+    value = max(-1.0, min(1.0, float(result.statistic)))
+    p = _exact_p(first, second, method) if n <= EXACT_P_UP_TO else float(result.pvalue)
     fewest = 4 if method == "spearman" else 5
     if n < fewest:
         ci, why = None, f"the interval needs at least {fewest} points; there are {n}"
@@ -498,10 +602,19 @@ def rank_correlation(x: ArrayLike, y: ArrayLike, method: Literal["spearman", "ke
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted for their number by Holm's step-down method, in the order given; [] for none.
+    """The p-values adjusted for their number by Holm's step-down method.
 
     The i-th smallest of m is multiplied by m - i + 1, is no smaller than those before it, and at most 1. Rejecting those below
     5 % keeps the chance of any false rejection below 5 %, whatever their dependence (Holm, Scand. J. Statist. 6, 1979).
+
+    Args:
+        p_values: Each in [0, 1].
+
+    Returns:
+        In the order given; [] for none.
+
+    Raises:
+        ValueError: For a p-value that is NaN or outside of [0, 1].
     """
     p = np.asarray(p_values, dtype=np.float64)
     if np.isnan(p).any():
@@ -530,7 +643,7 @@ def _exact_p(x: NDArray[np.float64], y: NDArray[np.float64], method: Literal["sp
         return np.abs(np.asarray(total, dtype=np.float64))
 
     ranks = stats.rankdata(x) - (len(x) + 1) / 2
-    found = stats.permutation_test(
+    result = stats.permutation_test(
         (ranks,),
         numerator,
         permutation_type="pairings",
@@ -539,14 +652,10 @@ def _exact_p(x: NDArray[np.float64], y: NDArray[np.float64], method: Literal["sp
         batch=10_000,
         alternative="greater",
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 # --- what comes in ------------------------------------------------------------------------------------------------
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _two_classes(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, get_args
 from unsaf_async.normalize import normal_form
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
 from unsaf_async.score.counts import KindName, latest
+from unsaf_async.score.ratios import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 FEW_IMAGES = 5
-"""Below this many images nothing is said of what recurs from image to image: two of three may be alike."""
+"""Below this many images there is no warning of what recurs from image to image: two of three may be alike."""
 
 FEW_QUESTIONS = 20
-"""Below this many questions nothing is said of shares of questions."""
+"""Below this many questions there is no warning of shares of questions."""
 
 COMMON_LIMIT = 0.5
 """Share of images about which one and the same question is asked. What more than half of the images bring to mind was not
@@ -81,9 +82,9 @@ class FalseLabels(Record):
     """How often an auditor says that a question's intended label is false."""
 
     audited: int
-    """Of which it said something."""
+    """On which it gave a verdict."""
     unlike: int
-    """Of which it said the opposite of the label."""
+    """On which its verdict is the opposite of the label."""
     share: float | None
     """unlike / audited; None if that is 0."""
 
@@ -119,9 +120,13 @@ class Quality(Record):
 
 
 def question_quality(examinations: Iterable[Examination]) -> Quality:
-    """What sort of questions these are. Without questions: zeros, None and empty tables.
+    """What sort of questions a run asked.
 
-    examinations: of several about one image the last counts, else their order is irrelevant.
+    Args:
+        examinations: Of several about one image the last counts, else their order is irrelevant.
+
+    Returns:
+        The figures. Without questions: zeros, None and empty tables.
     """
     asked = [
         examination.questions
@@ -137,8 +142,8 @@ def question_quality(examinations: Iterable[Examination]) -> Quality:
         images=len(by_image),
         questions=n,
         given=sum(map(len, asked)) - n,
-        distinct_share=_ratio(len(images_of), n),
-        distinct_per_image=_ratio(images_of.total(), len(by_image)),
+        distinct_share=ratio(len(images_of), n),
+        distinct_per_image=ratio(images_of.total(), len(by_image)),
         recurring_share=_recurring(images_of, len(by_image)),
         near_duplicate_share=_near_duplicates(by_image),
         common=_common(images_of, len(by_image)),
@@ -154,7 +159,14 @@ def question_quality(examinations: Iterable[Examination]) -> Quality:
 
 
 def warnings(quality: Quality) -> Iterator[str]:
-    """What a reader should know of these questions before trusting UnF1, one sentence each; nothing where nothing is odd."""
+    """What a reader should know of the questions before trusting UnF1.
+
+    Args:
+        quality: Of the run.
+
+    Yields:
+        One sentence each; none where nothing is odd.
+    """
     common = quality.common
     if common is not None and quality.images >= FEW_IMAGES and common.share > COMMON_LIMIT:
         yield (
@@ -188,7 +200,14 @@ def warnings(quality: Quality) -> Iterator[str]:
 
 
 def count_words(text: str) -> int:
-    """Words of `text`, between spaces; each character of a script that sets no spaces (Chinese, Japanese, Thai) is one."""
+    """How many words a text has.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Words between spaces; each character of a script without spaces (Chinese, Japanese, Thai) is one.
+    """
     return sum(max(1, sum(map(_is_word, word))) for word in text.split())
 
 
@@ -215,7 +234,7 @@ def _near_duplicates(by_image: Sequence[Sequence[Question]]) -> float | None:
         [question.text for question in questions if not any(map(_is_word, question.text))] for questions in by_image
     ]
     near = sum(len({max(pair) for pair in near_duplicates(texts)}) for texts in compared)
-    return _ratio(near, sum(map(len, compared)))
+    return ratio(near, sum(map(len, compared)))
 
 
 def _common(images_of: Counter[str], images: int) -> Common | None:
@@ -226,11 +245,11 @@ def _common(images_of: Counter[str], images: int) -> Common | None:
 
 
 def _kinds(questions: Sequence[Question]) -> dict[KindName, float]:
-    found = Counter[KindName](
+    by_kind = Counter[KindName](
         question.kind or "unspecified" for question in questions if question.intended == "unanswerable"
     )
     names: tuple[KindName, ...] = (*KINDS, "unspecified")
-    return {kind: found[kind] / found.total() for kind in names if found[kind]}
+    return {kind: by_kind[kind] / by_kind.total() for kind in names if by_kind[kind]}
 
 
 def _of_label(texts: Sequence[str]) -> LabelQuality:
@@ -247,12 +266,12 @@ def _template(texts: Sequence[str]) -> Template | None:
     split = [normal_form(text).split() for text in texts]
     holding = Counter(word for words in split for word in set(words))
     kept = {word for word, count in holding.items() if count > TEMPLATE_LIMIT * len(texts)}
-    found = Counter(
+    templates = Counter(
         " ".join(word if word in kept else "_" for word in words) for words in split if not kept.isdisjoint(words)
     )
-    if len(texts) < 2 or not found:
+    if len(texts) < 2 or not templates:
         return None
-    text, count = min(found.items(), key=lambda item: (-item[1], item[0]))
+    text, count = min(templates.items(), key=lambda item: (-item[1], item[0]))
     return Template(text=text, questions=count, share=count / len(texts))
 
 
@@ -263,13 +282,9 @@ def _false_labels(questions: Sequence[Question]) -> dict[str, FalseLabels]:
             audited[audit.auditor] += audit.answerable is not None
             unlike[audit.auditor] += audit.answerable is (question.intended == "unanswerable")
     return {
-        name: FalseLabels(audited=n, unlike=unlike[name], share=_ratio(unlike[name], n)) for name, n in audited.items()
+        name: FalseLabels(audited=n, unlike=unlike[name], share=ratio(unlike[name], n)) for name, n in audited.items()
     }
 
 
 def _quoted(text: str) -> str:
     return f'"{text if len(text) <= 80 else text[:79] + "…"}"'
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None

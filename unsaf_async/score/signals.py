@@ -2,7 +2,7 @@
 
 These are what one would use without UnSAF: the probabilities of an answer's tokens, what the model says of its own certainty, and
 whether it says the same again. For each, the AUROC for telling intended-unanswerable from intended-answerable questions by low
-confidence; .5 is chance. Beside them, as the yardstick: whether the response declined. Pure arithmetic.
+confidence; .5 is chance. The yardstick among them is whether the response declined. Pure arithmetic.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.counts import latest
 from unsaf_async.score.meaning import agreement, meaning_classes, semantic_entropy
 from unsaf_async.score.metrics import auroc, auroc_interval
+from unsaf_async.score.ratios import mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,9 +49,17 @@ class Signal(Record):
 def signals(
     examinations: Iterable[Examination], why_none: Mapping[SignalName, str], *, seed: int = 0
 ) -> dict[SignalName, Signal]:
-    """Every signal over all whole responses, scored or not. why_none: the reason where no response has a signal.
+    """Every signal over all whole responses, scored or not.
 
     Perplexity is exp(-mean_logprob), so it orders the responses as that does, and has its AUROC.
+
+    Args:
+        examinations: Of several about one image the last counts.
+        why_none: The reason, by signal, where no response has it.
+        seed: Of the resampling.
+
+    Returns:
+        All signals, in the order of `CONFIDENCE_OF`.
     """
     kept = [
         (examination.image.id, question, values_of(question))
@@ -62,7 +71,14 @@ def signals(
 
 
 def values_of(question: Question) -> dict[SignalName, float | None]:
-    """Every signal of one question; None where there is none."""
+    """Every signal of one question.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        By name; None where the question has none.
+    """
     classes = _meanings(question)
     drawn = {
         "self_consistency": agreement(classes[0], classes[1:]) if classes else None,
@@ -75,77 +91,136 @@ def _signal(
     kept: list[tuple[str, Question, dict[SignalName, float | None]]], name: SignalName, why_none: str, seed: int
 ) -> Signal:
     surer = CONFIDENCE_OF[name][1]
-    found = [(image, question, value) for image, question, told in kept if (value := told[name]) is not None]
-    unanswerable = [question.intended == "unanswerable" for _, question, _ in found]
-    values = [value for *_, value in found]
+    rows = [(image, question, value) for image, question, own in kept if (value := own[name]) is not None]
+    unanswerable = [question.intended == "unanswerable" for _, question, _ in rows]
+    values = [value for *_, value in rows]
     doubts = [-surer * value for value in values]
     area = auroc(doubts, unanswerable)
     return Signal(
-        n=len(found),
-        lacking=len(kept) - len(found),
-        mean_answerable=_mean([value for value, none in zip(values, unanswerable, strict=True) if not none]),
-        mean_unanswerable=_mean([value for value, none in zip(values, unanswerable, strict=True) if none]),
+        n=len(rows),
+        lacking=len(kept) - len(rows),
+        mean_answerable=mean([value for value, none in zip(values, unanswerable, strict=True) if not none]),
+        mean_unanswerable=mean([value for value, none in zip(values, unanswerable, strict=True) if none]),
         auroc=area,
         auroc_ci=None
         if area is None
-        else auroc_interval(doubts, unanswerable, [image for image, *_ in found], seed=seed),
-        why_undefined="" if area is not None else "not both labels were answered" if found else why_none,
+        else auroc_interval(doubts, unanswerable, [image for image, *_ in rows], seed=seed),
+        why_undefined="" if area is not None else "not both labels were answered" if rows else why_none,
     )
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 # --- each signal of one question --------------------------------------------------------------------------------------
 
 
 def mean_logprob(question: Question) -> float | None:
-    """The mean log-probability (natural) of the answer's tokens."""
+    """The mean log-probability (natural) of the answer's tokens.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        <= 0; None without log-probabilities.
+    """
     return question.token_confidence.mean_logprob if question.token_confidence else None
 
 
 def min_logprob(question: Question) -> float | None:
-    """The least log-probability of the answer's tokens."""
+    """The least log-probability (natural) of the answer's tokens.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        <= 0; None without log-probabilities.
+    """
     return question.token_confidence.min_logprob if question.token_confidence else None
 
 
 def perplexity(question: Question) -> float | None:
-    """exp(-mean log-probability), >= 1."""
+    """The answer's perplexity, exp(-mean log-probability).
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        >= 1; None without log-probabilities.
+    """
     mean = mean_logprob(question)
     return None if mean is None else exp(-mean)
 
 
 def token_probability(question: Question) -> float | None:
-    """exp(mean log-probability): the geometric mean of the tokens' probabilities, in (0, 1]."""
+    """exp(mean log-probability): the geometric mean of the tokens' probabilities.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        In (0, 1]; None without log-probabilities.
+    """
     mean = mean_logprob(question)
     return None if mean is None else exp(mean)
 
 
 def stated(question: Question) -> float | None:
-    """Confidence in words, in [0, 1]."""
+    """The confidence that the model states in words.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        In [0, 1]; None if it stated none.
+    """
     return question.stated.value if question.stated else None
 
 
 def p_true(question: Question) -> float | None:
-    """P(True), in [0, 1]."""
+    """P(True): the probability that the model gives to its own answer's being true.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        In [0, 1]; None if there is none.
+    """
     return question.p_true.value if question.p_true else None
 
 
 def self_consistency(question: Question) -> float | None:
-    """The share of the further draws that mean the same as the answer, in [0, 1]."""
+    """The share of the further draws that mean the same as the answer.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        In [0, 1]; None without draws.
+    """
     classes = _meanings(question)
     return agreement(classes[0], classes[1:]) if classes else None
 
 
 def entropy(question: Question) -> float | None:
-    """Discrete semantic entropy of the answer and its further draws, in nats, >= 0."""
+    """Discrete semantic entropy of the answer and its further draws.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        Nats, >= 0; None without draws.
+    """
     classes = _meanings(question)
     return semantic_entropy(classes) if classes else None
 
 
 def declined(question: Question) -> float | None:
-    """1 if the response abstained, 0 if it answered; None if it is unscored."""
+    """Whether the response abstained.
+
+    Args:
+        question: The question with its response.
+
+    Returns:
+        1 if it did, 0 if it answered; None if it is unscored.
+    """
     return float(question.act == "abstained") if question.unscored is None and question.act else None
 
 

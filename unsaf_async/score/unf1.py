@@ -18,15 +18,15 @@ its unit.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from unsaf_async.records import Examination, Label, Record, Role
 from unsaf_async.score.bootstrap import UnF1Interval, unf1_interval
 from unsaf_async.score.counts import Counts, KindName, KindScore, Place, Tally, by_kind_of, counts_of, unf1_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
+    from collections.abc import Iterable, Iterator, Mapping
 
 MALFORMED_LIMIT = 0.20
 """Share of written items above which the headline is unreliable."""
@@ -41,8 +41,10 @@ UNDEFINED_LIMIT = 0.05
 """Share of resamples without a defined UnF1 above which the interval earns a warning."""
 
 ONE_KIND_LIMIT = 0.60
+"""Share of the unanswerable questions that may be of one kind without a warning."""
+
 FEW_QUESTIONS = 20
-"""Of at least so many unanswerable questions, the share that may be of one kind without a warning."""
+"""Below this many unanswerable questions their kinds give no warning."""
 
 FEW_IMAGES = 20
 """Below this many images an interval that resamples them tends to be too narrow."""
@@ -159,13 +161,13 @@ class Score(Record):
     provider: str
     """Whom the score is about."""
     judge: str
-    """Who judged what the rules left open."""
+    """Who judged what no rule decided."""
     seed: int
     """Of the resampling."""
     resamples: int
     """How many were drawn."""
     resamples_undefined: int
-    """How many of them had no UnF1 and were left out of the intervals."""
+    """How many of them had no UnF1 and were excluded from the intervals."""
 
 
 # --- the score ----------------------------------------------------------------------------------------------------
@@ -182,82 +184,43 @@ def score(
     seed: int = 0,
     resamples: int = 10_000,
 ) -> Score:
-    """The score of these examinations; without any, every figure is None with its reason.
+    """The score of some examinations. Without any, every figure is None with its reason.
 
-    examinations: read once and not kept; of several about one image id the last counts, else their order is irrelevant.
-    questions_per_label: K >= 1, questions wanted per image and instruction; None: the model did not write them.
-    accounts: None leaves calls, tokens, cost and time undefined. images_total: how many images the run has; a score of
-    fewer says so. seed, resamples: of the bootstrap; equal examinations and seed give an equal score.
-    Raises ValueError for questions_per_label < 1 or resamples < 1.
+    Args:
+        examinations: Read once and not kept. Of several about one image the last counts, else their order is irrelevant.
+        questions_per_label: K, questions wanted per image and instruction, >= 1; None: the model did not write them.
+        accounts: Calls, tokens, cost and time; None leaves them undefined.
+        provider: Whom the score is about.
+        judge: Who judged what no rule decided.
+        images_total: How many images the run has; a score of fewer warns. None: not known.
+        seed: Of the bootstrap; equal examinations and seed give an equal score.
+        resamples: Draws of the bootstrap, >= 1.
+
+    Returns:
+        The score.
+
+    Raises:
+        ValueError: For questions_per_label < 1 or resamples < 1.
     """
     if questions_per_label is not None and questions_per_label < 1:
         raise ValueError(f"questions_per_label is {questions_per_label}; give at least 1")
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")
-
-    tallies: dict[str, Tally] = {}
-    for examination in examinations:
-        tallies[examination.image.id] = Tally.of(examination)
-    done = [tally for tally in tallies.values() if not tally.failed]
-    asked: Counter[Place] = Counter()
-    dropped: Counter[str] = Counter()
-    for tally in done:
-        asked.update(tally.asked)
-        dropped.update(tally.dropped)
-
-    counts = counts_of(asked)
-    images = ImageCounts(done=len(done), failed=len(tallies) - len(done), total=images_total)
-    questions = QuestionCounts(
-        asked=asked.total(),
-        duplicate=dropped["duplicate"],
-        malformed=dropped["malformed"],
-        missing=sum(tally.missing for tally in done),
-    )
-    unscored = Counter[str]()
-    for place, n in asked.items():
-        if place.cell is None:
-            unscored[place.unscored] += n
-    interval = unf1_interval([tally.pair for tally in done if tally.asked], seed=seed, resamples=resamples)
-    by_kind = by_kind_of(asked, counts)
-    bounds = unf1_bounds(
-        counts,
-        unanswerable=sum(n for place, n in asked.items() if place.cell is None and place.intended == "unanswerable"),
-        answerable=sum(n for place, n in asked.items() if place.cell is None and place.intended == "answerable"),
-    )
-
-    ratios = {name: getattr(counts, name) for name in _WHY_UNDEFINED}
-    undefined = {name: _WHY_UNDEFINED[name] for name, value in ratios.items() if value is None}
-    if interval.percentile is None:
-        undefined |= dict.fromkeys(("unf1_ci", "unf1_ci_method", "unf1_ci_percentile"), interval.why_undefined)
-    if bounds is None:
-        undefined["unf1_bounds"] = "UnF1 is undefined whatever the unscored responses were"
-    for kind, kind_score in by_kind.items():
-        if kind_score.recall is None:
-            undefined |= dict.fromkeys(
-                (f"by_kind.{kind}.recall", f"by_kind.{kind}.unf1"), "none of this kind was scored"
-            )
-    if accounts is None:
-        undefined |= dict.fromkeys(("calls", "tokens", "cost_usd", "wall_s"), "no ledger was handed in")
-
+    run = _Totals.of(examinations)
+    interval = unf1_interval(run.pairs, seed=seed, resamples=resamples)
+    images = ImageCounts(done=run.done, failed=run.failed, total=images_total)
+    figures = _figures(run, interval)
     return Score(
-        **ratios,
-        unf1_ci=interval.bca or interval.percentile,
-        unf1_ci_method="bca" if interval.bca else "percentile" if interval.percentile else None,
-        unf1_ci_percentile=interval.percentile,
-        unf1_bounds=bounds,
-        counts=counts,
-        unscored=dict(sorted(unscored.items())),
-        by_kind=by_kind,
+        **figures,
+        counts=run.counts,
+        unscored=dict(sorted(run.unscored.items())),
         images=images,
-        questions=questions,
+        questions=run.questions,
         questions_per_label=questions_per_label,
-        unreliable=list(_unreliable(asked, images, questions, questions_per_label)),
-        warnings=[*_warnings(unscored, images, questions, interval, resamples), *_one_sided(asked)],
-        undefined=undefined,
-        calls=accounts.calls if accounts else None,
-        tokens=accounts.tokens if accounts else None,
-        cost_usd=accounts.cost_usd if accounts else None,
-        wall_s=accounts.wall_s if accounts else None,
+        unreliable=list(_unreliable(run.asked, images, run.questions, questions_per_label)),
+        warnings=[*_warnings(run.unscored, images, run.questions, interval, resamples), *_one_sided(run.asked)],
+        undefined=dict(_undefined(figures, interval, accounts)),
+        **(dict(accounts) if accounts else dict.fromkeys(_ACCOUNTS)),
         provider=provider,
         judge=judge,
         seed=seed,
@@ -266,7 +229,80 @@ def score(
     )
 
 
-# --- counting -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    """The tallies of a run's images, added up.
+
+    done, failed: images. asked: questions by place. dropped: items by reason. missing: questions wanted and never obtained.
+    pairs: (2 TU, 2 TU + FU + FA) of each examined image with questions.
+    """
+
+    done: int
+    failed: int
+    asked: Counter[Place]
+    dropped: Counter[str]
+    missing: int
+    pairs: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, examinations: Iterable[Examination]) -> _Totals:
+        tallies: dict[str, Tally] = {}
+        for examination in examinations:
+            tallies[examination.image.id] = Tally.of(examination)
+        done = [tally for tally in tallies.values() if not tally.failed]
+        asked: Counter[Place] = Counter()
+        dropped: Counter[str] = Counter()
+        for tally in done:
+            asked.update(tally.asked)
+            dropped.update(tally.dropped)
+        return cls(
+            done=len(done),
+            failed=len(tallies) - len(done),
+            asked=asked,
+            dropped=dropped,
+            missing=sum(tally.missing for tally in done),
+            pairs=[tally.pair for tally in done if tally.asked],
+        )
+
+    @property
+    def counts(self) -> Counts:
+        return counts_of(self.asked)
+
+    @property
+    def questions(self) -> QuestionCounts:
+        return QuestionCounts(
+            asked=self.asked.total(),
+            duplicate=self.dropped["duplicate"],
+            malformed=self.dropped["malformed"],
+            missing=self.missing,
+        )
+
+    @property
+    def unscored(self) -> Counter[str]:
+        """Questions in no cell, by reason."""
+        reasons = Counter[str]()
+        for place, n in self.asked.items():
+            if place.cell is None:
+                reasons[place.unscored] += n
+        return reasons
+
+    def unscored_of(self, label: Label) -> int:
+        """How many questions of one intended label are in no cell."""
+        return sum(n for place, n in self.asked.items() if place.cell is None and place.intended == label)
+
+
+def _figures(run: _Totals, interval: UnF1Interval) -> dict[str, Any]:
+    """The fields of `Score` that may be None, but for the accounts, and the kinds' scores."""
+    counts = run.counts
+    return {name: getattr(counts, name) for name in _WHY_UNDEFINED} | {
+        "unf1_ci": interval.bca or interval.percentile,
+        "unf1_ci_method": "bca" if interval.bca else "percentile" if interval.percentile else None,
+        "unf1_ci_percentile": interval.percentile,
+        "unf1_bounds": unf1_bounds(
+            counts, unanswerable=run.unscored_of("unanswerable"), answerable=run.unscored_of("answerable")
+        ),
+        "by_kind": by_kind_of(run.asked, counts),
+    }
 
 
 # --- reasons ------------------------------------------------------------------------------------------------------
@@ -287,6 +323,26 @@ _WHY_UNDEFINED = {
     "abstention_rate": "no question was scored",
 }
 """Every ratio of `Counts` that `Score` repeats, with the reason it has when it is None."""
+
+_ACCOUNTS = ("calls", "tokens", "cost_usd", "wall_s")
+
+
+def _undefined(
+    figures: Mapping[str, Any], interval: UnF1Interval, accounts: Accounts | None
+) -> Iterator[tuple[str, str]]:
+    """(path, reason) of every figure that is None."""
+    for name, why in _WHY_UNDEFINED.items():
+        if figures[name] is None:
+            yield name, why
+    if interval.percentile is None:
+        yield from ((name, interval.why_undefined) for name in ("unf1_ci", "unf1_ci_method", "unf1_ci_percentile"))
+    if figures["unf1_bounds"] is None:
+        yield "unf1_bounds", "UnF1 is undefined whatever the unscored responses were"
+    for kind, kind_score in figures["by_kind"].items():
+        if kind_score.recall is None:
+            yield from ((f"by_kind.{kind}.{name}", "none of this kind was scored") for name in ("recall", "unf1"))
+    if accounts is None:
+        yield from ((name, "no ledger was handed in") for name in _ACCOUNTS)
 
 
 def _unreliable(
@@ -356,6 +412,3 @@ def _one_sided(asked: Counter[Place]) -> Iterator[str]:
                 f"{n} of {kinds.total()} unanswerable questions ({n / kinds.total():.0%}) are of one kind, {kind}: "
                 "the score says little about the others; look at by_kind"
             )
-
-
-# --- the bootstrap ------------------------------------------------------------------------------------------------

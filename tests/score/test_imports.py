@@ -1,0 +1,39 @@
+"""The score is pure arithmetic: what it may import, and what scoring a run must not load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import unsaf_async.score
+
+FOLDER = Path(unsaf_async.score.__file__).parent
+ALLOWED = {"records", "errors", "text", "normalize", "score"}
+"""Modules and packages of the project that the score may import."""
+
+
+@pytest.mark.parametrize("module", sorted(path.name for path in FOLDER.glob("*.py")))
+def test_the_score_imports_records_errors_and_texts_alone(module: str) -> None:
+    imported = {
+        node.module.split(".")[1]
+        for node in ast.walk(ast.parse((FOLDER / module).read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("unsaf_async.")
+    }
+    assert imported <= ALLOWED
+
+
+def test_scoring_a_run_loads_neither_scikit_learn_nor_scipy() -> None:
+    """Each costs a start of about a second."""
+    code = """
+import sys
+from unsaf_async.runs import findings
+from unsaf_async.score.unf1 import score
+score([], questions_per_label=3, accounts=None, provider="p", judge="rules", resamples=1)
+print(sorted({"sklearn", "scipy", "torch", "matplotlib"} & {name.partition(".")[0] for name in sys.modules}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

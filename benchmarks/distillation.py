@@ -52,7 +52,7 @@ from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.formats import WrittenRow
 from unsaf_async.distill.data.options import Options
 from unsaf_async.distill.data.rows import read_row_id
-from unsaf_async.distill.evaluate.before_after import Folders, compare_folders
+from unsaf_async.distill.evaluate.comparison import Folders, compare_folders
 from unsaf_async.distill.train.recipe import Recipe
 from unsaf_async.prompts import load_pack
 from unsaf_async.tiny.folders import SHIPPED

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from unsaf_async.distill.evaluate.before_after import DistillEval, Plan, Stage
+    from unsaf_async.distill.evaluate.comparison import DistillEval
     from unsaf_async.distill.evaluate.gates import Thresholds
+    from unsaf_async.distill.evaluate.plan import EvalPlan, EvalRun
 
 HIDDEN = frozenset({"pope_official_accuracy", "pope_official_f1", "pope_official_yes_ratio"})
 """Figures that stand in the record alone."""
@@ -113,12 +114,12 @@ def distill_eval(
     yes: run.Yes = False,
 ) -> int:
     """Compare a model before and after training: paired differences, and gates that decide the exit code."""
-    from unsaf_async.distill.evaluate.before_after import Model, Plan, stages
+    from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan, plan_runs
 
     o.check_cache(cache, no_cache)
-    plan = Plan(
-        before=Model(before, before_model, api_base),
-        after=Model(after, after_model, api_base),
+    plan = EvalPlan(
+        before=EvalModel(before, before_model, api_base),
+        after=EvalModel(after, after_model, api_base),
         out=out,
         images=tuple(images),
         bank_run=bank,
@@ -136,7 +137,7 @@ def distill_eval(
         cache=None if no_cache else o.cache_folder(cache),
         thresholds=_thresholds(min_own_gain, min_bank_gain, max_accuracy_drop, max_over_refusal_rise, max_pope_drop),
     )
-    planned = asyncio.run(stages(plan))
+    planned = asyncio.run(plan_runs(plan))
     if max_cost is None and not yes:
         _agree(planned)
     stopped = _work_off(planned, plan, quiet=quiet)
@@ -165,7 +166,7 @@ def _thresholds(own: float, bank: float, accuracy: float, refusal: float, pope: 
     )
 
 
-def _agree(planned: Sequence[Stage]) -> None:
+def _agree(planned: Sequence[EvalRun]) -> None:
     """Agrees on the cost of what is left to do."""
     from unsaf_async.runs.estimate import estimate
 
@@ -174,12 +175,13 @@ def _agree(planned: Sequence[Stage]) -> None:
     run.agree_on_cost(line, sum(each.expected_usd for each in figures), sum(each.worst_usd for each in figures))
 
 
-def _work_off(planned: Sequence[Stage], plan: Plan, *, quiet: bool) -> str | None:
+def _work_off(planned: Sequence[EvalRun], plan: EvalPlan, *, quiet: bool) -> str | None:
     """Works all runs off; why not all of them, or None."""
-    from unsaf_async.distill.evaluate.before_after import to_do, why_stopped
+    from unsaf_async.distill.evaluate.before_after import why_stopped
+    from unsaf_async.distill.evaluate.plan import pending_runs
     from unsaf_async.errors import RunStopped
 
-    with closing(to_do(planned, plan.max_cost)) as work:
+    with closing(pending_runs(planned, plan.max_cost)) as work:
         try:
             for stage, folder in work:
                 if not quiet:
@@ -193,10 +195,10 @@ def _work_off(planned: Sequence[Stage], plan: Plan, *, quiet: bool) -> str | Non
     return None
 
 
-def _finish(plan: Plan, planned: Sequence[Stage], stopped: str | None, *, json: bool) -> int:
-    from unsaf_async.distill.evaluate.before_after import FILE, keep
+def _finish(plan: EvalPlan, planned: Sequence[EvalRun], stopped: str | None, *, json: bool) -> int:
+    from unsaf_async.distill.evaluate.before_after import FILE, write_comparison
 
-    result = keep(plan, planned, stopped)
+    result = write_comparison(plan, planned, stopped)
     if json:
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:
@@ -219,7 +221,8 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
     from rich.table import Table
 
     from unsaf_async.cli.console import console, safe
-    from unsaf_async.distill.evaluate.gates import GATES, TITLES
+    from unsaf_async.distill.evaluate.figures import TITLES
+    from unsaf_async.distill.evaluate.gates import GATES
     from unsaf_async.text import format_difference, format_figure, format_interval
 
     out = out or console()

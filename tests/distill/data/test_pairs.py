@@ -21,12 +21,13 @@ from unsaf_async.bundled import bundled
 from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.options import Options
 from unsaf_async.distill.data.pairs import PAIR_KINDS, check_student, pair_id, pairs_of, rates, read_pair_id, take
-from unsaf_async.distill.data.rows import Filters, TakenRun, good_items
+from unsaf_async.distill.data.rows import Filters, good_items
 from unsaf_async.errors import UserError
 from unsaf_async.prompts import load_pack
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import CallRecord, Examination, GivenQuestion, ImageRecord, Question, Vote
 from unsaf_async.runs.folder import Source, new_manifest, read_manifest
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score.counts import cell
 from unsaf_async.world import make
 
@@ -41,8 +42,8 @@ CALL = CallRecord(role="answer", outcome="ok")
 # --- which pairs ------------------------------------------------------------------------------------------------------
 
 
-def run_of(*questions: Question, run_id: str, of: str = "", judges: tuple[str, ...] = ()) -> TakenRun:
-    """A run about one image. of: the run whose questions it answers."""
+def run_of(*questions: Question, run_id: str, of: str = "", judges: tuple[str, ...] = ()) -> SavedRun:
+    """A run about one image, in memory alone. of: the run whose questions it answers."""
     manifest = new_manifest(
         subject=Profile(name=run_id, backend="scripted", model=run_id),
         judges=judges,
@@ -59,7 +60,9 @@ def run_of(*questions: Question, run_id: str, of: str = "", judges: tuple[str, .
         cache="",
     ).model_copy(update={"run_id": run_id})
     image = ImageRecord(id="a.png", path="a.png", pixels_sha256="0" * 64)
-    return TakenRun(manifest, PACK, [Examination(image=image, questions=questions)])
+    run = SavedRun(Path("runs") / run_id)
+    vars(run).update(manifest=manifest, pack=PACK, examinations=(Examination(image=image, questions=questions),))
+    return run
 
 
 def said(text: str, label: Any, act: Any, response: str, **fields: Any) -> Question:
@@ -140,8 +143,8 @@ def test_a_run_that_answered_other_questions_is_refused() -> None:
         ),
     ):
         with pytest.raises(UserError, match=f"--preferences runs/s: {words}"):
-            check_student(run, [TEACHER], Path("runs/s"))
-    check_student(run_of(run_id="s", of="t"), [TEACHER], Path("runs/s"))
+            check_student(run, [TEACHER])
+    check_student(run_of(run_id="s", of="t"), [TEACHER])
 
 
 @given(st.text(), st.text(), st.integers(1, 999), st.sampled_from(PAIR_KINDS), st.text())

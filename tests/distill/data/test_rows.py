@@ -40,12 +40,12 @@ from unsaf_async.distill.data.rows import (
     WRITING,
     Filters,
     Item,
-    TakenRun,
     TrainingRow,
     check_filters,
     good_items,
     private,
     read_row_id,
+    replay_items,
     row_id,
     rows_of,
 )
@@ -55,6 +55,7 @@ from unsaf_async.prompts import load_pack
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import Audit, CallRecord, Examination, GivenQuestion, ImageRecord, Question, Support, Vote
 from unsaf_async.runs.folder import new_manifest
+from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
     from unsaf_async.distill.data.rows import RowKind
@@ -90,24 +91,34 @@ def asked(text: str = "What color is the car?", label: str = "answerable", **fie
     return Question(**{"text": text, "intended": label, "answer": call(), "decided_by": "rule", **right, **fields})
 
 
-def run_of(*questions: Question, pack: str = "unsaf", replay: bool = False, **manifest: Any) -> TakenRun:
-    """A run of one image for every two questions."""
+def run_of(*questions: Question, pack: str = "unsaf", **manifest: Any) -> SavedRun:
+    """A run of one image for every two questions, in memory alone."""
     examinations = [
         Examination(
             image=ImageRecord(id=f"{n}.png", path=f"{n}.png", pixels_sha256=f"{n:064x}"), questions=questions[n : n + 2]
         )
         for n in range(0, len(questions), 2)
     ]
-    return TakenRun(MANIFEST.model_copy(update=manifest), PACKS[pack], examinations, replay)
+    run = SavedRun(Path("runs/one"))
+    vars(run).update(manifest=MANIFEST.model_copy(update=manifest), pack=PACKS[pack], examinations=tuple(examinations))
+    return run
+
+
+def items_of(
+    *questions: Question, filters: Filters | None = None, replay: bool = False, **run: Any
+) -> tuple[list[Item], Counter[str]]:
+    """The questions that may be taught, of a teacher or, for a replay, of the student."""
+    made = run_of(*questions, **run)
+    return replay_items(made) if replay else good_items(made, filters or Filters())
 
 
 def rows(*questions: Question, **run: Any) -> list[TrainingRow]:
-    kept, _ = good_items(run_of(*questions, **run), Filters())
+    kept, _ = items_of(*questions, **run)
     return rows_of(kept)[0]
 
 
 def left_out(*questions: Question, filters: Filters | None = None, **run: Any) -> dict[str, int]:
-    kept, why = good_items(run_of(*questions, **run), filters or Filters())
+    kept, why = items_of(*questions, filters=filters, **run)
     return {**why, **rows_of(kept)[1]}
 
 
@@ -217,15 +228,15 @@ def test_filters_go_by_audits_panel_and_grounding() -> None:
 @pytest.mark.parametrize(
     ("filters", "words"),
     [
-        (Filters(confirmed_by="claude"), "--confirmed-by claude: runs/x was audited by nobody"),
-        (Filters(confirmed_by="all"), "--confirmed-by all: runs/x was audited by nobody"),
-        (Filters(unanimous=True), "--unanimous: runs/x was judged by self, no panel"),
-        (Filters(supported=True), "--supported: in runs/x nobody saw"),
+        (Filters(confirmed_by="claude"), "--confirmed-by claude: runs/one was audited by nobody"),
+        (Filters(confirmed_by="all"), "--confirmed-by all: runs/one was audited by nobody"),
+        (Filters(unanimous=True), "--unanimous: runs/one was judged by self, no panel"),
+        (Filters(supported=True), "--supported: in runs/one nobody saw"),
     ],
 )
 def test_a_filter_that_the_run_says_nothing_about_is_the_users_mistake(filters: Filters, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        check_filters(run_of(asked()), filters, "runs/x")
+        check_filters(run_of(asked()), filters)
 
 
 # --- hostile texts ----------------------------------------------------------------------------------------------------
@@ -541,7 +552,7 @@ def test_what_holds_no_questions_is_refused_in_one_line(
 
 def item(text: str, label: str = "answerable", image: int = 0, number: int = 1, replay: bool = False) -> Item:
     record = ImageRecord(id=str(image), path="", pixels_sha256=f"{image:064x}")
-    return Item(run_of(replay=replay), record, number, asked(text, label))
+    return Item(run_of(), record, number, asked(text, label), replay)
 
 
 def same(*items: Item) -> dict[str, str]:

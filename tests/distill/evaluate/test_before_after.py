@@ -21,7 +21,14 @@ from truths import measured, scripted_model, served_model, write_lines
 from unsaf_async import load
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.cli import _run
-from unsaf_async.distill.evaluate.before_after import DistillEval, Folders, Model, Plan, compare_folders, evaluate
+from unsaf_async.distill.evaluate.before_after import (
+    DistillEval,
+    EvalModel,
+    EvalPlan,
+    Folders,
+    compare_folders,
+    evaluate,
+)
 from unsaf_async.errors import UserError
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.simulate import phrasebook
@@ -54,7 +61,7 @@ def verdicts(found: DistillEval) -> dict[str, str]:
 def between(before: str, after: str, images: Sequence[Path | str], **more: Any) -> DistillEval:
     """Two models of ./providers compared in this process."""
     given: dict[str, Any] = {"questions": 4, "cache": None, "out": Path("out"), **more}
-    return asyncio.run(evaluate(Plan(Model(before), Model(after), images=images, **given)))
+    return asyncio.run(evaluate(EvalPlan(EvalModel(before), EvalModel(after), images=images, **given)))
 
 
 # --- real models, by command ------------------------------------------------------------------------------------------
@@ -437,9 +444,9 @@ def test_runs_whose_calls_failed_are_gone_on_with_and_the_frozen_bank_stays(caps
 KILLED = """
 import asyncio
 from pathlib import Path
-from unsaf_async.distill.evaluate.before_after import Model, Plan, evaluate
+from unsaf_async.distill.evaluate.before_after import EvalModel, EvalPlan, evaluate
 
-plan = Plan(Model("slow"), Model("slower"), Path("out"), images=["images"], questions=2, cache=None)
+plan = EvalPlan(EvalModel("slow"), EvalModel("slower"), Path("out"), images=["images"], questions=2, cache=None)
 print(asyncio.run(evaluate(plan)).model_dump_json())
 """
 

@@ -9,24 +9,17 @@ import numpy as np
 import pytest
 
 from unsaf_async.compare.pairing import RESAMPLES
-from unsaf_async.distill.evaluate.gates import (
-    GATES,
-    LABELLED,
-    OVER_REFUSAL,
-    PARTS,
-    POPE,
+from unsaf_async.distill.evaluate.figures import (
     Figure,
-    Measure,
-    Thresholds,
     about_figures,
-    all_pass,
     fixed_mix_figure,
-    judge,
     ratio_figures,
     shared_questions,
     unavailable,
     unf1_figure,
 )
+from unsaf_async.distill.evaluate.gates import GATES, PARTS, Thresholds, all_pass, judge
+from unsaf_async.distill.evaluate.measures import LABELLED, OVER_REFUSAL, POPE, Measure
 from unsaf_async.records import CallRecord, Examination, GivenQuestion, ImageRecord, Question
 from unsaf_async.score.counts import Counts
 from unsaf_async.score.labelled import labelled_score

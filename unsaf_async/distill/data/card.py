@@ -16,6 +16,7 @@ from unsaf_async.distill.data.cleaned import NGRAM
 from unsaf_async.distill.data.clusters import NEAR, SPLITS
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.rows import ROW_KINDS, model_name, private
+from unsaf_async.distill.data.terms import TERMS, is_commercial
 from unsaf_async.text import format_mean, format_part, one_line
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.formats import Form
     from unsaf_async.distill.data.options import Export
     from unsaf_async.distill.data.pairs import PairKind, PreferenceSummary
-    from unsaf_async.distill.data.rows import RowKind, TakenRun
+    from unsaf_async.distill.data.rows import RowKind
+    from unsaf_async.runs.saved import SavedRun
 
 TEACHES: dict[RowKind, str] = {
     "write-answerable": "to write a question that the image answers",
@@ -109,9 +111,11 @@ def _body(made: Export) -> Iterator[str]:
         yield from _preferences(made, made.preferences)
 
     yield "## Models\n"
-    for run in made.runs:
-        yield from _run(run, "Student (replay)" if run.replay else "Teacher")
-    for run in made.preferences.students if made.preferences else ():
+    for run in made.runs.teachers:
+        yield from _run(run, "Teacher")
+    if made.runs.replay is not None:
+        yield from _run(made.runs.replay, "Student (replay)")
+    for run in made.runs.students:
         yield from _run(run, "Student (preferences)")
     yield "## Filters\n"
     filters = options.filters
@@ -262,7 +266,7 @@ def _preferences(made: Export, found: PreferenceSummary) -> Iterator[str]:
     yield from _table(["responses", "why"], ([str(n), why] for why, n in _by_number(found.left_out)))
 
 
-def _run(run: TakenRun, what: str) -> Iterator[str]:
+def _run(run: SavedRun, what: str) -> Iterator[str]:
     manifest, subject = run.manifest, run.manifest.subject
     where = {"scripted": "simulated in process", "tiny": "in process"}.get(
         subject.backend, "own endpoint" if subject.endpoint else "the vendor's endpoint"
@@ -314,11 +318,8 @@ def _biases(made: Export) -> Iterator[str]:
 
 
 def _terms(made: Export) -> Iterator[str]:
-    from unsaf_async.distill.data.terms import TERMS, is_commercial
-
-    runs = [*made.runs, *(made.preferences.students if made.preferences else ())]
-    commercial = _names(run for run in runs if is_commercial(run.manifest.subject))
-    cleared = _names(run for run in runs if run.manifest.subject.outputs_may_train)
+    commercial = _names(run for run in made.runs.all if is_commercial(run.manifest.subject))
+    cleared = _names(run for run in made.runs.all if run.manifest.subject.outputs_may_train)
     if commercial:
         yield (
             f"{', '.join(commercial)} {'is' if len(commercial) == 1 else 'are'} held to be a vendor's: {TERMS}. "
@@ -337,7 +338,7 @@ def _terms(made: Export) -> Iterator[str]:
     yield "\nThe images keep the terms of their source."
 
 
-def _names(runs: Iterable[TakenRun]) -> list[str]:
+def _names(runs: Iterable[SavedRun]) -> list[str]:
     return list(dict.fromkeys(_code(model_name(run.manifest.subject)) for run in runs))
 
 

@@ -110,7 +110,7 @@ def capped(items: Sequence[Item], most: int, seed: int) -> tuple[list[Item], int
     kept: set[int] = set()
     for place in sorted(range(len(items)), key=lambda place: rank(items[place])):
         item = items[place]
-        key = (normal_form(item.question.text) or item.question.text, item.label, item.run.replay)
+        key = (normal_form(item.question.text) or item.question.text, item.label, item.replay)
         counts[key] += 1
         if counts[key] <= most:
             kept.add(place)

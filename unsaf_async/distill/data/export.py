@@ -15,7 +15,7 @@ from unsaf_async.distill.data.options import Export, Options
 from unsaf_async.distill.data.questions import teachable_questions
 from unsaf_async.distill.data.rows import private, row_dict, rows_of
 from unsaf_async.distill.data.selection import Layout, select_pairs, select_rows
-from unsaf_async.distill.data.teachers import check_terms, read_runs, read_students
+from unsaf_async.distill.data.teachers import check_terms, read_runs
 from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.distill.data.pairs import PairKind, PreferenceSummary
     from unsaf_async.distill.data.questions import TeachableQuestions
-    from unsaf_async.distill.data.rows import RowKind, TakenRun
+    from unsaf_async.distill.data.rows import RowKind
     from unsaf_async.distill.data.selection import SelectedPairs, SelectedRows
+    from unsaf_async.distill.data.teachers import ExportedRuns
 
 
 def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) -> Export:
@@ -48,8 +49,7 @@ def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) 
     _check(options, out)
     formats.check(options.form, pairs=bool(options.preferences))
     runs = read_runs(run_dirs, options)
-    students = read_students(runs, options)
-    accepted = check_terms([*runs, *students], accepted=options.accept_terms)
+    accepted = check_terms(runs.all, accepted=options.accept_terms)
     tokens = mix.token_counter(options.tokenizer)
 
     with _new_folder(out) as folder:
@@ -61,7 +61,7 @@ def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) 
             raise _nothing_left(questions, unusable)
         layout = Layout(questions.cluster_of, options.splits, options.seed)
         selected = select_rows(rows, options, layout, tokens)
-        preferred = select_pairs(students, runs, questions.items, options, layout) if students else None
+        preferred = select_pairs(runs, questions.items, options, layout) if runs.students else None
 
         files = _write_rows(folder, pictures, options, questions, selected, tokens)
         pair_files = _write_pairs(folder, pictures, options, questions, preferred, tokens) if preferred else {}
@@ -213,7 +213,7 @@ def _question_hits(questions: TeachableQuestions) -> Iterator[dict[str, Any]]:
 
 def _summary(
     options: Options,
-    runs: Sequence[TakenRun],
+    runs: ExportedRuns,
     questions: TeachableQuestions,
     unusable: Counter[str],
     selected: SelectedRows,
@@ -265,7 +265,6 @@ def _preference_summary(preferred: SelectedPairs, tokens: Callable[[str], int]) 
         train_tokens[pair.kind] = chosen + tokens(pair.chosen), rejected + tokens(pair.rejected)
     counts = Counter((pair.kind, split) for split, of_split in preferred.by_split.items() for pair in of_split)
     return pairs.PreferenceSummary(
-        students=preferred.students,
         examined=counts.total() + preferred.left_out.total(),
         pairs=counts,
         left_out=preferred.left_out,

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.distill.data.formats import Form
     from unsaf_async.distill.data.pairs import PreferenceSummary
-    from unsaf_async.distill.data.rows import RowKind, TakenRun
+    from unsaf_async.distill.data.rows import RowKind
+    from unsaf_async.distill.data.teachers import ExportedRuns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Export:
     """What was exported."""
 
     options: Options
-    runs: Sequence[TakenRun]
+    runs: ExportedRuns
     rows: Mapping[tuple[RowKind, Split], int]
     """Rows by kind and split."""
     tokens: Mapping[RowKind, int]

@@ -20,11 +20,10 @@ from unsaf_async.score.counts import cell, latest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from unsaf_async.distill.data.clusters import Split
-    from unsaf_async.distill.data.rows import TakenRun
     from unsaf_async.records import Label, Question
+    from unsaf_async.runs.saved import SavedRun
 
 PairKind = Literal["abstain", "answer"]
 """What is preferred: to abstain rather than to hallucinate, or to answer rather than to refuse without need."""
@@ -76,7 +75,6 @@ class PreferenceSummary:
     the teacher.
     """
 
-    students: Sequence[TakenRun]
     examined: int
     pairs: Mapping[tuple[PairKind, Split], int]
     left_out: Mapping[str, int]
@@ -108,23 +106,23 @@ def read_pair_id(text: str) -> tuple[str, str, int, str, str]:
 # --- from runs to pairs -----------------------------------------------------------------------------------------------
 
 
-def check_student(run: TakenRun, teachers: Iterable[TakenRun], path: Path) -> None:
+def check_student(run: SavedRun, teachers: Iterable[SavedRun]) -> None:
     """Raises UserError unless the run answered the questions of one of `teachers`."""
     source = run.manifest.source
     if source is None or source.kind != "run":
         found = "wrote its own questions" if source is None else "answered a labelled set"
         raise UserError(
-            f"--preferences {path}: {found}, not a teacher's questions; make the run with --questions-from TEACHER_RUN"
+            f"--preferences {run.folder}: {found}, not a teacher's questions; make the run with --questions-from TEACHER_RUN"
         )
     if source.run_id not in {teacher.manifest.run_id for teacher in teachers}:
         raise UserError(
-            f"--preferences {path}: answered the questions of the run {source.run_id} ({source.name}), which is not given; "
+            f"--preferences {run.folder}: answered the questions of the run {source.run_id} ({source.name}), which is not given; "
             "give it, too"
         )
 
 
 def pairs_of(
-    students: Sequence[TakenRun], items: Iterable[Item], *, unanimous: bool = False
+    students: Sequence[SavedRun], items: Iterable[Item], *, unanimous: bool = False
 ) -> tuple[list[PreferencePair], Counter[str]]:
     """The pairs, in the students' order, and how many of the students' responses make none, by reason.
 
@@ -133,7 +131,7 @@ def pairs_of(
     """
     taught: dict[tuple[str, str, str, Label], Item] = {}
     for item in items:
-        if not item.run.replay:
+        if not item.replay:
             taught.setdefault((item.run.manifest.run_id, item.image.id, item.question.text, item.label), item)
     pairs: list[PreferencePair] = []
     left_out: Counter[str] = Counter()

@@ -15,17 +15,18 @@ from unsaf_async.distill.data.cleaned import (
     without_duplicates,
 )
 from unsaf_async.distill.data.pictures import keep_pictures
-from unsaf_async.distill.data.rows import good_items
+from unsaf_async.distill.data.rows import good_items, replay_items
 from unsaf_async.distill.data.teachers import run_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from unsaf_async.distill.data.cleaned import ExcludedQuestion
     from unsaf_async.distill.data.options import Options
     from unsaf_async.distill.data.pictures import Picture
-    from unsaf_async.distill.data.rows import Item, TakenRun
+    from unsaf_async.distill.data.rows import Item
+    from unsaf_async.distill.data.teachers import ExportedRuns
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,11 @@ class TeachableQuestions:
     """What a user should know, a line each."""
 
 
-def teachable_questions(runs: Iterable[TakenRun], options: Options, folder: Path) -> TeachableQuestions:
+def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> TeachableQuestions:
     """The questions of the runs that may be taught; their images lie in `folder` afterwards.
 
     Args:
-        runs: The teachers' runs, and the student's own where its answers are replayed.
+        runs: The teachers' runs, and the student's own whose answers are replayed.
         options: The filters, and the evaluations that nothing may be taken of.
         folder: Where the images go: an existing folder.
 
@@ -91,11 +92,16 @@ def teachable_questions(runs: Iterable[TakenRun], options: Options, folder: Path
     good: list[Item] = []
     wrong: Counter[str] = Counter()
     notes: list[str] = []
-    for run in runs:
+    for run in runs.teachers:
         of_run, reasons = good_items(run, options.filters)
         good += of_run
         wrong += reasons
-        notes += run_notes(run)
+        notes += run_notes(run, "teacher")
+    if runs.replay is not None:
+        of_run, reasons = replay_items(runs.replay)
+        good += of_run
+        wrong += reasons
+        notes += run_notes(runs.replay, "replay")
     pictured = keep_pictures(good, folder)
     if pictured.missing:
         notes.append(f"{pictured.missing} images are gone, or are no longer what the model saw: they are left out")

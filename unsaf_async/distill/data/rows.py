@@ -21,13 +21,13 @@ from unsaf_async.score.fidelity import ALL, is_confirmed
 from unsaf_async.score.labelled import is_right
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.prompts import Pack
     from unsaf_async.providers.profile import Profile
-    from unsaf_async.records import Examination, ImageRecord, Label, Question
-    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.records import ImageRecord, Label, Question
+    from unsaf_async.runs.saved import SavedRun
 
 RowKind = Literal["write-answerable", "write-unanswerable", "answer", "decline", "replay"]
 """What a row teaches: to write a question of either label, to answer, to decline, or to stay as it is (its own answer)."""
@@ -47,16 +47,6 @@ SPECIAL = re.compile(
 is not there, or end a turn: LLaMA-Factory and ms-swift count `<image>` wherever it stands, in answers too."""
 
 
-@dataclass(frozen=True)
-class TakenRun:
-    """A run as it is exported. replay: it is the student's, and its answers are there to be kept."""
-
-    manifest: Manifest
-    pack: Pack
-    examinations: Sequence[Examination]
-    replay: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Filters:
     """What is asked of a question beside its type. confirmed_by: an auditor's name, or "all"; None: nobody's word is needed."""
@@ -68,12 +58,15 @@ class Filters:
 
 @dataclass(frozen=True)
 class Item:
-    """One question that may be taught. number: its place in the examination, from 1."""
+    """One question that may be taught."""
 
-    run: TakenRun
+    run: SavedRun
     image: ImageRecord
     number: int
+    """Its place in the examination, from 1."""
     question: Question
+    replay: bool = False
+    """Whether it is of the student's own run, and the answer is there to be kept."""
 
     @property
     def pixels(self) -> str:
@@ -147,40 +140,66 @@ def model_name(profile: Profile) -> str:
 # --- which questions --------------------------------------------------------------------------------------------------
 
 
-def check_filters(run: TakenRun, filters: Filters, path: object) -> None:
+def check_filters(run: SavedRun, filters: Filters) -> None:
     """Raises UserError where a run holds nothing that a filter could go by."""
     manifest = run.manifest
     audited = {audit.auditor for each in run.examinations for question in each.questions for audit in question.audits}
     wanted = filters.confirmed_by
     if wanted is not None and (not audited if wanted == ALL else wanted not in audited):
         found = ", ".join(sorted(audited)) or "nobody"
-        raise UserError(f"--confirmed-by {wanted}: {path} was audited by {found}; run `unsaf-async audit` on it first")
+        raise UserError(
+            f"--confirmed-by {wanted}: {run.folder} was audited by {found}; run `unsaf-async audit` on it first"
+        )
     if filters.unanimous and len(manifest.judges) < 2:
         raise UserError(
-            f"--unanimous: {path} was judged by {manifest.judge_name}, no panel; leave it out, or run with several --judge"
+            f"--unanimous: {run.folder} was judged by {manifest.judge_name}, no panel; leave it out, or run with several --judge"
         )
     if filters.supported and not manifest.grounded:
         raise UserError(
-            f"--supported: in {path} nobody saw whether answers are borne out; resume it with --grounded first"
+            f"--supported: in {run.folder} nobody saw whether answers are borne out; resume it with --grounded first"
         )
 
 
-def good_items(run: TakenRun, filters: Filters) -> tuple[list[Item], Counter[str]]:
-    """The questions of a run that may be taught, in the journal's order, and how many are left out, by reason.
+def good_items(run: SavedRun, filters: Filters) -> tuple[list[Item], Counter[str]]:
+    """The questions of a teacher's run that may be taught.
 
-    Of a student's run (replay) those that it answered as it should (TA) and, where that is known, rightly: on a labelled set by
-    the accepted answers, and in an audited run by every auditor's word that the image answers the question. The filters do not
-    concern them.
+    Args:
+        run: The run.
+        filters: What is asked of a question beyond its type.
+
+    Returns:
+        (the questions in the journal's order, how many others there are by reason).
     """
+    return _items(run, lambda question: _why_not(question, filters), replay=False)
+
+
+def replay_items(run: SavedRun) -> tuple[list[Item], Counter[str]]:
+    """The questions of a student's run whose answers it is to keep. The filters do not concern them.
+
+    They are those that it answered as it should (TA) and, where that is known, rightly: on a labelled set by the accepted
+    answers, and in an audited run by every auditor's word that the image answers the question.
+
+    Args:
+        run: The run.
+
+    Returns:
+        (the questions in the journal's order, how many others there are by reason).
+    """
+    return _items(run, _why_not_replayed, replay=True)
+
+
+def _items(
+    run: SavedRun, why_not: Callable[[Question], str | None], *, replay: bool
+) -> tuple[list[Item], Counter[str]]:
     kept: list[Item] = []
     left_out: Counter[str] = Counter()
     for examination in latest(run.examinations):
         for number, question in enumerate(examination.questions, 1):
-            why = _why_not_replayed(question) if run.replay else _why_not(question, filters)
+            why = why_not(question)
             if why is None and not examination.image.pixels_sha256:
                 why = "the image was not decoded"
             if why is None:
-                kept.append(Item(run, examination.image, number, question))
+                kept.append(Item(run, examination.image, number, question, replay))
             else:
                 left_out[why] += 1
     return kept, left_out
@@ -243,8 +262,8 @@ def rows_of(items: Iterable[Item]) -> tuple[list[TrainingRow], Counter[str]]:
 def _rows(item: Item) -> Iterable[tuple[TrainingRow, str | None]]:
     question, pack = item.question, item.run.pack
     response = question.response.strip()
-    spoken: RowKind = "replay" if item.run.replay else "answer" if item.label == "answerable" else "decline"
-    if not item.run.replay:
+    spoken: RowKind = "replay" if item.replay else "answer" if item.label == "answerable" else "decline"
+    if not item.replay:
         kind: RowKind = "write-answerable" if item.label == "answerable" else "write-unanswerable"
         reply = written(question, json_lists=pack.json_lists)
         row = TrainingRow(item, kind, pack.ask(item.label, 1), reply)
@@ -305,7 +324,7 @@ def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[
         "cluster": cluster,
         "image_id": item.pixels,
         "tokens": tokens,
-        "teacher": {**model_dict(item.run), "is_student": item.run.replay},
+        "teacher": {**model_dict(item.run), "is_student": item.replay},
         "prompts": prompts_dict(item.run),
         "question": {
             "text": question.text,
@@ -320,7 +339,7 @@ def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[
     }
 
 
-def model_dict(run: TakenRun) -> dict[str, Any]:
+def model_dict(run: SavedRun) -> dict[str, Any]:
     """Which run of which model."""
     manifest = run.manifest
     return {
@@ -331,7 +350,7 @@ def model_dict(run: TakenRun) -> dict[str, Any]:
     }
 
 
-def prompts_dict(run: TakenRun) -> dict[str, Any]:
+def prompts_dict(run: SavedRun) -> dict[str, Any]:
     """In which words it was asked."""
     return {"pack": run.pack.name, "version": run.manifest.pack_version, "sha256": run.manifest.pack_sha256}
 

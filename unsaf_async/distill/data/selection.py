@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.distill.data.options import Options
     from unsaf_async.distill.data.pairs import PairKind, PreferencePair
-    from unsaf_async.distill.data.rows import Item, RowKind, TakenRun, TrainingRow
+    from unsaf_async.distill.data.rows import Item, RowKind, TrainingRow
+    from unsaf_async.distill.data.teachers import ExportedRuns
+    from unsaf_async.runs.saved import SavedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,6 @@ def _budget_notes(selection: mix.Selection) -> Iterator[str]:
 class SelectedPairs:
     """The preference pairs of an export."""
 
-    students: Sequence[TakenRun]
     by_split: dict[Split, list[PreferencePair]]
     """In the order in which they are written; a split without pairs is not there."""
     left_out: Counter[str]
@@ -193,18 +194,11 @@ class SelectedPairs:
     """What a user should know, a line each."""
 
 
-def select_pairs(
-    students: Sequence[TakenRun],
-    teachers: Iterable[TakenRun],
-    items: Iterable[Item],
-    options: Options,
-    layout: Layout,
-) -> SelectedPairs:
+def select_pairs(runs: ExportedRuns, items: Iterable[Item], options: Options, layout: Layout) -> SelectedPairs:
     """The preference pairs of each split, as many of either kind as is asked for.
 
     Args:
-        students: The students' runs on the teachers' questions, one at least.
-        teachers: The runs whose questions those are.
+        runs: The runs, with one student's at least.
         items: The teachers' questions that may be taught.
         options: What is asked for.
         layout: Where pairs go.
@@ -215,7 +209,7 @@ def select_pairs(
     Raises:
         UserError: There is no pair for training.
     """
-    candidates, left_out = pairs.pairs_of(students, items, unanimous=options.filters.unanimous)
+    candidates, left_out = pairs.pairs_of(runs.students, items, unanimous=options.filters.unanimous)
     by_split: dict[Split, dict[PairKind, list[PreferencePair]]] = {split: defaultdict(list) for split in SPLITS}
     for pair in sorted(candidates, key=layout.rank):
         by_split[layout.split(pair.item)][pair.kind].append(pair)
@@ -234,29 +228,28 @@ def select_pairs(
             left_out["more than there are of the other kind"] += surplus
         if chosen:
             selected[split] = sorted(chosen, key=layout.place)
-    packs = {run.manifest.run_id: run.manifest.pack_sha256 for run in teachers}
+    packs = {run.manifest.run_id: run.manifest.pack_sha256 for run in runs.teachers}
     return SelectedPairs(
-        students=students,
         by_split=selected,
         left_out=left_out,
-        other_prompts=any(_asked_in_other_words(run, packs) for run in students),
+        other_prompts=any(_asked_in_other_words(run, packs) for run in runs.students),
         notes=[
-            *_student_notes(students, packs),
+            *_student_notes(runs.students, packs),
             *_size_notes(candidates),
             *_evenness_notes(available, even=options.even_preferences),
         ],
     )
 
 
-def _asked_in_other_words(student: TakenRun, packs: Mapping[str, str]) -> bool:
+def _asked_in_other_words(student: SavedRun, packs: Mapping[str, str]) -> bool:
     source = student.manifest.source
     return packs[source.run_id if source else ""] != student.manifest.pack_sha256
 
 
-def _student_notes(students: Iterable[TakenRun], packs: Mapping[str, str]) -> Iterator[str]:
+def _student_notes(students: Iterable[SavedRun], packs: Mapping[str, str]) -> Iterator[str]:
     """What a user should know of each student's run. packs: the hashes of the teachers' prompts, by run id."""
     for run in students:
-        yield from run_notes(run, teaches=False)
+        yield from run_notes(run, "student")
         if _asked_in_other_words(run, packs):
             yield (
                 f"{model_name(run.manifest.subject)} answered in the prompts {run.pack.name} {run.manifest.pack_version}, "

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.distill.data import pairs
-from unsaf_async.distill.data.rows import TakenRun, check_filters, model_name
+from unsaf_async.distill.data.pairs import check_student
+from unsaf_async.distill.data.rows import check_filters, model_name
 from unsaf_async.distill.data.terms import TERMS, is_commercial
 from unsaf_async.errors import UserError
-from unsaf_async.prompts import load_pack
-from unsaf_async.runs.folder import read_manifest
-from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,73 +18,72 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.options import Options
 
 
-def read_runs(run_dirs: Sequence[Path], options: Options) -> list[TakenRun]:
-    """The teachers' runs, and last the student's own, whose answers are replayed, where one is given.
+@dataclass(frozen=True, slots=True)
+class ExportedRuns:
+    """The runs that an export is made of."""
+
+    teachers: tuple[SavedRun, ...]
+    replay: SavedRun | None
+    """The student's own, whose answers are kept; None if none are."""
+    students: tuple[SavedRun, ...]
+    """The student's on the teachers' questions, of which preference pairs are made."""
+
+    @property
+    def all(self) -> tuple[SavedRun, ...]:
+        """Teachers, replay, students."""
+        return (*self.teachers, *([self.replay] if self.replay else []), *self.students)
+
+
+def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
+    """The runs that an export is made of.
 
     Args:
         run_dirs: The teachers' folders.
-        options: What is asked for.
+        options: Name the student's folders.
 
     Returns:
-        The runs in the order given.
+        The runs, each kind in the order given; one teacher at least.
 
     Raises:
-        UserError: No run is given, or one twice; a folder is no run; a run holds nothing that a filter could go by.
+        UserError: No teacher's run is given, or a run twice; a folder is no run, or its prompts have changed; a teacher's run
+            holds nothing that a filter could go by; a student did not answer the questions of a teacher.
     """
     if not run_dirs:
         raise UserError("no run is given; name the folder of one")
-    runs = [_read_run(path) for path in run_dirs]
+    teachers = [_read_run(path) for path in run_dirs]
     seen: dict[str, Path] = {}
-    for run, path in zip(runs, run_dirs, strict=True):
-        if run.manifest.run_id in seen:
-            raise UserError(f"{path}: is the run in {seen[run.manifest.run_id]}; name each run once")
-        seen[run.manifest.run_id] = path
-        check_filters(run, options.filters, path)
-    if options.student_replay is not None:
-        try:
-            runs.append(_read_run(options.student_replay, replay=True))
-        except UserError as error:
-            raise UserError(f"--student-replay {error}") from None
-    return runs
-
-
-def read_students(runs: Sequence[TakenRun], options: Options) -> list[TakenRun]:
-    """The student's runs that preference pairs are made of.
-
-    Args:
-        runs: What `read_runs` returned.
-        options: What is asked for.
-
-    Returns:
-        The runs in the order given; [] if no pairs are asked for.
-
-    Raises:
-        UserError: A folder is no run, is given twice, or did not answer the questions of a teacher.
-    """
-    students: list[TakenRun] = []
+    for run in teachers:
+        run_id = run.manifest.run_id
+        if run_id in seen:
+            raise UserError(f"{run.folder}: is the run in {seen[run_id]}; name each run once")
+        seen[run_id] = run.folder
+        check_filters(run, options.filters)
+    replay = _read_students_run(options.student_replay, "--student-replay") if options.student_replay else None
+    students: list[SavedRun] = []
     for path in options.preferences:
-        try:
-            student = _read_run(path)
-        except UserError as error:
-            raise UserError(f"--preferences {error}") from None
-        pairs.check_student(student, [run for run in runs if not run.replay], path)
+        student = _read_students_run(path, "--preferences")
+        check_student(student, teachers)
         if any(student.manifest.run_id == other.manifest.run_id for other in students):
             raise UserError(f"--preferences {path}: is given twice; name each run once")
         students.append(student)
-    return students
+    return ExportedRuns(tuple(teachers), replay, tuple(students))
 
 
-def _read_run(path: Path, *, replay: bool = False) -> TakenRun:
-    manifest = read_manifest(path)
-    pack = load_pack(manifest.pack)
-    if pack.sha256 != manifest.pack_sha256:
-        raise UserError(
-            f"{path}: its prompt pack {manifest.pack} has changed since the run; restore it, since rows hold its words"
-        )
-    return TakenRun(manifest, pack, list(read_journal(path / "journal.jsonl").values()), replay)
+def _read_students_run(path: Path, option: str) -> SavedRun:
+    try:
+        return _read_run(path)
+    except UserError as error:
+        raise UserError(f"{option} {error}") from None
 
 
-def check_terms(runs: Iterable[TakenRun], *, accepted: bool) -> bool:
+def _read_run(path: Path) -> SavedRun:
+    """The run with its parts read, so that what is wrong with one of them is known at once."""
+    run = SavedRun(path)
+    _ = run.manifest, run.pack, run.examinations
+    return run
+
+
+def check_terms(runs: Iterable[SavedRun], *, accepted: bool) -> bool:
     """Whether the terms of a commercial model had to be accepted, and were.
 
     Args:
@@ -105,25 +103,29 @@ def check_terms(runs: Iterable[TakenRun], *, accepted: bool) -> bool:
     return bool(names)
 
 
-def run_notes(run: TakenRun, *, teaches: bool = True) -> Iterator[str]:
+Role = Literal["teacher", "replay", "student"]
+"""What a run is exported for: see `ExportedRuns`."""
+
+
+def run_notes(run: SavedRun, role: Role) -> Iterator[str]:
     """What a user should know of a run that is exported, a line each.
 
     Args:
         run: The run.
-        teaches: Whether rows are made of it; False of a student's run that pairs are made of.
+        role: What it is exported for.
 
     Yields:
-        Why it is incomplete, simulated, or without rows of some kind.
+        Why it is incomplete, simulated, not to be relied on, or without rows of question writing.
     """
     manifest, name = run.manifest, model_name(run.manifest.subject)
     if len(run.examinations) < manifest.images:
         yield f"the run of {name} is not complete: {len(run.examinations)} of {manifest.images} images"
     if manifest.subject.backend == "scripted":
         yield f"{name} is a simulated model: its texts show that the pipeline works, and teach nothing"
-    if run.replay and not (manifest.auditors or (manifest.source and manifest.source.kind == "labelled")):
+    if role == "replay" and not (manifest.auditors or (manifest.source and manifest.source.kind == "labelled")):
         yield (
             f"replay: nobody has said which of {name}'s answers are right, and wrong ones teach it to answer where it "
             "should decline; audit its run, or give one on a labelled set"
         )
-    if manifest.source is not None and teaches and not run.replay:
+    if role == "teacher" and manifest.source is not None:
         yield f"the questions of the run of {name} are not its own: it gives no rows of question writing"

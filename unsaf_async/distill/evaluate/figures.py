@@ -1,0 +1,389 @@
+"""Before and after: from the examinations of two models to figures and their paired intervals. Pure arithmetic.
+
+All figures but one are ratios of sums over questions, and all differences are after minus before, on the images that both
+models hold. An interval draws the images anew, both models' questions about an image together, for all figures alike.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from math import fsum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from unsaf_async.compare.pairing import RESAMPLES, examined, match, paired_difference, ratios, resampled_sums
+from unsaf_async.distill.evaluate.measures import FigureName
+from unsaf_async.records import Examination, Question, Record
+from unsaf_async.score.bootstrap import interval
+from unsaf_async.score.counts import KindName, cell
+from unsaf_async.score.unf1 import FEW_IMAGES, UNSCORED_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from unsaf_async.distill.evaluate.measures import Measure
+
+UNDEFINED_LIMIT = 0.05
+"""Share of resamples without a defined figure above which its interval earns a note."""
+
+_MILLION = 1_000_000
+"""Resampled sums are of whole numbers: soft accuracies go in as millionths."""
+
+TITLES: dict[FigureName, str] = {
+    "unf1_own": "UnF1, own questions",
+    "unf1_bank": "UnF1, frozen bank",
+    "unf1_fixed_mix": "UnF1, own, fixed kinds",
+    "accuracy": "labelled accuracy",
+    "over_refusal": "over-refusal, labelled",
+    "abstention_recall": "abstention recall, labelled",
+    "over_refusal_bank": "over-refusal, frozen bank",
+    "pope_accuracy": "POPE accuracy",
+    "pope_f1": "POPE F1",
+    "pope_yes_ratio": "POPE share of yes",
+    "pope_abstained": "POPE abstained",
+    "pope_official_accuracy": "POPE accuracy, official rule",
+    "pope_official_f1": "POPE F1, official rule",
+    "pope_official_yes_ratio": "POPE share of yes, official rule",
+}
+"""The figures in words, in the order in which they are shown."""
+
+
+class Figure(Record):
+    """One figure of both models, on the images that both hold. What is None has its reason in `undefined`."""
+
+    name: FigureName
+    before: float | None
+    after: float | None
+    difference: float | None
+    """After minus before, in [-1, 1]."""
+    ci: tuple[float, float] | None = None
+    """95 % percentile interval of `difference` by resampling images, both models' questions jointly."""
+    p: float | None = None
+    """Of the two UnF1 without a fixed mix: see `compare.paired_difference`. With few images it is the one to believe."""
+    images: int
+    """That both hold."""
+    asked_before: int
+    """Questions that the figure is about, on these images."""
+    asked_after: int
+    questions_before: int
+    """Of them, those that enter it."""
+    questions_after: int
+    unscored_before: int
+    """Of those asked, the ones in none of the four types. They enter an accuracy, as wrong, and no other figure."""
+    unscored_after: int
+    resamples_undefined: int = 0
+    """Draws in which a model's figure was undefined; they are left out of the interval."""
+    undefined: dict[str, str] = Field(default_factory=dict)
+    """Reason for each of before, after, difference and ci that is None."""
+    notes: list[str] = Field(default_factory=list)
+    """What a reader should know of this figure."""
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def shared_questions(
+    before: Sequence[Examination], after: Sequence[Examination]
+) -> tuple[list[Examination], list[Examination], int]:
+    """Both on the images that both hold, with the questions alone that both were asked (equal text and label), and how many
+    others there were on either side. A frozen bank is one examination only if both sat the same one."""
+    unshared, ours, theirs = 0, [], []
+    for one, other in match(examined(before), examined(after)):
+        common = Counter(map(_asked, one.questions)) & Counter(map(_asked, other.questions))
+        kept = [_only(each, common) for each in (one, other)]
+        unshared += len(one.questions) + len(other.questions) - sum(len(each.questions) for each in kept)
+        ours.append(kept[0])
+        theirs.append(kept[1])
+    return ours, theirs, unshared
+
+
+def _asked(question: Question) -> tuple[str, str]:
+    return question.text, question.intended
+
+
+def _only(examination: Examination, wanted: Counter[tuple[str, str]]) -> Examination:
+    remaining, kept = wanted.copy(), []
+    for question in examination.questions:
+        if remaining[_asked(question)] > 0:
+            remaining[_asked(question)] -= 1
+            kept.append(question)
+    return examination.model_copy(update={"questions": tuple(kept)})
+
+
+def unf1_figure(
+    name: FigureName,
+    before: Sequence[Examination],
+    after: Sequence[Examination],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Figure:
+    """UnF1 of both, paired (`compare.paired_difference`). Raises ValueError for resamples < 1."""
+    paired = paired_difference(after, before, resamples=resamples, seed=seed)
+    pairs = match(examined(before), examined(after))
+    words = {"unf1_a": "after", "unf1_b": "before", "difference": "difference", "ci": "ci", "p": "p"}
+    return _figure(
+        name,
+        pairs,
+        lambda _: True,
+        lambda question: cell(question) is not None,
+        before=paired.unf1_b,
+        after=paired.unf1_a,
+        difference=paired.difference,
+        ci=paired.ci,
+        p=paired.p,
+        resamples_undefined=paired.resamples_undefined,
+        undefined={words[key]: why for key, why in paired.undefined.items()},
+        notes=_about_resamples(paired.resamples_undefined, resamples),
+    )
+
+
+def ratio_figures(
+    measures: Sequence[Measure],
+    before: Sequence[Examination],
+    after: Sequence[Examination],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[Figure]:
+    """Each of `measures` of both, paired by image.
+
+    Each model's figure is its numerators' sum by its denominators' sum over the shared images. The interval is the 2.5 % and
+    97.5 % quantiles of the difference over `resamples` draws of images. Raises ValueError for resamples < 1.
+    """
+    _check(resamples)
+    pairs = match(examined(before), examined(after))
+    # [images, measures, 4]: numerator and denominator of after, then of before
+    terms = np.array(
+        [[(*_terms(measure, other), *_terms(measure, one)) for measure in measures] for one, other in pairs]
+    ).reshape(len(pairs), len(measures), 4)
+
+    @cache
+    def sums() -> NDArray[np.int64]:
+        rows = np.rint(_MILLION * terms).astype(np.int64).reshape(len(pairs), -1)
+        return resampled_sums(rows, resamples, seed).reshape(resamples, len(measures), 4)
+
+    def difference(place: int) -> Callable[[], NDArray[np.float64]]:
+        return lambda: (
+            ratios(sums()[:, place, 0], sums()[:, place, 1]) - ratios(sums()[:, place, 2], sums()[:, place, 3])
+        )
+
+    figures = []
+    for place, measure in enumerate(measures):
+        whole = [fsum(column) for column in terms[:, place].T]
+        values = {"before": _ratio(*whole[2:]), "after": _ratio(*whole[:2])}
+        why = measure.why if pairs else "the runs share no image"
+        fields = _paired(values, why, len(pairs), difference(place))
+        figures.append(_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
+    return figures
+
+
+def _enters(measure: Measure) -> Callable[[Question], bool]:
+    return lambda question: measure.terms(question)[1] > 0
+
+
+def _terms(measure: Measure, examination: Examination) -> tuple[float, float]:
+    terms = [measure.terms(question) for question in examination.questions if measure.about(question)]
+    return fsum(above for above, _ in terms), fsum(below for _, below in terms)
+
+
+def fixed_mix_figure(
+    before: Sequence[Examination], after: Sequence[Examination], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Figure:
+    """UnF1 with own questions of both at the before-model's mix of kinds.
+
+    On the shared images, let n_mk be the scored unanswerable questions of kind k that model m wrote, N_m their sum over all
+    kinds, r_mk the share of them that m declined, FU_m its over-refusals, and s_k = n_k / N of the before-model. Each
+    unanswerable question of m is weighted by s_k N_m / n_mk, so that the kinds have the before-model's shares and their sum
+    stays N_m:
+
+        R_m = sum over k of s_k r_mk,    UnF1_m = 2 R_m / (1 + R_m + FU_m / N_m)
+
+    The before-model's is its UnF1 as it stands. A kind that the before-model wrote and of which the after-model has no scored
+    question leaves the figure undefined; one that the after-model alone wrote has the share 0, so its questions weigh
+    nothing, and a note counts them. Questions without a kind are a kind of their own. The draws of the interval weigh anew, each
+    by its own shares. Raises ValueError for resamples < 1.
+    """
+    _check(resamples)
+    pairs = match(examined(before), examined(after))
+    kinds_before, kinds_after = (_kinds(pair[side] for pair in pairs) for side in (0, 1))
+    kinds = sorted(kinds_before)
+    new = {kind: n for kind, n in sorted(kinds_after.items()) if kind not in kinds_before}
+    rows = np.array([[*_mixed(one, kinds), *_mixed(other, kinds)] for one, other in pairs], np.int64)
+    rows = rows.reshape(len(pairs), 2 * (2 + 2 * len(kinds)))
+
+    def differences() -> NDArray[np.float64]:
+        ours, theirs = _both_at_mix(resampled_sums(rows, resamples, seed))
+        return theirs - ours
+
+    values: dict[str, float | None] = {"before": None, "after": None}
+    if kinds:
+        points = (float(value[0]) for value in _both_at_mix(rows.sum(axis=0, keepdims=True)))
+        values = {side: None if np.isnan(point) else point for side, point in zip(values, points, strict=True)}
+    notes = []
+    if new and kinds:
+        listed = ", ".join(f"{kind} {n}" for kind, n in new.items())
+        notes.append(
+            f"{sum(new.values())} questions of kinds that the before-model did not write weigh nothing ({listed})"
+        )
+    if not pairs:
+        why = "the runs share no image"
+    elif not kinds:
+        why = "the before-model has no scored unanswerable question"
+    else:
+        missing = ", ".join(kind for kind in kinds if kind not in kinds_after)
+        why = f"the after-model has no scored question of a kind that the before-model wrote: {missing}"
+    return _figure(
+        "unf1_fixed_mix",
+        pairs,
+        lambda _: True,
+        lambda question: cell(question) is not None and _kind(question) not in new,
+        **_paired(values, why, len(pairs), differences, notes),
+    )
+
+
+def _both_at_mix(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both models' UnF1 at the before-model's mix, [draws] each, from sums [draws, 2 (2 + 2 kinds)], the before-model's first."""
+    width = sums.shape[1] // 2
+    ours, theirs = sums[:, :width], sums[:, width:]
+    asked = ours[:, 2 + (width - 2) // 2 :]
+    shares = ratios(asked, np.broadcast_to(asked.sum(axis=1, keepdims=True), asked.shape))
+    return _at_mix(ours, shares), _at_mix(theirs, shares)
+
+
+def _kind(question: Question) -> KindName | None:
+    return (question.kind or "unspecified") if question.intended == "unanswerable" else None
+
+
+def _kinds(examinations: Iterable[Examination]) -> Counter[KindName]:
+    """The scored unanswerable questions, by kind."""
+    return Counter(
+        kind
+        for examination in examinations
+        for question in examination.questions
+        if cell(question) is not None and (kind := _kind(question)) is not None
+    )
+
+
+def _mixed(examination: Examination, kinds: Sequence[KindName]) -> list[int]:
+    """An image's FU, its TU + FA of all kinds, then its TU of each of `kinds`, then its TU + FA of each."""
+    by_cell = Counter(cell(question) for question in examination.questions)
+    of_kind = Counter((_kind(question), cell(question)) for question in examination.questions)
+    tu = [of_kind[kind, "tu"] for kind in kinds]
+    asked = [of_kind[kind, "tu"] + of_kind[kind, "fa"] for kind in kinds]
+    return [by_cell["fu"], by_cell["tu"] + by_cell["fa"], *tu, *asked]
+
+
+def _at_mix(sums: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[draws] from sums [draws, 2 + 2 kinds] and the kinds' shares; NaN where a kind with a share has no question."""
+    kinds = shares.shape[1]
+    recalls = np.where(shares > 0, ratios(sums[:, 2 : 2 + kinds], sums[:, 2 + kinds :]), 0.0)
+    recall = (shares * recalls).sum(axis=1)
+    return np.asarray(2 * recall / (1 + recall + ratios(sums[:, 0], sums[:, 1])))
+
+
+def _paired(
+    values: Mapping[str, float | None],
+    why: str,
+    images: int,
+    differences: Callable[[], NDArray[np.float64]],
+    notes: Sequence[str] = (),
+) -> dict[str, object]:
+    """The fields of a `Figure` that follow from both models' values, and from the difference in each draw of the images."""
+    before, after = values["before"], values["after"]
+    undefined = {side: why for side, value in values.items() if value is None}
+    difference = None if before is None or after is None else after - before
+    ci, left_out, drawn = None, 0, np.empty(0)
+    if difference is None:
+        undefined |= dict.fromkeys(("difference", "ci"), why)
+    elif images < 2:
+        undefined["ci"] = "pairing needs at least 2 shared images; there is 1"
+    else:
+        # Without the last digits, in which equal values may differ.
+        drawn = np.round(differences(), 12)
+        left_out = int(np.isnan(drawn).sum())
+        ci = interval(drawn)
+        if ci is None:
+            undefined["ci"] = "every resample has the same difference, so the images say nothing about its uncertainty"
+    return {
+        "before": before,
+        "after": after,
+        "difference": difference,
+        "ci": ci,
+        "resamples_undefined": left_out,
+        "undefined": undefined,
+        "notes": [*notes, *_about_resamples(left_out, len(drawn))],
+    }
+
+
+def _about_resamples(left_out: int, resamples: int) -> list[str]:
+    if left_out <= UNDEFINED_LIMIT * resamples:
+        return []
+    return [f"{left_out} of {resamples} resamples leave it undefined, and the interval rests on the others"]
+
+
+def _figure(
+    name: FigureName,
+    pairs: Sequence[tuple[Examination, Examination]],
+    about: Callable[[Question], bool],
+    enters: Callable[[Question], bool],
+    **fields: object,
+) -> Figure:
+    """The figure, with its counts: about is whether a question is one of those it is about, enters, whether that one counts."""
+    counts = {}
+    for place, side in enumerate(("before", "after")):
+        asked = [question for pair in pairs for question in pair[place].questions if about(question)]
+        counts[f"asked_{side}"] = len(asked)
+        counts[f"questions_{side}"] = sum(map(enters, asked))
+        counts[f"unscored_{side}"] = sum(cell(question) is None for question in asked)
+    return Figure(name=name, images=len(pairs), **counts, **fields)
+
+
+def _ratio(above: float, below: float) -> float | None:
+    return above / below if below else None
+
+
+def _check(resamples: int) -> None:
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; give at least 1")
+
+
+def unavailable(name: FigureName, why: str) -> Figure:
+    """A figure that was wanted and cannot be computed at all, with the reason."""
+    return Figure(
+        name=name,
+        before=None,
+        after=None,
+        difference=None,
+        images=0,
+        asked_before=0,
+        asked_after=0,
+        questions_before=0,
+        questions_after=0,
+        unscored_before=0,
+        unscored_after=0,
+        undefined=dict.fromkeys(("before", "after", "difference", "ci"), why),
+    )
+
+
+def about_figures(figures: Sequence[Figure]) -> Iterator[str]:
+    """What a reader should know of the figures, a sentence each."""
+    few = min((figure.images for figure in figures if figure.ci), default=FEW_IMAGES)
+    if few < FEW_IMAGES:
+        yield f"an interval rests on {few} images; with fewer than {FEW_IMAGES} it tends to be too narrow"
+    for figure in figures:
+        yield from (f"{TITLES[figure.name]}: {note}" for note in figure.notes)
+    seen = set()
+    for figure in figures:
+        for side, asked, unscored in (
+            ("before", figure.asked_before, figure.unscored_before),
+            ("after", figure.asked_after, figure.unscored_after),
+        ):
+            if unscored > UNSCORED_LIMIT * asked and (side, asked, unscored) not in seen:
+                seen.add((side, asked, unscored))  # one line for all figures about the same questions
+                yield f"{TITLES[figure.name]}: {unscored} of {asked} responses of the {side}-model are unscored"

@@ -1,0 +1,135 @@
+"""Which questions a figure is about, and what each adds to it: every figure but UnF1 is a ratio of sums over questions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from unsaf_async.normalize import without_thoughts
+from unsaf_async.score.counts import cell
+from unsaf_async.score.labelled import contained
+from unsaf_async.score.metrics import official_pope_counts, yes_no
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unsaf_async.records import Question
+
+FigureName = Literal[
+    "unf1_own", "unf1_bank", "unf1_fixed_mix", "accuracy", "over_refusal", "abstention_recall", "over_refusal_bank",
+    "pope_accuracy", "pope_f1", "pope_yes_ratio", "pope_abstained", "pope_official_accuracy", "pope_official_f1",
+    "pope_official_yes_ratio",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A ratio of sums over questions.
+
+    about: whether the figure is about the question. terms: what the question adds to numerator and denominator, (0, 0) if it
+    does not enter. why: the reason where the denominator is empty.
+    """
+
+    name: FigureName
+    about: Callable[[Question], bool]
+    terms: Callable[[Question], tuple[float, float]]
+    why: str
+
+
+def _is_answerable(question: Question) -> bool:
+    return question.intended == "answerable"
+
+
+def _is_unanswerable(question: Question) -> bool:
+    return question.intended == "unanswerable"
+
+
+def _abstained(question: Question) -> tuple[float, float]:
+    """Of the scored ones of one label, the share that was declined."""
+    response_type = cell(question)
+    return (float(response_type in ("fu", "tu")), 1.0) if response_type else (0.0, 0.0)
+
+
+def _has_answers(question: Question) -> bool:
+    return _is_answerable(question) and question.given is not None and bool(question.given.answers)
+
+
+def _is_probe(question: Question) -> bool:
+    return question.given is not None and question.given.answers in (("yes",), ("no",))
+
+
+def _yes_no_or_abstained(question: Question) -> Literal["yes", "no", "abstained"] | None:
+    """The answer to a yes/no question, as `findings.labelled` reads it: a response that the judge calls abstained abstains."""
+    return "abstained" if question.act == "abstained" else yes_no(without_thoughts(question.response))
+
+
+def _official_yes_no(question: Question) -> Literal["yes", "no"]:
+    """The answer to a yes/no question by the rule of POPE's own script, which knows yes and no alone."""
+    return "yes" if official_pope_counts(["yes"], [without_thoughts(question.response)]).tp else "no"
+
+
+def _accuracy_of(reading: Callable[[Question], str | None]) -> Callable[[Question], tuple[float, float]]:
+    return lambda question: (float(reading(question) == _truth(question)), 1.0)
+
+
+def _f1_of(reading: Callable[[Question], str | None]) -> Callable[[Question], tuple[float, float]]:
+    def terms(question: Question) -> tuple[float, float]:
+        word, truth = reading(question), _truth(question)
+        if word not in ("yes", "no") or (word, truth) == ("no", "no"):
+            return 0.0, 0.0
+        return (2.0, 2.0) if word == truth else (0.0, 1.0)
+
+    return terms
+
+
+def _yes_ratio_of(reading: Callable[[Question], str | None]) -> Callable[[Question], tuple[float, float]]:
+    def terms(question: Question) -> tuple[float, float]:
+        word = reading(question)
+        return (float(word == "yes"), 1.0) if word in ("yes", "no") else (0.0, 0.0)
+
+    return terms
+
+
+def _truth(question: Question) -> str:
+    return question.given.answers[0] if question.given else ""
+
+
+_NO_ANSWERABLE = "no answerable question was scored"
+
+OVER_REFUSAL = Measure("over_refusal", _is_answerable, _abstained, _NO_ANSWERABLE)
+"""FU / (TA + FU)."""
+
+OVER_REFUSAL_BANK = Measure("over_refusal_bank", _is_answerable, _abstained, _NO_ANSWERABLE)
+"""The same, of the frozen bank."""
+
+LABELLED: tuple[Measure, ...] = (
+    # What the response contains, as sentences do; declining is wrong, and so is what is unscored.
+    Measure(
+        "accuracy",
+        _has_answers,
+        lambda question: (contained(question), 1.0),
+        "the labelled set accepts no answer to any answerable question",
+    ),
+    OVER_REFUSAL,
+    Measure("abstention_recall", _is_unanswerable, _abstained, "no unanswerable question was scored"),
+)
+"""Of a labelled set. Abstention recall: TU / (TU + FA)."""
+
+_NO_PROBE = "no probe is answered by yes or no"
+_NO_YES = "no answer said yes, and no thing that is there was missed"
+
+POPE: tuple[Measure, ...] = (
+    Measure("pope_accuracy", _is_probe, _accuracy_of(_yes_no_or_abstained), _NO_PROBE),
+    Measure("pope_f1", _is_probe, _f1_of(_yes_no_or_abstained), _NO_YES),
+    Measure("pope_yes_ratio", _is_probe, _yes_ratio_of(_yes_no_or_abstained), _NO_PROBE),
+    Measure(
+        "pope_abstained",
+        _is_probe,
+        lambda question: (float(_yes_no_or_abstained(question) == "abstained"), 1.0),
+        _NO_PROBE,
+    ),
+    Measure("pope_official_accuracy", _is_probe, _accuracy_of(_official_yes_no), _NO_PROBE),
+    Measure("pope_official_f1", _is_probe, _f1_of(_official_yes_no), _NO_YES),
+    Measure("pope_official_yes_ratio", _is_probe, _yes_ratio_of(_official_yes_no), _NO_PROBE),
+)
+"""The figures of `PopeCounts`: by the judge and the answer's words, and by the rule of POPE's own script."""

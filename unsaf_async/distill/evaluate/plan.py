@@ -1,0 +1,335 @@
+"""What an evaluation consists of: a plan, and its runs, each a run like any other in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from unsaf_async.compare.pairing import RESAMPLES
+from unsaf_async.distill.evaluate.gates import PARTS, Part, Thresholds
+from unsaf_async.errors import BudgetExhausted, UserError
+from unsaf_async.records import GivenQuestion
+from unsaf_async.runs import folder as runs
+from unsaf_async.runs.prepare import Prepared, prepare, questions_of
+from unsaf_async.runs.runner import begin
+from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from unsaf_async.inputs.sources import ImageSource
+
+Side = Literal["before", "after"]
+
+SIDES: tuple[Side, Side] = ("before", "after")
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EvalModel:
+    """A model, named as `run` names it: --provider, --model, --api-base."""
+
+    provider: str
+    model: str | None = None
+    api_base: str | None = None
+
+
+@dataclass(frozen=True)
+class EvalPlan:
+    """What is to be compared. Images, labelled and POPE sets must be none that the after-model was trained on."""
+
+    before: EvalModel
+    after: EvalModel
+    out: Path
+    """Where the runs and distill-eval.json go."""
+    images: Sequence[str | Path] = ()
+    """Held out; needed for own questions."""
+    own: bool = True
+    """Whether the models write questions of their own."""
+    bank: bool = True
+    """Whether both answer one frozen bank of questions."""
+    bank_run: Path | None = None
+    """The run whose questions are the bank, on those of its images that are among `images`; None: the before-model's own."""
+    labelled: Path | None = None
+    labelled_format: str | None = None
+    labelled_images: Path | None = None
+    """Where the set's images lie; None: where its format has them."""
+    pope: Path | None = None
+    """A file of POPE, or a folder of some, which are taken together."""
+    pope_images: Path | None = None
+    judge: str | Sequence[str] | None = None
+    """Of both models; None: as their profiles say."""
+    prompts: str | None = None
+    """Of both models; None: as their profiles say."""
+    questions: int = 6
+    limit: int | None = None
+    """Most images of each part, a random sample by `seed`."""
+    seed: int = 0
+    max_cost: float | None = None
+    """USD, for all runs together; None: no cap."""
+    cache: Path | None = Path("cache")
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    resamples: int = RESAMPLES
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that are asked for, in the order of `PARTS`."""
+        asked = {"own": self.own, "bank": self.bank, "labelled": self.labelled, "pope": self.pope}
+        return tuple(part for part in PARTS if asked[part])
+
+    def model(self, side: Side) -> EvalModel:
+        """The model of one side.
+
+        Args:
+            side: Before or after training.
+
+        Returns:
+            The model as it was given.
+        """
+        return self.before if side == "before" else self.after
+
+
+@dataclass(frozen=True)
+class EvalRun:
+    """One run of the evaluation."""
+
+    side: Side
+    part: Part
+    folder: Path
+    prepared: Prepared
+    """Of a bank that is not written yet, with stand-ins for its questions."""
+    bank_of: EvalRun | None = None
+    """The run whose own questions this one is given; None if they are known, or its model writes them."""
+    left_out: int = 0
+    """Images of the bank that are not among the held-out ones."""
+
+    @property
+    def name(self) -> str:
+        """That of its folder."""
+        return self.folder.name
+
+    @property
+    def spent_usd(self) -> float:
+        """What it has cost so far, in USD."""
+        return SavedRun(self.folder).account.cost_usd
+
+    @property
+    def remaining(self) -> Prepared:
+        """Its run with the images alone that are still to be examined."""
+        finished = SavedRun(self.folder).finished
+        return replace(self.prepared, images=tuple(each for each in self.prepared.images if each.id not in finished))
+
+    def with_bank(self) -> EvalRun | None:
+        """The same with its questions; None if the other model has written none.
+
+        Frozen is frozen: where this run has begun, its questions stay, even if the other run has gained some since.
+        """
+        if self.bank_of is None:
+            return self
+        asking = self.bank_of
+        try:
+            written, source = questions_of(asking.folder)
+        except UserError:
+            return None
+        by_id = {image.id: image for image in written}
+        images: Sequence[ImageSource] = [by_id[each.id] for each in asking.prepared.images if each.id in by_id]
+        if runs.exists(self.folder):
+            with runs.reopen(self.folder) as begun:
+                if begun.manifest.source and begun.manifest.source.run_id == source.run_id:
+                    images = begun.images
+        return replace(self, prepared=replace(self.prepared, source=source, images=tuple(images)), bank_of=None)
+
+
+# --- the runs of a plan -----------------------------------------------------------------------------------------------
+
+
+async def plan_runs(plan: EvalPlan) -> list[EvalRun]:
+    """The runs of a plan, in the order in which they are made. Writes nothing.
+
+    Args:
+        plan: What is to be compared.
+
+    Returns:
+        One run at least.
+
+    Raises:
+        UserError: Something is wrong with the plan.
+    """
+    _check(plan)
+    own: dict[Side, EvalRun] = {}
+    if plan.images:
+        for side in SIDES:
+            prepared = await _prepared(plan, side, side, images=tuple(plan.images), limit=plan.limit)
+            own[side] = EvalRun(side, "own", plan.out / side, prepared)
+    planned = list(own.values()) if plan.own else []
+    if plan.bank and plan.bank_run is not None:
+        planned += await _bank_of_run(plan, plan.bank_run, own)
+    elif plan.bank:
+        planned.append(_bank_of_own(plan, own))
+    if plan.labelled is not None:
+        for side in SIDES:
+            name = f"{side}-labelled"
+            prepared = await _labelled(
+                plan, side, name, "--labelled", plan.labelled, plan.labelled_format, plan.labelled_images
+            )
+            planned.append(EvalRun(side, "labelled", plan.out / name, prepared))
+    files = _pope_files(plan.pope) if plan.pope is not None else []
+    for file in files:
+        for side in SIDES:
+            name = f"{side}-pope" + (f"-{file.stem}" if len(files) > 1 else "")
+            prepared = await _labelled(plan, side, name, "--pope", file, "pope", plan.pope_images)
+            planned.append(EvalRun(side, "pope", plan.out / name, prepared))
+    return planned
+
+
+def _check(plan: EvalPlan) -> None:
+    if not plan.parts:
+        raise UserError("nothing is to be compared; ask for own questions, a bank, --labelled or --pope")
+    if plan.own and not plan.images:
+        raise UserError("--images: is missing; give the held-out images, which the after-model was not trained on")
+    if plan.bank and plan.bank_run is None and not plan.own:
+        raise UserError(
+            "--bank: is missing; without own questions of the before-model, give the run whose questions to ask"
+        )
+    if plan.max_cost is not None and not 0 < plan.max_cost < float("inf"):
+        raise UserError(f"--max-cost is {plan.max_cost:g}; give an amount in USD above 0")
+    if plan.resamples < 1:
+        raise UserError(f"resamples is {plan.resamples}; give at least 1")
+
+
+async def _prepared(
+    plan: EvalPlan, side: Side, folder: str, renamed: Mapping[str, str] | None = None, **more: object
+) -> Prepared:
+    """The settings of one run, checked; an error names the options of this command."""
+    model = plan.model(side)
+    settings = Settings(
+        provider=model.provider,
+        model=model.model,
+        api_base=model.api_base,
+        judge=plan.judge,
+        prompts=plan.prompts,
+        questions=plan.questions,
+        seed=plan.seed,
+        cache=plan.cache,
+        out=plan.out / folder,
+        **more,  # type: ignore[arg-type]
+    )
+    names = {"--provider": f"--{side}", "--model": f"--{side}-model", "--questions-from": "--bank", **(renamed or {})}
+    try:
+        return await prepare(settings)
+    except UserError as error:
+        raise UserError(re.sub(r"--[a-z][a-z-]*", lambda found: names.get(found[0], found[0]), str(error))) from None
+
+
+async def _labelled(
+    plan: EvalPlan, side: Side, folder: str, option: str, data: Path, data_format: str | None, images: Path | None
+) -> Prepared:
+    renamed = {"--data": option, "--images": f"{option}-images", "--format": f"{option}-format"}
+    return await _prepared(
+        plan,
+        side,
+        folder,
+        renamed,
+        data=data,
+        data_format=data_format,
+        images=() if images is None else (images,),
+        limit=plan.limit,
+    )
+
+
+def _pope_files(path: Path) -> list[Path]:
+    """The files of POPE at `path`: itself, or what lies in it. POPE has three, about the same images."""
+    files = sorted(path.glob("*pope*.json*")) if path.is_dir() else []
+    return files if len(files) > 1 else [path]
+
+
+async def _bank_of_run(plan: EvalPlan, bank: Path, own: Mapping[Side, EvalRun]) -> list[EvalRun]:
+    """Both models on another run's questions, on those of its images that are held out."""
+    held_out = await asyncio.to_thread(_file_hashes, own["before"].prepared.images) if own else None
+    planned = []
+    for side in SIDES:
+        name = f"{side}-bank"
+        prepared = await _prepared(plan, side, name, questions_from=bank, limit=None if own else plan.limit)
+        kept = _held_out(prepared, held_out, bank)
+        left_out = len(prepared.images) - len(kept.images)
+        planned.append(EvalRun(side, "bank", plan.out / name, kept, left_out=left_out))
+    return planned
+
+
+def _bank_of_own(plan: EvalPlan, own: Mapping[Side, EvalRun]) -> EvalRun:
+    """The after-model on the before-model's questions, which are not written yet: K of each label, to reckon with."""
+    labels = ("answerable", "unanswerable")
+    given = tuple(GivenQuestion(text="?", intended=label) for label in labels for _ in range(plan.questions))
+    after, folder = own["after"].prepared, plan.out / "after-bank"
+    source = runs.Source(
+        kind="run", name=own["before"].prepared.subject.name, path=str(own["before"].folder.absolute())
+    )
+    prepared = replace(
+        after,
+        source=source,
+        images=tuple(replace(image, given=given) for image in own["before"].prepared.images),
+        settings=replace(after.settings, images=(), questions_from=own["before"].folder, limit=None, out=folder),
+    )
+    return EvalRun("after", "bank", folder, prepared, bank_of=own["before"])
+
+
+def _file_hashes(images: Sequence[ImageSource]) -> set[str]:
+    """The sha256 of the images' files; those that cannot be read are no held-out images."""
+    hashes = set()
+    for image in images:
+        try:
+            hashes.add(sha256(image.path.read_bytes()).hexdigest())
+        except OSError:
+            continue
+    return hashes
+
+
+def _held_out(prepared: Prepared, held_out: set[str] | None, bank: Path) -> Prepared:
+    """`prepared` on the held-out images alone; on all of the bank's where none are given."""
+    if held_out is None:
+        return prepared
+    images = tuple(image for image in prepared.images if image.file_sha256 in held_out)
+    if not images:
+        raise UserError(f"--bank {bank}: has no question about any of --images; give a run about these images")
+    return replace(prepared, images=images)
+
+
+def pending_runs(
+    planned: Sequence[EvalRun], max_cost_usd: float | None
+) -> Generator[tuple[EvalRun, runs.RunFolder], None, None]:
+    """Each run that is not finished, with its folder opened; whoever takes it works it off before taking the next.
+
+    Runs share the cap: each may spend what the others have not. Finished ones are checked against the plan, and not yielded.
+
+    Args:
+        planned: What `plan_runs` returned.
+        max_cost_usd: For all runs together; None: no cap.
+
+    Yields:
+        (a run, its opened folder, which is closed when the next one is asked for).
+
+    Raises:
+        UserError: A folder holds another run.
+        BudgetExhausted: The cap is spent, and there is something to do.
+    """
+    for each in planned:
+        run = each.with_bank()
+        if run is None:  # nobody wrote its questions: its gates say so
+            continue
+        budget_usd, remaining = None, run.remaining.images
+        if max_cost_usd is not None:
+            budget_usd = max_cost_usd - sum(other.spent_usd for other in planned if other.folder != run.folder)
+            if budget_usd <= 0 and remaining:
+                raise BudgetExhausted(f"--max-cost {max_cost_usd:g} is spent")
+            budget_usd = max(0.0, budget_usd)
+        prepared = replace(run.prepared, settings=replace(run.prepared.settings, max_cost=budget_usd))
+        with begin(prepared) as folder:
+            if remaining:
+                yield run, folder

@@ -27,6 +27,7 @@ from unsaf_async.cli import (
     simulate,
     world,
 )
+from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import RunStopped, UserError
 
@@ -56,23 +57,23 @@ def top(
     """Does this multimodal model know what it does not know, and what does it cost to find out?"""
 
 
-app.command("run")(run.run)
-app.command("resume")(run.resume)
-app.command("estimate")(run.estimate)
-app.command("labelled")(labelled.labelled)
-app.command("audit")(run.audit)
-app.command("cross")(cross.cross)
-app.command("compare")(compare.compare)
-app.command("export")(export.export)
-app.command("distill")(distill.distill)
-app.command("distill-eval")(distill_eval.distill_eval)
-app.command("report")(report.report)
-app.command("view")(report.view)
-app.command("show")(show.show)
-app.command("providers")(providers.providers)
-app.command("doctor")(doctor.doctor)
-app.command("serve")(serve.serve)
-app.command("simulate")(simulate.simulate)
+app.command("run", cls=Sections)(run.run)
+app.command("resume", cls=Sections)(run.resume)
+app.command("estimate", cls=Sections)(run.estimate)
+app.command("labelled", cls=Sections)(labelled.labelled)
+app.command("audit", cls=Sections)(run.audit)
+app.command("cross", cls=Sections)(cross.cross)
+app.command("compare", cls=Sections)(compare.compare)
+app.command("export", cls=Sections)(export.export)
+app.command("distill", cls=Sections)(distill.distill)
+app.command("distill-eval", cls=Sections)(distill_eval.distill_eval)
+app.command("report", cls=Sections)(report.report)
+app.command("view", cls=Sections)(report.view)
+app.command("show", cls=Sections)(show.show)
+app.command("providers", cls=Sections)(providers.providers)
+app.command("doctor", cls=Sections)(doctor.doctor)
+app.command("serve", cls=Sections)(serve.serve)
+app.command("simulate", cls=Sections)(simulate.simulate)
 app.add_typer(judge.app, name="judge")
 app.add_typer(cache.app, name="cache")
 app.add_typer(world.app, name="world")

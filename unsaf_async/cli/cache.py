@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.sections import Sections
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Settings
 
 app = typer.Typer(help="Look into the stored replies, or drop them.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("info")
-def info(cache: o.CacheDir = None) -> int:
+@from_fields(leave_out=("no_cache",))
+def info(cache: Cache = DEFAULT_CACHE) -> int:
     """How many replies are stored, for which models, and what they cost when they were made."""
     from collections import Counter
 
@@ -35,8 +40,9 @@ def info(cache: o.CacheDir = None) -> int:
 
 
 @app.command("clear")
+@from_fields(leave_out=("no_cache",))
 def clear(
-    cache: o.CacheDir = None,
+    cache: Cache = DEFAULT_CACHE,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Drop all stored replies. The next run pays for them again."""
@@ -58,45 +64,26 @@ def clear(
     return 0
 
 
-@app.command("explain")
-def explain(
-    provider: o.Provider = "tiny",
-    images: o.Images = None,
-    questions: o.Questions = 6,
-    limit: o.Limit = 1,
-    seed: o.Seed = 0,
-    api_base: o.ApiBase = None,
-    model: o.Model = None,
-    prompts: o.Prompts = None,
-    cache: o.CacheDir = None,
-) -> int:
+@app.command("explain", cls=Sections)
+@from_fields(
+    only=("provider", "images", "questions", "limit", "seed", "api_base", "model", "prompts", "cache"),
+    defaults={"provider": "tiny", "limit": 1},
+)
+def explain(settings: Settings) -> int:
     """Say for each image's first two calls whether they hit, and if not, what differs from the nearest stored ones."""
     import asyncio
 
     from unsaf_async.checks.explain_cache import explain as explained
 
-    settings = o.settings_of(
-        provider=provider,
-        images=images,
-        judge="rules",
-        questions=questions,
-        limit=limit,
-        seed=seed,
-        api_base=api_base,
-        model=model,
-        prompts=prompts,
-        cache=_existing(cache),
-        no_cache=False,
-    )
+    settings = replace(settings, judge="rules", cache=_existing(settings.cache))
     for line in asyncio.run(explained(settings)):
         sys.stdout.write(line + "\n")
     return 0
 
 
-def _existing(cache: Path | None) -> Path:
+def _existing(folder: Path | None) -> Path:
     from unsaf_async.errors import UserError
 
-    folder = o.cache_folder(cache)
-    if not (folder / "cache.db").is_file():
+    if folder is None or not (folder / "cache.db").is_file():
         raise UserError(f"{folder}: holds no stored replies; give the folder with --cache")
     return folder

@@ -10,6 +10,8 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
+from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from unsaf_async.compare.crossing import Crossing
 
 
+@from_fields()
 def cross(
     run_dirs: Annotated[
         list[Path],
@@ -28,25 +31,21 @@ def cross(
         float | None,
         typer.Option(parser=o.number, metavar="USD", help="Never spend more than this on all cells together, in USD."),
     ] = None,
-    cache: o.CacheDir = None,
-    no_cache: o.NoCache = False,
-    dry_run: run.DryRun = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the matrix as JSON, and nothing else, on stdout.")
-    ] = False,
-    quiet: run.Quiet = False,
-    yes: run.Yes = False,
+    cache: Cache = DEFAULT_CACHE,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    yes: o.Yes = False,
 ) -> int:
     """Let every model answer every model's questions: tells skill in asking from skill in answering."""
     from unsaf_async.compare.comparison import load_runs
     from unsaf_async.compare.crossing import crossings
     from unsaf_async.errors import UserError
 
-    o.check_cache(cache, no_cache)
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
     loaded = load_runs(run_dirs)
-    cells = crossings(loaded, out, None if no_cache else o.cache_folder(cache))
+    cells = crossings(loaded, out, cache)
     if dry_run or (max_cost is None and not yes):
         _agree(cells, dry_run=dry_run)
         if dry_run:

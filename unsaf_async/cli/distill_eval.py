@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
+from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.distill.evaluate.settings import EvaluationSettings, GateLimits, Sides
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,151 +17,44 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from unsaf_async.distill.evaluate.comparison import DistillEval
-    from unsaf_async.distill.evaluate.gates import Thresholds
     from unsaf_async.distill.evaluate.plan import EvalPlan, EvalRun
 
 HIDDEN = frozenset({"pope_official_accuracy", "pope_official_f1", "pope_official_yes_ratio"})
 """Figures that stand in the record alone."""
 
 
+@from_fields(required=("images",))
 def distill_eval(
-    before: Annotated[
-        str, typer.Option(metavar="NAME", help="The model before training: a provider, as `run` takes it.")
-    ],
-    after: Annotated[str, typer.Option(metavar="NAME", help="The model after training.")],
-    images: Annotated[
-        list[str],
-        typer.Option("--images", metavar="PATH ...", help="Held-out images, which the after-model was not trained on."),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", parser=o.folder, metavar="DIR", help="Where the runs and distill-eval.json go."),
-    ],
-    before_model: Annotated[
-        str | None, typer.Option(metavar="ID", help="Model id at the endpoint, or the folder of a tiny model.")
-    ] = None,
-    after_model: Annotated[str | None, typer.Option(metavar="ID", help="The same of the after-model.")] = None,
-    api_base: o.ApiBase = None,
-    bank: Annotated[
-        Path | None,
-        typer.Option(
-            parser=o.folder,
-            metavar="RUN_DIR",
-            help="Both answer the questions of that run, as far as they are about --images. Default: the before-model's own.",
-        ),
-    ] = None,
-    labelled: Annotated[
-        Path | None,
-        typer.Option(parser=o.folder, metavar="FILE", help="A labelled set: accuracy, and over-refusal by its truth."),
-    ] = None,
-    labelled_format: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Of the labelled set, as `labelled` takes it. Default: recognised."),
-    ] = None,
-    labelled_images: Annotated[
-        Path | None,
-        typer.Option(parser=o.folder, metavar="DIR", help="Where its images lie. Default: where the file is."),
-    ] = None,
-    pope: Annotated[
-        Path | None,
-        typer.Option(parser=o.folder, metavar="DIR_OR_FILE", help="POPE: a file, or a folder whose files are pooled."),
-    ] = None,
-    pope_images: Annotated[
-        Path | None,
-        typer.Option(parser=o.folder, metavar="DIR", help="Where its images lie. Default: where the files are."),
-    ] = None,
-    judge: o.Judge = None,
-    prompts: o.Prompts = None,
-    questions: o.Questions = 6,
-    limit: Annotated[
-        int | None,
-        typer.Option(parser=o.whole, metavar="N", help="Most images of each part, a random sample by --seed."),
-    ] = None,
-    seed: o.Seed = 0,
-    min_own_gain: Annotated[
-        float,
-        typer.Option(parser=o.number, metavar="POINTS", help="Gate: UnF1 with own questions, interval above this."),
-    ] = 0.0,
-    min_bank_gain: Annotated[
-        float, typer.Option(parser=o.number, metavar="POINTS", help="Gate: UnF1 on the bank, interval above this.")
-    ] = 0.0,
-    max_accuracy_drop: Annotated[
-        float, typer.Option(parser=o.number, metavar="POINTS", help="Gate: labelled accuracy falls by this at most.")
-    ] = 1.0,
-    max_over_refusal_rise: Annotated[
-        float, typer.Option(parser=o.number, metavar="POINTS", help="Gate: over-refusal rises by this at most.")
-    ] = 2.0,
-    max_pope_drop: Annotated[
-        float,
-        typer.Option(
-            parser=o.number,
-            metavar="POINTS",
-            help="Gate: the interval of POPE's accuracy is not wholly below minus this.",
-        ),
-    ] = 0.0,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(parser=o.number, metavar="USD", help="Never spend more than this on all runs together, in USD."),
-    ] = None,
-    cache: o.CacheDir = None,
-    no_cache: o.NoCache = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the record as JSON, and nothing else, on stdout.")
-    ] = False,
-    quiet: run.Quiet = False,
-    yes: run.Yes = False,
+    sides: Sides,
+    settings: EvaluationSettings,
+    gates: GateLimits,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    yes: o.Yes = False,
 ) -> int:
     """Compare a model before and after training: paired differences, and gates that decide the exit code."""
+    import asyncio
+
+    from unsaf_async.distill.evaluate.gates import Thresholds
     from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan, plan_runs
 
-    o.check_cache(cache, no_cache)
     plan = EvalPlan(
-        before=EvalModel(before, before_model, api_base),
-        after=EvalModel(after, after_model, api_base),
-        out=out,
-        images=tuple(images),
-        bank_run=bank,
-        labelled=labelled,
-        labelled_format=labelled_format,
-        labelled_images=labelled_images,
-        pope=pope,
-        pope_images=pope_images,
-        judge=tuple(judge) if judge else None,
-        prompts=prompts,
-        questions=questions,
-        limit=limit,
-        seed=seed,
-        max_cost=max_cost,
-        cache=None if no_cache else o.cache_folder(cache),
-        thresholds=_thresholds(min_own_gain, min_bank_gain, max_accuracy_drop, max_over_refusal_rise, max_pope_drop),
+        EvalModel(sides.before, sides.before_model, sides.api_base),
+        EvalModel(sides.after, sides.after_model, sides.api_base),
+        thresholds=Thresholds(
+            own_gain_points=gates.min_own_gain,
+            bank_gain_points=gates.min_bank_gain,
+            accuracy_drop_points=gates.max_accuracy_drop,
+            over_refusal_rise_points=gates.max_over_refusal_rise,
+            pope_drop_points=gates.max_pope_drop,
+        ),
+        **vars(settings),
     )
     planned = asyncio.run(plan_runs(plan))
-    if max_cost is None and not yes:
+    if settings.max_cost is None and not yes:
         _agree(planned)
     stopped = _work_off(planned, plan, quiet=quiet)
     return _finish(plan, planned, stopped, json=json)
-
-
-def _thresholds(own: float, bank: float, accuracy: float, refusal: float, pope: float) -> Thresholds:
-    from unsaf_async.distill.evaluate.gates import Thresholds
-    from unsaf_async.errors import UserError
-
-    for option, value, least in (
-        ("--min-own-gain", own, -100),
-        ("--min-bank-gain", bank, -100),
-        ("--max-accuracy-drop", accuracy, 0),
-        ("--max-over-refusal-rise", refusal, 0),
-        ("--max-pope-drop", pope, 0),
-    ):
-        if not least <= value <= 100:
-            raise UserError(f"{option} is {value:g}; give points from {least} to 100")
-    return Thresholds(
-        own_gain_points=own,
-        bank_gain_points=bank,
-        accuracy_drop_points=accuracy,
-        over_refusal_rise_points=refusal,
-        pope_drop_points=pope,
-    )
 
 
 def _agree(planned: Sequence[EvalRun]) -> None:

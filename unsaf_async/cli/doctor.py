@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from typing import Annotated
-
-import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.runs.settings import Settings
 
 FREE_BELOW_USD = 0.10
 """Probes that can cost more than this are asked about."""
 
 
-def doctor(
-    provider: o.Provider = "scripted",
-    api_base: o.ApiBase = None,
-    model: o.Model = None,
-    price: o.PriceOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")] = False,
-) -> int:
+@from_fields(only=("provider", "api_base", "model", "price"), defaults={"provider": "scripted"})
+def doctor(settings: Settings, yes: o.Yes = False) -> int:
     """Probe a provider live: key, image, JSON schema, parameters, rate headers; and what a run will therefore do."""
+    import asyncio
+
     from unsaf_async.calls.backends.open import with_model_found
     from unsaf_async.checks.doctor import diagnose, worst_cost_usd
     from unsaf_async.errors import UserError
@@ -29,8 +24,9 @@ def doctor(
     from unsaf_async.providers.prices import parse_price
     from unsaf_async.providers.resolve import resolve
 
-    given = parse_price(price) if price is not None else None
-    profile = asyncio.run(with_model_found(resolve(provider, model=model, api_base=api_base, price=given)))
+    price = parse_price(settings.price) if settings.price is not None else None
+    found = resolve(settings.provider, model=settings.model, api_base=settings.api_base, price=price)
+    profile = asyncio.run(with_model_found(found))
     key_of_profile(profile)
     worst_usd = worst_cost_usd(profile)
     sys.stdout.write(f"A handful of small calls to {profile.name}, at most ${worst_usd:.4f}\n")
@@ -45,5 +41,7 @@ def doctor(
     print_diagnosis(diagnosis)
     if not diagnosis.usable:
         first = next(probe for probe in diagnosis.probes if probe.what in ("answers", "image") and probe.found != "yes")
-        raise UserError(f"--provider {provider}: {first.what}: {first.detail}; check the key, --model and --api-base")
+        raise UserError(
+            f"--provider {settings.provider}: {first.what}: {first.detail}; check the key, --model and --api-base"
+        )
     return 0

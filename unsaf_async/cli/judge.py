@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
+from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, MaxCost
 
 if TYPE_CHECKING:
     from unsaf_async.checks.calibrate_judge import Calibrated
@@ -26,6 +27,7 @@ def top() -> None:
 
 
 @app.command("calibrate")
+@from_fields(leave_out=("no_cache",))
 def calibrate(
     data: Annotated[
         Path,
@@ -35,20 +37,20 @@ def calibrate(
             help="JSONL: question, text (the response), label (answered or abstained).",
         ),
     ],
-    judge: o.Judge = None,
+    judge: Judge = None,
     prompts: Annotated[str, typer.Option(metavar="PACK", help="The prompt pack whose judge.md is used.")] = "unsaf",
-    max_cost: o.MaxCost = None,
+    max_cost: MaxCost = None,
     out: Annotated[
         Path | None,
         typer.Option(parser=o.folder, metavar="FILE", help="Where the result goes. Default: judge-NAME.json."),
     ] = None,
-    cache: o.CacheDir = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")
-    ] = False,
-    yes: run.Yes = False,
+    cache: Cache = DEFAULT_CACHE,
+    json: o.Json = False,
+    yes: o.Yes = False,
 ) -> int:
     """Measure a judge, or the rules alone, against human labels. The result corrects UnF1: `run --judge-calibration FILE`."""
+    import asyncio
+
     from unsaf_async.calls.budget import NANO
     from unsaf_async.checks import calibrate_judge as bench
     from unsaf_async.errors import UserError
@@ -63,7 +65,7 @@ def calibrate(
         run.agree_on_cost(what, worst_usd, worst_usd)
     file = out or Path(f"judge-{re.sub(r'[^A-Za-z0-9._-]+', '-', prepared.name)}.json")
     ledger = file.with_suffix(".ledger.jsonl")
-    found = asyncio.run(bench.calibrate(prepared, ledger, o.cache_folder(cache), max_cost))
+    found = asyncio.run(bench.calibrate(prepared, ledger, cache or DEFAULT_CACHE, max_cost))
     write_calibration(file, found.file)
     if json:
         sys.stdout.write(found.file.model_dump_json(indent=2) + "\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli.signals import cancel_on
 
 if TYPE_CHECKING:
     from unsaf_async.compare.cross import CrossMatrix
@@ -75,6 +74,8 @@ def view(
     open_: Annotated[bool, typer.Option("--open", help="Open the browser, too.")] = False,
 ) -> int:
     """Show runs in the browser, those under way included. Only this machine can reach the pages; Ctrl-C ends it."""
+    import asyncio
+
     from unsaf_async.errors import UserError
 
     if not 0 <= port <= 65535:
@@ -84,6 +85,8 @@ def view(
 
 
 async def _serve(runs_dir: Path, port: int, open_: bool) -> None:
+    import asyncio
+
     from unsaf_async.report.viewer import serve
 
     def ready(viewer: Viewer) -> None:
@@ -94,13 +97,7 @@ async def _serve(runs_dir: Path, port: int, open_: bool) -> None:
 
             webbrowser.open(viewer.url)
 
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        except NotImplementedError:  # Windows: KeyboardInterrupt ends it
-            break
+    cancel_on()
     try:
         await serve(runs_dir, port, ready)
     except asyncio.CancelledError:

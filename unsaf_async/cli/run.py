@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli import serve as s
+from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.runs.settings import Changes, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from unsaf_async.runs.estimate import Estimate
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest, RunFolder
     from unsaf_async.runs.prepare import Prepared
     from unsaf_async.runs.runner import Runner
-    from unsaf_async.runs.settings import Settings
     from unsaf_async.serve.server import Server
 
 ASK_ABOVE_USD = 1.0
@@ -30,226 +30,119 @@ ASK_ABOVE_USD = 1.0
 
 DEFAULT_PROVIDER = "tiny"
 
-Json = Annotated[bool, typer.Option("--json", help="Print the final score as JSON, and nothing else, on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")]
-Report = Annotated[
-    bool, typer.Option("--report/--no-report", help="Write the run's report.html at the end (seconds for many images).")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and cost; call nobody.")]
-NewCap = Annotated[
-    float | None,
-    typer.Option(parser=o.number, metavar="USD", help="A new cap, in USD, for the whole run: what is spent counts."),
-]
 
-
-def run(
-    provider: o.Provider = DEFAULT_PROVIDER,
-    images: o.Images = None,
-    judge: o.Judge = None,
-    audit: o.Audit = None,
-    grounded: o.Grounded = False,
-    confidence: o.Confidence = False,
-    samples: o.Samples = 0,
-    questions_from: o.QuestionsFrom = None,
-    judge_calibration: o.JudgeCalibration = None,
-    questions: o.Questions = 6,
-    limit: o.Limit = None,
-    seed: o.Seed = 0,
-    max_cost: o.MaxCost = None,
-    price: o.PriceOption = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    concurrency: o.Concurrency = None,
-    api_base: o.ApiBase = None,
-    model: o.Model = None,
-    spawn: o.Spawn = None,
-    spawn_lora: o.SpawnLora = None,
-    spawn_flags: o.SpawnFlags = None,
-    prompts: o.Prompts = None,
-    out: o.Out = None,
-    cache: o.CacheDir = None,
-    no_cache: o.NoCache = False,
-    until_ci: o.UntilCi = None,
-    dry_run: DryRun = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    yes: Yes = False,
-    report: Report = True,
-) -> int:
+@from_fields(leave_out=("data", "data_format"), defaults={"provider": DEFAULT_PROVIDER})
+def run(settings: Settings, spawning: s.Spawning, display: o.Display, dry_run: o.DryRun = False) -> int:
     """Measure a model: it asks, answers its own questions, and a judge says what its answers did."""
-    settings = o.settings_of(
-        provider=provider,
-        images=images,
-        judge=judge,
-        audit=audit,
-        grounded=grounded,
-        confidence=confidence,
-        samples=samples,
-        questions_from=questions_from,
-        judge_calibration=judge_calibration,
-        questions=questions,
-        limit=limit,
-        seed=seed,
-        max_cost=max_cost,
-        price=price,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        api_base=api_base,
-        model=model,
-        prompts=prompts,
-        out=out,
-        cache=cache,
-        no_cache=no_cache,
-        until_ci=until_ci,
-    )
-    spawning = s.spawning_of(spawn, spawn_lora, spawn_flags)
-    return carry_out(settings, spawning, dry_run=dry_run, json=json, quiet=quiet, yes=yes, report=report)
+    return carry_out(settings, spawning, display, dry_run=dry_run)
 
 
-def carry_out(
-    settings: Settings,
-    spawning: s.Spawning | None = None,
-    *,
-    dry_run: bool,
-    json: bool,
-    quiet: bool,
-    yes: bool,
-    report: bool,
-) -> int:
-    """Plans the run, agrees on its cost and conducts it, on a server of its own if one is to be spawned; the exit code."""
+@from_fields(leave_out=("data", "data_format"), defaults={"provider": DEFAULT_PROVIDER})
+def estimate(settings: Settings, json: o.Json = False) -> int:
+    """What a run with these options would cost. Calls nobody."""
+    return carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
+
+
+def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, dry_run: bool) -> int:
+    """Plans the run, agrees on its cost and works it off, on a server of its own if one is to be spawned.
+
+    Args:
+        settings: What is asked for.
+        spawning: The server to spawn for it, if one is named.
+        display: What is shown.
+        dry_run: Print the plan alone, and call nobody.
+
+    Returns:
+        The exit code.
+    """
+    import asyncio
+
     from unsaf_async.runs.estimate import estimate as estimated
     from unsaf_async.runs.prepare import prepare
     from unsaf_async.runs.runner import begin
 
     with ExitStack() as stack:
         plan = None
-        if spawning is not None:
-            plan, settings = stack.enter_context(s.planned(spawning, settings, dry_run=dry_run))
+        server = spawning.checked()
+        if server is not None:
+            plan, settings = stack.enter_context(s.planned(server, settings, dry_run=dry_run))
         prepared = asyncio.run(prepare(settings, offline=dry_run))
         if dry_run:
-            _print_plan(prepared, estimated(prepared), json=json)
+            _print_plan(prepared, estimated(prepared), json=display.json)
             return 0
         if plan is not None:
             prepared = s.told_apart(prepared, plan)
-        if settings.max_cost is None and not yes:
+        if settings.max_cost is None and not display.yes:
             figures = estimated(prepared)
             what = f"{prepared.subject.name}, {figures.images} images"
             agree_on_cost(what, figures.expected_usd, figures.worst_usd)
         folder = stack.enter_context(begin(prepared))
-        server = s.server_of(plan, folder, prepared) if plan is not None else None
-        return run_folder(folder, server, json=json, quiet=quiet, report=report)
+        return run_folder(folder, display, s.server_of(plan, folder, prepared) if plan is not None else None)
 
 
-def resume(
-    run_dir: o.RunDir,
-    max_cost: NewCap = None,
-    audit: o.Audit = None,
-    grounded: o.Grounded = False,
-    confidence: o.Confidence = False,
-    samples: o.Samples = 0,
-    concurrency: o.Concurrency = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    cache: o.CacheDir = None,
-    no_cache: o.NoCache = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    yes: Yes = False,
-    report: Report = True,
-) -> int:
+@from_fields()
+def resume(run_dir: o.RunDir, changes: Changes, display: o.Display) -> int:
     """Go on with a run that stopped early, or ask more about one that is done. What is finished is not paid again."""
-    return _go_on(
-        run_dir,
-        "--audit",
-        max_cost=max_cost,
-        audit=audit,
-        grounded=grounded,
-        confidence=confidence,
-        samples=samples,
-        concurrency=concurrency,
-        rpm=rpm,
-        tpm=tpm,
-        cache=cache,
-        no_cache=no_cache,
-        json=json,
-        quiet=quiet,
-        yes=yes,
-        report=report,
-    )
+    return _go_on(run_dir, changes, display)
 
 
-def _go_on(
-    run_dir: Path,
-    option: str,
-    *,
-    max_cost: float | None,
-    audit: Sequence[str] | None,
-    grounded: bool = False,
-    confidence: bool = False,
-    samples: int = 0,
-    concurrency: int | None = None,
-    rpm: float | None = None,
-    tpm: float | None = None,
-    cache: Path | None = None,
-    no_cache: bool = False,
-    json: bool,
-    quiet: bool,
-    yes: bool,
-    report: bool,
+@from_fields(leave_out={"audit", "grounded", "confidence", "samples", "concurrency", "rpm", "tpm", "cache", "no_cache"})
+def audit(
+    run_dir: o.RunDir,
+    provider: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Who audits. May be given several times; each is counted apart.")
+    ],
+    changes: Changes,
+    display: o.Display,
 ) -> int:
-    """As `resume`. option: where the auditors are named."""
-    from unsaf_async.errors import UserError
+    """Have other models say of a run's questions, blind to their labels, whether the images answer them."""
+    return _go_on(run_dir, replace(changes, audit=provider), display, auditors="--provider")
+
+
+def _go_on(run_dir: Path, changes: Changes, display: o.Display, *, auditors: str = "--audit") -> int:
+    """As `resume`. auditors: the option that names them."""
     from unsaf_async.runs import folder as runs
 
-    for name, value in (("--max-cost", max_cost), ("--concurrency", concurrency), ("--rpm", rpm), ("--tpm", tpm)):
-        if value is not None and not 0 < value < float("inf"):
-            raise UserError(f"{name} is {value:g}; give a number above 0")
-    o.check_cache(cache, no_cache)
     with runs.reopen(run_dir) as folder:
-        manifest = folder.manifest
-        given = {"concurrency": concurrency, "requests_per_minute": rpm, "tokens_per_minute": tpm}
-        limits = manifest.subject.limits.model_copy(update={k: v for k, v in given.items() if v is not None})
-        subject = manifest.subject.model_copy(update={"limits": limits})
-        changed: dict[str, object] = {"subject": subject}
-        if max_cost is not None:
-            changed["max_cost_usd"] = max_cost
-        if cache or no_cache:
-            changed["cache"] = str(cache.absolute()) if cache else ""
-        manifest = manifest.model_copy(update=changed)
-        if audit or grounded or confidence or samples:
-            manifest = _asking_more(
-                folder,
-                manifest,
-                audit or (),
-                option,
-                grounded=grounded,
-                confidence=confidence,
-                samples=samples,
-                yes=yes,
-            )
+        manifest = _changed(folder.manifest, changes)
+        if changes.more:
+            manifest = _asking_more(folder, manifest, changes, auditors, yes=display.yes)
         folder.keep_manifest(manifest)
-        return run_folder(folder, json=json, quiet=quiet, report=report)
+        return run_folder(folder, display)
 
 
-def _asking_more(
-    folder: RunFolder,
-    manifest: Manifest,
-    audit: Sequence[str],
-    option: str,
-    *,
-    grounded: bool,
-    confidence: bool,
-    samples: int,
-    yes: bool,
-) -> Manifest:
+def _changed(manifest: Manifest, changes: Changes) -> Manifest:
+    """`manifest` with the new cap, limits and cache."""
+    given = {
+        "concurrency": changes.concurrency,
+        "requests_per_minute": changes.rpm,
+        "tokens_per_minute": changes.tpm,
+    }
+    limits = manifest.subject.limits.model_copy(update={k: v for k, v in given.items() if v is not None})
+    changed: dict[str, object] = {"subject": manifest.subject.model_copy(update={"limits": limits})}
+    if changes.max_cost is not None:
+        changed["max_cost_usd"] = changes.max_cost
+    if changes.cache or changes.no_cache:
+        changed["cache"] = str(changes.cache.absolute()) if changes.cache else ""
+    return manifest.model_copy(update=changed)
+
+
+def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, auditors: str, *, yes: bool) -> Manifest:
     """`manifest` with more to be asked about every answer, once its cost is agreed on."""
+    import asyncio
+
     from unsaf_async.runs.estimate import estimate_more
     from unsaf_async.runs.prepare import asking_more
 
     more = asyncio.run(
-        asking_more(manifest, audit, grounded=grounded, confidence=confidence, samples=samples, option=option)
+        asking_more(
+            manifest,
+            changes.audit,
+            grounded=changes.grounded,
+            confidence=changes.confidence,
+            samples=changes.samples,
+            option=auditors,
+        )
     )
     if more.max_cost_usd is None and not yes:
         figures = estimate_more(folder, more)
@@ -257,99 +150,30 @@ def _asking_more(
     return more
 
 
-def audit(
-    run_dir: o.RunDir,
-    provider: Annotated[
-        list[str], typer.Option(metavar="NAME", help="Who audits. May be given several times; each is counted apart.")
-    ],
-    max_cost: NewCap = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    yes: Yes = False,
-    report: Report = True,
-) -> int:
-    """Have other models say of a run's questions, blind to their labels, whether the images answer them."""
-    return _go_on(
-        run_dir, "--provider", max_cost=max_cost, audit=provider, json=json, quiet=quiet, yes=yes, report=report
-    )
+def run_folder(folder: RunFolder, display: o.Display, server: Server | None = None) -> int:
+    """Works the run's folder off, writes its report if wanted, and prints how it ended.
 
+    Args:
+        folder: The run's.
+        display: What is shown.
+        server: The server to start for it; None: it needs none.
 
-def estimate(
-    provider: o.Provider = DEFAULT_PROVIDER,
-    images: o.Images = None,
-    judge: o.Judge = None,
-    audit: o.Audit = None,
-    grounded: o.Grounded = False,
-    confidence: o.Confidence = False,
-    samples: o.Samples = 0,
-    questions_from: o.QuestionsFrom = None,
-    judge_calibration: o.JudgeCalibration = None,
-    questions: o.Questions = 6,
-    limit: o.Limit = None,
-    seed: o.Seed = 0,
-    max_cost: o.MaxCost = None,
-    price: o.PriceOption = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    concurrency: o.Concurrency = None,
-    api_base: o.ApiBase = None,
-    model: o.Model = None,
-    prompts: o.Prompts = None,
-    out: o.Out = None,
-    cache: o.CacheDir = None,
-    no_cache: o.NoCache = False,
-    until_ci: o.UntilCi = None,
-    json: Json = False,
-) -> int:
-    """What a run with these options would cost. Calls nobody."""
-    return run(
-        provider=provider,
-        images=images,
-        judge=judge,
-        audit=audit,
-        grounded=grounded,
-        confidence=confidence,
-        samples=samples,
-        questions_from=questions_from,
-        judge_calibration=judge_calibration,
-        questions=questions,
-        limit=limit,
-        seed=seed,
-        max_cost=max_cost,
-        price=price,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        api_base=api_base,
-        model=model,
-        prompts=prompts,
-        out=out,
-        cache=cache,
-        no_cache=no_cache,
-        until_ci=until_ci,
-        dry_run=True,
-        json=json,
-    )
-
-
-def run_folder(folder: RunFolder, server: Server | None = None, *, json: bool, quiet: bool, report: bool) -> int:
-    """Works the run's folder off, writes its report if wanted, and tells how it ended; the exit code.
-
-    server: the one to start for it.
+    Returns:
+        The exit code.
     """
     try:
-        runner, score = work_off(folder, server, quiet=quiet)
+        runner, score = work_off(folder, server, quiet=display.quiet)
     except KeyboardInterrupt:
         sys.stderr.write(f"unsaf-async: interrupted; {_again(folder.path)} goes on; what is finished is kept\n")
         return 130
     problem = None
-    if report and score.images.done and not runner.mistake:
+    if display.report and score.images.done and not runner.mistake:
         from unsaf_async.report.page import keep_report
 
         problem = keep_report(folder.path)
     if problem:  # it does no harm
         sys.stderr.write(f"unsaf-async: {problem}\n")
-    return _finish(runner, score, json=json, quiet=quiet, reported=report and problem is None)
+    return _finish(runner, score, display, reported=display.report and problem is None)
 
 
 def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) -> tuple[Runner, Findings]:
@@ -357,6 +181,8 @@ def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) ->
 
     Raises KeyboardInterrupt at the second Ctrl-C.
     """
+    import asyncio
+
     from unsaf_async.runs.runner import Runner
 
     runner = Runner(folder)
@@ -365,6 +191,8 @@ def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) ->
 
 async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) -> Findings:
     """Ctrl-C once: no further call leaves, those under way finish. Twice, or while the server starts: now."""
+    import asyncio
+
     from unsaf_async.cli.progress import watching
 
     loop = asyncio.get_running_loop()
@@ -408,7 +236,8 @@ def _again(folder: Path, more: str = "") -> str:
     return f"`unsaf-async resume {folder}{more}`"
 
 
-def _finish(runner: Runner, score: Findings, *, json: bool, quiet: bool, reported: bool) -> int:
+def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bool) -> int:
+    """Prints the score and how the run ended; the exit code. reported: its report.html is written."""
     folder = runner.folder.path
     if runner.mistake:
         advice = {
@@ -417,7 +246,7 @@ def _finish(runner: Runner, score: Findings, *, json: bool, quiet: bool, reporte
         }[runner.mistake]
         sys.stderr.write(f"unsaf-async: {runner.why_stopped}; {advice}\n")
         return 2
-    if json:
+    if display.json:
         sys.stdout.write(score.model_dump_json(indent=2) + "\n")
     else:
         from unsaf_async.cli.render import print_score
@@ -426,14 +255,19 @@ def _finish(runner: Runner, score: Findings, *, json: bool, quiet: bool, reporte
         sys.stdout.write(f"\nRun folder: {folder}\n")
         if reported and score.images.done:
             sys.stdout.write(f"Report: {folder / 'report.html'}\n")
+    return _say_how_it_ended(runner, quiet=display.quiet)
+
+
+def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
+    """One line on stderr, unless all is done; the exit code."""
+    folder = runner.folder.path
     cap = " --max-cost USD" if runner.exhausted else ""
     go_on = f"{_again(folder, cap)} goes on; what is finished is kept"
-    why = runner.why_stopped
-    if why == "interrupted":
+    if runner.why_stopped == "interrupted":
         sys.stderr.write(f"unsaf-async: interrupted; {go_on}\n")
         return 130
-    if why:
-        sys.stderr.write(f"unsaf-async: stopped early: {why}; {go_on}\n")
+    if runner.why_stopped:
+        sys.stderr.write(f"unsaf-async: stopped early: {runner.why_stopped}; {go_on}\n")
         return 3
     if runner.unfinished:
         sys.stderr.write(f"unsaf-async: {runner.unfinished}; {_again(folder)} tries them again\n")

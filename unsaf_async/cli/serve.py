@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import signal
@@ -18,6 +17,9 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.report import file
+from unsaf_async.cli.signals import cancel_on
+from unsaf_async.errors import UserError, setting
+from unsaf_async.help import LOCAL_SERVER, Help
 
 if TYPE_CHECKING:
     from unsaf_async.runs.folder import RunFolder
@@ -83,7 +85,8 @@ def serve(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> int:
     """Serve a local model on vLLM until Ctrl-C, and say how to measure it. Needs pip install 'unsaf-async[vllm]'."""
-    from unsaf_async.errors import UserError
+    import asyncio
+
     from unsaf_async.serve.plan import find_vllm, plan
     from unsaf_async.serve.port import claimed
     from unsaf_async.serve.server import Server
@@ -117,15 +120,11 @@ def serve(
 
 async def _serve(server: Server, *, quiet: bool) -> int:
     """Serves until a signal comes; the exit code. Raises RunStopped if vLLM ends by itself."""
+    import asyncio
+
     from unsaf_async.errors import RunStopped
 
-    task = asyncio.current_task()
-    assert task is not None
-    for number in SIGNALS:
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        except NotImplementedError:  # Windows: KeyboardInterrupt ends it
-            break
+    cancel_on(SIGNALS)
     serves = False
     try:
         async with started(server, quiet=quiet):
@@ -218,35 +217,57 @@ def _say_how(server: Server) -> None:
 
 
 @dataclass(frozen=True)
-class Spawning:
-    """What --spawn and its fellows say."""
+class Spawned:
+    """A server that a run starts for itself."""
 
     model: str
     loras: tuple[str, ...]
     flags: tuple[str, ...]
 
 
-def spawning_of(spawn: str | None, spawn_lora: list[str] | None, spawn_flags: str | None) -> Spawning | None:
-    """What --spawn and its fellows say; None without. Raises UserError for fellows without --spawn."""
-    from unsaf_async.errors import UserError
+@dataclass(frozen=True)
+class Spawning:
+    """What a user asks for of a server that a run starts for itself."""
 
-    if spawn is None:
-        for option, given in (("--spawn-lora", spawn_lora), ("--spawn-flags", spawn_flags)):
-            if given:
-                raise UserError(f"{option}: starts nothing without --spawn MODEL; give that, too")
-        return None
-    from unsaf_async.serve.plan import split_flags
+    spawn: Annotated[
+        str | None,
+        Help(
+            "Start vLLM with this model (a folder, a hub id, a tiny model's name) for the run, and stop it afterwards.",
+            metavar="MODEL",
+            panel=LOCAL_SERVER,
+        ),
+    ] = None
+    spawn_lora: Annotated[
+        tuple[str, ...],
+        Help(
+            "A LoRA adapter for --spawn; the first is measured, unless --model names another. May be given several times.",
+            metavar="NAME=PATH",
+            panel=LOCAL_SERVER,
+        ),
+    ] = ()
+    spawn_flags: Annotated[
+        str | None,
+        Help("Further flags of `vllm serve` for --spawn, as one text in quotes.", metavar="FLAGS", panel=LOCAL_SERVER),
+    ] = None
 
-    return Spawning(spawn, tuple(spawn_lora or ()), split_flags(spawn_flags or "", "--spawn-flags"))
+    def checked(self) -> Spawned | None:
+        """The server; None if none is to be spawned. Raises UserError for its adapters or flags without a model."""
+        if self.spawn is None:
+            for field in ("spawn_lora", "spawn_flags"):
+                if getattr(self, field):
+                    raise UserError(f": starts nothing without {setting('spawn')} MODEL; give that, too", field)
+            return None
+        from unsaf_async.serve.plan import split_flags
+
+        return Spawned(self.spawn, self.spawn_lora, split_flags(self.spawn_flags or "", "--spawn-flags"))
 
 
 @contextmanager
-def planned(spawning: Spawning, settings: Settings, *, dry_run: bool) -> Iterator[tuple[Plan, Settings]]:
+def planned(spawning: Spawned, settings: Settings, *, dry_run: bool) -> Iterator[tuple[Plan, Settings]]:
     """What is to be spawned for a run, at a port that nobody else gets while the context lasts; the settings with its address.
 
     dry_run: no port is taken, and vLLM need not be there. Raises UserError.
     """
-    from unsaf_async.errors import UserError
     from unsaf_async.providers.resolve import resolve
     from unsaf_async.serve.plan import plan
     from unsaf_async.serve.port import claimed
@@ -283,7 +304,6 @@ def _place(settings: Settings) -> tuple[str, int, str | None]:
     """
     from urllib.parse import urlsplit
 
-    from unsaf_async.errors import UserError
     from unsaf_async.runs import folder as runs
     from unsaf_async.serve.plan import PORT
 

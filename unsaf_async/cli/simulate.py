@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli.signals import cancel_on
 
 if TYPE_CHECKING:
     from unsaf_async.simulate.server import Simulator
@@ -64,6 +63,8 @@ def simulate(
     ] = None,
 ) -> int:
     """Serve the simulated model as OpenAI, Anthropic and Gemini would, with limits, faults and a bill. For rehearsals."""
+    import asyncio
+
     from unsaf_async.errors import UserError
     from unsaf_async.simulate.faults import FAULTS
     from unsaf_async.simulate.model import Awareness
@@ -95,6 +96,8 @@ def simulate(
 
 
 async def _serve(simulation: Simulation, host: str, port: int) -> None:
+    import asyncio
+
     from unsaf_async.simulate.server import serve
 
     def ready(simulator: Simulator) -> None:
@@ -107,13 +110,7 @@ async def _serve(simulation: Simulation, host: str, port: int) -> None:
         )
         sys.stdout.flush()
 
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        except NotImplementedError:  # Windows: KeyboardInterrupt ends it
-            break
+    cancel_on()
     try:
         await serve(simulation, host, port, ready)
     except asyncio.CancelledError:

@@ -1,55 +1,198 @@
-"""What a user asks for: every setting of a run with its unit and its default."""
+"""What a user asks for: every setting of a run with its unit and its default. Nothing heavy is imported here.
+
+A field is an option of the command line and a keyword argument of `evaluate`; its `Help` is what users read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from unsaf_async.errors import UserError, setting
+from unsaf_async.help import JUDGING, MEASURED, MONEY, OUTPUT, SPEED, Help
+
+DEFAULT_CACHE = Path("cache")
+
+# Options that several commands take.
+Judge = Annotated[
+    str | Sequence[str] | None,
+    Help(
+        'Who judges what the rules leave open: "self", "rules" (nobody), or a provider; given several times, a panel by '
+        "majority. Default: self; rules for tiny.",
+        metavar="NAME|self|rules",
+        panel=JUDGING,
+    ),
+]
+MaxCost = Annotated[float | None, Help("Never spend more than this, in USD.", metavar="USD", panel=MONEY)]
+Cache = Annotated[
+    Path | None,
+    Help(
+        "Folder of stored replies. Default: $UNSAF_CACHE or ./cache.",
+        metavar="DIR",
+        panel=OUTPUT,
+        variable="UNSAF_CACHE",
+        without=("--no-cache", "Share no replies with other runs."),
+    ),
+]
+Prompts = Annotated[
+    str | None,
+    Help(
+        "Prompt pack: a shipped one's name or a folder. Default: unsaf; tiny for tiny.",
+        metavar="PACK",
+        panel=MEASURED,
+    ),
+]
+Questions = Annotated[
+    int,
+    Help("Questions per image and instruction (K answerable and K unanswerable).", metavar="K", panel=MEASURED),
+]
+Seed = Annotated[
+    int,
+    Help(
+        "Of the image order, the models' sampling where they take one, and the intervals.",
+        metavar="N",
+        panel=MEASURED,
+    ),
+]
+ApiBase = Annotated[str | None, Help("Base URL of the endpoint.", metavar="URL", panel=MEASURED)]
+Audit = Annotated[
+    Sequence[str],
+    Help(
+        "A provider that says of each question, blind to its label, if the image answers it. May be given several times.",
+        metavar="NAME",
+        panel=JUDGING,
+    ),
+]
+Grounded = Annotated[
+    bool, Help("Have the (first) judge look at the image and say if answers are borne out by it.", panel=JUDGING)
+]
+Confidence = Annotated[
+    bool, Help("Ask the model how sure it is of each answer: in percent, and as P(True).", panel=MEASURED)
+]
+Samples = Annotated[
+    int,
+    Help("Draw each answer K more times, for self-consistency and semantic entropy.", metavar="K", panel=MEASURED),
+]
+Concurrency = Annotated[int | None, Help("Most calls in flight.", metavar="N", panel=SPEED)]
+Rpm = Annotated[float | None, Help("Requests per minute.", metavar="N", panel=SPEED)]
+Tpm = Annotated[float | None, Help("Tokens per minute.", metavar="N", panel=SPEED)]
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a user asks for. The fields are the options of `unsaf-async run`, with their units and defaults."""
 
-    provider: str
-    images: Sequence[str | Path] = ()
-    """Folders, files, globs, manifests; none: the shipped ones that the provider's profile names."""
-    judge: str | Sequence[str] | None = None
-    """"self", "rules", or other providers' names, of which several make a panel; None: as the provider's profile says."""
-    audit: Sequence[str] = ()
-    """Providers that say of each question whether the image answers it."""
-    grounded: bool = False
-    """Whether the judge, seeing the image, says if answers are borne out."""
-    confidence: bool = False
-    """Whether the model is asked how sure it is of each answer."""
-    samples: int = 0
-    """Further draws of each answer."""
-    data: Path | None = None
-    """A labelled set, whose questions are asked; None: the model writes them."""
-    data_format: str | None = None
-    """Of the labelled set; None: recognised."""
-    questions_from: Path | None = None
-    """A run, whose questions are asked of this model."""
-    judge_calibration: Path | None = None
-    """What `judge calibrate` wrote of this judge; None: its errors are not corrected for."""
-    questions: int = 6
-    limit: int | None = None
-    seed: int = 0
-    max_cost: float | None = None
-    """USD; None: no cap."""
-    price: str | None = None
-    """USD per million tokens, "IN,OUT"."""
-    rpm: float | None = None
-    tpm: float | None = None
-    concurrency: int | None = None
-    api_base: str | None = None
-    model: str | None = None
-    prompts: str | None = None
+    provider: Annotated[
+        str,
+        Help("Model to measure: a profile's name or alias, or any litellm id.", metavar="NAME", panel=MEASURED),
+    ]
+    images: Annotated[
+        Sequence[str | Path],
+        Help(
+            "Folders, files, globs or JSONL/CSV manifests. Default: the shipped photos; drawn scenes for tiny.",
+            metavar="PATH ...",
+            panel=MEASURED,
+        ),
+    ] = ()
+    """(): the shipped images that the provider's profile names."""
+    judge: Judge = None
+    """None: as the provider's profile says."""
+    audit: Audit = ()
+    grounded: Grounded = False
+    confidence: Confidence = False
+    samples: Samples = 0
+    data: Annotated[
+        Path | None,
+        Help("The labelled set: a file, or the folder it came in.", metavar="FILE", panel=MEASURED),
+    ] = None
+    """The labelled set whose questions are asked; None: the model writes them."""
+    data_format: Annotated[
+        str | None,
+        Help(
+            "jsonl, pope, vizwiz, mm-upd or tubench. Default: recognised.",
+            metavar="NAME",
+            panel=MEASURED,
+            spelling=("--format",),
+        ),
+    ] = None
+    questions_from: Annotated[
+        Path | None,
+        Help(
+            "Ask the questions of that run, about its images, instead of own ones.", metavar="RUN_DIR", panel=MEASURED
+        ),
+    ] = None
+    judge_calibration: Annotated[
+        Path | None,
+        Help(
+            "What `judge calibrate` wrote of this judge: adds UnF1 corrected for its errors.",
+            metavar="FILE",
+            panel=JUDGING,
+        ),
+    ] = None
+    questions: Questions = 6
+    limit: Annotated[
+        int | None, Help("Examine at most so many images, a random sample by --seed.", metavar="N", panel=MEASURED)
+    ] = None
+    seed: Seed = 0
+    max_cost: MaxCost = None
+    price: Annotated[
+        str | None,
+        Help("USD per million tokens, where no price is known or another holds.", metavar="IN,OUT", panel=MONEY),
+    ] = None
+    rpm: Rpm = None
+    tpm: Tpm = None
+    concurrency: Concurrency = None
+    api_base: ApiBase = None
+    model: Annotated[
+        str | None,
+        Help("Model id at the endpoint, where the profile names none or another.", metavar="ID", panel=MEASURED),
+    ] = None
+    prompts: Prompts = None
     """None: the pack that the provider's profile names."""
-    out: Path | None = None
-    cache: Path | None = Path("cache")
-    """None: nothing shared between runs; the run still keeps its own replies, in its folder."""
-    until_ci: float | None = None
+    out: Annotated[
+        Path | None, Help("The run's folder. Default: runs/<time>-<model>.", metavar="DIR", panel=OUTPUT)
+    ] = None
+    cache: Cache = DEFAULT_CACHE
+    """None: no replies are shared with other runs; a run still keeps its own, in its folder."""
+    until_ci: Annotated[
+        float | None,
+        Help("Stop when the 95 % interval's half-width is at most this (e.g. 0.02).", metavar="W", panel=MONEY),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs where a run is gone on with. What is not given stays as it was."""
+
+    max_cost: Annotated[
+        float | None,
+        Help("A new cap, in USD, for the whole run: what is spent counts.", metavar="USD", panel=MONEY),
+    ] = None
+    audit: Audit = ()
+    """Further auditors."""
+    grounded: Grounded = False
+    confidence: Confidence = False
+    samples: Samples = 0
+    concurrency: Concurrency = None
+    rpm: Rpm = None
+    tpm: Tpm = None
+    cache: Annotated[
+        Path | None,
+        Help("Folder of stored replies. Default: the run's.", metavar="DIR", panel=OUTPUT),
+    ] = None
+    no_cache: Annotated[bool, Help("Share no replies with other runs.", panel=OUTPUT)] = False
+
+    def __post_init__(self) -> None:
+        if self.cache and self.no_cache:
+            raise UserError(f"{setting('cache')} and {setting('cache', None)} contradict each other; give one of them")
+        for name in ("max_cost", "concurrency", "rpm", "tpm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"is {value:g}; give a number above 0", name)
+
+    @property
+    def more(self) -> bool:
+        """Whether more is to be asked about every answer."""
+        return bool(self.audit or self.grounded or self.confidence or self.samples)

@@ -446,7 +446,7 @@ import asyncio
 from pathlib import Path
 from unsaf_async.distill.evaluate.before_after import EvalModel, EvalPlan, evaluate
 
-plan = EvalPlan(EvalModel("slow"), EvalModel("slower"), Path("out"), images=["images"], questions=2, cache=None)
+plan = EvalPlan(EvalModel("slow"), EvalModel("slower"), out=Path("out"), images=["images"], questions=2, cache=None)
 print(asyncio.run(evaluate(plan)).model_dump_json())
 """
 

@@ -6,11 +6,11 @@ import asyncio
 import re
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.compare.pairing import RESAMPLES
 from unsaf_async.distill.evaluate.gates import PARTS, Part, Thresholds
+from unsaf_async.distill.evaluate.settings import EvaluationSettings
 from unsaf_async.errors import BudgetExhausted, UserError
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs import folder as runs
@@ -21,6 +21,7 @@ from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
 
     from unsaf_async.inputs.sources import ImageSource
 
@@ -42,39 +43,15 @@ class EvalModel:
 
 
 @dataclass(frozen=True)
-class EvalPlan:
-    """What is to be compared. Images, labelled and POPE sets must be none that the after-model was trained on."""
+class EvalPlan(EvaluationSettings):
+    """What is to be compared."""
 
     before: EvalModel
     after: EvalModel
-    out: Path
-    """Where the runs and distill-eval.json go."""
-    images: Sequence[str | Path] = ()
-    """Held out; needed for own questions."""
     own: bool = True
     """Whether the models write questions of their own."""
     bank: bool = True
-    """Whether both answer one frozen bank of questions."""
-    bank_run: Path | None = None
-    """The run whose questions are the bank, on those of its images that are among `images`; None: the before-model's own."""
-    labelled: Path | None = None
-    labelled_format: str | None = None
-    labelled_images: Path | None = None
-    """Where the set's images lie; None: where its format has them."""
-    pope: Path | None = None
-    """A file of POPE, or a folder of some, which are taken together."""
-    pope_images: Path | None = None
-    judge: str | Sequence[str] | None = None
-    """Of both models; None: as their profiles say."""
-    prompts: str | None = None
-    """Of both models; None: as their profiles say."""
-    questions: int = 6
-    limit: int | None = None
-    """Most images of each part, a random sample by `seed`."""
-    seed: int = 0
-    max_cost: float | None = None
-    """USD, for all runs together; None: no cap."""
-    cache: Path | None = Path("cache")
+    """Whether both answer one frozen bank of questions: that of `bank_run` on those of its images that are among `images`."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     resamples: int = RESAMPLES
 

@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DISTILL := .venv/.distill
 
-.PHONY: demo distill-demo test test-browser test-distill test-vllm lint train-tiny docs benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-vllm lint train-tiny docs benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -13,8 +13,11 @@ demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 distill-demo: $(DISTILL)  ## teacher, students, controls, five seeds: does distillation help? a quarter of an hour on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/distillation.py
 
-test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(READY)  ## run the tests, and measure what share of the code they run
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+
+test-fast: $(READY)  ## the tests that take no longer than a second each
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-browser: $(READY)  ## the report in a real browser; installs Debian's chromium where there is none and apt may
 	@command -v chromium > /dev/null || { apt-get -q update && apt-get -q install --yes --no-install-recommends chromium chromium-driver; } > /dev/null

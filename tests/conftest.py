@@ -6,21 +6,36 @@ import ipaddress
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # pytest-xdist tells its workers of a terminal of 80 columns, and tables would be folded to it.
 os.environ.pop("COLUMNS", None)
+
+SLOW = Path(__file__).with_name("slow.txt").read_text("utf-8").split()
+"""The folders, modules and tests that take more than about a second. `make test-fast` leaves them out."""
 
 SECRET = ("_API_KEY", "_TOKEN", "_SECRET")
 """How the environment variables end that hold keys."""
 
 _attempts: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what slow.txt lists."""
+    root = Path(__file__).parents[1]
+    for item in items:
+        test = f"{item.path.relative_to(root).as_posix()}::{item.name.partition('[')[0]}"
+        if any(
+            test.startswith(place) if place.endswith("/") else place in (test, test.partition("::")[0])
+            for place in SLOW
+        ):
+            item.add_marker(pytest.mark.slow)
 
 
 def _is_local(host: object) -> bool:

@@ -47,13 +47,14 @@ from unsaf_async.compare.cross import matrix
 from unsaf_async.errors import UserError
 from unsaf_async.providers.profile import Limits
 from unsaf_async.records import Audit, Examination, ImageRecord, Question
-from unsaf_async.report import plots
+from unsaf_async.report import plots, svg
 from unsaf_async.report.confidence import calibration_curves, correct, labelled_curves, roc, signal_values
 from unsaf_async.report.data import labels, load_run
 from unsaf_async.report.explorer import explorer
+from unsaf_async.report.leaderboard import several
 from unsaf_async.report.markup import clean, data_json, el, html
 from unsaf_async.report.page import keep_report, render, static, write_report
-from unsaf_async.report.sections import headline, several
+from unsaf_async.report.sections import headline
 from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.tail import SILENT_S, Tail
@@ -700,7 +701,7 @@ def test_plots_need_no_inline_style_and_their_colors_are_the_style_sheets(every_
             for name in part.get("class", "").split():
                 assert f".{name} {{" in css or f".{name}," in css
             for key in ("fill", "stroke"):
-                assert part.get(key) not in plots.COLORS.values()
+                assert part.get(key) not in svg.COLORS.values()
 
 
 def test_plots_say_in_words_what_they_show_and_their_text_is_text(every_plot):
@@ -816,7 +817,7 @@ PROPERTIES = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", static(
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_colors_keep_the_contrast_that_wcag_asks_for(theme):
     colors = {name: pair[theme] for name, *pair in PROPERTIES}
-    assert set(plots.COLORS) <= set(colors)
+    assert set(svg.COLORS) <= set(colors)
     for ground in ("paper", "raised", "hover", "chosen"):
         for text in ("ink", "muted", "ta", "tu", "fa", "fu", "open"):
             assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)

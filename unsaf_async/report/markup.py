@@ -17,15 +17,29 @@ _UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\u
 
 
 def clean(text: str) -> str:
-    """`text` with U+FFFD for each character that no HTML, SVG or UTF-8 may hold."""
+    """`text` with U+FFFD for each character that no HTML, SVG or UTF-8 may hold.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        A text of the same length.
+    """
     return _UNFIT.sub("\ufffd", text)
 
 
 def el(name: str, /, *children: Child | Iterable[Child], **attributes: str | float | bool | None) -> Element:
-    """The element `name`. Texts are escaped when it is written; None is left out; lists are laid in.
+    """An element of the page.
 
-    attributes: `class_` stands for class and `for_` for for; other underscores become hyphens. True writes an attribute without
-    a value; None and False write none.
+    Args:
+        name: Of the element.
+        children: Elements, numbers and texts, which are escaped when the element is written. None is skipped; lists are
+            flattened.
+        attributes: `class_` stands for class and `for_` for for; other underscores become hyphens. True writes an attribute
+            without a value; None and False write none.
+
+    Returns:
+        The element.
     """
     element = Element(name)
     for key, value in attributes.items():
@@ -39,7 +53,12 @@ def el(name: str, /, *children: Child | Iterable[Child], **attributes: str | flo
 
 
 def add(element: Element, child: Child) -> None:
-    """Put `child` at the end of `element`."""
+    """Put a child at the end of an element.
+
+    Args:
+        element: It is changed.
+        child: A text, a number or an element. None adds nothing.
+    """
     if child is None:
         return
     if isinstance(child, Element):
@@ -53,15 +72,30 @@ def add(element: Element, child: Child) -> None:
 
 
 def html(element: Element) -> str:
-    """`element` as HTML text."""
+    """An element as HTML.
+
+    Args:
+        element: Any element.
+
+    Returns:
+        The text, with everything escaped that needs it.
+    """
     return tostring(element, encoding="unicode", method="html")
 
 
 def data_json(value: Any) -> str:
     """`value` as JSON that may stand inside <script type="application/json">: nothing in it can end the element.
 
-    Every <, > and & is written as an escape, and so are U+2028 and U+2029. Reading the JSON gives the value back, but for
-    characters that `clean` replaces.
+    Every <, > and & is written as an escape, and so are U+2028 and U+2029.
+
+    Args:
+        value: What JSON can hold.
+
+    Returns:
+        The JSON. Reading it gives the value back, but for characters that `clean` replaces.
+
+    Raises:
+        ValueError: A number is infinite or not a number.
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":

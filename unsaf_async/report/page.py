@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from unsaf_async.errors import UserError
 from unsaf_async.report.data import ReportRun, labels, load_run, names_of
 from unsaf_async.report.explorer import explorer
+from unsaf_async.report.leaderboard import several
 from unsaf_async.report.markup import data_json, el, html
-from unsaf_async.report.sections import one_run, several
+from unsaf_async.report.sections import one_run
 from unsaf_async.report.thumbnails import thumbnails
 from unsaf_async.text import error_line
 
@@ -38,10 +39,18 @@ __all__ = ["ReportRun", "keep_report", "policy", "render", "write_report"]
 def render(
     runs: Sequence[ReportRun], *, scale: Mapping[str, float] | None = None, cross: CrossMatrix | None = None
 ) -> str:
-    """The report of the runs as HTML text. Equal runs and image files give equal text.
+    """The report of the runs as HTML. Equal runs and image files give equal text.
 
-    scale: parameters by the name of a run, model or folder. cross: who answers whose questions how well.
-    Raises ValueError without a run.
+    Args:
+        runs: The runs, in the order of the page.
+        scale: Parameters of a run's model, by the name of a run, model or folder. None: no plot by size.
+        cross: The score of each model on each model's questions. None: no such plot.
+
+    Returns:
+        The whole page.
+
+    Raises:
+        ValueError: There is no run.
     """
     if not runs:
         raise ValueError("a report needs at least one run")
@@ -77,9 +86,19 @@ def render(
 def write_report(
     run_dirs: Sequence[Path], out: Path, *, scale: Mapping[str, float] | None = None, cross: CrossMatrix | None = None
 ) -> Path:
-    """Write the report of the runs in these folders to `out`, whole or not at all; returns `out`.
+    """Write the report of runs to a file, whole or not at all.
 
-    Raises UserError for a folder that holds no run, a scale that fits none, and where `out` cannot be written.
+    Args:
+        run_dirs: The folders of the runs, at least one.
+        out: The file to write.
+        scale: As in `render`.
+        cross: As in `render`.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: A folder holds no run, a scale names no run, or `out` cannot be written.
     """
     if not run_dirs:
         raise UserError("no run is named; give the folder of one, or of several")
@@ -103,7 +122,14 @@ def write_report(
 
 
 def keep_report(folder: Path) -> str | None:
-    """Write report.html into a run's folder. Returns None, or in one line why there is no report: it breaks no run."""
+    """Write report.html into a run's folder. It breaks no run: whatever goes wrong is told in one line.
+
+    Args:
+        folder: The folder of the run.
+
+    Returns:
+        None, or in one line why there is no report.
+    """
     try:
         write_report([folder], folder / "report.html")
     except Exception as error:  # whatever it is: what was measured is safe, and the report can be made later
@@ -122,12 +148,27 @@ def _umask() -> int:
 
 @cache
 def static(name: str) -> str:
-    """The text of one of the package's static files."""
+    """The text of one of the package's static files.
+
+    Args:
+        name: Of the file.
+
+    Returns:
+        Its text, without line breaks at the end.
+    """
     return files("unsaf_async.report").joinpath("static", name).read_text("utf-8").rstrip("\n")
 
 
 def policy(script: str, *, further: str = "") -> str:
-    """The content security policy of a page with this script beside the style sheet. further: more directives."""
+    """The content security policy of a page: its own style sheet and script, by their hashes, and pictures in it.
+
+    Args:
+        script: The text of the page's script.
+        further: More directives.
+
+    Returns:
+        The policy.
+    """
     parts = [
         "default-src 'none'",
         "img-src data:",
@@ -145,7 +186,18 @@ def _hash(text: str) -> str:
 
 
 def fill(title: str, script: str, body: str, data: str = "", *, further: str = "") -> str:
-    """A whole page. script: the name of the static script. body, data: HTML. further: directives for its policy."""
+    """A whole page.
+
+    Args:
+        title: Of the page, not escaped yet.
+        script: The name of its static script, without its ending.
+        body: HTML.
+        data: HTML of the elements that hold data for the script.
+        further: More directives of its content security policy.
+
+    Returns:
+        The page.
+    """
     code = static(f"{script}.js")
     return Template(static("report.html")).substitute(
         policy=policy(code, further=further),
@@ -176,8 +228,8 @@ _ANCHORS = {
 
 
 def _bar(anchors: Sequence[str]) -> Element:
-    found = [*anchors, "questions"]
-    links = [el("a", words, href=f"#{anchor}") for anchor, words in _ANCHORS.items() if anchor in found]
+    present = [*anchors, "questions"]
+    links = [el("a", words, href=f"#{anchor}") for anchor, words in _ANCHORS.items() if anchor in present]
     return el(
         "div",
         el(
@@ -209,9 +261,9 @@ def _top(runs: Sequence[ReportRun], title: str) -> Element:
         images = f"{first.score.images.done:,} images, {first.score.questions.asked:,} questions"
         when = first.manifest.created[:10]
         source = first.manifest.source
-        whose = f"questions {'of' if source.kind == 'labelled' else 'by'} {source.name}" if source else ""
+        questions = f"questions {'of' if source.kind == 'labelled' else 'by'} {source.name}" if source else ""
         judged = judge or f"judged by {first.manifest.judge_name}"
-        sub = ", ".join(filter(None, (images, whose, judged, when)))
+        sub = ", ".join(filter(None, (images, questions, judged, when)))
         eyebrow = _EYEBROWS[first.sort][0]
     else:
         sub = ", ".join(sorted({run.manifest.created[:10] for run in runs}))

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 Interval = tuple[float, float] | None
 
 
-def told(value: float | None, interval: Interval = None, why: str = "") -> Element:
-    """A figure for a cell, with its interval below it; "n/a" and why for None. why: also, why there is no interval."""
+def figure_cell(value: float | None, interval: Interval = None, why: str = "") -> Element:
+    """A figure for a table's cell, with its interval below it, or with why there is none.
+
+    Args:
+        value: The figure. None: it is undefined.
+        interval: Of the figure. None: there is none.
+        why: Why the figure is undefined, or else why there is no interval. "": unknown.
+
+    Returns:
+        The cell's content.
+    """
     if value is not None and interval:
         return named(format_figure(value), format_interval(interval, ""))
     below = why if value is None else f"no interval: {why}" if why else ""
@@ -25,12 +34,27 @@ def told(value: float | None, interval: Interval = None, why: str = "") -> Eleme
 
 
 def named(name: Child, hint: str) -> Element:
-    """The name of a row, with what it means below it."""
+    """The name of a row, with what it means below it.
+
+    Args:
+        name: The name.
+        hint: What it means. "": nothing.
+
+    Returns:
+        The cell's content.
+    """
     return el("span", name, el("small", hint) if hint else None)
 
 
-def said(text: str) -> Element:
-    """What a model, a file or a person said, kept apart from the text around it."""
+def quoted(text: str) -> Element:
+    """A text by a model, a file or a person, set off from the text around it.
+
+    Args:
+        text: Any text, in any direction of writing.
+
+    Returns:
+        The text as an element.
+    """
     return el("span", text, class_="said", dir="auto")
 
 
@@ -40,7 +64,17 @@ def table(
     rows: Iterable[Sequence[Child]],
     numbers: Iterable[int] = (),
 ) -> Element:
-    """A table whose first column names the rows. numbers: the columns that hold figures. A cell that is a `td` stays as it is."""
+    """A table whose first column names the rows, in a frame that scrolls.
+
+    Args:
+        caption: Of the table.
+        heads: Of the columns.
+        rows: A cell a column. A cell that is a `td` stays as it is.
+        numbers: The columns that hold figures, from 0.
+
+    Returns:
+        The frame with the table.
+    """
     right = set(numbers)
     head = el(
         "tr",
@@ -60,12 +94,26 @@ def _cell(cell: Child, place: int, figures: bool) -> Element:
 
 
 def facts(*pairs: tuple[str, Child]) -> Element:
-    """Names with what there is to say of each."""
+    """Names, each with its value.
+
+    Args:
+        pairs: (name, value) each.
+
+    Returns:
+        A list of descriptions.
+    """
     return el("dl", [part for name, value in pairs for part in (el("dt", name), el("dd", value))], class_="facts")
 
 
 def rates(rows: Iterable[tuple[str, float | None, str]]) -> Element:
-    """Figures side by side: a name, a figure, and in small what it means, or why there is none."""
+    """Figures in a row.
+
+    Args:
+        rows: (name, figure, hint) each; the hint says in small what the figure means, or why there is none.
+
+    Returns:
+        A list of descriptions.
+    """
     return el(
         "dl",
         [el("div", el("dt", name), el("dd", format_figure(value), el("small", hint))) for name, value, hint in rows],
@@ -74,14 +122,33 @@ def rates(rows: Iterable[tuple[str, float | None, str]]) -> Element:
 
 
 def figure(plot: Element | None, caption: str) -> Element | None:
-    """A plot with its caption; None without one."""
+    """A plot with its caption.
+
+    Args:
+        plot: The plot. None: there is none.
+        caption: What there is to know of it.
+
+    Returns:
+        The figure; None without a plot.
+    """
     return None if plot is None else el("figure", plot, el("figcaption", caption))
 
 
 def gauge(
     name: str, value: float | None, interval: Interval = None, bounds: Interval = None, *, bare: bool = False
 ) -> Element | None:
-    """A figure on a line from 0 to 1: bounds thin, interval thick, a dot; None while undefined. bare: without numbers."""
+    """A figure on a line from 0 to 1: bounds thin, interval thick, a dot for the figure.
+
+    Args:
+        name: Of the figure, for those who hear the page.
+        value: The figure, in [0, 1]. None: it is undefined.
+        interval: Of the figure. None: there is none.
+        bounds: Of the figure. None: there are none.
+        bare: Whether the line is drawn without numbers.
+
+    Returns:
+        The drawing; None while the figure is undefined.
+    """
     if value is None:
         return None
     width, y = 400, 10

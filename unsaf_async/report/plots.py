@@ -1,26 +1,21 @@
-"""The report's plots: drawn by matplotlib, and made part of the page.
-
-A plot must follow the page's light and dark colors, under a policy that forbids style attributes. So it is drawn in stand-in
-colors, one a role; in the SVG each becomes a class (`f-ink`, `s-ink`) that the style sheet colors, and every other style becomes
-a presentation attribute. Text stays text. The same figures give the same bytes.
-"""
+"""The report's plots, drawn by matplotlib in stand-in colors; `svg.py` makes them part of the page. The same figures give the
+same bytes."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import math
-import re
 import warnings
 from contextlib import contextmanager
 from io import StringIO
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from unsaf_async.report.confidence import roc
-from unsaf_async.report.markup import clean, el
+from unsaf_async.report.markup import clean
+from unsaf_async.report.svg import COLORS, adopt
 from unsaf_async.text import format_figure, shorten
 
 if TYPE_CHECKING:
@@ -34,12 +29,6 @@ if TYPE_CHECKING:
     from unsaf_async.report.timeline import Timeline
     from unsaf_async.score.unf1 import Score
 
-COLORS = {
-    name: f"#0{place:x}0{place:x}0{place:x}"
-    for place, name in enumerate(("ink", "muted", "line", "paper", "good", "c1", "c2", "c3", "c4", "c5", "c6"), 1)
-}
-"""The stand-in for each role; the style sheet holds a custom property of the same name for each."""
-
 WIDTH_PX = 440
 """Of every plot, in units that are pixels where it is shown at full size: text of 13 is legible on a phone, too."""
 
@@ -51,7 +40,14 @@ _POINTS = 160
 
 
 def series(place: int) -> str:
-    """The stand-in color of the series at `place`, from 0."""
+    """The stand-in color of a series.
+
+    Args:
+        place: Of the series, from 0.
+
+    Returns:
+        "#rrggbb"; colors come again after six.
+    """
     return COLORS[f"c{place % 6 + 1}"]
 
 
@@ -95,18 +91,35 @@ def _quiet() -> Iterator[None]:
 
 
 def recall_by_kind(score: Score, name: str) -> Element | None:
-    """Recall on each kind of unanswerable question, with 95 % intervals by Wilson's formula; None if no kind was scored."""
+    """Recall on each kind of unanswerable question, with 95 % intervals by Wilson's formula.
+
+    Args:
+        score: Of the run.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+
+    Returns:
+        The plot; None if no kind was scored.
+    """
     rows = [(kind, each.tu, each.tu + each.fa) for kind, each in score.by_kind.items() if each.recall is not None]
-    said = "Share of unanswerable questions declined, by kind"
-    return shares(rows, name, ("Recall by kind", said, "declined, of the scored questions"), score.recall)
+    caption = "Share of unanswerable questions declined, by kind"
+    return shares(rows, name, ("Recall by kind", caption, "declined, of the scored questions"), score.recall)
 
 
 @_in_our_style
 def shares(
     rows: Sequence[tuple[str, int, int]], name: str, words: tuple[str, str, str], overall: float | None = None
 ) -> Element | None:
-    """Shares with 95 % intervals by Wilson's formula; None without one. rows: a name, so many, of so many (at least 1).
-    words: title, what is shown in a sentence without its end, and the axis. overall: a dashed line."""
+    """Shares with 95 % intervals by Wilson's formula.
+
+    Args:
+        rows: (label, part, whole) each; whole >= 1.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+        words: The title, what is shown in a sentence without its end, and the axis.
+        overall: A share that a dashed line shows. None: no line.
+
+    Returns:
+        The plot; None without a row.
+    """
     if not rows:
         return None
     figure, axes = _figure(0.42 * len(rows) + 0.75)
@@ -119,12 +132,22 @@ def shares(
     axes.set_ylim(len(rows) - 0.4, -0.6)
     title, sentence, axis = words
     _share(axes.xaxis, axes.set_xlim, axis)
-    said = ", ".join(f"{label} {part / n:.2f}" for label, part, n in rows)
-    return _svg(figure, name, title, f"{sentence}: {said}.")
+    values = ", ".join(f"{label} {part / n:.2f}" for label, part, n in rows)
+    return _svg(figure, name, title, f"{sentence}: {values}.")
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, n >= 1. Source: E. B. Wilson (1927), "Probable inference", JASA 22."""
+    """The 95 % interval of a share by Wilson's formula.
+
+    Source: E. B. Wilson (1927), "Probable inference", JASA 22.
+
+    Args:
+        successes: In [0, n].
+        n: Trials, >= 1.
+
+    Returns:
+        (lower, upper), each in [0, 1].
+    """
     z = 1.959964
     share, extra = successes / n, z * z / n
     middle = (share + extra / 2) / (1 + extra)
@@ -133,27 +156,33 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 @_in_our_style
-def over_time(told: Timeline, name: str, limits: Limits) -> Element | None:
-    """Calls a second, calls in flight and the cost so far; None if fewer than two calls ended.
+def over_time(timeline: Timeline, name: str, limits: Limits) -> Element | None:
+    """Replies a second, calls in flight and the cost so far.
 
-    A dashed line is the run's limit, where the run came near enough for it to be on the plot.
+    Args:
+        timeline: Of the run.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+        limits: The run's; a dashed line shows one where the run came near enough for it to be on the plot.
+
+    Returns:
+        The plot; None if fewer than two calls ended.
     """
-    if len(told.settled_s) < 2:
+    if len(timeline.settled_s) < 2:
         return None
-    paid = sum(told.cost_usd) > 0
+    paid = sum(timeline.cost_usd) > 0
     figure, axes = _figure(3.9 if paid else 2.9, rows=3 if paid else 2)
-    end = max(told.settled_s[-1], *told.in_flight[0][-1:], 1e-6)
-    counts, edges = np.histogram(told.settled_s, bins=min(40, max(4, len(told.settled_s) // 4)), range=(0, end))
+    end = max(timeline.settled_s[-1], *timeline.in_flight[0][-1:], 1e-6)
+    counts, edges = np.histogram(timeline.settled_s, bins=min(40, max(4, len(timeline.settled_s) // 4)), range=(0, end))
     axes[0].stairs(counts / np.diff(edges), edges, color=COLORS["c1"], fill=True)
     axes[0].set_title("replies a second", loc="left", fontsize=13, color=COLORS["muted"])
-    times, numbers = _envelope(*told.in_flight)
+    times, numbers = _envelope(*timeline.in_flight)
     axes[1].step(times, numbers, where="post", color=COLORS["c1"], linewidth=1.5)
     axes[1].set_title("calls in flight", loc="left", fontsize=13, color=COLORS["muted"])
     axes[1].set_ylim(bottom=0)
     if paid:
-        cost = np.cumsum(told.cost_usd)
+        cost = np.cumsum(timeline.cost_usd)
         keep = np.unique(np.linspace(0, len(cost) - 1, _POINTS).astype(int))
-        axes[2].plot(np.array(told.settled_s)[keep], cost[keep], color=COLORS["c1"], linewidth=2)
+        axes[2].plot(np.array(timeline.settled_s)[keep], cost[keep], color=COLORS["c1"], linewidth=2)
         axes[2].set_title("USD so far", loc="left", fontsize=13, color=COLORS["muted"])
         axes[2].set_ylim(bottom=0)
     per_second = limits.requests_per_minute / 60 if limits.requests_per_minute else None
@@ -164,10 +193,10 @@ def over_time(told: Timeline, name: str, limits: Limits) -> Element | None:
         axis.set_xlim(0, end)
         axis.locator_params(axis="y", nbins=3)
     axes[-1].set_xlabel("seconds with a session open")
-    peak = max(told.in_flight[1])
-    cost_said = f", {sum(told.cost_usd):.4f} US dollars" if paid else ""
-    said = f"{len(told.settled_s)} replies in {end:.1f} seconds, at most {peak} calls in flight{cost_said}."
-    return _svg(figure, name, "The run over time", said)
+    peak = max(timeline.in_flight[1])
+    total = f", {sum(timeline.cost_usd):.4f} US dollars" if paid else ""
+    description = f"{len(timeline.settled_s)} replies in {end:.1f} seconds, at most {peak} calls in flight{total}."
+    return _svg(figure, name, "The run over time", description)
 
 
 def _envelope(times: list[float], numbers: list[int]) -> tuple[list[float], list[int]]:
@@ -180,28 +209,44 @@ def _envelope(times: list[float], numbers: list[int]) -> tuple[list[float], list
 
 @_in_our_style
 def latency_by_role(seconds: Mapping[Role, Sequence[float]], name: str) -> Element | None:
-    """Medians, middle halves and 5 to 95 % ranges of the calls' latencies; None without a call."""
+    """Medians, middle halves and 5 to 95 % ranges of the calls' latencies.
+
+    Args:
+        seconds: Latencies in seconds by role.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+
+    Returns:
+        The plot; None without a call.
+    """
     if not seconds:
         return None
     figure, axes = _figure(0.45 * len(seconds) + 0.8)
-    said = []
+    medians = []
     for place, (role, values) in enumerate(seconds.items()):
         p5, p25, p50, p75, p95 = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
         axes.plot([p5, p95], [place, place], color=COLORS["c1"], linewidth=1.5)
         axes.plot([p25, p75], [place, place], color=COLORS["c1"], linewidth=7, solid_capstyle="butt")
         axes.plot([p50], [place], "o", color=COLORS["paper"], markeredgecolor=COLORS["c1"], markersize=8)
-        said.append(f"{role} {p50:.3g} s")
+        medians.append(f"{role} {p50:.3g} s")
     axes.set_yticks(range(len(seconds)), list(seconds))
     axes.set_ylim(len(seconds) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds: median, middle half, 5 to 95 %")
     axes.grid(axis="x")
-    return _svg(figure, name, "Latency by role", f"Median latency: {', '.join(said)}.")
+    return _svg(figure, name, "Latency by role", f"Median latency: {', '.join(medians)}.")
 
 
 @_in_our_style
 def roc_curves(signals: Sequence[SignalValues], name: str) -> Element | None:
-    """How well each signal tells answerable from unanswerable questions; None if no signal saw both."""
+    """ROC curves of the signs of confidence, answerable against unanswerable questions.
+
+    Args:
+        signals: The signs.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+
+    Returns:
+        The plot; None if no sign has both classes.
+    """
     curves = [(signal, roc(signal.confidence, signal.answerable)) for signal in signals]
     drawn = [(signal, curve) for signal, curve in curves if curve is not None]
     if not drawn:
@@ -216,18 +261,26 @@ def roc_curves(signals: Sequence[SignalValues], name: str) -> Element | None:
     _share(axes.yaxis, axes.set_ylim, "share of answerable above a threshold")
     _share(axes.xaxis, axes.set_xlim, "share of unanswerable ones above it")
     _legend(figure)
-    said = ", ".join(f"{signal.name} {curve[2]:.3f}" for signal, curve in drawn)
-    return _svg(figure, name, "ROC by signal", f"Area under the curve, answerable against unanswerable: {said}.")
+    areas = ", ".join(f"{signal.name} {curve[2]:.3f}" for signal, curve in drawn)
+    return _svg(figure, name, "ROC by signal", f"Area under the curve, answerable against unanswerable: {areas}.")
 
 
 @_in_our_style
-def reliability(found: Sequence[CalibrationCurve], name: str) -> Element | None:
-    """Share of right responses by confidence, in bins of equal count; None if the truth of none is known."""
-    if not found:
+def reliability(curves: Sequence[CalibrationCurve], name: str) -> Element | None:
+    """Share of right responses by confidence, in bins of equal count.
+
+    Args:
+        curves: The confidences.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+
+    Returns:
+        The plot; None without a curve.
+    """
+    if not curves:
         return None
-    figure, axes = _figure(4.9 + 0.29 * len(found))
+    figure, axes = _figure(4.9 + 0.29 * len(curves))
     axes.plot([0, 1], [0, 1], color=COLORS["line"], linewidth=1)
-    for place, each in enumerate(found):
+    for place, each in enumerate(curves):
         axes.plot(
             [bin_.confidence_mean for bin_ in each.bins],
             [bin_.accuracy for bin_ in each.bins],
@@ -242,8 +295,8 @@ def reliability(found: Sequence[CalibrationCurve], name: str) -> Element | None:
     _share(axes.yaxis, axes.set_ylim, "share right")
     _share(axes.xaxis, axes.set_xlim, "confidence")
     _legend(figure)
-    said = ", ".join(f"{each.name}: mean {_mean_confidence(each):.2f}, right {each.right:.2f}" for each in found)
-    return _svg(figure, name, "Reliability", f"Confidence against the share that is right. {said}.")
+    values = ", ".join(f"{each.name}: mean {_mean_confidence(each):.2f}, right {each.right:.2f}" for each in curves)
+    return _svg(figure, name, "Reliability", f"Confidence against the share that is right. {values}.")
 
 
 def _mean_confidence(each: CalibrationCurve) -> float:
@@ -251,9 +304,17 @@ def _mean_confidence(each: CalibrationCurve) -> float:
 
 
 @_in_our_style
-def risk_coverage(found: Sequence[CalibrationCurve], name: str) -> Element | None:
-    """Errors among the surest responses, by the share that is kept; None if the truth of none is known."""
-    drawn = [each for each in found if each.risk]
+def risk_coverage(curves: Sequence[CalibrationCurve], name: str) -> Element | None:
+    """Errors among the surest responses, by the share that is kept.
+
+    Args:
+        curves: The confidences.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+
+    Returns:
+        The plot; None if there is no risk to draw.
+    """
+    drawn = [each for each in curves if each.risk]
     if not drawn:
         return None
     figure, axes = _figure(3.1 + 0.29 * len(drawn))
@@ -280,8 +341,18 @@ def intervals(
     line: float | None = None,
     first: bool = False,
 ) -> Element | None:
-    """Figures in [0, 1] with their intervals, in the order given; None without one. words: title and axis. line: a dashed one.
-    first: the first row stands out, the others being beside it."""
+    """Figures in [0, 1] with their intervals, in the order given.
+
+    Args:
+        rows: (label, figure, interval or None) each.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+        words: The title and the axis.
+        line: A figure that a dashed line shows. None: no line.
+        first: Whether the first row stands out from the others.
+
+    Returns:
+        The plot; None without a row.
+    """
     if not rows:
         return None
     figure, axes = _figure(0.45 * len(rows) + 0.8)
@@ -298,15 +369,24 @@ def intervals(
     axes.set_ylim(len(rows) - 0.5, -0.5)
     title, axis = words
     _share(axes.xaxis, axes.set_xlim, axis)
-    said = ", ".join(f"{label} {value:.3f}" for label, value, _ in rows)
-    return _svg(figure, name, title, f"{said}.")
+    values = ", ".join(f"{label} {value:.3f}" for label, value, _ in rows)
+    return _svg(figure, name, title, f"{values}.")
 
 
 @_in_our_style
 def scale(
     rows: Sequence[tuple[str, float, float, tuple[float, float] | None]], name: str, measure: str = "UnF1"
 ) -> Element | None:
-    """UnF1, or another measure, by model size: (label, parameters, value, interval) each; None with fewer than two."""
+    """A measure by model size.
+
+    Args:
+        rows: (label, parameters, figure in [0, 1], interval or None) each.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+        measure: What the figure is called.
+
+    Returns:
+        The plot; None with fewer than two rows.
+    """
     if len(rows) < 2:
         return None
     figure, axes = _figure(3.6)
@@ -328,12 +408,19 @@ def scale(
     axes.set_xlabel("parameters (logarithmic)")
     axes.set_ylabel(measure)
     axes.grid(axis="y")
-    said = ", ".join(f"{label}, {parameters:g} parameters: {value:.3f}" for label, parameters, value, _ in ordered)
-    return _svg(figure, name, f"{measure} by size", f"{said}.")
+    values = ", ".join(f"{label}, {parameters:g} parameters: {value:.3f}" for label, parameters, value, _ in ordered)
+    return _svg(figure, name, f"{measure} by size", f"{values}.")
 
 
 def size_text(parameters: float) -> str:
-    """A number of parameters as people write it: "7B", "1.3M"."""
+    """A number of parameters as people write it.
+
+    Args:
+        parameters: The number, >= 0.
+
+    Returns:
+        "7B", "1.3M".
+    """
     for factor, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if parameters >= factor:
             return f"{parameters / factor:.3g}{unit}"
@@ -342,14 +429,22 @@ def size_text(parameters: float) -> str:
 
 @_in_our_style
 def heat_map(cross: CrossMatrix, name: str) -> Element:
-    """Who answers whose questions how well. Its colors do not follow the theme: they are the figures' own."""
+    """UnF1 of each model on each model's questions. Its colors do not follow the theme: they stand for the figures.
+
+    Args:
+        cross: The matrix.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+
+    Returns:
+        The plot.
+    """
     import matplotlib as mpl
     from matplotlib.patches import Rectangle
 
     figure, axes = _figure(0.5 * len(cross.askers) + 1.6)
     colors = mpl.colormaps["cividis"]
     values = {(cell.asker, cell.answerer): cell.unf1 for cell in cross.cells}
-    said = []
+    cells = []
     for row, asker in enumerate(cross.askers):
         for column, answerer in enumerate(cross.answerers):
             value = values.get((asker, answerer))
@@ -358,7 +453,7 @@ def heat_map(cross: CrossMatrix, name: str) -> Element:
             ink = COLORS["ink"] if value is None else "#ffffff" if value < 0.55 else "#111111"
             text = format_figure(value, 2)
             axes.text(column, row, text, ha="center", va="center", color=ink)
-            said.append(f"{asker} asks, {answerer} answers: {text}")
+            cells.append(f"{asker} asks, {answerer} answers: {text}")
     axes.set_xticks(range(len(cross.answerers)), [_short(each) for each in cross.answerers], rotation=30, ha="right")
     axes.set_yticks(range(len(cross.askers)), [_short(each) for each in cross.askers])
     axes.set_xlim(-0.5, len(cross.answerers) - 0.5)
@@ -366,7 +461,7 @@ def heat_map(cross: CrossMatrix, name: str) -> Element:
     axes.set_xlabel("answers")
     axes.set_ylabel("asks")
     axes.spines[:].set_visible(False)
-    return _svg(figure, name, "UnF1: who answers whose questions", f"{'; '.join(said)}.")
+    return _svg(figure, name, "UnF1: who answers whose questions", f"{'; '.join(cells)}.")
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------------
@@ -436,109 +531,3 @@ def _svg(figure: Any, name: str, title: str, description: str) -> Element:
         canvas = FigureCanvasSVG(figure)
         canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return adopt(text.getvalue(), name, title, description)
-
-
-# --- from matplotlib's SVG to the page's -----------------------------------------------------------------------------
-
-_ROLES = {color: role for role, color in COLORS.items()}
-_REFERENCE = re.compile(r"url\(#([^)]+)\)")
-_ATTRIBUTES = frozenset(
-    {
-        "fill",
-        "stroke",
-        "stroke-width",
-        "stroke-dasharray",
-        "stroke-dashoffset",
-        "stroke-opacity",
-        "fill-opacity",
-        "opacity",
-        "text-anchor",
-        "font-size",
-        "font-weight",
-        "clip-path",
-    }
-)
-"""Properties kept, as presentation attributes. Fonts, joins and caps are the style sheet's."""
-_FONT_SIZE = re.compile(r"([\d.]+)px")
-_BOLD = re.compile(r"\b(bold|700)\b")
-
-
-def adopt(svg: str, name: str, title: str, description: str) -> Element:
-    """Matplotlib's SVG as an element that needs no inline style: classes for the roles' colors, attributes for the rest."""
-    root = ET.fromstring(svg)
-    named = {match for each in root.iter() for match in _references(each)}
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _local(child.tag) in ("metadata", "style"):
-                parent.remove(child)
-    for each in root.iter():
-        each.tag = _local(each.tag)
-        _unstyle(each)
-        for key in list(each.attrib):
-            if key.startswith("{"):
-                each.set(_local(key), each.attrib.pop(key))
-        identity = each.attrib.pop("id", None)
-        if identity in named:
-            each.set("id", f"{name}-{identity}")
-        for key, value in each.attrib.items():
-            if key == "href":
-                each.set(key, f"#{name}-{value[1:]}")
-            elif "url(#" in value:
-                each.set(key, _REFERENCE.sub(rf"url(#{name}-\1)", value))
-    _thin(root)
-    view_box = root.get("viewBox") or ""
-    root.attrib.clear()
-    for key, value in {
-        "viewBox": view_box,
-        "class": "plot",
-        "role": "img",
-        "aria-labelledby": f"{name}-title {name}-desc",
-    }.items():
-        root.set(key, value)
-    root.insert(0, el("title", title, id=f"{name}-title"))
-    root.insert(1, el("desc", description, id=f"{name}-desc"))
-    return root
-
-
-def _references(element: Element) -> list[str]:
-    found = [match for value in element.attrib.values() for match in _REFERENCE.findall(value)]
-    found += [value[1:] for key, value in element.attrib.items() if _local(key) == "href" and value.startswith("#")]
-    return found
-
-
-def _unstyle(element: Element) -> None:
-    """Turn the style attribute, and colors in attributes, into classes and presentation attributes."""
-    declarations = [part.partition(":") for part in element.attrib.pop("style", "").split(";")]
-    for key, _, value in declarations:
-        key, value = key.strip(), value.strip()
-        if key == "font" and (size := _FONT_SIZE.search(value)):
-            element.set("font-size", size[1])
-            if _BOLD.search(value):
-                element.set("font-weight", "650")
-        elif key in _ATTRIBUTES:
-            element.set(key, value.removesuffix("px") if key == "font-size" else value)
-    classes = []
-    for key, prefix in (("fill", "f"), ("stroke", "s")):
-        if role := _ROLES.get(element.get(key, "")):
-            del element.attrib[key]
-            classes.append(f"{prefix}-{role}")
-    if classes:
-        element.set("class", " ".join(classes))
-
-
-def _thin(root: Element) -> None:
-    """Shorten what a reader never sees: spaces between elements, line breaks in paths, turns by no angle."""
-    for each in root.iter():
-        each.tail = None
-        if each.tag != "text":
-            each.text = None
-        if "d" in each.attrib:
-            each.set("d", " ".join(each.attrib["d"].split()))
-        if each.get("transform", "").startswith("rotate(-0 "):
-            del each.attrib["transform"]
-        if each.tag == "text" and "fill" not in each.attrib and "class" not in each.attrib:
-            each.set("class", "f-ink")
-
-
-def _local(name: Any) -> str:
-    return str(name).rpartition("}")[2]

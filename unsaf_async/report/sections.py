@@ -1,29 +1,24 @@
-"""The parts of a report as elements: what there is to say of a run, and of several side by side."""
+"""The sections of a report about one run: its score, its kinds, its costs, and what was measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unsaf_async.report import plots, truth
-from unsaf_async.report.data import names_of
 from unsaf_async.report.markup import add, el
-from unsaf_async.report.pieces import facts, figure, gauge, rates, said, table
+from unsaf_async.report.pieces import facts, figure, gauge, quoted, rates, table
 from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_seconds, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.compare.cross import CrossMatrix
-    from unsaf_async.report.data import ReportRun, Sort
+    from unsaf_async.report.data import ReportRun
     from unsaf_async.report.markup import Child
-    from unsaf_async.report.pieces import Interval
     from unsaf_async.report.timeline import Timeline
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.unf1 import Score
@@ -48,8 +43,17 @@ _MOST_FAILED = 50
 
 
 def one_run(run: ReportRun, place: int, *, short: bool = False) -> list[Element]:
-    """All sections about the run. place: of the run, from 0; it makes names unique. short: several runs share the page."""
-    told = timeline(run.path / "ledger.jsonl")
+    """All sections about a run.
+
+    Args:
+        run: The run.
+        place: Of the run on the page, from 0; it makes ids unique.
+        short: Whether several runs share the page, so that the sections' ids need the place.
+
+    Returns:
+        The sections that the run has something for, in the order of the page.
+    """
+    times = timeline(run.path / "ledger.jsonl")
     parts = {
         "score": headline(run, place),
         "sorts": truth.categories(run, place),
@@ -57,19 +61,27 @@ def one_run(run: ReportRun, place: int, *, short: bool = False) -> list[Element]
         "sound": soundness(run, place),
         "calibration": calibration(run, place),
         "confidence": signs(run, place),
-        "cost": cost(run, told, place),
+        "cost": cost(run, times, place),
         "measured": measured(run),
     }
-    found = []
+    result = []
     for name, part in parts.items():
         if part is not None:
             part.set("id", f"{name}-{place}" if short else name)
-            found.append(part)
-    return found
+            result.append(part)
+    return result
 
 
 def headline(run: ReportRun, place: int) -> Element:
-    """What the run is about in a figure or two with intervals, what they are made of, and what speaks against them."""
+    """The run in a figure or two with intervals, what they are made of, and what speaks against them.
+
+    Args:
+        run: The run.
+        place: Of the run on the page, from 0; it makes ids unique.
+
+    Returns:
+        The section.
+    """
     score, labelled = run.score, run.labelled
     four = el(
         "div",
@@ -86,8 +98,8 @@ def headline(run: ReportRun, place: int) -> Element:
         figures = truth.pope(labelled, labelled.pope, labelled.pope_official)
         top = [figures[0], truth.show_wrong(place), _notes(run), *figures[1:]]
     else:
-        beside = el("div", truth.further(labelled), truth.show_wrong(place))
-        both = el("div", _matrix(run, place), beside, class_="two spaced")
+        more = el("div", truth.labelled_rates(labelled), truth.show_wrong(place))
+        both = el("div", _matrix(run, place), more, class_="two spaced")
         top = [truth.accuracies(labelled, _headline_text(run)), _notes(run), both, four]
     return el("section", [each for each in top if each is not None], asked, _failed(run), aria_label="Score")
 
@@ -125,7 +137,7 @@ def _in_words(score: Score, run: ReportRun) -> str:
         which = "it had written as unanswerable" if run.manifest.source is None else "that have no answer in the image"
         return f"1 means that the model declined exactly the questions {which}."
     source = run.manifest.source
-    # Only a labelled set says what is so; else it is what somebody was told to write.
+    # Only a labelled set says what is so; otherwise a label is what the author was asked to write.
     labelled = source is not None and source.kind == "labelled"
     unanswerable, answerable = (
         ("that have no answer in the image", "that have one")
@@ -191,17 +203,17 @@ def _notes(run: ReportRun) -> Element | None:
 
 
 def _about_source(run: ReportRun) -> list[str | Element]:
-    """Where given questions are from, and what of the set is left out."""
+    """Where given questions are from, and which rows of the set were skipped."""
     source = run.manifest.source
     if source is None:
         return []
     if source.kind == "run":
-        whose = el("span", "The questions are those that ", said(source.name), " wrote, in the run ")
-        add(whose, el("code", source.run_id or source.path))
-        add(whose, ": it says how this model fares with them, and nothing of how it asks.")
-        return [whose]
+        sentence = el("span", "The questions are those that ", quoted(source.name), " wrote, in the run ")
+        add(sentence, el("code", source.run_id or source.path))
+        add(sentence, ": it says how this model fares with them, and nothing of how it asks.")
+        return [sentence]
     return [
-        el("span", f"{format_count(n, 'row')} of ", said(source.name), f" left out: {reason}")
+        el("span", f"{format_count(n, 'row')} of ", quoted(source.name), f" left out: {reason}")
         for reason, n in source.skipped.items()
         if n
     ]
@@ -279,7 +291,15 @@ def _failed(run: ReportRun) -> Element | None:
 
 
 def kinds(run: ReportRun, place: int) -> Element | None:
-    """Recall by kind as a plot and a table; None if no unanswerable question was asked."""
+    """Recall by kind as a plot and a table.
+
+    Args:
+        run: The run.
+        place: Of the run on the page, from 0; it makes ids unique.
+
+    Returns:
+        The section; None if no unanswerable question was asked.
+    """
     score = run.score
     if not score.by_kind:
         return None
@@ -296,7 +316,7 @@ def kinds(run: ReportRun, place: int) -> Element | None:
         for kind, each in score.by_kind.items()
     ]
     heads = ("kind", "asked", "declined", "answered", "unscored", "recall", "UnF1" if run.sort == "unsaf" else "F1")
-    whose = "the model gave for writing them" if run.manifest.source is None else "given with them"
+    origin = "the model gave for writing them" if run.manifest.source is None else "given with them"
     caption = (
         "95 % intervals by Wilson's formula, each question on its own; the dashed line is the recall over all kinds."
     )
@@ -306,37 +326,25 @@ def kinds(run: ReportRun, place: int) -> Element | None:
         el(
             "div",
             figure(plots.recall_by_kind(score, f"kinds-{place}"), caption),
-            table(f"Unanswerable questions, by the reason {whose}", heads, rows, range(1, 7)),
+            table(f"Unanswerable questions, by the reason {origin}", heads, rows, range(1, 7)),
             class_="two",
         ),
     )
 
 
-def cost(run: ReportRun, told: Timeline, place: int) -> Element:
-    """What the run took: calls, tokens, money, time; over time, and by role."""
-    score = run.score
-    waits = told.wait_s or latencies(run.examinations)
-    source = "as this run waited for them" if told.wait_s else "as stored with the replies, which came from the cache"
-    pairs: list[tuple[str, Child]] = [("Cost", format_usd(score.cost_usd))]
-    if score.calls and score.tokens:
-        roles = ", ".join(f"{n:,} {role}" for role, n in score.calls.by_role.items() if n)
-        again = ", ".join(f"{n:,} {role}" for role, n in told.retried.items() if n)
-        pairs += [
-            ("Calls made", f"{score.calls.made:,}" + (f" ({roles})" if roles else "")),
-            ("From the cache", f"{score.calls.cached:,}"),
-            ("Retried", f"{score.calls.retried:,}" + (f" ({again})" if again else "")),
-            ("Input tokens", f"{score.tokens.input:,} ({score.tokens.cached_input:,} cached by the provider)"),
-            ("Output tokens", f"{score.tokens.output:,} ({score.tokens.reasoning:,} for thinking)"),
-        ]
-    if told.lost:
-        pairs.append(("Fate unknown", f"{told.lost:,} attempts, booked at their worst"))
-    if score.wall_s is not None:
-        sessions = f", in {told.sessions} sessions" if told.sessions > 1 else ""
-        pairs.append(("Time", f"{format_seconds(score.wall_s)}{sessions}"))
-    if score.cost_usd and score.images.done:
-        pairs.append(("An image", format_usd(score.cost_usd / score.images.done)))
-    if run.manifest.max_cost_usd is not None:
-        pairs.append(("Cap", format_usd(run.manifest.max_cost_usd)))
+def cost(run: ReportRun, times: Timeline, place: int) -> Element:
+    """What the run took: calls, tokens, money, time; over time, and by role.
+
+    Args:
+        run: The run.
+        times: Its attempts, as the ledger has them.
+        place: Of the run on the page, from 0; it makes ids unique.
+
+    Returns:
+        The section.
+    """
+    waits = times.wait_s or latencies(run.examinations)
+    source = "as this run waited for them" if times.wait_s else "as stored with the replies, which came from the cache"
     rows = []
     for role, values in waits.items():
         p50, p90, p99 = np.quantile(values, (0.5, 0.9, 0.99))
@@ -351,11 +359,15 @@ def cost(run: ReportRun, told: Timeline, place: int) -> Element:
         el("h2", "What it took"),
         el(
             "div",
-            el("div", facts(*pairs), el("div", latency, class_="spaced") if latency is not None else None),
+            el(
+                "div",
+                facts(*_amounts(run, times)),
+                el("div", latency, class_="spaced") if latency is not None else None,
+            ),
             el(
                 "div",
                 figure(
-                    plots.over_time(told, f"time-{place}", run.manifest.subject.limits),
+                    plots.over_time(times, f"time-{place}", run.manifest.subject.limits),
                     "From the run's ledger; pauses between sessions are left out. Dashed: the run's limit, where it is near.",
                 ),
                 figure(
@@ -368,15 +380,48 @@ def cost(run: ReportRun, told: Timeline, place: int) -> Element:
     )
 
 
+def _amounts(run: ReportRun, times: Timeline) -> list[tuple[str, Child]]:
+    """Calls, tokens, money and time in numbers."""
+    score = run.score
+    pairs: list[tuple[str, Child]] = [("Cost", format_usd(score.cost_usd))]
+    if score.calls and score.tokens:
+        roles = ", ".join(f"{n:,} {role}" for role, n in score.calls.by_role.items() if n)
+        again = ", ".join(f"{n:,} {role}" for role, n in times.retried.items() if n)
+        pairs += [
+            ("Calls made", f"{score.calls.made:,}" + (f" ({roles})" if roles else "")),
+            ("From the cache", f"{score.calls.cached:,}"),
+            ("Retried", f"{score.calls.retried:,}" + (f" ({again})" if again else "")),
+            ("Input tokens", f"{score.tokens.input:,} ({score.tokens.cached_input:,} cached by the provider)"),
+            ("Output tokens", f"{score.tokens.output:,} ({score.tokens.reasoning:,} for thinking)"),
+        ]
+    if times.lost:
+        pairs.append(("Fate unknown", f"{times.lost:,} attempts, booked at their worst"))
+    if score.wall_s is not None:
+        sessions = f", in {times.sessions} sessions" if times.sessions > 1 else ""
+        pairs.append(("Time", f"{format_seconds(score.wall_s)}{sessions}"))
+    if score.cost_usd and score.images.done:
+        pairs.append(("An image", format_usd(score.cost_usd / score.images.done)))
+    if run.manifest.max_cost_usd is not None:
+        pairs.append(("Cap", format_usd(run.manifest.max_cost_usd)))
+    return pairs
+
+
 def measured(run: ReportRun) -> Element:
-    """What was measured: enough to repeat it."""
+    """What was measured: enough to repeat it.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The section.
+    """
     manifest, score = run.manifest, run.score
     subject = manifest.subject
     where = (
         "simulated in this process" if subject.backend == "scripted" else subject.endpoint or "the vendor's endpoint"
     )
     price = subject.price
-    beside = [
+    extras = [
         "grounding of answers" if manifest.grounded else "",
         "confidence" if manifest.confidence else "",
         f"{manifest.samples} samples of each answer" if manifest.samples else "",
@@ -387,7 +432,7 @@ def measured(run: ReportRun) -> Element:
         ("Where", "in this process" if subject.backend == "tiny" else where),
         ("Judge", ", ".join(_whom(manifest, name) for name in manifest.judges) or "rules only"),
         *([("Auditors", ", ".join(_whom(manifest, name) for name in manifest.auditors))] if manifest.auditors else []),
-        *([("Asked beside", ", ".join(filter(None, beside)))] if any(beside) else []),
+        *([("Asked beside", ", ".join(filter(None, extras)))] if any(extras) else []),
         ("Prompts", f"{manifest.pack}, version {manifest.pack_version}"),
         ("Their hash", el("code", manifest.pack_sha256)),
         ("Questions", _source(manifest)),
@@ -428,173 +473,3 @@ def _source(manifest: Manifest) -> str:
     skipped = ", ".join(f"{n:,} {reason}" for reason, n in source.skipped.items())
     kind = {"labelled": "labelled set", "run": "another run"}[source.kind]
     return f"given, from {source.name} ({source.format or kind})" + (f"; left out: {skipped}" if skipped else "")
-
-
-# --- several runs ----------------------------------------------------------------------------------------------------
-
-
-def _flag(score: Score) -> str:
-    notes = len(score.warnings)
-    return "unreliable" if score.unreliable else format_count(notes, "note") if notes else ""
-
-
-@dataclass(frozen=True)
-class _Board:
-    """How runs of one sort are ranked. caption, heads: of the table, whose last two columns are the cost and a flag.
-    measure: what is plotted. value, interval: of it. cells: of the columns between."""
-
-    caption: str
-    measure: str
-    heads: tuple[str, ...]
-    value: Callable[[ReportRun], float | None]
-    interval: Callable[[ReportRun], Interval]
-    cells: Callable[[ReportRun], tuple[str, ...]]
-
-
-def ranked(runs: Sequence[ReportRun], value: Callable[[ReportRun], float | None]) -> list[ReportRun]:
-    """The runs, best first; those without a value last, unreliable ones in their place."""
-    return sorted(runs, key=lambda run: -1.0 if (found := value(run)) is None else found, reverse=True)
-
-
-def several(
-    runs: Sequence[ReportRun], labels: Sequence[str], scale: Mapping[str, float] | None, cross: CrossMatrix | None
-) -> list[Element]:
-    """The runs side by side: for each sort of run a table, intervals, and the figure by size where sizes are given; the cross
-    matrix if there is one."""
-    from unsaf_async.compare.settings_diff import differences_in_setting
-
-    caveat = differences_in_setting({label: run.manifest for label, run in zip(labels, runs, strict=True)})
-    boards: list[Element] = []
-    for sort, board in _BOARDS.items():
-        places = {id(run): place for place, run in enumerate(runs) if run.sort == sort}
-        if places:
-            boards += _board(board, [run for run in runs if run.sort == sort], places, labels, scale)
-    matrix = (
-        figure(plots.heat_map(cross, "cross"), "Rows wrote the questions, columns answered them.") if cross else None
-    )
-    return [
-        el(
-            "section",
-            el("h2", "Leaderboard"),
-            boards,
-            el("ul", [el("li", el("b", "Note"), text) for text in caveat], class_="notes") if caveat else None,
-            el("div", matrix, class_="two spaced") if matrix is not None else None,
-            id="leaderboard",
-        )
-    ]
-
-
-def _board(
-    board: _Board,
-    runs: Sequence[ReportRun],
-    places: Mapping[int, int],
-    labels: Sequence[str],
-    scale: Mapping[str, float] | None,
-) -> list[Element]:
-    rows: list[tuple[Child, ...]] = []
-    drawn: list[tuple[str, float, Interval]] = []
-    sized: list[tuple[str, float, float, Interval]] = []
-    for rank, run in enumerate(ranked(runs, board.value), 1):
-        place = places[id(run)]
-        label, value, interval = labels[place], board.value(run), board.interval(run)
-        name = el("span", f"{rank}. ", el("a", label, href=f"#run-of-{place}", class_="said"))
-        rows.append((name, format_figure(value), *board.cells(run), format_usd(run.score.cost_usd), _flag(run.score)))
-        if value is not None:
-            drawn.append((label, value, interval))
-            key = next((name for name in names_of(label, run) if scale and name in scale), None)
-            if scale and key:
-                sized.append((label, scale[key], value, interval))
-    heads = ("run", *board.heads, "cost", "")
-    numbers = [place for place in range(1, len(heads) - 1) if heads[place] != "judge"]
-    sort = runs[0].sort
-    words = (
-        f"{board.measure} of the runs",
-        f"{board.measure}, with 95 % intervals" if sort != "pope" else board.measure,
-    )
-    how = "Intervals resample each run's own images; overlap is no test of a difference." if sort != "pope" else ""
-    figures = [
-        figure(plots.intervals(drawn, f"intervals-{sort}", words), how),
-        figure(plots.scale(sized, f"scale-{sort}", board.measure), "Sizes as given."),
-    ]
-    return [
-        el(
-            "div",
-            table(board.caption, heads, rows, numbers),
-            el("div", [each for each in figures if each is not None], class_="two spaced"),
-            class_="board",
-        )
-    ]
-
-
-def _unsaf_cells(run: ReportRun) -> tuple[str, ...]:
-    score = run.score
-    return (
-        format_interval(score.unf1_ci, ""),
-        format_figure(score.recall),
-        format_figure(score.over_refusal_rate),
-        f"{score.images.done:,}",
-        f"{sum(score.unscored.values()):,}",
-        run.manifest.judge_name,
-    )
-
-
-def _labelled_cells(run: ReportRun) -> tuple[str, ...]:
-    labelled, score = run.labelled, run.score
-    if labelled is None:
-        return ("",) * 8
-    return (
-        format_interval(labelled.accuracy_ci, ""),
-        format_figure(labelled.accuracy_contained),
-        format_figure(score.unf1),
-        format_interval(score.unf1_ci, ""),
-        format_figure(labelled.dual_accuracy),
-        format_figure(labelled.coverage),
-        f"{labelled.questions:,}",
-        run.manifest.judge_name,
-    )
-
-
-def _pope_cells(run: ReportRun) -> tuple[str, ...]:
-    pope = run.labelled.pope if run.labelled else None
-    if pope is None:
-        return ("",) * 6
-    figures = map(format_figure, (pope.f1, pope.precision, pope.recall, pope.yes_ratio))
-    return (*figures, f"{pope.counts.neither + pope.counts.abstained:,}", f"{pope.counts.asked:,}")
-
-
-_BOARDS: dict[Sort, _Board] = {
-    "unsaf": _Board(
-        "Best UnF1 first",
-        "UnF1",
-        ("UnF1", "95 % interval", "recall", "over-refusal", "images", "unscored", "judge"),
-        lambda run: run.score.unf1,
-        lambda run: run.score.unf1_ci,
-        _unsaf_cells,
-    ),
-    "labelled": _Board(
-        "Labelled sets, most accurate first",
-        "Accuracy",
-        (
-            "accuracy",
-            "95 % interval",
-            "contained",
-            "abstention F1",
-            "95 % interval",
-            "dual accuracy",
-            "coverage",
-            "questions",
-            "judge",
-        ),
-        lambda run: run.labelled.accuracy if run.labelled else None,
-        lambda run: run.labelled.accuracy_ci if run.labelled else None,
-        _labelled_cells,
-    ),
-    "pope": _Board(
-        "POPE, most accurate first",
-        "Accuracy",
-        ("accuracy", "F1", "precision", "recall", "share of yes", "no yes or no", "questions"),
-        lambda run: run.labelled.pope.accuracy if run.labelled and run.labelled.pope else None,
-        lambda run: None,  # noqa: ARG005 - POPE has none
-        _pope_cells,
-    ),
-}

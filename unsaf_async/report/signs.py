@@ -24,19 +24,27 @@ _RISK = "Keeping the surest first: the share of errors among those that are kept
 
 
 def signs(run: ReportRun, place: int) -> Element | None:
-    """The table of signals, their AUROCs as a plot, and their ROC curves; None if no response has any."""
+    """The signs of confidence: their table, their AUROCs as a plot, and their ROC curves.
+
+    Args:
+        run: The run.
+        place: Of the run on the page, from 0; it makes ids unique.
+
+    Returns:
+        The section; None if no response has any sign.
+    """
     known = run.findings.signals if run.findings else {}
-    told = {name: each for name, each in known.items() if each.auroc is not None}
-    found = signal_values(run.examinations) if told or not known else []
+    defined = {name: each for name, each in known.items() if each.auroc is not None}
+    values = signal_values(run.examinations) if defined or not known else []
     roc = figure(
-        plots.roc_curves(found, f"roc-{place}"),
+        plots.roc_curves(values, f"roc-{place}"),
         "Each threshold on a sign is a point of its curve; the diagonal is chance, and the area is the AUROC.",
     )
     truth = _curves(calibration_curves(run.examinations), place, "Answers") if run.labelled is None else []
-    if not told and roc is None and not truth:
+    if not defined and roc is None and not truth:
         return None
-    first = "declined" in told and next(iter(told)) == "declined"
-    rows = [(SIGNAL_WORDS[name][0], each.auroc or 0.0, each.auroc_ci) for name, each in told.items()]
+    first = "declined" in defined and next(iter(defined)) == "declined"
+    rows = [(SIGNAL_WORDS[name][0], each.auroc or 0.0, each.auroc_ci) for name, each in defined.items()]
     dots = figure(
         plots.intervals(
             rows,
@@ -86,13 +94,13 @@ def _signals(known: Mapping[SignalName, Signal]) -> Element:
     for name, each in known.items():
         if each.auroc is None:
             continue
-        lacking = f"{each.lacking:,} have none" if each.lacking else ""
+        without = f"{each.lacking:,} have none" if each.lacking else ""
         rows.append(
             [
                 named(*SIGNAL_WORDS[name]),
                 format_figure(each.auroc),
                 format_interval(each.auroc_ci),
-                named(f"{each.n:,}", lacking),
+                named(f"{each.n:,}", without),
                 format_figure(each.mean_answerable),
                 format_figure(each.mean_unanswerable),
             ]
@@ -114,7 +122,15 @@ def _missing(reasons: Iterable[tuple[str, str]], columns: int) -> list[list[Elem
 
 
 def calibration(run: ReportRun, place: int) -> Element | None:
-    """How far each confidence of a labelled run can be taken at its word; None for other runs."""
+    """How far each confidence of a labelled run can be believed.
+
+    Args:
+        run: The run.
+        place: Of the run on the page, from 0; it makes ids unique.
+
+    Returns:
+        The section; None for other runs.
+    """
     labelled = run.labelled
     if labelled is None or not labelled.calibration:
         return None
@@ -158,12 +174,12 @@ def _calibrations(labelled: LabelledScore) -> Element:
     )
 
 
-def _curves(found: Sequence[CalibrationCurve], place: int, what: str) -> list[Element]:
+def _curves(curves: Sequence[CalibrationCurve], place: int, what: str) -> list[Element]:
     drawn = (
         figure(
-            plots.reliability(found, f"reliability-{place}"),
+            plots.reliability(curves, f"reliability-{place}"),
             f"{what} in bins of equal number; on the diagonal, confidence is what it says.",
         ),
-        figure(plots.risk_coverage(found, f"risk-{place}"), _RISK),
+        figure(plots.risk_coverage(curves, f"risk-{place}"), _RISK),
     )
     return [each for each in drawn if each is not None]

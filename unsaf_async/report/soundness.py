@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el
-from unsaf_async.report.pieces import facts, figure, named, said, table, told
+from unsaf_async.report.pieces import facts, figure, figure_cell, named, quoted, table
 from unsaf_async.score.fidelity import ALL
 from unsaf_async.text import format_count, format_figure, format_interval, format_percent
 
@@ -31,28 +31,36 @@ _BY_DECIDER = {"rule": "the rules", "judge": "the judge", "panel": "the panel", 
 
 
 def soundness(run: ReportRun, place: int) -> Element | None:
-    """What is known of how far the score can be trusted; None if nothing is. place: of the run; it makes names unique."""
-    found = run.findings
-    if found is None:
+    """What is known of how far the score can be trusted.
+
+    Args:
+        run: The run.
+        place: Of the run on the page, from 0; it makes ids unique.
+
+    Returns:
+        The section; None if nothing is known.
+    """
+    findings = run.findings
+    if findings is None:
         return None
     blocks = [
-        _doubtful(found.audits, place) if found.audits else None,
-        _corrected(found.corrected, run) if found.corrected and run.sort != "pope" else None,
-        _panel(found.panel) if found.panel else None,
-        _grounded(found.grounded, run) if found.grounded else None,
-        _questions(found.quality) if found.quality else None,
+        _doubtful(findings.audits, place) if findings.audits else None,
+        _corrected(findings.corrected, run) if findings.corrected and run.sort != "pope" else None,
+        _panel(findings.panel) if findings.panel else None,
+        _grounded(findings.grounded, run) if findings.grounded else None,
+        _questions(findings.quality) if findings.quality else None,
     ]
     kept = [block for block in blocks if block is not None]
-    if not kept and not found.audits:
+    if not kept and not findings.audits:
         return None
     return el(
         "section",
         el("h2", "Is the score sound?"),
         el("p", _presumed(run), class_="lead"),
-        _readings(found, run, place),
-        _labels(found.audits, run) if found.audits else None,
+        _readings(findings, run, place),
+        _labels(findings.audits, run) if findings.audits else None,
         el("div", kept, class_="two spaced blocks") if kept else None,
-        _not_looked_at(run.manifest, found) if run.sort == "unsaf" else None,
+        _not_looked_at(run.manifest, findings) if run.sort == "unsaf" else None,
     )
 
 
@@ -65,36 +73,36 @@ def _presumed(run: ReportRun) -> str:
     return "Labels are the set's own. What is left to ask is whether whoever judged the responses read them rightly."
 
 
-def _not_looked_at(manifest: Manifest, found: Findings) -> Element | None:
-    """What another run could look at besides, with the option for it."""
+def _not_looked_at(manifest: Manifest, findings: Findings) -> Element | None:
+    """What another run could look at, with the option for it."""
     ways = [
-        ("whether the labels are right (--audit NAME)", not found.audits),
-        ("whether judges agree (--judge, twice)", found.panel is None and len(manifest.judges) < 2),
-        ("the judge's errors (--judge-calibration FILE)", found.corrected is None),
-        ("whether the answers are true (--grounded)", found.grounded is None),
+        ("whether the labels are right (--audit NAME)", not findings.audits),
+        ("whether judges agree (--judge, twice)", findings.panel is None and len(manifest.judges) < 2),
+        ("the judge's errors (--judge-calibration FILE)", findings.corrected is None),
+        ("whether the answers are true (--grounded)", findings.grounded is None),
     ]
-    left = [words for words, open_ in ways if open_]
-    return el("p", f"Not looked at in this run: {', '.join(left)}.", class_="muted small gap") if left else None
+    missing = [words for words, open_ in ways if open_]
+    return el("p", f"Not looked at in this run: {', '.join(missing)}.", class_="muted small gap") if missing else None
 
 
 # --- the score, read in several ways ---------------------------------------------------------------------------------
 
 
-def _readings(found: Findings, run: ReportRun, place: int) -> Element | None:
-    """The score beside itself with one presumption less each; None if there is no other reading."""
-    scored = found.counts.ta + found.counts.fu + found.counts.tu + found.counts.fa
+def _readings(findings: Findings, run: ReportRun, place: int) -> Element | None:
+    """The score next to readings of it that each presume one thing less; None if there is no other reading."""
+    scored = findings.counts.ta + findings.counts.fu + findings.counts.tu + findings.counts.fa
     rows: list[tuple[str, str, float | None, Interval, str]] = []
-    for name, each in found.audits.items():
+    for name, each in findings.audits.items():
         whom = "all auditors" if name == ALL else name
         kept = f"{format_count(each.left_out, 'question')} of {scored:,} left out"
         why = _why(each.why_undefined, "unf1_agreed")
         rows.append((f"only labels confirmed by {whom}", kept, each.unf1_agreed, each.unf1_agreed_ci, why))
-    if found.corrected:
-        one = found.corrected
+    if findings.corrected:
+        one = findings.corrected
         why = _why(one.why_undefined, "unf1")
         rows.append(("corrected for the judge's errors", _of_whom(one), one.unf1, one.unf1_ci, why))
-    if found.grounded:
-        ground = found.grounded
+    if findings.grounded:
+        ground = findings.grounded
         untrue = format_count(ground.judged - ground.supported, "answer")
         rows.append(
             (
@@ -108,15 +116,15 @@ def _readings(found: Findings, run: ReportRun, place: int) -> Element | None:
     if not rows or run.sort == "pope":
         return None
     as_judged = f"{format_count(scored, 'question')}, the headline"
-    rows.insert(0, ("as judged", as_judged, found.unf1, found.unf1_ci, found.undefined.get("unf1", "")))
+    rows.insert(0, ("as judged", as_judged, findings.unf1, findings.unf1_ci, findings.undefined.get("unf1", "")))
     drawn = [(_plotted(name), value, ends) for name, _, value, ends, _ in rows if value is not None]
     words = (f"{run.f1_name}, read in several ways", f"{run.f1_name}, with 95 % intervals")
-    plot = plots.intervals(drawn, f"readings-{place}", words, line=found.unf1, first=found.unf1 is not None)
+    plot = plots.intervals(drawn, f"readings-{place}", words, line=findings.unf1, first=findings.unf1 is not None)
     caption = "If the others lie near the first, it does not hinge on what it takes for granted."
     listing = table(
         f"{run.f1_name}, with one thing less taken for granted in each row",
         ("reading", run.f1_name),
-        [(named(name, hint), told(value, ends, why)) for name, hint, value, ends, why in rows],
+        [(named(name, hint), figure_cell(value, ends, why)) for name, hint, value, ends, why in rows],
         (1,),
     )
     return el("div", figure(plot, caption), listing, class_="two")
@@ -142,12 +150,12 @@ def _labels(audits: Mapping[str, Fidelity], run: ReportRun) -> Element:
     """How far auditors confirm the labels."""
     rows: list[tuple[Child, ...]] = [
         (
-            named("all of them" if name == ALL else said(name), _audited(each)),
-            told(each.agreement.share, each.agreement.share_ci, _why(each.agreement.why_undefined, "share")),
+            named("all of them" if name == ALL else quoted(name), _audited(each)),
+            figure_cell(each.agreement.share, each.agreement.share_ci, _why(each.agreement.why_undefined, "share")),
             _of_label(each, "answerable"),
             _of_label(each, "unanswerable"),
-            told(each.agreement.kappa, each.agreement.kappa_ci, _why(each.agreement.why_undefined, "kappa")),
-            told(each.unf1_agreed, each.unf1_agreed_ci, _why(each.why_undefined, "unf1_agreed")),
+            figure_cell(each.agreement.kappa, each.agreement.kappa_ci, _why(each.agreement.why_undefined, "kappa")),
+            figure_cell(each.unf1_agreed, each.unf1_agreed_ci, _why(each.why_undefined, "unf1_agreed")),
             f"{each.left_out:,}",
         )
         for name, each in audits.items()
@@ -195,7 +203,7 @@ def _audited(each: Fidelity) -> str:
 def _of_label(each: Fidelity, label: Label) -> Element:
     share = each.by_label.get(label)
     if share is None:
-        return told(None, why="none audited")
+        return figure_cell(None, why="none audited")
     return el("span", format_figure(share.share), el("small", f"{share.agreed:,} of {share.n:,}"))
 
 
@@ -244,13 +252,13 @@ def _panel(panel: PanelScore) -> Element:
         (
             el(
                 "span",
-                said(pair.first),
+                quoted(pair.first),
                 " and ",
-                said(pair.second),
+                quoted(pair.second),
                 el("small", format_count(pair.agreement.n, "response")),
             ),
-            told(pair.agreement.share, pair.agreement.share_ci, _why(pair.agreement.why_undefined, "share")),
-            told(pair.agreement.kappa, pair.agreement.kappa_ci, _why(pair.agreement.why_undefined, "kappa")),
+            figure_cell(pair.agreement.share, pair.agreement.share_ci, _why(pair.agreement.why_undefined, "share")),
+            figure_cell(pair.agreement.kappa, pair.agreement.kappa_ci, _why(pair.agreement.why_undefined, "kappa")),
         )
         for pair in panel.pairs
     ]
@@ -283,7 +291,7 @@ def _panel(panel: PanelScore) -> Element:
 
 
 def _corrected(corrected: Corrected, run: ReportRun) -> Element:
-    """UnF1 beside itself with the judge's errors reckoned out, and what that rests on."""
+    """UnF1 next to UnF1 without the judge's errors, and what the correction rests on."""
     known = run.manifest.calibration
     rests = f" It erred on {known.data} as the table says" if known and known.data else " It erred as the table says"
     why = corrected.why_undefined
@@ -336,7 +344,7 @@ def _known(rates: DeciderRates) -> bool:
 
 def _rate(value: float | None, n: int, of: str) -> Element:
     if value is None:
-        return told(None, why="unknown: taken as right")
+        return figure_cell(None, why="unknown: taken as right")
     return el("span", format_figure(value), el("small", f"of {n:,} {of}"))
 
 
@@ -404,7 +412,7 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
             el(
                 "span",
                 "“",
-                said(common.text),
+                quoted(common.text),
                 f"”, about {format_count(common.images, 'image')} ({format_percent(common.share)})",
             ),
         )
@@ -415,7 +423,7 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
         if each.template and each.template.questions > 1:
             yield (
                 f"Commonest form, {label}",
-                el("span", "“", said(each.template.text), f"” fits {format_percent(each.template.share)} of them"),
+                el("span", "“", quoted(each.template.text), f"” fits {format_percent(each.template.share)} of them"),
             )
     yield (
         "Very short",
@@ -423,12 +431,12 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
         if quality.short
         else "none of one or two words",
     )
-    for name, told_ in quality.false_labels.items():
+    for name, fidelity in quality.false_labels.items():
         yield (
             f"False labels, says {name}",
             (
-                f"{format_percent(told_.share)} of {told_.audited:,}"
-                if told_.share is not None
+                f"{format_percent(fidelity.share)} of {fidelity.audited:,}"
+                if fidelity.share is not None
                 else "n/a: it said nothing of any"
             ),
         )

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SILENT_S = 120.0
-"""A run that has not ended, and whose ledger says nothing for so long, is taken for dead."""
+"""A run that has not ended is taken for dead after so long without a new line in its ledger."""
 
 LATEST = 12
-"""How many of the newest questions a look tells."""
+"""How many of the newest questions a look has."""
 
 
 class _Growing:
@@ -51,7 +51,7 @@ class _Growing:
 
 
 class Tail:
-    """What can be said of the run in `folder` now. Blocks for as long as reading the new lines takes."""
+    """A run in `folder` that may still be going on."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,9 +64,14 @@ class Tail:
         self._version = f"{time.time_ns():x}"
 
     def look(self, now: float | None = None) -> dict[str, Any]:
-        """The figures so far. `version` differs if and only if something has changed since the last look.
+        """The figures so far. Blocks for as long as reading the new lines takes.
 
-        now: seconds since the epoch; None: the clock's. A line that is none of the files' is passed over.
+        Args:
+            now: Seconds since the epoch. None: the clock's.
+
+        Returns:
+            The state and the figures, ready for JSON. `version` differs if and only if something has changed since the last
+            look. A line that is none of the files' is skipped.
         """
         ledger = self._read_ledger()  # first: once it says that the run has ended, the journal is whole
         if self._read_journal() or ledger:
@@ -137,10 +142,10 @@ class Tail:
         return bool(lines)
 
     def _latest(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        questions: list[dict[str, Any]] = []
         for examination in reversed(self._kept.values()):
             for number, question in enumerate(examination.questions, 1):
-                found.append(
+                questions.append(
                     {
                         "image": examination.image.id,
                         "number": number,
@@ -149,6 +154,6 @@ class Tail:
                         "type": cell(question) or "unscored",
                     }
                 )
-            if len(found) >= LATEST:
+            if len(questions) >= LATEST:
                 break
-        return found[:LATEST]
+        return questions[:LATEST]

@@ -38,18 +38,32 @@ class Thumbnail:
 
 
 def thumbnails(images: Sequence[ImageRecord]) -> list[Thumbnail]:
-    """One thumbnail an image, in order; [] of none. Blocks, with a thread a core. A file that cannot be shown is no error."""
+    """A thumbnail of each image. Blocks, with a thread a core.
+
+    Args:
+        images: The records of the images.
+
+    Returns:
+        A thumbnail an image, in their order; [] of none. An image that cannot be shown is no error.
+    """
     side_px = LARGE_PX if len(images) <= FEW else SMALL_PX
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 2), thread_name_prefix="thumbnail") as threads:
         return list(threads.map(lambda image: thumbnail(image, side_px), images))
 
 
 def thumbnail(image: ImageRecord, side_px: int) -> Thumbnail:
-    """`image` with its longer side at `side_px` pixels at most."""
+    """An image made small.
+
+    Args:
+        image: The record of the image.
+        side_px: Most pixels of its longer side.
+
+    Returns:
+        The picture, or why there is none.
+    """
     if image.bytes_sha256 is None:
         return Thumbnail("", "the image could not be read during the run")
-    found = _quickly(image, side_px)
-    return found or _carefully(image, side_px)
+    return _quickly(image, side_px) or _carefully(image, side_px)
 
 
 def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:
@@ -74,7 +88,7 @@ def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:
             if upright.mode == "RGBA":
                 upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
         buffer = BytesIO()
-        # A new image, because the old one still carries what the file says beside the pixels.
+        # A new image, because the old one still carries the file's metadata.
         Image.frombytes(upright.mode, upright.size, upright.tobytes()).save(buffer, "WEBP", quality=_QUALITY, method=2)
     except Exception:  # whatever a decoder stumbles over: the careful way has a word for it
         return None

@@ -1,4 +1,4 @@
-"""A labelled run's headline: accuracy beside abstention, or POPE's figures."""
+"""A labelled run's headline: accuracy and the F1 of abstaining, or POPE's figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el
-from unsaf_async.report.pieces import figure, gauge, rates, said, table
+from unsaf_async.report.pieces import figure, gauge, quoted, rates, table
 from unsaf_async.text import format_bracketed, format_count, format_figure, format_interval, format_percent
 
 if TYPE_CHECKING:
@@ -25,7 +25,15 @@ _NO_ANSWERS = "the set accepts no answer to any of its questions"
 
 
 def accuracies(labelled: LabelledScore, abstention: Element) -> Element:
-    """The headline of a labelled set: accuracy, and `abstention` beside it."""
+    """The headline of a labelled set: its accuracy next to the F1 of abstaining.
+
+    Args:
+        labelled: The figures of the set.
+        abstention: What stands next to the accuracy.
+
+    Returns:
+        Both.
+    """
     contained: list[Child] = [
         el("b", format_figure(labelled.accuracy_contained)),
         format_bracketed(labelled.accuracy_contained_ci),
@@ -53,8 +61,15 @@ def accuracies(labelled: LabelledScore, abstention: Element) -> Element:
     )
 
 
-def further(labelled: LabelledScore) -> Element:
-    """What beside the headline is told of a labelled set."""
+def labelled_rates(labelled: LabelledScore) -> Element:
+    """A labelled set's other rates.
+
+    Args:
+        labelled: The figures of the set.
+
+    Returns:
+        The rates.
+    """
     return rates(
         (
             ("Dual accuracy", labelled.dual_accuracy, "answered rightly, or declined for want of an answer"),
@@ -75,7 +90,16 @@ def _interval(interval: Interval) -> Element:
 
 
 def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -> list[Element]:
-    """The headline of POPE: its figures by what was said, and by its own rule; the table of what is true and what was said."""
+    """The headline of POPE: its figures by the judge and by its own rule, and the table of truths and responses.
+
+    Args:
+        labelled: The figures of the set.
+        mine: POPE's figures, with responses read by the judge.
+        official: POPE's figures by its own rule. None: there are none.
+
+    Returns:
+        The parts of the headline, in order.
+    """
     rows = [
         (
             name,
@@ -172,7 +196,14 @@ def _confusion(mine: PopeScore) -> Element:
 
 
 def show_wrong(place: int) -> Element:
-    """A button that shows the questions that were dealt with wrongly."""
+    """A button that shows the questions with a wrong response.
+
+    Args:
+        place: Of the run on the page, from 0.
+
+    Returns:
+        The button in a paragraph.
+    """
     button = el(
         "button", "Show what went wrong", type="button", class_="act", data_filter="truth=wrong", data_run=place
     )
@@ -180,7 +211,15 @@ def show_wrong(place: int) -> Element:
 
 
 def categories(run: ReportRun, place: int) -> Element | None:
-    """Accuracy by the set's own sorts of question; None if it has none."""
+    """Accuracy by the set's own sorts of question.
+
+    Args:
+        run: The run.
+        place: Of the run on the page, from 0; it makes ids unique.
+
+    Returns:
+        The section; None if the set has no sorts.
+    """
     labelled = run.labelled
     if labelled is None or not labelled.by_category:
         return None
@@ -192,7 +231,7 @@ def categories(run: ReportRun, place: int) -> Element | None:
     )
     shown = sorted(labelled.by_category, key=lambda name: -asked[name])[:_MOST_CATEGORIES]
     rows = [(name, labelled.by_category[name], None) for name in sorted(shown)]
-    left = len(labelled.by_category) - len(shown)
+    more = len(labelled.by_category) - len(shown)
     words = ("Accuracy by sort of question", "accuracy, the answer being contained")
     return el(
         "section",
@@ -204,9 +243,9 @@ def categories(run: ReportRun, place: int) -> Element | None:
                 "The dashed line is the accuracy over all of them.",
             ),
             table(
-                "The set's own sorts" + (f", the {len(shown)} most frequent ones; {left} more" if left else ""),
+                "The set's own sorts" + (f", the {len(shown)} most frequent ones; {more} more" if more else ""),
                 ("sort", "questions", "accuracy"),
-                [(said(name), f"{asked[name]:,}", format_figure(value)) for name, value, _ in rows],
+                [(quoted(name), f"{asked[name]:,}", format_figure(value)) for name, value, _ in rows],
                 (1, 2),
             ),
             class_="two",

@@ -54,7 +54,12 @@ class Viewer:
         async with Viewer(Path("runs")) as viewer:
             viewer.url
 
-    port: 0 picks a free one. Raises UserError if the folder is none, or the port is taken.
+    Args:
+        folder: It holds the runs.
+        port: To listen on; 0 picks a free one.
+
+    Raises:
+        UserError: The folder is none, or the port is taken.
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
@@ -92,7 +97,16 @@ class Viewer:
 
 
 async def serve(folder: Path, port: int = 0, ready: Callable[[Viewer], None] | None = None) -> None:
-    """Listen until cancelled. ready: called once, when it listens. Raises UserError as `Viewer` does."""
+    """Listen until cancelled.
+
+    Args:
+        folder: It holds the runs.
+        port: To listen on; 0 picks a free one.
+        ready: Called once, when it listens.
+
+    Raises:
+        UserError: The folder is none, or the port is taken.
+    """
     async with Viewer(folder, port) as viewer:
         if ready is not None:
             ready(viewer)
@@ -100,14 +114,21 @@ async def serve(folder: Path, port: int = 0, ready: Callable[[Viewer], None] | N
 
 
 def find_runs(folder: Path) -> dict[str, Path]:
-    """The runs in `folder` by name, the newest first; `folder` itself, if it is one."""
+    """The runs in a folder by name.
+
+    Args:
+        folder: It holds runs, or is one itself.
+
+    Returns:
+        Folders by name, the newest first; {} if there are none.
+    """
     if runs_.exists(folder):
         return {clean(folder.resolve().name): folder}
     try:
-        found = [entry for entry in folder.iterdir() if runs_.exists(entry)]
+        runs = [entry for entry in folder.iterdir() if runs_.exists(entry)]
     except OSError:
         return {}
-    return {clean(entry.name): entry for entry in sorted(found, key=_age, reverse=True)}
+    return {clean(entry.name): entry for entry in sorted(runs, key=_age, reverse=True)}
 
 
 def _age(run: Path) -> tuple[int, str]:
@@ -116,14 +137,14 @@ def _age(run: Path) -> tuple[int, str]:
 
 def _stamp(run: Path) -> tuple[tuple[int, int], ...]:
     """(time, size) of each of the run's files that its report is made of; it differs if one of them has changed."""
-    found = []
+    stamps = []
     for name in ("journal.jsonl", "manifest.json"):
         try:
             stat = (run / name).stat()
-            found.append((stat.st_mtime_ns, stat.st_size))
+            stamps.append((stat.st_mtime_ns, stat.st_size))
         except OSError:
-            found.append((0, 0))
-    return tuple(found)
+            stamps.append((0, 0))
+    return tuple(stamps)
 
 
 class _Pages:
@@ -170,19 +191,19 @@ class _Pages:
         return _page(await self.in_thread(self.make_live, name), "view")
 
     async def state(self, request: web.Request) -> web.Response:
-        found = await self.in_thread(self.look, request.match_info["name"])
-        if found["version"] == request.query.get("since"):
+        figures = await self.in_thread(self.look, request.match_info["name"])
+        if figures["version"] == request.query.get("since"):
             return web.Response(status=204)
-        return web.Response(body=orjson.dumps(found), content_type="application/json")
+        return web.Response(body=orjson.dumps(figures), content_type="application/json")
 
     # --- in the thread
 
     def run(self, name: str) -> Path:
         """The run of this name. Raises the answer that there is none."""
-        found = find_runs(self.folder).get(name)
-        if found is None:
+        folder = find_runs(self.folder).get(name)
+        if folder is None:
             raise web.HTTPNotFound(text="There is no such run here.\n")
-        return found
+        return folder
 
     def look(self, name: str) -> dict[str, Any]:
         return self.tail(self.run(name)).look()
@@ -192,12 +213,12 @@ class _Pages:
 
     def make_report(self, names: Sequence[str]) -> str:
         """The report of these runs: the one made before, if no journal has changed."""
-        found = [self.run(name) for name in names]
-        key, stamp = tuple(names), tuple(map(_stamp, found))
+        folders = [self.run(name) for name in names]
+        key, stamp = tuple(names), tuple(map(_stamp, folders))
         if key in self.reports and self.reports[key][0] == stamp:
             return self.reports[key][1]
         try:
-            text = render([load_run(run) for run in found])
+            text = render([load_run(run) for run in folders])
         except UnsafError as error:
             raise web.HTTPUnprocessableEntity(text=f"{error}\n") from None
         self.reports.pop(key, None)
@@ -207,8 +228,8 @@ class _Pages:
         return text
 
     def make_index(self) -> str:
-        found = find_runs(self.folder)
-        rows = [self.row(name, run) for name, run in found.items()]
+        runs = find_runs(self.folder)
+        rows = [self.row(name, run) for name, run in runs.items()]
         heads = ("run", "model", "UnF1", "95 % interval", "accuracy", "images", "cost", "begun", "")
         listing: Element | None = None
         if rows:

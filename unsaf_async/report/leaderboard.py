@@ -1,0 +1,206 @@
+"""Several runs side by side: a leaderboard for each sort of run, and who answers whose questions how well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unsaf_async.report import plots
+from unsaf_async.report.data import names_of
+from unsaf_async.report.markup import el
+from unsaf_async.report.pieces import figure, table
+from unsaf_async.text import format_count, format_figure, format_interval, format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from xml.etree.ElementTree import Element
+
+    from unsaf_async.compare.cross import CrossMatrix
+    from unsaf_async.report.data import ReportRun, Sort
+    from unsaf_async.report.markup import Child
+    from unsaf_async.report.pieces import Interval
+    from unsaf_async.score.unf1 import Score
+
+
+def _flag(score: Score) -> str:
+    notes = len(score.warnings)
+    return "unreliable" if score.unreliable else format_count(notes, "note") if notes else ""
+
+
+@dataclass(frozen=True)
+class _Board:
+    """How runs of one sort are ranked. caption, heads: of the table, whose last two columns are the cost and a flag.
+    measure: what is plotted. value, interval: of it. cells: of the columns between."""
+
+    caption: str
+    measure: str
+    heads: tuple[str, ...]
+    value: Callable[[ReportRun], float | None]
+    interval: Callable[[ReportRun], Interval]
+    cells: Callable[[ReportRun], tuple[str, ...]]
+
+
+def ranked(runs: Sequence[ReportRun], value: Callable[[ReportRun], float | None]) -> list[ReportRun]:
+    """The runs, best first.
+
+    Args:
+        runs: In any order.
+        value: What they are ranked by. None: the run has no value, and comes last.
+
+    Returns:
+        The runs; an unreliable one keeps its place.
+    """
+    return sorted(runs, key=lambda run: -1.0 if (result := value(run)) is None else result, reverse=True)
+
+
+def several(
+    runs: Sequence[ReportRun], labels: Sequence[str], scale: Mapping[str, float] | None, cross: CrossMatrix | None
+) -> list[Element]:
+    """The runs side by side: for each sort of run a table, intervals, and the figure by size where sizes are given.
+
+    Args:
+        runs: Of the report.
+        labels: One a run.
+        scale: Parameters of a run's model, by the name of a run, model or folder. None: no plot by size.
+        cross: The score of each model on each model's questions. None: no such plot.
+
+    Returns:
+        One section.
+    """
+    from unsaf_async.compare.settings_diff import differences_in_setting
+
+    caveat = differences_in_setting({label: run.manifest for label, run in zip(labels, runs, strict=True)})
+    boards: list[Element] = []
+    for sort, board in _BOARDS.items():
+        places = {id(run): place for place, run in enumerate(runs) if run.sort == sort}
+        if places:
+            boards += _board(board, [run for run in runs if run.sort == sort], places, labels, scale)
+    matrix = (
+        figure(plots.heat_map(cross, "cross"), "Rows wrote the questions, columns answered them.") if cross else None
+    )
+    return [
+        el(
+            "section",
+            el("h2", "Leaderboard"),
+            boards,
+            el("ul", [el("li", el("b", "Note"), text) for text in caveat], class_="notes") if caveat else None,
+            el("div", matrix, class_="two spaced") if matrix is not None else None,
+            id="leaderboard",
+        )
+    ]
+
+
+def _board(
+    board: _Board,
+    runs: Sequence[ReportRun],
+    places: Mapping[int, int],
+    labels: Sequence[str],
+    scale: Mapping[str, float] | None,
+) -> list[Element]:
+    rows: list[tuple[Child, ...]] = []
+    drawn: list[tuple[str, float, Interval]] = []
+    sized: list[tuple[str, float, float, Interval]] = []
+    for rank, run in enumerate(ranked(runs, board.value), 1):
+        place = places[id(run)]
+        label, value, interval = labels[place], board.value(run), board.interval(run)
+        name = el("span", f"{rank}. ", el("a", label, href=f"#run-of-{place}", class_="said"))
+        rows.append((name, format_figure(value), *board.cells(run), format_usd(run.score.cost_usd), _flag(run.score)))
+        if value is not None:
+            drawn.append((label, value, interval))
+            key = next((name for name in names_of(label, run) if scale and name in scale), None)
+            if scale and key:
+                sized.append((label, scale[key], value, interval))
+    heads = ("run", *board.heads, "cost", "")
+    numbers = [place for place in range(1, len(heads) - 1) if heads[place] != "judge"]
+    sort = runs[0].sort
+    words = (
+        f"{board.measure} of the runs",
+        f"{board.measure}, with 95 % intervals" if sort != "pope" else board.measure,
+    )
+    how = "Intervals resample each run's own images; overlap is no test of a difference." if sort != "pope" else ""
+    figures = [
+        figure(plots.intervals(drawn, f"intervals-{sort}", words), how),
+        figure(plots.scale(sized, f"scale-{sort}", board.measure), "Sizes as given."),
+    ]
+    return [
+        el(
+            "div",
+            table(board.caption, heads, rows, numbers),
+            el("div", [each for each in figures if each is not None], class_="two spaced"),
+            class_="board",
+        )
+    ]
+
+
+def _unsaf_cells(run: ReportRun) -> tuple[str, ...]:
+    score = run.score
+    return (
+        format_interval(score.unf1_ci, ""),
+        format_figure(score.recall),
+        format_figure(score.over_refusal_rate),
+        f"{score.images.done:,}",
+        f"{sum(score.unscored.values()):,}",
+        run.manifest.judge_name,
+    )
+
+
+def _labelled_cells(run: ReportRun) -> tuple[str, ...]:
+    labelled, score = run.labelled, run.score
+    if labelled is None:
+        return ("",) * 8
+    return (
+        format_interval(labelled.accuracy_ci, ""),
+        format_figure(labelled.accuracy_contained),
+        format_figure(score.unf1),
+        format_interval(score.unf1_ci, ""),
+        format_figure(labelled.dual_accuracy),
+        format_figure(labelled.coverage),
+        f"{labelled.questions:,}",
+        run.manifest.judge_name,
+    )
+
+
+def _pope_cells(run: ReportRun) -> tuple[str, ...]:
+    pope = run.labelled.pope if run.labelled else None
+    if pope is None:
+        return ("",) * 6
+    figures = map(format_figure, (pope.f1, pope.precision, pope.recall, pope.yes_ratio))
+    return (*figures, f"{pope.counts.neither + pope.counts.abstained:,}", f"{pope.counts.asked:,}")
+
+
+_BOARDS: dict[Sort, _Board] = {
+    "unsaf": _Board(
+        "Best UnF1 first",
+        "UnF1",
+        ("UnF1", "95 % interval", "recall", "over-refusal", "images", "unscored", "judge"),
+        lambda run: run.score.unf1,
+        lambda run: run.score.unf1_ci,
+        _unsaf_cells,
+    ),
+    "labelled": _Board(
+        "Labelled sets, most accurate first",
+        "Accuracy",
+        (
+            "accuracy",
+            "95 % interval",
+            "contained",
+            "abstention F1",
+            "95 % interval",
+            "dual accuracy",
+            "coverage",
+            "questions",
+            "judge",
+        ),
+        lambda run: run.labelled.accuracy if run.labelled else None,
+        lambda run: run.labelled.accuracy_ci if run.labelled else None,
+        _labelled_cells,
+    ),
+    "pope": _Board(
+        "POPE, most accurate first",
+        "Accuracy",
+        ("accuracy", "F1", "precision", "recall", "share of yes", "no yes or no", "questions"),
+        lambda run: run.labelled.pope.accuracy if run.labelled and run.labelled.pope else None,
+        lambda run: None,  # noqa: ARG005 - POPE has none
+        _pope_cells,
+    ),
+}

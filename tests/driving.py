@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.records import Examination
     from unsaf_async.score.unf1 import Score
-    from unsaf_async.simulate.ledger import Ledger
+    from unsaf_async.simulate.ledger import ServerLedger
     from unsaf_async.simulate.settings import Simulation
 
 KEY = "sk-test-0123456789abcdef"
@@ -50,7 +50,7 @@ class Outcome:
 
     score: Score
     runner: Runner
-    ledger: Ledger
+    ledger: ServerLedger
     examinations: list[Examination]
     image_worst_usd: float
     """What one image needs to be begun."""

@@ -342,9 +342,9 @@ def test_doctor_finds_the_simulated_model_well(capsys: pytest.CaptureFixture[str
 
 
 def test_doctor_over_a_socket_reads_the_rate_headers_and_adds_up_its_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    from unsaf_async.simulate.settings import Limits
+    from unsaf_async.simulate.settings import ServerLimits
 
-    with serving(Simulation(price=(2.5, 10), limits=Limits(requests_per_minute=600))) as simulator:
+    with serving(Simulation(price=(2.5, 10), limits=ServerLimits(requests_per_minute=600))) as simulator:
         ended = command(capsys, "doctor", *at(simulator))
         assert (ended.code, ended.err) == (0, "")
         assert "600 requests/min" in ended.out

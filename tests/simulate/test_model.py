@@ -17,7 +17,6 @@ from unsaf_async.simulate import phrasebook
 from unsaf_async.simulate.model import (
     Awareness,
     count_tokens,
-    reply,
     respond,
     token_logprobs,
     tokens,
@@ -32,16 +31,16 @@ LABELS = ("answerable", "unanswerable")
 
 
 def ask(awareness, label, count, image="image", written=(), seed=0, **options):
-    text = reply(awareness, seed, texts=[PACK.ask(label, count, written)], image_id=image, **options)
+    text = respond(awareness, seed, texts=[PACK.ask(label, count, written)], image_id=image, **options).text
     return json.loads(text)["questions"]
 
 
 def answer(awareness, question, image="image", seed=0, **options):
-    return reply(awareness, seed, texts=[PACK.answer(question)], image_id=image, **options)
+    return respond(awareness, seed, texts=[PACK.answer(question)], image_id=image, **options).text
 
 
 def judge(awareness, question, response, seed=0):
-    return json.loads(reply(awareness, seed, texts=[PACK.judge(question, response)], image_id=None))["verdict"]
+    return json.loads(respond(awareness, seed, texts=[PACK.judge(question, response)], image_id=None).text)["verdict"]
 
 
 def assert_rate(hits: int, tries: int, probability: float) -> None:
@@ -152,10 +151,10 @@ def test_items_are_malformed_or_repeated_as_often_as_stated():
 def test_without_a_schema_a_messy_model_wraps_its_list_and_with_one_it_does_not():
     messy = replace(CANDID, messy=1.0)
     texts = [PACK.ask("answerable", 3)]
-    wrapped = [reply(messy, 0, texts=texts, image_id=str(number)) for number in range(20)]
+    wrapped = [respond(messy, 0, texts=texts, image_id=str(number)).text for number in range(20)]
     assert sum("```json" in text for text in wrapped) + sum("\n1. " in text for text in wrapped) == 20
     assert len({"```json" in text for text in wrapped}) == 2
-    assert json.loads(reply(messy, 0, texts=texts, image_id="0", schema_name=""))["questions"]
+    assert json.loads(respond(messy, 0, texts=texts, image_id="0", schema_name="").text)["questions"]
 
 
 # --- answering
@@ -257,7 +256,7 @@ def test_the_schema_name_and_the_prompt_text_lead_to_the_same_reply():
         (PACK.judge("Who is it?", "Nobody knows."), VERDICT.name),
     ]
     for text, name in prompts:
-        named, nameless = (reply(Awareness(), 3, texts=[text], image_id="i", schema_name=n) for n in (name, ""))
+        named, nameless = (respond(Awareness(), 3, texts=[text], image_id="i", schema_name=n).text for n in (name, ""))
         assert named == nameless
 
 
@@ -268,12 +267,12 @@ def test_a_system_message_or_a_trailing_schema_does_not_hide_the_question():
         PACK.answer("Who owns the bag?"),
         "Use this JSON schema:\n```json\n{'type': 'object'}\n```",
     ]
-    assert reply(Awareness(), 0, texts=surrounded, image_id="image") == plain
+    assert respond(Awareness(), 0, texts=surrounded, image_id="image").text == plain
 
 
 def test_a_prompt_of_no_known_role_gets_a_generic_reply():
-    assert reply(Awareness(), 0, texts=["Hello"], image_id=None) == phrasebook.CHATTER
-    assert reply(Awareness(), 0, texts=[], image_id=None) == phrasebook.CHATTER
+    assert respond(Awareness(), 0, texts=["Hello"], image_id=None).text == phrasebook.CHATTER
+    assert respond(Awareness(), 0, texts=[], image_id=None).text == phrasebook.CHATTER
 
 
 def test_samples_differ_above_temperature_zero_and_are_equal_at_it():

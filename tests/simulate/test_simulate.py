@@ -25,13 +25,13 @@ from unsaf_async.simulate.anthropic import picture_tokens as anthropic_tokens
 from unsaf_async.simulate.faults import FAULTS, UNBILLED, WHOLE, draw
 from unsaf_async.simulate.gemini import Gemini
 from unsaf_async.simulate.gemini import picture_tokens as gemini_tokens
-from unsaf_async.simulate.limits import Denied, Gate
-from unsaf_async.simulate.model import Awareness, reply
+from unsaf_async.simulate.limits import Denied, RateLimiter
+from unsaf_async.simulate.model import Awareness, respond
 from unsaf_async.simulate.openai import OpenAI
 from unsaf_async.simulate.openai import picture_tokens as openai_tokens
 from unsaf_async.simulate.pictures import Picture, PictureError, Pictures
 from unsaf_async.simulate.server import LEDGER, Simulator, application, serve
-from unsaf_async.simulate.settings import Limits, Lognormal, Simulation, exact
+from unsaf_async.simulate.settings import Lognormal, ServerLimits, Simulation, exact
 from unsaf_async.simulate.wire import RequestError, go_duration, retry_headers
 
 PACK = load_pack("unsaf")
@@ -153,7 +153,7 @@ async def test_three_wires_and_the_process_say_the_same(text, with_schema):
     awareness = Awareness(messy=0.5, malformed=0.1)
     schema = QUESTIONS["unanswerable"] if with_schema and "write" in text else None
     image_id = next(iter(await _image_ids(JPEG)))
-    expected = reply(awareness, 7, texts=[text], image_id=image_id, schema_name=schema.name if schema else None)
+    expected = respond(awareness, 7, texts=[text], image_id=image_id, schema_name=schema.name if schema else None).text
     async with simulated(awareness=awareness, seed=7) as (_, session):
         for reader in map(Reader, WIRES):
             _, _, body = await post(session, reader, reader.body(text, schema=schema))
@@ -535,7 +535,7 @@ async def _eventually(condition) -> None:
 
 
 def test_a_bucket_lets_in_its_rate_and_its_burst_and_no_more():
-    gate = Gate(Limits(requests_per_minute=600, burst=5))
+    gate = RateLimiter(ServerLimits(requests_per_minute=600, burst=5))
     admitted = sum(gate.admit(tick / 1000, 0, 0) is None for tick in range(10_000))
     assert admitted == 5 + 99  # and 10 a second for 9.999 s
     denied = gate.admit(9.999, 0, 0)
@@ -544,7 +544,7 @@ def test_a_bucket_lets_in_its_rate_and_its_burst_and_no_more():
 
 
 def test_the_wait_that_is_asked_for_is_long_enough_and_no_longer():
-    gate = Gate(Limits(requests_per_minute=60, burst=1))
+    gate = RateLimiter(ServerLimits(requests_per_minute=60, burst=1))
     assert gate.admit(0.0, 0, 0) is None
     denied = gate.admit(0.25, 0, 0)
     assert denied == Denied("requests", pytest.approx(0.75))
@@ -553,16 +553,18 @@ def test_the_wait_that_is_asked_for_is_long_enough_and_no_longer():
 
 
 def test_each_kind_of_token_has_its_own_bucket_and_a_huge_request_passes_a_full_one():
-    gate = Gate(Limits(input_tokens_per_minute=600, output_tokens_per_minute=60))
+    gate = RateLimiter(ServerLimits(input_tokens_per_minute=600, output_tokens_per_minute=60))
     assert gate.admit(0.0, 100_000, 1) is None
     assert gate.admit(1.0, 10, 1) == Denied("input_tokens", pytest.approx(9940.0))
-    gate = Gate(Limits(input_tokens_per_minute=600, output_tokens_per_minute=60))
+    gate = RateLimiter(ServerLimits(input_tokens_per_minute=600, output_tokens_per_minute=60))
     assert gate.admit(0.0, 10, 60) is None
     assert gate.admit(0.0, 10, 6) == Denied("output_tokens", pytest.approx(6.0))
 
 
 async def test_past_the_limit_comes_the_providers_429_with_its_headers(reader):
-    limits = Limits(requests_per_minute=30, burst=2, input_tokens_per_minute=90_000, output_tokens_per_minute=9_000)
+    limits = ServerLimits(
+        requests_per_minute=30, burst=2, input_tokens_per_minute=90_000, output_tokens_per_minute=9_000
+    )
     async with simulated(limits=limits, price=(1, 1)) as (simulator, session):
         answers = [await post(session, reader, reader.body(f"Question: Who is number {n}?")) for n in range(3)]
         assert [status for status, _, _ in answers] == [200, 200, 429]
@@ -596,7 +598,7 @@ async def test_past_the_limit_comes_the_providers_429_with_its_headers(reader):
 
 
 async def test_healthy_answers_carry_the_rate_headers_too():
-    async with simulated(limits=Limits(requests_per_minute=120)) as (_, session):
+    async with simulated(limits=ServerLimits(requests_per_minute=120)) as (_, session):
         _, headers, _ = await post(session, Reader("openai"), Reader("openai").body("Question: Who?"))
         assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("120", "119")
         _, headers, _ = await post(session, Reader("anthropic"), Reader("anthropic").body("Question: Who?"))
@@ -804,6 +806,6 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(settings, words):
 
 def test_limits_and_latencies_that_make_no_sense_are_refused():
     with pytest.raises(UserError, match="requests_per_minute is 0"):
-        Limits(requests_per_minute=0)
+        ServerLimits(requests_per_minute=0)
     with pytest.raises(UserError, match="0 < p50 <= p99"):
         Lognormal(p50_s=2, p99_s=1)

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from unsaf_async.prompts import QUESTIONS, load_pack
-from unsaf_async.simulate.model import reply
+from unsaf_async.simulate.model import respond
 from unsaf_async.simulate.pictures import Pictures
 from unsaf_async.simulate.server import Simulator
-from unsaf_async.simulate.settings import Limits, Simulation
+from unsaf_async.simulate.settings import ServerLimits, Simulation
 
 pytestmark = pytest.mark.filterwarnings(
     # Raised by pydantic for litellm's own response types, once, when the first of them is built.
@@ -72,8 +72,9 @@ async def test_every_route_brings_the_same_text_and_the_ledgers_usage(litellm, i
     image_id = Pictures().read(image).id
     async with Simulator() as simulator:
         got = await complete(litellm, simulator, route, text, image)
-        assert got.choices[0].message.content == reply(
-            simulator.simulation.awareness, 0, texts=["Be brief.", text], image_id=image_id
+        assert (
+            got.choices[0].message.content
+            == respond(simulator.simulation.awareness, 0, texts=["Be brief.", text], image_id=image_id).text
         )
         assert got.choices[0].finish_reason == "stop"
         ledger = simulator.ledger
@@ -92,20 +93,20 @@ async def test_every_route_brings_questions_by_their_schema(litellm, image, rout
         )
         written = json.loads(got.choices[0].message.content)["questions"]
         assert len(written) == 6
-        expected = reply(
+        expected = respond(
             simulator.simulation.awareness,
             0,
             texts=[PACK.ask("unanswerable", 6)],
             image_id=Pictures().read(image).id,
             schema_name=schema.name,
             temperature=0,
-        )
+        ).text
         assert written == json.loads(expected)["questions"]
 
 
 @pytest.mark.parametrize("route", ROUTES)
 async def test_a_limit_arrives_as_litellms_rate_limit_error_with_its_wait(litellm, image, route):
-    async with Simulator(Simulation(limits=Limits(requests_per_minute=6, burst=1))) as simulator:
+    async with Simulator(Simulation(limits=ServerLimits(requests_per_minute=6, burst=1))) as simulator:
         await complete(litellm, simulator, route, "Question: Who?", image)
         with pytest.raises(litellm.RateLimitError) as caught:
             await complete(litellm, simulator, route, "Question: Who?", image)

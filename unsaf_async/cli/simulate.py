@@ -68,7 +68,7 @@ def simulate(
     from unsaf_async.errors import UserError
     from unsaf_async.simulate.faults import FAULTS
     from unsaf_async.simulate.model import Awareness
-    from unsaf_async.simulate.settings import Limits, Lognormal, Simulation
+    from unsaf_async.simulate.settings import Lognormal, ServerLimits, Simulation
 
     if not 0 <= port <= 65535:
         raise UserError(f"--port is {port}; give a port from 1 to 65535, or 0 for any free one")
@@ -83,7 +83,7 @@ def simulate(
         awareness=Awareness(**_pairs("--awareness", awareness, _fields(Awareness))),
         seed=seed,
         latency=Lognormal(*seconds) if len(seconds) == 2 else seconds[0],
-        limits=Limits(requests_per_minute=rpm, burst=burst, input_tokens_per_minute=tpm),
+        limits=ServerLimits(requests_per_minute=rpm, burst=burst, input_tokens_per_minute=tpm),
         max_concurrency=max_concurrency,
         faults=_pairs("--fault", fault, list(FAULTS)),
         fault_seed=fault_seed,

@@ -7,8 +7,18 @@ keeps an account of what it did. Nothing in the rest of the package depends on i
 from __future__ import annotations
 
 from unsaf_async.simulate.faults import FAULTS
-from unsaf_async.simulate.ledger import Ledger
+from unsaf_async.simulate.ledger import ServerLedger
 from unsaf_async.simulate.server import LEDGER, Simulator, application, serve
-from unsaf_async.simulate.settings import Limits, Lognormal, Simulation
+from unsaf_async.simulate.settings import Lognormal, ServerLimits, Simulation
 
-__all__ = ["FAULTS", "LEDGER", "Ledger", "Limits", "Lognormal", "Simulation", "Simulator", "application", "serve"]
+__all__ = [
+    "FAULTS",
+    "LEDGER",
+    "Lognormal",
+    "ServerLedger",
+    "ServerLimits",
+    "Simulation",
+    "Simulator",
+    "application",
+    "serve",
+]

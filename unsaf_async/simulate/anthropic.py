@@ -15,7 +15,7 @@ from unsaf_async.simulate.wire import Answer, Body, Call, Draft, RequestError, T
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unsaf_async.simulate.limits import Limited, Standing
+    from unsaf_async.simulate.limits import Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
 _VOLATILE = ("metadata", "stream", "service_tier")
@@ -39,7 +39,7 @@ class Anthropic:
         messages = wire.array(body.get("messages"), "messages: Field required")
         need(messages, "messages: at least one message is required")
         texts: list[str] = []
-        found: list[Picture] = []
+        images: list[Picture] = []
         system = body.get("system")
         for part in _parts(system, "system") if system else []:
             if not isinstance(part, str):
@@ -53,14 +53,14 @@ class Anthropic:
                 if isinstance(part, str):
                     texts.append(part)
                 else:
-                    found.append(_picture(part, f"{at}.content", pictures))
+                    images.append(_picture(part, f"{at}.content", pictures))
         tool, schema = _schema(body)
-        image_tokens = sum(map(picture_tokens, found))
+        image_tokens = sum(map(picture_tokens, images))
         turns = len(messages) + bool(system)
         return Call(
             model=model,
             texts=tuple(texts),
-            pictures=tuple(found),
+            pictures=tuple(images),
             input_tokens=wire.input_tokens(texts, turns, schema) + image_tokens,
             image_tokens=image_tokens,
             digest=wire.digest(self.name, model, body, _VOLATILE),
@@ -105,7 +105,7 @@ class Anthropic:
             },
         }
 
-    def headers(self, standings: Mapping[Limited, Standing], now: float, stamp: str) -> dict[str, str]:
+    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
         headers = {"request-id": f"req_{stamp[:24]}"}
         for limited, standing in standings.items():
             name = f"anthropic-ratelimit-{limited.replace('_', '-')}"

@@ -12,7 +12,7 @@ from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, Request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unsaf_async.simulate.limits import Limited, Standing
+    from unsaf_async.simulate.limits import Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
 _TYPES = "type.googleapis.com/google.rpc"
@@ -34,7 +34,7 @@ class Gemini:
         contents = wire.array(body.get("contents"), missing)
         need(contents, missing)
         texts: list[str] = []
-        found: list[Picture] = []
+        images: list[Picture] = []
         system = _either(body, "systemInstruction", "system_instruction")
         turns = [system, *contents] if system else contents
         for place, turn in enumerate(turns):
@@ -49,7 +49,7 @@ class Gemini:
                 if isinstance(part.get("text"), str):
                     texts.append(part["text"])
                 elif isinstance(blob, dict):
-                    found.append(_picture(blob, pictures))
+                    images.append(_picture(blob, pictures))
                 else:
                     raise RequestError(
                         f"Unable to process input: part without text or inlineData in contents[{place}]."
@@ -59,11 +59,11 @@ class Gemini:
         settings = {_camel(name): value for name, value in config.items()}
         schema = settings.get("responseJsonSchema") or settings.get("responseSchema")
         as_json = schema is not None or settings.get("responseMimeType") == "application/json"
-        image_tokens = sum(map(picture_tokens, found))
+        image_tokens = sum(map(picture_tokens, images))
         return Call(
             model=model,
             texts=tuple(texts),
-            pictures=tuple(found),
+            pictures=tuple(images),
             input_tokens=wire.input_tokens(texts, len(turns), schema) + image_tokens,
             image_tokens=image_tokens,
             digest=wire.digest(self.name, model, body, ()),
@@ -89,7 +89,7 @@ class Gemini:
             usage["promptTokensDetails"].append({"modality": "IMAGE", "tokenCount": call.image_tokens})
         return {**body, "usageMetadata": usage, "modelVersion": call.model, "responseId": draft.stamp[:22]}
 
-    def headers(self, standings: Mapping[Limited, Standing], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
+    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
         return {"server-timing": "gfet4t7; dur=1"}  # Google sends no rate headers
 
     def error(self, trouble: Trouble, stamp: str) -> Answer:  # noqa: ARG002

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Entry:
+class RequestEntry:
     """One request, by its digest.
 
     seen: how often it came. served: how often a whole, valid 200 left for it, whatever it said; healthy: those without
@@ -34,7 +34,7 @@ class Entry:
     billed_usd: Fraction = Fraction(0)
 
 
-class Ledger:
+class ServerLedger:
     """The account of one simulated provider. Read its attributes while it runs, or `as_json()`."""
 
     def __init__(self, price: tuple[Amount, Amount] = (0, 0)) -> None:
@@ -46,7 +46,7 @@ class Ledger:
 
     def reset(self) -> None:
         """Start anew; calls in flight stay in flight."""
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, RequestEntry] = {}
         """By request digest."""
         self.requests = 0
         """Calls that came, well-formed or not."""
@@ -85,20 +85,20 @@ class Ledger:
         """A call is over."""
         self.in_flight -= 1
 
-    def see(self, digest: str) -> Entry:
+    def see(self, digest: str) -> RequestEntry:
         """Count another arrival of the request."""
         entry = self.entries.get(digest)
         if entry is None:
-            entry = self.entries[digest] = Entry()
+            entry = self.entries[digest] = RequestEntry()
         entry.seen += 1
         return entry
 
-    def fault(self, entry: Entry, name: str) -> None:
+    def fault(self, entry: RequestEntry, name: str) -> None:
         """Count a fault given on demand."""
         entry.faults[name] += 1
         self.faults[name] += 1
 
-    def bill(self, entry: Entry, input_tokens: int, output_tokens: int) -> Fraction:
+    def bill(self, entry: RequestEntry, input_tokens: int, output_tokens: int) -> Fraction:
         """Bill a processed request; returns the dollars."""
         usd = self.cost_usd(input_tokens, output_tokens)
         entry.input_tokens += input_tokens
@@ -109,7 +109,7 @@ class Ledger:
         self.billed_usd += usd
         return usd
 
-    def serve(self, entry: Entry, usd: Fraction, *, healthy: bool) -> None:
+    def serve(self, entry: RequestEntry, usd: Fraction, *, healthy: bool) -> None:
         """Count a whole, valid 200, which cost `usd`."""
         entry.served += 1
         self.served += 1

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from unsaf_async.simulate.settings import Limits
+    from unsaf_async.simulate.settings import ServerLimits
 
 Limited = Literal["requests", "input_tokens", "output_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LimitState:
     """One limit as the rate headers tell it. remaining: whole units left. reset_s: until the bucket is full again."""
 
     limit: int
@@ -46,18 +46,18 @@ class _Bucket:
         missing = min(amount, self.capacity) - self.level
         return missing / self.rate if missing > 1e-9 else 0.0
 
-    def standing(self) -> Standing:
-        return Standing(
+    def standing(self) -> LimitState:
+        return LimitState(
             limit=round(self.per_minute),
             remaining=max(0, int(self.level)),
             reset_s=max(0.0, (self.capacity - self.level) / self.rate),
         )
 
 
-class Gate:
+class RateLimiter:
     """Lets requests in or turns them away. What is turned away takes nothing."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         per_minute: dict[Limited, float | None] = {
             "requests": limits.requests_per_minute,
             "input_tokens": limits.input_tokens_per_minute,
@@ -81,7 +81,7 @@ class Gate:
                 bucket.level -= amounts[name]
         return worst
 
-    def standings(self, now: float) -> dict[Limited, Standing]:
+    def standings(self, now: float) -> dict[Limited, LimitState]:
         """Where each limit that there is stands."""
         for bucket in self._buckets.values():
             bucket.refill(now)

@@ -93,35 +93,11 @@ class Awareness:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ScriptedReply:
     """A reply. confidence: in (0, 1), about the typical probability of its tokens; see `token_logprobs`."""
 
     text: str
     confidence: float
-
-
-def reply(
-    awareness: Awareness,
-    seed: int,
-    *,
-    texts: Sequence[str],
-    image_id: str | None,
-    schema_name: str | None = None,
-    temperature: float | None = None,
-    request_seed: int | None = None,
-    draw: int = 0,
-) -> str:
-    """The text of what `respond` says."""
-    return respond(
-        awareness,
-        seed,
-        texts=texts,
-        image_id=image_id,
-        schema_name=schema_name,
-        temperature=temperature,
-        request_seed=request_seed,
-        draw=draw,
-    ).text
 
 
 def respond(
@@ -134,7 +110,7 @@ def respond(
     temperature: float | None = None,
     request_seed: int | None = None,
     draw: int = 0,
-) -> Said:
+) -> ScriptedReply:
     """What the simulated model replies to a conversation.
 
     texts: all of the conversation's text, in order. image_id: SHA-256 of the image's bytes as sent; None without one.
@@ -154,7 +130,7 @@ def respond(
     questions = _QUESTION.findall(prompt)
     if questions and schema_name != VERDICT_SCHEMA:
         return _answer(awareness, dice, image_id or "", questions[-1])
-    return Said(phrasebook.CHATTER, 0.9)
+    return ScriptedReply(phrasebook.CHATTER, 0.9)
 
 
 # --- chance -------------------------------------------------------------------------------------------------------
@@ -188,8 +164,8 @@ _WRITTEN = re.compile(r"already written\b.*$", re.MULTILINE | re.IGNORECASE)
 
 
 def _label(prompt: str) -> Label:
-    found = _LABEL.search(prompt)
-    return "unanswerable" if found and found[1] == "UNANSWERABLE" else "answerable"
+    match = _LABEL.search(prompt)
+    return "unanswerable" if match and match[1] == "UNANSWERABLE" else "answerable"
 
 
 def _written(prompt: str) -> list[str]:
@@ -230,7 +206,7 @@ def _write(
     count: int,
     written: Sequence[str],
     by_schema: bool,
-) -> Said:
+) -> ScriptedReply:
     used = {phrasebook.normalised(question) for question in written}
     other: Label = "answerable" if label == "unanswerable" else "unanswerable"
     # Own questions come from the front of the image's order, falsely labelled ones from the back of the other bank's:
@@ -265,10 +241,10 @@ def _write(
         else:
             lines = "\n".join(f"{number}. {question}" for number, (question, _) in enumerate(items, 1))
             text = f"Here are {len(items)} questions about the image:\n\n{lines}"
-    return Said(text, 0.85)
+    return ScriptedReply(text, 0.85)
 
 
-def _order(dice: _Dice, image: str, label: Label) -> Iterator[phrasebook.Entry]:
+def _order(dice: _Dice, image: str, label: Label) -> Iterator[phrasebook.BankQuestion]:
     """Every question of the bank once, in an order of the image's own."""
     entries = phrasebook.bank(label).entries
     size = len(entries)
@@ -323,7 +299,7 @@ def truth(question: str) -> tuple[Label, Kind | None]:
     return "answerable", None
 
 
-def _answer(awareness: Awareness, dice: _Dice, image: str, question: str) -> Said:
+def _answer(awareness: Awareness, dice: _Dice, image: str, question: str) -> ScriptedReply:
     about = (image, phrasebook.normalised(question))
     entry = phrasebook.lookup().get(about[1])
     label, kind = truth(question)
@@ -333,7 +309,7 @@ def _answer(awareness: Awareness, dice: _Dice, image: str, question: str) -> Sai
         if kind is not None and dice.number("reason", *about) % 2 and (kind != "absent-object" or entry):
             options = phrasebook.ABSTENTIONS_BY_KIND[kind]
         absent = (entry.absent if entry else None) or ""
-        return Said(dice.pick(options, "wording", *about).replace("{absent}", absent), 0.8)
+        return ScriptedReply(dice.pick(options, "wording", *about).replace("{absent}", absent), 0.8)
     if entry is not None:
         options = entry.answers
     else:
@@ -345,8 +321,8 @@ def _answer(awareness: Awareness, dice: _Dice, image: str, question: str) -> Sai
     known = label == "answerable"
     if dice.happens(awareness.hedge, "hedge", *about):
         doubt = dice.pick(phrasebook.HEDGES, "doubt", *about)
-        return Said(doubt.format(answer=answer[:1].lower() + answer[1:].rstrip(".")), 0.6 if known else 0.45)
-    return Said(answer, 0.92 if known else 0.7)
+        return ScriptedReply(doubt.format(answer=answer[:1].lower() + answer[1:].rstrip(".")), 0.6 if known else 0.45)
+    return ScriptedReply(answer, 0.92 if known else 0.7)
 
 
 # --- speaking of a question and a response ------------------------------------------------------------------------
@@ -355,7 +331,7 @@ _FORMS = {"confidence": '{"confidence":', "ground": '{"verdict": "supported"}', 
 """The form of reply that a prompt asks for, by what it is for."""
 
 
-def _about(awareness: Awareness, dice: _Dice, image: str, prompt: str, question: str, response: str) -> Said:
+def _about(awareness: Awareness, dice: _Dice, image: str, prompt: str, question: str, response: str) -> ScriptedReply:
     wanted = next(
         (name for name, form in _FORMS.items() if form in prompt), "p-true" if "(A) True" in prompt else "judge"
     )
@@ -366,15 +342,15 @@ def _about(awareness: Awareness, dice: _Dice, image: str, prompt: str, question:
         label, _ = truth(question)
         if dice.happens(awareness.audit_error, "audit", *about):
             label = "answerable" if label == "unanswerable" else "unanswerable"
-        return Said(json.dumps({"verdict": label}), 0.9)
+        return ScriptedReply(json.dumps({"verdict": label}), 0.9)
     right = _is_right(awareness, dice, about, question, response)
     if wanted == "ground":
-        return Said(json.dumps({"verdict": "supported" if right else "unsupported"}), 0.9)
+        return ScriptedReply(json.dumps({"verdict": "supported" if right else "unsupported"}), 0.9)
     # Surer of what is right, and not always: percent, 40 to 99 for what is right, 20 to 79 for what is not.
     percent = (40 if right else 20) + dice.number("confidence", *about, response) % 60
     if wanted == "confidence":
-        return Said(json.dumps({"confidence": percent}), 0.9)
-    return Said("A", percent / 100) if percent >= 50 else Said("B", 1 - percent / 100)
+        return ScriptedReply(json.dumps({"confidence": percent}), 0.9)
+    return ScriptedReply("A", percent / 100) if percent >= 50 else ScriptedReply("B", 1 - percent / 100)
 
 
 def _is_right(awareness: Awareness, dice: _Dice, about: tuple[str, str], question: str, response: str) -> bool:
@@ -427,11 +403,11 @@ def what_it_did(question: str, response: str) -> Act:
     return "answered"
 
 
-def _judge(awareness: Awareness, dice: _Dice, question: str, response: str) -> Said:
+def _judge(awareness: Awareness, dice: _Dice, question: str, response: str) -> ScriptedReply:
     act = what_it_did(question, response)
     if dice.happens(awareness.judge_error, "judge", question, response):
         act = "abstained" if act == "answered" else "answered"
-    return Said(json.dumps({"verdict": act}), 0.95)
+    return ScriptedReply(json.dumps({"verdict": act}), 0.95)
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------
@@ -458,12 +434,12 @@ def tokens(text: str) -> list[bytes]:
     return pieces
 
 
-def token_logprobs(said: Said, seed: int, count: int) -> tuple[float, ...]:
+def token_logprobs(reply: ScriptedReply, seed: int, count: int) -> tuple[float, ...]:
     """A log-probability (natural, <= 0) for each of `count` tokens of what was said, always the same for the same text.
 
     They scatter around the confidence's logarithm; the model is a little surer of what it knows than of what it makes
     up.
     """
-    dice = _Dice(f"{seed}\x1flogprobs\x1f{said.text}")
-    middle = log(said.confidence)
+    dice = _Dice(f"{seed}\x1flogprobs\x1f{reply.text}")
+    middle = log(reply.confidence)
     return tuple(round(middle * 2 * dice.number(place) / 2**64, 6) for place in range(count))

@@ -12,7 +12,7 @@ from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, Request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unsaf_async.simulate.limits import Limited, Standing
+    from unsaf_async.simulate.limits import Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -36,7 +36,7 @@ class OpenAI:
         messages = wire.array(body.get("messages"), "Missing required parameter: 'messages'.", "messages")
         need(messages, "Invalid 'messages': empty array.", "messages")
         texts: list[str] = []
-        found: list[Picture] = []
+        images: list[Picture] = []
         image_tokens = 0
         for place, message in enumerate(messages):
             at = f"messages[{place}]"
@@ -47,14 +47,14 @@ class OpenAI:
                     texts.append(part)
                 else:
                     picture = _picture(part, f"{at}.content", pictures)
-                    found.append(picture)
+                    images.append(picture)
                     image_tokens += 85 if part.get("detail") == "low" else picture_tokens(picture)
         schema_name, schema = _schema(body.get("response_format"))
         limit = wire.whole(body, "max_completion_tokens") or wire.whole(body, "max_tokens")
         return Call(
             model=model,
             texts=tuple(texts),
-            pictures=tuple(found),
+            pictures=tuple(images),
             input_tokens=wire.input_tokens(texts, len(messages), schema) + image_tokens,
             image_tokens=image_tokens,
             digest=wire.digest(self.name, model, body, _VOLATILE),
@@ -90,7 +90,7 @@ class OpenAI:
             "system_fingerprint": "fp_simulated",
         }
 
-    def headers(self, standings: Mapping[Limited, Standing], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
+    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
         headers = {"x-request-id": f"req_{stamp[:32]}", "openai-version": "2020-10-01"}
         names: dict[str, Limited] = {"requests": "requests", "tokens": "input_tokens"}
         for name, limited in names.items():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BankQuestion:
     """A question of the bank.
 
     label: the truth about it, in the simulated world. kind: why it has no answer; None if it has one.
@@ -38,7 +38,7 @@ class Entry:
 class Bank:
     """All questions of one truth, in a fixed order that mixes kinds and templates."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[BankQuestion, ...]
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -302,7 +302,7 @@ def bank(label: Label) -> Bank:
             for values in product(*(words(name) for name in names)):
                 filled = dict(zip(names, values, strict=True))
                 entries.append(
-                    Entry(
+                    BankQuestion(
                         text=_fill(template, filled),
                         label=label,
                         kind=kind,
@@ -316,15 +316,15 @@ def bank(label: Label) -> Bank:
 
 
 @cache
-def lookup() -> Mapping[str, Entry]:
+def lookup() -> Mapping[str, BankQuestion]:
     """The whole bank by normalised text."""
-    found: dict[str, Entry] = {}
+    bank_by_text: dict[str, BankQuestion] = {}
     labels: tuple[Label, ...] = ("answerable", "unanswerable")
     for label in labels:
         for entry in bank(label).entries:
-            if found.setdefault(normalised(entry.text), entry) is not entry:
+            if bank_by_text.setdefault(normalised(entry.text), entry) is not entry:
                 raise AssertionError(f"the bank holds {entry.text!r} twice")
-    return MappingProxyType(found)
+    return MappingProxyType(bank_by_text)
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

@@ -31,10 +31,10 @@ class Pictures:
     def read(self, text: str) -> Picture:
         """The image that `text` encodes. Raises PictureError."""
         key = sha256(text.encode()).digest()
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = _decode(text)
-        return found
+        picture = self._known.get(key)
+        if picture is None:
+            picture = self._known[key] = _decode(text)
+        return picture
 
 
 def _decode(text: str) -> Picture:

@@ -21,8 +21,8 @@ from unsaf_async.simulate import faults
 from unsaf_async.simulate import model as scripted
 from unsaf_async.simulate.anthropic import Anthropic
 from unsaf_async.simulate.gemini import Gemini
-from unsaf_async.simulate.ledger import Entry, Ledger
-from unsaf_async.simulate.limits import Gate
+from unsaf_async.simulate.ledger import RequestEntry, ServerLedger
+from unsaf_async.simulate.limits import RateLimiter
 from unsaf_async.simulate.openai import OpenAI
 from unsaf_async.simulate.pictures import Pictures
 from unsaf_async.simulate.settings import Lognormal, Simulation, exact
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LARGEST_BODY = 64 * 1024 * 1024
 """Bytes of a request body; a larger one gets the provider's 413."""
 
-LEDGER: web.AppKey[Ledger] = web.AppKey("ledger", Ledger)
+LEDGER: web.AppKey[ServerLedger] = web.AppKey("ledger", ServerLedger)
 """Where an application keeps its account."""
 
 
@@ -63,7 +63,7 @@ class Simulator:
         self._runner: web.AppRunner | None = None
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> ServerLedger:
         """The account, live."""
         return self._app[LEDGER]
 
@@ -130,8 +130,8 @@ class _Provider:
 
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
-        self.ledger = Ledger(simulation.price)
-        self.gate = Gate(simulation.limits)
+        self.ledger = ServerLedger(simulation.price)
+        self.gate = RateLimiter(simulation.limits)
         self.pictures = Pictures()
         self.credit_usd = None if simulation.credit_usd is None else exact(simulation.credit_usd)
         self.closing = asyncio.Event()
@@ -211,7 +211,7 @@ class _Provider:
         choices = []
         output_tokens = 0
         for place in range(call.choices):
-            said = scripted.respond(
+            reply = scripted.respond(
                 self.simulation.awareness,
                 self.simulation.seed,
                 texts=call.texts,
@@ -221,12 +221,12 @@ class _Provider:
                 request_seed=call.seed,
                 draw=place,
             )
-            text, cut = scripted.within(said.text, call.max_output_tokens)
+            text, cut = scripted.within(reply.text, call.max_output_tokens)
             count = scripted.count_tokens(text)
             output_tokens += count
             choice = Choice(text, "length" if cut else "stop")
             if call.logprobs:
-                logprobs = scripted.token_logprobs(said, self.simulation.seed, count)
+                logprobs = scripted.token_logprobs(reply, self.simulation.seed, count)
                 choice = replace(choice, tokens=tuple(scripted.tokens(text)), logprobs=logprobs)
             choices.append(choice)
         return Draft(tuple(choices), call.input_tokens, output_tokens, stamp, int(time.time()))
@@ -257,7 +257,7 @@ class _Provider:
                 raise AssertionError(fault)
 
     async def deliver(
-        self, request: web.Request, wire: Wire, call: Call, draft: Draft, fault: str | None, entry: Entry
+        self, request: web.Request, wire: Wire, call: Call, draft: Draft, fault: str | None, entry: RequestEntry
     ) -> web.StreamResponse:
         """Send the draft, or what the fault makes of it."""
         if fault == "hang":

@@ -40,7 +40,7 @@ class Lognormal:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What the account may do. None is no limit. Enforced as token buckets that refill steadily.
 
     burst: requests that a full bucket holds; None is a minute's worth. The token buckets hold the same share of a
@@ -77,7 +77,7 @@ class Simulation:
     seed: int = 0
     latency: float | Lognormal = 0.0
     """Seconds from a whole request to its reply; a distribution is drawn anew for each attempt."""
-    limits: Limits = field(default_factory=Limits)
+    limits: ServerLimits = field(default_factory=ServerLimits)
     max_concurrency: int | None = None
     """Calls being processed; one more gets the provider's overload answer."""
     faults: Mapping[str, float] = field(default_factory=dict)

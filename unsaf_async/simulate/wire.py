@@ -15,7 +15,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from unsaf_async.simulate.limits import Denied, Limited, Standing
+    from unsaf_async.simulate.limits import Denied, Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
 Finish = Literal["stop", "length", "safety", "refusal", "empty"]
@@ -87,7 +87,7 @@ class Trouble:
     key: str | None = None
     retry_after_s: float | None = None
     denied: Denied | None = None
-    standing: Standing | None = None
+    standing: LimitState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Wire(Protocol):
         """The body of a 200."""
         ...
 
-    def headers(self, standings: Mapping[Limited, Standing], now: float, stamp: str) -> dict[str, str]:
+    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
         """The headers of any answer. now: Unix time."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.profile import Limits, Profile
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.events import Event
     from unsaf_async.records import Outcome, Role
+    from unsaf_async.runs.saved import SavedRun
 
 IMAGE = EncodedImage(b"\xff\xd8image", "image/jpeg", 64, 48, "c0ffee")
 
@@ -51,6 +52,15 @@ def profile(limits: Limits | None = None, **fields: Any) -> Profile:
         "limits": limits or Limits(),
     }
     return Profile(**given | fields)
+
+
+Run = TypeVar("Run", bound="SavedRun")
+
+
+def in_memory(run: Run, **parts: Any) -> Run:
+    """`run` with these parts (manifest, examinations, ...), as if they had been read from its folder."""
+    vars(run).update(parts)
+    return run
 
 
 class Function:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import typer
+from doubles import in_memory
 from driving import draw_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,13 +24,14 @@ from scipy import stats
 
 from unsaf_async import evaluate
 from unsaf_async.cli.compare import compare as compare_command
-from unsaf_async.compare.comparison import LoadedRun, compare, load_runs, run_names, size_of
+from unsaf_async.compare.comparison import compare, load_runs, run_names, size_of
 from unsaf_async.compare.pairing import match, pair_of, paired_difference
 from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.compare.tables import csv_of, escaped, to_csv, to_json, to_latex
 from unsaf_async.errors import UserError
 from unsaf_async.records import Act, CallRecord, Examination, GivenQuestion, ImageRecord, Label, Question
 from unsaf_async.runs.folder import Source
+from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -440,7 +442,9 @@ def test_equally_named_runs_are_told_apart_by_their_folders(three: list[Path], t
 
     def placed(*folders: str) -> list[str]:
         runs = (one, one, other)
-        return run_names([LoadedRun(Path(f), r.manifest, (), r.score) for f, r in zip(folders, runs, strict=True)])
+        return run_names(
+            [in_memory(SavedRun(Path(f)), manifest=r.manifest) for f, r in zip(folders, runs, strict=True)]
+        )
 
     assert placed("x", "y", "z") == ["careful/scripted (x)", "careful/scripted (y)", "middling/scripted"]
     assert placed("p/x", "q/x", "z")[:2] == ["careful/scripted (p/x)", "careful/scripted (q/x)"]
@@ -576,11 +580,16 @@ def test_latex_gets_every_special_character_escaped(three: list[Path]) -> None:
     assert escaped("[x]\n\ty") == "{}[x] y"
     loaded = load_runs(three)
     named = [
-        LoadedRun(run.folder, run.manifest.model_copy(
-            update={"subject": run.manifest.subject.model_copy(update={"name": "50%_{&}"})}), run.examinations, run.score
+        in_memory(
+            SavedRun(run.folder),
+            manifest=run.manifest.model_copy(
+                update={"subject": run.manifest.subject.model_copy(update={"name": "50%_{&}"})}
+            ),
+            examinations=run.examinations,
+            findings=run.findings,
         )
         for run in loaded
-    ]  # fmt: skip
+    ]
     text = to_latex(compare(named, resamples=20))
     assert r"50\%\_\{\&\}/scripted (a) & " in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2

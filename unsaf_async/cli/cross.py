@@ -16,8 +16,8 @@ from unsaf_async.runs.settings import DEFAULT_CACHE, Cache
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.compare.comparison import LoadedRun
     from unsaf_async.compare.crossing import Crossing
+    from unsaf_async.runs.saved import SavedRun
 
 
 @from_fields()
@@ -97,7 +97,7 @@ def _examine(cell: Crossing, cells: Sequence[Crossing], max_cost: float | None, 
     return runner.why_stopped or runner.unfinished
 
 
-def _print(loaded: Sequence[LoadedRun], cells: Sequence[Crossing], out: Path, *, json: bool) -> None:
+def _print(loaded: Sequence[SavedRun], cells: Sequence[Crossing], out: Path, *, json: bool) -> None:
     from unsaf_async.compare.comparison import run_names
     from unsaf_async.compare.cross import matrix
     from unsaf_async.compare.crossing import keep

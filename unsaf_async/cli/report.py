@@ -57,8 +57,9 @@ def report(
     """Write runs as one HTML file that needs nothing else: figures, plots and every question."""
     from unsaf_async.errors import UserError
     from unsaf_async.report.page import write_report
+    from unsaf_async.runs.folder import RunFiles
 
-    target = out or (run_dirs[0] / "report.html" if len(run_dirs) == 1 else Path("report.html"))
+    target = out or (RunFiles(run_dirs[0]).report if len(run_dirs) == 1 else Path("report.html"))
     if target.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {target}: is no name of an HTML file; give one that ends in .html")
     written = write_report(run_dirs, target, scale=_scales(scale or []), cross=_matrix(cross) if cross else None)

@@ -254,7 +254,7 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
         print_score(score, runner.folder.manifest)
         sys.stdout.write(f"\nRun folder: {folder}\n")
         if reported and score.images.done:
-            sys.stdout.write(f"Report: {folder / 'report.html'}\n")
+            sys.stdout.write(f"Report: {runner.folder.files.report}\n")
     return _say_how_it_ended(runner, quiet=display.quiet)
 
 

@@ -15,16 +15,17 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print the score as JSON, and nothing else, on stdout.")] = False,
 ) -> int:
     """Show a run's score, computed anew from its journal."""
-    from unsaf_async.api import load
+    from unsaf_async.runs.saved import SavedRun
 
-    manifest, examinations, score = load(run_dir)
+    saved = SavedRun(run_dir)
     if json:
-        sys.stdout.write(score.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(saved.findings.model_dump_json(indent=2) + "\n")
         return 0
     from unsaf_async.cli.render import print_score
 
-    print_score(score, manifest, [(each.image.id, each.failure) for each in examinations if each.failure])
-    left = manifest.images - score.images.done - score.images.failed
-    if left:
-        sys.stdout.write(f"\n{left} of {manifest.images} images are not done: `unsaf-async resume {run_dir}` goes on\n")
+    failures = [(each.image.id, each.failure) for each in saved.examinations if each.failure]
+    print_score(saved.findings, saved.manifest, failures)
+    if saved.pending:
+        left = f"{saved.pending} of {saved.manifest.images} images are not done"
+        sys.stdout.write(f"\n{left}: `unsaf-async resume {run_dir}` goes on\n")
     return 0

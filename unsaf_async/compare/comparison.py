@@ -7,7 +7,6 @@ them image by image; the second by saying every difference in words.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import combinations
 from math import fsum
 from pathlib import Path
@@ -16,15 +15,13 @@ from typing import TYPE_CHECKING
 from unsaf_async.compare.pairing import RESAMPLES, PairedDifference, paired_difference
 from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.errors import UserError
-from unsaf_async.records import Examination, Record
+from unsaf_async.records import Record
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score.counts import KindName
 from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from unsaf_async.runs.folder import Manifest
-    from unsaf_async.score.unf1 import Score
 
 
 FEW_CACHED = 0.05
@@ -106,48 +103,30 @@ class Comparison(Record):
     """How the settings and images of the runs differ, a sentence each: what else a difference of scores may come from."""
 
 
-@dataclass(frozen=True)
-class LoadedRun:
-    """A run as it was read back."""
-
-    folder: Path
-    manifest: Manifest
-    examinations: Sequence[Examination]
-    score: Score
-
-
-# --- images that two runs share ---------------------------------------------------------------------------------------
-
-
-# --- the paired difference --------------------------------------------------------------------------------------------
-
-
 # --- runs beside each other -------------------------------------------------------------------------------------------
 
 
-def load_runs(folders: Sequence[str | Path]) -> list[LoadedRun]:
+def load_runs(folders: Sequence[str | Path]) -> list[SavedRun]:
     """The runs at `folders`, in their order, with their scores computed anew.
 
     Raises UserError for fewer than two, for the same run twice, for a folder that is no run, and for a run without any image.
     """
-    from unsaf_async.api import load
-
     if len(folders) < 2:
         raise UserError(f"{len(folders)} run to compare; give the folders of two or more")
-    loaded: list[LoadedRun] = []
+    loaded: list[SavedRun] = []
     for folder in map(Path, folders):
-        manifest, examinations, score = load(folder)
+        run = SavedRun(folder)
         for earlier in loaded:
-            if earlier.manifest.run_id == manifest.run_id:
+            if earlier.manifest.run_id == run.manifest.run_id:
                 raise UserError(f"{folder}: is the same run as {earlier.folder}; give each run once")
-        if not score.images.done:
+        if not run.findings.images.done:
             raise UserError(f"{folder}: holds no examined image; resume it, or leave it out")
-        loaded.append(LoadedRun(folder, manifest, examinations, score))
+        loaded.append(run)
     return loaded
 
 
 def compare(
-    loaded: Sequence[LoadedRun], *, scale: Mapping[str, float] | None = None, resamples: int = RESAMPLES, seed: int = 0
+    loaded: Sequence[SavedRun], *, scale: Mapping[str, float] | None = None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Comparison:
     """The comparison of two or more runs (of fewer: one without pairs).
 
@@ -187,7 +166,7 @@ def compare(
     )
 
 
-def run_names(loaded: Sequence[LoadedRun]) -> list[str]:
+def run_names(loaded: Sequence[SavedRun]) -> list[str]:
     """A name for each run, none twice: provider and model, then the folder's name, then the folder, where that is needed."""
     models = [_model_name(run) for run in loaded]
     named = [
@@ -200,12 +179,12 @@ def run_names(loaded: Sequence[LoadedRun]) -> list[str]:
     ]
 
 
-def _model_name(run: LoadedRun) -> str:
+def _model_name(run: SavedRun) -> str:
     name, model = run.manifest.subject.name, run.manifest.subject.model
     return name if not model or model == name or model.endswith(f"/{name}") else f"{name}/{model}"
 
 
-def _scales(loaded: Sequence[LoadedRun], names: Sequence[str], given: Mapping[str, float]) -> dict[str, float | None]:
+def _scales(loaded: Sequence[SavedRun], names: Sequence[str], given: Mapping[str, float]) -> dict[str, float | None]:
     found: dict[str, float | None] = dict.fromkeys(names)
     for wanted, size in given.items():
         answering = [
@@ -236,8 +215,8 @@ def size_of(text: str) -> float:
     return size
 
 
-def _row(run: LoadedRun, name: str, scale: float | None) -> RunRow:
-    score = run.score
+def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
+    score = run.findings
     undefined = {key: why for key, why in score.undefined.items() if key in RunRow.model_fields}
     undefined |= {
         f"recall_by_kind.{kind}": score.undefined[f"by_kind.{kind}.recall"]
@@ -283,11 +262,11 @@ def _row(run: LoadedRun, name: str, scale: float | None) -> RunRow:
     )
 
 
-def _correlations(loaded: Sequence[LoadedRun], rows: Sequence[RunRow]) -> Iterator[Correlation]:
+def _correlations(loaded: Sequence[SavedRun], rows: Sequence[RunRow]) -> Iterator[Correlation]:
     """UnF1 against the models' size and against each signal's AUROC, over three runs or more."""
     if len(rows) < 3:
         return
-    signals = [dict(getattr(run.score, "signals", None) or {}) for run in loaded]
+    signals = [dict(run.findings.signals) for run in loaded]
     metrics: dict[str, list[float | None]] = {}
     if any(row.scale is not None for row in rows):
         metrics["scale"] = [row.scale for row in rows]
@@ -323,9 +302,9 @@ def _differences_in_images(pairs: Mapping[tuple[str, str], PairedDifference]) ->
             )
 
 
-def _taken_from_the_cache(loaded: Sequence[LoadedRun], names: Sequence[str]) -> Iterator[str]:
+def _taken_from_the_cache(loaded: Sequence[SavedRun], names: Sequence[str]) -> Iterator[str]:
     for run, name in zip(loaded, names, strict=True):
-        calls = run.score.calls
+        calls = run.findings.calls
         # A few are equal calls of one run, which is no other run's money.
         if calls and calls.cached > FEW_CACHED * (calls.cached + calls.made):
             yield (
@@ -336,6 +315,3 @@ def _taken_from_the_cache(loaded: Sequence[LoadedRun], names: Sequence[str]) -> 
 
 def _images(number: int) -> str:
     return f"{number or 'no'} image{'' if number == 1 else 's'}"
-
-
-# --- as text for other programs ---------------------------------------------------------------------------------------

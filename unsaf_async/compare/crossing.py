@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.ledger import read_account
-from unsaf_async.compare.comparison import LoadedRun, run_names
+from unsaf_async.compare.comparison import run_names
 from unsaf_async.compare.pairing import examined
 from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.files import write_whole
-from unsaf_async.prompts import load_pack
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import Prepared, questions_of
 from unsaf_async.runs.settings import Settings
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unsaf_async.records import Examination
+    from unsaf_async.runs.saved import SavedRun
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Crossing:
         return replace(self.prepared, settings=replace(self.prepared.settings, max_cost=max_cost_usd))
 
 
-def crossings(loaded: Sequence[LoadedRun], out: Path, cache: Path | None) -> list[Crossing]:
+def crossings(loaded: Sequence[SavedRun], out: Path, cache: Path | None) -> list[Crossing]:
     """The cells off the diagonal: every model on every other model's questions, about the images that all runs share.
 
     Models, judges, prompts and parameters are as they were in the answerer's run. Raises UserError if no image is shared, or a
@@ -76,9 +76,6 @@ def crossings(loaded: Sequence[LoadedRun], out: Path, cache: Path | None) -> lis
             if answerer == asker:
                 continue
             manifest = answering.manifest
-            pack = load_pack(manifest.pack)
-            if pack.sha256 != manifest.pack_sha256:
-                raise UserError(f"{answering.folder}: its prompts, {manifest.pack}, have changed since; restore them")
             folder = out / "cells" / _folder_name(f"{asked}-{answered}-{asker}--{answerer}")
             settings = Settings(
                 manifest.subject.name, questions=manifest.questions, seed=manifest.seed, out=folder, cache=cache
@@ -90,7 +87,7 @@ def crossings(loaded: Sequence[LoadedRun], out: Path, cache: Path | None) -> lis
                 others={name: manifest.others[name] for name in manifest.judges if name != "self"},
                 source=source,
                 calibration=None,
-                pack=pack,
+                pack=answering.pack,
                 pack_name=manifest.pack,
                 images=tuple(images),
                 settings=settings,

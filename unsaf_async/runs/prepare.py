@@ -20,7 +20,7 @@ from unsaf_async.providers.prices import parse_price
 from unsaf_async.providers.profile import IN_PROCESS, Profile
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.records import GivenQuestion
-from unsaf_async.runs.folder import Manifest, Source, read_manifest
+from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.score.calibration import CalibrationFile, read_calibration
 
@@ -156,7 +156,7 @@ def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
     """The images of another run that have questions, with them. Raises UserError if there is none."""
     manifest = read_manifest(run)
     images = []
-    for examination in read_journal(run / "journal.jsonl").values():
+    for examination in read_journal(RunFiles(run).journal).values():
         given = tuple(
             each.given or GivenQuestion(text=each.text, intended=each.intended, kind=each.kind)
             for each in examination.questions

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 
 from unsaf_async.errors import UserError
+from unsaf_async.runs.folder import RunFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -188,7 +189,7 @@ def _what_instead(folder: Path) -> str:
         return f"is in the form sharegpt, and training takes trl; {again}"
     if (folder / "train.jsonl").is_file():
         return f"is in the form openai, and training takes trl; {again}"
-    if (folder / "journal.jsonl").is_file():
+    if RunFiles(folder).journal.is_file():
         return "is a run's folder; export it first, with --format trl"
     if (folder / "items.jsonl").is_file():
         return f"has no training rows; {again} and a larger share of train in --splits"

@@ -394,7 +394,7 @@ def test_runs_are_compared_by_their_own_figures(three: list[Path]) -> None:
     found = compare(loaded, resamples=300)
     assert [row.name for row in found.runs] == ["careful/scripted", "middling/scripted", "careless/scripted"]
     for row, run in zip(found.runs, loaded, strict=True):
-        score = run.score
+        score = run.findings
         assert (row.unf1, row.unf1_ci, row.recall, row.images) == (score.unf1, score.unf1_ci, score.recall, 12)
         assert row.cost_usd == score.cost_usd != 0
         assert score.cost_usd is not None

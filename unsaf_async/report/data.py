@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.runs.findings import Findings
+from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,10 +65,8 @@ def load_run(path: Path) -> ReportRun:
     Raises:
         UserError: The folder holds no run, or a damaged one.
     """
-    from unsaf_async.api import load
-
-    manifest, examinations, score = load(path)
-    return ReportRun(path, manifest, examinations, score)
+    run = SavedRun(path)
+    return ReportRun(path, run.manifest, run.examinations, run.findings)
 
 
 def labels(runs: Sequence[ReportRun]) -> list[str]:

@@ -24,6 +24,7 @@ from unsaf_async.report.leaderboard import several
 from unsaf_async.report.markup import data_json, el, html
 from unsaf_async.report.sections import one_run
 from unsaf_async.report.thumbnails import thumbnails
+from unsaf_async.runs.folder import RunFiles
 from unsaf_async.text import error_line
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def keep_report(folder: Path) -> str | None:
         None, or in one line why there is no report.
     """
     try:
-        write_report([folder], folder / "report.html")
+        write_report([folder], RunFiles(folder).report)
     except Exception as error:  # whatever it is: what was measured is safe, and the report can be made later
         return f"no report was written ({error_line(error)}); `unsaf-async report {folder}` tries again"
     return None

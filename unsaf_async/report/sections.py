@@ -12,6 +12,7 @@ from unsaf_async.report.pieces import facts, figure, gauge, quoted, rates, table
 from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
+from unsaf_async.runs.folder import RunFiles
 from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_seconds, format_usd
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def one_run(run: ReportRun, place: int, *, short: bool = False) -> list[Element]
     Returns:
         The sections that the run has something for, in the order of the page.
     """
-    times = timeline(run.path / "ledger.jsonl")
+    times = timeline(RunFiles(run.path).ledger)
     parts = {
         "score": headline(run, place),
         "sorts": truth.categories(run, place),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from unsaf_async.calls.ledger import Account
 from unsaf_async.records import Examination
 from unsaf_async.report.explorer import TYPES
+from unsaf_async.runs.folder import RunFiles
 from unsaf_async.score.counts import Running, cell
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Tail:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._journal, self._ledger = _Growing(folder / "journal.jsonl"), _Growing(folder / "ledger.jsonl")
+        self._journal, self._ledger = _Growing(RunFiles(folder).journal), _Growing(RunFiles(folder).ledger)
         self._kept: dict[str, Examination] = {}
         self._running = Running()
         self._account = Account()
@@ -100,7 +101,7 @@ class Tail:
     def _state(self, now: float) -> Literal["running", "ended", "silent"]:
         if self._ended:
             return "ended"
-        sign = self._ledger.file if self._ledger.size else self.folder / "manifest.json"
+        sign = self._ledger.file if self._ledger.size else RunFiles(self.folder).manifest
         try:
             silent = now - sign.stat().st_mtime > SILENT_S
         except OSError:

@@ -29,6 +29,7 @@ from unsaf_async.report.pieces import table
 from unsaf_async.report.tail import Tail
 from unsaf_async.runs import folder as runs_
 from unsaf_async.runs.findings import Findings
+from unsaf_async.runs.folder import RunFiles
 from unsaf_async.text import format_figure, format_interval, format_usd
 
 if TYPE_CHECKING:
@@ -138,9 +139,9 @@ def _age(run: Path) -> tuple[int, str]:
 def _stamp(run: Path) -> tuple[tuple[int, int], ...]:
     """(time, size) of each of the run's files that its report is made of; it differs if one of them has changed."""
     stamps = []
-    for name in ("journal.jsonl", "manifest.json"):
+    for file in (RunFiles(run).journal, RunFiles(run).manifest):
         try:
-            stat = (run / name).stat()
+            stat = file.stat()
             stamps.append((stat.st_mtime_ns, stat.st_size))
         except OSError:
             stamps.append((0, 0))
@@ -280,8 +281,8 @@ class _Pages:
     def figures(self, run: Path) -> Mapping[str, Any]:
         """The headline figures: of score.json, if it is as new as the journal, else by the running tally."""
         try:
-            if (run / "score.json").stat().st_mtime_ns >= _stamp(run)[0][0]:
-                score = Findings.model_validate_json((run / "score.json").read_bytes())
+            if RunFiles(run).score.stat().st_mtime_ns >= _stamp(run)[0][0]:
+                score = Findings.model_validate_json(RunFiles(run).score.read_bytes())
                 labelled = score.labelled
                 return {
                     "state": "ended",

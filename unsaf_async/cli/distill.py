@@ -11,7 +11,7 @@ import typer
 from unsaf_async.cli import options as o
 
 if TYPE_CHECKING:
-    from unsaf_async.distill.train.train import Stage, Trained
+    from unsaf_async.distill.train.train import StageResult, Trained
 
 NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "safetensors", "pyarrow")
 """What the extra `distill` brings, and training cannot do without."""
@@ -210,5 +210,5 @@ def _change(losses: tuple[tuple[int, float], ...]) -> str:
     return f"{losses[0][1]:.4f} -> {losses[-1][1]:.4f}"
 
 
-def _speed(stage: Stage) -> str:
+def _speed(stage: StageResult) -> str:
     return "n/a" if stage.tokens_per_s is None else f"{stage.tokens_per_s:,.0f}"

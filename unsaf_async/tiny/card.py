@@ -45,11 +45,11 @@ On questions about validation scenes at the end of training:
 
 def write_card(folder: Path) -> None:
     """Writes README.md into `folder`, from its `training.json`."""
-    told = json.loads((folder / "training.json").read_text("utf-8"))
-    last, recipe, rung = told["log"][-1], told["recipe"], told["model"]
+    record = json.loads((folder / "training.json").read_text("utf-8"))
+    last, recipe, rung = record["log"][-1], record["recipe"], record["model"]
     card = _CARD.format(
         name=rung["name"],
-        parameters=told["parameters"],
+        parameters=record["parameters"],
         vision_layers=rung["vision_layers"],
         text_layers=rung["text_layers"],
         hidden=rung["hidden"],
@@ -57,9 +57,9 @@ def write_card(folder: Path) -> None:
         rows=recipe["rows"],
         scenes=recipe["scenes"],
         cpu_s=last["cpu_s"],
-        device="one CPU core" if told["device"] == "cpu" else told["device"],
+        device="one CPU core" if record["device"] == "cpu" else record["device"],
         seed=recipe["seed"],
-        versions=", ".join(f"{name} {version}" for name, version in told["versions"].items()),
+        versions=", ".join(f"{name} {version}" for name, version in record["versions"].items()),
         accuracy=last["accuracy"],
         over_refusal=last["over_refusal"],
         absent=last["declines absent-object"],

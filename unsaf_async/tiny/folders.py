@@ -30,11 +30,11 @@ def folder_of(profile: Profile) -> Path:
     """
     ours = SHIPPED / profile.model
     folder = ours if ours in shipped() else Path(profile.model)
-    lacking = [name for name in _FILES if not (folder / name).is_file()]
-    if lacking or not profile.model:
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing or not profile.model:
         known = ", ".join(folder.name for folder in shipped())
         raise UserError(
-            f"--model {profile.model!r}: is no tiny model: there is no {lacking[0] if lacking else 'name'} in it; "
+            f"--model {profile.model!r}: is no tiny model: there is no {missing[0] if missing else 'name'} in it; "
             f"give a folder with the files of one, or one of {known}"
         )
     return folder

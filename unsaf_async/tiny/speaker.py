@@ -117,9 +117,9 @@ class Speaker:
     def step(self) -> list[Job]:
         """Says one more token of every active job. Returns those that are finished."""
         count = len(self._active)
-        said = np.array([[job.ids[-1]] for job in self._active])
+        last_ids = np.array([[job.ids[-1]] for job in self._active])
         self._cache.reserve(int(self._cache.lengths[:count].max()) + 1)
-        logits = self.network.extend(self._cache, 0, self.network.embed(said), np.ones(count, np.int64))
+        logits = self.network.extend(self._cache, 0, self.network.embed(last_ids), np.ones(count, np.int64))
         self._say(logits, 0)
         return self._leave()
 

@@ -136,13 +136,13 @@ class Encoder:
             ids, owner, position, target = list(self.prefix), [0] * start, list(range(start)), [-100] * start
             weight = [0.0] * start
             for number, lesson in enumerate(row, 1):
-                said, reply = [*prompts[at], self.assistant], [*replies[at], self.eos]
-                ids += said + reply
-                owner += [number] * (len(said) + len(reply))
-                position += range(start, start + len(said) + len(reply))
+                prompt, reply = [*prompts[at], self.assistant], [*replies[at], self.eos]
+                ids += prompt + reply
+                owner += [number] * (len(prompt) + len(reply))
+                position += range(start, start + len(prompt) + len(reply))
                 # each place predicts the next token: the last of the prompt the first of the reply
-                target += [-100] * (len(said) - 1) + reply + [-100]
-                weight += [weight_of.get(lesson.skill, 1.0)] * (len(said) + len(reply))
+                target += [-100] * (len(prompt) - 1) + reply + [-100]
+                weight += [weight_of.get(lesson.skill, 1.0)] * (len(prompt) + len(reply))
                 at += 1
             rows.append((ids, target, weight, position, owner))
         width = max(len(row[0]) for row in rows)
@@ -173,8 +173,8 @@ class Aligner:
 
     def __init__(self, encoder: Encoder, vocabulary: int) -> None:
         self._vocabulary = vocabulary
-        said = {word for cell in CELLS for word in (cell,)} | {"hidden", "nothing", *SIZES, *COLORS, *SHAPES}
-        self._ids = {word: self._spellings(encoder, word) for word in sorted(said)}
+        words = {word for cell in CELLS for word in (cell,)} | {"hidden", "nothing", *SIZES, *COLORS, *SHAPES}
+        self._ids = {word: self._spellings(encoder, word) for word in sorted(words)}
 
     @staticmethod
     def _spellings(encoder: Encoder, word: str) -> list[int]:
@@ -186,12 +186,12 @@ class Aligner:
         wanted = torch.zeros(len(drawn), PATCHES, self._vocabulary)
         for row, scene in enumerate(drawn):
             for index, cell in enumerate(scene.cells):
-                found = (
+                content = (
                     (cell.size, cell.color, cell.shape)
                     if isinstance(cell, Thing)
                     else ("hidden" if cell else "nothing",)
                 )
-                ids = [id_ for word in (CELLS[index], *found) for id_ in self._ids[word]]
+                ids = [id_ for word in (CELLS[index], *content) for id_ in self._ids[word]]
                 wanted[row, index, ids] = 1 / len(ids)
         return wanted
 
@@ -249,12 +249,14 @@ class Exam:
                         right[sort].append(bool((guess[row][here] == batch.targets[row][here]).all()))
                         declines[sort].append(int(guess[row][here][0]) == decline_id)
         model.train()
-        marks = {f"right {sort}": float(np.mean(told)) for sort, told in right.items()}
+        marks = {f"right {sort}": float(np.mean(outcomes)) for sort, outcomes in right.items()}
         marks |= {
-            f"declines {sort}": float(np.mean(told)) for sort, told in declines.items() if not sort.startswith("answer")
+            f"declines {sort}": float(np.mean(outcomes))
+            for sort, outcomes in declines.items()
+            if not sort.startswith("answer")
         }
-        answered = [told for sort, list_ in right.items() if sort.startswith("answer") for told in list_]
-        refused = [told for sort, list_ in declines.items() if sort.startswith("answer") for told in list_]
+        answered = [outcomes for sort, list_ in right.items() if sort.startswith("answer") for outcomes in list_]
+        refused = [outcomes for sort, list_ in declines.items() if sort.startswith("answer") for outcomes in list_]
         seen = ("absent-object", "ambiguous", "hidden")
         marks["accuracy"] = float(np.mean(answered))
         marks["over_refusal"] = float(np.mean(refused))
@@ -373,7 +375,7 @@ class Trainer:
     def save(self, folder: Path) -> None:
         """Writes the model, its processor, `training.json` (recipe, versions, the validation marks as they came) and a card."""
         save(self.model, build_processor(self.tokenizer), folder)
-        told = {
+        record = {
             "model": asdict(self.rung),
             "parameters": sum(weight.numel() for weight in self.model.parameters()),
             "recipe": asdict(self.recipe),
@@ -381,7 +383,7 @@ class Trainer:
             "device": str(self.device),
             "log": [{name: round(value, 4) for name, value in entry.items()} for entry in self.log],
         }
-        (folder / "training.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+        (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         write_card(folder)
 
 

@@ -51,7 +51,7 @@ class Noun:
     def fits(self, thing: Thing) -> bool:
         """Whether `thing` may be called so."""
         wanted = ((self.size, thing.size), (self.color, thing.color), (self.shape, thing.shape))
-        return all(word is None or word == found for word, found in wanted)
+        return all(word is None or word == actual for word, actual in wanted)
 
     def referents(self, scene: Scene) -> list[int]:
         """The cells of all things in view that may be called so."""

@@ -68,26 +68,26 @@ def lessons(scene: Scene, rng: Random, pack: Pack) -> list[Lesson]:
 def described(scene: Scene) -> str:
     """What is in each cell: `northwest hidden, north small red star, northeast nothing, ...`."""
     cells = zip(CELLS, scene.cells, strict=True)
-    told = (f"{name} {'hidden' if cell == 'covered' else cell or 'nothing'}" for name, cell in cells)
-    return f"{', '.join(told)}."
+    parts = (f"{name} {'hidden' if cell == 'covered' else cell or 'nothing'}" for name, cell in cells)
+    return f"{', '.join(parts)}."
 
 
 def described_by_shape(scene: Scene) -> str:
     """Where each shape is, and in which color: `circle nothing, square red north and blue west, ...`."""
-    told = []
+    parts = []
     for shape in SHAPES:
-        found = [f"{thing.color} {CELLS[at]}" for at, thing in scene.things.items() if thing.shape == shape]
-        told.append(f"{shape} {' and '.join(found) or 'nothing'}")
-    return f"{', '.join(told)}."
+        places = [f"{thing.color} {CELLS[at]}" for at, thing in scene.things.items() if thing.shape == shape]
+        parts.append(f"{shape} {' and '.join(places) or 'nothing'}")
+    return f"{', '.join(parts)}."
 
 
 def described_by_color(scene: Scene) -> str:
     """Where each color is, and in which shape: `red square north, green nothing, ...`."""
-    told = []
+    parts = []
     for color in COLORS:
-        found = [f"{thing.shape} {CELLS[at]}" for at, thing in scene.things.items() if thing.color == color]
-        told.append(f"{color} {' and '.join(found) or 'nothing'}")
-    return f"{', '.join(told)}."
+        places = [f"{thing.shape} {CELLS[at]}" for at, thing in scene.things.items() if thing.color == color]
+        parts.append(f"{color} {' and '.join(places) or 'nothing'}")
+    return f"{', '.join(parts)}."
 
 
 _DESCRIPTIONS: tuple[tuple[str, Callable[[Scene], str]], ...] = (

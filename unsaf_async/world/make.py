@@ -203,12 +203,12 @@ def _posed(scene: Scene, rng: Random, count: int, kinds: Iterator[Kind]) -> list
 
 def _different(count: int, pose: Callable[[], Posed | None]) -> list[Posed]:
     """`count` questions that `pose` brings, each once."""
-    found: dict[str, Posed] = {}
-    while len(found) < count:
+    by_text: dict[str, Posed] = {}
+    while len(by_text) < count:
         posed = pose()
         if posed:
-            found.setdefault(posed.text, posed)
-    return list(found.values())
+            by_text.setdefault(posed.text, posed)
+    return list(by_text.values())
 
 
 def _labelled(image: str, name: str, posed: Iterable[Posed]) -> Iterator[LabelledRow]:

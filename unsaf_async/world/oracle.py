@@ -75,12 +75,12 @@ def _find(scene: Scene, form: Form, gaps: dict[str, str]) -> Finding:
     for noun in nouns:
         if not noun.referents(scene):
             return _none(form, "absent-object", str(noun))
-    found = {
+    findings = {
         _about(scene, form, gaps.get("direction", ""), *meant)
         for meant in product(*(noun.referents(scene) for noun in nouns))
     }
-    if len(found) == 1:
-        return found.pop()
+    if len(findings) == 1:
+        return findings.pop()
     several = next(noun for noun in nouns if len(noun.referents(scene)) > 1)
     return _none(form, "ambiguous", several.head)
 
@@ -110,8 +110,8 @@ def _about(scene: Scene, form: Form, direction: str, *meant: int) -> Finding:
             return Finding(form.name, _yes(_is_side(meant[0], direction, meant[1])))
         case "same-color":
             return Finding(form.name, _yes(thing.color == scene.things[meant[1]].color))
-    beside = neighbor(meant[0], direction)
-    cell = None if beside is None else scene.cells[beside]
+    index = neighbor(meant[0], direction)
+    cell = None if index is None else scene.cells[index]
     if cell == "covered":
         return _none(form, "hidden")
     if form is words.NEIGHBOR:

@@ -115,9 +115,9 @@ def _traits(rng: Random, without: str | None = None) -> tuple[str, ...]:
         (traits,) = rng.choices(_NAMED_BY, _NAMED_BY_WEIGHT)
         if without is None:
             return traits
-        left = tuple(trait for trait in traits if trait != without)
-        if left:
-            return left
+        others = tuple(trait for trait in traits if trait != without)
+        if others:
+            return others
 
 
 def _noun(rng: Random, thing: Thing, without: str | None = None) -> Noun:
@@ -136,11 +136,11 @@ def _meaning(scene: Scene, rng: Random, index: int, without: str | None = None) 
 def _missing(scene: Scene, rng: Random, traits: tuple[str, ...]) -> Noun | None:
     """A noun of `traits` that nothing in view fits: mostly a near miss of something that is there."""
     thing = rng.choice(tuple(scene.things.values()))
-    told = {trait: getattr(thing, trait) for trait in traits}
+    traits_of = {trait: getattr(thing, trait) for trait in traits}
     wrong = traits if rng.random() < 0.3 else (rng.choice(traits),)
     for trait in wrong:
-        told[trait] = rng.choice({"size": SIZES, "color": tuple(COLORS), "shape": SHAPES}[trait])
-    noun = Noun(**told)
+        traits_of[trait] = rng.choice({"size": SIZES, "color": tuple(COLORS), "shape": SHAPES}[trait])
+    noun = Noun(**traits_of)
     return None if noun.referents(scene) else noun
 
 
@@ -162,10 +162,10 @@ def _trait(scene: Scene, rng: Random, form: Form) -> Posed | None:
     noun = _meaning(scene, rng, index, form.name)
     if noun is None:
         return None
-    return Posed(form.fill(noun=str(noun)), _told(form.name, scene.things[index]), form.name)
+    return Posed(form.fill(noun=str(noun)), _trait_reply(form.name, scene.things[index]), form.name)
 
 
-def _told(trait: str, thing: Thing) -> str:
+def _trait_reply(trait: str, thing: Thing) -> str:
     return words.sentence(Noun(shape=thing.shape).with_article if trait == "shape" else getattr(thing, trait))
 
 
@@ -183,7 +183,7 @@ def _cell(scene: Scene, rng: Random, form: Form) -> Posed | None:
         return Posed(form.fill(cell=CELLS[rng.choice(empty)]), "Nothing.", form.name) if empty else None
     index = _index(scene, rng)
     thing = scene.things[index]
-    answer = words.named(thing) if form is words.CELL else _told(form.name.removeprefix("cell-"), thing)
+    answer = words.named(thing) if form is words.CELL else _trait_reply(form.name.removeprefix("cell-"), thing)
     return Posed(form.fill(cell=CELLS[index]), answer, form.name)
 
 
@@ -193,7 +193,7 @@ def _beside(scene: Scene, rng: Random, form: Form) -> Posed | None:
     cell = None if at is None else scene.cells[at]
     if noun is None or cell == "covered" or (cell is None and (form is words.NEIGHBOR_COLOR or rng.random() < 0.6)):
         return None  # most neighbours are nothing: asked less often than they occur
-    answer = words.named(cell) if form is words.NEIGHBOR else _told("color", cell) if cell else "Nothing."
+    answer = words.named(cell) if form is words.NEIGHBOR else _trait_reply("color", cell) if cell else "Nothing."
     return Posed(form.fill(noun=str(noun), direction=direction), answer, form.name)
 
 
@@ -224,8 +224,8 @@ def _side(scene: Scene, rng: Random, form: Form) -> Posed | None:
     nouns, direction = [_meaning(scene, rng, first), _meaning(scene, rng, second)], rng.choice(words.DIRECTIONS)
     if None in nouns:
         return None
-    across = direction in ("left of", "right of")
-    at, other = (first % 3, second % 3) if across else (first // 3, second // 3)
+    horizontal = direction in ("left of", "right of")
+    at, other = (first % 3, second % 3) if horizontal else (first // 3, second // 3)
     before = at < other if direction in ("left of", "above") else at > other
     text = form.fill(noun=str(nouns[0]), direction=direction, noun2=str(nouns[1]))
     return Posed(text, "Yes." if before else "No.", form.name)

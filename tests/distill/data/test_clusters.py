@@ -15,7 +15,7 @@ from PIL import Image, ImageEnhance
 from unsaf_async.bundled import bundled
 from unsaf_async.distill.data.clusters import (
     NEAR,
-    Excluded,
+    ExcludedImage,
     clusters,
     hits,
     perceptual_hash,
@@ -158,7 +158,7 @@ def test_a_copy_of_an_evaluations_image_is_a_hit_and_says_of_which(tmp_path: Pat
 
 
 def test_an_equal_file_is_a_hit_whatever_its_hash() -> None:
-    assert hits({"a": 0}, {"a": "beef"}, [Excluded("x.png", "beef", 2**64 - 1)]) == {"a": "x.png"}
+    assert hits({"a": 0}, {"a": "beef"}, [ExcludedImage("x.png", "beef", 2**64 - 1)]) == {"a": "x.png"}
 
 
 def test_a_folder_without_images_is_the_users_mistake(tmp_path: Path) -> None:

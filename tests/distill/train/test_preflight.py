@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from unsaf_async.distill.train.preflight import Preflight, Rows
+    from unsaf_async.distill.train.preflight import Preflight, RenderedRows
     from unsaf_async.distill.train.recipe import Recipe
 
     Recipes = Callable[..., Recipe]
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")
 
 
-def look(settings: Recipe) -> tuple[Preflight, Rows]:
+def look(settings: Recipe) -> tuple[Preflight, RenderedRows]:
     """The preflight alone, as `train` calls it."""
     file = settings.out.parent / "pictures.bin"
     corpus = corpora.read(settings.data, file, preferences=settings.dpo)
-    processor, plan = students.open_processor(settings), students.outline(settings)
+    processor, outline = students.open_processor(settings), students.read_outline(settings)
     try:
-        return preflight(settings, corpus, processor, plan, device="cpu", free_bytes=10**10)
+        return preflight(settings, corpus, processor, outline, device="cpu", free_bytes=10**10)
     finally:
         corpus.pictures.close()
 
@@ -270,29 +270,29 @@ def test_a_student_without_its_parts_is_refused(made: Made, recipe: Recipes, tmp
 
 def test_a_disk_that_is_too_small_is_an_error(recipe: Recipes) -> None:
     settings = recipe()
-    plan = students.outline(settings)
-    needed, free = check_disk(settings, plan)
-    assert needed == 10 * 4 * plan.learned + 4 * plan.parameters
+    outline = students.read_outline(settings)
+    needed, free = check_disk(settings, outline)
+    assert needed == 10 * 4 * outline.learned + 4 * outline.parameters
     assert free == shutil.disk_usage(settings.out.parent).free
     with pytest.raises(
         UserError, match=r"^--out .* will be written and .* are free; make room, or train with --no-merge"
     ):
-        check_disk(settings, replace(plan, parameters=10**15))
-    check_disk(recipe(merge=False), replace(plan, parameters=10**15))
+        check_disk(settings, replace(outline, parameters=10**15))
+    check_disk(recipe(merge=False), replace(outline, parameters=10**15))
 
 
 def test_memory_is_estimated_and_activations_are_recomputed_where_it_is_short(recipe: Recipes) -> None:
     settings = recipe(batch=32)
-    plan = students.outline(settings)
-    kept, parts = check_memory(settings, plan, 100, "cpu", 10**10, pairs=False)
+    outline = students.read_outline(settings)
+    kept, parts = check_memory(settings, outline, 100, "cpu", 10**10, pairs=False)
     assert not kept
-    assert parts["weights"] == 4 * plan.parameters
-    assert parts["adapter"] == 16 * plan.learned
-    again, less = check_memory(settings, plan, 100, "cpu", sum(parts.values()) - 1, pairs=False)
+    assert parts["weights"] == 4 * outline.parameters
+    assert parts["adapter"] == 16 * outline.learned
+    again, less = check_memory(settings, outline, 100, "cpu", sum(parts.values()) - 1, pairs=False)
     assert again
     assert less["activations"] < parts["activations"]
     with pytest.raises(UserError, match=r"of memory are free; train with --qlora, or choose a smaller student$"):
-        check_memory(settings, plan, 100, "cpu", parts["weights"], pairs=False)
+        check_memory(settings, outline, 100, "cpu", parts["weights"], pairs=False)
 
 
 def test_recomputed_activations_change_no_weight(recipe: Recipes, tmp_path: Path) -> None:

@@ -50,7 +50,16 @@ FORM_NOTES: dict[Form, str] = {
 
 
 def card(made: Export, files: Mapping[Split, str], pair_files: Mapping[Split, str]) -> str:
-    """README.md of an export. files, pair_files: each split's data files, as a pattern; of rows, and of preference pairs."""
+    """README.md of an export.
+
+    Args:
+        made: The export's figures.
+        files: The data files of each split's rows, as a pattern.
+        pair_files: The data files of each split's preference pairs, as a pattern; {} without pairs.
+
+    Returns:
+        Markdown with a YAML header, ending with a line break.
+    """
     return "\n".join([*_header(made, files, pair_files), *_body(made)]) + "\n"
 
 
@@ -87,7 +96,18 @@ def _size(rows: int) -> str:
 
 
 def _body(made: Export) -> Iterator[str]:
-    options = made.options
+    yield from _about(made)
+    yield from _rows(made)
+    yield from _models(made)
+    yield from _filters(made)
+    yield from _images(made)
+    yield "## Known biases\n"
+    yield from _biases(made)
+    yield "\n## Terms\n"
+    yield from _terms(made)
+
+
+def _about(made: Export) -> Iterator[str]:
     yield "\n# Teacher data: to ask, to answer and to decline\n"
     yield (
         f"{made.total} rows about {made.images} images, by unsaf-async {_version()}. Each row is one question: to be "
@@ -95,10 +115,12 @@ def _body(made: Export) -> Iterator[str]:
         "answered (TA), and unanswerable ones that it declined (TU). Whether an answer is *correct* was not checked, unless a "
         "filter below says so.\n"
     )
-    yield FORM_NOTES[options.form]
+    yield FORM_NOTES[made.options.form]
     yield "`items.jsonl` has every row with its texts, teacher, judge, audits, type, cluster and split. An id is"
     yield "`<run>/<image>/<question number>/<kind>`, each part percent-encoded; a fifth part numbers further copies.\n"
 
+
+def _rows(made: Export) -> Iterator[str]:
     yield "## Rows\n"
     there = [split for split in SPLITS if any((kind, split) in made.rows for kind in ROW_KINDS)]
     yield from _table(
@@ -110,6 +132,8 @@ def _body(made: Export) -> Iterator[str]:
     if made.preferences is not None:
         yield from _preferences(made, made.preferences)
 
+
+def _models(made: Export) -> Iterator[str]:
     yield "## Models\n"
     for run in made.runs.teachers:
         yield from _run(run, "Teacher")
@@ -117,8 +141,11 @@ def _body(made: Export) -> Iterator[str]:
         yield from _run(made.runs.replay, "Student (replay)")
     for run in made.runs.students:
         yield from _run(run, "Student (preferences)")
+
+
+def _filters(made: Export) -> Iterator[str]:
+    options, filters = made.options, made.options.filters
     yield "## Filters\n"
-    filters = options.filters
     yield "- The response is of type TA or TU."
     if filters.confirmed_by:
         who = "every auditor" if filters.confirmed_by == "all" else _code(private(filters.confirmed_by))
@@ -136,25 +163,22 @@ def _body(made: Export) -> Iterator[str]:
     yield "Of the rows that the others make, these:\n"
     yield from _table(["rows", "why"], ([str(n), why] for why, n in _by_number(made.left_out)))
 
+
+def _images(made: Export) -> Iterator[str]:
     yield "## Images, splits and decontamination\n"
     digest = sha256("\n".join(made.pictures).encode()).hexdigest()
     yield (
         f"{made.images} images, resized and encoded as they were sent to the model. Their source and license are known to "
         f"whoever made this export, and not here. The sha256 of their sorted `image_id`s, a line each, is `{digest}`.\n"
     )
-    percent = "/".join(map(str, options.splits))
+    percent = "/".join(map(str, made.options.splits))
     yield (
         f"Splits {percent} ({'/'.join(SPLITS)}) go by picture: images with equal pixels, or whose perceptual hashes (64-bit "
         f"pHash) differ in {NEAR} bits or fewer, joined transitively, are one cluster, and a hash of cluster and seed "
-        f"({options.seed}) says where it goes. {made.clusters} clusters are in the rows; the largest of all found holds "
+        f"({made.options.seed}) says where it goes. {made.clusters} clusters are in the rows; the largest of all found holds "
         f"{made.largest_cluster} images.\n"
     )
     yield from _decontamination(made)
-
-    yield "## Known biases\n"
-    yield from _biases(made)
-    yield "\n## Terms\n"
-    yield from _terms(made)
 
 
 def _decontamination(made: Export) -> Iterator[str]:
@@ -231,23 +255,26 @@ def _kinds(made: Export) -> Iterator[str]:
         )
 
 
-def _preferences(made: Export, found: PreferenceSummary) -> Iterator[str]:
+def _preferences(made: Export, preferences: PreferenceSummary) -> Iterator[str]:
     yield "## Preference pairs\n"
     yield (
-        f"{found.total} pairs for DPO, in the config `preferences`: two replies to one prompt, of which the first is to be "
+        f"{preferences.total} pairs for DPO, in the config `preferences`: two replies to one prompt, of which the first is to be "
         "preferred. They come from the student's own run on the teacher's questions, on those that are kept above; their splits "
         "are those of the rows. `preferences.jsonl` has every pair with its texts, teacher, student, judges, cluster and split. "
         "An id is `<teacher's run>/<image>/<question number>/<kind>/<student's run>`, each part percent-encoded.\n"
     )
-    there = [split for split in SPLITS if any((kind, split) in found.pairs for kind in PAIR_KINDS)]
+    there = [split for split in SPLITS if any((kind, split) in preferences.pairs for kind in PAIR_KINDS)]
     yield from _table(
         ["kind", "chosen", "rejected", *there, "tokens a chosen reply", "a rejected one"],
         (
             [
                 kind,
                 *PREFERS[kind],
-                *(str(found.pairs.get((kind, split), 0)) for split in there),
-                *(format_mean(tokens, found.pairs.get((kind, "train"), 0)) for tokens in found.tokens[kind]),
+                *(str(preferences.pairs.get((kind, split), 0)) for split in there),
+                *(
+                    format_mean(tokens, preferences.pairs.get((kind, "train"), 0))
+                    for tokens in preferences.tokens[kind]
+                ),
             ]
             for kind in PAIR_KINDS
         ),
@@ -259,11 +286,11 @@ def _preferences(made: Export, found: PreferenceSummary) -> Iterator[str]:
             if made.options.even_preferences
             else "All are taken."
         )
-        + (" The prompts are the student's run's, which are not the teacher's." if found.other_prompts else "")
+        + (" The prompts are the student's run's, which are not the teacher's." if preferences.other_prompts else "")
         + "\n"
     )
-    yield f"Of {found.examined} responses of the student these make no pair:\n"
-    yield from _table(["responses", "why"], ([str(n), why] for why, n in _by_number(found.left_out)))
+    yield f"Of {preferences.examined} responses of the student these make no pair:\n"
+    yield from _table(["responses", "why"], ([str(n), why] for why, n in _by_number(preferences.left_out)))
 
 
 def _run(run: SavedRun, what: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Questions that would teach twice, against each other, or what an evaluation asks: what is dropped of them, and why."""
+"""Questions that would teach twice, against each other, or what an evaluation asks: which of them are dropped, and why."""
 
 from __future__ import annotations
 
@@ -35,10 +35,17 @@ short."""
 
 
 def without_contradictions(items: Sequence[Item], cluster_of: Mapping[str, str]) -> tuple[list[Item], int]:
-    """`items` without those that are asked with the other label, too, of the same picture, in the same or nearly the same words.
+    """The questions without those that are asked of one picture with both labels, in the same or nearly the same words.
 
-    Both sides go: which one is right is not known. cluster_of: by pixels' sha256. Also returns how many went.
-    Refusing everything is learned from such pairs: Zhu et al., CRaFT (arXiv 2410.06913), "static conflict".
+    Both sides go: which one is right is not known. Refusing everything is learned from such pairs: Zhu et al., CRaFT
+    (arXiv 2410.06913), "static conflict".
+
+    Args:
+        items: Questions of any runs.
+        cluster_of: The cluster of each picture, by its pixels' sha256.
+
+    Returns:
+        (the others in their order, how many are dropped).
     """
     by_cluster: dict[str, list[int]] = defaultdict(list)
     for place, item in enumerate(items):
@@ -83,7 +90,14 @@ def _opposed(items: Sequence[Item], places: Sequence[int]) -> set[int]:
 
 
 def without_duplicates(items: Iterable[Item]) -> tuple[list[Item], int]:
-    """`items` with each question once an image, the first one; two are one if they differ in form alone. And how many went."""
+    """The questions with each once an image, the first one. Two are the same if they differ in form alone.
+
+    Args:
+        items: Questions of any runs.
+
+    Returns:
+        (the questions in their order, how many are dropped).
+    """
     seen: set[tuple[str, str]] = set()
     kept: list[Item] = []
     dropped = 0
@@ -98,9 +112,15 @@ def without_duplicates(items: Iterable[Item]) -> tuple[list[Item], int]:
 
 
 def capped(items: Sequence[Item], most: int, seed: int) -> tuple[list[Item], int]:
-    """`items` with no question of one label about more than `most` images; and how many went. Which stay, the seed says.
+    """The questions with none of one label about more than `most` images. Of the student's own answers another `most` may stay.
 
-    Of the student's own answers another `most` may stay.
+    Args:
+        items: Questions of any runs.
+        most: Images that one question may be about, >= 1.
+        seed: Decides which stay.
+
+    Returns:
+        (the questions in their order, how many are dropped).
     """
 
     def rank(item: Item) -> bytes:
@@ -122,10 +142,11 @@ def capped(items: Sequence[Item], most: int, seed: int) -> tuple[list[Item], int
 
 @dataclass(frozen=True, slots=True)
 class ExcludedQuestion:
-    """A question of an evaluation. source: the name of the file or folder that it stands in."""
+    """A question of an evaluation."""
 
     text: str
     source: str
+    """The name of the file or folder that it stands in."""
 
 
 _LABELLED = (".json", ".jsonl", ".tsv", ".parquet")
@@ -133,11 +154,17 @@ _LABELLED = (".json", ".jsonl", ".tsv", ".parquet")
 
 
 def read_excluded_questions(paths: Sequence[Path]) -> tuple[list[ExcludedQuestion], int]:
-    """The questions of evaluations, and how many could not be read since their image is not there.
+    """The questions of evaluations.
 
-    paths: labelled sets, as `datasets.read_labelled` knows them, and text files (whatever is called otherwise), one question a
-    line.
-    Raises UserError for what is neither, or holds no question.
+    Args:
+        paths: Labelled sets, as `datasets.read_labelled` knows them, and text files (by any other suffix), one question
+            a line.
+
+    Returns:
+        (the questions, how many more could not be read since their image is not there).
+
+    Raises:
+        UserError: A path is neither, or holds no question.
     """
     read: list[ExcludedQuestion] = []
     unread = 0
@@ -155,17 +182,17 @@ def read_excluded_questions(paths: Sequence[Path]) -> tuple[list[ExcludedQuestio
 
 def _labelled_questions(path: Path) -> tuple[list[str], int]:
     try:
-        found = read_labelled(path)
+        labelled = read_labelled(path)
     except UserError as error:
-        told = str(error).removeprefix("--data: ")
-        told = re.sub(
+        reason = str(error).removeprefix("--data: ")
+        reason = re.sub(
             r"; (?:give the folder of the images with --images|name it with --format .*)$",
             "; give its questions as a text file, one a line",
-            told,
+            reason,
         )
-        raise UserError(f"--exclude-questions: {told}") from None
-    texts = [question.text for image in found.images for question in image.questions]
-    return texts, found.skipped.get(NOT_FOUND, 0)
+        raise UserError(f"--exclude-questions: {reason}") from None
+    texts = [question.text for image in labelled.images for question in image.questions]
+    return texts, labelled.skipped.get(NOT_FOUND, 0)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -180,23 +207,37 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def marks(text: str) -> set[tuple[str, ...]]:
-    """By what a question is known: all its runs of `NGRAM` words in normal form, or, of a shorter one, the whole of it."""
+    """The word sequences by which a question is recognised.
+
+    Args:
+        text: The question.
+
+    Returns:
+        All its runs of `NGRAM` words in normal form, or, of a shorter one, the whole of it; never empty.
+    """
     words = normal_form(text).split() or [text]
     return {tuple(words[start : start + NGRAM]) for start in range(max(1, len(words) - NGRAM + 1))}
 
 
 def question_hits(items: Iterable[Item], excluded: Sequence[ExcludedQuestion]) -> list[tuple[Item, ExcludedQuestion]]:
-    """The items whose question has a mark in common with an excluded one, in order, each with the first such question.
+    """The questions that have a mark in common with an evaluation's.
 
-    It goes by words alone: a paraphrase is not found, and the same question about any other image is.
+    It goes by words alone: a paraphrase is missed, and the same question about any other image is a hit.
+
+    Args:
+        items: Questions of any runs.
+        excluded: The evaluations' questions.
+
+    Returns:
+        Each hit with the first such evaluation question, in the order of `items`.
     """
     known: dict[tuple[str, ...], int] = {}
     for place, question in enumerate(excluded):
         for mark in marks(question.text):
             known.setdefault(mark, place)
-    found = []
+    hits = []
     for item in items:
         places = [known[mark] for mark in marks(item.question.text) if mark in known]
         if places:
-            found.append((item, excluded[min(places)]))
-    return found
+            hits.append((item, excluded[min(places)]))
+    return hits

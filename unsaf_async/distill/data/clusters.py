@@ -1,6 +1,7 @@
 """Which images are the same picture, which split each goes to, and which are too near to an evaluation's images.
 
-Splits go by cluster, never by row: a student must not be tested on a picture, or a near copy of one, that it was trained on.
+Splits go by cluster, never by row: a student must not be tested on a picture, or a near copy of one, that it was
+trained on.
 """
 
 from __future__ import annotations
@@ -35,10 +36,18 @@ _BLOCK = 256
 
 
 def perceptual_hash(data: bytes) -> int:
-    """64 bits of the encoded image `data`: imagehash.phash, the signs of the lowest frequencies about their median.
+    """64 bits of an image: imagehash.phash, the signs of the lowest frequencies about their median.
 
-    Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010). Raises UserError where the library
-    is not installed.
+    Source: Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010).
+
+    Args:
+        data: The encoded image.
+
+    Returns:
+        An integer in [0, 2**64).
+
+    Raises:
+        UserError: imagehash is not installed.
     """
     try:
         import imagehash
@@ -54,10 +63,16 @@ def perceptual_hash(data: bytes) -> int:
 
 
 def clusters(hashes: Mapping[str, int], distance: int = NEAR) -> dict[str, str]:
-    """The cluster of each picture: the connected components of pictures whose hashes differ in `distance` bits or fewer.
+    """The cluster of each picture: connected components of pictures that differ in few bits.
 
-    hashes: perceptual hashes by pixels' sha256, so that what is exactly the same is one. A cluster is called by the least sha256
-    in it, whatever the order. {} of nothing. Takes time by the square of the number: 1 s for 10,000, 7 s for 30,000.
+    Takes time by the square of the number: 1 s for 10,000, 7 s for 30,000.
+
+    Args:
+        hashes: Perceptual hashes by pixels' sha256, so that equal pixels are one picture.
+        distance: Bits in which two hashes of one cluster may differ, in [0, 64].
+
+    Returns:
+        The cluster of each picture, named by the least sha256 in it, so whatever the order; {} of nothing.
     """
     pictures = sorted(hashes)
     if not pictures:
@@ -98,7 +113,17 @@ def _differing(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np
 
 
 def read_splits(text: str) -> tuple[int, int, int]:
-    """`90/5/5` as percentages of train, validation and test. Raises UserError unless they are three whole ones that make 100."""
+    """The percentages that a text such as `90/5/5` spells.
+
+    Args:
+        text: Three whole percentages with slashes between.
+
+    Returns:
+        (train, validation, test); they make 100.
+
+    Raises:
+        UserError: The text is anything else.
+    """
     parts = text.split("/")
     if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts) or sum(map(int, parts)) != 100:
         raise UserError(
@@ -109,7 +134,16 @@ def read_splits(text: str) -> tuple[int, int, int]:
 
 
 def split_of(cluster: str, seed: int, percent: tuple[int, int, int] = (90, 5, 5)) -> Split:
-    """Where a cluster goes: by a hash of its name and the seed, whatever other clusters there are."""
+    """The split of a cluster: by a hash of its name and the seed, whatever other clusters there are.
+
+    Args:
+        cluster: The cluster's name.
+        seed: Another seed is another split.
+        percent: Of the clusters: train, validation, test.
+
+    Returns:
+        The split.
+    """
     point = int.from_bytes(sha256(f"{seed}:{cluster}".encode()).digest()[:8], "big") % 100
     train, validation, _ = percent
     return "train" if point < train else "validation" if point < train + validation else "test"
@@ -119,53 +153,73 @@ def split_of(cluster: str, seed: int, percent: tuple[int, int, int] = (90, 5, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class Excluded:
-    """An evaluation's image. name: its path within the folder that was given."""
+class ExcludedImage:
+    """An evaluation's image."""
 
     name: str
+    """Its path within the folder that was given."""
     bytes_sha256: str
+    """Of its file."""
     phash: int
+    """See `perceptual_hash`."""
 
 
-def read_excluded(folders: Sequence[Path]) -> tuple[list[Excluded], int]:
-    """The images of an evaluation's folders, and how many could not be read. Raises UserError for a folder without images."""
-    read: list[Excluded] = []
+def read_excluded(folders: Sequence[Path]) -> tuple[list[ExcludedImage], int]:
+    """The images of evaluations.
+
+    Args:
+        folders: Where they lie.
+
+    Returns:
+        (the images, how many more could not be read).
+
+    Raises:
+        UserError: A folder holds no image.
+    """
+    read: list[ExcludedImage] = []
     unread = 0
     for folder in folders:
         try:
-            found = find_images([folder])
+            sources = find_images([folder])
         except UserError as error:
             raise UserError(str(error).replace("--images", "--exclude-images", 1)) from None
-        for source in found:
+        for source in sources:
             try:
                 image, digest = encode(source.path, ImagePolicy())
             except ImageError:
                 unread += 1
                 continue
-            read.append(Excluded(source.id, digest, perceptual_hash(image.data)))
+            read.append(ExcludedImage(source.id, digest, perceptual_hash(image.data)))
     return read, unread
 
 
 def hits(
     hashes: Mapping[str, int],
     files: Mapping[str, str],
-    excluded: Sequence[Excluded],
+    excluded: Sequence[ExcludedImage],
     distance: int = NEAR,
 ) -> dict[str, str]:
-    """The pictures that are an excluded image or near to one, with that image's name.
+    """The pictures that are an excluded image or near to one.
 
-    hashes: perceptual hashes by pixels' sha256. files: the sha256 of a picture's file, by the same.
+    Args:
+        hashes: Perceptual hashes by pixels' sha256.
+        files: The sha256 of a picture's file, by the same.
+        excluded: The evaluations' images.
+        distance: Bits in which hashes of near images may differ, in [0, 64].
+
+    Returns:
+        The name of the excluded image, by the picture's pixels' sha256; {} without hits.
     """
     if not excluded or not hashes:
         return {}
     words = _words(each.phash for each in excluded)
     by_file = {each.bytes_sha256: each.name for each in reversed(excluded)}
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for picture in sorted(hashes):
-        apart = _differing(_words(iter([hashes[picture]])), words)
-        nearest = int(apart.argmin())
+        distances = _differing(_words(iter([hashes[picture]])), words)
+        nearest = int(distances.argmin())
         if (name := by_file.get(files.get(picture, ""))) is not None:
-            found[picture] = name
-        elif apart[nearest] <= distance:
-            found[picture] = excluded[nearest].name
-    return found
+            names[picture] = name
+        elif distances[nearest] <= distance:
+            names[picture] = excluded[nearest].name
+    return names

@@ -41,8 +41,8 @@ def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) 
         What was written, and what was left out.
 
     Raises:
-        UserError: Wrong options, a folder that is no run, a commercial teacher whose terms nobody accepted, or nothing is
-            left to teach.
+        UserError: Wrong options, a folder that is no run, a commercial teacher whose terms nobody accepted, or nothing
+            is left to teach.
         OSError: The disk fails.
     """
     options = options or Options()

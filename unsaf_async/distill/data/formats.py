@@ -1,6 +1,6 @@
 """The three forms in which trainers take rows and preference pairs: writers, one file a split.
 
-Every writer is given a folder that is not yet anybody's, and pictures that lie encoded in another. Same rows, same bytes.
+Every writer is given a new folder, and another one with the encoded pictures. Same rows, same bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMS: tuple[Form, ...] = get_args(Form)
 MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
 _GROUP = 256
-"""Rows of a parquet row group: with their images, what is held at a time."""
+"""Rows of a parquet row group: with their images, what is in memory at a time."""
 _SHARD = 4_096
 """Rows of a parquet file."""
 _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
@@ -35,11 +35,13 @@ _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 @dataclass(frozen=True, slots=True)
 class WrittenRow:
-    """A row as it is written. image: the picture's file name. image_id: the sha256 of its pixels."""
+    """A row as it is written."""
 
     id: str
     image_id: str
+    """The sha256 of the picture's pixels."""
     image: str
+    """The picture's file name."""
     kind: RowKind
     prompt: str
     completion: str
@@ -51,11 +53,13 @@ RowsBySplit = dict["Split", list[WrittenRow]]
 
 @dataclass(frozen=True, slots=True)
 class WrittenPair:
-    """A preference pair as it is written. image: the picture's file name. image_id: the sha256 of its pixels."""
+    """A preference pair as it is written."""
 
     id: str
     image_id: str
+    """The sha256 of the picture's pixels."""
     image: str
+    """The picture's file name."""
     kind: PairKind
     prompt: str
     chosen: str
@@ -69,9 +73,19 @@ AnyWritten = WrittenRow | WrittenPair
 
 
 def write(form: Form, folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, str]:
-    """Write `rows` into `folder`, and return the data files of each split, as a pattern. pictures: the folder of images.
+    """Writes rows in a form.
 
-    Raises UserError where the form needs a library that is not installed.
+    Args:
+        form: The form.
+        folder: Where the files go: a new folder.
+        rows: The rows by split.
+        pictures: The folder of encoded images.
+
+    Returns:
+        The data files of each split, as a pattern below `folder`.
+
+    Raises:
+        UserError: The form needs a library that is not installed.
     """
     writers: dict[Form, Callable[[Path, RowsBySplit, Path], dict[Split, str]]] = {
         "trl": _write_trl,
@@ -82,9 +96,19 @@ def write(form: Form, folder: Path, rows: RowsBySplit, pictures: Path) -> dict[S
 
 
 def write_pairs(form: Form, folder: Path, pairs: PairsBySplit, pictures: Path) -> dict[Split, str]:
-    """Write `pairs` beside the rows that `write` has written, and return the data files of each split, as a pattern.
+    """Writes preference pairs into the folder that holds the rows that `write` has written.
 
-    Raises UserError as `check`.
+    Args:
+        form: The form.
+        folder: Where the files go, in a folder `preferences` mostly.
+        pairs: The pairs by split.
+        pictures: The folder of encoded images.
+
+    Returns:
+        The data files of each split, as a pattern below `folder`.
+
+    Raises:
+        UserError: As `check` says.
     """
     check(form, pairs=True)
     (folder / "preferences").mkdir()
@@ -95,7 +119,15 @@ def write_pairs(form: Form, folder: Path, pairs: PairsBySplit, pictures: Path) -
 
 
 def check(form: Form, *, pairs: bool = False) -> None:
-    """Raises UserError where the form needs a library that is not installed, or has no way to hold preference pairs."""
+    """Checks that a form can be written.
+
+    Args:
+        form: The form.
+        pairs: Whether preference pairs are to be written, too.
+
+    Raises:
+        UserError: The form needs a library that is not installed, or cannot hold preference pairs.
+    """
     if pairs and form == "openai":
         raise UserError("--preferences: --format openai has no form for pairs; give --format trl or sharegpt")
     if form == "trl":
@@ -108,12 +140,24 @@ def check(form: Form, *, pairs: bool = False) -> None:
 
 
 def json_line(value: Mapping[str, Any]) -> str:
-    """`value` as one line of JSON that nothing takes for two."""
+    """A line of JSON that no reader takes for two.
+
+    Args:
+        value: What JSON can hold.
+
+    Returns:
+        One line, with a line break at its end alone.
+    """
     return json.dumps(value, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
 
 
 def write_lines(file: Path, values: Iterable[Mapping[str, Any]]) -> None:
-    """One line of JSON a value."""
+    """Writes values as lines of JSON.
+
+    Args:
+        file: The file, which is overwritten.
+        values: A line each.
+    """
     with file.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(map(json_line, values))
 
@@ -122,10 +166,10 @@ def write_lines(file: Path, values: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _write_trl(folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, str]:
-    """Prompt and completion, whose content is text, beside a column of images.
+    """Prompt and completion, each with text as content, and a column of images.
 
-    Not a list of parts: Arrow gives every part of such a list all fields, and a text with `image: null` is taken for one more
-    image. TRL puts the image before the first user text itself, and trains on the completion alone.
+    Not a list of parts: Arrow gives every part of such a list all fields, and a text with `image: null` is taken for
+    one more image. TRL puts the image before the first user text itself, and trains on the completion alone.
     """
     (folder / "data").mkdir()
     _write_parquet(folder / "data", rows, pictures, ("prompt", "completion"))
@@ -133,7 +177,7 @@ def _write_trl(folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, s
 
 
 ROLES = {"prompt": "user", "completion": "assistant", "chosen": "assistant", "rejected": "assistant"}
-"""The columns that hold a turn, and whose turn it is."""
+"""The columns that hold a turn, and who speaks in it."""
 
 
 def _write_parquet(
@@ -277,7 +321,7 @@ def _entry(file_name: str, columns: Mapping[str, str], *, ranking: bool = False)
 
 
 def _register(folder: Path, entries: Mapping[str, Any]) -> None:
-    """Add `entries` to dataset_info.json."""
+    """Adds entries to dataset_info.json."""
     file = folder / "dataset_info.json"
     before = json.loads(file.read_text("utf-8")) if file.exists() else {}
     file.write_text(json.dumps({**before, **entries}, indent=2) + "\n", "utf-8")
@@ -287,9 +331,10 @@ def _register(folder: Path, entries: Mapping[str, Any]) -> None:
 
 
 def _write_openai(folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, str]:
-    """Chat messages whose image is a data URL, before the text, as the teacher was sent it.
+    """Chat messages with the image as a data URL before the text, as the teacher was sent it.
 
-    Nothing but `messages` stands in a line: services reject other fields. items.jsonl has the ids, line by line in this order.
+    Nothing but `messages` stands in a line: services reject other fields. items.jsonl has the ids, line by line in this
+    order.
     """
     for split, of_split in rows.items():
         write_lines(folder / f"{split}.jsonl", (_chat(row, pictures) for row in of_split))

@@ -24,7 +24,17 @@ DEFAULT: Mix = (15, 15, 30, 20, 20)
 
 
 def read_mix(text: str) -> Mix:
-    """`15/15/30/20/20` as percentages. Raises UserError unless they are five that make 100."""
+    """The percentages that a text such as `15/15/30/20/20` spells.
+
+    Args:
+        text: Five percentages with slashes between, in the order of `ROW_KINDS`.
+
+    Returns:
+        Five percentages that make 100, each >= 0.
+
+    Raises:
+        UserError: The text is anything else.
+    """
     try:
         parts = [float(part) for part in text.split("/")]
     except ValueError:
@@ -36,9 +46,14 @@ def read_mix(text: str) -> Mix:
 
 
 def target_shares(mix: Mix, there: Sequence[RowKind]) -> dict[RowKind, float]:
-    """Each kind's share of the rows, in (0, 1]: the mix, the share of what is not `there` spread over the rest in proportion.
+    """Each kind's share of the rows: the mix, with the share of missing kinds spread over the others in proportion.
 
-    {} if none of what is there has a share.
+    Args:
+        mix: Percent of rows, in the order of `ROW_KINDS`.
+        there: The kinds that have rows.
+
+    Returns:
+        Shares in (0, 1] that sum to 1; {} if none of these kinds has a share in the mix.
     """
     asked = {kind: percent for kind, percent in zip(ROW_KINDS, mix, strict=True) if kind in there and percent > 0}
     whole = sum(asked.values())
@@ -47,17 +62,18 @@ def target_shares(mix: Mix, there: Sequence[RowKind]) -> dict[RowKind, float]:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is taken of the rows for training.
-
-    rows: in the order of taking. shares: what was aimed at. tokens: supervised, of these rows. budget: the tokens that were to
-    be met (of the full mix), or None. rates: for each kind, which share of its rows the full mix takes, in [0, 1].
-    """
+    """The rows that are taken for training."""
 
     rows: tuple[TrainingRow, ...]
+    """In the order of taking."""
     shares: Mapping[RowKind, float]
+    """The share of each kind that was aimed at, in (0, 1]."""
     tokens: int
+    """Supervised, of these rows."""
     budget: int | None
+    """The tokens of the full mix, which the ablation was to meet; None of the full mix itself."""
     rates: Mapping[RowKind, float]
+    """For each kind, the share of its rows that the full mix takes, in [0, 1]."""
 
     @property
     def repeated(self) -> int:
@@ -70,9 +86,15 @@ def take(
 ) -> Selection:
     """The largest selection that has the mix, to one row a kind; each kind's rows from the first on.
 
-    writing: False takes no question-writing rows, and of the others as many as make the supervised tokens that the full mix would
-    have, to half a row. Where there are too few, they are gone through again: such copies are counted.
-    tokens: of a completion. by_kind: rows for training; kinds without rows give their share to the others.
+    Args:
+        by_kind: The rows for training; kinds without rows give their share to the others.
+        mix: Percent of rows, in the order of `ROW_KINDS`.
+        tokens: Counts a completion's tokens.
+        writing: False takes no question-writing rows, and of the others as many as make the supervised tokens of the
+            full mix, to half a row. Where there are too few, they are gone through again, as further copies.
+
+    Returns:
+        The rows and their figures; no rows if none of the kinds with rows has a share.
     """
     there = [kind for kind in ROW_KINDS if by_kind.get(kind)]
     full = target_shares(mix, there)
@@ -113,7 +135,16 @@ def _mixed(
 def held_out(
     by_kind: Mapping[RowKind, Sequence[TrainingRow]], rates: Mapping[RowKind, float], *, writing: bool
 ) -> list[TrainingRow]:
-    """The rows of a split that is not trained on: of each kind the share that training takes, rounded up."""
+    """The rows of a split that is not trained on: of each kind the share that training takes, rounded up.
+
+    Args:
+        by_kind: The split's rows.
+        rates: For each kind, the share of its rows that training takes, in [0, 1].
+        writing: Whether question-writing rows are taken.
+
+    Returns:
+        The first rows of each kind, in the order of `ROW_KINDS`.
+    """
     kinds = [kind for kind in ROW_KINDS if by_kind.get(kind) and (writing or kind not in WRITING)]
     return [row for kind in kinds for row in by_kind[kind][: ceil(rates.get(kind, 0) * len(by_kind[kind]) - 1e-9)]]
 
@@ -122,21 +153,45 @@ def held_out(
 
 
 def kind_name(row: TrainingRow) -> str:
-    """Why the row's question has no answer; "unspecified" where the teacher named no kind."""
+    """Why a row's question has no answer.
+
+    Args:
+        row: A row about an unanswerable question.
+
+    Returns:
+        The question's kind; "unspecified" where the teacher named none.
+    """
     return row.item.question.kind or "unspecified"
 
 
 def check_most_of_kind(percent: float | None) -> None:
-    """Raises UserError unless `percent` is above 0 and at most 100, or None."""
+    """Checks the most that one kind of unanswerable question may have.
+
+    Args:
+        percent: Of the rows; None: any share.
+
+    Raises:
+        UserError: It is not above 0 and up to 100.
+    """
     if percent is not None and not 0 < percent <= 100:
         raise UserError(f"--most-of-kind is {percent:g}; give a percentage above 0 and up to 100")
 
 
 def spread(rows: Sequence[TrainingRow], percent: float) -> tuple[list[TrainingRow], int]:
-    """`rows` in such an order that of every beginning at most `percent` are of one kind, to one row; and how many cannot stand.
+    """The rows in such an order that in every beginning at most `percent` are of one kind, to one row.
 
-    A row that would be too many waits until others have come; where none come, it is left out. So the kinds that are scarce are
-    whole, and the others have the most that they may. Raises UserError where there are too few kinds for it.
+    A row that would be too many waits until others have come; where none come, it is left out. So the kinds that are
+    scarce are whole, and the others have the most that they may.
+
+    Args:
+        rows: Rows about unanswerable questions.
+        percent: The most of one kind, in (0, 100].
+
+    Returns:
+        (the rows that can stand, how many others there are).
+
+    Raises:
+        UserError: There are too few kinds for it.
     """
     kinds = {kind_name(row) for row in rows}
     if rows and len(kinds) * percent < 100 - 1e-9:
@@ -166,14 +221,28 @@ APPROXIMATION = "UTF-8 bytes / 4, rounded up"
 
 
 def approximate_tokens(text: str) -> int:
-    """About how many tokens `text` is: its UTF-8 bytes / 4, rounded up. Near for English, too many or few for other scripts."""
+    """About how many tokens a text has: near for English, too many or too few for other scripts.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Its UTF-8 bytes / 4, rounded up.
+    """
     return ceil(len(text.encode("utf-8", "replace")) / 4)
 
 
 def token_counter(path: Path | None) -> Callable[[str], int]:
-    """Counts the tokens of a text: by the tokenizer.json in the folder `path` (special tokens left out), or about.
+    """A function that counts the tokens of a text.
 
-    Raises UserError where there is no such tokenizer.
+    Args:
+        path: A tokenizer.json, or its folder; special tokens are left out. None: `approximate_tokens`.
+
+    Returns:
+        The function.
+
+    Raises:
+        UserError: There is no such tokenizer.
     """
     if path is None:
         return approximate_tokens

@@ -1,8 +1,8 @@
 """Preference pairs: of two replies to one prompt, the teacher's and the student's own, the one to be preferred. Pure.
 
-The student has answered the teacher's questions. Where the teacher declined what the student answered, its abstention is
-preferred to the student's hallucination; where the teacher answered what the student declined, its answer to the needless
-refusal. It is the data of DPO: Rafailov et al., "Direct Preference Optimization" (arXiv 2305.18290).
+The student has answered the teacher's questions. Where the teacher declined what the student answered, its abstention
+is preferred to the student's hallucination; where the teacher answered what the student declined, its answer to the
+needless refusal. It is the data of DPO: Rafailov et al., "Direct Preference Optimization" (arXiv 2305.18290).
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ PAIR_KINDS: tuple[PairKind, ...] = get_args(PairKind)
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """Two replies about one image. item: the teacher's question. student: the same, as the student answered it."""
+    """Two replies about one image."""
 
     item: Item
+    """The teacher's question."""
     student: Item
+    """The same question, as the student answered it."""
 
     @property
     def kind(self) -> PairKind:
-        """By the question's label."""
+        """By the question's label: "abstain" of an unanswerable one."""
         return "abstain" if self.item.label == "unanswerable" else "answer"
 
     @property
@@ -68,18 +70,18 @@ class PreferencePair:
 
 @dataclass(frozen=True)
 class PreferenceSummary:
-    """What came of the students' runs.
-
-    examined: their responses. pairs: by kind and split. left_out: responses that make no pair, by reason. tokens: of the training
-    pairs, by kind, those that are chosen and those that are rejected. other_prompts: some student was asked in other words than
-    the teacher.
-    """
+    """What came of the students' runs."""
 
     examined: int
+    """The students' responses."""
     pairs: Mapping[tuple[PairKind, Split], int]
+    """Pairs by kind and split."""
     left_out: Mapping[str, int]
+    """Responses that make no pair, by reason."""
     tokens: Mapping[PairKind, tuple[int, int]]
+    """Of the training pairs, by kind: tokens of the chosen and of the rejected replies."""
     other_prompts: bool
+    """Whether some student was asked in other words than the teacher."""
 
     @property
     def total(self) -> int:
@@ -91,12 +93,33 @@ class PreferenceSummary:
 
 
 def pair_id(run_id: str, image_id: str, number: int, kind: PairKind, student_run_id: str) -> str:
-    """`<teacher's run id>/<image id>/<question number>/<kind>/<student's run id>`, each percent-encoded."""
+    """Where a pair is from, as one text.
+
+    Args:
+        run_id: The teacher's run.
+        image_id: The image's id in it.
+        number: The question's place in the examination, from 1.
+        kind: The pair's kind.
+        student_run_id: The student's run.
+
+    Returns:
+        `<teacher's run id>/<image id>/<question number>/<kind>/<student's run id>`, each percent-encoded.
+    """
     return "/".join(quote(part, safe="") for part in (run_id, image_id, str(number), kind, student_run_id))
 
 
 def read_pair_id(text: str) -> tuple[str, str, int, str, str]:
-    """(teacher's run id, image id, question number, kind, student's run id). Raises ValueError for anything else."""
+    """The parts of a pair's id.
+
+    Args:
+        text: What `pair_id` returned.
+
+    Returns:
+        (teacher's run id, image id, question number, kind, student's run id).
+
+    Raises:
+        ValueError: The text is anything else.
+    """
     parts = [unquote(part) for part in text.split("/")]
     if len(parts) != 5:
         raise ValueError(f"{text!r} has {len(parts)} parts, and a pair's id has 5")
@@ -107,12 +130,20 @@ def read_pair_id(text: str) -> tuple[str, str, int, str, str]:
 
 
 def check_student(run: SavedRun, teachers: Iterable[SavedRun]) -> None:
-    """Raises UserError unless the run answered the questions of one of `teachers`."""
+    """Checks that a run answered the questions of a teacher.
+
+    Args:
+        run: The student's.
+        teachers: The teachers' runs that are exported.
+
+    Raises:
+        UserError: It answered others.
+    """
     source = run.manifest.source
     if source is None or source.kind != "run":
-        found = "wrote its own questions" if source is None else "answered a labelled set"
+        what = "wrote its own questions" if source is None else "answered a labelled set"
         raise UserError(
-            f"--preferences {run.folder}: {found}, not a teacher's questions; make the run with --questions-from TEACHER_RUN"
+            f"--preferences {run.folder}: {what}, not a teacher's questions; make the run with --questions-from TEACHER_RUN"
         )
     if source.run_id not in {teacher.manifest.run_id for teacher in teachers}:
         raise UserError(
@@ -124,15 +155,20 @@ def check_student(run: SavedRun, teachers: Iterable[SavedRun]) -> None:
 def pairs_of(
     students: Sequence[SavedRun], items: Iterable[Item], *, unanimous: bool = False
 ) -> tuple[list[PreferencePair], Counter[str]]:
-    """The pairs, in the students' order, and how many of the students' responses make none, by reason.
+    """The preference pairs of students' runs. A response that nobody could judge is never used.
 
-    items: the teachers' questions that may be taught; those of a replay make no pairs. unanimous: a panel of the student's judges
-    must have been of one mind, too. A response that nobody could judge is never used.
+    Args:
+        students: The students' runs.
+        items: The teachers' questions that may be taught; those of a replay make no pairs.
+        unanimous: Whether a panel of the student's judges must have been of one mind, too.
+
+    Returns:
+        (the pairs in the students' order, how many responses make none by reason).
     """
     taught: dict[tuple[str, str, str, Label], Item] = {}
-    for item in items:
-        if not item.replay:
-            taught.setdefault((item.run.manifest.run_id, item.image.id, item.question.text, item.label), item)
+    for each in items:
+        if not each.replay:
+            taught.setdefault((each.run.manifest.run_id, each.image.id, each.question.text, each.label), each)
     pairs: list[PreferencePair] = []
     left_out: Counter[str] = Counter()
     seen: set[tuple[str, str, str, str]] = set()
@@ -141,16 +177,16 @@ def pairs_of(
         of_run = source.run_id if source else ""
         for examination in latest(run.examinations):
             for number, question in enumerate(examination.questions, 1):
-                found = taught.get((of_run, examination.image.id, question.text, question.intended))
-                if found is None:
+                item = taught.get((of_run, examination.image.id, question.text, question.intended))
+                if item is None:
                     left_out["the teacher got the question wrong, or it is left out above"] += 1
                     continue
-                pair = PreferencePair(found, Item(run, examination.image, number, question))
-                told = (found.pixels, pair.prompt, pair.chosen, pair.rejected)
+                pair = PreferencePair(item, Item(run, examination.image, number, question))
+                texts = (item.pixels, pair.prompt, pair.chosen, pair.rejected)
                 why = _why_not(question, unanimous=unanimous) or _why_not_a_pair(pair)
-                why = why or ("the same pair is there already" if told in seen else None)
+                why = why or ("the same pair is there already" if texts in seen else None)
                 if why is None:
-                    seen.add(told)
+                    seen.add(texts)
                     pairs.append(pair)
                 else:
                     left_out[why] += 1
@@ -182,9 +218,14 @@ def _why_not_a_pair(pair: PreferencePair) -> str | None:
 
 
 def rates(train: Mapping[PairKind, int], *, even: bool = True) -> dict[PairKind, float]:
-    """Which share of each kind's pairs is taken, in (0, 1], so that of the training pairs as many are of either kind.
+    """Which share of each kind's pairs is taken, so that of the training pairs as many are of either kind.
 
-    Where a kind has no pairs, or `even` is False, all that there are are taken. train: pairs for training. {} of nothing.
+    Args:
+        train: The number of training pairs by kind.
+        even: False takes all pairs, as does a kind without any.
+
+    Returns:
+        Shares in (0, 1] of the kinds that have pairs; {} of nothing.
     """
     there: dict[PairKind, int] = {kind: train[kind] for kind in PAIR_KINDS if train.get(kind)}
     least = min(there.values(), default=0)
@@ -194,7 +235,15 @@ def rates(train: Mapping[PairKind, int], *, even: bool = True) -> dict[PairKind,
 def take(
     by_kind: Mapping[PairKind, Sequence[PreferencePair]], shares: Mapping[PairKind, float]
 ) -> list[PreferencePair]:
-    """The first pairs of each kind, up to its share, rounded up."""
+    """The first pairs of each kind, up to its share.
+
+    Args:
+        by_kind: A split's pairs.
+        shares: For each kind, the share that is taken, rounded up to whole pairs.
+
+    Returns:
+        The pairs, kind by kind.
+    """
     return [
         pair
         for kind in PAIR_KINDS
@@ -202,11 +251,21 @@ def take(
     ]
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- for JSON ---------------------------------------------------------------------------------------------------------
 
 
 def pair_dict(pair: PreferencePair, split: Split, cluster: str, tokens: tuple[int, int]) -> dict[str, Any]:
-    """All that is known of a pair: its line of preferences.jsonl. tokens: of the chosen and of the rejected reply."""
+    """All that is known of a pair: its line of preferences.jsonl.
+
+    Args:
+        pair: The pair.
+        split: Where it is.
+        cluster: Its picture's.
+        tokens: Of the chosen and of the rejected reply.
+
+    Returns:
+        Plain data for JSON.
+    """
     item, student = pair.item, pair.student
     return {
         "id": pair.id,

@@ -1,7 +1,7 @@
 """From examinations to rows: one question a row, in the prompts of its run. Pure: reads no image, writes no file.
 
-Only what the teacher got right is taught: a question of type TA is taught as one to write and to answer, a question of type TU as
-one to write and to decline. Texts stay the model's own.
+Only what the teacher got right is taught: a question of type TA is taught as one to write and to answer, a question of
+type TU as one to write and to decline. Texts stay the model's own.
 """
 
 from __future__ import annotations
@@ -49,11 +49,14 @@ is not there, or end a turn: LLaMA-Factory and ms-swift count `<image>` wherever
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What is asked of a question beside its type. confirmed_by: an auditor's name, or "all"; None: nobody's word is needed."""
+    """What is asked of a question beyond its type."""
 
     confirmed_by: str | None = None
+    """The auditor who must have confirmed the label, or "all"; None: nobody must."""
     unanimous: bool = False
+    """Whether the panel of judges must have been of one mind, where the rules left a response open."""
     supported: bool = False
+    """Whether a judge that saw the image must have found an answer borne out by it."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,14 @@ class Item:
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """What a student is shown and what it is to say. copy: from 1; above where a row stands more than once."""
+    """What a student is shown and what it is to reply."""
 
     item: Item
     kind: RowKind
     prompt: str
     completion: str
     copy: int = 1
+    """From 1; above where a row stands more than once."""
 
     @property
     def id(self) -> str:
@@ -96,7 +100,14 @@ class TrainingRow:
         return row_id(of.run.manifest.run_id, private(of.image.id), of.number, self.kind, self.copy)
 
     def copied(self, copy: int) -> TrainingRow:
-        """The same row, once more."""
+        """The same row, once more.
+
+        Args:
+            copy: Its number among the copies, from 2.
+
+        Returns:
+            The further copy.
+        """
         return replace(self, copy=copy)
 
 
@@ -104,13 +115,35 @@ class TrainingRow:
 
 
 def row_id(run_id: str, image_id: str, number: int, kind: RowKind, copy: int = 1) -> str:
-    """`<run id>/<image id>/<question number>/<kind>`, each percent-encoded; a fifth part, from 2, numbers further copies."""
+    """Where a row is from, as one text.
+
+    Args:
+        run_id: The run.
+        image_id: The image's id in it.
+        number: The question's place in the examination, from 1.
+        kind: The row's kind.
+        copy: From 2 for further copies of a row.
+
+    Returns:
+        `<run id>/<image id>/<question number>/<kind>`, each percent-encoded; a fifth part, from 2, numbers further
+        copies.
+    """
     parts = [run_id, image_id, str(number), kind, *([str(copy)] if copy > 1 else [])]
     return "/".join(quote(part, safe="") for part in parts)
 
 
 def read_row_id(text: str) -> tuple[str, str, int, str, int]:
-    """(run id, image id, question number, kind, copy) of a `row_id`. Raises ValueError for anything else."""
+    """The parts of a row's id.
+
+    Args:
+        text: What `row_id` returned.
+
+    Returns:
+        (run id, image id, question number, kind, copy).
+
+    Raises:
+        ValueError: The text is anything else.
+    """
     parts = [unquote(part) for part in text.split("/")]
     if len(parts) not in (4, 5):
         raise ValueError(f"{text!r} has {len(parts)} parts, and an id has 4 or 5")
@@ -122,9 +155,14 @@ _ABSOLUTE = re.compile(r"^(?:[/\\~]|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)")
 
 
 def private(name: str) -> str:
-    """`name`, but of a path that leads out of the folder given only the last part, with a hash that keeps it unique.
+    """A name without the folders of the machine that the run was made on: exports are passed on.
 
-    Such paths tell of the machine that the run was made on, and exports are passed on.
+    Args:
+        name: A name or a path.
+
+    Returns:
+        The name itself; of a path that leads out of the given folder the last part alone, with a hash that keeps it
+        unique.
     """
     if not _ABSOLUTE.search(name):
         return name
@@ -133,7 +171,14 @@ def private(name: str) -> str:
 
 
 def model_name(profile: Profile) -> str:
-    """The model as an export names it: its id on the wire, of a folder of weights only the last part."""
+    """A model as an export names it.
+
+    Args:
+        profile: The model's profile.
+
+    Returns:
+        Its id on the wire; of a folder of weights only the last part.
+    """
     return private(profile.model or profile.name)
 
 
@@ -141,14 +186,22 @@ def model_name(profile: Profile) -> str:
 
 
 def check_filters(run: SavedRun, filters: Filters) -> None:
-    """Raises UserError where a run holds nothing that a filter could go by."""
+    """Checks that a run holds what the filters go by.
+
+    Args:
+        run: A teacher's run.
+        filters: What is asked for.
+
+    Raises:
+        UserError: It was not audited so, had no panel of judges, or nobody saw whether answers are borne out.
+    """
     manifest = run.manifest
     audited = {audit.auditor for each in run.examinations for question in each.questions for audit in question.audits}
     wanted = filters.confirmed_by
     if wanted is not None and (not audited if wanted == ALL else wanted not in audited):
-        found = ", ".join(sorted(audited)) or "nobody"
+        auditors = ", ".join(sorted(audited)) or "nobody"
         raise UserError(
-            f"--confirmed-by {wanted}: {run.folder} was audited by {found}; run `unsaf-async audit` on it first"
+            f"--confirmed-by {wanted}: {run.folder} was audited by {auditors}; run `unsaf-async audit` on it first"
         )
     if filters.unanimous and len(manifest.judges) < 2:
         raise UserError(
@@ -176,8 +229,8 @@ def good_items(run: SavedRun, filters: Filters) -> tuple[list[Item], Counter[str
 def replay_items(run: SavedRun) -> tuple[list[Item], Counter[str]]:
     """The questions of a student's run whose answers it is to keep. The filters do not concern them.
 
-    They are those that it answered as it should (TA) and, where that is known, rightly: on a labelled set by the accepted
-    answers, and in an audited run by every auditor's word that the image answers the question.
+    They are those that it answered as it should (TA) and, where that is known, rightly: on a labelled set by the
+    accepted answers, and in an audited run by every auditor's word that the image answers the question.
 
     Args:
         run: The run.
@@ -241,11 +294,18 @@ def _why_not(question: Question, filters: Filters) -> str | None:
 
 
 def rows_of(items: Iterable[Item]) -> tuple[list[TrainingRow], Counter[str]]:
-    """The rows of each question, in order, and how many rows are left out, by reason.
+    """The rows that the questions make.
 
-    A question gives a row that writes it and a row that answers or declines it; one that the model did not write itself, and one
-    of the student's own run, only the latter. A writing row asks for exactly one question, by the run's own pack, and its reply
-    has the form that this pack asks for; it is left out if the program's own reader would not read the question back.
+    A question gives a row that writes it and a row that answers or declines it; one that the model did not write
+    itself, and one of the student's own run, only the latter. A writing row asks for exactly one question, by the run's
+    own pack, and its reply has the form that this pack asks for; it is left out if the program's own reader would not
+    read the question back.
+
+    Args:
+        items: Questions that may be taught.
+
+    Returns:
+        (the rows in the questions' order, how many others are left out by reason).
     """
     rows: list[TrainingRow] = []
     left_out: Counter[str] = Counter()
@@ -272,11 +332,19 @@ def _rows(item: Item) -> Iterable[tuple[TrainingRow, str | None]]:
 
 
 def written(question: Question, *, json_lists: bool) -> str:
-    """A list of this one question: JSON, or a numbered line, an unanswerable one with its kind if it has one."""
+    """A list of one question, as the model would write it.
+
+    Args:
+        question: The question.
+        json_lists: Whether the pack asks for lists in JSON.
+
+    Returns:
+        JSON, or a numbered line; an unanswerable question with its kind, if it has one.
+    """
     kind = question.kind if question.intended == "unanswerable" else None
     if json_lists:
-        said: dict[str, Any] = {"question": question.text, **({"kind": kind} if kind else {})}
-        return json.dumps({"questions": [said]}, ensure_ascii=False)
+        entry: dict[str, Any] = {"question": question.text, **({"kind": kind} if kind else {})}
+        return json.dumps({"questions": [entry]}, ensure_ascii=False)
     return f"1. {f'{kind}: ' if kind else ''}{' '.join(question.text.split())}"
 
 
@@ -340,7 +408,14 @@ def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[
 
 
 def model_dict(run: SavedRun) -> dict[str, Any]:
-    """Which run of which model."""
+    """Which run of which model.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Plain data for JSON, without folders of the machine.
+    """
     manifest = run.manifest
     return {
         "run_id": manifest.run_id,
@@ -351,12 +426,26 @@ def model_dict(run: SavedRun) -> dict[str, Any]:
 
 
 def prompts_dict(run: SavedRun) -> dict[str, Any]:
-    """In which words it was asked."""
+    """The prompts of a run.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Plain data for JSON: name, version and hash of the pack.
+    """
     return {"pack": run.pack.name, "version": run.manifest.pack_version, "sha256": run.manifest.pack_sha256}
 
 
 def judging_dict(item: Item) -> dict[str, Any]:
-    """Who said of the response what it did, and who said of the question and of the answer what the image bears out."""
+    """Who judged the response, and who audited the question and the answer against the image.
+
+    Args:
+        item: The question.
+
+    Returns:
+        Plain data for JSON.
+    """
     question = item.question
     return {
         "judge": {

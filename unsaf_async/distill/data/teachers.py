@@ -45,8 +45,8 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
         The runs, each kind in the order given; one teacher at least.
 
     Raises:
-        UserError: No teacher's run is given, or a run twice; a folder is no run, or its prompts have changed; a teacher's run
-            holds nothing that a filter could go by; a student did not answer the questions of a teacher.
+        UserError: No teacher's run is given, or a run twice; a folder is no run, or its prompts have changed; a
+            teacher's run holds nothing that a filter could go by; a student did not answer the questions of a teacher.
     """
     if not run_dirs:
         raise UserError("no run is given; name the folder of one")

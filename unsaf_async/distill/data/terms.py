@@ -1,4 +1,4 @@
-"""What the vendors say about training other models on their outputs."""
+"""Whether a model is a vendor's, whose terms may forbid training other models on its outputs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ TERMS = (
 
 
 def is_commercial(profile: Profile) -> bool:
-    """Whether a model is held to be a vendor's, whose terms bind.
+    """Whether a model counts as a vendor's, so that a vendor's terms bind.
 
-    Its profile says so (`outputs_may_train`); where it says nothing: unless it runs in this process or behind an address of this
-    machine.
+    Args:
+        profile: The model's profile. If it says so (`outputs_may_train`), that decides.
+
+    Returns:
+        Where the profile says nothing: False for a model in this process or behind an address of this machine.
     """
     if profile.outputs_may_train is not None:
         return not profile.outputs_may_train

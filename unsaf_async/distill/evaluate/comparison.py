@@ -157,8 +157,7 @@ def compare_folders(
     Args:
         before: The runs of the model before training.
         after: The runs of the model after training.
-        wanted: The parts whose gates are asked for; None: those that the after-model has a run of. A part without its runs has
-            "n/a" for a verdict.
+        wanted: The parts whose gates are asked for, "n/a" without runs; None: those that the after-model has a run of.
         thresholds: What the gates ask for; None: the defaults.
         resamples: Draws of images for each interval, >= 1.
         seed: Of the draws.
@@ -180,17 +179,14 @@ def compare_folders(
     if not both.all:
         raise UserError(f"nothing is to be compared: {stopped or 'no run has begun'}")
     compared = [_compare_part(both, part, resamples, seed) for part in parts]
-    order = list(TITLES)
-    figures = sorted((figure for each in compared for figure in each.figures), key=lambda one: order.index(one.name))
-    notes = [
-        *_same_weights(both),
-        *(note for each in compared for note in each.notes),
-        *about_figures(figures),
-        *_from_the_cache(both),
-    ]
+    figures = sorted(
+        (figure for each in compared for figure in each.figures), key=lambda one: list(TITLES).index(one.name)
+    )
+    notes = [*_same_weights(both), *(note for each in compared for note in each.notes)]
+    notes += [*about_figures(figures), *_from_the_cache(both)]
     withheld = {each.part: each.withheld for each in compared if each.withheld}
     judged = gates.judge(figures, parts, limits, withheld)
-    incomplete = next((f"not complete: {each.incomplete}" for each in both.all if each.incomplete), None)
+    stopped = stopped or next((f"not complete: {each.incomplete}" for each in both.all if each.incomplete), None)
     return DistillEval(
         before=_model_side(both, "before", before, relative_to),
         after=_model_side(both, "after", after, relative_to),
@@ -198,7 +194,7 @@ def compare_folders(
         figures=figures,
         gates=judged,
         passed=gates.all_pass(judged),
-        stopped=stopped or incomplete,
+        stopped=stopped,
         unfinished=list(dict.fromkeys(line for each in both.all for line in each.unfinished)),
         notes=list(dict.fromkeys(notes)),
         thresholds=limits,

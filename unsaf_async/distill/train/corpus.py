@@ -32,7 +32,7 @@ _AT_A_TIME = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CorpusRow:
     """A row of the export. images: numbers of `Pictures`. texts: turns by column. where: file and row, from 1, for messages."""
 
     id: str
@@ -131,13 +131,13 @@ def _bytes(image: Image.Image) -> int:
 class Corpus:
     """An export. train, validation: rows to imitate. preferred: pairs by split, where there are any and they are asked for."""
 
-    train: list[Row]
-    validation: list[Row]
-    preferred: dict[str, list[Row]]
+    train: list[CorpusRow]
+    validation: list[CorpusRow]
+    preferred: dict[str, list[CorpusRow]]
     pictures: Pictures
 
     @property
-    def splits(self) -> dict[str, list[Row]]:
+    def splits(self) -> dict[str, list[CorpusRow]]:
         """All rows that are trained or evaluated on, pairs included, by split."""
         return {
             "train": self.train + self.preferred.get("train", []),
@@ -173,7 +173,9 @@ def read(folder: Path, pictures: Path, *, preferences: bool = False, writes: boo
     return Corpus(rows["train"], rows["validation"], preferred, store)
 
 
-def _all_rows(files: Sequence[Path], columns: Sequence[str], pictures: Pictures, to: BinaryIO | None) -> list[Row]:
+def _all_rows(
+    files: Sequence[Path], columns: Sequence[str], pictures: Pictures, to: BinaryIO | None
+) -> list[CorpusRow]:
     return [row for file in files for row in _rows(file, columns, pictures, to)]
 
 
@@ -196,7 +198,7 @@ def _what_instead(folder: Path) -> str:
     return "has no data/train-*.parquet; give what `unsaf-async export --format trl` wrote"
 
 
-def _rows(file: Path, columns: Sequence[str], pictures: Pictures, to: BinaryIO | None) -> Iterator[Row]:
+def _rows(file: Path, columns: Sequence[str], pictures: Pictures, to: BinaryIO | None) -> Iterator[CorpusRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -212,14 +214,16 @@ def _rows(file: Path, columns: Sequence[str], pictures: Pictures, to: BinaryIO |
             raise UserError(f"{where}: has no column {missing[0]}; export again with --format trl")
         number = 0
         for group in parquet.iter_batches(_AT_A_TIME, columns=wanted):
-            for told in group.to_pylist():
+            for record in group.to_pylist():
                 number += 1
-                yield _row(told, columns, f"{where} row {number}", pictures, to)
+                yield _row(record, columns, f"{where} row {number}", pictures, to)
 
 
-def _row(told: dict[str, Any], columns: Sequence[str], where: str, pictures: Pictures, to: BinaryIO | None) -> Row:
+def _row(
+    record: dict[str, Any], columns: Sequence[str], where: str, pictures: Pictures, to: BinaryIO | None
+) -> CorpusRow:
     for name in columns:
-        turns = told[name]
+        turns = record[name]
         if not isinstance(turns, list) or not all(
             isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
             for turn in turns
@@ -227,14 +231,14 @@ def _row(told: dict[str, Any], columns: Sequence[str], where: str, pictures: Pic
             raise UserError(
                 f"{where}: {name} is no list of turns with a role and a text; export again with --format trl"
             )
-    images = told["images"] or []
+    images = record["images"] or []
     if any(not isinstance(image, dict) or not image.get("bytes") for image in images):
         raise UserError(f"{where}: an image has no bytes; export again with --format trl")
-    return Row(
-        id=str(told["id"]),
-        image_id=str(told["image_id"]),
-        kind=str(told["kind"]),
+    return CorpusRow(
+        id=str(record["id"]),
+        image_id=str(record["image_id"]),
+        kind=str(record["kind"]),
         images=tuple(pictures.add(image["bytes"], to) for image in images),
-        texts={name: [{"role": turn["role"], "content": turn["content"]} for turn in told[name]] for name in columns},
+        texts={name: [{"role": turn["role"], "content": turn["content"]} for turn in record[name]] for name in columns},
         where=where,
     )

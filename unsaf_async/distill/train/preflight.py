@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from transformers import ProcessorMixin
 
-    from unsaf_async.distill.train.corpus import Corpus, Pictures, Row
+    from unsaf_async.distill.train.corpus import Corpus, CorpusRow, Pictures
     from unsaf_async.distill.train.recipe import Recipe
     from unsaf_async.distill.train.student import Outline
 
@@ -34,13 +34,13 @@ _AT_A_TIME = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedRow:
     """A row as the student reads it. texts: by column, with the marks of its chat template.
 
     prompt_tokens: with the image's. reply_tokens: of each reply: one, or of a pair two.
     """
 
-    row: Row
+    row: CorpusRow
     texts: Mapping[str, str]
     prompt_tokens: int
     reply_tokens: tuple[int, ...]
@@ -52,16 +52,16 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RenderedRows:
     """All rows as the student reads them; the pairs are empty without `--dpo`."""
 
-    train: list[Rendered]
-    validation: list[Rendered]
-    train_pairs: list[Rendered]
-    validation_pairs: list[Rendered]
+    train: list[RenderedRow]
+    validation: list[RenderedRow]
+    train_pairs: list[RenderedRow]
+    validation_pairs: list[RenderedRow]
 
     @property
-    def all(self) -> list[Rendered]:
+    def all(self) -> list[RenderedRow]:
         """Every row and pair."""
         return self.train + self.validation + self.train_pairs + self.validation_pairs
 
@@ -77,7 +77,7 @@ class KindShare:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What was found. Bytes and tokens are whole numbers; what is estimated says so."""
+    """What the training needs. Bytes and tokens are whole numbers; what is estimated says so."""
 
     kinds: dict[str, KindShare]
     train_rows: int
@@ -105,7 +105,7 @@ class Preflight:
     notes: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
-        """What a user is told: a table of the kinds, and what the training needs."""
+        """A table of the kinds, and what the training needs, line by line."""
         width = max(len("kind"), *map(len, self.kinds))
         yield f"{'kind':<{width}}  {'rows':>7}  {'supervised tokens':>17}  {'share':>6}"
         for kind, of in self.kinds.items():
@@ -124,21 +124,27 @@ class Preflight:
 
 
 def preflight(
-    recipe: Recipe, corpus: Corpus, processor: ProcessorMixin, plan: Outline, *, device: str, free_bytes: int
-) -> tuple[Preflight, Rows]:
-    """What was found, and the rows as the student reads them.
+    recipe: Recipe, corpus: Corpus, processor: ProcessorMixin, outline: Outline, *, device: str, free_bytes: int
+) -> tuple[Preflight, RenderedRows]:
+    """What the training needs, and the rows as the student reads them.
 
-    device: "cpu" or "cuda". free_bytes: its free memory. Raises UserError for the first thing that would waste the training.
+    Args:
+        recipe: What is trained, on what, and how.
+        corpus: The data.
+        processor: The student's.
+        outline: The student without its weights.
+        device: "cpu" or "cuda".
+        free_bytes: The device's free memory.
+
+    Returns:
+        (the figures of all checks, the rows).
+
+    Raises:
+        UserError: The first thing that would waste the training.
     """
     renderer = Renderer(processor, recipe.student, corpus.pictures)
     renderer.check_template()
-    rows = Rows(
-        train=renderer.render(corpus.train, SFT_TEXTS),
-        validation=renderer.render(corpus.validation, SFT_TEXTS),
-        train_pairs=renderer.render(corpus.preferred.get("train", []), DPO_TEXTS),
-        validation_pairs=renderer.render(corpus.preferred.get("validation", []), DPO_TEXTS),
-    )
-    notes: list[str] = []
+    rows = renderer.render_corpus(corpus)
     if recipe.patience is not None and not rows.validation:
         raise UserError(
             "--patience: there is no validation split to stop by; export with one (--splits), or leave it out"
@@ -146,30 +152,14 @@ def preflight(
     check_supervised(rows)
     check_same_images(corpus)
     near = check_near_copies(corpus, allowed=recipe.allow_near_copies)
-    if near is None:
-        notes.append("near copies between the splits were not looked for: imagehash is not installed")
-    elif near:
-        notes.append(
-            f"{near} pictures of the validation split have near copies in training: its loss flatters the student"
-        )
-    limit = context_tokens(processor, plan)
+    limit = context_tokens(processor, outline)
     check_context(recipe, rows, limit)
-    if renderer.end_added:
-        notes.append(
-            "the chat template ends no reply: the tokenizer's end token was added, or the student would never stop"
-        )
-    if not rows.validation:
-        notes.append("there is no validation split, so nothing shows overfitting; export with one (--splits)")
-    disk, disk_free = check_disk(recipe, plan)
+    disk, disk_free = check_disk(recipe, outline)
     longest = max(each.tokens for each in rows.all)
-    checkpointing, memory = check_memory(recipe, plan, longest, device, free_bytes, pairs=bool(rows.train_pairs))
-    if sum(memory.values()) > free_bytes:
-        notes.append(
-            "the estimate is above the free memory; it is crude, but a smaller --batch with more --accumulate is safer"
-        )
+    checkpointing, memory = check_memory(recipe, outline, longest, device, free_bytes, pairs=bool(rows.train_pairs))
     of_images = [renderer.image_tokens(number) for number in range(len(corpus.pictures.places))]
-    told = Preflight(
-        kinds=shares(rows.train),
+    checked = Preflight(
+        kinds=kind_shares(rows.train),
         train_rows=len(rows.train),
         validation_rows=len(rows.validation),
         pairs=len(rows.train_pairs) + len(rows.validation_pairs),
@@ -184,9 +174,27 @@ def preflight(
         memory_bytes=memory,
         memory_free_bytes=free_bytes,
         checkpointing=checkpointing,
-        notes=tuple(notes),
+        notes=(),
     )
-    return told, rows
+    return replace(checked, notes=tuple(_notes(checked))), rows
+
+
+def _notes(checked: Preflight) -> Iterator[str]:
+    """What a user should know before the training, a line each."""
+    if checked.near_copies is None:
+        yield "near copies between the splits were not looked for: imagehash is not installed"
+    elif checked.near_copies:
+        yield (
+            f"{checked.near_copies} pictures of the validation split have near copies in training: its loss flatters the student"
+        )
+    if checked.end_added:
+        yield "the chat template ends no reply: the tokenizer's end token was added, or the student would never stop"
+    if not checked.validation_rows:
+        yield "there is no validation split, so nothing shows overfitting; export with one (--splits)"
+    if sum(checked.memory_bytes.values()) > checked.memory_free_bytes:
+        yield (
+            "the estimate is above the free memory; it is crude, but a smaller --batch with more --accumulate is safer"
+        )
 
 
 # --- rows as the student reads them -----------------------------------------------------------------------------------
@@ -205,14 +213,14 @@ class Renderer:
         """Raises UserError for a chat template that is of no use: see the messages."""
         user = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "QUESTION"}]}]
         text = [{"role": "user", "content": [{"type": "text", "text": "QUESTION"}]}]
-        said = [{"role": "assistant", "content": [{"type": "text", "text": "ANSWER"}]}]
+        reply = [{"role": "assistant", "content": [{"type": "text", "text": "ANSWER"}]}]
         render = self.processor.apply_chat_template
         at = f"--student {self.student}: its chat template"
         try:
             asked, asking, whole, bare = (
                 render(user),
                 render(user, add_generation_prompt=True),
-                render([*user, *said]),
+                render([*user, *reply]),
                 render(text),
             )
         except Exception as error:  # whatever a template raises
@@ -236,7 +244,26 @@ class Renderer:
         ending = whole[whole.rindex("ANSWER") + len("ANSWER") :].strip()
         self.end_added = not ending and bool(self.processor.tokenizer.eos_token)
 
-    def render(self, rows: Sequence[Row], columns: Sequence[str]) -> list[Rendered]:
+    def render_corpus(self, corpus: Corpus) -> RenderedRows:
+        """All rows and pairs of an export as the student reads them.
+
+        Args:
+            corpus: The export.
+
+        Returns:
+            The rows by split.
+
+        Raises:
+            UserError: A row cannot be written in the student's template.
+        """
+        return RenderedRows(
+            train=self.render(corpus.train, SFT_TEXTS),
+            validation=self.render(corpus.validation, SFT_TEXTS),
+            train_pairs=self.render(corpus.preferred.get("train", []), DPO_TEXTS),
+            validation_pairs=self.render(corpus.preferred.get("validation", []), DPO_TEXTS),
+        )
+
+    def render(self, rows: Sequence[CorpusRow], columns: Sequence[str]) -> list[RenderedRow]:
         """`rows` as the student reads them; the first of `columns` is the prompt, the others are replies.
 
         Raises UserError for a row that cannot be written in its template.
@@ -245,7 +272,7 @@ class Renderer:
         texts = [self._texts(row, columns) for row in rows]
         lengths = {name: self._lengths([each[name] for each in texts]) for name in columns}
         return [
-            Rendered(
+            RenderedRow(
                 row=row,
                 texts=each,
                 prompt_tokens=lengths[prompt][place] + sum(map(self.image_tokens, row.images)),
@@ -254,12 +281,12 @@ class Renderer:
             for place, (row, each) in enumerate(zip(rows, texts, strict=True))
         ]
 
-    def _texts(self, row: Row, columns: Sequence[str]) -> dict[str, str]:
+    def _texts(self, row: CorpusRow, columns: Sequence[str]) -> dict[str, str]:
         prompt, *replies = columns
         try:
-            told = {prompt: prepare_multimodal_messages(row.texts[prompt], [None] * len(row.images))}
-            told |= {name: prepare_multimodal_messages(row.texts[name]) for name in replies}
-            texts: dict[str, str] = apply_chat_template(told, self.processor)
+            messages = {prompt: prepare_multimodal_messages(row.texts[prompt], [None] * len(row.images))}
+            messages |= {name: prepare_multimodal_messages(row.texts[name]) for name in replies}
+            texts: dict[str, str] = apply_chat_template(messages, self.processor)
         except Exception as error:  # whatever a template raises
             raise UserError(
                 f"{row.where}: the chat template of {self.student} does not take this row ({_brief(error)}); leave the row out"
@@ -301,7 +328,7 @@ class Renderer:
 # --- each check -------------------------------------------------------------------------------------------------------
 
 
-def shares(rows: Iterable[Rendered]) -> dict[str, KindShare]:
+def kind_shares(rows: Iterable[RenderedRow]) -> dict[str, KindShare]:
     """By kind, in the order in which they come. {} of nothing."""
     number: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
@@ -312,7 +339,7 @@ def shares(rows: Iterable[Rendered]) -> dict[str, KindShare]:
     return {kind: KindShare(number[kind], tokens[kind], tokens[kind] / total if total else 0.0) for kind in number}
 
 
-def check_supervised(rows: Rows) -> None:
+def check_supervised(rows: RenderedRows) -> None:
     """Raises UserError if a row teaches nothing: its reply is empty, or the two replies of a pair are the same."""
     empty = [
         each.row
@@ -381,15 +408,15 @@ def check_near_copies(corpus: Corpus, *, allowed: bool) -> int | None:
     return len(both)
 
 
-def context_tokens(processor: ProcessorMixin, plan: Outline) -> int | None:
+def context_tokens(processor: ProcessorMixin, outline: Outline) -> int | None:
     """The longest sequence that the student takes, in tokens; None where neither model nor tokenizer says."""
     # a tokenizer without a limit says about 1e30
     of_tokenizer = processor.tokenizer.model_max_length or inf
-    limit = min(plan.context_tokens or inf, of_tokenizer if of_tokenizer < 1e9 else inf)
+    limit = min(outline.context_tokens or inf, of_tokenizer if of_tokenizer < 1e9 else inf)
     return None if limit == inf else int(limit)
 
 
-def check_context(recipe: Recipe, rows: Rows, limit: int | None) -> None:
+def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None) -> None:
     """Raises UserError if a sequence is longer than the student takes: nothing is ever cut off."""
     over = [each for each in rows.all if limit is not None and each.tokens > limit]
     if over:
@@ -405,14 +432,14 @@ def check_context(recipe: Recipe, rows: Rows, limit: int | None) -> None:
         )
 
 
-def check_disk(recipe: Recipe, plan: Outline) -> tuple[int, int]:
+def check_disk(recipe: Recipe, outline: Outline) -> tuple[int, int]:
     """(bytes that will be written, bytes that are free). Raises UserError if they are not enough.
 
     A checkpoint is the adapter with AdamW's two moments, in single precision; at most three are there at a time.
     """
-    adapter = 4 * plan.learned
+    adapter = 4 * outline.learned
     stages = 2 if recipe.dpo else 1
-    needed = stages * (3 * 3 * adapter + adapter) + (plan.parameters * plan.dtype.itemsize if recipe.merge else 0)
+    needed = stages * (3 * 3 * adapter + adapter) + (outline.parameters * outline.dtype.itemsize if recipe.merge else 0)
     folder = next(path for path in (recipe.out, *recipe.out.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -424,7 +451,7 @@ def check_disk(recipe: Recipe, plan: Outline) -> tuple[int, int]:
 
 
 def check_memory(
-    recipe: Recipe, plan: Outline, longest: int, device: str, free: int, *, pairs: bool
+    recipe: Recipe, outline: Outline, longest: int, device: str, free_bytes: int, *, pairs: bool
 ) -> tuple[bool, dict[str, int]]:
     """(whether activations are computed again, the estimate in bytes by part). Raises UserError if the weights alone do not fit.
 
@@ -435,25 +462,25 @@ def check_memory(
     crude, and no fit is promised.
     """
     width = 4 if device == "cpu" else 2
-    quantized = plan.in_targets if recipe.qlora else 0
+    quantized = outline.in_targets if recipe.qlora else 0
     certain = {
-        "weights": int((plan.parameters - quantized) * width + quantized * 0.53),
-        "adapter": 16 * plan.learned,
+        "weights": int((outline.parameters - quantized) * width + quantized * 0.53),
+        "adapter": 16 * outline.learned,
     }
-    if sum(certain.values()) > free:
+    if sum(certain.values()) > free_bytes:
         raise UserError(
             f"--student {recipe.student}: its weights and the adapter take {format_bytes(sum(certain.values()))}, and "
-            f"{format_bytes(free)} of memory are free; {'' if recipe.qlora else 'train with --qlora, or '}choose a smaller "
+            f"{format_bytes(free_bytes)} of memory are free; {'' if recipe.qlora else 'train with --qlora, or '}choose a smaller "
             "student"
         )
     tokens = recipe.batch * longest * (2 if pairs else 1)
-    layer = 34 * tokens * plan.hidden * width // 2
-    logits = 2 * 4 * tokens * plan.vocabulary
-    kept = plan.layers * layer + logits
-    again = plan.layers * tokens * plan.hidden * width + layer + logits
+    layer = 34 * tokens * outline.hidden * width // 2
+    logits = 2 * 4 * tokens * outline.vocabulary
+    kept = outline.layers * layer + logits
+    again = outline.layers * tokens * outline.hidden * width + layer + logits
     checkpointing = recipe.checkpointing
     if checkpointing is None:
-        checkpointing = sum(certain.values()) + kept > free
+        checkpointing = sum(certain.values()) + kept > free_bytes
     return checkpointing, certain | {"activations": again if checkpointing else kept}
 
 

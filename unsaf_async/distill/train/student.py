@@ -138,7 +138,7 @@ class Outline:
     vocabulary: int
 
 
-def outline(recipe: Recipe) -> Outline:
+def read_outline(recipe: Recipe) -> Outline:
     """What the student is, by its configuration. Raises UserError where it is no model of images and text."""
     source, student = resolve(recipe.student), recipe.student
     try:
@@ -169,9 +169,9 @@ def outline(recipe: Recipe) -> Outline:
 
 
 def _dtype(config: PretrainedConfig) -> torch.dtype:
-    found = config.dtype or getattr(config.get_text_config(), "dtype", None)
-    found = getattr(torch, found) if isinstance(found, str) else found
-    return found or torch.float32
+    dtype = config.dtype or getattr(config.get_text_config(), "dtype", None)
+    dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    return dtype or torch.float32
 
 
 def language_targets(model: PreTrainedModel) -> tuple[str, ...]:
@@ -185,7 +185,7 @@ def language_targets(model: PreTrainedModel) -> tuple[str, ...]:
     at = next((name for name, module in model.named_modules() if module is words), "")
     while at:
         at = at.rpartition(".")[0]
-        found = tuple(
+        targets = tuple(
             name
             for name, module in model.named_modules()
             if isinstance(module, torch.nn.Linear)
@@ -193,8 +193,8 @@ def language_targets(model: PreTrainedModel) -> tuple[str, ...]:
             and (not at or name.startswith(f"{at}."))
             and not _SEES.search(name)
         )
-        if found:
-            return found
+        if targets:
+            return targets
     raise UserError(
         f"--student: no linear layer was found in the language model of {type(model).__name__}, so there is nothing to adapt; "
         "choose another student"
@@ -204,7 +204,7 @@ def language_targets(model: PreTrainedModel) -> tuple[str, ...]:
 # --- its weights ------------------------------------------------------------------------------------------------------
 
 
-def load(recipe: Recipe, plan: Outline, dtype: torch.dtype, *, quantized: bool = False) -> PreTrainedModel:
+def load(recipe: Recipe, outline: Outline, dtype: torch.dtype, *, quantized: bool = False) -> PreTrainedModel:
     """The student with its weights in `dtype`; quantized: the linear layers of the language model in 4 bits.
 
     Raises UserError where that cannot be, or anything else came out in 4 bits.
@@ -219,7 +219,7 @@ def load(recipe: Recipe, plan: Outline, dtype: torch.dtype, *, quantized: bool =
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
             # patterns match from the start of a full name: an unanchored "vision_tower" would skip nothing
-            llm_int8_skip_modules=[rf"{re.escape(name)}$" for name in plan.others],
+            llm_int8_skip_modules=[rf"{re.escape(name)}$" for name in outline.others],
         )
         options["device_map"] = {"": PartialState().device}
     try:
@@ -227,7 +227,7 @@ def load(recipe: Recipe, plan: Outline, dtype: torch.dtype, *, quantized: bool =
     except OSError as error:
         raise UserError(f"--student {recipe.student}: its weights cannot be read ({first_line(error, 200)})") from None
     if quantized:
-        wrong = [name for name in four_bit(model) if name not in plan.targets]
+        wrong = [name for name in four_bit(model) if name not in outline.targets]
         if wrong:
             raise UserError(f"--qlora: {wrong[0]} came out in 4 bits and is to stay as it is; train without --qlora")
     return model
@@ -246,7 +246,7 @@ def four_bit(model: torch.nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"]
 
 
-def lora(recipe: Recipe, plan: Outline) -> LoraConfig:
+def lora(recipe: Recipe, outline: Outline) -> LoraConfig:
     """The adapter: on the language model's linear layers, by their full names."""
     return LoraConfig(
         r=recipe.lora_r,
@@ -254,14 +254,14 @@ def lora(recipe: Recipe, plan: Outline) -> LoraConfig:
         lora_dropout=recipe.lora_dropout,
         bias="none",
         task_type="CAUSAL_LM",
-        target_modules=list(plan.targets),
+        target_modules=list(outline.targets),
     )
 
 
-def check_trainable(model: PeftModel, plan: Outline) -> int:
+def check_trainable(model: PeftModel, outline: Outline) -> int:
     """How many parameters learn. Raises UserError unless all of them are the LoRA's, on the layers that were found."""
     learned = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    allowed = tuple(f"base_model.model.{name}.lora_" for name in plan.targets)
+    allowed = tuple(f"base_model.model.{name}.lora_" for name in outline.targets)
     wrong = [name for name in learned if not name.startswith(allowed)]
     if wrong or not learned:
         what = f"{wrong[0]} would be trained" if wrong else "nothing would be trained"
@@ -313,7 +313,7 @@ class Merged:
 
 def merge(
     recipe: Recipe,
-    plan: Outline,
+    outline: Outline,
     processor: ProcessorMixin,
     adapter: Path,
     folder: Path,
@@ -325,14 +325,14 @@ def merge(
     The weights are merged in single precision where that fits in memory, and saved in the data type of the student's files.
     Raises UserError if in single precision the logits differ by more than `TOLERANCE`.
     """
-    dtype = torch.float32 if plan.parameters * 10 < free_bytes(device) else plan.dtype
-    model = load(recipe, plan, dtype).to(device)
+    dtype = torch.float32 if outline.parameters * 10 < free_bytes(device) else outline.dtype
+    model = load(recipe, outline, dtype).to(device)
     alone = _logits(model, batch)
     model = PeftModel.from_pretrained(model, adapter)
     adapted = _logits(model, batch)
     model = model.merge_and_unload()
     merged = _logits(model, batch)
-    _cast(model, plan.dtype)
+    _cast(model, outline.dtype)
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -342,22 +342,22 @@ def merge(
     del model
     again = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).to(device)
     reloaded = _logits(again, batch)
-    told = Merged(
+    result = Merged(
         dtype=_name(dtype),
-        adapter_effect=_apart(alone, adapted),
-        merge_error=_apart(adapted, merged),
-        reload_error=_apart(rounded, reloaded),
-        rounding=_apart(merged, rounded),
-        saved_dtype=_name(plan.dtype),
+        adapter_effect=_largest_difference(alone, adapted),
+        merge_error=_largest_difference(adapted, merged),
+        reload_error=_largest_difference(rounded, reloaded),
+        rounding=_largest_difference(merged, rounded),
+        saved_dtype=_name(outline.dtype),
         equal_names=equal,
         other_names=other,
     )
-    worst = max(told.merge_error, told.reload_error)
+    worst = max(result.merge_error, result.reload_error)
     if dtype == torch.float32 and not worst <= TOLERANCE * max(1.0, float(adapted.abs().max())):
         raise UserError(
             f"{folder}: its logits differ by {worst:.2g} from those of the adapter; use the adapter, and report this"
         )
-    return told
+    return result
 
 
 def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
@@ -380,7 +380,7 @@ def _logits(model: torch.nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.
     return logits[inputs["attention_mask"].bool().cpu()]
 
 
-def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+def _largest_difference(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().max())
 
 
@@ -418,9 +418,9 @@ def _source_names(folder: Path, source: str) -> tuple[int, tuple[str, ...]]:
         if index.is_file():
             import json
 
-            told = json.loads(index.read_text("utf-8"))
-            told["weight_map"] = {renamed.get(name, name): file for name, file in told["weight_map"].items()}
-            index.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+            content = json.loads(index.read_text("utf-8"))
+            content["weight_map"] = {renamed.get(name, name): file for name, file in content["weight_map"].items()}
+            index.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     names = [renamed.get(name, name) for name in written]
     return sum(name in known for name in names), tuple(name for name in names if name not in known)
 

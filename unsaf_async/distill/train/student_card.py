@@ -23,9 +23,9 @@ _SECTIONS = ("Models", "Terms")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def card(recipe: Recipe, told: Mapping[str, Any], data_card: str | None) -> str:
+def card(recipe: Recipe, record: Mapping[str, Any], data_card: str | None) -> str:
     """README.md of a trained student. told: its training.json. data_card: README.md of the export; None: it has none."""
-    return "\n".join([*_header(recipe), *_body(recipe, told, data_card)]) + "\n"
+    return "\n".join([*_header(recipe), *_body(recipe, record, data_card)]) + "\n"
 
 
 def _header(recipe: Recipe) -> Iterator[str]:
@@ -41,53 +41,71 @@ def _header(recipe: Recipe) -> Iterator[str]:
     yield "---\n"
 
 
-def _body(recipe: Recipe, told: Mapping[str, Any], data_card: str | None) -> Iterator[str]:
+def _body(recipe: Recipe, record: Mapping[str, Any], data_card: str | None) -> Iterator[str]:
+    yield from _summary(recipe, record)
+    yield from _training(record)
+    yield from _data(record)
+    if record["merged"]:
+        yield from _merged(record["merged"])
+    yield from _terms(data_card)
+
+
+def _summary(recipe: Recipe, record: Mapping[str, Any]) -> Iterator[str]:
     yield f"# {private(recipe.student)}, distilled to ask, to answer and to decline\n"
     yield (
-        f"`{private(recipe.student)}`, trained by unsaf-async {told['versions']['unsaf-async']} on what a teacher got right: "
+        f"`{private(recipe.student)}`, trained by unsaf-async {record['versions']['unsaf-async']} on what a teacher got right: "
         "questions that an image answers, questions that it does not, and what to say to each. "
-        f"A LoRA of {told['trainable']:,} parameters on {len(told['adapted_layers'])} linear layers of the language model; the "
-        f"other {told['parameters']:,} parameters, vision tower and projector among them, are those of the base (sha256 "
-        f"`{told['frozen_sha256']}`, equal before and after training).\n"
+        f"A LoRA of {record['trainable']:,} parameters on {len(record['adapted_layers'])} linear layers of the language "
+        "model; the "
+        f"other {record['parameters']:,} parameters, vision tower and projector among them, are those of the base (sha256 "
+        f"`{record['frozen_sha256']}`, equal before and after training).\n"
     )
     yield "- `adapter/`: the LoRA, for PEFT and for vLLM (`vllm serve BASE --enable-lora --lora-modules NAME=adapter"
     yield f"  --max-lora-rank {max(16, recipe.lora_r)}`), with the processor that it was trained with"
-    if told["merged"]:
+    if record["merged"]:
         yield "- `merged/`: the whole model, for `transformers.AutoModelForImageTextToText`"
     yield "- `training.json`: recipe, versions, every loss\n"
     yield "Whether it got better is not known from this: measure it, with over-refusal and accuracy, before and after.\n"
 
-    yield "## Training\n"
-    yield from _stages(told)
-    settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in told["recipe"].items() if value is not None)
-    yield f"Settings: {settings}.\n"
-    yield f"On {told['device']}, {told['processes']} process{'es' if told['processes'] != 1 else ''}; versions: "
-    yield ", ".join(f"{name} {version}" for name, version in told["versions"].items()) + ".\n"
 
+def _training(record: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Training\n"
+    yield from _stages(record)
+    settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in record["recipe"].items() if value is not None)
+    yield f"Settings: {settings}.\n"
+    yield f"On {record['device']}, {record['processes']} process{'es' if record['processes'] != 1 else ''}; versions: "
+    yield ", ".join(f"{name} {version}" for name, version in record["versions"].items()) + ".\n"
+
+
+def _data(record: Mapping[str, Any]) -> Iterator[str]:
     yield "## Data\n"
-    found = told["preflight"]
+    checked = record["preflight"]
     yield "| kind | teaches | rows | supervised tokens | share of tokens | validation loss after |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    after = told["stages"][0]["eval_by_kind"]
-    for kind, of in found["kinds"].items():
+    after = record["stages"][0]["eval_by_kind"]
+    for kind, of in checked["kinds"].items():
         loss = f"{after[kind]:.4f}" if kind in after else "n/a"
         yield f"| {kind} | {TEACHES.get(kind, '')} | {of['rows']} | {of['tokens']} | {100 * of['share']:.1f} % | {loss} |"
-    pairs = f", {found['pairs']} preference pairs" if found["pairs"] else ""
+    pairs = f", {checked['pairs']} preference pairs" if checked["pairs"] else ""
     yield (
-        f"\n{found['train_rows']} training rows, {found['validation_rows']} validation rows{pairs}, {found['images']} images. "
-        f"The longest sequence has {found['longest_tokens']} tokens; nothing was cut off. No image is in both splits; near "
-        f"copies in both: {'not looked for' if found['near_copies'] is None else found['near_copies']}.\n"
+        f"\n{checked['train_rows']} training rows, {checked['validation_rows']} validation rows{pairs}, "
+        f"{checked['images']} images. "
+        f"The longest sequence has {checked['longest_tokens']} tokens; nothing was cut off. No image is in both splits; near "
+        f"copies in both: {'not looked for' if checked['near_copies'] is None else checked['near_copies']}.\n"
     )
-    yield from (f"- {note}" for note in found["notes"])
+    yield from (f"- {note}" for note in checked["notes"])
 
-    check = told["merged"]
-    if check:
-        yield "\n## The merged model\n"
-        yield (
-            f"Merged in {check['dtype']}, saved in {check['saved_dtype']}. Largest difference of two logits on a few rows: "
-            f"{check['adapter_effect']:.2g} between base and adapter, {check['merge_error']:.1e} by merging, "
-            f"{check['reload_error']:.1e} by writing and reading, {check['rounding']:.1e} by {check['saved_dtype']}'s rounding.\n"
-        )
+
+def _merged(check: Mapping[str, Any]) -> Iterator[str]:
+    yield "\n## The merged model\n"
+    yield (
+        f"Merged in {check['dtype']}, saved in {check['saved_dtype']}. Largest difference of two logits on a few rows: "
+        f"{check['adapter_effect']:.2g} between base and adapter, {check['merge_error']:.1e} by merging, "
+        f"{check['reload_error']:.1e} by writing and reading, {check['rounding']:.1e} by {check['saved_dtype']}'s rounding.\n"
+    )
+
+
+def _terms(data_card: str | None) -> Iterator[str]:
     yield "\n## Terms\n"
     yield (
         "The license is *other*: the base's license holds, and the terms of the data, which are below as the data's card tells "
@@ -101,10 +119,10 @@ def _body(recipe: Recipe, told: Mapping[str, Any], data_card: str | None) -> Ite
             yield f"### Data: {name.lower()}\n\n{text}\n"
 
 
-def _stages(told: Mapping[str, Any]) -> Iterator[str]:
+def _stages(record: Mapping[str, Any]) -> Iterator[str]:
     yield "| stage | steps | training loss | validation loss | tokens seen | supervised | tokens/s |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
-    for stage in told["stages"]:
+    for stage in record["stages"]:
         speed = "n/a" if stage["tokens_per_s"] is None else f"{stage['tokens_per_s']:,.0f}"
         yield (
             f"| {stage['name']} | {stage['steps']} | {_change(stage['losses'])} | {_change(stage['eval_losses'])} "
@@ -119,8 +137,8 @@ def _change(losses: list[tuple[int, float]]) -> str:
 
 def _section(text: str, name: str) -> str:
     """What stands below the heading `name` in Markdown, up to the next heading; "" if it has none."""
-    found = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return found.group(1).strip() if found else ""
+    match = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return match.group(1).strip() if match else ""
 
 
 def read_card(folder: Path) -> str | None:

@@ -17,7 +17,7 @@ import sys
 import time
 import warnings
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +39,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from unsaf_async.distill.train import corpus as corpora
 from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS, Decoding
-from unsaf_async.distill.train.preflight import Preflight, Rendered, Rows, preflight
+from unsaf_async.distill.train.preflight import Preflight, RenderedRow, RenderedRows, preflight
 from unsaf_async.distill.train.student_card import card, read_card
 from unsaf_async.errors import UserError
 
@@ -61,7 +61,7 @@ _SFT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageResult:
     """What one stage did. Losses are means over a step's supervised tokens (of DPO: its pairs), and of these the mean.
 
     losses: (step, training loss since the entry before). eval_losses: (step, loss on the validation split), step 0 before
@@ -93,8 +93,8 @@ class Trained:
 
     adapter: Path
     merged: Path | None
-    sft: Stage
-    dpo: Stage | None
+    sft: StageResult
+    dpo: StageResult | None
     trainable: int
     """Parameters of the adapter."""
     parameters: int
@@ -110,12 +110,38 @@ class Trained:
         return self.sft.steps + (self.dpo.steps if self.dpo else 0)
 
 
-def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar: bool = False) -> Trained:
-    """Trains `recipe.student` and writes adapter, merged model, processor, card and training.json to `recipe.out`.
+@dataclass(frozen=True)
+class _Setup:
+    """What every stage works with: the recipe, the data as the student reads them, and where lines go."""
 
-    announce: gets every line that a user is to see (None: nobody). bar: a progress bar on stderr, too. Reseeds all random numbers
-    by `recipe.seed` and leaves them, and torch's threads, as they were. On a CPU the same recipe gives the same weights.
-    Raises UserError for whatever makes the training useless, before it begins where that can be known.
+    recipe: Recipe
+    outline: Outline
+    processor: ProcessorMixin
+    preflight: Preflight
+    rows: RenderedRows
+    pictures: Pictures
+    device: torch.device
+    say: Callable[[str], None]
+    bar: bool
+    """Whether a progress bar is shown."""
+
+
+def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar: bool = False) -> Trained:
+    """Trains a student and writes adapter, merged model, processor, card and training.json to `recipe.out`.
+
+    Reseeds all random numbers by `recipe.seed` and leaves them, and torch's threads, as they were. On a CPU the same recipe gives
+    the same weights.
+
+    Args:
+        recipe: What is trained, on what, and how.
+        announce: Gets every line that a user is to see; None: nobody does.
+        bar: Whether a progress bar is shown on stderr.
+
+    Returns:
+        The folders, the losses and the checks.
+
+    Raises:
+        UserError: Something makes the training useless; before it begins, where that can be known.
     """
     began_s = time.monotonic()
     with _contained(recipe):
@@ -126,59 +152,76 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
 
         # 1. the data, the student's processor and its outline: no weights yet
         processor = students.open_processor(recipe)
-        plan = students.outline(recipe)
-        pictures = recipe.out / "pictures.bin"
+        outline = students.read_outline(recipe)
         with state.local_main_process_first():
-            corpus = corpora.read(recipe.data, pictures, preferences=recipe.dpo, writes=state.is_local_main_process)
+            writes = state.is_local_main_process
+            corpus = corpora.read(recipe.data, recipe.out / "pictures.bin", preferences=recipe.dpo, writes=writes)
         try:
             # 2. whatever would waste the training
-            found, rows = preflight(
-                recipe, corpus, processor, plan, device=state.device.type, free_bytes=students.free_bytes(state.device)
-            )
-            for line in found.lines():
+            free = students.free_bytes(state.device)
+            checked, rows = preflight(recipe, corpus, processor, outline, device=state.device.type, free_bytes=free)
+            for line in checked.lines():
                 say(line)
+            setup = _Setup(recipe, outline, processor, checked, rows, corpus.pictures, state.device, say, bar)
 
             # 3. imitation, and the second stage on preferences
-            sft, frozen, trainable = _imitate(recipe, plan, processor, found, rows, corpus.pictures, say, bar)
+            sft, frozen, trainable = _imitate(setup)
             dpo = None
             if recipe.dpo:
-                dpo, frozen = _prefer(recipe, plan, processor, found, rows, corpus.pictures, say, bar)
+                dpo, frozen = _prefer(setup)
 
             # 4. the merged model, checked against the adapter
-            check = None
-            if recipe.merge and state.is_main_process:
-                say("merging the adapter and checking the merged model")
-                probe = _probe(processor, (rows.validation or rows.train)[:_PROBED], corpus.pictures)
-                check = students.merge(
-                    recipe, plan, processor, recipe.out / "adapter", recipe.out / "merged", probe, state.device
-                )
-                say(
-                    f"merged: logits differ by {check.merge_error:.1e} from the adapter's, by {check.reload_error:.1e} after "
-                    f"writing and reading, by {check.rounding:.1e} for {check.saved_dtype}"
-                )
+            check = _merge(setup) if recipe.merge and state.is_main_process else None
         finally:
             state.wait_for_everyone()
             if state.is_local_main_process:
                 corpus.pictures.close()
-        trained = Trained(
-            adapter=recipe.out / "adapter",
-            merged=recipe.out / "merged" if recipe.merge else None,
-            sft=sft,
-            dpo=dpo,
-            trainable=trainable,
-            parameters=plan.parameters,
-            frozen_sha256=frozen,
-            preflight=found,
-            check=check,
-            wall_s=time.monotonic() - began_s,
-        )
 
         # 5. what a reader of the model must know
+        wall_s = time.monotonic() - began_s
+        trained = _trained(setup, sft, dpo, trainable, frozen, check, wall_s)
         if state.is_main_process:
-            _record(recipe, plan, trained)
+            _record(recipe, outline, trained)
         state.wait_for_everyone()
     gc.collect()  # trainers hold themselves in cycles, and with them the model
     return trained
+
+
+def _merge(setup: _Setup) -> Merged:
+    """The merged model is written and compared with the adapter."""
+    recipe, rows = setup.recipe, setup.rows
+    setup.say("merging the adapter and checking the merged model")
+    probe = _probe(setup.processor, (rows.validation or rows.train)[:_PROBED], setup.pictures)
+    adapter, merged = recipe.out / "adapter", recipe.out / "merged"
+    check = students.merge(recipe, setup.outline, setup.processor, adapter, merged, probe, setup.device)
+    setup.say(
+        f"merged: logits differ by {check.merge_error:.1e} from the adapter's, by {check.reload_error:.1e} after "
+        f"writing and reading, by {check.rounding:.1e} for {check.saved_dtype}"
+    )
+    return check
+
+
+def _trained(
+    setup: _Setup,
+    sft: StageResult,
+    dpo: StageResult | None,
+    trainable: int,
+    frozen_sha256: str,
+    check: Merged | None,
+    wall_s: float,
+) -> Trained:
+    return Trained(
+        adapter=setup.recipe.out / "adapter",
+        merged=setup.recipe.out / "merged" if setup.recipe.merge else None,
+        sft=sft,
+        dpo=dpo,
+        trainable=trainable,
+        parameters=setup.outline.parameters,
+        frozen_sha256=frozen_sha256,
+        preflight=setup.preflight,
+        check=check,
+        wall_s=wall_s,
+    )
 
 
 def _silent(_: str) -> None:
@@ -203,9 +246,7 @@ def _contained(recipe: Recipe) -> Iterator[None]:
         transformers.logging.disable_progress_bar()
         disable_progress_bar()
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of libraries about each other; what concerns the user is said by the preflight
+            warnings.simplefilter("ignore")  # of libraries about each other; what concerns the user is in the preflight
             yield
     finally:
         if given is None:
@@ -252,15 +293,15 @@ def _check_reporters(recipe: Recipe) -> None:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    found: str | None = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return found
+    last: str | None = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return last
 
 
 # --- stage 1: imitation -----------------------------------------------------------------------------------------------
 
 
 class _Counting:
-    """What both trainers are given: tokens are counted, and nothing is told or written that was not asked for."""
+    """What both trainers share: tokens are counted, and nothing is sent or written that was not asked for."""
 
     counted: torch.Tensor
 
@@ -313,48 +354,45 @@ class Imitation(_Counting, SFTTrainer):  # type: ignore[misc]  # TRL is untyped 
         )
 
 
-def _imitate(
-    recipe: Recipe,
-    plan: Outline,
-    processor: ProcessorMixin,
-    found: Preflight,
-    rows: Rows,
-    pictures: Pictures,
-    say: Callable[[str], None],
-    bar: bool,
-) -> tuple[Stage, str, int]:
+def _imitate(setup: _Setup) -> tuple[StageResult, str, int]:
     """Stage 1: TRL's SFTTrainer. The stage, the hash of what was frozen, and the number of trained parameters."""
+    recipe, outline, rows = setup.recipe, setup.outline, setup.rows
     arguments = SFTConfig(
         **_arguments(
-            recipe, found, "checkpoints", len(rows.train), recipe.max_steps, recipe.epochs, bool(rows.validation)
+            recipe,
+            "checkpoints",
+            len(rows.train),
+            recipe.max_steps,
+            recipe.epochs,
+            validated=bool(rows.validation),
+            checkpointing=setup.preflight.checkpointing,
         ),
         learning_rate=recipe.learning_rate,
         max_length=None,
         packing=False,
         completion_only_loss=True,
     )
-    base = students.load(recipe, plan, _training_dtype(arguments), quantized=recipe.qlora)
-    model = get_peft_model(base, students.lora(recipe, plan))
-    progress = ProgressCallback("training", say, bar)
+    base = students.load(recipe, outline, _training_dtype(arguments), quantized=recipe.qlora)
+    model = get_peft_model(base, students.lora(recipe, outline))
+    progress = ProgressCallback("training", setup.say, setup.bar)
     trainer = Imitation(
         model=model,
         args=arguments,
-        processing_class=processor,
-        train_dataset=_dataset(rows.train, SFT_TEXTS, pictures),
-        eval_dataset=_dataset(rows.validation, SFT_TEXTS, pictures) if rows.validation else None,
+        processing_class=setup.processor,
+        train_dataset=_dataset(rows.train, SFT_TEXTS, setup.pictures),
+        eval_dataset=_dataset(rows.validation, SFT_TEXTS, setup.pictures) if rows.validation else None,
         callbacks=[progress, *_stopping(recipe, bool(rows.validation))],
     )
-    trainable = students.check_trainable(model, plan)
-    say(
-        f"training {trainable:,} of {plan.parameters:,} parameters, in {len(plan.targets)} layers of the language model"
-    )
+    trainable = students.check_trainable(model, outline)
+    layers = len(outline.targets)
+    setup.say(f"training {trainable:,} of {outline.parameters:,} parameters, in {layers} layers of the language model")
     stage, frozen = _run(recipe, trainer, progress, "sft", recipe.out / "checkpoints")
-    by_kind = _by_kind(trainer, rows.validation, pictures)
-    _save_adapter(recipe, trainer, processor, recipe.out / ("adapter-sft" if recipe.dpo else "adapter"))
-    return Stage(**{**vars(stage), "eval_by_kind": by_kind}), frozen, trainable
+    by_kind = _by_kind(trainer, rows.validation, setup.pictures)
+    _save_adapter(recipe, trainer, setup.processor, recipe.out / ("adapter-sft" if recipe.dpo else "adapter"))
+    return replace(stage, eval_by_kind=by_kind), frozen, trainable
 
 
-def _by_kind(trainer: Trainer, rows: Sequence[Rendered], pictures: Pictures) -> dict[str, float]:
+def _by_kind(trainer: Trainer, rows: Sequence[RenderedRow], pictures: Pictures) -> dict[str, float]:
     kinds = dict.fromkeys(each.row.kind for each in rows)
     return {
         kind: trainer.evaluate(
@@ -383,30 +421,22 @@ class Preference(_Counting, DPOTrainer):  # type: ignore[misc]
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
 
-def _prefer(
-    recipe: Recipe,
-    plan: Outline,
-    processor: ProcessorMixin,
-    found: Preflight,
-    rows: Rows,
-    pictures: Pictures,
-    say: Callable[[str], None],
-    bar: bool,
-) -> tuple[Stage, str]:
-    """Stage 2: TRL's DPOTrainer goes on with the adapter of stage 1, which is also what it is held to.
+def _prefer(setup: _Setup) -> tuple[StageResult, str]:
+    """Stage 2: TRL's DPOTrainer goes on with the adapter of stage 1, which is also its reference.
 
     Rafailov et al., "Direct Preference Optimization" (2023), with a fifth of the imitation loss.
     """
+    recipe, outline, rows = setup.recipe, setup.outline, setup.rows
     has_validation = bool(rows.validation_pairs)
     arguments = DPOConfig(
         **_arguments(
             recipe,
-            found,
             "checkpoints-dpo",
             len(rows.train_pairs),
             recipe.dpo_max_steps,
             recipe.dpo_epochs,
-            has_validation,
+            validated=has_validation,
+            checkpointing=setup.preflight.checkpointing,
         ),
         learning_rate=recipe.dpo_learning_rate,
         beta=recipe.dpo_beta,
@@ -414,24 +444,24 @@ def _prefer(
         loss_weights=[1.0, _SFT_SHARE],
         max_length=None,
     )
-    base = students.load(recipe, plan, _training_dtype(arguments), quantized=recipe.qlora)
+    base = students.load(recipe, outline, _training_dtype(arguments), quantized=recipe.qlora)
     model = PeftModel.from_pretrained(base, recipe.out / "adapter-sft", is_trainable=True)
     # by its folder, or each checkpoint asks the hub for a model that is called like a tiny one
     model.peft_config["default"].base_model_name_or_path = students.resolve(recipe.student)
-    students.check_trainable(model, plan)
-    progress = ProgressCallback("preferring", say, bar)
+    students.check_trainable(model, outline)
+    progress = ProgressCallback("preferring", setup.say, setup.bar)
     trainer = Preference(
         model=model,
         args=arguments,
-        processing_class=processor,
-        train_dataset=_dataset(rows.train_pairs, DPO_TEXTS, pictures),
-        eval_dataset=_dataset(rows.validation_pairs, DPO_TEXTS, pictures) if has_validation else None,
+        processing_class=setup.processor,
+        train_dataset=_dataset(rows.train_pairs, DPO_TEXTS, setup.pictures),
+        eval_dataset=_dataset(rows.validation_pairs, DPO_TEXTS, setup.pictures) if has_validation else None,
         callbacks=[progress, *_stopping(recipe, has_validation)],
     )
-    students.check_trainable(model, plan)
-    say(f"preferring, on {len(rows.train_pairs):,} pairs")
+    students.check_trainable(model, outline)
+    setup.say(f"preferring, on {len(rows.train_pairs):,} pairs")
     stage, frozen = _run(recipe, trainer, progress, "dpo", recipe.out / "checkpoints-dpo")
-    _save_adapter(recipe, trainer, processor, recipe.out / "adapter")
+    _save_adapter(recipe, trainer, setup.processor, recipe.out / "adapter")
     return stage, frozen
 
 
@@ -439,9 +469,16 @@ def _prefer(
 
 
 def _arguments(
-    recipe: Recipe, found: Preflight, checkpoints: str, rows: int, max_steps: int | None, epochs: float, validated: bool
+    recipe: Recipe,
+    checkpoints: str,
+    rows: int,
+    max_steps: int | None,
+    epochs: float,
+    *,
+    validated: bool,
+    checkpointing: bool,
 ) -> dict[str, Any]:
-    """The settings that both trainers take. rows: of the training split."""
+    """The settings that both trainers take. rows: of the training split. checkpointing: activations are computed again."""
     planned = max_steps or int(epochs * rows / (recipe.batch * recipe.accumulate * PartialState().num_processes))
     on_gpu = recipe.device == "auto" and torch.cuda.is_available()
     bf16 = on_gpu and torch.cuda.is_bf16_supported() if recipe.bf16 is None else recipe.bf16
@@ -461,7 +498,7 @@ def _arguments(
         "data_seed": recipe.seed,
         "bf16": bf16,
         "use_cpu": not on_gpu,
-        "gradient_checkpointing": found.checkpointing,
+        "gradient_checkpointing": checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "eval_strategy": every if validated else "no",
         **({"eval_steps": recipe.eval_every} if recipe.eval_every else {}),
@@ -476,7 +513,7 @@ def _arguments(
         "logging_first_step": True,
         "report_to": list(recipe.report_to) or "none",
         "logging_nan_inf_filter": False,  # a loss that is no number must be seen
-        "disable_tqdm": True,  # `ProgressCallback` tells
+        "disable_tqdm": True,  # `ProgressCallback` does that
         "dataloader_num_workers": recipe.workers,
         "dataloader_pin_memory": on_gpu,
         "remove_unused_columns": False,
@@ -484,14 +521,14 @@ def _arguments(
 
 
 def _training_dtype(arguments: TrainingArguments) -> torch.dtype:
-    """What the frozen weights are held in; the adapter is always in single precision (of QLoRA in bfloat16)."""
+    """The data type of the frozen weights; the adapter is always in single precision (of QLoRA in bfloat16)."""
     return torch.bfloat16 if arguments.bf16 else torch.float32
 
 
-def _dataset(rows: Sequence[Rendered], columns: Sequence[str], pictures: Pictures) -> Dataset:
-    told: dict[str, list[Any]] = {name: [each.texts[name] for each in rows] for name in columns}
-    told["images"] = [list(each.row.images) for each in rows]
-    return Dataset.from_dict(told).with_transform(Decoding(pictures))
+def _dataset(rows: Sequence[RenderedRow], columns: Sequence[str], pictures: Pictures) -> Dataset:
+    texts: dict[str, list[Any]] = {name: [each.texts[name] for each in rows] for name in columns}
+    texts["images"] = [list(each.row.images) for each in rows]
+    return Dataset.from_dict(texts).with_transform(Decoding(pictures))
 
 
 def _stopping(recipe: Recipe, validated: bool) -> list[TrainerCallback]:
@@ -500,7 +537,7 @@ def _stopping(recipe: Recipe, validated: bool) -> list[TrainerCallback]:
 
 def _run(
     recipe: Recipe, trainer: Trainer, progress: ProgressCallback, name: str, checkpoints: Path
-) -> tuple[Stage, str]:
+) -> tuple[StageResult, str]:
     """Trains, and proves that nothing but the adapter changed: the stage, and the hash of what was frozen."""
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     before = students.frozen_sha256(trainer.model)
@@ -518,7 +555,7 @@ def _run(
     seen, supervised = trainer.accelerator.reduce(trainer.counted).tolist() if hasattr(trainer, "counted") else (0, 0)
     log = trainer.state.log_history
     best = trainer.state.best_model_checkpoint
-    stage = Stage(
+    stage = StageResult(
         name=name,
         steps=trainer.state.global_step,
         losses=tuple((entry["step"], entry["loss"]) for entry in log if "loss" in entry),
@@ -538,12 +575,12 @@ def _run(
 
 def _is_done(trainer: Trainer, checkpoint: Path) -> bool:
     """Whether the checkpoint is the last that is wanted; the trainer, which would take one step more, then has its weights."""
-    told = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-    wanted = trainer.args.max_steps if trainer.args.max_steps > 0 else told.max_steps
-    if told.global_step < wanted:
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    wanted = trainer.args.max_steps if trainer.args.max_steps > 0 else state.max_steps
+    if state.global_step < wanted:
         return False
-    _load_adapter(trainer, Path(told.best_model_checkpoint or checkpoint))
-    trainer.state = told
+    _load_adapter(trainer, Path(state.best_model_checkpoint or checkpoint))
+    trainer.state = state
     return True
 
 
@@ -564,7 +601,7 @@ def _save_adapter(recipe: Recipe, trainer: Trainer, processor: ProcessorMixin, f
     trainer.accelerator.wait_for_everyone()
 
 
-def _probe(processor: ProcessorMixin, rows: Sequence[Rendered], pictures: Pictures) -> dict[str, torch.Tensor]:
+def _probe(processor: ProcessorMixin, rows: Sequence[RenderedRow], pictures: Pictures) -> dict[str, torch.Tensor]:
     """A batch of whole rows, as the trainer makes it."""
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
@@ -632,16 +669,16 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
 
 
-def _record(recipe: Recipe, plan: Outline, trained: Trained) -> None:
+def _record(recipe: Recipe, outline: Outline, trained: Trained) -> None:
     """training.json and the model card; the checkpoints are of no use any more."""
-    told = {
+    record = {
         "recipe": recipe.to_dict(),
         "versions": versions(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() and recipe.device == "auto" else "cpu",
         "processes": PartialState().num_processes,
         "parameters": trained.parameters,
         "trainable": trained.trainable,
-        "adapted_layers": list(plan.targets),
+        "adapted_layers": list(outline.targets),
         "frozen_sha256": trained.frozen_sha256,
         "preflight": asdict(trained.preflight),
         "stages": [
@@ -650,8 +687,8 @@ def _record(recipe: Recipe, plan: Outline, trained: Trained) -> None:
         "merged": asdict(trained.check) if trained.check else None,
         "wall_s": trained.wall_s,
     }
-    (recipe.out / "training.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
-    (recipe.out / "README.md").write_text(card(recipe, told, read_card(recipe.data)), "utf-8")
+    (recipe.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    (recipe.out / "README.md").write_text(card(recipe, record, read_card(recipe.data)), "utf-8")
     for folder in ("checkpoints", "checkpoints-dpo"):
         shutil.rmtree(recipe.out / folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Questions that would teach twice, against each other, or what an evaluation asks: which of them are dropped, and why."""
+"""Which questions are dropped: those that would teach twice, against each other, or what an evaluation asks."""
 
 from __future__ import annotations
 
@@ -112,7 +112,9 @@ def without_duplicates(items: Iterable[Item]) -> tuple[list[Item], int]:
 
 
 def capped(items: Sequence[Item], most: int, seed: int) -> tuple[list[Item], int]:
-    """The questions with none of one label about more than `most` images. Of the student's own answers another `most` may stay.
+    """The questions with none of one label about more than `most` images.
+
+    Of the student's own answers another `most` may stay.
 
     Args:
         items: Questions of any runs.

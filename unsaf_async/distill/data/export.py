@@ -187,7 +187,7 @@ def _write_pairs(
 
 
 def _picture_hits(questions: TeachableQuestions) -> Iterator[dict[str, str]]:
-    """The pictures of excluded.jsonl: whole clusters, each picture with the image that it is near to, if it is itself."""
+    """The pictures of excluded.jsonl: whole clusters; a picture that is near an excluded image has its name."""
     hits = questions.decontamination.picture_hits
     hit_clusters = {questions.cluster_of[pixels] for pixels in hits}
     for pixels, cluster in sorted(questions.cluster_of.items()):

@@ -237,7 +237,7 @@ def _pieces(rows: Sequence[AnyWritten], size: int) -> Iterator[Sequence[AnyWritt
 
 
 def _write_sharegpt(folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Split, str]:
-    """Conversations with one `<image>` an entry of `images`, which are files; dataset_info.json is for LLaMA-Factory."""
+    """Conversations with one `<image>` for each file in `images`; dataset_info.json is for LLaMA-Factory."""
     _write_images(folder, rows, pictures)
     for split, of_split in rows.items():
         write_lines(
@@ -260,8 +260,9 @@ def _write_sharegpt(folder: Path, rows: RowsBySplit, pictures: Path) -> dict[Spl
 
 
 def _write_ranking(folder: Path, pairs: PairsBySplit, pictures: Path) -> dict[Split, str]:
-    """Pairs in one file for both: ms-swift reads `messages` and `rejected_response`, LLaMA-Factory, by its entry, the others.
+    """Pairs in one file for both trainers.
 
+    ms-swift reads `messages` and `rejected_response`, LLaMA-Factory, by its entry, the other fields.
     LLaMA-Factory's ranking form wants a conversation that ends with the user, and each reply as a turn of its own.
     """
     _write_images(folder, pairs, pictures)

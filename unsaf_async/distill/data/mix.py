@@ -118,7 +118,7 @@ def take(
 def _mixed(
     by_kind: Mapping[RowKind, Sequence[TrainingRow]], aimed: Mapping[RowKind, float], *, again: bool
 ) -> Iterator[TrainingRow]:
-    """Rows one by one, so that every beginning has the mix as nearly as can be; until the kind that is due has no more."""
+    """Rows one by one, so that every beginning has the mix as nearly as can be, until a kind that is due has no more."""
     taken = dict.fromkeys(aimed, 0)
     number = 0
     while aimed:

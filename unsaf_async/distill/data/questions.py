@@ -1,4 +1,4 @@
-"""Which questions of the runs may be taught: those that the teacher got right, whose image is there, and that are clean."""
+"""Which questions of the runs may be taught: those that the teacher got right, with their image, and clean."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _decontaminated(
 
 
 def _clean(items: list[Item], cluster_of: Mapping[str, str], options: Options) -> tuple[list[Item], Counter[str]]:
-    """The items without those that would teach twice or against each other, and how many others there are, by reason."""
+    """The items that do not teach twice or against each other, and how many others there are, by reason."""
     left_out: Counter[str] = Counter()
     items, dropped = without_contradictions(items, cluster_of)
     left_out["asked of the same picture with the other label, too"] = dropped

@@ -1,4 +1,4 @@
-"""Which rows and preference pairs an export holds: their splits, the mix of their kinds, and the order in which they stand."""
+"""Which rows and preference pairs an export holds: their splits, the mix of their kinds, and their order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which split a picture goes to, and in which order rows and pairs stand. All by hashes, so nothing else matters."""
+    """Which split a picture goes to, and in which order rows and pairs stand: by hashes, so nothing else matters."""
 
     cluster_of: Mapping[str, str]
     """The cluster of each picture, by its pixels' sha256."""
@@ -132,7 +132,7 @@ def select_rows(
 
 
 def _cap_kinds(train: dict[RowKind, list[TrainingRow]], percent: float) -> Counter[str]:
-    """Drops rows of `train` so that no kind of unanswerable question has more than `percent`, and counts them by reason.
+    """Drops rows of `train` so that no kind of unanswerable question has more than `percent`; counts them by reason.
 
     The held-out splits keep the teacher's kinds: they are there to measure.
     """

@@ -1,7 +1,7 @@
 """Before and after: two models through the engine, on the same held-out images, and the record of what came out.
 
-Every part is a run like any other in a folder of its own below `EvalPlan.out`. All share one cap; what is finished is not paid
-again, so the same plan goes on where it stopped.
+Every part is a run like any other in a folder of its own below `EvalPlan.out`. All share one cap; what is finished is
+not paid again, so the same plan goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Before and after: from the examinations of two models to figures and their paired intervals. Pure arithmetic.
 
-All figures but one are ratios of sums over questions, and all differences are after minus before, on the images that both
-models hold. An interval draws the images anew, both models' questions about an image together, for all figures alike.
+All figures but one are ratios of sums over questions, and all differences are after minus before, on the images that
+both models hold. An interval draws the images anew, both models' questions about an image together, for all figures
+alike.
 """
 
 from __future__ import annotations
@@ -90,8 +91,17 @@ class Figure(Record):
 def shared_questions(
     before: Sequence[Examination], after: Sequence[Examination]
 ) -> tuple[list[Examination], list[Examination], int]:
-    """Both on the images that both hold, with the questions alone that both were asked (equal text and label), and how many
-    others there were on either side. A frozen bank is one examination only if both sat the same one."""
+    """Both models' examinations on the images that both hold, with only the questions that both were asked.
+
+    Two questions are one if text and label are equal. A frozen bank is one examination only if both sat the same one.
+
+    Args:
+        before: The before-model's examinations, one an image.
+        after: The after-model's examinations, one an image.
+
+    Returns:
+        (before's, after's, how many questions on either side the other was not asked).
+    """
     unshared, ours, theirs = 0, [], []
     for one, other in match(examined(before), examined(after)):
         common = Counter(map(_asked, one.questions)) & Counter(map(_asked, other.questions))
@@ -123,7 +133,21 @@ def unf1_figure(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Figure:
-    """UnF1 of both, paired (`compare.paired_difference`). Raises ValueError for resamples < 1."""
+    """UnF1 of both, paired by image (`compare.paired_difference`).
+
+    Args:
+        name: The figure's name.
+        before: The before-model's examinations, one an image.
+        after: The after-model's examinations, one an image.
+        resamples: Draws of images for the interval, >= 1.
+        seed: Of the draws.
+
+    Returns:
+        The figure; what is undefined has its reason in it.
+
+    Raises:
+        ValueError: resamples < 1.
+    """
     paired = paired_difference(after, before, resamples=resamples, seed=seed)
     pairs = match(examined(before), examined(after))
     words = {"unf1_a": "after", "unf1_b": "before", "difference": "difference", "ci": "ci", "p": "p"}
@@ -151,10 +175,23 @@ def ratio_figures(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Figure]:
-    """Each of `measures` of both, paired by image.
+    """Figures that are ratios of sums over questions, of both models, paired by image.
 
-    Each model's figure is its numerators' sum by its denominators' sum over the shared images. The interval is the 2.5 % and
-    97.5 % quantiles of the difference over `resamples` draws of images. Raises ValueError for resamples < 1.
+    Each model's figure is its numerators' sum by its denominators' sum over the shared images. The interval is the 2.5
+    % and 97.5 % quantiles of the difference over the draws of images, the same draws for all figures.
+
+    Args:
+        measures: The ratios.
+        before: The before-model's examinations, one an image.
+        after: The after-model's examinations, one an image.
+        resamples: Draws of images for the interval, >= 1.
+        seed: Of the draws.
+
+    Returns:
+        One figure a measure.
+
+    Raises:
+        ValueError: resamples < 1.
     """
     _check(resamples)
     pairs = match(examined(before), examined(after))
@@ -197,17 +234,28 @@ def fixed_mix_figure(
 ) -> Figure:
     """UnF1 with own questions of both at the before-model's mix of kinds.
 
-    On the shared images, let n_mk be the scored unanswerable questions of kind k that model m wrote, N_m their sum over all
-    kinds, r_mk the share of them that m declined, FU_m its over-refusals, and s_k = n_k / N of the before-model. Each
-    unanswerable question of m is weighted by s_k N_m / n_mk, so that the kinds have the before-model's shares and their sum
-    stays N_m:
+    On the shared images, let n_mk be the scored unanswerable questions of kind k that model m wrote, N_m their sum over
+    all kinds, r_mk the share of them that m declined, FU_m its over-refusals, and s_k = n_k / N of the before-model.
+    Each unanswerable question of m is weighted by s_k N_m / n_mk, so that the kinds have the before-model's shares and
+    their sum stays N_m:
 
         R_m = sum over k of s_k r_mk,    UnF1_m = 2 R_m / (1 + R_m + FU_m / N_m)
 
-    The before-model's is its UnF1 as it stands. A kind that the before-model wrote and of which the after-model has no scored
-    question leaves the figure undefined; one that the after-model alone wrote has the share 0, so its questions weigh
-    nothing, and a note counts them. Questions without a kind are a kind of their own. The draws of the interval weigh anew, each
-    by its own shares. Raises ValueError for resamples < 1.
+    The before-model's is its UnF1 as it stands. Questions without a kind are a kind of their own. A kind that the
+    after-model alone wrote has the share 0, so its questions weigh nothing, and a note counts them. The draws of the
+    interval weigh anew, each by its own shares.
+
+    Args:
+        before: The before-model's examinations, one an image.
+        after: The after-model's examinations, one an image.
+        resamples: Draws of images for the interval, >= 1.
+        seed: Of the draws.
+
+    Returns:
+        The figure; undefined if the after-model has no scored question of a kind that the before-model wrote.
+
+    Raises:
+        ValueError: resamples < 1.
     """
     _check(resamples)
     pairs = match(examined(before), examined(after))
@@ -248,7 +296,7 @@ def fixed_mix_figure(
 
 
 def _both_at_mix(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both models' UnF1 at the before-model's mix, [draws] each, from sums [draws, 2 (2 + 2 kinds)], the before-model's first."""
+    """Both models' UnF1 at the before-model's mix, [draws] each. sums: [draws, 2 (2 + 2 kinds)], before's first."""
     width = sums.shape[1] // 2
     ours, theirs = sums[:, :width], sums[:, width:]
     asked = ours[:, 2 + (width - 2) // 2 :]
@@ -294,7 +342,7 @@ def _paired(
     differences: Callable[[], NDArray[np.float64]],
     notes: Sequence[str] = (),
 ) -> dict[str, object]:
-    """The fields of a `Figure` that follow from both models' values, and from the difference in each draw of the images."""
+    """The fields of a `Figure` that follow from both models' values and from the difference in each draw of images."""
     before, after = values["before"], values["after"]
     undefined = {side: why for side, value in values.items() if value is None}
     difference = None if before is None or after is None else after - before
@@ -334,7 +382,7 @@ def _figure(
     enters: Callable[[Question], bool],
     **fields: object,
 ) -> Figure:
-    """The figure, with its counts: about is whether a question is one of those it is about, enters, whether that one counts."""
+    """The figure with its counts. about: whether it is about a question. enters: whether that question counts in it."""
     counts = {}
     for place, side in enumerate(("before", "after")):
         asked = [question for pair in pairs for question in pair[place].questions if about(question)]
@@ -354,7 +402,15 @@ def _check(resamples: int) -> None:
 
 
 def unavailable(name: FigureName, why: str) -> Figure:
-    """A figure that was wanted and cannot be computed at all, with the reason."""
+    """A figure that was asked for and cannot be computed at all.
+
+    Args:
+        name: The figure's name.
+        why: The reason.
+
+    Returns:
+        A figure without values, on 0 images.
+    """
     return Figure(
         name=name,
         before=None,
@@ -372,7 +428,14 @@ def unavailable(name: FigureName, why: str) -> Figure:
 
 
 def about_figures(figures: Sequence[Figure]) -> Iterator[str]:
-    """What a reader should know of the figures, a sentence each."""
+    """What a reader should know of the figures.
+
+    Args:
+        figures: The figures of a comparison.
+
+    Yields:
+        A sentence each.
+    """
     few = min((figure.images for figure in figures if figure.ci), default=FEW_IMAGES)
     if few < FEW_IMAGES:
         yield f"an interval rests on {few} images; with fewer than {FEW_IMAGES} it tends to be too narrow"

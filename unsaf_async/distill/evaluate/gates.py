@@ -51,7 +51,14 @@ class Gate(Record):
 
 
 def all_pass(gates: Iterable[Gate]) -> bool:
-    """Whether every gate that was asked for passes; False if none was."""
+    """Whether every gate that was asked for passes.
+
+    Args:
+        gates: All gates of a comparison.
+
+    Returns:
+        False if none was asked for.
+    """
     asked = [gate for gate in gates if gate.verdict != "not asked"]
     return bool(asked) and all(gate.verdict == "pass" for gate in asked)
 
@@ -84,9 +91,16 @@ def judge(
 ) -> list[Gate]:
     """All gates, in their order.
 
-    asked: what both models were to be put to; a gate without its part is "not asked". Over-refusal is that of the labelled
-    set, or without one that of the frozen bank. withheld: why a part's figures must not decide (a model wrote no questions, a
-    run is not complete): its gates are then "n/a".
+    Args:
+        figures: The figures of the parts that were asked for.
+        asked: The parts that both models were to be measured on; a gate without its part is "not asked". Over-refusal
+            is that of the labelled set, or without one that of the frozen bank.
+        thresholds: What the gates ask for; None: the defaults.
+        withheld: Why a part's figures must not decide (a model wrote no questions, a run is not complete): its gates
+            are then "n/a". None: all may.
+
+    Returns:
+        One gate for each name in `GATES`.
     """
     limits, withheld = thresholds or Thresholds(), withheld or {}
     by_name = {figure.name: figure for figure in figures}

@@ -1,4 +1,4 @@
-"""Which questions a figure is about, and what each adds to it: every figure but UnF1 is a ratio of sums over questions."""
+"""Which questions a figure is about, and what each adds to it: a ratio of sums over questions."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ FigureName = Literal[
 
 @dataclass(frozen=True)
 class Measure:
-    """A ratio of sums over questions.
-
-    about: whether the figure is about the question. terms: what the question adds to numerator and denominator, (0, 0) if it
-    does not enter. why: the reason where the denominator is empty.
-    """
+    """A ratio of sums over questions."""
 
     name: FigureName
     about: Callable[[Question], bool]
+    """Whether the figure is about the question."""
     terms: Callable[[Question], tuple[float, float]]
+    """What the question adds to numerator and denominator; (0, 0) if it does not enter."""
     why: str
+    """The reason where the denominator is empty."""
 
 
 def _is_answerable(question: Question) -> bool:
@@ -59,7 +58,7 @@ def _is_probe(question: Question) -> bool:
 
 
 def _yes_no_or_abstained(question: Question) -> Literal["yes", "no", "abstained"] | None:
-    """The answer to a yes/no question, as `findings.labelled` reads it: a response that the judge calls abstained abstains."""
+    """The answer to a yes/no question as `findings.labelled` reads it: the judge decides what abstains."""
     return "abstained" if question.act == "abstained" else yes_no(without_thoughts(question.response))
 
 

@@ -283,7 +283,8 @@ def pending_runs(
 ) -> Generator[tuple[EvalRun, runs.RunFolder], None, None]:
     """Each run that is not finished, with its folder opened; whoever takes it works it off before taking the next.
 
-    Runs share the cap: each may spend what the others have not. Finished ones are checked against the plan, and not yielded.
+    Runs share the cap: each may spend what the others have not. Finished ones are checked against the plan, and not
+    yielded.
 
     Args:
         planned: What `plan_runs` returned.

@@ -1,4 +1,4 @@
-"""An export as the trainer takes it: rows in memory, every different image once in one file, decoded when a batch needs it."""
+"""An export as the trainer takes it: rows in memory, every different image once in a file, decoded for its batch."""
 
 from __future__ import annotations
 
@@ -33,14 +33,17 @@ _AT_A_TIME = 64
 
 @dataclass(frozen=True, slots=True)
 class CorpusRow:
-    """A row of the export. images: numbers of `Pictures`. texts: turns by column. where: file and row, from 1, for messages."""
+    """A row of the export, as it is read back."""
 
     id: str
     image_id: str
     kind: str
     images: tuple[int, ...]
+    """Numbers of `Pictures`."""
     texts: Mapping[str, Turns]
+    """Turns by column."""
     where: str
+    """File and row, from 1, for messages."""
 
 
 @dataclass
@@ -54,7 +57,15 @@ class Pictures:
     _mapped: mmap | None = None
 
     def add(self, data: bytes, to: BinaryIO | None) -> int:
-        """The number of the image `data`; it is written to `to` (None: another process writes it) if it is new."""
+        """Adds an image, if it is new.
+
+        Args:
+            data: The encoded image.
+            to: The opened file; None: another process writes it.
+
+        Returns:
+            The image's number, from 0.
+        """
         digest = sha256(data).digest()
         if digest not in self._numbers:
             self._numbers[digest] = len(self.places)
@@ -65,7 +76,14 @@ class Pictures:
         return self._numbers[digest]
 
     def data(self, number: int) -> bytes:
-        """The encoded image."""
+        """The encoded image.
+
+        Args:
+            number: Its number.
+
+        Returns:
+            The bytes as they came.
+        """
         if self._mapped is None:
             with self.file.open("rb") as stream:
                 self._mapped = mmap(stream.fileno(), 0, access=ACCESS_READ)
@@ -73,7 +91,17 @@ class Pictures:
         return self._mapped[offset : offset + length]
 
     def size(self, number: int) -> tuple[int, int]:
-        """Width and height in pixels, from the image's header. Raises UserError for what is no image."""
+        """Width and height, from the image's header.
+
+        Args:
+            number: Its number.
+
+        Returns:
+            Pixels, (width, height).
+
+        Raises:
+            UserError: It is no image.
+        """
         try:
             with Image.open(BytesIO(self.data(number))) as image:
                 return image.size
@@ -93,7 +121,7 @@ class Pictures:
 
 
 class Decoding:
-    """Rows of numbers and texts as rows of images and texts, for `Dataset.with_transform`. Keeps up to 256 MB decoded."""
+    """Rows of numbers and texts as rows of images and texts, for `Dataset.with_transform`; keeps 256 MB decoded."""
 
     def __init__(self, pictures: Pictures) -> None:
         self.pictures = pictures
@@ -129,11 +157,14 @@ def _bytes(image: Image.Image) -> int:
 
 @dataclass(frozen=True)
 class Corpus:
-    """An export. train, validation: rows to imitate. preferred: pairs by split, where there are any and they are asked for."""
+    """An export as it is trained on."""
 
     train: list[CorpusRow]
+    """Rows to imitate."""
     validation: list[CorpusRow]
+    """Rows to imitate."""
     preferred: dict[str, list[CorpusRow]]
+    """Pairs by split, where there are any and they are asked for."""
     pictures: Pictures
 
     @property
@@ -146,10 +177,20 @@ class Corpus:
 
 
 def read(folder: Path, pictures: Path, *, preferences: bool = False, writes: bool = True) -> Corpus:
-    """The export in `folder`. pictures: the file for its images. writes: this process writes that file, no other does.
+    """The export in a folder.
 
-    Raises UserError for a folder that is no export in the form `trl`, without training rows, or with rows that are not as they
-    should be.
+    Args:
+        folder: What `unsaf-async export --format trl` wrote.
+        pictures: The file for its images.
+        preferences: Whether preference pairs are read, too.
+        writes: Whether this process writes the file of images; False: another one does.
+
+    Returns:
+        Rows, pairs and images; training rows are never missing.
+
+    Raises:
+        UserError: The folder is no export in the form `trl`, has no training rows, or rows that are not as they should
+            be.
     """
     files = {split: _files(folder / "data", split) for split in ("train", "validation")}
     if not files["train"]:

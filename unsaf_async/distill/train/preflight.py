@@ -1,7 +1,7 @@
-"""What is looked at before a student is trained: everything that would waste the training, or fake its result.
+"""Checks before a student is trained: everything that would waste the training, or fake its result.
 
-A row that teaches nothing, a picture in two splits, a prompt longer than the model's context, a disk or a memory that is too
-small: each is one clear error, before the first weight is read.
+A row that teaches nothing, a picture in two splits, a prompt longer than the model's context, a disk or a memory that
+is too small: each is one clear error, before the first weight is read.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _AT_A_TIME = 1_024
 
 @dataclass(frozen=True, slots=True)
 class RenderedRow:
-    """A row as the student reads it. texts: by column, with the marks of its chat template.
-
-    prompt_tokens: with the image's. reply_tokens: of each reply: one, or of a pair two.
-    """
+    """A row as the student reads it."""
 
     row: CorpusRow
     texts: Mapping[str, str]
+    """By column, with the marks of its chat template."""
     prompt_tokens: int
+    """The image's included."""
     reply_tokens: tuple[int, ...]
+    """Of each reply: one, or of a pair two."""
 
     @property
     def tokens(self) -> int:
@@ -210,7 +210,11 @@ class Renderer:
         self._of_size: dict[tuple[int, int], int] = {}
 
     def check_template(self) -> None:
-        """Raises UserError for a chat template that is of no use: see the messages."""
+        """Checks the student's chat template.
+
+        Raises:
+            UserError: It is of no use: see the messages.
+        """
         user = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "QUESTION"}]}]
         text = [{"role": "user", "content": [{"type": "text", "text": "QUESTION"}]}]
         reply = [{"role": "assistant", "content": [{"type": "text", "text": "ANSWER"}]}]
@@ -264,9 +268,17 @@ class Renderer:
         )
 
     def render(self, rows: Sequence[CorpusRow], columns: Sequence[str]) -> list[RenderedRow]:
-        """`rows` as the student reads them; the first of `columns` is the prompt, the others are replies.
+        """Rows as the student reads them.
 
-        Raises UserError for a row that cannot be written in its template.
+        Args:
+            rows: Rows of one kind of column.
+            columns: The columns of turns; the first is the prompt, the others are replies.
+
+        Returns:
+            The rendered rows, in their order.
+
+        Raises:
+            UserError: A row cannot be written in the student's template.
         """
         prompt, *replies = columns
         texts = [self._texts(row, columns) for row in rows]
@@ -304,7 +316,19 @@ class Renderer:
         return lengths
 
     def image_tokens(self, number: int) -> int:
-        """What image `number` adds to its mark in the text. Processors go by the size: one blank image of each size tells it."""
+        """How many tokens an image adds to its mark in the text.
+
+        Processors go by the size, so one blank image of each size is measured.
+
+        Args:
+            number: The image's number.
+
+        Returns:
+            Tokens, >= 0.
+
+        Raises:
+            UserError: The processor takes no image of this size.
+        """
         if number not in self._of_number:
             size = self.pictures.size(number)
             if size not in self._of_size:
@@ -329,7 +353,14 @@ class Renderer:
 
 
 def kind_shares(rows: Iterable[RenderedRow]) -> dict[str, KindShare]:
-    """By kind, in the order in which they come. {} of nothing."""
+    """Rows, supervised tokens and their share, by kind.
+
+    Args:
+        rows: The training rows.
+
+    Returns:
+        By kind, in the order in which kinds come; {} of nothing.
+    """
     number: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
     for each in rows:
@@ -340,7 +371,14 @@ def kind_shares(rows: Iterable[RenderedRow]) -> dict[str, KindShare]:
 
 
 def check_supervised(rows: RenderedRows) -> None:
-    """Raises UserError if a row teaches nothing: its reply is empty, or the two replies of a pair are the same."""
+    """Checks that every row teaches something.
+
+    Args:
+        rows: All rows and pairs.
+
+    Raises:
+        UserError: A reply is empty, or the two replies of a pair are the same.
+    """
     empty = [
         each.row
         for each in rows.all
@@ -366,7 +404,14 @@ def check_supervised(rows: RenderedRows) -> None:
 
 
 def check_same_images(corpus: Corpus) -> None:
-    """Raises UserError if an image is both trained on and validated on: by its id, or by its bytes."""
+    """Checks that no image is both trained on and validated on: by its id, and by its bytes.
+
+    Args:
+        corpus: The data.
+
+    Raises:
+        UserError: An image is in both splits.
+    """
     splits = corpus.splits
     ids = {row.image_id for row in splits["train"]}
     numbers = {number for row in splits["train"] for number in row.images}
@@ -379,9 +424,17 @@ def check_same_images(corpus: Corpus) -> None:
 
 
 def check_near_copies(corpus: Corpus, *, allowed: bool) -> int | None:
-    """How many pictures, as clusters of near copies, are in both splits: 0, unless they are `allowed`.
+    """How many pictures, as clusters of near copies, are in both splits.
 
-    None where imagehash is not installed. Raises UserError for any that is not allowed.
+    Args:
+        corpus: The data.
+        allowed: Whether there may be any.
+
+    Returns:
+        0, unless they are allowed; None where imagehash is not installed.
+
+    Raises:
+        UserError: There is one that is not allowed.
     """
     from unsaf_async.distill.data.clusters import NEAR, clusters, perceptual_hash
 
@@ -409,7 +462,15 @@ def check_near_copies(corpus: Corpus, *, allowed: bool) -> int | None:
 
 
 def context_tokens(processor: ProcessorMixin, outline: Outline) -> int | None:
-    """The longest sequence that the student takes, in tokens; None where neither model nor tokenizer says."""
+    """The longest sequence that the student takes.
+
+    Args:
+        processor: The student's.
+        outline: The student without its weights.
+
+    Returns:
+        Tokens; None where neither model nor tokenizer says.
+    """
     # a tokenizer without a limit says about 1e30
     of_tokenizer = processor.tokenizer.model_max_length or inf
     limit = min(outline.context_tokens or inf, of_tokenizer if of_tokenizer < 1e9 else inf)
@@ -417,7 +478,16 @@ def context_tokens(processor: ProcessorMixin, outline: Outline) -> int | None:
 
 
 def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None) -> None:
-    """Raises UserError if a sequence is longer than the student takes: nothing is ever cut off."""
+    """Checks that no sequence is longer than the student takes: nothing is ever cut off.
+
+    Args:
+        recipe: What is trained.
+        rows: All rows and pairs.
+        limit: The longest sequence, in tokens; None: not known.
+
+    Raises:
+        UserError: A sequence is too long.
+    """
     over = [each for each in rows.all if limit is not None and each.tokens > limit]
     if over:
         worst = max(over, key=lambda each: each.tokens)
@@ -433,9 +503,19 @@ def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None) -> None
 
 
 def check_disk(recipe: Recipe, outline: Outline) -> tuple[int, int]:
-    """(bytes that will be written, bytes that are free). Raises UserError if they are not enough.
+    """Checks the disk.
 
     A checkpoint is the adapter with AdamW's two moments, in single precision; at most three are there at a time.
+
+    Args:
+        recipe: What is trained.
+        outline: The student without its weights.
+
+    Returns:
+        (bytes that will be written, bytes that are free).
+
+    Raises:
+        UserError: They are not enough.
     """
     adapter = 4 * outline.learned
     stages = 2 if recipe.dpo else 1
@@ -453,13 +533,27 @@ def check_disk(recipe: Recipe, outline: Outline) -> tuple[int, int]:
 def check_memory(
     recipe: Recipe, outline: Outline, longest: int, device: str, free_bytes: int, *, pairs: bool
 ) -> tuple[bool, dict[str, int]]:
-    """(whether activations are computed again, the estimate in bytes by part). Raises UserError if the weights alone do not fit.
+    """Checks the memory, by a crude estimate: no fit is promised.
 
-    Weights: 4 bytes a parameter on a CPU, 2 on a GPU, half a byte and its constants in 4 bits. Adapter: weight, gradient and two
-    moments, 16 bytes a parameter. Activations: 34 bytes for each token, layer and unit of width, twice that in single precision,
-    without attention scores, which are not kept (Korthikanti et al., "Reducing activation recomputation in large transformer
-    models", 2022, equation 1), plus the logits; where they are computed again, one number each, and one whole layer. This is
-    crude, and no fit is promised.
+    Weights: 4 bytes a parameter on a CPU, 2 on a GPU, half a byte and its constants in 4 bits. Adapter: weight,
+    gradient and two moments, 16 bytes a parameter. Activations: 34 bytes for each token, layer and unit of width, twice
+    that in single precision, without attention scores, which are not kept (Korthikanti et al., "Reducing activation
+    recomputation in large transformer models", 2022, equation 1), plus the logits; where they are computed again, one
+    number each, and one whole layer.
+
+    Args:
+        recipe: What is trained.
+        outline: The student without its weights.
+        longest: Tokens of the longest sequence.
+        device: "cpu" or "cuda".
+        free_bytes: The device's free memory.
+        pairs: Whether preference pairs are trained on, too.
+
+    Returns:
+        (whether activations are computed again, the estimate in bytes by part).
+
+    Raises:
+        UserError: The weights and the adapter alone do not fit.
     """
     width = 4 if device == "cpu" else 2
     quantized = outline.in_targets if recipe.qlora else 0

@@ -1,4 +1,4 @@
-"""The model that is trained: how it is found, opened and inspected, what of it learns, and how it is saved and checked."""
+"""The model that is trained: it is opened and inspected, what of it learns, and how it is saved and checked."""
 
 from __future__ import annotations
 
@@ -38,9 +38,16 @@ _SEES = re.compile(r"(?:^|\.)[^.]*(?:vision|visual|image|projector|connector|mer
 
 
 def resolve(student: str) -> str:
-    """Where the weights of `student` are: the folder of a shipped tiny model by its name, else as it was given.
+    """Where a student's weights are.
 
-    Raises UserError for a folder without a model's configuration.
+    Args:
+        student: A shipped tiny model's name, a folder, or a hub id.
+
+    Returns:
+        The folder of a shipped model by its name, else the text as it was given.
+
+    Raises:
+        UserError: A folder has no model's configuration.
     """
     ours = SHIPPED / student
     if re.fullmatch(r"[\w-]+", student) and (ours / "config.json").is_file() and not Path(student).exists():
@@ -53,7 +60,7 @@ def resolve(student: str) -> str:
 
 
 def _check_hub(student: str) -> None:
-    """Raises UserError if the hub's model is neither in the cache nor to be had. Asks once: the library tries for minutes."""
+    """Raises UserError if the hub's model is neither in the cache nor available. Asks once: the library tries long."""
     try:
         if not isinstance(try_to_load_from_cache(student, "config.json"), str):
             HfApi().model_info(student, timeout=_HUB_TIMEOUT_S)
@@ -67,7 +74,14 @@ def _check_hub(student: str) -> None:
 def open_processor(recipe: Recipe) -> ProcessorMixin:
     """The student's own processor, with the cap on pixels that is asked for.
 
-    Raises UserError where there is none that takes images, or no chat template.
+    Args:
+        recipe: Names the student and the cap.
+
+    Returns:
+        A processor with a chat template and a pad token.
+
+    Raises:
+        UserError: There is none that takes images, or no chat template; or it takes no cap.
     """
     source, student = resolve(recipe.student), recipe.student
     if not Path(source).exists():
@@ -118,19 +132,21 @@ def _cap(processor: ProcessorMixin, most: int, student: str) -> None:
 
 @dataclass(frozen=True)
 class Outline:
-    """A student without its weights. targets: the linear layers that get a LoRA, by full name. others: all other linear layers.
-
-    parameters: their number; learned: those of the LoRA; in_targets: those of the layers that it is added to.
-    """
+    """A student without its weights."""
 
     config: PretrainedConfig
     dtype: torch.dtype
     """Of the weights in the student's files."""
     targets: tuple[str, ...]
+    """The linear layers that get a LoRA, by full name."""
     others: tuple[str, ...]
+    """All other linear layers."""
     parameters: int
+    """Of the student."""
     learned: int
+    """Parameters of the LoRA."""
     in_targets: int
+    """Parameters of the layers that the LoRA is added to."""
     context_tokens: int | None
     """None: the configuration names no limit."""
     layers: int
@@ -139,7 +155,17 @@ class Outline:
 
 
 def read_outline(recipe: Recipe) -> Outline:
-    """What the student is, by its configuration. Raises UserError where it is no model of images and text."""
+    """A student by its configuration, without its weights.
+
+    Args:
+        recipe: Names the student and the adapter's rank.
+
+    Returns:
+        Its layers and sizes.
+
+    Raises:
+        UserError: It is no model of images and text.
+    """
     source, student = resolve(recipe.student), recipe.student
     try:
         config = AutoConfig.from_pretrained(source)
@@ -175,10 +201,19 @@ def _dtype(config: PretrainedConfig) -> torch.dtype:
 
 
 def language_targets(model: PreTrainedModel) -> tuple[str, ...]:
-    """The linear layers of the language model, by full name.
+    """The linear layers of the language model.
 
-    They are those below the nearest module above the word embeddings that has any: never the output layer, nor anything through
-    which the model sees. Raises UserError if there is none.
+    They are those below the nearest module above the word embeddings that has any: never the output layer, nor anything
+    through which the model sees.
+
+    Args:
+        model: The student.
+
+    Returns:
+        Their full names, one at least.
+
+    Raises:
+        UserError: There is none.
     """
     words = model.get_input_embeddings()
     output = model.get_output_embeddings()
@@ -205,9 +240,19 @@ def language_targets(model: PreTrainedModel) -> tuple[str, ...]:
 
 
 def load(recipe: Recipe, outline: Outline, dtype: torch.dtype, *, quantized: bool = False) -> PreTrainedModel:
-    """The student with its weights in `dtype`; quantized: the linear layers of the language model in 4 bits.
+    """The student with its weights.
 
-    Raises UserError where that cannot be, or anything else came out in 4 bits.
+    Args:
+        recipe: Names the student.
+        outline: Its layers.
+        dtype: The weights' data type.
+        quantized: Whether the linear layers of the language model are in 4 bits.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: That cannot be, or anything else came out in 4 bits.
     """
     options: dict[str, Any] = {}
     if quantized:
@@ -242,12 +287,27 @@ def _bitsandbytes() -> Any:
 
 
 def four_bit(model: torch.nn.Module) -> list[str]:
-    """The layers whose weights are in 4 bits."""
+    """The layers with weights in 4 bits.
+
+    Args:
+        model: Any model.
+
+    Returns:
+        Their full names.
+    """
     return [name for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"]
 
 
 def lora(recipe: Recipe, outline: Outline) -> LoraConfig:
-    """The adapter: on the language model's linear layers, by their full names."""
+    """The adapter's configuration.
+
+    Args:
+        recipe: Rank, scale and dropout.
+        outline: The layers that it is added to, by their full names.
+
+    Returns:
+        The configuration for PEFT.
+    """
     return LoraConfig(
         r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha,
@@ -259,7 +319,18 @@ def lora(recipe: Recipe, outline: Outline) -> LoraConfig:
 
 
 def check_trainable(model: PeftModel, outline: Outline) -> int:
-    """How many parameters learn. Raises UserError unless all of them are the LoRA's, on the layers that were found."""
+    """Checks that the adapter alone learns.
+
+    Args:
+        model: The student with its adapter.
+        outline: The layers that the adapter is added to.
+
+    Returns:
+        How many parameters learn, > 0.
+
+    Raises:
+        UserError: A parameter learns that is not the adapter's, or none does.
+    """
     learned = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     allowed = tuple(f"base_model.model.{name}.lora_" for name in outline.targets)
     wrong = [name for name in learned if not name.startswith(allowed)]
@@ -270,7 +341,14 @@ def check_trainable(model: PeftModel, outline: Outline) -> int:
 
 
 def frozen_sha256(model: torch.nn.Module) -> str:
-    """The hash of all that is not the LoRA's: every parameter and buffer of vision tower, projector and language model."""
+    """The hash of all that is not the LoRA's: every parameter and buffer of vision tower, projector and language model.
+
+    Args:
+        model: The student, with or without its adapter.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     # not the constants of 4-bit weights, which bitsandbytes stores in another form, and rounds, whenever a CPU evaluates
     names = {name for name, _ in (*model.named_parameters(), *model.named_buffers()) if ".lora_" not in name}
     digest = sha256()
@@ -282,7 +360,15 @@ def frozen_sha256(model: torch.nn.Module) -> str:
 
 
 def check_frozen(before: str, model: torch.nn.Module) -> None:
-    """Raises UserError if a parameter outside the adapter has changed since its hash was `before`."""
+    """Checks that nothing outside the adapter has changed.
+
+    Args:
+        before: The model's `frozen_sha256` before the training.
+        model: The model after it.
+
+    Raises:
+        UserError: A parameter has changed.
+    """
     if frozen_sha256(model) != before:
         raise UserError(
             "--student: a frozen parameter has changed in training; nothing was saved; please report this model"
@@ -294,21 +380,23 @@ def check_frozen(before: str, model: torch.nn.Module) -> None:
 
 @dataclass(frozen=True)
 class Merged:
-    """How the merged model compares with the adapter on the student. All figures are the largest difference of two logits.
-
-    dtype: what was computed in. adapter_effect: of the adapter, against the student alone. merge_error: of merging it.
-    reload_error: of writing and reading it, to what was written. rounding: of the written data type. equal_names: tensors that
-    have the name that the student's files give them. other_names: those that have not, which some servers may not find.
-    """
+    """How the merged model compares with the adapter on the student, by the largest difference of two logits."""
 
     dtype: str
+    """What was computed in."""
     adapter_effect: float
+    """Of the adapter, against the student alone."""
     merge_error: float
+    """Of merging."""
     reload_error: float
+    """Of writing and reading, to what was written."""
     rounding: float
+    """Of the written data type."""
     saved_dtype: str
     equal_names: int
+    """Tensors that have the name that the student's files give them."""
     other_names: tuple[str, ...]
+    """Tensors that have not, which some servers may not find."""
 
 
 def merge(
@@ -320,10 +408,25 @@ def merge(
     batch: Mapping[str, torch.Tensor],
     device: torch.device,
 ) -> Merged:
-    """Merges the adapter that lies in `adapter` into the student, writes that to `folder`, and compares logits on `batch`.
+    """Merges an adapter into the student, writes the result, and compares logits.
 
-    The weights are merged in single precision where that fits in memory, and saved in the data type of the student's files.
-    Raises UserError if in single precision the logits differ by more than `TOLERANCE`.
+    The weights are merged in single precision where that fits in memory, and saved in the data type of the student's
+    files.
+
+    Args:
+        recipe: Names the student.
+        outline: Its layers and sizes.
+        processor: The student's, which is saved, too.
+        adapter: The folder of the adapter.
+        folder: Where the merged model goes.
+        batch: Rows on which logits are compared.
+        device: Where they are computed.
+
+    Returns:
+        How the merged model compares with the adapter on the student.
+
+    Raises:
+        UserError: In single precision the logits differ by more than `TOLERANCE`.
     """
     dtype = torch.float32 if outline.parameters * 10 < free_bytes(device) else outline.dtype
     model = load(recipe, outline, dtype).to(device)
@@ -361,7 +464,7 @@ def merge(
 
 
 def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Parameters alone: of buffers such as the rotary frequencies, which no file holds, nobody else has a rounded copy."""
+    """Casts parameters alone: no file holds buffers such as the rotary frequencies, so nobody has them rounded."""
     for weight in model.parameters():
         weight.data = weight.data.to(dtype)
 
@@ -391,8 +494,8 @@ def _name(dtype: torch.dtype) -> str:
 def _source_names(folder: Path, source: str) -> tuple[int, tuple[str, ...]]:
     """Gives the tensors in `folder` the names that they have in the student's files: how many have, and which have not.
 
-    transformers renames on reading, and not always back on writing: it drops a level of CLIP's names that vLLM wants. A name
-    stands for another if its parts are the other's with one or more left out, and the shape is the same.
+    transformers renames on reading, and not always back on writing: it drops a level of CLIP's names that vLLM wants. A
+    name stands for another if its parts are the other's with one or more left out, and the shape is the same.
     """
     known = _shapes(source)
     files = sorted(folder.glob("*.safetensors"))
@@ -447,7 +550,14 @@ def _header(file: Path) -> dict[str, tuple[int, ...]]:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on the device, in bytes."""
+    """Free memory.
+
+    Args:
+        device: A GPU or the CPU.
+
+    Returns:
+        Bytes.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil

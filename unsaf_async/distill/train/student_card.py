@@ -24,7 +24,16 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def card(recipe: Recipe, record: Mapping[str, Any], data_card: str | None) -> str:
-    """README.md of a trained student. told: its training.json. data_card: README.md of the export; None: it has none."""
+    """README.md of a trained student.
+
+    Args:
+        recipe: What was trained, on what, and how.
+        record: Its training.json.
+        data_card: README.md of the export; None: it has none.
+
+    Returns:
+        Markdown with a YAML header, ending with a line break.
+    """
     return "\n".join([*_header(recipe), *_body(recipe, record, data_card)]) + "\n"
 
 
@@ -142,6 +151,13 @@ def _section(text: str, name: str) -> str:
 
 
 def read_card(folder: Path) -> str | None:
-    """The card of the export in `folder`; None if it has none."""
+    """The card of an export.
+
+    Args:
+        folder: The export's folder.
+
+    Returns:
+        README.md; None if there is none.
+    """
     file = folder / "README.md"
     return file.read_text("utf-8") if file.is_file() else None

@@ -57,48 +57,51 @@ _TENSORBOARD = "TENSORBOARD_LOGGING_DIR"
 _PROBED = 4
 """Rows on which the merged model is compared with the adapter."""
 _SFT_SHARE = 0.2
-"""Of the imitation loss beside the preference loss: without it DPO may lower the probability of both replies."""
+"""Weight of the imitation loss in the second stage: without it DPO may lower the probability of both replies."""
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What one stage did. Losses are means over a step's supervised tokens (of DPO: its pairs), and of these the mean.
-
-    losses: (step, training loss since the entry before). eval_losses: (step, loss on the validation split), step 0 before
-    training. tokens: seen, padding not counted. supervised_tokens: of them, those in the loss. Both over all devices, and of this
-    session's steps alone.
-    """
+    """What one stage did. Losses are means over a step's supervised tokens (of DPO: its pairs), and of these the mean."""
 
     name: str
     steps: int
     losses: tuple[tuple[int, float], ...]
+    """(step, training loss since the entry before)."""
     eval_losses: tuple[tuple[int, float], ...]
+    """(step, loss on the validation split), step 0 before training."""
     eval_by_kind: dict[str, float]
     """After training, on the validation rows of each kind; of DPO {}."""
     best_step: int | None
-    """Whose weights were kept, with `patience`; None: the last."""
+    """The step with the weights that were kept, with `patience`; None: the last."""
     tokens: int
+    """Seen over all devices in this session's steps, padding not counted."""
     supervised_tokens: int
+    """Those of `tokens` that are in the loss."""
     wall_s: float
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens seen per second, evaluations and checkpoints included; None where no step was taken in this session."""
+        """Tokens seen per second, with evaluations and checkpoints; None where no step was taken in this session."""
         return self.tokens / self.wall_s if self.tokens else None
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training. adapter, merged: the folders; merged is None without `merge`. frozen_sha256: see student.py."""
+    """A finished training."""
 
     adapter: Path
+    """Its folder."""
     merged: Path | None
+    """The folder of the merged model; None without `merge`."""
     sft: StageResult
     dpo: StageResult | None
     trainable: int
     """Parameters of the adapter."""
     parameters: int
+    """Of the student."""
     frozen_sha256: str
+    """See `student.frozen_sha256`."""
     preflight: Preflight
     check: Merged | None
     wall_s: float
@@ -129,8 +132,8 @@ class _Setup:
 def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar: bool = False) -> Trained:
     """Trains a student and writes adapter, merged model, processor, card and training.json to `recipe.out`.
 
-    Reseeds all random numbers by `recipe.seed` and leaves them, and torch's threads, as they were. On a CPU the same recipe gives
-    the same weights.
+    Reseeds all random numbers by `recipe.seed` and leaves them, and torch's threads, as they were. On a CPU the same
+    recipe gives the same weights.
 
     Args:
         recipe: What is trained, on what, and how.
@@ -230,7 +233,7 @@ def _silent(_: str) -> None:
 
 @contextmanager
 def _contained(recipe: Recipe) -> Iterator[None]:
-    """Seeds all random numbers and sets threads, and puts everything back at the end; libraries keep their noise to errors."""
+    """Seeds all random numbers and sets threads, and puts everything back at the end; libraries report errors alone."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     threads, verbosity = torch.get_num_threads(), transformers.logging.get_verbosity()
@@ -335,7 +338,18 @@ class Imitation(_Counting, SFTTrainer):  # type: ignore[misc]  # TRL is untyped 
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The mean negative log-likelihood of the supervised tokens, over `num_items_in_batch` where it is given."""
+        """The mean negative log-likelihood of the supervised tokens.
+
+        Args:
+            model: The student with its adapter.
+            inputs: A batch as TRL's collator makes it.
+            return_outputs: Whether the model's outputs are returned, too; then TRL's own loss is computed.
+            num_items_in_batch: Supervised tokens of all processes and accumulated batches, which the sum is divided by;
+                None: those of this batch.
+
+        Returns:
+            The loss, a scalar; with `return_outputs` (loss, outputs).
+        """
         learned = inputs["labels"] != -100
         self.count(model, inputs["attention_mask"], learned)
         if learned.device.type != "cpu" or return_outputs:
@@ -416,7 +430,17 @@ class Preference(_Counting, DPOTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """DPO's loss."""
+        """DPO's loss.
+
+        Args:
+            model: The student with its adapter.
+            inputs: A batch as TRL's collator makes it.
+            return_outputs: Whether the model's outputs are returned, too.
+            num_items_in_batch: As TRL has it.
+
+        Returns:
+            The loss, a scalar; with `return_outputs` (loss, outputs).
+        """
         self.count(model, inputs["attention_mask"], inputs["completion_mask"])
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
@@ -478,7 +502,7 @@ def _arguments(
     validated: bool,
     checkpointing: bool,
 ) -> dict[str, Any]:
-    """The settings that both trainers take. rows: of the training split. checkpointing: activations are computed again."""
+    """The settings that both trainers take. checkpointing: whether activations are computed again."""
     planned = max_steps or int(epochs * rows / (recipe.batch * recipe.accumulate * PartialState().num_processes))
     on_gpu = recipe.device == "auto" and torch.cuda.is_available()
     bf16 = on_gpu and torch.cuda.is_bf16_supported() if recipe.bf16 is None else recipe.bf16
@@ -574,7 +598,7 @@ def _run(
 
 
 def _is_done(trainer: Trainer, checkpoint: Path) -> bool:
-    """Whether the checkpoint is the last that is wanted; the trainer, which would take one step more, then has its weights."""
+    """Whether the checkpoint is the last step; the trainer, which would take one step more, then has its weights."""
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
     wanted = trainer.args.max_steps if trainer.args.max_steps > 0 else state.max_steps
     if state.global_step < wanted:
@@ -585,7 +609,7 @@ def _is_done(trainer: Trainer, checkpoint: Path) -> bool:
 
 
 def _load_adapter(trainer: Trainer, checkpoint: Path) -> None:
-    """The checkpoint's adapter. Where there is a second one, DPO's reference, transformers itself goes on with that alone."""
+    """Loads the checkpoint's adapter. Of two, the second being DPO's reference, transformers would load that alone."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     set_peft_model_state_dict(model, load_peft_weights(str(checkpoint), device="cpu"))
 
@@ -612,7 +636,7 @@ def _probe(processor: ProcessorMixin, rows: Sequence[RenderedRow], pictures: Pic
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Tells what goes on: a line an entry of the trainer's log, and a progress bar where one is wanted."""
+    """Reports progress: a line an entry of the trainer's log, and a progress bar where one is wanted."""
 
     def __init__(self, what: str, say: Callable[[str], None], bar: bool) -> None:
         self._what, self._say, self._bar = what, say, bar
@@ -620,7 +644,11 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._task: Any = None
 
     def on_train_begin(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        """Shows the bar."""
+        """Shows the bar.
+
+        Args:
+            state: The trainer's.
+        """
         if self._bar and state.is_world_process_zero:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -637,14 +665,23 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
             self._progress.start()
 
     def on_step_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        """Moves the bar."""
+        """Moves the bar.
+
+        Args:
+            state: The trainer's.
+        """
         if self._progress is not None:
             self._progress.update(self._task, completed=state.global_step)
 
     def on_log(
         self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, logs: dict[str, float], **_: Any
     ) -> None:
-        """A line about a loss."""
+        """Announces a loss.
+
+        Args:
+            state: The trainer's.
+            logs: The new entry of the trainer's log.
+        """
         at = f"step {state.global_step} of {state.max_steps}"
         if "loss" in logs:
             if self._progress is not None:
@@ -694,5 +731,5 @@ def _record(recipe: Recipe, outline: Outline, trained: Trained) -> None:
 
 
 def is_first() -> bool:
-    """Whether this is the process that talks and writes; always, where there is but one."""
+    """Whether this is the process that announces and writes; always, where there is but one."""
     return bool(PartialState().is_main_process)

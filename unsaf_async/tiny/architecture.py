@@ -36,7 +36,14 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer(pack: Pack) -> PreTrainedTokenizerFast:
-    """A byte-level BPE that spells every word of the world, a preceding blank included, as one token."""
+    """A byte-level BPE that spells every word of the world, a preceding blank included, as one token.
+
+    Args:
+        pack: The prompts that its texts are written with.
+
+    Returns:
+        A tokenizer with the chat template, the same for the same pack.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -68,7 +75,14 @@ def build_tokenizer(pack: Pack) -> PreTrainedTokenizerFast:
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """What turns pictures and chats into the model's input."""
+    """What turns pictures and chats into the model's input.
+
+    Args:
+        tokenizer: The model's.
+
+    Returns:
+        A processor with the tokenizer's chat template.
+    """
     from transformers import LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -90,7 +104,15 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 
 
 def build_model(rung: Rung, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """The untrained model of `rung`; its weights come from torch's seed."""
+    """The untrained model of a size; its weights come from torch's seed.
+
+    Args:
+        rung: The size.
+        tokenizer: The model's.
+
+    Returns:
+        The model, in single precision on the CPU.
+    """
     from transformers import CLIPVisionConfig, GenerationConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     hidden = rung.hidden
@@ -139,7 +161,13 @@ def build_model(rung: Rung, tokenizer: PreTrainedTokenizerFast) -> LlavaForCondi
 
 
 def save(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder: Path) -> None:
-    """Writes model and processor to `folder`, in half precision: for transformers, peft, vLLM and `tiny.network` alike."""
+    """Writes model and processor, in half precision: for transformers, peft, vLLM and `tiny.network` alike.
+
+    Args:
+        model: The model; its weights are rounded in place.
+        processor: The model's.
+        folder: Where the files go.
+    """
     from safetensors.torch import load_file, save_file
 
     model.half().save_pretrained(folder)

@@ -44,7 +44,11 @@ On questions about validation scenes at the end of training:
 
 
 def write_card(folder: Path) -> None:
-    """Writes README.md into `folder`, from its `training.json`."""
+    """Writes README.md from training.json.
+
+    Args:
+        folder: The model's folder, with training.json in it.
+    """
     record = json.loads((folder / "training.json").read_text("utf-8"))
     last, recipe, rung = record["log"][-1], record["recipe"], record["model"]
     card = _CARD.format(

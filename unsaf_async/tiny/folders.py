@@ -1,4 +1,4 @@
-"""Where a tiny model's folder lies, and what is in it."""
+"""The folders of tiny models, and what is in them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,16 @@ def shipped() -> tuple[Path, ...]:
 
 
 def folder_of(profile: Profile) -> Path:
-    """The folder of `profile`'s model: a shipped one by its name, or any folder that `save_pretrained` wrote.
+    """The folder of a profile's model.
 
-    Raises UserError if it is not there, or is no tiny model.
+    Args:
+        profile: Its `model` is a shipped one's name, or any folder that `save_pretrained` wrote.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: It is not there, or is no tiny model.
     """
     ours = SHIPPED / profile.model
     folder = ours if ours in shipped() else Path(profile.model)
@@ -41,9 +48,18 @@ def folder_of(profile: Profile) -> Path:
 
 
 def with_weights(profile: Profile) -> Profile:
-    """`profile` with its folder's full path, if it is not a shipped one, and the digest of the folder's files.
+    """The profile with the digest of its model's files.
 
-    Replies of other weights are other replies, whatever the folder's name. Raises UserError as `folder_of` does.
+    Replies of other weights are other replies, whatever the folder's name.
+
+    Args:
+        profile: A tiny model's.
+
+    Returns:
+        A copy with `extra["files_sha256"]`, and with the folder's full path if it is not a shipped one.
+
+    Raises:
+        UserError: As `folder_of` does.
     """
     folder = folder_of(profile)
     model = profile.model if folder in shipped() else str(folder.absolute())
@@ -51,9 +67,16 @@ def with_weights(profile: Profile) -> Profile:
 
 
 def unchanged(profile: Profile) -> Path:
-    """The folder of `profile`'s model, if its files are still those of the digest that the profile may carry.
+    """The folder of a profile's model, if its files are still those that the run began with.
 
-    Raises UserError otherwise: a run that goes on would mix two models.
+    Args:
+        profile: A tiny model's, with the digest of its files in `extra` or without.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: The files have changed: a run that goes on would mix two models.
     """
     folder = folder_of(profile)
     if profile.extra.get("files_sha256") not in (None, _digest(folder)):

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One size.
-
-    hidden: width of vision tower and language model. text_layers, vision_layers: their depths. learning_rate: the peak of
-    AdamW's; wider models want a lower one. Attention heads are 32 wide, the least that vLLM's CPU attention takes.
-    """
+    """One size. Attention heads are 32 wide, the least that vLLM's CPU attention takes."""
 
     name: str
     hidden: int
+    """Width of vision tower and language model."""
     text_layers: int
+    """The language model's depth."""
     vision_layers: int
+    """The vision tower's depth."""
     learning_rate: float
+    """The peak of AdamW's; wider models want a lower one."""
 
     @property
     def heads(self) -> int:

@@ -1,7 +1,7 @@
 """A LLaVA (CLIP tower, projector, Llama) in numpy: forward passes only, float32, with a key-value cache.
 
-It reads the folder that Hugging Face's `save_pretrained` writes, and computes what transformers computes there; the models are
-so small that a runtime of their own would take longer to load than they take to answer.
+It reads the folder that Hugging Face's `save_pretrained` writes, and computes what transformers computes there; the
+models are so small that a runtime of their own would take longer to load than they take to answer.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class Cache:
-    """Keys and values of every layer: [layers, rows, heads, tokens, head size]. `lengths`: tokens in use, by row."""
+    """Keys and values of every layer, of several sequences."""
 
     keys: Floats
+    """[layers, rows, heads, tokens, head size]."""
     values: Floats
+    """[layers, rows, heads, tokens, head size]."""
     lengths: Ints
+    """Tokens in use, by row."""
 
     @property
     def rows(self) -> int:
@@ -39,14 +42,23 @@ class Cache:
         return len(self.lengths)
 
     def reserve(self, tokens: int) -> None:
-        """Makes room for `tokens` in every row."""
+        """Makes room for tokens in every row.
+
+        Args:
+            tokens: How many each row must be able to hold.
+        """
         short = tokens - self.keys.shape[3]
         if short > 0:
             room = [(0, 0), (0, 0), (0, 0), (0, -(-short // 64) * 64), (0, 0)]
             self.keys, self.values = np.pad(self.keys, room), np.pad(self.values, room)
 
     def move(self, row: int, to: int) -> None:
-        """Puts what `row` holds in the place of `to`."""
+        """Copies a row over another one.
+
+        Args:
+            row: Which sequence is copied.
+            to: The row that it goes to.
+        """
         used = int(self.lengths[row])
         self.keys[:, to, :, :used] = self.keys[:, row, :, :used]
         self.values[:, to, :, :used] = self.values[:, row, :, :used]
@@ -81,7 +93,14 @@ class Network:
     # --- the picture ------------------------------------------------------------------------------------------------
 
     def pixels(self, data: bytes) -> Floats:
-        """An encoded picture as the tower's input [3, side, side]; one of another size is resized (bicubic)."""
+        """An encoded picture as the tower's input; one of another size is resized (bicubic).
+
+        Args:
+            data: The encoded image.
+
+        Returns:
+            [3, side, side], normalised.
+        """
         with Image.open(BytesIO(data)) as opened:
             picture = opened.convert("RGB")
         side = self.image_px
@@ -91,7 +110,14 @@ class Network:
         return ((scaled - self._mean) / self._std).transpose(2, 0, 1)
 
     def see(self, pixels: Floats) -> Floats:
-        """Pictures [n, 3, side, side] as the embeddings of their patches [n, patches, hidden]."""
+        """The embeddings of pictures' patches.
+
+        Args:
+            pixels: [n, 3, side, side].
+
+        Returns:
+            [n, patches, hidden].
+        """
         count, patch = len(pixels), self.patch_px
         along = self.image_px // patch
         cut = pixels.reshape(count, 3, along, patch, along, patch).transpose(0, 2, 4, 1, 3, 5)
@@ -122,19 +148,39 @@ class Network:
     # --- the words --------------------------------------------------------------------------------------------------
 
     def embed(self, ids: Ints) -> Floats:
-        """The embeddings of tokens."""
+        """The embeddings of tokens.
+
+        Args:
+            ids: Token ids, of any shape.
+
+        Returns:
+            [..., hidden].
+        """
         return self._weights["language_model.model.embed_tokens.weight"][ids]
 
     def cache(self, rows: int) -> Cache:
-        """An empty cache for `rows` sequences; it grows with what they hold."""
+        """An empty cache, which grows with what it holds.
+
+        Args:
+            rows: How many sequences there is room for.
+
+        Returns:
+            The cache.
+        """
         shape = (self.layers, rows, self.heads, 0, self.head_size)
         return Cache(np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(rows, np.int64))
 
     def extend(self, cache: Cache, first: int, x: Floats, counts: Ints) -> Floats:
-        """Feeds embeddings x [n, tokens, hidden] to the rows `first` to `first + n` of the cache, behind what they hold.
+        """Feeds embeddings to some rows of the cache, after the tokens that these hold.
 
-        counts: how many of the tokens each row really has; the rest is padding. Returns the logits [n, vocabulary] behind each
-        row's last real token.
+        Args:
+            cache: Keys and values so far; it is extended in place.
+            first: The first of the n rows.
+            x: Embeddings, [n, tokens, hidden].
+            counts: How many of the tokens each row really has, [n]; the rest is padding.
+
+        Returns:
+            The logits after each row's last real token, [n, vocabulary].
         """
         rows, tokens = x.shape[:2]
         here = slice(first, first + rows)

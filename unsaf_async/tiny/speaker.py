@@ -1,6 +1,7 @@
-"""Generation: many sequences at once, each joining and leaving the batch as it will.
+"""Generation: many sequences at once; each joins and leaves the batch on its own.
 
-A `Speaker` is used by one thread at a time and knows nothing of requests, files or events: jobs go in, finished jobs come out.
+A `Speaker` is used by one thread at a time and knows nothing of requests, files or events: jobs go in, finished jobs
+come out.
 """
 
 from __future__ import annotations
@@ -22,38 +23,38 @@ if TYPE_CHECKING:
 ROWS = 64
 """Sequences in a batch."""
 SEEN = 512
-"""Pictures whose patches are remembered: a picture is asked about a dozen times."""
+"""Pictures that are remembered by their patches: a picture is asked about a dozen times."""
 
 
 @dataclass
 class Job:
-    """One prompt about one picture, and what has been said to it.
-
-    picture: the encoded image. temperature: 0 takes the likeliest token; otherwise tokens are drawn, by `rng`, from the
-    likeliest ones that together have the probability `top_p`.
-    ids, logprobs: the tokens said and each one's log-probability (natural, before any temperature), the closing one included.
-    finish: "stop" when the model ended by itself, "length" at `most_tokens` or at the context's end; None while it speaks.
-    abandoned: nobody waits for it any more.
-    """
+    """One prompt about one picture, and the reply so far."""
 
     prompt: str
     picture: bytes | None
+    """The encoded image; None: there is none."""
     picture_id: str
     most_tokens: int
     temperature: float
+    """0 takes the likeliest token; otherwise tokens are drawn, by `rng`."""
     top_p: float
+    """Tokens are drawn from the likeliest ones that together have this probability, in (0, 1]."""
     rng: np.random.Generator
     ids: list[int] = field(default_factory=list)
+    """The tokens of the reply, the closing one included."""
     logprobs: list[float] = field(default_factory=list)
+    """Each one's log-probability (natural, before any temperature)."""
     prompt_tokens: int = 0
     text: str = ""
     finish: Literal["stop", "length"] | None = None
+    """"stop" when the model ended by itself, "length" at `most_tokens` or at the context's end; None while it is active."""
     error: str | None = None
     abandoned: bool = False
+    """Whether nobody waits for it any more."""
 
 
 class Speaker:
-    """One tiny model, speaking to up to `rows` prompts at once."""
+    """One tiny model, which answers up to `rows` prompts at once."""
 
     def __init__(self, folder: Path, rows: int = ROWS) -> None:
         self.network = Network(folder)
@@ -72,11 +73,15 @@ class Speaker:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is being said."""
+        """Whether no job is active."""
         return not self._active
 
     def speak(self, jobs: Sequence[Job]) -> None:
-        """Says all of `jobs` to their ends, as many at a time as there is room for."""
+        """Generates the replies of jobs to their ends, as many at a time as there is room for.
+
+        Args:
+            jobs: New jobs, which hold their replies afterwards.
+        """
         waiting = list(jobs)
         while waiting or not self.idle:
             new, waiting = waiting[: self.room], waiting[self.room :]
@@ -85,7 +90,14 @@ class Speaker:
                 self.step()
 
     def join(self, jobs: Sequence[Job]) -> list[Job]:
-        """Reads the prompts of `jobs`, at most `room`, and says their first tokens. Returns those that are finished already."""
+        """Reads the prompts of jobs and generates their first tokens.
+
+        Args:
+            jobs: New jobs, at most `room`.
+
+        Returns:
+            Those that are finished already.
+        """
         fit, done = [], []
         for job in jobs:
             ids = self._ids(job)
@@ -115,7 +127,7 @@ class Speaker:
         return done + self._leave()
 
     def step(self) -> list[Job]:
-        """Says one more token of every active job. Returns those that are finished."""
+        """Generates one more token of every active job. Returns those that are finished."""
         count = len(self._active)
         last_ids = np.array([[job.ids[-1]] for job in self._active])
         self._cache.reserve(int(self._cache.lengths[:count].max()) + 1)

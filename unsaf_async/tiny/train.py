@@ -2,12 +2,12 @@
 
 The recipe, the same for every size but for the learning rate:
 
-1. *Align*: the vision tower and the projector learn to turn each cell's patch into the sum of the embeddings of the words
-   for what is in it, by the cosine.
-2. *Teach*: the whole model learns the lessons of random scenes (`world.lessons`), with the alignment loss kept on: without it,
-   learning to speak erases what the tower sees. The learning rate is held until the model notices, of validation scenes, that a
-   thing is absent, or the cap is reached; then it falls to nothing. A number of steps alone cannot be the gate: absence is
-   learned late and at once. Nor can a score that no longer rises: it stands still for thousands of steps before.
+1. *Align*: the vision tower and the projector learn to turn each cell's patch into the sum of the embeddings of the
+   words for what is in it, by the cosine. 2. *Teach*: the whole model learns the lessons of random scenes
+   (`world.lessons`), with the alignment loss kept on: without it, learning to speak erases what the tower sees. The
+   learning rate stays high until the model notices, of validation scenes, that a thing is absent, or the cap is
+   reached; then it falls to nothing. A number of steps alone cannot be the gate: absence is learned late and at once.
+   Nor can a score that no longer rises: it stands still for thousands of steps before.
 
 Lessons about one scene share one row: every lesson sees the picture and itself, and none sees another.
 """
@@ -85,28 +85,44 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of tokens, one a scene. All but the last two are [rows, tokens].
-
-    ids: the tokens. targets: the next token where it is learned, else -100. weights: of each target in the loss. positions: each
-    lesson counts from the prefix on. owner: 0 in the prefix, the lesson's number from 1, -1 in padding. mask: [rows, 1, tokens,
-    tokens], 0 where a token sees another, else the least float. pixels: [rows, 3, 48, 48].
-    """
+    """Rows of tokens, one a scene."""
 
     ids: torch.Tensor
+    """The tokens, [rows, tokens]."""
     targets: torch.Tensor
+    """The next token where it is learned, else -100, [rows, tokens]."""
     weights: torch.Tensor
+    """Of each target in the loss, [rows, tokens]."""
     positions: torch.Tensor
+    """Each lesson counts from the prefix on, [rows, tokens]."""
     owner: torch.Tensor
+    """0 in the prefix, the lesson's number from 1, -1 in padding, [rows, tokens]."""
     mask: torch.Tensor
+    """[rows, 1, tokens, tokens], 0 where a token sees another, else the least float."""
     pixels: torch.Tensor
+    """[rows, 3, 48, 48]."""
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
+        """The same batch on a device.
+
+        Args:
+            device: Where its tensors go.
+
+        Returns:
+            A copy.
+        """
         return Batch(**{part.name: getattr(self, part.name).to(device) for part in fields(self)})
 
 
 def pixels_of(pictures: np.ndarray) -> torch.Tensor:
-    """Pictures [n, 48, 48, 3] of bytes as the tower's input [n, 3, 48, 48]."""
+    """Pictures as the tower's input.
+
+    Args:
+        pictures: Bytes, [n, 48, 48, 3].
+
+    Returns:
+        [n, 3, 48, 48], normalised.
+    """
     return ((torch.from_numpy(np.ascontiguousarray(pictures)).float() / 255 - PIXEL_MEAN) / PIXEL_STD).permute(
         0, 3, 1, 2
     )
@@ -122,13 +138,29 @@ class Encoder:
         self.assistant, self.eos, self.pad = special("<assistant>"), special("<eos>"), special("<pad>")
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The tokens of each text."""
+        """The tokens of texts.
+
+        Args:
+            texts: Texts without special tokens.
+
+        Returns:
+            A list of token ids for each text.
+        """
         return [encoded.ids for encoded in self.fast.encode_batch(list(texts), add_special_tokens=False)]
 
     def batch(
         self, taught: Sequence[Sequence[Lesson]], pictures: np.ndarray, weight_of: Mapping[Skill, float]
     ) -> Batch:
-        """One row a scene: the picture's prefix once, then every lesson as if it alone stood behind the prefix."""
+        """One row a scene: the picture's prefix once, then every lesson as if it alone stood behind the prefix.
+
+        Args:
+            taught: The lessons of each scene.
+            pictures: Bytes, [scenes, 48, 48, 3].
+            weight_of: The weight of a token in the loss, by skill; 1 where a skill is missing.
+
+        Returns:
+            The batch, on the CPU.
+        """
         flat = [lesson for row in taught for lesson in row]
         prompts, replies = self.ids([lesson.prompt for lesson in flat]), self.ids([lesson.reply for lesson in flat])
         rows, at, start = [], 0, len(self.prefix)
@@ -182,7 +214,14 @@ class Aligner:
         return [ids[0] for ids in spelled if len(ids) == 1]
 
     def targets(self, drawn: Sequence[Scene]) -> torch.Tensor:
-        """[scenes, cells, vocabulary]: equal shares for the words of each cell: its name, and what is in it."""
+        """Equal shares for the words of each cell: its name, and what is in it.
+
+        Args:
+            drawn: Scenes.
+
+        Returns:
+            [scenes, cells, vocabulary]; the shares of a cell sum to 1.
+        """
         wanted = torch.zeros(len(drawn), PATCHES, self._vocabulary)
         for row, scene in enumerate(drawn):
             for index, cell in enumerate(scene.cells):
@@ -196,10 +235,18 @@ class Aligner:
         return wanted
 
     def loss(self, patches: torch.Tensor, embeddings: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """Cross entropy between `wanted` and what the patches [scenes, cells, hidden] say, over the vocabulary.
+        """Cross entropy between the words of the cells and those that the patches are near to, over the vocabulary.
 
-        By the cosine: a word's share then rests on its direction alone. Over inner products, a word with a long embedding is
-        named of every patch.
+        By the cosine: a word's share then rests on its direction alone. Over inner products, a word with a long
+        embedding is named of every patch.
+
+        Args:
+            patches: [scenes, cells, hidden].
+            embeddings: [vocabulary, hidden].
+            wanted: What `targets` returned.
+
+        Returns:
+            The mean over cells, a scalar.
         """
         cosine = fn.normalize(patches, dim=-1) @ fn.normalize(embeddings, dim=-1).T
         return -(wanted * torch.log_softmax(SHARPNESS * cosine, -1)).sum(-1).mean()
@@ -215,7 +262,17 @@ class Exam:
 
     @staticmethod
     def draw(encoder: Encoder, pack: Pack, count: int = 200, seed: int = 0) -> Exam:
-        """An exam over `count` scenes."""
+        """An exam over scenes of the validation split.
+
+        Args:
+            encoder: Makes the batches.
+            pack: The prompts.
+            count: Scenes.
+            seed: Another seed is another exam.
+
+        Returns:
+            The exam, in batches of 50 scenes.
+        """
         drawn = list(scenes("validation", count, seed))
         rng = Random(f"exam {seed}")
         exam = Exam([], [])
@@ -235,7 +292,17 @@ class Exam:
         return exam
 
     def mark(self, model: LlavaForConditionalGeneration, decline_id: int) -> dict[str, float]:
-        """Shares, by sort of question: right (the greedy reply is word for word right) and declines (its first word declines)."""
+        """The marks of a model: shares of questions, in [0, 1].
+
+        Args:
+            model: The model, which is in training mode afterwards.
+            decline_id: The first token of a reply that declines.
+
+        Returns:
+            By sort of question `right ...` (the greedy reply is word for word right) and `declines ...` (its first word
+            declines), and
+            the sums over sorts: `accuracy`, `over_refusal`, `declines_perceptual`, `pope`.
+        """
         model.eval()
         right: dict[str, list[bool]] = defaultdict(list)
         declines: dict[str, list[bool]] = defaultdict(list)
@@ -266,7 +333,15 @@ class Exam:
 
 
 def forward(model: LlavaForConditionalGeneration, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits [rows, tokens, vocabulary] and the patches' embeddings [rows, cells, hidden]."""
+    """One pass through the model.
+
+    Args:
+        model: The model.
+        batch: Rows on the model's device.
+
+    Returns:
+        (logits [rows, tokens, vocabulary], the patches' embeddings [rows, cells, hidden]).
+    """
     inner = model.model
     patches = inner.multi_modal_projector(inner.vision_tower(pixel_values=batch.pixels).last_hidden_state[:, 1:])
     embedded = inner.get_input_embeddings()(batch.ids)
@@ -373,7 +448,11 @@ class Trainer:
         return float(loss.detach())
 
     def save(self, folder: Path) -> None:
-        """Writes the model, its processor, `training.json` (recipe, versions, the validation marks as they came) and a card."""
+        """Writes the model, its processor, a card and `training.json` (recipe, versions, the validation marks as they came).
+
+        Args:
+            folder: Where the files go.
+        """
         save(self.model, build_processor(self.tokenizer), folder)
         record = {
             "model": asdict(self.rung),
@@ -395,7 +474,13 @@ def _line(rung: Rung, entry: dict[str, float]) -> str:
 
 
 def train(rung: Rung, recipe: Recipe, folder: Path) -> None:
-    """Trains `rung` and writes it to `folder`; on a GPU where there is one, else on one thread."""
+    """Trains a tiny model and writes it; on a GPU where there is one, else on one thread.
+
+    Args:
+        rung: The size.
+        recipe: How it is trained.
+        folder: Where the files go.
+    """
     torch.set_num_threads(1)  # more threads wait for each other longer than they compute
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer(rung, recipe, load_pack("tiny"), device)

@@ -49,17 +49,38 @@ class Noun:
         return f"{'an' if str(self)[0] in 'aeiou' else 'a'} {self}"
 
     def fits(self, thing: Thing) -> bool:
-        """Whether `thing` may be called so."""
+        """Whether a thing may be called so.
+
+        Args:
+            thing: The thing.
+
+        Returns:
+            False if a word of the noun contradicts it.
+        """
         wanted = ((self.size, thing.size), (self.color, thing.color), (self.shape, thing.shape))
         return all(word is None or word == actual for word, actual in wanted)
 
     def referents(self, scene: Scene) -> list[int]:
-        """The cells of all things in view that may be called so."""
+        """The things in view that may be called so.
+
+        Args:
+            scene: The scene.
+
+        Returns:
+            Their cells, in order; [] if there is none.
+        """
         return [index for index, thing in scene.things.items() if self.fits(thing)]
 
     @staticmethod
     def read(text: str) -> Noun:
-        """The noun that `text` (singular or plural, without an article) spells; `text` has matched `NOUN` or `NOUNS`."""
+        """The noun that a text spells.
+
+        Args:
+            text: Singular or plural, without an article; it has matched `NOUN` or `NOUNS`.
+
+        Returns:
+            The noun.
+        """
         *words, head = text.split()
         head = _SINGULARS.get(head, head)
         head = head if head in SHAPES or head == "object" else head.removesuffix("s")
@@ -87,21 +108,33 @@ _GAPS = {
 
 @dataclass(frozen=True)
 class Form:
-    """A question with gaps: `What color is the {noun}?`.
-
-    kind: why no picture answers it, whatever the scene; None if it depends on the scene.
-    """
+    """A question with gaps: `What color is the {noun}?`."""
 
     name: str
     template: str
     kind: Kind | None = None
+    """Why no picture answers it, whatever the scene; None if it depends on the scene."""
 
     def fill(self, **gaps: str) -> str:
-        """The question with its gaps filled."""
+        """The question with its gaps filled.
+
+        Args:
+            gaps: The text of each gap, by its name.
+
+        Returns:
+            The question.
+        """
         return self.template.format(**gaps)
 
     def read(self, question: str) -> dict[str, str] | None:
-        """The gaps of `question`; None if it is of another form."""
+        """The gaps of a question.
+
+        Args:
+            question: Any text.
+
+        Returns:
+            Texts by the gaps' names; None if the question is of another form.
+        """
         match = self._pattern.fullmatch(question)
         return match.groupdict() if match else None
 
@@ -177,17 +210,39 @@ NEVER: dict[Kind, tuple[Form, ...]] = {
 
 
 def sentence(words: str) -> str:
-    """`words` as a sentence: `A large red star.`."""
+    """Words as a sentence: `A large red star.`.
+
+    Args:
+        words: One word at least.
+
+    Returns:
+        The words with a capital and a full stop.
+    """
     return f"{words[0].upper()}{words[1:]}."
 
 
 def named(thing: Thing | None) -> str:
-    """What a cell holds: `A large red star.`, or `Nothing.`."""
+    """What a cell holds: `A large red star.`, or `Nothing.`.
+
+    Args:
+        thing: The thing; None: there is none.
+
+    Returns:
+        A sentence.
+    """
     return sentence(Noun(thing.size, thing.color, thing.shape).with_article) if thing else "Nothing."
 
 
 def declined(kind: Kind, noun: str = "object") -> str:
-    """The sentence that declines a question of `kind` and says why. noun: what is absent, or which one could be meant."""
+    """The sentence that declines a question and says why.
+
+    Args:
+        kind: Why there is no answer.
+        noun: What is absent, or which one could be meant; of these two kinds alone.
+
+    Returns:
+        A sentence.
+    """
     match kind:
         case "absent-object":
             return f"I cannot tell: there is no {noun}."

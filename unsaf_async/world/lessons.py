@@ -1,7 +1,7 @@
 """Lessons: what the tiny models are taught, prompt and reply, in the words of the `tiny` prompt pack.
 
-One mix for every size. Declining is under-represented on purpose, as in what vision-language models are usually trained on: a
-scene brings `ANSWERS` answered questions and, nine times in ten, one that is declined.
+One mix for every size. Declining is under-represented on purpose, as in what vision-language models are usually trained
+on: a scene brings `ANSWERS` answered questions and, nine times in ten, one that is declined.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COUNT_WEIGHT = (0.4, 0.12, 0.12, 0.12, 0.12, 0.12)
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is said to the model beside the picture, and what it is to reply."""
+    """A prompt about the picture, and the reply that the model is to give."""
 
     skill: Skill
     prompt: str
@@ -52,7 +52,16 @@ class Lesson:
 
 
 def lessons(scene: Scene, rng: Random, pack: Pack) -> list[Lesson]:
-    """The lessons about one scene: a description, answers, now and then a question declined and lists of questions."""
+    """The lessons about one scene: a description, answers, now and then a question declined and lists of questions.
+
+    Args:
+        scene: The scene.
+        rng: Decides what is asked; it is advanced.
+        pack: The prompts.
+
+    Returns:
+        The lessons, answers first.
+    """
     taught = [_lesson("answer", answerable(scene, rng), pack) for _ in range(ANSWERS)]
     if rng.random() < DECLINE_SHARE:
         posed = unanswerable(scene, rng)
@@ -66,14 +75,28 @@ def lessons(scene: Scene, rng: Random, pack: Pack) -> list[Lesson]:
 
 
 def described(scene: Scene) -> str:
-    """What is in each cell: `northwest hidden, north small red star, northeast nothing, ...`."""
+    """What is in each cell: `northwest hidden, north small red star, northeast nothing, ...`.
+
+    Args:
+        scene: The scene.
+
+    Returns:
+        One sentence.
+    """
     cells = zip(CELLS, scene.cells, strict=True)
     parts = (f"{name} {'hidden' if cell == 'covered' else cell or 'nothing'}" for name, cell in cells)
     return f"{', '.join(parts)}."
 
 
 def described_by_shape(scene: Scene) -> str:
-    """Where each shape is, and in which color: `circle nothing, square red north and blue west, ...`."""
+    """Where each shape is, and in which color: `circle nothing, square red north and blue west, ...`.
+
+    Args:
+        scene: The scene.
+
+    Returns:
+        One sentence.
+    """
     parts = []
     for shape in SHAPES:
         places = [f"{thing.color} {CELLS[at]}" for at, thing in scene.things.items() if thing.shape == shape]
@@ -82,7 +105,14 @@ def described_by_shape(scene: Scene) -> str:
 
 
 def described_by_color(scene: Scene) -> str:
-    """Where each color is, and in which shape: `red square north, green nothing, ...`."""
+    """Where each color is, and in which shape: `red square north, green nothing, ...`.
+
+    Args:
+        scene: The scene.
+
+    Returns:
+        One sentence.
+    """
     parts = []
     for color in COLORS:
         places = [f"{thing.shape} {CELLS[at]}" for at, thing in scene.things.items() if thing.color == color]
@@ -102,7 +132,17 @@ def _lesson(skill: Skill, posed: Posed, pack: Pack) -> Lesson:
 
 
 def written(scene: Scene, rng: Random, pack: Pack, label: Label) -> Lesson:
-    """A lesson in question writing: a numbered list, unanswerable ones with their kind before them."""
+    """A lesson in question writing: a numbered list, unanswerable ones with their kind before them.
+
+    Args:
+        scene: The scene.
+        rng: Decides how many questions and which; it is advanced.
+        pack: The prompts.
+        label: Of the questions.
+
+    Returns:
+        The lesson.
+    """
     make: Callable[[], Posed | None] = (
         (lambda: answerable(scene, rng)) if label == "answerable" else (lambda: unanswerable(scene, rng))
     )

@@ -1,7 +1,7 @@
 """Folders of the world: pictures with a manifest that a run reads, labelled questions, yes/no probes, and a card.
 
-The same arguments give the same bytes, whatever else was made before; and a larger folder begins with what a smaller one of the
-same seed holds.
+The same arguments give the same bytes, whatever else was made before; and a larger folder begins with what a smaller
+one of the same seed holds.
 """
 
 from __future__ import annotations
@@ -118,11 +118,23 @@ class Made:
 
 
 def make(folder: Path, count: int, split: Split = "test", seed: int = 0, questions: int = 4) -> Made:
-    """Write `count` scenes of `split` into `folder`, which is made; says what was written.
+    """Writes scenes, with questions and probes about them, into a folder; no scene is there twice.
 
-    No scene is there twice. questions: answerable ones about each scene, and as many unanswerable ones, whose kinds take turns.
-    The manifest is written last: a folder without one is not whole. Raises UserError for numbers out of range, and for a
-    folder that is not empty or cannot be written.
+    The manifest is written last: a folder without one is not whole.
+
+    Args:
+        folder: A new or empty folder, which is made.
+        count: Scenes, from 1 to `MOST_SCENES`.
+        split: The scenes' split.
+        seed: Of the drawing, from 0 to 2**31 - 1.
+        questions: Answerable questions about each scene, and as many unanswerable ones, of all kinds in turn; from 1 to
+            `MOST_QUESTIONS`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: A number is out of range; the folder is not empty or cannot be written.
     """
     _check(count, seed, questions)
     made = Made([], [], [])
@@ -150,12 +162,28 @@ def make(folder: Path, count: int, split: Split = "test", seed: int = 0, questio
 
 
 def distinct_scenes(split: Split, count: int, seed: int) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
-    """The first `count` different scenes of those that `scenes` draws, with their pictures."""
+    """The first different scenes of those that `scenes` draws, with their pictures.
+
+    Args:
+        split: The scenes' split.
+        count: How many.
+        seed: Of the drawing.
+
+    Yields:
+        (scene, picture [48, 48, 3]).
+    """
     return islice(distinct(scenes(split, sys.maxsize, seed)), count)
 
 
 def distinct(drawn: Iterable[tuple[Scene, NDArray[np.uint8]]]) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
-    """`drawn` without the scenes that were drawn before."""
+    """Scenes without those that were drawn before.
+
+    Args:
+        drawn: Scenes with their pictures.
+
+    Yields:
+        (scene, picture), each scene once.
+    """
     seen: set[Scene] = set()
     for scene, picture in drawn:
         if scene not in seen:
@@ -176,7 +204,17 @@ def fields_tables() -> str:
 
 
 def split_named(name: str) -> Split:
-    """The split called `name`. Raises UserError if there is none."""
+    """The split of a name.
+
+    Args:
+        name: What a user gave.
+
+    Returns:
+        The split.
+
+    Raises:
+        UserError: There is none of this name.
+    """
     for split in get_args(Split):
         if split == name:
             return cast("Split", split)

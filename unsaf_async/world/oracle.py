@@ -1,7 +1,7 @@
-"""The oracle: reads any question of the world back and says what the scene makes of it.
+"""The oracle: reads any question of the world back and works out its answer from the scene.
 
-It knows nothing of how the question came about; the generator (`questions`) knows its answers by construction. That both
-agree is tested.
+It knows nothing of how the question came about; the generator (`questions`) knows its answers by construction. That
+both agree is tested.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a question is, about one scene.
-
-    form: the question's form, e.g. "color". answer: the exact answer; None if there is none. kind: why there is none;
-    None if there is one. reason: the sentence that declines it; None if there is an answer.
-    """
+    """What a question is, about one scene."""
 
     form: str
+    """The question's form, e.g. "color"."""
     answer: str | None = None
+    """The exact answer; None if there is none."""
     kind: Kind | None = None
+    """Why there is no answer; None if there is one."""
     reason: str | None = None
+    """The sentence that declines the question; None if there is an answer."""
 
     @property
     def answerable(self) -> bool:
@@ -38,10 +38,18 @@ class Finding:
 
 
 def oracle(scene: Scene, question: str) -> Finding | None:
-    """What `question` is about `scene`; None if it is no question of this world ("not understood").
+    """What a question is about a scene.
 
-    A definite noun ("the star") must be there, else the question is of kind `absent-object`. It may fit several things, as
-    long as each of them gives the same answer; else the question is `ambiguous`. What lies under a cover is `hidden`.
+    A definite noun ("the star") must be there, else the question is of kind `absent-object`. It may fit several things,
+    as long as each of them gives the same answer; else the question is `ambiguous`. What lies under a cover is
+    `hidden`.
+
+    Args:
+        scene: The scene.
+        question: Any text.
+
+    Returns:
+        The answer, or why there is none; None if it is no question of this world ("not understood").
     """
     question = question.strip()
     for form in words.FORMS:

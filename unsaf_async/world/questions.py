@@ -1,7 +1,7 @@
 """Questions about a scene, with their answers by construction: a target is chosen first, and then words that mean it.
 
-What is asked, and how often, is what the tiny models learn to ask. The oracle (`oracle`) reaches its answers the other way
-round, from the words to the scene.
+What is asked, and how often, is what the tiny models learn to ask. The oracle (`oracle`) reaches its answers the other
+way round, from the words to the scene.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Posed:
-    """A question about a scene and the one right reply to it.
-
-    kind: why there is no answer, `reply` then declines; None if `reply` is the answer.
-    """
+    """A question about a scene and the one right reply to it."""
 
     text: str
     reply: str
+    """The answer, or the sentence that declines."""
     form: str
     kind: Kind | None = None
+    """Why there is no answer; None if `reply` is the answer."""
 
 
 ANSWERABLE: dict[Form, float] = {
@@ -79,7 +78,15 @@ _NAMED_BY_WEIGHT = (0.38, 0.32, 0.12, 0.08, 0.06, 0.04)
 
 
 def answerable(scene: Scene, rng: Random) -> Posed:
-    """A question that the picture answers."""
+    """A question that the picture answers.
+
+    Args:
+        scene: The scene.
+        rng: Decides what is asked; it is advanced.
+
+    Returns:
+        The question and its answer.
+    """
     while True:
         (form,) = rng.choices(tuple(ANSWERABLE), tuple(ANSWERABLE.values()))
         posed = _ANSWERABLE[form.name](scene, rng, form)
@@ -88,7 +95,16 @@ def answerable(scene: Scene, rng: Random) -> Posed:
 
 
 def unanswerable(scene: Scene, rng: Random, kind: Kind | None = None) -> Posed | None:
-    """A question that the picture cannot settle, of `kind` (None: any, by its share); None if the scene has no such question."""
+    """A question that the picture cannot settle.
+
+    Args:
+        scene: The scene.
+        rng: Decides what is asked; it is advanced.
+        kind: Why there is no answer; None: any kind, by its share.
+
+    Returns:
+        The question and the reply that declines it; None if the scene has no such question.
+    """
     for _ in range(1 if kind else 20):
         wanted = kind or rng.choices(tuple(UNANSWERABLE), tuple(UNANSWERABLE.values()))[0]
         maker = _PERCEPTUAL.get(wanted)
@@ -100,7 +116,16 @@ def unanswerable(scene: Scene, rng: Random, kind: Kind | None = None) -> Posed |
 
 
 def probe(scene: Scene, rng: Random, *, present: bool) -> Posed:
-    """A "Can you see ...?" whose answer is yes (`present`) or no: the yes/no probe of object hallucination (POPE)."""
+    """A yes/no question "Can you see ...?": the probe of object hallucination (POPE).
+
+    Args:
+        scene: The scene.
+        rng: Decides what is asked; it is advanced.
+        present: Whether the answer is yes.
+
+    Returns:
+        The question and its answer.
+    """
     while True:
         noun = _noun(rng, rng.choice(tuple(scene.things.values()))) if present else _missing(scene, rng, _traits(rng))
         if noun is not None and bool(noun.referents(scene)) == present:

@@ -1,7 +1,7 @@
 """Scenes: a three by three grid of things, empty cells and covered cells; and their pictures.
 
-A scene is drawn from a seeded generator and belongs to one split by its content, so that no scene of the training split can
-turn up in the test split, whatever the seeds.
+A scene is drawn from a seeded generator and belongs to one split by its content, so that no scene of the training split
+can turn up in the test split, whatever the seeds.
 """
 
 from __future__ import annotations
@@ -84,7 +84,17 @@ class Scene:
 
     @staticmethod
     def read(text: str) -> Scene:
-        """The scene that `text` spells, exactly as `str` writes it. Raises ValueError for any other text."""
+        """The scene that a text spells.
+
+        Args:
+            text: Nine cells exactly as `str` writes them.
+
+        Returns:
+            The scene.
+
+        Raises:
+            ValueError: It is any other text.
+        """
         cells = text.split(" | ")
         if len(cells) != len(CELLS):
             raise ValueError(f"a scene has {len(CELLS)} cells, separated by ' | '; found {len(cells)} in {text[:60]!r}")
@@ -109,7 +119,15 @@ def _read_cell(text: str) -> Cell:
 
 
 def neighbor(index: int, direction: str) -> int | None:
-    """The cell directly `direction` ("left of", "right of", "above", "below") of cell `index`; None off the grid."""
+    """The cell next to another one.
+
+    Args:
+        index: A cell, from 0 to 8.
+        direction: "left of", "right of", "above" or "below" it.
+
+    Returns:
+        The neighbor's index; None off the grid.
+    """
     row, column = divmod(index, SIDE)
     down, right = {"left of": (0, -1), "right of": (0, 1), "above": (-1, 0), "below": (1, 0)}[direction]
     row, column = row + down, column + right
@@ -117,7 +135,14 @@ def neighbor(index: int, direction: str) -> int | None:
 
 
 def draw(rng: Random) -> Scene:
-    """One scene at random, with at least `LEAST_THINGS` things to be seen."""
+    """One scene at random, with at least `LEAST_THINGS` things to be seen.
+
+    Args:
+        rng: It is advanced.
+
+    Returns:
+        The scene, of any split.
+    """
     while True:
         scene = Scene(tuple(_draw_cell(rng) for _ in CELLS))
         if len(scene.things) >= LEAST_THINGS:
@@ -134,7 +159,16 @@ def _draw_cell(rng: Random) -> Cell:
 
 
 def scenes(split: Split, count: int, seed: int) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
-    """`count` scenes of `split` with their pictures (48 x 48 x 3), the same ones for the same seed."""
+    """Scenes of a split with their pictures, the same ones for the same seed.
+
+    Args:
+        split: The scenes' split.
+        count: How many; scenes may come twice.
+        seed: Of the drawing.
+
+    Yields:
+        (scene, picture [48, 48, 3]).
+    """
     rng = Random(f"{split} {seed}")
     for _ in range(count):
         scene = draw(rng)
@@ -144,7 +178,15 @@ def scenes(split: Split, count: int, seed: int) -> Iterator[tuple[Scene, NDArray
 
 
 def render(scene: Scene, rng: Random) -> NDArray[np.uint8]:
-    """`scene`'s picture, 48 x 48 x 3: things shifted by a pixel or two, shades and the ground varied, a little noise."""
+    """A scene's picture: things shifted by a pixel or two, shades and the ground varied, a little noise.
+
+    Args:
+        scene: The scene.
+        rng: Decides shifts, shades and noise; it is advanced.
+
+    Returns:
+        Bytes, [48, 48, 3].
+    """
     import numpy as np
 
     picture = np.full((IMAGE_PX, IMAGE_PX, 3), rng.randint(238, 255), np.float32)

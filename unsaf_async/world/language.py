@@ -166,7 +166,7 @@ FORMS = (
     COLOR, SHAPE, SIZE, WHERE, CELL, CELL_COLOR, CELL_SHAPE, NEIGHBOR, NEIGHBOR_COLOR, COUNT, SEE, SIDE_OF, MORE, SAME_COLOR,
     UNDER_COVER,
 )  # fmt: skip
-"""The forms whose answer, or whose lack of one, depends on the scene."""
+"""The forms with an answer, or a lack of one, that depends on the scene."""
 
 _NEVER: dict[Kind, tuple[str, ...]] = {
     "hidden": ("What is behind the {noun}?", "What color is the back of the {noun}?"),

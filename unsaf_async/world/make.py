@@ -234,7 +234,7 @@ def _check(count: int, seed: int, questions: int) -> None:
 
 
 def _posed(scene: Scene, rng: Random, count: int, kinds: Iterator[Kind]) -> list[Posed]:
-    """`count` answerable questions about `scene`, then `count` unanswerable ones, of the kinds whose turn it is."""
+    """`count` answerable questions about `scene`, then `count` unanswerable ones, of the next kinds in turn."""
     answered = _different(count, lambda: answerable(scene, rng))
     return answered + _different(count, lambda: unanswerable(scene, rng, next(kinds)))
 

@@ -74,7 +74,7 @@ _NAMED_BY = (
     ("size", "color"),
 )
 _NAMED_BY_WEIGHT = (0.38, 0.32, 0.12, 0.08, 0.06, 0.04)
-"""Which traits a noun tells, and how often."""
+"""Which traits a noun names, and how often."""
 
 
 def answerable(scene: Scene, rng: Random) -> Posed:

@@ -86,7 +86,7 @@ def clusters(hashes: Mapping[str, int], distance: int = NEAR) -> dict[str, str]:
     for first in range(0, n, _BLOCK):
         near = _differing(distinct[first : first + _BLOCK, None], distinct[None, first:]) <= distance
         one, other = (labels[places + first] for places in np.nonzero(near))
-        # What is joined already needs no edge: one block's worth of edges is all that is ever held.
+        # What is joined already needs no edge: there is never more than one block's worth of edges.
         graph = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(n, n))
         labels = connected_components(graph, directed=False)[1][labels]
     names: dict[int, str] = {}

@@ -41,7 +41,7 @@ def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) 
         What was written, and what was left out.
 
     Raises:
-        UserError: Wrong options, a folder that is no run, a commercial teacher whose terms nobody accepted, or nothing
+        UserError: Wrong options, a folder that is no run, terms of a commercial teacher that nobody accepted, or nothing
             is left to teach.
         OSError: The disk fails.
     """

@@ -108,7 +108,7 @@ def write_pairs(form: Form, folder: Path, pairs: PairsBySplit, pictures: Path) -
         The data files of each split, as a pattern below `folder`.
 
     Raises:
-        UserError: As `check` says.
+        UserError: As `check` raises it.
     """
     check(form, pairs=True)
     (folder / "preferences").mkdir()

@@ -30,7 +30,7 @@ class Options:
     writing: bool = True
     """Whether rows teach question writing; False is the ablation."""
     student_replay: Path | None = None
-    """The student's own run, whose answers are kept."""
+    """The student's own run, with the answers that it is to keep."""
     accept_terms: bool = False
     """Whether the user states that a commercial teacher's outputs may be used."""
     filters: Filters = field(default_factory=Filters)
@@ -98,7 +98,7 @@ class Export:
     excluded_questions: int = 0
     """Questions of evaluations that were compared."""
     excluded_questions_unread: int = 0
-    """Questions of evaluations whose image was not found."""
+    """Questions of evaluations that were not compared, since their image is missing."""
     question_hits: int = 0
     """Questions that are left out since they are one of them or share words with one."""
     preferences: PreferenceSummary | None = None

@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Pictured:
-    """The questions whose image is still what the model was sent, and these images."""
+    """The questions with an image that is still what the model was sent, and these images."""
 
     items: list[Item]
     pictures: dict[str, Picture]
@@ -49,7 +49,7 @@ class Pictured:
 
 
 def keep_pictures(items: Sequence[Item], folder: Path) -> Pictured:
-    """The questions whose image is still what the model was sent; these images are written to `folder`.
+    """The questions with an image that is still what the model was sent; these images are written to `folder`.
 
     Args:
         items: Questions of any runs.

@@ -41,7 +41,7 @@ class Decontamination:
     questions: int = 0
     """Questions of evaluations that were compared."""
     questions_unread: int = 0
-    """Those whose image was not found."""
+    """Questions that were not compared, since their image is missing."""
     question_hits: Sequence[tuple[Item, ExcludedQuestion]] = ()
 
     @property
@@ -79,7 +79,7 @@ def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> T
     """The questions of the runs that may be taught; their images lie in `folder` afterwards.
 
     Args:
-        runs: The teachers' runs, and the student's own whose answers are replayed.
+        runs: The teachers' runs, and the student's own with the answers to keep.
         options: The filters, and the evaluations that nothing may be taken of.
         folder: Where the images go: an existing folder.
 

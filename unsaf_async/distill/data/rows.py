@@ -56,7 +56,7 @@ class Filters:
     unanimous: bool = False
     """Whether the panel of judges must have been of one mind, where the rules left a response open."""
     supported: bool = False
-    """Whether a judge that saw the image must have found an answer borne out by it."""
+    """Whether an answer must be borne out by the image, in the eyes of a judge that saw it."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def good_items(run: SavedRun, filters: Filters) -> tuple[list[Item], Counter[str
 
 
 def replay_items(run: SavedRun) -> tuple[list[Item], Counter[str]]:
-    """The questions of a student's run whose answers it is to keep. The filters do not concern them.
+    """The questions of a student's run with the answers that it is to keep. The filters do not concern them.
 
     They are those that it answered as it should (TA) and, where that is known, rightly: on a labelled set by the
     accepted answers, and in an audited run by every auditor's word that the image answers the question.
@@ -408,7 +408,7 @@ def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[
 
 
 def model_dict(run: SavedRun) -> dict[str, Any]:
-    """Which run of which model.
+    """The run, and the model that it measured.
 
     Args:
         run: The run.

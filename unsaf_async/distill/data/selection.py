@@ -187,7 +187,7 @@ class SelectedPairs:
     by_split: dict[Split, list[PreferencePair]]
     """In the order in which they are written; a split without pairs is not there."""
     left_out: Counter[str]
-    """The students' responses that make no pair, or whose pair is not taken, by reason."""
+    """The students' responses that make no pair, or a pair that is not taken, by reason."""
     other_prompts: bool
     """Whether some student was asked in other words than its teacher."""
     notes: list[str]

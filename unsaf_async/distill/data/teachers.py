@@ -24,9 +24,9 @@ class ExportedRuns:
 
     teachers: tuple[SavedRun, ...]
     replay: SavedRun | None
-    """The student's own, whose answers are kept; None if none are."""
+    """The student's own, with the answers that it is to keep; None if there is none."""
     students: tuple[SavedRun, ...]
-    """The student's on the teachers' questions, of which preference pairs are made."""
+    """The student's on the teachers' questions, for preference pairs."""
 
     @property
     def all(self) -> tuple[SavedRun, ...]:

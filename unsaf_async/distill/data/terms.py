@@ -1,4 +1,4 @@
-"""Whether a model is a vendor's, whose terms may forbid training other models on its outputs."""
+"""Whether a model is a vendor's: its terms may forbid training other models on its outputs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ TERMS = (
     "the terms of several providers, OpenAI, Anthropic and Google among them, forbid using a model's outputs to develop models "
     "that compete with theirs; whether your use is allowed is yours to check"
 )
-"""What the export of a commercial teacher says."""
+"""What a user is shown of a commercial teacher's terms."""
 
 
 def is_commercial(profile: Profile) -> bool:
     """Whether a model counts as a vendor's, so that a vendor's terms bind.
 
     Args:
-        profile: The model's profile. If it says so (`outputs_may_train`), that decides.
+        profile: The model's profile. Its `outputs_may_train` decides, if it is there.
 
     Returns:
-        Where the profile says nothing: False for a model in this process or behind an address of this machine.
+        Without it False for a model in this process or behind an address of this machine.
     """
     if profile.outputs_may_train is not None:
         return not profile.outputs_may_train

@@ -83,7 +83,7 @@ class EvalRun:
     prepared: Prepared
     """Of a bank that is not written yet, with stand-ins for its questions."""
     bank_of: EvalRun | None = None
-    """The run whose own questions this one is given; None if they are known, or its model writes them."""
+    """The run that writes the questions of this one; None if they are known, or its own model writes them."""
     left_out: int = 0
     """Images of the bank that are not among the held-out ones."""
 

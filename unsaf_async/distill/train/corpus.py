@@ -28,7 +28,7 @@ DPO_TEXTS = ("prompt", "chosen", "rejected")
 _KEPT_BYTES = 256 * 1024 * 1024
 """Of decoded pixels, so that the images of a small set are decoded once and not once a row and epoch."""
 _AT_A_TIME = 64
-"""Rows whose images are in memory while they are read."""
+"""Rows that are in memory, with their images, while a file is read."""
 
 
 @dataclass(frozen=True, slots=True)

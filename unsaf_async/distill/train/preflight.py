@@ -77,7 +77,7 @@ class KindShare:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What the training needs. Bytes and tokens are whole numbers; what is estimated says so."""
+    """What the training needs. Bytes and tokens are whole numbers; estimates are marked as such."""
 
     kinds: dict[str, KindShare]
     train_rows: int
@@ -469,9 +469,9 @@ def context_tokens(processor: ProcessorMixin, outline: Outline) -> int | None:
         outline: The student without its weights.
 
     Returns:
-        Tokens; None where neither model nor tokenizer says.
+        Tokens; None where neither model nor tokenizer has a limit.
     """
-    # a tokenizer without a limit says about 1e30
+    # a tokenizer without a limit has about 1e30
     of_tokenizer = processor.tokenizer.model_max_length or inf
     limit = min(outline.context_tokens or inf, of_tokenizer if of_tokenizer < 1e9 else inf)
     return None if limit == inf else int(limit)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HUB_TIMEOUT_S = 10
 TOLERANCE = 1e-5
-"""How far logits that should be equal may lie apart in single precision: of the largest logit, where it is above 1."""
+"""The largest difference of equal logits in single precision: a share of the largest logit, where it is above 1."""
 
 _SEES = re.compile(r"(?:^|\.)[^.]*(?:vision|visual|image|projector|connector|merger|audio|perceiver)[^.]*(?:\.|$)")
 """Modules through which a model sees or hears, and those that lead from there to its language model."""
@@ -113,7 +113,7 @@ def open_processor(recipe: Recipe) -> ProcessorMixin:
 
 
 def _cap(processor: ProcessorMixin, most: int, student: str) -> None:
-    """Caps the image's pixels, for the families whose processors know a cap: Qwen's area, Idefics3's longest edge."""
+    """Caps the image's pixels, for the families with a cap in their processors: Qwen's area, Idefics3's longest edge."""
     images = processor.image_processor
     size = dict(getattr(images, "size", None) or {})
     if getattr(images, "max_pixels", None) is not None:

@@ -285,7 +285,7 @@ def _check_out(recipe: Recipe, state: PartialState) -> None:
 
 
 def _check_reporters(recipe: Recipe) -> None:
-    """Raises UserError for a reporter whose package is not there."""
+    """Raises UserError for a reporter without its package."""
     there = {
         "tensorboard": is_tensorboard_available(),
         "wandb": find_spec("wandb") is not None,
@@ -312,7 +312,7 @@ class _Counting:
         """The card is written at the end, once."""
 
     def _send_telemetry(self) -> None:
-        """TRL tells its makers of every training; this program speaks to nobody unasked."""
+        """TRL reports every training to its makers; this program sends nothing unasked."""
 
     def floating_point_ops(self, _inputs: dict[str, Any]) -> int:
         """Not counted: the library's estimate takes longer than a tiny model's optimizer step, and nobody reads it."""
@@ -360,7 +360,7 @@ class Imitation(_Counting, SFTTrainer):  # type: ignore[misc]  # TRL is untyped 
         loss = fn.cross_entropy(logits.float(), labels[kept], reduction="sum")
         if num_items_in_batch is None:
             return loss / kept.sum().clamp(min=1)
-        # the items are those of all processes, whose gradients are averaged
+        # the items are those of all processes, and gradients are averaged over processes
         return (
             loss
             / num_items_in_batch
@@ -615,7 +615,7 @@ def _load_adapter(trainer: Trainer, checkpoint: Path) -> None:
 
 
 def _save_adapter(recipe: Recipe, trainer: Trainer, processor: ProcessorMixin, folder: Path) -> None:
-    """The adapter and the processor. The base is named as the user named it: a folder's path says nothing elsewhere."""
+    """The adapter and the processor. The base is named as the user named it: a folder's path means nothing elsewhere."""
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model)
         model.peft_config["default"].base_model_name_or_path = recipe.student

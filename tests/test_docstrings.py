@@ -24,7 +24,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 COMMAND_LINE = "cli"
 """The commands' docstrings are their help texts, and their options carry their own."""
 
-PENDING: frozenset[str] = frozenset(path.name for path in PACKAGE.iterdir())
+PENDING: frozenset[str] = frozenset(path.name for path in PACKAGE.iterdir()) - {"distill", "tiny", "world"}
 """Packages and modules that are not held to the rule yet."""
 
 

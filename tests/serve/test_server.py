@@ -33,7 +33,7 @@ from unsaf_async.calls.ledger import read_account
 from unsaf_async.errors import UserError
 from unsaf_async.providers.keys import redactor
 from unsaf_async.serve.log import Log
-from unsaf_async.serve.plan import RANKS, Plan, find_vllm, plan, split_flags, weights_sha256
+from unsaf_async.serve.plan import RANKS, ServePlan, find_vllm, plan, split_flags, weights_sha256
 from unsaf_async.serve.port import claimed
 from unsaf_async.serve.server import Server
 from unsaf_async.tiny.folders import SHIPPED
@@ -281,7 +281,7 @@ def test_an_adapters_largest_rank_is_rounded_up_to_one_that_vllm_takes(
     ],
 )
 def test_the_address_is_one_that_this_machine_reaches(host: str, url: str) -> None:
-    assert Plan(Path("vllm"), "m", "m", host=host).url == url
+    assert ServePlan(Path("vllm"), "m", "m", host=host).url == url
 
 
 def test_a_hub_id_is_let_through_and_a_folder_is_a_folder() -> None:
@@ -442,7 +442,7 @@ def test_the_log_is_the_same_however_the_output_comes_in_pieces(cuts: list[int])
     assert lines[1].endswith("[a.py:1] the key [key] is here")
     assert lines[2] == "Loading shards: 100%|####|"
     assert log.error == "ValueError: no weights \N{REPLACEMENT CHARACTER}"
-    assert log.telling == "no new line at the end"
+    assert log.activity == "no new line at the end"
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ def test_the_log_is_the_same_however_the_output_comes_in_pieces(cuts: list[int])
 def test_the_last_telling_line_is_that_of_a_person_who_reads_it(output: bytes, telling: str) -> None:
     log = Log(BytesIO(), str)
     log.feed(output)
-    assert log.telling == telling
+    assert log.activity == telling
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import RunFolder
     from unsaf_async.runs.prepare import Prepared
     from unsaf_async.runs.settings import Settings
-    from unsaf_async.serve.plan import Plan
+    from unsaf_async.serve.plan import ServePlan
     from unsaf_async.serve.server import Server
 
 SPAWN_LOG = "vllm.log"
@@ -194,7 +194,7 @@ def _live(server: Server) -> Iterator[None]:
 
 
 def _line(server: Server) -> str:
-    return f"starting vLLM, {server.elapsed_s:.0f} s: {server.telling or 'it has said nothing yet'}"
+    return f"starting vLLM, {server.elapsed_s:.0f} s: {server.activity or 'it has said nothing yet'}"
 
 
 def _plain(text: str) -> None:
@@ -263,7 +263,7 @@ class Spawning:
 
 
 @contextmanager
-def planned(spawning: Spawned, settings: Settings, *, dry_run: bool) -> Iterator[tuple[Plan, Settings]]:
+def planned(spawning: Spawned, settings: Settings, *, dry_run: bool) -> Iterator[tuple[ServePlan, Settings]]:
     """What is to be spawned for a run, at a port that nobody else gets while the context lasts; the settings with its address.
 
     dry_run: no port is taken, and vLLM need not be there. Raises UserError.
@@ -322,7 +322,7 @@ def _place(settings: Settings) -> tuple[str, int, str | None]:
     return "::1" if host == "::1" else "127.0.0.1", port, base
 
 
-def told_apart(prepared: Prepared, plan: Plan) -> Prepared:
+def told_apart(prepared: Prepared, plan: ServePlan) -> Prepared:
     """`prepared` with the digest of the spawned weights, so that no reply of other weights by the same name is taken for theirs.
 
     vLLM ignores fields that it does not know.
@@ -336,7 +336,7 @@ def told_apart(prepared: Prepared, plan: Plan) -> Prepared:
     return replace(prepared, subject=prepared.subject.model_copy(update={"extra": extra}))
 
 
-def server_of(plan: Plan, folder: RunFolder, prepared: Prepared) -> Server:
+def server_of(plan: ServePlan, folder: RunFolder, prepared: Prepared) -> Server:
     """The server to spawn for the run in `folder`."""
     from unsaf_async.providers.keys import key_of_profile
     from unsaf_async.serve.server import Server

@@ -1,4 +1,4 @@
-"""The server's log, and what it says when the server dies."""
+"""vLLM's output on its way to the log file: secrets blotted out, the current activity and the cause of death read off."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
+LONGEST = 300
+"""Characters of what is quoted from the log."""
+
 
 class Log:
-    """A server's output, line by line: into `file` without `redact`'s secrets, and read for what it tells.
+    """A server's output, line by line: into a file without secrets, and read for what the server is doing.
 
-    A progress bar's frames, which end in a carriage return, are told but not kept.
+    A frame of a progress bar, which ends in a carriage return, counts as activity, but is not kept in the file.
+
+    Args:
+        file: What the lines are added to.
+        redact: Takes a text, and gives it back without secrets.
     """
 
     def __init__(self, file: BinaryIO, redact: Callable[[str], str]) -> None:
@@ -24,28 +31,36 @@ class Log:
         self._redact = redact
         self._rest = b""
         self._lines: deque[str] = deque(maxlen=1000)
-        self._told = ""
+        self._activity_line = ""
         self.problem = ""
         """Why the file could not be written to the end; "" if it could."""
 
     def write(self, text: str) -> None:
-        """A line of ours."""
+        """Add a line of our own.
+
+        Args:
+            text: The line, without its end.
+        """
         self._keep(f"{self._redact(text)}\n".encode())
 
     def feed(self, data: bytes) -> None:
-        """Takes in what the server wrote."""
+        """Take in what the server wrote.
+
+        Args:
+            data: Bytes of its output, cut anywhere.
+        """
         *lines, self._rest = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n")
         for line in lines:
             self._take(line.rpartition(b"\r")[2])
         # A frame is whole once its carriage return came. It may be the first half of "\r\n", so it is not dropped yet.
         if frames := [frame for frame in self._rest.split(b"\r")[:-1] if frame.strip()]:
-            self._tell(self._clean(frames[-1]))
+            self._note(self._clean(frames[-1]))
         if len(self._rest) > 1_000_000:
             self._take(self._rest)
             self._rest = b""
 
     def end(self) -> None:
-        """Takes what is left for a line."""
+        """Take what is left in the buffer for a line."""
         if self._rest.strip():
             self._take(self._rest.strip(b"\r").rpartition(b"\r")[2])
         self._rest = b""
@@ -55,7 +70,7 @@ class Log:
         self._keep(f"{text}\n".encode())
         cleaned = _cleaned(text)
         self._lines.append(cleaned)
-        self._tell(cleaned)
+        self._note(cleaned)
 
     def _keep(self, data: bytes) -> None:
         try:
@@ -66,37 +81,39 @@ class Log:
     def _clean(self, line: bytes) -> str:
         return _cleaned(self._redact(line.decode("utf-8", "replace")))
 
-    def _tell(self, cleaned: str) -> None:
+    def _note(self, cleaned: str) -> None:
         # Not the banner, not the inside of a traceback.
         if re.match(r"\w.*\w", cleaned) and not re.search("[▀-▟]", cleaned):
-            self._told = cleaned
+            self._activity_line = cleaned
 
     @property
-    def telling(self) -> str:
-        """The last line that tells what the server is doing, in at most 300 characters; "" before there is one."""
-        return one_line(self._told, 300, "…")
+    def activity(self) -> str:
+        """The last line that says what the server is doing, in at most 300 characters; "" before there is one."""
+        return one_line(self._activity_line, LONGEST, "…")
 
     @property
     def error(self) -> str:
-        """Why it ended, as far as its last lines tell, in at most 300 characters; "" if it said nothing.
+        """Why it ended, as far as its last lines say, in at most 300 characters; "" if it wrote nothing.
 
-        Of several exceptions the last that is not merely about another one: an engine's are followed by its parents'.
+        Of several exceptions it is the last one that is not merely about another: an engine's are followed by its parents'.
         """
         lines = list(self._lines)
-        found = ""
+        cause = ""
         for place, line in enumerate(lines):
             if not _EXCEPTION.match(line) or "root cause" in line:
                 continue
-            found = line
-            if re.search(r"\d validation errors? for ", line) and place + 1 < len(
-                lines
-            ):  # pydantic: what follows tells
-                found = re.sub(r"^Value error, | \[type=.*$", "", lines[place + 1].strip())
-        return one_line(found, 300, "…") or self.telling
+            cause = line
+            following = lines[place + 1] if place + 1 < len(lines) else ""
+            if following and _VALIDATION.search(line):
+                cause = re.sub(r"^Value error, | \[type=.*$", "", following.strip())
+        return one_line(cause, LONGEST, "…") or self.activity
 
 
 _EXCEPTION = re.compile(r"(?:[A-Za-z_][\w.]*\.)?\w*(?:Error|Exception)\b: \S|[\w -]+: error: \S")
 """A traceback's last line, or an option parser's."""
+
+_VALIDATION = re.compile(r"\d validation errors? for ")
+"""The first line of pydantic's message; the next one says what is wrong."""
 
 
 def _cleaned(line: str) -> str:

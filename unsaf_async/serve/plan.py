@@ -1,4 +1,4 @@
-"""What is to be served, and the command that serves it."""
+"""What vLLM is to serve, checked as far as it can be before anything starts, and the command line that serves it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA adapter in PEFT's format. name: by which it is asked for. rank: the largest of any of its modules."""
+    """A LoRA adapter in PEFT's format. name: what clients call it. rank: the largest of any of its modules."""
 
     name: str
     folder: Path
@@ -55,11 +55,11 @@ class Adapter:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServePlan:
     """What is served, and how.
 
-    executable: vLLM's. model: a folder's absolute path or a hub id. name: by which the model is asked for. flags: further ones of
-    `vllm serve`; they come last, so that they hold against those that are set here.
+    executable: vLLM's. model: a folder's absolute path or a hub id. name: what clients call the model. flags: further ones of
+    `vllm serve`; they come last, so that they override those that are set here.
     """
 
     executable: Path
@@ -75,7 +75,7 @@ class Plan:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What can be asked for: the adapters in their order, then the model."""
+        """The names that clients can ask for: the adapters in their order, then the model."""
         return (*(adapter.name for adapter in self.adapters), self.name)
 
     @property
@@ -122,18 +122,32 @@ def plan(
     gpu_memory: float | None = None,
     flags: Sequence[str] = (),
     options: tuple[str, str] = ("MODEL", "--lora"),
-) -> Plan:
-    """What `model` and the options come to.
+) -> ServePlan:
+    """The plan that a model and options come to.
 
-    model: a model's folder, a shipped tiny model's name, or a hub id. executable: None looks for it (`find_vllm`). loras:
-    "NAME=PATH" each. name: None takes the folder's, the tiny model's, or the hub id. options: what the user calls `model` and
-    `loras`. Raises UserError for whatever can be known to be wrong before anything is started.
+    Args:
+        model: A model's folder, a shipped tiny model's name, or a hub id.
+        executable: vLLM's. None: it is looked for (`find_vllm`).
+        loras: Adapters, "NAME=PATH" each.
+        name: What clients call the model. None: the folder's name, the tiny model's, or the hub id.
+        host: To listen on.
+        port: To listen on.
+        max_model_len: Tokens of prompt and reply together, >= 1. None: the model's own limit.
+        gpu_memory: Share of a GPU's memory, in (0, 1]. None: vLLM's default.
+        flags: Further flags of `vllm serve`.
+        options: What the user calls `model` and `loras`.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: Something is wrong that can be known before anything is started.
     """
-    found, own_name = _model(model, options[0])
+    source, own_name = _model(model, options[0])
     adapters = tuple(_adapter(text, options[1]) for text in loras)
-    made = Plan(
+    result = ServePlan(
         executable or Path("vllm"),
-        found,
+        source,
         own_name if name is None else name,
         adapters,
         host,
@@ -142,10 +156,10 @@ def plan(
         gpu_memory,
         tuple(flags),
     )
-    for each in made.names:
+    for each in result.names:
         if not each.strip():
             raise UserError(f"{options[0]} {model}: its name is empty; give one")
-        if made.names.count(each) > 1:
+        if result.names.count(each) > 1:
             raise UserError(f"{options[1]} {each}: the name is given twice; give model and adapters one each")
     if gpu_memory is not None and not 0 < gpu_memory <= 1:
         raise UserError(f"--gpu-memory is {gpu_memory:g}; give a share of the GPU's memory above 0, up to 1")
@@ -155,45 +169,73 @@ def plan(
         name_of_it = flag.partition("=")[0].replace("_", "-")
         if name_of_it in OURS:
             raise UserError(f"{name_of_it}: cannot be passed on to vLLM; {OURS[name_of_it]}")
-    return made if executable else replace(made, executable=find_vllm())
+    return result if executable else replace(result, executable=find_vllm())
 
 
 def find_vllm(given: str | None = None) -> Path:
-    """vLLM's executable: `given`, else $UNSAF_VLLM, else beside this Python, else on PATH. Raises UserError if there is none."""
+    """vLLM's executable.
+
+    Args:
+        given: Where the user says that it is. None: in $UNSAF_VLLM, else in the folder of this Python, else on PATH.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        UserError: There is none.
+    """
     for where, text in (("--vllm", given), (VARIABLE, os.environ.get(VARIABLE))):
         if text:
-            found = shutil.which(Path(text).expanduser())
-            if found is None:
+            path = shutil.which(Path(text).expanduser())
+            if path is None:
                 raise UserError(f"{where} {text}: is no executable file; give the path of `vllm`")
-            return Path(found).absolute()
-    beside = Path(sys.executable).parent
-    if found := shutil.which("vllm", path=f"{beside}{os.pathsep}{os.environ.get('PATH', os.defpath)}"):
-        return Path(found).absolute()
+            return Path(path).absolute()
+    own_folder = Path(sys.executable).parent
+    if path := shutil.which("vllm", path=f"{own_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"):
+        return Path(path).absolute()
     raise UserError(
         f"there is no vLLM here; pip install 'unsaf-async[vllm]', or name its executable elsewhere (--vllm, or {VARIABLE})"
     )
 
 
 def split_flags(text: str, option: str) -> tuple[str, ...]:
-    """vLLM's flags in one text, as a shell would split it. Raises UserError for a quote that is not closed."""
+    """vLLM's flags in one text, as a shell would split it.
+
+    Args:
+        text: The flags.
+        option: What the user calls the text.
+
+    Returns:
+        The words; () for a blank text.
+
+    Raises:
+        UserError: A quote is not closed.
+    """
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
         raise UserError(f"{option} {text!r}: cannot be split into words ({error}); close the quotes") from None
 
 
-def weights_sha256(made: Plan, name: str) -> str | None:
-    """The digest of what answers to `name`: the model's files, and the adapter's. None for a hub's model without an adapter.
+def weights_sha256(served: ServePlan, name: str) -> str | None:
+    """The digest of the weights behind a name: the model's files, and the adapter's.
 
     Hidden files, those in subfolders and Markdown do not count. Reads every byte: some seconds for each ten gigabytes.
+
+    Args:
+        served: The plan.
+        name: The model's or an adapter's.
+
+    Returns:
+        SHA-256 in hexadecimal; None for a hub's model without an adapter.
     """
-    folders = [adapter.folder for adapter in made.adapters if adapter.name == name]
-    local = Path(made.model)
+    folders = [adapter.folder for adapter in served.adapters if adapter.name == name]
+    local = Path(served.model)
     if local.is_dir():
         folders.insert(0, local)
     if not folders:
         return None
-    digest = sha256(b"" if local.is_dir() else made.model.encode())
+    digest = sha256(b"" if local.is_dir() else served.model.encode())
     for folder in folders:
         for file in sorted(folder.iterdir()):
             if file.is_file() and not file.name.startswith(".") and file.suffix != ".md":

@@ -1,4 +1,4 @@
-"""A port that no other process of ours takes."""
+"""A port for a server that binds it late: claimed by a lock until then, so that no other server started here takes it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,21 @@ if TYPE_CHECKING:
 
 @contextmanager
 def claimed(host: str, port: int, *, else_any: bool = False) -> Iterator[int]:
-    """The port, which no other server that is started here gets while the context lasts. port: 0 takes any free one.
+    """A port that no other server started here gets while the context lasts.
 
-    vLLM shares a port with another vLLM of the same user without a word (SO_REUSEPORT), so a bind of its own would not tell; and
-    it binds only after seconds of imports. else_any: a port that is taken is exchanged for a free one. Raises UserError if it is
-    taken otherwise.
+    vLLM shares a port with another vLLM of the same user without a word (SO_REUSEPORT), so a bind of its own would not fail; and
+    it binds only after seconds of imports. So the port is held by a lock file, too.
+
+    Args:
+        host: To listen on.
+        port: To listen on; 0 takes any free one.
+        else_any: Whether a port that is taken is exchanged for a free one.
+
+    Yields:
+        The port.
+
+    Raises:
+        UserError: The port is taken, or the address cannot be listened on.
     """
     candidates = [port, *([0] * 20 if else_any else ())] if port else [0] * 20
     why = ""

@@ -2,8 +2,7 @@
 
     plan ──> claimed port ──> process group ──> /health ──> use ──> SIGTERM, a grace period, SIGKILL
 
-Its output passes through here on its way to the log's file: secrets are blotted out, and the last telling line is kept. vLLM is
-only ever called by its command line; nothing of it is imported.
+vLLM is only ever called by its command line; nothing of it is imported.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO, Self
 
-    from unsaf_async.serve.plan import Plan
+    from unsaf_async.serve.plan import ServePlan
 
 START_TIMEOUT_S = 3600.0
 """Of the wait for /health; weights may have to be fetched first."""
@@ -61,7 +60,10 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class _Process(asyncio.SubprocessProtocol):
-    """Hears of the process: no task reads or waits. closed: nobody who inherited its output has it open any more."""
+    """Takes the process's output and its end from the event loop: no task reads or waits.
+
+    exited: it has ended. closed: nobody who inherited its output has it open any more.
+    """
 
     def __init__(self, log: Log) -> None:
         loop = asyncio.get_running_loop()
@@ -89,21 +91,29 @@ class Server:
             async with Server(plan("tiny-s", port=port), Path("vllm.log")) as server:
                 server.plan.url
 
-    made: its port should be `claimed`. log: the file that its output is added to. api_key: what it asks of its clients; None: of
-    nobody. Entering raises UserError if it ends before it serves, does not serve within `start_timeout_s`, or if another server
-    answers in its place. Cancelling while it is being stopped kills it at once.
+    Cancelling while it is being stopped kills it at once.
+
+    Args:
+        served: What it serves; its port should be `claimed`.
+        log: The file that its output is added to.
+        api_key: What it asks of its clients. None: nothing.
+        start_timeout_s: Seconds until it has to serve.
+        grace_s: Seconds between SIGTERM and SIGKILL.
+
+    Raises:
+        UserError: On entering: it ends before it serves, does not serve in time, or another server answers in its place.
     """
 
     def __init__(
         self,
-        made: Plan,
+        served: ServePlan,
         log: Path,
         *,
         api_key: str | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
         grace_s: float = GRACE_S,
     ) -> None:
-        self.plan = made
+        self.plan = served
         self.log_file = log
         self._api_key = api_key
         self.waiting: Callable[[], None] = lambda: None
@@ -124,9 +134,9 @@ class Server:
         return time.monotonic() - self._began_s
 
     @property
-    def telling(self) -> str:
-        """The last line of its log that tells what it is doing; "" before there is one."""
-        return self._log.telling if self._log else ""
+    def activity(self) -> str:
+        """The last line of its log that says what it is doing; "" before there is one."""
+        return self._log.activity if self._log else ""
 
     @property
     def why_ended(self) -> str | None:
@@ -140,7 +150,7 @@ class Server:
         return self._transport.get_returncode() if self._transport else None
 
     async def ended(self) -> None:
-        """Returns when the process has ended, whyever."""
+        """Return when the process has ended, for whatever reason."""
         assert self._process is not None
         await asyncio.wait([self._process.exited])
 
@@ -200,7 +210,7 @@ class Server:
                 if self.elapsed_s > self._start_timeout_s:
                     raise UserError(
                         f"{self.plan.model}: vLLM does not serve it after {self._start_timeout_s:.0f} s (its last words: "
-                        f"{self.telling}); its log: {self.log_file}"
+                        f"{self.activity}); its log: {self.log_file}"
                     )
                 wait_s = min(1.5 * wait_s, 1.0)
             names = await _names(session, self.plan.url, self._api_key)

@@ -28,9 +28,32 @@ class Anthropic:
     name = "anthropic"
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:  # noqa: ARG002 - one of three
+        """The API key of a request.
+
+        Args:
+            headers: The request's.
+            query: The parameters in its URL.
+
+        Returns:
+            The key; None without one.
+        """
         return headers.get("x-api-key") or None
 
     def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:
+        """The call that a request makes. Image data in `body` are replaced by their ids.
+
+        Args:
+            body: The request's JSON object.
+            model: The model's name in the path; "" where the format has it in the body.
+            headers: The request's.
+            pictures: The images that came so far; new ones are added.
+
+        Returns:
+            The call.
+
+        Raises:
+            RequestError: The request is not what the format asks for.
+        """
         need(headers.get("anthropic-version"), "anthropic-version: header is required")
         model = body.get("model") or ""
         need(isinstance(model, str) and model, "model: Field required")
@@ -71,6 +94,15 @@ class Anthropic:
         )
 
     def reply(self, call: Call, draft: Draft) -> Body:
+        """The body of a 200.
+
+        Args:
+            call: The call.
+            draft: What the model replies.
+
+        Returns:
+            A JSON object.
+        """
         choice = draft.choices[0]
         content: list[Body] = []
         stop = _STOP[choice.finish]
@@ -106,6 +138,16 @@ class Anthropic:
         }
 
     def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
+        """The provider's headers, which every answer has.
+
+        Args:
+            standings: The state of each limit.
+            now: Unix time in seconds.
+            stamp: Hexadecimal digits for the ids in it.
+
+        Returns:
+            Values by name; without limits where the provider sends none.
+        """
         headers = {"request-id": f"req_{stamp[:24]}"}
         for limited, standing in standings.items():
             name = f"anthropic-ratelimit-{limited.replace('_', '-')}"
@@ -116,15 +158,30 @@ class Anthropic:
         return headers
 
     def error(self, trouble: Trouble, stamp: str) -> Answer:
+        """An error in the provider's words. Where the provider says in a header when to come back, the server adds that.
+
+        Args:
+            trouble: Why there is no 200.
+            stamp: Hexadecimal digits for the ids in it.
+
+        Returns:
+            Status, body and headers.
+        """
         status, kind, message = _words(trouble)
         body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": f"req_{stamp[:24]}"}
         return Answer(status, body)
 
 
 def picture_tokens(picture: Picture) -> int:
-    """Claude's price of an image that is not resized: one a patch of 28 pixels.
+    """Claude's price of an image that is not resized, in tokens: one a patch of 28 pixels.
 
     Source: platform.claude.com/docs/en/build-with-claude/vision, "Calculate image costs".
+
+    Args:
+        picture: The image.
+
+    Returns:
+        Tokens, >= 1.
     """
     return ceil(picture.width / 28) * ceil(picture.height / 28)
 

@@ -37,13 +37,30 @@ WHOLE = frozenset({"safety", "refusal", "length", "empty"})
 
 
 def uniform(*about: object) -> float:
-    """A number in [0, 1) that depends on `about` and nothing else."""
+    """A number in [0, 1) that depends on `about` and nothing else.
+
+    Args:
+        about: Values, of which the texts count.
+
+    Returns:
+        The number, a multiple of 2^-56.
+    """
     digest = sha256("\x1f".join(map(str, about)).encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 
 
 def draw(faults: Mapping[str, float], seed: int, digest: str, seen: int) -> str | None:
-    """The fault that the request gets the `seen`-th time it comes; None for none."""
+    """The fault that a request gets.
+
+    Args:
+        faults: Probabilities by name, in [0, 1], together at most 1.
+        seed: Of the draw.
+        digest: The request's.
+        seen: How often the request has come, this time included.
+
+    Returns:
+        The fault's name; None for no fault. The order of `faults` does not matter.
+    """
     if not faults:
         return None
     place = uniform("fault", seed, digest, seen)

@@ -27,9 +27,32 @@ class Gemini:
     name = "gemini"
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+        """The API key of a request.
+
+        Args:
+            headers: The request's.
+            query: The parameters in its URL.
+
+        Returns:
+            The key; None without one.
+        """
         return headers.get("x-goog-api-key") or query.get("key") or None
 
     def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:  # noqa: ARG002
+        """The call that a request makes. Image data in `body` are replaced by their ids.
+
+        Args:
+            body: The request's JSON object.
+            model: The model's name in the path; "" where the format has it in the body.
+            headers: The request's.
+            pictures: The images that came so far; new ones are added.
+
+        Returns:
+            The call.
+
+        Raises:
+            RequestError: The request is not what the format asks for.
+        """
         missing = "* GenerateContentRequest.contents: contents is not specified"
         contents = wire.array(body.get("contents"), missing)
         need(contents, missing)
@@ -75,6 +98,15 @@ class Gemini:
         )
 
     def reply(self, call: Call, draft: Draft) -> Body:
+        """The body of a 200.
+
+        Args:
+            call: The call.
+            draft: What the model replies.
+
+        Returns:
+            A JSON object.
+        """
         body: Body = {}
         if any(choice.finish == "refusal" for choice in draft.choices):
             body["promptFeedback"] = {"blockReason": "PROHIBITED_CONTENT"}
@@ -90,9 +122,28 @@ class Gemini:
         return {**body, "usageMetadata": usage, "modelVersion": call.model, "responseId": draft.stamp[:22]}
 
     def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
+        """The provider's headers, which every answer has.
+
+        Args:
+            standings: The state of each limit.
+            now: Unix time in seconds.
+            stamp: Hexadecimal digits for the ids in it.
+
+        Returns:
+            Values by name; without limits where the provider sends none.
+        """
         return {"server-timing": "gfet4t7; dur=1"}  # Google sends no rate headers
 
     def error(self, trouble: Trouble, stamp: str) -> Answer:  # noqa: ARG002
+        """An error in the provider's words. Where the provider says in a header when to come back, the server adds that.
+
+        Args:
+            trouble: Why there is no 200.
+            stamp: Hexadecimal digits for the ids in it.
+
+        Returns:
+            Status, body and headers.
+        """
         match trouble.kind:
             case "bad":
                 return _error(400, trouble.message)
@@ -142,9 +193,16 @@ class Gemini:
 
 
 def picture_tokens(picture: Picture) -> int:
-    """Gemini 2's price of an image: 258 if both sides are at most 384 pixels, else 258 a tile of 768 pixels.
+    """Gemini 2's price of an image, in tokens.
 
+    It is 258 if both sides are at most 384 pixels, else 258 a tile of 768 pixels.
     Source: ai.google.dev/gemini-api/docs/tokens, "Multimodal tokens".
+
+    Args:
+        picture: The image.
+
+    Returns:
+        Tokens, >= 258.
     """
     if picture.width <= 384 and picture.height <= 384:
         return 258

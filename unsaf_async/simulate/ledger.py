@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class RequestEntry:
     """One request, by its digest.
 
-    seen: how often it came. served: how often a whole, valid 200 left for it, whatever it said; healthy: those without
-    a fault. faults: which it was given, and how often. Tokens and dollars are what was billed, served or not.
+    seen: how often it came. served: how often a whole, valid 200 left for it, whatever was in it; healthy: those without a fault.
+    faults: how often it was given each. Tokens and dollars are what was billed, served or not.
     """
 
     seen: int = 0
@@ -35,7 +35,11 @@ class RequestEntry:
 
 
 class ServerLedger:
-    """The account of one simulated provider. Read its attributes while it runs, or `as_json()`."""
+    """The account of one simulated provider. Read its attributes while it runs, or `as_json()`.
+
+    Args:
+        price: USD per million tokens, input and output.
+    """
 
     def __init__(self, price: tuple[Amount, Amount] = (0, 0)) -> None:
         self._input_usd = exact(price[0]) / 1_000_000
@@ -73,7 +77,15 @@ class ServerLedger:
         self.peak_in_flight = self.in_flight
 
     def cost_usd(self, input_tokens: int, output_tokens: int) -> Fraction:
-        """Tokens times price."""
+        """Tokens times price.
+
+        Args:
+            input_tokens: >= 0.
+            output_tokens: >= 0.
+
+        Returns:
+            US dollars, exactly.
+        """
         return input_tokens * self._input_usd + output_tokens * self._output_usd
 
     def enter(self) -> None:
@@ -86,7 +98,14 @@ class ServerLedger:
         self.in_flight -= 1
 
     def see(self, digest: str) -> RequestEntry:
-        """Count another arrival of the request."""
+        """Count another arrival of a request.
+
+        Args:
+            digest: The request's.
+
+        Returns:
+            The request's entry; a new one the first time.
+        """
         entry = self.entries.get(digest)
         if entry is None:
             entry = self.entries[digest] = RequestEntry()
@@ -94,12 +113,26 @@ class ServerLedger:
         return entry
 
     def fault(self, entry: RequestEntry, name: str) -> None:
-        """Count a fault given on demand."""
+        """Count a fault given on demand.
+
+        Args:
+            entry: The request's.
+            name: The fault's.
+        """
         entry.faults[name] += 1
         self.faults[name] += 1
 
     def bill(self, entry: RequestEntry, input_tokens: int, output_tokens: int) -> Fraction:
-        """Bill a processed request; returns the dollars."""
+        """Bill a processed request.
+
+        Args:
+            entry: The request's.
+            input_tokens: >= 0.
+            output_tokens: >= 0.
+
+        Returns:
+            US dollars, exactly.
+        """
         usd = self.cost_usd(input_tokens, output_tokens)
         entry.input_tokens += input_tokens
         entry.output_tokens += output_tokens
@@ -110,7 +143,13 @@ class ServerLedger:
         return usd
 
     def serve(self, entry: RequestEntry, usd: Fraction, *, healthy: bool) -> None:
-        """Count a whole, valid 200, which cost `usd`."""
+        """Count a whole, valid 200.
+
+        Args:
+            entry: The request's.
+            usd: What it cost.
+            healthy: Whether it had no fault.
+        """
         entry.served += 1
         self.served += 1
         self.served_usd += usd
@@ -119,7 +158,7 @@ class ServerLedger:
             self.healthy += 1
 
     def totals(self) -> dict[str, Any]:
-        """The sums, ready for JSON. Dollars are numbers; beside each, `..._exact` is the same as decimal text."""
+        """The sums, ready for JSON. Dollars are numbers, each with the same amount as decimal text in `..._exact`."""
         return {
             "requests": self.requests,
             "different_requests": len(self.entries),

@@ -13,7 +13,7 @@ Limited = Literal["requests", "input_tokens", "output_tokens"]
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """One limit as the rate headers tell it. remaining: whole units left. reset_s: until the bucket is full again."""
+    """One limit as the rate headers have it. remaining: whole units left. reset_s: until the bucket is full again."""
 
     limit: int
     remaining: int
@@ -55,7 +55,11 @@ class _Bucket:
 
 
 class RateLimiter:
-    """Lets requests in or turns them away. What is turned away takes nothing."""
+    """Lets requests in or turns them away. What is turned away takes nothing.
+
+    Args:
+        limits: Of the account.
+    """
 
     def __init__(self, limits: ServerLimits) -> None:
         per_minute: dict[Limited, float | None] = {
@@ -66,7 +70,16 @@ class RateLimiter:
         self._buckets = {name: _Bucket(rate, limits.window_s) for name, rate in per_minute.items() if rate is not None}
 
     def admit(self, now: float, input_tokens: int, output_tokens: int) -> Denied | None:
-        """None if the request is let in and counted; otherwise what keeps it out, the longest wait first."""
+        """Let a request in and count it, or say what keeps it out.
+
+        Args:
+            now: Seconds of a steady clock.
+            input_tokens: Of the request.
+            output_tokens: Of its reply.
+
+        Returns:
+            None if it is let in; otherwise the limit with the longest wait.
+        """
         if not self._buckets:
             return None
         amounts: dict[Limited, int] = {"requests": 1, "input_tokens": input_tokens, "output_tokens": output_tokens}
@@ -82,7 +95,14 @@ class RateLimiter:
         return worst
 
     def standings(self, now: float) -> dict[Limited, LimitState]:
-        """Where each limit that there is stands."""
+        """The state of each limit that there is.
+
+        Args:
+            now: Seconds of a steady clock.
+
+        Returns:
+            States by the limit's name; {} without a limit.
+        """
         for bucket in self._buckets.values():
             bucket.refill(now)
         return {name: bucket.standing() for name, bucket in self._buckets.items()}

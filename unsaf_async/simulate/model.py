@@ -68,7 +68,7 @@ class Awareness:
                 raise UserError(f"awareness: {field.name} is {value}; give a probability between 0 and 1")
 
     def expected_unf1(self, judged_share: float = 0.0) -> float:
-        """UnF1 at the expected counts, in [0, 1], for as many questions on either instruction.
+        """UnF1 at the expected counts, for as many questions on either instruction.
 
         With a = abstain_unanswerable, r = over_refuse, u = false_unanswerable, v = false_answerable, a response is an
         abstention with probability
@@ -78,11 +78,15 @@ class Awareness:
 
         so that UnF1 = 2 TU / (2 TU + FU + FA) = 2 p / (1 + p + q). This is the ratio of expected counts; the expected
         ratio over n questions differs from it by a term of order 1 / n. Malformed and repeated items are replaced or
-        dropped whatever their truth, and wording does not change what a response does: neither matters.
+        dropped whatever their truth, and wording does not change what a response does: neither matters. A verdict flips
+        with probability e = judge_error, so p becomes p + judged_share e (1 - 2 p), and q likewise.
 
-        judged_share: of the responses, those whose verdict this model gives itself, taken as independent of what they
-        did; rules settle the others without error. A verdict flips with probability e = judge_error, so p becomes
-        p + judged_share e (1 - 2 p), and q likewise.
+        Args:
+            judged_share: Share of the responses that this model judges itself, in [0, 1], taken as independent of what they
+                did; rules settle the others without error.
+
+        Returns:
+            UnF1, in [0, 1].
         """
         p = (1 - self.false_unanswerable) * self.abstain_unanswerable + self.false_unanswerable * self.over_refuse
         q = (1 - self.false_answerable) * self.over_refuse + self.false_answerable * self.abstain_unanswerable
@@ -111,12 +115,22 @@ def respond(
     request_seed: int | None = None,
     draw: int = 0,
 ) -> ScriptedReply:
-    """What the simulated model replies to a conversation.
+    """The simulated model's reply to a conversation.
 
-    texts: all of the conversation's text, in order. image_id: SHA-256 of the image's bytes as sent; None without one.
-    schema_name: of the JSON schema asked for; "" for a nameless one (only OpenAI's format carries names), None without.
-    request_seed, draw: which of several samples; at temperature 0 all samples are equal. The role is read from the
-    schema's name where it is one of ours, else from the prompt's text.
+    The role is read from the schema's name where it is one of ours, else from the prompt's text.
+
+    Args:
+        awareness: How well the model knows what it does not know.
+        seed: Of the model.
+        texts: All of the conversation's text, in order.
+        image_id: SHA-256 of the image's bytes as sent. None: no image.
+        schema_name: Of the JSON schema asked for; "" for a nameless one (only OpenAI's format carries names). None: no schema.
+        temperature: At 0 all samples are equal. None: the default, which is none.
+        request_seed: Which of several samples, by the request. None: no seed.
+        draw: Which of several samples, by its place in the request, from 0.
+
+    Returns:
+        The reply, the same for equal arguments.
     """
     sample = "" if temperature == 0 else f"{'' if request_seed is None else request_seed}/{draw}"
     dice = _Dice(f"{seed}\x1f{sample}")
@@ -285,9 +299,14 @@ _FOREIGN_ANSWERS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
 
 
 def truth(question: str) -> tuple[Label, Kind | None]:
-    """Whether the simulated world answers `question`, and if not, why.
+    """Whether the simulated world answers a question, and if not, why.
 
-    Certain for the bank's own questions, whatever their case and spacing; a guess from the wording for any other.
+    Args:
+        question: Any question.
+
+    Returns:
+        (label, kind), kind None if it has an answer. Certain for the bank's own questions, whatever their case and spacing; a
+        guess from the wording for any other.
     """
     entry = phrasebook.lookup().get(phrasebook.normalised(question))
     if entry is not None:
@@ -383,7 +402,15 @@ _CHATTER = re.compile(r"^(?:thank|thanks|sure|hello|hi|here (?:is|are)|great|i h
 
 
 def what_it_did(question: str, response: str) -> Act:
-    """What `response` did: exact for the simulated model's own phrasings, a guess from the wording for any other."""
+    """What a response did.
+
+    Args:
+        question: The question that it responds to.
+        response: The text.
+
+    Returns:
+        Exact for the simulated model's own phrasings; a guess from the wording for any other.
+    """
     plain = phrasebook.normalised(response)
     if not any(letter.isalnum() for letter in plain) or plain == phrasebook.normalised(question):
         return "invalid"
@@ -414,19 +441,41 @@ def _judge(awareness: Awareness, dice: _Dice, question: str, response: str) -> S
 
 
 def count_tokens(text: str) -> int:
-    """Tokens of `text` as the simulated model counts them: one for four bytes, at least one unless it is empty."""
+    """Tokens of a text as the simulated model counts them: one for four bytes.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The number; at least 1 unless the text is empty.
+    """
     return max(1, len(text.encode()) // 4) if text else 0
 
 
 def within(text: str, max_output_tokens: int | None) -> tuple[str, bool]:
-    """`text`, cut to the output limit, and whether that cut anything off."""
+    """A text, cut to the output limit.
+
+    Args:
+        text: Any text.
+        max_output_tokens: The limit, >= 1. None: no limit.
+
+    Returns:
+        (text, whether the limit cut anything off).
+    """
     if max_output_tokens is None or count_tokens(text) <= max_output_tokens:
         return text, False
     return text.encode()[: 4 * max_output_tokens].decode(errors="ignore"), True
 
 
 def tokens(text: str) -> list[bytes]:
-    """`text` in `count_tokens(text)` pieces."""
+    """A text in tokens.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        `count_tokens(text)` pieces of its bytes, which together are the whole.
+    """
     data, count = text.encode(), count_tokens(text)
     pieces = [data[4 * place : 4 * place + 4] for place in range(count)]
     if pieces:
@@ -435,10 +484,17 @@ def tokens(text: str) -> list[bytes]:
 
 
 def token_logprobs(reply: ScriptedReply, seed: int, count: int) -> tuple[float, ...]:
-    """A log-probability (natural, <= 0) for each of `count` tokens of what was said, always the same for the same text.
+    """Log-probabilities of a reply's tokens.
 
-    They scatter around the confidence's logarithm; the model is a little surer of what it knows than of what it makes
-    up.
+    They scatter around the confidence's logarithm; the model is a little surer of what it knows than of what it makes up.
+
+    Args:
+        reply: The reply.
+        seed: Of the model.
+        count: How many tokens of it are wanted, >= 0.
+
+    Returns:
+        `count` natural logarithms, <= 0, always the same for the same text.
     """
     dice = _Dice(f"{seed}\x1flogprobs\x1f{reply.text}")
     middle = log(reply.confidence)

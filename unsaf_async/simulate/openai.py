@@ -26,10 +26,33 @@ class OpenAI:
     name = "openai"
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:  # noqa: ARG002 - one of three
+        """The API key of a request.
+
+        Args:
+            headers: The request's.
+            query: The parameters in its URL.
+
+        Returns:
+            The key; None without one.
+        """
         scheme, _, key = headers.get("Authorization", "").partition(" ")
         return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
     def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:  # noqa: ARG002
+        """The call that a request makes. Image data in `body` are replaced by their ids.
+
+        Args:
+            body: The request's JSON object.
+            model: The model's name in the path; "" where the format has it in the body.
+            headers: The request's.
+            pictures: The images that came so far; new ones are added.
+
+        Returns:
+            The call.
+
+        Raises:
+            RequestError: The request is not what the format asks for.
+        """
         model = body.get("model") or ""
         need(isinstance(model, str) and model, "you must provide a model parameter")
         need(not body.get("stream"), "Streaming is not simulated.", "stream")
@@ -68,6 +91,15 @@ class OpenAI:
         )
 
     def reply(self, call: Call, draft: Draft) -> Body:
+        """The body of a 200.
+
+        Args:
+            call: The call.
+            draft: What the model replies.
+
+        Returns:
+            A JSON object.
+        """
         return {
             "id": f"chatcmpl-{draft.stamp[:29]}",
             "object": "chat.completion",
@@ -91,6 +123,16 @@ class OpenAI:
         }
 
     def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
+        """The provider's headers, which every answer has.
+
+        Args:
+            standings: The state of each limit.
+            now: Unix time in seconds.
+            stamp: Hexadecimal digits for the ids in it.
+
+        Returns:
+            Values by name; without limits where the provider sends none.
+        """
         headers = {"x-request-id": f"req_{stamp[:32]}", "openai-version": "2020-10-01"}
         names: dict[str, Limited] = {"requests": "requests", "tokens": "input_tokens"}
         for name, limited in names.items():
@@ -101,6 +143,15 @@ class OpenAI:
         return headers
 
     def error(self, trouble: Trouble, stamp: str) -> Answer:  # noqa: ARG002
+        """An error in the provider's words. Where the provider says in a header when to come back, the server adds that.
+
+        Args:
+            trouble: Why there is no 200.
+            stamp: Hexadecimal digits for the ids in it.
+
+        Returns:
+            Status, body and headers.
+        """
         match trouble.kind:
             case "bad":
                 return _error(400, trouble.message, "invalid_request_error", param=trouble.parameter)
@@ -145,10 +196,16 @@ class OpenAI:
 
 
 def picture_tokens(picture: Picture) -> int:
-    """GPT-4o's price of an image in high detail: 85, and 170 a tile of 512 pixels, once it fits into 2048 pixels and
-    its shorter side into 768.
+    """GPT-4o's price of an image in high detail, in tokens.
 
+    It is 85, and 170 a tile of 512 pixels, once the image fits into 2048 pixels and its shorter side into 768.
     Source: platform.openai.com/docs/guides/images-vision, "GPT-4o, GPT-4.1, GPT-4o-mini".
+
+    Args:
+        picture: The image.
+
+    Returns:
+        Tokens, >= 255.
     """
     fit = min(1.0, 2048 / max(picture.width, picture.height))
     width, height = picture.width * fit, picture.height * fit

@@ -1,6 +1,6 @@
-"""What the simulated model can say: a bank of questions whose truth is known, and the wording of what it answers.
+"""What the simulated model can say: a bank of questions with known truth, and the wording of its answers.
 
-Data and the few lines that spell it out. Which of it is said, and how often, is `scripted.py`'s business.
+Data, and the few lines that fill its templates. `model.py` chooses among them.
 """
 
 from __future__ import annotations
@@ -275,23 +275,54 @@ CHATTER = "This is the simulated model; it writes questions about images, answer
 
 
 def normalised(text: str) -> str:
-    """`text` in lower case with single spaces and without punctuation at its ends: equal for equal questions."""
+    """A text in lower case with single spaces and without punctuation at its ends.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The same for equal questions.
+    """
     return " ".join(text.lower().split()).strip(" .?!\"'")
 
 
 def slots(template: str) -> tuple[str, ...]:
-    """The slot names in `template`, each once, in order of appearance."""
+    """The slot names in a template.
+
+    Args:
+        template: A text with slots such as {thing}.
+
+    Returns:
+        Each name once, in order of appearance.
+    """
     return tuple(dict.fromkeys(re.findall(r"\{(\w+)\}", template)))
 
 
 def words(slot: str) -> tuple[str, ...]:
-    """What can stand in `slot`."""
+    """What can stand in a slot.
+
+    Args:
+        slot: Its name.
+
+    Returns:
+        The texts, at least one.
+
+    Raises:
+        KeyError: There is no such slot.
+    """
     return _WORDS[slot]
 
 
 @cache
 def bank(label: Label) -> Bank:
-    """All questions whose truth is `label`."""
+    """All questions of one truth.
+
+    Args:
+        label: The truth.
+
+    Returns:
+        The questions in a fixed order that mixes kinds and templates.
+    """
     groups: list[tuple[Kind | None, Mapping[str, tuple[str, ...]]]] = (
         [(None, _ANSWERABLE)] if label == "answerable" else list(_UNANSWERABLE.items())
     )
@@ -340,11 +371,25 @@ def _own(templates: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def is_own_hedge(response: str) -> bool:
-    """True if `response` is one of the simulated model's hedged answers."""
+    """Whether a response is one of the simulated model's hedged answers.
+
+    Args:
+        response: Any text.
+
+    Returns:
+        True if it is.
+    """
     return _own(HEDGES).fullmatch(response.strip()) is not None
 
 
 def is_own_abstention(response: str) -> bool:
-    """True if `response` is one of the simulated model's abstentions."""
+    """Whether a response is one of the simulated model's abstentions.
+
+    Args:
+        response: Any text.
+
+    Returns:
+        True if it is.
+    """
     by_kind = (template for templates in ABSTENTIONS_BY_KIND.values() for template in templates)
     return _own((*ABSTENTIONS, *by_kind)).fullmatch(response.strip()) is not None

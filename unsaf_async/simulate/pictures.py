@@ -29,7 +29,17 @@ class Pictures:
         self._known: dict[bytes, Picture] = {}
 
     def read(self, text: str) -> Picture:
-        """The image that `text` encodes. Raises PictureError."""
+        """The image that a Base64 text encodes.
+
+        Args:
+            text: As it arrived.
+
+        Returns:
+            Its identity and size.
+
+        Raises:
+            PictureError: It is no Base64, or neither JPEG nor PNG.
+        """
         key = sha256(text.encode()).digest()
         picture = self._known.get(key)
         if picture is None:

@@ -43,6 +43,12 @@ def application(simulation: Simulation) -> web.Application:
     """The simulated provider as an aiohttp application, with a fresh account in `app[LEDGER]`.
 
     Run it with `handler_cancellation=True`, as `Simulator` does: the fault "hang" ends when its client leaves.
+
+    Args:
+        simulation: What is simulated.
+
+    Returns:
+        The application.
     """
     return _Provider(simulation).application()
 
@@ -53,7 +59,13 @@ class Simulator:
         async with Simulator(Simulation(), port=0) as simulator:
             simulator.url, simulator.ledger.billed_usd
 
-    port: 0 picks a free one. Raises UserError if the address cannot be listened on.
+    Args:
+        simulation: What is simulated. None: the default.
+        host: To listen on.
+        port: To listen on; 0 picks a free one.
+
+    Raises:
+        UserError: The address cannot be listened on.
     """
 
     def __init__(self, simulation: Simulation | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -118,7 +130,17 @@ async def serve(
     port: int = 0,
     ready: Callable[[Simulator], None] | None = None,
 ) -> None:
-    """Listen until cancelled. ready: called once, when it listens. Raises UserError as `Simulator` does."""
+    """Listen until cancelled.
+
+    Args:
+        simulation: What is simulated.
+        host: To listen on.
+        port: To listen on; 0 picks a free one.
+        ready: Called once, when it listens.
+
+    Raises:
+        UserError: The address cannot be listened on.
+    """
     async with Simulator(simulation, host, port) as simulator:
         if ready is not None:
             ready(simulator)
@@ -187,7 +209,7 @@ class _Provider:
             ledger.fault(entry, fault)
         if fault in faults.UNBILLED:
             return self.fail(request, wire, call, fault, stamp)
-        draft = _spoilt(draft, fault)
+        draft = _with_fault(draft, fault)
         cost_usd = ledger.cost_usd(draft.input_tokens, draft.output_tokens)
         if self.credit_usd is not None and ledger.billed_usd + cost_usd > self.credit_usd:
             return self.turn_away(wire, Trouble("quota", model=call.model), stamp)
@@ -352,7 +374,7 @@ class _Provider:
         self.closing.set()
 
 
-def _spoilt(draft: Draft, fault: str | None) -> Draft:
+def _with_fault(draft: Draft, fault: str | None) -> Draft:
     """The draft with a fault of content: what it says and what it costs change."""
     match fault:
         case "safety":

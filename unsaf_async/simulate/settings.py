@@ -24,7 +24,7 @@ Amount = int | float | str | Decimal | Fraction
 
 @dataclass(frozen=True)
 class Lognormal:
-    """Latency whose median is `p50_s` and whose 99th percentile is `p99_s`, in seconds."""
+    """Latency with the median `p50_s` and the 99th percentile `p99_s`, in seconds."""
 
     p50_s: float
     p99_s: float
@@ -34,7 +34,14 @@ class Lognormal:
             raise UserError(f"latency: p50 {self.p50_s} s and p99 {self.p99_s} s; give 0 < p50 <= p99")
 
     def quantile(self, place: float) -> float:
-        """The seconds that a share `place` of all calls stays below. place: in [0, 1); 0 is taken as 2^-53."""
+        """The seconds that a share of all calls stays below.
+
+        Args:
+            place: The share, in [0, 1); 0 is taken as 2^-53.
+
+        Returns:
+            Seconds, > 0.
+        """
         sigma = log(self.p99_s / self.p50_s) / _NORMAL.inv_cdf(0.99)
         return self.p50_s * exp(sigma * _NORMAL.inv_cdf(max(place, 2**-53)))
 
@@ -85,7 +92,7 @@ class Simulation:
     fault_seed: int = 0
     retry_after: Literal["seconds", "milliseconds", "date"] = "seconds"
     """How a 429 says when to come back in OpenAI's and Anthropic's headers: `retry-after` in seconds, `retry-after-ms`
-    beside it, or `retry-after` as HTTP date. Gemini says it in the body (RetryInfo.retryDelay)."""
+    as well, or `retry-after` as HTTP date. Gemini says it in the body (RetryInfo.retryDelay)."""
     retry_after_s: float = 1.0
     """What the fault "429" asks for. A limit asks for what it takes."""
     price: tuple[Amount, Amount] = (0, 0)
@@ -118,7 +125,17 @@ class Simulation:
 
 
 def exact(amount: Amount) -> Fraction:
-    """`amount` as a fraction, a float by its printed decimal digits. Raises UserError if it is no finite number."""
+    """An amount of money as a fraction.
+
+    Args:
+        amount: A float stands for the decimal number that it prints as.
+
+    Returns:
+        The fraction.
+
+    Raises:
+        UserError: It is no finite number.
+    """
     try:
         return Fraction(str(amount)) if isinstance(amount, float) else Fraction(amount)
     except (ValueError, OverflowError):

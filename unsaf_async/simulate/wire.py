@@ -1,5 +1,6 @@
-"""What the three wire formats have in common: the call that they read, the draft that they render, and the trouble
-that they put into words. The server speaks to all of them through `Wire`.
+"""What the three wire formats share: the call that they read, the draft that they render, and the errors that they write.
+
+The server uses all of them through `Wire`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TOKENS_PER_MESSAGE = 3
 class Call:
     """A well-formed request, whatever format it came in.
 
-    texts: all text, the system's first. schema_name: as `scripted.respond` wants it. digest: SHA-256 of everything that
+    texts: all text, the system's first. schema_name: as `model.respond` takes it. digest: SHA-256 of everything that
     asks for something; equal for equal requests. choices: how many replies are wanted. image_tokens: the images' share
     of input_tokens. tool: the tool that the reply must call (Anthropic only).
     """
@@ -113,25 +114,69 @@ class Wire(Protocol):
     name: str
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
-        """The API key that came along."""
+        """The API key of a request.
+
+        Args:
+            headers: The request's.
+            query: The parameters in its URL.
+
+        Returns:
+            The key; None without one.
+        """
         ...
 
     def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:
-        """The call that `body` makes; the image data in `body` are replaced by their ids. model: from the path, or "".
+        """The call that a request makes. Image data in `body` are replaced by their ids.
 
-        Raises RequestError."""
+        Args:
+            body: The request's JSON object.
+            model: The model's name in the path; "" where the format has it in the body.
+            headers: The request's.
+            pictures: The images that came so far; new ones are added.
+
+        Returns:
+            The call.
+
+        Raises:
+            RequestError: The request is not what the format asks for.
+        """
         ...
 
     def reply(self, call: Call, draft: Draft) -> Body:
-        """The body of a 200."""
+        """The body of a 200.
+
+        Args:
+            call: The call.
+            draft: What the model replies.
+
+        Returns:
+            A JSON object.
+        """
         ...
 
     def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
-        """The headers of any answer. now: Unix time."""
+        """The provider's headers, which every answer has.
+
+        Args:
+            standings: The state of each limit.
+            now: Unix time in seconds.
+            stamp: Hexadecimal digits for the ids in it.
+
+        Returns:
+            Values by name; without limits where the provider sends none.
+        """
         ...
 
     def error(self, trouble: Trouble, stamp: str) -> Answer:
-        """The provider's way to say it. Where it says in a header when to come back, the server adds that."""
+        """An error in the provider's words. Where the provider says in a header when to come back, the server adds that.
+
+        Args:
+            trouble: Why there is no 200.
+            stamp: Hexadecimal digits for the ids in it.
+
+        Returns:
+            Status, body and headers.
+        """
         ...
 
 
@@ -139,27 +184,73 @@ class Wire(Protocol):
 
 
 def need(condition: object, message: str, parameter: str | None = None) -> None:
-    """Raise RequestError with `message` unless `condition` holds."""
+    """Raise unless a condition holds.
+
+    Args:
+        condition: Taken as true or false.
+        message: What is wrong otherwise.
+        parameter: Where, for formats that say it.
+
+    Raises:
+        RequestError: The condition does not hold.
+    """
     if not condition:
         raise RequestError(message, parameter)
 
 
 def array(value: object, message: str, parameter: str | None = None) -> list[Any]:
-    """`value`, which must be a list. Raises RequestError with `message`."""
+    """A value that must be a list.
+
+    Args:
+        value: Any JSON value.
+        message: What is wrong otherwise.
+        parameter: Where, for formats that say it.
+
+    Returns:
+        The list.
+
+    Raises:
+        RequestError: It is none.
+    """
     if not isinstance(value, list):
         raise RequestError(message, parameter)
     return value
 
 
 def mapping(value: object, message: str, parameter: str | None = None) -> dict[str, Any]:
-    """`value`, which must be a JSON object. Raises RequestError with `message`."""
+    """A value that must be a JSON object.
+
+    Args:
+        value: Any JSON value.
+        message: What is wrong otherwise.
+        parameter: Where, for formats that say it.
+
+    Returns:
+        The object.
+
+    Raises:
+        RequestError: It is none.
+    """
     if not isinstance(value, dict):
         raise RequestError(message, parameter)
     return value
 
 
 def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
-    """The number `body[name]`, in [low, high]; None if it is missing or null. Raises RequestError."""
+    """A number of a request.
+
+    Args:
+        body: A JSON object of the request.
+        name: The number's.
+        low: The least that is allowed.
+        high: The greatest that is allowed.
+
+    Returns:
+        The number, in [low, high]; None if it is missing or null.
+
+    Raises:
+        RequestError: It is no number, or outside of the range.
+    """
     value = body.get(name)
     if value is None:
         return None
@@ -170,21 +261,53 @@ def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float
 
 
 def whole(body: Mapping[str, Any], name: str, low: int = 1, high: int = 2**53) -> int | None:
-    """The whole number `body[name]`, in [low, high]; None if it is missing or null. Raises RequestError."""
+    """A whole number of a request.
+
+    Args:
+        body: A JSON object of the request.
+        name: The number's.
+        low: The least that is allowed.
+        high: The greatest that is allowed.
+
+    Returns:
+        The number, in [low, high]; None if it is missing or null.
+
+    Raises:
+        RequestError: It is no whole number, or outside of the range.
+    """
     value = number(body, name, low, high)
     need(value is None or value == int(value), f"Invalid type for '{name}': expected an integer.", name)
     return None if value is None else int(value)
 
 
 def digest(wire: str, model: str, body: Body, volatile: Iterable[str]) -> str:
-    """SHA-256 of the canonical body, without the fields that ask for nothing."""
+    """The digest of a request, equal for equal requests.
+
+    Args:
+        wire: The format's name.
+        model: The model's name.
+        body: The request, its images replaced by their ids.
+        volatile: Fields that ask for nothing, and do not count.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
     wanted = {name: value for name, value in body.items() if name not in volatile}
     text = orjson.dumps([wire, model, wanted], option=orjson.OPT_SORT_KEYS)
     return sha256(text).hexdigest()
 
 
 def input_tokens(texts: Iterable[str], messages: int, schema: object = None) -> int:
-    """Tokens of the text of a request, without its images: a quarter of the bytes, and three a message."""
+    """Tokens of a request without its images: a quarter of the bytes, and three a message.
+
+    Args:
+        texts: All of its text.
+        messages: How many messages it has.
+        schema: The JSON schema that it asks for. None: none.
+
+    Returns:
+        The number.
+    """
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) // 4
     if schema is not None:
         size += len(orjson.dumps(schema)) // 4
@@ -195,7 +318,14 @@ def input_tokens(texts: Iterable[str], messages: int, schema: object = None) -> 
 
 
 def go_duration(seconds: float) -> str:
-    """`seconds` as Go prints durations, in whole milliseconds: "20ms", "1.5s", "6m0s", "1h0m0s"."""
+    """A duration as Go prints it.
+
+    Args:
+        seconds: >= 0; rounded up to whole milliseconds.
+
+    Returns:
+        "20ms", "1.5s", "6m0s", "1h0m0s".
+    """
     milliseconds = ceil(seconds * 1000 - 1e-6)
     if milliseconds < 1000:
         return f"{milliseconds}ms"
@@ -208,7 +338,16 @@ def go_duration(seconds: float) -> str:
 
 
 def retry_headers(style: Literal["seconds", "milliseconds", "date"], seconds: float, now: float) -> dict[str, str]:
-    """The headers that ask a client to come back in `seconds`; rounded up, never down. now: Unix time."""
+    """The headers that ask a client to come back later.
+
+    Args:
+        style: A number of seconds, of milliseconds in a header of their own, too, or an HTTP date.
+        seconds: Until it may come back; rounded up, never down.
+        now: Unix time in seconds.
+
+    Returns:
+        Values by name.
+    """
     milliseconds = ceil(seconds * 1000 - 1e-6)
     if style == "date":
         return {"retry-after": formatdate(ceil(now + seconds), usegmt=True)}

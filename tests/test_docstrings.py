@@ -24,7 +24,24 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 COMMAND_LINE = "cli"
 """The commands' docstrings are their help texts, and their options carry their own."""
 
-PENDING: frozenset[str] = frozenset(path.name for path in PACKAGE.iterdir()) - {"distill", "tiny", "world"}
+PENDING: frozenset[str] = frozenset(
+    {
+        "api.py",
+        "bundled.py",
+        "calls",
+        "checks",
+        "compare",
+        "errors.py",
+        "events.py",
+        "examine",
+        "files.py",
+        "inputs",
+        "normalize.py",
+        "prompts.py",
+        "providers",
+        "runs",
+    }
+)
 """Packages and modules that are not held to the rule yet."""
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from unsaf_async.errors import as_option
 
 _OTHERWISE = {
+    "accept_terms": "--accept-teacher-terms",
+    "bank_run": "--bank",
     "data_format": "--format",
+    "even_preferences=False": "--uneven-preferences",
+    "form": "--format",
+    "writing=False": "--no-question-writing",
 }
 """Settings whose option has another name than the setting."""
 

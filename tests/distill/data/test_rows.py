@@ -23,7 +23,6 @@ from unsaf_async.distill.data.cleaned import (
     without_duplicates,
 )
 from unsaf_async.distill.data.mix import (
-    DEFAULT,
     approximate_tokens,
     check_most_of_kind,
     held_out,
@@ -34,11 +33,11 @@ from unsaf_async.distill.data.mix import (
     target_shares,
     token_counter,
 )
+from unsaf_async.distill.data.options import DEFAULT, Filters
 from unsaf_async.distill.data.rows import (
     ROW_KINDS,
     SPECIAL,
     WRITING,
-    Filters,
     Item,
     TrainingRow,
     check_filters,

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from unsaf_async.distill.data.clusters import Split
-    from unsaf_async.distill.data.formats import Form
-    from unsaf_async.distill.data.options import Export
+    from unsaf_async.distill.data.options import Export, Form
     from unsaf_async.distill.data.pairs import PairKind, PreferenceSummary
     from unsaf_async.distill.data.rows import RowKind
     from unsaf_async.runs.saved import SavedRun

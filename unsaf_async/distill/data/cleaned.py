@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from unsaf_async.distill.data.rows import Item
 
-SAME_QUESTION = 20
-"""Images of one label that a question may be about, in the same words: one that stands everywhere is learned as a habit."""
-
 MOST_COMPARED = 1_000
 """Different questions of a cluster that are compared each with each. Of more, near ones are looked for within an image, and only
 equal ones across the cluster."""

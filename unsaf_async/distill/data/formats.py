@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from unsaf_async.distill.data.options import Form
 from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.pairs import PairKind
     from unsaf_async.distill.data.rows import RowKind
 
-Form = Literal["trl", "sharegpt", "openai"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 MEDIA_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}

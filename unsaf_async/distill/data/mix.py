@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-
-Mix = tuple[float, float, float, float, float]
-"""Percent of rows, in the order of `ROW_KINDS`."""
-
-DEFAULT: Mix = (15, 15, 30, 20, 20)
-"""A judgement: no source is known that sweeps the share of unanswerable questions for question writing."""
+    from unsaf_async.distill.data.options import Mix
 
 
 def read_mix(text: str) -> Mix:

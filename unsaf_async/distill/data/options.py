@@ -1,56 +1,180 @@
-"""What an export is asked for (`Options`), and what it holds (`Export`)."""
+"""What an export is asked for (`Options`), and what it holds (`Export`). Nothing heavy is imported here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from unsaf_async.distill.data import mix
-from unsaf_async.distill.data.cleaned import SAME_QUESTION
-from unsaf_async.distill.data.rows import Filters
+from unsaf_async.help import OUTPUT, Help
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from unsaf_async.distill.data.clusters import Split
-    from unsaf_async.distill.data.formats import Form
+    from unsaf_async.distill.data.mix import Selection
     from unsaf_async.distill.data.pairs import PreferenceSummary
     from unsaf_async.distill.data.rows import RowKind
     from unsaf_async.distill.data.teachers import ExportedRuns
+
+
+Form = Literal["trl", "sharegpt", "openai"]
+
+Mix = tuple[float, float, float, float, float]
+"""Percent of rows, in the order of `ROW_KINDS`."""
+
+DEFAULT: Mix = (15, 15, 30, 20, 20)
+"""A judgement: no source is known that sweeps the share of unanswerable questions for question writing."""
+
+SAME_QUESTION = 20
+"""Images of one label that a question may be about, in the same words: one that stands everywhere is learned as a habit."""
+
+ROWS = "Rows"
+LEFT_OUT = "What is left out"
+PREFERENCES = "Preferences"
+
+
+def _read_mix(text: str) -> Mix:
+    from unsaf_async.distill.data.mix import read_mix
+
+    return read_mix(text)
+
+
+def _read_splits(text: str) -> tuple[int, int, int]:
+    from unsaf_async.distill.data.clusters import read_splits
+
+    return read_splits(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What is asked of a question beyond its type."""
+
+    confirmed_by: Annotated[
+        str | None,
+        Help(
+            "Take only questions whose label this auditor, or every one, confirms.",
+            metavar="AUDITOR|all",
+            panel=LEFT_OUT,
+        ),
+    ] = None
+    """The auditor who must have confirmed the label, or "all"; None: nobody must."""
+    unanimous: Annotated[
+        bool, Help("Take only responses on which the whole panel of judges agreed.", panel=LEFT_OUT)
+    ] = False
+    """Whether the panel of judges must have been of one mind, where the rules left a response open."""
+    supported: Annotated[bool, Help("Take only answers that the grounded judge saw borne out.", panel=LEFT_OUT)] = False
+    """Whether an answer must be borne out by the image, in the eyes of a judge that saw it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What is exported, and how."""
 
-    form: Form = "trl"
-    mix: mix.Mix = mix.DEFAULT
-    """Percent of the rows, in the order of `ROW_KINDS`."""
-    writing: bool = True
+    form: Annotated[
+        Form,
+        Help(
+            "trl: parquet with images. sharegpt: for LLaMA-Factory and ms-swift. openai: chat JSONL with data URLs.",
+            metavar="trl|sharegpt|openai",
+            panel=OUTPUT,
+            spelling=("--format",),
+        ),
+    ] = "trl"
+    mix: Annotated[
+        Mix,
+        Help(
+            "Percent of rows: write answerable, write unanswerable, answer, decline, replay.",
+            metavar="A/B/C/D/E",
+            panel=ROWS,
+            parse=_read_mix,
+            default="15/15/30/20/20",
+        ),
+    ] = DEFAULT
+    """In the order of `ROW_KINDS`."""
+    writing: Annotated[
+        bool,
+        Help(
+            "Leave the rows of question writing out, at the supervised tokens of the full mix.",
+            panel=ROWS,
+            spelling=("--no-question-writing",),
+        ),
+    ] = True
     """Whether rows teach question writing; False is the ablation."""
-    student_replay: Path | None = None
+    student_replay: Annotated[
+        Path | None,
+        Help("A run of the student: its own answers, so that it forgets less.", metavar="RUN_DIR", panel=ROWS),
+    ] = None
     """The student's own run, with the answers that it is to keep."""
-    accept_terms: bool = False
-    """Whether the user states that a commercial teacher's outputs may be used."""
+    accept_terms: Annotated[
+        bool,
+        Help(
+            "State that you may use the outputs of a commercial teacher for this: several providers forbid it.",
+            panel=OUTPUT,
+            spelling=("--accept-teacher-terms",),
+        ),
+    ] = False
     filters: Filters = field(default_factory=Filters)
-    splits: tuple[int, int, int] = (90, 5, 5)
-    """Percent of the clusters: train, validation, test."""
-    seed: int = 0
-    same_question: int = SAME_QUESTION
-    """Images of one label that one question may be about: see `cleaned.capped`."""
-    exclude_images: tuple[Path, ...] = ()
-    """Folders of an evaluation's images."""
-    tokenizer: Path | None = None
+    splits: Annotated[
+        tuple[int, int, int],
+        Help(
+            "Percent of different pictures for train, validation and test.",
+            metavar="A/B/C",
+            panel=ROWS,
+            parse=_read_splits,
+            default="90/5/5",
+        ),
+    ] = (90, 5, 5)
+    """Percent of the clusters."""
+    seed: Annotated[int, Help("Of the splits and of what is taken.", metavar="N", panel=ROWS)] = 0
+    same_question: Annotated[int, Help("Most images that the same question is about.", metavar="N", panel=LEFT_OUT)] = (
+        SAME_QUESTION
+    )
+    """Of one label: see `cleaned.capped`."""
+    exclude_images: Annotated[
+        tuple[Path, ...],
+        Help(
+            "Images of an evaluation: what is near to one is left out. May be given several times.",
+            metavar="DIR",
+            panel=LEFT_OUT,
+        ),
+    ] = ()
+    tokenizer: Annotated[
+        Path | None,
+        Help("The student's tokenizer, to count tokens by. Default: bytes / 4.", metavar="DIR", panel=ROWS),
+    ] = None
     """A folder with tokenizer.json; None: tokens are estimated."""
-    preferences: tuple[Path, ...] = ()
-    """Runs of the student on the teachers' questions."""
-    even_preferences: bool = True
+    preferences: Annotated[
+        tuple[Path, ...],
+        Help(
+            "A run of the student on a teacher's questions (run --questions-from): pairs for DPO. May be given several "
+            "times.",
+            metavar="RUN_DIR",
+            panel=PREFERENCES,
+        ),
+    ] = ()
+    even_preferences: Annotated[
+        bool,
+        Help("Take all pairs, not as many of either kind.", panel=PREFERENCES, spelling=("--uneven-preferences",)),
+    ] = True
     """Whether as many pairs of either kind are taken."""
-    most_of_kind: float | None = None
-    """Percent of the training rows of unanswerable questions that one kind of these may have; None: any."""
-    exclude_questions: tuple[Path, ...] = ()
-    """Evaluations' questions: see `cleaned.read_excluded_questions`."""
+    most_of_kind: Annotated[
+        float | None,
+        Help(
+            "Most of the training rows of unanswerable questions that one kind of these may have. Default: any.",
+            metavar="PERCENT",
+            panel=LEFT_OUT,
+        ),
+    ] = None
+    exclude_questions: Annotated[
+        tuple[Path, ...],
+        Help(
+            "Questions of an evaluation, a labelled set or one a line of text: what equals one, or shares eight words in a "
+            "row with it, is left out. May be given several times.",
+            metavar="FILE",
+            panel=LEFT_OUT,
+        ),
+    ] = ()
+    """See `cleaned.read_excluded_questions`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +201,7 @@ class Export:
     """Clusters of near copies in it."""
     largest_cluster: int
     """Images of the largest cluster, of all that were in the runs."""
-    taken: mix.Selection
+    taken: Selection
     """The training rows."""
     token_count: str
     """How tokens are counted, in words."""
@@ -94,7 +218,7 @@ class Export:
     notes: Sequence[str] = field(default_factory=tuple)
     """What a user should know, a line each."""
     kinds: Mapping[tuple[RowKind, str], int] = field(default_factory=dict)
-    """Training rows of unanswerable questions, by row kind and `mix.kind_name`."""
+    """Training rows of unanswerable questions, by row kind and `kind_name`."""
     excluded_questions: int = 0
     """Questions of evaluations that were compared."""
     excluded_questions_unread: int = 0

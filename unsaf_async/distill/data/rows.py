@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from unsaf_async.distill.data.clusters import Split
+    from unsaf_async.distill.data.options import Filters
     from unsaf_async.prompts import Pack
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import ImageRecord, Label, Question
@@ -45,18 +46,6 @@ SPECIAL = re.compile(
 )
 """What chat templates and trainers read as a mark of their own, an image's place above all. In a text it would add an image that
 is not there, or end a turn: LLaMA-Factory and ms-swift count `<image>` wherever it stands, in answers too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What is asked of a question beyond its type."""
-
-    confirmed_by: str | None = None
-    """The auditor who must have confirmed the label, or "all"; None: nobody must."""
-    unanimous: bool = False
-    """Whether the panel of judges must have been of one mind, where the rules left a response open."""
-    supported: bool = False
-    """Whether an answer must be borne out by the image, in the eyes of a judge that saw it."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
 from unsaf_async.errors import UserError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from unsaf_async.help import OUTPUT, SPEED, Help
 
 Schedule = Literal["cosine", "linear", "constant"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
@@ -18,6 +17,13 @@ Reporter = Literal["tensorboard", "wandb"]
 REPORTERS: tuple[Reporter, ...] = get_args(Reporter)
 
 
+TRAINED = "What is trained"
+OPTIMIZATION = "Optimization"
+ADAPTER = "Adapter"
+CHECKPOINTS = "Checkpoints"
+PREFERENCES = "Preferences"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is trained, on what, and how. Rates are per optimizer step; a row is one question about one image.
@@ -25,65 +31,83 @@ class Recipe:
     Raises UserError for a value that makes no sense.
     """
 
-    data: Path
-    """What `unsaf-async export --format trl` wrote."""
-    student: str
-    """A folder that `save_pretrained` wrote, the name of a shipped tiny model, or a model's id on the Hugging Face hub."""
-    out: Path
-    """A new or empty folder; with `resume`, the one to go on in."""
-
-    epochs: float = 1.0
-    max_steps: int | None = None
-    """Optimizer steps; overrides `epochs`."""
-    batch: int = 8
-    """Rows per device and forward pass."""
-    accumulate: int = 1
-    """Forward passes per optimizer step."""
-    learning_rate: float = 1e-4
-    warmup: float = 0.05
-    """Share of the steps in which the learning rate rises."""
-    schedule: Schedule = "cosine"
-    weight_decay: float = 0.0
-    lora_r: int = 16
-    """Rank. vLLM takes up to 16 unless it is told otherwise (`--max-lora-rank`)."""
-    lora_alpha: int = 32
-    lora_dropout: float = 0.05
-    qlora: bool = False
-    """The language model's frozen weights in 4 bits (NF4); needs bitsandbytes."""
-    seed: int = 0
-
-    eval_every: int | None = None
-    """Steps between two evaluations on the validation split; None: once an epoch."""
-    save_every: int | None = None
-    """Steps between two checkpoints; None: once an epoch."""
-    patience: int | None = None
-    """Stop after so many evaluations without a lower validation loss, and keep the best; None: never."""
-
-    max_pixels: int | None = None
-    """The most pixels of an image, for processors that take such a cap; None: the processor's own."""
-    bf16: bool | None = None
+    data: Annotated[Path, Help("What `unsaf-async export --format trl` wrote.", metavar="DIR", panel=TRAINED)]
+    student: Annotated[
+        str,
+        Help("A folder of a model, a shipped tiny one's name, or a Hugging Face id.", metavar="MODEL", panel=TRAINED),
+    ]
+    out: Annotated[
+        Path, Help("Where to write: a new or empty folder.", metavar="DIR", panel=OUTPUT, spelling=("--out", "-o"))
+    ]
+    """With `resume`, the folder to go on in."""
+    epochs: Annotated[float, Help("How often each row is seen.", metavar="N", panel=OPTIMIZATION)] = 1.0
+    max_steps: Annotated[int | None, Help("Optimizer steps, instead of --epochs.", metavar="N", panel=OPTIMIZATION)] = (
+        None
+    )
+    batch: Annotated[int, Help("Rows per device and forward pass.", metavar="N", panel=OPTIMIZATION)] = 8
+    accumulate: Annotated[int, Help("Forward passes per optimizer step.", metavar="N", panel=OPTIMIZATION)] = 1
+    learning_rate: Annotated[float, Help("At its highest.", metavar="X", panel=OPTIMIZATION)] = 1e-4
+    warmup: Annotated[
+        float, Help("Share of the steps in which the rate rises.", metavar="SHARE", panel=OPTIMIZATION)
+    ] = 0.05
+    schedule: Annotated[Schedule, Help("How the rate falls.", metavar="cosine|linear|constant", panel=OPTIMIZATION)] = (
+        "cosine"
+    )
+    weight_decay: Annotated[float, Help("AdamW's.", metavar="X", panel=OPTIMIZATION)] = 0.0
+    lora_r: Annotated[int, Help("The adapter's rank.", metavar="N", panel=ADAPTER)] = 16
+    """vLLM takes up to 16 unless it is told otherwise (`--max-lora-rank`)."""
+    lora_alpha: Annotated[int, Help("Its scale is this by the rank.", metavar="N", panel=ADAPTER)] = 32
+    lora_dropout: Annotated[float, Help("In the adapter.", metavar="SHARE", panel=ADAPTER)] = 0.05
+    qlora: Annotated[bool, Help("Hold the language model in 4 bits; needs bitsandbytes.", panel=ADAPTER)] = False
+    """The language model's frozen weights are in NF4."""
+    seed: Annotated[int, Help("Of the adapter, the order and the dropout.", metavar="N", panel=OPTIMIZATION)] = 0
+    eval_every: Annotated[
+        int | None, Help("Steps between evaluations. Default: an epoch.", metavar="N", panel=CHECKPOINTS)
+    ] = None
+    save_every: Annotated[
+        int | None, Help("Steps between checkpoints. Default: an epoch.", metavar="N", panel=CHECKPOINTS)
+    ] = None
+    patience: Annotated[
+        int | None,
+        Help(
+            "Stop after N evaluations without a lower validation loss, and keep the best. Default: never.",
+            metavar="N",
+            panel=CHECKPOINTS,
+        ),
+    ] = None
+    max_pixels: Annotated[
+        int | None, Help("Most pixels of an image, for processors that take a cap.", metavar="N", panel=SPEED)
+    ] = None
+    """None: the processor's own."""
+    bf16: Annotated[bool | None, Help("Train in bfloat16. Default: on a GPU that can.", panel=SPEED)] = None
     """None: where the GPU computes in it; never on a CPU."""
-    device: Device = "auto"
-    threads: int | None = None
-    """Of torch, on a CPU; None: torch's own choice. Models below some million parameters are fastest on 1."""
-    checkpointing: bool | None = None
-    """Recompute activations in the backward pass: less memory, a third more time. None: where memory seems too small."""
-    workers: int = 0
-    """Processes that prepare batches; 0: the training process itself."""
-    resume: bool = False
-
-    dpo: bool = False
-    """A second stage on preference pairs, DATA/preferences."""
-    dpo_beta: float = 0.1
-    dpo_learning_rate: float = 5e-6
-    dpo_epochs: float = 1.0
-    dpo_max_steps: int | None = None
-
-    merge: bool = True
-    """Write the merged model, too, and check it against the adapter."""
-    allow_near_copies: bool = False
-    """Train although near copies of training images are in the validation split."""
-    report_to: tuple[Reporter, ...] = ()
+    device: Annotated[Device, Help("auto: a GPU if there is one.", metavar="auto|cpu", panel=SPEED)] = "auto"
+    threads: Annotated[int | None, Help("Of the CPU; 1 is best for tiny models.", metavar="N", panel=SPEED)] = None
+    """None: torch's own choice. Models below some million parameters are fastest on 1."""
+    checkpointing: Annotated[
+        bool | None,
+        Help("Compute activations twice, for less memory. Default: where memory seems too small.", panel=SPEED),
+    ] = None
+    """A third more time. None: where memory seems too small."""
+    workers: Annotated[int, Help("Processes that prepare batches; 0: none.", metavar="N", panel=SPEED)] = 0
+    """0: the training process itself prepares them."""
+    resume: Annotated[bool, Help("Go on from the last checkpoint in --out.", panel=CHECKPOINTS)] = False
+    dpo: Annotated[bool, Help("A second stage on the preference pairs in DATA/preferences.", panel=PREFERENCES)] = False
+    dpo_beta: Annotated[float, Help("How much DPO holds on to stage 1.", metavar="X", panel=PREFERENCES)] = 0.1
+    dpo_learning_rate: Annotated[float, Help("Of stage 2.", metavar="X", panel=PREFERENCES)] = 5e-6
+    dpo_epochs: Annotated[float, Help("Of stage 2.", metavar="N", panel=PREFERENCES)] = 1.0
+    dpo_max_steps: Annotated[
+        int | None, Help("Of stage 2, instead of --dpo-epochs.", metavar="N", panel=PREFERENCES)
+    ] = None
+    merge: Annotated[bool, Help("Write the adapter alone.", panel=OUTPUT)] = True
+    """Whether the merged model is written, too, and checked against the adapter."""
+    allow_near_copies: Annotated[
+        bool, Help("Train although training images have near copies in validation.", panel=TRAINED)
+    ] = False
+    report_to: Annotated[
+        tuple[Reporter, ...],
+        Help("Send the losses there, too. May be given several times.", metavar="tensorboard|wandb", panel=OUTPUT),
+    ] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0.0), ("learning_rate", 0.0), ("dpo_learning_rate", 0.0), ("dpo_epochs", 0.0)):

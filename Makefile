@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DISTILL := .venv/.distill
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-vllm lint train-tiny docs benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-vllm lint train-tiny docs site benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -43,6 +43,10 @@ train-tiny: $(READY)  ## train the tiny models anew: about 70 CPU-minutes, on tw
 	$(BIN)/python -m unsaf_async.tiny.train --jobs 2
 	$(BIN)/python tests/tiny/tiny_parity.py
 
+site: $(READY)  ## build the pages of docs/ into site/; fails on a dead link and on a page that fetches from elsewhere
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 docs: $(READY)  ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py
 
@@ -50,7 +54,7 @@ benchmarks: $(READY)  ## what a call costs, beside litellm and raw httpx
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf .venv .venv-vllm dist build
+	rm -rf .venv .venv-vllm dist build site
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unsaf-async needs Python 3.11 or newer; give one with PYTHON=python3.12")'

@@ -8,7 +8,8 @@
     docs/validity.md       what benchmarks/validity.py found       (between markers)
     docs/distilled.md      what benchmarks/distillation.py found   (between markers)
     docs/tiny.md           the tiny models' sizes and marks        (between markers)
-    README.md              an example's output, and what runs cost (between markers)
+    docs/guide.md          an example's output, and what runs cost (between markers)
+    CONTRIBUTING.md        the modules, and what each is for       (between markers)
 
 The result depends on the versions in constraints.txt: help texts are laid out by typer, prices come with litellm.
 """
@@ -63,10 +64,10 @@ ROOT = Path(__file__).parents[1]
 SCHEMAS: dict[str, type[BaseModel]] = {"score": Findings, "examination": Examination, "manifest": Manifest}
 
 PRICED = ("gpt-4o", "gpt-4o-mini", "gpt-5.1", "claude-haiku-4-5", "claude-sonnet-4-5", "gemini-2.5-flash")
-"""The models whose cost the README tells."""
+"""The models whose cost the guide gives."""
 
 EXAMPLE = ("run", "--provider", "scripted", "--out", "runs/first")
-"""The command whose output the README shows."""
+"""The command whose output the guide shows."""
 
 MEANINGS = {
     "unf1": "The headline, in [0, 1]: 2 TU / (2 TU + FU + FA)",
@@ -122,7 +123,10 @@ def generated() -> dict[Path, str | bytes]:
     files[ROOT / "docs" / "validity.md"] = filled(ROOT / "docs" / "validity.md", validity_parts())
     files[ROOT / "docs" / "distilled.md"] = filled(ROOT / "docs" / "distilled.md", distilled_parts())
     files[ROOT / "docs" / "tiny.md"] = filled(ROOT / "docs" / "tiny.md", tiny_parts())
-    files[ROOT / "README.md"] = filled(ROOT / "README.md", {"output": example_output(), "cost": cost_table()})
+    files[ROOT / "docs" / "guide.md"] = filled(
+        ROOT / "docs" / "guide.md", {"output": example_output(), "cost": cost_table()}
+    )
+    files[ROOT / "CONTRIBUTING.md"] = filled(ROOT / "CONTRIBUTING.md", {"tree": file_tree()})
     return files
 
 
@@ -438,7 +442,7 @@ def distilled_parts() -> dict[str, str]:
     return parts
 
 
-# --- the README ---------------------------------------------------------------------------------------------------
+# --- the guide ----------------------------------------------------------------------------------------------------
 
 
 def example_output() -> str:
@@ -454,6 +458,26 @@ def example_output() -> str:
         )
     text = re.sub(r"tokens; [0-9.]+ s\n", "tokens; 0.4 s\n", done.stdout)
     return "```text\n" + "\n".join(line.rstrip() for line in text.strip().splitlines()) + "\n```"
+
+
+def file_tree() -> str:
+    """The package's modules as a tree, each with the first sentence of its docstring."""
+    package = ROOT / "unsaf_async"
+    lines = []
+    for file in sorted(
+        package.rglob("*.py"), key=lambda file: (file.parent.parts, file.name != "__init__.py", file.name)
+    ):
+        text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
+        (sentence, *_) = re.split(r"(?<=[^.][.?!])\s|: *\n|\n\n", text, maxsplit=1)
+        depth = len(file.parent.relative_to(package).parts)
+        if file.name == "__init__.py":
+            name = f"{'  ' * depth}{file.parent.name}/"
+        elif file.name == "__main__.py":
+            continue
+        else:
+            name = f"{'  ' * (depth + 1)}{file.name}"
+        lines.append(f"{name:<26} {textwrap.shorten(_one_line(sentence), 93, placeholder=' ...')}".rstrip())
+    return "```text\n" + "\n".join(lines) + "\n```"
 
 
 def cost_table() -> str:

@@ -18,7 +18,8 @@ DATA = ("providers", "prompts", "images")
 """The folders that ride in the wheel, as unsaf_async/_bundled/..."""
 SHIPPED_AS_SOURCE = (
     "unsaf_async", *DATA, "tests", "benchmarks", "docs", ".ci", "cache/README.md",
-    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "constraints.txt", "pyproject.toml", ".gitignore",
+    "README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "RELEASING.md", "SECURITY.md",
+    "mkdocs.yml", "constraints.txt", "pyproject.toml", ".gitignore",
     ".pre-commit-config.yaml",
 )  # fmt: skip
 """What the source distribution holds, folders whole."""

@@ -45,6 +45,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
+    "RELEASING.md",
     "prompts/README.md",
     "docs/method.md",
     "docs/python.md",
@@ -54,7 +56,9 @@ PAGES = [
     "docs/tiny.md",
     "docs/validity.md",
     "docs/datasets.md",
-    "docs/beside.md",
+    "docs/guide.md",
+    "docs/compared.md",
+    "docs/extras.md",
     "docs/before-and-after.md",
     "docs/serving.md",
     "docs/training.md",
@@ -167,7 +171,7 @@ class User:
         done = subprocess.run(
             ["make", "-n", target], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )
-        last = shlex.split(done.stdout.splitlines()[-1])
+        last = shlex.split(re.sub(r"^(\w+=\S+ )+", "", done.stdout.splitlines()[-1]))
         assert Path(last[0]).parts[:2] == (".venv", "bin")
         if target == "demo":
             self.type(["unsaf-async", *last[1:]])
@@ -237,6 +241,13 @@ def test_every_link_to_a_file_of_ours_leads_somewhere(page: str) -> None:
         assert linked.exists(), f"{page}: {target}"
         headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE) if heading else []
         assert not heading or heading in [title.lower().replace(" ", "-") for title in headings], f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "providers/README.md"])
+def test_prose_keeps_to_120_columns(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    text = re.sub(r"^```.*?^```$|^<!-- generated: .*?^<!-- end: ", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
 
 
 # --- exit codes ---------------------------------------------------------------------------------------------------
@@ -346,7 +357,7 @@ def test_the_files_of_a_run_are_those_that_the_docs_name(tmp_path: Path) -> None
 
 def test_the_figures_in_the_docs_are_the_codes() -> None:
     method = " ".join((ROOT / "docs" / "method.md").read_text("utf-8").split())
-    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    guide = " ".join((ROOT / "docs" / "guide.md").read_text("utf-8").split())
     output = plan.EXPECTED_OUTPUT
     rule = stopping.StopWhenNarrow(0.1, rule="fixed-width")
     side_px = {Profile(name="any", backend="openai").image.max_side_px, ImageRules().max_side_px}
@@ -354,14 +365,14 @@ def test_the_figures_in_the_docs_are_the_codes() -> None:
     claims = {
         f"{output['ask']} output tokens a question, {output['answer']} an answer, {output['judge']} a verdict": method,
         f"and {plan.EXPECTED_JUDGED_SHARE * 10:.0f} of 10 responses left to the judge": method,
-        f"{output['ask']} tokens for a question, {output['answer']} for an answer": readme,
-        f"the rules decide {10 - plan.EXPECTED_JUDGED_SHARE * 10:.0f} of 10": readme,
+        f"{output['ask']} tokens for a question, {output['answer']} for an answer": guide,
+        f"the rules decide {10 - plan.EXPECTED_JUDGED_SHARE * 10:.0f} of 10": guide,
         f"more than {score.MALFORMED_LIMIT:.0%} of the written items".replace("%", " %"): method,
-        f"more than {score.MALFORMED_LIMIT:.0%} of what the model wrote".replace("%", " %"): readme,
+        f"more than {score.MALFORMED_LIMIT:.0%} of what the model wrote".replace("%", " %"): guide,
         f"above {score.UNSCORED_LIMIT:.0%} of the responses".replace("%", " %"): method,
         f"Below {score.FEW_IMAGES} images": method,
         f"stop at the first n >= {rule._minimum_images}": method,
-        f"after {rule._minimum_images} images at least": readme,
+        f"after {rule._minimum_images} images at least": guide,
         ", ".join(f"`{kind}`" for kind in KINDS[:-1]) + f" or `{KINDS[-1]}`": method,
     }
     for claim, page in claims.items():

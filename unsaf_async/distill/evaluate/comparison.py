@@ -179,14 +179,12 @@ def compare_folders(
     if not both.all:
         raise UserError(f"nothing is to be compared: {stopped or 'no run has begun'}")
     compared = [_compare_part(both, part, resamples, seed) for part in parts]
-    figures = sorted(
-        (figure for each in compared for figure in each.figures), key=lambda one: list(TITLES).index(one.name)
-    )
+    by_name = {figure.name: figure for each in compared for figure in each.figures}
+    figures = [by_name[name] for name in TITLES if name in by_name]
     notes = [*_same_weights(both), *(note for each in compared for note in each.notes)]
     notes += [*about_figures(figures), *_from_the_cache(both)]
     withheld = {each.part: each.withheld for each in compared if each.withheld}
     judged = gates.judge(figures, parts, limits, withheld)
-    stopped = stopped or next((f"not complete: {each.incomplete}" for each in both.all if each.incomplete), None)
     return DistillEval(
         before=_model_side(both, "before", before, relative_to),
         after=_model_side(both, "after", after, relative_to),
@@ -194,8 +192,8 @@ def compare_folders(
         figures=figures,
         gates=judged,
         passed=gates.all_pass(judged),
-        stopped=stopped,
-        unfinished=list(dict.fromkeys(line for each in both.all for line in each.unfinished)),
+        stopped=stopped or both.incomplete,
+        unfinished=both.unfinished,
         notes=list(dict.fromkeys(notes)),
         thresholds=limits,
         seed=seed,
@@ -265,6 +263,16 @@ class _BothModels:
     def all(self) -> list[_PartRuns]:
         """All runs that there are."""
         return [runs for runs in self.by_part.values() if runs]
+
+    @property
+    def incomplete(self) -> str | None:
+        """Which images some run lacks, in one line; None if all are complete."""
+        return next((f"not complete: {each.incomplete}" for each in self.all if each.incomplete), None)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Runs in which images or calls failed, a line each."""
+        return list(dict.fromkeys(line for each in self.all for line in each.unfinished))
 
     def of(self, side: Side) -> list[_PartRuns]:
         """One model's runs, in the order of `PARTS`."""

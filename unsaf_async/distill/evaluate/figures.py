@@ -23,7 +23,7 @@ from unsaf_async.score.counts import KindName, cell
 from unsaf_async.score.unf1 import FEW_IMAGES, UNSCORED_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -279,13 +279,7 @@ def fixed_mix_figure(
         notes.append(
             f"{sum(new.values())} questions of kinds that the before-model did not write weigh nothing ({listed})"
         )
-    if not pairs:
-        why = "the runs share no image"
-    elif not kinds:
-        why = "the before-model has no scored unanswerable question"
-    else:
-        missing = ", ".join(kind for kind in kinds if kind not in kinds_after)
-        why = f"the after-model has no scored question of a kind that the before-model wrote: {missing}"
+    why = _why_no_mix(kinds, kinds_after) if pairs else "the runs share no image"
     return _figure(
         "unf1_fixed_mix",
         pairs,
@@ -293,6 +287,14 @@ def fixed_mix_figure(
         lambda question: cell(question) is not None and _kind(question) not in new,
         **_paired(values, why, len(pairs), differences, notes),
     )
+
+
+def _why_no_mix(kinds: Sequence[KindName], kinds_after: Collection[KindName]) -> str:
+    """Why the figure is undefined, if it is. kinds: those that the before-model wrote."""
+    if not kinds:
+        return "the before-model has no scored unanswerable question"
+    missing = ", ".join(kind for kind in kinds if kind not in kinds_after)
+    return f"the after-model has no scored question of a kind that the before-model wrote: {missing}"
 
 
 def _both_at_mix(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

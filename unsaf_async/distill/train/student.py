@@ -436,10 +436,7 @@ def merge(
     model = model.merge_and_unload()
     merged = _logits(model, batch)
     _cast(model, outline.dtype)
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    equal, other = _source_names(folder, resolve(recipe.student))
+    equal, other = _save(model, processor, folder, resolve(recipe.student))
     _cast(model, dtype)
     rounded = _logits(model, batch)
     del model
@@ -461,6 +458,14 @@ def merge(
             f"{folder}: its logits differ by {worst:.2g} from those of the adapter; use the adapter, and report this"
         )
     return result
+
+
+def _save(model: PreTrainedModel, processor: ProcessorMixin, folder: Path, source: str) -> tuple[int, tuple[str, ...]]:
+    """Writes the model, with the names of its tensors as `_source_names` gives and returns them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return _source_names(folder, source)
 
 
 def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsaf_async.cli.compare import print_matrix
+from unsaf_async.cli.compare_tables import print_matrix
 from unsaf_async.compare.cross import CrossMatrix, Effect, matrix, to_csv
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
 

@@ -13,24 +13,8 @@ from unsaf_async.cli import options as o
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from unsaf_async.compare.comparison import Comparison
-    from unsaf_async.compare.cross import CrossMatrix
 
 FORMATS = ("table", "csv", "json", "latex")
-
-
-def form(text: str) -> str:
-    """`text` as one of `FORMATS`."""
-    if text not in FORMATS:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(FORMATS)}")
-    return text
-
-
-def file(text: str) -> Path:
-    """`text` as the path of a file to write."""
-    if not str(text).strip():
-        raise typer.BadParameter("it is empty; give a file, or leave the option out")
-    return Path(text)
 
 
 def compare(
@@ -47,17 +31,19 @@ def compare(
     ] = None,
     format_: Annotated[
         str,
-        typer.Option("--format", parser=form, metavar="table|csv|json|latex", help="What to print."),
+        typer.Option("--format", parser=o.one_of(FORMATS), metavar="table|csv|json|latex", help="What to print."),
     ] = "table",
     pairs: Annotated[
         bool, typer.Option("--pairs", help="With --format csv: a line a pair instead of a line a run.")
     ] = False,
     seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of the pairs' intervals and p-values.")] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", parser=file, metavar="FILE", help="Write to this file, not to stdout.")
+        Path | None,
+        typer.Option("--out", "-o", parser=o.file, metavar="FILE", help="Write to this file, not to stdout."),
     ] = None,
 ) -> int:
     """Compare runs: paired differences with their uncertainty, costs, and how the runs' settings differ."""
+    from unsaf_async.cli.compare_tables import print_comparison
     from unsaf_async.compare import comparison as comparing
     from unsaf_async.compare import tables
     from unsaf_async.errors import UserError
@@ -103,144 +89,6 @@ def _scales(given: list[str]) -> dict[str, float]:
         except ValueError as error:
             raise UserError(f"--scale {each}: {error}") from None
     return scales
-
-
-# --- for people -------------------------------------------------------------------------------------------------------
-
-
-def print_comparison(found: Comparison, console: Console | None = None) -> None:
-    """The comparison as tables, to stdout or `console`; first of all, how the runs differ."""
-    from rich.table import Table
-
-    from unsaf_async.cli.console import console as stdout
-    from unsaf_async.cli.console import safe
-    from unsaf_async.compare.tables import kinds_of
-    from unsaf_async.text import format_difference, format_figure, format_interval, format_p, format_usd
-
-    console = console or stdout()
-    for difference in found.differences:
-        console.print(f"[yellow]Note:[/yellow] {safe(difference)}")
-    for row in found.runs:
-        for reason in row.unreliable:
-            console.print(f"[red]Unreliable:[/red] {safe(row.name)}: {safe(reason)}")
-        for warning in row.warnings:
-            console.print(f"[yellow]Note:[/yellow] {safe(row.name)}: {safe(warning)}")
-
-    runs = Table(
-        "run", "UnF1", "95 % interval", "precision", "recall", "over-refusal", "over-answer", "images", "questions", "unscored",
-        box=None, pad_edge=False,
-    )  # fmt: skip
-    costs = Table("run", "paid", "per image", "for a 1-point interval", "time", box=None, pad_edge=False)
-    for row in found.runs:
-        runs.add_row(
-            safe(row.name), format_figure(row.unf1), format_interval(row.unf1_ci),
-            *map(format_figure, (row.precision, row.recall, row.over_refusal_rate, row.over_answer_rate)),
-            str(row.images), str(row.questions), str(row.unscored),
-        )  # fmt: skip
-        costs.add_row(
-            safe(row.name), *(format_usd(usd, 4) for usd in (row.cost_usd, row.cost_per_image_usd, row.cost_of_one_point_usd)),
-            "n/a" if row.wall_s is None else f"{row.wall_s:.1f} s",
-        )  # fmt: skip
-    kinds = kinds_of(found)
-    recalls = Table("recall by kind", *kinds, box=None, pad_edge=False)
-    for row in found.runs:
-        recalls.add_row(safe(row.name), *(format_figure(row.recall_by_kind.get(kind)) for kind in kinds))
-    pairs = Table(
-        "run", "compared with", "difference", "95 % interval", "p", "p (Holm)", "images shared", "only in the first",
-        "only in the second", box=None, pad_edge=False,
-    )  # fmt: skip
-    for pair in found.pairs:
-        pairs.add_row(
-            safe(pair.a), safe(pair.b), format_difference(pair.difference),
-            format_interval(pair.ci), format_p(pair.p), format_p(pair.p_holm),
-            str(pair.images_shared), str(pair.images_only_a), str(pair.images_only_b),
-        )  # fmt: skip
-    for table in (runs, recalls, costs, pairs):
-        if table.row_count and len(table.columns) > 1:
-            console.print()
-            console.print(table)
-    if found.correlations:
-        correlations = Table(
-            "UnF1 against",
-            "runs",
-            "Spearman",
-            "95 % interval",
-            "p",
-            "Kendall",
-            "95 % interval",
-            "p",
-            "",
-            box=None,
-            pad_edge=False,
-        )
-        for each in found.correlations:
-            rho, tau = each.spearman, each.kendall
-            correlations.add_row(
-                safe(each.metric), str(len(each.runs)), format_figure(rho.value), format_interval(rho.ci), format_p(rho.p),
-                format_figure(tau.value), format_interval(tau.ci), format_p(tau.p),
-                safe("" if rho.value is not None else rho.why_undefined),
-            )  # fmt: skip
-        console.print()
-        console.print(correlations)
-    for pair in found.pairs:
-        for why in dict.fromkeys(pair.undefined.values()):
-            console.print(f"n/a for {safe(pair.a)} and {safe(pair.b)}: {safe(why)}")
-
-
-def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
-    """A cross-examination as tables, to stdout or `console`: who asked down, who answered across."""
-    from rich.table import Table
-
-    from unsaf_async.cli.console import console as stdout
-    from unsaf_async.cli.console import safe
-    from unsaf_async.text import format_difference, format_figure, format_interval
-
-    console = console or stdout()
-    console.print(
-        f"UnF1 on the {found.images} images that all cells share; questions by the row's model, answers by the column's"
-    )
-    cells = Table("asks \\ answers", *map(safe, found.answerers), box=None, pad_edge=False)
-    for asker in found.askers:
-        row = [found.cell(asker, answerer) for answerer in found.answerers]
-        cells.add_row(
-            safe(asker),
-            *(format_figure(cell.unf1) + (f" ({format_interval(cell.ci)})" if cell.ci else "") for cell in row),
-        )
-    console.print()
-    console.print(cells)
-    fit = found.fit
-    skills = Table("model", "asking", "95 % interval", "answering", "95 % interval", box=None, pad_edge=False)
-    asking, answering = ({effect.name: effect for effect in effects} for effects in (fit.asking, fit.answering))
-    for name in dict.fromkeys([*asking, *answering]):
-        of = (asking.get(name), answering.get(name))
-        skills.add_row(
-            safe(name),
-            *(
-                text
-                for effect in of
-                for text in (
-                    format_difference(effect.value if effect else None),
-                    format_interval(effect.ci if effect else None),
-                )
-            ),
-        )
-    console.print()
-    console.print(skills)
-    console.print()
-    console.print(
-        f"Additive fit: mean {format_figure(fit.mean)}, residual {format_figure(fit.residual_rms)} "
-        f"(root mean square of {fit.cells} cells, {fit.parameters} parameters), "
-        f"{format_figure(fit.variance_explained)} of the variance explained"
-    )
-    console.print(
-        f"Advantage on one's own questions: {format_difference(fit.own_advantage)} "
-        f"(95 % interval {format_interval(fit.own_advantage_ci)})"
-    )
-    for cell in found.cells:
-        if cell.unf1 is None:
-            console.print(f"n/a for {safe(cell.answerer)} on the questions of {safe(cell.asker)}: {safe(cell.why)}")
-    for why in dict.fromkeys(why for name, why in fit.undefined.items() if not name.endswith("ci")):
-        console.print(f"n/a in the fit: {safe(why)}")
 
 
 def _to_file(stream: object) -> Console:

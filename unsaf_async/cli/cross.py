@@ -111,7 +111,7 @@ def _print(loaded: Sequence[SavedRun], cells: Sequence[Crossing], out: Path, *, 
     if json:
         sys.stdout.write(text)
         return
-    from unsaf_async.cli.compare import print_matrix
+    from unsaf_async.cli.compare_tables import print_matrix
 
     print_matrix(found)
     cost_usd = sum(cell.spent_usd for cell in cells)

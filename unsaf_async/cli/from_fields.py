@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import typer
 
-from unsaf_async.cli.options import folder, number, one_of, whole
+from unsaf_async.cli.options import file, folder, number, one_of, whole
 from unsaf_async.errors import UserError, setting
 from unsaf_async.help import Help
 
@@ -128,7 +128,7 @@ class _Option:
         elif get_origin(element) is Literal:
             element, parser = str, one_of(get_args(element))
         else:
-            parser = PARSERS.get(element)
+            parser = file if element is Path and self.help.metavar == "FILE" else PARSERS.get(element)
         if default is not MISSING and (many or self.help.without):
             default, optional = None, True
         kind: Any = GenericAlias(list, element) if many else element

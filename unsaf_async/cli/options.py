@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from unsaf_async.errors import UserError
 from unsaf_async.help import MONEY, OUTPUT, Help
 
 Say = Callable[[str], None]
@@ -37,6 +38,13 @@ def folder(text: str) -> Path:
     """`text` as a folder's path. An empty one is a variable that was not set, and not the working directory."""
     if not str(text).strip():
         raise typer.BadParameter("it is empty; give a folder, or leave the option out")
+    return Path(text)
+
+
+def file(text: str) -> Path:
+    """`text` as the path of a file."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; give a file, or leave the option out")
     return Path(text)
 
 
@@ -82,3 +90,9 @@ def ask(question: str) -> None:
     if not typer.confirm(question, err=True):
         sys.stderr.write("unsaf-async: not started\n")
         raise typer.Exit(130)
+
+
+def check_port(port: int) -> None:
+    """Raises UserError unless a server can listen on `port`; 0 is any free one."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"is {port}; give a port from 1 to 65535, or 0 for any free one", "port")

@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from unsaf_async.report.viewer import Viewer
 
 
-def file(text: str) -> Path:
-    """`text` as the path of a file."""
-    if not str(text).strip():
-        raise typer.BadParameter("it is empty; give a file, or leave the option out")
-    return Path(text)
-
-
 def report(
     run_dirs: Annotated[
         list[Path],
@@ -35,7 +28,7 @@ def report(
         typer.Option(
             "--out",
             "-o",
-            parser=file,
+            parser=o.file,
             metavar="FILE",
             help="The file to write. Default: report.html, in the run's folder if there is one run.",
         ),
@@ -50,7 +43,7 @@ def report(
     cross: Annotated[
         Path | None,
         typer.Option(
-            parser=file, metavar="FILE", help="A matrix of models that answer each other's questions, as JSON."
+            parser=o.file, metavar="FILE", help="A matrix of models that answer each other's questions, as JSON."
         ),
     ] = None,
 ) -> int:
@@ -77,10 +70,7 @@ def view(
     """Show runs in the browser, those under way included. Only this machine can reach the pages; Ctrl-C ends it."""
     import asyncio
 
-    from unsaf_async.errors import UserError
-
-    if not 0 <= port <= 65535:
-        raise UserError(f"--port is {port}; give a port from 1 to 65535, or 0 for any free one")
+    o.check_port(port)
     asyncio.run(_serve(runs_dir, port, open_))
     return 0
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unsaf_async.cli import options as o
-from unsaf_async.cli.report import file
+from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.signals import cancel_on
 from unsaf_async.errors import UserError, setting
 from unsaf_async.help import LOCAL_SERVER, Help
@@ -38,51 +38,48 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 """What ends a server: Ctrl-C, `kill`, a terminal that is closed."""
 
 
+@dataclass(frozen=True)
+class ServeOptions:
+    """How a model is served."""
+
+    lora: Annotated[
+        tuple[str, ...],
+        Help("A LoRA adapter's folder, served by this name. May be given several times.", metavar="NAME=PATH"),
+    ] = ()
+    name: Annotated[
+        str | None, Help("Name that the model is served by. Default: its folder's, or MODEL.", metavar="NAME")
+    ] = None
+    port: Annotated[int, Help("Port to listen on; 0 picks a free one.", metavar="N")] = 8000
+    host: Annotated[str, Help("Address to listen on.", metavar="ADDRESS")] = "127.0.0.1"
+    max_model_len: Annotated[
+        int | None, Help("Most tokens of prompt and reply. Default: the model's own limit.", metavar="N")
+    ] = None
+    gpu_memory: Annotated[
+        float | None, Help("Share of the GPU's memory to take. Default: vLLM's.", metavar="SHARE")
+    ] = None
+    vllm: Annotated[
+        str | None,
+        Help("vLLM's executable. Default: $UNSAF_VLLM, else `vllm` beside this Python or on PATH.", metavar="PATH"),
+    ] = None
+    log: Annotated[Path | None, Help("Where vLLM's output goes. Default: vllm-PORT.log.", metavar="FILE")] = None
+    start_timeout: Annotated[float, Help("Seconds to wait until it serves.", metavar="S")] = 3600.0
+
+    def __post_init__(self) -> None:
+        o.check_port(self.port)
+        if not 0 < self.start_timeout < float("inf"):
+            raise UserError(f"is {self.start_timeout:g}; give seconds above 0", "start_timeout")
+
+
+@from_fields()
 def serve(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A model's folder, a hub id, or a shipped tiny model's name.")
     ],
+    options: ServeOptions,
     flags: Annotated[
         list[str] | None, typer.Argument(metavar="-- FLAGS", help="After --: further flags of `vllm serve`.")
     ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH", help="A LoRA adapter's folder, served by this name. May be given several times."
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Name that the model is served by. Default: its folder's, or MODEL."),
-    ] = None,
-    port: Annotated[
-        int, typer.Option(parser=o.whole, metavar="N", help="Port to listen on; 0 picks a free one.")
-    ] = 8000,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    max_model_len: Annotated[
-        int | None,
-        typer.Option(
-            parser=o.whole, metavar="N", help="Most tokens of prompt and reply. Default: the model's own limit."
-        ),
-    ] = None,
-    gpu_memory: Annotated[
-        float | None,
-        typer.Option(parser=o.number, metavar="SHARE", help="Share of the GPU's memory to take. Default: vLLM's."),
-    ] = None,
-    vllm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH", help="vLLM's executable. Default: $UNSAF_VLLM, else `vllm` beside this Python or on PATH."
-        ),
-    ] = None,
-    log: Annotated[
-        Path | None,
-        typer.Option(parser=file, metavar="FILE", help="Where vLLM's output goes. Default: vllm-PORT.log."),
-    ] = None,
-    start_timeout: Annotated[
-        float, typer.Option(parser=o.number, metavar="S", help="Seconds to wait until it serves.")
-    ] = 3600.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: o.Quiet = False,
 ) -> int:
     """Serve a local model on vLLM until Ctrl-C, and say how to measure it. Needs pip install 'unsaf-async[vllm]'."""
     import asyncio
@@ -91,29 +88,25 @@ def serve(
     from unsaf_async.serve.port import claimed
     from unsaf_async.serve.server import Server
 
-    if not 0 <= port <= 65535:
-        raise UserError(f"--port is {port}; give a port from 1 to 65535, or 0 for any free one")
-    if not 0 < start_timeout < float("inf"):
-        raise UserError(f"--start-timeout is {start_timeout:g}; give seconds above 0")
     if flags and not flags[0].startswith("-"):
         raise UserError(f"{flags[0]!r} is one argument too many; give one MODEL, and vLLM's flags after --")
     made = plan(
         model,
-        executable=find_vllm(vllm) if vllm else None,
-        loras=lora or (),
-        name=name,
-        host=host,
-        max_model_len=max_model_len,
-        gpu_memory=gpu_memory,
+        executable=find_vllm(options.vllm) if options.vllm else None,
+        loras=options.lora,
+        name=options.name,
+        host=options.host,
+        max_model_len=options.max_model_len,
+        gpu_memory=options.gpu_memory,
         flags=flags or (),
     )
 
-    with claimed(host, port) as number:
+    with claimed(options.host, options.port) as number:
         server = Server(
             replace(made, port=number),
-            log or Path(f"vllm-{number}.log"),
+            options.log or Path(f"vllm-{number}.log"),
             api_key=os.environ.get("VLLM_API_KEY") or None,
-            start_timeout_s=start_timeout,
+            start_timeout_s=options.start_timeout,
         )
         return asyncio.run(_serve(server, quiet=quiet))
 

@@ -41,6 +41,7 @@ def cross(
     from unsaf_async.compare.comparison import load_runs
     from unsaf_async.compare.crossing import crossings
     from unsaf_async.errors import UserError
+    from unsaf_async.runs.campaign import CampaignEnd
 
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
@@ -50,19 +51,18 @@ def cross(
         _agree(cells, dry_run=dry_run)
         if dry_run:
             return 0
-    stopped = None
-    for number, cell in enumerate(cells, 1):
-        if not quiet:
-            sys.stderr.write(
-                f"unsaf-async: {number} of {len(cells)}: {cell.answerer} on the questions of {cell.asker}\n"
-            )
-        stopped = _examine(cell, cells, max_cost, quiet=quiet)
-        if stopped:
-            break
+    try:
+        end = run.work_off_campaign(cells, max_cost, quiet=quiet)
+    except KeyboardInterrupt:
+        end = CampaignEnd("interrupted")
     _print(loaded, cells, out, json=json)
-    if stopped:
-        sys.stderr.write(f"unsaf-async: {stopped}; the same command goes on; what is finished is kept\n")
-        return 130 if stopped == "interrupted" else 3
+    if end.reason:
+        sys.stderr.write(f"unsaf-async: {end.reason}; the same command goes on; what is finished is kept\n")
+        return 130 if end.reason == "interrupted" else 3
+    if end.unfinished:
+        failed = "; ".join(f"{name}: {what}" for name, what in end.unfinished.items())
+        sys.stderr.write(f"unsaf-async: {failed}; the same command tries them again\n")
+        return 3
     return 0
 
 
@@ -79,31 +79,13 @@ def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
     run.agree_on_cost(line, expected_usd, worst_usd)
 
 
-def _examine(cell: Crossing, cells: Sequence[Crossing], max_cost: float | None, *, quiet: bool) -> str | None:
-    """Works one cell off; why it did not end well, or None."""
-    from unsaf_async.runs.runner import begin
-
-    left = None
-    if max_cost is not None:
-        # The cap of a run counts what it has spent itself.
-        left = max_cost - sum(other.spent_usd for other in cells if other is not cell)
-        if left <= 0:
-            return f"--max-cost {max_cost:g} is spent"
-    with begin(cell.capped(left)) as folder:
-        try:
-            runner, _ = run.work_off(folder, quiet=quiet)
-        except KeyboardInterrupt:
-            return "interrupted"
-    return runner.why_stopped or runner.unfinished
-
-
 def _print(loaded: Sequence[SavedRun], cells: Sequence[Crossing], out: Path, *, json: bool) -> None:
     from unsaf_async.compare.comparison import run_names
     from unsaf_async.compare.cross import matrix
     from unsaf_async.compare.crossing import keep
 
     examinations = {(name, name): each.examinations for name, each in zip(run_names(loaded), loaded, strict=True)} | {
-        (cell.asker, cell.answerer): cell.examinations for cell in cells
+        (cell.asker, cell.answerer): cell.saved.examinations for cell in cells
     }
     found = matrix(examinations)
     text = found.model_dump_json(indent=2) + "\n"

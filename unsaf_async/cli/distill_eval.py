@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from unsaf_async.cli import options as o
@@ -53,8 +52,8 @@ def distill_eval(
     planned = asyncio.run(plan_runs(plan))
     if settings.max_cost is None and not yes:
         _agree(planned)
-    stopped = _work_off(planned, plan, quiet=quiet)
-    return _finish(plan, planned, stopped, json=json)
+    end = run.work_off_campaign(planned, settings.max_cost, quiet=quiet)
+    return _finish(plan, planned, end.stopped, json=json)
 
 
 def _agree(planned: Sequence[EvalRun]) -> None:
@@ -64,26 +63,6 @@ def _agree(planned: Sequence[EvalRun]) -> None:
     figures = [estimate(stage.remaining) for stage in planned]
     line = f"{len(planned)} runs, about {sum(each.calls for each in figures)} calls"
     run.agree_on_cost(line, sum(each.expected_usd for each in figures), sum(each.worst_usd for each in figures))
-
-
-def _work_off(planned: Sequence[EvalRun], plan: EvalPlan, *, quiet: bool) -> str | None:
-    """Works all runs off; why not all of them, or None."""
-    from unsaf_async.distill.evaluate.before_after import why_stopped
-    from unsaf_async.distill.evaluate.plan import pending_runs
-    from unsaf_async.errors import RunStopped
-
-    with closing(pending_runs(planned, plan.max_cost)) as work:
-        try:
-            for stage, folder in work:
-                if not quiet:
-                    number = 1 + [each.name for each in planned].index(stage.name)
-                    sys.stderr.write(f"unsaf-async: {number} of {len(planned)}: {stage.name}\n")
-                runner, _ = run.work_off(folder, quiet=quiet)
-                if why := why_stopped(runner):
-                    return f"{stage.name}: {why}"
-        except RunStopped as error:
-            return str(error)
-    return None
 
 
 def _finish(plan: EvalPlan, planned: Sequence[EvalRun], stopped: str | None, *, json: bool) -> int:

@@ -16,8 +16,10 @@ from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.runs.settings import Changes, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from unsaf_async.runs.campaign import CampaignEnd, PlannedRun
     from unsaf_async.runs.estimate import Estimate
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest, RunFolder
@@ -187,6 +189,39 @@ def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) ->
 
     runner = Runner(folder)
     return runner, asyncio.run(_interruptible(runner, server, quiet=quiet))
+
+
+def work_off_campaign(planned: Sequence[PlannedRun], max_cost_usd: float | None, *, quiet: bool) -> CampaignEnd:
+    """Works several runs off under one cap, with a display and a line on stderr for each.
+
+    Args:
+        planned: The runs, in their order.
+        max_cost_usd: For all of them together, in USD; None: no cap.
+        quiet: Nothing is shown.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        UserError: A folder holds another run, or the key or the model's name is wrong.
+        KeyboardInterrupt: At the second Ctrl-C.
+    """
+    import asyncio
+
+    from unsaf_async.runs.campaign import run_campaign
+    from unsaf_async.runs.runner import Runner
+
+    folders = [each.folder for each in planned]
+
+    async def run_one(each: PlannedRun, folder: RunFolder) -> Runner:
+        if not quiet:
+            number = 1 + folders.index(each.folder)
+            sys.stderr.write(f"unsaf-async: {number} of {len(planned)}: {each.name}\n")
+        runner = Runner(folder)
+        await _interruptible(runner, None, quiet=quiet)
+        return runner
+
+    return asyncio.run(run_campaign(planned, max_cost_usd=max_cost_usd, run_one=run_one))
 
 
 async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) -> Findings:

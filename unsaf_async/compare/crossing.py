@@ -6,16 +6,14 @@ A cell off the diagonal is a run like any other, whose questions are given; the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unsaf_async.calls.ledger import read_account
 from unsaf_async.compare.comparison import run_names
 from unsaf_async.compare.pairing import examined
 from unsaf_async.errors import UserError
-from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.files import write_whole
-from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.campaign import PlannedRun
 from unsaf_async.runs.prepare import Prepared, questions_of
 from unsaf_async.runs.settings import Settings
 
@@ -27,34 +25,23 @@ if TYPE_CHECKING:
     from unsaf_async.runs.saved import SavedRun
 
 
+CROSS_FILE = "cross.json"
+"""The matrix, in the folder of the cells."""
+
+
 @dataclass(frozen=True)
-class Crossing:
-    """One cell to be examined. asker, answerer: the runs' names. folder: where its run lies, or will."""
+class Crossing(PlannedRun):
+    """One cell to be examined."""
 
     asker: str
+    """The name of the run whose questions it is given."""
     answerer: str
-    folder: Path
-    prepared: Prepared
+    """The name of the run whose model answers."""
 
     @property
-    def spent_usd(self) -> float:
-        """What it has cost so far."""
-        return read_account(self.folder / "ledger.jsonl").cost_usd
-
-    @property
-    def examinations(self) -> list[Examination]:
-        """What is examined so far."""
-        return list(read_journal(self.folder / "journal.jsonl").values())
-
-    @property
-    def remaining(self) -> Prepared:
-        """Its run with the images alone that are still to be examined."""
-        done = {each.image.id for each in self.examinations if not is_unfinished(each)}
-        return replace(self.prepared, images=tuple(each for each in self.prepared.images if each.id not in done))
-
-    def capped(self, max_cost_usd: float | None) -> Prepared:
-        """Its run with another cap."""
-        return replace(self.prepared, settings=replace(self.prepared.settings, max_cost=max_cost_usd))
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.answerer} on the questions of {self.asker}"
 
 
 def crossings(loaded: Sequence[SavedRun], out: Path, cache: Path | None) -> list[Crossing]:
@@ -92,13 +79,13 @@ def crossings(loaded: Sequence[SavedRun], out: Path, cache: Path | None) -> list
                 images=tuple(images),
                 settings=settings,
             )
-            cells.append(Crossing(asker, answerer, folder, prepared))
+            cells.append(Crossing(folder, prepared, asker, answerer))
     return cells
 
 
 def keep(out: Path, text: str) -> Path:
     """Write the matrix to cross.json in `out`."""
-    file = out / "cross.json"
+    file = out / CROSS_FILE
     write_whole(file, text)
     return file
 

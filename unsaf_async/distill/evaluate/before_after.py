@@ -6,17 +6,15 @@ not paid again, so the same plan goes on where it stopped.
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.evaluate.comparison import DistillEval, Folders, compare_folders
 from unsaf_async.distill.evaluate.gates import PARTS
-from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan, EvalRun, Side, pending_runs, plan_runs
-from unsaf_async.errors import RunStopped, UserError
+from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan, EvalRun, Side, plan_runs
 from unsaf_async.events import Announce, silent
 from unsaf_async.files import write_whole
 from unsaf_async.runs import folder as runs
-from unsaf_async.runs.runner import Runner
+from unsaf_async.runs.campaign import run_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,36 +41,8 @@ async def evaluate(plan: EvalPlan, announce: Announce = silent) -> DistillEval:
         UserError: A mistake in the plan, a key or a model's name.
     """
     planned = await plan_runs(plan)
-    stopped = None
-    with closing(pending_runs(planned, plan.max_cost)) as work:
-        try:
-            for run, folder in work:
-                runner = Runner(folder, announce)
-                await runner.run()
-                if why := why_stopped(runner):
-                    stopped = f"{run.name}: {why}"
-                    break
-        except RunStopped as error:
-            stopped = str(error)
-    return write_comparison(plan, planned, stopped)
-
-
-def why_stopped(runner: Runner) -> str | None:
-    """Why a run ended early.
-
-    Args:
-        runner: What ran it.
-
-    Returns:
-        One line; None if it did not.
-
-    Raises:
-        UserError: That is the user's mistake: a key, a model's name.
-    """
-    if runner.mistake:
-        advice = {"key": "put the right key into its variable", "model": "check --api-base and the model's name"}
-        raise UserError(f"{runner.why_stopped}; {advice[runner.mistake]}")
-    return runner.why_stopped
+    end = await run_campaign(planned, max_cost_usd=plan.max_cost, announce=announce)
+    return write_comparison(plan, planned, end.stopped)
 
 
 def write_comparison(plan: EvalPlan, planned: Sequence[EvalRun], stopped: str | None = None) -> DistillEval:

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Literal
 from unsaf_async.compare.pairing import RESAMPLES
 from unsaf_async.distill.evaluate.gates import PARTS, Part, Thresholds
 from unsaf_async.distill.evaluate.settings import EvaluationSettings
-from unsaf_async.errors import BudgetExhausted, UserError
+from unsaf_async.errors import UserError
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs import folder as runs
+from unsaf_async.runs.campaign import PlannedRun
 from unsaf_async.runs.prepare import Prepared, prepare, questions_of
-from unsaf_async.runs.runner import begin
-from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from unsaf_async.inputs.sources import ImageSource
@@ -74,36 +73,17 @@ class EvalPlan(EvaluationSettings):
 
 
 @dataclass(frozen=True)
-class EvalRun:
-    """One run of the evaluation."""
+class EvalRun(PlannedRun):
+    """One run of the evaluation. Of a bank that is not written yet, `prepared` has stand-ins for its questions."""
 
     side: Side
     part: Part
-    folder: Path
-    prepared: Prepared
-    """Of a bank that is not written yet, with stand-ins for its questions."""
     bank_of: EvalRun | None = None
     """The run that writes the questions of this one; None if they are known, or its own model writes them."""
     left_out: int = 0
     """Images of the bank that are not among the held-out ones."""
 
-    @property
-    def name(self) -> str:
-        """That of its folder."""
-        return self.folder.name
-
-    @property
-    def spent_usd(self) -> float:
-        """What it has cost so far, in USD."""
-        return SavedRun(self.folder).account.cost_usd
-
-    @property
-    def remaining(self) -> Prepared:
-        """Its run with the images alone that are still to be examined."""
-        finished = SavedRun(self.folder).finished
-        return replace(self.prepared, images=tuple(each for each in self.prepared.images if each.id not in finished))
-
-    def with_bank(self) -> EvalRun | None:
+    def ready(self) -> EvalRun | None:
         """The same with its questions; None if the other model has written none.
 
         Frozen is frozen: where this run has begun, its questions stay, even if the other run has gained some since.
@@ -144,7 +124,7 @@ async def plan_runs(plan: EvalPlan) -> list[EvalRun]:
     if plan.images:
         for side in SIDES:
             prepared = await _prepared(plan, side, side, images=tuple(plan.images), limit=plan.limit)
-            own[side] = EvalRun(side, "own", plan.out / side, prepared)
+            own[side] = EvalRun(plan.out / side, prepared, side, "own")
     planned = list(own.values()) if plan.own else []
     if plan.bank and plan.bank_run is not None:
         planned += await _bank_of_run(plan, plan.bank_run, own)
@@ -156,13 +136,13 @@ async def plan_runs(plan: EvalPlan) -> list[EvalRun]:
             prepared = await _labelled(
                 plan, side, name, "--labelled", plan.labelled, plan.labelled_format, plan.labelled_images
             )
-            planned.append(EvalRun(side, "labelled", plan.out / name, prepared))
+            planned.append(EvalRun(plan.out / name, prepared, side, "labelled"))
     files = _pope_files(plan.pope) if plan.pope is not None else []
     for file in files:
         for side in SIDES:
             name = f"{side}-pope" + (f"-{file.stem}" if len(files) > 1 else "")
             prepared = await _labelled(plan, side, name, "--pope", file, "pope", plan.pope_images)
-            planned.append(EvalRun(side, "pope", plan.out / name, prepared))
+            planned.append(EvalRun(plan.out / name, prepared, side, "pope"))
     return planned
 
 
@@ -236,7 +216,7 @@ async def _bank_of_run(plan: EvalPlan, bank: Path, own: Mapping[Side, EvalRun]) 
         prepared = await _prepared(plan, side, name, questions_from=bank, limit=None if own else plan.limit)
         kept = _held_out(prepared, held_out, bank)
         left_out = len(prepared.images) - len(kept.images)
-        planned.append(EvalRun(side, "bank", plan.out / name, kept, left_out=left_out))
+        planned.append(EvalRun(plan.out / name, kept, side, "bank", left_out=left_out))
     return planned
 
 
@@ -254,7 +234,7 @@ def _bank_of_own(plan: EvalPlan, own: Mapping[Side, EvalRun]) -> EvalRun:
         images=tuple(replace(image, given=given) for image in own["before"].prepared.images),
         settings=replace(after.settings, images=(), questions_from=own["before"].folder, limit=None, out=folder),
     )
-    return EvalRun("after", "bank", folder, prepared, bank_of=own["before"])
+    return EvalRun(folder, prepared, "after", "bank", bank_of=own["before"])
 
 
 def _file_hashes(images: Sequence[ImageSource]) -> set[str]:
@@ -276,38 +256,3 @@ def _held_out(prepared: Prepared, held_out: set[str] | None, bank: Path) -> Prep
     if not images:
         raise UserError(f"--bank {bank}: has no question about any of --images; give a run about these images")
     return replace(prepared, images=images)
-
-
-def pending_runs(
-    planned: Sequence[EvalRun], max_cost_usd: float | None
-) -> Generator[tuple[EvalRun, runs.RunFolder], None, None]:
-    """Each run that is not finished, with its folder opened; whoever takes it works it off before taking the next.
-
-    Runs share the cap: each may spend what the others have not. Finished ones are checked against the plan, and not
-    yielded.
-
-    Args:
-        planned: What `plan_runs` returned.
-        max_cost_usd: For all runs together; None: no cap.
-
-    Yields:
-        (a run, its opened folder, which is closed when the next one is asked for).
-
-    Raises:
-        UserError: A folder holds another run.
-        BudgetExhausted: The cap is spent, and there is something to do.
-    """
-    for each in planned:
-        run = each.with_bank()
-        if run is None:  # nobody wrote its questions: its gates say so
-            continue
-        budget_usd, remaining = None, run.remaining.images
-        if max_cost_usd is not None:
-            budget_usd = max_cost_usd - sum(other.spent_usd for other in planned if other.folder != run.folder)
-            if budget_usd <= 0 and remaining:
-                raise BudgetExhausted(f"--max-cost {max_cost_usd:g} is spent")
-            budget_usd = max(0.0, budget_usd)
-        prepared = replace(run.prepared, settings=replace(run.prepared.settings, max_cost=budget_usd))
-        with begin(prepared) as folder:
-            if remaining:
-                yield run, folder

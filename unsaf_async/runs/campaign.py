@@ -1,0 +1,149 @@
+"""Several runs in turn under one cap. What is finished is not paid again, so the same campaign goes on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import UserError, as_option, setting
+from unsaf_async.events import Announce, silent
+from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.saved import SavedRun
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from unsaf_async.runs.folder import RunFolder
+    from unsaf_async.runs.prepare import Prepared
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a campaign, which may have begun already."""
+
+    folder: Path
+    """Where it lies, or will: that of its settings."""
+    prepared: Prepared
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.folder.name
+
+    @property
+    def saved(self) -> SavedRun:
+        """What is there of it by now."""
+        return SavedRun(self.folder)
+
+    @property
+    def spent_usd(self) -> float:
+        """What it has cost so far, in USD."""
+        return self.saved.account.cost_usd
+
+    @property
+    def remaining(self) -> Prepared:
+        """Its run with the images alone that are still to be examined."""
+        finished = self.saved.finished
+        return replace(self.prepared, images=tuple(each for each in self.prepared.images if each.id not in finished))
+
+    def ready(self) -> Self | None:
+        """The same with what the runs before it had to bring; None if they brought nothing to examine. Asked for at its turn."""
+        return self
+
+    def begin(self, max_cost_usd: float | None) -> RunFolder:
+        """Its folder, opened and locked: a new one, or that of the run begun earlier.
+
+        Args:
+            max_cost_usd: Its own cap, which counts what it has spent already; None: no cap.
+
+        Returns:
+            The folder, to be closed by the caller.
+
+        Raises:
+            UserError: Its folder holds another run, or its cache cannot be used.
+        """
+        return begin(replace(self.prepared, settings=replace(self.prepared.settings, max_cost=max_cost_usd)))
+
+
+@dataclass(frozen=True)
+class CampaignEnd:
+    """How a campaign ended."""
+
+    reason: str | None = None
+    """Why it stopped before its last run was complete, in one line; None if it did not."""
+    stopped_in: str = ""
+    """The name of the run in which it stopped; "" if between two."""
+    unfinished: dict[str, str] = field(default_factory=dict)
+    """What failed and would be tried again by another go, in words, by the run's name."""
+
+    @property
+    def stopped(self) -> str | None:
+        """The reason with the run's name; None if the campaign did not stop."""
+        return f"{self.stopped_in}: {self.reason}" if self.reason and self.stopped_in else self.reason
+
+
+async def run_campaign(
+    planned: Sequence[PlannedRun],
+    *,
+    max_cost_usd: float | None = None,
+    announce: Announce = silent,
+    run_one: Callable[[PlannedRun, RunFolder], Awaitable[Runner]] | None = None,
+) -> CampaignEnd:
+    """How several runs ended that were made in turn under one cap.
+
+    Finished runs are compared with their settings and not run again. A run that stops early ends the campaign; calls that
+    failed do not. The same call goes on where an earlier one stopped.
+
+    Args:
+        planned: The runs, in their order.
+        max_cost_usd: For all of them together, earlier goes included, in USD; None: no cap. Each may spend what the others have
+            not.
+        announce: Hears the events of all runs, one run after the other.
+        run_one: Works off a run in its opened folder and returns its runner; None: `Runner.run`, with `announce`.
+
+    Returns:
+        The reason if the campaign stopped early, and what failed. A cap that is reached is no error.
+
+    Raises:
+        UserError: A folder holds another run, or the key or the model's name is wrong.
+    """
+
+    async def with_runner(_: PlannedRun, folder: RunFolder) -> Runner:
+        runner = Runner(folder, announce)
+        await runner.run()
+        return runner
+
+    work_off = run_one or with_runner
+    unfinished: dict[str, str] = {}
+    for each in planned:
+        run = each.ready()
+        if run is None:
+            continue
+        budget_usd, pending = None, bool(run.remaining.images)
+        if max_cost_usd is not None:
+            budget_usd = max_cost_usd - sum(other.spent_usd for other in planned if other.folder != run.folder)
+            if budget_usd <= 0 and pending:
+                return CampaignEnd(f"{as_option('max_cost')} {max_cost_usd:g} is spent", unfinished=unfinished)
+            budget_usd = max(0.0, budget_usd)
+        with run.begin(budget_usd) as folder:
+            if not pending:
+                continue
+            runner = await work_off(run, folder)
+        _check_mistake(runner)
+        if runner.why_stopped:
+            return CampaignEnd(runner.why_stopped, run.name, unfinished)
+        if runner.unfinished:
+            unfinished[run.name] = runner.unfinished
+    return CampaignEnd(unfinished=unfinished)
+
+
+def _check_mistake(runner: Runner) -> None:
+    """Raises UserError if the run ended by a wrong key or model name: the next run would, too."""
+    if runner.mistake:
+        advice = {
+            "key": "put the right key into its variable",
+            "model": f"check {setting('api_base')} and the model's name",
+        }
+        raise UserError(f"{runner.why_stopped}; {advice[runner.mistake]}")

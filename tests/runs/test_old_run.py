@@ -1,0 +1,88 @@
+"""Runs that an earlier version began or finished are read, shown and resumed: tests/data/old_run tells how they were made."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commandline import command
+
+from unsaf_async.bundled import bundled
+from unsaf_async.runs.folder import read_manifest
+from unsaf_async.runs.saved import SavedRun
+
+OLD = Path(__file__).parent.parent / "data" / "old_run"
+RUNS = ("scripted", "tiny")
+
+
+def placed(name: str) -> Path:
+    """A copy of an old run in the working folder, about the images of this checkout. Our own code has no part in it."""
+    folder = Path(name)
+    folder.mkdir()
+    for file in (OLD / name).iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    rows = [json.loads(line) for line in (folder / "images.jsonl").read_bytes().splitlines()]
+    for row in rows:
+        row["path"] = row["path"].replace("IMAGES", str(bundled("images") / "world"))
+    text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+    (folder / "images.jsonl").write_text(text)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    changed = (
+        (folder / "manifest.json").read_text().replace(manifest["images_sha256"], sha256(text.encode()).hexdigest())
+    )
+    (folder / "manifest.json").write_text(changed)
+    return folder
+
+
+def untimed(score: dict[str, Any]) -> dict[str, Any]:
+    """`score` without the time that the run took."""
+    return {name: value for name, value in score.items() if name != "wall_s"}
+
+
+def test_the_stated_hash_is_the_list_of_images_as_this_version_hashes_it() -> None:
+    for name in RUNS:
+        assert len(SavedRun(placed(name)).images) == len((OLD / name / "images.jsonl").read_bytes().splitlines())
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_reading_an_old_manifest_keeps_every_field(name: str) -> None:
+    written = json.loads((OLD / name / "manifest.json").read_bytes())
+    assert read_manifest(OLD / name).model_dump(mode="json") == written
+    with_more = json.loads(read_manifest(OLD / name).model_dump_json())
+    assert list(with_more) == list(written), "fields keep their order in the file"
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_reading_an_old_journal_keeps_every_field(name: str) -> None:
+    lines = (OLD / name / "journal.jsonl").read_bytes().splitlines()
+    assert [each.model_dump_json().encode() for each in SavedRun(OLD / name).examinations] == lines
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_old_run_has_the_score_that_it_had(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = command(capsys, "show", "--json", str(placed(name)))
+    assert (ended.code, ended.err) == (0, "")
+    assert untimed(json.loads(ended.out)) == untimed(json.loads((OLD / name / "score.json").read_bytes()))
+
+
+def test_an_old_run_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = command(capsys, "show", str(placed("scripted")))
+    assert (ended.code, ended.err) == (0, "")
+    assert "UnF1 0.727" in ended.out
+    assert "3 of 6 images are not done: `unsaf-async resume scripted` goes on" in ended.out
+
+
+def test_an_old_run_is_resumed_to_what_the_old_version_made_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = placed("scripted")
+    before = (folder / "journal.jsonl").read_bytes().splitlines()
+    ended = command(capsys, "resume", str(folder), "--max-cost", "5", "--quiet", "--no-report")
+    assert ended.code == 0, ended.err
+    after = (folder / "journal.jsonl").read_bytes().splitlines()
+    assert (len(before), len(after)) == (3, 6)
+    assert after[:3] == before, "what was done stays, byte for byte"
+    score = json.loads((folder / "score.json").read_bytes())
+    assert untimed(score) == untimed(json.loads((OLD / "scripted-resumed-score.json").read_bytes()))
+    assert read_manifest(folder).run_id == read_manifest(OLD / "scripted").run_id

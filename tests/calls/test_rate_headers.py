@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from unsaf_async.calls.rate_headers import (
@@ -130,6 +130,7 @@ HEADER = st.one_of(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # which judges the machine
 @given(HEADER, HEADER, st.text(max_size=200))
 @example("", "Thu, 01 Jan 99999999999999999999 00:00:00 GMT", "")
 @example("", "0 0 0 :", '"retryDelay": "..s"')

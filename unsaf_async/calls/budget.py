@@ -72,7 +72,7 @@ class Budget:
         """See `ImageBudget.reserve`.
 
         Args:
-            image: Whose attempt it is.
+            image: The image that the attempt is for.
             amount_nano_usd: What the attempt costs at worst.
 
         Returns:
@@ -89,11 +89,10 @@ class Budget:
         try:
             return await waiter.future
         except asyncio.CancelledError:
-            if waiter in self._waiters:
-                self._dismiss(waiter)
-                self._serve()
-            elif not waiter.future.cancelled() and waiter.future.exception() is None:
-                waiter.future.result().refund()  # granted and cancelled in the same breath
+            if waiter.future.cancelled():
+                self._serve()  # which dismisses it
+            elif waiter.future.exception() is None:
+                waiter.future.result().refund()  # granted and cancelled at once
             raise
 
     def settle(self, reservation: Reservation, actual_nano_usd: int) -> None:
@@ -126,7 +125,7 @@ class Budget:
         """See `ImageBudget.waiting_elsewhere`.
 
         Args:
-            image: Whose call waits.
+            image: The image that the waiting call is for.
 
         Yields:
             Nothing.

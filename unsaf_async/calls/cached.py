@@ -46,7 +46,7 @@ class Cached:
             inner: Asked where the store has no reply.
             store: The replies.
             in_flight: The requests under way of all layers that share the store.
-            run_id: Whose replies other than `ok` count.
+            run_id: The run for which replies other than `ok` are kept, too.
             announce: Receives a `CacheHit` for each call that is not made.
             following: Entered while a call waits for an equal one of another layer.
         """

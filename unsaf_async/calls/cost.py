@@ -18,19 +18,31 @@ if TYPE_CHECKING:
 
 
 class CostModel:
-    """Prices calls to the model of `profile`."""
+    """Prices calls to one model."""
 
     def __init__(self, profile: Profile, price: Price) -> None:
+        """Prices before the first call.
+
+        Args:
+            profile: The model's; its token formulas are used.
+            price: USD per million tokens.
+        """
         self._rules = profile.tokens
         self._price = price
         self._inflation = 1.0
         self._output: dict[Role, tuple[int, int]] = {}
 
     def worst_nano_usd(self, request: Request) -> int:
-        """The most that `request` can cost, in nano-dollars: input by the profile's formula, output at its limit.
+        """The most that a request can cost: input by the profile's formula, output at its limit.
 
-        Where a call has once cost more than this said (a formula too low for the model), all later bounds are raised by the
+        Where a call has once cost more than this (a formula too low for the model), all later bounds are raised by the
         worst ratio seen.
+
+        Args:
+            request: The call.
+
+        Returns:
+            Nano-dollars, >= 0.
         """
         worst = self._formula_nano_usd(request)
         return worst if self._inflation == 1.0 else int(worst * self._inflation) + 1
@@ -40,19 +52,39 @@ class CostModel:
         return self._price.worst_nano_usd(tokens, request.sampling.max_output_tokens)
 
     def expected_nano_usd(self, request: Request, output_tokens: int) -> int:
-        """What `request` will probably cost, in nano-dollars, if it brings `output_tokens`."""
+        """What a request will probably cost.
+
+        Args:
+            request: The call.
+            output_tokens: How many tokens it is expected to bring.
+
+        Returns:
+            Nano-dollars, >= 0.
+        """
         tokens = expected_input_tokens(request.messages, request.schema, self._rules)
         return self._price.cost_nano_usd(Usage(input_tokens=tokens, output_tokens=output_tokens))
 
     def bound_broken(self, request: Request, cost_nano_usd: int) -> None:
-        """`request` cost more than its bound: raise the bounds of all that follow."""
+        """Raise the bounds of all calls that follow one that cost more than its bound.
+
+        Args:
+            request: The call.
+            cost_nano_usd: What it cost, in nano-dollars.
+        """
         # The greatest ratio, not the product: many calls with the same bound are under way when the first one breaks it.
         self._inflation = max(self._inflation, cost_nano_usd / max(1, self._formula_nano_usd(request)))
 
     def cost_nano_usd(self, request: Request, reply: Reply) -> tuple[int, Usage]:
-        """What `reply` cost in nano-dollars, and its usage.
+        """What a reply cost, and its usage.
 
-        A reply without any usage was served all the same: it is booked at its worst case.
+        A reply without any usage was served all the same: it costs its worst case.
+
+        Args:
+            request: The call.
+            reply: What it brought.
+
+        Returns:
+            (nano-dollars, tokens).
         """
         usage = reply.usage
         if not usage.input_tokens and not usage.output_tokens:
@@ -65,23 +97,31 @@ class CostModel:
         return self._price.cost_nano_usd(usage), usage
 
     def expected_tokens(self, request: Request) -> tuple[int, int]:
-        """How many input and output tokens `request` will probably use, for the limits per minute.
+        """How many tokens a request will probably use, for the limits per minute.
 
-        Output: the mean of this role's replies so far; half the limit before the first one.
+        Args:
+            request: The call.
+
+        Returns:
+            (input, output). Output: the mean of this role's replies so far; half the limit before the first one.
         """
         calls, tokens = self._output.get(request.role, (0, 0))
         output = tokens // calls if calls else request.sampling.max_output_tokens // 2
         return expected_input_tokens(request.messages, request.schema, self._rules), output
 
 
-if TYPE_CHECKING:
-    from unsaf_async.providers.prices import Price
-    from unsaf_async.providers.profile import Profile
-    from unsaf_async.records import Request
-
-
 def price_or_error(profile: Profile) -> Price:
-    """The profile's price. Raises UserError if it is not known: an unknown price is never taken for 0."""
+    """The profile's price. An unknown price is never taken for 0.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        USD per million tokens.
+
+    Raises:
+        UserError: No price is known.
+    """
     if profile.price is None:
         notes = f" ({profile.notes})" if profile.notes else ""
         raise UserError(

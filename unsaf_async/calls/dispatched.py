@@ -1,7 +1,7 @@
 """The innermost layer, the only one that lets calls leave: money first, then a slot, then the wire.
 
 Money before the slot, so that a call that waits for money keeps no other from leaving; the ledger's line last, so that it
-stands only for calls that really left.
+stands only for calls that were really sent.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Dispatched:
 
         Raises:
             CallError: Before anything leaves: Fatal once the model is down, or Unfunded. After it: what became of the attempt.
-            BudgetExhausted: There is no money to begin the image; nothing left.
+            BudgetExhausted: There is no money to begin the image, and nothing was sent.
         """
         worst = self._cost_model.worst_nano_usd(request)
         reservation = await self._image_budget.reserve(worst)
@@ -126,7 +126,7 @@ class Dispatched:
             error.args = (self._redact(str(error)),)
             self._pace.failed(error)
             raise
-        except BaseException:  # cancelled, or a bug: the call had left, so it may be billed
+        except BaseException:  # cancelled, or a bug: the call was sent, so it may be billed
             if not reservation.over:
                 cost = worst
                 reservation.settle(worst)

@@ -57,7 +57,15 @@ class Account:
         return self._finished_s + (self._last - self._began if self._began is not None else 0.0)
 
     def read(self, line: dict[str, Any]) -> None:
-        """Take one line of the ledger into account. Raises KeyError or TypeError if it is none."""
+        """Take one line of the ledger into account.
+
+        Args:
+            line: As it was written.
+
+        Raises:
+            KeyError: It is no line of a ledger, or ends an attempt that is not open.
+            TypeError: It is no line of a ledger.
+        """
         number = line.get("n", 0)
         match line["what"]:
             case "session":  # whatever is still open belongs to a session that died
@@ -101,9 +109,16 @@ def _sum(one: Usage, other: Usage) -> Usage:
 
 
 def read_account(file: Path) -> Account:
-    """The account that `file` comes to; an empty one if there is no file. A half-written last line is passed over.
+    """The account that a ledger comes to. What is still open counts as spent at its worst.
 
-    What is still open counts as spent at its worst. Raises UserError if a line is no ledger's.
+    Args:
+        file: The ledger. A half-written last line is passed over.
+
+    Returns:
+        The account; an empty one if there is no file.
+
+    Raises:
+        UserError: A line is no ledger's.
     """
     account = _replayed(file)
     for worst in account.open.values():
@@ -133,13 +148,28 @@ class Ledger:
         self._write({"what": "session"})
 
     def sent(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
-        """Book an attempt that is about to leave; returns its number. again: it repeats an earlier one."""
+        """Enter an attempt that is about to leave.
+
+        Args:
+            role: What the call is for.
+            worst_nano_usd: What the attempt costs at worst.
+            again: Whether it repeats an earlier one.
+
+        Returns:
+            Its number, for the line that ends it.
+        """
         number = self.account.last_number + 1
         self._write({"what": "sent", "n": number, "role": role, "worst": worst_nano_usd, "again": again})
         return number
 
     def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
-        """The attempt brought a whole reply, billed as `usage` says."""
+        """The attempt brought a whole reply.
+
+        Args:
+            number: The attempt's.
+            cost_nano_usd: What it cost.
+            usage: The tokens it was billed for.
+        """
         tokens = [
             usage.input_tokens,
             usage.cached_input_tokens,
@@ -150,11 +180,19 @@ class Ledger:
         self._write({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": tokens})
 
     def refunded(self, number: int) -> None:
-        """The attempt cost nothing: it was turned away."""
+        """The attempt cost nothing: it was turned away.
+
+        Args:
+            number: The attempt's.
+        """
         self._write({"what": "refunded", "n": number})
 
     def unknown(self, number: int) -> None:
-        """The attempt may have been billed: it stays spent at its worst case."""
+        """The attempt may have been billed: it stays spent at its worst case.
+
+        Args:
+            number: The attempt's.
+        """
         self._write({"what": "unknown", "n": number})
 
     def close(self) -> None:

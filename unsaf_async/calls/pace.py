@@ -1,7 +1,7 @@
 """Pace: when the next call to one model may leave.
 
 One `Pace` a model. It holds four brakes: a ceiling of calls in flight that adapts (additive increase, multiplicative
-decrease), limits per minute of requests and tokens, a pause of the whole model when the provider asks for patience, and a
+decrease), limits per minute of requests and tokens, a pause of the whole model when the provider asks to wait, and a
 circuit breaker. Where the provider will tell its limits only in its first reply, one call leaves ahead of all others, as a
 scout. Waiting calls leave in the order judge, answer, ask, so that begun images finish first. It knows no money.
 """
@@ -88,20 +88,32 @@ class _RateLimit:
 
 
 def limiter(per_minute: float) -> AsyncLimiter:
-    """A limiter for `per_minute` units a minute (> 0), with at most `BURST_S` worth of them (at least one) at once."""
+    """A limiter that lets through at most `BURST_S` worth of its units (at least one) at once.
+
+    Args:
+        per_minute: Units a minute, > 0.
+
+    Returns:
+        The limiter, full.
+    """
     per_second = per_minute / 60
     capacity = max(1.0, per_second * BURST_S)
     return AsyncLimiter(capacity, capacity / per_second)
 
 
 class Pace:
-    """The brakes of one model. Use as an async context manager: it runs one task of its own, which lets calls go.
-
-    tells_limits: whether the provider's replies are expected to state its limits. If so, and `limits` has none for
-    requests, calls leave one at a time until the first reply, instead of running into a limit that nobody knows yet.
-    """
+    """The brakes of one model. Use as an async context manager: it runs one task of its own, which lets calls go."""
 
     def __init__(self, name: str, limits: Limits, announce: Announce = silent, *, tells_limits: bool = False) -> None:
+        """The brakes of a model that nobody has called yet.
+
+        Args:
+            name: The model's, for messages.
+            limits: What the profile says: calls in flight, requests and tokens per minute.
+            announce: Receives a `Paused` when the provider asks to wait.
+            tells_limits: Whether the provider's replies are expected to state its limits. If so, and `limits` has none for
+                requests, calls leave one at a time until the first reply, instead of running into a limit that nobody knows yet.
+        """
         self.name = name
         self.limits = limits
         self.ceiling = float(limits.concurrency)
@@ -109,7 +121,7 @@ class Pace:
         self.down: Fatal | None = None
         """Why no call to this model can work any more, once that is so."""
         self._announce = announce
-        self._tolls: dict[str, _RateLimit] = {}
+        self._rate_limits: dict[str, _RateLimit] = {}
         given = {
             "requests": limits.requests_per_minute,
             "tokens": limits.tokens_per_minute,
@@ -117,8 +129,8 @@ class Pace:
             "output tokens": limits.output_tokens_per_minute,
         }
         self._limit(given)
-        self._limits_requests = "requests" in self._tolls
-        self._limits_tokens = len(self._tolls) > self._limits_requests
+        self._limits_requests = "requests" in self._rate_limits
+        self._limits_tokens = len(self._rate_limits) > self._limits_requests
         self._scouts = SCOUTS if tells_limits and not self._limits_requests else 0
         self._waiting: list[tuple[int, int, Load, asyncio.Future[None]]] = []
         self._arrivals = 0
@@ -148,16 +160,24 @@ class Pace:
     @property
     def per_minute(self) -> dict[str, float]:
         """The limits per minute in force, given or learned, by their names in `USES`."""
-        return {name: 60 * toll.limiter.max_rate / toll.limiter.time_period for name, toll in self._tolls.items()}
+        return {
+            name: 60 * limit.limiter.max_rate / limit.limiter.time_period for name, limit in self._rate_limits.items()
+        }
 
     async def enter(self, role: Role, input_tokens: int, output_tokens: int = 0) -> None:
-        """Wait for a slot. The tokens: what the call is expected to use. Every `enter` is followed by one `leave`.
+        """Wait for a slot. Every `enter` is followed by one `leave`.
 
-        Raises Fatal once the breaker is open.
+        Args:
+            role: What the call is for; sets its priority.
+            input_tokens: What the call is expected to use.
+            output_tokens: What the call is expected to use.
+
+        Raises:
+            Fatal: The model is down: no call can work any more.
         """
         if self.down:
             raise self.down
-        if not self._waiting and self._free and not self._tolls and not self._pause_s():
+        if not self._waiting and self._free and not self._rate_limits and not self._pause_s():
             self.in_flight += 1
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -169,7 +189,7 @@ class Pace:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.leave()  # let go and cancelled in the same breath
+                self.leave()  # let go and cancelled at once
             raise
 
     def leave(self) -> None:
@@ -178,7 +198,11 @@ class Pace:
         self._moved.set()
 
     def succeeded(self, reply: Reply) -> None:
-        """A whole reply came: the ceiling may rise, and the reply's rate headers are learned from."""
+        """A whole reply came: the ceiling may rise, and the reply's rate headers are learned from.
+
+        Args:
+            reply: The reply.
+        """
         self._failures = self._pauses_in_vain = self._scouts = 0
         self._last_success = self._now()
         if self.in_flight >= 0.8 * int(self.ceiling):  # in whole slots: a ceiling of 2.9 is 2 calls
@@ -187,7 +211,11 @@ class Pace:
             self._learn(reply.headers)
 
     def failed(self, error: CallError) -> None:
-        """An attempt failed: pause, shrink or open the breaker as the error says."""
+        """An attempt failed: pause, shrink or open the breaker as the error says.
+
+        Args:
+            error: How it failed.
+        """
         now = self._now()
         if isinstance(error, Fatal):
             self._shut(error)
@@ -198,16 +226,16 @@ class Pace:
         if not self._failures:
             self._first_failure = now
         self._failures += 1
-        patience_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
+        wait_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
         limited = isinstance(error, RateLimited)
         if self._scouts and not limited:
             self._scouts -= 1
-        if limited and not patience_s and not self._pause_s():
-            # No word of how long: double from half a second while nothing succeeds. One pause for all that had left before it.
-            patience_s = min(30.0, 0.5 * 2 ** min(self._pauses_in_vain, 6))
+        if limited and not wait_s and not self._pause_s():
+            # It does not say how long: double from half a second while nothing succeeds. One pause for all sent before it.
+            wait_s = min(30.0, 0.5 * 2 ** min(self._pauses_in_vain, 6))
             self._pauses_in_vain += 1
-        if patience_s:
-            self._pause(patience_s, str(error))
+        if wait_s:
+            self._pause(wait_s, str(error))
         if (limited or (isinstance(error, Transient) and error.overloaded)) and now - self._last_cut >= 1.0:
             self._last_cut = now  # one burst of 429s is one signal
             self.ceiling = max(1.0, self.ceiling * 0.7)
@@ -225,32 +253,32 @@ class Pace:
             while True:
                 await self._until_clear()
                 _, _, load, future = self._waiting[0]
-                if owed := [toll for toll in self._tolls.values() if toll.owes(load)]:
-                    await self._pay(owed, load)
+                if unpaid := [limit for limit in self._rate_limits.values() if limit.owes(load)]:
+                    await self._pay(unpaid, load)
                     continue  # meanwhile a more urgent call may have come, or a pause
                 heapq.heappop(self._waiting)
-                for toll in self._tolls.values():
-                    toll.use(load)
+                for limit in self._rate_limits.values():
+                    limit.use(load)
                 self.in_flight += 1
                 future.set_result(None)
         finally:
-            for toll in self._tolls.values():
-                if toll.payment:
-                    toll.payment.cancel()
+            for limit in self._rate_limits.values():
+                if limit.payment:
+                    limit.payment.cancel()
 
-    async def _pay(self, owed: list[_RateLimit], load: Load) -> None:
+    async def _pay(self, unpaid: list[_RateLimit], load: Load) -> None:
         """Pay parts of `load`: those that need not wait, or else the first that need not wait any longer.
 
         The others go on meanwhile: one after the other, two limits would let through less than the tighter one.
         """
-        ready = [toll for toll in owed if not toll.payment and toll.limiter.has_capacity(toll.part(load))]
-        for toll in ready:
-            await toll.pay(toll.part(load))
+        ready = [limit for limit in unpaid if not limit.payment and limit.limiter.has_capacity(limit.part(load))]
+        for limit in ready:
+            await limit.pay(limit.part(load))
         if ready:
             return
-        for toll in owed:
-            toll.payment = toll.payment or self._group.create_task(toll.pay(toll.part(load)))
-        await asyncio.wait([toll.payment for toll in owed if toll.payment], return_when=asyncio.FIRST_COMPLETED)
+        for limit in unpaid:
+            limit.payment = limit.payment or self._group.create_task(limit.pay(limit.part(load)))
+        await asyncio.wait([limit.payment for limit in unpaid if limit.payment], return_when=asyncio.FIRST_COMPLETED)
 
     async def _until_clear(self) -> None:
         """Wait until there is a call to let go, a slot for it, and no pause. Not polling: each sleep has a reason and an end."""
@@ -280,19 +308,19 @@ class Pace:
 
     def _learn(self, headers: Mapping[str, str]) -> None:
         """Take the limits that the headers state, of those kinds (requests, tokens) for which the profile has none."""
-        found = learned_limits(headers)
+        learned = learned_limits(headers)
         if self._limits_requests:
-            found.pop("requests", None)
+            learned.pop("requests", None)
         if self._limits_tokens:
-            found = {name: rate for name, rate in found.items() if name == "requests"}
-        self._limit(found)
-        self._limits_requests = self._limits_requests or "requests" in found
-        self._limits_tokens = self._limits_tokens or len(found) > ("requests" in found)
+            learned = {name: rate for name, rate in learned.items() if name == "requests"}
+        self._limit(learned)
+        self._limits_requests = self._limits_requests or "requests" in learned
+        self._limits_tokens = self._limits_tokens or len(learned) > ("requests" in learned)
 
     def _limit(self, per_minute: Mapping[str, float | None]) -> None:
         for name, rate in per_minute.items():
             if rate:
-                self._tolls[name] = _RateLimit(limiter(rate), USES[name])
+                self._rate_limits[name] = _RateLimit(limiter(rate), USES[name])
 
     def _shut(self, error: Fatal) -> None:
         self.down = self.down or error

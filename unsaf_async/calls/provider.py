@@ -12,11 +12,19 @@ class Provider(Protocol):
     """Whatever turns a request into a reply."""
 
     async def complete(self, request: Request) -> Reply:
-        """The reply to `request`.
+        """The reply to a request.
 
-        A reply with any outcome but `failed` is a value: a whole answer of the provider that was served, and billed as its
-        usage says. Everything else is raised as a `CallError` (see errors.py), whose `fate_unknown` says whether it may
-        have been billed all the same.
+        A reply with any outcome but `failed` is a value: a whole answer of the provider that was served, and billed as its usage
+        says. All else is raised.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The reply.
+
+        Raises:
+            CallError: No whole answer came. Its `fate_unknown` says whether the call may have been billed all the same.
         """
         ...
 

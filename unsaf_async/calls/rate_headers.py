@@ -18,7 +18,14 @@ MAX_PATIENCE_S = 3600.0
 
 
 def seconds_of(text: str) -> float | None:
-    """Seconds in a duration: "7", "0.5", "250ms", "34.07s", Go's "6m0s" and "1h2m3.5s". None if it is no duration."""
+    """Seconds in a duration: "7", "0.5", "250ms", "34.07s", Go's "6m0s" and "1h2m3.5s".
+
+    Args:
+        text: The duration.
+
+    Returns:
+        Seconds, >= 0; None if it is no duration.
+    """
     text = text.strip().lower()
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
@@ -29,7 +36,15 @@ def seconds_of(text: str) -> float | None:
 
 
 def until(text: str, now: datetime) -> float | None:
-    """Seconds from `now` to a moment given as HTTP date or RFC 3339; at least 0. None if it is neither."""
+    """Seconds until a moment.
+
+    Args:
+        text: The moment, as HTTP date or RFC 3339.
+        now: From when on.
+
+    Returns:
+        Seconds, >= 0; None if `text` is neither.
+    """
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
@@ -43,22 +58,30 @@ def until(text: str, now: datetime) -> float | None:
 
 
 def retry_after_s(headers: Mapping[str, str], body: str = "", now: datetime | None = None) -> float | None:
-    """How long the provider asks us to wait, in seconds, at most `MAX_PATIENCE_S`; None if it does not say.
+    """How long the provider asks us to wait.
 
     Looks at `retry-after-ms`, then `retry-after` (seconds, a duration, an HTTP date), then Google's RetryInfo
-    (`retryDelay`) in the body. headers: names in lower case.
+    (`retryDelay`) in the body.
+
+    Args:
+        headers: Of the error's answer, names in lower case.
+        body: Of the error's answer.
+        now: When it came; None: now.
+
+    Returns:
+        Seconds, at most `MAX_PATIENCE_S`; None if it does not say.
     """
     now = now or datetime.now(UTC)
-    found: float | None = None
+    seconds: float | None = None
     if (milliseconds := headers.get("retry-after-ms", "").strip()) and re.fullmatch(r"\d+(\.\d+)?", milliseconds):
-        found = float(milliseconds) / 1000
+        seconds = float(milliseconds) / 1000
     elif value := headers.get("retry-after", "").strip():
-        found = seconds_of(value)
-        if found is None:
-            found = until(value, now)
-    if found is None and (match := re.search(r'"retryDelay"\s*:\s*"([\d.]+m?s)"', body)):
-        found = seconds_of(match[1])
-    return None if found is None else min(found, MAX_PATIENCE_S)
+        seconds = seconds_of(value)
+        if seconds is None:
+            seconds = until(value, now)
+    if seconds is None and (match := re.search(r'"retryDelay"\s*:\s*"([\d.]+m?s)"', body)):
+        seconds = seconds_of(match[1])
+    return None if seconds is None else min(seconds, MAX_PATIENCE_S)
 
 
 LIMIT_HEADERS = {
@@ -72,19 +95,23 @@ LIMIT_HEADERS = {
 
 
 def learned_limits(headers: Mapping[str, str]) -> dict[str, float]:
-    """The limits per minute that the headers state, of "requests", "tokens", "input tokens" and "output tokens".
+    """The limits per minute that headers state.
 
-    {} if they state none. headers: names in lower case.
+    Args:
+        headers: Of a reply, names in lower case.
+
+    Returns:
+        Those of "requests", "tokens", "input tokens" and "output tokens" that are stated, > 0; {} if none is.
     """
-    found: dict[str, float] = {}
+    limits: dict[str, float] = {}
     for header, limit in LIMIT_HEADERS.items():
         try:
             rate = float(headers[header])
         except (KeyError, ValueError):
             continue
         if 0 < rate < float("inf"):
-            found[limit] = rate
-    return found
+            limits[limit] = rate
+    return limits
 
 
 QUOTA_WORDS = (
@@ -102,18 +129,28 @@ QUOTA_WORDS = (
 
 
 def is_exhausted_quota(body: str) -> bool:
-    """True if an error's body says that the account's quota is used up, so that waiting does not help.
+    """Whether an error says that the account's quota is used up, so that waiting does not help.
 
     Google's per-day quota counts: it comes back at midnight, not within a run.
+
+    Args:
+        body: Of the error's answer.
+
+    Returns:
+        True if it does.
     """
     lowered = body.lower()
     return any(word in lowered for word in QUOTA_WORDS)
 
 
 def error_text(body: str) -> str:
-    """The message inside an error's body, on one line and at most 300 characters; the body itself if it holds none.
+    """The message inside an error's body.
 
-    Always text that UTF-8 can write.
+    Args:
+        body: JSON of any vendor, or any text.
+
+    Returns:
+        One line of at most 300 characters that UTF-8 can write; the body itself if it holds no message.
     """
     try:
         parsed: Any = json.loads(body)

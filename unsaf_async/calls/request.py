@@ -18,12 +18,15 @@ TEMPERATURE: dict[Role, float | None] = {"ask": None, "sample": None}
 where that is taken."""
 
 WITH_LOGPROBS: frozenset[Role] = frozenset({"answer", "p-true"})
-"""Whose replies' token log-probabilities are asked for, where the model gives them: they cost nothing."""
+"""Roles whose replies come with token log-probabilities, where the model gives them: they cost nothing."""
 
 
 @dataclass(frozen=True)
 class RequestBuilder:
-    """Builds the requests to one model. questions: K, which sets the room for a question list. seed: the run's."""
+    """Builds the requests to one model.
+
+    questions: K, which sets the room for a question list. seed: the run's.
+    """
 
     profile: Profile
     questions: int
@@ -44,9 +47,17 @@ class RequestBuilder:
         schema: Schema | None = None,
         sample: int = 0,
     ) -> Request:
-        """One fresh conversation: the image, if any, and `prompt`. What the model does not take is left out.
+        """One fresh conversation: an image, if any, and a prompt. What the model does not take is not sent.
 
-        sample: which of several draws of an otherwise equal request this is; each has its own seed.
+        Args:
+            role: What the call is for; sets the output limit and the temperature.
+            prompt: The text.
+            image: What comes before it; None for a call without an image.
+            schema: What the reply must follow; None for free text.
+            sample: Which of several draws of an otherwise equal request this is, >= 0; each has its own seed.
+
+        Returns:
+            The request.
         """
         takes = self.profile.takes
         temperature = TEMPERATURE.get(role, 0.0) if takes.temperature else None
@@ -88,7 +99,22 @@ class ModelClient:
         schema: Schema | None = None,
         sample: int = 0,
     ) -> Reply:
-        """The reply to one fresh conversation. Raises CallError."""
+        """The reply to one fresh conversation.
+
+        Args:
+            role: What the call is for.
+            prompt: The text.
+            image: What comes before it; None for a call without an image.
+            schema: What the reply must follow; None for free text.
+            sample: Which of several draws of an otherwise equal request this is, >= 0.
+
+        Returns:
+            The reply.
+
+        Raises:
+            CallError: None came.
+            BudgetExhausted: There is no money to begin the image.
+        """
         return await complete_plainly(
             self.provider, self.builder.request(role, prompt, image=image, schema=schema, sample=sample)
         )
@@ -97,8 +123,18 @@ class ModelClient:
 async def complete_plainly(provider: Provider, request: Request) -> Reply:
     """The reply to a request; where the endpoint rejects its schema, or log-probabilities, to the same request without.
 
-    The prompts ask for the same JSON in words, and a run without log-probabilities lacks one sign of confidence: neither is worth
-    a failed call. Raises CallError.
+    The prompts ask for the same JSON in words, and a run without log-probabilities has one sign of confidence less: neither is
+    worth a failed call.
+
+    Args:
+        provider: Who is asked.
+        request: The call.
+
+    Returns:
+        The reply.
+
+    Raises:
+        CallError: None came.
     """
     try:
         return await provider.complete(request)
@@ -115,12 +151,28 @@ SAMPLE_STEP = 1_000_003
 
 
 def failed(role: Role, error: CallError) -> CallRecord:
-    """How a call without a reply is written down."""
+    """How a call without a reply is written down.
+
+    Args:
+        role: What the call was for.
+        error: Why there is none.
+
+    Returns:
+        A record with outcome `failed`.
+    """
     return CallRecord(role=role, outcome="failed", detail=str(error))
 
 
 def record_of(role: Role, reply: Reply) -> CallRecord:
-    """How `reply` is written down."""
+    """How a reply is written down.
+
+    Args:
+        role: What the call was for.
+        reply: What it brought.
+
+    Returns:
+        The record, without the text.
+    """
     return CallRecord(
         role=role,
         outcome=reply.outcome,

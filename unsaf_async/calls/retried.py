@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to be stubborn.
+    """How often and how long a call is repeated.
 
     attempts: how often a transient failure is tried at most (>= 1). deadline_s: so long after a call's first failure no new
     attempt is made. wait_s, max_wait_s: the first pause, doubled each time up to the longest; up to `wait_s` of jitter on top.
@@ -35,13 +35,21 @@ class RetryPolicy:
 
 
 OnRetry = Callable[["Request", CallError, float], None]
-"""Told before each repetition: the request, what went wrong, and the pause in seconds."""
+"""Called before each repetition with the request, what went wrong, and the pause in seconds."""
 
 
 class Retried:
-    """A provider that asks again as `policy` says. first, again: where a call's first attempt and its repetitions go."""
+    """A provider that asks again as a policy says."""
 
     def __init__(self, first: Provider, again: Provider, policy: RetryPolicy, on_retry: OnRetry) -> None:
+        """A layer for one image's calls.
+
+        Args:
+            first: Where a call's first attempt goes.
+            again: Where its repetitions go.
+            policy: How often and how long to repeat.
+            on_retry: Called before each repetition.
+        """
         self._first = first
         self._again = again
         self._policy = policy
@@ -49,7 +57,17 @@ class Retried:
         self._wait = wait_exponential(multiplier=policy.wait_s, max=policy.max_wait_s) + wait_random(0, policy.wait_s)
 
     async def complete(self, request: Request) -> Reply:
-        """The reply. Raises the last attempt's CallError when no further one may be made."""
+        """The reply of the first attempt that brings one.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The reply.
+
+        Raises:
+            CallError: The last attempt's, when no further one may be made.
+        """
         try:
             return await self._first.complete(request)
         except (Transient, RateLimited) as error:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class Session:
     """Opened models, with their store, ledger, requests in flight, redactor and budget. Use as an async context manager.
 
-    What it holds is there while it is open.
+    What it holds is there while the session is open.
     """
 
     store: ReplyStore
@@ -71,7 +71,7 @@ class Session:
             cache: The folder of stored replies.
             ledger_file: The account of attempts. What it says was spent counts against the cap.
             received_file: Where replies lie that are not stored yet, for the session that follows a killed one; None for nowhere.
-            run_id: Whose replies other than `ok` are found again.
+            run_id: The run for which replies other than `ok` are kept, too.
             max_cost_usd: The cap on what may be spent, in USD; None for none.
             questions: K, which sets the room for a question list.
             seed: The run's.

@@ -53,10 +53,16 @@ RECEIVED_BYTES = 1_000_000
 
 
 def key_parts(request: Request) -> dict[str, Any]:
-    """Everything that can change the answer to `request`, as plain JSON data.
+    """Everything that can change the answer to a request, as plain JSON data.
 
-    Images stand in by the hash of their pixels as sent. Not in it: the key, timeouts, retries, the role, the provider's
-    local name.
+    Images stand in by the hash of their pixels as sent. Not in it: the key, timeouts, retries, the role, the provider's local
+    name.
+
+    Args:
+        request: The call.
+
+    Returns:
+        The parts, by name.
     """
     sampling = request.sampling
     return {
@@ -80,12 +86,27 @@ def key_parts(request: Request) -> dict[str, Any]:
 
 
 def key_of(parts: dict[str, Any]) -> str:
-    """The sha256, in hex, of the canonical JSON of `parts`."""
+    """The cache key: the sha256 of the parts' canonical JSON.
+
+    Args:
+        parts: As `key_parts` gives them.
+
+    Returns:
+        64 hex digits.
+    """
     return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def packed(parts: dict[str, Any], reply: Reply) -> bytes:
-    """A reply as it is stored, with the digest of every part of its key, so that a miss can be explained later."""
+    """A reply as it is stored, with the digest of every part of its key, so that a miss can be explained later.
+
+    Args:
+        parts: Of the key.
+        reply: What came.
+
+    Returns:
+        JSON on one line.
+    """
     digests = {name: _digest(value) for name, value in parts.items() if name != "messages"}
     digests["text"] = _digest([message["text"] for message in parts["messages"]])
     digests["pixels"] = _digest([message.get("pixels") for message in parts["messages"]])
@@ -104,7 +125,17 @@ def packed(parts: dict[str, Any], reply: Reply) -> bytes:
 
 
 def unpacked(data: bytes) -> Reply:
-    """The reply in `data`, marked as cached. Raises ValueError if it is no reply that `packed` wrote."""
+    """A stored reply, marked as cached.
+
+    Args:
+        data: What `packed` wrote.
+
+    Returns:
+        The reply.
+
+    Raises:
+        ValueError: It is no reply that `packed` wrote.
+    """
     try:
         stored = orjson.loads(data)
         kept, parts = stored["reply"], stored["parts"]
@@ -121,7 +152,14 @@ def unpacked(data: bytes) -> Reply:
 
 
 def digests_of(parts: dict[str, Any]) -> dict[str, str]:
-    """The digests that `packed` stores for `parts`: by these two requests are compared."""
+    """The digests that `packed` stores: by these two requests are compared.
+
+    Args:
+        parts: Of the key.
+
+    Returns:
+        16 hex digits a part; the messages' texts and images are two parts.
+    """
     digests: dict[str, str] = orjson.loads(packed(parts, Reply("ok", "")))["parts"]
     return digests
 
@@ -143,23 +181,66 @@ class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
     """
 
     def put(self, key: Any) -> Any:
-        """The database form of a key, which must be text."""
+        """The database form of a key.
+
+        Args:
+            key: A text.
+
+        Returns:
+            What diskcache expects.
+
+        Raises:
+            TypeError: It is no text.
+        """
         if not isinstance(key, str):
             raise TypeError("keys are text")
         return super().put(key)
 
     def get(self, key: Any, raw: Any) -> Any:
-        """The key of a row; "", under which nothing is stored, for pickled ones."""
+        """The key of a row.
+
+        Args:
+            key: As the row has it.
+            raw: Whether it is stored as it is, not pickled.
+
+        Returns:
+            The key; "", under which nothing is stored, for pickled ones.
+        """
         return super().get(key, raw) if raw else ""
 
     def store(self, value: Any, read: Any, key: Any = UNKNOWN) -> Any:
-        """The row for a value, which must be bytes."""
+        """The row for a value.
+
+        Args:
+            value: Bytes.
+            read: Whether it is a file to read.
+            key: Where it goes.
+
+        Returns:
+            What diskcache expects.
+
+        Raises:
+            TypeError: It is not bytes.
+        """
         if not isinstance(value, bytes):
             raise TypeError("values are bytes")
         return super().store(value, read, key)
 
     def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
-        """The value of a row; refuses pickled ones."""
+        """The value of a row.
+
+        Args:
+            mode: How it is stored.
+            filename: Where, if outside the database.
+            value: What the row holds.
+            read: Whether an open file is wanted.
+
+        Returns:
+            The value.
+
+        Raises:
+            ValueError: It is pickled.
+        """
         if mode == MODE_PICKLE:
             raise ValueError("a pickled value")
         return super().fetch(mode, filename, value, read)
@@ -173,7 +254,7 @@ class ReplyStore:
     """The folder of stored replies. Reads and writes happen on one thread, in batches: the event loop never waits for a database.
 
     received: a file of this store's user alone (a run's). What is to be stored is written there first, at once: between the
-    moment when a reply is here, and paid for, and the one when its batch is stored, a process may die. What it left there is
+    moment when a reply is here, and paid for, and the one when its batch is stored, a process may die. What is there then is
     stored when the file is opened again. It is gone when all is stored.
 
     Use from one event loop. Raises UserError if the folder or the file cannot be used.
@@ -196,17 +277,39 @@ class ReplyStore:
         self._failed = False
 
     async def get(self, key: str) -> bytes | None:
-        """What is stored under `key`; None if nothing is, or if it is nothing that this package wrote."""
+        """What is stored under a key.
+
+        Args:
+            key: As `key_of` gives it.
+
+        Returns:
+            The bytes; None if there are none, or none that this package wrote.
+        """
         return await self.first(key)
 
     async def first(self, *keys: str) -> bytes | None:
-        """What is stored under the first of `keys` that holds something; None if none does. One trip to the thread."""
+        """What is stored under the first key that holds something. One trip to the thread.
+
+        Args:
+            keys: In order.
+
+        Returns:
+            The bytes; None if no key holds any.
+        """
         return await self._do(keys, None)
 
     async def put(self, key: str, value: bytes) -> None:
-        """Store `value`; it is on disk when this returns (safe from the process's death, not from a power cut).
+        """Store a value; it is on disk when this returns (safe from the process's death, not from a power cut).
 
         It is stored even if the caller is cancelled while it waits.
+
+        Args:
+            key: As `key_of` gives it.
+            value: One line.
+
+        Raises:
+            ValueError: It is more than one line.
+            UserError: The folder cannot be written.
         """
         if self._received:
             line = key.encode() + b" " + value
@@ -323,7 +426,17 @@ class ReplyStore:
 
 
 def open_cache(folder: Path) -> Cache:
-    """The diskcache in `folder`, made with mode 0700 on first use, and hidden from git. Nothing is ever evicted."""
+    """The diskcache in a folder, made with mode 0700 on first use, and hidden from git. Nothing is ever evicted.
+
+    Args:
+        folder: Of the cache.
+
+    Returns:
+        An open cache that refuses pickles.
+
+    Raises:
+        UserError: The folder cannot be used.
+    """
     try:
         if not folder.exists():
             folder.mkdir(parents=True, mode=0o700)
@@ -341,7 +454,14 @@ def open_cache(folder: Path) -> Cache:
 
 
 def entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every (key, stored object) in `folder`; rows that this package did not write are passed over."""
+    """Every stored object of a cache; rows that this package did not write are passed over.
+
+    Args:
+        folder: Of the cache.
+
+    Yields:
+        (key, object).
+    """
     cache = open_cache(folder)
     try:
         for key in cache:

@@ -1,1 +1,1 @@
-"""What is looked at beside a run: a provider, a judge, the cache."""
+"""What can be looked at without a run: a provider, a judge, the cache."""

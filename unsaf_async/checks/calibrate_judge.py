@@ -1,4 +1,4 @@
-"""`judge calibrate`: a judge put to responses of which people have said what they did. Paid, cached and capped like a run."""
+"""`judge calibrate`: a judge measured on responses that people have labelled. Paid, cached and capped like a run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,14 @@ class Bench:
         return " + ".join(self.judges) or "rules"
 
     def worst_nano_usd(self, row: Judged) -> int:
-        """What judging one response costs at most."""
+        """What judging one response costs at most.
+
+        Args:
+            row: The labelled response.
+
+        Returns:
+            Nano-dollars, over all judges.
+        """
         prompt = self.pack.judge(row.question, row.response[:MAX_RESPONSE_CHARS])
         return sum(
             CostModel(profile, price_or_error(profile)).worst_nano_usd(
@@ -53,14 +60,26 @@ class Bench:
 
 
 async def prepare(data: Path, judges: Sequence[str], prompts: str) -> Bench:
-    """What is to be done, checked. Raises UserError for whatever is wrong. judges: names; () or ("rules",) for the rules."""
+    """A judge and its labelled responses, checked.
+
+    Args:
+        data: The file of labelled responses.
+        judges: Names; () or ("rules",) for the rules alone.
+        prompts: The prompt pack's name or folder.
+
+    Returns:
+        What `calibrate` needs.
+
+    Raises:
+        UserError: Something of it cannot be used.
+    """
     if "self" in judges:
         raise UserError("--judge self: there is no measured model here; name the judging model")
     if "rules" in judges and len(judges) > 1:
         raise UserError("--judge rules: the rules come before every judge; leave it out where others are named")
-    found: dict[str, Profile] = {}
-    await named_models([name for name in judges if name != "rules"], "--judge", found)
-    profiles = {profile.name: profile for profile in found.values()}
+    named: dict[str, Profile] = {}
+    await named_models([name for name in judges if name != "rules"], "--judge", named)
+    profiles = {profile.name: profile for profile in named.values()}
     return Bench(profiles, load_pack(prompts), *await asyncio.to_thread(_read, data))
 
 
@@ -83,7 +102,7 @@ class Calibrated:
 async def calibrate(
     bench: Bench, ledger_file: Path, cache: Path, max_cost: float | None, announce: Announce = silent
 ) -> Calibrated:
-    """What the judge said of every row, against what people said.
+    """How a judge labels every row, against how people did.
 
     Args:
         bench: The judge and the labelled responses.

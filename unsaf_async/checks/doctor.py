@@ -1,6 +1,7 @@
 """A live look at one model: a handful of tiny calls, one per thing that the engine would like to rely on.
 
-Its calls leave through the same door as a run's: reserved, paced, booked. Nothing is cached, since the point is to see.
+Its calls leave through the same layers as a run's: reserved, paced, entered in the ledger. Nothing is cached, since the point
+is to see.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from unsaf_async.records import EncodedImage
 
 ROOM = 64
-"""Output tokens of a probe, beside what the profile gives a model for thinking."""
+"""Output tokens of a probe, in addition to what the profile gives a model for thinking."""
 
 PATIENCE_S = 60.0
 """How long after its first failure a deciding probe may be tried again."""
@@ -67,7 +68,14 @@ class Diagnosis:
 
 
 def probes_of(profile: Profile) -> list[tuple[str, Request]]:
-    """The probing requests, by what they look at."""
+    """The probing requests.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        (what it looks at, request), in the order in which they leave.
+    """
     builder = RequestBuilder(profile, 1, 0)
     plain = Request(
         role="answer",
@@ -91,7 +99,17 @@ def probes_of(profile: Profile) -> list[tuple[str, Request]]:
 
 
 def worst_cost_usd(profile: Profile) -> float:
-    """What all probes can cost at most. Raises UserError if no price is known."""
+    """What all probes can cost at most.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        USD.
+
+    Raises:
+        UserError: No price is known.
+    """
     cost_model = CostModel(profile, price_or_error(profile))
     return sum(_most(what) * cost_model.worst_nano_usd(request) for what, request in probes_of(profile)) / NANO
 
@@ -163,7 +181,7 @@ def _finding(what: str, reply: Reply | CallError, profile: Profile) -> Probe:
         "log-probabilities": ("token confidence and P(True) are told", "token confidence and P(True) are n/a"),
         "n": ("each draw is a call of its own, all the same", "each draw is a call of its own"),
     }[what]
-    # The engine does what the profile says; what was found tells whether the profile should be changed.
+    # The engine does what the profile says; the finding shows whether the profile should be changed.
     does = says if says is not None else found == "yes"
     note = then[0] if does else then[1]
     if says is not None and found != "unknown" and says != (found == "yes"):

@@ -1,4 +1,4 @@
-"""Why a request hits or misses the cache: its key's parts beside those of the nearest stored reply."""
+"""Why a request hits or misses the cache: its key's parts, compared with those of the nearest stored reply."""
 
 from __future__ import annotations
 
@@ -19,13 +19,22 @@ NAMES = {"pixels": "the image as sent", "text": "the prompt's wording", "extra":
 
 
 async def explain(settings: Settings) -> list[str]:
-    """A line for each image's question-writing calls: hit, or miss and why. Calls nobody.
+    """Whether each image's question-writing calls are in the cache, and why not. Calls nobody.
 
-    Raises UserError as `prepare` does. Reads the whole cache: some seconds for a million replies.
+    Reads the whole cache: some seconds for a million replies.
+
+    Args:
+        settings: Of the run that would make the calls.
+
+    Returns:
+        A line a call: hit, or miss and why.
+
+    Raises:
+        UserError: As `prepare` does.
     """
     prepared = await prepare(settings)
     assert settings.cache is not None
-    stored = {key: found["parts"] for key, found in entries(settings.cache)}
+    stored = {key: stored_object["parts"] for key, stored_object in entries(settings.cache)}
     builder = RequestBuilder(prepared.subject, settings.questions, settings.seed)
     lines = []
     for source in prepared.images:

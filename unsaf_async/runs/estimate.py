@@ -40,7 +40,14 @@ class Estimate:
 
 
 def estimate(prepared: Prepared) -> Estimate:
-    """What the run will cost, from the images' sizes and the prices; sends nothing. Blocks while it reads the headers."""
+    """What a run will cost, from the images' sizes and the prices. Sends nothing; blocks while it reads the images' headers.
+
+    Args:
+        prepared: The settings, checked.
+
+    Returns:
+        The estimate.
+    """
     settings, policy = prepared.settings, policy_of(prepared.subject)
     priced = _priced(prepared.profile, settings.questions, settings.seed)
     planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.wanted)
@@ -56,9 +63,16 @@ def estimate(prepared: Prepared) -> Estimate:
 
 
 def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
-    """What it will cost to finish the run at `folder` with all that `manifest` wants; sends nothing.
+    """What it will cost to finish a run with all that a manifest asks. Sends nothing; blocks while it reads the images' headers.
 
-    What is there already, and is not paid again, is not counted; what failed is. Blocks while it reads the images' headers.
+    What is there already is not paid again, and not counted; what failed is.
+
+    Args:
+        folder: The run's, opened.
+        manifest: What is asked of it now.
+
+    Returns:
+        The estimate.
     """
     priced = _priced(manifest.profile, manifest.questions, manifest.seed)
     planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.wanted)
@@ -95,7 +109,7 @@ def _priced(profile: Callable[[str], Profile], questions: int, seed: int) -> Cal
     """The model with a name, with its prices. profile: the profile with that name."""
 
     def priced(name: str) -> Priced:
-        found = profile(name)
-        return Priced(RequestBuilder(found, questions, seed), CostModel(found, price_or_error(found)))
+        chosen = profile(name)
+        return Priced(RequestBuilder(chosen, questions, seed), CostModel(chosen, price_or_error(chosen)))
 
     return priced

@@ -98,7 +98,7 @@ class ImageExaminer:
         return examination
 
     async def complete(self, source: ImageSource, examination: Examination) -> Examination:
-        """An examination with everything that the run asks beside the answers.
+        """An examination with everything that the run asks in addition to the answers.
 
         Args:
             source: The image.

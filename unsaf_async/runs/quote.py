@@ -25,7 +25,7 @@ QUESTION_BYTES = 300
 """The longest question that is asked (`parse.MAX_CHARS` characters), if it is ASCII; others have up to 4 bytes a character.
 
 So an image may need more than its quote, and the cap holds all the same: each call reserves its own worst case, by the bytes
-that it really sends. What it needs beyond what is left of its image's money is asked of the budget; if that has none, the
+that it really sends. What it needs beyond what is available of its image's money is asked of the budget; if that has none, the
 call does not leave, and fails (`Unfunded`). Quoting 1,200 bytes instead would bound questions in every script, and make the
 worst case of an image dearer, by 4 % (gpt-4o-mini) to 29 % (gpt-4o), so that fewer would be begun under a cap.
 """
@@ -89,8 +89,11 @@ class _Bill:
 
 @dataclass(frozen=True)
 class Planner:
-    """Quotes images. judges: of what the rules leave open; () where no LLM judges. wanted, auditors, grounder: what is asked
-    beside the answers, and of whom."""
+    """Quotes images.
+
+    judges: of what the rules leave open; () where no LLM judges. wanted, auditors, grounder: what is asked in addition to the
+    answers, and of whom.
+    """
 
     subject: Priced
     judges: tuple[Priced, ...]
@@ -104,7 +107,18 @@ class Planner:
     def of(
         cls, priced: Callable[[str], Priced], judges: Sequence[str], pack: Pack, questions: int, wanted: ExtraMeasures
     ) -> Planner:
-        """The planner of a run. priced: the model with a name; "self" is the measured one."""
+        """The planner of a run.
+
+        Args:
+            priced: Gives the model with a name; "self" is the measured one.
+            judges: The names of those that judge.
+            pack: The prompts.
+            questions: K, per label.
+            wanted: What is asked in addition to the answers.
+
+        Returns:
+            The planner.
+        """
         return cls(
             priced("self"),
             tuple(map(priced, judges)),
@@ -116,7 +130,15 @@ class Planner:
         )
 
     def quote(self, width: int, height: int) -> Quote:
-        """What an image sent at `width` x `height` pixels costs, whole, if the model writes the questions."""
+        """What an image costs, whole, if the model writes the questions.
+
+        Args:
+            width: Pixels, as sent.
+            height: Pixels, as sent.
+
+        Returns:
+            The quote.
+        """
         bill, image = _Bill(), _stand_in(width, height)
         for label in QUESTIONS:
             first, again = (
@@ -136,13 +158,31 @@ class Planner:
         return bill.quote
 
     def quote_given(self, width: int, height: int, given: Sequence[GivenQuestion]) -> Quote:
-        """What an image costs with questions that are given, which are known with their length."""
+        """What an image costs with given questions, whose lengths are known.
+
+        Args:
+            width: Pixels, as sent.
+            height: Pixels, as sent.
+            given: The questions.
+
+        Returns:
+            The quote.
+        """
         bill = _Bill()
         self._questions(bill, _stand_in(width, height), Counter((each.intended, _bytes(each.text)) for each in given))
         return bill.quote
 
     def quote_missing(self, width: int, height: int, questions: Sequence[Question]) -> Quote:
-        """What it costs to ask what is wanted beside the answers of an image's questions and is not there yet."""
+        """What it costs to ask what is wanted of an image's answered questions and is not there yet.
+
+        Args:
+            width: Pixels, as sent.
+            height: Pixels, as sent.
+            questions: The questions, with what is known of them.
+
+        Returns:
+            The quote; all 0 if nothing is missing.
+        """
         bill = _Bill()
         missing = Counter(
             (what, which if what == "audit" else "", _bytes(question.text))
@@ -150,11 +190,11 @@ class Planner:
             for what, which in self.wanted.missing(question)
         )
         for (what, which, size), number in missing.items():
-            self._beside(bill, _stand_in(width, height), what, which, size, number)
+            self._extra(bill, _stand_in(width, height), what, which, size, number)
         return bill.quote
 
     def _questions(self, bill: _Bill, image: EncodedImage, asked: Counter[tuple[Label, int]]) -> None:
-        """Answers, verdicts and all that is wanted beside, for so many questions of each label and length in bytes."""
+        """Answers, verdicts and all extra measures, for so many questions of each label and length in bytes."""
         subject, pack, wanted = self.subject, self.pack, self.wanted
         for (label, size), number in asked.items():
             texts = (_text(size), _LIKELY)
@@ -166,16 +206,16 @@ class Planner:
                 )
                 bill.add(judge, verdict, likely, most=number, expected=EXPECTED_JUDGED_SHARE * number)
             for name in wanted.auditors:
-                self._beside(bill, image, "audit", name, size, number)
+                self._extra(bill, image, "audit", name, size, number)
             if wanted.grounded and label == "answerable":
-                self._beside(bill, image, "support", "", size, number, EXPECTED_ANSWERED_SHARE)
+                self._extra(bill, image, "support", "", size, number, EXPECTED_ANSWERED_SHARE)
             for what, times in (("stated", wanted.stated), ("p_true", wanted.p_true), ("sample", wanted.samples)):
-                self._beside(bill, image, what, "", size, int(times) * number)
+                self._extra(bill, image, what, "", size, int(times) * number)
 
-    def _beside(
+    def _extra(
         self, bill: _Bill, image: EncodedImage, what: str, which: str, size: int, number: int, share: float = 1.0
     ) -> None:
-        """So many calls of one sort beside the answers (see `ExtraMeasures.missing`), `share` of which are expected."""
+        """So many calls of one extra measure (see `ExtraMeasures.missing`), `share` of which are expected."""
         pack, model = self.pack, self.subject
         role: Role
         schema: Schema | None

@@ -64,10 +64,16 @@ class StopWhenNarrow:
     ) -> None:
         """A rule that has seen no image.
 
-        half_width: the target, in UnF1's units, in (0, 1). alpha: 1 - confidence, in (0, 1). minimum_images: >= 2;
-        before them there is no width. expected_images: >= 1, where the anytime rule will probably stop; guess it
-        without having seen the data. None: where influence values with a standard deviation of `TYPICAL_SPREAD` would
-        stop. Raises ValueError.
+        Args:
+            half_width: The target, in UnF1's units, in (0, 1).
+            alpha: 1 - confidence, in (0, 1).
+            rule: Which of the module's two rules.
+            minimum_images: Before so many images there is no width, >= 2.
+            expected_images: Where the anytime rule will probably stop, >= 1; guess it without having seen the data. None: where
+                influence values with a standard deviation of `TYPICAL_SPREAD` would stop.
+
+        Raises:
+            ValueError: One of them is out of its range.
         """
         if not 0 < half_width < 1:
             raise ValueError(f"half_width is {half_width}; give a number between 0 and 1")
@@ -88,7 +94,11 @@ class StopWhenNarrow:
         self._running = Running()
 
     def add(self, examination: Examination) -> None:
-        """Counts one image in, in O(1); each image once. Failed images and those without a question change nothing."""
+        """Count one image in, in O(1). Failed images and those without a question change nothing.
+
+        Args:
+            examination: The image's; each image once.
+        """
         self._running.add(examination)
 
     @property

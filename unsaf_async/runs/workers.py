@@ -22,10 +22,17 @@ async def run(
     width: int,
     enough: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Examine `images`, `width` (>= 1) at a time, and hand each examination to `keep` as it comes.
+    """Examine images, so many at a time, and hand over each examination as it comes.
 
-    enough: asked before each image; True ends the run well. Raises RunStopped if an examination does: no image is begun after
-    that, those under way are finished first.
+    Args:
+        images: What to examine, in this order.
+        examine_one: Examines one of them.
+        keep: Receives each examination.
+        width: How many are under way at most, >= 1.
+        enough: Asked before each image; True ends the run well.
+
+    Raises:
+        RunStopped: An examination did. No image is begun after that; those under way are finished first.
     """
     remaining = iter(images)
     stopped: RunStopped | None = None

@@ -50,7 +50,7 @@ MEANING: dict[str, str] = {
     "UnprocessableEntityError": ANSWERED,
     "VectorStoreSearchError": ANSWERED,
     "OpenAIError": ANSWERED,
-    # litellm itself said no: nothing has left.
+    # litellm itself said no: nothing was sent.
     "BlockedPiiEntityError": UNSENT,
     "BudgetExceededError": UNSENT,
     "GuardrailRaisedException": UNSENT,
@@ -62,7 +62,7 @@ MEANING: dict[str, str] = {
     "RejectedRequestError": UNSENT,
     "SensitiveDataRouteException": UNSENT,
     "UnsupportedParamsError": UNSENT,
-    # It left, and no whole answer came back.
+    # It was sent, and no whole answer came back.
     "APIConnectionError": BROKEN,
     "APIResponseValidationError": BROKEN,
     "JSONSchemaValidationError": BROKEN,
@@ -87,18 +87,36 @@ class LitellmBackend:
 
     @classmethod
     async def open(cls, endpoint: str = "", key: str | None = None) -> LitellmBackend:
-        """A backend for `endpoint` ("" is the vendor's own); the import happens on a thread."""
+        """A connected backend; the import happens on a thread.
+
+        Args:
+            endpoint: The base URL; "" is the vendor's own.
+            key: None if none is needed.
+
+        Returns:
+            The backend.
+        """
         return cls(await asyncio.to_thread(_import), endpoint, key)
 
     async def complete(self, request: Request) -> Reply:
-        """The provider's reply. Raises CallError."""
+        """The provider's reply.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The reply.
+
+        Raises:
+            CallError: None came.
+        """
         try:
             response = await self._litellm.acompletion(**self._where, **_arguments(request))
         except Exception as error:
-            found = outcome_of_exception(error)
-            if isinstance(found, Reply):
-                return found
-            raise found from None
+            outcome = outcome_of_exception(error)
+            if isinstance(outcome, Reply):
+                return outcome
+            raise outcome from None
         try:
             return _reply(response)
         except (AttributeError, TypeError, ValueError, KeyError) as error:
@@ -191,7 +209,14 @@ def _usage(usage: Any) -> Usage:
 
 
 def outcome_of_exception(error: Exception) -> CallError | Reply:
-    """What an exception out of litellm means: a CallError, or the `blocked` reply that it stands for."""
+    """What an exception out of litellm means.
+
+    Args:
+        error: The exception.
+
+    Returns:
+        A CallError, or the `blocked` reply that it stands for.
+    """
     name = type(error).__name__
     text = providers_words(str(error))
     body = _body(error, text)
@@ -234,12 +259,18 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def providers_words(text: str) -> str:
-    """`text`, an exception's out of litellm, without what litellm wraps around the provider's own words.
+    """The provider's own words in an exception's text, without what litellm wraps around them.
 
     That is class names in front, as in "litellm.NotFoundError: NotFoundError: OpenAIException - ", and advice to programmers
-    behind. `text` as it is if it has none, or if nothing else would be left.
+    behind.
+
+    Args:
+        text: The exception's.
+
+    Returns:
+        The words; `text` as it is if nothing is wrapped around them, or if nothing else would be left.
     """
-    return _BEHIND.sub("", text[found.end() :] if (found := _BEFORE.match(text)) else text) or text
+    return _BEHIND.sub("", text[match.end() :] if (match := _BEFORE.match(text)) else text) or text
 
 
 def _body(error: Exception, text: str) -> str:
@@ -251,5 +282,5 @@ def _body(error: Exception, text: str) -> str:
     return text[start : text.rfind("}") + 1] if start >= 0 else text
 
 
-def _headers(found: Mapping[str, Any]) -> dict[str, str]:
-    return {str(name).lower().removeprefix("llm_provider-"): str(value) for name, value in found.items()}
+def _headers(raw: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name).lower().removeprefix("llm_provider-"): str(value) for name, value in raw.items()}

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
 
 async def open_backend(profile: Profile) -> Backend:
-    """The backend that `profile` names, with the key from its environment variable. Raises UserError if that is missing."""
+    """The backend that a profile names, with the key from its environment variable.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        The backend; it connects with its first call.
+
+    Raises:
+        UserError: The key is missing.
+    """
     key = key_of_profile(profile)
     if profile.backend == "openai":
         from unsaf_async.calls.backends.openai_http import OpenAIBackend
@@ -50,10 +60,18 @@ def _scripted(profile: Profile) -> Backend:
 
 
 async def with_model_found(profile: Profile) -> Profile:
-    """`profile` with its model's id: for an endpoint that names none, the first that its /models lists; for a tiny model, the
-    digest of its weights.
+    """A profile with its model's id.
 
-    Raises UserError if the server cannot be reached, refuses the key, or lists no model.
+    For an endpoint that names none, that is the first that its /models lists; for a tiny model, the digest of its weights.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        The profile, as it was if its id is known.
+
+    Raises:
+        UserError: The server cannot be reached, refuses the key, or lists no model.
     """
     if profile.backend == "tiny":
         from unsaf_async.tiny.folders import with_weights

@@ -30,9 +30,15 @@ CONNECT_S = 15.0
 
 
 class OpenAIBackend:
-    """Calls `endpoint` (such as http://localhost:8000/v1). key: sent as bearer token if given."""
+    """Calls an OpenAI-compatible server."""
 
     def __init__(self, endpoint: str, key: str | None = None) -> None:
+        """A backend that connects with its first call.
+
+        Args:
+            endpoint: The base URL, such as http://localhost:8000/v1.
+            key: Sent as bearer token; None for none.
+        """
         self._url = httpx.URL(endpoint.rstrip("/") + "/chat/completions")
         self._models_url = httpx.URL(endpoint.rstrip("/") + "/models")
         headers = {"content-type": "application/json", "accept": "application/json"}
@@ -43,7 +49,17 @@ class OpenAIBackend:
         self._extensions = {"timeout": httpx.Timeout(None, connect=CONNECT_S).as_dict()}
 
     async def complete(self, request: Request) -> Reply:
-        """The server's reply. Raises CallError."""
+        """The server's reply.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The reply.
+
+        Raises:
+            CallError: None came.
+        """
         status, headers, body = await self._send(
             httpx.Request("POST", self._url, headers=self._headers, content=_body(request))
         )
@@ -64,7 +80,10 @@ class OpenAIBackend:
             raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
 
     async def models(self) -> list[str]:
-        """The ids that /models lists, in its order; [] if the server has no such list. Raises CallError."""
+        """The ids that /models lists, in its order; [] if the server has no such list.
+
+        Raises CallError if it does not answer.
+        """
         status, headers, body = await self._send(httpx.Request("GET", self._models_url, headers=self._headers))
         if status == 404:
             return []
@@ -141,7 +160,14 @@ def _body(request: Request) -> bytes:
 
 
 def message_of(message: Message) -> dict[str, Any]:
-    """A turn in OpenAI's form; the image, if any, before the text, as data URL."""
+    """A turn in OpenAI's form; the image, if any, before the text, as data URL.
+
+    Args:
+        message: The turn.
+
+    Returns:
+        JSON data.
+    """
     if message.image is None:
         return {"role": message.role, "content": message.text}
     return {
@@ -154,5 +180,13 @@ def message_of(message: Message) -> dict[str, Any]:
 
 
 def response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON schema in OpenAI's form."""
+    """A JSON schema in OpenAI's form.
+
+    Args:
+        name: What providers ask to call it.
+        schema: The schema.
+
+    Returns:
+        JSON data.
+    """
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}

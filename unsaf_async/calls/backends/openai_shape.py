@@ -22,14 +22,31 @@ POLICY_WORDS = ("content_policy_violation", "content_filter", "safety system", "
 
 
 def blocked_reply(status: int | None, body: str) -> Reply | None:
-    """The reply with outcome `blocked` that a 400 stands for, if its body says that a filter turned the request away."""
+    """The reply that a 400 stands for, if its body says that a filter turned the request away.
+
+    Args:
+        status: The answer's; None if there was none.
+        body: The answer's.
+
+    Returns:
+        A reply with outcome `blocked`; None if it is another error.
+    """
     if status == 400 and any(word in body.lower() for word in POLICY_WORDS):
         return Reply("blocked", "", finish_reason="content_filter", detail=error_text(body))
     return None
 
 
 def error_of(status: int, body: str, headers: Mapping[str, str]) -> CallError:
-    """What an answer with an error status means. headers: names in lower case."""
+    """What an answer with an error status means.
+
+    Args:
+        status: The answer's.
+        body: The answer's.
+        headers: The answer's, names in lower case.
+
+    Returns:
+        The error.
+    """
     text = f"{status} {error_text(body)}".strip()
     patience_s = retry_after_s(headers, body)
     lowered = body.lower()
@@ -51,7 +68,18 @@ def error_of(status: int, body: str, headers: Mapping[str, str]) -> CallError:
 
 
 def reply_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
-    """The reply in an OpenAI-shaped body. Raises ValueError if it is none."""
+    """The reply in an OpenAI-shaped body.
+
+    Args:
+        body: Parsed JSON.
+        headers: The answer's, names in lower case.
+
+    Returns:
+        The reply.
+
+    Raises:
+        ValueError: It is none.
+    """
     choices = body.get("choices")
     if not isinstance(choices, list):
         raise ValueError("the answer holds no choices")
@@ -80,9 +108,15 @@ def reply_of(body: Mapping[str, Any], headers: Mapping[str, str]) -> Reply:
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content: a string, or the text parts of a list joined; "" for None.
+    """The text of a message's content.
 
     Half a surrogate pair, which a token limit may leave of an emoji, becomes "?": no file and no request could hold it.
+
+    Args:
+        content: A string, or a list of parts, or None.
+
+    Returns:
+        The string, or the text parts of a list joined; "" for None.
     """
     if isinstance(content, list):
         content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
@@ -92,7 +126,16 @@ def text_of(content: object) -> str:
 
 
 def outcome_of(text: str, finish_reason: str | None, refusal: object) -> tuple[Outcome, str]:
-    """How a served call ended, and a word on why if it did not end well."""
+    """How a served call ended, and a word on why if it did not end well.
+
+    Args:
+        text: The reply's.
+        finish_reason: The provider's word for why it stopped.
+        refusal: What the model said in declining; None if it did not.
+
+    Returns:
+        (outcome, detail); the detail is "" for `ok`.
+    """
     if refusal:
         return "refused", one_line(text_of(str(refusal)), 300)
     if finish_reason == "content_filter":
@@ -105,7 +148,17 @@ def outcome_of(text: str, finish_reason: str | None, refusal: object) -> tuple[O
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage:
-    """Token counts of an OpenAI-shaped usage object; zeros for what it leaves out. Raises ValueError if they are no counts."""
+    """Token counts of an OpenAI-shaped usage object.
+
+    Args:
+        usage: Parsed JSON; what it leaves out counts 0.
+
+    Returns:
+        The counts.
+
+    Raises:
+        ValueError: They are no counts.
+    """
     prompt = usage.get("prompt_tokens_details") or {}
     completion = usage.get("completion_tokens_details") or {}
     return Usage(

@@ -30,14 +30,21 @@ class ScriptedBackend:
         self._image_ids: WeakKeyDictionary[EncodedImage, str] = WeakKeyDictionary()
 
     async def complete(self, request: Request) -> Reply:
-        """The reply to `request`; `truncated` where the output limit cut it."""
+        """The reply that the simulated model gives.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The reply; `truncated` where the output limit cut it.
+        """
         began = asyncio.get_running_loop().time()
         if self.latency_s > 0:
             await asyncio.sleep(self.latency_s)
         images = [message.image for message in request.messages if message.image is not None]
         texts = [message.text for message in request.messages]
         sampling = request.sampling
-        said = scripted.respond(
+        answer = scripted.respond(
             self.awareness,
             self.seed,
             texts=texts,
@@ -47,7 +54,7 @@ class ScriptedBackend:
             request_seed=sampling.seed,
             draw=request.draw,
         )
-        text, cut = scripted.within(said.text, sampling.max_output_tokens)
+        text, cut = scripted.within(answer.text, sampling.max_output_tokens)
         output_tokens = scripted.count_tokens(text)
         return Reply(
             outcome="truncated" if cut else "ok",
@@ -59,7 +66,7 @@ class ScriptedBackend:
                 output_tokens=output_tokens,
             ),
             model=request.target.model,
-            logprobs=scripted.token_logprobs(said, self.seed, output_tokens) if sampling.logprobs else None,
+            logprobs=scripted.token_logprobs(answer, self.seed, output_tokens) if sampling.logprobs else None,
             latency_s=asyncio.get_running_loop().time() - began,
         )
 
@@ -67,7 +74,7 @@ class ScriptedBackend:
         """Nothing is open."""
 
     def _image_id(self, image: EncodedImage) -> str:
-        found = self._image_ids.get(image)
-        if found is None:
-            found = self._image_ids[image] = sha256(image.data).hexdigest()
-        return found
+        image_id = self._image_ids.get(image)
+        if image_id is None:
+            image_id = self._image_ids[image] = sha256(image.data).hexdigest()
+        return image_id

@@ -53,9 +53,17 @@ class TinyBackend:
         self._image_ids: WeakKeyDictionary[EncodedImage, str] = WeakKeyDictionary()
 
     async def complete(self, request: Request) -> Reply:
-        """The reply to `request`; `truncated` where the output limit or the context's end cut it.
+        """The model's reply.
 
-        Raises Rejected for what the model cannot read: a conversation of several turns, a prompt that is too long.
+        Args:
+            request: The call.
+
+        Returns:
+            The reply; `truncated` where the output limit or the context's end cut it.
+
+        Raises:
+            Rejected: The model cannot read it: a conversation of several turns, a prompt that is too long.
+            Fatal: The model cannot be loaded, or was closed.
         """
         loop = asyncio.get_running_loop()
         began_s = loop.time()
@@ -113,10 +121,10 @@ class TinyBackend:
         )
 
     def _image_id(self, image: EncodedImage) -> str:
-        found = self._image_ids.get(image)
-        if found is None:
-            found = self._image_ids[image] = sha256(image.data).hexdigest()
-        return found
+        image_id = self._image_ids.get(image)
+        if image_id is None:
+            image_id = self._image_ids[image] = sha256(image.data).hexdigest()
+        return image_id
 
     def _speak(self) -> None:
         """The thread: takes calls in as there is room, says a token of each, hands the finished ones back."""

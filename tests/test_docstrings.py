@@ -28,8 +28,6 @@ PENDING: frozenset[str] = frozenset(
     {
         "api.py",
         "bundled.py",
-        "calls",
-        "checks",
         "compare",
         "errors.py",
         "events.py",

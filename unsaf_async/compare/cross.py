@@ -224,6 +224,11 @@ def _cell(
 # --- the additive fit -------------------------------------------------------------------------------------------------
 
 
+NO_INTERVAL = "no draw moved it: too few images, or all alike"
+
+Interval = tuple[float, float] | None
+
+
 def _fit(
     askers: Sequence[str],
     answerers: Sequence[str],
@@ -234,86 +239,106 @@ def _fit(
     """cells: those with an UnF1. values: [cells]. resampled: [draws, cells], NaN where undefined."""
     rows = [name for name in askers if any(asker == name for asker, _ in cells)]
     columns = [name for name in answerers if any(answerer == name for _, answerer in cells)]
+    design = _design(rows, columns, cells)
+    complete = resampled[~np.isnan(resampled).any(axis=1)]
+    estimable = bool(cells) and int(np.linalg.matrix_rank(design)) == design.shape[1]
+    why = (
+        "the cells fall into groups that share neither asker nor answerer, so that their effects cannot be compared"
+        if cells
+        else "no cell has an UnF1"
+    )
     undefined = {f"asking.{name}": "no cell of its questions has an UnF1" for name in askers if name not in rows}
     undefined |= {
         f"answering.{name}": "no cell of its answers has an UnF1" for name in answerers if name not in columns
     }
-    parameters = 1 + max(0, len(rows) - 1) + max(0, len(columns) - 1)
-    design = np.array(
-        [
-            [1.0, *_contrast(rows.index(asker), len(rows)), *_contrast(columns.index(answerer), len(columns))]
-            for asker, answerer in cells
-        ]
-    ).reshape(len(cells), parameters)
-    complete = resampled[~np.isnan(resampled).any(axis=1)]
-    whole = bool(cells) and int(np.linalg.matrix_rank(design)) == parameters
-    why = (
-        "no cell has an UnF1"
-        if not cells
-        else ""
-        if whole
-        else "the cells fall into groups that share neither asker nor answerer, so that their effects cannot be compared"
-    )
-    no_interval = "no draw moved it: too few images, or all alike"
-
-    mean, of_rows, of_columns = None, {}, {}
-    residual_rms = explained = None
-    if whole:
+    mean, residual_rms, explained = None, None, None
+    of_rows: dict[str, tuple[float, Interval]] = {}
+    of_columns: dict[str, tuple[float, Interval]] = {}
+    if estimable:
         inverse = np.linalg.pinv(design)
-        found, drawn = inverse @ values, complete @ inverse.T
-        mean = float(found[0])
-        of_rows = dict(zip(rows, _effects(found[1 : len(rows)], drawn[:, 1 : len(rows)]), strict=True))
-        of_columns = dict(zip(columns, _effects(found[len(rows) :], drawn[:, len(rows) :]), strict=True))
-        residual = values - design @ found
+        coefficients, drawn = inverse @ values, complete @ inverse.T
+        mean = float(coefficients[0])
+        end = len(rows)  # of the askers' coefficients, of which there are one less, after the mean
+        of_rows = dict(zip(rows, _effects(coefficients[1:end], drawn[:, 1:end]), strict=True))
+        of_columns = dict(zip(columns, _effects(coefficients[end:], drawn[:, end:]), strict=True))
+        residual = values - design @ coefficients
         residual_rms = float(np.sqrt(np.mean(residual**2)))
-        spread = float(((values - values.mean()) ** 2).sum())
-        if spread > 1e-12:
-            explained = min(1.0, max(0.0, 1 - float((residual**2).sum()) / spread))
-        else:
+        explained = _variance_explained(values, residual)
+        if explained is None:
             undefined["variance_explained"] = "all cells are equal"
     else:
         undefined |= dict.fromkeys(("mean", "residual_rms", "variance_explained"), why)
-    effects = {
-        sort: [
-            Effect(name=name, value=of[name][0], ci=of[name][1])
-            if name in of
-            else Effect(name=name, value=None, ci=None)
-            for name in names
-        ]
-        for sort, names, of in (("asking", askers, of_rows), ("answering", answerers, of_columns))
-    }
-    for sort, found_effects in effects.items():
-        for effect in found_effects:
-            if effect.value is None:
-                undefined.setdefault(f"{sort}.{effect.name}", why)
-            elif effect.ci is None:
-                undefined[f"{sort}.{effect.name}.ci"] = no_interval
-
-    own, own_ci = None, None
-    diagonal = np.array([float(asker == answerer) for asker, answerer in cells])
-    with_own = np.column_stack([design, diagonal])
-    if whole and int(np.linalg.matrix_rank(with_own)) == parameters + 1:
-        weights = np.linalg.pinv(with_own)[-1]
-        own, own_ci = float(weights @ values), interval(_rounded(complete @ weights))
-        if own_ci is None:
-            undefined["own_advantage_ci"] = no_interval
-    else:
+    asking = _named_effects("asking", askers, of_rows, why, undefined)
+    answering = _named_effects("answering", answerers, of_columns, why, undefined)
+    own, own_ci = _own_advantage(design, cells, values, complete, undefined) if estimable else (None, None)
+    if own is None:
         undefined |= dict.fromkeys(
             ("own_advantage", "own_advantage_ci"),
             "the cells of one's own questions cannot be told apart from the models: too few others have an UnF1",
         )
     return CrossFit(
         mean=mean,
-        asking=effects["asking"],
-        answering=effects["answering"],
+        asking=asking,
+        answering=answering,
         cells=len(cells),
-        parameters=parameters if cells else 0,
+        parameters=design.shape[1] if cells else 0,
         residual_rms=residual_rms,
         variance_explained=explained,
         own_advantage=own,
         own_advantage_ci=own_ci,
         undefined=undefined,
     )
+
+
+def _design(rows: Sequence[str], columns: Sequence[str], cells: Sequence[tuple[str, str]]) -> NDArray[np.float64]:
+    """[cells, 1 + (rows - 1) + (columns - 1)]: the mean's column of ones, then the contrasts of askers and answerers."""
+    parameters = 1 + max(0, len(rows) - 1) + max(0, len(columns) - 1)
+    return np.array(
+        [
+            [1.0, *_contrast(rows.index(asker), len(rows)), *_contrast(columns.index(answerer), len(columns))]
+            for asker, answerer in cells
+        ]
+    ).reshape(len(cells), parameters)
+
+
+def _variance_explained(values: NDArray[np.float64], residual: NDArray[np.float64]) -> float | None:
+    """In [0, 1]; None if all values are equal."""
+    spread = float(((values - values.mean()) ** 2).sum())
+    return min(1.0, max(0.0, 1 - float((residual**2).sum()) / spread)) if spread > 1e-12 else None
+
+
+def _named_effects(
+    sort: str, names: Sequence[str], known: Mapping[str, tuple[float, Interval]], why: str, undefined: dict[str, str]
+) -> list[Effect]:
+    """An effect a name. why: the reason of those without a value, which is added to `undefined` with those of the intervals."""
+    effects = []
+    for name in names:
+        value, ci = known.get(name, (None, None))
+        effects.append(Effect(name=name, value=value, ci=ci))
+        if value is None:
+            undefined.setdefault(f"{sort}.{name}", why)
+        elif ci is None:
+            undefined[f"{sort}.{name}.ci"] = NO_INTERVAL
+    return effects
+
+
+def _own_advantage(
+    design: NDArray[np.float64],
+    cells: Sequence[tuple[str, str]],
+    values: NDArray[np.float64],
+    draws: NDArray[np.float64],
+    undefined: dict[str, str],
+) -> tuple[float | None, Interval]:
+    """(coefficient of "asker is answerer", its interval); (None, None) if the cells do not determine it."""
+    diagonal = np.array([float(asker == answerer) for asker, answerer in cells])
+    with_own = np.column_stack([design, diagonal])
+    if int(np.linalg.matrix_rank(with_own)) < with_own.shape[1]:
+        return None, None
+    weights = np.linalg.pinv(with_own)[-1]
+    ci = interval(_rounded(draws @ weights))
+    if ci is None:
+        undefined["own_advantage_ci"] = NO_INTERVAL
+    return float(weights @ values), ci
 
 
 def _contrast(place: int, number: int) -> list[float]:

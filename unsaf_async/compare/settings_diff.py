@@ -3,136 +3,80 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from unsaf_async.records import Examination
     from unsaf_async.runs.folder import Manifest
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """A setting in which runs may differ."""
+
+    title: str
+    """Of the sentence about it."""
+    value: Callable[[Manifest], str | Mapping[str, object] | None]
+    """In words; or as fields, of which those are named that differ; None: the run has no such setting and is left out."""
+    consequence: str | Callable[[Iterable[Manifest]], str]
+    """What follows for the comparison, of all runs or of these."""
+
+
 def differences_in_setting(
     manifests: Mapping[str, Manifest], examinations: Mapping[str, Sequence[Examination]] | None = None
 ) -> list[str]:
-    """A sentence for each way in which the runs were not made alike; [] if nothing differs.
+    """A sentence for each way in which the runs were not made alike.
 
-    manifests: by the runs' names. examinations: by the same names, so that what the runs were asked can be compared, too.
+    Args:
+        manifests: By the runs' names.
+        examinations: By the same names, so that what the runs were asked can be compared, too; None: it is not.
+
+    Returns:
+        The sentences, "title: this in a, b; that in c. So consequence"; [] if nothing differs.
     """
-    found: list[str | None] = [
-        _apart(
-            "Prompts differ",
-            {
-                name: f"{_last(each.pack)} {each.pack_version} ({each.pack_sha256[:8]})"
-                for name, each in manifests.items()
-            },
-            "the models were asked in other words",
-        ),
-        _apart(
-            "Questions are not from the same source",
-            {name: _whose(each) for name, each in manifests.items()},
-            "easy questions raise UnF1 as much as awareness does",
-        ),
-        _apart(
-            "Questions per image and instruction differ",
-            {name: str(each.questions) for name, each in manifests.items() if each.source is None},
-            "whoever writes more has to reach for less obvious ones",
-        ),
-        _apart(
-            "Judges differ",
-            {name: _judges(each) for name, each in manifests.items()},
-            "part of a difference may be theirs"
-            + (
-                ", and a model may be lenient with itself"
-                if any("self" in each.judges for each in manifests.values())
-                else ""
-            )
-            + "; --judge gives all the same one",
-        ),
-        _apart(
-            "What is asked beside the answers differs",
-            {name: _beside(each) for name, each in manifests.items()},
-            "their costs and times are for unequal work",
-        ),
-        _apart(
-            "Temperatures differ",
-            {
-                name: "0 for answers and verdicts"
-                if each.subject.takes.temperature
-                else "the provider's own throughout"
-                for name, each in manifests.items()
-            },
-            "an answer drawn at random abstains at another rate than the likeliest one",
-        ),
-        _apart_in_fields(
-            "Further fields of the requests differ",
-            {name: _extra(each) for name, each in manifests.items()},
-            "they may change how a model answers",
-        ),
-        _apart(
-            "Seeds differ",
-            {name: str(each.seed) for name, each in manifests.items()},
-            "images come in another order, and models that take a seed draw otherwise",
-        ),
-        _apart_in_fields(
-            "Output limits differ (tokens)",
-            {name: each.subject.output_tokens.model_dump() for name, each in manifests.items()},
-            "replies are cut off at another length",
-        ),
-        _apart_in_fields(
-            "Image sizes differ",
-            {name: each.subject.image.model_dump() for name, each in manifests.items()},
-            "the models may have seen the same image at other sizes",
-        ),
-        _apart(
-            "Stopping rules differ",
-            {
-                name: "all images" if each.until_ci is None else f"until ± {each.until_ci:g}"
-                for name, each in manifests.items()
-            },
-            "a run that stops early holds fewer images",
-        ),
-        _apart(
-            "Versions of unsaf-async differ",
-            {name: each.versions.get("unsaf-async", "unknown") for name, each in manifests.items()},
-            "rules and parsing may have changed in between",
-        ),
-    ]
+    sentences = [_difference(setting, manifests) for setting in SETTINGS]
     if examinations is not None:
-        found.append(_apart_in_given(examinations))
+        sentences.append(_difference_in_given(examinations))
     simulated = [name for name, each in manifests.items() if each.subject.backend == "scripted"]
     if simulated:
-        found.append(
+        sentences.append(
             f"{_listed(simulated)} {'is a simulated model' if len(simulated) == 1 else 'are simulated models'}: "
             "such figures say nothing about any real model"
         )
-    return [sentence for sentence in found if sentence]
+    return [sentence for sentence in sentences if sentence]
 
 
-def _apart(what: str, values: Mapping[str, str], so: str) -> str | None:
-    """ "what: this in a, b; that in c: so"; None if all values are equal."""
+def _difference(setting: _Setting, manifests: Mapping[str, Manifest]) -> str | None:
+    """The sentence about one setting; None if it is equal in all runs that have it."""
+    values = {name: value for name, each in manifests.items() if (value := setting.value(each)) is not None}
+    fields = dict.fromkeys(field for value in values.values() if not isinstance(value, str) for field in value)
+    differing = [
+        field
+        for field in fields
+        if len({repr(value.get(field)) for value in values.values() if not isinstance(value, str)}) > 1
+    ]
     groups: dict[str, list[str]] = defaultdict(list)
     for name, value in values.items():
-        groups[value].append(name)
+        groups[value if isinstance(value, str) else _in_words(value, differing)].append(name)
     if len(groups) < 2:
         return None
-    return f"{what}: {'; '.join(f'{value} in {_listed(names)}' for value, names in groups.items())}. So {so}"
+    groups_in_words = "; ".join(f"{value} in {_listed(names)}" for value, names in groups.items())
+    consequence = setting.consequence
+    if not isinstance(consequence, str):
+        consequence = consequence(manifests.values())
+    return f"{setting.title}: {groups_in_words}. So {consequence}"
 
 
-def _apart_in_fields(what: str, values: Mapping[str, Mapping[str, object]], so: str) -> str | None:
-    """As `_apart`, naming only the fields that are not equal in all."""
-    fields = dict.fromkeys(field for value in values.values() for field in value)
-    differing = [field for field in fields if len({repr(value.get(field)) for value in values.values()}) > 1]
-    said = {
-        name: ", ".join(f"{field} {'none' if value.get(field) is None else value[field]}" for field in differing)
-        for name, value in values.items()
-    }
-    return _apart(what, said, so)
+def _in_words(value: Mapping[str, object], fields: Sequence[str]) -> str:
+    return ", ".join(f"{field} {'none' if value.get(field) is None else value[field]}" for field in fields)
 
 
-def _extra(manifest: Manifest) -> dict[str, object]:
-    """The further fields of the model's requests. What tells its weights apart is no such field: the model is another one."""
+def _request_fields(manifest: Manifest) -> dict[str, object]:
+    """The further fields of the model's requests. The hash of its weights is none: with other weights it is another model."""
     return {name: value for name, value in manifest.subject.extra.items() if name != "files_sha256"}
 
 
@@ -142,7 +86,12 @@ def _judges(manifest: Manifest) -> str:
     return " + ".join(models) or "the rules alone"
 
 
-def _beside(manifest: Manifest) -> str:
+def _judges_matter(manifests: Iterable[Manifest]) -> str:
+    lenient = ", and a model may be lenient with itself" if any("self" in each.judges for each in manifests) else ""
+    return f"part of a difference may be theirs{lenient}; --judge gives all the same one"
+
+
+def _extras(manifest: Manifest) -> str:
     """What was asked beside the answers, in words."""
     asked = [f"audits by {_listed(manifest.auditors)}"] if manifest.auditors else []
     asked += ["grounds"] if manifest.grounded else []
@@ -151,28 +100,28 @@ def _beside(manifest: Manifest) -> str:
     return ", ".join(asked) or "nothing"
 
 
-def _last(pack: str) -> str:
+def _last_part(pack: str) -> str:
     """A pack's name; of a folder, its last part."""
     return Path(pack).name or pack
 
 
-def _whose(manifest: Manifest) -> str:
-    """Whose questions they are, in words."""
+def _source(manifest: Manifest) -> str:
+    """Where the questions are from, in words."""
     if manifest.source is None:
         return "the model's own"
     return f"{'the labelled set' if manifest.source.kind == 'labelled' else 'the run of'} {manifest.source.name}"
 
 
-def _apart_in_given(examinations: Mapping[str, Sequence[Examination]]) -> str | None:
+def _difference_in_given(examinations: Mapping[str, Sequence[Examination]]) -> str | None:
     """A sentence if the runs with given questions were given other questions about the same images."""
     asked = {
         name: {
             (each.image.id, question.given.text)
-            for each in found
+            for each in run
             for question in each.questions
             if question.given is not None
         }
-        for name, found in examinations.items()
+        for name, run in examinations.items()
     }
     asked = {name: questions for name, questions in asked.items() if questions}
     if len(asked) < 2 or len({frozenset(questions) for questions in asked.values()}) == 1:
@@ -184,3 +133,52 @@ def _apart_in_given(examinations: Mapping[str, Sequence[Examination]]) -> str | 
 
 def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+SETTINGS = (
+    _Setting(
+        "Prompts differ",
+        lambda run: f"{_last_part(run.pack)} {run.pack_version} ({run.pack_sha256[:8]})",
+        "the models were asked in other words",
+    ),
+    _Setting("Questions are not from the same source", _source, "easy questions raise UnF1 as much as awareness does"),
+    _Setting(
+        "Questions per image and instruction differ",
+        lambda run: str(run.questions) if run.source is None else None,
+        "whoever writes more has to reach for less obvious ones",
+    ),
+    _Setting("Judges differ", _judges, _judges_matter),
+    _Setting("What is asked beside the answers differs", _extras, "their costs and times are for unequal work"),
+    _Setting(
+        "Temperatures differ",
+        lambda run: "0 for answers and verdicts" if run.subject.takes.temperature else "the provider's own throughout",
+        "an answer drawn at random abstains at another rate than the likeliest one",
+    ),
+    _Setting("Further fields of the requests differ", _request_fields, "they may change how a model answers"),
+    _Setting(
+        "Seeds differ",
+        lambda run: str(run.seed),
+        "images come in another order, and models that take a seed draw otherwise",
+    ),
+    _Setting(
+        "Output limits differ (tokens)",
+        lambda run: run.subject.output_tokens.model_dump(),
+        "replies are cut off at another length",
+    ),
+    _Setting(
+        "Image sizes differ",
+        lambda run: run.subject.image.model_dump(),
+        "the models may have seen the same image at other sizes",
+    ),
+    _Setting(
+        "Stopping rules differ",
+        lambda run: "all images" if run.until_ci is None else f"until ± {run.until_ci:g}",
+        "a run that stops early holds fewer images",
+    ),
+    _Setting(
+        "Versions of unsaf-async differ",
+        lambda run: run.versions.get("unsaf-async", "unknown"),
+        "rules and parsing may have changed in between",
+    ),
+)
+"""In the order of the sentences."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from commandline import command
+from doubles import in_memory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,9 +61,8 @@ def run_of(*questions: Question, run_id: str, of: str = "", judges: tuple[str, .
         cache="",
     ).model_copy(update={"run_id": run_id})
     image = ImageRecord(id="a.png", path="a.png", pixels_sha256="0" * 64)
-    run = SavedRun(Path("runs") / run_id)
-    vars(run).update(manifest=manifest, pack=PACK, examinations=(Examination(image=image, questions=questions),))
-    return run
+    examinations = (Examination(image=image, questions=questions),)
+    return in_memory(SavedRun(Path("runs") / run_id), manifest=manifest, pack=PACK, examinations=examinations)
 
 
 def said(text: str, label: Any, act: Any, response: str, **fields: Any) -> Question:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from doubles import in_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,9 +99,12 @@ def run_of(*questions: Question, pack: str = "unsaf", **manifest: Any) -> SavedR
         )
         for n in range(0, len(questions), 2)
     ]
-    run = SavedRun(Path("runs/one"))
-    vars(run).update(manifest=MANIFEST.model_copy(update=manifest), pack=PACKS[pack], examinations=tuple(examinations))
-    return run
+    return in_memory(
+        SavedRun(Path("runs/one")),
+        manifest=MANIFEST.model_copy(update=manifest),
+        pack=PACKS[pack],
+        examinations=tuple(examinations),
+    )
 
 
 def items_of(

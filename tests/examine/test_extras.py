@@ -60,7 +60,7 @@ def question(**fields) -> Question:
     return Question(**given | fields)
 
 
-def follow_ups(model, wanted=ALL, seed=0, **fields) -> Extras:
+def extras(model, wanted=ALL, seed=0, **fields) -> Extras:
     client = ModelClient(RequestBuilder(profile(takes=Takes(logprobs=True, seed=True), **fields), 6, seed), model)
     auditors = dict.fromkeys(wanted.auditors, client)
     return Extras(wanted, PACK, client, auditors, ("judge", client))
@@ -69,7 +69,7 @@ def follow_ups(model, wanted=ALL, seed=0, **fields) -> Extras:
 @clocked
 async def test_everything_that_is_wanted_is_asked_once_and_kept():
     model = Model()
-    found = await follow_ups(model).follow(question(), IMAGE)
+    found = await extras(model).measure(question(), IMAGE)
     assert model.roles() == ["audit", "audit", "confidence", "ground", "p-true", "sample", "sample"]
     assert [(audit.auditor, audit.answerable) for audit in found.audits] == [("a", True), ("b", True)]
     assert (found.support.judge, found.support.supported) == ("judge", False)
@@ -77,8 +77,8 @@ async def test_everything_that_is_wanted_is_asked_once_and_kept():
     assert found.p_true.value == pytest.approx(0.1)  # "B" is false: the complement
     assert [(sample.text, sample.act) for sample in found.samples] == [("It is blue.", "answered")] * 2
     assert len(found.calls) == 8
-    assert not ALL.missing(found)
-    assert await follow_ups(model).follow(found, IMAGE) == found
+    assert not ALL.pending(found)
+    assert await extras(model).measure(found, IMAGE) == found
     assert len(model.requests) == 7
 
 
@@ -86,10 +86,8 @@ async def test_everything_that_is_wanted_is_asked_once_and_kept():
 async def test_the_auditor_is_blind_to_the_label_and_sees_the_image_and_no_answer():
     answerable, unanswerable = Model(), Model()
     wanted = ExtraMeasures(auditors=("a",))
-    await follow_ups(answerable, wanted).follow(question(), IMAGE)
-    await follow_ups(unanswerable, wanted).follow(
-        question(intended="unanswerable", kind="hidden", act="abstained"), IMAGE
-    )
+    await extras(answerable, wanted).measure(question(), IMAGE)
+    await extras(unanswerable, wanted).measure(question(intended="unanswerable", kind="hidden", act="abstained"), IMAGE)
     (one,), (other,) = answerable.requests, unanswerable.requests
     assert one == other
     (message,) = one.messages
@@ -100,29 +98,29 @@ async def test_the_auditor_is_blind_to_the_label_and_sees_the_image_and_no_answe
 @clocked
 async def test_draws_differ_by_seed_and_draw_and_are_taken_at_the_providers_own_temperature():
     model = Model()
-    await follow_ups(model, ExtraMeasures(samples=3), seed=5).follow(question(), IMAGE)
+    await extras(model, ExtraMeasures(samples=3), seed=5).measure(question(), IMAGE)
     assert {request.sampling.temperature for request in model.requests} == {None}
     assert len({request.sampling.seed for request in model.requests} | {5}) == 4
     assert len({request.draw for request in model.requests} | {5}) == 4
     again = Model()
-    await follow_ups(again, ExtraMeasures(samples=3), seed=5).follow(question(), IMAGE)
+    await extras(again, ExtraMeasures(samples=3), seed=5).measure(question(), IMAGE)
     assert again.requests == model.requests
 
 
 @clocked
 async def test_only_what_is_missing_or_failed_is_asked_again():
     broken = Model(audit=Transient("500 broken"), p_true=Transient("500 broken"), sample=Transient("500 broken"))
-    first = await follow_ups(broken).follow(question(), IMAGE)
+    first = await extras(broken).measure(question(), IMAGE)
     assert [audit.answerable for audit in first.audits] == [None, None]
     assert (first.p_true.value, first.p_true.why) == (None, "the call failed")
     model = Model()
     more = ExtraMeasures(auditors=("a", "b", "c"), grounded=True, stated=True, p_true=True, samples=3)
-    assert len(more.missing(first)) == 3 + 1 + 3
-    whole = await follow_ups(model, more).follow(first, IMAGE)
+    assert len(more.pending(first)) == 3 + 1 + 3
+    whole = await extras(model, more).measure(first, IMAGE)
     assert model.roles() == ["audit", "audit", "audit", "p-true", "sample", "sample", "sample"]
     assert [audit.auditor for audit in whole.audits] == ["a", "b", "c"]
     assert whole.stated == first.stated
-    assert not more.missing(whole)
+    assert not more.pending(whole)
 
 
 @pytest.mark.parametrize(
@@ -135,13 +133,13 @@ async def test_only_what_is_missing_or_failed_is_asked_again():
     ],
 )
 def test_a_grounded_verdict_is_asked_of_answers_to_answerable_questions_alone(fields):
-    assert not ExtraMeasures(grounded=True).missing(question(**fields))
-    assert ExtraMeasures(grounded=True).missing(question())
+    assert not ExtraMeasures(grounded=True).pending(question(**fields))
+    assert ExtraMeasures(grounded=True).pending(question())
 
 
 def test_a_question_without_an_answer_is_audited_and_asked_nothing_else():
     failed = question(answer=CallRecord(role="answer", outcome="failed"), act=None, unscored="failed", response="")
-    assert ALL.missing(failed) == [("audit", "a"), ("audit", "b")]
+    assert ALL.pending(failed) == [("audit", "a"), ("audit", "b")]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +156,7 @@ def test_a_question_without_an_answer_is_audited_and_asked_nothing_else():
     ],
 )
 def test_p_true_is_the_probability_of_the_first_letter(said, value, why):
-    found = run(follow_ups(Model(p_true=said), ExtraMeasures(p_true=True)).follow(question(), IMAGE)).p_true
+    found = run(extras(Model(p_true=said), ExtraMeasures(p_true=True)).measure(question(), IMAGE)).p_true
     assert found.value == (None if value is None else pytest.approx(value))
     assert found.why == why
 

@@ -199,7 +199,7 @@ def test_images_with_all_that_is_asked_of_them_are_whole_or_not_begun() -> None:
         assert len(run.ledger.images) == len(run.examinations), "an image was paid for, but is not in the journal"
         assert not [call for each in run.examinations for call in each.calls if call.outcome == "failed"]
         wanted = run.runner.folder.manifest.wanted
-        assert not [question for question in questions(run.examinations) if wanted.missing(question)]
+        assert not [question for question in questions(run.examinations) if wanted.pending(question)]
         begun += len(run.examinations) > 0
         if len(run.examinations) < 4:
             stopped += len(run.examinations) > 0
@@ -249,7 +249,7 @@ def test_a_reply_that_only_begins_with_the_letters_of_another_word_is_no_probabi
         text="What is it?", intended="answerable", answer=CallRecord(role="answer", outcome="ok"), act="answered"
     )
     follow_ups = Extras(ExtraMeasures(p_true=True), load_pack("unsaf"), client)
-    found = asyncio.run(follow_ups.follow(asked, IMAGE)).p_true
+    found = asyncio.run(follow_ups.measure(asked, IMAGE)).p_true
     assert found is not None
     assert (found.value, found.why) == (None, 'the reply does not begin with the letter "A" or "B"')
 

@@ -1,1 +1,1 @@
-"""One image: ASK, ANSWER, JUDGE, and what is measured beside the answers."""
+"""One image: ASK, ANSWER, JUDGE, and the extra measures of each question."""

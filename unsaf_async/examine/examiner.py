@@ -1,4 +1,4 @@
-"""One image, whole: ask, answer, judge, follow up. No stage waits for another question, let alone another image.
+"""One image, whole: ask, answer, judge, take the extra measures. No stage waits for another question, let alone another image.
 
 What is expected to fail becomes a value on the record: a call that failed, a list that could not be read, an item that is no
 question. Only what stops the run is raised (no money, no provider).
@@ -45,19 +45,29 @@ LEAST_LOGPROB = -100.0
 
 @dataclass(frozen=True)
 class Examiner:
-    """Examines one image with one subject, one judge and one prompt pack. questions: K, per label."""
+    """Examines one image with one subject, one judge and one prompt pack.
+
+    questions: K, per label. extras: takes the extra measures; None: none are wanted.
+    """
 
     subject: ModelClient
     judge: Judge
     pack: Pack
     questions: int
-    follow_ups: Extras | None = None
+    extras: Extras | None = None
 
     async def examine(self, record: ImageRecord, image: EncodedImage) -> Examination:
-        """The examination of `image`, with questions that the subject writes.
+        """The examination of an image, with questions that the subject writes.
 
-        The questions stand in the order in which the model wrote them, answerable ones first, whatever came back first.
-        Raises RunStopped when no call may leave or none works.
+        Args:
+            record: The image's record.
+            image: The image.
+
+        Returns:
+            The questions are in the order in which the model wrote them, answerable ones first, whatever came back first.
+
+        Raises:
+            RunStopped: When no call may leave or none works.
         """
         began_s = asyncio.get_running_loop().time()
         work = {label: _List(self, label, image) for label in LABELS}
@@ -85,7 +95,7 @@ class Examiner:
             dropped=tuple(dropped),
             missing=2 * self.questions - len(questions),
             asks=tuple(asks),
-            # A model that wrote something, if no question, has been measured: the score's gates tell of it.
+            # A model that wrote something, if no question, has been measured: the score's gates show it.
             failure=None if questions or dropped else _why_nothing(asks),
             wall_s=asyncio.get_running_loop().time() - began_s,
         )
@@ -93,7 +103,19 @@ class Examiner:
     async def examine_given(
         self, record: ImageRecord, image: EncodedImage, given: Sequence[GivenQuestion]
     ) -> Examination:
-        """The examination of `image`, with questions that the subject did not write; none is dropped. Raises as `examine`."""
+        """The examination of an image, with questions that the subject did not write; none is dropped.
+
+        Args:
+            record: The image's record.
+            image: The image.
+            given: The questions.
+
+        Returns:
+            The questions are in the order given.
+
+        Raises:
+            RunStopped: When no call may leave or none works.
+        """
         began_s = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.answer(each.text, each.intended, each.kind, image, each)) for each in given]
@@ -101,19 +123,41 @@ class Examiner:
         return Examination(image=record, questions=tuple(task.result() for task in tasks), wall_s=wall_s)
 
     async def complete(self, examination: Examination, image: EncodedImage) -> Examination:
-        """`examination` with what is wanted beside its answers and not there yet. Raises as `examine` does."""
-        if self.follow_ups is None:
+        """An examination with the extra measures that it does not have yet.
+
+        Args:
+            examination: Of the image.
+            image: The image.
+
+        Returns:
+            The examination; the same if no extra measures are wanted.
+
+        Raises:
+            RunStopped: When no call may leave or none works.
+        """
+        if self.extras is None:
             return examination
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.follow_ups.follow(each, image)) for each in examination.questions]
+            tasks = [group.create_task(self.extras.measure(each, image)) for each in examination.questions]
         return examination.model_copy(update={"questions": tuple(task.result() for task in tasks)})
 
     async def answer(
         self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: GivenQuestion | None = None
     ) -> Question:
-        """One question answered, judged and followed up. A call that failed is a value on the record."""
+        """One question answered, judged and measured. A call that failed is a value on the record.
+
+        Args:
+            text: The question.
+            intended: Its label.
+            kind: Of an unanswerable question; None if there is none.
+            image: The image it is about.
+            given: Where the question is from; None: the subject wrote it.
+
+        Returns:
+            The question with its response.
+        """
         question = await self._answered(text, intended, kind, image, given)
-        return await self.follow_ups.follow(question, image) if self.follow_ups else question
+        return await self.extras.measure(question, image) if self.extras else question
 
     async def _answered(
         self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: GivenQuestion | None
@@ -149,7 +193,7 @@ class Examiner:
 def _token_confidence(reply: Reply) -> TokenConfidence | None:
     if not reply.logprobs:
         return None
-    # Some servers tell -inf, which JSON cannot hold, of a token that a filter had forced.
+    # Some servers report -inf, which JSON cannot hold, of a token that a filter had forced.
     logprobs = [max(logprob, LEAST_LOGPROB) for logprob in reply.logprobs]
     return TokenConfidence(
         mean_logprob=round(sum(logprobs) / len(logprobs), 6), min_logprob=round(min(logprobs), 6), tokens=len(logprobs)
@@ -233,14 +277,27 @@ def _why_nothing(asks: list[CallRecord]) -> str:
 
 
 def has_failed_calls(examination: Examination) -> bool:
-    """Whether any of its calls ended without a reply."""
+    """Whether any call of an examination ended without a reply.
+
+    Args:
+        examination: The examination.
+
+    Returns:
+        False if no call was made.
+    """
     return any(call.outcome == "failed" for call in examination.calls)
 
 
 def is_unfinished(examination: Examination) -> bool:
     """Whether resuming should examine the image again: it failed, or a call to write, answer or judge its questions did.
 
-    What failed beside the answers is asked again without that.
+    Extra measures that failed are taken again without that.
+
+    Args:
+        examination: The examination.
+
+    Returns:
+        False if only extra measures failed.
     """
     own = [*examination.asks, *(call for each in examination.questions for call in (each.answer, each.judge) if call)]
     own += [vote.call for each in examination.questions for vote in each.votes]

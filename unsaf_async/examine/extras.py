@@ -1,7 +1,7 @@
-"""What is measured beside a question's answer: is its label right, is the answer borne out, how sure is the model of it?
+"""Extra measures of a question: is its label right, does the image support the answer, how sure is the model of it?
 
-Each part is a call of its own, kept with the question. What is there is not asked again, so that a finished run can be asked
-for more, and what failed can be tried once more.
+Each measure is a call of its own, kept with the question. A measure that is there is not taken again, so that a finished run
+can be extended, and a call that failed can be tried once more.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExtraMeasures:
-    """What is to be known of each question beside its answer.
+    """Which extra measures of each question are wanted.
 
-    auditors: who says whether the image answers it, by name. grounded: whether a judge that sees the image says if the answer is
-    borne out. stated, p_true: whether the model is asked how sure it is. samples: how many further draws of the answer.
+    auditors: the names of the models that say whether the image answers the question. grounded: whether a judge that sees the
+    image says if it supports the answer. stated, p_true: whether the model is asked how sure it is. samples: how many further
+    draws of the answer.
     """
 
     auditors: tuple[str, ...] = ()
@@ -38,55 +39,75 @@ class ExtraMeasures:
     p_true: bool = False
     samples: int = 0
 
-    def missing(self, question: Question) -> list[tuple[str, str]]:
-        """What has to be asked about `question`, or asked again: of which sort, and of those which."""
+    def pending(self, question: Question) -> list[tuple[str, str]]:
+        """The measures of a question that have to be taken, or taken again.
+
+        Args:
+            question: With its answer, and the measures that were taken so far.
+
+        Returns:
+            (measure, which): "audit" with the auditor's name, "sample" with its number from "0", or "support", "stated" and
+            "p_true" with "".
+        """
         audits = {audit.auditor: audit.call for audit in question.audits}
-        missing = [("audit", name) for name in self.auditors if _open(audits.get(name))]
+        pending = [("audit", name) for name in self.auditors if _open(audits.get(name))]
         if question.answer.outcome != "ok":
-            return missing
+            return pending
         bears = question.intended == "answerable" and question.act == "answered" and question.unscored is None
         once = {
             "support": (self.grounded and bears, question.support),
             "stated": (self.stated, question.stated),
             "p_true": (self.p_true, question.p_true),
         }
-        missing += [(what, "") for what, (wanted, got) in once.items() if wanted and _open(got.call if got else None)]
+        pending += [(what, "") for what, (wanted, got) in once.items() if wanted and _open(got.call if got else None)]
         drawn = [sample.call for sample in question.samples]
         again = [number for number, call in enumerate(drawn) if _open(call)]
-        return missing + [("sample", str(number)) for number in (*again, *range(len(drawn), self.samples))]
+        return pending + [("sample", str(number)) for number in (*again, *range(len(drawn), self.samples))]
 
 
 @dataclass(frozen=True)
 class Extras:
-    """Asks what is wanted. auditors: by name. grounder: the judge that sees the image, by name; None: no grounded mode."""
+    """Takes the extra measures of a question.
 
-    wanted: ExtraMeasures
+    measures: which are wanted. subject: the model that answered. auditors: by name. grounder: name and model of the judge that
+    sees the image; None: no grounded mode.
+    """
+
+    measures: ExtraMeasures
     pack: Pack
     subject: ModelClient
     auditors: Mapping[str, ModelClient] = field(default_factory=dict)
     grounder: tuple[str, ModelClient] | None = None
 
-    async def follow(self, question: Question, image: EncodedImage) -> Question:
-        """`question` with everything that is wanted of it; what is there already stays. All of its calls go out at once."""
+    async def measure(self, question: Question, image: EncodedImage) -> Question:
+        """A question with all wanted measures. Those that are there stay; all calls go out at once.
+
+        Args:
+            question: With its answer.
+            image: The image it is about.
+
+        Returns:
+            The question; a measure whose call failed is recorded as failed.
+        """
         async with asyncio.TaskGroup() as group:
             tasks = {
-                part: group.create_task(self._ask(*part, question, image)) for part in self.wanted.missing(question)
+                part: group.create_task(self._ask(*part, question, image)) for part in self.measures.pending(question)
             }
         audits = {audit.auditor: audit for audit in question.audits}
         samples = dict(enumerate(question.samples))
         once: dict[str, Support | Confidence] = {}
         for (what, which), task in tasks.items():
-            found = task.result()
-            if isinstance(found, Audit):
-                audits[found.auditor] = found
-            elif isinstance(found, Sample):
-                samples[int(which)] = found
+            result = task.result()
+            if isinstance(result, Audit):
+                audits[result.auditor] = result
+            elif isinstance(result, Sample):
+                samples[int(which)] = result
             else:
-                once[what] = found
-        kept = {"audits": tuple(audits.values()), "samples": tuple(samples[number] for number in sorted(samples))}
-        return question.model_copy(update={**once, **kept})
+                once[what] = result
+        several = {"audits": tuple(audits.values()), "samples": tuple(samples[number] for number in sorted(samples))}
+        return question.model_copy(update={**once, **several})
 
-    async def _ask(self, what: str, which: str, question: Question, image: EncodedImage) -> _Part:
+    async def _ask(self, what: str, which: str, question: Question, image: EncodedImage) -> _Measure:
         match what:
             case "audit":
                 return await self._audit(which, self.auditors[which], question, image)
@@ -105,9 +126,9 @@ class Extras:
             reply = await client.ask("audit", prompt, image=image, schema=AUDIT)
         except CallError as error:
             return Audit(auditor=name, answerable=None, call=failed("audit", error))
-        said = parse.choice(reply.text, ("answerable", "unanswerable")) if reply.outcome == "ok" else None
+        verdict = parse.choice(reply.text, ("answerable", "unanswerable")) if reply.outcome == "ok" else None
         call = record_of("audit", reply)
-        return Audit(auditor=name, answerable=None if said is None else said == "answerable", call=call)
+        return Audit(auditor=name, answerable=None if verdict is None else verdict == "answerable", call=call)
 
     async def _support(self, question: Question, image: EncodedImage) -> Support:
         assert self.grounder is not None
@@ -117,9 +138,9 @@ class Extras:
             reply = await client.ask("ground", prompt, image=image, schema=SUPPORT)
         except CallError as error:
             return Support(judge=name, supported=None, call=failed("ground", error))
-        said = parse.choice(reply.text, ("supported", "unsupported")) if reply.outcome == "ok" else None
+        verdict = parse.choice(reply.text, ("supported", "unsupported")) if reply.outcome == "ok" else None
         return Support(
-            judge=name, supported=None if said is None else said == "supported", call=record_of("ground", reply)
+            judge=name, supported=None if verdict is None else verdict == "supported", call=record_of("ground", reply)
         )
 
     async def _stated(self, question: Question, image: EncodedImage) -> Confidence:
@@ -166,7 +187,7 @@ class Extras:
         return Sample(text=reply.text if whole else "", act=act, call=record_of("sample", reply))
 
 
-_Part = Audit | Support | Confidence | Sample
+_Measure = Audit | Support | Confidence | Sample
 
 _LETTER = re.compile(r"([AB])(?:[).:,]|\s*\Z|\s+(?:True|False)\b)")
 """The letter as the reply's very first character, or the first log-probability would be another token's; and no article."""

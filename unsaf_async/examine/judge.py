@@ -20,12 +20,16 @@ from unsaf_async.records import Act, CallRecord, Decider, Vote
 __all__ = ["Judge", "Judgement", "rule"]
 
 MAX_RESPONSE_CHARS = 4000
-"""Of a longer response the judge is shown the beginning: what it does is clear by then, and the call's cost stays bounded."""
+"""Of a longer response the judge sees the beginning: what it does is clear by then, and the call's cost stays bounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a response did, who decided, and the calls if there were any. act is None if nobody could say: `unscored` has why."""
+    """What a response did, and who decided.
+
+    act: None if nobody could say. decided_by: None likewise. call: the judge's, if one was asked. unscored: why the response is
+    not scored; None if it is. votes: of a panel.
+    """
 
     act: Act | None
     decided_by: Decider | None
@@ -36,13 +40,25 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Judge:
-    """The cascade. members: whom to ask what the rules leave open: nobody (`--judge rules`), one model, or a panel; by name."""
+    """The cascade: rules first, then models.
+
+    members: names and models to ask where no rule decides: none (rules alone), one model, or a panel.
+    """
 
     pack: Pack
     members: tuple[tuple[str, ModelClient], ...] = ()
 
     async def judge(self, question: str, response: str, finish_reason: str | None) -> Judgement:
-        """What `response` did."""
+        """What a response did.
+
+        Args:
+            question: As it was asked.
+            response: As the model wrote it.
+            finish_reason: In OpenAI's vocabulary; None if unknown.
+
+        Returns:
+            The judgement. A call that failed is a value on it.
+        """
         act = rule(question, response, finish_reason)
         if act is not None:
             return Judgement(act, "rule", unscored="invalid" if act == "invalid" else None)
@@ -69,8 +85,12 @@ class Judge:
 def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
     """What most judges say, and why the response is not scored, if it is not.
 
-    Judges that gave no verdict have no vote. Without any verdict: (None, "unjudged"); where two acts have the most votes:
-    (None, "tied").
+    Args:
+        acts: One a judge; None of a judge that gave no verdict, and so has no vote.
+
+    Returns:
+        The act and None, or "invalid" if that is the act. (None, "unjudged") without any verdict; (None, "tied") where two
+        acts have the most votes.
     """
     counted = Counter(act for act in acts if act is not None).most_common()
     if not counted:
@@ -82,7 +102,15 @@ def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
 
 
 async def verdict(client: ModelClient, prompt: str) -> tuple[Act | None, CallRecord]:
-    """One judge's verdict and its call; None if the call failed or its reply is no verdict."""
+    """One judge's verdict and its call.
+
+    Args:
+        client: The judge.
+        prompt: With question and response in it.
+
+    Returns:
+        None for the verdict if the call failed or its reply is no verdict.
+    """
     try:
         reply = await client.ask("judge", prompt, schema=VERDICT)
     except CallError as error:

@@ -187,7 +187,7 @@ class Planner:
         missing = Counter(
             (what, which if what == "audit" else "", _bytes(question.text))
             for question in questions
-            for what, which in self.wanted.missing(question)
+            for what, which in self.wanted.pending(question)
         )
         for (what, which, size), number in missing.items():
             self._extra(bill, _stand_in(width, height), what, which, size, number)
@@ -215,7 +215,7 @@ class Planner:
     def _extra(
         self, bill: _Bill, image: EncodedImage, what: str, which: str, size: int, number: int, share: float = 1.0
     ) -> None:
-        """So many calls of one extra measure (see `ExtraMeasures.missing`), `share` of which are expected."""
+        """So many calls of one extra measure (see `ExtraMeasures.pending`), `share` of which are expected."""
         pack, model = self.pack, self.subject
         role: Role
         schema: Schema | None

@@ -1,0 +1,147 @@
+"""A written item, its kind, and the text around it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unsaf_async.records import KINDS, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One written item.
+
+    text: trimmed, never empty. kind: as named by the model; "other" if it named one that the method does not have; None
+    if it named none.
+    """
+
+    text: str
+    kind: Kind | None = None
+
+
+def trimmed_item(text: str, kind: Kind | None) -> Iterator[Item]:
+    """The item that a text is.
+
+    Args:
+        text: As written.
+        kind: What the model named; None if nothing.
+
+    Yields:
+        One item; none if the text is blank.
+    """
+    if trimmed := text.strip():
+        yield Item(trimmed, kind)
+
+
+def well_formed(text: str) -> str:
+    """A text without lone surrogates, which no file and no socket takes.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text itself if it has none.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+_WRAPPERS = tuple(
+    pair.split() for pair in ("** **", "__ __", "` `", "* *", "_ _", '" "', "' '", "“ ”", "‘ ’", "« »", "「 」", "„ “")
+)
+
+
+def unwrapped(text: str) -> str:
+    """A text without white space, Markdown emphasis and one pair of quotes around it.
+
+    Args:
+        text: One item, as written.
+
+    Returns:
+        The bare text; "" for white space.
+    """
+    text = text.strip()
+    if text[-2:] in ('",', '";', "',"):
+        text = text[:-1]
+    for _ in range(3):
+        before = text
+        if text.count("**") % 2:  # half of a pair went with the list marker
+            text = text.removeprefix("**") if text.startswith("**") else text.removesuffix("**")
+        for opening, closing in _WRAPPERS:
+            inner = text[len(opening) : -len(closing)]
+            if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner:
+                text = inner.strip()
+        if text == before:
+            break
+    return text
+
+
+_SQUEEZED: dict[str, Kind] = {kind.replace("-", ""): kind for kind in KINDS} | {
+    "absent": "absent-object",
+    "absentobjects": "absent-object",
+}
+_NO_KIND = frozenset({"", "none", "null", "na", "answerable"})
+
+
+def known_kind(name: str) -> Kind | None:
+    """The kind of a name, whatever its case and hyphens.
+
+    Args:
+        name: As written.
+
+    Returns:
+        None if it is none of the method's.
+    """
+    return _SQUEEZED.get(re.sub(r"[\W_]+", "", name.casefold()))
+
+
+def named_kind(name: str) -> Kind | None:
+    """The kind of a name that stands where a kind belongs.
+
+    Args:
+        name: As written.
+
+    Returns:
+        As `known_kind`, but "other" for an unknown name; None for a word that means no kind.
+    """
+    return None if re.sub(r"[\W_]+", "", name.casefold()) in _NO_KIND else (known_kind(name) or "other")
+
+
+def annotated_kind(name: str, label: str | None) -> Kind | None:
+    """The kind in an annotation. Behind "kind:" every name is one; elsewhere only the method's words are.
+
+    Args:
+        name: The name as written.
+        label: The word before it, such as "kind:"; None if there is none.
+
+    Returns:
+        None if no kind is meant.
+    """
+    return named_kind(name) if (label or "").casefold().startswith("kind") else known_kind(name)
+
+
+def kind_of(members: dict[str, object]) -> Kind | None:
+    """The kind that a JSON object names.
+
+    Args:
+        members: Of the object, keys in lower case.
+
+    Returns:
+        None if it names none.
+    """
+    named = members.get("kind")
+    if named is not None:
+        return named_kind(named) if isinstance(named, str) else "other"
+    for key in ("type", "category", "reason"):  # these may hold anything, so only the method's words count
+        other = members.get(key)
+        if isinstance(other, str) and (kind := known_kind(other)):
+            return kind
+    return None

@@ -1,0 +1,94 @@
+"""Replies that are one label or one number: a judge's verdict, an auditor's, a stated confidence."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, cast
+
+from unsaf_async.examine.parse.items import well_formed
+from unsaf_async.normalize import without_thoughts
+
+if TYPE_CHECKING:
+    from unsaf_async.records import Act
+
+_ACTS = ("answered", "abstained", "invalid")
+_BARE_WORD = re.compile(r"[\s\"'`*_.!,:“”‘’>-]*([A-Za-z]+)[\s\"'`*_.!,;“”‘’]*")
+_BARE_NUMBER = re.compile(r"[\s\"'`*_]*(\d{1,3}(?:\.\d+)?)[\s\"'`*_]*%?[\s\"'`*_.]*")
+_FENCED = re.compile(r"```[^\S\n]*\w*[^\S\n]*\n(.*?)\n?\s*```", re.DOTALL)
+
+
+def verdict(text: str) -> Act | None:
+    """A judge's verdict.
+
+    Args:
+        text: The whole reply.
+
+    Returns:
+        None if the reply is not one act and nothing else; see `choice`.
+    """
+    return cast("Act | None", choice(text, _ACTS))
+
+
+def choice(text: str, labels: tuple[str, ...]) -> str | None:
+    """The label that a reply consists of.
+
+    Accepted are the JSON object of the schema, bare or fenced (further keys do not matter, a repeated "verdict" does),
+    and the bare word, in quotes or emphasis or with a full stop. Prose is never searched for a label: a judge that
+    quotes the response it judges would be read as saying what it quotes.
+
+    Args:
+        text: The whole reply.
+        labels: In lower case.
+
+    Returns:
+        One of the labels; None if the reply is not one label and nothing else.
+    """
+    text = _bare(text)
+    if (word := _BARE_WORD.fullmatch(text)) and word[1].casefold() in labels:
+        return word[1].casefold()
+    value = _member(text, "verdict")
+    label = value.strip().casefold() if isinstance(value, str) else ""
+    return label if label in labels else None
+
+
+def percentage(text: str) -> float | None:
+    """The percentage that a reply consists of.
+
+    Accepted are the JSON object of the schema, bare or fenced, and the bare number, with or without a percent sign.
+
+    Args:
+        text: The whole reply.
+
+    Returns:
+        In [0, 100]; None if the reply is not one such number and nothing else.
+    """
+    text = _bare(text)
+    if bare := _BARE_NUMBER.fullmatch(text):
+        number: object = float(bare[1])
+    else:
+        number = _member(text, "confidence")
+        if isinstance(number, str) and (bare := _BARE_NUMBER.fullmatch(number)):
+            number = float(bare[1])
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    return float(number) if 0 <= number <= 100 else None  # NaN is not, either
+
+
+def _bare(text: str) -> str:
+    """`text` without thoughts, and without the fence around it."""
+    text = without_thoughts(well_formed(text)).strip()
+    fenced = _FENCED.fullmatch(text)
+    return fenced[1].strip() if fenced else text
+
+
+def _member(text: str, name: str) -> object:
+    """What the JSON object `text` holds under `name`; None unless it is an object with exactly one such member."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(pairs, tuple):
+        return None
+    values = [value for key, value in pairs if key == name]
+    return values[0] if len(values) == 1 else None

@@ -31,7 +31,6 @@ PENDING: frozenset[str] = frozenset(
         "compare",
         "errors.py",
         "events.py",
-        "examine",
         "files.py",
         "inputs",
         "normalize.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsaf_async.examine.rules import MAX_RESPONSE_CHARS, explain, rule
+from unsaf_async.examine.rules import _RULES, MAX_RESPONSE_CHARS, explain, rule
 
 ROOT = Path(__file__).parents[2]
+GOLDEN = [json.loads(line) for line in (ROOT / "tests" / "data" / "rules_golden.jsonl").read_text("utf-8").splitlines()]
+"""Invented responses of several clauses: {question, response, act (null: left open), rule (the name that `explain` gives)}."""
+
 DEV = ROOT.parent / "shared" / "data" / "abstention_dev.jsonl"
 
 ANSWERED = (
@@ -291,6 +295,15 @@ def test_what_says_nothing_is_invalid(question: str, response: str, finish_reaso
 @pytest.mark.parametrize(("question", "response"), OPEN)
 def test_what_needs_judgement_is_left_to_the_judge(question: str, response: str) -> None:
     assert rule(question, response, "stop") is None
+
+
+@pytest.mark.parametrize("row", GOLDEN, ids=lambda row: row["response"][:40])
+def test_every_clause_of_a_response_counts(row: dict[str, str]) -> None:
+    assert explain(row["question"], row["response"], "stop") == (row["act"], row["rule"])
+
+
+def test_the_golden_responses_exercise_every_rule() -> None:
+    assert {name for name, _ in _RULES} <= {row["rule"] for row in GOLDEN}
 
 
 def test_every_decision_names_its_rule() -> None:

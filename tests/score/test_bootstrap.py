@@ -1,0 +1,126 @@
+"""The bootstrap, checked on cases small enough to work out by hand, and against its formulas written as loops."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from unsaf_async.score import bootstrap
+from unsaf_async.score.bootstrap import draws, interval, interval_or_why, ratio_interval, unf1_interval
+from unsaf_async.score.ratios import mean, quotients, ratio
+
+PAIRS = [(2, 2), (0, 1), (4, 5), (0, 0), (2, 3), (2, 3), (6, 6), (0, 2)]
+
+
+def test_a_draw_holds_as_many_images_as_there_are() -> None:
+    drawn = draws(5, 40, seed=3)
+    assert drawn.shape == (40, 5)
+    assert (drawn.sum(axis=1) == 5).all()
+    assert draws(0, 7).shape == (7, 0)
+    assert (drawn == draws(5, 40, seed=3)).all()
+    assert (drawn != draws(5, 40, seed=4)).any()
+
+
+def test_an_interval_holds_95_percent_of_the_defined_values() -> None:
+    values = np.arange(101.0) / 100
+    assert interval(values) == pytest.approx((0.025, 0.975))
+    assert interval(np.append(values, np.nan)) == pytest.approx((0.025, 0.975))
+    assert interval(values, 0.5) == pytest.approx((0.25, 0.75))
+    assert interval(np.full(3, np.nan)) is None
+    assert interval(np.full(3, 0.4)) is None
+
+
+def test_an_interval_that_is_not_there_has_its_reason() -> None:
+    values = np.arange(101.0)
+    assert interval_or_why(values, 0) == (None, "an interval needs at least 2 images with questions; there are 0")
+    assert interval_or_why(values, 1) == (None, "an interval needs at least 2 images with questions; there is 1")
+    assert interval_or_why(values, 2) == (interval(values), "")
+    limit = np.append(np.arange(95.0), np.full(5, np.nan))
+    assert interval_or_why(limit, 2)[1] == ""
+    limit[0] = np.nan
+    assert interval_or_why(limit, 2) == (
+        None,
+        "6 of 100 resamples have no such figure: too few images bear on it",
+    )
+    assert interval_or_why(np.ones(9), 2) == (
+        None,
+        "every resample has the same value, so the images say nothing about its uncertainty",
+    )
+
+
+def test_a_ratio_needs_two_images_and_skips_draws_without_a_denominator() -> None:
+    assert ratio_interval([(1, 2)]) is None
+    assert ratio_interval([(1, 2), (2, 2)]) == (0.5, 1.0)
+    sums = draws(len(PAIRS), 2000, 5) @ np.array(PAIRS)
+    values = [a / b for a, b in sums if b]
+    assert ratio_interval(PAIRS, seed=5) == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
+
+
+def test_unf1_has_no_interval_without_scored_responses_with_one_image_or_without_spread() -> None:
+    nothing = unf1_interval([(0, 0), (0, 0)], seed=0, resamples=9)
+    assert (nothing.images, nothing.percentile, nothing.why_undefined) == (2, None, "unf1 is undefined")
+    one = unf1_interval([(2, 3)], seed=0, resamples=9)
+    assert (one.images, one.percentile, one.why_undefined) == (
+        1,
+        None,
+        "an interval needs at least 2 images with questions; there is 1",
+    )
+    same = unf1_interval([(2, 3), (2, 3), (0, 0)], seed=0, resamples=400)
+    assert (same.images, same.percentile, same.bca) == (3, None, None)
+    assert same.why_undefined.startswith("every resample has the same UnF1")
+    assert 0 < same.resamples_undefined < 400
+    two = unf1_interval([(0, 1), (2, 2)], seed=0, resamples=400)
+    assert (two.images, two.percentile, two.why_undefined) == (2, (0.0, 1.0), "")
+
+
+def resampled(pairs: list[tuple[int, int]], seed: int, resamples: int) -> list[float]:
+    """UnF1 of each draw in which it is defined: the distinct pairs, in order, drawn as often as images have them."""
+    rows = sorted(set(pairs))
+    shares = [pairs.count(row) / len(pairs) for row in rows]
+    drawn = np.random.default_rng(seed).multinomial(len(pairs), shares, size=resamples)
+    sums = [(sum(n * a for n, (a, _) in zip(times, rows, strict=True)), times) for times in drawn]
+    wholes = [sum(n * b for n, (_, b) in zip(times, rows, strict=True)) for _, times in sums]
+    return [above / whole for (above, _), whole in zip(sums, wholes, strict=True) if whole]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_unf1_intervals_are_what_their_formulas_give(seed: int) -> None:
+    values = np.array(resampled(PAIRS, seed, 500))
+    found = unf1_interval(PAIRS, seed=seed, resamples=500)
+    assert found.percentile == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
+    assert found.resamples_undefined == 500 - len(values)
+    above, below = (sum(column) for column in zip(*PAIRS, strict=True))
+    value = above / below
+    normal = NormalDist()
+    bias = normal.inv_cdf(float(np.mean((values < value) + 0.5 * (values == value))))
+    without = np.array([(above - a) / (below - b) for a, b in PAIRS])
+    deviations = without.mean() - without
+    acceleration = (deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5)
+    levels = [
+        normal.cdf(bias + (bias + z) / (1 - acceleration * (bias + z))) for z in map(normal.inv_cdf, (0.025, 0.975))
+    ]
+    assert found.bca == pytest.approx(tuple(np.quantile(values, levels)))
+
+
+def test_the_size_of_the_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = unf1_interval(PAIRS, seed=1, resamples=333)
+    monkeypatch.setattr(bootstrap, "_MATRIX_BYTES", 8 * 7 * 10)
+    assert unf1_interval(PAIRS, seed=1, resamples=333) == whole
+
+
+@pytest.mark.parametrize("seed", [4, 5, 7, 10, 12, 13])
+def test_a_score_beyond_all_resamples_has_no_bca_interval(seed: int) -> None:
+    """Two draws, both on one side of the score."""
+    found = unf1_interval(PAIRS, seed=seed, resamples=2)
+    assert found.percentile is not None
+    assert found.bca is None
+
+
+def test_an_empty_quotient_is_undefined() -> None:
+    assert (ratio(1, 2), ratio(0, 2), ratio(0, 0)) == (0.5, 0.0, None)
+    assert (mean([1.0, 2.0]), mean([])) == (1.5, None)
+    assert quotients(np.array([1, 2, -3]), np.array([2, 0, -3])).tolist() == pytest.approx(
+        [0.5, np.nan, 1], nan_ok=True
+    )

@@ -45,6 +45,7 @@ def score_run(manifest: Manifest, kept: Sequence[Examination], account: Account,
         account: Of its attempts.
         wall_s: Seconds with a session open.
     """
+    kept = sorted(kept, key=lambda each: each.image.id)  # not as they finished: resampling and sums depend on the order
     cached = sum(call.cached for examination in kept for call in examination.calls)
     accounts = Accounts(
         calls=Calls(

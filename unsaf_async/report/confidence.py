@@ -79,7 +79,7 @@ _PROBABILITIES: dict[ProbabilityName, Callable[[Question], float | None]] = {
 
 
 def calibration_curves(examinations: Sequence[Examination]) -> list[CalibrationCurve]:
-    """Confidence against truth, over the answers whose truth is known.
+    """Confidence against truth, over the answers that are known to be right or wrong.
 
     Args:
         examinations: The run's records.

@@ -1,4 +1,4 @@
-"""Several runs side by side: a leaderboard for each sort of run, and who answers whose questions how well."""
+"""Several runs side by side: a leaderboard for each sort of run, and the score of each model on each model's questions."""
 
 from __future__ import annotations
 

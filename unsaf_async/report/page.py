@@ -123,7 +123,7 @@ def write_report(
 
 
 def keep_report(folder: Path) -> str | None:
-    """Write report.html into a run's folder. It breaks no run: whatever goes wrong is told in one line.
+    """Write report.html into a run's folder. It breaks no run: whatever goes wrong comes back as one line.
 
     Args:
         folder: The folder of the run.

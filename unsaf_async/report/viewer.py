@@ -6,7 +6,7 @@
     /live/NAME         a run that is going on; the page asks /live/NAME/state for what is new
 
 Only this machine can reach it (127.0.0.1), and only under its own name: a request for another host is turned away, so that no
-website can make a browser read it by pointing a name of its own here. A run is found by its name in the list of runs, and never
+website can make a browser read it by pointing a name of its own here. A run is looked up in the list of runs by its name, never
 by a path, so no request leads out of the folder.
 """
 

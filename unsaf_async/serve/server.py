@@ -47,7 +47,7 @@ _SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
 """How the environment variables end that hold secrets."""
 
 # vLLM is to end with this process even if that is killed: PR_SET_PDEATHSIG, where there is one (Linux), stays with a process
-# that execs. Not by preexec_fn, which is unsafe beside threads.
+# that execs. Not by preexec_fn, which is unsafe with threads.
 _TIED = """
 import ctypes, os, signal, sys
 libc = ctypes.CDLL(None)
@@ -268,9 +268,9 @@ async def _names(session: aiohttp.ClientSession, url: str, api_key: str | None) 
 
 
 def _environment(executable: Path, api_key: str | None) -> dict[str, str]:
-    """This process's environment, with what vLLM is told by it."""
+    """This process's environment, with the variables that vLLM reads."""
     environment = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
-    # As in an activated environment: compilers that vLLM calls (ninja) lie beside it.
+    # As in an activated environment: compilers that vLLM calls (ninja) lie in its folder.
     environment["PATH"] = f"{executable.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing of a measurement goes to anybody
     environment.setdefault("PYTHONUNBUFFERED", "1")

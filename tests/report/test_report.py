@@ -904,7 +904,7 @@ def test_mistakes_are_told_in_one_line(plain, tmp_path):
     assert "is no matrix" in line_of(
         lambda: report_command([plain.path], out=tmp_path / "a.html", cross=tmp_path / "cross.json")
     )
-    assert "--port is 70000" in line_of(lambda: view_command(tmp_path, port=70000))
+    assert "port is 70000" in line_of(lambda: view_command(tmp_path, port=70000))
     assert "is no folder" in line_of(lambda: Viewer(tmp_path / "none"))
     assert not list(tmp_path.glob("*.html"))
 

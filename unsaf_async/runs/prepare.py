@@ -72,14 +72,29 @@ class Prepared:
         )
 
     def profile(self, name: str) -> Profile:
-        """The profile of a judge or auditor."""
+        """The profile of a judge or an auditor.
+
+        Args:
+            name: As in `judges` and `auditors`; "self" is the subject.
+
+        Returns:
+            Its profile.
+        """
         return self.subject if name == "self" else self.others[name]
 
 
 async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
-    """`settings`, checked. Raises UserError for whatever is wrong with them. May ask an endpoint for its model's name.
+    """Settings, checked and resolved. May ask an endpoint for its model's name.
 
-    offline: for a plan alone. No endpoint is asked, so a model may stay without its name, and no key is needed.
+    Args:
+        settings: What the user asks for.
+        offline: For a plan alone. No endpoint is asked, so a model may stay without its name, and no key is needed.
+
+    Returns:
+        What a run needs: profiles, prompts, and the images in a seeded order.
+
+    Raises:
+        UserError: Whatever is wrong with the settings.
     """
     _check(settings)
     price = parse_price(settings.price) if settings.price is not None else None
@@ -115,19 +130,27 @@ def _calibration(prepared: Prepared) -> CalibrationFile | None:
     file = prepared.settings.judge_calibration
     if file is None:
         return None
-    found = read_calibration(file)
+    calibration = read_calibration(file)
     judge = judge_named(prepared.subject, prepared.judges)
-    if found.judge != judge:
+    if calibration.judge != judge:
         raise UserError(
-            f"--judge-calibration {file}: is of {found.judge}, and this run's judge is {judge}; calibrate that one"
+            f"--judge-calibration {file}: is of {calibration.judge}, and this run's judge is {judge}; calibrate that one"
         )
-    if found.prompt_sha256 != prepared.pack.sha256_of("judge"):
+    if calibration.prompt_sha256 != prepared.pack.sha256_of("judge"):
         raise UserError(f"--judge-calibration {file}: was made with another judging prompt; calibrate the judge again")
-    return found
+    return calibration
 
 
 def judge_named(subject: Profile, judges: Sequence[str]) -> str:
-    """What a run's judge is called where it stands alone: "self" by its model's name."""
+    """The name of a run's judge where it stands alone.
+
+    Args:
+        subject: The measured model, for which "self" stands.
+        judges: The judges' names; (): the rules alone.
+
+    Returns:
+        The names, joined by " + "; "rules" where only the rules judge.
+    """
     return " + ".join(subject.name if name == "self" else name for name in judges) or "rules"
 
 
@@ -153,7 +176,17 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
 
 
 def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
-    """The images of another run that have questions, with them. Raises UserError if there is none."""
+    """The images of another run that have questions, with these questions.
+
+    Args:
+        run: The other run's folder.
+
+    Returns:
+        (images, source): at least one image, and where the questions are from.
+
+    Raises:
+        UserError: The folder holds no run, or the run has asked no question.
+    """
     manifest = read_manifest(run)
     images = []
     for examination in read_journal(RunFiles(run).journal).values():
@@ -184,9 +217,21 @@ async def _ready(profile: Profile, *, offline: bool) -> Profile:
 async def asking_more(
     manifest: Manifest, audit: Sequence[str], *, grounded: bool, confidence: bool, samples: int, option: str = "--audit"
 ) -> Manifest:
-    """`manifest` with more to be asked about every answer; what was asked for before stays.
+    """A run's manifest with more to be asked about every answer. What was asked for before stays.
 
-    option: where the auditors were named. Raises UserError as `prepare`.
+    Args:
+        manifest: The run's.
+        audit: Further auditors' names.
+        grounded: Whether the judge, seeing the image, says if answers are borne out.
+        confidence: Whether the model is asked how sure it is of each answer.
+        samples: Further draws of each answer, 0 to `MOST_SAMPLES`; what the run has already counts.
+        option: The option that named the auditors.
+
+    Returns:
+        The new manifest.
+
+    Raises:
+        UserError: As `prepare`.
     """
     if not 0 <= samples <= MOST_SAMPLES:
         raise UserError(f"--samples is {samples}; give a whole number from 0 to {MOST_SAMPLES}")
@@ -206,7 +251,18 @@ async def asking_more(
 
 
 def judge_names(given: str | Sequence[str] | None, subject: Profile) -> tuple[str, ...]:
-    """Whom --judge names; () for "rules". Raises UserError where "rules" stands beside others: they always come first."""
+    """The judges that a user names.
+
+    Args:
+        given: One name or several; None: as the subject's profile says.
+        subject: The measured model's profile.
+
+    Returns:
+        The names; () for "rules" alone.
+
+    Raises:
+        UserError: "rules" is given with others. The rules come before every judge.
+    """
     names = (subject.judge,) if given is None else (given,) if isinstance(given, str) else tuple(given)
     if names in ((), ("rules",)):
         return ()
@@ -218,9 +274,19 @@ def judge_names(given: str | Sequence[str] | None, subject: Profile) -> tuple[st
 async def named_models(
     names: Sequence[str], option: str, others: dict[str, Profile], *, offline: bool = False
 ) -> tuple[str, ...]:
-    """The models that `names` mean, by the names of their profiles, which are in `others` afterwards; "self" is the subject.
+    """The models that a user names, by the names of their profiles.
 
-    Raises UserError for a model that is named twice, be it by an alias.
+    Args:
+        names: Names, aliases or litellm ids; "self" is the subject.
+        option: The option that named them.
+        others: Profiles by name. Those of the named models are added.
+        offline: As for `prepare`.
+
+    Returns:
+        The profiles' names, in order.
+
+    Raises:
+        UserError: A model is unknown, cannot be called, or is named twice, be it by an alias.
     """
     found: list[str] = []
     for given in names:
@@ -270,7 +336,14 @@ def _check(settings: Settings) -> None:
 
 
 def check_cache(folder: Path) -> None:
-    """Raises UserError unless `folder` holds replies, or may: a cache is made private, and other files must not be."""
+    """Checks that a folder holds replies, or may: a cache is made private, and other files must not be.
+
+    Args:
+        folder: An existing folder, or a new one's path.
+
+    Raises:
+        UserError: It cannot be read, or holds other files.
+    """
     try:
         names = {entry.name for entry in folder.iterdir()}
     except FileNotFoundError:
@@ -286,5 +359,13 @@ def check_cache(folder: Path) -> None:
 
 
 def policy_of(profile: Profile) -> ImagePolicy:
+    """How images are encoded for a model.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        The most pixels a side, pixels and bytes that its profile allows.
+    """
     rules = profile.image
     return ImagePolicy(max_side_px=rules.max_side_px, max_pixels=rules.max_pixels, max_bytes=rules.max_bytes)

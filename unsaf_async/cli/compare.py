@@ -1,4 +1,4 @@
-"""`compare`: runs beside each other."""
+"""`compare`: runs side by side."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ def compare(
     if seed < 0:
         raise UserError(f"--seed is {seed}; give 0 or more")
     scales = _scales(scale or [])
-    found = comparing.compare(comparing.load_runs(run_dirs), scale=scales, seed=seed)
+    comparison = comparing.compare(comparing.load_runs(run_dirs), scale=scales, seed=seed)
     if format_ == "table":
         if out is None:
-            print_comparison(found)
+            print_comparison(comparison)
         else:
             with out.open("w", encoding="utf-8") as stream:
-                print_comparison(found, _to_file(stream))
+                print_comparison(comparison, _to_file(stream))
         return 0
     text = {
-        "csv": lambda: tables.to_csv(found, "pairs" if pairs else "runs"),
-        "json": lambda: tables.to_json(found),
-        "latex": lambda: tables.to_latex(found),
+        "csv": lambda: tables.to_csv(comparison, "pairs" if pairs else "runs"),
+        "json": lambda: tables.to_json(comparison),
+        "latex": lambda: tables.to_latex(comparison),
     }[format_]()
     if out is None:
         sys.stdout.write(text)

@@ -20,42 +20,42 @@ if TYPE_CHECKING:
     from unsaf_async.compare.cross import CrossMatrix
 
 
-def print_comparison(found: Comparison, console: Console | None = None) -> None:
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
     """Prints a comparison as tables; first of all, how the runs differ.
 
     Args:
-        found: The comparison.
+        comparison: The comparison.
         console: Where it is printed; None: stdout.
     """
     console = console or stdout()
-    _print_notes(found, console)
-    for table in (*_runs(found), _pairs(found), _correlations(found)):
+    _print_notes(comparison, console)
+    for table in (*_runs(comparison), _pairs(comparison), _correlations(comparison)):
         if table.row_count and len(table.columns) > 1:
             console.print()
             console.print(table)
-    for pair in found.pairs:
+    for pair in comparison.pairs:
         for why in dict.fromkeys(pair.undefined.values()):
             console.print(f"n/a for {safe(pair.a)} and {safe(pair.b)}: {safe(why)}")
 
 
-def _print_notes(found: Comparison, console: Console) -> None:
-    for difference in found.differences:
+def _print_notes(comparison: Comparison, console: Console) -> None:
+    for difference in comparison.differences:
         console.print(f"[yellow]Note:[/yellow] {safe(difference)}")
-    for row in found.runs:
+    for row in comparison.runs:
         for reason in row.unreliable:
             console.print(f"[red]Unreliable:[/red] {safe(row.name)}: {safe(reason)}")
         for warning in row.warnings:
             console.print(f"[yellow]Note:[/yellow] {safe(row.name)}: {safe(warning)}")
 
 
-def _runs(found: Comparison) -> Iterator[Table]:
+def _runs(comparison: Comparison) -> Iterator[Table]:
     """Each run's figures, its recall by kind, and its costs."""
     runs = Table(
         "run", "UnF1", "95 % interval", "precision", "recall", "over-refusal", "over-answer", "images", "questions", "unscored",
         box=None, pad_edge=False,
     )  # fmt: skip
     costs = Table("run", "paid", "per image", "for a 1-point interval", "time", box=None, pad_edge=False)
-    for row in found.runs:
+    for row in comparison.runs:
         runs.add_row(
             safe(row.name), format_figure(row.unf1), format_interval(row.unf1_ci),
             *map(format_figure, (row.precision, row.recall, row.over_refusal_rate, row.over_answer_rate)),
@@ -66,20 +66,20 @@ def _runs(found: Comparison) -> Iterator[Table]:
             "n/a" if row.wall_s is None else f"{row.wall_s:.1f} s",
         )  # fmt: skip
     yield runs
-    kinds = kinds_of(found)
+    kinds = kinds_of(comparison)
     recalls = Table("recall by kind", *kinds, box=None, pad_edge=False)
-    for row in found.runs:
+    for row in comparison.runs:
         recalls.add_row(safe(row.name), *(format_figure(row.recall_by_kind.get(kind)) for kind in kinds))
     yield recalls
     yield costs
 
 
-def _pairs(found: Comparison) -> Table:
+def _pairs(comparison: Comparison) -> Table:
     pairs = Table(
         "run", "compared with", "difference", "95 % interval", "p", "p (Holm)", "images shared", "only in the first",
         "only in the second", box=None, pad_edge=False,
     )  # fmt: skip
-    for pair in found.pairs:
+    for pair in comparison.pairs:
         pairs.add_row(
             safe(pair.a), safe(pair.b), format_difference(pair.difference),
             format_interval(pair.ci), format_p(pair.p), format_p(pair.p_holm),
@@ -88,7 +88,7 @@ def _pairs(found: Comparison) -> Table:
     return pairs
 
 
-def _correlations(found: Comparison) -> Table:
+def _correlations(comparison: Comparison) -> Table:
     correlations = Table(
         "UnF1 against",
         "runs",
@@ -102,7 +102,7 @@ def _correlations(found: Comparison) -> Table:
         box=None,
         pad_edge=False,
     )
-    for each in found.correlations:
+    for each in comparison.correlations:
         rho, tau = each.spearman, each.kendall
         correlations.add_row(
             safe(each.metric), str(len(each.runs)), format_figure(rho.value), format_interval(rho.ci), format_p(rho.p),
@@ -112,22 +112,22 @@ def _correlations(found: Comparison) -> Table:
     return correlations
 
 
-def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
+def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
     """A cross-examination as tables, to stdout or `console`: who asked down, who answered across."""
     console = console or stdout()
     console.print(
-        f"UnF1 on the {found.images} images that all cells share; questions by the row's model, answers by the column's"
+        f"UnF1 on the {matrix.images} images that all cells share; questions by the row's model, answers by the column's"
     )
-    cells = Table("asks \\ answers", *map(safe, found.answerers), box=None, pad_edge=False)
-    for asker in found.askers:
-        row = [found.cell(asker, answerer) for answerer in found.answerers]
+    cells = Table("asks \\ answers", *map(safe, matrix.answerers), box=None, pad_edge=False)
+    for asker in matrix.askers:
+        row = [matrix.cell(asker, answerer) for answerer in matrix.answerers]
         cells.add_row(
             safe(asker),
             *(format_figure(cell.unf1) + (f" ({format_interval(cell.ci)})" if cell.ci else "") for cell in row),
         )
     console.print()
     console.print(cells)
-    fit = found.fit
+    fit = matrix.fit
     skills = Table("model", "asking", "95 % interval", "answering", "95 % interval", box=None, pad_edge=False)
     asking, answering = ({effect.name: effect for effect in effects} for effects in (fit.asking, fit.answering))
     for name in dict.fromkeys([*asking, *answering]):
@@ -155,7 +155,7 @@ def print_matrix(found: CrossMatrix, console: Console | None = None) -> None:
         f"Advantage on one's own questions: {format_difference(fit.own_advantage)} "
         f"(95 % interval {format_interval(fit.own_advantage_ci)})"
     )
-    for cell in found.cells:
+    for cell in matrix.cells:
         if cell.unf1 is None:
             console.print(f"n/a for {safe(cell.answerer)} on the questions of {safe(cell.asker)}: {safe(cell.why)}")
     for why in dict.fromkeys(why for name, why in fit.undefined.items() if not name.endswith("ci")):

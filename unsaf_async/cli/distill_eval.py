@@ -96,8 +96,8 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
     from unsaf_async.text import format_difference, format_figure, format_interval
 
     out = out or console()
-    for side, found in (("before", result.before), ("after", result.after)):
-        named = f"{found.provider} ({found.model})" if found.model != found.provider else found.provider
+    for side, model in (("before", result.before), ("after", result.after)):
+        named = f"{model.provider} ({model.model})" if model.model != model.provider else model.provider
         out.print(f"{side}: [bold]{safe(named)}[/bold]")
     if result.bank:
         out.print(f"frozen bank: {safe(result.bank)}")

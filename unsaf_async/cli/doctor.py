@@ -25,8 +25,8 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
     from unsaf_async.providers.resolve import resolve
 
     price = parse_price(settings.price) if settings.price is not None else None
-    found = resolve(settings.provider, model=settings.model, api_base=settings.api_base, price=price)
-    profile = asyncio.run(with_model_found(found))
+    profile = resolve(settings.provider, model=settings.model, api_base=settings.api_base, price=price)
+    profile = asyncio.run(with_model_found(profile))
     key_of_profile(profile)
     worst_usd = worst_cost_usd(profile)
     sys.stdout.write(f"A handful of small calls to {profile.name}, at most ${worst_usd:.4f}\n")

@@ -73,5 +73,5 @@ def print_export(made: Export, out: Path) -> None:
             stdout.print()
             stdout.print(table)
     stdout.print()
-    told = f"{made.total} rows about {made.images} images ({made.clusters} different pictures)"
-    stdout.print(f"{safe(str(out))}: {told}{f', and {pairs.total} preference pairs' if pairs else ''}")
+    summary = f"{made.total} rows about {made.images} images ({made.clusters} different pictures)"
+    stdout.print(f"{safe(str(out))}: {summary}{f', and {pairs.total} preference pairs' if pairs else ''}")

@@ -1,4 +1,4 @@
-"""What is measured beside the score, as tables for people."""
+"""Audits, judges, signals and labelled sets, as tables for people."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from unsaf_async.score.labelled import LabelledScore, PopeScore
 
 
-def print_beside(found: Findings, out: Console) -> None:
+def print_beside(findings: Findings, out: Console) -> None:
     """Audits, judges, grounded mode and signals, as far as there are any."""
-    if found.audits:
-        _audits(found, out)
-    if found.panel:
-        panel = found.panel
+    if findings.audits:
+        _audits(findings, out)
+    if findings.panel:
+        panel = findings.panel
         out.print(
             f"\nJudges: {panel.unanimous} of {panel.questions} judged responses unanimous, {panel.split} split, "
             f"{panel.tied} tied; Krippendorff's alpha {format_figure(panel.alpha.alpha)}{format_bracketed(panel.alpha.alpha_ci)}"
@@ -32,26 +32,26 @@ def print_beside(found: Findings, out: Console) -> None:
             out.print(
                 f"  {safe(pair.first)} and {safe(pair.second)}: agree {format_figure(pair.agreement.share)}, Cohen's {kappa}"
             )
-    if found.corrected:
-        corrected = found.corrected
+    if findings.corrected:
+        corrected = findings.corrected
         out.print(
             f"\nUnF1 corrected for the judge's errors: {format_figure(corrected.unf1)}{format_bracketed(corrected.unf1_ci)}"
             + "".join(f" ({safe(why)})" for why in dict.fromkeys(corrected.why_undefined.values()))
         )
-    if found.grounded:
-        grounded = found.grounded
+    if findings.grounded:
+        grounded = findings.grounded
         out.print(
             f"\nGrounded: {grounded.supported} of {grounded.judged} answers to answerable questions are borne out, "
             f"{format_figure(grounded.accuracy)}{format_bracketed(grounded.accuracy_ci)}; {grounded.failed} unjudged. "
             f"UnF1 if the others are errors: {format_figure(grounded.unf1)}{format_bracketed(grounded.unf1_ci)}"
         )
-    if found.signals and found.labelled is None:
-        _signals(found, out)
+    if findings.signals and findings.labelled is None:
+        _signals(findings, out)
 
 
-def print_labelled(found: Findings, manifest: Manifest, out: Console) -> None:
+def print_labelled(findings: Findings, manifest: Manifest, out: Console) -> None:
     """A labelled run: the set, accuracy or POPE's figures, and calibration. Prints nothing for another run."""
-    labelled, source = found.labelled, manifest.source
+    labelled, source = findings.labelled, manifest.source
     if labelled is None or source is None:
         return
     out.print(
@@ -66,14 +66,14 @@ def print_labelled(found: Findings, manifest: Manifest, out: Console) -> None:
     else:
         _accuracy(labelled, out)
     table = Table("confidence", "responses", "ECE", "Brier", "NLL", "AUROC", "AURC", "E-AURC", box=None, pad_edge=False)
-    for name, told in labelled.calibration.items():
-        figures = (told.ece, told.brier, told.nll, told.auroc, told.aurc, told.e_aurc)
-        if told.n:
-            table.add_row(_words(name), str(told.n), *map(format_figure, figures))
+    for name, result in labelled.calibration.items():
+        figures = (result.ece, result.brier, result.nll, result.auroc, result.aurc, result.e_aurc)
+        if result.n:
+            table.add_row(_words(name), str(result.n), *map(format_figure, figures))
     out.print()
     if table.row_count:
         out.print(table)
-    _print_reasons({name: told.why_undefined for name, told in labelled.calibration.items() if not told.n}, out)
+    _print_reasons({name: result.why_undefined for name, result in labelled.calibration.items() if not result.n}, out)
 
 
 def _accuracy(labelled: LabelledScore, out: Console) -> None:
@@ -95,39 +95,41 @@ def _accuracy(labelled: LabelledScore, out: Console) -> None:
 def _pope(mine: PopeScore, official: PopeScore, out: Console) -> None:
     head = ("", "accuracy", "precision", "recall", "F1", "share of yes", "neither", "abstained")
     table = Table(*head, box=None, pad_edge=False)
-    for name, told in (("by what was said", mine), ("by POPE's own rule", official)):
-        figures = map(format_figure, (told.accuracy, told.precision, told.recall, told.f1, told.yes_ratio))
-        table.add_row(name, *figures, str(told.counts.neither), str(told.counts.abstained))
+    for name, result in (("by what was said", mine), ("by POPE's own rule", official)):
+        figures = map(format_figure, (result.accuracy, result.precision, result.recall, result.f1, result.yes_ratio))
+        table.add_row(name, *figures, str(result.counts.neither), str(result.counts.abstained))
     out.print(table)
 
 
-def _audits(found: Findings, out: Console) -> None:
+def _audits(findings: Findings, out: Console) -> None:
     head = ("auditor", "audited", "labels confirmed", "answerable", "unanswerable", "Cohen's kappa", "UnF1 on these")
     table = Table(*head, box=None, pad_edge=False)
-    for name, told in found.audits.items():
-        agreement = told.agreement
-        by_label = (told.by_label.get(label) for label in ("answerable", "unanswerable"))
+    for name, result in findings.audits.items():
+        agreement = result.agreement
+        by_label = (result.by_label.get(label) for label in ("answerable", "unanswerable"))
         table.add_row(
             safe(name),
-            f"{told.audited}" + (f", {told.failed} failed" if told.failed else ""),
+            f"{result.audited}" + (f", {result.failed} failed" if result.failed else ""),
             f"{format_figure(agreement.share)}{format_bracketed(agreement.share_ci)}",
             *("n/a" if share is None else format_figure(share.share) for share in by_label),
             f"{format_figure(agreement.kappa)}{format_bracketed(agreement.kappa_ci)}",
-            f"{format_figure(told.unf1_agreed)}{format_bracketed(told.unf1_agreed_ci)}",
+            f"{format_figure(result.unf1_agreed)}{format_bracketed(result.unf1_agreed_ci)}",
         )
     out.print()
     out.print(table)
 
 
-def _signals(found: Findings, out: Console) -> None:
+def _signals(findings: Findings, out: Console) -> None:
     table = Table("sign of confidence", "AUROC", "95 % interval", "responses", box=None, pad_edge=False)
-    for name, told in found.signals.items():
-        if told.auroc is not None:
-            table.add_row(_words(name), format_figure(told.auroc), format_interval(told.auroc_ci), str(told.n))
+    for name, result in findings.signals.items():
+        if result.auroc is not None:
+            table.add_row(_words(name), format_figure(result.auroc), format_interval(result.auroc_ci), str(result.n))
     if table.row_count:
         out.print()
         out.print(table)
-    _print_reasons({name: told.why_undefined for name, told in found.signals.items() if told.auroc is None}, out)
+    _print_reasons(
+        {name: result.why_undefined for name, result in findings.signals.items() if result.auroc is None}, out
+    )
 
 
 def _print_reasons(reasons: dict[str, str], out: Console) -> None:

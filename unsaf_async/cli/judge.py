@@ -65,23 +65,23 @@ def calibrate(
         run.agree_on_cost(what, worst_usd, worst_usd)
     file = out or Path(f"judge-{re.sub(r'[^A-Za-z0-9._-]+', '-', prepared.name)}.json")
     ledger = file.with_suffix(".ledger.jsonl")
-    found = asyncio.run(bench.calibrate(prepared, ledger, cache or DEFAULT_CACHE, max_cost))
-    write_calibration(file, found.file)
+    calibrated = asyncio.run(bench.calibrate(prepared, ledger, cache or DEFAULT_CACHE, max_cost))
+    write_calibration(file, calibrated.file)
     if json:
-        sys.stdout.write(found.file.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(calibrated.file.model_dump_json(indent=2) + "\n")
     else:
-        _print(found)
+        _print(calibrated)
         sys.stdout.write(f"\nWritten to {file}\n")
-    if found.why_stopped:
+    if calibrated.why_stopped:
         sys.stderr.write(
-            f"unsaf-async: stopped early after {found.judged} of {len(prepared.rows)} responses: {found.why_stopped}; the "
-            "same command goes on; what is finished is kept\n"
+            f"unsaf-async: stopped early after {calibrated.judged} of {len(prepared.rows)} responses: "
+            f"{calibrated.why_stopped}; the same command goes on; what is finished is kept\n"
         )
         return 3
     return 0
 
 
-def _print(found: Calibrated) -> None:
+def _print(calibrated: Calibrated) -> None:
     from rich.table import Table
 
     from unsaf_async.cli.console import console, safe
@@ -100,7 +100,7 @@ def _print(found: Calibrated) -> None:
             *map(format_figure, figures),
         )
 
-    confusions = found.file.confusions
+    confusions = calibrated.file.confusions
     row("all", confusions.overall)
     for decider, confusion in confusions.by_decider.items():
         row(f"decided by {decider}", confusion)
@@ -108,14 +108,14 @@ def _print(found: Calibrated) -> None:
         for name, confusion in groups.items():
             row(f"{column} {name}", confusion)
     out = console()
-    out.print(f"[bold]{safe(found.file.judge)}[/bold] on {safe(found.file.data)}")
+    out.print(f"[bold]{safe(calibrated.file.judge)}[/bold] on {safe(calibrated.file.data)}")
     out.print(table)
     table = Table(
         "people say", "judged answered", "judged abstained", "judged invalid", "no verdict", box=None, pad_edge=False
     )
-    for label, told in (("answered", confusions.overall.answered), ("abstained", confusions.overall.abstained)):
-        table.add_row(label, *map(str, (told.answered, told.abstained, told.invalid, told.none)))
+    for label, counts in (("answered", confusions.overall.answered), ("abstained", confusions.overall.abstained)):
+        table.add_row(label, *map(str, (counts.answered, counts.abstained, counts.invalid, counts.none)))
     out.print()
     out.print(table)
     out.print("\nAccuracy, F1 and kappa are of the decided responses; sensitivity and specificity are for abstentions.")
-    out.print(f"Cost: ${found.cost_usd:.4f} for {found.calls} calls")
+    out.print(f"Cost: ${calibrated.cost_usd:.4f} for {calibrated.calls} calls")

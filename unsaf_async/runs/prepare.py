@@ -61,7 +61,7 @@ class Prepared:
 
     @property
     def wanted(self) -> ExtraMeasures:
-        """What is asked beside the answers."""
+        """What is asked besides the answers."""
         settings = self.settings
         return ExtraMeasures(
             auditors=self.auditors,
@@ -162,11 +162,16 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
         if len(settings.images) > 1:
             raise UserError("--images: several are given; give the one folder that the labelled set's images lie in")
         folder = Path(settings.images[0]) if settings.images else None
-        found = read_labelled(settings.data, settings.data_format, folder)
-        labelled = [ImageSource(each.id, each.path, given=each.questions) for each in found.images]
+        dataset = read_labelled(settings.data, settings.data_format, folder)
+        labelled = [ImageSource(each.id, each.path, given=each.questions) for each in dataset.images]
         path = str(settings.data.absolute())
         return labelled, Source(
-            kind="labelled", name=found.name, path=path, format=found.format, yes_no=found.yes_no, skipped=found.skipped
+            kind="labelled",
+            name=dataset.name,
+            path=path,
+            format=dataset.format,
+            yes_no=dataset.yes_no,
+            skipped=dataset.skipped,
         )
     if settings.questions_from is not None:
         if settings.images:
@@ -288,21 +293,21 @@ async def named_models(
     Raises:
         UserError: A model is unknown, cannot be called, or is named twice, be it by an alias.
     """
-    found: list[str] = []
+    profiles: list[str] = []
     for given in names:
         name = given
         if given != "self":
             profile = await _other(given, option, offline=offline)
             name = profile.name
             others.setdefault(name, profile)
-        if name in found:
+        if name in profiles:
             raise UserError(f"{option} {given}: is given twice; name each model once")
-        found.append(name)
-    return tuple(found)
+        profiles.append(name)
+    return tuple(profiles)
 
 
 async def _other(name: str, option: str, *, offline: bool) -> Profile:
-    """The profile of a model beside the measured one. What is wrong with it is said of `option`."""
+    """The profile of a judge or an auditor. Errors name `option`."""
     try:
         profile = resolve(name)
         if profile.price is None:  # --price is the measured model's

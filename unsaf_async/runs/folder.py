@@ -225,7 +225,14 @@ def new_manifest(**fields: Any) -> Manifest:
 
 
 def images_sha256(images: Sequence[ImageSource]) -> str:
-    """The hash of an image list: ids, paths and given questions in order."""
+    """The hash of an image list.
+
+    Args:
+        images: In the order of admission.
+
+    Returns:
+        The sha256 of images.jsonl, in hexadecimal: of the ids, paths and given questions in order.
+    """
     return sha256(_image_lines(images)).hexdigest()
 
 
@@ -258,7 +265,14 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
 
 
 def exists(path: Path) -> bool:
-    """Whether a run lies at `path`."""
+    """Whether a run lies at `path`.
+
+    Args:
+        path: A folder's; it need not exist.
+
+    Returns:
+        Whether a manifest is there.
+    """
     try:
         return RunFiles(path).manifest.is_file()
     except OSError:  # a name that no file can have: `create` says so
@@ -298,6 +312,9 @@ def read_images(path: Path, manifest: Manifest) -> list[ImageSource]:
     Args:
         path: The run's folder.
         manifest: The run's, which holds the list's hash.
+
+    Returns:
+        The images with their given questions.
 
     Raises:
         UserError: The list cannot be read, or is not the one that the run began with.

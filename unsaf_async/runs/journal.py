@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 def read_journal(file: Path) -> dict[str, Examination]:
     """The examinations in `file` by image id, the last one of each; {} if there is no file.
 
-    A half-written last line is passed over. Raises UserError for any other line that is no examination.
+    A half-written last line is passed over.
+
+    Args:
+        file: The journal.
+
+    Returns:
+        In the order in which the images were first finished.
+
+    Raises:
+        UserError: Another line is no examination.
     """
-    found: dict[str, Examination] = {}
+    examinations: dict[str, Examination] = {}
     for number, line in enumerate(whole_lines(file), 1):
         try:
             examination = Examination.model_validate_json(line)
@@ -34,8 +43,8 @@ def read_journal(file: Path) -> dict[str, Examination]:
             raise UserError(
                 f"{file}:{number}: is no examination ({where}: {first['msg']}); restore the line or delete it"
             ) from None
-        found[examination.image.id] = examination
-    return found
+        examinations[examination.image.id] = examination
+    return examinations
 
 
 class Journal:
@@ -46,7 +55,11 @@ class Journal:
         self._lines = LineFile(file)
 
     def keep(self, examination: Examination) -> None:
-        """Write one finished image down. It is safe from the process's death when this returns."""
+        """Write one finished image down. It is safe from the process's death when this returns.
+
+        Args:
+            examination: Of the image; it replaces an earlier one.
+        """
         self._lines.append(examination.model_dump_json().encode())
         self.kept[examination.image.id] = examination
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 def unfinished_work(kept: list[Examination], left: dict[str, str]) -> str | None:
     """What failed, in words, with the reason where all images failed for the same one; None if nothing did.
 
-    left: the images about which no more could be asked, with the reasons.
+    Args:
+        kept: The run's examinations, one an image.
+        left: The reasons why no more could be asked about images, by the images' ids.
+
+    Returns:
+        One line; None if nothing failed.
     """
     images = sum(examination.failure is not None for examination in kept)
     partly = sum(examination.failure is None and has_failed_calls(examination) for examination in kept)
@@ -44,6 +49,9 @@ def score_run(manifest: Manifest, kept: Sequence[Examination], account: Account,
         kept: Its examinations, one an image, in any order.
         account: Of its attempts.
         wall_s: Seconds with a session open.
+
+    Returns:
+        The findings; figures that are undefined are None, with their reasons.
     """
     kept = sorted(kept, key=lambda each: each.image.id)  # not as they finished: resampling and sums depend on the order
     cached = sum(call.cached for examination in kept for call in examination.calls)

@@ -106,6 +106,9 @@ def pack_of(folder: Path, manifest: Manifest) -> Pack:
         folder: The run's folder, for the message.
         manifest: The run's.
 
+    Returns:
+        The pack, with the hash that the manifest names.
+
     Raises:
         UserError: The prompts are gone, or have changed since the run began.
     """

@@ -45,6 +45,18 @@ async def test_the_refund_of_a_call_stays_with_its_image():
 
 
 @clocked
+async def test_a_refund_after_the_image_is_closed_is_free_for_all():
+    budget = Budget(10)
+    image = budget.for_image(10)
+    reservation = await image.reserve(4)
+    image.close()
+    assert budget.reserved_nano_usd == 4
+    reservation.refund()
+    assert (budget.reserved_nano_usd, image.available_nano_usd) == (0, 0)
+    (await budget.for_image(10).reserve(10)).settle(10)
+
+
+@clocked
 async def test_a_reservation_ends_once():
     reservation = await Budget(10).for_image(10).reserve(5)
     reservation.settle(5)

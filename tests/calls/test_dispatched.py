@@ -271,6 +271,24 @@ async def test_a_call_dearer_than_its_bound_is_booked_in_full_said_and_raises_al
 
 
 @clocked
+async def test_a_reply_without_usage_carries_its_worst_case_and_breaks_no_bound(tmp_path):
+    async with Layer(tmp_path, Script(reply(usage=Usage()))) as layer:
+        came = await layer.dispatched.complete(request())
+        assert came.usage.output_tokens == 100
+        assert not layer.events.of(BoundBroken)
+        layer.ended(spent=WORST)
+
+
+@clocked
+async def test_the_pace_hears_of_a_success_and_learns_the_limits_that_the_reply_states(tmp_path):
+    headers = {"x-ratelimit-limit-requests": "60"}
+    async with Layer(tmp_path, Script(reply(headers=headers))) as layer:
+        await layer.dispatched.complete(request())
+        assert layer.pace.per_minute == {"requests": pytest.approx(60)}
+        layer.ended(spent=COST)
+
+
+@clocked
 async def test_many_calls_that_break_the_same_bound_together_raise_it_once(tmp_path):
     """They were all under way with the old bound: their ratios are one finding, and do not multiply."""
     dear = reply(usage=Usage(input_tokens=10_000, output_tokens=1_000))

@@ -15,6 +15,7 @@ from PIL import Image
 
 import unsaf_async
 from unsaf_async import Examination, Findings, Manifest, RunStopped, Settings, UnsafError, UserError, evaluate, load
+from unsaf_async.cli import main
 from unsaf_async.events import Event, ImageKept
 
 
@@ -100,21 +101,35 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a word for a number": ({"questions": "six"}, "questions is 'six'; give a whole number"),
     "a fraction of a question": ({"questions": 2.5}, "questions is 2.5; give a whole number"),
     "a truth for a number": ({"limit": True}, "limit is True; give a whole number, or None"),
-    "too many questions": ({"questions": 51}, "--questions is 51"),
-    "no limit at all": ({"limit": 0}, "--limit is 0"),
-    "a negative cap": ({"max_cost": -1}, "--max-cost is -1"),
-    "a cap that is no number": ({"max_cost": float("nan")}, "--max-cost is nan"),
+    "too many questions": ({"questions": 51}, "questions is 51; give a whole number from 1 to 50"),
+    "no limit at all": ({"limit": 0}, "limit is 0; give a whole number above 0"),
+    "a negative cap": ({"max_cost": -1}, "max_cost is -1; give an amount in USD above 0"),
+    "a cap that is no number": ({"max_cost": float("nan")}, "max_cost is nan"),
     "a cap as text": ({"max_cost": "5"}, "max_cost is '5'; give a number, or None"),
     "a pair for a price": ({"price": (2.5, 10)}, 'price is (2.5, 10); give text such as "2.5,10"'),
-    "half a price": ({"price": "2.5"}, "--price"),
+    "half a price": (
+        {"price": "2.5"},
+        "price 2.5: holds 1 number; give USD per million tokens as INPUT,OUTPUT, such as price 2.5,10",
+    ),
     "a number for a folder": ({"out": 3}, "out is 3; give a path, or None"),
     "a number for images": ({"images": 3}, "give a path, or a list of paths"),
     "numbers among the images": ({"images": ["photos", 3]}, "give a path, or a list of paths"),
-    "images that are not there": ({"images": "pictures"}, "--images: pictures does not exist"),
-    "an unknown judge": ({"judge": "nobody-we-know"}, "nobody-we-know"),
-    "an unknown prompt pack": ({"prompts": "sonnets"}, "no such folder or shipped pack; shipped: tiny, unsaf"),
-    "a seed out of range": ({"seed": -1}, "--seed is -1"),
-    "an interval as wide as the scale": ({"until_ci": 0.5}, "--until-ci is 0.5"),
+    "images that are not there": ({"images": "pictures"}, "images: pictures does not exist"),
+    "an unknown judge": ({"judge": "nobody-we-know"}, "judge nobody-we-know: is unknown"),
+    "an unknown prompt pack": (
+        {"prompts": "sonnets"},
+        "prompts 'sonnets': no such folder or shipped pack; shipped: tiny, unsaf",
+    ),
+    "two sources of questions": (
+        {"data": "a.jsonl", "questions_from": "runs/a"},
+        "data and questions_from contradict each other; give one of them",
+    ),
+    "grounded without a judge": (
+        {"grounded": True, "judge": "rules"},
+        "grounded: nobody judges but the rules, which see no image; name a model with judge",
+    ),
+    "a seed out of range": ({"seed": -1}, "seed is -1"),
+    "an interval as wide as the scale": ({"until_ci": 0.5}, "until_ci is 0.5"),
 }
 
 
@@ -125,6 +140,7 @@ async def test_a_wrong_option_is_a_user_error_of_one_line_and_nothing_is_written
         await evaluate("scripted", **options)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "--" not in str(caught.value)
     assert os.listdir(folder) == ["photos"]  # noqa: PTH208 - the pathlib way is refused in async tests
 
 
@@ -134,13 +150,28 @@ async def test_a_wrong_option_is_a_user_error_of_one_line_and_nothing_is_written
         ("gpt-4p", "gpt-4"),
         ("gpt-4o", "OPENAI_API_KEY is not set"),
         (None, "provider is None; give text"),
-        ("", "--provider"),
+        ("", "provider"),
     ],
 )
 async def test_a_wrong_provider_is_a_user_error(provider: Any, said: str, folder: Path) -> None:
     with pytest.raises(UserError) as caught:
         await evaluate(provider, images="photos")
     assert said in str(caught.value)
+
+
+def test_the_command_line_spells_the_same_errors_with_its_options(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, said in (
+        (["--questions", "0"], "--questions is 0; give a whole number from 1 to 50"),
+        (
+            ["--grounded", "--judge", "rules"],
+            "--grounded: nobody judges but the rules, which see no image; name a model with --judge",
+        ),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(["run", "--provider", "scripted", "--images", "photos", *arguments])
+        assert capsys.readouterr().err == f"unsaf-async: {said}\n"
 
 
 def test_loading_what_is_no_run_is_a_user_error(folder: Path) -> None:

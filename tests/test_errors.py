@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+import unsaf_async
 from unsaf_async.cli.spelling import spelled
-from unsaf_async.errors import BudgetExhausted, Rejected, UnsafError, UserError, as_option, setting
+from unsaf_async.errors import BudgetExhausted, Rejected, UnsafError, UserError, as_option, renaming, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(unsaf_async.__file__).parent
+
+SPELLING = (
+    "cli/",
+    "serve/",
+    "tiny/",
+    "errors.py",
+    "help.py",
+    "runs/settings.py",
+    "distill/evaluate/settings.py",
+    "world/make.py",
+    "distill/train/student_card.py",
+    "distill/data/options.py",
+    "distill/train/recipe.py",
+)
+"""Where options are spelled: the command line and its help, the rule, vLLM, a script that trains, cards that show commands."""
 
 
 def test_the_surface_spells_the_field() -> None:
@@ -38,6 +63,9 @@ def test_settings_in_the_middle_of_a_sentence_are_spelled_too() -> None:
         (setting("judge", "rules"), "judge='rules'", "--judge rules"),
         (setting("seed", 3), "seed=3", "--seed 3"),
         (setting("data_format"), "data_format", "--format"),
+        (setting("form", "trl"), "form='trl'", "--format trl"),
+        (setting("before.model"), "before.model", "--before-model"),
+        (setting("MODEL"), "MODEL", "MODEL"),
     ],
 )
 def test_a_setting_with_a_value_is_spelled_as_it_is_given(marked: str, python: str, option: str) -> None:
@@ -70,3 +98,33 @@ def test_no_mark_reaches_a_reader() -> None:
     assert copy.field == "limit"
     assert str(UserError("plain")) == "plain"
     assert str(UnsafError()) == ""
+
+
+def test_an_error_about_a_value_that_another_function_refused() -> None:
+    assert (
+        str(UserError("runs/a: is no run; give one").about("preferences")) == "preferences runs/a: is no run; give one"
+    )
+    assert str(UserError("x: is unknown", "provider").about("judge")) == "judge x: is unknown"
+    with pytest.raises(UserError, match=r"^audit x: give another audit$"), renaming({"provider": "audit"}):
+        raise UserError(f"x: give another {setting('provider')}", "provider")
+
+
+def _texts(file: Path) -> Iterator[tuple[int, str]]:
+    """The texts in a module that are no docstrings."""
+    tree = ast.parse(file.read_text("utf-8"))
+    lone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in lone:
+            yield node.lineno, node.value
+
+
+def test_the_engine_spells_no_option() -> None:
+    spelled_out = [
+        f"{file.relative_to(PACKAGE)}:{line}: {option}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        if not file.relative_to(PACKAGE).as_posix().startswith(SPELLING)
+        for line, text in _texts(file)
+        # a whole command, in backticks, is not meant
+        for option in re.findall(r"(?<!-)--[a-z][a-z-]*", re.sub(r"`\w[^`]*`", "", text))
+    ]
+    assert not spelled_out, "\n".join(spelled_out)

@@ -23,12 +23,14 @@ option (`--max-cost`).
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"
+_HYPHENS = str.maketrans("_.", "--")
 _MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 
 
@@ -52,13 +54,16 @@ def as_option(name: str) -> str:
     """A setting as the command line spells it. Texts in a run's files spell settings so, whoever made the run.
 
     Args:
-        name: The setting as the Python API has it, `max_cost`, or one with a value, `cache=None`.
+        name: The setting as the Python API has it, `max_cost`, one with a value, `cache=None`, or a field of one, `before.model`.
 
     Returns:
-        `--max-cost`; with a value `--seed 3`, `--grounded` for True, `--no-cache` for None and False.
+        `--max-cost`; with a value `--seed 3`, `--grounded` for True, `--no-cache` for None and False. A name in capitals is
+        an argument's, `MODEL`, and stays.
     """
+    if name.isupper():
+        return name
     name, _, value = name.partition("=")
-    option = name.replace("_", "-")
+    option = name.translate(_HYPHENS)
     if value in ("None", "False"):
         return f"--no-{option}"
     return f"--{option}" if value in ("", "True") else f"--{option} " + value.strip("'")
@@ -127,10 +132,36 @@ class UserError(UnsafError):
         self.field = field
 
     def renamed(self, names: Mapping[str, str]) -> Self:
-        """This error about other settings, as `UnsafError.renamed`; `field` is renamed with the message."""
         if self.field is not None:
             self.field = names.get(self.field, self.field)
         return super().renamed(names)
+
+    def about(self, field: str) -> UserError:
+        """This error about one setting: for a value that another function found wrong, as a run's folder that is none.
+
+        Args:
+            field: The setting, by its name in the Python API.
+
+        Returns:
+            An error with the setting's name in place of the field's that it had, or else before the text.
+        """
+        return self.renamed({self.field: field}) if self.field else UserError(self.args[0], field)
+
+
+@contextmanager
+def renaming(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors raised within are about other settings: see `UnsafError.renamed`.
+
+    Args:
+        names: New names of settings by their names in the messages.
+
+    Yields:
+        Nothing; the errors are raised on.
+    """
+    try:
+        yield
+    except UnsafError as error:
+        raise error.renamed(names) from None
 
 
 class RunStopped(UnsafError):

@@ -147,7 +147,7 @@ def load_pack(name: str) -> Pack:
     if name in known and not (folder / "pack.toml").is_file():
         folder = shipped / name
     elif not name or not _is_folder(folder):
-        raise UserError(f"--prompts {name!r}: no such folder or shipped pack; shipped: {', '.join(known)}")
+        raise UserError(f"{name!r}: no such folder or shipped pack; shipped: {', '.join(known)}", field="prompts")
     meta_file = folder / "pack.toml"
     try:
         meta = tomllib.loads(meta_file.read_text("utf-8"))

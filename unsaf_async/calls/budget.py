@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import BudgetExhausted, Unfunded
+from unsaf_async.errors import BudgetExhausted, Unfunded, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,8 +203,8 @@ class Budget:
         begun = waiter.image.begun
         what = "another attempt at a call of a begun image" if begun else "the next image"
         text = (
-            f"--max-cost {cap:g}: ${self.spent_nano_usd / NANO:.4f} is spent and ${free:.4f} is free, less than the "
-            f"${waiter.shortfall / NANO:.4f} that {what} can cost at worst; raise --max-cost to go on"
+            f"{setting('max_cost')} {cap:g}: ${self.spent_nano_usd / NANO:.4f} is spent and ${free:.4f} is free, less than the "
+            f"${waiter.shortfall / NANO:.4f} that {what} can cost at worst; raise {setting('max_cost')} to go on"
         )
         return Unfunded(text) if begun else BudgetExhausted(text)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.providers.tokens import expected_input_tokens, worst_input_tokens
 from unsaf_async.records import Usage
 
@@ -125,7 +125,8 @@ def price_or_error(profile: Profile) -> Price:
     if profile.price is None:
         notes = f" ({profile.notes})" if profile.notes else ""
         raise UserError(
-            f"--provider {profile.name}: no price is known for {profile.model or profile.name}{notes}; "
-            "give it with --price IN,OUT (USD per million tokens; 0,0 for a local model)"
+            f"{profile.name}: no price is known for {profile.model or profile.name}{notes}; "
+            f"give it with {setting('price')} IN,OUT (USD per million tokens; 0,0 for a local model)",
+            field="provider",
         )
     return profile.price

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import CallError, Rejected
+from unsaf_async.errors import CallError, Rejected, as_option
 from unsaf_async.records import CallRecord, EncodedImage, Message, Reply, Request, Role, Sampling, Schema, Target
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def failed(role: Role, error: CallError) -> CallRecord:
     Returns:
         A record with outcome `failed`.
     """
-    return CallRecord(role=role, outcome="failed", detail=str(error))
+    return CallRecord(role=role, outcome="failed", detail=error.spelled(as_option))
 
 
 def record_of(role: Role, reply: Reply) -> CallRecord:

@@ -20,7 +20,7 @@ import orjson
 from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_PICKLE
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.files import LineFile, whole_lines
 from unsaf_async.records import Outcome, Reply, Request, Usage
 
@@ -396,7 +396,7 @@ class ReplyStore:
         # Timeout: another process kept the folder locked for a minute
         except (sqlite3.Error, Timeout, OSError) as error:
             failure = UserError(
-                f"{self.folder}: the cache cannot be used ({error}); free space, or give another --cache"
+                f"{self.folder}: the cache cannot be used ({error}); free space, or give another {setting('cache')}"
             )
             self._failed = True
             return [failure] * len(jobs)
@@ -449,7 +449,8 @@ def open_cache(folder: Path) -> Cache:
         return Cache(str(folder), disk=PlainDisk, eviction_policy="none", cull_limit=0)
     except (OSError, sqlite3.Error) as error:
         raise UserError(
-            f"--cache {folder}: cannot be used as a cache ({error}); give another folder or --no-cache"
+            f"{folder}: cannot be used as a cache ({error}); give another folder or {setting('cache', None)}",
+            field="cache",
         ) from None
 
 

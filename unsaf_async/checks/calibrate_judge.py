@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.session import Session
-from unsaf_async.errors import RunStopped, UserError
+from unsaf_async.errors import RunStopped, UserError, as_option, setting
 from unsaf_async.events import Announce, silent
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
 from unsaf_async.prompts import VERDICT, Pack, load_pack
@@ -74,11 +74,13 @@ async def prepare(data: Path, judges: Sequence[str], prompts: str) -> Bench:
         UserError: Something of it cannot be used.
     """
     if "self" in judges:
-        raise UserError("--judge self: there is no measured model here; name the judging model")
+        raise UserError(f"{setting('judge', 'self')}: there is no measured model here; name the judging model")
     if "rules" in judges and len(judges) > 1:
-        raise UserError("--judge rules: the rules come before every judge; leave it out where others are named")
+        raise UserError(
+            f"{setting('judge', 'rules')}: the rules come before every judge; leave it out where others are named"
+        )
     named: dict[str, Profile] = {}
-    await named_models([name for name in judges if name != "rules"], "--judge", named)
+    await named_models([name for name in judges if name != "rules"], "judge", named)
     profiles = {profile.name: profile for profile in named.values()}
     return Bench(profiles, load_pack(prompts), *await asyncio.to_thread(_read, data))
 
@@ -138,7 +140,7 @@ async def calibrate(
         try:
             await run(enumerate(bench.rows), judge_one, keep, width=width)
         except RunStopped as error:
-            why_stopped = str(error)
+            why_stopped = error.spelled(as_option)
         account = session.ledger.account
     return Calibrated(
         file=CalibrationFile(

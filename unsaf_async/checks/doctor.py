@@ -17,7 +17,7 @@ from unsaf_async.calls.rate_headers import learned_limits
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.session import Session
-from unsaf_async.errors import CallError, Fatal, Rejected
+from unsaf_async.errors import CallError, Fatal, Rejected, as_option
 from unsaf_async.examine.parse import verdict
 from unsaf_async.inputs.pixels import ImagePolicy, encode
 from unsaf_async.prompts import VERDICT, load_pack
@@ -177,7 +177,10 @@ def _finding(what: str, reply: Reply | CallError, profile: Profile) -> Probe:
         "image": ("images are sent", "no run is possible"),
         "JSON schema": ("lists and verdicts by schema", "lists and verdicts are read from free text"),
         "temperature": ("answers and verdicts at temperature 0", "everything at the provider's own temperature"),
-        "seed": ("--seed is sent", "--seed steers only the image order and which draw is cached"),
+        "seed": (
+            f"{as_option('seed')} is sent",
+            f"{as_option('seed')} steers only the image order and which draw is cached",
+        ),
         "log-probabilities": ("token confidence and P(True) are told", "token confidence and P(True) are n/a"),
         "n": ("each draw is a call of its own, all the same", "each draw is a call of its own"),
     }[what]

@@ -98,17 +98,20 @@ def audit(
     display: o.Display,
 ) -> int:
     """Have other models say of a run's questions, blind to their labels, whether the images answer them."""
-    return _go_on(run_dir, replace(changes, audit=provider), display, auditors="--provider")
+    from unsaf_async.errors import renaming
+
+    with renaming({"audit": "provider"}):
+        return _go_on(run_dir, replace(changes, audit=provider), display)
 
 
-def _go_on(run_dir: Path, changes: Changes, display: o.Display, *, auditors: str = "--audit") -> int:
-    """As `resume`. auditors: the option that names them."""
+def _go_on(run_dir: Path, changes: Changes, display: o.Display) -> int:
+    """As `resume`."""
     from unsaf_async.runs import folder as runs
 
     with runs.reopen(run_dir) as folder:
         manifest = _changed(folder.manifest, changes)
         if changes.more:
-            manifest = _asking_more(folder, manifest, changes, auditors, yes=display.yes)
+            manifest = _asking_more(folder, manifest, changes, yes=display.yes)
         folder.keep_manifest(manifest)
         return run_folder(folder, display)
 
@@ -129,7 +132,7 @@ def _changed(manifest: Manifest, changes: Changes) -> Manifest:
     return manifest.model_copy(update=changed)
 
 
-def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, auditors: str, *, yes: bool) -> Manifest:
+def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes: bool) -> Manifest:
     """`manifest` with more to be asked about every answer, once its cost is agreed on."""
     import asyncio
 
@@ -143,7 +146,6 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, audito
             grounded=changes.grounded,
             confidence=changes.confidence,
             samples=changes.samples,
-            option=auditors,
         )
     )
     if more.max_cost_usd is None and not yes:

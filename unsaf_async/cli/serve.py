@@ -18,7 +18,7 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.signals import cancel_on
-from unsaf_async.errors import UserError, setting
+from unsaf_async.errors import UserError, renaming, setting
 from unsaf_async.help import LOCAL_SERVER, Help
 
 if TYPE_CHECKING:
@@ -90,16 +90,17 @@ def serve(
 
     if flags and not flags[0].startswith("-"):
         raise UserError(f"{flags[0]!r} is one argument too many; give one MODEL, and vLLM's flags after --")
-    made = plan(
-        model,
-        executable=find_vllm(options.vllm) if options.vllm else None,
-        loras=options.lora,
-        name=options.name,
-        host=options.host,
-        max_model_len=options.max_model_len,
-        gpu_memory=options.gpu_memory,
-        flags=flags or (),
-    )
+    with renaming({"model": "MODEL", "loras": "lora"}):
+        made = plan(
+            model,
+            executable=find_vllm(options.vllm) if options.vllm else None,
+            loras=options.lora,
+            name=options.name,
+            host=options.host,
+            max_model_len=options.max_model_len,
+            gpu_memory=options.gpu_memory,
+            flags=flags or (),
+        )
 
     with claimed(options.host, options.port) as number:
         server = Server(
@@ -252,7 +253,8 @@ class Spawning:
             return None
         from unsaf_async.serve.plan import split_flags
 
-        return Spawned(self.spawn, self.spawn_lora, split_flags(self.spawn_flags or "", "--spawn-flags"))
+        with renaming({"flags": "spawn_flags"}):
+            return Spawned(self.spawn, self.spawn_lora, split_flags(self.spawn_flags or ""))
 
 
 @contextmanager
@@ -270,13 +272,13 @@ def planned(spawning: Spawned, settings: Settings, *, dry_run: bool) -> Iterator
         raise UserError(
             f"--spawn: --provider {settings.provider} calls no server of OpenAI's protocol; give --provider vllm"
         )
-    made = plan(
-        spawning.model,
-        executable=Path("vllm") if dry_run else None,
-        loras=spawning.loras,
-        flags=spawning.flags,
-        options=("--spawn", "--spawn-lora"),
-    )
+    with renaming({"model": "spawn", "loras": "spawn_lora"}):
+        made = plan(
+            spawning.model,
+            executable=Path("vllm") if dry_run else None,
+            loras=spawning.loras,
+            flags=spawning.flags,
+        )
     if settings.model is not None and settings.model not in made.names:
         raise UserError(f"--model {settings.model}: is not spawned; give one of {', '.join(made.names)}")
     settings = replace(settings, model=settings.model or made.names[0])

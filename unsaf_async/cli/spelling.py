@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from unsaf_async.errors import as_option
 
-_OTHERWISE = {
-    "accept_terms": "--accept-teacher-terms",
-    "bank_run": "--bank",
-    "data_format": "--format",
-    "even_preferences=False": "--uneven-preferences",
-    "form": "--format",
-    "writing=False": "--no-question-writing",
+_OPTIONS = {
+    "accept_terms": "accept_teacher_terms",
+    "after.provider": "after",
+    "bank_run": "bank",
+    "before.provider": "before",
+    "data_format": "format",
+    "even_preferences=False": "uneven_preferences",
+    "form": "format",
+    "writing=False": "no_question_writing",
 }
-"""Settings whose option has another name than the setting."""
+"""Settings, with a value or without, whose option has another name; that name as a setting's."""
 
 
 def spelled(name: str) -> str:
@@ -24,4 +26,7 @@ def spelled(name: str) -> str:
     Returns:
         The option, with its value if there is one: `--max-cost`, `--no-cache`.
     """
-    return _OTHERWISE.get(name) or as_option(name)
+    if name in _OPTIONS:
+        return as_option(_OPTIONS[name])
+    setting, equals, value = name.partition("=")
+    return as_option(f"{_OPTIONS.get(setting, setting)}{equals}{value}")

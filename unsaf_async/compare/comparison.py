@@ -195,10 +195,10 @@ def _scales(loaded: Sequence[SavedRun], names: Sequence[str], given: Mapping[str
             or wanted == str(run.folder)
         ]
         if not answering:
-            raise UserError(f"--scale {wanted}: no run has this name; give one of {', '.join(names)}")
+            raise UserError(f"{wanted}: no run has this name; give one of {', '.join(names)}", field="scale")
         for name in answering:
             if found[name] not in (None, size):
-                raise UserError(f"--scale {wanted}: {name} has been given another size before; give one")
+                raise UserError(f"{wanted}: {name} has been given another size before; give one", field="scale")
             found[name] = size
     return found
 

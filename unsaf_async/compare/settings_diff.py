@@ -88,7 +88,7 @@ def _judges(manifest: Manifest) -> str:
 
 def _judges_matter(manifests: Iterable[Manifest]) -> str:
     lenient = ", and a model may be lenient with itself" if any("self" in each.judges for each in manifests) else ""
-    return f"part of a difference may be theirs{lenient}; --judge gives all the same one"
+    return f"part of a difference may be theirs{lenient}; {as_option('judge')} gives all the same one"
 
 
 def _extras(manifest: Manifest) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from unsaf_async.bundled import bundled
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -87,24 +87,26 @@ class _Candidate:
 
 
 def _candidates(argument: str) -> Iterator[_Candidate]:
-    _refuse_url(argument, "--images")
+    _refuse_url(argument, setting("images"))
     path = Path(argument)
     try:
         if not argument or "\0" in argument:
-            raise UserError(f"--images: {argument!r} is no path; give a folder, a file, a glob or a manifest")
+            raise UserError(f": {argument!r} is no path; give a folder, a file, a glob or a manifest", field="images")
         if path.is_dir():
             yield from _in_folder(path)
         elif path.is_file():
             yield from _in_manifest(path) if path.suffix.lower() in MANIFEST_SUFFIXES else [_Candidate(path.name, path)]
         elif path.exists():
-            raise UserError(f"--images: {argument} is neither a file nor a folder; give one of these")
+            raise UserError(f": {argument} is neither a file nor a folder; give one of these", field="images")
         elif glob.has_magic(argument):
             yield from _by_glob(argument)
         else:
-            raise UserError(f"--images: {argument} does not exist; check the path (it is taken from {Path.cwd()})")
+            raise UserError(
+                f": {argument} does not exist; check the path (it is taken from {Path.cwd()})", field="images"
+            )
     except OSError as error:
         raise UserError(
-            f"--images: {argument} cannot be read: {error.strerror}; check its name and permissions"
+            f": {argument} cannot be read: {error.strerror}; check its name and permissions", field="images"
         ) from error
 
 
@@ -129,7 +131,9 @@ def _in_folder(folder: Path) -> Iterator[_Candidate]:
         inside = os.path.relpath(where, folder)
         names += [os.path.normpath(os.path.join(inside, name)) for name in files if _is_image_name(name)]  # noqa: PTH118
     if not names:
-        raise UserError(f"--images: {folder} holds no image; looked for {' '.join(SUFFIXES)}, in subfolders too")
+        raise UserError(
+            f": {folder} holds no image; looked for {' '.join(SUFFIXES)}, in subfolders too", field="images"
+        )
     for name in sorted(names):
         yield _Candidate(_readable(Path(name)), folder / name)
 
@@ -146,7 +150,9 @@ def _by_glob(pattern: str) -> Iterator[_Candidate]:
     images = [match for match in matches if _is_image_name(match.name) and match.is_file()]
     if not images:
         what = f"{len(matches)} files or folders, but no image ({' '.join(SUFFIXES)})" if matches else "nothing"
-        raise UserError(f"--images: {pattern} matches {what}; check the pattern (it is taken from {Path.cwd()})")
+        raise UserError(
+            f": {pattern} matches {what}; check the pattern (it is taken from {Path.cwd()})", field="images"
+        )
     for match in images:
         yield _Candidate(_readable(Path(os.path.relpath(match, fixed))), match)
 

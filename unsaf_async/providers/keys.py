@@ -21,11 +21,13 @@ def key_of_profile(profile: Profile) -> str | None:
     key = os.environ.get(profile.api_key_env, "").strip() if profile.api_key_env else ""
     if not key and profile.api_key_required:
         raise UserError(
-            f"--provider {profile.name}: the environment variable {profile.api_key_env} is not set; put your key into it"
+            f"{profile.name}: the environment variable {profile.api_key_env} is not set; put your key into it",
+            field="provider",
         )
     if not (key.isascii() and key.isprintable()):
         raise UserError(
-            f"--provider {profile.name}: the key in {profile.api_key_env} holds characters that no header can; copy it anew"
+            f"{profile.name}: the key in {profile.api_key_env} holds characters that no header can; copy it anew",
+            field="provider",
         )
     return key or None
 

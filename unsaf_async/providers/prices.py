@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import orjson
 from pydantic import Field
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.records import Record
 from unsaf_async.text import shorten
 
@@ -34,7 +34,7 @@ Usd = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 """A price: finite, 0 or above."""
 
 PER_TOKEN_SUSPECT = 0.001
-"""USD per million tokens. A `--price` above 0 and below this is taken for a price per token, a slip of 10^6: vendors
+"""USD per million tokens. A price above 0 and below this is taken for a price per token, a slip of 10^6: vendors
 ask between 0.02 and 600 per million, which is 0.00000002 to 0.0006 per token."""
 
 
@@ -72,7 +72,7 @@ class Price(Record):
     cache_write_usd_per_mtok: Usd | None = None
     """Input that the provider put into its cache; None: as other input."""
     source: str = "profile"
-    """Where the figures are from: "profile", "--price", "litellm 1.106.2 offline map"."""
+    """Where the figures are from: "profile", "--price" (given by the user), "litellm 1.106.2 offline map"."""
 
     def cost_nano_usd(self, usage: Usage) -> int:
         """What a call with `usage` cost, in whole nano-dollars, rounded up; exact in the decimals that the price has.
@@ -106,16 +106,16 @@ class Price(Record):
 
 
 def parse_price(text: str) -> Price:
-    """The price that `--price` states: "2.5,10" is 2.50 USD per million tokens of input and 10 USD of output.
+    """The price that the setting `price` states: "2.5,10" is 2.50 USD per million tokens of input and 10 USD of output.
 
     A third number is the price of cached input. Raises UserError for anything but two or three finite numbers of at
     least 0, and for numbers so small that they must be prices per token.
     """
-    advice = "give USD per million tokens as INPUT,OUTPUT, such as --price 2.5,10"
+    advice = f"give USD per million tokens as INPUT,OUTPUT, such as {setting('price')} 2.5,10"
     parts = [part.strip() for part in text.split(",")]
     if not 2 <= len(parts) <= 3:
         found = "nothing" if not text.strip() else "1 number" if len(parts) == 1 else f"{len(parts)} numbers"
-        raise UserError(f"--price {shown_value(text)}: holds {found}; {advice}")
+        raise UserError(f"{shown_value(text)}: holds {found}; {advice}", field="price")
     numbers = []
     for part in parts:
         try:
@@ -123,17 +123,19 @@ def parse_price(text: str) -> Price:
         except ValueError:
             number = None
         if number is None:
-            raise UserError(f"--price {shown_value(text)}: {shown_value(part)} is no number; {advice}")
+            raise UserError(f"{shown_value(text)}: {shown_value(part)} is no number; {advice}", field="price")
         if not isfinite(number) or number < 0:
-            raise UserError(f"--price {shown_value(text)}: {shown_value(part)} is no price; {advice}")
+            raise UserError(f"{shown_value(text)}: {shown_value(part)} is no price; {advice}", field="price")
         if 0 < number < PER_TOKEN_SUSPECT:
-            raise UserError(f"--price {shown_value(text)}: {shown_value(part)} looks like a price per token; {advice}")
+            raise UserError(
+                f"{shown_value(text)}: {shown_value(part)} looks like a price per token; {advice}", field="price"
+            )
         numbers.append(number + 0.0)  # -0.0 + 0.0 is 0.0
     return Price(
         input_usd_per_mtok=numbers[0],
         output_usd_per_mtok=numbers[1],
         cached_input_usd_per_mtok=numbers[2] if len(numbers) == 3 else None,
-        source="--price",
+        source=as_option("price"),
     )
 
 
@@ -146,13 +148,13 @@ def price_map() -> Mapping[str, dict[str, Any]]:
     spec = importlib.util.find_spec("litellm")  # finds the folder, runs nothing
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            "litellm is not installed, and prices come from its map; reinstall unsaf-async, or give --price"
+            f"litellm is not installed, and prices come from its map; reinstall unsaf-async, or give {setting('price')}"
         )
     file = Path(next(iter(spec.submodule_search_locations))) / "model_prices_and_context_window_backup.json"
     try:
         entries = orjson.loads(file.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); reinstall litellm, or give --price") from None
+        raise UserError(f"{file}: cannot be read ({error}); reinstall litellm, or give {setting('price')}") from None
     return {name: entry for name, entry in entries.items() if isinstance(entry, dict) and name != "sample_spec"}
 
 

@@ -106,7 +106,7 @@ class Profile(Record):
     """The environment variable that holds the key. The key itself is in no file."""
     api_key_required: Flag = False
     price: Price | None = None
-    """None: not known, so that --price is needed."""
+    """None: not known, so that the setting `price` is needed."""
     limits: Limits = Limits()
     image: ImageRules = ImageRules()
     tokens: TokenRules = TokenRules(image=ImageTokens(formula="fixed", constants={"tokens": 1500}, ceiling=3000))
@@ -127,11 +127,11 @@ class Profile(Record):
     """Whose rate headers the endpoint sends. Unless "none", a run that knows no limit of requests sends its first call
     alone, to learn it; headers that come are learned from in any case."""
     prompts: Text = "unsaf"
-    """The prompt pack that the model is asked with, unless --prompts names one."""
+    """The prompt pack that the model is asked with, unless the setting `prompts` names one."""
     judge: Text = "self"
-    """Who judges, unless --judge says so."""
+    """Who judges, unless the setting `judge` says so."""
     images: Literal["photos", "world"] = "photos"
-    """Which of the shipped images it is measured on, unless --images names some."""
+    """Which of the shipped images it is measured on, unless the setting `images` names some."""
     outputs_may_train: Flag | None = None
     """Whether the model's outputs may train other models, as whoever wrote the file has found in its license and the endpoint's
     terms. None: not said; an export then asks for --accept-teacher-terms, unless the model runs in this process or behind an

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.providers.files import Endpoint, load_profiles, search_path
 from unsaf_async.providers.prices import Price, map_entry, price_map, price_of
 
@@ -43,29 +43,32 @@ def resolve(
     profile = _named(name, model, endpoints)
     # A tiny model may be another folder of weights; a simulated one has none.
     takes_model = profile.backend != "scripted"
-    senseless = "--model" if model and not takes_model else "--api-base" if api_base else ""
+    senseless = "model" if model and not takes_model else "api_base" if api_base else ""
     if senseless and profile.backend in IN_PROCESS:
         how = IN_PROCESS[profile.backend]
-        raise UserError(f"{senseless}: {profile.name} {how} and takes none; leave it out, or name another --provider")
+        raise UserError(
+            f": {profile.name} {how} and takes none; leave it out, or name another {setting('provider')}",
+            field=senseless,
+        )
     if api_base is not None:
         if problem := _url_problem(api_base):
-            raise UserError(f"--api-base {problem}")
+            raise UserError(problem, field="api_base")
         # Leave that is given at one address is not given at another; a ban stays.
         may_train = False if profile.outputs_may_train is False else None
         profile = profile.model_copy(update={"endpoint": api_base.rstrip("/"), "outputs_may_train": may_train})
     limits = {
-        "requests_per_minute": _option("--rpm", rpm),
-        "tokens_per_minute": _option("--tpm", tpm),
-        "concurrency": _option("--concurrency", concurrency),
+        "requests_per_minute": _limit("rpm", rpm),
+        "tokens_per_minute": _limit("tpm", tpm),
+        "concurrency": _limit("concurrency", concurrency),
     }
     given = {key: value for key, value in limits.items() if value is not None}
     profile = profile.model_copy(update={"limits": profile.limits.model_copy(update=given)})
     return _priced(profile, price)
 
 
-def _option(option: str, value: float | None) -> float | None:
+def _limit(field: str, value: float | None) -> float | None:
     if value is not None and not (isfinite(value) and value > 0):
-        raise UserError(f"{option} is {value:g}; give a number above 0, or leave it out")
+        raise UserError(f"is {value:g}; give a number above 0, or leave it out", field=field)
     return value
 
 
@@ -77,20 +80,24 @@ def _priced(profile: Profile, price: Price | None = None) -> Profile:
 def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Profile:
     """The profile for `name` and `model`, before options and price."""
     if model is not None and not model.strip():
-        raise UserError("--model is empty; give a model's id, or leave it out")
+        raise UserError("is empty; give a model's id, or leave it out", field="model")
     for endpoint in endpoints:
         if (profile := endpoint.find(name)) is not None:
             return profile if model is None else _other_model(profile, endpoint, model)
         if name == endpoint.name:
             if model is None:
                 known = ", ".join(endpoint.models)
-                raise UserError(f"--provider {name}: is an endpoint; add --model, or name one of its models: {known}")
+                raise UserError(
+                    f"{name}: is an endpoint; add {setting('model')}, or name one of its models: {known}",
+                    field="provider",
+                )
             return _other_model(endpoint.defaults, endpoint, model)
     profile = _by_litellm_id(name, endpoints)
     if profile is None:
         near = ", ".join(_nearest(name, endpoints))
         raise UserError(
-            f"--provider {shown_value(name)}: is unknown; the nearest are {near}; `unsaf-async providers` lists all"
+            f"{shown_value(name)}: is unknown; the nearest are {near}; `unsaf-async providers` lists all",
+            field="provider",
         )
     if model is None:
         return profile
@@ -163,7 +170,9 @@ def _unlisted(wire_id: str, defaults: Profile) -> Profile:
         hint = f"; the nearest that it lists: {', '.join(near)}" if near else ""
         return defaults.model_copy(update={**known, "notes": f"litellm's price map does not list this model{hint}."})
     if entry.get("mode") not in ("chat", "responses"):
-        raise UserError(f"--provider {wire_id}: is no chat model (litellm's map: {entry.get('mode')}); name another")
+        raise UserError(
+            f"{wire_id}: is no chat model (litellm's map: {entry.get('mode')}); name another", field="provider"
+        )
     thinks = bool(entry.get("supports_reasoning"))
     samples = not thinks and entry.get("supports_sampling_params") is not False
     takes = defaults.takes

@@ -106,7 +106,7 @@ def write_report(
     loaded = [load_run(folder) for folder in run_dirs]
     for name in scale or ():
         if not any(name in names_of(label, run) for label, run in zip(labels(loaded), loaded, strict=True)):
-            raise UserError(f"--scale {name}: no run has this name; give one of {', '.join(labels(loaded))}")
+            raise UserError(f"{name}: no run has this name; give one of {', '.join(labels(loaded))}", field="scale")
     text = render(loaded, scale=scale, cross=cross)
     draft = None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unsaf_async.errors import as_option
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import facts, figure, figure_cell, named, quoted, table
@@ -76,10 +77,10 @@ def _presumed(run: ReportRun) -> str:
 def _not_looked_at(manifest: Manifest, findings: Findings) -> Element | None:
     """What another run could look at, with the option for it."""
     ways = [
-        ("whether the labels are right (--audit NAME)", not findings.audits),
-        ("whether judges agree (--judge, twice)", findings.panel is None and len(manifest.judges) < 2),
-        ("the judge's errors (--judge-calibration FILE)", findings.corrected is None),
-        ("whether the answers are true (--grounded)", findings.grounded is None),
+        (f"whether the labels are right ({as_option('audit')} NAME)", not findings.audits),
+        (f"whether judges agree ({as_option('judge')}, twice)", findings.panel is None and len(manifest.judges) < 2),
+        (f"the judge's errors ({as_option('judge_calibration')} FILE)", findings.corrected is None),
+        (f"whether the answers are true ({as_option('grounded')})", findings.grounded is None),
     ]
     missing = [words for words, open_ in ways if open_]
     return el("p", f"Not looked at in this run: {', '.join(missing)}.", class_="muted small gap") if missing else None

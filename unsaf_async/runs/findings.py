@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from unsaf_async.errors import as_option
 from unsaf_async.score.agreement import PanelScore, panel_agreement
 from unsaf_async.score.calibration import Corrected, corrected_unf1
 from unsaf_async.score.fidelity import Fidelity, label_fidelity
@@ -73,8 +74,10 @@ def _why_none(manifest: Manifest) -> dict[SignalName, str]:
     name = manifest.subject.name
     gives = manifest.subject.takes.logprobs
     tokens = f"{name} returned no log-probabilities" if gives else f"{name} gives no log-probabilities"
-    drawn = "no draw came back" if manifest.samples else "answers were drawn once (--samples K draws more)"
-    said = f"{name} gave no figure" if manifest.confidence else "it was not asked for (--confidence)"
+    drawn = (
+        "no draw came back" if manifest.samples else f"answers were drawn once ({as_option('samples')} K draws more)"
+    )
+    said = f"{name} gave no figure" if manifest.confidence else f"it was not asked for ({as_option('confidence')})"
     return {
         "declined": "no response was scored",
         **dict.fromkeys(("mean_logprob", "min_logprob", "perplexity"), tokens),

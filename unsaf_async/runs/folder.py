@@ -255,12 +255,12 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
         path.mkdir(parents=True, exist_ok=True)
         names = {entry.name for entry in path.iterdir()}
         if names and not (files.lock.name in names and names <= files.beginnings):
-            raise UserError(f"--out {path}: is not empty and holds no such run; give another folder")
+            raise UserError(f"{path}: is not empty and holds no such run; give another folder", field="out")
         lock = _lock(path)
         write_whole(files.images, _image_lines(images).decode())
         write_whole(files.manifest, manifest.model_dump_json(indent=2) + "\n")
     except OSError as error:
-        raise UserError(f"--out {path}: cannot be written ({error.strerror}); give another folder") from None
+        raise UserError(f"{path}: cannot be written ({error.strerror}); give another folder", field="out") from None
     return RunFolder(path, manifest, images, lock)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.open import open_backend, with_model_found
 from unsaf_async.calls.cost import price_or_error
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, renaming, setting
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.inputs.pixels import ImagePolicy
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images
@@ -109,10 +109,12 @@ async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
     )
     subject = await _ready(subject, offline=offline)
     others: dict[str, Profile] = {}
-    judges = await named_models(judge_names(settings.judge, subject), "--judge", others, offline=offline)
-    auditors = await named_models(settings.audit, "--audit", others, offline=offline)
+    judges = await named_models(judge_names(settings.judge, subject), "judge", others, offline=offline)
+    auditors = await named_models(settings.audit, "audit", others, offline=offline)
     if settings.grounded and not judges:
-        raise UserError("--grounded: nobody judges but the rules, which see no image; name a model with --judge")
+        raise UserError(
+            f": nobody judges but the rules, which see no image; name a model with {setting('judge')}", field="grounded"
+        )
     pack_name = subject.prompts if settings.prompts is None else settings.prompts
     pack = load_pack(pack_name)
     images, source = await asyncio.to_thread(_images, settings, subject)
@@ -134,10 +136,13 @@ def _calibration(prepared: Prepared) -> CalibrationFile | None:
     judge = judge_named(prepared.subject, prepared.judges)
     if calibration.judge != judge:
         raise UserError(
-            f"--judge-calibration {file}: is of {calibration.judge}, and this run's judge is {judge}; calibrate that one"
+            f"{file}: is of {calibration.judge}, and this run's judge is {judge}; calibrate that one",
+            field="judge_calibration",
         )
     if calibration.prompt_sha256 != prepared.pack.sha256_of("judge"):
-        raise UserError(f"--judge-calibration {file}: was made with another judging prompt; calibrate the judge again")
+        raise UserError(
+            f"{file}: was made with another judging prompt; calibrate the judge again", field="judge_calibration"
+        )
     return calibration
 
 
@@ -160,7 +165,9 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
         from unsaf_async.inputs.datasets import read_labelled
 
         if len(settings.images) > 1:
-            raise UserError("--images: several are given; give the one folder that the labelled set's images lie in")
+            raise UserError(
+                ": several are given; give the one folder that the labelled set's images lie in", field="images"
+            )
         folder = Path(settings.images[0]) if settings.images else None
         dataset = read_labelled(settings.data, settings.data_format, folder)
         labelled = [ImageSource(each.id, each.path, given=each.questions) for each in dataset.images]
@@ -175,7 +182,9 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
         )
     if settings.questions_from is not None:
         if settings.images:
-            raise UserError("--images: the images are those of --questions-from; leave one of them out")
+            raise UserError(
+                f": the images are those of {setting('questions_from')}; leave one of them out", field="images"
+            )
         return questions_of(settings.questions_from)
     return find_images(settings.images) if settings.images else bundled_images(subject.images), None
 
@@ -203,7 +212,9 @@ def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
             image = examination.image
             images.append(ImageSource(image.id, Path(image.path), image.metadata, given, image.bytes_sha256))
     if not images:
-        raise UserError(f"--questions-from {run}: holds no questions; give the folder of a run that has asked some")
+        raise UserError(
+            f"{run}: holds no questions; give the folder of a run that has asked some", field="questions_from"
+        )
     source = Source(kind="run", name=manifest.subject.name, path=str(run.absolute()), run_id=manifest.run_id)
     return images, source
 
@@ -220,7 +231,7 @@ async def _ready(profile: Profile, *, offline: bool) -> Profile:
 
 
 async def asking_more(
-    manifest: Manifest, audit: Sequence[str], *, grounded: bool, confidence: bool, samples: int, option: str = "--audit"
+    manifest: Manifest, audit: Sequence[str], *, grounded: bool, confidence: bool, samples: int
 ) -> Manifest:
     """A run's manifest with more to be asked about every answer. What was asked for before stays.
 
@@ -230,7 +241,6 @@ async def asking_more(
         grounded: Whether the judge, seeing the image, says if answers are borne out.
         confidence: Whether the model is asked how sure it is of each answer.
         samples: Further draws of each answer, 0 to `MOST_SAMPLES`; what the run has already counts.
-        option: The option that named the auditors.
 
     Returns:
         The new manifest.
@@ -239,11 +249,14 @@ async def asking_more(
         UserError: As `prepare`.
     """
     if not 0 <= samples <= MOST_SAMPLES:
-        raise UserError(f"--samples is {samples}; give a whole number from 0 to {MOST_SAMPLES}")
+        raise UserError(f"is {samples}; give a whole number from 0 to {MOST_SAMPLES}", field="samples")
     if grounded and not manifest.judges:
-        raise UserError("--grounded: nobody judged but the rules, which see no image; start a run with --judge NAME")
+        raise UserError(
+            f": nobody judged but the rules, which see no image; start a run with {setting('judge')} NAME",
+            field="grounded",
+        )
     others = dict(manifest.others)
-    auditors = await named_models(audit, option, others)
+    auditors = await named_models(audit, "audit", others)
     return manifest.model_copy(
         update={
             "auditors": tuple(dict.fromkeys((*manifest.auditors, *auditors))),
@@ -272,18 +285,20 @@ def judge_names(given: str | Sequence[str] | None, subject: Profile) -> tuple[st
     if names in ((), ("rules",)):
         return ()
     if "rules" in names:
-        raise UserError("--judge rules: the rules come before every judge; leave it out where others are named")
+        raise UserError(
+            f"{setting('judge', 'rules')}: the rules come before every judge; leave it out where others are named"
+        )
     return names
 
 
 async def named_models(
-    names: Sequence[str], option: str, others: dict[str, Profile], *, offline: bool = False
+    names: Sequence[str], field: str, others: dict[str, Profile], *, offline: bool = False
 ) -> tuple[str, ...]:
     """The models that a user names, by the names of their profiles.
 
     Args:
         names: Names, aliases or litellm ids; "self" is the subject.
-        option: The option that named them.
+        field: The setting that names them.
         others: Profiles by name. Those of the named models are added.
         offline: As for `prepare`.
 
@@ -297,45 +312,45 @@ async def named_models(
     for given in names:
         name = given
         if given != "self":
-            profile = await _other(given, option, offline=offline)
+            profile = await _other(given, field, offline=offline)
             name = profile.name
             others.setdefault(name, profile)
         if name in profiles:
-            raise UserError(f"{option} {given}: is given twice; name each model once")
+            raise UserError(f"{given}: is given twice; name each model once", field=field)
         profiles.append(name)
     return tuple(profiles)
 
 
-async def _other(name: str, option: str, *, offline: bool) -> Profile:
-    """The profile of a judge or an auditor. Errors name `option`."""
-    try:
+async def _other(name: str, field: str, *, offline: bool) -> Profile:
+    """The profile of a judge or an auditor. Errors are about `field`."""
+    with renaming({"provider": field}):
         profile = resolve(name)
-        if profile.price is None:  # --price is the measured model's
-            raise UserError(f"--provider {name}: no price is known; give it in a file in ./providers")
+        if profile.price is None:  # `price` is the measured model's
+            raise UserError(f"{name}: no price is known; give it in a file in ./providers", field="provider")
         return await _ready(profile, offline=offline)
-    except UserError as error:
-        raise UserError(str(error).replace("--provider", option, 1)) from None
 
 
 def _check(settings: Settings) -> None:
-    def positive(option: str, value: float | None, what: str = "a number above 0") -> None:
+    def positive(field: str, value: float | None, what: str = "a number above 0") -> None:
         if value is not None and not 0 < value < float("inf"):
-            raise UserError(f"{option} is {value:g}; give {what}")
+            raise UserError(f"is {value:g}; give {what}", field=field)
 
-    positive("--questions", settings.questions, "a whole number from 1 to 50")
+    positive("questions", settings.questions, "a whole number from 1 to 50")
     if settings.questions > 50:
-        raise UserError(f"--questions is {settings.questions}; give a whole number from 1 to 50")
-    positive("--limit", settings.limit, "a whole number above 0")
+        raise UserError(f"is {settings.questions}; give a whole number from 1 to 50", field="questions")
+    positive("limit", settings.limit, "a whole number above 0")
     if not 0 <= settings.samples <= MOST_SAMPLES:
-        raise UserError(f"--samples is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}")
+        raise UserError(f"is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}", field="samples")
     if settings.data is not None and settings.questions_from is not None:
-        raise UserError("--data and --questions-from contradict each other; give one of them")
-    positive("--max-cost", settings.max_cost, "an amount in USD above 0")
-    positive("--until-ci", settings.until_ci, "a half-width between 0 and 0.5, such as 0.02")
+        raise UserError(f"{setting('data')} and {setting('questions_from')} contradict each other; give one of them")
+    positive("max_cost", settings.max_cost, "an amount in USD above 0")
+    positive("until_ci", settings.until_ci, "a half-width between 0 and 0.5, such as 0.02")
     if settings.until_ci is not None and settings.until_ci >= 0.5:
-        raise UserError(f"--until-ci is {settings.until_ci:g}; give a half-width between 0 and 0.5, such as 0.02")
+        raise UserError(
+            f"is {settings.until_ci:g}; give a half-width between 0 and 0.5, such as 0.02", field="until_ci"
+        )
     if not 0 <= settings.seed < 2**31:
-        raise UserError(f"--seed is {settings.seed}; give a whole number from 0 to 2147483647")
+        raise UserError(f"is {settings.seed}; give a whole number from 0 to 2147483647", field="seed")
     if settings.cache is not None:
         check_cache(settings.cache)
 
@@ -355,11 +370,12 @@ def check_cache(folder: Path) -> None:
         return
     except OSError as error:
         raise UserError(
-            f"--cache {folder}: cannot be used as a cache ({error.strerror}); give another folder or --no-cache"
+            f"{folder}: cannot be used as a cache ({error.strerror}); give another folder or {setting('cache', None)}",
+            field="cache",
         ) from None
     if "cache.db" not in names and (foreign := names - {"README.md", ".gitignore"}):
         raise UserError(
-            f"--cache {folder}: holds other files, such as {min(foreign)}; give an empty folder or a new one"
+            f"{folder}: holds other files, such as {min(foreign)}; give an empty folder or a new one", field="cache"
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import open_cache
-from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError
+from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
 from unsaf_async.events import Announce, Event, ImageKept, silent
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
@@ -35,7 +35,7 @@ MIN_IMAGES_IN_FLIGHT = 4
 
 
 def begin(prepared: Prepared) -> runs.RunFolder:
-    """The run's folder: a new one, or the one that --out names, if it holds a run with these very settings.
+    """The run's folder: a new one, or the one that `out` names, if it holds a run with these very settings.
 
     Args:
         prepared: The settings, checked, with everything that they name.
@@ -56,7 +56,7 @@ def begin(prepared: Prepared) -> runs.RunFolder:
     folder = runs.reopen(path)
     if other := _first_difference(folder.manifest, manifest):
         folder.close()
-        raise UserError(f"--out {path}: holds a run with {other}; give another folder, or resume that run")
+        raise UserError(f"{path}: holds a run with {other}; give another folder, or resume that run", field="out")
     folder.keep_manifest(_merged(folder.manifest, manifest, new_price=settings.price is not None))
     return folder
 
@@ -96,7 +96,10 @@ def _first_difference(before: runs.Manifest, now: runs.Manifest) -> str | None:
     if before.subject.extra.get("files_sha256") != now.subject.extra.get("files_sha256"):
         return f"other weights of {before.subject.model}"
     if (before.questions, before.seed, before.judges) != (now.questions, now.seed, now.judges):
-        return f"--questions {before.questions} --seed {before.seed} --judge {before.judge_name}"
+        return (
+            f"{setting('questions')} {before.questions} {setting('seed')} {before.seed} "
+            f"{setting('judge')} {before.judge_name}"
+        )
     if before.pack_sha256 != now.pack_sha256:
         return f"other prompts, {before.pack} in version {before.pack_version} as it was then"
     return f"another list of {before.images} images" if before.images_sha256 != now.images_sha256 else None
@@ -249,7 +252,7 @@ class Runner:
             await run(to_complete, complete, keep, width=min(len(to_complete), width))
             await run(pending, examine, keep, width=min(len(pending), width), enough=enough)
         except RunStopped as error:
-            self.why_stopped = "interrupted" if self._interrupted else str(error)
+            self.why_stopped = "interrupted" if self._interrupted else error.spelled(as_option)
             self.exhausted = isinstance(error, BudgetExhausted)
         self.satisfied = enough()
 

@@ -90,7 +90,7 @@ class SavedRun:
 
     @property
     def incomplete(self) -> bool:
-        """Whether images are pending that no narrow interval (--until-ci) makes superfluous."""
+        """Whether images are pending that no narrow interval (`until_ci`) makes superfluous."""
         return self.pending > 0 and self.manifest.until_ci is None
 
     @property

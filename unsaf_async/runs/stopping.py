@@ -1,4 +1,4 @@
-"""When a run may stop because its UnF1 is known well enough: the rule of `--until-ci`.
+"""When a run may stop because its UnF1 is known well enough: the rule of the setting `until_ci`.
 
 Knows the images so far through their `Running` sums; knows nothing of the engine that asks it after every image.
 

@@ -13,7 +13,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.tiny.folders import shipped
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 OURS = {
     "--api-key": "put the key into the environment variable VLLM_API_KEY",
-    "--host": "give --host before the --",
+    "--host": f"give {setting('host')} before the --",
     "--lora-modules": "name each adapter by an option of its own",
     "--model": "give it as MODEL",
-    "--port": "give --port before the --",
-    "--served-model-name": "give --name before the --",
+    "--port": f"give {setting('port')} before the --",
+    "--served-model-name": f"give {setting('name')} before the --",
     "--ssl-certfile": "HTTPS is not for a server on this machine",
     "--ssl-keyfile": "HTTPS is not for a server on this machine",
     "--uds": "a run needs a port",
@@ -86,7 +86,7 @@ class ServePlan:
 
     @property
     def url(self) -> str:
-        """The base URL of its API, for --api-base."""
+        """The base URL of its API, for the setting `api_base`."""
         return f"{self.root}/v1"
 
     @property
@@ -121,7 +121,6 @@ def plan(
     max_model_len: int | None = None,
     gpu_memory: float | None = None,
     flags: Sequence[str] = (),
-    options: tuple[str, str] = ("MODEL", "--lora"),
 ) -> ServePlan:
     """The plan that a model and options come to.
 
@@ -135,7 +134,6 @@ def plan(
         max_model_len: Tokens of prompt and reply together, >= 1. None: the model's own limit.
         gpu_memory: Share of a GPU's memory, in (0, 1]. None: vLLM's default.
         flags: Further flags of `vllm serve`.
-        options: What the user calls `model` and `loras`.
 
     Returns:
         The plan.
@@ -143,8 +141,8 @@ def plan(
     Raises:
         UserError: Something is wrong that can be known before anything is started.
     """
-    source, own_name = _model(model, options[0])
-    adapters = tuple(_adapter(text, options[1]) for text in loras)
+    source, own_name = _model(model)
+    adapters = tuple(_adapter(text) for text in loras)
     result = ServePlan(
         executable or Path("vllm"),
         source,
@@ -158,13 +156,13 @@ def plan(
     )
     for each in result.names:
         if not each.strip():
-            raise UserError(f"{options[0]} {model}: its name is empty; give one")
+            raise UserError(f"{model}: its name is empty; give one", field="model")
         if result.names.count(each) > 1:
-            raise UserError(f"{options[1]} {each}: the name is given twice; give model and adapters one each")
+            raise UserError(f"{each}: the name is given twice; give model and adapters one each", field="loras")
     if gpu_memory is not None and not 0 < gpu_memory <= 1:
-        raise UserError(f"--gpu-memory is {gpu_memory:g}; give a share of the GPU's memory above 0, up to 1")
+        raise UserError(f"is {gpu_memory:g}; give a share of the GPU's memory above 0, up to 1", field="gpu_memory")
     if max_model_len is not None and max_model_len < 1:
-        raise UserError(f"--max-model-len is {max_model_len}; give a number of tokens above 0")
+        raise UserError(f"is {max_model_len}; give a number of tokens above 0", field="max_model_len")
     for flag in flags:
         name_of_it = flag.partition("=")[0].replace("_", "-")
         if name_of_it in OURS:
@@ -194,16 +192,16 @@ def find_vllm(given: str | None = None) -> Path:
     if path := shutil.which("vllm", path=f"{own_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"):
         return Path(path).absolute()
     raise UserError(
-        f"there is no vLLM here; pip install 'unsaf-async[vllm]', or name its executable elsewhere (--vllm, or {VARIABLE})"
+        "there is no vLLM here; pip install 'unsaf-async[vllm]', or name its executable elsewhere "
+        f"({setting('vllm')}, or {VARIABLE})"
     )
 
 
-def split_flags(text: str, option: str) -> tuple[str, ...]:
+def split_flags(text: str) -> tuple[str, ...]:
     """vLLM's flags in one text, as a shell would split it.
 
     Args:
         text: The flags.
-        option: What the user calls the text.
 
     Returns:
         The words; () for a blank text.
@@ -214,7 +212,7 @@ def split_flags(text: str, option: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(text))
     except ValueError as error:
-        raise UserError(f"{option} {text!r}: cannot be split into words ({error}); close the quotes") from None
+        raise UserError(f"{text!r}: cannot be split into words ({error}); close the quotes", field="flags") from None
 
 
 def weights_sha256(served: ServePlan, name: str) -> str | None:
@@ -245,7 +243,7 @@ def weights_sha256(served: ServePlan, name: str) -> str | None:
     return digest.hexdigest()
 
 
-def _model(text: str, option: str) -> tuple[str, str]:
+def _model(text: str) -> tuple[str, str]:
     """What vLLM is given for `text`, and the name to serve it by."""
     name = "tiny-s" if text == "tiny" else text
     for folder in shipped():
@@ -256,31 +254,35 @@ def _model(text: str, option: str) -> tuple[str, str]:
         if (path / "config.json").is_file():
             return str(path.absolute()), path.resolve().name
         if (path / "adapter_config.json").is_file():
-            raise UserError(f"{option} {text}: is an adapter; give its base model, and the adapter as NAME={text}")
-        raise UserError(f"{option} {text}: is no model's folder: there is no config.json in it; give one")
+            raise UserError(
+                f"{text}: is an adapter; give its base model, and the adapter as NAME={text}", field="model"
+            )
+        raise UserError(f"{text}: is no model's folder: there is no config.json in it; give one", field="model")
     if path.exists():
-        raise UserError(f"{option} {text}: is a file; give a model's folder, or a hub id")
+        raise UserError(f"{text}: is a file; give a model's folder, or a hub id", field="model")
     # `runs/student` looks like a hub id, too: it is a path if its first part is a folder here.
     if _HUB_ID.fullmatch(text) and not Path(text).parent.is_dir():
         return text, text
     raise UserError(
-        f"{option} {text}: there is no such folder; give a model's folder, a hub id such as Qwen/Qwen3-VL-8B-Instruct, or one of "
-        f"{', '.join(folder.name for folder in shipped())}"
+        f"{text}: there is no such folder; give a model's folder, a hub id such as Qwen/Qwen3-VL-8B-Instruct, or one of "
+        f"{', '.join(folder.name for folder in shipped())}",
+        field="model",
     )
 
 
-def _adapter(text: str, option: str) -> Adapter:
+def _adapter(text: str) -> Adapter:
     """The adapter that "NAME=PATH" means."""
     name, equals, place = text.partition("=")
     if not equals or not name.strip() or not place:
-        raise UserError(f"{option} is {text!r}; give NAME=PATH, such as student=distilled/adapter")
+        raise UserError(f"is {text!r}; give NAME=PATH, such as student=distilled/adapter", field="loras")
     folder = Path(place).expanduser()
     file = folder / "adapter_config.json"
     if not folder.is_dir():
-        raise UserError(f"{option} {text}: there is no such folder; give that of a LoRA adapter")
+        raise UserError(f"{text}: there is no such folder; give that of a LoRA adapter", field="loras")
     if not file.is_file():
         raise UserError(
-            f"{option} {text}: is no adapter: there is no adapter_config.json in it; give an adapter's folder"
+            f"{text}: is no adapter: there is no adapter_config.json in it; give an adapter's folder",
+            field="loras",
         )
     try:
         config = json.loads(file.read_bytes())
@@ -291,6 +293,7 @@ def _adapter(text: str, option: str) -> Adapter:
         raise UserError(f"{file}: tells no LoRA rank `r` ({error}); give an adapter in PEFT's format") from None
     if rank > RANKS[-1]:
         raise UserError(
-            f"{option} {text}: its rank is {rank}, and vLLM takes {RANKS[-1]} at most; merge it into the model"
+            f"{text}: its rank is {rank}, and vLLM takes {RANKS[-1]} at most; merge it into the model",
+            field="loras",
         )
     return Adapter(name, folder.absolute(), rank)

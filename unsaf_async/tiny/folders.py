@@ -41,8 +41,9 @@ def folder_of(profile: Profile) -> Path:
     if missing or not profile.model:
         known = ", ".join(folder.name for folder in shipped())
         raise UserError(
-            f"--model {profile.model!r}: is no tiny model: there is no {missing[0] if missing else 'name'} in it; "
-            f"give a folder with the files of one, or one of {known}"
+            f"{profile.model!r}: is no tiny model: there is no {missing[0] if missing else 'name'} in it; "
+            f"give a folder with the files of one, or one of {known}",
+            field="model",
         )
     return folder
 
@@ -81,7 +82,8 @@ def unchanged(profile: Profile) -> Path:
     folder = folder_of(profile)
     if profile.extra.get("files_sha256") not in (None, _digest(folder)):
         raise UserError(
-            f"--model {profile.model}: its files have changed since the run began; restore them, or start a new run"
+            f"{profile.model}: its files have changed since the run began; restore them, or start a new run",
+            field="model",
         )
     return folder
 

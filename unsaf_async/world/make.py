@@ -142,7 +142,7 @@ def make(folder: Path, count: int, split: Split = "test", seed: int = 0, questio
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise UserError(f"--out {folder}: is not empty; give another folder")
+            raise UserError(f"{folder}: is not empty; give another folder", field="out")
         (folder / "images").mkdir()
         for number, (scene, picture) in enumerate(distinct_scenes(split, count, seed), 1):
             name = f"{split}-{seed}-{number:05d}"
@@ -157,7 +157,7 @@ def make(folder: Path, count: int, split: Split = "test", seed: int = 0, questio
         (folder / "README.md").write_text(_card(made, split, seed, questions), "utf-8", newline="\n")
         _write_rows(folder / "manifest.jsonl", made.manifest)
     except OSError as error:
-        raise UserError(f"--out {folder}: cannot be written ({error.strerror}); give another folder") from None
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); give another folder", field="out") from None
     return made
 
 
@@ -218,16 +218,16 @@ def split_named(name: str) -> Split:
     for split in get_args(Split):
         if split == name:
             return cast("Split", split)
-    raise UserError(f"--split is {name!r}; give train, validation or test")
+    raise UserError(f"is {name!r}; give train, validation or test", field="split")
 
 
 def _check(count: int, seed: int, questions: int) -> None:
     if not 1 <= count <= MOST_SCENES:
-        raise UserError(f"--scenes is {count}; give a whole number from 1 to {MOST_SCENES}")
+        raise UserError(f"is {count}; give a whole number from 1 to {MOST_SCENES}", field="scenes")
     if not 0 <= seed < 2**31:
-        raise UserError(f"--seed is {seed}; give a whole number from 0 to {2**31 - 1}")
+        raise UserError(f"is {seed}; give a whole number from 0 to {2**31 - 1}", field="seed")
     if not 1 <= questions <= MOST_QUESTIONS:
-        raise UserError(f"--questions is {questions}; give a whole number from 1 to {MOST_QUESTIONS}")
+        raise UserError(f"is {questions}; give a whole number from 1 to {MOST_QUESTIONS}", field="questions")
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------

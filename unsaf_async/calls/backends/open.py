@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import CallError, UserError
+from unsaf_async.errors import CallError, UserError, setting
 from unsaf_async.providers.keys import key_of_profile, redactor
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def _scripted(profile: Profile) -> Backend:
     for name, value in profile.extra.items():
         if name not in known or isinstance(value, bool) or not isinstance(value, int | float):
             raise UserError(
-                f"--provider {profile.name}: extra.{name} is {value!r}; give a number, for one of {', '.join(sorted(known))}"
+                f"{profile.name}: extra.{name} is {value!r}; give a number, for one of {', '.join(sorted(known))}",
+                field="provider",
             )
         given[name] = value
     seed, latency_s = int(given.pop("seed", 0)), given.pop("latency_s", 0.0)
@@ -89,10 +90,13 @@ async def with_model_found(profile: Profile) -> Profile:
     except (CallError, TimeoutError) as error:
         reason = redactor([key])(str(error)) or "no answer within 30 s"
         raise UserError(
-            f"--provider {profile.name}: {profile.endpoint}/models: {reason}; check the server, --api-base and the key"
+            f"{profile.name}: {profile.endpoint}/models: {reason}; check the server, {setting('api_base')} and the key",
+            field="provider",
         ) from None
     finally:
         await backend.aclose()
     if not models:
-        raise UserError(f"--provider {profile.name}: {profile.endpoint} lists no models; name one with --model")
+        raise UserError(
+            f"{profile.name}: {profile.endpoint} lists no models; name one with {setting('model')}", field="provider"
+        )
     return profile.model_copy(update={"model": models[0]})

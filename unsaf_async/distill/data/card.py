@@ -17,6 +17,7 @@ from unsaf_async.distill.data.clusters import NEAR, SPLITS
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.rows import ROW_KINDS, model_name, private
 from unsaf_async.distill.data.terms import TERMS, is_commercial
+from unsaf_async.errors import as_option
 from unsaf_async.text import format_mean, format_part, one_line
 
 if TYPE_CHECKING:
@@ -188,7 +189,10 @@ def _decontamination(made: Export) -> Iterator[str]:
             + ("" if made.excluded_questions else "Questions were not compared.\n")
         )
     else:
-        yield "Decontamination: no evaluation's images were given (`--exclude-images`): overlap with benchmarks is not known.\n"
+        yield (
+            f"Decontamination: no evaluation's images were given (`{as_option('exclude_images')}`): overlap with benchmarks "
+            "is not known.\n"
+        )
     if made.excluded_questions:
         unread = made.excluded_questions_unread
         yield (
@@ -246,11 +250,11 @@ def _kinds(made: Export) -> Iterator[str]:
     yield from _table(["kind of question", *(part for kind in of for part in (kind, "of these"))], rows)
     most = made.options.most_of_kind
     if most is None:
-        yield "No kind was held to a share (`--most-of-kind`): these are the teacher's.\n"
+        yield f"No kind was held to a share (`{as_option('most_of_kind')}`): these are the teacher's.\n"
     else:
         yield (
-            f"No kind has more than {most:g} % of either, to one row (`--most-of-kind`). It concerns training alone: the other "
-            "splits are there to measure.\n"
+            f"No kind has more than {most:g} % of either, to one row (`{as_option('most_of_kind')}`). It concerns "
+            "training alone: the other splits are there to measure.\n"
         )
 
 
@@ -349,7 +353,7 @@ def _terms(made: Export) -> Iterator[str]:
     if commercial:
         yield (
             f"{', '.join(commercial)} {'is' if len(commercial) == 1 else 'are'} held to be a vendor's: {TERMS}. "
-            "Whoever made this export stated by `--accept-teacher-terms` to have done so."
+            f"Whoever made this export stated by `{as_option('accept_teacher_terms')}` to have done so."
         )
     elif not cleared:
         yield (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.datasets import read_labelled
-from unsaf_async.inputs.datasets.shared import NOT_FOUND, decoded
+from unsaf_async.inputs.datasets.shared import NOT_FOUND, IncompleteSet, decoded
 from unsaf_async.normalize import normal_form
 from unsaf_async.score.meaning import near_duplicates
 
@@ -174,7 +173,7 @@ def read_excluded_questions(paths: Sequence[Path]) -> tuple[list[ExcludedQuestio
         else:
             texts = list(_lines(path))
         if not texts:
-            raise UserError(f"--exclude-questions {path}: holds no question; give one a line")
+            raise UserError(f"{path}: holds no question; give one a line", field="exclude_questions")
         read += (ExcludedQuestion(text, path.name) for text in texts)
     return read, unread
 
@@ -182,14 +181,10 @@ def read_excluded_questions(paths: Sequence[Path]) -> tuple[list[ExcludedQuestio
 def _labelled_questions(path: Path) -> tuple[list[str], int]:
     try:
         labelled = read_labelled(path)
+    except IncompleteSet as error:
+        raise error.with_advice("give its questions as a text file, one a line").about("exclude_questions") from None
     except UserError as error:
-        reason = str(error).removeprefix("--data: ")
-        reason = re.sub(
-            r"; (?:give the folder of the images with --images|name it with --format .*)$",
-            "; give its questions as a text file, one a line",
-            reason,
-        )
-        raise UserError(f"--exclude-questions: {reason}") from None
+        raise error.about("exclude_questions") from None
     texts = [question.text for image in labelled.images for question in image.questions]
     return texts, labelled.skipped.get(NOT_FOUND, 0)
 
@@ -199,9 +194,12 @@ def _lines(path: Path) -> Iterator[str]:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"--exclude-questions {path}: cannot be read ({error.strerror}); give a labelled set or a text file"
+            f"{path}: cannot be read ({error.strerror}); give a labelled set or a text file", field="exclude_questions"
         ) from None
-    text = decoded(data.removeprefix(b"\xef\xbb\xbf"), f"--exclude-questions {path}")
+    try:
+        text = decoded(data.removeprefix(b"\xef\xbb\xbf"), str(path))
+    except UserError as error:
+        raise error.about("exclude_questions") from None
     return (line.strip() for line in text.split("\n") if line.strip())
 
 

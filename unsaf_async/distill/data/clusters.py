@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, renaming
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode
 from unsaf_async.inputs.sources import find_images
 
@@ -127,7 +127,8 @@ def read_splits(text: str) -> tuple[int, int, int]:
     parts = text.split("/")
     if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts) or sum(map(int, parts)) != 100:
         raise UserError(
-            f"--splits {text}: are not three whole percentages that make 100; give train/validation/test, such as 90/5/5"
+            f"{text}: are not three whole percentages that make 100; give train/validation/test, such as 90/5/5",
+            field="splits",
         )
     train, validation, test = map(int, parts)
     return train, validation, test
@@ -179,10 +180,8 @@ def read_excluded(folders: Sequence[Path]) -> tuple[list[ExcludedImage], int]:
     read: list[ExcludedImage] = []
     unread = 0
     for folder in folders:
-        try:
+        with renaming({"images": "exclude_images"}):
             sources = find_images([folder])
-        except UserError as error:
-            raise UserError(str(error).replace("--images", "--exclude-images", 1)) from None
         for source in sources:
             try:
                 image, digest = encode(source.path, ImagePolicy())

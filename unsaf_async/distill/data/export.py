@@ -79,14 +79,14 @@ def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) 
 
 def _check(options: Options, out: Path) -> None:
     if options.seed < 0:
-        raise UserError(f"--seed is {options.seed}; give 0 or more")
+        raise UserError(f"is {options.seed}; give 0 or more", field="seed")
     if options.same_question < 1:
-        raise UserError(f"--same-question is {options.same_question}; give 1 or more")
+        raise UserError(f"is {options.same_question}; give 1 or more", field="same_question")
     mix.check_most_of_kind(options.most_of_kind)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: is not empty; give a new folder")
+        raise UserError(f"{out}: is not empty; give a new folder", field="out")
     if not out.name:
-        raise UserError(f"--out {out}: is no name of a folder; give a new one")
+        raise UserError(f"{out}: is no name of a folder; give a new one", field="out")
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror}); give another folder") from None
+        raise UserError(f"{out}: cannot be written ({error.strerror}); give another folder", field="out") from None
     try:
         yield folder
         folder.chmod(0o755)  # mkdtemp's is for its maker alone

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from unsaf_async.distill.data.options import Form
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -129,13 +129,17 @@ def check(form: Form, *, pairs: bool = False) -> None:
         UserError: The form needs a library that is not installed, or cannot hold preference pairs.
     """
     if pairs and form == "openai":
-        raise UserError("--preferences: --format openai has no form for pairs; give --format trl or sharegpt")
+        raise UserError(
+            f": {setting('form', 'openai')} has no form for pairs; give {setting('form', 'trl')} or sharegpt",
+            field="preferences",
+        )
     if form == "trl":
         try:
             import pyarrow.parquet  # noqa: F401
         except ModuleNotFoundError:
             raise UserError(
-                "--format trl: pyarrow is not installed; pip install 'unsaf-async[distill]', or give --format sharegpt"
+                f"{setting('form', 'trl')}: pyarrow is not installed; pip install 'unsaf-async[distill]', or give "
+                f"{setting('form', 'sharegpt')}"
             ) from None
 
 

@@ -36,7 +36,9 @@ def read_mix(text: str) -> Mix:
         parts = []
     if len(parts) != 5 or not all(isfinite(part) and part >= 0 for part in parts) or abs(sum(parts) - 100) > 1e-6:
         kinds = "/".join(ROW_KINDS)
-        raise UserError(f"--mix {text}: are not five percentages that make 100; give {kinds}, such as 15/15/30/20/20")
+        raise UserError(
+            f"{text}: are not five percentages that make 100; give {kinds}, such as 15/15/30/20/20", field="mix"
+        )
     return parts[0], parts[1], parts[2], parts[3], parts[4]
 
 
@@ -169,7 +171,7 @@ def check_most_of_kind(percent: float | None) -> None:
         UserError: It is not above 0 and up to 100.
     """
     if percent is not None and not 0 < percent <= 100:
-        raise UserError(f"--most-of-kind is {percent:g}; give a percentage above 0 and up to 100")
+        raise UserError(f"is {percent:g}; give a percentage above 0 and up to 100", field="most_of_kind")
 
 
 def spread(rows: Sequence[TrainingRow], percent: float) -> tuple[list[TrainingRow], int]:
@@ -191,8 +193,9 @@ def spread(rows: Sequence[TrainingRow], percent: float) -> tuple[list[TrainingRo
     kinds = {kind_name(row) for row in rows}
     if rows and len(kinds) * percent < 100 - 1e-9:
         raise UserError(
-            f"--most-of-kind {percent:g}: the training rows are of {len(kinds)} kinds ({', '.join(sorted(kinds))}), so one of "
-            f"them has {100 / len(kinds):.0f} % at least; give more"
+            f"{percent:g}: the training rows are of {len(kinds)} kinds ({', '.join(sorted(kinds))}), so one of "
+            f"them has {100 / len(kinds):.0f} % at least; give more",
+            field="most_of_kind",
         )
     waiting: dict[str, deque[tuple[int, TrainingRow]]] = {}
     for place, row in enumerate(rows):
@@ -245,12 +248,14 @@ def token_counter(path: Path | None) -> Callable[[str], int]:
 
     file = path / "tokenizer.json" if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"--tokenizer {path}: has no tokenizer.json; give the folder of the student's tokenizer")
+        raise UserError(f"{path}: has no tokenizer.json; give the folder of the student's tokenizer", field="tokenizer")
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises a bare Exception
         reason = one_line(str(error))
-        raise UserError(f"--tokenizer {file}: is no tokenizer ({reason}); give the student's tokenizer.json") from None
+        raise UserError(
+            f"{file}: is no tokenizer ({reason}); give the student's tokenizer.json", field="tokenizer"
+        ) from None
 
     def count(text: str) -> int:
         return len(tokenizer.encode(text, add_special_tokens=False).ids)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote, unquote
 
 from unsaf_async.distill.data.rows import SPECIAL, Item, judging_dict, model_dict, private, prompts_dict
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.normalize import normal_form
 from unsaf_async.score.counts import cell, latest
 
@@ -143,12 +143,14 @@ def check_student(run: SavedRun, teachers: Iterable[SavedRun]) -> None:
     if source is None or source.kind != "run":
         what = "wrote its own questions" if source is None else "answered a labelled set"
         raise UserError(
-            f"--preferences {run.folder}: {what}, not a teacher's questions; make the run with --questions-from TEACHER_RUN"
+            f"{run.folder}: {what}, not a teacher's questions; make the run with {setting('questions_from')} TEACHER_RUN",
+            field="preferences",
         )
     if source.run_id not in {teacher.manifest.run_id for teacher in teachers}:
         raise UserError(
-            f"--preferences {run.folder}: answered the questions of the run {source.run_id} ({source.name}), which is not given; "
-            "give it, too"
+            f"{run.folder}: answered the questions of the run {source.run_id} ({source.name}), which is not given; "
+            "give it, too",
+            field="preferences",
         )
 
 

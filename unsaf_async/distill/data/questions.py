@@ -17,6 +17,7 @@ from unsaf_async.distill.data.cleaned import (
 from unsaf_async.distill.data.pictures import keep_pictures
 from unsaf_async.distill.data.rows import good_items, replay_items
 from unsaf_async.distill.data.teachers import run_notes
+from unsaf_async.errors import as_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,8 @@ class Decontamination:
             notes.append(f"{self.images_unread} excluded images cannot be read: what is near to them is not known")
         if self.questions_unread:
             notes.append(
-                f"{self.questions_unread} questions of --exclude-questions are not compared: their image was not found"
+                f"{self.questions_unread} questions of {as_option('exclude_questions')} are not compared: "
+                "their image was not found"
             )
         return notes
 
@@ -134,7 +136,7 @@ def _decontaminated(
         picture_hits = clusters.hits(hashes, files, excluded)
         hit_clusters = {cluster_of[pixels] for pixels in picture_hits}
         clean = [item for item in items if cluster_of[item.pixels] not in hit_clusters]
-        left_out["the picture is near one of --exclude-images"] = len(items) - len(clean)
+        left_out[f"the picture is near one of {as_option('exclude_images')}"] = len(items) - len(clean)
         items = clean
     questions, questions_unread = 0, 0
     asked: list[tuple[Item, ExcludedQuestion]] = []
@@ -144,7 +146,7 @@ def _decontaminated(
         asked = question_hits(items, excluded_questions)
         hit_items = {id(item) for item, _ in asked}
         items = [item for item in items if id(item) not in hit_items]
-        left_out["it is one of --exclude-questions, or has words in common with one"] = len(hit_items)
+        left_out[f"it is one of {as_option('exclude_questions')}, or has words in common with one"] = len(hit_items)
     return items, left_out, Decontamination(images, images_unread, picture_hits, questions, questions_unread, asked)
 
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote, unquote
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.examine.parse import question_items
 from unsaf_async.score.counts import cell, latest
 from unsaf_async.score.fidelity import ALL, is_confirmed
@@ -190,15 +190,18 @@ def check_filters(run: SavedRun, filters: Filters) -> None:
     if wanted is not None and (not audited if wanted == ALL else wanted not in audited):
         auditors = ", ".join(sorted(audited)) or "nobody"
         raise UserError(
-            f"--confirmed-by {wanted}: {run.folder} was audited by {auditors}; run `unsaf-async audit` on it first"
+            f"{wanted}: {run.folder} was audited by {auditors}; run `unsaf-async audit` on it first",
+            field="confirmed_by",
         )
     if filters.unanimous and len(manifest.judges) < 2:
         raise UserError(
-            f"--unanimous: {run.folder} was judged by {manifest.judge_name}, no panel; leave it out, or run with several --judge"
+            f": {run.folder} was judged by {manifest.judge_name}, no panel; leave it out, or run with several {setting('judge')}",
+            field="unanimous",
         )
     if filters.supported and not manifest.grounded:
         raise UserError(
-            f"--supported: in {run.folder} nobody saw whether answers are borne out; resume it with --grounded first"
+            f": in {run.folder} nobody saw whether answers are borne out; resume it with {setting('grounded')} first",
+            field="supported",
         )
 
 

@@ -12,7 +12,7 @@ from unsaf_async.distill.data.clusters import SPLITS
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.rows import ROW_KINDS, WRITING, model_name
 from unsaf_async.distill.data.teachers import run_notes
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, as_option, setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -110,14 +110,16 @@ def select_rows(
     if not train:
         raise UserError(
             f"no row fell into the training split ({len(set(layout.cluster_of.values()))} different pictures); give more "
-            "images, another --seed, or --splits 100/0/0"
+            f"images, another {setting('seed')}, or {setting('splits')} 100/0/0"
         )
     left_out: Counter[str] = Counter()
     if options.most_of_kind is not None:
         left_out += _cap_kinds(train, options.most_of_kind)
     selection = mix.take(train, options.mix, tokens, writing=options.writing)
     if not selection.rows:
-        raise UserError("nothing is left to teach: the kinds that have rows have no share in --mix; give them one")
+        raise UserError(
+            f"nothing is left to teach: the kinds that have rows have no share in {setting('mix')}; give them one"
+        )
     chosen: dict[Split, list[TrainingRow]] = {"train": list(selection.rows)}
     for split in SPLITS[1:]:
         chosen[split] = mix.held_out(by_split[split], selection.rates, writing=options.writing)
@@ -161,7 +163,7 @@ def _mix_notes(train: Mapping[RowKind, Sequence[TrainingRow]], options: Options)
     for kind, percent in zip(ROW_KINDS, options.mix, strict=True):
         if percent and not train.get(kind) and (options.writing or kind not in WRITING):
             no_replay = kind == "replay" and options.student_replay is None
-            why = "no --student-replay" if no_replay else "no such row for training"
+            why = f"no {as_option('student_replay')}" if no_replay else "no such row for training"
             yield f"{kind}: {why}; its {percent:g} % are spread over the other kinds"
 
 
@@ -217,8 +219,9 @@ def select_pairs(runs: ExportedRuns, items: Iterable[Item], options: Options, la
     if not any(available.values()):
         reasons = left_out.most_common(1)
         raise UserError(
-            f"--preferences: gives no pair for training (of {len(candidates) + left_out.total()} responses; most often: "
-            f"{reasons[0][0] if reasons else 'it fell into another split'}); leave it out, or give another run"
+            f": gives no pair for training (of {len(candidates) + left_out.total()} responses; most often: "
+            f"{reasons[0][0] if reasons else 'it fell into another split'}); leave it out, or give another run",
+            field="preferences",
         )
     shares = pairs.rates(available, even=options.even_preferences)
     selected: dict[Split, list[PreferencePair]] = {}
@@ -275,7 +278,7 @@ def _evenness_notes(available: Mapping[PairKind, int], *, even: bool) -> Iterato
     elif available[few] < available[many] and even:
         yield (
             f"training pairs found: {counts}; taken 1:1, so {available[many] - available[few]} are left out "
-            "(--uneven-preferences takes them)"
+            f"({as_option('uneven_preferences')} takes them)"
         )
     elif available[few] < available[many]:
         yield f"training pairs are uneven: {counts}; measure over-refusal and over-answering before and after"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from unsaf_async.distill.data.pairs import check_student
 from unsaf_async.distill.data.rows import check_filters, model_name
 from unsaf_async.distill.data.terms import TERMS, is_commercial
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
@@ -58,22 +58,22 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
             raise UserError(f"{run.folder}: is the run in {seen[run_id]}; name each run once")
         seen[run_id] = run.folder
         check_filters(run, options.filters)
-    replay = _read_students_run(options.student_replay, "--student-replay") if options.student_replay else None
+    replay = _read_students_run(options.student_replay, "student_replay") if options.student_replay else None
     students: list[SavedRun] = []
     for path in options.preferences:
-        student = _read_students_run(path, "--preferences")
+        student = _read_students_run(path, "preferences")
         check_student(student, teachers)
         if any(student.manifest.run_id == other.manifest.run_id for other in students):
-            raise UserError(f"--preferences {path}: is given twice; name each run once")
+            raise UserError(f"{path}: is given twice; name each run once", field="preferences")
         students.append(student)
     return ExportedRuns(tuple(teachers), replay, tuple(students))
 
 
-def _read_students_run(path: Path, option: str) -> SavedRun:
+def _read_students_run(path: Path, field: str) -> SavedRun:
     try:
         return _read_run(path)
     except UserError as error:
-        raise UserError(f"{option} {error}") from None
+        raise error.about(field) from None
 
 
 def _read_run(path: Path) -> SavedRun:
@@ -99,7 +99,7 @@ def check_terms(runs: Iterable[SavedRun], *, accepted: bool) -> bool:
     subjects = [run.manifest.subject for run in runs]
     names = list(dict.fromkeys(model_name(subject) for subject in subjects if is_commercial(subject)))
     if names and not accepted:
-        raise UserError(f"{', '.join(names)}: {TERMS}; if it is, add --accept-teacher-terms")
+        raise UserError(f"{', '.join(names)}: {TERMS}; if it is, add {setting('accept_terms')}")
     return bool(names)
 
 

@@ -23,7 +23,7 @@ from unsaf_async.distill.evaluate.figures import (
 )
 from unsaf_async.distill.evaluate.gates import PARTS, Gate, GateName, Part, Thresholds
 from unsaf_async.distill.evaluate.plan import SIDES, Side
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, as_option
 from unsaf_async.providers.profile import IN_PROCESS
 from unsaf_async.records import Examination, Record
 from unsaf_async.runs.saved import SavedRun
@@ -282,7 +282,7 @@ class _BothModels:
         """Why a part has nothing to compare; "" if it has."""
         own = self.by_part["before", "own"] if part == "bank" and self.own_bank else None
         if own and not own.incomplete and not any(each.questions for each in own.examinations):
-            return "the before-model has written no question; give another run's with --bank"
+            return f"the before-model has written no question; give another run's with {as_option('bank')}"
         pending = [side for side in SIDES if self.by_part[side, part] is None]
         return f"not run yet: {' and '.join(pending)}" if pending else ""
 
@@ -394,7 +394,7 @@ def _from_the_cache(both: _BothModels) -> Iterator[str]:
     if cached > FEW_CACHED * len(calls):
         yield (
             f"{cached} of the after-model's {len(calls)} replies are from the cache, which knows a served model by its name "
-            "alone: if other weights had that name before, give a new name, or --no-cache and another folder"
+            f"alone: if other weights had that name before, give a new name, or {as_option('cache=None')} and another folder"
         )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from unsaf_async.distill.evaluate.figures import Figure, unavailable
 from unsaf_async.distill.evaluate.measures import FigureName
+from unsaf_async.errors import as_option
 from unsaf_async.records import Record
 from unsaf_async.text import format_points
 
@@ -77,9 +78,9 @@ GATES: dict[GateName, str] = {
 _NOT_ASKED: dict[GateName, str] = {
     "unf1_own": "there are no runs with own questions",
     "unf1_bank": "there are no runs on a frozen bank",
-    "accuracy": "give --labelled",
-    "over_refusal": "give --labelled, or a frozen bank",
-    "pope": "give --pope",
+    "accuracy": f"give {as_option('labelled')}",
+    "over_refusal": f"give {as_option('labelled')}, or a frozen bank",
+    "pope": f"give {as_option('pope')}",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from unsaf_async.compare.pairing import RESAMPLES
 from unsaf_async.distill.evaluate.gates import PARTS, Part, Thresholds
 from unsaf_async.distill.evaluate.settings import EvaluationSettings
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, renaming, setting
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs import folder as runs
 from unsaf_async.runs.campaign import PlannedRun
@@ -34,7 +33,7 @@ SIDES: tuple[Side, Side] = ("before", "after")
 
 @dataclass(frozen=True)
 class EvalModel:
-    """A model, named as `run` names it: --provider, --model, --api-base."""
+    """A model, named as in `Settings`."""
 
     provider: str
     model: str | None = None
@@ -134,29 +133,34 @@ async def plan_runs(plan: EvalPlan) -> list[EvalRun]:
         for side in SIDES:
             name = f"{side}-labelled"
             prepared = await _labelled(
-                plan, side, name, "--labelled", plan.labelled, plan.labelled_format, plan.labelled_images
+                plan, side, name, "labelled", plan.labelled, plan.labelled_format, plan.labelled_images
             )
             planned.append(EvalRun(plan.out / name, prepared, side, "labelled"))
     files = _pope_files(plan.pope) if plan.pope is not None else []
     for file in files:
         for side in SIDES:
             name = f"{side}-pope" + (f"-{file.stem}" if len(files) > 1 else "")
-            prepared = await _labelled(plan, side, name, "--pope", file, "pope", plan.pope_images)
+            prepared = await _labelled(plan, side, name, "pope", file, "pope", plan.pope_images)
             planned.append(EvalRun(plan.out / name, prepared, side, "pope"))
     return planned
 
 
 def _check(plan: EvalPlan) -> None:
     if not plan.parts:
-        raise UserError("nothing is to be compared; ask for own questions, a bank, --labelled or --pope")
+        raise UserError(
+            f"nothing is to be compared; ask for own questions, a bank, {setting('labelled')} or {setting('pope')}"
+        )
     if plan.own and not plan.images:
-        raise UserError("--images: is missing; give the held-out images, which the after-model was not trained on")
+        raise UserError(
+            ": is missing; give the held-out images, which the after-model was not trained on", field="images"
+        )
     if plan.bank and plan.bank_run is None and not plan.own:
         raise UserError(
-            "--bank: is missing; without own questions of the before-model, give the run whose questions to ask"
+            ": is missing; without own questions of the before-model, give the run whose questions to ask",
+            field="bank_run",
         )
     if plan.max_cost is not None and not 0 < plan.max_cost < float("inf"):
-        raise UserError(f"--max-cost is {plan.max_cost:g}; give an amount in USD above 0")
+        raise UserError(f"is {plan.max_cost:g}; give an amount in USD above 0", field="max_cost")
     if plan.resamples < 1:
         raise UserError(f"resamples is {plan.resamples}; give at least 1")
 
@@ -164,7 +168,7 @@ def _check(plan: EvalPlan) -> None:
 async def _prepared(
     plan: EvalPlan, side: Side, folder: str, renamed: Mapping[str, str] | None = None, **more: object
 ) -> Prepared:
-    """The settings of one run, checked; an error names the options of this command."""
+    """The settings of one run, checked; an error names the fields of the plan."""
     model = plan.model(side)
     settings = Settings(
         provider=model.provider,
@@ -178,17 +182,15 @@ async def _prepared(
         out=plan.out / folder,
         **more,  # type: ignore[arg-type]
     )
-    names = {"--provider": f"--{side}", "--model": f"--{side}-model", "--questions-from": "--bank", **(renamed or {})}
-    try:
+    names = {"provider": f"{side}.provider", "model": f"{side}.model", "questions_from": "bank_run", **(renamed or {})}
+    with renaming(names):
         return await prepare(settings)
-    except UserError as error:
-        raise UserError(re.sub(r"--[a-z][a-z-]*", lambda found: names.get(found[0], found[0]), str(error))) from None
 
 
 async def _labelled(
-    plan: EvalPlan, side: Side, folder: str, option: str, data: Path, data_format: str | None, images: Path | None
+    plan: EvalPlan, side: Side, folder: str, field: str, data: Path, data_format: str | None, images: Path | None
 ) -> Prepared:
-    renamed = {"--data": option, "--images": f"{option}-images", "--format": f"{option}-format"}
+    renamed = {"data": field, "images": f"{field}_images", "data_format": f"{field}_format"}
     return await _prepared(
         plan,
         side,
@@ -254,5 +256,7 @@ def _held_out(prepared: Prepared, held_out: set[str] | None, bank: Path) -> Prep
         return prepared
     images = tuple(image for image in prepared.images if image.file_sha256 in held_out)
     if not images:
-        raise UserError(f"--bank {bank}: has no question about any of --images; give a run about these images")
+        raise UserError(
+            f"{bank}: has no question about any of {setting('images')}; give a run about these images", field="bank_run"
+        )
     return replace(prepared, images=images)

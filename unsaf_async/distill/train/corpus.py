@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.runs.folder import RunFiles
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _KEPT_BYTES = 256 * 1024 * 1024
 """Of decoded pixels, so that the images of a small set are decoded once and not once a row and epoch."""
 _AT_A_TIME = 64
 """Rows that are in memory, with their images, while a file is read."""
+
+_AGAIN = f"export again with {setting('form', 'trl')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Pictures:
             with Image.open(BytesIO(self.data(number))) as image:
                 return image.size
         except (UnidentifiedImageError, OSError, ValueError) as error:
-            raise UserError(f"--data: an image cannot be opened ({error}); export again") from None
+            raise UserError(f": an image cannot be opened ({error}); export again", field="data") from None
 
     def close(self) -> None:
         """Let go of the file, and delete it."""
@@ -194,11 +196,12 @@ def read(folder: Path, pictures: Path, *, preferences: bool = False, writes: boo
     """
     files = {split: _files(folder / "data", split) for split in ("train", "validation")}
     if not files["train"]:
-        raise UserError(f"--data {folder}: {_what_instead(folder)}")
+        raise UserError(f"{folder}: {_what_instead(folder)}", field="data")
     pairs = {split: _files(folder / "preferences", split) for split in ("train", "validation")} if preferences else {}
     if preferences and not pairs["train"]:
         raise UserError(
-            f"--dpo: there is no preferences/train-*.parquet in {folder}; make the pairs first, or leave --dpo out"
+            f": there is no preferences/train-*.parquet in {folder}; make the pairs first, or leave {setting('dpo')} out",
+            field="dpo",
         )
     store = Pictures(pictures)
     try:
@@ -206,7 +209,7 @@ def read(folder: Path, pictures: Path, *, preferences: bool = False, writes: boo
             rows = {split: _all_rows(of_split, SFT_TEXTS, store, stream) for split, of_split in files.items()}
             preferred = {split: _all_rows(of_split, DPO_TEXTS, store, stream) for split, of_split in pairs.items()}
         if not rows["train"]:
-            raise UserError(f"--data {folder}: the training split is empty; export more")
+            raise UserError(f"{folder}: the training split is empty; export more", field="data")
     except UserError:
         if writes:
             store.close()
@@ -225,17 +228,16 @@ def _files(folder: Path, split: str) -> list[Path]:
 
 
 def _what_instead(folder: Path) -> str:
-    again = "export again with --format trl"
     if not folder.is_dir():
         return "there is no such folder; give what `unsaf-async export --format trl` wrote"
     if (folder / "dataset_info.json").is_file():
-        return f"is in the form sharegpt, and training takes trl; {again}"
+        return f"is in the form sharegpt, and training takes trl; {_AGAIN}"
     if (folder / "train.jsonl").is_file():
-        return f"is in the form openai, and training takes trl; {again}"
+        return f"is in the form openai, and training takes trl; {_AGAIN}"
     if RunFiles(folder).journal.is_file():
-        return "is a run's folder; export it first, with --format trl"
+        return f"is a run's folder; export it first, with {setting('form', 'trl')}"
     if (folder / "items.jsonl").is_file():
-        return f"has no training rows; {again} and a larger share of train in --splits"
+        return f"has no training rows; {_AGAIN} and a larger share of train in {setting('splits')}"
     return "has no data/train-*.parquet; give what `unsaf-async export --format trl` wrote"
 
 
@@ -243,16 +245,16 @@ def _rows(file: Path, columns: Sequence[str], pictures: Pictures, to: BinaryIO |
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    where = f"--data {file}"
+    where = str(file)
     try:
         parquet = pq.ParquetFile(file)
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{where}: is no Parquet file ({error}); export again") from None
+        raise UserError(f"{where}: is no Parquet file ({error}); export again", field="data") from None
     with parquet:
         wanted = ["id", "image_id", "kind", "images", *columns]
         missing = [name for name in wanted if name not in parquet.schema_arrow.names]
         if missing:
-            raise UserError(f"{where}: has no column {missing[0]}; export again with --format trl")
+            raise UserError(f"{where}: has no column {missing[0]}; {_AGAIN}", field="data")
         number = 0
         for group in parquet.iter_batches(_AT_A_TIME, columns=wanted):
             for record in group.to_pylist():
@@ -269,12 +271,10 @@ def _row(
             isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
             for turn in turns
         ):
-            raise UserError(
-                f"{where}: {name} is no list of turns with a role and a text; export again with --format trl"
-            )
+            raise UserError(f"{where}: {name} is no list of turns with a role and a text; {_AGAIN}", field="data")
     images = record["images"] or []
     if any(not isinstance(image, dict) or not image.get("bytes") for image in images):
-        raise UserError(f"{where}: an image has no bytes; export again with --format trl")
+        raise UserError(f"{where}: an image has no bytes; {_AGAIN}", field="data")
     return CorpusRow(
         id=str(record["id"]),
         image_id=str(record["image_id"]),

@@ -17,7 +17,7 @@ from trl import apply_chat_template
 from trl.data_utils import prepare_multimodal_messages
 
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.text import format_bytes, format_count, one_line
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class RenderedRow:
 
 @dataclass(frozen=True)
 class RenderedRows:
-    """All rows as the student reads them; the pairs are empty without `--dpo`."""
+    """All rows as the student reads them; the pairs are empty without `Recipe.dpo`."""
 
     train: list[RenderedRow]
     validation: list[RenderedRow]
@@ -147,7 +147,8 @@ def preflight(
     rows = renderer.render_corpus(corpus)
     if recipe.patience is not None and not rows.validation:
         raise UserError(
-            "--patience: there is no validation split to stop by; export with one (--splits), or leave it out"
+            f": there is no validation split to stop by; export with one ({setting('splits')}), or leave it out",
+            field="patience",
         )
     check_supervised(rows)
     check_same_images(corpus)
@@ -190,10 +191,11 @@ def _notes(checked: Preflight) -> Iterator[str]:
     if checked.end_added:
         yield "the chat template ends no reply: the tokenizer's end token was added, or the student would never stop"
     if not checked.validation_rows:
-        yield "there is no validation split, so nothing shows overfitting; export with one (--splits)"
+        yield f"there is no validation split, so nothing shows overfitting; export with one ({as_option('splits')})"
     if sum(checked.memory_bytes.values()) > checked.memory_free_bytes:
         yield (
-            "the estimate is above the free memory; it is crude, but a smaller --batch with more --accumulate is safer"
+            f"the estimate is above the free memory; it is crude, but a smaller {as_option('batch')} with more "
+            f"{as_option('accumulate')} is safer"
         )
 
 
@@ -219,7 +221,7 @@ class Renderer:
         text = [{"role": "user", "content": [{"type": "text", "text": "QUESTION"}]}]
         reply = [{"role": "assistant", "content": [{"type": "text", "text": "ANSWER"}]}]
         render = self.processor.apply_chat_template
-        at = f"--student {self.student}: its chat template"
+        at = f"{setting('student')} {self.student}: its chat template"
         try:
             asked, asking, whole, bare = (
                 render(user),
@@ -301,7 +303,8 @@ class Renderer:
             texts: dict[str, str] = apply_chat_template(messages, self.processor)
         except Exception as error:  # whatever a template raises
             raise UserError(
-                f"{row.where}: the chat template of {self.student} does not take this row ({_brief(error)}); leave the row out"
+                f"{row.where}: the chat template of {self.student} does not take this row ({_brief(error)}); leave the row out",
+                field="data",
             ) from None
         if self.end_added:
             end = self.processor.tokenizer.eos_token
@@ -343,8 +346,9 @@ class Renderer:
             made = self.processor(images=[[Image.new("RGB", size)]], text=[text], add_special_tokens=False)
         except Exception as error:  # whatever a processor raises
             raise UserError(
-                f"--student {self.student}: its processor takes no image of {size[0]} x {size[1]} pixels ({_brief(error)}); "
-                "leave such images out"
+                f"{self.student}: its processor takes no image of {size[0]} x {size[1]} pixels ({_brief(error)}); "
+                "leave such images out",
+                field="student",
             ) from None
         return len(made["input_ids"][0]) - self._lengths([text])[0]
 
@@ -392,14 +396,16 @@ def check_supervised(rows: RenderedRows) -> None:
     if empty:
         raise UserError(
             f"{empty[0].where}: has no supervised token, its reply is empty ({format_count(len(empty), 'row')} "
-            "like it); leave such rows out"
+            "like it); leave such rows out",
+            field="data",
         )
     same = [
         each.row for each in rows.train_pairs + rows.validation_pairs if each.texts["chosen"] == each.texts["rejected"]
     ]
     if same:
         raise UserError(
-            f"{same[0].where}: chosen and rejected are the same ({format_count(len(same), 'row')} like it); leave such pairs out"
+            f"{same[0].where}: chosen and rejected are the same ({format_count(len(same), 'row')} like it); leave such pairs out",
+            field="data",
         )
 
 
@@ -419,7 +425,8 @@ def check_same_images(corpus: Corpus) -> None:
     if leaks:
         raise UserError(
             f"{leaks[0].where}: its image is in the training split, too ({format_count(len(leaks), 'row')} like it, such "
-            f"as image_id {leaks[0].image_id[:12]}); split by image, as `unsaf-async export` does"
+            f"as image_id {leaks[0].image_id[:12]}); split by image, as `unsaf-async export` does",
+            field="data",
         )
 
 
@@ -456,7 +463,9 @@ def check_near_copies(corpus: Corpus, *, allowed: bool) -> int | None:
         row = next(row for row in splits["validation"] if any(of[str(number)] in both for number in row.images))
         raise UserError(
             f"{row.where}: its image is nearly one of the training split's (perceptual hashes within {NEAR} of 64 bits; "
-            f"{len(both)} pictures are in both); split by cluster, as `unsaf-async export` does, or give --allow-near-copies"
+            f"{len(both)} pictures are in both); split by cluster, as `unsaf-async export` does, or give "
+            f"{setting('allow_near_copies')}",
+            field="data",
         )
     return len(both)
 
@@ -495,10 +504,12 @@ def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None) -> None
             f"{worst.row.where}: makes {worst.tokens:,} tokens ({worst.prompt_tokens:,} of prompt and image), and the student "
             f"takes {limit:,}; {format_count(len(over), 'row')} {'is' if len(over) == 1 else 'are'} too long; "
             + (
-                f"give a lower --max-pixels than {recipe.max_pixels}"
+                f"give a lower {setting('max_pixels')} than {recipe.max_pixels}"
                 if recipe.max_pixels
-                else "cap the images with --max-pixels (512*512 = 262144), if its processor takes a cap, or leave the rows out"
-            )
+                else f"cap the images with {setting('max_pixels')} (512*512 = 262144), if its processor takes a cap, or leave "
+                "the rows out"
+            ),
+            field="data",
         )
 
 
@@ -523,9 +534,11 @@ def check_disk(recipe: Recipe, outline: Outline) -> tuple[int, int]:
     folder = next(path for path in (recipe.out, *recipe.out.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:
+        less = f"train with {setting('merge', False)}, or " if recipe.merge else ""
         raise UserError(
-            f"--out {recipe.out}: {format_bytes(needed)} will be written and {format_bytes(free)} are free; make room, or "
-            f"{'train with --no-merge, or ' if recipe.merge else ''}give another folder"
+            f"{recipe.out}: {format_bytes(needed)} will be written and {format_bytes(free)} are free; make room, or "
+            f"{less}give another folder",
+            field="out",
         )
     return needed, free
 
@@ -562,10 +575,11 @@ def check_memory(
         "adapter": 16 * outline.learned,
     }
     if sum(certain.values()) > free_bytes:
+        less = "" if recipe.qlora else f"train with {setting('qlora')}, or "
         raise UserError(
-            f"--student {recipe.student}: its weights and the adapter take {format_bytes(sum(certain.values()))}, and "
-            f"{format_bytes(free_bytes)} of memory are free; {'' if recipe.qlora else 'train with --qlora, or '}choose a smaller "
-            "student"
+            f"{recipe.student}: its weights and the adapter take {format_bytes(sum(certain.values()))}, and "
+            f"{format_bytes(free_bytes)} of memory are free; {less}choose a smaller student",
+            field="student",
         )
     tokens = recipe.batch * longest * (2 if pairs else 1)
     layer = 34 * tokens * outline.hidden * width // 2

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.help import OUTPUT, SPEED, Help
 
 Schedule = Literal["cosine", "linear", "constant"]
@@ -112,9 +112,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0.0), ("learning_rate", 0.0), ("dpo_learning_rate", 0.0), ("dpo_epochs", 0.0)):
             if not getattr(self, name) > least or getattr(self, name) == float("inf"):
-                raise UserError(f"{_option(name)} {getattr(self, name):g}: is not above 0; give a positive number")
+                raise UserError(f"{getattr(self, name):g}: is not above 0; give a positive number", field=name)
         if not 0 < self.dpo_beta < float("inf"):
-            raise UserError(f"--dpo-beta {self.dpo_beta:g}: is not above 0; give a positive number")
+            raise UserError(f"{self.dpo_beta:g}: is not above 0; give a positive number", field="dpo_beta")
         for name in ("batch", "accumulate", "lora_r", "lora_alpha"):
             self._at_least(name, 1)
         for name in ("max_steps", "dpo_max_steps", "eval_every", "save_every", "patience", "threads", "max_pixels"):
@@ -123,38 +123,36 @@ class Recipe:
             self._at_least(name, 0)
         for name in ("warmup", "lora_dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise UserError(
-                    f"{_option(name)} {getattr(self, name):g}: is no share; give a number from 0 to below 1"
-                )
+                raise UserError(f"{getattr(self, name):g}: is no share; give a number from 0 to below 1", field=name)
         if not 0 <= self.weight_decay < float("inf"):
-            raise UserError(f"--weight-decay {self.weight_decay:g}: is below 0; give 0 or more")
+            raise UserError(f"{self.weight_decay:g}: is below 0; give 0 or more", field="weight_decay")
         for name, known in (("schedule", SCHEDULES), ("device", DEVICES)):
             if getattr(self, name) not in known:
-                raise UserError(f"{_option(name)} {getattr(self, name)}: is not known; give one of {', '.join(known)}")
+                raise UserError(f"{getattr(self, name)}: is not known; give one of {', '.join(known)}", field=name)
         for each in self.report_to:
             if each not in REPORTERS:
-                raise UserError(f"--report-to {each}: is not known; give {' or '.join(REPORTERS)}")
+                raise UserError(f"{each}: is not known; give {' or '.join(REPORTERS)}", field="report_to")
         if not str(self.student).strip():
-            raise UserError("--student: is empty; give a folder, a tiny model's name or a hub id")
+            raise UserError(": is empty; give a folder, a tiny model's name or a hub id", field="student")
         if self.bf16 and self.device == "cpu":
-            raise UserError("--bf16 and --device cpu: training on a CPU is in single precision; leave one of them out")
+            raise UserError(
+                f"{setting('bf16')} and {setting('device', 'cpu')}: training on a CPU is in single precision; "
+                "leave one of them out"
+            )
         if self.patience is not None and self.save_every is not None and self.save_every != self.eval_every:
             raise UserError(
-                f"--patience: the best checkpoint is kept, so each evaluation needs one; "
-                f"leave --save-every {self.save_every} out, or make it --eval-every"
+                f": the best checkpoint is kept, so each evaluation needs one; "
+                f"leave {setting('save_every')} {self.save_every} out, or make it {setting('eval_every')}",
+                field="patience",
             )
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
         if value is not None and value < least:
-            raise UserError(f"{_option(name)} {value}: is below {least}; give {least} or more")
+            raise UserError(f"{value}: is below {least}; give {least} or more", field=name)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe for JSON; of folders only the last part, since records are passed on with the model."""
         from unsaf_async.distill.data.rows import private
 
         return asdict(self) | {"data": self.data.name, "out": self.out.name, "student": private(self.student)}
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

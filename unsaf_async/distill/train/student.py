@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 from transformers.utils import cached_file
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.text import first_line
 from unsaf_async.tiny.folders import SHIPPED
 
@@ -54,7 +54,7 @@ def resolve(student: str) -> str:
         return str(ours)
     if Path(student).exists() and not (Path(student) / "config.json").is_file():
         raise UserError(
-            f"--student {student}: has no config.json; give a folder that save_pretrained wrote, or a hub id"
+            f"{student}: has no config.json; give a folder that save_pretrained wrote, or a hub id", field="student"
         )
     return student
 
@@ -66,8 +66,9 @@ def _check_hub(student: str) -> None:
             HfApi().model_info(student, timeout=_HUB_TIMEOUT_S)
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise UserError(
-            f"--student {student}: cannot be opened: it is no folder, and the hub does not give it ({first_line(error, 200)}); "
-            "check the name"
+            f"{student}: cannot be opened: it is no folder, and the hub does not give it ({first_line(error, 200)}); "
+            "check the name",
+            field="student",
         ) from None
 
 
@@ -90,22 +91,27 @@ def open_processor(recipe: Recipe) -> ProcessorMixin:
         processor = AutoProcessor.from_pretrained(source)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise UserError(
-            f"--student {student}: its processor cannot be opened ({first_line(error, 200)}); "
-            "give a model with a processor (preprocessor_config.json or processor_config.json, and a tokenizer)"
+            f"{student}: its processor cannot be opened ({first_line(error, 200)}); "
+            "give a model with a processor (preprocessor_config.json or processor_config.json, and a tokenizer)",
+            field="student",
         ) from None
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
         raise UserError(
-            f"--student {student}: has a {type(processor).__name__} and no processor of images; give a model that takes images"
+            f"{student}: has a {type(processor).__name__} and no processor of images; give a model that takes images",
+            field="student",
         )
     if not processor.chat_template:
         processor.chat_template = processor.tokenizer.chat_template
     if not processor.chat_template:
         raise UserError(
-            f"--student {student}: has no chat template; give an instruction-tuned model, or add a chat_template.jinja to it"
+            f"{student}: has no chat template; give an instruction-tuned model, or add a chat_template.jinja to it",
+            field="student",
         )
     if processor.tokenizer.pad_token is None:
         if processor.tokenizer.eos_token is None:
-            raise UserError(f"--student {student}: its tokenizer has no pad and no end token; give it one of them")
+            raise UserError(
+                f"{student}: its tokenizer has no pad and no end token; give it one of them", field="student"
+            )
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     if recipe.max_pixels is not None:
         _cap(processor, recipe.max_pixels, student)
@@ -123,7 +129,8 @@ def _cap(processor: ProcessorMixin, most: int, student: str) -> None:
         images.size = {"longest_edge": min(size["longest_edge"], int(most**0.5))}
     else:
         raise UserError(
-            f"--max-pixels {most}: the processor of {student} ({type(images).__name__}) takes no cap; leave it out"
+            f"{most}: the processor of {student} ({type(images).__name__}) takes no cap; leave it out",
+            field="max_pixels",
         )
 
 
@@ -173,8 +180,9 @@ def read_outline(recipe: Recipe) -> Outline:
             model = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise UserError(
-            f"--student {student}: cannot be opened as a model of images and text ({first_line(error, 200)}); "
-            "give a folder that save_pretrained wrote, a shipped tiny model's name, or a hub id"
+            f"{student}: cannot be opened as a model of images and text ({first_line(error, 200)}); "
+            "give a folder that save_pretrained wrote, a shipped tiny model's name, or a hub id",
+            field="student",
         ) from None
     targets = language_targets(model)
     linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
@@ -231,8 +239,9 @@ def language_targets(model: PreTrainedModel) -> tuple[str, ...]:
         if targets:
             return targets
     raise UserError(
-        f"--student: no linear layer was found in the language model of {type(model).__name__}, so there is nothing to adapt; "
-        "choose another student"
+        f": no linear layer was found in the language model of {type(model).__name__}, so there is nothing to adapt; "
+        "choose another student",
+        field="student",
     )
 
 
@@ -257,7 +266,10 @@ def load(recipe: Recipe, outline: Outline, dtype: torch.dtype, *, quantized: boo
     options: dict[str, Any] = {}
     if quantized:
         if _bitsandbytes() is None:
-            raise UserError("--qlora: bitsandbytes is not installed; pip install bitsandbytes, or leave --qlora out")
+            raise UserError(
+                f": bitsandbytes is not installed; pip install bitsandbytes, or leave {setting('qlora')} out",
+                field="qlora",
+            )
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
@@ -270,11 +282,16 @@ def load(recipe: Recipe, outline: Outline, dtype: torch.dtype, *, quantized: boo
     try:
         model = AutoModelForImageTextToText.from_pretrained(resolve(recipe.student), dtype=dtype, **options)
     except OSError as error:
-        raise UserError(f"--student {recipe.student}: its weights cannot be read ({first_line(error, 200)})") from None
+        raise UserError(
+            f"{recipe.student}: its weights cannot be read ({first_line(error, 200)})", field="student"
+        ) from None
     if quantized:
         wrong = [name for name in four_bit(model) if name not in outline.targets]
         if wrong:
-            raise UserError(f"--qlora: {wrong[0]} came out in 4 bits and is to stay as it is; train without --qlora")
+            raise UserError(
+                f": {wrong[0]} came out in 4 bits and is to stay as it is; train without {setting('qlora')}",
+                field="qlora",
+            )
     return model
 
 
@@ -336,7 +353,9 @@ def check_trainable(model: PeftModel, outline: Outline) -> int:
     wrong = [name for name in learned if not name.startswith(allowed)]
     if wrong or not learned:
         what = f"{wrong[0]} would be trained" if wrong else "nothing would be trained"
-        raise UserError(f"--student: {what}, and only the language model's adapter is to be; please report this model")
+        raise UserError(
+            f": {what}, and only the language model's adapter is to be; please report this model", field="student"
+        )
     return sum(weight.numel() for weight in learned.values())
 
 
@@ -371,7 +390,7 @@ def check_frozen(before: str, model: torch.nn.Module) -> None:
     """
     if frozen_sha256(model) != before:
         raise UserError(
-            "--student: a frozen parameter has changed in training; nothing was saved; please report this model"
+            ": a frozen parameter has changed in training; nothing was saved; please report this model", field="student"
         )
 
 

@@ -41,7 +41,7 @@ from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS, Decoding
 from unsaf_async.distill.train.preflight import Preflight, RenderedRow, RenderedRows, preflight
 from unsaf_async.distill.train.student_card import card, read_card
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -273,13 +273,16 @@ def _check_out(recipe: Recipe, state: PartialState) -> None:
     last = _last_checkpoint(out / "checkpoints") or _last_checkpoint(out / "checkpoints-dpo")
     if recipe.resume and last is None:
         raise UserError(
-            f"--resume: there is no checkpoint in {out}; leave --resume out, and give a new or empty folder"
+            f": there is no checkpoint in {out}; leave {setting('resume')} out, and give a new or empty folder",
+            field="resume",
         )
     if not recipe.resume and out.is_dir() and any(out.iterdir()) and state.is_main_process:
         hint = (
-            "give --resume to go on from its last checkpoint, or a new folder" if last else "give a new or empty folder"
+            f"give {setting('resume')} to go on from its last checkpoint, or a new folder"
+            if last
+            else "give a new or empty folder"
         )
-        raise UserError(f"--out {out}: is not empty; {hint}")
+        raise UserError(f"{out}: is not empty; {hint}", field="out")
     state.wait_for_everyone()
     out.mkdir(parents=True, exist_ok=True)
 
@@ -292,7 +295,7 @@ def _check_reporters(recipe: Recipe) -> None:
     }
     for name in recipe.report_to:
         if not there[name]:
-            raise UserError(f"--report-to {name}: is not installed; pip install {name}, or leave it out")
+            raise UserError(f"{name}: is not installed; pip install {name}, or leave it out", field="report_to")
 
 
 def _last_checkpoint(folder: Path) -> str | None:
@@ -592,7 +595,7 @@ def _run(
     )
     if not all(np.isfinite(loss) for _, loss in stage.losses):
         raise UserError(
-            f"--learning-rate {recipe.learning_rate:g}: the loss became infinite or no number; give a lower one"
+            f"{recipe.learning_rate:g}: the loss became infinite or no number; give a lower one", field="learning_rate"
         )
     return stage, before
 

@@ -11,9 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, cast, get_args
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.inputs.datasets import jsonl, pope, tubench, upd, vizwiz
-from unsaf_async.inputs.datasets.shared import Entry, Format, LabelledImage, LabelledSet, collect, json_lines
+from unsaf_async.inputs.datasets.shared import (
+    Entry,
+    Format,
+    IncompleteSet,
+    LabelledImage,
+    LabelledSet,
+    collect,
+    json_lines,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,14 +73,17 @@ def read_labelled(path: Path, format: str | None = None, images: Path | None = N
 
 def _check(path: Path, name: str | None, images: Path | None) -> None:
     if name is not None and name not in FORMATS:
-        raise UserError(f"--format is {name!r}; give one of {', '.join(FORMATS)}")
+        raise UserError(f"is {name!r}; give one of {', '.join(FORMATS)}", field="data_format")
     if "\0" in str(path) or not path.exists():
-        raise UserError(f"--data: {str(path)!r} does not exist; check the path (it is taken from {Path.cwd()})")
+        raise UserError(f": {str(path)!r} does not exist; check the path (it is taken from {Path.cwd()})", field="data")
     if images is not None and not images.is_dir():
-        raise UserError(f"--images: {str(images)!r} is no folder; give the folder that holds the images of {path.name}")
+        raise UserError(
+            f": {str(images)!r} is no folder; give the folder that holds the images of {path.name}", field="images"
+        )
     if path.suffix.lower() == ".parquet" or (path.is_dir() and not name and _only_parquet(path)):
         raise UserError(
-            f"--data: {path} is parquet, which is not read; take the set's TSV or JSON files, or export it to JSON lines"
+            f": {path} is parquet, which is not read; take the set's TSV or JSON files, or export it to JSON lines",
+            field="data",
         )
 
 
@@ -130,7 +141,9 @@ def _recognized_folder(path: Path) -> Format:
 def _file_in(folder: Path, known: Format) -> Path:
     files = list(folder.glob(_FILES[known]))
     if not files:
-        raise UserError(f"--data: {folder} holds no file {_FILES[known]}, which {known} needs; give the file itself")
+        raise UserError(
+            f": {folder} holds no file {_FILES[known]}, which {known} needs; give the file itself", field="data"
+        )
     if len(files) > 1:
         raise _several(folder, files)
     return files[0]
@@ -139,10 +152,12 @@ def _file_in(folder: Path, known: Format) -> Path:
 def _several(folder: Path, files: list[Path]) -> UserError:
     names = sorted(file.name for file in files)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return UserError(f"--data: {folder} holds {', '.join(names[:3])}{more}; give one of the files")
+    return UserError(f": {folder} holds {', '.join(names[:3])}{more}; give one of the files", field="data")
 
 
 def _unrecognized(path: Path, found: str) -> UserError:
-    return UserError(
-        f"--data: {path} is not recognised: {found}; looked for {_KNOWN}; name it with --format ({', '.join(FORMATS)})"
+    return IncompleteSet(
+        f": {path} is not recognised: {found}; looked for {_KNOWN}",
+        f"name it with {setting('data_format')} ({', '.join(FORMATS)})",
+        field="data",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
@@ -50,6 +50,32 @@ class LabelledSet:
     yes_no: bool
     images: tuple[LabelledImage, ...]
     skipped: dict[str, int]
+
+
+class IncompleteSet(UserError):
+    """A labelled set that can be read once the user says more of it: its format, or where its images lie."""
+
+    def __init__(self, problem: str, advice: str, field: str | None = None) -> None:
+        """An error in two parts.
+
+        Args:
+            problem: What was found.
+            advice: What to do, by the settings of a labelled run.
+            field: The setting that is wrong; None: `problem` says where.
+        """
+        super().__init__(f"{problem}; {advice}", field)
+        self._problem = problem
+
+    def with_advice(self, advice: str) -> UserError:
+        """The same problem, for a reader without those settings.
+
+        Args:
+            advice: What to do instead.
+
+        Returns:
+            An error about the same field.
+        """
+        return UserError(f"{self._problem}; {advice}", self.field)
 
 
 # --- what the formats' readers bring ------------------------------------------------------------------------------
@@ -126,9 +152,9 @@ def _nothing_left(source: Path, skipped: Counter[str], lost: Row | None) -> User
     if lost is not None:
         first, *others = lost.candidates
         also = f", then in {', '.join(str(path.parent) for path in others)}" if others else ""
-        return UserError(
-            f"{source}: no image was found for {skipped[NOT_FOUND]} questions; looked for {first}{also}; "
-            "give the folder of the images with --images"
+        return IncompleteSet(
+            f"{source}: no image was found for {skipped[NOT_FOUND]} questions; looked for {first}{also}",
+            f"give the folder of the images with {setting('images')}",
         )
     if skipped:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in skipped.items())

@@ -63,11 +63,13 @@ def rows(path: Path, images: Path | None) -> Iterator[Row]:
     The images are beside the questions; `images` is not taken. Raises UserError.
     """
     if images is not None:
-        raise UserError(f"--images: TUBench has its images beside its questions, in {path}; leave the option out")
+        raise UserError(
+            f": TUBench has its images beside its questions, in {path}; leave the option out", field="images"
+        )
     parts = subsets(path)
     if not parts:
         raise UserError(
-            f"--data: {path} holds none of {', '.join(PARTS)}; unpack TUBench's datasets/ and give that folder"
+            f": {path} holds none of {', '.join(PARTS)}; unpack TUBench's datasets/ and give that folder", field="data"
         )
     numbers = count(1)
     for part, folder in parts.items():

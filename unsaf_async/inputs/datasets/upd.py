@@ -16,7 +16,7 @@ from base64 import b64decode
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.inputs.datasets.shared import Entry, Left, Row
 from unsaf_async.records import GivenQuestion
 
@@ -49,7 +49,8 @@ def rows(path: Path, images: Path | None) -> Iterator[Row | Left]:
     if path.stem.endswith("_option"):
         # Declining is then to pick an option, and whoever picks an option has answered.
         raise UserError(
-            f'--data: {path}: options that hold "None of the above" are not read; give a .tsv that ends in _base'
+            f': {path}: options that hold "None of the above" are not read; give a .tsv that ends in _base',
+            field="data",
         )
     folder = images or path.parent / ".images"
     with _cells_of_any_size():
@@ -156,6 +157,7 @@ def _written(entry: Entry, folder: Path) -> Path | None:
             file.write_bytes(data)
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot be written ({error.strerror}), and the images must go somewhere; give a folder with --images"
+            f"{folder}: cannot be written ({error.strerror}), and the images must go somewhere; give a folder with "
+            f"{setting('images')}"
         ) from error
     return file

@@ -36,7 +36,7 @@ def rows(path: Path, images: Path | None) -> Iterator[Row]:
     """
     file = annotated(path) if path.is_dir() else path
     if file is None:
-        raise UserError(f"--data: {path} holds neither val.json nor train.json; give the file of annotations")
+        raise UserError(f": {path} holds neither val.json nor train.json; give the file of annotations", field="data")
     split = file.stem
     folders = (
         (images, images / split)

@@ -140,7 +140,7 @@ async def test_an_image_that_can_never_be_paid_is_refused_and_one_that_can_is_no
     await settle()
     reservation.settle(5)
     block.close()
-    with pytest.raises(BudgetExhausted, match=r"\$0\.0000 is free|raise --max-cost"):
+    with pytest.raises(BudgetExhausted, match=r"\$0\.0000 is free|raise max_cost"):
         await waiting[0]
     (await waiting[1]).settle(3)
     assert budget.spent_nano_usd == 8
@@ -152,7 +152,7 @@ async def test_the_refusal_says_what_is_spent_what_is_free_and_what_is_needed():
     with pytest.raises(BudgetExhausted) as refusal:
         await budget.for_image(3 * NANO // 2).reserve(NANO)
     text = str(refusal.value)
-    for part in ("--max-cost 2", "$1.0000 is spent", "$1.0000 is free", "$1.5000", "next image", "raise --max-cost"):
+    for part in ("max_cost 2", "$1.0000 is spent", "$1.0000 is free", "$1.5000", "next image", "raise max_cost"):
         assert part in text
     assert "\n" not in text
 

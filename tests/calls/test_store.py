@@ -343,7 +343,7 @@ def test_a_folder_that_cannot_be_used_is_the_users_mistake(tmp_path):
     for name in ("file", "file/below", "broken", "x" * 300):
         with pytest.raises(UserError) as error:
             ReplyStore(tmp_path / name)
-        assert str(error.value).startswith("--cache ")
+        assert str(error.value).startswith("cache ")
         assert "\n" not in str(error.value)
 
 

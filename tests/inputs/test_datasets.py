@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.datasets import FORMATS, read_labelled
 from unsaf_async.inputs.pixels import ImagePolicy, encode
@@ -59,7 +60,7 @@ def refused(*arguments: Any, **more: Any) -> str:
     with pytest.raises(UserError) as caught:
         read_labelled(*arguments, **more)
     assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return caught.value.spelled(spelled)
 
 
 # --- our own format -------------------------------------------------------------------------------------------------
@@ -778,7 +779,7 @@ def test_any_value_in_any_field_is_read_or_refused_in_one_line(
     try:
         found = questions(read_labelled(file, name, folder))
     except UserError as error:
-        said = str(error)
+        said = error.spelled(spelled)
         found = []
     else:
         said = ""

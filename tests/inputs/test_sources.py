@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.sources import bundled_images, find_images
 
@@ -34,7 +35,7 @@ def ids(*arguments: str | Path) -> list[str]:
 def complaint(*arguments: str | Path) -> str:
     with pytest.raises(UserError) as caught:
         find_images(arguments)
-    message = str(caught.value)
+    message = caught.value.spelled(spelled)
     assert "\n" not in message
     return message
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.providers.prices import Price, map_entry, parse_price, price_map, price_of
 from unsaf_async.records import Usage
@@ -170,7 +171,7 @@ def test_a_wrong_price_option_is_told_in_one_line(text: str, complaint: str) -> 
     with pytest.raises(UserError) as error:
         parse_price(text)
     assert complaint in str(error.value)
-    assert "--price 2.5,10" in str(error.value)
+    assert "--price 2.5,10" in error.value.spelled(spelled)
     assert "\n" not in str(error.value)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from unsaf_async.bundled import bundled
+from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.providers.files import load_profiles, search_path
 from unsaf_async.providers.prices import Price
@@ -231,7 +232,7 @@ def test_a_model_that_the_map_does_not_list_has_no_price_and_names_its_likes() -
 def test_an_unknown_name_lists_the_nearest(name: str) -> None:
     with pytest.raises(UserError) as error:
         resolve(name)
-    said = str(error.value)
+    said = error.value.spelled(spelled)
     assert said.startswith("--provider ")
     near = said.split("the nearest are ")[1].split(";")[0].split(", ")
     assert 3 <= len(near) <= 5
@@ -249,7 +250,7 @@ def test_a_model_that_does_not_chat_is_refused() -> None:
 
 
 def test_an_endpoint_alone_asks_for_a_model() -> None:
-    with pytest.raises(UserError, match=r"--provider openai: is an endpoint; add --model, or .*: gpt-4o, "):
+    with pytest.raises(UserError, match=r"provider openai: is an endpoint; add model, or .*: gpt-4o, "):
         resolve("openai")
 
 
@@ -310,7 +311,7 @@ def test_a_known_model_named_as_an_option_has_its_own_settings() -> None:
 def test_a_senseless_option_is_told_in_one_line(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as error:
         resolve("gpt-4o", **options)
-    assert str(error.value).startswith(said)
+    assert error.value.spelled(spelled).startswith(said)
     assert "\n" not in str(error.value)
 
 

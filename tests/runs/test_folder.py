@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from doubles import disk_of, profile
 
+from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.runs import folder as runs
@@ -44,7 +45,7 @@ def line_of(work) -> str:
     with pytest.raises(UserError) as error:
         work()
     assert len(str(error.value).splitlines()) == 1
-    return str(error.value)
+    return error.value.spelled(spelled)
 
 
 def test_a_run_is_read_back_as_it_was_begun(tmp_path):

@@ -272,7 +272,7 @@ def test_a_folder_that_cannot_be_finished_has_no_manifest() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8000, hard))  # a picture fits, the questions of 20 scenes do not
     try:
-        with pytest.raises(UserError, match=r"--out full: cannot be written \(File too large\)"):
+        with pytest.raises(UserError, match=r"out full: cannot be written \(File too large\)"):
             make(Path("full"), 20)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -140,7 +140,7 @@ def test_splits_have_their_shares_and_another_seed_is_another_split() -> None:
 
 @pytest.mark.parametrize("text", ["", "90/10", "90/5/6", "a/b/c", "110/-5/-5", "89.5/5.5/5"])
 def test_splits_are_three_whole_percentages_that_make_100(text: str) -> None:
-    with pytest.raises(UserError, match="--splits"):
+    with pytest.raises(UserError, match="splits"):
         read_splits(text)
 
 
@@ -162,5 +162,5 @@ def test_an_equal_file_is_a_hit_whatever_its_hash() -> None:
 
 
 def test_a_folder_without_images_is_the_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--exclude-images: .*holds no image"):
+    with pytest.raises(UserError, match=r"exclude_images: .*holds no image"):
         read_excluded([tmp_path])

@@ -512,7 +512,7 @@ def test_a_folder_that_holds_anything_is_refused_and_an_empty_one_is_filled(made
 
 def test_nothing_is_written_when_it_fails(made: Runs, tmp_path: Path) -> None:
     for options, words in (
-        (Options(form="openai", mix=(0, 0, 0, 0, 100)), "no share in --mix"),
+        (Options(form="openai", mix=(0, 0, 0, 0, 100)), "no share in mix"),
         (Options(form="openai", splits=(0, 50, 50)), "no row fell into the training split"),
         (Options(form="openai", exclude_images=(made.home / "scenes",)), "nothing is left to teach"),
     ):

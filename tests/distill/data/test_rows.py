@@ -231,10 +231,10 @@ def test_filters_go_by_audits_panel_and_grounding() -> None:
 @pytest.mark.parametrize(
     ("filters", "words"),
     [
-        (Filters(confirmed_by="claude"), "--confirmed-by claude: runs/one was audited by nobody"),
-        (Filters(confirmed_by="all"), "--confirmed-by all: runs/one was audited by nobody"),
-        (Filters(unanimous=True), "--unanimous: runs/one was judged by self, no panel"),
-        (Filters(supported=True), "--supported: in runs/one nobody saw"),
+        (Filters(confirmed_by="claude"), "confirmed_by claude: runs/one was audited by nobody"),
+        (Filters(confirmed_by="all"), "confirmed_by all: runs/one was audited by nobody"),
+        (Filters(unanimous=True), "unanimous: runs/one was judged by self, no panel"),
+        (Filters(supported=True), "supported: in runs/one nobody saw"),
     ],
 )
 def test_a_filter_that_the_run_says_nothing_about_is_the_users_mistake(filters: Filters, words: str) -> None:
@@ -345,7 +345,7 @@ BAD_MIXES = ["", "15/15/30/20", "15/15/30/20/21", "a/b/c/d/e", "-5/25/40/20/20",
 
 @pytest.mark.parametrize("text", BAD_MIXES)
 def test_a_mix_is_five_percentages_that_make_100(text: str) -> None:
-    with pytest.raises(UserError, match="--mix"):
+    with pytest.raises(UserError, match="mix"):
         read_mix(text)
 
 
@@ -469,7 +469,7 @@ def test_a_scarce_kind_is_whole_and_a_plentiful_one_has_its_most() -> None:
 
 @pytest.mark.parametrize("percent", [0, -1, 101, float("nan")])
 def test_a_kinds_share_is_a_percentage(percent: float) -> None:
-    with pytest.raises(UserError, match="--most-of-kind"):
+    with pytest.raises(UserError, match="most_of_kind"):
         check_most_of_kind(percent)
 
 
@@ -546,7 +546,7 @@ def test_what_holds_no_questions_is_refused_in_one_line(
         path.write_bytes(data)
     with pytest.raises(UserError, match=words) as found:
         read_excluded_questions([path])
-    assert str(found.value).startswith("--exclude-questions")
+    assert str(found.value).startswith("exclude_questions")
     assert "\n" not in str(found.value)
 
 

@@ -105,7 +105,7 @@ def test_a_cap_on_pixels_lowers_the_tokens_of_an_image(made: Made, recipe: Recip
     student = str(made.students["idefics3"])
     before, after = look(recipe(student=student))[0], look(recipe(student=student, max_pixels=56 * 56))[0]
     assert after.image_tokens[1] < before.image_tokens[0]
-    refused(recipe(max_pixels=1000), r"^--max-pixels 1000: the processor of .* takes no cap; leave it out$")
+    refused(recipe(max_pixels=1000), r"^max_pixels 1000: the processor of .* takes no cap; leave it out$")
 
 
 def test_text_alone_is_a_row_too(made: Made, recipe: Recipes, changed: Changes) -> None:
@@ -163,7 +163,7 @@ def test_a_near_copy_of_a_training_image_is_refused_unless_it_is_allowed(
         rows[0]["images"][0]["bytes"] = brighter
 
     data = changed("validation", copy)
-    refused(recipe(data=data), r"row 1: its image is nearly one of the training split's .*--allow-near-copies$")
+    refused(recipe(data=data), r"row 1: its image is nearly one of the training split's .*allow_near_copies$")
     found, _ = look(recipe(data=data, allow_near_copies=True))
     assert found.near_copies == 1
     assert look(recipe())[0].near_copies == 0
@@ -177,14 +177,14 @@ def test_a_sequence_beyond_the_context_is_refused_with_the_worst_and_what_to_do(
             row["prompt"][0]["content"] = "mat " * times
 
     data = changed("train", long)
-    refused(recipe(data=data), r"row 2: makes \d,\d+ tokens .* takes 2,048; 2 rows are too long; .*--max-pixels")
+    refused(recipe(data=data), r"row 2: makes \d,\d+ tokens .* takes 2,048; 2 rows are too long; .*max_pixels")
 
 
 # --- the folder of data -----------------------------------------------------------------------------------------------
 
 
 def test_another_form_of_export_is_named(made: Made, recipe: Recipes, tmp_path: Path) -> None:
-    refused(recipe(data=made.chat), r"is in the form openai, and training takes trl; export again with --format trl$")
+    refused(recipe(data=made.chat), r"is in the form openai, and training takes trl; export again with form='trl'$")
     refused(recipe(data=made.sharegpt), r"is in the form sharegpt, and training takes trl")
     refused(recipe(data=made.run), r"is a run's folder; export it first")
     refused(recipe(data=tmp_path), r"has no data/train-\*\.parquet; give what `unsaf-async export --format trl` wrote$")
@@ -205,14 +205,14 @@ def test_rows_that_are_not_as_they_should_be_are_named(
     mixed = tmp_path / "mixed"
     (mixed / "data").mkdir(parents=True)
     shutil.copy(next((made.data / "preferences").glob("train-*")), mixed / "data" / "train-0.parquet")
-    refused(recipe(data=mixed), r"has no column completion; export again with --format trl$")
+    refused(recipe(data=mixed), r"has no column completion; export again with form='trl'$")
 
 
 def test_an_image_that_cannot_be_opened_is_refused(recipe: Recipes, changed: Changes) -> None:
     def torn(rows: list[dict[str, Any]]) -> None:
         rows[0]["images"][0]["bytes"] = b"no image"
 
-    refused(recipe(data=changed("train", torn)), r"^--data: an image cannot be opened")
+    refused(recipe(data=changed("train", torn)), r"^data: an image cannot be opened")
 
 
 def test_pairs_are_needed_for_the_second_stage_and_must_differ(
@@ -226,12 +226,12 @@ def test_pairs_are_needed_for_the_second_stage_and_must_differ(
         recipe(data=data, dpo=True), r"preferences/train.* row 1: chosen and rejected are the same \(1 row like it\)"
     )
     shutil.rmtree(data / "preferences")
-    refused(recipe(data=data, dpo=True), r"^--dpo: there is no preferences/train-\*\.parquet")
+    refused(recipe(data=data, dpo=True), r"^dpo: there is no preferences/train-\*\.parquet")
 
 
 def test_patience_needs_a_validation_split(recipe: Recipes, changed: Changes) -> None:
     data = changed("validation", list.clear)
-    refused(recipe(data=data, patience=1), r"^--patience: there is no validation split")
+    refused(recipe(data=data, patience=1), r"^patience: there is no validation split")
 
 
 # --- the student ------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_patience_needs_a_validation_split(recipe: Recipes, changed: Changes) ->
 def test_a_chat_template_of_no_use_is_refused(
     wrong: dict[str, Any], message: str, recipe: Recipes, tmp_path: Path
 ) -> None:
-    refused(recipe(student=str(families.llava(tmp_path / "odd", **wrong))), rf"^--student .*chat template {message}")
+    refused(recipe(student=str(families.llava(tmp_path / "odd", **wrong))), rf"^student .*chat template {message}")
 
 
 def test_a_student_without_its_parts_is_refused(made: Made, recipe: Recipes, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_a_student_without_its_parts_is_refused(made: Made, recipe: Recipes, tmp
     refused(recipe(student=str(copy)), r"no processor of images|its processor cannot be opened")
     (copy / "config.json").unlink()
     refused(recipe(student=str(copy)), r"has no config\.json")
-    refused(recipe(student=str(tmp_path / "nowhere")), r"^--student .*cannot be opened")
+    refused(recipe(student=str(tmp_path / "nowhere")), r"^student .*cannot be opened")
     refused(
         recipe(student="no/model/at-all"), r"^--student no/model/at-all: .*the hub does not give it .*; check the name$"
     )
@@ -275,7 +275,7 @@ def test_a_disk_that_is_too_small_is_an_error(recipe: Recipes) -> None:
     assert needed == 10 * 4 * outline.learned + 4 * outline.parameters
     assert free == shutil.disk_usage(settings.out.parent).free
     with pytest.raises(
-        UserError, match=r"^--out .* will be written and .* are free; make room, or train with --no-merge"
+        UserError, match=r"^out .* will be written and .* are free; make room, or train with merge=False"
     ):
         check_disk(settings, replace(outline, parameters=10**15))
     check_disk(recipe(merge=False), replace(outline, parameters=10**15))
@@ -291,7 +291,7 @@ def test_memory_is_estimated_and_activations_are_recomputed_where_it_is_short(re
     again, less = check_memory(settings, outline, 100, "cpu", sum(parts.values()) - 1, pairs=False)
     assert again
     assert less["activations"] < parts["activations"]
-    with pytest.raises(UserError, match=r"of memory are free; train with --qlora, or choose a smaller student$"):
+    with pytest.raises(UserError, match=r"of memory are free; train with qlora, or choose a smaller student$"):
         check_memory(settings, outline, 100, "cpu", parts["weights"], pairs=False)
 
 

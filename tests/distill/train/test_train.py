@@ -218,7 +218,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(recipe: Reci
     settings = {"max_steps": 8, "save_every": 2, "merge": False}
     with pytest.raises(KeyboardInterrupt):
         train(recipe(out=tmp_path / "parts", **settings), stop)
-    with pytest.raises(UserError, match="--resume"):
+    with pytest.raises(UserError, match="resume"):
         train(recipe(out=tmp_path / "parts", **settings))
     parts = train(recipe(out=tmp_path / "parts", resume=True, **settings))
     assert parts.sft.losses == whole.sft.losses
@@ -230,10 +230,10 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(recipe: Reci
 
 def test_a_folder_that_is_in_use_or_has_nothing_to_resume_is_refused(recipe: Recipes, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match=r"^--resume: there is no checkpoint"):
+    with pytest.raises(UserError, match=r"^resume: there is no checkpoint"):
         train(recipe(resume=True))
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"^--out .*: is not empty; give a new or empty folder$"):
+    with pytest.raises(UserError, match=r"^out .*: is not empty; give a new or empty folder$"):
         train(recipe())
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
@@ -242,7 +242,7 @@ def test_a_folder_that_is_in_use_or_has_nothing_to_resume_is_refused(recipe: Rec
 def test_a_reporter_that_is_not_installed_is_one_line(name: str, recipe: Recipes) -> None:
     if importlib.util.find_spec(name) is not None:
         pytest.skip(f"{name} is installed")
-    with pytest.raises(UserError, match=f"^--report-to {name}: is not installed; pip install {name}, or leave it out$"):
+    with pytest.raises(UserError, match=f"^report_to {name}: is not installed; pip install {name}, or leave it out$"):
         train(recipe(max_steps=1, report_to=(name,)))
     assert "TENSORBOARD_LOGGING_DIR" not in os.environ
 
@@ -265,7 +265,7 @@ def test_patience_ends_a_training_that_gets_worse_and_keeps_the_best(recipe: Rec
 
 
 def test_a_loss_that_is_no_number_is_an_error(recipe: Recipes) -> None:
-    with pytest.raises(UserError, match=r"^--learning-rate .*give a lower one$"):
+    with pytest.raises(UserError, match=r"^learning_rate .*give a lower one$"):
         train(recipe(learning_rate=1e38, warmup=0.0, schedule="constant", merge=False))
 
 

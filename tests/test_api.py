@@ -109,13 +109,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a pair for a price": ({"price": (2.5, 10)}, 'price is (2.5, 10); give text such as "2.5,10"'),
     "half a price": (
         {"price": "2.5"},
-        "price 2.5: holds 1 number; give USD per million tokens as INPUT,OUTPUT, such as price 2.5,10",
+        "price '2.5': holds 1 number; give USD per million tokens as INPUT,OUTPUT, such as price 2.5,10",
     ),
     "a number for a folder": ({"out": 3}, "out is 3; give a path, or None"),
     "a number for images": ({"images": 3}, "give a path, or a list of paths"),
     "numbers among the images": ({"images": ["photos", 3]}, "give a path, or a list of paths"),
     "images that are not there": ({"images": "pictures"}, "images: pictures does not exist"),
-    "an unknown judge": ({"judge": "nobody-we-know"}, "judge nobody-we-know: is unknown"),
+    "an unknown judge": ({"judge": "nobody-we-know"}, "judge 'nobody-we-know': is unknown"),
     "an unknown prompt pack": (
         {"prompts": "sonnets"},
         "prompts 'sonnets': no such folder or shipped pack; shipped: tiny, unsaf",

@@ -91,6 +91,12 @@ async def test_evaluate_goes_on_with_a_run_that_is_there(folder: Path) -> None:
     assert second.calls == first.calls, "nothing was called again"
 
 
+async def test_a_run_in_a_folder_of_a_prompt_packs_name_does_not_hide_the_pack_from_the_next_run(folder: Path) -> None:
+    await evaluate("scripted", images="photos", questions=1, out="unsaf")
+    await evaluate("scripted", images="photos", questions=1, out="other")
+    assert load("other")[0].pack == "unsaf"
+
+
 async def test_evaluate_lets_a_listener_hear_the_events(folder: Path) -> None:
     heard: list[Event] = []
     await evaluate("scripted", images="photos/0.png", on_event=heard.append)

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unsaf_async.errors import UserError
-from unsaf_async.prompts import PLACEHOLDERS, QUESTIONS, VERDICT, load_pack
+from unsaf_async.prompts import PLACEHOLDERS, QUESTIONS, VERDICT, lasting_name, load_pack
 from unsaf_async.records import KINDS
 
 SHIPPED = Path(__file__).parents[1] / "prompts" / "unsaf"
@@ -96,7 +96,8 @@ def test_an_unknown_pack_is_said_with_those_that_there_are(name, tmp_path, monke
         assert "shipped: tiny, unsaf" in line_of(name)
 
 
-def test_a_folder_that_happens_to_have_a_packs_name_does_not_hide_the_pack(tmp_path, folder):
+def test_a_folder_that_happens_to_have_a_packs_name_does_not_hide_the_pack(tmp_path, folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "unsaf").mkdir()
     assert load_pack("unsaf") == PACK
     (tmp_path / "unsaf").rmdir()
@@ -104,6 +105,21 @@ def test_a_folder_that_happens_to_have_a_packs_name_does_not_hide_the_pack(tmp_p
     toml = tmp_path / "unsaf" / "pack.toml"
     toml.write_text(toml.read_text().replace('version = "1"', 'version = "mine"'))
     assert load_pack("unsaf").version == "mine"  # one that is a pack does
+
+
+def test_a_packs_lasting_name_is_a_shipped_packs_whatever_folder_of_that_name_lies_here(tmp_path, folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unsaf").mkdir()
+    assert lasting_name("unsaf") == "unsaf"
+    assert lasting_name("mine") == str(folder)
+    assert load_pack(lasting_name("mine")) == load_pack("mine")
+
+
+def test_a_path_with_a_separator_means_the_folder_though_a_shipped_pack_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unsaf").mkdir()
+    assert "unsaf/pack.toml: cannot be read" in line_of("./unsaf")
+    assert lasting_name("./unsaf") == str(tmp_path / "unsaf")
 
 
 @pytest.mark.parametrize(

@@ -140,14 +140,12 @@ def load_pack(name: str) -> Pack:
 
     Raises UserError for an unknown name, a missing file, or a template with a wrong placeholder.
     """
-    folder = Path(name)
     shipped = bundled("prompts")
-    known = sorted(path.name for path in shipped.iterdir() if (path / "pack.toml").is_file())
-    # Any folder may happen to be called like a shipped pack; to stand in for it, it has to be one.
-    if name in known and not (folder / "pack.toml").is_file():
-        folder = shipped / name
-    elif not name or not _is_folder(folder):
-        raise UserError(f"{name!r}: no such folder or shipped pack; shipped: {', '.join(known)}", field="prompts")
+    folder = shipped / name if _is_shipped(name) else Path(name)
+    if not name or not _is_folder(folder):
+        raise UserError(
+            f"{name!r}: no such folder or shipped pack; shipped: {', '.join(_shipped_names())}", field="prompts"
+        )
     meta_file = folder / "pack.toml"
     try:
         meta = tomllib.loads(meta_file.read_text("utf-8"))
@@ -167,6 +165,27 @@ def load_pack(name: str) -> Pack:
     said = texts if json_lists else {**texts, "json_lists": "false"}
     digest = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
     return Pack(name=meta["name"], version=meta["version"], sha256=digest, texts=texts, json_lists=json_lists)
+
+
+def lasting_name(name: str) -> str:
+    """The name of a pack as it holds in every working directory, for a run's manifest.
+
+    Args:
+        name: As for `load_pack`, which has found the pack.
+
+    Returns:
+        A shipped pack's name, or the folder's absolute path.
+    """
+    return name if _is_shipped(name) else str(Path(name).absolute())
+
+
+def _shipped_names() -> list[str]:
+    return sorted(path.name for path in bundled("prompts").iterdir() if (path / "pack.toml").is_file())
+
+
+def _is_shipped(name: str) -> bool:
+    """Whether `name` means a shipped pack. A folder of that name stands in for it only if the folder is a pack itself."""
+    return name in _shipped_names() and not (Path(name) / "pack.toml").is_file()
 
 
 def _home(folder: Path, shipped: Path, stem: str) -> Path:

@@ -12,6 +12,7 @@ from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as
 from unsaf_async.events import Announce, Event, ImageKept, silent
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
+from unsaf_async.prompts import lasting_name
 from unsaf_async.runs import folder as runs
 from unsaf_async.runs.journal import Journal
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
@@ -73,7 +74,7 @@ def _manifest_of(prepared: Prepared) -> runs.Manifest:
         others=prepared.others,
         source=prepared.source,
         calibration=prepared.calibration,
-        pack=str(Path(prepared.pack_name).absolute()) if Path(prepared.pack_name).is_dir() else prepared.pack_name,
+        pack=lasting_name(prepared.pack_name),
         pack_version=prepared.pack.version,
         pack_sha256=prepared.pack.sha256,
         questions=settings.questions,

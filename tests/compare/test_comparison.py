@@ -24,6 +24,7 @@ from scipy import stats
 
 from unsaf_async import evaluate
 from unsaf_async.cli.compare import compare as compare_command
+from unsaf_async.cli.spelling import spelled
 from unsaf_async.compare.comparison import compare, load_runs, run_names, size_of
 from unsaf_async.compare.pairing import match, pair_of, paired_difference
 from unsaf_async.compare.settings_diff import differences_in_setting
@@ -698,7 +699,7 @@ def test_mistakes_are_told_in_one_line(
 ) -> None:
     with pytest.raises(UserError) as error:
         compared(*arguments)
-    assert str(error.value) == said
+    assert error.value.spelled(spelled) == said
 
 
 def test_a_copied_run_is_the_same_run_and_one_without_images_is_refused(

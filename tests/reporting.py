@@ -26,9 +26,8 @@ from unsaf_async.records import (
     Vote,
 )
 from unsaf_async.report.data import ReportRun
-from unsaf_async.runs import folder as runs
 from unsaf_async.runs.findings import findings
-from unsaf_async.runs.folder import Source
+from unsaf_async.runs.folder import Source, new_manifest
 from unsaf_async.score.calibration import CalibrationFile, Confusion, Confusions, Verdicts
 from unsaf_async.score.unf1 import Accounts, Calls, Score, Tokens, score
 
@@ -237,7 +236,7 @@ def report_run(
         "images_sha256": "1" * 64,
         "cache": "",
     }
-    made = runs.new_manifest(**fields | manifest)
+    made = new_manifest(**fields | manifest)
     (path / "manifest.json").write_text(made.model_dump_json())
     if journal:
         (path / "journal.jsonl").write_text("".join(f"{each.model_dump_json()}\n" for each in examined), "utf-8")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsaf_async.runs import folder as runs
+from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import asking_more, prepare
 from unsaf_async.runs.runner import Runner, begin
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def resumed(out: Path, **more: Any) -> Measured:
 async def resume(out: Path, **more: Any) -> Measured:
     """As `resumed`."""
     asked = {name: more.pop(name, default) for name, default in _MORE.items()}
-    with runs.reopen(out) as folder:
+    with reopen(out) as folder:
         manifest = await asking_more(folder.manifest, **asked)
         folder.keep_manifest(manifest.model_copy(update=more))
         return await _run_whole(folder)
@@ -86,7 +87,7 @@ async def resume(out: Path, **more: Any) -> Measured:
 _MORE: dict[str, Any] = {"audit": (), "grounded": False, "confidence": False, "samples": 0}
 
 
-async def _run_whole(folder: runs.RunFolder) -> Measured:
+async def _run_whole(folder: RunFolder) -> Measured:
     runner = Runner(folder)
     found = await runner.run()
     return Measured(found, list(read_journal(folder.files.journal).values()), runner)

@@ -14,7 +14,7 @@ from doubles import disk_of, profile
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.sources import ImageSource
-from unsaf_async.runs import folder as runs
+from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, read_manifest, reopen
 
 IMAGES = [
     ImageSource("b.jpg", Path("/photos/b.jpg"), {"year": 1999, "place": "Åland"}),
@@ -35,10 +35,10 @@ def manifest(**fields):
         "max_cost_usd": None,
         "until_ci": None,
         "images": len(IMAGES),
-        "images_sha256": runs.images_sha256(IMAGES),
+        "images_sha256": images_sha256(IMAGES),
         "cache": "",
     }
-    return runs.new_manifest(**given | fields)
+    return new_manifest(**given | fields)
 
 
 def line_of(work) -> str:
@@ -50,19 +50,19 @@ def line_of(work) -> str:
 
 def test_a_run_is_read_back_as_it_was_begun(tmp_path):
     begun = manifest()
-    with runs.create(tmp_path / "runs" / "one", begun, IMAGES):
+    with create(tmp_path / "runs" / "one", begun, IMAGES):
         pass
-    with runs.reopen(tmp_path / "runs" / "one") as folder:
+    with reopen(tmp_path / "runs" / "one") as folder:
         assert folder.manifest == begun
         assert list(folder.images) == IMAGES
-    assert runs.read_manifest(tmp_path / "runs" / "one") == begun
-    assert runs.exists(tmp_path / "runs" / "one")
+    assert read_manifest(tmp_path / "runs" / "one") == begun
+    assert exists(tmp_path / "runs" / "one")
     assert not list((tmp_path / "runs" / "one").glob("*.part"))
 
 
 def test_the_list_of_images_has_a_hash_of_ids_paths_metadata_and_order():
     hashes = {
-        runs.images_sha256(images)
+        images_sha256(images)
         for images in (
             IMAGES,
             IMAGES[::-1],
@@ -80,9 +80,9 @@ def test_two_runs_have_different_ids():
 
 
 def test_the_manifest_may_change_and_is_replaced_whole(tmp_path):
-    with runs.create(tmp_path / "run", manifest(), IMAGES) as folder:
+    with create(tmp_path / "run", manifest(), IMAGES) as folder:
         folder.keep_manifest(folder.manifest.model_copy(update={"max_cost_usd": 5.0}))
-        assert runs.read_manifest(tmp_path / "run").max_cost_usd == 5.0
+        assert read_manifest(tmp_path / "run").max_cost_usd == 5.0
         before = (tmp_path / "run" / "manifest.json").read_bytes()
         with disk_of(10):
             assert "cannot be written" in line_of(lambda: folder.keep_manifest(manifest()))
@@ -90,21 +90,21 @@ def test_the_manifest_may_change_and_is_replaced_whole(tmp_path):
 
 
 def test_a_second_process_is_turned_away_and_may_come_when_the_first_one_is_done(tmp_path):
-    folder = runs.create(tmp_path / "run", manifest(), IMAGES)
+    folder = create(tmp_path / "run", manifest(), IMAGES)
     script = (
         f"from pathlib import Path; from unsaf_async.runs.folder import reopen; reopen(Path({str(tmp_path / 'run')!r}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "another process is working on this run" in done.stderr
     folder.close()
-    runs.reopen(tmp_path / "run").close()
+    reopen(tmp_path / "run").close()
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     (tmp_path / "data").mkdir()
     mine = tmp_path / "data" / "images.jsonl"  # a user's own list, say
     mine.write_text("mine")
-    assert "is not empty" in line_of(lambda: runs.create(tmp_path / "data", manifest(), IMAGES))
+    assert "is not empty" in line_of(lambda: create(tmp_path / "data", manifest(), IMAGES))
     assert mine.read_text() == "mine"
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["images.jsonl"]
 
@@ -123,20 +123,20 @@ def test_what_a_process_left_that_was_killed_while_it_began_is_no_run_and_no_obs
     (tmp_path / "run").mkdir()
     for name in left:
         (tmp_path / "run" / name).write_text("half")
-    assert not runs.exists(tmp_path / "run")
-    runs.create(tmp_path / "run", manifest(), IMAGES).close()
-    runs.reopen(tmp_path / "run").close()
+    assert not exists(tmp_path / "run")
+    create(tmp_path / "run", manifest(), IMAGES).close()
+    reopen(tmp_path / "run").close()
 
 
 def test_a_place_where_no_folder_can_be_is_the_users_mistake(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
-        assert not runs.exists(place)
-        assert "--out" in line_of(lambda place=place: runs.create(place, manifest(), IMAGES))
-        assert "is no run's folder" in line_of(lambda place=place: runs.reopen(place))
+        assert not exists(place)
+        assert "--out" in line_of(lambda place=place: create(place, manifest(), IMAGES))
+        assert "is no run's folder" in line_of(lambda place=place: reopen(place))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "lock").mkdir()
-    assert "cannot be written" in line_of(lambda: runs.create(tmp_path / "run", manifest(), IMAGES))
+    assert "cannot be written" in line_of(lambda: create(tmp_path / "run", manifest(), IMAGES))
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_a_place_where_no_folder_can_be_is_the_users_mistake(tmp_path):
     ],
 )
 def test_a_broken_manifest_is_said(tmp_path, content, says):
-    runs.create(tmp_path / "run", manifest(), IMAGES).close()
+    create(tmp_path / "run", manifest(), IMAGES).close()
     file = tmp_path / "run" / "manifest.json"
     file.unlink() if content is None else file.write_bytes(content)
-    assert says in line_of(lambda: runs.reopen(tmp_path / "run"))
+    assert says in line_of(lambda: reopen(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
@@ -172,18 +172,18 @@ def test_a_broken_manifest_is_said(tmp_path, content, says):
     ],
 )
 def test_a_broken_list_of_images_is_said_and_the_lock_is_given_back(tmp_path, content):
-    runs.create(tmp_path / "run", manifest(), IMAGES).close()
+    create(tmp_path / "run", manifest(), IMAGES).close()
     file = tmp_path / "run" / "images.jsonl"
     before = file.read_bytes()
     file.unlink() if content is None else file.write_bytes(content)
-    assert "images.jsonl: " in line_of(lambda: runs.reopen(tmp_path / "run"))
+    assert "images.jsonl: " in line_of(lambda: reopen(tmp_path / "run"))
     file.write_bytes(before)
-    runs.reopen(tmp_path / "run").close()
+    reopen(tmp_path / "run").close()
 
 
 def test_no_key_is_in_a_manifest(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_API_KEY", "sk-secret-secret")
-    runs.create(tmp_path / "run", manifest(subject=profile(api_key_env="MY_API_KEY")), IMAGES).close()
+    create(tmp_path / "run", manifest(subject=profile(api_key_env="MY_API_KEY")), IMAGES).close()
     text = (tmp_path / "run" / "manifest.json").read_text()
     assert "sk-secret" not in text
     assert json.loads(text)["subject"]["api_key_env"] == "MY_API_KEY"
@@ -193,9 +193,9 @@ def test_a_folder_is_named_after_the_time_and_the_model_and_is_always_new(tmp_pa
     now = datetime(2026, 11, 23, 14, 5, 9)  # noqa: DTZ001 - the local time, as people read it
     names = []
     for _ in range(3):
-        folder = runs.default_folder("openai/gpt-4o: ü..", now)
+        folder = default_folder("openai/gpt-4o: ü..", now)
         folder.mkdir(parents=True)
         names.append(folder.as_posix())
     assert names == [f"runs/20261123-140509-openai-gpt-4o{tail}" for tail in ("", "-2", "-3")]
-    assert runs.default_folder("../..", now).parent == Path("runs")
-    assert runs.default_folder("ü", now).name == "20261123-140509-model"
+    assert default_folder("../..", now).parent == Path("runs")
+    assert default_folder("ü", now).name == "20261123-140509-model"

@@ -106,9 +106,9 @@ def audit(
 
 def _go_on(run_dir: Path, changes: Changes, display: o.Display) -> int:
     """As `resume`."""
-    from unsaf_async.runs import folder as runs
+    from unsaf_async.runs.folder import reopen
 
-    with runs.reopen(run_dir) as folder:
+    with reopen(run_dir) as folder:
         manifest = _changed(folder.manifest, changes)
         if changes.more:
             manifest = _asking_more(folder, manifest, changes, yes=display.yes)

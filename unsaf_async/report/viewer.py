@@ -27,9 +27,8 @@ from unsaf_async.report.markup import clean, el, html
 from unsaf_async.report.page import fill, policy, render, static
 from unsaf_async.report.pieces import table
 from unsaf_async.report.tail import Tail
-from unsaf_async.runs import folder as runs_
 from unsaf_async.runs.findings import Findings
-from unsaf_async.runs.folder import RunFiles
+from unsaf_async.runs.folder import RunFiles, exists, read_manifest
 from unsaf_async.text import format_figure, format_interval, format_usd
 
 if TYPE_CHECKING:
@@ -123,10 +122,10 @@ def find_runs(folder: Path) -> dict[str, Path]:
     Returns:
         Folders by name, the newest first; {} if there are none.
     """
-    if runs_.exists(folder):
+    if exists(folder):
         return {clean(folder.resolve().name): folder}
     try:
-        runs = [entry for entry in folder.iterdir() if runs_.exists(entry)]
+        runs = [entry for entry in folder.iterdir() if exists(entry)]
     except OSError:
         return {}
     return {clean(entry.name): entry for entry in sorted(runs, key=_age, reverse=True)}
@@ -253,7 +252,7 @@ class _Pages:
         choice = el("input", type="checkbox", name="run", value=name, aria_label=f"Compare {name}")
         link = el("a", name, href=f"/run/{address}", class_="said")
         try:
-            manifest = runs_.read_manifest(run)
+            manifest = read_manifest(run)
         except UserError as error:
             return [el("span", name, class_="said"), "", "", "", "", "", "", "", str(error)]
         figures = self.figures(run)
@@ -300,7 +299,7 @@ class _Pages:
     def make_live(self, name: str) -> str:
         run = self.run(name)
         try:
-            manifest = runs_.read_manifest(run)
+            manifest = read_manifest(run)
         except UserError as error:
             raise web.HTTPUnprocessableEntity(text=f"{error}\n") from None
         return _frame(name, manifest.subject.name, _live_sections(name, manifest), live=quote(name, safe=""))

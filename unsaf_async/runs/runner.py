@@ -13,7 +13,7 @@ from unsaf_async.events import Announce, Event, ImageKept, silent
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import lasting_name
-from unsaf_async.runs import folder as runs
+from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, reopen
 from unsaf_async.runs.journal import Journal
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
+    from unsaf_async.runs.folder import Manifest, RunFolder
 
 MIN_IMAGES_IN_FLIGHT = 4
 """Images examined at once at least: with fewer, one slow call idles the slots."""
 
 
-def begin(prepared: Prepared) -> runs.RunFolder:
+def begin(prepared: Prepared) -> RunFolder:
     """The run's folder: a new one, or the one that `out` names, if it holds a run with these very settings.
 
     Args:
@@ -50,11 +51,11 @@ def begin(prepared: Prepared) -> runs.RunFolder:
     settings = prepared.settings
     if settings.cache is not None:
         open_cache(settings.cache).close()  # first, so that a damaged one leaves no run's folder behind
-    path = settings.out or runs.default_folder(prepared.subject.name)
+    path = settings.out or default_folder(prepared.subject.name)
     manifest = _manifest_of(prepared)
-    if not runs.exists(path):
-        return runs.create(path, manifest, prepared.images)
-    folder = runs.reopen(path)
+    if not exists(path):
+        return create(path, manifest, prepared.images)
+    folder = reopen(path)
     if other := _first_difference(folder.manifest, manifest):
         folder.close()
         raise UserError(f"{path}: holds a run with {other}; give another folder, or resume that run", field="out")
@@ -62,9 +63,9 @@ def begin(prepared: Prepared) -> runs.RunFolder:
     return folder
 
 
-def _manifest_of(prepared: Prepared) -> runs.Manifest:
+def _manifest_of(prepared: Prepared) -> Manifest:
     settings = prepared.settings
-    return runs.new_manifest(
+    return new_manifest(
         subject=prepared.subject,
         judges=prepared.judges,
         auditors=prepared.auditors,
@@ -82,12 +83,12 @@ def _manifest_of(prepared: Prepared) -> runs.Manifest:
         max_cost_usd=settings.max_cost,
         until_ci=settings.until_ci,
         images=len(prepared.images),
-        images_sha256=runs.images_sha256(prepared.images),
+        images_sha256=images_sha256(prepared.images),
         cache=str(settings.cache.absolute()) if settings.cache else "",
     )
 
 
-def _first_difference(before: runs.Manifest, now: runs.Manifest) -> str | None:
+def _first_difference(before: Manifest, now: Manifest) -> str | None:
     """The first thing in which two runs differ so that their results cannot be one, in words; None if there is none.
 
     What steers the result may not change between two sessions; what steers speed and money may.
@@ -106,7 +107,7 @@ def _first_difference(before: runs.Manifest, now: runs.Manifest) -> str | None:
     return f"another list of {before.images} images" if before.images_sha256 != now.images_sha256 else None
 
 
-def _merged(before: runs.Manifest, now: runs.Manifest, *, new_price: bool) -> runs.Manifest:
+def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
     """The manifest of a run that goes on. new_price: whether the user gave one."""
     subject = {"limits": now.subject.limits} | ({"price": now.subject.price} if new_price else {})
     replaced = {
@@ -130,7 +131,7 @@ def _merged(before: runs.Manifest, now: runs.Manifest, *, new_price: bool) -> ru
 class Runner:
     """Works one run's folder off. `stop` may be called from a signal handler on the loop's thread."""
 
-    def __init__(self, folder: runs.RunFolder, announce: Announce = silent) -> None:
+    def __init__(self, folder: RunFolder, announce: Announce = silent) -> None:
         """A runner that has not begun.
 
         Args:

@@ -14,8 +14,8 @@ from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan, EvalRun, Side
 from unsaf_async.errors import as_option
 from unsaf_async.events import Announce, silent
 from unsaf_async.files import write_whole
-from unsaf_async.runs import folder as runs
 from unsaf_async.runs.campaign import run_campaign
+from unsaf_async.runs.folder import exists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def write_comparison(plan: EvalPlan, planned: Sequence[EvalRun], stopped: str | 
 
 
 def _folders(planned: Sequence[EvalRun], side: Side) -> Folders:
-    begun = [run for run in planned if run.side == side and runs.exists(run.folder)]
+    begun = [run for run in planned if run.side == side and exists(run.folder)]
     by_part = {part: tuple(run.folder for run in begun if run.part == part) for part in PARTS}
     single = {part: by_part[part][0] if by_part[part] else None for part in PARTS}
     return Folders(own=single["own"], bank=single["bank"], labelled=single["labelled"], pope=by_part["pope"])

@@ -12,8 +12,8 @@ from unsaf_async.distill.evaluate.gates import PARTS, Part, Thresholds
 from unsaf_async.distill.evaluate.settings import EvaluationSettings
 from unsaf_async.errors import UserError, renaming, setting
 from unsaf_async.records import GivenQuestion
-from unsaf_async.runs import folder as runs
 from unsaf_async.runs.campaign import PlannedRun
+from unsaf_async.runs.folder import Source, exists, reopen
 from unsaf_async.runs.prepare import Prepared, prepare, questions_of
 from unsaf_async.runs.settings import Settings
 
@@ -96,8 +96,8 @@ class EvalRun(PlannedRun):
             return None
         by_id = {image.id: image for image in written}
         images: Sequence[ImageSource] = [by_id[each.id] for each in asking.prepared.images if each.id in by_id]
-        if runs.exists(self.folder):
-            with runs.reopen(self.folder) as begun:
+        if exists(self.folder):
+            with reopen(self.folder) as begun:
                 if begun.manifest.source and begun.manifest.source.run_id == source.run_id:
                     images = begun.images
         return replace(self, prepared=replace(self.prepared, source=source, images=tuple(images)), bank_of=None)
@@ -227,9 +227,7 @@ def _bank_of_own(plan: EvalPlan, own: Mapping[Side, EvalRun]) -> EvalRun:
     labels = ("answerable", "unanswerable")
     given = tuple(GivenQuestion(text="?", intended=label) for label in labels for _ in range(plan.questions))
     after, folder = own["after"].prepared, plan.out / "after-bank"
-    source = runs.Source(
-        kind="run", name=own["before"].prepared.subject.name, path=str(own["before"].folder.absolute())
-    )
+    source = Source(kind="run", name=own["before"].prepared.subject.name, path=str(own["before"].folder.absolute()))
     prepared = replace(
         after,
         source=source,

@@ -28,7 +28,6 @@ PENDING: frozenset[str] = frozenset(
     {
         "api.py",
         "bundled.py",
-        "compare",
         "errors.py",
         "events.py",
         "files.py",
@@ -36,7 +35,6 @@ PENDING: frozenset[str] = frozenset(
         "normalize.py",
         "prompts.py",
         "providers",
-        "runs",
     }
 )
 """Packages and modules that are not held to the rule yet."""

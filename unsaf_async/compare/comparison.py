@@ -1,4 +1,4 @@
-"""Runs beside each other: paired differences of UnF1, what measuring costs, and how the runs' settings differ.
+"""Runs side by side: paired differences of UnF1, what measuring costs, and how the runs' settings differ.
 
 Two figures of two runs may differ by chance, or because the runs were not made in the same way. The first is answered by pairing
 them image by image; the second by saying every difference in words.
@@ -32,7 +32,7 @@ FEW_CACHED = 0.05
 
 
 class Pair(PairedDifference):
-    """A paired difference with its runs' names, and its p-value beside the other pairs'."""
+    """A paired difference with its runs' names, and its p-value adjusted for the other pairs."""
 
     a: str
     b: str
@@ -92,7 +92,7 @@ class Correlation(Record):
 
 
 class Comparison(Record):
-    """Two or more runs beside each other."""
+    """Two or more runs side by side."""
 
     runs: list[RunRow]
     pairs: list[Pair]
@@ -103,13 +103,20 @@ class Comparison(Record):
     """How the settings and images of the runs differ, a sentence each: what else a difference of scores may come from."""
 
 
-# --- runs beside each other -------------------------------------------------------------------------------------------
+# --- runs side by side ------------------------------------------------------------------------------------------------
 
 
 def load_runs(folders: Sequence[str | Path]) -> list[SavedRun]:
-    """The runs at `folders`, in their order, with their scores computed anew.
+    """The runs at `folders`, with their scores computed anew.
 
-    Raises UserError for fewer than two, for the same run twice, for a folder that is no run, and for a run without any image.
+    Args:
+        folders: Two or more folders of runs.
+
+    Returns:
+        The runs, in the folders' order.
+
+    Raises:
+        UserError: They are fewer than two, the same run twice, or one is no run or has no examined image.
     """
     if len(folders) < 2:
         raise UserError(f"{len(folders)} run to compare; give the folders of two or more")
@@ -130,9 +137,19 @@ def compare(
 ) -> Comparison:
     """The comparison of two or more runs (of fewer: one without pairs).
 
-    scale: parameters of a model, by the run's name, its provider, its model id or its folder's name; a name that several runs
-    answer to holds for all of them. resamples, seed: of the intervals of the pairs and of their p-values.
-    Raises UserError for a name in `scale` that no run answers to, and for two different sizes of one run.
+    Args:
+        loaded: The runs.
+        scale: Parameters of a model, by the run's name, its provider, its model id, its folder or its folder's name. A name that
+            fits several runs applies to all of them. None: no sizes.
+        resamples: Draws for the intervals of the pairs and for their p-values, >= 1.
+        seed: Of these draws, >= 0.
+
+    Returns:
+        The comparison; a figure that is None has its reason in it.
+
+    Raises:
+        UserError: No run has a name that is in `scale`, or one run has two different sizes.
+        ValueError: resamples < 1.
     """
     names = run_names(loaded)
     scales = _scales(loaded, names, scale or {})
@@ -167,7 +184,14 @@ def compare(
 
 
 def run_names(loaded: Sequence[SavedRun]) -> list[str]:
-    """A name for each run, none twice: provider and model, then the folder's name, then the folder, where that is needed."""
+    """A name for each run: provider and model, with the folder's name or the folder where that is needed to distinguish runs.
+
+    Args:
+        loaded: The runs.
+
+    Returns:
+        The names in the runs' order, none twice.
+    """
     models = [_model_name(run) for run in loaded]
     named = [
         model if models.count(model) == 1 else f"{model} ({run.folder.name})"
@@ -185,31 +209,41 @@ def _model_name(run: SavedRun) -> str:
 
 
 def _scales(loaded: Sequence[SavedRun], names: Sequence[str], given: Mapping[str, float]) -> dict[str, float | None]:
-    found: dict[str, float | None] = dict.fromkeys(names)
-    for wanted, size in given.items():
-        answering = [
+    """The runs' sizes by their names; None where none was given. given: by any name of a run."""
+    sizes: dict[str, float | None] = dict.fromkeys(names)
+    for key, size in given.items():
+        matches = [
             name
             for name, run in zip(names, loaded, strict=True)
-            if wanted
-            in (name, _model_name(run), run.manifest.subject.name, run.manifest.subject.model, run.folder.name)
-            or wanted == str(run.folder)
+            if key in (name, _model_name(run), run.manifest.subject.name, run.manifest.subject.model, run.folder.name)
+            or key == str(run.folder)
         ]
-        if not answering:
-            raise UserError(f"{wanted}: no run has this name; give one of {', '.join(names)}", field="scale")
-        for name in answering:
-            if found[name] not in (None, size):
-                raise UserError(f"{wanted}: {name} has been given another size before; give one", field="scale")
-            found[name] = size
-    return found
+        if not matches:
+            raise UserError(f"{key}: no run has this name; give one of {', '.join(names)}", field="scale")
+        for name in matches:
+            if sizes[name] not in (None, size):
+                raise UserError(f"{key}: {name} has been given another size before; give one", field="scale")
+            sizes[name] = size
+    return sizes
 
 
 def size_of(text: str) -> float:
-    """Parameters of a model: "7e9", "7B", "1.3M" -> 7e9, 7e9, 1.3e6. Raises ValueError for what is no size above 0."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d{1,3})?\s*([kmbgt]?)", text.strip(), re.IGNORECASE)
-    if not found:
+    """The number of parameters that a text names.
+
+    Args:
+        text: A number, with k, M, B or G, or T for 1e3, 1e6, 1e9, 1e12: "7e9", "7B", "1.3M".
+
+    Returns:
+        Above 0: 7e9, 7e9, 1.3e6.
+
+    Raises:
+        ValueError: The text is no size above 0.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d{1,3})?\s*([kmbgt]?)", text.strip(), re.IGNORECASE)
+    if not match:
         raise ValueError(f"{text!r} is no number of parameters; give one such as 7e9, 7B or 1.3M")
-    factor = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}[found[3].lower()]
-    size = float(found[1] + (found[2] or "")) * factor
+    factor = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}[match[3].lower()]
+    size = float(match[1] + (match[2] or "")) * factor
     if not 0 < size < float("inf"):
         raise ValueError(f"{text!r} is no number of parameters above 0")
     return size
@@ -270,8 +304,8 @@ def _correlations(loaded: Sequence[SavedRun], rows: Sequence[RunRow]) -> Iterato
     metrics: dict[str, list[float | None]] = {}
     if any(row.scale is not None for row in rows):
         metrics["scale"] = [row.scale for row in rows]
-    for name in dict.fromkeys(name for found in signals for name in found):
-        metrics[name] = [getattr(found.get(name), "auroc", None) for found in signals]
+    for name in dict.fromkeys(name for of_run in signals for name in of_run):
+        metrics[name] = [getattr(of_run.get(name), "auroc", None) for of_run in signals]
     for metric, values in metrics.items():
         both = [
             (row.name, row.unf1, value)
@@ -292,12 +326,12 @@ def _correlations(loaded: Sequence[SavedRun], rows: Sequence[RunRow]) -> Iterato
 
 def _differences_in_images(pairs: Mapping[tuple[str, str], PairedDifference]) -> Iterator[str]:
     for (a, b), pair in pairs.items():
-        held_a, held_b = pair.images_shared + pair.images_only_a, pair.images_shared + pair.images_only_b
+        images_a, images_b = pair.images_shared + pair.images_only_a, pair.images_shared + pair.images_only_b
         if pair.images_shared < 2:
-            yield f"{a} and {b} share {_images(pair.images_shared)} of {held_a} and {held_b}, and cannot be paired"
+            yield f"{a} and {b} share {_images(pair.images_shared)} of {images_a} and {images_b}, and cannot be paired"
         elif pair.images_only_a or pair.images_only_b:
             yield (
-                f"{a} and {b} share {_images(pair.images_shared)} of {held_a} and {held_b}: their difference is that on the "
+                f"{a} and {b} share {_images(pair.images_shared)} of {images_a} and {images_b}: their difference is that on the "
                 "shared ones, and their headlines rest on others, too"
             )
 

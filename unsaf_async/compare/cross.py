@@ -1,8 +1,8 @@
-"""Cross-examination: every model answers every model's questions, and asking is told apart from answering.
+"""Cross-examination: every model answers every model's questions, which separates skill in asking from skill in answering.
 
 UnF1 of a run of one's own mixes two skills: writing questions that are clearly answerable or clearly not, and answering the
-ones and declining the others. Where model j answers the questions of model i, for all i and j, the two come apart: the rows of
-the matrix differ by who asked, its columns by who answered.
+ones and declining the others. Where model j answers the questions of model i, for all i and j, the two can be separated: the
+rows of the matrix differ by who asked, its columns by who answered.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unsaf_async.compare.pairing import examined, match, pair_of, ratios, resampled_sums
+from unsaf_async.compare.pairing import examined, match, pair_of, resampled_sums
 from unsaf_async.compare.tables import csv_of
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import interval
+from unsaf_async.score.ratios import quotients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ class CrossFit(Record):
     By least squares on the cells that have an UnF1, on the scale of UnF1 itself (not its logit), so that an effect reads in
     points of the score and a cell of 0 or 1 has its place; each sort of effect sums to 0. Near 0 and 1 the scale has less room,
     and skills that multiply rather than add show in the residual. A high asking effect says that a model's questions are easy
-    to get right, because they are clear-cut or because they are trivial: the fit cannot tell which.
+    to get right, because they are clear-cut or because they are trivial: the fit does not say which.
     """
 
     mean: float | None
@@ -67,12 +68,13 @@ class CrossFit(Record):
     parameters: int
     """That are fitted to them; with as many as cells, the fit is exact and its residual says nothing."""
     residual_rms: float | None
-    """Root of the mean squared residual over the cells, in UnF1. It holds the chance of the images, too."""
+    """Root of the mean squared residual over the cells, in UnF1. It includes the chance of the images."""
     variance_explained: float | None
     """1 - residual sum of squares / sum of squares about the mean, in [0, 1]; None if all cells are equal."""
     own_advantage: float | None
     """How much higher UnF1 is where a model answers its own questions than asking and answering predict: the coefficient of
-    "asker is answerer" beside both effects. In a full matrix of N models the mean residual of the diagonal is (1 - 1/N) of it."""
+    "asker is answerer", fitted together with both effects. In a full matrix of N models the mean residual of the diagonal is
+    (1 - 1/N) of it."""
     own_advantage_ci: tuple[float, float] | None
     undefined: dict[str, str]
     """Reason for each figure that is None: "mean", "asking.NAME", "asking.NAME.ci", ..."""
@@ -84,7 +86,7 @@ class CrossMatrix(Record):
     askers: list[str]
     answerers: list[str]
     cells: list[CrossCell]
-    """Row by row: every asker with every answerer, missing ones too."""
+    """Row by row: every asker with every answerer, also where there is no run."""
     images: int
     """That all cells share: what every UnF1 here rests on."""
     fit: CrossFit
@@ -92,7 +94,18 @@ class CrossMatrix(Record):
     resamples: int
 
     def cell(self, asker: str, answerer: str) -> CrossCell:
-        """The cell of these two. Raises KeyError if there is no such asker or answerer."""
+        """The cell of these two.
+
+        Args:
+            asker: One of `askers`.
+            answerer: One of `answerers`.
+
+        Returns:
+            The cell, also where there is no run.
+
+        Raises:
+            KeyError: There is no such asker or answerer.
+        """
         if asker not in self.askers or answerer not in self.answerers:
             raise KeyError((asker, answerer))
         return self.cells[self.askers.index(asker) * len(self.answerers) + self.answerers.index(answerer)]
@@ -103,13 +116,22 @@ def matrix(
 ) -> CrossMatrix:
     """UnF1 of every answerer on every asker's questions, and the two skills that explain it.
 
-    cells: by (asker, answerer), the examinations in which the answerer answers the asker's questions; (a, a) is a's own run.
-    Pairs that are missing, and those without any question, have no UnF1 and a reason. All other cells are computed on the images
-    that every one of them holds (the same image as `compare.match` has it), so that they differ by the models alone.
+    Pairs without a run, and those without any question, have no UnF1 and a reason. All other cells are computed on the images
+    that every one of them has (the same image in the sense of `pairing.match`), so that they differ by the models alone.
 
     Intervals: the shared images are drawn with replacement, for all cells jointly; every draw is fitted anew, and an interval is
-    the 2.5 % and 97.5 % quantiles (`bootstrap.interval`). Draws in which a cell has no UnF1 are left out of the fit's intervals.
-    Raises ValueError for resamples < 1.
+    the 2.5 % and 97.5 % quantiles (`bootstrap.interval`). The fit's intervals exclude draws in which a cell has no UnF1.
+
+    Args:
+        cells: By (asker, answerer), the examinations in which the answerer answers the asker's questions; (a, a) is a's own run.
+        resamples: Draws for the intervals, >= 1.
+        seed: Of the draws, >= 0.
+
+    Returns:
+        The matrix and its fit; a figure that is None has its reason in it.
+
+    Raises:
+        ValueError: resamples < 1.
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")
@@ -117,9 +139,9 @@ def matrix(
     answering = list(dict.fromkeys(answerer for _, answerer in cells))
     # In the askers' order, so that the diagonal lies on the diagonal.
     answerers = [*(name for name in askers if name in answering), *(name for name in answering if name not in askers)]
-    held = {key: examined(found) for key, found in cells.items()}
-    filled = [key for key, found in held.items() if found]
-    shared = _shared([held[key] for key in filled])
+    by_cell = {key: examined(examinations) for key, examinations in cells.items()}
+    filled = [key for key, examinations in by_cell.items() if examinations]
+    shared = _shared([by_cell[key] for key in filled])
     pairs = np.array([[pair_of(each) for each in row] for row in shared], dtype=np.int64).reshape(
         len(shared), len(filled), 2
     )
@@ -133,7 +155,7 @@ def matrix(
         _cell(
             asker,
             answerer,
-            held.get((asker, answerer)),
+            by_cell.get((asker, answerer)),
             None if (asker, answerer) not in filled else filled.index((asker, answerer)),
             values,
             resampled,
@@ -161,20 +183,20 @@ def matrix(
 
 
 def _shared(cells: Sequence[Sequence[Examination]]) -> list[list[Examination]]:
-    """[images][cells]: the examinations of each image that all cells hold."""
+    """[images][cells]: the examinations of each image that all cells have."""
     if not cells:
         return []
     first, *others = cells
     rows = {each.image.id: [each] for each in first}
     for other in others:
-        for one, found in match(first, other):
-            rows[one.image.id].append(found)
+        for one, same in match(first, other):
+            rows[one.image.id].append(same)
     return [row for row in rows.values() if len(row) == len(cells)]
 
 
 def _unf1(sums: NDArray[np.int64]) -> NDArray[np.float64]:
     """[...] from sums [..., 2] of the images' pairs; NaN where there is nothing to divide by."""
-    return ratios(sums[..., 0], sums[..., 1])
+    return quotients(sums[..., 0], sums[..., 1])
 
 
 def _cell(
@@ -346,9 +368,9 @@ def _contrast(place: int, number: int) -> list[float]:
     return [-1.0] * (number - 1) if place == number - 1 else [float(place == other) for other in range(number - 1)]
 
 
-def _effects(found: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[tuple[float, tuple[float, float] | None]]:
-    """(value, interval) of every effect, the last one included. found: [N - 1]. drawn: [draws, N - 1]."""
-    values = np.append(found, -found.sum())
+def _effects(fitted: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[tuple[float, tuple[float, float] | None]]:
+    """(value, interval) of every effect, the last one included. fitted: [N - 1]. drawn: [draws, N - 1]."""
+    values = np.append(fitted, -fitted.sum())
     draws = np.column_stack([drawn, -drawn.sum(axis=1)])
     if len(values) == 1:  # a single model is the mean
         return [(0.0, None)]
@@ -363,8 +385,15 @@ def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
 # --- as text for other programs ---------------------------------------------------------------------------------------
 
 
-def to_csv(found: CrossMatrix) -> str:
-    """One line a cell, missing ones too; an undefined figure is an empty field, and `why` says why."""
+def to_csv(crossed: CrossMatrix) -> str:
+    """The cells as CSV, one line each.
+
+    Args:
+        crossed: The matrix.
+
+    Returns:
+        A header, then the cells row by row, also those without a run. An undefined figure is an empty field, and `why` says why.
+    """
     return csv_of(
         ["asker", "answerer", "unf1", "ci_low", "ci_high", "images_shared", "images", "questions", "why"],
         (
@@ -373,11 +402,11 @@ def to_csv(found: CrossMatrix) -> str:
                 cell.answerer,
                 cell.unf1,
                 *(cell.ci or (None, None)),
-                found.images,
+                crossed.images,
                 cell.images,
                 cell.questions,
                 cell.why,
             ]
-            for cell in found.cells
+            for cell in crossed.cells
         ),
     )

@@ -47,8 +47,18 @@ class Crossing(PlannedRun):
 def crossings(loaded: Sequence[SavedRun], out: Path, cache: Path | None) -> list[Crossing]:
     """The cells off the diagonal: every model on every other model's questions, about the images that all runs share.
 
-    Models, judges, prompts and parameters are as they were in the answerer's run. Raises UserError if no image is shared, or a
-    prompt pack has changed.
+    Models, judges, prompts and parameters are as they were in the answerer's run.
+
+    Args:
+        loaded: The models' own runs, two or more.
+        out: The folder that the cells' runs go below.
+        cache: The folder of stored replies; None: each cell has its own.
+
+    Returns:
+        The cells, asker by asker. No folder is made yet.
+
+    Raises:
+        UserError: The runs share no image, or a prompt pack has changed.
     """
     shared = set.intersection(*({_file(each) for each in examined(run.examinations)} for run in loaded))
     if not shared:
@@ -84,14 +94,22 @@ def crossings(loaded: Sequence[SavedRun], out: Path, cache: Path | None) -> list
 
 
 def keep(out: Path, text: str) -> Path:
-    """Write the matrix to cross.json in `out`."""
+    """The file to which the matrix was written: cross.json in `out`.
+
+    Args:
+        out: The folder that the cells' runs lie below.
+        text: The matrix as JSON.
+
+    Returns:
+        The file's path.
+    """
     file = out / CROSS_FILE
     write_whole(file, text)
     return file
 
 
 def _file(examination: Examination) -> str:
-    """What tells an image from others, however a model's policy had it shrunk."""
+    """What identifies an image, at whatever size a model was sent it."""
     return examination.image.bytes_sha256 or examination.image.id
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import draws, interval
 from unsaf_async.score.counts import cell, latest
+from unsaf_async.score.ratios import quotients, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +26,7 @@ _BLOCK_BYTES = 64_000_000
 
 
 class PairedDifference(Record):
-    """UnF1 of run a minus UnF1 of run b, on the images that both hold. A figure that is None has its reason in `undefined`."""
+    """UnF1 of run a minus UnF1 of run b, on the images that both have. A figure that is None has its reason in `undefined`."""
 
     unf1_a: float | None
     unf1_b: float | None
@@ -41,16 +42,23 @@ class PairedDifference(Record):
     images_shared: int
     images_only_a: int
     images_only_b: int
-    """Images with questions that only one of the two holds; they enter nothing here."""
+    """Images with questions that only one of the two runs has. They enter no figure."""
     seed: int
     resamples: int
     resamples_undefined: int
-    """Draws in which one UnF1 was undefined; they are left out of the interval."""
+    """Draws in which one UnF1 was undefined. The interval excludes them."""
     undefined: dict[str, str]
 
 
 def examined(examinations: Iterable[Examination]) -> list[Examination]:
-    """Those with at least one question, the last of each image id: what a score's interval rests on."""
+    """The examinations with at least one question: what a score's interval rests on.
+
+    Args:
+        examinations: Of one run; of several about one image id, the last counts.
+
+    Returns:
+        One an image, without failed ones.
+    """
     return [each for each in latest(examinations) if each.failure is None and each.questions]
 
 
@@ -60,28 +68,35 @@ def match(a: Sequence[Examination], b: Sequence[Examination]) -> list[tuple[Exam
     Same image: the same pixels as sent (`pixels_sha256`); failing that the same file (`bytes_sha256`: runs may send it at
     different sizes); failing that the same id, if one of the two has no hash to compare. Of several with the same hash in one
     run, those with the same id belong together, then the others in the order of their ids.
+
+    Args:
+        a: One run's, one an image.
+        b: The other run's, one an image.
+
+    Returns:
+        Pairs of (a's, b's); [] if no image is shared.
     """
     partner: dict[str, Examination] = {}
-    left_a, left_b = {each.image.id: each for each in a}, {each.image.id: each for each in b}
+    unmatched_a, unmatched_b = {each.image.id: each for each in a}, {each.image.id: each for each in b}
 
     def pair(one: Examination, other: Examination) -> None:
         partner[one.image.id] = other
-        del left_a[one.image.id], left_b[other.image.id]
+        del unmatched_a[one.image.id], unmatched_b[other.image.id]
 
     keys: tuple[Callable[[Examination], str | None], ...] = (
         lambda each: each.image.pixels_sha256,
         lambda each: each.image.bytes_sha256,
     )
     for key in keys:
-        ours, theirs = _grouped(left_a.values(), key), _grouped(left_b.values(), key)
+        ours, theirs = _grouped(unmatched_a.values(), key), _grouped(unmatched_b.values(), key)
         for shared in ours.keys() & theirs.keys():
             for name in sorted(ours[shared].keys() & theirs[shared].keys()):
                 pair(ours[shared].pop(name), theirs[shared].pop(name))
             for one, other in zip(sorted(ours[shared]), sorted(theirs[shared]), strict=False):
                 pair(ours[shared][one], theirs[shared][other])
-    for name in left_a.keys() & left_b.keys():
-        if not _differ(left_a[name], left_b[name]):
-            pair(left_a[name], left_b[name])
+    for name in unmatched_a.keys() & unmatched_b.keys():
+        if not _differ(unmatched_a[name], unmatched_b[name]):
+            pair(unmatched_a[name], unmatched_b[name])
     return [(each, partner[each.image.id]) for each in a if each.image.id in partner]
 
 
@@ -101,18 +116,22 @@ def _differ(one: Examination, other: Examination) -> bool:
 
 
 def pair_of(examination: Examination) -> tuple[int, int]:
-    """(2 TU, 2 TU + FU + FA): the image's part of UnF1's numerator and denominator."""
-    found = Counter(map(cell, examination.questions))
-    return 2 * found["tu"], 2 * found["tu"] + found["fu"] + found["fa"]
+    """An image's part of UnF1's numerator and denominator.
+
+    Args:
+        examination: Of the image.
+
+    Returns:
+        (2 TU, 2 TU + FU + FA), counts of the image's questions by type.
+    """
+    counts = Counter(map(cell, examination.questions))
+    return 2 * counts["tu"], 2 * counts["tu"] + counts["fu"] + counts["fa"]
 
 
 def paired_difference(
     a: Sequence[Examination], b: Sequence[Examination], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> PairedDifference:
-    """UnF1 of a minus UnF1 of b on the images that both hold, its interval and its p-value.
-
-    Images without a question, failed ones among them, count as not held. With fewer than two shared images, or where an UnF1 is
-    undefined, figures are None with their reason.
+    """UnF1 of a minus UnF1 of b on the images that both have, its interval and its p-value.
 
     Interval: images are drawn with replacement, each with both runs' pairs (2 TU, 2 TU + FU + FA), and UnF1(a) - UnF1(b) is
     computed anew; its 2.5 % and 97.5 % quantiles. Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), 13.3.
@@ -126,13 +145,25 @@ def paired_difference(
     difference (its linearised influence), s its standard error but for a constant. If the two runs are exchangeable image by
     image, p below x has the probability x at most, for any number of images: all arrangements are taken where there are no more
     than `resamples`, else so many random ones and the observed one (Phipson & Smyth 2010, doi:10.2202/1544-6115.1585). Because
-    the difference is divided by its standard error, the same holds approximately with many images if only the two UnF1 are
+    the difference is divided by its standard error, the same is approximately true with many images if only the two UnF1 are
     equal, while precision, recall or the number of questions differ (Konietschke & Pauly 2014, doi:10.1007/s11222-012-9370-4).
     A swap that leaves an UnF1 undefined counts as one at least as large as the observed.
 
     The bootstrap's own tail probability is not used: with 10 images it calls two equal models different twice as often as it
-    says. So an interval of few images may leave out 0 where p is above 0.05; p is then the one to believe.
-    Raises ValueError for resamples < 1.
+    says. So an interval of few images may exclude 0 where p is above 0.05; p is then the one to believe.
+
+    Args:
+        a: One run's examinations.
+        b: The other run's.
+        resamples: Draws for the interval, >= 1, and the most arrangements for p.
+        seed: Of the draws and of random arrangements, >= 0.
+
+    Returns:
+        The difference. Images without a question, failed ones among them, count as not shared. With fewer than two shared
+        images, or where an UnF1 is undefined, figures are None with their reason.
+
+    Raises:
+        ValueError: resamples < 1.
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")
@@ -140,23 +171,12 @@ def paired_difference(
     matched = match(ours, theirs)
     rows = np.array([(*pair_of(one), *pair_of(other)) for one, other in matched], dtype=np.int64).reshape(-1, 4)
     shared = len(matched)
-    unf1_a, unf1_b = _ratio(rows[:, :2].sum(axis=0)), _ratio(rows[:, 2:].sum(axis=0))
-    undefined: dict[str, str] = {}
-    for name, value in (("unf1_a", unf1_a), ("unf1_b", unf1_b)):
-        if value is None:
-            why = "no shared image holds a response that counts" if shared else "the runs share no image"
-            undefined[name] = undefined["difference"] = why
-    difference = None if unf1_a is None or unf1_b is None else unf1_a - unf1_b
-    ci, p, method, left_out = None, None, None, 0
-    if difference is None:
-        undefined |= dict.fromkeys(("ci", "p"), undefined["difference"])
-    elif shared < 2:
-        undefined |= dict.fromkeys(("ci", "p"), "pairing needs at least 2 shared images; there is 1")
-    else:
-        sums = resampled_sums(rows, resamples, seed)
-        values = ratios(sums[:, 0], sums[:, 1]) - ratios(sums[:, 2], sums[:, 3])
-        left_out = int(np.isnan(values).sum())
-        ci = interval(values)
+    above_a, below_a, above_b, below_b = map(int, rows.sum(axis=0))
+    unf1_a, unf1_b = ratio(above_a, below_a), ratio(above_b, below_b)
+    difference, undefined = _difference(unf1_a, unf1_b, shared)
+    ci, p, method, undefined_draws = None, None, None, 0
+    if difference is not None and shared >= 2:
+        ci, undefined_draws = _bootstrap(rows, resamples, seed)
         if ci is None:
             undefined["ci"] = "every resample has the same difference, so the images say nothing about its uncertainty"
         p, method = _swap_test(rows, resamples, seed)
@@ -172,13 +192,40 @@ def paired_difference(
         images_only_b=len(theirs) - shared,
         seed=seed,
         resamples=resamples,
-        resamples_undefined=left_out,
+        resamples_undefined=undefined_draws,
         undefined=undefined,
     )
 
 
+def _difference(unf1_a: float | None, unf1_b: float | None, shared: int) -> tuple[float | None, dict[str, str]]:
+    """(the difference, the reasons of figures that are None, by name). shared: the number of images that both runs have."""
+    if unf1_a is None or unf1_b is None:
+        why = "no shared image holds a response that counts" if shared else "the runs share no image"
+        undefined = [name for name, value in (("unf1_a", unf1_a), ("unf1_b", unf1_b)) if value is None]
+        return None, dict.fromkeys((*undefined, "difference", "ci", "p"), why)
+    if shared < 2:
+        return unf1_a - unf1_b, dict.fromkeys(("ci", "p"), "pairing needs at least 2 shared images; there is 1")
+    return unf1_a - unf1_b, {}
+
+
+def _bootstrap(rows: NDArray[np.int64], resamples: int, seed: int) -> tuple[tuple[float, float] | None, int]:
+    """(the difference's interval, in how many draws it was undefined). rows: [images, 4]. None: all draws are equal."""
+    sums = resampled_sums(rows, resamples, seed)
+    values = quotients(sums[:, 0], sums[:, 1]) - quotients(sums[:, 2], sums[:, 3])
+    return interval(values), int(np.isnan(values).sum())
+
+
 def resampled_sums(rows: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:
-    """[resamples, columns]: the sums of `rows` ([images, columns]) over each draw of as many images, with replacement."""
+    """The sums of the images' rows over each draw of as many images, with replacement.
+
+    Args:
+        rows: Whole numbers, [images, columns], at least one image.
+        resamples: The number of draws, >= 1.
+        seed: Of the draws, >= 0.
+
+    Returns:
+        [resamples, columns].
+    """
     sums = np.empty((resamples, rows.shape[1]), dtype=np.int64)
     block = max(1, _BLOCK_BYTES // (8 * max(1, len(rows))))
     for number, start in enumerate(range(0, resamples, block)):
@@ -191,7 +238,7 @@ def resampled_sums(rows: NDArray[np.int64], resamples: int, seed: int) -> NDArra
 def _swap_test(
     rows: NDArray[np.int64], resamples: int, seed: int
 ) -> tuple[float, Literal["all swaps", "random swaps"]]:
-    """The p-value of `paired_difference` and how it was found. rows: [images >= 2, 4], both UnF1 defined."""
+    """The p-value of `paired_difference` and how it was computed. rows: [images >= 2, 4], both UnF1 defined."""
     # Images with equal rows are interchangeable: it matters only how many of them are swapped.
     distinct, images = np.unique(rows, axis=0, return_counts=True)
     swapped_rows = distinct[:, [2, 3, 0, 1]]
@@ -239,12 +286,3 @@ def _studentised(totals: NDArray[np.int64]) -> NDArray[np.float64]:
         variance = np.where(variance <= 1e-12 * size, 0.0, variance)  # a sum of cancelling terms: 0 but for rounding
         difference = np.where(np.abs(ours - theirs) < 1e-12, 0.0, ours - theirs)
         return np.asarray(np.where(difference == 0, 0.0, difference / np.sqrt(variance)))
-
-
-def _ratio(sums: NDArray[np.int64]) -> float | None:
-    return float(sums[0] / sums[1]) if sums[1] else None
-
-
-def ratios(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
-    """above / below, each of any one shape; NaN where below is 0."""
-    return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0))

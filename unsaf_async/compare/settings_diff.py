@@ -23,7 +23,7 @@ class _Setting:
     title: str
     """Of the sentence about it."""
     value: Callable[[Manifest], str | Mapping[str, object] | None]
-    """In words; or as fields, of which those are named that differ; None: the run has no such setting and is left out."""
+    """In words; or as fields, of which those are named that differ; None: the run has no such setting and is skipped."""
     consequence: str | Callable[[Iterable[Manifest]], str]
     """What follows for the comparison, of all runs or of these."""
 
@@ -94,7 +94,7 @@ def _judges_matter(manifests: Iterable[Manifest]) -> str:
 
 
 def _extras(manifest: Manifest) -> str:
-    """What was asked beside the answers, in words."""
+    """The extra measures, in words."""
     asked = [f"audits by {_listed(manifest.auditors)}"] if manifest.auditors else []
     asked += ["grounds"] if manifest.grounded else []
     asked += ["confidence"] if manifest.confidence else []

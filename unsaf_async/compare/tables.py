@@ -17,12 +17,27 @@ if TYPE_CHECKING:
 
 
 def to_json(comparison: Comparison) -> str:
-    """Everything, as JSON; what is undefined is null, with its reason in the `undefined` beside it."""
+    """A comparison as JSON.
+
+    Args:
+        comparison: Of two or more runs.
+
+    Returns:
+        All of it. What is undefined is null, with its reason in the `undefined` of the same object.
+    """
     return comparison.model_dump_json(indent=2) + "\n"
 
 
 def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> str:
-    """One line a run, or one line a pair; an undefined figure is an empty field. Text is guarded as `csv_of` says."""
+    """A comparison's runs or pairs as CSV.
+
+    Args:
+        comparison: Of two or more runs.
+        part: "runs": one line a run; "pairs": one line a pair.
+
+    Returns:
+        A header, then the lines. An undefined figure is an empty field; text is guarded as `csv_of` says.
+    """
     if part == "pairs":
         header = [
             "a", "b", "unf1_a", "unf1_b", "difference", "ci_low", "ci_high", "p", "p_holm", "p_method",
@@ -62,11 +77,18 @@ def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> s
 
 
 def csv_of(header: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
-    """CSV (RFC 4180, but with plain newlines); None is an empty field.
+    """CSV (RFC 4180, but with plain newlines).
 
     Names come from other people's folders and servers, and spreadsheets run what looks like a formula. So text that begins
     with one of = + - @, a tab or a line break gets an apostrophe before it, as OWASP advises
-    (https://owasp.org/www-community/attacks/CSV_Injection). Numbers are left as they are.
+    (https://owasp.org/www-community/attacks/CSV_Injection). Numbers stay as they are.
+
+    Args:
+        header: The columns' names.
+        rows: The fields, in the columns' order; None is an empty field.
+
+    Returns:
+        A line each, the header first.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -81,7 +103,14 @@ def _guarded(value: str | float) -> str | float:
 
 
 def to_latex(comparison: Comparison) -> str:
-    """Two tables, of the runs and of the pairs, for a document that loads booktabs."""
+    """A comparison as LaTeX, for a document that loads booktabs.
+
+    Args:
+        comparison: Of two or more runs.
+
+    Returns:
+        Two tables, of the runs and of the pairs; of the runs alone if there are no pairs.
+    """
     runs = _tabular(
         "lrrrrrrr",
         ["Run", "UnF1", "95 % interval", "Precision", "Recall", "Over-refusal", "Images", "USD per image"],
@@ -137,12 +166,26 @@ _LATEX = {
 
 
 def escaped(text: str) -> str:
-    """`text` so that LaTeX prints it as it stands; every run of white space and control characters becomes one blank."""
+    """A text so that LaTeX prints it as it stands.
+
+    Args:
+        text: Plain text.
+
+    Returns:
+        LaTeX. Every run of white space and control characters becomes one blank.
+    """
     # A leading [ or * after the \\ of the line before would be read as that command's option.
     spoken = "".join(_LATEX.get(mark, mark) for mark in re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip())
     return "{}" + spoken if spoken.startswith(("[", "*")) else spoken
 
 
 def kinds_of(comparison: Comparison) -> list[KindName]:
-    """The kinds of unanswerable question that any run asked, in the order of the runs that brought them."""
+    """The kinds of unanswerable question that any run asked.
+
+    Args:
+        comparison: Of two or more runs.
+
+    Returns:
+        Each once, in the order of the runs that asked them first.
+    """
     return list(dict.fromkeys(kind for row in comparison.runs for kind in row.recall_by_kind))

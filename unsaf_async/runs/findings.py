@@ -1,4 +1,4 @@
-"""A run's whole result: the score, and beside it what speaks for or against it and what others measure on the same answers."""
+"""A run's whole result: the score, what speaks for or against it, and what others measure on the same answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Findings(Score):
-    """The score and what is measured beside it."""
+    """The score and what else is measured."""
 
     audits: dict[str, Fidelity] = Field(default_factory=dict)
     """How far the intended labels can be trusted, by auditor; {} without an audit."""
@@ -41,15 +41,24 @@ class Findings(Score):
     signals: dict[SignalName, Signal] = Field(default_factory=dict)
     """Conventional signs of confidence."""
     labelled: LabelledScore | None = None
-    """What a labelled set tells; None for other runs."""
+    """Accuracy, abstention and calibration on a labelled set; None for other runs."""
 
 
 def findings(score: Score, manifest: Manifest, examinations: Sequence[Examination]) -> Findings:
-    """Everything that is known of a run, beside its `score`. Pure; takes some seconds for 1,000 images with further draws."""
+    """A run's score with everything else that is measured. Pure; takes some seconds for 1,000 images with further draws.
+
+    Args:
+        score: The run's.
+        manifest: The run's.
+        examinations: The run's, one an image. Resampled figures depend on their order.
+
+    Returns:
+        The findings. What was not measured is None or {}.
+    """
     source = manifest.source
     quality = question_quality(examinations) if source is None else None
     why = _why_none(manifest)
-    found = Findings.model_construct(
+    result = Findings.model_construct(
         **dict(score),
         audits=label_fidelity(examinations, seed=manifest.seed),
         quality=quality,
@@ -66,7 +75,7 @@ def findings(score: Score, manifest: Manifest, examinations: Sequence[Examinatio
         else None,
     )
     more = [*(warnings(quality) if quality else ()), *_about_models(manifest)]
-    return found.model_copy(update={"warnings": [*found.warnings, *more]})
+    return result.model_copy(update={"warnings": [*result.warnings, *more]})
 
 
 def _why_none(manifest: Manifest) -> dict[SignalName, str]:
@@ -77,12 +86,14 @@ def _why_none(manifest: Manifest) -> dict[SignalName, str]:
     drawn = (
         "no draw came back" if manifest.samples else f"answers were drawn once ({as_option('samples')} K draws more)"
     )
-    said = f"{name} gave no figure" if manifest.confidence else f"it was not asked for ({as_option('confidence')})"
+    no_confidence = (
+        f"{name} gave no figure" if manifest.confidence else f"it was not asked for ({as_option('confidence')})"
+    )
     return {
         "declined": "no response was scored",
         **dict.fromkeys(("mean_logprob", "min_logprob", "perplexity"), tokens),
-        "stated": said,
-        "p_true": said if gives or not manifest.confidence else tokens,
+        "stated": no_confidence,
+        "p_true": no_confidence if gives or not manifest.confidence else tokens,
         **dict.fromkeys(("self_consistency", "semantic_entropy"), drawn),
     }
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The files of the run at `folder`. Their names stand here and nowhere else."""
+    """The files of the run at `folder`. Their names are in this class and nowhere else."""
 
     folder: Path
 
@@ -104,7 +104,7 @@ class Source(Record):
     yes_no: bool = False
     """Whether all of its questions are answered by yes or no."""
     skipped: dict[str, int] = Field(default_factory=dict)
-    """Its rows that are left out, by reason."""
+    """How many of its rows are skipped, by reason."""
     run_id: str = ""
     """The other run's."""
 
@@ -160,12 +160,22 @@ class Manifest(Record):
         return " + ".join(self.judges) or "rules"
 
     def profile(self, name: str) -> Profile:
-        """The profile of a judge or auditor; "self": the measured model's."""
+        """The profile of a judge or auditor.
+
+        Args:
+            name: One of `judges` and `auditors`.
+
+        Returns:
+            The profile; of "self", the measured model's.
+
+        Raises:
+            KeyError: The run has no such judge or auditor.
+        """
         return self.subject if name == "self" else self.others[name]
 
     @property
     def wanted(self) -> ExtraMeasures:
-        """What is asked beside the answers."""
+        """The extra measures of the run."""
         return ExtraMeasures(
             auditors=self.auditors,
             grounded=self.grounded,
@@ -190,12 +200,20 @@ class RunFolder:
         return RunFiles(self.path)
 
     def keep_manifest(self, manifest: Manifest) -> None:
-        """Replace the manifest (a resumed run may get another cap)."""
+        """Replace the manifest, in memory and on disk.
+
+        Args:
+            manifest: The same run's with other settings, as a resumed run may get another cap.
+        """
         self.manifest = manifest
         write_whole(self.files.manifest, manifest.model_dump_json(indent=2) + "\n")
 
     def keep_score(self, score: Score) -> None:
-        """Write score.json."""
+        """Write score.json.
+
+        Args:
+            score: The run's findings, or its score alone.
+        """
         write_whole(self.files.score, score.model_dump_json(indent=2) + "\n")
 
     def close(self) -> None:
@@ -210,7 +228,14 @@ class RunFolder:
 
 
 def new_manifest(**fields: Any) -> Manifest:
-    """A manifest with a fresh run id, the time and the versions filled in."""
+    """A manifest with a fresh run id, the time and the versions filled in.
+
+    Args:
+        **fields: The other fields of `Manifest`.
+
+    Returns:
+        The manifest of a new run.
+    """
     return Manifest(
         run_id=secrets.token_hex(8),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -237,7 +262,15 @@ def images_sha256(images: Sequence[ImageSource]) -> str:
 
 
 def default_folder(model: str, now: datetime | None = None) -> Path:
-    """runs/<time>-<model> below the working directory, one that does not exist yet."""
+    """runs/<time>-<model> below the working directory.
+
+    Args:
+        model: Its name; characters that do not fit a folder's name become "-".
+        now: In the user's own time zone; None: the current time.
+
+    Returns:
+        A relative path that does not exist yet.
+    """
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - people read it, in their own time
     name = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]+', '-', model).strip('-.') or 'model'}"
     folder = Path("runs") / name
@@ -249,7 +282,19 @@ def default_folder(model: str, now: datetime | None = None) -> Path:
 
 
 def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> RunFolder:
-    """A new run's folder at `path`. Raises UserError if something is there already, or nothing can be written."""
+    """A new run's folder.
+
+    Args:
+        path: Where it goes; folders above it are made. It must be empty, or hold only what a killed process left of `create`.
+        manifest: The run's.
+        images: In the order of admission.
+
+    Returns:
+        The folder, locked.
+
+    Raises:
+        UserError: Something is there already, or nothing can be written.
+    """
     files = RunFiles(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -280,7 +325,17 @@ def exists(path: Path) -> bool:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the run at `path`. Raises UserError if there is none or it is no manifest."""
+    """The manifest of the run at `path`.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: There is none, or it is no manifest.
+    """
     file = RunFiles(path).manifest
     try:
         return Manifest.model_validate_json(file.read_bytes())
@@ -295,7 +350,17 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def reopen(path: Path) -> RunFolder:
-    """The run at `path`, to go on with. Raises UserError if it is none, is incomplete, or another process has it open."""
+    """The run at `path`, to go on with.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        The folder, locked.
+
+    Raises:
+        UserError: It is no run, its image list has changed, or another process has it open.
+    """
     manifest = read_manifest(path)
     lock = _lock(path)
     try:
@@ -311,7 +376,7 @@ def read_images(path: Path, manifest: Manifest) -> list[ImageSource]:
 
     Args:
         path: The run's folder.
-        manifest: The run's, which holds the list's hash.
+        manifest: The run's, with the list's hash.
 
     Returns:
         The images with their given questions.
@@ -346,12 +411,12 @@ def _parsed_images(file: Path) -> list[ImageSource]:
 
 def _image_lines(images: Sequence[ImageSource]) -> bytes:
     def line(image: ImageSource) -> str:
-        told: dict[str, object] = {"id": image.id, "path": str(image.path), "metadata": dict(image.metadata)}
+        fields: dict[str, object] = {"id": image.id, "path": str(image.path), "metadata": dict(image.metadata)}
         if image.given:
-            told["given"] = [each.model_dump(mode="json", exclude_defaults=True) for each in image.given]
+            fields["given"] = [each.model_dump(mode="json", exclude_defaults=True) for each in image.given]
         if image.file_sha256:
-            told["file_sha256"] = image.file_sha256
-        return json.dumps(told, sort_keys=True) + "\n"
+            fields["file_sha256"] = image.file_sha256
+        return json.dumps(fields, sort_keys=True) + "\n"
 
     return "".join(map(line, images)).encode()
 

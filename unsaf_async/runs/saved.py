@@ -65,7 +65,7 @@ class SavedRun:
 
     @cached_property
     def findings(self) -> Findings:
-        """Its score and all that is measured beside it, computed anew from journal and ledger (seconds for 1,000 images)."""
+        """Its score and all else that is measured, computed anew from journal and ledger (seconds for 1,000 images)."""
         return score_run(self.manifest, self.examinations, self.account, self.account.wall_s)
 
     @cached_property

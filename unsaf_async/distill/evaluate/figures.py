@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from unsaf_async.compare.pairing import RESAMPLES, examined, match, paired_difference, ratios, resampled_sums
+from unsaf_async.compare.pairing import RESAMPLES, examined, match, paired_difference, resampled_sums
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import interval
 from unsaf_async.score.counts import KindName, cell
+from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import FEW_IMAGES, UNSCORED_LIMIT
 
 if TYPE_CHECKING:
@@ -207,13 +208,13 @@ def ratio_figures(
 
     def difference(place: int) -> Callable[[], NDArray[np.float64]]:
         return lambda: (
-            ratios(sums()[:, place, 0], sums()[:, place, 1]) - ratios(sums()[:, place, 2], sums()[:, place, 3])
+            quotients(sums()[:, place, 0], sums()[:, place, 1]) - quotients(sums()[:, place, 2], sums()[:, place, 3])
         )
 
     figures = []
     for place, measure in enumerate(measures):
         whole = [fsum(column) for column in terms[:, place].T]
-        values = {"before": _ratio(*whole[2:]), "after": _ratio(*whole[:2])}
+        values = {"before": ratio(*whole[2:]), "after": ratio(*whole[:2])}
         why = measure.why if pairs else "the runs share no image"
         fields = _paired(values, why, len(pairs), difference(place))
         figures.append(_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
@@ -302,7 +303,7 @@ def _both_at_mix(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[
     width = sums.shape[1] // 2
     ours, theirs = sums[:, :width], sums[:, width:]
     asked = ours[:, 2 + (width - 2) // 2 :]
-    shares = ratios(asked, np.broadcast_to(asked.sum(axis=1, keepdims=True), asked.shape))
+    shares = quotients(asked, np.broadcast_to(asked.sum(axis=1, keepdims=True), asked.shape))
     return _at_mix(ours, shares), _at_mix(theirs, shares)
 
 
@@ -332,9 +333,9 @@ def _mixed(examination: Examination, kinds: Sequence[KindName]) -> list[int]:
 def _at_mix(sums: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """[draws] from sums [draws, 2 + 2 kinds] and the kinds' shares; NaN where a kind with a share has no question."""
     kinds = shares.shape[1]
-    recalls = np.where(shares > 0, ratios(sums[:, 2 : 2 + kinds], sums[:, 2 + kinds :]), 0.0)
+    recalls = np.where(shares > 0, quotients(sums[:, 2 : 2 + kinds], sums[:, 2 + kinds :]), 0.0)
     recall = (shares * recalls).sum(axis=1)
-    return np.asarray(2 * recall / (1 + recall + ratios(sums[:, 0], sums[:, 1])))
+    return np.asarray(2 * recall / (1 + recall + quotients(sums[:, 0], sums[:, 1])))
 
 
 def _paired(
@@ -392,10 +393,6 @@ def _figure(
         counts[f"questions_{side}"] = sum(map(enters, asked))
         counts[f"unscored_{side}"] = sum(cell(question) is None for question in asked)
     return Figure(name=name, images=len(pairs), **counts, **fields)
-
-
-def _ratio(above: float, below: float) -> float | None:
-    return above / below if below else None
 
 
 def _check(resamples: int) -> None:

@@ -13,6 +13,8 @@ from truths import measured, scripted_model
 from unsaf_async.api import load
 from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError
+from unsaf_async.runs.estimate import estimate_more
+from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.saved import SavedRun
 
 
@@ -82,15 +84,26 @@ def test_a_folder_without_a_run_has_no_examinations_and_has_cost_nothing(tmp_pat
         _ = saved.findings
 
 
-def test_prompts_that_have_changed_since_are_refused_with_folder_and_pack(run: Path) -> None:
+def change_prompts(run: Path) -> None:
+    """Let the run's prompts be a pack of one's own that has changed since the run began."""
     shutil.copytree(bundled("prompts") / "unsaf", "mine")
     manifest = json.loads((run / "manifest.json").read_bytes())
     (run / "manifest.json").write_text(json.dumps({**manifest, "pack": str(Path("mine").absolute())}))
     assert SavedRun(run).pack.sha256 == manifest["pack_sha256"]
     with (Path("mine") / "answer.md").open("a") as file:
         file.write("Be brief.\n")
+
+
+def test_prompts_that_have_changed_since_are_refused_with_folder_and_pack(run: Path) -> None:
+    change_prompts(run)
     with pytest.raises(UserError) as error:
         _ = SavedRun(run).pack
     (line,) = str(error.value).splitlines()
     assert line.startswith("run: its prompts, ")
     assert "mine, have changed since the run began; restore them" in line
+
+
+def test_asking_more_with_changed_prompts_is_refused_before_its_cost_is_estimated(run: Path) -> None:
+    change_prompts(run)
+    with reopen(run) as folder, pytest.raises(UserError, match="have changed since the run began; restore them"):
+        estimate_more(folder, folder.manifest.model_copy(update={"grounded": True}))

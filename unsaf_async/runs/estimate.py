@@ -73,6 +73,9 @@ def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
 
     Returns:
         The estimate.
+
+    Raises:
+        UserError: The prompts have changed since the run began, or a model has no price.
     """
     priced = _priced(manifest.profile, manifest.questions, manifest.seed)
     planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.wanted)

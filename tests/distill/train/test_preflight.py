@@ -261,7 +261,7 @@ def test_a_student_without_its_parts_is_refused(made: Made, recipe: Recipes, tmp
     refused(recipe(student=str(copy)), r"has no config\.json")
     refused(recipe(student=str(tmp_path / "nowhere")), r"^student .*cannot be opened")
     refused(
-        recipe(student="no/model/at-all"), r"^--student no/model/at-all: .*the hub does not give it .*; check the name$"
+        recipe(student="no/model/at-all"), r"^student no/model/at-all: .*the hub does not give it .*; check the name$"
     )
 
 

@@ -14,16 +14,16 @@ from unsaf_async.errors import UserError
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"epochs": 0.0}, "--epochs 0: is not above 0; give a positive number"),
-        ({"learning_rate": float("nan")}, "--learning-rate nan: is not above 0; give a positive number"),
-        ({"batch": 0}, "--batch 0: is below 1; give 1 or more"),
-        ({"max_steps": -1}, "--max-steps -1: is below 1; give 1 or more"),
-        ({"warmup": 1.0}, "--warmup 1: is no share; give a number from 0 to below 1"),
-        ({"lora_dropout": -0.1}, "--lora-dropout -0.1: is no share; give a number from 0 to below 1"),
-        ({"schedule": "step"}, "--schedule step: is not known; give one of cosine, linear, constant"),
-        ({"report_to": ("mlflow",)}, "--report-to mlflow: is not known; give tensorboard or wandb"),
-        ({"student": " "}, "--student: is empty; give a folder, a tiny model's name or a hub id"),
-        ({"dpo_beta": 0.0}, "--dpo-beta 0: is not above 0; give a positive number"),
+        ({"epochs": 0.0}, "epochs 0: is not above 0; give a positive number"),
+        ({"learning_rate": float("nan")}, "learning_rate nan: is not above 0; give a positive number"),
+        ({"batch": 0}, "batch 0: is below 1; give 1 or more"),
+        ({"max_steps": -1}, "max_steps -1: is below 1; give 1 or more"),
+        ({"warmup": 1.0}, "warmup 1: is no share; give a number from 0 to below 1"),
+        ({"lora_dropout": -0.1}, "lora_dropout -0.1: is no share; give a number from 0 to below 1"),
+        ({"schedule": "step"}, "schedule step: is not known; give one of cosine, linear, constant"),
+        ({"report_to": ("mlflow",)}, "report_to mlflow: is not known; give tensorboard or wandb"),
+        ({"student": " "}, "student: is empty; give a folder, a tiny model's name or a hub id"),
+        ({"dpo_beta": 0.0}, "dpo_beta 0: is not above 0; give a positive number"),
     ],
 )
 def test_a_wrong_setting_is_one_line(wrong: dict[str, Any], message: str) -> None:

@@ -34,7 +34,6 @@ PENDING: frozenset[str] = frozenset(
         "inputs",
         "normalize.py",
         "prompts.py",
-        "providers",
     }
 )
 """Packages and modules that are not held to the rule yet."""

@@ -1,4 +1,7 @@
-"""providers/*.toml read: every file becomes an `Endpoint` with its models."""
+"""Reads providers/*.toml: every file becomes an `Endpoint` with the `Profile`s of its models.
+
+Knows the files and their search path. providers/README.md says how they are written.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from pydantic import BaseModel, ValidationError
 
 from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError
+from unsaf_async.providers.profile import Profile, as_toml
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-from unsaf_async.providers.profile import Profile, shown_value
 
 SEARCH_VARIABLE = "UNSAF_PROVIDERS"
 """Environment variable: further folders with TOML files, separated as in PATH."""
@@ -25,10 +28,15 @@ SEARCH_VARIABLE = "UNSAF_PROVIDERS"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One TOML file. defaults: what its top level says, which is itself the profile where it lists no models.
+    """One TOML file.
 
-    vendor: litellm's name of the vendor ("openai"), "" where the file serves none. models: by name. aliases: from
-    another name to the model's.
+    Attributes:
+        name: The file's name without its suffix.
+        file: The file.
+        vendor: litellm's name of the vendor ("openai"); "" where the file serves none.
+        defaults: What its top level says. It is itself the profile where the file lists no models.
+        models: Profiles by the models' names.
+        aliases: From another name to the model's.
     """
 
     name: str
@@ -43,7 +51,14 @@ class Endpoint:
         yield from self.models.values() if self.models else (self.defaults,)
 
     def find(self, name: str) -> Profile | None:
-        """The profile with this name, alias or wire id, or None."""
+        """The profile that a name stands for.
+
+        Args:
+            name: A model's name, its alias or its wire id; where the file lists no models, the endpoint's own name.
+
+        Returns:
+            The profile; None if the file has none of this name.
+        """
         if not self.models:
             return self.defaults if name == self.name else None
         if (profile := self.models.get(self.aliases.get(name, name))) is not None:
@@ -52,10 +67,20 @@ class Endpoint:
 
 
 def load_profiles(folders: Sequence[Path]) -> tuple[Endpoint, ...]:
-    """All endpoints in the `*.toml` files of `folders`, in the folders' order: a name found earlier hides later ones.
+    """All endpoints in the `*.toml` files of some folders.
 
-    Prices that the files leave out stay None. Raises UserError for a folder or file that cannot be read, for anything
-    in it that is not as providers/README.md says, and for a name given twice within a folder.
+    Prices that the files leave out stay None.
+
+    Args:
+        folders: Folders with provider files, in the order of the search.
+
+    Returns:
+        The endpoints in the folders' order, sorted by file name within a folder: of two with the same name the earlier
+        one counts.
+
+    Raises:
+        UserError: A folder or file cannot be read, something in it is not as providers/README.md says, or a name stands
+            twice within a folder.
     """
     endpoints: list[Endpoint] = []
     for folder in folders:
@@ -73,7 +98,14 @@ def load_profiles(folders: Sequence[Path]) -> tuple[Endpoint, ...]:
 
 
 def search_path(folders: Sequence[Path] | None = None) -> tuple[Path, ...]:
-    """Where provider files are looked for, in order: `folders`, ./providers, $UNSAF_PROVIDERS, the shipped ones."""
+    """Where provider files are looked for.
+
+    Args:
+        folders: Folders to search first; None for no others.
+
+    Returns:
+        In this order: `folders`, ./providers if it is there, those in $UNSAF_PROVIDERS, the shipped ones.
+    """
     shipped = bundled("providers")
     places = list(folders or ())
     if (local := Path("providers")).is_dir() and not local.samefile(shipped):
@@ -88,7 +120,7 @@ def _endpoint(file: Path) -> Endpoint:
     table = _read(file, label)
     vendor = table.pop("vendor", "")
     if not isinstance(vendor, str):
-        raise UserError(f"{label}: vendor is {shown_value(vendor)}; give litellm's name of it in quotes")
+        raise UserError(f"{label}: vendor is {as_toml(vendor)}; give litellm's name of it in quotes")
     models = table.pop("models", {})
     if not isinstance(models, dict) or not all(isinstance(model, dict) for model in models.values()):
         raise UserError(f'{label}: models holds no tables; write each as [models."name"]')
@@ -124,7 +156,7 @@ def _read(file: Path, label: str) -> dict[str, Any]:
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with what `above` says instead, table by table.
+    """`below`, with the values of `above` in place of its own, table by table.
 
     A price, and a way of counting images, are replaced whole: half of one and half of another mean nothing.
     """
@@ -139,7 +171,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _profile(table: Mapping[str, Any], where: str, siblings: tuple[str, ...]) -> Profile:
-    """`table` as a profile. siblings: keys that may stand beside a profile's own, for the nearest name of a slip."""
+    """`table` as a profile. siblings: keys that the file has besides a profile's own, to suggest for a misspelt one."""
     try:
         return Profile.model_validate(table)
     except ValidationError as error:
@@ -147,7 +179,7 @@ def _profile(table: Mapping[str, Any], where: str, siblings: tuple[str, ...]) ->
 
 
 def _explained(error: ValidationError, siblings: tuple[str, ...]) -> str:
-    """The first thing that is wrong: the key, what was found, what to do."""
+    """The first thing that is wrong, in a line: the key, its value, what to do."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
     key = ".".join(path[:2] if path[:1] == ["extra"] else path)  # below extra, pydantic names its own types
@@ -176,11 +208,11 @@ def _explained(error: ValidationError, siblings: tuple[str, ...]) -> str:
     }.get(kind, one_line(first["msg"]))
     if kind == "greater_than" and _is_whole(path):
         advice = f"a whole number above {context.get('gt', 0):g}"
-    return f"{key} is {shown_value(first['input'])}; give {advice}{_leave_out(path)}"
+    return f"{key} is {as_toml(first['input'])}; give {advice}{_leave_out(path)}"
 
 
 def _unknown_key(path: list[str], siblings: tuple[str, ...]) -> str:
-    """Names the nearest key that exists. The value is not shown: a stray `api_key` would be in it."""
+    """Names the nearest key that exists, and not the value, which may be a stray `api_key`."""
     table = _model_at(path[:-1])
     known = [name for name in table.model_fields if table is not Profile or name != "name"]
     if len(path) == 1:
@@ -224,7 +256,7 @@ def _leave_out(path: list[str]) -> str:
 
 def _strings(value: object, where: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-        raise UserError(f'{where} is {shown_value(value)}; give a list of names, such as ["sonnet"]')
+        raise UserError(f'{where} is {as_toml(value)}; give a list of names, such as ["sonnet"]')
     return value
 
 

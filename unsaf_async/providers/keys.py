@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 
 def key_of_profile(profile: Profile) -> str | None:
-    """The key in the environment variable that `profile` names; None if it needs none and none is set.
+    """The key in the environment variable that a profile names.
 
-    Raises UserError if a required one is missing, or if what is set can be no key.
+    Args:
+        profile: Names the variable, and says whether a key is required.
+
+    Returns:
+        The key, without spaces around it; None if the profile requires none and none is set.
+
+    Raises:
+        UserError: A required key is missing, or the variable holds characters that no HTTP header can.
     """
     key = os.environ.get(profile.api_key_env, "").strip() if profile.api_key_env else ""
     if not key and profile.api_key_required:
@@ -33,7 +40,14 @@ def key_of_profile(profile: Profile) -> str | None:
 
 
 def redactor(secrets: Iterable[str | None]) -> Callable[[str], str]:
-    """A function that replaces each of `secrets` in a text by "[key]". Providers echo keys in their error bodies."""
+    """A function that hides secrets in a text. Providers echo keys in their error bodies.
+
+    Args:
+        secrets: Texts to hide. None, and those of less than 6 characters, are passed over.
+
+    Returns:
+        A function from a text to the same text with "[key]" in place of each secret.
+    """
     # The longest first: one key may begin with another. Very short ones would blot out ordinary words.
     known = sorted({secret for secret in secrets if secret and len(secret) >= 6}, key=len, reverse=True)
 

@@ -75,15 +75,21 @@ class Price(Record):
     """Where the figures are from: "profile", "--price" (given by the user), "litellm 1.106.2 offline map"."""
 
     def cost_nano_usd(self, usage: Usage) -> int:
-        """What a call with `usage` cost, in whole nano-dollars, rounded up; exact in the decimals that the price has.
+        """What a call cost, exact in the decimals that the price has.
 
         Of the input tokens, the cached ones are at the cached price, the written ones at the write price, the rest at
-        the input price. 0 for no tokens.
+        the input price.
+
+        Args:
+            usage: The call's tokens.
+
+        Returns:
+            Nano-dollars, rounded up, >= 0; 0 for no tokens.
         """
         rates = self._rates_now()
         cached, written = usage.cached_input_tokens, usage.cache_write_tokens
         fresh = usage.input_tokens - cached - written
-        if fresh < 0:  # a provider whose input count leaves the cached tokens out
+        if fresh < 0:  # this provider's input count leaves the cached tokens out
             fresh = usage.input_tokens
         cost = (
             fresh * rates.fresh + cached * rates.cached + written * rates.written + usage.output_tokens * rates.output
@@ -91,7 +97,15 @@ class Price(Record):
         return -(-cost // rates.unit)
 
     def worst_nano_usd(self, input_tokens: int, output_tokens: int) -> int:
-        """The most that so many tokens can cost, in whole nano-dollars, rounded up: all input at its dearest price."""
+        """The most that so many tokens can cost: all input at its dearest price.
+
+        Args:
+            input_tokens: >= 0.
+            output_tokens: >= 0, thinking included.
+
+        Returns:
+            Nano-dollars, rounded up, >= 0.
+        """
         rates = self._rates_now()
         return -(-(input_tokens * rates.dearest_input + output_tokens * rates.output) // rates.unit)
 
@@ -106,16 +120,24 @@ class Price(Record):
 
 
 def parse_price(text: str) -> Price:
-    """The price that the setting `price` states: "2.5,10" is 2.50 USD per million tokens of input and 10 USD of output.
+    """The price that the setting `price` states.
 
-    A third number is the price of cached input. Raises UserError for anything but two or three finite numbers of at
-    least 0, and for numbers so small that they must be prices per token.
+    Args:
+        text: Two or three numbers between commas, in USD per million tokens: input, output, cached input. "2.5,10" is
+            2.50 USD per million tokens of input and 10 USD of output.
+
+    Returns:
+        The price; without a third number, cached input costs what other input does.
+
+    Raises:
+        UserError: The text is anything but two or three finite numbers of at least 0, or a number is so small that it
+            must be a price per token.
     """
     advice = f"give USD per million tokens as INPUT,OUTPUT, such as {setting('price')} 2.5,10"
     parts = [part.strip() for part in text.split(",")]
     if not 2 <= len(parts) <= 3:
-        found = "nothing" if not text.strip() else "1 number" if len(parts) == 1 else f"{len(parts)} numbers"
-        raise UserError(f"{shown_value(text)}: holds {found}; {advice}", field="price")
+        content = "nothing" if not text.strip() else "1 number" if len(parts) == 1 else f"{len(parts)} numbers"
+        raise UserError(f"{_quoted(text)}: holds {content}; {advice}", field="price")
     numbers = []
     for part in parts:
         try:
@@ -123,13 +145,11 @@ def parse_price(text: str) -> Price:
         except ValueError:
             number = None
         if number is None:
-            raise UserError(f"{shown_value(text)}: {shown_value(part)} is no number; {advice}", field="price")
+            raise UserError(f"{_quoted(text)}: {_quoted(part)} is no number; {advice}", field="price")
         if not isfinite(number) or number < 0:
-            raise UserError(f"{shown_value(text)}: {shown_value(part)} is no price; {advice}", field="price")
+            raise UserError(f"{_quoted(text)}: {_quoted(part)} is no price; {advice}", field="price")
         if 0 < number < PER_TOKEN_SUSPECT:
-            raise UserError(
-                f"{shown_value(text)}: {shown_value(part)} looks like a price per token; {advice}", field="price"
-            )
+            raise UserError(f"{_quoted(text)}: {_quoted(part)} looks like a price per token; {advice}", field="price")
         numbers.append(number + 0.0)  # -0.0 + 0.0 is 0.0
     return Price(
         input_usd_per_mtok=numbers[0],
@@ -143,7 +163,8 @@ def parse_price(text: str) -> Price:
 def price_map() -> Mapping[str, dict[str, Any]]:
     """litellm's offline price map: model id -> what litellm knows of it, prices in USD per token. Read once a process.
 
-    Raises UserError if litellm is not installed or its map cannot be read.
+    Raises:
+        UserError: litellm is not installed, or its map cannot be read.
     """
     spec = importlib.util.find_spec("litellm")  # finds the folder, runs nothing
     if spec is None or not spec.submodule_search_locations:
@@ -159,10 +180,19 @@ def price_map() -> Mapping[str, dict[str, Any]]:
 
 
 def map_entry(litellm_id: str) -> dict[str, Any] | None:
-    """What the map knows of `litellm_id`, or None.
+    """What the map knows of a model.
 
     The map lists a vendor's own models without the vendor ("gpt-4o" for "openai/gpt-4o"): so the bare name counts only
     if its entry says that it is this vendor's. "hosted_vllm/gpt-4o" is not OpenAI's model, nor at OpenAI's price.
+
+    Args:
+        litellm_id: The model as litellm names it, such as "openai/gpt-4o".
+
+    Returns:
+        The map's fields for it, prices in USD per token; None if the map does not list it.
+
+    Raises:
+        UserError: See `price_map`.
     """
     entries = price_map()
     if litellm_id in entries:
@@ -173,13 +203,21 @@ def map_entry(litellm_id: str) -> dict[str, Any] | None:
 
 
 def price_of(litellm_id: str) -> Price | None:
-    """The map's price of a litellm id ("openai/gpt-4o", "gpt-4o", "gemini/gemini-2.5-flash").
+    """The map's price of a model.
 
-    None if the map does not know the model, if tokens alone do not settle its price (per image, per request, by tiers),
-    or if all its prices are 0, which is how the map writes "not known" for hosted models. Where thinking has a price of
-    its own, the dearer of the two is the output price. Left out, because our prompts are a few thousand tokens and go
-    as single standard calls: surcharges for long prompts (`*_above_200k_tokens`), batch, flex and priority prices, and
-    cache writes kept for an hour.
+    Where thinking has a price of its own, the dearer of the two is the output price. Not taken into account, because
+    our prompts are a few thousand tokens and go as single standard calls: surcharges for long prompts
+    (`*_above_200k_tokens`), batch, flex and priority prices, and cache writes that last an hour.
+
+    Args:
+        litellm_id: The model as litellm names it ("openai/gpt-4o", "gpt-4o", "gemini/gemini-2.5-flash").
+
+    Returns:
+        The price. None if the map does not know the model, if tokens alone do not settle its price (per image, per
+        request, by tiers), or if all its prices are 0, which is how the map writes "not known" for hosted models.
+
+    Raises:
+        UserError: See `price_map`.
     """
     entry = map_entry(litellm_id)
     if entry is None:
@@ -213,6 +251,6 @@ def _litellm_version() -> str:
         return "(unknown version)"
 
 
-def shown_value(text: str) -> str:
+def _quoted(text: str) -> str:
     """`text` quoted on one line, cut to 40 characters."""
     return repr(shorten(text, 40))

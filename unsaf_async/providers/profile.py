@@ -1,7 +1,7 @@
-"""Endpoints and models as data: providers/*.toml become `Profile`s, and a name on the command line becomes one of them.
+"""One model at one endpoint, as data: the `Profile`, and how its values are checked.
 
-Knows the files, their search path and litellm's price map; opens no connection, and reads of a key only whether it is
-set. How the TOML files are written is told in providers/README.md.
+Reads no file and opens no connection. `files` reads profiles from providers/*.toml, `resolve` finds the one that a name
+stands for. providers/README.md documents every key.
 """
 
 from __future__ import annotations
@@ -33,9 +33,6 @@ Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
 
 
-# --- what a profile holds -----------------------------------------------------------------------------------------
-
-
 class Limits(Record):
     """How fast the endpoint may be asked. None: no limit known; what the endpoint's rate headers say is obeyed."""
 
@@ -49,7 +46,7 @@ class Limits(Record):
 
 
 class ImageRules(Record):
-    """What an image must fit into before it is sent; larger ones are shrunk, smaller ones left alone."""
+    """What an image must fit into before it is sent; larger ones are shrunk, smaller ones stay as they are."""
 
     max_side_px: Count = 1024
     max_pixels: Count | None = None
@@ -71,7 +68,15 @@ class OutputTokens(Record):
     reasoning: CountOrZero = 0
 
     def limit(self, role: Role, questions: int = 1) -> int:
-        """The limit of one call in `role`, in tokens, thinking included. questions: K, for an ask."""
+        """The hard limit of one call's reply, thinking included.
+
+        Args:
+            role: What the call is for.
+            questions: K, the questions that an ask is to write, >= 1; other roles pass it over.
+
+        Returns:
+            Tokens, >= 1.
+        """
         match role:
             case "ask":
                 visible = self.ask + self.ask_per_question * questions
@@ -99,7 +104,7 @@ class Profile(Record):
     backend: Backend
     model: Text = ""
     """The id as the backend wants it: "openai/gpt-4o" for litellm, the bare id for an OpenAI-compatible server. "": the
-    one model that the server names at /v1/models, found when it is opened."""
+    one model that the server names at /v1/models, read when it is opened."""
     endpoint: Text = ""
     """Base URL; "": the vendor's own."""
     api_key_env: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
@@ -124,8 +129,8 @@ class Profile(Record):
     extra: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of the request's body, such as reasoning_effort. They are part of a reply's cache key."""
     rate_headers: Literal["openai", "anthropic", "none"] = "none"
-    """Whose rate headers the endpoint sends. Unless "none", a run that knows no limit of requests sends its first call
-    alone, to learn it; headers that come are learned from in any case."""
+    """The vendor that the endpoint's rate headers follow. Unless "none", a run that knows no limit of requests sends its
+    first call alone, to learn it; headers that come are learned from in any case."""
     prompts: Text = "unsaf"
     """The prompt pack that the model is asked with, unless the setting `prompts` names one."""
     judge: Text = "self"
@@ -133,10 +138,10 @@ class Profile(Record):
     images: Literal["photos", "world"] = "photos"
     """Which of the shipped images it is measured on, unless the setting `images` names some."""
     outputs_may_train: Flag | None = None
-    """Whether the model's outputs may train other models, as whoever wrote the file has found in its license and the endpoint's
-    terms. None: not said; an export then asks for --accept-teacher-terms, unless the model runs in this process or behind an
-    address of this machine. true: it does not ask. false: it always asks. --api-base or --model undo a true that was said of
-    another address or model."""
+    """Whether the model's outputs may train other models, as the file's author read its license and the endpoint's terms.
+    None: not known; an export then asks for --accept-teacher-terms, unless the model runs in this process or behind an
+    address of this machine. true: it does not ask. false: it always asks. --api-base or --model undo a true that stands
+    for another address or model."""
     notes: Text = ""
     """What a user should know, in a line."""
 
@@ -146,7 +151,7 @@ class Profile(Record):
             raise ValueError(
                 f"deadline_s is {self.deadline_s:g}, below timeout_s {self.timeout_s:g}; give at least that"
             )
-        if self.endpoint and (problem := _url_problem(self.endpoint)):
+        if self.endpoint and (problem := url_problem(self.endpoint)):
             raise ValueError(f"endpoint {problem}")
         if self.backend != "scripted" and (taken := RESERVED.intersection(self.extra)):
             raise ValueError(f"extra holds {min(taken)}, which the engine sets itself; leave it out")
@@ -160,32 +165,34 @@ RESERVED = frozenset(
 """Request fields that `extra` may not hold: the engine sets them, and keys have no place in a file."""
 
 
-def _url_problem(url: str) -> str | None:
-    """What is wrong with a base URL, or None. Neither a password nor a query may be in it: the manifest records it."""
+def url_problem(url: str) -> str | None:
+    """What is wrong with a base URL. Neither a password nor a query may be in it: the manifest records it.
+
+    Args:
+        url: The address of an OpenAI-compatible server, such as http://localhost:8000/v1.
+
+    Returns:
+        A phrase that follows the setting's name, "is ...; give ..."; None if nothing is wrong.
+    """
     try:
         parts = urlsplit(url)
         plain = not (parts.username or parts.password or parts.query or parts.fragment)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or re.search(r"\s", url):
-            return f"is {shown_value(url)}; give a URL such as http://localhost:8000/v1"
+            return f"is {as_toml(url)}; give a URL such as http://localhost:8000/v1"
     except ValueError:  # a port that is no number, an unclosed bracket
-        return f"is {shown_value(url)}; give a URL such as http://localhost:8000/v1"
+        return f"is {as_toml(url)}; give a URL such as http://localhost:8000/v1"
     return None if plain else "holds a password or a query; give the plain base URL, and the key in its variable"
 
 
-# --- from files to profiles ---------------------------------------------------------------------------------------
+def as_toml(value: object) -> str:
+    """A value in the words of an error, on one line.
 
+    Args:
+        value: Anything that a TOML file or a caller gave.
 
-# --- what is wrong with a file, in one line -----------------------------------------------------------------------
-
-
-def shown_value(value: object) -> str:
-    """`value` on one line, as TOML writes it where that differs, cut to 60 characters."""
+    Returns:
+        Python's spelling, but true and false as TOML has them; cut to 60 characters.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     return shorten(repr(value), 60)
-
-
-# --- from a name to a profile -------------------------------------------------------------------------------------
-
-
-# --- the list of all ----------------------------------------------------------------------------------------------

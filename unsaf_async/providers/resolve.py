@@ -1,4 +1,7 @@
-"""A name on the command line becomes a `Profile`."""
+"""From a model's name to its `Profile`, with settings laid over it and its price; and the list of all names.
+
+Knows provider files and litellm's price map. Opens no connection, and reads of a key only whether it is set.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from unsaf_async.errors import UserError, setting
 from unsaf_async.providers.files import Endpoint, load_profiles, search_path
 from unsaf_async.providers.prices import Price, map_entry, price_map, price_of
+from unsaf_async.providers.profile import IN_PROCESS, Profile, as_toml, url_problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-from unsaf_async.providers.profile import IN_PROCESS, Profile, _url_problem, shown_value
 
 
 def resolve(
@@ -30,14 +33,25 @@ def resolve(
     concurrency: int | None = None,
     folders: Sequence[Path] | None = None,
 ) -> Profile:
-    """The profile that `name` stands for, with the options laid over it and its price looked up.
+    """The profile that a name stands for, with the settings laid over it and its price looked up.
 
-    name: a profile's name or alias ("gpt-4o", "vllm"), the name of a file together with `model` ("openai"), a model's
-    dated snapshot, or any id that litellm knows ("mistral/pixtral-large-latest"). model: another model at the same
-    endpoint. folders: searched before the usual places (`search_path`). The price is, in this order: `price`, the
-    file's, the map's, or None (unknown).
+    Args:
+        name: A profile's name or alias ("gpt-4o", "vllm"), the name of a file together with `model` ("openai"), a
+            model's dated snapshot, or any id that litellm knows ("mistral/pixtral-large-latest").
+        model: Another model at the same endpoint; None for the profile's own.
+        api_base: Another base URL; None for the profile's own.
+        price: Goes before the file's price and the map's; None to take these.
+        rpm: Requests per minute, > 0; None for the profile's limit.
+        tpm: Tokens per minute, > 0; None for the profile's limit.
+        concurrency: Most calls in flight, > 0; None for the profile's limit.
+        folders: Searched before the usual places (`search_path`); None for these alone.
 
-    Raises UserError for an unknown name (with the nearest ones), a senseless option, or a bad provider file.
+    Returns:
+        The profile. Its price is, in this order: `price`, the file's, the map's, or None (unknown).
+
+    Raises:
+        UserError: The name is unknown (the error lists the nearest ones), a setting makes no sense, or a provider file
+            is wrong.
     """
     endpoints = load_profiles(search_path(folders))
     profile = _named(name, model, endpoints)
@@ -51,9 +65,9 @@ def resolve(
             field=senseless,
         )
     if api_base is not None:
-        if problem := _url_problem(api_base):
+        if problem := url_problem(api_base):
             raise UserError(problem, field="api_base")
-        # Leave that is given at one address is not given at another; a ban stays.
+        # A permission for one address does not hold for another; a ban stays.
         may_train = False if profile.outputs_may_train is False else None
         profile = profile.model_copy(update={"endpoint": api_base.rstrip("/"), "outputs_may_train": may_train})
     limits = {
@@ -61,8 +75,8 @@ def resolve(
         "tokens_per_minute": _limit("tpm", tpm),
         "concurrency": _limit("concurrency", concurrency),
     }
-    given = {key: value for key, value in limits.items() if value is not None}
-    profile = profile.model_copy(update={"limits": profile.limits.model_copy(update=given)})
+    changed = {key: value for key, value in limits.items() if value is not None}
+    profile = profile.model_copy(update={"limits": profile.limits.model_copy(update=changed)})
     return _priced(profile, price)
 
 
@@ -96,7 +110,7 @@ def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Pro
     if profile is None:
         near = ", ".join(_nearest(name, endpoints))
         raise UserError(
-            f"{shown_value(name)}: is unknown; the nearest are {near}; `unsaf-async providers` lists all",
+            f"{as_toml(name)}: is unknown; the nearest are {near}; `unsaf-async providers` lists all",
             field="provider",
         )
     if model is None:
@@ -156,7 +170,7 @@ for an image of 1024 pixels, but for gpt-4o-mini."""
 def _unlisted(wire_id: str, defaults: Profile) -> Profile:
     """`defaults` for a model that no file lists, made careful by what litellm's map says of it.
 
-    Its images are held to cost `UNLISTED_IMAGE_TOKENS` at least. A model that thinks gets room to think, and is sent
+    Its images are taken to cost `UNLISTED_IMAGE_TOKENS` at least. A model that thinks gets room to think, and is sent
     neither a temperature nor a wish for log-probabilities. Raises UserError if the map knows that it is no chat model
     (an embedding, a speech model).
     """
@@ -203,13 +217,20 @@ def _nearest(name: str, endpoints: tuple[Endpoint, ...]) -> list[str]:
     """The 4 known names that are most like `name`, best first."""
     known = {key for endpoint in endpoints for key in (endpoint.name, *endpoint.models, *endpoint.aliases)}
     by_lower = {key.lower(): key for key in sorted(known)}
-    wanted = name.rpartition("/")[2].lower() or name.lower()
-    return [by_lower[key] for key in get_close_matches(wanted, by_lower, n=4, cutoff=0.0)]
+    model = name.rpartition("/")[2].lower() or name.lower()
+    return [by_lower[key] for key in get_close_matches(model, by_lower, n=4, cutoff=0.0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One line of `unsaf-async providers`. file: where the profile is from. key_set: None if it needs no key."""
+    """One line of `unsaf-async providers`.
+
+    Attributes:
+        profile: With its price.
+        aliases: Its other names.
+        file: Where the profile is from.
+        key_set: Whether the key's variable is set; None if the profile names none.
+    """
 
     profile: Profile
     aliases: tuple[str, ...]
@@ -218,9 +239,16 @@ class Listing:
 
 
 def all_models(folders: Sequence[Path] | None = None) -> tuple[Listing, ...]:
-    """Every profile that can be named, priced, in the order in which names are looked up; hidden ones left out.
+    """Every profile that can be named, with its price; of a key only whether its variable is set.
 
-    Of a key only whether its variable is set. Raises UserError as `load_profiles` does.
+    Args:
+        folders: Searched before the usual places (`search_path`); None for these alone.
+
+    Returns:
+        In the order in which names are looked up. Profiles that an earlier one of the same name hides are not among them.
+
+    Raises:
+        UserError: See `load_profiles`.
     """
     seen: set[str] = set()
     listings = []

@@ -31,14 +31,23 @@ CONSTANTS: dict[Formula, tuple[str, ...]] = {
     "gemini-tile": ("per_tile",),
     "fixed": ("tokens",),
 }
-"""What each formula must be given."""
+"""The constants that each formula needs."""
 
 
 def image_tokens(formula: Formula, width: int, height: int, **constants: float) -> int:
-    """Tokens of an image of `width` x `height` pixels by `formula`; at least 1.
+    """Tokens of an image by a formula.
 
-    constants: those that `CONSTANTS` names for the formula. Raises ValueError for an unknown formula, for constants
-    that are missing or too many, and for an image without pixels.
+    Args:
+        formula: A key of `CONSTANTS`.
+        width: Pixels, >= 1.
+        height: Pixels, >= 1.
+        constants: Those that `CONSTANTS` names for the formula.
+
+    Returns:
+        Tokens, rounded up, >= 1.
+
+    Raises:
+        ValueError: The formula is unknown, constants are missing or too many, or the image has no pixels.
     """
     if formula not in CONSTANTS:
         raise ValueError(f"{formula!r} is no image-token formula; known: {', '.join(CONSTANTS)}")
@@ -100,7 +109,7 @@ def _claude(long: int, short: int, *, max_side_px: float, max_tokens: float) -> 
 def _gemini_tile(long: int, short: int, *, per_tile: float) -> float:
     """`per_tile` if both sides are at most 384 pixels, else `per_tile` for each crop.
 
-    The side of a crop is the short side / 1.5, held within 256 to 768 pixels. Source: Google, "Image understanding",
+    The side of a crop is the short side / 1.5, but at least 256 and at most 768 pixels. Source: Google, "Image understanding",
     Gemini 2.x. Descriptions that count plain 768-pixel tiles give the same or fewer.
     """
     if long <= 384:
@@ -122,18 +131,34 @@ class ImageTokens(Record):
 
     @model_validator(mode="after")
     def _constants_fit(self) -> Self:
-        wanted = CONSTANTS[self.formula]
-        if set(self.constants) != set(wanted):
-            found = ", ".join(self.constants) or "none"
-            raise ValueError(f"the formula {self.formula!r} takes the constants {', '.join(wanted)}, found: {found}")
+        needed = CONSTANTS[self.formula]
+        if set(self.constants) != set(needed):
+            present = ", ".join(self.constants) or "none"
+            raise ValueError(f"the formula {self.formula!r} takes the constants {', '.join(needed)}, found: {present}")
         return self
 
     def expected(self, width: int, height: int) -> int:
-        """Tokens of an image of `width` x `height` pixels, by the formula."""
+        """Tokens of an image by the formula.
+
+        Args:
+            width: Pixels, >= 1.
+            height: Pixels, >= 1.
+
+        Returns:
+            Tokens, >= 1.
+        """
         return image_tokens(self.formula, width, height, **self.constants)
 
     def worst(self, width: int, height: int) -> int:
-        """The most tokens that such an image is held to cost: what the budget reckons with."""
+        """The most tokens that an image is taken to cost: what the budget reckons with.
+
+        Args:
+            width: Pixels, >= 1.
+            height: Pixels, >= 1.
+
+        Returns:
+            The formula's tokens times `safety`, rounded up; at least `ceiling`.
+        """
         return max(self.ceiling, _ceil(self.expected(width, height) * self.safety))
 
 
@@ -148,22 +173,44 @@ class TokenRules(Record):
 
 
 def text_tokens_bound(text: str) -> int:
-    """The most tokens that `text` can be: its UTF-8 bytes. 0 for the empty text.
+    """The most tokens that a text can be: its UTF-8 bytes.
 
     A byte-level BPE starts from the bytes and only joins them; a byte-fallback tokenizer breaks an unknown character
     into its bytes at worst. Neither makes more tokens than bytes, as long as it does not rewrite the text first. What
     the chat template adds comes on top (`TokenRules`).
+
+    Args:
+        text: Any text; lone surrogates count 3 bytes each.
+
+    Returns:
+        Tokens, >= 0; 0 for the empty text.
     """
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def text_tokens_expected(text: str) -> int:
-    """About how many tokens `text` is: a quarter of its UTF-8 bytes, at least 1."""
+    """About how many tokens a text is: a quarter of its UTF-8 bytes.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Tokens, >= 1.
+    """
     return max(1, text_tokens_bound(text) // 4)
 
 
 def worst_input_tokens(messages: tuple[Message, ...], schema: Schema | None, rules: TokenRules) -> int:
-    """The most tokens that a call's input can be: the bytes of text and schema, images at their worst, overheads."""
+    """The most tokens that a call's input can be: the bytes of text and schema, images at their worst, overheads.
+
+    Args:
+        messages: The conversation.
+        schema: The JSON schema that the reply is to follow; None without one.
+        rules: How the model's endpoint counts.
+
+    Returns:
+        Tokens, >= 0.
+    """
     tokens = rules.per_call + rules.per_message * len(messages)
     for message in messages:
         tokens += text_tokens_bound(message.text)
@@ -173,7 +220,16 @@ def worst_input_tokens(messages: tuple[Message, ...], schema: Schema | None, rul
 
 
 def expected_input_tokens(messages: tuple[Message, ...], schema: Schema | None, rules: TokenRules) -> int:
-    """About how many tokens a call's input will be; never more than `worst_input_tokens`, but for empty texts."""
+    """About how many tokens a call's input will be; never more than `worst_input_tokens`, but for empty texts.
+
+    Args:
+        messages: The conversation.
+        schema: The JSON schema that the reply is to follow; None without one.
+        rules: How the model's endpoint counts.
+
+    Returns:
+        Tokens, >= 0.
+    """
     tokens = rules.per_call + rules.per_message * len(messages)
     for message in messages:
         tokens += text_tokens_expected(message.text)

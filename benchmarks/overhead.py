@@ -381,7 +381,9 @@ async def rerun(options: argparse.Namespace, folder: Path) -> None:
     for round_number in range(min(3, options.rounds) + 1):
         for size in reversed(sizes):  # the larger one first: it fills the cache for both
             prepared = await prepare(
-                Settings("scripted", photos, limit=size, cache=folder / "shared", out=folder / f"run-{next(runs)}")
+                Settings(
+                    "scripted", images=photos, limit=size, cache=folder / "shared", out=folder / f"run-{next(runs)}"
+                )
             )
             with begin(prepared) as run_folder:
                 gc.collect()

@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def test_evaluate_takes_every_setting_with_the_same_default() -> None:
     assert set(parameters) - {"on_event"} == set(settings)
     for name, field in settings.items():
         default = parameters[name].default
-        if default is not inspect.Parameter.empty:
-            assert (Path(default) if name == "cache" else default) == field.default, name
+        assert default == (inspect.Parameter.empty if name == "provider" else field.default), name
+    assert parameters["images"].annotation == str | Path | Sequence[str | Path], "as documentation tools show it"
+    assert {each.kind for name, each in parameters.items() if name != "provider"} == {inspect.Parameter.KEYWORD_ONLY}
 
 
 async def test_evaluate_returns_the_score_that_load_reads_back(folder: Path) -> None:
@@ -137,6 +139,29 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a seed out of range": ({"seed": -1}, "seed is -1"),
     "an interval as wide as the scale": ({"until_ci": 0.5}, "until_ci is 0.5"),
 }
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Settings)])
+async def test_a_value_of_no_fitting_type_is_a_user_error_whatever_the_option(name: str, folder: Path) -> None:
+    options: dict[str, Any] = {"provider": "scripted", name: {"a": 1}}
+    with pytest.raises(UserError, match=f"^{name} is {{'a': 1}}; give ") as caught:
+        await evaluate(**options)
+    assert caught.value.field == name
+
+
+async def test_a_judge_may_be_a_name_or_several(folder: Path) -> None:
+    for judge in (3, ["rules", 3]):
+        with pytest.raises(UserError, match=r"; give a name, or a list of names, or None$"):
+            await evaluate("scripted", judge=judge)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"^audit is 'tiny'; give a list of names$"):
+        await evaluate("scripted", audit="tiny")
+
+
+async def test_an_unknown_option_is_a_type_error_that_names_it() -> None:
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'qestions'"):
+        await evaluate("scripted", qestions=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"positional"):
+        await evaluate("scripted", "photos")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -2,128 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from unsaf_async.errors import UserError
 from unsaf_async.events import Announce, silent
+from unsaf_async.help import Help
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
 
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
-async def evaluate(
-    provider: str,
-    *,
-    images: str | Path | Sequence[str | Path] = (),
-    judge: str | Sequence[str] | None = None,
-    audit: Sequence[str] = (),
-    grounded: bool = False,
-    confidence: bool = False,
-    samples: int = 0,
-    data: str | Path | None = None,
-    data_format: str | None = None,
-    questions_from: str | Path | None = None,
-    judge_calibration: str | Path | None = None,
-    questions: int = 6,
-    limit: int | None = None,
-    seed: int = 0,
-    max_cost: float | None = None,
-    price: str | None = None,
-    rpm: float | None = None,
-    tpm: float | None = None,
-    concurrency: int | None = None,
-    api_base: str | None = None,
-    model: str | None = None,
-    prompts: str | None = None,
-    out: str | Path | None = None,
-    cache: str | Path | None = "cache",
-    until_ci: float | None = None,
-    on_event: Announce = silent,
-) -> Findings:
-    """The score of `provider` on `images`: the same as `unsaf-async run`, for use from Python.
 
-    The options are those of `unsaf-async run`, with the same defaults; `Settings` says what each means. on_event hears
-    the run's events. Nothing is asked: without `max_cost` there is no cap. A run that stops early still returns the score of
-    what is done; its folder, which can be resumed, is `out` or lies in runs/. Raises UserError for wrong settings.
+def _with_parameters_of(source: Callable[P, object]) -> Callable[[Callable[..., Result]], Callable[P, Result]]:
+    """A decorator that gives a function the parameters of `source`, for type checkers and for `inspect.signature`.
+
+    So the parameters of `evaluate` are the fields of a dataclass, and are written down nowhere else. A TypedDict for
+    `**settings` would have to repeat every field with its type, for no type is made from a dataclass.
     """
-    settings = Settings(
-        provider=provider,
-        images=(images,) if isinstance(images, str | Path) else images,
-        judge=judge,
-        audit=audit,
-        grounded=grounded,
-        confidence=confidence,
-        samples=samples,
-        data=_path(data),
-        data_format=data_format,
-        questions_from=_path(questions_from),
-        judge_calibration=_path(judge_calibration),
-        questions=questions,
-        limit=limit,
-        seed=seed,
-        max_cost=max_cost,
-        price=price,
-        rpm=rpm,
-        tpm=tpm,
-        concurrency=concurrency,
-        api_base=api_base,
-        model=model,
-        prompts=prompts,
-        out=_path(out),
-        cache=_path(cache),
-        until_ci=until_ci,
-    )
-    _check_types(settings)
-    prepared = await prepare(settings)
+
+    def decorate(function: Callable[..., Result]) -> Callable[P, Result]:
+        hints, own = get_type_hints(source), signature(function)
+        parameters = [each.replace(annotation=hints[each.name]) for each in signature(source).parameters.values()]
+        function.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments(Settings):
+    """The arguments of `evaluate`."""
+
+    on_event: Announce = silent
+
+
+@_with_parameters_of(EvaluateArguments)
+async def evaluate(*provider: Any, **settings: Any) -> Findings:
+    """The score of a model on images: the same as `unsaf-async run`, for use from Python.
+
+    Nothing is asked: without `max_cost` there is no cap. A run that stops early still returns the score of what is done; its
+    folder, which can be resumed, is `out` or lies in runs/.
+
+    Args:
+        *provider: The model to measure: a profile's name or alias, or any litellm id. May be given by keyword.
+        **settings: The options of `unsaf-async run`, with the same defaults; the fields of `Settings` say what each means.
+            Besides them `on_event`, a function that receives the run's events as they happen, on the event loop's
+            thread. It must not block and must not raise.
+
+    Returns:
+        The score and the extra measures, as in the run's score.json.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    arguments = EvaluateArguments(*provider, **settings)
+    _check_types(arguments)
+    prepared = await prepare(arguments)
     with begin(prepared) as folder:
-        return await Runner(folder, on_event).run()
-
-
-def _path(given: str | Path | None) -> Path | None:
-    return Path(given) if isinstance(given, str) else given
-
-
-_TEXT, _NUMBER, _WHOLE, _PATH, _FLAG = (str,), (int, float), (int,), (Path,), (bool,)
-_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "provider": (_TEXT, "text"),
-    **dict.fromkeys(("api_base", "model", "prompts", "data_format"), ((*_TEXT, type(None)), "text, or None")),
-    "judge": ((*_TEXT, list, tuple, type(None)), "a name, or a list of names, or None"),
-    "audit": ((list, tuple), "a list of names"),
-    **dict.fromkeys(("grounded", "confidence"), (_FLAG, "True or False")),
-    "price": ((*_TEXT, type(None)), 'text such as "2.5,10" (USD per million tokens, in and out), or None'),
-    **dict.fromkeys(("questions", "seed", "samples"), (_WHOLE, "a whole number")),
-    **dict.fromkeys(("limit", "concurrency"), ((*_WHOLE, type(None)), "a whole number, or None")),
-    **dict.fromkeys(("max_cost", "rpm", "tpm", "until_ci"), ((*_NUMBER, type(None)), "a number, or None")),
-    **dict.fromkeys(
-        ("out", "cache", "data", "questions_from", "judge_calibration"), ((*_PATH, type(None)), "a path, or None")
-    ),
-}
-"""What each field of `Settings` may hold, and how to say so; `images` apart."""
-
-
-def _check_types(settings: Settings) -> None:
-    """Raises UserError for a value of the wrong type. The command line brings none; a Python caller may."""
-    for name, (types, wanted) in _TYPES.items():
-        value = getattr(settings, name)
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            raise UserError(f"{name} is {value!r}; give {wanted}")
-        if isinstance(value, list | tuple) and not all(isinstance(each, str) for each in value):
-            raise UserError(f"{name} is {value!r}; give {wanted}")
-    images = settings.images
-    if not isinstance(images, list | tuple) or not all(isinstance(each, str | Path) for each in images):
-        raise UserError(f"images is {images!r}; give a path, or a list of paths")
+        return await Runner(folder, arguments.on_event).run()
 
 
 def load(run_dir: str | Path) -> tuple[Manifest, list[Examination], Findings]:
-    """A run read back: its manifest, the examinations in the order they were kept, and its score, computed anew."""
+    """A run read back: its manifest, its examinations, and its score, computed anew.
+
+    Args:
+        run_dir: The run's folder. The run may be finished or not.
+
+    Returns:
+        (manifest, examinations, findings); the examinations, one an image that is done, in the order in which they were
+        written.
+
+    Raises:
+        UserError: The folder holds no run, or a damaged one.
+    """
     run = SavedRun(Path(run_dir))
     return run.manifest, list(run.examinations), run.findings
+
+
+def _check_types(settings: Settings) -> None:
+    """Raises UserError for a value of another type than its field's. The command line brings none; a Python caller may."""
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(Settings, include_extras=True)
+    for field in fields(Settings):
+        kind, *notes = get_args(hints[field.name])
+        value = getattr(settings, field.name)
+        try:
+            TypeAdapter(kind).validate_python(value, strict=True)  # strict: True is no number, and "5" is none
+        except ValidationError:
+            expects = next((note.expects for note in notes if isinstance(note, Help)), None)
+            raise UserError(f"is {value!r}; give {_in_words(kind, expects)}", field.name) from None
+
+
+_WORDS: dict[object, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}
+
+
+def _in_words(kind: Any, expects: str | None) -> str:
+    """What a field of type `kind` may hold. expects: in words, None left out; None: by the type."""
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    is_path = Path in choices
+    lists = [choice for choice in choices if get_origin(choice) is Sequence]
+    single = [choice for choice in choices if choice in _WORDS and not (is_path and choice is str)]
+    words = [expects] if expects else ["a name" if lists and choice is str else _WORDS[choice] for choice in single]
+    words += [f"a list of {'paths' if is_path else 'names'}" for _ in lists]
+    return ", or ".join(words + ["None"] * (NoneType in choices))

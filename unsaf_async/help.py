@@ -35,3 +35,5 @@ class Help:
     """The environment variable that is read where the option is not given."""
     without: tuple[str, str] | None = None
     """A flag that sets None, and its help."""
+    expects: str | None = None
+    """What a Python caller is to give, in an error about another value; None: by the field's type."""

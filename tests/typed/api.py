@@ -18,6 +18,7 @@ async def evaluating(photos: Path) -> None:
     assert_type(score.unf1_ci, tuple[float, float] | None)
     assert_type(score.cost_usd, float | None)
     await unsaf_async.evaluate("scripted", images=["photos/", "more/*.png"], questions=3, judge=["gpt-4o", "rules"])
+    await unsaf_async.evaluate(provider="scripted", data=photos / "a.jsonl", cache=None, on_event=lambda event: None)
 
 
 def loading(folder: Path) -> None:
@@ -31,8 +32,15 @@ def loading(folder: Path) -> None:
             assert_type(question.response, str)
 
 
-def mistaken() -> None:
+async def mistaken() -> None:
     """What must not pass: mypy complains of each line that needs no `ignore` after all."""
     Settings("scripted", qestions=3)  # type: ignore[call-arg]
     Settings()  # type: ignore[call-arg]
+    Settings("scripted", "photos/")  # type: ignore[call-arg]
     unsaf_async.load(3)  # type: ignore[arg-type]
+    await unsaf_async.evaluate()  # type: ignore[call-arg]
+    await unsaf_async.evaluate("scripted", qestions=3)  # type: ignore[call-arg]
+    await unsaf_async.evaluate("scripted", "photos/")  # type: ignore[call-arg]
+    await unsaf_async.evaluate("scripted", questions="six")  # type: ignore[arg-type]
+    await unsaf_async.evaluate("scripted", out=3)  # type: ignore[arg-type]
+    await unsaf_async.evaluate("scripted", on_event="print")  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.request import RequestBuilder
@@ -34,7 +35,7 @@ async def explain(settings: Settings) -> list[str]:
     """
     prepared = await prepare(settings)
     assert settings.cache is not None
-    stored = {key: stored_object["parts"] for key, stored_object in entries(settings.cache)}
+    stored = {key: stored_object["parts"] for key, stored_object in entries(Path(settings.cache))}
     builder = RequestBuilder(prepared.subject, settings.questions, settings.seed)
     lines = []
     for source in prepared.images:

@@ -81,9 +81,9 @@ def explain(settings: Settings) -> int:
     return 0
 
 
-def _existing(folder: Path | None) -> Path:
+def _existing(folder: Path | str | None) -> Path:
     from unsaf_async.errors import UserError
 
-    if folder is None or not (folder / "cache.db").is_file():
+    if folder is None or not (Path(folder) / "cache.db").is_file():
         raise UserError(f"{folder}: holds no stored replies; give the folder with --cache")
-    return folder
+    return Path(folder)

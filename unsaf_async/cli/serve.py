@@ -303,8 +303,11 @@ def _place(settings: Settings) -> tuple[str, int, str | None]:
     from unsaf_async.serve.plan import PORT
 
     base, option = settings.api_base, "--api-base"
-    if base is None and settings.out is not None and exists(settings.out):
-        base, option = read_manifest(settings.out).subject.endpoint, f"--out {settings.out}: its model's address"
+    if base is None and settings.out is not None and exists(Path(settings.out)):
+        base, option = (
+            read_manifest(Path(settings.out)).subject.endpoint,
+            f"--out {settings.out}: its model's address",
+        )
     if base is None:
         return "127.0.0.1", PORT, None
     try:

@@ -132,7 +132,7 @@ def _calibration(prepared: Prepared) -> CalibrationFile | None:
     file = prepared.settings.judge_calibration
     if file is None:
         return None
-    calibration = read_calibration(file)
+    calibration = read_calibration(Path(file))
     judge = judge_named(prepared.subject, prepared.judges)
     if calibration.judge != judge:
         raise UserError(
@@ -164,14 +164,14 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
     if settings.data is not None:
         from unsaf_async.inputs.datasets import read_labelled
 
-        if len(settings.images) > 1:
+        if len(settings.image_paths) > 1:
             raise UserError(
                 ": several are given; give the one folder that the labelled set's images lie in", field="images"
             )
-        folder = Path(settings.images[0]) if settings.images else None
-        dataset = read_labelled(settings.data, settings.data_format, folder)
+        folder = Path(settings.image_paths[0]) if settings.image_paths else None
+        dataset = read_labelled(Path(settings.data), settings.data_format, folder)
         labelled = [ImageSource(each.id, each.path, given=each.questions) for each in dataset.images]
-        path = str(settings.data.absolute())
+        path = str(Path(settings.data).absolute())
         return labelled, Source(
             kind="labelled",
             name=dataset.name,
@@ -181,12 +181,12 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
             skipped=dataset.skipped,
         )
     if settings.questions_from is not None:
-        if settings.images:
+        if settings.image_paths:
             raise UserError(
                 f": the images are those of {setting('questions_from')}; leave one of them out", field="images"
             )
-        return questions_of(settings.questions_from)
-    return find_images(settings.images) if settings.images else bundled_images(subject.images), None
+        return questions_of(Path(settings.questions_from))
+    return find_images(settings.image_paths) if settings.image_paths else bundled_images(subject.images), None
 
 
 def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
@@ -352,7 +352,7 @@ def _check(settings: Settings) -> None:
     if not 0 <= settings.seed < 2**31:
         raise UserError(f"is {settings.seed}; give a whole number from 0 to 2147483647", field="seed")
     if settings.cache is not None:
-        check_cache(settings.cache)
+        check_cache(Path(settings.cache))
 
 
 def check_cache(folder: Path) -> None:

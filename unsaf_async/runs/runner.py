@@ -50,8 +50,8 @@ def begin(prepared: Prepared) -> RunFolder:
     """
     settings = prepared.settings
     if settings.cache is not None:
-        open_cache(settings.cache).close()  # first, so that a damaged one leaves no run's folder behind
-    path = settings.out or default_folder(prepared.subject.name)
+        open_cache(Path(settings.cache)).close()  # first, so that a damaged one leaves no run's folder behind
+    path = Path(settings.out) if settings.out is not None else default_folder(prepared.subject.name)
     manifest = _manifest_of(prepared)
     if not exists(path):
         return create(path, manifest, prepared.images)
@@ -84,7 +84,7 @@ def _manifest_of(prepared: Prepared) -> Manifest:
         until_ci=settings.until_ci,
         images=len(prepared.images),
         images_sha256=images_sha256(prepared.images),
-        cache=str(settings.cache.absolute()) if settings.cache else "",
+        cache=str(Path(settings.cache).absolute()) if settings.cache is not None else "",
     )
 
 

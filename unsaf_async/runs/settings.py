@@ -1,12 +1,13 @@
 """What a user asks for: every setting of a run with its unit and its default. Nothing heavy is imported here.
 
-A field is an option of the command line and a keyword argument of `evaluate`; its `Help` is what users read.
+A field is an option of the command line and a keyword argument of `evaluate`; its `Help` is what users read, and its type
+is what a Python caller may give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -26,16 +27,14 @@ Judge = Annotated[
     ),
 ]
 MaxCost = Annotated[float | None, Help("Never spend more than this, in USD.", metavar="USD", panel=MONEY)]
-Cache = Annotated[
-    Path | None,
-    Help(
-        "Folder of stored replies. Default: $UNSAF_CACHE or ./cache.",
-        metavar="DIR",
-        panel=OUTPUT,
-        variable="UNSAF_CACHE",
-        without=("--no-cache", "Share no replies with other runs."),
-    ),
-]
+CACHE = Help(
+    "Folder of stored replies. Default: $UNSAF_CACHE or ./cache.",
+    metavar="DIR",
+    panel=OUTPUT,
+    variable="UNSAF_CACHE",
+    without=("--no-cache", "Share no replies with other runs."),
+)
+Cache = Annotated[Path | None, CACHE]
 Prompts = Annotated[
     str | None,
     Help(
@@ -88,8 +87,9 @@ class Settings:
         str,
         Help("Model to measure: a profile's name or alias, or any litellm id.", metavar="NAME", panel=MEASURED),
     ]
+    _: KW_ONLY
     images: Annotated[
-        Sequence[str | Path],
+        str | Path | Sequence[str | Path],
         Help(
             "Folders, files, globs or JSONL/CSV manifests. Default: the shipped photos; drawn scenes for tiny.",
             metavar="PATH ...",
@@ -104,7 +104,7 @@ class Settings:
     confidence: Confidence = False
     samples: Samples = 0
     data: Annotated[
-        Path | None,
+        Path | str | None,
         Help("The labelled set: a file, or the folder it came in.", metavar="FILE", panel=MEASURED),
     ] = None
     """The labelled set whose questions are asked; None: the model writes them."""
@@ -118,13 +118,13 @@ class Settings:
         ),
     ] = None
     questions_from: Annotated[
-        Path | None,
+        Path | str | None,
         Help(
             "Ask the questions of that run, about its images, instead of own ones.", metavar="RUN_DIR", panel=MEASURED
         ),
     ] = None
     judge_calibration: Annotated[
-        Path | None,
+        Path | str | None,
         Help(
             "What `judge calibrate` wrote of this judge: adds UnF1 corrected for its errors.",
             metavar="FILE",
@@ -139,7 +139,12 @@ class Settings:
     max_cost: MaxCost = None
     price: Annotated[
         str | None,
-        Help("USD per million tokens, where no price is known or another holds.", metavar="IN,OUT", panel=MONEY),
+        Help(
+            "USD per million tokens, where no price is known or another holds.",
+            metavar="IN,OUT",
+            panel=MONEY,
+            expects='text such as "2.5,10" (USD per million tokens, in and out)',
+        ),
     ] = None
     rpm: Rpm = None
     tpm: Tpm = None
@@ -152,14 +157,19 @@ class Settings:
     prompts: Prompts = None
     """None: the pack that the provider's profile names."""
     out: Annotated[
-        Path | None, Help("The run's folder. Default: runs/<time>-<model>.", metavar="DIR", panel=OUTPUT)
+        Path | str | None, Help("The run's folder. Default: runs/<time>-<model>.", metavar="DIR", panel=OUTPUT)
     ] = None
-    cache: Cache = DEFAULT_CACHE
+    cache: Annotated[Path | str | None, CACHE] = DEFAULT_CACHE
     """None: no replies are shared with other runs; a run still keeps its own, in its folder."""
     until_ci: Annotated[
         float | None,
         Help("Stop when the 95 % interval's half-width is at most this (e.g. 0.02).", metavar="W", panel=MONEY),
     ] = None
+
+    @property
+    def image_paths(self) -> tuple[str | Path, ...]:
+        """The images as given, one or several; (): the shipped ones."""
+        return (self.images,) if isinstance(self.images, str | Path) else tuple(self.images)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ PENDING: frozenset[str] = frozenset(
         "errors.py",
         "events.py",
         "files.py",
-        "inputs",
         "normalize.py",
         "prompts.py",
     }

@@ -679,7 +679,7 @@ def test_what_is_wrong_in_tubench_is_named_with_its_file(tmp_path: Path, file: s
 
 def test_tubench_takes_no_folder_of_images(tmp_path: Path) -> None:
     folder = with_tubench(tmp_path / "datasets")
-    assert "leave the option out" in refused(folder, images=tmp_path)
+    assert "leave this out" in refused(folder, images=tmp_path)
     (folder / "UVQA/0/vqa.txt").unlink()
     assert "vqa.txt: cannot be read" in refused(folder)
 

@@ -1,1 +1,1 @@
-"""Which images are examined, and which questions are given."""
+"""Which images are examined, which questions a labelled set brings, and what is sent of a picture."""

@@ -1,11 +1,11 @@
 """From a file to the bytes that are sent: upright, opaque RGB, within a size, encoded once, without metadata.
 
-The only module that imports PIL. A file is untrusted: what it claims is checked before anything is decoded, only
-decoders of photo formats are tried (Pillow's EPS reader, for one, starts a program), and whatever goes wrong becomes
-an `ImageError` of one line. Knows nothing of providers: their limits come as an `ImagePolicy`.
+A file is untrusted: what it claims is checked before anything is decoded, only decoders of photo formats are tried
+(Pillow's EPS reader, for one, starts a program), and whatever goes wrong becomes an `ImageError` of one line. Knows
+nothing of providers: their limits come as an `ImagePolicy`.
 
-Pillow tells of oddities in metadata through `warnings`; they are left to whoever runs the program, since the
-filters are global and not safe to change from a thread.
+Pillow reports oddities in metadata through `warnings`. This module filters none of them, since the filters are global
+and not safe to change from a thread.
 """
 
 from __future__ import annotations
@@ -43,8 +43,11 @@ _QUALITY_STEPS = (85, 75, 60, 45, 30)
 class ImagePolicy:
     """What an image may be when it is sent.
 
-    max_side_px: longer side. max_pixels: width times height; None for no limit. max_bytes: of the base64 text, which is
-    what providers measure. jpeg_quality: 1 to 95; lowered in steps, not below 30, where `max_bytes` needs it.
+    Attributes:
+        max_side_px: The longer side's limit, in pixels.
+        max_pixels: The limit of width times height; None for no limit.
+        max_bytes: The limit of the base64 text, which is what providers measure.
+        jpeg_quality: From 1 to 95; lowered in steps, not below 30, where `max_bytes` needs it.
     """
 
     max_side_px: int = 1568
@@ -54,18 +57,34 @@ class ImagePolicy:
 
 
 class ImageError(UnsafError):
-    """Why a file is no usable image, in one line without its path: what was found and, where it helps, what to do."""
+    """Why a file is no usable image, in one line without its path: what is wrong and, where it helps, what to do."""
 
 
 class ImageLoader:
-    """`encode` off the event loop, in `workers` threads: so many images are decoded at a time, no more."""
+    """`encode` off the event loop, in a few threads."""
 
     def __init__(self, policy: ImagePolicy, workers: int = 2) -> None:
+        """A loader whose threads start with their first images.
+
+        Args:
+            policy: What the images may be when they are sent.
+            workers: Threads, >= 1: so many images are decoded at a time, no more.
+        """
         self._policy = policy
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="image")
 
     async def load(self, path: Path) -> tuple[EncodedImage, str]:
-        """As `encode`. Raises ImageError. Cancelling frees the caller at once; the thread ends with its image."""
+        """An image as it is sent. Cancelling frees the caller at once; the thread ends with its image.
+
+        Args:
+            path: The image's file.
+
+        Returns:
+            (the image, sha256 of the file's bytes), as `encode` does.
+
+        Raises:
+            ImageError: The file is no whole, readable image.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._threads, encode, path, self._policy)
 
     def close(self) -> None:
@@ -74,12 +93,21 @@ class ImageLoader:
 
 
 def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
-    """The image in the file `path` as it is sent, and the sha256 of the file's bytes. Blocks.
+    """The image in a file as it is sent, and the sha256 of the file's bytes. Blocks.
 
     EXIF orientation is applied, transparency put on white, 16-bit and float samples scaled to 8 bits, the first frame
-    of an animation taken. Only ever made smaller. With one version of Pillow the same file and policy give the same
-    bytes.
-    Raises ImageError for everything that is no whole, readable image.
+    of an animation taken. An image is only ever made smaller. With one version of Pillow the same file and policy give
+    the same bytes.
+
+    Args:
+        path: The image's file.
+        policy: What the image may be when it is sent.
+
+    Returns:
+        (the image, sha256 of the file's bytes in hexadecimal).
+
+    Raises:
+        ImageError: The file is no whole, readable image, or no JPEG of it is small enough for the policy.
     """
     data = _read(path)
     try:
@@ -103,9 +131,19 @@ def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
 
 
 def sent_size(path: Path, policy: ImagePolicy) -> tuple[int, int]:
-    """Width and height at which `path` would be sent, from the file's header alone. Blocks.
+    """The size at which an image would be sent, from its file's header alone. Blocks.
 
-    Raises ImageError where not even the header can be read; the pixels behind a good header may still be broken.
+    The pixels behind a good header may still be broken.
+
+    Args:
+        path: The image's file.
+        policy: What the image may be when it is sent.
+
+    Returns:
+        (width, height) in pixels, upright, each >= 1.
+
+    Raises:
+        ImageError: Not even the header can be read.
     """
     try:
         if not path.is_file():
@@ -122,7 +160,16 @@ def sent_size(path: Path, policy: ImagePolicy) -> tuple[int, int]:
 
 
 def fitted(width: int, height: int, policy: ImagePolicy) -> tuple[int, int]:
-    """Width and height in pixels after shrinking to the policy: proportions kept, each at least 1, never larger."""
+    """The size of an image after shrinking it to a policy, with its proportions; never larger than before.
+
+    Args:
+        width: Pixels, >= 1.
+        height: Pixels, >= 1.
+        policy: Its limits of sides and pixels.
+
+    Returns:
+        (width, height) in pixels, each >= 1.
+    """
     scale = min(1.0, policy.max_side_px / max(width, height))
     if policy.max_pixels is not None:
         scale = min(scale, math.sqrt(policy.max_pixels / (width * height)))
@@ -138,8 +185,8 @@ def fitted(width: int, height: int, policy: ImagePolicy) -> tuple[int, int]:
 def _read(path: Path) -> bytes:
     try:
         if not path.is_file():  # opening a FIFO would wait for its writer
-            found = "a folder" if path.is_dir() else "no regular file" if path.exists() else "missing"
-            raise ImageError(f"the file is {found}")
+            kind = "a folder" if path.is_dir() else "no regular file" if path.exists() else "missing"
+            raise ImageError(f"the file is {kind}")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -266,11 +313,11 @@ def _base64_bytes(buffer: BytesIO) -> int:
     return 4 * math.ceil(buffer.tell() / 3)
 
 
-# --- saying what is wrong -------------------------------------------------------------------------------------------
+# --- what is wrong with a file --------------------------------------------------------------------------------------
 
 _NOT_PHOTOS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE | re.DOTALL), found)
-    for pattern, found in (
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind)
+    for pattern, kind in (
         (
             rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)",
             "a HEIC/HEIF photo, which cannot be read here; convert it to JPEG or PNG",
@@ -300,9 +347,9 @@ def _reason(data: bytes, error: Exception) -> str:
     """One line on why `data` could not be decoded."""
     if isinstance(error, UnidentifiedImageError):
         head = data[:4096]
-        for pattern, found in _NOT_PHOTOS:
+        for pattern, kind in _NOT_PHOTOS:
             if pattern.match(head):
-                return f"the file is {found}"
+                return f"the file is {kind}"
         if _is_text(head):
             return "the file is text, not an image"
         return f"the file is {_UNDECODABLE}, or its header is damaged"
@@ -310,10 +357,10 @@ def _reason(data: bytes, error: Exception) -> str:
         return f"the image claims far more than the limit of {MAX_PIXELS // 1_000_000} megapixels; shrink it first"
     if isinstance(error, MemoryError):
         return "the image does not fit into memory"
-    said = one_line(str(error), 200)
-    if "truncated" in said.casefold():
-        return f"the image is cut off: {said}"
-    return f"the image is damaged: {said or 'its decoder gave up'} ({type(error).__name__})"
+    message = one_line(str(error), 200)
+    if "truncated" in message.casefold():
+        return f"the image is cut off: {message}"
+    return f"the image is damaged: {message or 'its decoder gave up'} ({type(error).__name__})"
 
 
 def _is_text(head: bytes) -> bool:

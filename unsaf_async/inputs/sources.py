@@ -1,7 +1,7 @@
-"""Which images a run is about: folders, files, globs and manifests, made into one list. Decodes nothing.
+"""Which images a run is about: folders, files, globs and manifests, made into one list of `ImageSource`s.
 
-Everything that can be wrong with the list is found here, before any money is spent, and is a `UserError`. What is wrong
-inside an image's file is not: that shows when it is decoded, and costs the run one image.
+Everything that can be wrong with the list is a `UserError` here, before any money is spent. No picture is decoded: what
+is wrong inside a file shows in `pixels`, and costs the run one image. Labelled sets are read in `datasets`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.records import GivenQuestion
 
-# HEIC cannot be decoded, and is looked for all the same: a failed image with its reason beats one silently left out.
+# HEIC cannot be decoded, and is looked for all the same: a failed image with its reason beats one silently skipped.
 SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".j2k",
     ".heic", ".heif",
@@ -39,9 +39,12 @@ MANIFEST_SUFFIXES = (".jsonl", ".csv")
 class ImageSource:
     """One image to examine.
 
-    id: unique in the run; a manifest's `id`, or the path relative to the folder that was given, with slashes. path: the
-    file. metadata: a manifest's further columns; empty otherwise. given: the questions to ask about it; () if the model
-    writes them itself. file_sha256: of the file that these questions are about; None: whatever it is.
+    Attributes:
+        id: Unique in the run; a manifest's `id`, or the path relative to the folder that it came from, with slashes.
+        path: The file.
+        metadata: A manifest's further columns; empty otherwise.
+        given: The questions to ask about it; () if the model writes them itself.
+        file_sha256: Of the file that these questions are about; None: whatever it is.
     """
 
     id: str
@@ -52,38 +55,53 @@ class ImageSource:
 
 
 def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
-    """The images that `arguments` name, each file once, in the order of the arguments.
+    """The images that a user named.
 
     A folder gives its images and those of its subfolders, sorted (hidden ones are skipped, links followed); a glob its
-    matches, sorted; a file itself; a manifest (.jsonl, .csv) its rows, in their order. Where ids from folders and files
-    meet, the later one is told apart by its folder's name or a number; a manifest's own ids never change.
-    Raises UserError where anything is missing, empty or malformed. No arguments give no images.
+    matches, sorted; a file itself; a manifest (.jsonl, .csv) its rows, in their order.
+
+    Args:
+        arguments: Paths of folders, files and manifests, and globs.
+
+    Returns:
+        Each file once, in the order of the arguments; [] without arguments. Where ids from folders and files are the
+        same, the later one gets its folder's name or a number; a manifest's own ids never change.
+
+    Raises:
+        UserError: Something is missing, empty or malformed.
     """
-    found: list[_Candidate] = []
+    candidates: list[_Candidate] = []
     for argument in arguments:
-        found.extend(_candidates(os.fspath(argument)))
+        candidates.extend(_candidates(os.fspath(argument)))
     distinct: dict[str, _Candidate] = {}
-    for each in found:
+    for each in candidates:
         distinct.setdefault(os.path.realpath(each.path), each)
     return _with_ids(list(distinct.values()))
 
 
 def bundled_images(which: str = "photos") -> list[ImageSource]:
-    """The images that ship with this package, sorted. which: "photos", or "world" for scenes of the drawn world.
+    """The images that ship with this package.
 
-    Raises FileNotFoundError in an installation without them.
+    Args:
+        which: "photos", or "world" for scenes of the drawn world.
+
+    Returns:
+        The images, sorted.
+
+    Raises:
+        FileNotFoundError: The installation has none.
     """
     return find_images([bundled("images") / which])
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """An image before its id is settled. given_in: "file:line" of the manifest row that fixes the id; else ""."""
+    """An image before its id is settled. fixed_in: "file:line" of the manifest row that fixes the id; else ""."""
 
     id: str
     path: Path
     metadata: Mapping[str, object] = field(default_factory=dict)
-    given_in: str = ""
+    fixed_in: str = ""
 
 
 def _candidates(argument: str) -> Iterator[_Candidate]:
@@ -221,8 +239,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _no_image_column(path: Path, line: int, columns: Sequence[str]) -> UserError:
-    found = ", ".join(columns)[:100] or "nothing"
-    return UserError(f"{path}:{line}: no column 'image' among: {found}; name the column with the paths 'image'")
+    present = ", ".join(columns)[:100] or "nothing"
+    return UserError(f"{path}:{line}: no column 'image' among: {present}; name the column with the paths 'image'")
 
 
 def _row_candidate(manifest: Path, line: int, row: dict[str, object]) -> _Candidate:
@@ -236,33 +254,33 @@ def _row_candidate(manifest: Path, line: int, row: dict[str, object]) -> _Candid
     _refuse_url(named, where)
     image = manifest.parent / named
     if not image.is_file():
-        found = "is no file" if image.exists() else "does not exist"
+        problem = "is no file" if image.exists() else "does not exist"
         raise UserError(
-            f"{where}: image {named} {found}; paths are taken from the manifest's folder, {manifest.parent}"
+            f"{where}: image {named} {problem}; paths are taken from the manifest's folder, {manifest.parent}"
         )
     key = row.get("id")
     if key is not None and (isinstance(key, bool) or not isinstance(key, str | int)):
         raise UserError(f"{where}: 'id' is {key!r}; give a text or a whole number")
-    given = str(key).strip() if key is not None else ""
+    fixed = str(key).strip() if key is not None else ""
     metadata = {name: value for name, value in row.items() if name not in ("image", "id")}
-    return _Candidate(given or Path(named).as_posix(), image, metadata, where if given else "")
+    return _Candidate(fixed or Path(named).as_posix(), image, metadata, where if fixed else "")
 
 
 # --- ids ------------------------------------------------------------------------------------------------------------
 
 
 def _with_ids(candidates: Sequence[_Candidate]) -> list[ImageSource]:
-    given: dict[str, str] = {}
+    rows: dict[str, str] = {}
     for each in candidates:
-        if each.given_in and each.id in given:
-            raise UserError(f"{each.given_in}: id {each.id!r} was given before, in {given[each.id]}; make ids unique")
-        if each.given_in:
-            given[each.id] = each.given_in
-    taken = set(given)
+        if each.fixed_in and each.id in rows:
+            raise UserError(f"{each.fixed_in}: id {each.id!r} was given before, in {rows[each.id]}; make ids unique")
+        if each.fixed_in:
+            rows[each.id] = each.fixed_in
+    taken = set(rows)
     sources = []
     for each in candidates:
         name = each.id
-        if not each.given_in:
+        if not each.fixed_in:
             name = next(free for free in _names(each) if free not in taken)
             taken.add(name)
         sources.append(ImageSource(name, each.path, each.metadata))

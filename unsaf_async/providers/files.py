@@ -244,7 +244,7 @@ def _is_whole(path: list[str]) -> bool:
 
 
 def _leave_out(path: list[str]) -> str:
-    """What leaving the key out would mean, where it may be left out for "none"."""
+    """The advice to leave the key out, where None is one of its values; else an empty text."""
     try:
         annotation = _model_at(path[:-1]).model_fields[path[-1]].annotation
     except (KeyError, StopIteration):

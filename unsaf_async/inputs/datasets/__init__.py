@@ -1,7 +1,7 @@
 """Labelled data sets that a user brings: images, questions, and whether the image answers them. Decodes no picture.
 
-`read_labelled` reads all of them into one shape. A module a format knows that format's files and fields; `shared` knows what they
-have in common. Everything that is wrong with a set is found here, before any money is spent, and is a `UserError`.
+`read_labelled` reads all of them into one shape. Each format's files and fields are known to a module of its own; `shared` knows
+what they have in common. Everything that is wrong with a set is a `UserError` here, before any money is spent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from unsaf_async.inputs.datasets.shared import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from unsaf_async.inputs.datasets.shared import Left, Row
+    from unsaf_async.inputs.datasets.shared import Row, Skipped
 
 __all__ = ["FORMATS", "Format", "LabelledImage", "LabelledSet", "read_labelled"]
 
@@ -39,7 +39,7 @@ _KNOWN = (
 
 
 class _Reader(Protocol):
-    def __call__(self, path: Path, images: Path | None) -> Iterator[Row | Left]: ...
+    def __call__(self, path: Path, images: Path | None) -> Iterator[Row | Skipped]: ...
 
 
 _READERS: Mapping[Format, _Reader] = MappingProxyType(
@@ -51,24 +51,33 @@ _FILES: Mapping[Format, str] = MappingProxyType({"jsonl": "*.jsonl", "pope": "*p
 
 
 def read_labelled(path: Path, format: str | None = None, images: Path | None = None) -> LabelledSet:  # noqa: A002
-    """The labelled set in `path`: its images in the order of their first question, each with its questions in the file's order.
+    """A labelled set, read. The same files give the same set.
 
-    format: one of FORMATS; None to recognise it. images: the folder of the images; None for the places where the format has
-    them. Rows whose image does not exist are left out and counted in `skipped`, as is whatever else a format leaves out.
-    The same files give the same set. Only MM-UPD writes anything: the images that its file holds.
-    Raises UserError where anything is missing, malformed or not recognised, and if no question is left.
+    Only MM-UPD writes anything: the images that its file holds.
+
+    Args:
+        path: The set's file or folder.
+        format: One of FORMATS; None to recognise it.
+        images: The folder of the images; None for the places where the format has them.
+
+    Returns:
+        Its images in the order of their first question, each with its questions in the file's order. Rows without an
+        image are skipped and counted in `skipped`, as is whatever else a format does not use.
+
+    Raises:
+        UserError: Something is missing, malformed or not recognised, or no question remains.
     """
     path = Path(path)
     try:
         _check(path, format, images)
         known = cast("Format | None", format) or _recognized(path)
         file = _file_in(path, known) if path.is_dir() and known in _FILES else path
-        found, skipped = collect(path, _READERS[known](file, images))
+        labelled, skipped = collect(path, _READERS[known](file, images))
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: cannot be read ({error.strerror}); check that it is there and may be read"
         ) from error
-    return LabelledSet(Path(os.path.abspath(path)).name, known, known == "pope", found, skipped)  # noqa: PTH100  # links stay
+    return LabelledSet(Path(os.path.abspath(path)).name, known, known == "pope", labelled, skipped)  # noqa: PTH100  # links stay
 
 
 def _check(path: Path, name: str | None, images: Path | None) -> None:
@@ -155,9 +164,9 @@ def _several(folder: Path, files: list[Path]) -> UserError:
     return UserError(f": {folder} holds {', '.join(names[:3])}{more}; give one of the files", field="data")
 
 
-def _unrecognized(path: Path, found: str) -> UserError:
+def _unrecognized(path: Path, reason: str) -> UserError:
     return IncompleteSet(
-        f": {path} is not recognised: {found}; looked for {_KNOWN}",
+        f": {path} is not recognised: {reason}; looked for {_KNOWN}",
         f"name it with {setting('data_format')} ({', '.join(FORMATS)})",
         field="data",
     )

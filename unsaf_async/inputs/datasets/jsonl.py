@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 
 def rows(path: Path, images: Path | None) -> Iterator[Row]:
-    """The questions in `path`. Images are taken from `images`, or from the file's folder. Raises UserError."""
+    """The questions in a file of our own format.
+
+    Args:
+        path: The file.
+        images: The folder of the images; None for the file's own.
+
+    Yields:
+        The rows, in the file's order.
+
+    Raises:
+        UserError: A row is not as the format has it.
+    """
     folders = (images or path.parent,)
     for entry in json_lines(path):
         image_id, candidates = entry.image(folders)

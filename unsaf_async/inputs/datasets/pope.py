@@ -19,9 +19,17 @@ FIELDS = frozenset({"question_id", "image", "text", "label"})
 
 
 def rows(path: Path, images: Path | None) -> Iterator[Row]:
-    """The probes in `path`, all of them answerable, by "yes" or "no".
+    """The probes in a file of POPE, all of them answerable, by "yes" or "no".
 
-    Images are taken from `images`, or from the file's folder and its subfolders val2014 and images. Raises UserError.
+    Args:
+        path: The file.
+        images: The folder of the images; None for the file's folder and its subfolders val2014 and images.
+
+    Yields:
+        The rows, in the file's order.
+
+    Raises:
+        UserError: A row is not as the format has it.
     """
     folders = (images,) if images else (path.parent, path.parent / "val2014", path.parent / "images")
     for entry in json_lines(path):

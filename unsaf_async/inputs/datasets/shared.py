@@ -1,4 +1,4 @@
-"""What the formats of labelled sets have in common: rows with a place to blame, images found and grouped, ids made unique."""
+"""What the formats of labelled sets have in common: rows that errors can point to, images grouped by file, ids made unique."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ NOT_FOUND = "image not found"
 class LabelledImage:
     """One image with its questions.
 
-    id: stable, and unique in the set. path: absolute. questions: at least one; their ids are unique in the set.
+    Attributes:
+        id: Stable, and unique in the set.
+        path: Absolute.
+        questions: At least one; their ids are unique in the set.
     """
 
     id: str
@@ -41,8 +44,12 @@ class LabelledImage:
 class LabelledSet:
     """A labelled set, read.
 
-    name: of the file or folder. yes_no: every question is a probe that is answered by yes or no. images: at least one.
-    skipped: how many rows were left out, by the reason in words.
+    Attributes:
+        name: Of the file or folder.
+        format: One of FORMATS.
+        yes_no: Whether every question is a probe that is answered by yes or no.
+        images: At least one.
+        skipped: How many rows were skipped, by the reason in words.
     """
 
     name: str
@@ -59,7 +66,7 @@ class IncompleteSet(UserError):
         """An error in two parts.
 
         Args:
-            problem: What was found.
+            problem: What is wrong.
             advice: What to do, by the settings of a labelled run.
             field: The setting that is wrong; None: `problem` says where.
         """
@@ -85,8 +92,11 @@ class IncompleteSet(UserError):
 class Row:
     """One question about one image.
 
-    number: of the row in its file, from 1. image_id: the image's; it stands for `candidates`. candidates: where the image may be,
-    the likeliest first. question: its id may be "", or taken already.
+    Attributes:
+        number: Of the row in its file, from 1.
+        image_id: The image's id; rows with the same one have the same `candidates`.
+        candidates: Where the image may be, the likeliest first.
+        question: Its id may be "", or taken already.
     """
 
     number: int
@@ -96,40 +106,50 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """A row that is left out, and why."""
+class Skipped:
+    """A row that is not used, and why."""
 
     reason: str
 
 
-def collect(source: Path, rows: Iterable[Row | Left]) -> tuple[tuple[LabelledImage, ...], dict[str, int]]:
-    """The images with their questions, and what was left out by reason.
+def collect(source: Path, rows: Iterable[Row | Skipped]) -> tuple[tuple[LabelledImage, ...], dict[str, int]]:
+    """The images with their questions, and how many rows were skipped.
 
-    One file is one image, however it is named. Raises UserError if no question is left.
+    One file is one image, however it is named.
+
+    Args:
+        source: The set's file or folder, for errors.
+        rows: What the format's reader yields.
+
+    Returns:
+        (the images in the order of their first rows, the number of skipped rows by reason).
+
+    Raises:
+        UserError: No question remains.
     """
     skipped: Counter[str] = Counter()
     places: dict[str, tuple[str, Path] | None] = {}
     images: dict[str, tuple[str, Path, list[GivenQuestion]]] = {}
     taken: set[str] = set()
-    lost: Row | None = None
+    without_image: Row | None = None
     for row in rows:
-        if isinstance(row, Left):
+        if isinstance(row, Skipped):
             skipped[row.reason] += 1
             continue
         if row.image_id not in places:
             places[row.image_id] = _place(row.candidates)
         place = places[row.image_id]
         if place is None:
-            lost = lost or row
+            without_image = without_image or row
             skipped[NOT_FOUND] += 1
             continue
         real, path = place
         _, _, questions = images.setdefault(real, (row.image_id, path, []))
         questions.append(_with_id(row, taken))
     if not images:
-        raise _nothing_left(source, skipped, lost)
-    found = tuple(LabelledImage(name, path, tuple(questions)) for name, path, questions in images.values())
-    return found, dict(skipped)
+        raise _no_question(source, skipped, without_image)
+    labelled = tuple(LabelledImage(name, path, tuple(questions)) for name, path, questions in images.values())
+    return labelled, dict(skipped)
 
 
 def _place(candidates: Iterable[Path]) -> tuple[str, Path] | None:
@@ -148,9 +168,10 @@ def _with_id(row: Row, taken: set[str]) -> GivenQuestion:
     return row.question if key == row.question.id else row.question.model_copy(update={"id": key})
 
 
-def _nothing_left(source: Path, skipped: Counter[str], lost: Row | None) -> UserError:
-    if lost is not None:
-        first, *others = lost.candidates
+def _no_question(source: Path, skipped: Counter[str], without_image: Row | None) -> UserError:
+    """Why no question remains. without_image: the first row that has none; None if each has one."""
+    if without_image is not None:
+        first, *others = without_image.candidates
         also = f", then in {', '.join(str(path.parent) for path in others)}" if others else ""
         return IncompleteSet(
             f"{source}: no image was found for {skipped[NOT_FOUND]} questions; looked for {first}{also}",
@@ -167,21 +188,47 @@ def _nothing_left(source: Path, skipped: Counter[str], lost: Row | None) -> User
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row, with where it stands ("file:line") and its number, from 1. What it reads is checked, or a UserError."""
+    """One row, with checked access to its fields.
+
+    Attributes:
+        where: Where it stands, "file:line", for errors.
+        number: Of the row in its file, from 1.
+        fields: Values by the fields' names, not checked yet.
+    """
 
     where: str
     number: int
     fields: Mapping[str, object]
 
     def text(self, name: str) -> str:
-        """The text in `name`, stripped. Raises UserError if it is missing, empty or something else."""
+        """The text in a field.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The text, stripped, not empty.
+
+        Raises:
+            UserError: It is missing, empty or something else.
+        """
         value = self.fields.get(name)
         if not isinstance(value, str) or not value.strip():
             raise self.wrong(name, "a text")
         return value.strip()
 
     def optional_text(self, name: str) -> str:
-        """The text in `name`, stripped; "" if it is missing or null. Raises UserError if it is something else."""
+        """The text in a field that may be absent.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The text, stripped; "" if it is missing or null.
+
+        Raises:
+            UserError: It is something else.
+        """
         value = self.fields.get(name)
         if value is None:
             return ""
@@ -190,14 +237,34 @@ class Entry:
         return value.strip()
 
     def key(self, name: str) -> str:
-        """The id in `name`: a text or a whole number; "" if it is missing or null. Raises UserError if it is something else."""
+        """The id in a field: a text or a whole number.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The id as text; "" if it is missing or null.
+
+        Raises:
+            UserError: It is something else.
+        """
         value = self.fields.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         return self.optional_text(name) if value is None or isinstance(value, str) else self._no_key(name)
 
     def image(self, folders: Iterable[Path]) -> tuple[str, tuple[Path, ...]]:
-        """The image named in `image`: its id, and where it may be: in one of `folders`. Raises UserError if it names none."""
+        """The image that the field `image` names.
+
+        Args:
+            folders: Where it may be, the likeliest first.
+
+        Returns:
+            (its id: the path as the field has it, with slashes; its path in each of the folders).
+
+        Raises:
+            UserError: The field is missing, or holds no path.
+        """
         named = self.text("image")
         if "\0" in named:
             raise self.wrong("image", "the path of a file")
@@ -205,19 +272,37 @@ class Entry:
             raise UserError(f"{self.where}: {named[:100]!r} is a URL; download the image first and give its path")
         return PurePath(named).as_posix(), tuple(folder / named for folder in folders)
 
-    def wrong(self, name: str, wanted: str) -> UserError:
-        """What is wrong with the field `name`: it should be `wanted`."""
+    def wrong(self, name: str, expected: str) -> UserError:
+        """An error about a field.
+
+        Args:
+            name: The field.
+            expected: What it should be, in words that follow "give".
+
+        Returns:
+            The error, to be raised: the field is missing, or its value is wrong.
+        """
         if name not in self.fields:
-            found = ", ".join(map(str, self.fields))[:100] or "nothing"
-            return UserError(f"{self.where}: no field {name!r} among: {found}; give it {wanted}")
-        return UserError(f"{self.where}: {name!r} is {shorten(repr(self.fields[name]), 60)}; give {wanted}")
+            present = ", ".join(map(str, self.fields))[:100] or "nothing"
+            return UserError(f"{self.where}: no field {name!r} among: {present}; give it {expected}")
+        return UserError(f"{self.where}: {name!r} is {shorten(repr(self.fields[name]), 60)}; give {expected}")
 
     def _no_key(self, name: str) -> str:
         raise self.wrong(name, "a text or a whole number")
 
 
 def json_lines(path: Path) -> Iterator[Entry]:
-    """The rows of a file with one JSON object a line, one after the other; blank lines are passed over. Raises UserError."""
+    """The rows of a file with one JSON object a line.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The rows in the file's order; blank lines are passed over.
+
+    Raises:
+        UserError: A line is not UTF-8, no JSON, or no object.
+    """
     count = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -236,7 +321,17 @@ def json_lines(path: Path) -> Iterator[Entry]:
 
 
 def json_file(path: Path) -> object:
-    """What a JSON file holds. Raises UserError."""
+    """What a JSON file holds.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The value, of any JSON type.
+
+    Raises:
+        UserError: The file is not UTF-8 or no JSON.
+    """
     data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     try:
         value: object = orjson.loads(decoded(data, str(path)))
@@ -246,7 +341,18 @@ def json_file(path: Path) -> object:
 
 
 def decoded(data: bytes, where: str) -> str:
-    """`data` as UTF-8. Raises UserError with the line that is none, if there are several."""
+    """Bytes as UTF-8 text.
+
+    Args:
+        data: A whole file, or a line of one.
+        where: "file" or "file:line", for errors.
+
+    Returns:
+        The text.
+
+    Raises:
+        UserError: The bytes are not UTF-8; the error names the line, if there are several.
+    """
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

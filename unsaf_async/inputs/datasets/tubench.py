@@ -1,8 +1,8 @@
 """TUBench: questions that their image does not answer, in four parts: code, photos, geometry and tables.
 
 He et al., "TUBench: Benchmarking Large Vision-Language Models on Trustworthiness with Unanswerable Questions" (arXiv 2410.04107);
-https://github.com/NLPCode/TUBench, whose vlms/gpt4.py (`read_input`) is the description of the files. A part is a folder of
-numbered folders:
+https://github.com/NLPCode/TUBench. The files are described by its vlms/gpt4.py (`read_input`). A part is a folder of numbered
+folders:
 
     UCR/N/      1.txt, 1_u1.txt, 1_u2.txt, 1_u3.txt (question TAB label), and 1.png and so on
     UVQA/N/     vqa.txt (something TAB question TAB label, TAB strategy), and one .jpg
@@ -31,12 +31,22 @@ _UCR_FILES = ("1", "1_u1", "1_u2", "1_u3")
 
 
 def subsets(folder: Path) -> dict[str, Path]:
-    """The parts in `folder`, by name: those it holds, or itself if it is one; {} if it is not TUBench at all."""
+    """The parts of TUBench in a folder.
+
+    Args:
+        folder: A folder that holds parts, or a part itself.
+
+    Returns:
+        The parts' folders by their names (`PARTS`); {} if the folder is not TUBench at all.
+
+    Raises:
+        UserError: The JSON file that would tell which part it is cannot be decoded.
+    """
     if not folder.is_dir():
         return {}
-    held = {part: folder / part for part in PARTS if (folder / part).is_dir()}
-    if held:
-        return held
+    parts = {part: folder / part for part in PARTS if (folder / part).is_dir()}
+    if parts:
+        return parts
     here = _part_of(folder)
     return {here: folder} if here else {}
 
@@ -58,14 +68,20 @@ def _part_of(folder: Path) -> str | None:
 
 
 def rows(path: Path, images: Path | None) -> Iterator[Row]:
-    """The questions in `path`, a part or the folder that holds some, part by part.
+    """The questions of TUBench, part by part.
 
-    The images are beside the questions; `images` is not taken. Raises UserError.
+    Args:
+        path: A part, or the folder that holds some.
+        images: Must be None: the images are in the folders of the questions.
+
+    Yields:
+        The rows, numbered through all parts.
+
+    Raises:
+        UserError: `images` is not None, no part is there, or a file is not as the format has it.
     """
     if images is not None:
-        raise UserError(
-            f": TUBench has its images beside its questions, in {path}; leave the option out", field="images"
-        )
+        raise UserError(f": TUBench has its images next to its questions, in {path}; leave this out", field="images")
     parts = subsets(path)
     if not parts:
         raise UserError(
@@ -90,8 +106,8 @@ _Asked = tuple[str, Path, str, str, tuple[str, ...], str]
 
 
 def _numbered(folder: Path) -> list[Path]:
-    found = [each for each in folder.iterdir() if each.name.isdecimal() and each.name.isascii() and each.is_dir()]
-    return sorted(found, key=lambda each: (int(each.name), each.name))
+    numbered = [each for each in folder.iterdir() if each.name.isdecimal() and each.name.isascii() and each.is_dir()]
+    return sorted(numbered, key=lambda each: (int(each.name), each.name))
 
 
 def _ucr(folder: Path, part: str) -> Iterator[_Asked]:

@@ -1,9 +1,9 @@
 """MM-UPD Bench: multiple choice, with the right choice taken away (AAD), all choices exchanged (IASD), or the image (IVQD).
 
 Miyai et al., "Unsolvable Problem Detection: Evaluating Trustworthiness of Vision Language Models" (arXiv 2403.20331);
-https://huggingface.co/datasets/MM-UPD/MM-UPD, whose loading script names the columns: index, hint, question, A to E, answer,
+https://huggingface.co/datasets/MM-UPD/MM-UPD. Its loading script names the columns: index, hint, question, A to E, answer,
 masked_answer, category, image (base64), source, l2-category, comment, split, type. Its evaluation
-(https://github.com/AtsuMiyai/UPD, automatic_eval/calculate_scores.py) tells two types of rows apart, "standard" and "upd", and
+(https://github.com/AtsuMiyai/UPD, automatic_eval/calculate_scores.py) knows two types of rows, "standard" and "upd", and
 takes a row with an index from 1,000,000 on for a copy of another one, with its options in another order.
 """
 
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, setting
-from unsaf_async.inputs.datasets.shared import Entry, Left, Row
+from unsaf_async.inputs.datasets.shared import Entry, Row, Skipped
 from unsaf_async.records import GivenQuestion
 
 if TYPE_CHECKING:
@@ -39,12 +39,20 @@ _SIGNATURES = (
 )
 
 
-def rows(path: Path, images: Path | None) -> Iterator[Row | Left]:
-    """The questions in `path`, with their options.
+def rows(path: Path, images: Path | None) -> Iterator[Row | Skipped]:
+    """The questions in a file of MM-UPD, with their options.
 
-    The images stand in the file. Each is written once, under a name made of its bytes, into `images`, or else into the folder
-    .images beside the file. Copies with options in another order are left out, and rows whose image is none.
-    Raises UserError, also for a file whose options hold "None of the above".
+    The images stand in the file. Each is written once, under a name made of its bytes.
+
+    Args:
+        path: The .tsv file.
+        images: The folder that the images are written into; None for the folder .images next to the file.
+
+    Yields:
+        The rows, in the file's order. Copies with options in another order are skipped, and rows without a readable image.
+
+    Raises:
+        UserError: A row is not as the format has it, the options hold "None of the above", or an image cannot be written.
     """
     if path.stem.endswith("_option"):
         # Declining is then to pick an option, and whoever picks an option has answered.
@@ -56,11 +64,11 @@ def rows(path: Path, images: Path | None) -> Iterator[Row | Left]:
     with _cells_of_any_size():
         for entry in _entries(path):
             if _index(entry) >= CIRCULAR:
-                yield Left("copy with options in another order")
+                yield Skipped("copy with options in another order")
             elif image := _written(entry, folder):
                 yield Row(entry.number, image.stem, (image,), _given(entry))
             else:
-                yield Left("image not readable")
+                yield Skipped("image not readable")
 
 
 def _entries(path: Path) -> Iterator[Entry]:
@@ -70,8 +78,8 @@ def _entries(path: Path) -> Iterator[Entry]:
             columns = next(reader, [])
             missing = [name for name in COLUMNS if name not in columns]
             if missing:
-                found = ", ".join(columns)[:100] or "nothing"
-                raise UserError(f"{path}:1: no column {missing[0]!r} among: {found}; give a .tsv of MM-UPD")
+                present = ", ".join(columns)[:100] or "nothing"
+                raise UserError(f"{path}:1: no column {missing[0]!r} among: {present}; give a .tsv of MM-UPD")
             line = reader.line_num + 1
             for number, cells in enumerate(reader, 1):
                 if cells and len(cells) != len(columns):

@@ -18,21 +18,36 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_ANSWERS = frozenset({"unanswerable", "unsuitable", "unsuitable image"})
-"""What annotators wrote who could not answer."""
+"""What annotators wrote where they could not answer."""
 
 
 def annotated(folder: Path) -> Path | None:
-    """The annotations in `folder`: val.json, or else train.json, there or in a folder called annotations; None without any."""
+    """The file of annotations in a folder.
+
+    Args:
+        folder: The data set's folder.
+
+    Returns:
+        val.json, or else train.json, there or in a subfolder called annotations; None without any.
+    """
     places = (folder, folder / "annotations", folder / "Annotations")
     files = [place / name for name in ("val.json", "train.json") for place in places]
     return next((file for file in files if file.is_file()), None)
 
 
 def rows(path: Path, images: Path | None) -> Iterator[Row]:
-    """The questions in `path`, a file of annotations or the folder that holds it.
+    """The questions of a split of VizWiz-VQA.
 
-    Images are taken from `images` or its subfolder of the split's name, or from the file's folder and from folders of the split's
-    name there and beside it. Raises UserError, for the test split too, which has no labels.
+    Args:
+        path: A file of annotations, or the folder that holds it.
+        images: The folder of the images, or one with a subfolder of the split's name. None for these places: folders of the
+            split's name in the file's folder and next to it, the file's folder, and its subfolder images.
+
+    Yields:
+        The rows, in the file's order.
+
+    Raises:
+        UserError: There are no annotations, an entry is not as the format has it, or the split has no labels (test).
     """
     file = annotated(path) if path.is_dir() else path
     if file is None:

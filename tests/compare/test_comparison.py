@@ -485,7 +485,7 @@ def test_runs_made_alike_do_not_differ_and_every_other_setting_is_named(three: l
     assert "(deadbeef) in b" in differing(pack_sha256="deadbeef" * 8)
     assert differing(questions=9).startswith("Questions per image and instruction differ: 3 in a and c; 9 in b.")
     assert differing(judges=()).startswith("Judges differ: scripted in a and c; the rules alone in b.")
-    assert differing(samples=5).startswith("What is asked beside the answers differs: nothing in a and c; 5 further")
+    assert differing(samples=5).startswith("Extra measures differ: nothing in a and c; 5 further")
     assert differing(seed=7).startswith("Seeds differ: 0 in a and c; 7 in b.")
     assert differing(until_ci=0.1).startswith("Stopping rules differ: all images in a and c; until ± 0.1 in b.")
     assert differing(versions={"unsaf-async": "9"}).endswith("rules and parsing may have changed in between")

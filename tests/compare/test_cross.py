@@ -221,7 +221,7 @@ def test_one_model_alone_has_no_skills_to_tell_apart() -> None:
     assert fit.mean == pytest.approx(0.7, abs=0.05)
     assert (values_of(fit.asking), values_of(fit.answering), fit.residual_rms) == ([0.0], [0.0], 0.0)
     assert fit.own_advantage is None
-    assert "cannot be told apart" in fit.undefined["own_advantage"]
+    assert "cannot be separated" in fit.undefined["own_advantage"]
     assert fit.undefined["variance_explained"] == "all cells are equal"
 
 

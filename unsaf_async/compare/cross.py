@@ -7,6 +7,7 @@ rows of the matrix differ by who asked, its columns by who answered.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from unsaf_async.score.bootstrap import interval
 from unsaf_async.score.ratios import quotients
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -135,40 +136,20 @@ def matrix(
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")
-    askers = list(dict.fromkeys(asker for asker, _ in cells))
-    answering = list(dict.fromkeys(answerer for _, answerer in cells))
-    # In the askers' order, so that the diagonal lies on the diagonal.
-    answerers = [*(name for name in askers if name in answering), *(name for name in answering if name not in askers)]
+    askers, answerers = _names(cells)
     by_cell = {key: examined(examinations) for key, examinations in cells.items()}
     filled = [key for key, examinations in by_cell.items() if examinations]
     shared = _shared([by_cell[key] for key in filled])
-    pairs = np.array([[pair_of(each) for each in row] for row in shared], dtype=np.int64).reshape(
-        len(shared), len(filled), 2
-    )
-    sums = pairs.sum(axis=0)
-    drawn = resampled_sums(pairs.reshape(len(shared), 2 * len(filled)), resamples, seed).reshape(
-        resamples, len(filled), 2
-    )
-    values, resampled = _unf1(sums), _unf1(drawn)
-
-    written = [
-        _cell(
-            asker,
-            answerer,
-            by_cell.get((asker, answerer)),
-            None if (asker, answerer) not in filled else filled.index((asker, answerer)),
-            values,
-            resampled,
-            shared,
-        )
-        for asker in askers
-        for answerer in answerers
-    ]
+    values, resampled = _unf1(shared, len(filled), resamples, seed)
+    places = {key: place for place, key in enumerate(filled)}
     defined = [n for n in range(len(filled)) if not np.isnan(values[n])]
     return CrossMatrix(
         askers=askers,
         answerers=answerers,
-        cells=written,
+        cells=[
+            _cell(*key, by_cell.get(key), places.get(key), values, resampled, shared)
+            for key in product(askers, answerers)
+        ],
         images=len(shared),
         fit=_fit(
             askers,
@@ -180,6 +161,17 @@ def matrix(
         seed=seed,
         resamples=resamples,
     )
+
+
+def _names(cells: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """(askers, answerers), each once. Answerers are in the askers' order, so that the diagonal lies on the diagonal."""
+    pairs = list(cells)
+    askers = list(dict.fromkeys(asker for asker, _ in pairs))
+    answering = list(dict.fromkeys(answerer for _, answerer in pairs))
+    return askers, [
+        *(name for name in askers if name in answering),
+        *(name for name in answering if name not in askers),
+    ]
 
 
 def _shared(cells: Sequence[Sequence[Examination]]) -> list[list[Examination]]:
@@ -194,9 +186,14 @@ def _shared(cells: Sequence[Sequence[Examination]]) -> list[list[Examination]]:
     return [row for row in rows.values() if len(row) == len(cells)]
 
 
-def _unf1(sums: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[...] from sums [..., 2] of the images' pairs; NaN where there is nothing to divide by."""
-    return quotients(sums[..., 0], sums[..., 1])
+def _unf1(
+    shared: Sequence[Sequence[Examination]], cells: int, resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """UnF1 of the cells, and in each draw of images: [cells], [draws, cells]. NaN: undefined. shared: [images][cells]."""
+    pairs = np.array([[pair_of(each) for each in row] for row in shared], dtype=np.int64)
+    rows = pairs.reshape(len(shared), 2 * cells)
+    sums, drawn = rows.sum(axis=0), resampled_sums(rows, resamples, seed)
+    return quotients(sums[::2], sums[1::2]), quotients(drawn[:, ::2], drawn[:, 1::2])
 
 
 def _cell(
@@ -296,7 +293,7 @@ def _fit(
     if own is None:
         undefined |= dict.fromkeys(
             ("own_advantage", "own_advantage_ci"),
-            "the cells of one's own questions cannot be told apart from the models: too few others have an UnF1",
+            "the advantage on one's own questions cannot be separated from the models: too few other cells have an UnF1",
         )
     return CrossFit(
         mean=mean,

@@ -1,4 +1,24 @@
-"""Images that two runs share, and the paired difference of their UnF1 on them."""
+"""Images that two runs share, and the paired difference of their UnF1 on them.
+
+Interval: images are drawn with replacement, each with both runs' pairs (2 TU, 2 TU + FU + FA), and UnF1(a) - UnF1(b) is
+computed anew; its 2.5 % and 97.5 % quantiles. Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), 13.3.
+
+p: the share of arrangements whose |t| is at least the observed one, where an arrangement swaps the two runs' pairs on some
+of the images, and
+
+    t = (UnF1(a) - UnF1(b)) / s,    s^2 = sum of e_i^2,    e_i = (A_i - UnF1(a) B_i) / B  -  (A'_i - UnF1(b) B'_i) / B'
+
+with (A_i, B_i), (A'_i, B'_i) the pairs of image i in a and in b, and B, B' the sums: e_i is what image i contributes to the
+difference (its linearised influence), s its standard error but for a constant. If the two runs are exchangeable image by
+image, p below x has the probability x at most, for any number of images: all arrangements are taken where there are no more
+than `resamples`, else so many random ones and the observed one (Phipson & Smyth 2010, doi:10.2202/1544-6115.1585). Because
+the difference is divided by its standard error, the same is approximately true with many images if only the two UnF1 are
+equal, while precision, recall or the number of questions differ (Konietschke & Pauly 2014, doi:10.1007/s11222-012-9370-4).
+A swap that leaves an UnF1 undefined counts as one at least as large as the observed.
+
+The bootstrap's own tail probability is not used: with 10 images it calls two equal models different twice as often as it
+says. So an interval of few images may exclude 0 where p is above 0.05; p is then the one to believe.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +56,7 @@ class PairedDifference(Record):
     ci: tuple[float, float] | None
     """95 % percentile interval of `difference` by resampling images, both runs' pairs jointly."""
     p: float | None
-    """Two-sided, of "both runs are equally aware": see `paired_difference`."""
+    """Two-sided, of "both runs are equally aware": see `compare/pairing.py`."""
     p_method: Literal["all swaps", "random swaps"] | None
     """Whether `p` looked at every arrangement, or at `resamples` random ones."""
     images_shared: int
@@ -131,26 +151,7 @@ def pair_of(examination: Examination) -> tuple[int, int]:
 def paired_difference(
     a: Sequence[Examination], b: Sequence[Examination], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> PairedDifference:
-    """UnF1 of a minus UnF1 of b on the images that both have, its interval and its p-value.
-
-    Interval: images are drawn with replacement, each with both runs' pairs (2 TU, 2 TU + FU + FA), and UnF1(a) - UnF1(b) is
-    computed anew; its 2.5 % and 97.5 % quantiles. Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), 13.3.
-
-    p: the share of arrangements whose |t| is at least the observed one, where an arrangement swaps the two runs' pairs on some
-    of the images, and
-
-        t = (UnF1(a) - UnF1(b)) / s,    s^2 = sum of e_i^2,    e_i = (A_i - UnF1(a) B_i) / B  -  (A'_i - UnF1(b) B'_i) / B'
-
-    with (A_i, B_i), (A'_i, B'_i) the pairs of image i in a and in b, and B, B' the sums: e_i is what image i contributes to the
-    difference (its linearised influence), s its standard error but for a constant. If the two runs are exchangeable image by
-    image, p below x has the probability x at most, for any number of images: all arrangements are taken where there are no more
-    than `resamples`, else so many random ones and the observed one (Phipson & Smyth 2010, doi:10.2202/1544-6115.1585). Because
-    the difference is divided by its standard error, the same is approximately true with many images if only the two UnF1 are
-    equal, while precision, recall or the number of questions differ (Konietschke & Pauly 2014, doi:10.1007/s11222-012-9370-4).
-    A swap that leaves an UnF1 undefined counts as one at least as large as the observed.
-
-    The bootstrap's own tail probability is not used: with 10 images it calls two equal models different twice as often as it
-    says. So an interval of few images may exclude 0 where p is above 0.05; p is then the one to believe.
+    """UnF1 of a minus UnF1 of b on the images that both have, its interval and its p-value, as the module's docstring says.
 
     Args:
         a: One run's examinations.
@@ -219,12 +220,12 @@ def resampled_sums(rows: NDArray[np.int64], resamples: int, seed: int) -> NDArra
     """The sums of the images' rows over each draw of as many images, with replacement.
 
     Args:
-        rows: Whole numbers, [images, columns], at least one image.
+        rows: Whole numbers, [images, columns].
         resamples: The number of draws, >= 1.
         seed: Of the draws, >= 0.
 
     Returns:
-        [resamples, columns].
+        [resamples, columns]; without images, all are 0.
     """
     sums = np.empty((resamples, rows.shape[1]), dtype=np.int64)
     block = max(1, _BLOCK_BYTES // (8 * max(1, len(rows))))

@@ -150,7 +150,7 @@ SETTINGS = (
         "whoever writes more has to reach for less obvious ones",
     ),
     _Setting("Judges differ", _judges, _judges_matter),
-    _Setting("What is asked beside the answers differs", _extras, "their costs and times are for unequal work"),
+    _Setting("Extra measures differ", _extras, "their costs and times are for unequal work"),
     _Setting(
         "Temperatures differ",
         lambda run: "0 for answers and verdicts" if run.subject.takes.temperature else "the provider's own throughout",

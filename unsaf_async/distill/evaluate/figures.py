@@ -66,7 +66,7 @@ class Figure(Record):
     ci: tuple[float, float] | None = None
     """95 % percentile interval of `difference` by resampling images, both models' questions jointly."""
     p: float | None = None
-    """Of the two UnF1 without a fixed mix: see `compare.paired_difference`. With few images it is the one to believe."""
+    """Of the two UnF1 without a fixed mix: see `pairing.paired_difference`. With few images it is the one to believe."""
     images: int
     """That both hold."""
     asked_before: int
@@ -134,7 +134,7 @@ def unf1_figure(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Figure:
-    """UnF1 of both, paired by image (`compare.paired_difference`).
+    """UnF1 of both, paired by image (`pairing.paired_difference`).
 
     Args:
         name: The figure's name.

@@ -53,14 +53,14 @@ class EvaluateArguments(Settings):
 async def evaluate(*provider: Any, **settings: Any) -> Findings:
     """The score of a model on images: the same as `unsaf-async run`, for use from Python.
 
-    Nothing is asked: without `max_cost` there is no cap. A run that stops early still returns the score of what is done; its
-    folder, which can be resumed, is `out` or lies in runs/.
+    Nothing is asked: without `max_cost` there is no cap. A run that stops early still returns the score of what is done.
+    Its folder, which can be resumed, is `out` or lies in runs/.
 
     Args:
         *provider: The model to measure: a profile's name or alias, or any litellm id. May be given by keyword.
-        **settings: The options of `unsaf-async run`, with the same defaults; the fields of `Settings` say what each means.
-            Besides them `on_event`, a function that receives the run's events as they happen, on the event loop's
-            thread. It must not block and must not raise.
+        **settings: The fields of `Settings`, which are the options of `unsaf-async run` with their defaults, and
+            `on_event`, a function that receives the run's events as they happen, on the event loop's thread. It must not
+            block and must not raise.
 
     Returns:
         The score and the extra measures, as in the run's score.json.
@@ -93,7 +93,7 @@ def load(run_dir: str | Path) -> tuple[Manifest, list[Examination], Findings]:
 
 
 def _check_types(settings: Settings) -> None:
-    """Raises UserError for a value of another type than its field's. The command line brings none; a Python caller may."""
+    """Raises UserError for a value of the wrong type. The command line brings none; a Python caller may."""
     from pydantic import TypeAdapter, ValidationError
 
     hints = get_type_hints(Settings, include_extras=True)
@@ -117,7 +117,7 @@ _WORDS: dict[object, str] = {
 
 
 def _in_words(kind: Any, expects: str | None) -> str:
-    """What a field of type `kind` may hold. expects: in words, None left out; None: by the type."""
+    """What a field of type `kind` may hold. expects: the field's own words for it, without the None."""
     choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     is_path = Path in choices
     lists = [choice for choice in choices if get_origin(choice) is Sequence]

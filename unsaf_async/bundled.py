@@ -6,10 +6,18 @@ from pathlib import Path
 
 
 def bundled(folder: str) -> Path:
-    """The folder `folder` of shipped data: inside the installed package, or beside it in a checkout.
+    """A folder of shipped data: inside the installed package, or next to the package in a checkout.
 
-    Only a built wheel carries them inside; an editable install does not, hence the second place.
-    Raises FileNotFoundError when the installation carries neither.
+    Only a built wheel carries the folders inside. An editable install does not, hence the second place.
+
+    Args:
+        folder: Its name: "providers", "prompts" or "images".
+
+    Returns:
+        The folder's path. The folder exists.
+
+    Raises:
+        FileNotFoundError: The installation has it in neither place.
     """
     package = Path(__file__).parent
     shipped = package / "_bundled" / folder

@@ -12,7 +12,7 @@
         - Unfunded                no money is left for another attempt at a call of a begun image
         - Fatal                   the key, the quota or the model's name is wrong: no other call can work either
 
-A `CallError` is the layers' business. What is left of it after the retries becomes an outcome on a record
+A `CallError` stays inside the engine. One that remains after the retries becomes an outcome on a record
 (`failed`, with its reason), except `Fatal`, which stops the run.
 
 A message names settings (`questions`, `max_cost`) without spelling them: `setting` marks a name inside the text, and the
@@ -132,6 +132,14 @@ class UserError(UnsafError):
         self.field = field
 
     def renamed(self, names: Mapping[str, str]) -> Self:
+        """This error about other settings, `field` included.
+
+        Args:
+            names: New names of settings by their names in the message.
+
+        Returns:
+            This very error, changed.
+        """
         if self.field is not None:
             self.field = names.get(self.field, self.field)
         return super().renamed(names)
@@ -169,7 +177,7 @@ class RunStopped(UnsafError):
 
 
 class BudgetExhausted(RunStopped):
-    """What is left of the cap does not cover the next image's worst case, and no money is coming back."""
+    """The rest of the cap does not cover the next image's worst case, and no money is coming back."""
 
 
 class ProviderDown(RunStopped):
@@ -179,8 +187,9 @@ class ProviderDown(RunStopped):
 class CallError(UnsafError):
     """One attempt failed.
 
-    fate_unknown: the request may have been served and billed (it left, and no whole reply came back).
-    status: HTTP status, if there was one.
+    Attributes:
+        status: HTTP status; None if there was none.
+        fate_unknown: The request may have been served and billed: it was sent, and no whole reply came back.
     """
 
     def __init__(self, message: str, *, status: int | None = None, fate_unknown: bool = False) -> None:
@@ -192,7 +201,8 @@ class CallError(UnsafError):
 class RateLimited(CallError):
     """Turned away for going too fast (429): not served, not billed, and no fault of the call's.
 
-    retry_after_s: what the provider asked for, in seconds; None if it did not say.
+    Attributes:
+        retry_after_s: The wait that the provider asked for, in seconds; None if it asked for none.
     """
 
     def __init__(self, message: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
@@ -203,8 +213,9 @@ class RateLimited(CallError):
 class Transient(CallError):
     """A server error, a broken connection, an unreadable body or a timeout: another attempt may work.
 
-    retry_after_s: what the provider asked for, in seconds; None if it did not say.
-    overloaded: the server said that it is out of capacity (503, 529).
+    Attributes:
+        retry_after_s: The wait that the provider asked for, in seconds; None if it asked for none.
+        overloaded: The server is out of capacity (503, 529).
     """
 
     def __init__(
@@ -226,11 +237,19 @@ class Rejected(CallError):
 
 
 class Unfunded(CallError):
-    """What earlier attempts of unknown fate left of an image's money does not cover another one, and no more is to be had."""
+    """No money remains for another attempt.
+
+    Earlier attempts of unknown fate may have been billed. The rest of the image's money does not cover another one, and
+    the cap has no more.
+    """
 
 
 class Fatal(CallError):
-    """No call can work. `kind` is one of "key", "quota", "model", and "down" for the open circuit breaker."""
+    """No call can work.
+
+    Attributes:
+        kind: What is wrong: "key", "quota", "model", or "down" for the open circuit breaker.
+    """
 
     def __init__(self, message: str, *, kind: str, status: int | None = None) -> None:
         super().__init__(message, status=status)

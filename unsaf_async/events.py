@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CallSent:
-    """An attempt leaves. held_usd: what it can cost at worst."""
+    """An attempt leaves.
+
+    Attributes:
+        held_usd: What it can cost at worst.
+    """
 
     role: Role
     provider: str
@@ -22,7 +26,12 @@ class CallSent:
 
 @dataclass(frozen=True, slots=True)
 class CallSettled:
-    """An attempt is over. reply: None if it failed. cost_usd: what it is booked with."""
+    """An attempt is over.
+
+    Attributes:
+        reply: None if it failed.
+        cost_usd: What it is booked with.
+    """
 
     role: Role
     provider: str
@@ -32,7 +41,11 @@ class CallSettled:
 
 @dataclass(frozen=True, slots=True)
 class CallRetried:
-    """An attempt failed and will be made again after `wait_s` seconds (beside any pause of the whole model)."""
+    """An attempt failed and will be made again.
+
+    Attributes:
+        wait_s: Seconds until then, any pause of the whole model not included.
+    """
 
     role: Role
     error: CallError
@@ -48,7 +61,12 @@ class CacheHit:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The provider asked for patience: no call to it leaves for `seconds`."""
+    """The provider asked for patience.
+
+    Attributes:
+        seconds: For so long no call to it leaves.
+        reason: The error with which it did, in one line.
+    """
 
     provider: str
     seconds: float
@@ -78,4 +96,8 @@ Announce = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
-    """Listens to nothing."""
+    """Listens to nothing.
+
+    Args:
+        event: Any event.
+    """

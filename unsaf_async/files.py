@@ -1,7 +1,7 @@
 """Files that outlive a crash: append-only files of whole lines, and files that are replaced whole or not at all.
 
-A line is one unbuffered write, so it outlives `kill -9` (not a power cut). What a process that died, or a full disk, left of
-a last line is cut off before the next one is written.
+A line is one unbuffered write, so it outlives `kill -9` (not a power cut). A last line that is incomplete, because its
+process died or the disk was full, is cut off before the next one is written.
 """
 
 from __future__ import annotations
@@ -17,14 +17,29 @@ if TYPE_CHECKING:
 
 
 def whole_lines(file: Path) -> list[bytes]:
-    """The lines of `file`, without their ends; [] if there is no file. A half-written last one is passed over."""
+    """The whole lines of a file. A half-written last one is passed over.
+
+    Args:
+        file: Need not exist.
+
+    Returns:
+        The lines without their ends; [] if there is no file.
+    """
     return file.read_bytes().split(b"\n")[:-1] if file.exists() else []
 
 
 class LineFile:
-    """`file`, open for appending, made with mode 0600 if need be. Raises UserError if it cannot be written."""
+    """A file of lines, open for appending."""
 
     def __init__(self, file: Path) -> None:
+        """Opens the file and cuts off a half-written last line.
+
+        Args:
+            file: Made with mode 0600 if it does not exist.
+
+        Raises:
+            UserError: It cannot be written.
+        """
         self.file = file
         try:
             self._fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -33,7 +48,14 @@ class LineFile:
             raise self._unwritable(error.strerror) from None
 
     def append(self, line: bytes) -> None:
-        """Write one line; its end is added. It is safe from the process's death when this returns. Nothing stays if it raises."""
+        """Writes one line. It is safe from the process's death when this returns.
+
+        Args:
+            line: Without its end, which is added.
+
+        Raises:
+            UserError: The file cannot be written. Nothing of the line stays in it.
+        """
         data = line + b"\n"
         try:
             # A few microseconds into the page cache; a trip through a thread would cost more.
@@ -45,11 +67,11 @@ class LineFile:
             raise self._unwritable("no space is left")
 
     def clear(self) -> None:
-        """Take all lines away."""
+        """Takes all lines away."""
         os.ftruncate(self._fd, 0)
 
     def close(self) -> None:
-        """Close the file. Closing twice is harmless."""
+        """Closes the file. Closing twice is harmless."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -64,7 +86,15 @@ class LineFile:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write `file` whole or not at all."""
+    """Writes a file whole or not at all.
+
+    Args:
+        file: Replaced if it exists. Its folder must exist.
+        text: The new content, written as UTF-8.
+
+    Raises:
+        UserError: The file cannot be written. It stays as it was.
+    """
     draft = file.with_suffix(file.suffix + ".part")
     try:
         draft.write_text(text, "utf-8")

@@ -8,11 +8,17 @@ from functools import lru_cache
 
 
 def normal_form(text: str) -> str:
-    """The form in which two questions are exact duplicates: "" for text without a letter, digit or symbol.
+    """The form in which two questions are exact duplicates.
 
     Compatibility characters and case are folded (NFKC, casefold), punctuation and invisible characters go, runs of
     white space become one space. Words stay, articles too: which of them change the meaning is not a matter of form.
     Idempotent.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The normal form; "" for text without a letter, digit or symbol.
     """
     # Folding and dropping can make new composable pairs, so once is not enough; the second round nearly always is.
     for _ in range(8):
@@ -30,7 +36,14 @@ _THINK_CLOSE = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNOREC
 
 
 def without_thoughts(text: str) -> str:
-    """`text` without its thinking block. Some servers send only its closing tag; a cut reply has only the opening."""
+    """A reply's text without its thinking block.
+
+    Args:
+        text: As the server sent it. Some servers send only the block's closing tag; a cut reply has only the opening.
+
+    Returns:
+        What stands before and after the block; all of `text` if there is none.
+    """
     opening = _THINK_OPEN.search(text)
     end = max((close.end() for close in _THINK_CLOSE.finditer(text)), default=0)
     if opening is None:

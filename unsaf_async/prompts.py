@@ -1,4 +1,4 @@
-"""Prompt packs: folders of Markdown templates. What is said to a model stands there and nowhere in the code.
+"""Prompt packs: folders of Markdown templates. Every word that a model reads stands there and nowhere in the code.
 
 A pack knows its templates' placeholders; it knows nothing of providers, parameters or replies.
 """
@@ -33,8 +33,8 @@ PLACEHOLDERS = {
 }
 """Each template's file name (without .md) and the placeholders that it must hold."""
 
-BESIDE = ("ground", "audit", "confidence", "p-true")
-"""The templates of what is measured beside the answers: a pack without one says what `unsaf` says."""
+OPTIONAL = ("ground", "audit", "confidence", "p-true")
+"""The templates of the extra measures. For one that a pack lacks, the shipped pack `unsaf` stands in."""
 
 
 def _object(**properties: object) -> dict[str, object]:
@@ -81,21 +81,39 @@ _LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 @dataclass(frozen=True)
 class Pack:
-    """A loaded prompt pack. sha256 covers every template and json_lists, so a manifest that names it names what is asked."""
+    """A loaded prompt pack."""
 
     name: str
     version: str
     sha256: str
+    """Of every template and of `json_lists`, so a manifest that names it names what is asked."""
     texts: dict[str, str]
+    """The templates, by their names in `PLACEHOLDERS`."""
     json_lists: bool = True
     """Whether the question lists that it asks for are JSON, so that a schema may be sent with the prompt."""
 
     def sha256_of(self, template: str) -> str:
-        """Of one template's text."""
+        """The SHA-256 of one template's text.
+
+        Args:
+            template: Its name in `PLACEHOLDERS`.
+
+        Returns:
+            64 hexadecimal digits.
+        """
         return sha256(self.texts[template].encode()).hexdigest()
 
     def ask(self, label: Label, count: int, written: Sequence[str] = ()) -> str:
-        """The instruction to write `count` questions of `label`, other than those already `written`."""
+        """The instruction to write questions.
+
+        Args:
+            label: What the questions are to be.
+            count: How many, > 0.
+            written: Questions that must not be written again.
+
+        Returns:
+            The prompt.
+        """
         text = Template(self.texts[f"ask-{label}"]).substitute(count=count)
         if written:
             listed = "\n".join(f"- {question}" for question in written)
@@ -103,31 +121,84 @@ class Pack:
         return text
 
     def schema(self, label: Label) -> Schema | None:
-        """What a list of `label` must look like, for endpoints that keep to a schema; None if the pack asks for plain text."""
+        """What a question list must look like, for endpoints that keep to a schema.
+
+        Args:
+            label: What the questions are to be.
+
+        Returns:
+            The schema; None if the pack asks for plain text.
+        """
         return QUESTIONS[label] if self.json_lists else None
 
     def answer(self, question: str) -> str:
-        """The instruction to answer `question`."""
+        """The instruction to answer a question.
+
+        Args:
+            question: The question's text.
+
+        Returns:
+            The prompt.
+        """
         return Template(self.texts["answer"]).substitute(question=question)
 
     def judge(self, question: str, response: str) -> str:
-        """The instruction to judge `response`: both texts go in as one line of JSON, as data."""
+        """The instruction to judge a response. Both texts go in as one line of JSON, as data.
+
+        Args:
+            question: The question's text.
+            response: The model's answer to it.
+
+        Returns:
+            The prompt.
+        """
         return self._about("judge", question=question, response=response)
 
     def ground(self, question: str, response: str) -> str:
-        """The instruction to say whether the image bears `response` out."""
+        """The instruction to decide whether the image bears a response out.
+
+        Args:
+            question: The question's text.
+            response: The model's answer to it.
+
+        Returns:
+            The prompt.
+        """
         return self._about("ground", question=question, response=response)
 
     def audit(self, question: str) -> str:
-        """The instruction to say whether the image answers `question`."""
+        """The instruction to decide whether the image answers a question.
+
+        Args:
+            question: The question's text.
+
+        Returns:
+            The prompt.
+        """
         return self._about("audit", question=question)
 
     def confidence(self, question: str, response: str) -> str:
-        """The instruction to say how sure `response` is, in percent."""
+        """The instruction to state the confidence in a response, in percent.
+
+        Args:
+            question: The question's text.
+            response: The model's answer to it.
+
+        Returns:
+            The prompt.
+        """
         return self._about("confidence", question=question, response=response)
 
     def p_true(self, question: str, response: str) -> str:
-        """The instruction to say whether `response` is (A) true or (B) false."""
+        """The instruction to decide whether a response is (A) true or (B) false.
+
+        Args:
+            question: The question's text.
+            response: The model's answer to it.
+
+        Returns:
+            The prompt.
+        """
         return self._about("p-true", question=question, response=response)
 
     def _about(self, template: str, **texts: str) -> str:
@@ -136,9 +207,17 @@ class Pack:
 
 
 def load_pack(name: str) -> Pack:
-    """The pack `name`: a folder's path, or the name of a shipped one.
+    """A prompt pack, read and checked.
 
-    Raises UserError for an unknown name, a missing file, or a template with a wrong placeholder.
+    Args:
+        name: A folder's path, or a shipped pack's name. A folder of that name in the working directory stands in for the
+            shipped pack only if it holds a pack.toml; `./NAME` always means the folder.
+
+    Returns:
+        The pack, with every template of `PLACEHOLDERS`.
+
+    Raises:
+        UserError: The name is unknown, a file is missing, or a template has a wrong placeholder.
     """
     shipped = bundled("prompts")
     folder = shipped / name if _is_shipped(name) else Path(name)
@@ -162,8 +241,8 @@ def load_pack(name: str) -> Pack:
     json_lists = meta.get("json_lists", True)
     if not isinstance(json_lists, bool):
         raise UserError(f"{meta_file}: json_lists is {json_lists!r}; give true or false")
-    said = texts if json_lists else {**texts, "json_lists": "false"}
-    digest = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    hashed = texts if json_lists else {**texts, "json_lists": "false"}
+    digest = sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
     return Pack(name=meta["name"], version=meta["version"], sha256=digest, texts=texts, json_lists=json_lists)
 
 
@@ -171,7 +250,7 @@ def lasting_name(name: str) -> str:
     """The name of a pack as it holds in every working directory, for a run's manifest.
 
     Args:
-        name: As for `load_pack`, which has found the pack.
+        name: As for `load_pack`, which knows the pack.
 
     Returns:
         A shipped pack's name, or the folder's absolute path.
@@ -189,8 +268,8 @@ def _is_shipped(name: str) -> bool:
 
 
 def _home(folder: Path, shipped: Path, stem: str) -> Path:
-    """Where the template lies: in the pack's folder, or, for what a pack need not say, in the shipped pack unsaf."""
-    return shipped / "unsaf" if stem in BESIDE and not (folder / f"{stem}.md").exists() else folder
+    """Where the template lies: in the pack's folder, or, if it is optional and not there, in the shipped pack unsaf."""
+    return shipped / "unsaf" if stem in OPTIONAL and not (folder / f"{stem}.md").exists() else folder
 
 
 def _is_folder(path: Path) -> bool:
@@ -210,10 +289,10 @@ def _template(file: Path, needed: set[str]) -> str:
     template = Template(text)
     if not template.is_valid():
         raise UserError(f"{file}: holds a '$' that starts no placeholder; write '$$' for a dollar sign")
-    found = set(template.get_identifiers())
-    if found != needed:
+    present = set(template.get_identifiers())
+    if present != needed:
         wanted = ", ".join(f"${name}" for name in sorted(needed))
         raise UserError(
-            f"{file}: its placeholders are {', '.join(f'${name}' for name in sorted(found)) or 'none'}; it needs {wanted}"
+            f"{file}: its placeholders are {', '.join(f'${name}' for name in sorted(present)) or 'none'}; it needs {wanted}"
         )
     return text

@@ -213,7 +213,7 @@ class CallRecord(Record):
 
 
 class Vote(Record):
-    """What one judge of a panel said."""
+    """The verdict of one judge of a panel."""
 
     judge: str
     """Its name."""
@@ -227,17 +227,17 @@ class Support(Record):
 
     judge: str
     supported: bool | None
-    """None if nobody could say: `call` has why."""
+    """None if there is no readable verdict: `call` has why."""
     call: CallRecord
 
 
 class Audit(Record):
-    """Whether the image answers the question, by a model that sees both and is not told what the question was meant to be."""
+    """Whether the image answers the question, by a model that sees both and not the question's label."""
 
     auditor: str
     """Its name."""
     answerable: bool | None
-    """None if it failed or said neither: `call` has why."""
+    """None if it failed or gave no readable verdict: `call` has why."""
     call: CallRecord
 
 
@@ -255,7 +255,7 @@ class Confidence(Record):
     """How sure the model is of its answer, asked in a call of its own."""
 
     value: float | None
-    """In [0, 1]; None if the call failed, or said no such thing."""
+    """In [0, 1]; None if the call failed, or its reply holds no such figure."""
     call: CallRecord
     why: str = ""
     """Why there is no value."""
@@ -275,7 +275,7 @@ class GivenQuestion(Record):
 
     text: str
     intended: Label
-    """A labelled set's truth, or what the other model was told to write."""
+    """A labelled set's truth, or what the other model was instructed to write."""
     kind: Kind | None = None
     id: str = ""
     """The labelled set's own."""
@@ -297,14 +297,14 @@ class Question(Record):
     answer: CallRecord
     """The answering call."""
     act: Act | None = None
-    """What the response did; None if nobody could say (`unscored` says why)."""
+    """What the response did; None if no verdict was reached (`unscored` has why)."""
     decided_by: Decider | None = None
     judge: CallRecord | None = None
     """The judging call, where the rules left the case open."""
     unscored: str | None = None
     """Why this question is in none of the four cells: truncated, refused, blocked, unreadable, failed (the answering
     call's outcome), invalid (the response did neither), unjudged (the LLM judge gave no readable verdict), undecided (the
-    rules left it open, and no LLM judges), tied (as many judges of the panel said one thing as another). None if it is scored."""
+    rules left it open, and no LLM judges), tied (the panel's votes are even). None if it is scored."""
     given: GivenQuestion | None = None
     """Where the question is from, if the model did not write it."""
     votes: tuple[Vote, ...] = ()

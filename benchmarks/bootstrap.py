@@ -17,8 +17,8 @@ import numpy as np
 from scipy import stats
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
-from unsaf_async.score.counts import cell
-from unsaf_async.score.unf1 import Score, score
+from unsaf_async.score.run_score import Score, score
+from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -47,11 +47,11 @@ from scipy.stats import t as student_t
 from validity import fidelity, relabelled, scored, true_label
 
 import unsaf_async
-from unsaf_async.distill.data import formats
+from unsaf_async.distill.data import write_rows as formats
+from unsaf_async.distill.data.build_rows import read_row_id
 from unsaf_async.distill.data.export import export
-from unsaf_async.distill.data.formats import WrittenRow
 from unsaf_async.distill.data.options import Options
-from unsaf_async.distill.data.rows import read_row_id
+from unsaf_async.distill.data.write_rows import WrittenRow
 from unsaf_async.distill.evaluate.comparison import Folders, compare_folders
 from unsaf_async.distill.train.recipe import Recipe
 from unsaf_async.prompts import load_pack

@@ -38,8 +38,8 @@ from unsaf_async.records import ImageRecord
 from unsaf_async.runs.prepare import policy_of
 from unsaf_async.score.metrics import auroc, rank_correlation
 from unsaf_async.score.quality import question_quality, warnings
+from unsaf_async.score.run_score import score
 from unsaf_async.score.signals import CONFIDENCE_OF
-from unsaf_async.score.unf1 import score
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world.make import make
 from unsaf_async.world.oracle import oracle

@@ -44,7 +44,7 @@ from unsaf_async.cli import app
 from unsaf_async.runs.estimate import estimate
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.score.counts import Counts
+from unsaf_async.score.unf1 import Counts
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world import language, lessons, questions
 from unsaf_async.world.make import distinct_scenes, fields_tables

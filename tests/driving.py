@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unsaf_async.records import Examination
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
     from unsaf_async.simulate.ledger import ServerLedger
     from unsaf_async.simulate.settings import Simulation
 

@@ -29,7 +29,7 @@ from unsaf_async.report.data import ReportRun
 from unsaf_async.runs.findings import findings
 from unsaf_async.runs.folder import Source, new_manifest
 from unsaf_async.score.calibration import CalibrationFile, Confusion, Confusions, Verdicts
-from unsaf_async.score.unf1 import Accounts, Calls, Score, Tokens, score
+from unsaf_async.score.run_score import Accounts, Calls, Score, Tokens, score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

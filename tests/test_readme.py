@@ -29,7 +29,7 @@ from unsaf_async.providers.profile import ImageRules, Profile
 from unsaf_async.records import KINDS
 from unsaf_async.runs import quote as plan
 from unsaf_async.runs import stopping
-from unsaf_async.score import unf1 as score
+from unsaf_async.score import run_score as score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.settings import Settings
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
 
 _HOMES = {
     "BudgetExhausted": "errors",
@@ -28,7 +28,7 @@ _HOMES = {
     "ProviderDown": "errors",
     "Question": "records",
     "RunStopped": "errors",
-    "Score": "score.unf1",
+    "Score": "score.run_score",
     "Settings": "runs.settings",
     "UnsafError": "errors",
     "UserError": "errors",

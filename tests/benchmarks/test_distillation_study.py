@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from unsaf_async.distill.data.formats import WrittenRow
+from unsaf_async.distill.data.write_rows import WrittenRow
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -14,7 +14,7 @@ from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.errors import Transient
 from unsaf_async.examine.extras import ExtraMeasures, Extras
 from unsaf_async.examine.judge import Judge, majority
-from unsaf_async.examine.parse import choice, percentage
+from unsaf_async.examine.parse.verdicts import choice, percentage
 from unsaf_async.prompts import load_pack
 from unsaf_async.providers.profile import Takes
 from unsaf_async.records import CallRecord, Question

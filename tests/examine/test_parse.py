@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsaf_async.examine.parse import MAX_CHARS, Item, is_question, question_items, verdict
+from unsaf_async.examine.parse import question_items, verdict
+from unsaf_async.examine.parse.gate import MAX_CHARS, is_question
+from unsaf_async.examine.parse.items import Item
 from unsaf_async.normalize import normal_form
 from unsaf_async.records import KINDS
 

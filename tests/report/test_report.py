@@ -43,31 +43,31 @@ from sklearn.metrics import roc_auc_score
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.cli.report import report as report_command
 from unsaf_async.cli.report import view as view_command
-from unsaf_async.compare.cross import matrix
+from unsaf_async.compare.cross_matrix import matrix
 from unsaf_async.errors import UserError
 from unsaf_async.providers.profile import Limits
 from unsaf_async.records import Audit, Examination, ImageRecord, Question
 from unsaf_async.report import plots, svg
-from unsaf_async.report.confidence import calibration_curves, correct, labelled_curves, roc, signal_values
+from unsaf_async.report.confidence_curves import calibration_curves, correct, labelled_curves, roc, signal_values
+from unsaf_async.report.confidence_section import calibration, signs
 from unsaf_async.report.data import labels, load_run
 from unsaf_async.report.explorer import explorer
 from unsaf_async.report.leaderboard import several
+from unsaf_async.report.live_run import SILENT_S, Tail
 from unsaf_async.report.markup import clean, data_json, el, html
 from unsaf_async.report.page import keep_report, render, static, write_report
 from unsaf_async.report.sections import headline
-from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
-from unsaf_async.report.tail import SILENT_S, Tail
 from unsaf_async.report.thumbnails import FEW, LARGE_PX, SMALL_PX, Thumbnail, thumbnail, thumbnails
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.report.viewer import Viewer, find_runs
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import Source
-from unsaf_async.score.counts import Running
 from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
+from unsaf_async.score.run_score import Score, score
 from unsaf_async.score.signals import SIGNAL_WORDS
-from unsaf_async.score.unf1 import Score, score
+from unsaf_async.score.tallies import Running
 from unsaf_async.text import format_percent
 
 NOT_SHOWN = {

@@ -12,7 +12,7 @@ from scipy.special import lambertw
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
 from unsaf_async.runs.stopping import StopWhenNarrow
-from unsaf_async.score.counts import Running
+from unsaf_async.score.tallies import Running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

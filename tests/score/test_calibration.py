@@ -26,7 +26,7 @@ from unsaf_async.score.calibration import (
     read_judged,
     write_calibration,
 )
-from unsaf_async.score.unf1 import score
+from unsaf_async.score.run_score import score
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,9 +12,9 @@ from sklearn.metrics import cohen_kappa_score
 
 from unsaf_async.records import KINDS, Act, Audit, CallRecord, Examination, ImageRecord, Kind, Label, Question
 from unsaf_async.score.bootstrap import draws
-from unsaf_async.score.counts import Counts, cell
 from unsaf_async.score.fidelity import is_confirmed, label_fidelity
-from unsaf_async.score.unf1 import score
+from unsaf_async.score.run_score import score
+from unsaf_async.score.unf1 import Counts, cell
 
 CALL = CallRecord(role="audit", outcome="ok")
 FAST = settings(max_examples=60, deadline=None)

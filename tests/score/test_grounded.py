@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Label, Question, Support
 from unsaf_async.score.grounded import Grounded, grounded
-from unsaf_async.score.unf1 import score
+from unsaf_async.score.run_score import score
 
 CALL = CallRecord(role="answer", outcome="ok")
 NONE_ASKED: Any = "not asked"

@@ -31,7 +31,7 @@ def test_scoring_a_run_loads_neither_scikit_learn_nor_scipy() -> None:
     code = """
 import sys
 from unsaf_async.runs import findings
-from unsaf_async.score.unf1 import score
+from unsaf_async.score.run_score import score
 score([], questions_per_label=3, accounts=None, provider="p", judge="rules", resamples=1)
 print(sorted({"sklearn", "scipy", "torch", "matplotlib"} & {name.partition(".")[0] for name in sys.modules}))
 """

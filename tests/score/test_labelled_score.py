@@ -32,7 +32,7 @@ from unsaf_async.runs.folder import Manifest, Source
 from unsaf_async.score.calibration import CalibrationFile, Confusion, Confusions, Verdicts, corrected_unf1
 from unsaf_async.score.fidelity import label_fidelity
 from unsaf_async.score.grounded import grounded
-from unsaf_async.score.unf1 import Score, score
+from unsaf_async.score.run_score import Score, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

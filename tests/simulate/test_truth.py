@@ -16,7 +16,7 @@ from unsaf_async.simulate.model import Awareness
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
 
 IMAGES = 400
 AWARENESS = {

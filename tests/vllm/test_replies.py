@@ -33,7 +33,7 @@ from unsaf_async.examine.judge import Judge
 from unsaf_async.prompts import load_pack
 from unsaf_async.providers.profile import OutputTokens, Profile, Takes
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
-from unsaf_async.score.unf1 import score
+from unsaf_async.score.run_score import score
 from unsaf_async.tiny.speaker import Job, Speaker
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from unsaf_async.calls.backends.openai_http import OpenAIBackend
     from unsaf_async.calls.provider import Provider
     from unsaf_async.records import Reply, Request
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
 
 CLOSE = 1e-3
 """How far log-probabilities may differ: the same float32 sums in another order."""

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from unsaf_async.examine.parse import is_question, question_items
+from unsaf_async.examine.parse import question_items
+from unsaf_async.examine.parse.gate import is_question
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import load_pack
 from unsaf_async.records import KINDS

@@ -16,7 +16,7 @@ from commandline import command
 from PIL import Image
 
 from unsaf_async.errors import UserError
-from unsaf_async.examine.parse import is_question
+from unsaf_async.examine.parse.gate import is_question
 from unsaf_async.inputs.sources import find_images
 from unsaf_async.world.make import FIELDS, MOST_QUESTIONS, PROBES, distinct, distinct_scenes, make, split_named
 from unsaf_async.world.oracle import Finding, oracle

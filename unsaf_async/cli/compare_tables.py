@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from unsaf_async.compare.comparison import Comparison
-    from unsaf_async.compare.cross import CrossMatrix
+    from unsaf_async.compare.cross_matrix import CrossMatrix
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:

@@ -16,7 +16,7 @@ from unsaf_async.runs.settings import DEFAULT_CACHE, Cache
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.compare.crossing import Crossing
+    from unsaf_async.compare.cross_runs import Crossing
     from unsaf_async.runs.saved import SavedRun
 
 
@@ -39,7 +39,7 @@ def cross(
 ) -> int:
     """Let every model answer every model's questions: tells skill in asking from skill in answering."""
     from unsaf_async.compare.comparison import load_runs
-    from unsaf_async.compare.crossing import crossings
+    from unsaf_async.compare.cross_runs import crossings
     from unsaf_async.errors import UserError
     from unsaf_async.runs.campaign import CampaignEnd
 
@@ -81,8 +81,8 @@ def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
 
 def _print(loaded: Sequence[SavedRun], cells: Sequence[Crossing], out: Path, *, json: bool) -> None:
     from unsaf_async.compare.comparison import run_names
-    from unsaf_async.compare.cross import matrix
-    from unsaf_async.compare.crossing import keep
+    from unsaf_async.compare.cross_matrix import matrix
+    from unsaf_async.compare.cross_runs import keep
 
     examinations = {(name, name): each.examinations for name, each in zip(run_names(loaded), loaded, strict=True)} | {
         (cell.asker, cell.answerer): cell.saved.examinations for cell in cells

@@ -38,9 +38,9 @@ def print_export(made: Export, out: Path) -> None:
     from rich.table import Table
 
     from unsaf_async.cli.console import console, safe
+    from unsaf_async.distill.data.build_rows import ROW_KINDS
     from unsaf_async.distill.data.clusters import SPLITS
     from unsaf_async.distill.data.pairs import PAIR_KINDS
-    from unsaf_async.distill.data.rows import ROW_KINDS
     from unsaf_async.distill.data.terms import TERMS
 
     stdout = console()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
 from unsaf_async.events import BoundBroken, CacheHit, CallRetried, CallSent, CallSettled, Event, ImageKept, Paused
-from unsaf_async.score.counts import Running
+from unsaf_async.score.tallies import Running
 from unsaf_async.text import format_usd, one_line
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from unsaf_async.cli.console import console, safe
-from unsaf_async.cli.extras import print_beside, print_labelled
+from unsaf_async.cli.findings_tables import print_beside, print_labelled
 from unsaf_async.text import SIMULATED, format_figure, format_interval, format_usd
 
 if TYPE_CHECKING:

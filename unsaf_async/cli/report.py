@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unsaf_async.cli import options as o
-from unsaf_async.cli.signals import cancel_on
+from unsaf_async.cli.interrupts import cancel_on
 
 if TYPE_CHECKING:
-    from unsaf_async.compare.cross import CrossMatrix
+    from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.report.viewer import Viewer
 
 
@@ -114,7 +114,7 @@ def _scales(texts: list[str]) -> dict[str, float]:
 def _matrix(path: Path) -> CrossMatrix:
     from pydantic import ValidationError
 
-    from unsaf_async.compare.cross import CrossMatrix
+    from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.errors import UserError
 
     try:

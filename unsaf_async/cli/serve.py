@@ -17,7 +17,7 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
-from unsaf_async.cli.signals import cancel_on
+from unsaf_async.cli.interrupts import cancel_on
 from unsaf_async.errors import UserError, renaming, setting
 from unsaf_async.help import LOCAL_SERVER, Help
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated
 
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.interrupts import cancel_on
 from unsaf_async.cli.options import check_port
-from unsaf_async.cli.signals import cancel_on
 from unsaf_async.errors import UserError
 from unsaf_async.help import Help
 

@@ -17,8 +17,8 @@ from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.errors import UserError
 from unsaf_async.records import Record
 from unsaf_async.runs.saved import SavedRun
-from unsaf_async.score.counts import KindName
 from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
+from unsaf_async.score.unf1 import KindName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

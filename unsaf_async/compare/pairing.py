@@ -29,8 +29,8 @@ import numpy as np
 
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import draws, interval
-from unsaf_async.score.counts import cell, latest
 from unsaf_async.score.ratios import quotients, ratio
+from unsaf_async.score.unf1 import cell, latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from unsaf_async.compare.comparison import Comparison
-    from unsaf_async.score.counts import KindName
+    from unsaf_async.score.unf1 import KindName
 
 
 def to_json(comparison: Comparison) -> str:

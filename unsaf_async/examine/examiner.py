@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.examine.extras import Extras
     from unsaf_async.examine.judge import Judge
-    from unsaf_async.examine.parse import Item
+    from unsaf_async.examine.parse.items import Item
     from unsaf_async.prompts import Pack
     from unsaf_async.records import Request
 

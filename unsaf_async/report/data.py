@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unsaf_async.records import Examination
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.labelled import LabelledScore
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
 
 Sort = Literal["unsaf", "labelled", "pope"]
 """unsaf: the model, or another one, wrote the questions. labelled: a set with answers. pope: a set of yes/no questions."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unsaf_async.score.counts import cell
 from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
+from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.compare.cross import CrossMatrix
+    from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.report.data import ReportRun, Sort
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
 
 
 def _flag(score: Score) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.compare.cross import CrossMatrix
+    from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.report.data import Sort
 
 __all__ = ["ReportRun", "keep_report", "policy", "render", "write_report"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from unsaf_async.report.confidence import roc
+from unsaf_async.report.confidence_curves import roc
 from unsaf_async.report.markup import clean
 from unsaf_async.report.svg import COLORS, adopt
 from unsaf_async.text import format_figure, shorten
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.compare.cross import CrossMatrix
+    from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.providers.profile import Limits
     from unsaf_async.records import Role
-    from unsaf_async.report.confidence import CalibrationCurve, SignalValues
+    from unsaf_async.report.confidence_curves import CalibrationCurve, SignalValues
     from unsaf_async.report.timeline import Timeline
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
 
 WIDTH_PX = 440
 """Of every plot, in units that are pixels where it is shown at full size: text of 13 is legible on a phone, too."""

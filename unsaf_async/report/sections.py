@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unsaf_async.report import plots, truth
+from unsaf_async.report.confidence_section import calibration, signs
 from unsaf_async.report.markup import add, el
 from unsaf_async.report.pieces import facts, figure, gauge, quoted, rates, table
-from unsaf_async.report.signs import calibration, signs
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.runs.folder import RunFiles
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unsaf_async.report.markup import Child
     from unsaf_async.report.timeline import Timeline
     from unsaf_async.runs.folder import Manifest
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
 
 _RATES = (
     ("precision", "Precision", "of the declined, meant to be unanswerable"),

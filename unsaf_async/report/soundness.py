@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.agreement import PanelScore
     from unsaf_async.score.calibration import Corrected, DeciderRates
-    from unsaf_async.score.counts import KindName
     from unsaf_async.score.fidelity import Fidelity
     from unsaf_async.score.grounded import Grounded
     from unsaf_async.score.quality import Quality
+    from unsaf_async.score.unf1 import KindName
 
 _BY_DECIDER = {"rule": "the rules", "judge": "the judge", "panel": "the panel", "unknown": "unknown"}
 

@@ -23,10 +23,10 @@ from pydantic import ValidationError
 
 from unsaf_async.errors import UnsafError, UserError
 from unsaf_async.report.data import load_run
+from unsaf_async.report.live_run import Tail
 from unsaf_async.report.markup import clean, el, html
 from unsaf_async.report.page import fill, policy, render, static
 from unsaf_async.report.pieces import table
-from unsaf_async.report.tail import Tail
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import RunFiles, exists, read_manifest
 from unsaf_async.text import format_figure, format_interval, format_usd

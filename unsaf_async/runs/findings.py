@@ -14,9 +14,9 @@ from unsaf_async.score.grounded import Grounded
 from unsaf_async.score.grounded import grounded as grounded_of
 from unsaf_async.score.labelled import LabelledScore, ProbabilityName, labelled_score
 from unsaf_async.score.quality import Quality, question_quality, warnings
+from unsaf_async.score.run_score import Score
 from unsaf_async.score.signals import Signal, SignalName
 from unsaf_async.score.signals import signals as signals_of
-from unsaf_async.score.unf1 import Score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

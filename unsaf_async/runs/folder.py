@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from unsaf_async.score.unf1 import Score
+    from unsaf_async.score.run_score import Score
 
 
 @dataclass(frozen=True, slots=True)

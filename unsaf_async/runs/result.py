@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.examine.examiner import has_failed_calls
 from unsaf_async.runs.findings import Findings, findings
-from unsaf_async.score.unf1 import Accounts, Calls, Tokens, score
+from unsaf_async.score.run_score import Accounts, Calls, Tokens, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

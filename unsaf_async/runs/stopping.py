@@ -21,7 +21,7 @@ import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.score.counts import Running
+from unsaf_async.score.tallies import Running
 
 if TYPE_CHECKING:
     from unsaf_async.records import Examination

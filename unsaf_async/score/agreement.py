@@ -17,8 +17,8 @@ import numpy as np
 
 from unsaf_async.records import Act, Examination, Question, Record
 from unsaf_async.score.bootstrap import RESAMPLES, draws, interval_or_why
-from unsaf_async.score.counts import questions_by_image
 from unsaf_async.score.ratios import quotients
+from unsaf_async.score.unf1 import questions_by_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

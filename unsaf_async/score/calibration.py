@@ -30,8 +30,8 @@ from unsaf_async.errors import UserError
 from unsaf_async.records import Act, Decider, Examination, Label, Record
 from unsaf_async.score.agreement import cohens_kappa
 from unsaf_async.score.bootstrap import RESAMPLES, UNDEFINED_LIMIT, draws, interval_or_why
-from unsaf_async.score.counts import cell, questions_by_image
 from unsaf_async.score.ratios import quotients, ratio
+from unsaf_async.score.unf1 import cell, questions_by_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

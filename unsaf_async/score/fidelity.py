@@ -15,8 +15,8 @@ import numpy as np
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
 from unsaf_async.score.agreement import Agreement, kappa_with_interval
 from unsaf_async.score.bootstrap import RESAMPLES, draws, interval_or_why
-from unsaf_async.score.counts import Counts, KindName, cell, questions_by_image
 from unsaf_async.score.ratios import quotients
+from unsaf_async.score.unf1 import Counts, KindName, cell, questions_by_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

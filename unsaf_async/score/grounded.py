@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import ratio_interval
-from unsaf_async.score.counts import cell, latest
 from unsaf_async.score.ratios import ratio
+from unsaf_async.score.unf1 import cell, latest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

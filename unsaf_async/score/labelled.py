@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from unsaf_async.normalize import without_thoughts
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import ratio_interval
-from unsaf_async.score.counts import latest
 from unsaf_async.score.metrics import (
     Bin,
     PopeCounts,
@@ -29,6 +28,7 @@ from unsaf_async.score.metrics import (
 )
 from unsaf_async.score.ratios import mean
 from unsaf_async.score.signals import p_true, self_consistency, stated, token_probability
+from unsaf_async.score.unf1 import latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, get_args
 
 from unsaf_async.normalize import normal_form
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
-from unsaf_async.score.counts import KindName, latest
 from unsaf_async.score.ratios import ratio
+from unsaf_async.score.unf1 import KindName, latest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -11,10 +11,10 @@ from math import exp
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.records import Examination, Question, Record
-from unsaf_async.score.counts import latest
 from unsaf_async.score.meaning import agreement, meaning_classes, semantic_entropy
 from unsaf_async.score.metrics import auroc, auroc_interval
 from unsaf_async.score.ratios import mean
+from unsaf_async.score.unf1 import latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

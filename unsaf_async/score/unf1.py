@@ -1,414 +1,172 @@
-"""From examinations to UnF1 and its kin: counts, ratios, bounds and intervals.
-
-Pure arithmetic over `Examination` records. It knows nothing of providers, files or clocks: what only the ledger knows
-(calls, tokens, money, time) is handed in as `Accounts` and passed through.
-
-The positive class is *unanswerable*: UnF1 asks whether a model knows that it does not know.
-
-    TU  intended unanswerable, abstained       FA  intended unanswerable, answered
-    FU  intended answerable, abstained         TA  intended answerable, answered
-
-    UnF1 = 2 TU / (2 TU + FU + FA)
-
-Questions are pooled over images (a ratio of sums, never a mean of ratios). A ratio with an empty denominator is None,
-and `Score.undefined` says why. Questions of one image are not independent, so every interval here takes the image as
-its unit.
-"""
+"""UnF1: the four types of a response, every ratio of their counts, and the bounds that unscored responses leave."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+import math
+from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.records import Examination, Label, Record, Role
-from unsaf_async.score.bootstrap import UnF1Interval, unf1_interval
-from unsaf_async.score.counts import Counts, KindName, KindScore, Place, Tally, by_kind_of, counts_of, unf1_bounds
+from unsaf_async.records import Examination, Kind, Question, Record
+from unsaf_async.score.ratios import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable
 
-MALFORMED_LIMIT = 0.20
-"""Share of written items above which the headline is unreliable."""
+Cell = Literal["ta", "fu", "tu", "fa"]
+"""One of the four types a scored response belongs to."""
 
-OBTAINED_LIMIT = 0.50
-"""Share of the wanted questions below which the headline is unreliable."""
-
-UNSCORED_LIMIT = 0.05
-"""Share of responses above which a reason for being unscored earns a warning."""
-
-UNDEFINED_LIMIT = 0.05
-"""Share of resamples without a defined UnF1 above which the interval earns a warning."""
-
-ONE_KIND_LIMIT = 0.60
-"""Share of the unanswerable questions that may be of one kind without a warning."""
-
-FEW_QUESTIONS = 20
-"""Below this many unanswerable questions their kinds give no warning."""
-
-FEW_IMAGES = 20
-"""Below this many images an interval that resamples them tends to be too narrow."""
-
-_NO_RESPONSE_TO_JUDGE = frozenset({"invalid", "truncated", "unreadable", "blocked", "refused"})
-"""Reasons that lie in the response itself: the method's `invalid` (empty, off topic, cut off) and `blocked`."""
+KindName = Kind | Literal["unspecified"]
+"""A kind of unanswerable question; "unspecified" collects those for which the model named none."""
 
 
-# --- what is written down -----------------------------------------------------------------------------------------
+class Counts(Record):
+    """The table of four, and every ratio that follows from it alone.
+
+    The ratios lie in [0, 1] (`matthews_correlation`: [-1, 1]) or are None where their denominator is empty.
+    """
+
+    ta: int = 0
+    """Answerable, answered."""
+    fu: int = 0
+    """Answerable, abstained: over-refusal."""
+    tu: int = 0
+    """Unanswerable, abstained."""
+    fa: int = 0
+    """Unanswerable, answered: over-answering."""
+
+    @property
+    def scored(self) -> int:
+        """Responses in the table."""
+        return self.ta + self.fu + self.tu + self.fa
+
+    @property
+    def unf1(self) -> float | None:
+        """2 TU / (2 TU + FU + FA)."""
+        return ratio(2 * self.tu, 2 * self.tu + self.fu + self.fa)
+
+    @property
+    def precision(self) -> float | None:
+        """TU / (TU + FU): of the abstentions, the share that was right."""
+        return ratio(self.tu, self.tu + self.fu)
+
+    @property
+    def recall(self) -> float | None:
+        """TU / (TU + FA): of the unanswerable questions, the share abstained from."""
+        return ratio(self.tu, self.tu + self.fa)
+
+    @property
+    def over_refusal_rate(self) -> float | None:
+        """FU / (TA + FU): of the answerable questions, the share abstained from."""
+        return ratio(self.fu, self.ta + self.fu)
+
+    @property
+    def over_answer_rate(self) -> float | None:
+        """FA / (TU + FA): of the unanswerable questions, the share answered."""
+        return ratio(self.fa, self.tu + self.fa)
+
+    @property
+    def f1_answerable(self) -> float | None:
+        """2 TA / (2 TA + FU + FA): the F1 of the other class."""
+        return ratio(2 * self.ta, 2 * self.ta + self.fu + self.fa)
+
+    @property
+    def macro_f1(self) -> float | None:
+        """Mean of the two classes' F1; None if either is undefined."""
+        return _mean_of_both(self.unf1, self.f1_answerable)
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean of the two classes' recall, TU / (TU + FA) and TA / (TA + FU); None if either is undefined."""
+        return _mean_of_both(self.recall, ratio(self.ta, self.ta + self.fu))
+
+    @property
+    def matthews_correlation(self) -> float | None:
+        """(TU TA - FA FU) / sqrt of the product of the four margins; None if a margin is empty."""
+        margins = (self.tu + self.fu) * (self.tu + self.fa) * (self.ta + self.fu) * (self.ta + self.fa)
+        if margins == 0:
+            return None
+        # Rounding may pass 1 by one unit in the last place.
+        return max(-1.0, min(1.0, (self.tu * self.ta - self.fa * self.fu) / math.sqrt(margins)))
+
+    @property
+    def abstention_rate(self) -> float | None:
+        """(TU + FU) / scored."""
+        return ratio(self.tu + self.fu, self.scored)
 
 
-class ImageCounts(Record):
-    """Images by how they ended."""
-
-    done: int
-    """Examined, whether or not any question came of it."""
-    failed: int
-    """Could not be examined at all; they enter neither the score nor its bounds."""
-    total: int | None = None
-    """Of the run; more than done and failed together if it ended early, or goes on. None: not known."""
-
-
-class QuestionCounts(Record):
-    """Written items of the examined images, by what became of them."""
-
-    asked: int
-    duplicate: int
-    """Dropped: the same question of the same image once more."""
-    malformed: int
-    """Dropped: no question at all."""
-    missing: int
-    """Wanted, never obtained."""
-
-
-class Calls(Record):
-    """Calls of the run, by the ledger."""
-
-    made: int
-    """Calls that went to a provider."""
-    cached: int
-    """Calls that the cache answered."""
-    retried: int
-    """Attempts beyond a call's first."""
-    by_role: dict[Role, int]
-    """Calls made for each role."""
-
-
-class Tokens(Record):
-    """Tokens of the run, as the providers counted them."""
-
-    input: int
-    """All of the prompts, `cached_input` included."""
-    cached_input: int
-    output: int
-    """All that was written, `reasoning` included."""
-    reasoning: int
-
-
-class Accounts(Record):
-    """What the ledger knows and the examinations can't tell."""
-
-    calls: Calls
-    tokens: Tokens
-    cost_usd: float
-    wall_s: float
-
-
-class Score(Record):
-    """A run's result. A figure that is None has its reason in `undefined`."""
-
-    unf1: float | None
-    """The headline, in [0, 1]: 2 TU / (2 TU + FU + FA)."""
-    unf1_ci: tuple[float, float] | None
-    """95 % interval of `unf1` by resampling images: BCa where that is defined, else the percentile interval."""
-    unf1_ci_method: Literal["bca", "percentile"] | None
-    """Which of the two `unf1_ci` is."""
-    unf1_ci_percentile: tuple[float, float] | None
-    """95 % percentile interval from the same resamples."""
-    unf1_bounds: tuple[float, float] | None
-    """[worst, best]: the least and the greatest UnF1 over everything the unscored responses might have been."""
-    counts: Counts
-    """The table of four."""
-    unscored: dict[str, int]
-    """Asked questions in none of the four cells, by reason (`Question.unscored`)."""
-    precision: float | None
-    recall: float | None
-    over_refusal_rate: float | None
-    """FU / (TA + FU)."""
-    over_answer_rate: float | None
-    """FA / (TU + FA)."""
-    f1_answerable: float | None
-    macro_f1: float | None
-    balanced_accuracy: float | None
-    matthews_correlation: float | None
-    """In [-1, 1]."""
-    abstention_rate: float | None
-    """Of scored responses."""
-    by_kind: dict[KindName, KindScore]
-    """The kinds that were asked, in the method's order."""
-    images: ImageCounts
-    questions: QuestionCounts
-    questions_per_label: int | None
-    """K: how many answerable and how many unanswerable questions each image should have had; None: they were given."""
-    unreliable: list[str]
-    """Why the headline must not be trusted; empty if nothing speaks against it."""
-    warnings: list[str]
-    """What a reader should know before using the figures."""
-    undefined: dict[str, str]
-    """Reason for each figure that is None, by its path in this record ("recall", "by_kind.hidden.recall")."""
-    calls: Calls | None
-    tokens: Tokens | None
-    cost_usd: float | None
-    wall_s: float | None
-    provider: str
-    """Whom the score is about."""
-    judge: str
-    """Who judged what no rule decided."""
-    seed: int
-    """Of the resampling."""
-    resamples: int
-    """How many were drawn."""
-    resamples_undefined: int
-    """How many of them had no UnF1 and were excluded from the intervals."""
-
-
-# --- the score ----------------------------------------------------------------------------------------------------
-
-
-def score(
-    examinations: Iterable[Examination],
-    *,
-    questions_per_label: int | None,
-    accounts: Accounts | None,
-    provider: str,
-    judge: str,
-    images_total: int | None = None,
-    seed: int = 0,
-    resamples: int = 10_000,
-) -> Score:
-    """The score of some examinations. Without any, every figure is None with its reason.
+def latest(examinations: Iterable[Examination]) -> list[Examination]:
+    """One examination per image id: the last of each.
 
     Args:
-        examinations: Read once and not kept. Of several about one image the last counts, else their order is irrelevant.
-        questions_per_label: K, questions wanted per image and instruction, >= 1; None: the model did not write them.
-        accounts: Calls, tokens, cost and time; None leaves them undefined.
-        provider: Whom the score is about.
-        judge: Who judged what no rule decided.
-        images_total: How many images the run has; a score of fewer warns. None: not known.
-        seed: Of the bootstrap; equal examinations and seed give an equal score.
-        resamples: Draws of the bootstrap, >= 1.
+        examinations: Read once.
 
     Returns:
-        The score.
-
-    Raises:
-        ValueError: For questions_per_label < 1 or resamples < 1.
+        In the order in which the ids first occur; [] without examinations.
     """
-    if questions_per_label is not None and questions_per_label < 1:
-        raise ValueError(f"questions_per_label is {questions_per_label}; give at least 1")
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}; give at least 1")
-    run = _Totals.of(examinations)
-    interval = unf1_interval(run.pairs, seed=seed, resamples=resamples)
-    images = ImageCounts(done=run.done, failed=run.failed, total=images_total)
-    figures = _figures(run, interval)
-    return Score(
-        **figures,
-        counts=run.counts,
-        unscored=dict(sorted(run.unscored.items())),
-        images=images,
-        questions=run.questions,
-        questions_per_label=questions_per_label,
-        unreliable=list(_unreliable(run.asked, images, run.questions, questions_per_label)),
-        warnings=[*_warnings(run.unscored, images, run.questions, interval, resamples), *_one_sided(run.asked)],
-        undefined=dict(_undefined(figures, interval, accounts)),
-        **(dict(accounts) if accounts else dict.fromkeys(_ACCOUNTS)),
-        provider=provider,
-        judge=judge,
-        seed=seed,
-        resamples=resamples,
-        resamples_undefined=interval.resamples_undefined,
-    )
+    return list({examination.image.id: examination for examination in examinations}.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Totals:
-    """The tallies of a run's images, added up.
+def questions_by_image(examinations: Iterable[Examination]) -> list[tuple[Question, ...]]:
+    """The questions of each image that has any, in the order of the image ids.
 
-    done, failed: images. asked: questions by place. dropped: items by reason. missing: questions wanted and never obtained.
-    pairs: (2 TU, 2 TU + FU + FA) of each examined image with questions.
+    Args:
+        examinations: Of several about one image the last counts, else their order is irrelevant.
+
+    Returns:
+        One tuple an image, none of them empty; [] without questions.
     """
-
-    done: int
-    failed: int
-    asked: Counter[Place]
-    dropped: Counter[str]
-    missing: int
-    pairs: list[tuple[int, int]]
-
-    @classmethod
-    def of(cls, examinations: Iterable[Examination]) -> _Totals:
-        tallies: dict[str, Tally] = {}
-        for examination in examinations:
-            tallies[examination.image.id] = Tally.of(examination)
-        done = [tally for tally in tallies.values() if not tally.failed]
-        asked: Counter[Place] = Counter()
-        dropped: Counter[str] = Counter()
-        for tally in done:
-            asked.update(tally.asked)
-            dropped.update(tally.dropped)
-        return cls(
-            done=len(done),
-            failed=len(tallies) - len(done),
-            asked=asked,
-            dropped=dropped,
-            missing=sum(tally.missing for tally in done),
-            pairs=[tally.pair for tally in done if tally.asked],
-        )
-
-    @property
-    def counts(self) -> Counts:
-        return counts_of(self.asked)
-
-    @property
-    def questions(self) -> QuestionCounts:
-        return QuestionCounts(
-            asked=self.asked.total(),
-            duplicate=self.dropped["duplicate"],
-            malformed=self.dropped["malformed"],
-            missing=self.missing,
-        )
-
-    @property
-    def unscored(self) -> Counter[str]:
-        """Questions in no cell, by reason."""
-        reasons = Counter[str]()
-        for place, n in self.asked.items():
-            if place.cell is None:
-                reasons[place.unscored] += n
-        return reasons
-
-    def unscored_of(self, label: Label) -> int:
-        """How many questions of one intended label are in no cell."""
-        return sum(n for place, n in self.asked.items() if place.cell is None and place.intended == label)
+    by_id = sorted(latest(examinations), key=lambda examination: examination.image.id)
+    return [examination.questions for examination in by_id if examination.questions]
 
 
-def _figures(run: _Totals, interval: UnF1Interval) -> dict[str, Any]:
-    """The fields of `Score` that may be None, but for the accounts, and the kinds' scores."""
-    counts = run.counts
-    return {name: getattr(counts, name) for name in _WHY_UNDEFINED} | {
-        "unf1_ci": interval.bca or interval.percentile,
-        "unf1_ci_method": "bca" if interval.bca else "percentile" if interval.percentile else None,
-        "unf1_ci_percentile": interval.percentile,
-        "unf1_bounds": unf1_bounds(
-            counts, unanswerable=run.unscored_of("unanswerable"), answerable=run.unscored_of("answerable")
-        ),
-        "by_kind": by_kind_of(run.asked, counts),
-    }
+def cell(question: Question) -> Cell | None:
+    """The type of a question's response.
 
+    Args:
+        question: A question that was asked.
 
-# --- reasons ------------------------------------------------------------------------------------------------------
-
-_NO_UNANSWERABLE = "no question that was intended unanswerable was scored"
-_NO_ANSWERABLE = "no question that was intended answerable was scored"
-
-_WHY_UNDEFINED = {
-    "unf1": f"{_NO_UNANSWERABLE}, and no answerable one was abstained from",
-    "precision": "no scored response abstained",
-    "recall": _NO_UNANSWERABLE,
-    "over_refusal_rate": _NO_ANSWERABLE,
-    "over_answer_rate": _NO_UNANSWERABLE,
-    "f1_answerable": f"{_NO_ANSWERABLE}, and no unanswerable one was answered",
-    "macro_f1": "the F1 of one class is undefined",
-    "balanced_accuracy": "the scored questions are not of both intended labels",
-    "matthews_correlation": "a row or a column of the table of four is empty",
-    "abstention_rate": "no question was scored",
-}
-"""Every ratio of `Counts` that `Score` repeats, with the reason it has when it is None."""
-
-_ACCOUNTS = ("calls", "tokens", "cost_usd", "wall_s")
-
-
-def _undefined(
-    figures: Mapping[str, Any], interval: UnF1Interval, accounts: Accounts | None
-) -> Iterator[tuple[str, str]]:
-    """(path, reason) of every figure that is None."""
-    for name, why in _WHY_UNDEFINED.items():
-        if figures[name] is None:
-            yield name, why
-    if interval.percentile is None:
-        yield from ((name, interval.why_undefined) for name in ("unf1_ci", "unf1_ci_method", "unf1_ci_percentile"))
-    if figures["unf1_bounds"] is None:
-        yield "unf1_bounds", "UnF1 is undefined whatever the unscored responses were"
-    for kind, kind_score in figures["by_kind"].items():
-        if kind_score.recall is None:
-            yield from ((f"by_kind.{kind}.{name}", "none of this kind was scored") for name in ("recall", "unf1"))
-    if accounts is None:
-        yield from ((name, "no ledger was handed in") for name in _ACCOUNTS)
-
-
-def _unreliable(
-    asked: Counter[Place], images: ImageCounts, questions: QuestionCounts, questions_per_label: int | None
-) -> Iterator[str]:
-    """Reasons why the headline must not be trusted.
-
-    The floor of half the questions is applied to each instruction: a model that writes all K answerable questions and
-    no unanswerable one has half of the 2 K, and yet nothing to measure.
+    Returns:
+        None if it is unscored.
     """
-    written = questions.asked + questions.duplicate + questions.malformed
-    if questions.malformed > MALFORMED_LIMIT * written:
-        yield (
-            f"{questions.malformed} of {written} written items ({questions.malformed / written:.0%}) were no question; "
-            f"above {MALFORMED_LIMIT:.0%} the score says little"
-        )
-    if questions_per_label is None:
-        return
-    wanted = questions_per_label * images.done
-    labels: tuple[Label, ...] = ("answerable", "unanswerable")
-    for label in labels:
-        obtained = sum(n for place, n in asked.items() if place.intended == label)
-        if obtained < OBTAINED_LIMIT * wanted:
-            yield (
-                f"only {obtained} of {wanted} {label} questions ({obtained / wanted:.0%}) were obtained; "
-                f"below {OBTAINED_LIMIT:.0%} the score says little"
-            )
+    if question.unscored is not None:
+        return None
+    match question.intended, question.act:
+        case "answerable", "answered":
+            return "ta"
+        case "answerable", "abstained":
+            return "fu"
+        case "unanswerable", "abstained":
+            return "tu"
+        case "unanswerable", "answered":
+            return "fa"
+    return None
 
 
-def _warnings(
-    unscored: Counter[str], images: ImageCounts, questions: QuestionCounts, interval: UnF1Interval, resamples: int
-) -> Iterator[str]:
-    if images.total is not None and images.done + images.failed < images.total:
-        yield f"{images.done + images.failed} of the run's {images.total} images: it ended early, or goes on"
-    groups = {
-        "were invalid or blocked": {reason: n for reason, n in unscored.items() if reason in _NO_RESPONSE_TO_JUDGE},
-        "failed or were not judged": {
-            reason: n for reason, n in unscored.items() if reason not in _NO_RESPONSE_TO_JUDGE
-        },
-    }
-    for what, reasons in groups.items():
-        n = sum(reasons.values())
-        if n > UNSCORED_LIMIT * questions.asked:
-            parts = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-            yield (
-                f"{n} of {questions.asked} responses ({n / questions.asked:.1%}) {what} ({parts}): "
-                "read unf1_bounds beside unf1"
-            )
-    if interval.percentile is not None and interval.images < FEW_IMAGES:
-        yield f"the interval rests on {interval.images} images; with fewer than {FEW_IMAGES} it tends to be too narrow"
-    if interval.resamples_undefined > UNDEFINED_LIMIT * resamples:
-        yield (
-            f"{interval.resamples_undefined} of {resamples} resamples had no UnF1 and were left out of the interval: "
-            "too few images hold a response that counts"
-        )
+def unf1_bounds(counts: Counts, *, unanswerable: int, answerable: int) -> tuple[float, float] | None:
+    """The least and the greatest UnF1 over all that the unscored responses might have been.
+
+    An unscored response to an unanswerable question would have been TU or FA, to an answerable one TA or FU. Failed images
+    and missing questions do not enter: nothing was asked.
+
+    Why two corners suffice: with E = FU + FA, UnF1 = 2 TU / (2 TU + E). Making an FA a TU takes it to
+    2 (TU + 1) / (2 TU + E + 1), which is no smaller; making an FU a TA only shortens the denominator. So UnF1 is
+    monotone in each response: all wrong gives the least value, all right the greatest. All right can be undefined only
+    where no unanswerable question was asked; then every defined assignment gives 0, and both bounds are 0.
+
+    Args:
+        counts: The scored responses.
+        unanswerable: Unscored responses to questions intended unanswerable, >= 0.
+        answerable: Unscored responses to questions intended answerable, >= 0.
+
+    Returns:
+        (worst, best), each in [0, 1]; None if UnF1 is undefined under every assignment.
+    """
+    ta, fu, tu, fa = counts.ta, counts.fu, counts.tu, counts.fa
+    worst = Counts(ta=ta, fu=fu + answerable, tu=tu, fa=fa + unanswerable).unf1
+    best = Counts(ta=ta + answerable, fu=fu, tu=tu + unanswerable, fa=fa).unf1
+    if worst is None:
+        return None
+    return (worst, worst if best is None else best)
 
 
-def _one_sided(asked: Counter[Place]) -> Iterator[str]:
-    """A warning if most unanswerable questions are of one kind: who asks only what is easy to decline scores high."""
-    kinds = Counter[str]()
-    for place, n in asked.items():
-        if place.kind and place.kind != "unspecified":
-            kinds[place.kind] += n
-    for kind, n in kinds.most_common(1):
-        if kinds.total() >= FEW_QUESTIONS and n > ONE_KIND_LIMIT * kinds.total():
-            yield (
-                f"{n} of {kinds.total()} unanswerable questions ({n / kinds.total():.0%}) are of one kind, {kind}: "
-                "the score says little about the others; look at by_kind"
-            )
+def _mean_of_both(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else (first + second) / 2

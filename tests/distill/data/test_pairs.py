@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 
 import unsaf_async
 from unsaf_async.bundled import bundled
+from unsaf_async.distill.data.build_rows import good_items
 from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.options import Filters, Options
 from unsaf_async.distill.data.pairs import PAIR_KINDS, check_student, pair_id, pairs_of, rates, read_pair_id, take
-from unsaf_async.distill.data.rows import good_items
 from unsaf_async.errors import UserError
 from unsaf_async.prompts import load_pack
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import CallRecord, Examination, GivenQuestion, ImageRecord, Question, Vote
 from unsaf_async.runs.folder import Source, new_manifest, read_manifest
 from unsaf_async.runs.saved import SavedRun
-from unsaf_async.score.counts import cell
+from unsaf_async.score.unf1 import cell
 from unsaf_async.world import make
 
 if TYPE_CHECKING:

@@ -21,14 +21,9 @@ from truths import measured, scripted_model, served_model, write_lines
 from unsaf_async import load
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.cli import _run
-from unsaf_async.distill.evaluate.before_after import (
-    DistillEval,
-    EvalModel,
-    EvalPlan,
-    Folders,
-    compare_folders,
-    evaluate,
-)
+from unsaf_async.distill.evaluate.before_after import evaluate
+from unsaf_async.distill.evaluate.comparison import DistillEval, Folders, compare_folders
+from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan
 from unsaf_async.errors import UserError
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.simulate import phrasebook
@@ -444,7 +439,8 @@ def test_runs_whose_calls_failed_are_gone_on_with_and_the_frozen_bank_stays(caps
 KILLED = """
 import asyncio
 from pathlib import Path
-from unsaf_async.distill.evaluate.before_after import EvalModel, EvalPlan, evaluate
+from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan
+from unsaf_async.distill.evaluate.before_after import evaluate
 
 plan = EvalPlan(EvalModel("slow"), EvalModel("slower"), out=Path("out"), images=["images"], questions=2, cache=None)
 print(asyncio.run(evaluate(plan)).model_dump_json())

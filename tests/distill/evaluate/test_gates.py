@@ -21,9 +21,9 @@ from unsaf_async.distill.evaluate.figures import (
 from unsaf_async.distill.evaluate.gates import GATES, PARTS, Thresholds, all_pass, judge
 from unsaf_async.distill.evaluate.measures import LABELLED, OVER_REFUSAL, POPE, Measure
 from unsaf_async.records import CallRecord, Examination, GivenQuestion, ImageRecord, Question
-from unsaf_async.score.counts import Counts
 from unsaf_async.score.labelled import labelled_score
 from unsaf_async.score.metrics import vqa_accuracy_contained
+from unsaf_async.score.unf1 import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

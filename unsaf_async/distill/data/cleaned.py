@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from unsaf_async.distill.data.rows import Item
+    from unsaf_async.distill.data.build_rows import Item
 
 MOST_COMPARED = 1_000
 """Different questions of a cluster that are compared each with each. Of more, near ones are looked for within an image, and only

@@ -10,10 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsaf_async.distill.data import card, formats, mix, pairs
+from unsaf_async.distill.data import card, mix, pairs
+from unsaf_async.distill.data import write_rows as formats
+from unsaf_async.distill.data.build_rows import private, row_dict, rows_of
 from unsaf_async.distill.data.options import Export, Options
 from unsaf_async.distill.data.questions import teachable_questions
-from unsaf_async.distill.data.rows import private, row_dict, rows_of
 from unsaf_async.distill.data.selection import Layout, select_pairs, select_rows
 from unsaf_async.distill.data.teachers import check_terms, read_runs
 from unsaf_async.errors import UserError
@@ -21,10 +22,10 @@ from unsaf_async.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from unsaf_async.distill.data.build_rows import RowKind
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.distill.data.pairs import PairKind, PreferenceSummary
     from unsaf_async.distill.data.questions import TeachableQuestions
-    from unsaf_async.distill.data.rows import RowKind
     from unsaf_async.distill.data.selection import SelectedPairs, SelectedRows
     from unsaf_async.distill.data.teachers import ExportedRuns
 

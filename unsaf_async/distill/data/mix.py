@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, isfinite
 from typing import TYPE_CHECKING
 
-from unsaf_async.distill.data.rows import ROW_KINDS, WRITING, RowKind, TrainingRow
+from unsaf_async.distill.data.build_rows import ROW_KINDS, WRITING, RowKind, TrainingRow
 from unsaf_async.errors import UserError
 from unsaf_async.text import one_line
 

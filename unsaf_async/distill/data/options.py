@@ -11,10 +11,10 @@ from unsaf_async.help import OUTPUT, Help
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from unsaf_async.distill.data.build_rows import RowKind
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.distill.data.mix import Selection
     from unsaf_async.distill.data.pairs import PreferenceSummary
-    from unsaf_async.distill.data.rows import RowKind
     from unsaf_async.distill.data.teachers import ExportedRuns
 
 

@@ -13,10 +13,10 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote, unquote
 
-from unsaf_async.distill.data.rows import SPECIAL, Item, judging_dict, model_dict, private, prompts_dict
+from unsaf_async.distill.data.build_rows import SPECIAL, Item, judging_dict, model_dict, private, prompts_dict
 from unsaf_async.errors import UserError, setting
 from unsaf_async.normalize import normal_form
-from unsaf_async.score.counts import cell, latest
+from unsaf_async.score.unf1 import cell, latest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

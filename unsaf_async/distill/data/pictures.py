@@ -17,7 +17,7 @@ from unsaf_async.runs.prepare import policy_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.distill.data.rows import Item
+    from unsaf_async.distill.data.build_rows import Item
 
 _WORKERS = min(4, os.cpu_count() or 1)
 """Images decoded at a time."""

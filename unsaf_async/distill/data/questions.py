@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.data import clusters
+from unsaf_async.distill.data.build_rows import good_items, replay_items
 from unsaf_async.distill.data.cleaned import (
     capped,
     question_hits,
@@ -15,7 +16,6 @@ from unsaf_async.distill.data.cleaned import (
     without_duplicates,
 )
 from unsaf_async.distill.data.pictures import keep_pictures
-from unsaf_async.distill.data.rows import good_items, replay_items
 from unsaf_async.distill.data.teachers import run_notes
 from unsaf_async.errors import as_option
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from unsaf_async.distill.data.build_rows import Item
     from unsaf_async.distill.data.cleaned import ExcludedQuestion
     from unsaf_async.distill.data.options import Options
     from unsaf_async.distill.data.pictures import Picture
-    from unsaf_async.distill.data.rows import Item
     from unsaf_async.distill.data.teachers import ExportedRuns
 
 

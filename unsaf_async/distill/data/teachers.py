@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from unsaf_async.distill.data.build_rows import check_filters, model_name
 from unsaf_async.distill.data.pairs import check_student
-from unsaf_async.distill.data.rows import check_filters, model_name
 from unsaf_async.distill.data.terms import TERMS, is_commercial
 from unsaf_async.errors import UserError, setting
 from unsaf_async.runs.saved import SavedRun

@@ -27,7 +27,7 @@ from unsaf_async.errors import UserError, as_option
 from unsaf_async.providers.profile import IN_PROCESS
 from unsaf_async.records import Examination, Record
 from unsaf_async.runs.saved import SavedRun
-from unsaf_async.score.unf1 import score
+from unsaf_async.score.run_score import score
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

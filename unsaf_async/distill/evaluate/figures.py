@@ -19,9 +19,9 @@ from unsaf_async.compare.pairing import RESAMPLES, examined, match, paired_diffe
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import interval
-from unsaf_async.score.counts import KindName, cell
 from unsaf_async.score.ratios import quotients, ratio
-from unsaf_async.score.unf1 import FEW_IMAGES, UNSCORED_LIMIT
+from unsaf_async.score.run_score import FEW_IMAGES, UNSCORED_LIMIT
+from unsaf_async.score.unf1 import KindName, cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.normalize import without_thoughts
-from unsaf_async.score.counts import cell
 from unsaf_async.score.labelled import contained
 from unsaf_async.score.metrics import official_pope_counts, yes_no
+from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -153,6 +153,6 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe for JSON; of folders only the last part, since records are passed on with the model."""
-        from unsaf_async.distill.data.rows import private
+        from unsaf_async.distill.data.build_rows import private
 
         return asdict(self) | {"data": self.data.name, "out": self.out.name, "student": private(self.student)}

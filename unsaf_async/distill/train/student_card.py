@@ -9,8 +9,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from unsaf_async.distill.data.build_rows import private
 from unsaf_async.distill.data.card import TEACHES
-from unsaf_async.distill.data.rows import private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

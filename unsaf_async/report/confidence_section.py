@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.report import plots
-from unsaf_async.report.confidence import calibration_curves, labelled_curves, signal_values
+from unsaf_async.report.confidence_curves import calibration_curves, labelled_curves, signal_values
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import figure, named, table
 from unsaf_async.score.signals import SIGNAL_WORDS
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.report.confidence import CalibrationCurve
+    from unsaf_async.report.confidence_curves import CalibrationCurve
     from unsaf_async.report.data import ReportRun
     from unsaf_async.score.labelled import LabelledScore
     from unsaf_async.score.signals import Signal, SignalName

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from unsaf_async.records import KINDS, Act, CallRecord, Dropped, Examination, ImageRecord, Kind, Label, Question
-from unsaf_async.score.counts import Counts, KindName, Running, cell, latest, unf1_bounds
-from unsaf_async.score.unf1 import Accounts, Calls, Score, Tokens, score
+from unsaf_async.score.run_score import Accounts, Calls, Score, Tokens, score
+from unsaf_async.score.tallies import Running
+from unsaf_async.score.unf1 import Counts, KindName, cell, latest, unf1_bounds
 
 CALL = CallRecord(role="answer", outcome="ok")
 FAST = settings(max_examples=60, deadline=None)

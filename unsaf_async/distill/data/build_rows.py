@@ -1,4 +1,4 @@
-"""From examinations to rows: one question a row, in the prompts of its run. Pure: reads no image, writes no file.
+"""From examinations to training rows: one question a row, in the prompts of its run. Pure: reads no image, writes no file.
 
 Only what the teacher got right is taught: a question of type TA is taught as one to write and to answer, a question of
 type TU as one to write and to decline. Texts stay the model's own.
@@ -16,9 +16,9 @@ from urllib.parse import quote, unquote
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.examine.parse import question_items
-from unsaf_async.score.counts import cell, latest
 from unsaf_async.score.fidelity import ALL, is_confirmed
 from unsaf_async.score.labelled import is_right
+from unsaf_async.score.unf1 import cell, latest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unsaf_async.cli.compare_tables import print_matrix
-from unsaf_async.compare.cross import CrossMatrix, Effect, matrix, to_csv
+from unsaf_async.compare.cross_matrix import CrossMatrix, Effect, matrix, to_csv
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
 
 if TYPE_CHECKING:

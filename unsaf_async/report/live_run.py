@@ -12,7 +12,8 @@ from unsaf_async.calls.ledger import Account
 from unsaf_async.records import Examination
 from unsaf_async.report.explorer import TYPES
 from unsaf_async.runs.folder import RunFiles
-from unsaf_async.score.counts import Running, cell
+from unsaf_async.score.tallies import Running
+from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,6 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unsaf_async
+from unsaf_async.distill.data.build_rows import (
+    ROW_KINDS,
+    SPECIAL,
+    WRITING,
+    Item,
+    TrainingRow,
+    check_filters,
+    good_items,
+    private,
+    read_row_id,
+    replay_items,
+    row_id,
+    rows_of,
+)
 from unsaf_async.distill.data.cleaned import (
     NGRAM,
     ExcludedQuestion,
@@ -35,20 +49,6 @@ from unsaf_async.distill.data.mix import (
     token_counter,
 )
 from unsaf_async.distill.data.options import DEFAULT, Filters
-from unsaf_async.distill.data.rows import (
-    ROW_KINDS,
-    SPECIAL,
-    WRITING,
-    Item,
-    TrainingRow,
-    check_filters,
-    good_items,
-    private,
-    read_row_id,
-    replay_items,
-    row_id,
-    rows_of,
-)
 from unsaf_async.errors import UserError
 from unsaf_async.examine.parse import question_items
 from unsaf_async.prompts import load_pack
@@ -58,7 +58,7 @@ from unsaf_async.runs.folder import new_manifest
 from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
-    from unsaf_async.distill.data.rows import RowKind
+    from unsaf_async.distill.data.build_rows import RowKind
 
 PACKS = {name: load_pack(name) for name in ("unsaf", "tiny")}
 TEACHER = Profile(name="teacher", backend="scripted", model="teacher")

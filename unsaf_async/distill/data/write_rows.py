@@ -1,4 +1,4 @@
-"""The three forms in which trainers take rows and preference pairs: writers, one file a split.
+"""Training rows and preference pairs written in the three forms that trainers take, one file a split.
 
 Every writer is given a new folder, and another one with the encoded pictures. Same rows, same bytes.
 """
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from unsaf_async.distill.data.build_rows import RowKind
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.distill.data.pairs import PairKind
-    from unsaf_async.distill.data.rows import RowKind
 
 FORMS: tuple[Form, ...] = get_args(Form)
 

@@ -12,7 +12,7 @@ from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.distill.data.options import Options
 
 if TYPE_CHECKING:
-    from unsaf_async.distill.data.options import Export
+    from unsaf_async.distill.data.exported import Export
 
 
 @from_fields()
@@ -38,8 +38,8 @@ def print_export(made: Export, out: Path) -> None:
     from rich.table import Table
 
     from unsaf_async.cli.console import console, safe
-    from unsaf_async.distill.data.build_rows import ROW_KINDS
     from unsaf_async.distill.data.clusters import SPLITS
+    from unsaf_async.distill.data.kinds import ROW_KINDS
     from unsaf_async.distill.data.pairs import PAIR_KINDS
     from unsaf_async.distill.data.terms import TERMS
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unsaf_async.distill.data.export import export
-    from unsaf_async.distill.data.options import Export, Options
+    from unsaf_async.distill.data.exported import Export
+    from unsaf_async.distill.data.options import Options
 
 __all__ = ["Export", "Options", "export"]
 

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 
 import unsaf_async
 from unsaf_async.distill.data.build_rows import (
-    ROW_KINDS,
     SPECIAL,
-    WRITING,
     Item,
     TrainingRow,
     check_filters,
@@ -37,18 +35,18 @@ from unsaf_async.distill.data.cleaned import (
     without_contradictions,
     without_duplicates,
 )
+from unsaf_async.distill.data.kinds import ROW_KINDS, WRITING
 from unsaf_async.distill.data.mix import (
     approximate_tokens,
     check_most_of_kind,
     held_out,
     kind_name,
-    read_mix,
     spread,
     take,
     target_shares,
     token_counter,
 )
-from unsaf_async.distill.data.options import DEFAULT, Filters
+from unsaf_async.distill.data.options import DEFAULT, Filters, read_mix
 from unsaf_async.errors import UserError
 from unsaf_async.examine.parse import question_items
 from unsaf_async.prompts import load_pack
@@ -58,7 +56,7 @@ from unsaf_async.runs.folder import new_manifest
 from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
-    from unsaf_async.distill.data.build_rows import RowKind
+    from unsaf_async.distill.data.kinds import RowKind
 
 PACKS = {name: load_pack(name) for name in ("unsaf", "tiny")}
 TEACHER = Profile(name="teacher", backend="scripted", model="teacher")

@@ -21,8 +21,9 @@ from PIL import Image
 
 import unsaf_async
 from unsaf_async.bundled import bundled
-from unsaf_async.distill.data.build_rows import ROW_KINDS, WRITING, read_row_id
+from unsaf_async.distill.data.build_rows import read_row_id
 from unsaf_async.distill.data.export import export
+from unsaf_async.distill.data.kinds import ROW_KINDS, WRITING
 from unsaf_async.distill.data.options import Filters, Options
 from unsaf_async.distill.data.terms import is_commercial
 from unsaf_async.errors import UserError

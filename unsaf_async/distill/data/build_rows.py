@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from unsaf_async.errors import UserError, setting
@@ -24,18 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from unsaf_async.distill.data.clusters import Split
+    from unsaf_async.distill.data.kinds import RowKind
     from unsaf_async.distill.data.options import Filters
     from unsaf_async.prompts import Pack
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import ImageRecord, Label, Question
     from unsaf_async.runs.saved import SavedRun
 
-RowKind = Literal["write-answerable", "write-unanswerable", "answer", "decline", "replay"]
-"""What a row teaches: to write a question of either label, to answer, to decline, or to stay as it is (its own answer)."""
-
-ROW_KINDS: tuple[RowKind, ...] = get_args(RowKind)
-
-WRITING: tuple[RowKind, RowKind] = ("write-answerable", "write-unanswerable")
 
 SPECIAL = re.compile(
     r"<\|[^\s<>|]{1,60}\|>|<｜[^<>]{1,60}｜>|<<SYS>>"

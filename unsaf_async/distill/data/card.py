@@ -12,9 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.request import TEMPERATURE
-from unsaf_async.distill.data.build_rows import ROW_KINDS, model_name, private
+from unsaf_async.distill.data.build_rows import model_name, private
 from unsaf_async.distill.data.cleaned import NGRAM
 from unsaf_async.distill.data.clusters import NEAR, SPLITS
+from unsaf_async.distill.data.kinds import ROW_KINDS
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.terms import TERMS, is_commercial
 from unsaf_async.errors import as_option
@@ -23,9 +24,10 @@ from unsaf_async.text import format_mean, format_part, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from unsaf_async.distill.data.build_rows import RowKind
     from unsaf_async.distill.data.clusters import Split
-    from unsaf_async.distill.data.options import Export, Form
+    from unsaf_async.distill.data.exported import Export
+    from unsaf_async.distill.data.kinds import RowKind
+    from unsaf_async.distill.data.options import Form
     from unsaf_async.distill.data.pairs import PairKind, PreferenceSummary
     from unsaf_async.runs.saved import SavedRun
 

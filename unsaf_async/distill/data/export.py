@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from unsaf_async.distill.data import card, mix, pairs
 from unsaf_async.distill.data import write_rows as formats
 from unsaf_async.distill.data.build_rows import private, row_dict, rows_of
-from unsaf_async.distill.data.options import Export, Options
+from unsaf_async.distill.data.exported import Export
+from unsaf_async.distill.data.options import Options
 from unsaf_async.distill.data.questions import teachable_questions
 from unsaf_async.distill.data.selection import Layout, select_pairs, select_rows
 from unsaf_async.distill.data.teachers import check_terms, read_runs
@@ -22,8 +23,8 @@ from unsaf_async.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from unsaf_async.distill.data.build_rows import RowKind
     from unsaf_async.distill.data.clusters import Split
+    from unsaf_async.distill.data.kinds import RowKind
     from unsaf_async.distill.data.pairs import PairKind, PreferenceSummary
     from unsaf_async.distill.data.questions import TeachableQuestions
     from unsaf_async.distill.data.selection import SelectedPairs, SelectedRows

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil
 from typing import TYPE_CHECKING
 
-from unsaf_async.distill.data.build_rows import ROW_KINDS, WRITING, RowKind, TrainingRow
+from unsaf_async.distill.data.kinds import ROW_KINDS, WRITING, RowKind
 from unsaf_async.errors import UserError
 from unsaf_async.text import one_line
 
@@ -15,31 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from unsaf_async.distill.data.build_rows import TrainingRow
     from unsaf_async.distill.data.options import Mix
-
-
-def read_mix(text: str) -> Mix:
-    """The percentages that a text such as `15/15/30/20/20` spells.
-
-    Args:
-        text: Five percentages with slashes between, in the order of `ROW_KINDS`.
-
-    Returns:
-        Five percentages that make 100, each >= 0.
-
-    Raises:
-        UserError: The text is anything else.
-    """
-    try:
-        parts = [float(part) for part in text.split("/")]
-    except ValueError:
-        parts = []
-    if len(parts) != 5 or not all(isfinite(part) and part >= 0 for part in parts) or abs(sum(parts) - 100) > 1e-6:
-        kinds = "/".join(ROW_KINDS)
-        raise UserError(
-            f"{text}: are not five percentages that make 100; give {kinds}, such as 15/15/30/20/20", field="mix"
-        )
-    return parts[0], parts[1], parts[2], parts[3], parts[4]
 
 
 def target_shares(mix: Mix, there: Sequence[RowKind]) -> dict[RowKind, float]:

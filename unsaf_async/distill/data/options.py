@@ -1,22 +1,15 @@
-"""What an export is asked for (`Options`), and what it holds (`Export`). Nothing heavy is imported here."""
+"""What an export is asked for. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+from unsaf_async.distill.data.kinds import ROW_KINDS
+from unsaf_async.errors import UserError
 from unsaf_async.help import OUTPUT, Help
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from unsaf_async.distill.data.build_rows import RowKind
-    from unsaf_async.distill.data.clusters import Split
-    from unsaf_async.distill.data.mix import Selection
-    from unsaf_async.distill.data.pairs import PreferenceSummary
-    from unsaf_async.distill.data.teachers import ExportedRuns
-
 
 Form = Literal["trl", "sharegpt", "openai"]
 
@@ -34,10 +27,28 @@ LEFT_OUT = "What is left out"
 PREFERENCES = "Preferences"
 
 
-def _read_mix(text: str) -> Mix:
-    from unsaf_async.distill.data.mix import read_mix
+def read_mix(text: str) -> Mix:
+    """The percentages that a text such as `15/15/30/20/20` spells.
 
-    return read_mix(text)
+    Args:
+        text: Five percentages with slashes between, in the order of `ROW_KINDS`.
+
+    Returns:
+        Five percentages that make 100, each >= 0.
+
+    Raises:
+        UserError: The text is anything else.
+    """
+    try:
+        parts = [float(part) for part in text.split("/")]
+    except ValueError:
+        parts = []
+    if len(parts) != 5 or not all(isfinite(part) and part >= 0 for part in parts) or abs(sum(parts) - 100) > 1e-6:
+        kinds = "/".join(ROW_KINDS)
+        raise UserError(
+            f"{text}: are not five percentages that make 100; give {kinds}, such as 15/15/30/20/20", field="mix"
+        )
+    return parts[0], parts[1], parts[2], parts[3], parts[4]
 
 
 def _read_splits(text: str) -> tuple[int, int, int]:
@@ -86,7 +97,7 @@ class Options:
             "Percent of rows: write answerable, write unanswerable, answer, decline, replay.",
             metavar="A/B/C/D/E",
             panel=ROWS,
-            parse=_read_mix,
+            parse=read_mix,
             default="15/15/30/20/20",
         ),
     ] = DEFAULT
@@ -175,60 +186,3 @@ class Options:
         ),
     ] = ()
     """See `cleaned.read_excluded_questions`."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """What was exported."""
-
-    options: Options
-    runs: ExportedRuns
-    rows: Mapping[tuple[RowKind, Split], int]
-    """Rows by kind and split."""
-    tokens: Mapping[RowKind, int]
-    """Supervised tokens of the training rows, by kind."""
-    examined: int
-    """Questions in the runs."""
-    questions: Mapping[str, int]
-    """Questions that are left out, by reason."""
-    left_out: Mapping[str, int]
-    """Rows that are left out, by reason."""
-    images: int
-    """Pictures in it."""
-    pictures: Sequence[str]
-    """Their pixels' sha256, sorted."""
-    clusters: int
-    """Clusters of near copies in it."""
-    largest_cluster: int
-    """Images of the largest cluster, of all that were in the runs."""
-    taken: Selection
-    """The training rows."""
-    token_count: str
-    """How tokens are counted, in words."""
-    excluded: int
-    """Images of evaluations that were compared."""
-    excluded_unread: int
-    """Images of evaluations that could not be read."""
-    hits: Mapping[str, str]
-    """The pictures near an excluded image, with that image's name."""
-    abstentions: tuple[int, int, int]
-    """Declining rows for training, how many different texts they have, and how often the most frequent one stands."""
-    accepted: bool
-    """Whether a commercial teacher's terms were accepted."""
-    notes: Sequence[str] = field(default_factory=tuple)
-    """What a user should know, a line each."""
-    kinds: Mapping[tuple[RowKind, str], int] = field(default_factory=dict)
-    """Training rows of unanswerable questions, by row kind and `kind_name`."""
-    excluded_questions: int = 0
-    """Questions of evaluations that were compared."""
-    excluded_questions_unread: int = 0
-    """Questions of evaluations that were not compared, since their image is missing."""
-    question_hits: int = 0
-    """Questions that are left out since they are one of them or share words with one."""
-    preferences: PreferenceSummary | None = None
-    """The preference pairs; None unless they were asked for."""
-
-    @property
-    def total(self) -> int:
-        """Rows of all splits."""
-        return sum(self.rows.values())

@@ -8,8 +8,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.data import clusters, mix, pairs
-from unsaf_async.distill.data.build_rows import ROW_KINDS, WRITING, model_name
+from unsaf_async.distill.data.build_rows import model_name
 from unsaf_async.distill.data.clusters import SPLITS
+from unsaf_async.distill.data.kinds import ROW_KINDS, WRITING
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.teachers import run_notes
 from unsaf_async.errors import UserError, as_option, setting
@@ -17,8 +18,9 @@ from unsaf_async.errors import UserError, as_option, setting
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from unsaf_async.distill.data.build_rows import Item, RowKind, TrainingRow
+    from unsaf_async.distill.data.build_rows import Item, TrainingRow
     from unsaf_async.distill.data.clusters import Split
+    from unsaf_async.distill.data.kinds import RowKind
     from unsaf_async.distill.data.options import Options
     from unsaf_async.distill.data.pairs import PairKind, PreferencePair
     from unsaf_async.distill.data.teachers import ExportedRuns

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from unsaf_async.distill.data.build_rows import RowKind
     from unsaf_async.distill.data.clusters import Split
+    from unsaf_async.distill.data.kinds import RowKind
     from unsaf_async.distill.data.pairs import PairKind
 
 FORMS: tuple[Form, ...] = get_args(Form)

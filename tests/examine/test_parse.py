@@ -533,7 +533,7 @@ def test_a_megabyte_of_anything_is_read_in_linear_time(piece: str) -> None:
     question_items(written)
     verdict(written)
     is_question(written)
-    assert time.process_time() - started < 5  # quadratic work on this much text takes minutes
+    assert time.process_time() - started < 60  # 0.5 s, 10 s where coverage is traced; quadratic work takes minutes
 
 
 @pytest.mark.skipif(not LISTS.is_file(), reason="the collected lists are not beside this checkout")

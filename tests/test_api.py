@@ -213,3 +213,8 @@ def test_loading_what_is_no_run_is_a_user_error(folder: Path) -> None:
 def _timeless(score: Findings) -> Findings:
     """`score` without its wall time, which counts up to the moment of reading."""
     return score.model_copy(update={"wall_s": None})
+
+
+async def test_an_unknown_keyword_is_named_alone() -> None:
+    with pytest.raises(TypeError, match=r"^got an unexpected keyword argument 'nosuch'$"):
+        await evaluate("scripted", nosuch=1)  # type: ignore[call-arg]

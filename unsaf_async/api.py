@@ -68,6 +68,7 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
     Raises:
         UserError: A setting is wrong.
     """
+    signature(EvaluateArguments).bind(*provider, **settings)  # a TypeError that names no class of ours
     arguments = EvaluateArguments(*provider, **settings)
     _check_types(arguments)
     prepared = await prepare(arguments)

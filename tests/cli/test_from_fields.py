@@ -14,6 +14,7 @@ from commandline import command
 from typer.testing import CliRunner
 
 from unsaf_async.api import evaluate
+from unsaf_async.cli import _run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.sections import Sections
 from unsaf_async.errors import UserError
@@ -169,3 +170,11 @@ def test_every_setting_is_an_option_of_run_or_labelled(capsys: pytest.CaptureFix
     renamed = {"data_format": "--format"}
     for each in fields(Settings):
         assert f"  {renamed.get(each.name, '--' + each.name.replace('_', '-'))} " in listed, each.name
+
+
+def test_a_blank_variable_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UNSAF_CACHE", " ")
+    assert _run(["run", "--provider", "scripted", "--dry-run"]) == 2
+    assert capsys.readouterr().err.startswith("unsaf-async: UNSAF_CACHE: it is empty")

@@ -141,3 +141,13 @@ def test_a_folder_with_another_run_is_refused() -> None:
     prepared = replace(other.prepared, settings=replace(other.prepared.settings, out=Path("ada")))
     with pytest.raises(UserError, match="holds a run with another model"):
         asyncio.run(run_campaign([PlannedRun(Path("ada"), prepared)]))
+
+
+def test_a_cap_that_is_spent_leaves_finished_runs_with_their_own() -> None:
+    runs = two_scripted()
+    asyncio.run(run_campaign(runs, max_cost_usd=1000))
+    caps_usd = [run.saved.manifest.max_cost_usd for run in runs]
+    assert None not in caps_usd
+    end = asyncio.run(run_campaign(runs, max_cost_usd=0.0001))
+    assert end.reason is None
+    assert [run.saved.manifest.max_cost_usd for run in runs] == caps_usd

@@ -173,7 +173,10 @@ class _Option:
                 raise UserError(f"{both} contradict each other; give one of them")
             return None
         if value is None and self.help.variable and os.environ.get(self.help.variable):
-            value = (PARSERS.get(_element(self.kind)[0]) or str)(os.environ[self.help.variable])
+            try:
+                value = (PARSERS.get(_element(self.kind)[0]) or str)(os.environ[self.help.variable])
+            except typer.BadParameter as error:
+                raise UserError(f"{self.help.variable}: {error.message}") from None
         if value is None or value == []:
             return MISSING
         if self.help.parse is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.events import Announce, silent
+from unsaf_async.runs.folder import exists
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
 
@@ -126,10 +127,10 @@ async def run_campaign(
             budget_usd = max_cost_usd - sum(other.spent_usd for other in planned if other.folder != run.folder)
             if budget_usd <= 0 and pending:
                 return CampaignEnd(f"{as_option('max_cost')} {max_cost_usd:g} is spent", unfinished=unfinished)
-            budget_usd = max(0.0, budget_usd)
-        with run.begin(budget_usd) as folder:
-            if not pending:
+        if not pending and exists(run.folder):
+            with run.begin(run.saved.manifest.max_cost_usd):  # its settings are compared; its own cap stays
                 continue
+        with run.begin(budget_usd) as folder:
             runner = await work_off(run, folder)
         _check_mistake(runner)
         if runner.why_stopped:

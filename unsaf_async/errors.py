@@ -233,7 +233,16 @@ class Transient(CallError):
 
 
 class Rejected(CallError):
-    """A deterministic error of this one request (bad parameter, image too large): repeating it changes nothing."""
+    """A deterministic error of this one request (bad parameter, image too large): repeating it changes nothing.
+
+    Attributes:
+        parameter: The optional parameter that the endpoint does not take, by its name in `Sampling` or "schema"; None if it is
+            something else.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, parameter: str | None = None) -> None:
+        super().__init__(message, status=status)
+        self.parameter = parameter
 
 
 class Unfunded(CallError):

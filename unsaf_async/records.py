@@ -29,11 +29,12 @@ confidence: how sure is the model of its answer, in its own words? p-true: is it
 more, drawn at the provider's default temperature.
 """
 
-Outcome = Literal["ok", "truncated", "refused", "blocked", "unreadable", "failed"]
+Outcome = Literal["ok", "truncated", "refused", "blocked", "interrupted", "unreadable", "failed"]
 """How a call ended. Only `ok` can be scored.
 
 truncated: stopped by the output limit. refused: the model declined on policy, in the provider's own flag. blocked: the
-provider's filter. unreadable: a whole reply without usable text. failed: no reply, after all retries.
+provider's filter. interrupted: the text ended for a reason that is not among the known good ones, such as `abort`. unreadable:
+a reply without usable text. failed: no reply, after all retries.
 """
 
 Act = Literal["answered", "abstained", "invalid"]
@@ -152,7 +153,7 @@ class Usage:
 class Reply:
     """What a call brought.
 
-    text: "" unless there is text. finish_reason: the provider's word in OpenAI's vocabulary ("stop", "length", ...).
+    text: "" unless there is text. finish_reason: the provider's own word ("stop", "end_turn", "MAX_TOKENS", ...).
     detail: for outcomes other than ok, why, in one line. cost_usd: what this call cost when it was made; a cached reply
     keeps the figure, and costs nothing now. model: as the server reports it. logprobs: one per output token, or None.
     headers: the response's rate headers (lower case), for the pace; not kept in the cache.
@@ -302,7 +303,7 @@ class Question(Record):
     judge: CallRecord | None = None
     """The judging call, where the rules left the case open."""
     unscored: str | None = None
-    """Why this question is in none of the four cells: truncated, refused, blocked, unreadable, failed (the answering
+    """Why this question is in none of the four cells: truncated, refused, blocked, interrupted, unreadable, failed (the answering
     call's outcome), invalid (the response did neither), unjudged (the LLM judge gave no readable verdict), undecided (the
     rules left it open, and no LLM judges), tied (the panel's votes are even). None if it is scored."""
     given: GivenQuestion | None = None

@@ -1,0 +1,87 @@
+"""How a served call ended: the known finish reasons of every vendor, as an allow-list.
+
+Only a reply that is known to be whole is `ok`. A finish reason that nobody here has heard of may stand for half a text, so it
+is `interrupted`: counted under that name, never scored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unsaf_async.text import one_line
+
+if TYPE_CHECKING:
+    from unsaf_async.records import Outcome
+
+WHOLE = frozenset({"stop", "end_turn", "stop_sequence", "eos", "eos_token", "tool_calls", "tool_use", "function_call"})
+"""The model ended its turn itself. In lower case, as all of these.
+
+stop: OpenAI's form, and Gemini's STOP. end_turn, stop_sequence: Anthropic. eos: Together; eos_token: Hugging Face TGI. tool_calls,
+function_call, tool_use: the turn ended with a call of a tool, which no request here offers; text that stands before it is whole.
+"""
+
+CUT = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded"})
+"""The output limit was reached, or the context's. max_tokens: Anthropic, Gemini. model_length: Mistral."""
+
+FILTERED = frozenset(
+    {
+        "content_filter",
+        "sensitive",
+        "safety",
+        "recitation",
+        "language",
+        "other",
+        "blocklist",
+        "prohibited_content",
+        "spii",
+    }
+    | {"image_safety", "image_prohibited_content", "image_recitation", "image_other", "no_image", "model_armor"}
+)
+"""The provider's filter stopped the reply. sensitive: Zhipu. The last ones: Gemini's `FinishReason`, whatever ended a reply
+that its own documentation counts among the blocked ones. https://ai.google.dev/api/generate-content#FinishReason"""
+
+DECLINED = frozenset({"refusal"})
+"""The model declined, in the provider's own flag: Anthropic."""
+
+PASSING = frozenset(
+    {"abort", "aborted", "error", "network_error", "insufficient_system_resource", "overloaded", "timeout"}
+)
+"""The server lost the reply: another attempt may bring a whole one. abort, error: vLLM and gateways. network_error: Zhipu.
+insufficient_system_resource: DeepSeek."""
+
+
+def outcome_of(text: str, finish_reason: str | None, refusal: str = "") -> tuple[Outcome, str]:
+    """How a served call ended, and a word on why if it did not end well.
+
+    Args:
+        text: The reply's.
+        finish_reason: The provider's word for why it stopped, in any case; None or "" from servers that send none.
+        refusal: What the model said in declining; "" if it did not.
+
+    Returns:
+        (outcome, detail); the detail is "" for `ok`.
+    """
+    reason = (finish_reason or "").lower()
+    if refusal or reason in DECLINED:
+        return "refused", one_line(refusal, 300) or "the model declined (stop reason refusal)"
+    if reason in FILTERED:
+        return "blocked", f"the provider's filter stopped the reply (finish reason {one_line(finish_reason or '', 60)})"
+    if reason in CUT:
+        return "truncated", "the output limit was reached"
+    known = not reason or reason in WHOLE
+    ending = "" if known else f"finish reason {one_line(finish_reason or '', 60)}"
+    if not text.strip():
+        return "unreadable", "the reply holds no text" + f" ({ending})" * bool(ending)
+    return ("ok", "") if known else ("interrupted", f"the reply ended with {ending}")
+
+
+def may_pass(finish_reason: str | None) -> bool:
+    """Whether another attempt may bring the whole of a reply that was interrupted.
+
+    Args:
+        finish_reason: The provider's word, in any case; None if there is none.
+
+    Returns:
+        True for the reasons in `PASSING`.
+    """
+    return (finish_reason or "").lower() in PASSING

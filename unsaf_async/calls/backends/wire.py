@@ -1,0 +1,156 @@
+"""What a wire is: one vendor's protocol as pure functions between our records and its JSON. It opens no connection.
+
+A wire is strict about what makes the reply (its text, its finish reason) and lenient about all beside it: a reply that was
+paid for is not thrown away because a count in it is a string. A field of no use is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unsaf_async.records import Reply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What is sent for one call. path: below the endpoint, "/chat/completions". body: JSON data."""
+
+    path: str
+    body: dict[str, Any]
+
+
+class Wire(Protocol):
+    """One vendor's protocol."""
+
+    endpoint: str
+    """The vendor's own base URL, without a slash at its end; "" if there is none."""
+    models_path: str
+    """Of the list of models, below the endpoint."""
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """The headers of every request, names in lower case.
+
+        Args:
+            key: The account's; None for none.
+
+        Returns:
+            The headers that carry the key, and the protocol's version where it has one.
+        """
+        ...
+
+    def outgoing(self, request: Request) -> Outgoing:
+        """What is sent for a call.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The path and the body; None among the request's sampling is not sent.
+        """
+        ...
+
+    def reply(self, body: Mapping[str, Any]) -> Reply:
+        """The reply in the body of a 200.
+
+        Args:
+            body: Parsed JSON.
+
+        Returns:
+            The reply, without headers.
+
+        Raises:
+            ValueError: It is no reply.
+        """
+        ...
+
+    def models(self, body: Mapping[str, Any]) -> list[str]:
+        """The models' ids in the body of the list of models.
+
+        Args:
+            body: Parsed JSON.
+
+        Returns:
+            The ids, in the list's order.
+
+        Raises:
+            ValueError: It is no such list.
+        """
+        ...
+
+
+def count_of(value: object) -> int:
+    """A count of tokens, read leniently: a side field must not cost a paid reply.
+
+    Args:
+        value: What stands there; vendors and gateways send 12, 12.0, "12", null, NaN.
+
+    Returns:
+        The count, >= 0; 0 if it is none.
+    """
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
+        return 0
+    return min(int(value), 2**53)
+
+
+def table_of(value: object) -> Mapping[str, Any]:
+    """A JSON object, read leniently.
+
+    Args:
+        value: What stands there.
+
+    Returns:
+        The object; {} if it is none.
+    """
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: object) -> list[Any]:
+    """A JSON array, read leniently.
+
+    Args:
+        value: What stands there.
+
+    Returns:
+        The array; [] if it is none.
+    """
+    return value if isinstance(value, list) else []
+
+
+def string_of(value: object) -> str:
+    """A text, read leniently.
+
+    Half a surrogate pair, which a token limit may leave of an emoji, becomes "?": no file and no request could hold it.
+
+    Args:
+        value: What stands there.
+
+    Returns:
+        The text; "" if it is none.
+    """
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def logprobs_of(values: list[Any]) -> tuple[float, ...] | None:
+    """Log-probabilities of a reply's tokens.
+
+    Args:
+        values: One a token.
+
+    Returns:
+        The log-probabilities, each <= 0; None if there are none, or one of them is no finite number: a mean over the others
+        would be another figure.
+    """
+    if not values or not all(
+        isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) for value in values
+    ):
+        return None
+    return tuple(min(0.0, float(value)) for value in values)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 WHOLE = frozenset({"stop", "end_turn", "stop_sequence", "eos", "eos_token", "tool_calls", "tool_use", "function_call"})
 """The model ended its turn itself. In lower case, as all of these.
 
-stop: OpenAI's form, and Gemini's STOP. end_turn, stop_sequence: Anthropic. eos: Together; eos_token: Hugging Face TGI. tool_calls,
-function_call, tool_use: the turn ended with a call of a tool, which no request here offers; text that stands before it is whole.
+stop: OpenAI's form, and Gemini's STOP. end_turn, stop_sequence: Anthropic. eos: Together; eos_token: Hugging Face TGI.
+tool_calls, function_call, tool_use: the turn ended with a call of a tool, which no request here offers; text before it is whole.
 """
 
 CUT = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded"})

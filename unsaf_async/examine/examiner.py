@@ -261,8 +261,10 @@ class _List:
 
 
 def _redrawn(request: Request) -> Request:
-    """`request` as another draw: where nothing good was written, it is the first one word for word, and the cache, or a
-    server that takes a seed, would say the same again."""
+    """`request` as another draw, for where nothing good was written.
+
+    The request is the first one word for word, so the cache, or a server that takes a seed, would say the same again.
+    """
     seed = request.sampling.seed
     sampling = replace(request.sampling, seed=None if seed is None else 2**31 - 1 - seed)  # seeds have 31 bits
     return replace(request, draw=~request.draw, sampling=sampling)  # negative: no run's first draw

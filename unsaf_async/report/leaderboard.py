@@ -29,8 +29,11 @@ def _flag(score: Score) -> str:
 
 @dataclass(frozen=True)
 class _Board:
-    """How runs of one sort are ranked. caption, heads: of the table, whose last two columns are the cost and a flag.
-    measure: what is plotted. value, interval: of it. cells: of the columns between."""
+    """How runs of one sort are ranked.
+
+    caption, heads: of the table, whose last two columns are the cost and a flag. measure: what is plotted. value,
+    interval: of it. cells: of the columns between.
+    """
 
     caption: str
     measure: str

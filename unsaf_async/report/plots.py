@@ -1,5 +1,7 @@
-"""The report's plots, drawn by matplotlib in stand-in colors; `svg.py` makes them part of the page. The same figures give the
-same bytes."""
+"""The report's plots, drawn by matplotlib in stand-in colors.
+
+`svg.py` makes them part of the page. The same figures give the same bytes.
+"""
 
 from __future__ import annotations
 

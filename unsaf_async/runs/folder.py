@@ -1,5 +1,7 @@
-"""A run's folder: what was asked for (manifest.json, images.jsonl), what happened (ledger.jsonl, journal.jsonl), what came out
-(score.json). Everything that a repetition needs stands in the manifest; no key ever does.
+"""A run's folder: what was asked for, what happened, what came out.
+
+Asked for: manifest.json, images.jsonl. Happened: ledger.jsonl, journal.jsonl. Came out: score.json. Everything that a
+repetition needs stands in the manifest; no key ever does.
 """
 
 from __future__ import annotations

@@ -48,8 +48,10 @@ EXPECTED_ANSWERED_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Quote:
-    """One image's price and number of calls. worst: an upper bound, for texts within `QUESTION_BYTES` and `BYTES_PER_TOKEN`.
-    expected: a planning figure. In nano-dollars."""
+    """One image's price, in nano-dollars, and number of calls.
+
+    worst: an upper bound, for texts within `QUESTION_BYTES` and `BYTES_PER_TOKEN`. expected: a planning figure.
+    """
 
     worst_nano_usd: int
     expected_nano_usd: int

@@ -95,7 +95,7 @@ def _only_leads_up(question: AskedQuestion, response: ReadResponse, described: s
 
 
 def _nothing_but_doubt(question: AskedQuestion, response: ReadResponse) -> Act | None:
-    """ "I'm not sure.", and nothing else."""
+    """Doubt, such as "I'm not sure", and nothing else."""
     return "abstained" if response.kinds == {Clause.DOUBT} and not question.reading else None
 
 

@@ -86,7 +86,7 @@ def _yes_no(question: AskedQuestion, response: ReadResponse) -> Act | None:
 
 
 def _none(question: AskedQuestion, response: ReadResponse) -> Act | None:
-    """ "None." to "How many ...?", "Nothing." to "What is he holding?" """
+    """The reply "None" to "How many ...?", or "Nothing" to "What is he holding?"."""
     word = bare_words(response.text)
     if word in {"none", "zero", "none at all"}:
         return "answered" if question.asks("how many") else None
@@ -95,7 +95,7 @@ def _none(question: AskedQuestion, response: ReadResponse) -> Act | None:
 
 
 def _there_is_none(question: AskedQuestion, response: ReadResponse) -> Act | None:
-    """ "There is no dog." to "Is there a dog?", "There are no dogs." to "How many dogs are there?" """
+    """The reply "There is no dog" to "Is there a dog?", or "There are no dogs" to "How many dogs are there?"."""
     counted = question.asks("how many") and not question.polar
     if question.compound or not (counted or (question.polar and question.existence)):
         return None
@@ -174,7 +174,7 @@ def _typed(question: AskedQuestion, response: ReadResponse) -> Act | None:
 
 
 def _fragment(question: AskedQuestion, response: ReadResponse) -> Act | None:
-    """A few words and no verb: "Red.", "On the table.", "A brown leather jacket." """
+    """A few words and no verb, such as "Red.", "On the table." or "A brown leather jacket"."""
     if question.closed or not response.commits or len(response.sentences) != 1 or not 0 < len(response.words) <= 12:
         return None
     if response.has_verb or response.says_yes_or_no or _PLEASANTRY.match(response.lead):
@@ -209,7 +209,7 @@ def _full_sentence(question: AskedQuestion, response: ReadResponse) -> Act | Non
 
 
 def _pronoun(question: AskedQuestion, response: ReadResponse) -> Act | None:
-    """ "It is a ...", "They are ...": a pronoun takes up the question's subject, and the verb is the question's."""
+    """A pronoun takes up the question's subject, and the verb is the question's: "It is a ...", "They are ..."."""
     if question.closed or question.reading or not response.commits or not _PRONOUN.match(response.lead):
         return None
     if response.lead_stems <= question.stems or len(response.lead.split()) > 25:
@@ -245,7 +245,7 @@ def _described(question: AskedQuestion, response: ReadResponse) -> Act | None:
 
 
 def _doubt_then_answer(question: AskedQuestion, response: ReadResponse) -> Act | None:
-    """ "I cannot be completely certain, but ...": the rest is judged as if it stood alone."""
+    """After "I cannot be completely certain, but ..." the rest is judged as if it stood alone."""
     if Clause.DOUBT not in response.kinds:
         return None
     rest = ". ".join(clause for kind, clause in response.clauses if kind is not Clause.DOUBT)

@@ -128,6 +128,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"prompts": "sonnets"},
         "prompts 'sonnets': no such folder or shipped pack; shipped: tiny, unsaf",
     ),
+    "prompts that lack a file": (
+        {"prompts": "photos"},
+        "prompts photos/pack.toml: cannot be read (No such file or directory); a pack needs a pack.toml",
+    ),
+    "questions of a run that is not there": (
+        {"questions_from": "gone"},
+        "questions_from gone: is no run's folder (it has no manifest.json); give the folder that `run` named",
+    ),
+    "a calibration that is not there": (
+        {"judge_calibration": "gone.json"},
+        "judge_calibration gone.json: is no calibration of a judge (No such file or directory)",
+    ),
     "two sources of questions": (
         {"data": "a.jsonl", "questions_from": "runs/a"},
         "data and questions_from contradict each other; give one of them",

@@ -12,7 +12,7 @@ import pytest
 
 import unsaf_async
 from unsaf_async.cli.spelling import spelled
-from unsaf_async.errors import BudgetExhausted, Rejected, UnsafError, UserError, as_option, renaming, setting
+from unsaf_async.errors import BudgetExhausted, Rejected, UnsafError, UserError, as_option, naming, renaming, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +105,9 @@ def test_an_error_about_a_value_that_another_function_refused() -> None:
         str(UserError("runs/a: is no run; give one").about("preferences")) == "preferences runs/a: is no run; give one"
     )
     assert str(UserError("x: is unknown", "provider").about("judge")) == "judge x: is unknown"
+    with pytest.raises(UserError, match=r"^preferences runs/a: is no run$") as caught, naming("preferences"):
+        raise UserError("runs/a: is no run")
+    assert caught.value.field == "preferences"
     with pytest.raises(UserError, match=r"^audit x: give another audit$"), renaming({"provider": "audit"}):
         raise UserError(f"x: give another {setting('provider')}", "provider")
 

@@ -172,6 +172,22 @@ def renaming(names: Mapping[str, str]) -> Iterator[None]:
         raise error.renamed(names) from None
 
 
+@contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Errors in what a user gave, raised within, are about one setting: see `UserError.about`.
+
+    Args:
+        field: The setting, by its name in the Python API.
+
+    Yields:
+        Nothing; the errors are raised on.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise error.about(field) from None
+
+
 class RunStopped(UnsafError):
     """The run ends before its last image; what is finished is in the journal. `str()` says why and how to go on."""
 

@@ -222,9 +222,7 @@ def load_pack(name: str) -> Pack:
     shipped = bundled("prompts")
     folder = shipped / name if _is_shipped(name) else Path(name)
     if not name or not _is_folder(folder):
-        raise UserError(
-            f"{name!r}: no such folder or shipped pack; shipped: {', '.join(_shipped_names())}", field="prompts"
-        )
+        raise UserError(f"{name!r}: no such folder or shipped pack; shipped: {', '.join(_shipped_names())}")
     meta_file = folder / "pack.toml"
     try:
         meta = tomllib.loads(meta_file.read_text("utf-8"))

@@ -305,26 +305,60 @@ PACKS = [
     run("unknown pack", "--prompts", "mine", says=("--prompts", "'mine'", "unsaf")),
     run("empty pack", "--prompts", "", says=("--prompts", "''", "unsaf")),
     run("pack that is a file", "--prompts", "a.md", says=("--prompts", "a.md", "folder"), files={"a.md": "$question"}),
-    run("pack without a template", "--prompts", "mine", says=("mine/judge.md",), spoil=one_pack(judge_md=None)),
-    run("pack without its table", "--prompts", "mine", says=("mine/pack.toml",), spoil=one_pack(pack_toml=None)),
     run(
-        "pack of no version", "--prompts", "mine", says=("pack.toml", "version"), spoil=one_pack(pack_toml='name = "x"')
+        "pack without a template",
+        "--prompts",
+        "mine",
+        says=("--prompts mine/judge.md",),
+        spoil=one_pack(judge_md=None),
     ),
-    run("pack's table is no TOML", "--prompts", "mine", says=("pack.toml", "TOML"), spoil=one_pack(pack_toml="name =")),
-    run("no placeholder", "--prompts", "mine", says=("answer.md", "$question"), spoil=one_pack(answer_md="Answer.")),
+    run(
+        "pack without its table",
+        "--prompts",
+        "mine",
+        says=("--prompts mine/pack.toml",),
+        spoil=one_pack(pack_toml=None),
+    ),
+    run(
+        "pack of no version",
+        "--prompts",
+        "mine",
+        says=("--prompts mine/pack.toml", "version"),
+        spoil=one_pack(pack_toml='name = "x"'),
+    ),
+    run(
+        "pack's table is no TOML",
+        "--prompts",
+        "mine",
+        says=("--prompts mine/pack.toml", "TOML"),
+        spoil=one_pack(pack_toml="name ="),
+    ),
+    run(
+        "no placeholder",
+        "--prompts",
+        "mine",
+        says=("--prompts mine/answer.md", "$question"),
+        spoil=one_pack(answer_md="Answer."),
+    ),
     run(
         "other placeholder",
         "--prompts",
         "mine",
-        says=("answer.md", "$quest"),
+        says=("--prompts mine/answer.md", "$quest"),
         spoil=one_pack(answer_md="$quest $question"),
     ),
-    run("stray dollar", "--prompts", "mine", says=("answer.md", "$$"), spoil=one_pack(answer_md="5 $ for $question")),
+    run(
+        "stray dollar",
+        "--prompts",
+        "mine",
+        says=("--prompts mine/answer.md", "$$"),
+        spoil=one_pack(answer_md="5 $ for $question"),
+    ),
     run(
         "template not UTF-8",
         "--prompts",
         "mine",
-        says=("answer.md", "UTF-8"),
+        says=("--prompts mine/answer.md", "UTF-8"),
         spoil=one_pack(answer_md=b"\xff $question"),
     ),
 ]
@@ -346,7 +380,24 @@ FOLDERS = [
     run("too many samples", "--samples", "21", says=("--samples", "21", "0 to 20")),
     run("samples below 0", "--samples", "-1", says=("--samples", "-1")),
     run("samples of a word", "--samples", "many", says=("--samples", "'many'")),
-    run("questions of nothing", "--questions-from", "gone", says=("gone", "no run")),
+    run("questions of nothing", "--questions-from", "gone", says=("--questions-from gone", "no run")),
+    run(
+        "questions of a run that has asked none",
+        *("--questions-from", "done"),
+        says=("--questions-from done", "holds no questions"),
+        spoil=rewritten("done/journal.jsonl", lambda _: b""),
+    ),
+    run("calibration that is not there", "--judge-calibration", "gone.json", says=("--judge-calibration gone.json",)),
+    run(
+        "calibration that is none",
+        *("--judge-calibration", "done/score.json"),
+        says=("--judge-calibration done/score.json", "no calibration"),
+    ),
+    Case(
+        "judge calibrate: unknown pack",
+        ("judge", "calibrate", "a.jsonl", "--judge", "rules", "--prompts", "gone"),
+        ("--prompts 'gone'", "unsaf"),
+    ),
     run("out holds a run of another judge", *OF_THE_RUN, "--judge", "rules", says=("--out done", "--judge self")),
     run("out holds a run of other questions", *OF_THE_RUN[:2], "--out", "done", says=("--out done", "--questions 2")),
     run(
@@ -748,7 +799,9 @@ def test_resuming_with_changed_prompts_is_refused(desk: Path, capsys: pytest.Cap
     Path("mine/answer.md").write_text("Q: $question")
     assert_one_line(command(capsys, "resume", "run"), "mine", "changed", "new run")
     shutil.rmtree("mine")
-    assert_one_line(command(capsys, "resume", "run"), "mine", "no such folder")
+    gone = command(capsys, "resume", "run")
+    assert_one_line(gone, "run: its prompts", "mine", "no such folder")
+    assert "--prompts" not in gone.err, "which `resume` does not take"
 
 
 def test_resuming_without_the_key_is_refused(

@@ -503,7 +503,10 @@ def test_one_model_under_two_of_its_names_is_one_judge_and_one_auditor(
         (("audit", "run", "--provider", "other", "--provider", "other"), ("--provider other", "given twice")),
         (("audit", "nowhere", "--provider", "other"), ("nowhere", "is no run's folder")),
         (("audit", "run", "--provider", "paid"), ("this costs money", "--max-cost USD, or -y")),
-        (("run", "--provider", "other", "--questions-from", "nowhere"), ("nowhere", "is no run's folder")),
+        (
+            ("run", "--provider", "other", "--questions-from", "nowhere"),
+            ("--questions-from nowhere", "no run's folder"),
+        ),
         (("run", "--provider", "other", "--questions-from", "run", "--images", "images"), ("--questions-from",)),
     ],
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.session import Session
-from unsaf_async.errors import RunStopped, UserError, as_option, setting
+from unsaf_async.errors import RunStopped, UserError, as_option, naming, setting
 from unsaf_async.events import Announce, silent
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
 from unsaf_async.prompts import VERDICT, Pack, load_pack
@@ -82,7 +82,9 @@ async def prepare(data: Path, judges: Sequence[str], prompts: str) -> Bench:
     named: dict[str, Profile] = {}
     await named_models([name for name in judges if name != "rules"], "judge", named)
     profiles = {profile.name: profile for profile in named.values()}
-    return Bench(profiles, load_pack(prompts), *await asyncio.to_thread(_read, data))
+    with naming("prompts"):
+        pack = load_pack(prompts)
+    return Bench(profiles, pack, *await asyncio.to_thread(_read, data))
 
 
 def _read(data: Path) -> tuple[tuple[Judged, ...], Path, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.open import open_backend, with_model_found
 from unsaf_async.calls.cost import price_or_error
-from unsaf_async.errors import UserError, renaming, setting
+from unsaf_async.errors import UserError, naming, renaming, setting
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.inputs.pixels import ImagePolicy
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images
@@ -116,7 +116,8 @@ async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
             f": nobody judges but the rules, which see no image; name a model with {setting('judge')}", field="grounded"
         )
     pack_name = subject.prompts if settings.prompts is None else settings.prompts
-    pack = load_pack(pack_name)
+    with naming("prompts"):
+        pack = load_pack(pack_name)
     images, source = await asyncio.to_thread(_images, settings, subject)
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
@@ -132,7 +133,8 @@ def _calibration(prepared: Prepared) -> CalibrationFile | None:
     file = prepared.settings.judge_calibration
     if file is None:
         return None
-    calibration = read_calibration(Path(file))
+    with naming("judge_calibration"):
+        calibration = read_calibration(Path(file))
     judge = judge_named(prepared.subject, prepared.judges)
     if calibration.judge != judge:
         raise UserError(
@@ -185,7 +187,8 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
             raise UserError(
                 f": the images are those of {setting('questions_from')}; leave one of them out", field="images"
             )
-        return questions_of(Path(settings.questions_from))
+        with naming("questions_from"):
+            return questions_of(Path(settings.questions_from))
     return find_images(settings.image_paths) if settings.image_paths else bundled_images(subject.images), None
 
 
@@ -212,9 +215,7 @@ def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
             image = examination.image
             images.append(ImageSource(image.id, Path(image.path), image.metadata, given, image.bytes_sha256))
     if not images:
-        raise UserError(
-            f"{run}: holds no questions; give the folder of a run that has asked some", field="questions_from"
-        )
+        raise UserError(f"{run}: holds no questions; give the folder of a run that has asked some")
     source = Source(kind="run", name=manifest.subject.name, path=str(run.absolute()), run_id=manifest.run_id)
     return images, source
 

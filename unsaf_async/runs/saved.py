@@ -112,7 +112,10 @@ def pack_of(folder: Path, manifest: Manifest) -> Pack:
     Raises:
         UserError: The prompts are gone, or have changed since the run began.
     """
-    pack = load_pack(manifest.pack)
+    try:
+        pack = load_pack(manifest.pack)
+    except UserError as error:
+        raise UserError(f"{folder}: its prompts cannot be used: {error.args[0]}") from None
     if pack.sha256 != manifest.pack_sha256:
         raise UserError(
             f"{folder}: its prompts, {manifest.pack}, have changed since the run began; restore them, or start a new run"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, naming
 from unsaf_async.inputs.datasets import read_labelled
 from unsaf_async.inputs.datasets.shared import NOT_FOUND, IncompleteSet, decoded
 from unsaf_async.normalize import normal_form
@@ -179,12 +179,11 @@ def read_excluded_questions(paths: Sequence[Path]) -> tuple[list[ExcludedQuestio
 
 
 def _labelled_questions(path: Path) -> tuple[list[str], int]:
-    try:
-        labelled = read_labelled(path)
-    except IncompleteSet as error:
-        raise error.with_advice("give its questions as a text file, one a line").about("exclude_questions") from None
-    except UserError as error:
-        raise error.about("exclude_questions") from None
+    with naming("exclude_questions"):
+        try:
+            labelled = read_labelled(path)
+        except IncompleteSet as error:
+            raise error.with_advice("give its questions as a text file, one a line") from None
     texts = [question.text for image in labelled.images for question in image.questions]
     return texts, labelled.skipped.get(NOT_FOUND, 0)
 
@@ -196,10 +195,8 @@ def _lines(path: Path) -> Iterator[str]:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); give a labelled set or a text file", field="exclude_questions"
         ) from None
-    try:
+    with naming("exclude_questions"):
         text = decoded(data.removeprefix(b"\xef\xbb\xbf"), str(path))
-    except UserError as error:
-        raise error.about("exclude_questions") from None
     return (line.strip() for line in text.split("\n") if line.strip())
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from unsaf_async.distill.data.build_rows import check_filters, model_name
 from unsaf_async.distill.data.pairs import check_student
 from unsaf_async.distill.data.terms import TERMS, is_commercial
-from unsaf_async.errors import UserError, setting
+from unsaf_async.errors import UserError, naming, setting
 from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
@@ -70,10 +70,8 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
 
 
 def _read_students_run(path: Path, field: str) -> SavedRun:
-    try:
+    with naming(field):
         return _read_run(path)
-    except UserError as error:
-        raise error.about(field) from None
 
 
 def _read_run(path: Path) -> SavedRun:

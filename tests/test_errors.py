@@ -100,6 +100,18 @@ def test_no_mark_reaches_a_reader() -> None:
     assert str(UnsafError()) == ""
 
 
+@pytest.mark.parametrize(
+    "path", ["photos/\ue0f0seed\ue0f1.png", "\ue0f0limit=3\ue0f1", "\ue0f0", "\ue0f1\ue0f0:seed\ue0f1"]
+)
+def test_a_path_that_holds_the_marks_characters_is_shown_as_it_is(path: str) -> None:
+    error = UserError(f"{path}: does not exist; check {setting('images')} and {path}", "data")
+    assert error.spelled(spelled) == f"--data {path}: does not exist; check --images and {path}"
+    assert str(error.renamed({"seed": "questions", "limit": "questions"})) == (
+        f"data {path}: does not exist; check images and {path}"
+    )
+    assert str(UserError(setting("cache", path))) == f"cache={path!r}"
+
+
 def test_an_error_about_a_value_that_another_function_refused() -> None:
     assert (
         str(UserError("runs/a: is no run; give one").about("preferences")) == "preferences runs/a: is no run; give one"

@@ -22,6 +22,7 @@ option (`--max-cost`).
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +30,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_OPEN, _CLOSE = "\ue0f0", "\ue0f1"
+_OPEN, _CLOSE = f"\ue0f0{os.urandom(8).hex()}:", "\ue0f1"
+"""Around a marked name. Other in every process, so that no path or reply in a message can hold a mark."""
 _HYPHENS = str.maketrans("_.", "--")
 _MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 

@@ -110,13 +110,14 @@ class Target:
     """Where a request goes: everything about the endpoint that can change the answer. Never the key or a time limit.
 
     provider: the profile's name. model: the id that goes over the wire. endpoint: its base URL ("" is the vendor's own).
-    extra: further body fields (e.g. reasoning_effort).
+    extra: further body fields (e.g. reasoning_effort). headers: further headers, which may tell a gateway whom to ask.
     """
 
     provider: str
     model: str
     endpoint: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

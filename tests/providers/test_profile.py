@@ -435,6 +435,16 @@ def test_a_hidden_profile_is_listed_once(folder: Path) -> None:
         ("output_tokens.ask = -1", "output_tokens.ask is -1; give a number of at least 0"),
         ("extra = { when = 2026-01-01 }", "extra.when is datetime.date(2026, 1, 1); give text, a number"),
         ("extra = { temperature = 1 }", "extra holds temperature, which the engine sets itself; leave it out"),
+        ("extra = { contents = [] }", "extra holds contents, which the engine sets itself; leave it out"),
+        ("headers = { x-title = 3 }", "headers.x-title is 3; give text in quotes"),
+        ("headers = { 'x title' = 'a' }", "headers: 'x title' is no name of a header"),
+        ("headers = { x-title = 'a\\nb' }".replace("'a", '"a').replace("b'", 'b"'), "headers: the value of x-title holds characters that no header can"),  # noqa: E501
+        ("headers = { Content-Type = 'text/plain' }", "headers: Content-Type is set by the program; leave it out"),
+        ("headers = 'x'", "headers is 'x'; give a table"),
+        ("api_version = '2024 10'", "api_version is '2024 10'; give letters, digits, dots and dashes"),
+        ("stream = 1", "stream is 1; give true or false"),
+        ("max_tokens_field = 'most'", "max_tokens_field is 'most'; give 'max_tokens' or 'max_completion_tokens'"),
+        ("[models.a]\nvendor = 'openai'", 'models."a".vendor is no key of a model; give it at the top of the file'),
         ("vendor = 3", "vendor is 3; give litellm's name of it in quotes"),
         ("name = 'x'", "name is no key; the endpoint's name is the file's, so leave it out"),
         ("models = 3", 'models holds no tables; write each as [models."name"]'),
@@ -454,9 +464,8 @@ def test_a_wrong_file_is_told_in_one_line(folder: Path, text: str, said: str) ->
 
 def test_a_file_without_a_backend_is_told_what_is_missing(folder: Path) -> None:
     assert complaint(folder, "attempts = 3") == "backend is missing; give it"
-    assert (
-        complaint(folder, "backend = 'telnet'") == "backend is 'telnet'; give 'litellm', 'openai', 'scripted' or 'tiny'"
-    )
+    known = "'litellm', 'openai', 'anthropic', 'gemini', 'azure', 'scripted' or 'tiny'"
+    assert complaint(folder, "backend = 'telnet'") == f"backend is 'telnet'; give {known}"
 
 
 def test_a_bad_endpoint_is_told(folder: Path) -> None:
@@ -470,6 +479,73 @@ def test_a_key_written_into_a_file_is_refused_and_not_repeated(folder: Path, lin
     said = complaint(folder, PLAIN + line)
     assert "api_key_env" in said
     assert "123" not in said
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Authorization = 'Bearer s3cret'",
+        "proxy-authorization = 's3cret'",
+        "x-api-key = 's3cret'",
+        "api-key = 's3cret'",
+        "x-goog-api-key = 's3cret'",
+        "Cookie = 's3cret'",
+        "helicone-auth = 's3cret'",
+        "x-amz-security-token = 's3cret'",
+        "x-anything = 'Bearer s3cret'",
+        "x-anything = 'sk-s3cret'",
+    ],
+)
+def test_a_header_that_holds_a_key_is_refused_and_not_repeated(folder: Path, header: str) -> None:
+    said = complaint(folder, PLAIN + f"headers = {{ {header} }}")
+    assert said.startswith("headers: ")
+    assert "api_key_env" in said
+    assert "s3cret" not in said
+
+
+def test_headers_of_a_gateway_are_kept_under_names_in_lower_case(folder: Path) -> None:
+    (folder / "gate.toml").write_text(
+        PLAIN + 'headers = { X-Title = "a b" }\n[models.one]\nheaders = { HTTP-Referer = "https://example.org" }\n',
+        "utf-8",
+    )
+    assert resolve("one").headers == {"x-title": "a b", "http-referer": "https://example.org"}
+
+
+def test_a_vendors_own_id_is_the_models_without_the_vendor() -> None:
+    """What stands behind the vendor may hold further slashes: a gateway's ids do."""
+    assert [resolve(name).vendor for name in ("gpt-4o", "mistral/pixtral-large-latest", "vllm")] == [
+        "openai",
+        "mistral",
+        "",
+    ]
+    assert resolve("gpt-4o").wire_model == "gpt-4o"
+    assert resolve("mistral/pixtral-large-latest").wire_model == "pixtral-large-latest"
+    assert resolve("deepinfra/Qwen/Qwen3-235B-A22B-Instruct-2507").wire_model == "Qwen/Qwen3-235B-A22B-Instruct-2507"
+    assert resolve("vllm", model="Qwen/Qwen3-VL-8B").wire_model == "Qwen/Qwen3-VL-8B"
+
+
+@pytest.mark.parametrize("backend", ["openai", "azure"])
+def test_an_endpoint_without_an_address_is_told_to_give_one(folder: Path, backend: str) -> None:
+    (folder / "gate.toml").write_text(f'backend = "{backend}"\nvendor = "azure"\n[models.mine]\n', "utf-8")
+    with pytest.raises(UserError) as error:
+        resolve("mine")
+    assert error.value.spelled(spelled) == (
+        "--provider mine: its address is not known; give --api-base, or endpoint in its file"
+    )
+    assert resolve("mine", api_base="https://me.example.com").endpoint == "https://me.example.com"
+
+
+@pytest.mark.parametrize(
+    ("backend", "vendor"), [("openai", "openai"), ("anthropic", "anthropic"), ("gemini", "gemini"), ("litellm", "xai")]
+)
+def test_a_vendor_whose_own_address_is_known_needs_none(folder: Path, backend: str, vendor: str) -> None:
+    (folder / "own.toml").write_text(f'backend = "{backend}"\nvendor = "{vendor}"\n[models.mine]\n', "utf-8")
+    assert resolve("mine").endpoint == ""
+
+
+def test_a_vendors_prices_are_the_maps_whatever_carries_the_calls(folder: Path) -> None:
+    (folder / "own.toml").write_text('backend = "openai"\nvendor = "openai"\n[models."gpt-5.4-mini"]\n', "utf-8")
+    assert resolve("gpt-5.4-mini", folders=[folder]).price == resolve("openai/gpt-5.4-mini").price is not None
 
 
 def test_a_name_given_twice_in_a_folder_is_told(folder: Path) -> None:

@@ -36,7 +36,7 @@ class RequestBuilder:
     def target(self) -> Target:
         """Where the requests go."""
         profile = self.profile
-        return Target(profile.name, profile.model, profile.endpoint, profile.extra)
+        return Target(profile.name, profile.model, profile.endpoint, profile.extra, profile.headers)
 
     def request(
         self,

@@ -82,7 +82,7 @@ def key_parts(request: Request) -> dict[str, Any]:
         "seed": sampling.seed,
         "logprobs": sampling.logprobs,
         "draw": request.draw,
-    }
+    } | ({"headers": dict(request.target.headers)} if request.target.headers else {})
 
 
 def key_of(parts: dict[str, Any]) -> str:

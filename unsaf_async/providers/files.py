@@ -126,7 +126,8 @@ def _endpoint(file: Path) -> Endpoint:
         raise UserError(f'{label}: models holds no tables; write each as [models."name"]')
     if "name" in table:
         raise UserError(f"{label}: name is no key; the endpoint's name is the file's, so leave it out")
-    defaults = _profile({**table, "name": file.stem}, f"{label}: ", ("vendor", "models"))
+    table["vendor"] = vendor
+    defaults = _profile({**table, "name": file.stem}, f"{label}: ", ("models",))
 
     profiles: dict[str, Profile] = {}
     aliases: dict[str, str] = {}
@@ -134,6 +135,8 @@ def _endpoint(file: Path) -> Endpoint:
         where = f'{label}: models."{name}".'
         if "name" in model:
             raise UserError(f"{where}name is no key; the model's name is the table's, so leave it out")
+        if "vendor" in model:
+            raise UserError(f"{where}vendor is no key of a model; give it at the top of the file, for all its models")
         for alias in _strings(model.pop("aliases", []), f"{where}aliases"):
             if alias in models or alias in aliases:
                 raise UserError(f"{where}aliases holds {alias}, which is taken; give each name once")
@@ -201,6 +204,7 @@ def _explained(error: ValidationError, siblings: tuple[str, ...]) -> str:
         "float_type": "a number",
         "bool_type": "true or false",
         "string_type": "text in quotes",
+        "string_pattern_mismatch": "letters, digits, dots and dashes",
         "literal_error": str(context.get("expected", "")),
         "dict_type": "a table",
         "model_type": "a table",

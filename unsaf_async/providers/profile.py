@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.tokens import ImageTokens, TokenRules
@@ -20,8 +20,9 @@ from unsaf_async.text import shorten
 if TYPE_CHECKING:
     from typing import Self
 
-Backend = Literal["litellm", "openai", "scripted", "tiny"]
-"""How calls travel: through litellm, to an OpenAI-compatible server directly, or nowhere (a simulated model, a tiny one)."""
+Backend = Literal["litellm", "openai", "anthropic", "gemini", "azure", "scripted", "tiny"]
+"""How calls travel: through litellm; directly, by OpenAI's protocol (OpenAI and whatever speaks like it), Anthropic's,
+Gemini's or Azure's; or nowhere (a simulated model, a tiny one)."""
 
 IN_PROCESS = {"scripted": "is simulated in this process", "tiny": "runs in this process"}
 """The backends that call nobody, and how to say so."""
@@ -103,10 +104,20 @@ class Profile(Record):
     name: Text
     backend: Backend
     model: Text = ""
-    """The id as the backend wants it: "openai/gpt-4o" for litellm, the bare id for an OpenAI-compatible server. "": the
-    one model that the server names at /v1/models, read when it is opened."""
+    """The id, with litellm's name of the vendor in front where the file gives one: "openai/gpt-4o". "": the one model that
+    the server names at /v1/models, read when it is opened."""
+    vendor: Text = ""
+    """litellm's name of the vendor, under which prices stand in its map; "": none."""
     endpoint: Text = ""
-    """Base URL; "": the vendor's own."""
+    """Base URL; "": the vendor's own, where the backend knows one."""
+    api_version: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    """Azure's version of the protocol, such as "2024-10-21"; "": its newest."""
+    headers: dict[str, Text] = Field(default_factory=dict)
+    """Further headers of every request, as gateways ask for them. No secrets: the manifest records them."""
+    stream: Flag = False
+    """Whether the endpoint answers as a stream of events only."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """Which field of OpenAI's protocol holds the limit of a reply."""
     api_key_env: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """The environment variable that holds the key. The key itself is in no file."""
     api_key_required: Flag = False
@@ -145,6 +156,24 @@ class Profile(Record):
     notes: Text = ""
     """What a user should know, in a line."""
 
+    @property
+    def wire_model(self) -> str:
+        """The id as the vendor itself has it: `model` without the vendor in front."""
+        return self.model.removeprefix(f"{self.vendor}/") if self.vendor else self.model
+
+    @property
+    def has_address(self) -> bool:
+        """Whether it is known where calls go: it names an endpoint, or its backend knows the vendor's own."""
+        return bool(self.endpoint) or self.backend not in ("openai", "azure") or self.vendor == "openai" == self.backend
+
+    @field_validator("headers")
+    @classmethod
+    def _no_secrets(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if problem := _header_problem(name, value):
+                raise ValueError(problem)
+        return {name.lower(): value for name, value in headers.items()}
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.deadline_s < self.timeout_s:
@@ -161,8 +190,38 @@ class Profile(Record):
 RESERVED = frozenset(
     {"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed"}
     | {"logprobs", "response_format", "timeout", "api_key", "api_base", "base_url", "headers", "extra_headers"}
+    | {
+        "stream_options",
+        "api_version",
+        "system",
+        "output_format",
+        "contents",
+        "systemInstruction",
+        "system_instruction",
+    }
 )
 """Request fields that `extra` may not hold: the engine sets them, and keys have no place in a file."""
+
+
+def _header_problem(name: str, value: str) -> str | None:
+    """What is wrong with a header; None if nothing is. The value is not repeated: it may be a key."""
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+        return f"{as_toml(name)} is no name of a header"
+    if name.lower() in _OWN_HEADERS:
+        return f"{name} is set by the program; leave it out"
+    if _SECRET_NAME.search(name):
+        return f"{name} holds a secret by its name; the key belongs into the variable that api_key_env names"
+    if not (value.isascii() and value.isprintable()) or value != value.strip():
+        return f"the value of {name} holds characters that no header can"
+    if _SECRET_VALUE.match(value):
+        return f"the value of {name} looks like a key; keys belong into the variable that api_key_env names"
+    return None
+
+
+_OWN_HEADERS = frozenset({"accept", "accept-encoding", "connection", "content-length", "content-type", "host"})
+_SECRET_NAME = re.compile(r"auth(?!ors?$)|cookie|secret|password|credential|signature|(?:key|token)$", re.I)
+"""Names under which services take keys: authorization, x-api-key, api-key, x-goog-api-key, helicone-auth, cookie."""
+_SECRET_VALUE = re.compile(r"(?:bearer|basic)\s|sk-|gsk_|xai-|hf_|AIza", re.I)
 
 
 def url_problem(url: str) -> str | None:

@@ -70,6 +70,11 @@ def resolve(
         # A permission for one address does not hold for another; a ban stays.
         may_train = False if profile.outputs_may_train is False else None
         profile = profile.model_copy(update={"endpoint": api_base.rstrip("/"), "outputs_may_train": may_train})
+    if not profile.has_address:
+        raise UserError(
+            f"{profile.name}: its address is not known; give {setting('api_base')}, or endpoint in its file",
+            field="provider",
+        )
     limits = {
         "requests_per_minute": _limit("rpm", rpm),
         "tokens_per_minute": _limit("tpm", tpm),
@@ -87,7 +92,8 @@ def _limit(field: str, value: float | None) -> float | None:
 
 
 def _priced(profile: Profile, price: Price | None = None) -> Profile:
-    price = price or profile.price or (price_of(profile.model) if profile.backend == "litellm" else None)
+    in_map = profile.vendor or profile.backend == "litellm"
+    price = price or profile.price or (price_of(profile.model) if in_map else None)
     return profile if price is profile.price else profile.model_copy(update={"price": price})
 
 
@@ -150,7 +156,7 @@ def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None
     if not vendor or vendor not in {entry.get("litellm_provider") for entry in price_map().values()}:
         return None
     key = re.sub(r"\W", "_", vendor).upper() + "_API_KEY"
-    generic = Profile(name=name, backend="litellm", api_key_env=key)
+    generic = Profile(name=name, backend="litellm", vendor=vendor, api_key_env=key)
     return _unlisted(name, generic)
 
 

@@ -1,5 +1,6 @@
 """Public functions say what comes back, and document every argument in Google style.
 
+A method marked `@override` of a documented class or protocol has its docstring there.
 `python tests/test_docstrings.py unsaf_async/score` lists what is missing below a folder.
 """
 
@@ -54,10 +55,12 @@ def sections_of(docstring: str) -> dict[str, str]:
 def complaints(function: Function) -> Iterator[str]:
     """What the docstring of a public function lacks, a phrase each."""
     docstring = ast.get_docstring(function)
+    decorators = {ast.unparse(each) for each in function.decorator_list}
+    if not docstring and "override" in decorators:
+        return
     if not docstring:
         yield "no docstring"
         return
-    decorators = {ast.unparse(each) for each in function.decorator_list}
     if decorators & {"property", "cached_property", "overload", "functools.cached_property"}:
         return
     arguments, sections = arguments_of(function), sections_of(docstring)
@@ -93,6 +96,14 @@ def files_below(place: Path) -> list[Path]:
 def test_public_functions_document_their_arguments(place: str) -> None:
     found = [line for file in files_below(PACKAGE / place) if file.suffix == ".py" for line in found_in(file)]
     assert not found, "\n".join(found)
+
+
+def test_an_override_has_its_docstring_where_it_is_first_defined() -> None:
+    bare, marked = ast.parse("def f(self, a): ...\n\n@override\ndef f(self, a): ...").body
+    assert isinstance(bare, Function)
+    assert isinstance(marked, Function)
+    assert list(complaints(bare)) == ["no docstring"]
+    assert not list(complaints(marked))
 
 
 if __name__ == "__main__":

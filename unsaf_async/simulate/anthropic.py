@@ -7,10 +7,11 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from typing_extensions import override
 
 from unsaf_async.simulate import wire
 from unsaf_async.simulate.pictures import PictureError
-from unsaf_async.simulate.wire import Answer, Body, Call, Draft, RequestError, Trouble, need
+from unsaf_async.simulate.wire import Answer, Body, Call, Draft, RequestError, Trouble, Wire, need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,38 +23,17 @@ _VOLATILE = ("metadata", "stream", "service_tier")
 _STOP = {"stop": "end_turn", "length": "max_tokens", "safety": "refusal", "refusal": "refusal", "empty": "end_turn"}
 
 
-class Anthropic:
+class Anthropic(Wire):
     """POST /v1/messages."""
 
     name = "anthropic"
 
-    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:  # noqa: ARG002 - one of three
-        """The API key of a request.
-
-        Args:
-            headers: The request's.
-            query: The parameters in its URL.
-
-        Returns:
-            The key; None without one.
-        """
+    @override
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         return headers.get("x-api-key") or None
 
+    @override
     def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:
-        """The call that a request makes. Image data in `body` are replaced by their ids.
-
-        Args:
-            body: The request's JSON object.
-            model: The model's name in the path; "" where the format has it in the body.
-            headers: The request's.
-            pictures: The images that came so far; new ones are added.
-
-        Returns:
-            The call.
-
-        Raises:
-            RequestError: The request is not what the format asks for.
-        """
         need(headers.get("anthropic-version"), "anthropic-version: header is required")
         model = body.get("model") or ""
         need(isinstance(model, str) and model, "model: Field required")
@@ -93,16 +73,8 @@ class Anthropic:
             tool=tool,
         )
 
+    @override
     def reply(self, call: Call, draft: Draft) -> Body:
-        """The body of a 200.
-
-        Args:
-            call: The call.
-            draft: What the model replies.
-
-        Returns:
-            A JSON object.
-        """
         choice = draft.choices[0]
         content: list[Body] = []
         stop = _STOP[choice.finish]
@@ -137,17 +109,8 @@ class Anthropic:
             },
         }
 
+    @override
     def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
-        """The provider's headers, which every answer has.
-
-        Args:
-            standings: The state of each limit.
-            now: Unix time in seconds.
-            stamp: Hexadecimal digits for the ids in it.
-
-        Returns:
-            Values by name; without limits where the provider sends none.
-        """
         headers = {"request-id": f"req_{stamp[:24]}"}
         for limited, standing in standings.items():
             name = f"anthropic-ratelimit-{limited.replace('_', '-')}"
@@ -157,16 +120,8 @@ class Anthropic:
             headers[f"{name}-reset"] = reset.strftime("%Y-%m-%dT%H:%M:%SZ")
         return headers
 
+    @override
     def error(self, trouble: Trouble, stamp: str) -> Answer:
-        """An error in the provider's words. Where the provider says in a header when to come back, the server adds that.
-
-        Args:
-            trouble: Why there is no 200.
-            stamp: Hexadecimal digits for the ids in it.
-
-        Returns:
-            Status, body and headers.
-        """
         status, kind, message = _words(trouble)
         body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": f"req_{stamp[:24]}"}
         return Answer(status, body)

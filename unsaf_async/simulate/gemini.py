@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from unsaf_async.simulate import wire
 from unsaf_async.simulate.pictures import PictureError
-from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, RequestError, Trouble, need
+from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, RequestError, Trouble, Wire, need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,38 +23,17 @@ _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "safety": "SAFETY", "empty": 
 _METRIC = "generativelanguage.googleapis.com"
 
 
-class Gemini:
+class Gemini(Wire):
     """POST /v1beta/models/MODEL:generateContent."""
 
     name = "gemini"
 
+    @override
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
-        """The API key of a request.
-
-        Args:
-            headers: The request's.
-            query: The parameters in its URL.
-
-        Returns:
-            The key; None without one.
-        """
         return headers.get("x-goog-api-key") or query.get("key") or None
 
-    def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:  # noqa: ARG002
-        """The call that a request makes. Image data in `body` are replaced by their ids.
-
-        Args:
-            body: The request's JSON object.
-            model: The model's name in the path; "" where the format has it in the body.
-            headers: The request's.
-            pictures: The images that came so far; new ones are added.
-
-        Returns:
-            The call.
-
-        Raises:
-            RequestError: The request is not what the format asks for.
-        """
+    @override
+    def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:
         missing = "* GenerateContentRequest.contents: contents is not specified"
         contents = wire.array(body.get("contents"), missing)
         need(contents, missing)
@@ -97,16 +78,8 @@ class Gemini:
             choices=wire.whole(settings, "candidateCount", 1, 8) or 1,
         )
 
+    @override
     def reply(self, call: Call, draft: Draft) -> Body:
-        """The body of a 200.
-
-        Args:
-            call: The call.
-            draft: What the model replies.
-
-        Returns:
-            A JSON object.
-        """
         body: Body = {}
         if any(choice.finish == "refusal" for choice in draft.choices):
             body["promptFeedback"] = {"blockReason": "PROHIBITED_CONTENT"}
@@ -121,29 +94,12 @@ class Gemini:
             usage["promptTokensDetails"].append({"modality": "IMAGE", "tokenCount": call.image_tokens})
         return {**body, "usageMetadata": usage, "modelVersion": call.model, "responseId": draft.stamp[:22]}
 
-    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
-        """The provider's headers, which every answer has.
-
-        Args:
-            standings: The state of each limit.
-            now: Unix time in seconds.
-            stamp: Hexadecimal digits for the ids in it.
-
-        Returns:
-            Values by name; without limits where the provider sends none.
-        """
+    @override
+    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
         return {"server-timing": "gfet4t7; dur=1"}  # Google sends no rate headers
 
-    def error(self, trouble: Trouble, stamp: str) -> Answer:  # noqa: ARG002
-        """An error in the provider's words. Where the provider says in a header when to come back, the server adds that.
-
-        Args:
-            trouble: Why there is no 200.
-            stamp: Hexadecimal digits for the ids in it.
-
-        Returns:
-            Status, body and headers.
-        """
+    @override
+    def error(self, trouble: Trouble, stamp: str) -> Answer:
         match trouble.kind:
             case "bad":
                 return _error(400, trouble.message)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from unsaf_async.simulate import wire
 from unsaf_async.simulate.pictures import PictureError
-from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, RequestError, Trouble, need
+from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, RequestError, Trouble, Wire, need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,39 +22,18 @@ _VOLATILE = ("user", "metadata", "store", "stream", "service_tier", "safety_iden
 _FINISH = {"stop": "stop", "length": "length", "safety": "content_filter", "refusal": "stop", "empty": "stop"}
 
 
-class OpenAI:
+class OpenAI(Wire):
     """POST /v1/chat/completions."""
 
     name = "openai"
 
-    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:  # noqa: ARG002 - one of three
-        """The API key of a request.
-
-        Args:
-            headers: The request's.
-            query: The parameters in its URL.
-
-        Returns:
-            The key; None without one.
-        """
+    @override
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         scheme, _, key = headers.get("Authorization", "").partition(" ")
         return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
-    def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:  # noqa: ARG002
-        """The call that a request makes. Image data in `body` are replaced by their ids.
-
-        Args:
-            body: The request's JSON object.
-            model: The model's name in the path; "" where the format has it in the body.
-            headers: The request's.
-            pictures: The images that came so far; new ones are added.
-
-        Returns:
-            The call.
-
-        Raises:
-            RequestError: The request is not what the format asks for.
-        """
+    @override
+    def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:
         model = body.get("model") or ""
         need(isinstance(model, str) and model, "you must provide a model parameter")
         need(not body.get("stream"), "Streaming is not simulated.", "stream")
@@ -90,16 +71,8 @@ class OpenAI:
             top_logprobs=wire.whole(body, "top_logprobs", 0, 20) or 0,
         )
 
+    @override
     def reply(self, call: Call, draft: Draft) -> Body:
-        """The body of a 200.
-
-        Args:
-            call: The call.
-            draft: What the model replies.
-
-        Returns:
-            A JSON object.
-        """
         return {
             "id": f"chatcmpl-{draft.stamp[:29]}",
             "object": "chat.completion",
@@ -122,17 +95,8 @@ class OpenAI:
             "system_fingerprint": "fp_simulated",
         }
 
-    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:  # noqa: ARG002
-        """The provider's headers, which every answer has.
-
-        Args:
-            standings: The state of each limit.
-            now: Unix time in seconds.
-            stamp: Hexadecimal digits for the ids in it.
-
-        Returns:
-            Values by name; without limits where the provider sends none.
-        """
+    @override
+    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
         headers = {"x-request-id": f"req_{stamp[:32]}", "openai-version": "2020-10-01"}
         names: dict[str, Limited] = {"requests": "requests", "tokens": "input_tokens"}
         for name, limited in names.items():
@@ -142,16 +106,8 @@ class OpenAI:
                 headers[f"x-ratelimit-reset-{name}"] = wire.go_duration(standing.reset_s)
         return headers
 
-    def error(self, trouble: Trouble, stamp: str) -> Answer:  # noqa: ARG002
-        """An error in the provider's words. Where the provider says in a header when to come back, the server adds that.
-
-        Args:
-            trouble: Why there is no 200.
-            stamp: Hexadecimal digits for the ids in it.
-
-        Returns:
-            Status, body and headers.
-        """
+    @override
+    def error(self, trouble: Trouble, stamp: str) -> Answer:
         match trouble.kind:
             case "bad":
                 return _error(400, trouble.message, "invalid_request_error", param=trouble.parameter)

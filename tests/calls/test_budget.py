@@ -267,6 +267,21 @@ async def test_money_granted_to_a_call_that_was_cancelled_in_the_same_breath_com
 
 
 @clocked
+async def test_a_call_that_was_refused_and_cancelled_in_the_same_breath_is_cancelled():
+    budget = Budget(10)
+    blocker = budget.for_image(10)
+    reservation = await blocker.reserve(10)
+    waiting = task(budget.for_image(10).reserve(10))
+    await settle()
+    reservation.settle(5)
+    blocker.close()  # refuses
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (budget.spent_nano_usd, budget.reserved_nano_usd) == (5, 0)
+
+
+@clocked
 async def test_an_image_that_waits_for_another_ones_call_counts_as_waiting():
     """Its money would never come back to the call that it waits for: the two would wait for each other."""
     budget = Budget(10)

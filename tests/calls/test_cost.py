@@ -7,8 +7,9 @@ from doubles import profile, reply, request
 
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.errors import UserError
+from unsaf_async.providers.prices import Price
 from unsaf_async.providers.tokens import expected_input_tokens, worst_input_tokens
-from unsaf_async.records import Sampling, Usage
+from unsaf_async.records import Sampling, Schema, Usage
 
 IN, OUT = 1_000, 10_000
 """Nano-dollars a token, in and out, of the double's price."""
@@ -17,6 +18,9 @@ IN, OUT = 1_000, 10_000
 @pytest.fixture
 def cost_model():
     return CostModel(profile(), profile().price)
+
+
+RECKONED = (worst_input_tokens, expected_input_tokens)
 
 
 def tokens(reckon):
@@ -64,6 +68,25 @@ def test_the_expected_output_is_half_the_limit_before_the_first_reply_and_then_t
         cost_model.cost_nano_usd(request(), reply(usage=Usage(input_tokens=1, output_tokens=number)))
     assert cost_model.expected_tokens(request()) == (given, 22)
     assert cost_model.expected_tokens(request(role="judge")) == (given, 50)
+
+
+def test_the_schema_that_a_reply_must_follow_counts_as_input_everywhere(cost_model):
+    wanted = request(schema=Schema("list", {"type": "object", "properties": {"a": {"type": "string"}}}))
+    worst, expected = (reckon(wanted.messages, wanted.schema, profile().tokens) for reckon in RECKONED)
+    assert worst > tokens(worst_input_tokens)
+    assert expected > tokens(expected_input_tokens)
+    assert cost_model.worst_nano_usd(wanted) == worst * IN + 100 * OUT
+    assert cost_model.expected_nano_usd(wanted, 7) == expected * IN + 7 * OUT
+    assert cost_model.expected_tokens(wanted) == (expected, 50)
+    assert cost_model.cost_nano_usd(wanted, reply(usage=Usage()))[0] == worst * IN + 100 * OUT
+
+
+def test_the_worst_case_takes_all_input_at_the_dearest_price_that_input_can_have():
+    price = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0, cache_write_usd_per_mtok=1.25)
+    bound = CostModel(profile(), price).worst_nano_usd(request())
+    assert bound == tokens(worst_input_tokens) * 1_250 + 100 * OUT
+    written = Usage(input_tokens=tokens(worst_input_tokens), cache_write_tokens=tokens(worst_input_tokens))
+    assert CostModel(profile(), price).cost_nano_usd(request(), reply(usage=written))[0] <= bound
 
 
 def test_an_unknown_price_is_an_error_and_never_0():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -10,13 +11,13 @@ import pytest
 from clock import clocked, now_s, run
 from doubles import Function, Listener, Script, disk_of, profile, reply, request, settle
 
-from unsaf_async.calls.budget import Budget
+from unsaf_async.calls.budget import NANO, Budget
 from unsaf_async.calls.cost import CostModel
 from unsaf_async.calls.dispatched import Dispatched
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.pace import Pace
 from unsaf_async.errors import Fatal, RateLimited, Rejected, Transient, UserError
-from unsaf_async.events import BoundBroken, CallSent, CallSettled
+from unsaf_async.events import BoundBroken, CallSent, CallSettled, Paused
 from unsaf_async.providers.profile import Limits
 from unsaf_async.records import Usage
 
@@ -40,9 +41,9 @@ class Layer:
     timeout_s: float = 60.0
     again: bool = False
     secrets: tuple[str, ...] = ()
+    events: Listener = field(default_factory=Listener)
 
     async def __aenter__(self) -> Self:
-        self.events = Listener()
         self.ledger = Ledger(self.folder / "ledger.jsonl")
         self.budget = Budget(self.cap)
         self.image_budget = self.budget.for_image(self.image_worst)
@@ -82,6 +83,8 @@ class Layer:
         assert (account.spent_nano_usd, account.unknown, sum(account.made.values())) == (spent, unknown, left)
         assert read_account(self.folder / "ledger.jsonl").spent_nano_usd == spent
         assert len(self.events.of(CallSent)) == len(self.events.of(CallSettled)) == left
+        announced_usd = sum(settled.cost_usd for settled in self.events.of(CallSettled))
+        assert announced_usd == pytest.approx(spent / NANO, abs=1e-12)  # far less than a nano-dollar
 
 
 @clocked
@@ -152,6 +155,19 @@ async def test_the_time_limit_is_the_attempts_own_and_not_that_of_the_wait_befor
         layer.ended(spent=5 * COST, left=5)
 
 
+@pytest.mark.parametrize("limits", [Limits(input_tokens_per_minute=75 * 60), Limits(output_tokens_per_minute=50 * 60)])
+def test_calls_leave_as_the_limits_of_the_tokens_that_each_is_expected_to_use_allow(tmp_path, limits):
+    """`request()` is expected to use 75 tokens in and 50 out."""
+
+    async def main():
+        async with Layer(tmp_path, Script(reply()), limits) as layer:
+            began_s = now_s()
+            await asyncio.gather(*(layer.dispatched.complete(request(draw=draw)) for draw in range(10)))
+            assert now_s() - began_s == pytest.approx(10, abs=0.5)
+
+    run(main())
+
+
 @clocked
 async def test_the_pace_hears_of_every_end(tmp_path):
     async with Layer(tmp_path, Script(RateLimited("slow down", retry_after_s=5), reply())) as layer:
@@ -189,6 +205,15 @@ async def test_no_key_passes_in_an_error(tmp_path):
         assert str(raised.value) == "the key was refused: 401 Incorrect API key provided: [key]"
         assert "sk-secret" not in repr(raised.value)
         assert "sk-secret" not in str(layer.pace.down)
+
+
+@clocked
+async def test_no_key_passes_in_the_pause_that_an_error_asks_for(tmp_path):
+    error = RateLimited("slow down, sk-secret", retry_after_s=5)
+    async with Layer(tmp_path, Script(error), secrets=("sk-secret",)) as layer:
+        with pytest.raises(RateLimited):
+            await layer.dispatched.complete(request())
+        assert [paused.reason for paused in layer.events.of(Paused)] == ["slow down, [key]"]
 
 
 # --- cancelled, wherever it was
@@ -306,3 +331,34 @@ async def test_a_full_disk_lets_no_call_leave_unbooked(tmp_path):
             await layer.dispatched.complete(request())
         assert not layer.backend.requests
         layer.ended(spent=0, left=0)
+
+
+@clocked
+async def test_a_reply_that_a_full_disk_cannot_book_costs_its_worst_case_in_the_ledger_and_in_the_budget(tmp_path):
+    with ExitStack() as filled:
+
+        def answer(_):
+            filled.enter_context(disk_of((tmp_path / "ledger.jsonl").stat().st_size))
+            return reply()
+
+        async with Layer(tmp_path, Function(answer)) as layer:
+            with pytest.raises(UserError, match="cannot be written"):
+                await layer.dispatched.complete(request())
+            filled.close()
+            assert layer.budget.spent_nano_usd == read_account(tmp_path / "ledger.jsonl").spent_nano_usd == WORST
+            assert layer.image_budget.in_use_nano_usd == layer.pace.in_flight == 0
+
+
+@clocked
+async def test_a_bug_after_a_call_was_booked_books_it_no_second_time(tmp_path):
+    class Failing(Listener):
+        def __call__(self, event):
+            super().__call__(event)
+            if isinstance(event, BoundBroken):
+                raise ValueError("a bug")
+
+    dear = reply(usage=Usage(input_tokens=10_000, output_tokens=1_000))
+    async with Layer(tmp_path, Script(dear), events=Failing()) as layer:
+        with pytest.raises(ValueError, match="a bug"):
+            await layer.dispatched.complete(request())
+        layer.ended(spent=10_000 * 1_000 + 1_000 * 10_000)

@@ -182,6 +182,31 @@ def test_a_pause_that_ends_after_the_deadline_is_not_begun(error):
 
 
 @clocked
+async def test_the_layers_own_pause_is_not_begun_either_if_it_ends_after_the_deadline():
+    retries = Retries(Transient("broken"), deadline_s=100, wait_s=50, max_wait_s=50)
+    began_s = now_s()
+    with pytest.raises(Transient):
+        await retries.call()
+    assert retries.attempts == 2  # the first pause ends after 50 to 100 s, the second one after 100 to 200 s
+    assert now_s() - began_s <= 100.1
+
+
+@clocked
+async def test_a_pause_that_ends_just_at_the_deadline_is_begun():
+    await asyncio.sleep(100)  # seconds 1100 to 1700 are floats of one spacing, so that their difference is exact
+    retries = Retries(Transient("busy", retry_after_s=600), reply("yes"), deadline_s=600)
+    assert (await retries.call()).text == "yes"
+    assert retries.pauses_s == [600]
+
+
+@clocked
+async def test_the_deadline_runs_from_the_first_failure_and_not_from_the_start_of_the_first_attempt():
+    retries = Retries(Transient("broken"), reply("yes"), takes_s=500, deadline_s=100)
+    assert (await retries.call()).text == "yes"
+    assert retries.attempts == 2
+
+
+@clocked
 async def test_a_call_cancelled_in_its_pause_makes_no_further_attempt():
     retries = Retries(Transient("broken", retry_after_s=50), reply())
     call = asyncio.get_running_loop().create_task(retries.call())

@@ -11,10 +11,12 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
+from unittest.mock import Mock
 
 import orjson
 import pytest
-from doubles import IMAGE, Function, reply, request
+from diskcache import Cache, Timeout
+from doubles import IMAGE, Function, disk_of, reply, request
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +115,7 @@ def test_the_order_in_which_extra_fields_and_schemas_are_written_does_not_matter
     one = replace(FULL, target=Target("a", "m", "", {"x": 1, "y": {"p": 1, "q": 2}}))
     other = replace(FULL, target=Target("a", "m", "", {"y": {"q": 2, "p": 1}, "x": 1}))
     assert key(one) == key(other)
+    assert digests_of(key_parts(one)) == digests_of(key_parts(other))
 
 
 def test_text_cannot_be_moved_between_messages_unnoticed():
@@ -282,12 +285,12 @@ async def test_what_was_received_and_not_stored_at_a_kill_is_stored_by_the_next_
 
 
 async def test_what_another_run_has_stored_meanwhile_is_left_alone(tmp_path):
-    (tmp_path / "received.jsonl").write_bytes(b"a mine\nb mine\n")
+    (tmp_path / "received.jsonl").write_bytes(b"a mine\nb mine, in words\n")
     other = ReplyStore(tmp_path / "cache")
     await other.put("a", b"theirs")
     other.close()
     store = ReplyStore(tmp_path / "cache", tmp_path / "received.jsonl")
-    assert (await store.get("a"), await store.get("b")) == (b"theirs", b"mine")
+    assert (await store.get("a"), await store.get("b")) == (b"theirs", b"mine, in words")
     store.close()
 
 
@@ -302,6 +305,86 @@ async def test_the_file_of_received_replies_does_not_grow_for_ever(tmp_path):
     assert min(sizes) < 200_000
     store.close()
     assert not received.exists()
+
+
+async def test_received_replies_stay_in_their_file_until_all_that_came_with_and_after_them_are_stored(tmp_path):
+    """The first batch is stored, and is larger than the file may grow, while the second one is still under way."""
+    received = tmp_path / "received.jsonl"
+    store = ReplyStore(tmp_path / "cache", received)
+
+    async def batch(name):
+        tasks = {f"{name}{n}".encode(): asyncio.create_task(store.put(f"{name}{n}", b"x" * 5_000)) for n in range(300)}
+        await asyncio.sleep(0)
+        return tasks
+
+    first, second = await batch("a"), await batch("b")
+    await asyncio.gather(*first.values())
+    kept = {line.partition(b" ")[0] for line in received.read_bytes().splitlines()}
+    assert {name for name, writing in second.items() if not writing.done()} <= kept
+    await asyncio.gather(*second.values())
+    store.close()
+
+
+async def test_what_cannot_be_stored_stays_received_and_is_stored_once_the_folder_is_mended(tmp_path):
+    folder, received = tmp_path / "cache", tmp_path / "received.jsonl"
+    replies = {name: b'{"text": "%s"}' % (name.encode() * 700_000) for name in "abc"}  # two are more than the file may hold
+    store = ReplyStore(folder, received)
+    with sqlite3.connect(folder / "cache.db") as database:
+        database.execute("ALTER TABLE Cache RENAME TO Hidden")
+    for name in "ab":
+        with pytest.raises(UserError, match="the cache cannot be used"):
+            await store.put(name, replies[name])
+    with sqlite3.connect(folder / "cache.db") as database:
+        database.execute("ALTER TABLE Hidden RENAME TO Cache")
+    database.close()
+    await store.put("c", replies["c"])
+    store.close()
+    again = ReplyStore(folder, received)
+    assert {name: await again.get(name) for name in "abc"} == replies
+    again.close()
+    assert not received.exists()
+
+
+async def test_a_full_disk_is_said_and_nobody_waits_for_ever(tmp_path):
+    store = ReplyStore(tmp_path / "cache")
+    await store.put("a", b"1")
+    with disk_of(100_000), pytest.raises(UserError, match="the cache cannot be used"):
+        await asyncio.wait_for(store.put("b", b"x" * 200_000), 5)
+    await asyncio.wait_for(store.put("b", b"x" * 200_000), 5)  # there is room again
+    assert await store.get("b") == b"x" * 200_000
+    store.close()
+
+
+@pytest.mark.parametrize("broken", [b"\xff 1", b"lock"])
+def test_a_file_of_received_replies_that_cannot_be_stored_is_said_and_stays(tmp_path, broken, monkeypatch):
+    received = tmp_path / "received.jsonl"
+    received.write_bytes(b"good 1\n" + broken + b"\n")
+    if broken == b"lock":  # another process keeps the folder locked; the real one is given up after a minute
+        monkeypatch.setattr(Cache, "transact", Mock(side_effect=Timeout))
+    with pytest.raises(UserError, match="received.jsonl: the replies in it cannot be stored") as error:
+        ReplyStore(tmp_path / "cache", received)
+    assert "\n" not in str(error.value)
+    assert received.read_bytes() == b"good 1\n" + broken + b"\n"
+
+
+async def test_a_folder_that_stays_locked_is_said_and_nobody_waits_for_ever(tmp_path, monkeypatch):
+    store = ReplyStore(tmp_path / "cache")
+    monkeypatch.setattr(Cache, "transact", Mock(side_effect=Timeout))
+    with pytest.raises(UserError, match="the cache cannot be used"):
+        await asyncio.wait_for(store.put("a", b"1"), 5)
+    store.close()
+
+
+async def test_no_reply_is_ever_evicted_however_many_there_are(tmp_path):
+    """diskcache's own default is to drop the oldest ones beyond a size, which is lowered here."""
+    cache = open_cache(tmp_path / "cache")
+    cache.reset("size_limit", 1_000)  # is stored in the folder
+    cache.close()
+    store = ReplyStore(tmp_path / "cache")
+    for number in range(30):
+        await store.put(f"{number}", b"x" * 1_000)
+    assert None not in [await store.get(f"{number}") for number in range(30)]
+    store.close()
 
 
 async def test_a_value_of_several_lines_is_refused(tmp_path):

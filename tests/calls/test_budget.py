@@ -158,6 +158,53 @@ async def test_the_refusal_says_what_is_spent_what_is_free_and_what_is_needed():
 
 
 @clocked
+async def test_the_refusal_counts_what_is_reserved_as_not_free():
+    budget = Budget(2 * NANO)
+    one, other = budget.for_image(NANO), budget.for_image(NANO)
+    for image in (one, other):
+        (await image.reserve(7 * NANO // 10)).settle(7 * NANO // 10)  # $0.30 stay reserved
+    waiting = [task(image.reserve(NANO // 2)) for image in (one, other)]
+    await settle()
+    with pytest.raises(Unfunded, match=r"\$1\.4000 is spent and \$0\.0000 is free, less than the \$0\.2000"):
+        await waiting[1]
+    other.close()
+    (await waiting[0]).settle(0)
+
+
+@clocked
+async def test_where_broken_bounds_have_passed_the_cap_nothing_is_free():
+    with pytest.raises(BudgetExhausted, match=r"\$2\.5000 is spent and \$0\.0000 is free"):
+        await Budget(2 * NANO, spent_nano_usd=5 * NANO // 2).for_image(NANO).reserve(NANO)
+
+
+@clocked
+async def test_what_is_reserved_may_be_used_even_if_a_broken_bound_has_passed_the_cap():
+    budget = Budget(20)
+    image, other = budget.for_image(10), budget.for_image(10)
+    (await image.reserve(6)).settle(6)
+    sibling, dear = await image.reserve(4), await other.reserve(10)
+    waiting = task(image.reserve(4))
+    await settle()
+    dear.settle(15)
+    other.close()
+    assert budget.spent_nano_usd + budget.reserved_nano_usd == 25
+    sibling.refund()
+    (await waiting).settle(4)
+
+
+@clocked
+async def test_an_image_whose_first_attempt_is_dearer_than_was_planned_reserves_that():
+    """A bound that was broken meanwhile has raised all later ones."""
+    budget = Budget(10)
+    with budget.for_image(5) as image:
+        reservation = await image.reserve(8)
+        assert (budget.reserved_nano_usd, image.available_nano_usd) == (8, 0)
+        reservation.refund()
+    with pytest.raises(BudgetExhausted):
+        await budget.for_image(5).reserve(11)
+
+
+@clocked
 async def test_a_begun_image_without_money_loses_a_call_and_does_not_stop_the_run():
     budget = Budget(10)
     image = budget.for_image(10)
@@ -205,6 +252,22 @@ async def test_money_that_comes_back_to_the_image_wakes_the_images_own_call():
     sibling.refund()
     (await waiting).settle(9)
     assert budget.spent_nano_usd == 15
+
+
+@clocked
+async def test_a_call_whose_money_came_back_to_its_image_goes_before_one_that_needs_more():
+    budget = Budget(20)
+    poor, image = budget.for_image(10), budget.for_image(10)
+    for each in (poor, image):
+        (await each.reserve(7)).settle(7)  # 3 are left
+    sibling = await image.reserve(3)
+    lacking, waiting = task(poor.reserve(5)), task(image.reserve(3))
+    await settle()
+    sibling.refund()
+    (await waiting).settle(3)
+    image.close()
+    with pytest.raises(Unfunded):
+        await lacking
 
 
 @clocked

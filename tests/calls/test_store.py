@@ -327,7 +327,9 @@ async def test_received_replies_stay_in_their_file_until_all_that_came_with_and_
 
 async def test_what_cannot_be_stored_stays_received_and_is_stored_once_the_folder_is_mended(tmp_path):
     folder, received = tmp_path / "cache", tmp_path / "received.jsonl"
-    replies = {name: b'{"text": "%s"}' % (name.encode() * 700_000) for name in "abc"}  # two are more than the file may hold
+    replies = {
+        name: b'{"text": "%s"}' % (name.encode() * 700_000) for name in "abc"
+    }  # two are more than the file may hold
     store = ReplyStore(folder, received)
     with sqlite3.connect(folder / "cache.db") as database:
         database.execute("ALTER TABLE Cache RENAME TO Hidden")

@@ -363,7 +363,7 @@ def test_a_file_of_received_replies_that_cannot_be_stored_is_said_and_stays(tmp_
     received.write_bytes(b"good 1\n" + broken + b"\n")
     if broken == b"lock":  # another process keeps the folder locked; the real one is given up after a minute
         monkeypatch.setattr(Cache, "transact", Mock(side_effect=Timeout))
-    with pytest.raises(UserError, match="received.jsonl: the replies in it cannot be stored") as error:
+    with pytest.raises(UserError, match=r"received\.jsonl: the replies in it cannot be stored") as error:
         ReplyStore(tmp_path / "cache", received)
     assert "\n" not in str(error.value)
     assert received.read_bytes() == b"good 1\n" + broken + b"\n"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsaf_async.examine.rules import _RULES, MAX_RESPONSE_CHARS, explain, rule
+from unsaf_async.examine.rules import _RULES, MAX_QUESTION_CHARS, MAX_RESPONSE_CHARS, explain, rule
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = [json.loads(line) for line in (ROOT / "tests" / "data" / "rules_golden.jsonl").read_text("utf-8").splitlines()]
@@ -367,6 +367,12 @@ def test_no_mixture_of_its_phrases_makes_the_rules_fail(response: str) -> None:
 )
 def test_long_responses_are_left_to_the_judge(piece: str) -> None:
     assert rule("What colour is the dog?", "The dog " + piece * 100_000, "stop") in (None, "invalid")
+
+
+def test_long_questions_are_left_to_the_judge() -> None:
+    asked = "Is there a dog behind the fence"
+    assert explain(asked + "e" * (MAX_QUESTION_CHARS - len(asked) - 1) + "?", "Yes.", "stop") == ("answered", "yes-no")
+    assert explain(asked + "e" * (MAX_QUESTION_CHARS - len(asked)) + "?", "Yes.", "stop") == (None, "too-long")
 
 
 @pytest.mark.skipif(not DEV.is_file(), reason="the labelled responses are not part of the project")

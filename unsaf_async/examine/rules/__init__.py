@@ -78,7 +78,7 @@ def explain(question: str, response: str, finish_reason: str | None) -> tuple[Ac
     text, asked = plain(body), plain(question)
     if is_to_the_judge(text):
         return None, "to-the-judge"
-    if len(text) < len(asked) + 20 and bare_words(text) == bare_words(asked):
+    if bare_words(text) == bare_words(asked):
         return "invalid", "echo"
     if not (is_english(body, text) and knows_english_words(asked)):
         return None, "other-language"

@@ -151,7 +151,7 @@ class AskedQuestion:
     @cached_property
     def presupposed(self) -> frozenset[str]:
         """What it takes for granted: its definite noun phrases."""
-        return content_stems(" ".join(_DEFINITE.findall(self.core.replace("'s", " 's"))))
+        return content_stems(" ".join(_DEFINITE.findall(self.core)))
 
     @cached_property
     def subject(self) -> list[str]:

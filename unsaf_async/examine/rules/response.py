@@ -110,7 +110,7 @@ class ReadResponse:
             return False
         if self.kinds <= STATING:
             return True
-        return len(self.sentences) > 1 and ReadResponse(self.sentences[0]).kinds <= STATING
+        return ReadResponse(self.sentences[0]).kinds <= STATING
 
     @cached_property
     def says_yes_or_no(self) -> bool:

@@ -234,6 +234,7 @@ class Transient(CallError):
     Attributes:
         retry_after_s: The wait that the provider asked for, in seconds; None if it asked for none.
         overloaded: The server is out of capacity (503, 529).
+        unsent: No connection came about, so nothing left this machine.
     """
 
     def __init__(
@@ -244,10 +245,12 @@ class Transient(CallError):
         fate_unknown: bool = False,
         retry_after_s: float | None = None,
         overloaded: bool = False,
+        unsent: bool = False,
     ) -> None:
         super().__init__(message, status=status, fate_unknown=fate_unknown)
         self.retry_after_s = retry_after_s
         self.overloaded = overloaded
+        self.unsent = unsent
 
 
 class Rejected(CallError):
@@ -258,8 +261,10 @@ class Rejected(CallError):
             something else.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, parameter: str | None = None) -> None:
-        super().__init__(message, status=status)
+    def __init__(
+        self, message: str, *, status: int | None = None, fate_unknown: bool = False, parameter: str | None = None
+    ) -> None:
+        super().__init__(message, status=status, fate_unknown=fate_unknown)
         self.parameter = parameter
 
 

@@ -15,7 +15,8 @@ from real_vllm.adapter import write_adapter
 from real_vllm.questions import CONTEXT_TOKENS, PROFILE, QUESTIONS, SCENES, Asked, Shown
 from real_vllm.server import VENV, VllmServer
 
-from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.backends.http import HttpBackend
+from unsaf_async.calls.backends.openai_wire import OpenAIWire
 from unsaf_async.inputs.pixels import ImagePolicy, encode
 from unsaf_async.world.questions import answerable, unanswerable
 from unsaf_async.world.scene import scenes
@@ -95,9 +96,9 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
 
 
 @pytest.fixture
-async def backend(vllm: VllmServer) -> AsyncIterator[OpenAIBackend]:
+async def backend(vllm: VllmServer) -> AsyncIterator[HttpBackend]:
     """The engine's client for `vllm`."""
-    backend = OpenAIBackend(vllm.url)
+    backend = HttpBackend(OpenAIWire(), vllm.url)
     try:
         yield backend
     finally:

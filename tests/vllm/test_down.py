@@ -17,7 +17,8 @@ from commandline import process
 from real_vllm.questions import request_about
 from real_vllm.server import VllmServer
 
-from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.backends.http import HttpBackend
+from unsaf_async.calls.backends.openai_wire import OpenAIWire
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.errors import CallError, Fatal, Transient
 
@@ -56,9 +57,9 @@ def limited(_limited: VllmServer) -> VllmServer:
 
 
 @pytest.fixture
-async def client(limited: VllmServer) -> AsyncIterator[OpenAIBackend]:
+async def client(limited: VllmServer) -> AsyncIterator[HttpBackend]:
     """The engine's client, with the key."""
-    backend = OpenAIBackend(limited.url, KEY)
+    backend = HttpBackend(OpenAIWire(), limited.url, KEY)
     try:
         yield backend
     finally:
@@ -67,7 +68,7 @@ async def client(limited: VllmServer) -> AsyncIterator[OpenAIBackend]:
 
 @pytest.mark.parametrize("key", [None, "sk-another-0123456789"])
 async def test_a_wrong_key_ends_the_run(limited: VllmServer, world: list[Shown], key: str | None) -> None:
-    backend = OpenAIBackend(limited.url, key)
+    backend = HttpBackend(OpenAIWire(), limited.url, key)
     try:
         for call in (backend.complete(request_about(world[0], QUESTION)), backend.models()):
             with pytest.raises(Fatal, match="401 Unauthorized") as caught:
@@ -91,7 +92,7 @@ def test_a_wrong_key_is_the_users_mistake_and_stands_nowhere(
 
 
 async def test_a_server_with_too_much_to_do_turns_away_what_can_come_again(
-    client: OpenAIBackend, world: list[Shown]
+    client: HttpBackend, world: list[Shown]
 ) -> None:
     long = request_about(world[0], QUESTION, logprobs=False)
     long = replace(
@@ -124,7 +125,7 @@ def test_a_run_gets_over_a_server_with_too_much_to_do(
 
 
 async def test_a_run_whose_server_dies_is_finished_once_the_server_is_back(
-    limited: VllmServer, client: OpenAIBackend, profile: str, manifest: Path, world: list[Shown], tmp_path: Path
+    limited: VllmServer, client: HttpBackend, profile: str, manifest: Path, world: list[Shown], tmp_path: Path
 ) -> None:
     run = ("run", "--provider", profile, "--api-base", limited.url, "--images", str(manifest), "--questions", "4", "-q")
     undisturbed = await asyncio.to_thread(process, *run, "--out", "whole", "--no-cache", "--json", VLLM_API_KEY=KEY)
@@ -169,7 +170,7 @@ async def test_a_run_whose_server_dies_is_finished_once_the_server_is_back(
 
 
 async def test_a_call_to_a_server_whose_engine_just_died_may_be_tried_again(
-    limited: VllmServer, client: OpenAIBackend, world: list[Shown]
+    limited: VllmServer, client: HttpBackend, world: list[Shown]
 ) -> None:
     question = request_about(world[0], QUESTION)
     assert (await client.complete(question)).outcome == "ok"
@@ -181,7 +182,7 @@ async def test_a_call_to_a_server_whose_engine_just_died_may_be_tried_again(
     assert {error.status for error in errors} <= {500, 503, None}
 
 
-async def _error(backend: OpenAIBackend, request: object) -> Transient:
+async def _error(backend: HttpBackend, request: object) -> Transient:
     with pytest.raises(CallError) as caught:
         await backend.complete(request)  # type: ignore[arg-type]
     assert isinstance(caught.value, Transient), repr(caught.value)

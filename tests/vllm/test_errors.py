@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from real_vllm.questions import CONTEXT_TOKENS, request_about
 
-from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.backends.http import HttpBackend
+from unsaf_async.calls.backends.openai_wire import OpenAIWire
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.records import EncodedImage, Message, Schema
@@ -76,7 +77,7 @@ REJECTED: dict[str, tuple[Callable[[Request], Request], str]] = {
 }
 
 
-async def error_from(backend: OpenAIBackend, request: Request) -> CallError:
+async def error_from(backend: HttpBackend, request: Request) -> CallError:
     with pytest.raises(CallError) as caught:
         await backend.complete(request)
     return caught.value
@@ -84,7 +85,7 @@ async def error_from(backend: OpenAIBackend, request: Request) -> CallError:
 
 @pytest.mark.parametrize("what", REJECTED)
 async def test_a_request_that_can_never_be_served_is_rejected_with_the_servers_reason(
-    backend: OpenAIBackend, world: list[Shown], what: str
+    backend: HttpBackend, world: list[Shown], what: str
 ) -> None:
     change, reason = REJECTED[what]
     good = request_about(world[0], QUESTION)
@@ -96,7 +97,7 @@ async def test_a_request_that_can_never_be_served_is_rejected_with_the_servers_r
     assert (await backend.complete(good)).outcome == "ok", "the next one is served"
 
 
-async def test_a_reply_that_meets_the_end_of_the_context_is_cut_off(backend: OpenAIBackend, world: list[Shown]) -> None:
+async def test_a_reply_that_meets_the_end_of_the_context_is_cut_off(backend: HttpBackend, world: list[Shown]) -> None:
     """Not an error, although the prompt and max_tokens together are more than the context."""
     endless = request_about(world[0], QUESTION, logprobs=False)
     endless = replace(endless, target=replace(endless.target, extra={"ignore_eos": True}))
@@ -105,7 +106,7 @@ async def test_a_reply_that_meets_the_end_of_the_context_is_cut_off(backend: Ope
     assert reply.usage.input_tokens + reply.usage.output_tokens == CONTEXT_TOKENS
 
 
-async def test_an_unknown_model_ends_the_run(backend: OpenAIBackend, world: list[Shown]) -> None:
+async def test_an_unknown_model_ends_the_run(backend: HttpBackend, world: list[Shown]) -> None:
     error = await error_from(backend, request_about(world[0], QUESTION, model="nobody"))
     assert isinstance(error, Fatal)
     assert (error.kind, error.status) == ("model", 404)
@@ -113,7 +114,7 @@ async def test_an_unknown_model_ends_the_run(backend: OpenAIBackend, world: list
 
 
 async def test_an_unknown_address_ends_the_run(vllm: VllmServer, world: list[Shown]) -> None:
-    backend = OpenAIBackend(f"{vllm.root}/v3")
+    backend = HttpBackend(OpenAIWire(), f"{vllm.root}/v3")
     try:
         error = await error_from(backend, request_about(world[0], QUESTION))
         assert isinstance(error, Fatal)
@@ -124,7 +125,7 @@ async def test_an_unknown_address_ends_the_run(vllm: VllmServer, world: list[Sho
 
 
 async def test_an_image_that_the_server_cannot_fetch_is_its_error_and_so_is_the_reset_that_follows(
-    backend: OpenAIBackend, world: list[Shown]
+    backend: HttpBackend, world: list[Shown]
 ) -> None:
     good = request_about(world[0], QUESTION)
     error = await error_from(backend, showing(good, Linked(DEAD_URL)))
@@ -141,7 +142,7 @@ async def test_an_image_that_the_server_cannot_fetch_is_its_error_and_so_is_the_
     assert reset.fate_unknown
 
 
-async def test_an_unknown_field_is_silently_ignored(backend: OpenAIBackend, world: list[Shown]) -> None:
+async def test_an_unknown_field_is_silently_ignored(backend: HttpBackend, world: list[Shown]) -> None:
     """Not an error, and therefore worth knowing: a misspelt name in a profile's `extra` changes nothing."""
     good = request_about(world[0], QUESTION)
     odd = replace(good, target=replace(good.target, extra={"guided_choice": ["yes", "no"]}))

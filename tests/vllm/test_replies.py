@@ -25,7 +25,7 @@ from real_vllm.questions import MOST_TOKENS, QUESTIONS, Asked, request_about
 from real_vllm.server import MODEL, ROOT, TINY, VENV
 from safetensors.numpy import load_file
 
-from unsaf_async.calls.backends.openai_http import message_of
+from unsaf_async.calls.backends.openai_wire import message_of
 from unsaf_async.calls.backends.tiny import TinyBackend
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.examine.examiner import Examiner
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from real_vllm.questions import Shown
     from real_vllm.server import VllmServer
 
-    from unsaf_async.calls.backends.openai_http import OpenAIBackend
+    from unsaf_async.calls.backends.http import HttpBackend
     from unsaf_async.calls.provider import Provider
     from unsaf_async.records import Reply, Request
     from unsaf_async.score.run_score import Score
@@ -153,7 +153,7 @@ def assert_equal(some: list[Spoken], reference: list[Spoken]) -> None:
 
 
 async def test_vllm_numpy_and_transformers_say_the_same_with_the_same_log_probabilities_and_so_the_same_unf1(
-    vllm: VllmServer, backend: OpenAIBackend, asked: list[Asked]
+    vllm: VllmServer, backend: HttpBackend, asked: list[Asked]
 ) -> None:
     served, computed, reference = await by_vllm(vllm, backend, asked), by_numpy(TINY, asked), by_transformers(asked)
     assert_equal(served, reference)
@@ -167,7 +167,7 @@ async def test_vllm_numpy_and_transformers_say_the_same_with_the_same_log_probab
 
 
 async def test_a_lora_adapter_served_by_name_speaks_as_the_model_with_the_adapter_merged_into_its_weights(
-    vllm: VllmServer, backend: OpenAIBackend, asked: list[Asked], tmp_path: Path
+    vllm: VllmServer, backend: HttpBackend, asked: list[Asked], tmp_path: Path
 ) -> None:
     write_merged(tmp_path / "merged")
     student = await by_vllm(vllm, backend, asked, "student")
@@ -177,7 +177,7 @@ async def test_a_lora_adapter_served_by_name_speaks_as_the_model_with_the_adapte
 
 
 async def test_the_same_seed_draws_the_same_reply_and_another_seed_another(
-    backend: OpenAIBackend, world: list[Shown]
+    backend: HttpBackend, world: list[Shown]
 ) -> None:
     asking = request_about(world[0], "Ask 4 questions that the image answers.")
 
@@ -193,7 +193,7 @@ async def test_the_same_seed_draws_the_same_reply_and_another_seed_another(
 
 
 async def test_of_several_draws_in_one_call_the_first_is_the_reply_and_all_are_counted(
-    backend: OpenAIBackend, world: list[Shown]
+    backend: HttpBackend, world: list[Shown]
 ) -> None:
     request = request_about(world[0], "What is in the middle cell?")
     request = replace(request, sampling=replace(request.sampling, temperature=1.0, seed=0))
@@ -215,7 +215,7 @@ class Greedy:
 
 
 async def test_the_whole_method_at_temperature_0_is_the_same_over_http_and_in_this_process(
-    backend: OpenAIBackend, vllm: VllmServer, world: list[Shown]
+    backend: HttpBackend, vllm: VllmServer, world: list[Shown]
 ) -> None:
     limits = OutputTokens(ask=20, ask_per_question=24, answer=24)
     pack = load_pack("tiny")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from real_vllm.questions import Shown
     from real_vllm.server import VllmServer
 
-    from unsaf_async.calls.backends.openai_http import OpenAIBackend
+    from unsaf_async.calls.backends.http import HttpBackend
 
 QUESTIONS = 4
 
@@ -125,9 +125,7 @@ def test_an_llm_judge_replies_by_its_schema(vllm: VllmServer, profile: str, mani
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_reply_by_a_schema_is_json_of_that_schema(
-    backend: OpenAIBackend, world: list[Shown], seed: int
-) -> None:
+async def test_a_reply_by_a_schema_is_json_of_that_schema(backend: HttpBackend, world: list[Shown], seed: int) -> None:
     request = Request(
         role="judge",
         target=Target("local", MODEL),

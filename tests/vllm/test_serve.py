@@ -26,7 +26,8 @@ from real_vllm.adapter import write_adapter
 from real_vllm.questions import request_about
 from real_vllm.server import ENVIRONMENT, VENV
 
-from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.backends.http import HttpBackend
+from unsaf_async.calls.backends.openai_wire import OpenAIWire
 from unsaf_async.calls.backends.tiny import TinyBackend
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def journal(folder: Path) -> list[dict[str, object]]:
 async def test_base_and_adapters_answer_by_name_and_are_not_equally_sure_of_the_first_token(
     served: Serving, adapters: dict[str, Path], asked: list[Asked]
 ) -> None:
-    backend = OpenAIBackend(served.url)
+    backend = HttpBackend(OpenAIWire(), served.url)
     names = [*adapters, "tiny-s"]
     try:
         assert set(await backend.models()) == set(names)
@@ -189,7 +190,7 @@ async def test_a_trained_adapter_says_what_the_merged_model_says_in_this_process
 ) -> None:
     if trained_adapter is None:
         pytest.skip("the libraries to train with are not installed")
-    backend, merged = OpenAIBackend(served.url), TinyBackend(trained_adapter.parent / "merged")
+    backend, merged = HttpBackend(OpenAIWire(), served.url), TinyBackend(trained_adapter.parent / "merged")
     try:
         for one in asked[:20]:
             there = await backend.complete(request_about(one.shown, one.text, model="trained"))

@@ -57,11 +57,14 @@ def until(text: str, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
+_IN_WORDS = re.compile(r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|h|m|s)?)+)( seconds?)?", re.IGNORECASE)
+
+
 def retry_after_s(headers: Mapping[str, str], body: str = "", now: datetime | None = None) -> float | None:
     """How long the provider asks us to wait.
 
-    Looks at `retry-after-ms`, then `retry-after` (seconds, a duration, an HTTP date), then Google's RetryInfo
-    (`retryDelay`) in the body.
+    Looks at `retry-after-ms`, then `retry-after` (seconds, a duration, an HTTP date), then, in the body, Google's RetryInfo
+    (`retryDelay`) and a sentence such as "Please try again in 7m12s".
 
     Args:
         headers: Of the error's answer, names in lower case.
@@ -81,6 +84,8 @@ def retry_after_s(headers: Mapping[str, str], body: str = "", now: datetime | No
             seconds = until(value, now)
     if seconds is None and (match := re.search(r'"retryDelay"\s*:\s*"([\d.]+m?s)"', body)):
         seconds = seconds_of(match[1])
+    if seconds is None and (match := _IN_WORDS.search(body)):
+        seconds = seconds_of(match[1] + ("s" if match[2] else ""))
     return None if seconds is None else min(seconds, MAX_PATIENCE_S)
 
 
@@ -122,10 +127,23 @@ QUOTA_WORDS = (
     "organization_usage_limit_exceeded",
     "billing_hard_limit_reached",
     "billing_error",
+    "billing_not_active",
     "credit balance is too low",
+    "api usage limits",
+    "prepayment credits",
+    "spending cap",
+    "insufficient credits",
+    "insufficient balance",
+    "key limit exceeded",
+    "exceeded_current_quota",
+    "arrearage",
     "perday",
 )
-"""What the vendors' bodies say when a 429 will not pass by waiting."""
+"""What the vendors' bodies say when waiting does not help. OpenAI, Anthropic, Gemini; then OpenRouter, DeepSeek, Moonshot,
+DashScope; Gemini's quota of a day."""
+
+_NOTHING_ALLOWED = re.compile(r"\blimit: 0\b")
+"""Gemini, of a model that the account's plan has no quota for."""
 
 
 def is_exhausted_quota(body: str) -> bool:
@@ -140,7 +158,7 @@ def is_exhausted_quota(body: str) -> bool:
         True if it does.
     """
     lowered = body.lower()
-    return any(word in lowered for word in QUOTA_WORDS)
+    return any(word in lowered for word in QUOTA_WORDS) or bool(_NOTHING_ALLOWED.search(lowered))
 
 
 def error_text(body: str) -> str:

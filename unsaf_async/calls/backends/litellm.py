@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from unsaf_async.calls.backends.openai_http import message_of, response_format
-from unsaf_async.calls.backends.openai_shape import blocked_reply, error_of, outcome_of, text_of
+from unsaf_async.calls.backends.error_status import blocked_reply, error_of
+from unsaf_async.calls.backends.openai_wire import message_of, response_format, text_of
+from unsaf_async.calls.backends.outcome import outcome_of
+from unsaf_async.calls.backends.wire import string_of
 from unsaf_async.errors import CallError, Rejected, Transient
 from unsaf_async.records import Reply, Request, Usage
 from unsaf_async.text import one_line
@@ -179,7 +181,7 @@ def _reply(response: Any) -> Reply:
     )
     if stop_reason == "refusal":  # Anthropic's own flag, which litellm folds into content_filter
         refusal = refusal or "stop_reason: refusal"
-    outcome, detail = outcome_of(text, finish_reason, refusal)
+    outcome, detail = outcome_of(text, finish_reason, string_of(refusal))
     logprobs = getattr(getattr(choice, "logprobs", None), "content", None)
     return Reply(
         outcome,
@@ -228,7 +230,7 @@ def outcome_of_exception(error: Exception) -> CallError | Reply:
     if name == "ContentPolicyViolationError":
         return Reply("blocked", "", finish_reason="content_filter", detail=one_line(text, 300))
     if _never_connected(error):
-        return Transient(f"no connection ({one_line(text, 300)})")
+        return Transient(f"no connection ({one_line(text, 300)})", unsent=True)
     if meaning == ANSWERED and status is not None:
         return blocked_reply(status, body) or error_of(status, body, headers)
     # litellm reports a broken connection and a 200 with a broken body as server errors too: it may have been billed.

@@ -10,6 +10,7 @@ from unsaf_async.errors import CallError, UserError, setting
 from unsaf_async.providers.keys import key_of_profile, redactor
 
 if TYPE_CHECKING:
+    from unsaf_async.calls.backends.wire import Wire
     from unsaf_async.calls.provider import Backend
     from unsaf_async.providers.profile import Profile
 
@@ -27,10 +28,10 @@ async def open_backend(profile: Profile) -> Backend:
         UserError: The key is missing.
     """
     key = key_of_profile(profile)
-    if profile.backend == "openai":
-        from unsaf_async.calls.backends.openai_http import OpenAIBackend
+    if (wire := _wire(profile)) is not None:
+        from unsaf_async.calls.backends.http import HttpBackend
 
-        return OpenAIBackend(profile.endpoint, key)
+        return HttpBackend(wire, profile.endpoint, key, profile.headers)
     if profile.backend == "scripted":
         return _scripted(profile)
     if profile.backend == "tiny":
@@ -41,6 +42,20 @@ async def open_backend(profile: Profile) -> Backend:
     from unsaf_async.calls.backends.litellm import LitellmBackend
 
     return await LitellmBackend.open(profile.endpoint, key)
+
+
+def _wire(profile: Profile) -> Wire | None:
+    """The protocol that a profile's endpoint speaks; None for a backend that speaks none of ours."""
+    match profile.backend:
+        case "openai":
+            from unsaf_async.calls.backends.openai_wire import OpenAIWire
+
+            return OpenAIWire(profile.max_tokens_field, profile.stream, profile.vendor)
+        case "azure":
+            from unsaf_async.calls.backends.openai_wire import AzureWire
+
+            return AzureWire(profile.max_tokens_field, profile.stream, profile.vendor, profile.api_version)
+    return None
 
 
 def _scripted(profile: Profile) -> Backend:
@@ -78,12 +93,13 @@ async def with_model_found(profile: Profile) -> Profile:
         from unsaf_async.tiny.folders import with_weights
 
         return await asyncio.to_thread(with_weights, profile)
-    if profile.model or profile.backend != "openai":
+    wire = None if profile.model else _wire(profile)
+    if wire is None:
         return profile
-    from unsaf_async.calls.backends.openai_http import OpenAIBackend
+    from unsaf_async.calls.backends.http import HttpBackend
 
     key = key_of_profile(profile)
-    backend = OpenAIBackend(profile.endpoint, key)
+    backend = HttpBackend(wire, profile.endpoint, key, profile.headers)
     try:
         async with asyncio.timeout(30):
             models = await backend.models()

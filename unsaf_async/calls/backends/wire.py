@@ -94,7 +94,9 @@ def count_of(value: object) -> int:
     """
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return 0
+    if value < 0 or value != int(value):
         return 0
     return min(int(value), 2**53)
 
@@ -146,11 +148,24 @@ def logprobs_of(values: list[Any]) -> tuple[float, ...] | None:
         values: One a token.
 
     Returns:
-        The log-probabilities, each <= 0; None if there are none, or one of them is no finite number: a mean over the others
-        would be another figure.
+        The log-probabilities, each <= 0; None if there are none, or one of them is no such number: a mean over the others
+        would be another figure. A little above 0, which rounding makes of certainty, is 0.
     """
     if not values or not all(
-        isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) for value in values
+        isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value < 0.001
+        for value in values
     ):
         return None
     return tuple(min(0.0, float(value)) for value in values)
+
+
+def usage_count(value: object) -> int | None:
+    """A count of tokens on which a call's cost rests.
+
+    Args:
+        value: What stands there.
+
+    Returns:
+        The count, >= 0; 0 if nothing stands there; None if what stands there is no count, so that the cost is unknown.
+    """
+    return 0 if value is None else count if (count := count_of(value)) or value in (0, "0") else None

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 from doubles import profile, request
 
-from unsaf_async.calls.backends.openai_http import OpenAIBackend
+from unsaf_async.calls.backends.http import HttpBackend
+from unsaf_async.calls.backends.openai_wire import OpenAIWire
 from unsaf_async.calls.request import complete_plainly
 from unsaf_async.checks.doctor import diagnose, worst_cost_usd
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
@@ -52,10 +53,10 @@ async def served(answer: Callable[[dict[str, Any]], web.Response]) -> AsyncItera
 
 
 @asynccontextmanager
-async def endpoint(answer: Callable[[dict[str, Any]], web.Response]) -> AsyncIterator[OpenAIBackend]:
+async def endpoint(answer: Callable[[dict[str, Any]], web.Response]) -> AsyncIterator[HttpBackend]:
     """A backend that calls such a server."""
     async with served(answer) as url:
-        backend = OpenAIBackend(url)
+        backend = HttpBackend(OpenAIWire(), url)
         try:
             yield backend
         finally:

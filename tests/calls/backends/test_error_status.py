@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unsaf_async.calls.backends.openai_shape import blocked_reply, error_of, outcome_of, reply_of, text_of, usage_of
+from unsaf_async.calls.backends.error_status import blocked_reply, error_of, refused_parameter
 from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient
-from unsaf_async.records import Reply, Usage
 
 
 def openai(message, kind="invalid_request_error", code=None):
@@ -244,124 +242,142 @@ def test_whatever_status_and_body_come_it_is_one_of_our_errors(status, body, hea
     assert len(str(error).splitlines()) <= 1
 
 
-# --- whole replies
+# --- parameters ---------------------------------------------------------------------------------------------------
 
 
-def whole(message=None, **fields):
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": "A cat."} if message is None else message,
-        "finish_reason": "stop",
-    }
-    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
-    return {"id": "x", "model": "gpt-4o-2024", "choices": [choice | fields.pop("choice", {})], "usage": usage} | fields
+def detail(field, message):
+    return json.dumps({"detail": [{"type": "extra_forbidden", "loc": ["body", field], "msg": message}]})
 
 
-def test_a_plain_reply_is_read():
-    assert reply_of(whole(), {"x": "y"}) == Reply(
-        "ok", "A cat.", finish_reason="stop", usage=Usage(input_tokens=12, output_tokens=3), model="gpt-4o-2024"
-    )
-    assert reply_of(whole(), {"x": "y"}).headers == {"x": "y"}
+def parameter(message, name):
+    return json.dumps({"error": {"message": message, "type": "invalid_request_error", "param": name, "code": None}})
+
+
+PARAMETERS = {
+    "temperature": [
+        (400, parameter("Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is "
+                        "supported.", "temperature")),
+        (400, anthropic("invalid_request_error", "`temperature` is deprecated for this model.")),
+        (400, anthropic("invalid_request_error", "temperature: Extra inputs are not permitted")),
+        (422, detail("temperature", "Extra inputs are not permitted")),
+    ],
+    "top_p": [(400, anthropic("invalid_request_error", "`top_p` cannot be specified for this model"))],
+    "seed": [
+        (400, parameter("Unrecognized request argument supplied: seed", None)),
+        (422, detail("seed", "Extra inputs are not permitted")),
+        (400, gemini(400, "INVALID_ARGUMENT", 'Invalid JSON payload received. Unknown name "seed": Cannot find field.')),
+    ],
+    "logprobs": [
+        (403, openai("You are not allowed to request logprobs from this model")),
+        (400, parameter("Unsupported parameter: 'logprobs' is not supported with this model.", "logprobs")),
+        (400, gemini(400, "INVALID_ARGUMENT", "Logprobs is not enabled for models/gemini-x")),
+    ],
+    "schema": [
+        (400, parameter("Invalid schema for response_format 'unsaf': 'additionalProperties' is required", "response_format")),
+        (400, anthropic("invalid_request_error", "output_format: Extra inputs are not permitted")),
+        (400, gemini(400, "INVALID_ARGUMENT", 'Unknown name "responseJsonSchema" at generation_config: Cannot find field.')),
+        (400, openai("json mode is not supported by this model")),
+    ],
+    "reasoning_effort": [
+        (400, gemini(400, "INVALID_ARGUMENT", "Thinking budget is not supported for this model.")),
+        (400, parameter("Unsupported value: 'minimal' is not supported with this model.", "reasoning_effort")),
+        (400, anthropic("invalid_request_error", "This model does not support the effort parameter.")),
+    ],
+    "max_tokens": [
+        (400, parameter("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' "
+                        "instead.", "max_tokens")),
+        (400, openai("Unrecognized request argument supplied: max_completion_tokens")),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "answer"), [(name, answer) for name, rows in PARAMETERS.items() for answer in rows])
+def test_an_error_that_names_an_optional_parameter_is_about_that_parameter(name, answer):
+    error = error_of(*answer, {})
+    assert isinstance(error, Rejected)
+    assert error.parameter == name
 
 
 @pytest.mark.parametrize(
-    ("body", "outcome"),
+    "answer",
     [
-        (whole(choice={"finish_reason": "length"}), "truncated"),
-        (whole({"content": None}, choice={"finish_reason": "length"}), "truncated"),  # the reasoning ate the budget
-        (whole({"content": None}, choice={"finish_reason": "content_filter"}), "blocked"),
-        (whole(choice={"finish_reason": "content_filter"}), "blocked"),
-        (whole({"content": None, "refusal": "I can't help with that."}), "refused"),
-        (whole({"content": None}), "unreadable"),
-        (whole({"content": " \n"}), "unreadable"),
-        (whole({"content": ""}, choice={"finish_reason": "tool_calls"}), "unreadable"),
-        (whole(choices=[]), "unreadable"),
-        (whole({}), "unreadable"),
-        (whole({"content": [{"type": "text", "text": "A "}, {"type": "text", "text": "cat."}]}), "ok"),
-        (whole(choice={"finish_reason": None}), "ok"),
+        (400, openai("max_tokens is too large: 100000. This model supports at most 16384 completion tokens.")),
+        (400, anthropic("invalid_request_error", "max_tokens: 9 > 8, which is the maximum allowed number of output tokens")),
+        (400, openai("This model's maximum context length is 4096 tokens. However, your max_tokens is 300.")),
+        (400, openai("You uploaded an unsupported image. Please make sure it is valid.")),
+        (400, gemini(400, "INVALID_ARGUMENT", "Unable to process input image.")),
+        (404, openai("The model `temperature` does not exist, and is not supported")),
+        (500, openai("temperature is not supported")),
+        (400, "the seed"),
+        (400, "[[[[["),
+    ],
+)  # fmt: skip
+def test_an_error_about_a_value_or_something_else_is_about_no_parameter(answer):
+    assert refused_parameter(*answer) is None
+
+
+# --- meanings beyond the status -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, anthropic("invalid_request_error", "You have reached your specified API usage limits."), "quota"),
+        (400, gemini(400, "FAILED_PRECONDITION", "User location is not supported for the API use."), "key"),
+        (429, gemini(429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted."), "quota"),
+        (429, gemini(429, "RESOURCE_EXHAUSTED", "Your project has exceeded its monthly spending cap."), "quota"),
+        (
+            429,
+            gemini(429, "RESOURCE_EXHAUSTED", "Quota exceeded for metric: free_tier_requests, limit: 0, model: x"),
+            "quota",
+        ),
+        (429, openai("Your account is not active, please check your billing details.", "billing_not_active"), "quota"),
+        (403, openai("Key limit exceeded (total limit)."), "quota"),
+        (403, openai("Your organization must be verified to use the model `gpt-x`.", code="model_not_found"), "model"),
+        (307, "", "model"),
+        (410, "gone", "model"),
     ],
 )
-def test_how_a_reply_ended_is_its_outcome(body, outcome):
-    found = reply_of(body, {})
-    assert found.outcome == outcome
-    assert bool(found.detail) == (outcome != "ok")
-    assert found.usage == Usage(12, 0, 0, 3, 0)  # all of these were billed
+def test_what_concerns_the_account_or_the_address_is_fatal(status, body, kind):
+    error = error_of(status, body, {"location": "https://elsewhere.example/v1"})
+    assert isinstance(error, Fatal)
+    assert error.kind == kind
 
 
-def test_a_refusal_goes_before_a_filter_and_a_filter_before_a_cut():
-    assert outcome_of("x", "content_filter", "no")[0] == "refused"
-    assert outcome_of("x", "length", "no")[0] == "refused"
-    assert outcome_of("x", "stop", None) == ("ok", "")
+def test_a_request_that_is_larger_than_a_minutes_limit_fails_alone():
+    body = openai("Request too large for gpt-x on tokens per min (TPM): Limit 30000, Requested 30601.", "tokens")
+    assert type(error_of(429, body, {"retry-after": "2"})) is Rejected
 
 
-def test_parts_without_text_are_passed_over():
-    assert text_of([{"type": "text", "text": "a"}, {"type": "image"}, "b", {"text": None}, {"text": "c"}]) == "ac"
-    assert text_of(None) == text_of(7) == text_of({"text": "a"}) == ""
-
-
-def test_half_an_emoji_does_not_reach_a_file():
-    """A token limit cuts where it likes; JSON can say half of a surrogate pair, UTF-8 cannot."""
-    half = json.loads('"A cat \\ud83d"')
-    for content in (half, [{"text": half}]):
-        assert text_of(content) == "A cat ?"
-    refused = reply_of(whole({"content": None, "refusal": half}), {})
-    orjson.dumps(refused.detail)
-    assert text_of("A cat \U0001f600") == "A cat \U0001f600"
-
-
-def test_thinking_and_cached_tokens_are_counted():
-    usage = {"prompt_tokens": 100, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 80},
-             "completion_tokens_details": {"reasoning_tokens": 40}}  # fmt: skip
-    assert usage_of(usage) == Usage(100, 80, 0, 50, 40)
-    assert usage_of({}) == Usage()
-    assert usage_of({"prompt_tokens": None, "completion_tokens": 7.0, "prompt_tokens_details": None}) == Usage(
-        0, 0, 0, 7, 0
-    )
-
-
-@pytest.mark.parametrize("tokens", [-1, -0.5, 1.5, "12", True, [1], {}, float("1e400"), float("nan")])
-@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
-def test_a_count_that_is_none_cannot_pass_for_one(tokens, name):
-    """A negative count would give money back that was never there."""
-    with pytest.raises(ValueError, match="is no number of tokens"):
-        usage_of({name: tokens})
-
-
-def test_a_finish_reason_that_is_no_text_is_none():
-    for odd in (7, {"type": "stop"}, ["stop"], True):
-        assert reply_of(whole(choice={"finish_reason": odd}), {}).finish_reason is None
-
-
-def test_log_probabilities_are_read_where_they_are():
-    body = whole(
-        choice={"logprobs": {"content": [{"token": "A", "logprob": -0.5}, {"token": " cat", "logprob": -9999.0}]}}
-    )
-    assert reply_of(body, {}).logprobs == (-0.5, -9999.0)
-    for none in (None, {}, {"content": None}, {"content": []}):
-        assert reply_of(whole(choice={"logprobs": none}), {}).logprobs is None
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["message", "content", "text", "finish_reason"]), inner, max_size=3)
-    ),
-    max_leaves=6,
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (
+            403,
+            json.dumps(
+                {"error": {"code": 403, "message": "Input requires moderation", "metadata": {"flagged_input": "x"}}}
+            ),
+        ),
+        (400, openai("Input data may contain inappropriate content.", code="data_inspection_failed")),
+    ],
 )
+def test_one_image_that_a_gateways_moderation_turns_away_is_blocked_and_no_matter_of_the_key(status, body):
+    reply = blocked_reply(status, body)
+    assert reply is not None
+    assert reply.outcome == "blocked"
 
 
-@given(JSON, JSON, JSON)
-def test_whatever_a_body_holds_it_is_a_reply_or_one_of_the_errors_that_the_backends_expect(choices, message, usage):
-    for body in (
-        {"choices": choices, "usage": usage},
-        {"choices": [choices], "usage": usage},
-        {"choices": [{"message": message, "finish_reason": choices}], "usage": {"prompt_tokens": usage}},
-    ):
-        try:
-            found = reply_of(body, {})
-        except (ValueError, TypeError, AttributeError, KeyError):
-            continue
-        assert isinstance(found.text, str)
-        assert found.finish_reason is None or isinstance(found.finish_reason, str)
-        assert found.usage.input_tokens >= 0
+@pytest.mark.parametrize(
+    ("sentence", "seconds"),
+    [
+        ("Please try again in 7m12s. Visit", 432.0),
+        ("Please retry after 26 seconds.", 26.0),
+        ("Please retry in 9.4s.", 9.4),
+        ("Please try again in 120ms.", 0.12),
+        ("Please try again in a while", None),
+    ],
+)
+def test_a_wait_that_stands_in_a_sentence_is_read(sentence, seconds):
+    error = error_of(429, openai(sentence), {})
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s == (None if seconds is None else pytest.approx(seconds))

@@ -1,0 +1,135 @@
+"""A backend over HTTP: one wire, one address, one transport.
+
+What the wires share stands here: the key's headers, JSON, error statuses, errors that come with status 200, streams.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+
+from unsaf_async.calls.backends.error_status import blocked_reply, error_of
+from unsaf_async.calls.backends.event_stream import is_event_stream, whole_body
+from unsaf_async.calls.backends.transport import Answer, Transport
+from unsaf_async.calls.backends.wire import list_of, table_of
+from unsaf_async.errors import CallError, Transient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unsaf_async.calls.backends.wire import Wire
+    from unsaf_async.records import Reply, Request
+
+
+class HttpBackend:
+    """Calls an endpoint that speaks a wire."""
+
+    def __init__(
+        self, wire: Wire, endpoint: str = "", key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """A backend that connects with its first call.
+
+        Args:
+            wire: The protocol.
+            endpoint: The base URL; "" is the vendor's own.
+            key: The account's; None for none.
+            headers: Further ones, as a gateway wants them; they hold no key.
+        """
+        self._wire = wire
+        self._transport = Transport(endpoint or wire.endpoint)
+        plain = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+        self._headers = httpx.Headers(
+            {**plain, "accept-encoding": "gzip, deflate", **(headers or {}), **wire.headers(key)}
+        )
+
+    async def complete(self, request: Request) -> Reply:
+        """The endpoint's reply.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The reply.
+
+        Raises:
+            CallError: None came.
+        """
+        outgoing = self._wire.outgoing(request)
+        answer = await self._transport.exchange("POST", outgoing.path, self._headers, orjson.dumps(outgoing.body))
+        if answer.status != 200:
+            text = answer.body.decode("utf-8", "replace")
+            if (blocked := blocked_reply(answer.status, text)) is not None:
+                return blocked
+            raise error_of(answer.status, text, answer.headers)
+        try:
+            body = _parsed(answer)
+            if (error := _error_in(body)) is not None:
+                return _error_reply(error, answer.headers)
+            return replace(self._wire.reply(body), headers=answer.headers)
+        except CallError:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
+
+    async def models(self) -> list[str]:
+        """The ids that the endpoint lists, in its order; [] if it has no such list.
+
+        Raises CallError if it does not answer.
+        """
+        answer = await self._transport.exchange("GET", self._wire.models_path, self._headers)
+        if answer.status == 404:
+            return []
+        if answer.status != 200:
+            raise error_of(answer.status, answer.body.decode("utf-8", "replace"), answer.headers)
+        try:
+            return self._wire.models(_parsed(answer))
+        except (ValueError, TypeError, KeyError):
+            return []
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+
+def _parsed(answer: Answer) -> dict[str, Any]:
+    if is_event_stream(answer.headers, answer.body):
+        return whole_body(answer.body)
+    try:
+        body = orjson.loads(answer.body)
+    except ValueError:
+        # Python's servers write NaN and Infinity, and half a surrogate pair where a limit cut an emoji: none of it is JSON,
+        # and the reply stands beside it.
+        body = json.loads(answer.body, parse_constant=lambda _: None)
+    if isinstance(body, list) and len(body) == 1:  # Vertex wraps its errors so
+        body = body[0]
+    if not isinstance(body, dict):
+        raise ValueError("it is no JSON object")
+    return body
+
+
+def _error_in(body: Mapping[str, Any]) -> Any:
+    """The error that a body with status 200 holds; None if it holds a reply."""
+    replies = body.get("choices") or body.get("candidates") or body.get("content")
+    if body.get("error") and not replies:
+        return body["error"]
+    if body.get("type") == "error" or (body.get("object") == "error" and not replies):
+        return body.get("error") or body
+    choice = table_of(next(iter(list_of(body.get("choices"))), None))
+    return choice.get("error") or None
+
+
+def _error_reply(error: object, headers: Mapping[str, str]) -> Reply:
+    """The `blocked` reply that an error with status 200 stands for. Raises CallError for every other one."""
+    text = json.dumps({"error": error})
+    status = table_of(error).get("code")
+    if isinstance(status, str) and status.isdigit():
+        status = int(status)
+    if not isinstance(status, int) or not 400 <= status < 600:
+        status = 500
+    if (blocked := blocked_reply(200, text)) is not None:
+        return blocked
+    raise error_of(status, text, headers)

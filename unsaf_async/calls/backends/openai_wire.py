@@ -1,0 +1,245 @@
+"""OpenAI's chat completions, as OpenAI and Azure speak them, and vLLM and everything else that speaks alike.
+
+https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from unsaf_async.calls.backends.outcome import outcome_of
+from unsaf_async.calls.backends.wire import Outgoing, count_of, list_of, logprobs_of, string_of, table_of, usage_count
+from unsaf_async.records import Reply, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unsaf_async.records import Message, Request
+
+
+@dataclass(frozen=True)
+class OpenAIWire:
+    """The protocol as one endpoint speaks it.
+
+    max_tokens_field: what it calls the output limit. stream: it answers only as a stream. vendor: a prefix of the models' ids
+    that is not sent.
+    """
+
+    max_tokens_field: str = "max_tokens"
+    stream: bool = False
+    vendor: str = ""
+    endpoint = "https://api.openai.com/v1"
+    models_path = "/models"
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """The bearer's, or none without a key.
+
+        Args:
+            key: The account's.
+
+        Returns:
+            Headers, names in lower case.
+        """
+        return {"authorization": f"Bearer {key}"} if key else {}
+
+    def outgoing(self, request: Request) -> Outgoing:
+        """What is sent for a call.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The path and the body.
+        """
+        return Outgoing("/chat/completions", self._body(request, request.target.model.removeprefix(f"{self.vendor}/")))
+
+    def _body(self, request: Request, model: str) -> dict[str, Any]:
+        sampling = request.sampling
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [message_of(message) for message in request.messages],
+            self.max_tokens_field: sampling.max_output_tokens,
+        }
+        for name in ("temperature", "top_p", "seed"):
+            if (value := getattr(sampling, name)) is not None:
+                body[name] = value
+        if sampling.logprobs:
+            body["logprobs"] = True
+        if request.schema:
+            body["response_format"] = response_format(request.schema.name, request.schema.schema)
+        if self.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return body | dict(request.target.extra)
+
+    def reply(self, body: Mapping[str, Any]) -> Reply:
+        """The reply in a body.
+
+        Args:
+            body: Parsed JSON.
+
+        Returns:
+            The reply, without headers.
+
+        Raises:
+            ValueError: It is no reply.
+        """
+        choices = body.get("choices")
+        if not isinstance(choices, list):
+            raise ValueError("the answer holds no choices")
+        usage, model = usage_of(table_of(body.get("usage"))), string_of(body.get("model"))
+        if not choices:
+            return Reply("unreadable", "", usage=usage, detail="the answer holds no choice", model=model)
+        choice = table_of(choices[0])
+        message = table_of(choice.get("message"))
+        text = text_of(message.get("content"))
+        finish_reason = choice.get("finish_reason")
+        if not isinstance(finish_reason, str):
+            finish_reason = None
+        outcome, detail = outcome_of(text, finish_reason, string_of(message.get("refusal")))
+        if outcome == "unreadable" and (
+            string_of(message.get("reasoning_content")) or string_of(message.get("reasoning"))
+        ):
+            detail = "the reply holds no text; what the model wrote stands in reasoning_content, as a thought"
+        logprobs = list_of(table_of(choice.get("logprobs")).get("content"))
+        return Reply(
+            outcome,
+            text,
+            finish_reason=finish_reason,
+            usage=usage,
+            detail=detail,
+            model=model,
+            logprobs=logprobs_of([table_of(token).get("logprob") for token in logprobs]),
+        )
+
+    def models(self, body: Mapping[str, Any]) -> list[str]:
+        """The models' ids.
+
+        Args:
+            body: Parsed JSON.
+
+        Returns:
+            The ids, in the list's order.
+
+        Raises:
+            ValueError: It is no such list.
+        """
+        if not isinstance(body.get("data"), list):
+            raise ValueError("it lists no models")
+        return [name for model in body["data"] if (name := string_of(table_of(model).get("id")))]
+
+
+@dataclass(frozen=True)
+class AzureWire(OpenAIWire):
+    """Azure OpenAI: the model's id is a deployment's name, the key has a header of its own.
+
+    api_version: "" for the endpoint's newer form, `https://NAME.openai.azure.com/openai/v1`, which takes the deployment in the
+    body; otherwise the dated version of the older one, `https://NAME.openai.azure.com`, which has it in the path.
+    https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+    """
+
+    api_version: str = ""
+    endpoint = ""
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """Azure's own header, or none without a key.
+
+        Args:
+            key: The resource's.
+
+        Returns:
+            Headers, names in lower case.
+        """
+        return {"api-key": key} if key else {}
+
+    def outgoing(self, request: Request) -> Outgoing:
+        """What is sent for a call.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The path and the body.
+        """
+        deployment = request.target.model.removeprefix(f"{self.vendor}/")
+        body = self._body(request, deployment)
+        if not self.api_version:
+            return Outgoing("/chat/completions", body)
+        del body["model"]
+        place = f"/openai/deployments/{quote(deployment, safe='')}/chat/completions"
+        return Outgoing(f"{place}?api-version={quote(self.api_version, safe='')}", body)
+
+
+def message_of(message: Message) -> dict[str, Any]:
+    """A turn in OpenAI's form; the image, if any, before the text, as data URL.
+
+    Args:
+        message: The turn.
+
+    Returns:
+        JSON data.
+    """
+    if message.image is None:
+        return {"role": message.role, "content": message.text}
+    return {
+        "role": message.role,
+        "content": [
+            {"type": "image_url", "image_url": {"url": message.image.data_url}},
+            {"type": "text", "text": message.text},
+        ],
+    }
+
+
+def response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON schema in OpenAI's form.
+
+    Args:
+        name: What providers ask to call it.
+        schema: The schema.
+
+    Returns:
+        JSON data.
+    """
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+
+
+def text_of(content: object) -> str:
+    """The text of a message's content.
+
+    Args:
+        content: A string, or a list of parts, or None.
+
+    Returns:
+        The string, or the text parts of a list joined (a part of a type of its own, such as Mistral's thinking, is none);
+        "" for None.
+    """
+    if isinstance(content, list):
+        parts = (table_of(part) for part in content)
+        return "".join(
+            string_of(part.get("text")) for part in parts if part.get("type") in (None, "text", "output_text")
+        )
+    return string_of(content)
+
+
+def usage_of(usage: Mapping[str, Any]) -> Usage:
+    """Token counts of a usage object.
+
+    Args:
+        usage: Parsed JSON.
+
+    Returns:
+        The counts; all 0, which is booked at the worst case, where the count of the input or the output is there and is none.
+        Some endpoints leave thinking out of `completion_tokens` and bill it: then `total_tokens` has it.
+    """
+    written, output = usage_count(usage.get("prompt_tokens")), usage_count(usage.get("completion_tokens"))
+    if written is None or output is None:
+        return Usage()
+    prompt, completion = table_of(usage.get("prompt_tokens_details")), table_of(usage.get("completion_tokens_details"))
+    # DeepSeek's name of it, then OpenAI's. Of counts that do not fit, none is believed.
+    cached = count_of(prompt.get("cached_tokens") or usage.get("prompt_cache_hit_tokens"))
+    stored = count_of(prompt.get("cache_write_tokens") or prompt.get("cache_creation_tokens"))
+    if cached + stored > written:
+        cached = stored = 0
+    output = max(output, count_of(usage.get("total_tokens")) - written)
+    return Usage(written, cached, stored, output, min(count_of(completion.get("reasoning_tokens")), output))

@@ -1,0 +1,150 @@
+"""One HTTP exchange with one address: the request as given, the answer bounded. It knows no vendor.
+
+httpx's request and response types over aiohttp's connections (httpx's own pool costs O(connections) a request), below httpx's
+client: a redirect is not followed, so that a key goes to no other address; no cookie is kept; no variable but the system's
+proxies is read.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.request import getproxies
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from unsaf_async.errors import Rejected, Transient
+from unsaf_async.text import error_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONNECT_S = 15.0
+"""How long a connection may take to come about. How long an answer may take is the dispatching layer's business."""
+
+MAX_BODY_BYTES = 32 * 2**20
+"""More than any whole reply: no answer is read beyond it, compressed or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back. headers: names in lower case. body: whole, decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Connections to one address."""
+
+    def __init__(self, endpoint: str) -> None:
+        """A transport that connects with its first request.
+
+        Args:
+            endpoint: The base URL, such as http://localhost:8000/v1.
+        """
+        self._endpoint = endpoint.rstrip("/")
+        self._aiohttp = AiohttpTransport(client=_session)
+        self._extensions = {"timeout": httpx.Timeout(None, connect=CONNECT_S).as_dict()}
+
+    async def exchange(self, method: str, path: str, headers: httpx.Headers, content: bytes | None = None) -> Answer:
+        """The answer to a request.
+
+        Args:
+            method: "GET" or "POST".
+            path: Below the endpoint, with its slash.
+            headers: Sent as they are.
+            content: The request's body; None for none.
+
+        Returns:
+            The answer, whatever its status.
+
+        Raises:
+            Transient: No connection, or one that broke: the latter leaves it unknown whether the request was served.
+            Rejected: The answer is larger than `MAX_BODY_BYTES`.
+        """
+        request = httpx.Request(method, httpx.URL(self._endpoint + path), headers=headers, content=content)
+        request.extensions = self._extensions
+        try:
+            response = await self._aiohttp.handle_async_request(request)
+            # Read straight from the stream: the way through httpx's decoders costs more than the request's own object,
+            # and only a compressed body needs decoding.
+            stream = cast("httpx.AsyncByteStream", response.stream)
+            try:
+                body = await _bounded(stream)
+            finally:
+                await stream.aclose()
+        except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+            raise self._broken(error) from None
+        answer_headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
+        }
+        encoding = answer_headers.get("content-encoding", "identity").strip().lower()
+        if encoding != "identity":
+            body = _decompressed(body, encoding)
+        return Answer(response.status_code, answer_headers, body)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._aiohttp.aclose()
+
+    def _broken(self, error: Exception) -> Transient:
+        # The transport maps a server's disconnect to httpx.ConnectTimeout; only aiohttp's own error, its cause, says
+        # whether a connection stood. If one did, the request may have been served.
+        cause = error.__cause__ or error
+        if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            place = httpx.URL(self._endpoint).netloc.decode("ascii")
+            return Transient(f"{place}: no connection ({_reason(cause)})", unsent=True)
+        return Transient(f"the connection broke ({_reason(cause)})", fate_unknown=True)
+
+
+async def _bounded(stream: httpx.AsyncByteStream) -> bytes:
+    parts, size = [], 0
+    async for part in stream:
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise Rejected(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MB", fate_unknown=True)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _decompressed(body: bytes, encoding: str) -> bytes:
+    """`body` decompressed; a body that is not as compressed as it says was served all the same."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Transient(f"200 with an unreadable body (content-encoding {encoding[:20]!r})", fate_unknown=True)
+    wrapping = 16 + zlib.MAX_WBITS if "gzip" in encoding else zlib.MAX_WBITS
+    # "deflate" is zlib's format by the standard, and without its header by custom.
+    for bits in (wrapping, -zlib.MAX_WBITS) if encoding == "deflate" else (wrapping,):
+        decoder = zlib.decompressobj(bits)
+        try:
+            plain = decoder.decompress(body, MAX_BODY_BYTES + 1)
+        except zlib.error:
+            continue
+        if len(plain) > MAX_BODY_BYTES:
+            raise Rejected(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MB", fate_unknown=True)
+        if decoder.eof:
+            return plain
+    raise Transient(f"an unreadable body (it is no whole {encoding})", fate_unknown=True)
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # No limit here: how many calls are in flight is the pace's decision.
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Costs a look at the environment per request, so only where a proxy is set.
+        trust_env=bool(getproxies()),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno
+        # asyncio's own text repeats the address: "Connect call failed ('127.0.0.1', 8000)".
+        return os.strerror(number).lower() if number and number > 0 else str(error.os_error.strerror or error)[:200]
+    return error_line(error, 200)

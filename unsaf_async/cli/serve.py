@@ -267,8 +267,8 @@ def planned(spawning: Spawned, settings: Settings, *, dry_run: bool) -> Iterator
     from unsaf_async.serve.plan import plan
     from unsaf_async.serve.port import claimed
 
-    backend = resolve(settings.provider).backend
-    if backend != "openai":
+    profile = resolve(settings.provider)
+    if profile.backend != "openai" or profile.vendor:  # a vendor's own server is not to be started here
         raise UserError(
             f"--spawn: --provider {settings.provider} calls no server of OpenAI's protocol; give --provider vllm"
         )

@@ -293,7 +293,8 @@ PARAMETERS = {
 
 @pytest.mark.parametrize(("name", "answer"), [(name, answer) for name, rows in PARAMETERS.items() for answer in rows])
 def test_an_error_that_names_an_optional_parameter_is_about_that_parameter(name, answer):
-    error = error_of(*answer, {})
+    status, body = answer
+    error = error_of(status, body, {})
     assert isinstance(error, Rejected)
     assert error.parameter == name
 

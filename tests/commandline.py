@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shlex
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.cli import _run
@@ -16,7 +19,6 @@ from unsaf_async.simulate.server import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import pytest
 
@@ -53,6 +55,16 @@ def process(*arguments: str, cwd: Path | None = None, timeout_s: float = 60.0, *
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def example_of(page: str) -> list[list[str]]:
+    """The arguments of each `unsaf-async` in a page's first fenced block."""
+    text = (Path(__file__).parents[1] / "docs" / page).read_text("utf-8")
+    block = re.search(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert block
+    commands = [shlex.split(line) for line in block[1].replace("\\\n", " ").splitlines()]
+    assert all(words[0] == "unsaf-async" for words in commands), "there is more to it"
+    return [words[1:] for words in commands]
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commandline import command, process
+from commandline import command, example_of, process
 from driving import draw_images
 from hypothesis import given
 from hypothesis import strategies as st
@@ -775,10 +775,11 @@ def test_the_model_itself_is_measured_where_it_is_named_or_alone(double: Path) -
     assert ended.err == ""
     assert json.loads(ended.out)["images"]["done"] == 3
     draw_images(Path("photos"), 1)
-    ended = process("run", "--provider", "vllm", "--spawn", "tiny-s", "--images", "photos", "--out", "alone", "-q")
+    (alone,) = example_of("serving.md")
+    ended = process(*alone, "-q")
     assert ended.code == 0, ended.err
-    for out in ("named", "alone"):
-        assert json.loads(Path(out, "manifest.json").read_bytes())["subject"]["model"] == "tiny-s"
+    for out, model in (("named", "tiny-s"), (alone[-1], alone[alone.index("--spawn") + 1])):
+        assert json.loads(Path(out, "manifest.json").read_bytes())["subject"]["model"] == model
 
 
 def test_a_labelled_set_is_put_to_a_server_of_its_own_too(double: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from commandline import command, example_of
 from distill.train.teaching import Made, read_json, rows_of
 from peft import PeftModel
 from PIL import Image
@@ -406,3 +407,15 @@ def test_the_command_trains_and_prints_what_came_of_it(made: Made, tmp_path: Pat
     assert "step 2 of 2: loss" in done.stderr
     assert "Traceback" not in done.stderr
     shutil.rmtree(tmp_path / "out")
+
+
+def test_the_pages_example_trains_a_student_that_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = example_of("training.md")
+    assert [words[0] for words in commands] == ["world", "run", "export", "distill", "run"]
+    for words in commands:
+        ended = command(capsys, *words)
+        assert ended.code == 0, ended.err
+    assert "UnF1" in ended.out

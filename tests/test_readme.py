@@ -231,7 +231,8 @@ def test_no_page_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, "CHANGELOG.md", "providers/README.md", "cache/README.md", "images/CREDITS.md"]
+    "page",
+    [*PAGES, "CHANGELOG.md", "providers/README.md", "benchmarks/README.md", "cache/README.md", "images/CREDITS.md"],
 )
 def test_every_link_to_a_file_of_ours_leads_somewhere(page: str) -> None:
     file = ROOT / page
@@ -243,7 +244,7 @@ def test_every_link_to_a_file_of_ours_leads_somewhere(page: str) -> None:
         assert not heading or heading in [title.lower().replace(" ", "-") for title in headings], f"{page}: {target}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "providers/README.md"])
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "providers/README.md", "benchmarks/README.md"])
 def test_prose_keeps_to_120_columns(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     text = re.sub(r"^```.*?^```$|^<!-- generated: .*?^<!-- end: ", "", text, flags=re.MULTILINE | re.DOTALL)

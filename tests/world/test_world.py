@@ -25,7 +25,19 @@ from unsaf_async.world.language import DIRECTIONS, FORMS, NEVER, NUMBERS, Form, 
 from unsaf_async.world.lessons import Lesson, lessons
 from unsaf_async.world.oracle import Finding, oracle
 from unsaf_async.world.questions import SEE_YES_SHARE, UNANSWERABLE, Posed, answerable, probe, unanswerable
-from unsaf_async.world.scene import CELLS, COLORS, SHAPES, SIZES, Scene, Split, Thing, draw, neighbor, render, scenes
+from unsaf_async.world.scene import (
+    CELLS,
+    COLORS,
+    SHAPES,
+    SIZES,
+    Scene,
+    SceneSplit,
+    Thing,
+    draw,
+    neighbor,
+    render,
+    scenes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -466,7 +478,7 @@ def test_seeing_is_asked_more_often_of_what_is_there(lessons_by_scene: dict[Scen
 
 
 def test_no_scene_is_in_two_splits_whatever_the_seeds() -> None:
-    found: dict[Split, set[Scene]] = {"train": set(), "validation": set(), "test": set()}
+    found: dict[SceneSplit, set[Scene]] = {"train": set(), "validation": set(), "test": set()}
     for seed, split in enumerate(found):
         found[split] = {scene for scene, _ in scenes(split, 2000, seed)}
         assert {scene.split for scene in found[split]} == {split}
@@ -481,7 +493,7 @@ def test_of_100_scenes_80_train_10_validate_and_10_test() -> None:
     splits = Counter(draw(rng).split for _ in range(5000))
     for split, share in (("train", 0.8), ("validation", 0.1), ("test", 0.1)):
         assert splits[split] / 5000 == pytest.approx(share, abs=0.02)  # 4 standard deviations: 0.017 and 0.023
-    assert set(splits) == set(get_args(Split))
+    assert set(splits) == set(get_args(SceneSplit))
 
 
 def test_the_same_seed_draws_the_same_scenes_and_pictures_and_another_seed_others() -> None:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RungRecipe:
     """How a rung is trained. Steps count optimiser steps."""
 
     seed: int = 0
@@ -355,7 +355,7 @@ def forward(model: LlavaForConditionalGeneration, batch: Batch) -> tuple[torch.T
 class Trainer:
     """One rung in training."""
 
-    def __init__(self, rung: Rung, recipe: Recipe, pack: Pack, device: torch.device) -> None:
+    def __init__(self, rung: Rung, recipe: RungRecipe, pack: Pack, device: torch.device) -> None:
         torch.manual_seed(recipe.seed)
         self.rung, self.recipe, self.pack, self.device = rung, recipe, pack, device
         self.weight_of: dict[Skill, float] = {"write": recipe.write_weight, "describe": recipe.describe_weight}
@@ -473,7 +473,7 @@ def _line(rung: Rung, entry: dict[str, float]) -> str:
     return f"{rung.name} step {entry['step']:5.0f} {entry['cpu_s']:6.0f} s  {marks}  {kinds}"
 
 
-def train(rung: Rung, recipe: Recipe, folder: Path) -> None:
+def train(rung: Rung, recipe: RungRecipe, folder: Path) -> None:
     """Trains a tiny model and writes it; on a GPU where there is one, else on one thread.
 
     Args:
@@ -490,7 +490,7 @@ def train(rung: Rung, recipe: Recipe, folder: Path) -> None:
 
 
 def main() -> None:
-    """The command line: every field of `Recipe` is an option."""
+    """The command line: every field of `RungRecipe` is an option."""
     parser = argparse.ArgumentParser(
         prog="python -m unsaf_async.tiny.train", description="Train tiny models from scratch."
     )
@@ -500,8 +500,8 @@ def main() -> None:
         "--out", type=Path, default=SHIPPED, help="a folder of folders (default: where the shipped ones lie)"
     )
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, each on one core")
-    for setting in fields(Recipe):
-        default = getattr(Recipe(), setting.name)
+    for setting in fields(RungRecipe):
+        default = getattr(RungRecipe(), setting.name)
         parser.add_argument(
             f"--{setting.name.replace('_', '-')}", type=type(default), default=default, help=f"({default})"
         )
@@ -512,7 +512,7 @@ def main() -> None:
     # the largest first: it takes as long as all others together
     rungs = sorted((rung for rung in LADDER if rung.name in chosen), key=lambda rung: -rung.hidden)
     with ProcessPoolExecutor(jobs) as pool:
-        for done in [pool.submit(train, rung, Recipe(**given), out / rung.name) for rung in rungs]:
+        for done in [pool.submit(train, rung, RungRecipe(**given), out / rung.name) for rung in rungs]:
             done.result()
 
 

@@ -19,7 +19,7 @@ import orjson
 
 from unsaf_async.errors import UserError
 from unsaf_async.world.questions import UNANSWERABLE, Posed, answerable, probe, unanswerable
-from unsaf_async.world.scene import IMAGE_PX, Scene, Split, scenes
+from unsaf_async.world.scene import IMAGE_PX, Scene, SceneSplit, scenes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,7 +71,7 @@ class ManifestRow:
     image: str
     id: str
     scene: str
-    split: Split
+    split: SceneSplit
     seed: int
 
 
@@ -117,7 +117,7 @@ class Made:
         return len(self.labelled) - self.answerable
 
 
-def make(folder: Path, count: int, split: Split = "test", seed: int = 0, questions: int = 4) -> Made:
+def make(folder: Path, count: int, split: SceneSplit = "test", seed: int = 0, questions: int = 4) -> Made:
     """Writes scenes, with questions and probes about them, into a folder; no scene is there twice.
 
     The manifest is written last: a folder without one is not whole.
@@ -161,7 +161,7 @@ def make(folder: Path, count: int, split: Split = "test", seed: int = 0, questio
     return made
 
 
-def distinct_scenes(split: Split, count: int, seed: int) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
+def distinct_scenes(split: SceneSplit, count: int, seed: int) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
     """The first different scenes of those that `scenes` draws, with their pictures.
 
     Args:
@@ -203,7 +203,7 @@ def fields_tables() -> str:
 # --- what is asked for --------------------------------------------------------------------------------------------
 
 
-def split_named(name: str) -> Split:
+def split_named(name: str) -> SceneSplit:
     """The split of a name.
 
     Args:
@@ -215,9 +215,9 @@ def split_named(name: str) -> Split:
     Raises:
         UserError: There is none of this name.
     """
-    for split in get_args(Split):
+    for split in get_args(SceneSplit):
         if split == name:
-            return cast("Split", split)
+            return cast("SceneSplit", split)
     raise UserError(f"is {name!r}; give train, validation or test", field="split")
 
 
@@ -279,7 +279,7 @@ def _write_rows(file: Path, rows: Iterable[ManifestRow | LabelledRow | ProbeRow]
     file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
 
-def _card(made: Made, split: Split, seed: int, questions: int) -> str:
+def _card(made: Made, split: SceneSplit, seed: int, questions: int) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("unsaf-async", "numpy", "pillow"))
     kinds: Counter[str] = Counter(row.kind for row in made.labelled if row.kind)
     forms = Counter(row.form for row in made.labelled if not row.kind)

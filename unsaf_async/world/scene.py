@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Split = Literal["train", "validation", "test"]
+SceneSplit = Literal["train", "validation", "test"]
 
 SIZES = ("small", "large")
 COLORS = {
@@ -101,7 +101,7 @@ class Scene:
         return Scene(tuple(map(_read_cell, cells)))
 
     @cached_property
-    def split(self) -> Split:
+    def split(self) -> SceneSplit:
         """The split that this scene belongs to, by its content: of 100 scenes 80 train, 10 validate and 10 test."""
         share = int.from_bytes(sha256(str(self).encode()).digest()[:4]) % 100
         return "test" if share < 10 else "validation" if share < 20 else "train"
@@ -158,7 +158,7 @@ def _draw_cell(rng: Random) -> Cell:
     return Thing(rng.choice(SIZES), rng.choice(tuple(COLORS)), rng.choice(SHAPES))
 
 
-def scenes(split: Split, count: int, seed: int) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
+def scenes(split: SceneSplit, count: int, seed: int) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
     """Scenes of a split with their pictures, the same ones for the same seed.
 
     Args:

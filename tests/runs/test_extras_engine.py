@@ -198,8 +198,8 @@ def test_images_with_all_that_is_asked_of_them_are_whole_or_not_begun() -> None:
         run = _capped(simulation, share, images=4, questions=2, concurrency=concurrency, **wished)
         assert len(run.ledger.images) == len(run.examinations), "an image was paid for, but is not in the journal"
         assert not [call for each in run.examinations for call in each.calls if call.outcome == "failed"]
-        wanted = run.runner.folder.manifest.wanted
-        assert not [question for question in questions(run.examinations) if wanted.pending(question)]
+        extras = run.runner.folder.manifest.extras
+        assert not [question for question in questions(run.examinations) if extras.pending(question)]
         begun += len(run.examinations) > 0
         if len(run.examinations) < 4:
             stopped += len(run.examinations) > 0
@@ -434,7 +434,7 @@ def test_a_run_begun_again_without_what_it_was_asked_for_beside_keeps_what_was_f
     assert again.kept == first.kept
     assert again.found.grounded == first.found.grounded
     assert again.found.audits == first.found.audits
-    assert read_manifest(Path("run")).wanted == replace(first.runner.folder.manifest.wanted, auditors=("auditor",))
+    assert read_manifest(Path("run")).extras == replace(first.runner.folder.manifest.extras, auditors=("auditor",))
 
 
 async def test_an_audit_killed_in_its_middle_loses_nothing_and_pays_no_more_than_what_was_under_way_twice(

@@ -50,7 +50,7 @@ def estimate(prepared: Prepared) -> Estimate:
     """
     settings, policy = prepared.settings, policy_of(prepared.subject)
     priced = _priced(prepared.profile, settings.questions, settings.seed)
-    planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.wanted)
+    planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
     own = cache(planner.quote)  # many images are of one size
     quotes = []
     for image in prepared.images:
@@ -78,7 +78,7 @@ def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
         UserError: The prompts have changed since the run began, or a model has no price.
     """
     priced = _priced(manifest.profile, manifest.questions, manifest.seed)
-    planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.wanted)
+    planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.extras)
     policy = policy_of(manifest.subject)
     kept = read_journal(folder.files.journal)
     quotes, unreadable = [], 0

@@ -176,7 +176,7 @@ class Manifest(Record):
         return self.subject if name == "self" else self.others[name]
 
     @property
-    def wanted(self) -> ExtraMeasures:
+    def extras(self) -> ExtraMeasures:
         """The extra measures of the run."""
         return ExtraMeasures(
             auditors=self.auditors,

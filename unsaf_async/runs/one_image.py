@@ -56,7 +56,7 @@ class ImageExaminer:
             model = session.models[name]
             return Priced(model.builder, model.cost_model)
 
-        planner = Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.wanted)
+        planner = Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.extras)
         return cls(manifest, session, loader, pack, planner)
 
     async def examine(self, source: ImageSource) -> Examination:
@@ -131,7 +131,7 @@ class ImageExaminer:
         clients = {name: self.session.client(name, image_budget) for name in self.session.models}
         judges = tuple((name, clients[name]) for name in manifest.judges)
         extras = Extras(
-            manifest.wanted,
+            manifest.extras,
             self.pack,
             clients["self"],
             {name: clients[name] for name in manifest.auditors},

@@ -60,7 +60,7 @@ class Prepared:
         return " + ".join(self.judges) or "rules"
 
     @property
-    def wanted(self) -> ExtraMeasures:
+    def extras(self) -> ExtraMeasures:
         """What is asked besides the answers."""
         settings = self.settings
         return ExtraMeasures(

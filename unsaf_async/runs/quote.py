@@ -93,7 +93,7 @@ class _Bill:
 class Planner:
     """Quotes images.
 
-    judges: of what the rules leave open; () where no LLM judges. wanted, auditors, grounder: what is asked in addition to the
+    judges: of what the rules leave open; () where no LLM judges. extras, auditors, grounder: what is asked in addition to the
     answers, and of whom.
     """
 
@@ -101,13 +101,13 @@ class Planner:
     judges: tuple[Priced, ...]
     pack: Pack
     questions: int
-    wanted: ExtraMeasures = field(default_factory=ExtraMeasures)
+    extras: ExtraMeasures = field(default_factory=ExtraMeasures)
     auditors: tuple[Priced, ...] = ()
     grounder: Priced | None = None
 
     @classmethod
     def of(
-        cls, priced: Callable[[str], Priced], judges: Sequence[str], pack: Pack, questions: int, wanted: ExtraMeasures
+        cls, priced: Callable[[str], Priced], judges: Sequence[str], pack: Pack, questions: int, extras: ExtraMeasures
     ) -> Planner:
         """The planner of a run.
 
@@ -116,7 +116,7 @@ class Planner:
             judges: The names of those that judge.
             pack: The prompts.
             questions: K, per label.
-            wanted: What is asked in addition to the answers.
+            extras: What is asked in addition to the answers.
 
         Returns:
             The planner.
@@ -126,9 +126,9 @@ class Planner:
             tuple(map(priced, judges)),
             pack,
             questions,
-            wanted,
-            tuple(map(priced, wanted.auditors)),
-            priced(judges[0]) if wanted.grounded else None,
+            extras,
+            tuple(map(priced, extras.auditors)),
+            priced(judges[0]) if extras.grounded else None,
         )
 
     def quote(self, width: int, height: int) -> Quote:
@@ -189,7 +189,7 @@ class Planner:
         missing = Counter(
             (what, which if what == "audit" else "", _bytes(question.text))
             for question in questions
-            for what, which in self.wanted.pending(question)
+            for what, which in self.extras.pending(question)
         )
         for (what, which, size), number in missing.items():
             self._extra(bill, _stand_in(width, height), what, which, size, number)
@@ -197,7 +197,7 @@ class Planner:
 
     def _questions(self, bill: _Bill, image: EncodedImage, asked: Counter[tuple[Label, int]]) -> None:
         """Answers, verdicts and all extra measures, for so many questions of each label and length in bytes."""
-        subject, pack, wanted = self.subject, self.pack, self.wanted
+        subject, pack, extras = self.subject, self.pack, self.extras
         for (label, size), number in asked.items():
             texts = (_text(size), _LIKELY)
             answer, likely = (subject.builder.request("answer", pack.answer(text), image=image) for text in texts)
@@ -207,11 +207,11 @@ class Planner:
                     judge.builder.request("judge", pack.judge(*pair), schema=VERDICT) for pair in self._pairs(size)
                 )
                 bill.add(judge, verdict, likely, most=number, expected=EXPECTED_JUDGED_SHARE * number)
-            for name in wanted.auditors:
+            for name in extras.auditors:
                 self._extra(bill, image, "audit", name, size, number)
-            if wanted.grounded and label == "answerable":
+            if extras.grounded and label == "answerable":
                 self._extra(bill, image, "support", "", size, number, EXPECTED_ANSWERED_SHARE)
-            for what, times in (("stated", wanted.stated), ("p_true", wanted.p_true), ("sample", wanted.samples)):
+            for what, times in (("stated", extras.stated), ("p_true", extras.p_true), ("sample", extras.samples)):
                 self._extra(bill, image, what, "", size, int(times) * number)
 
     def _extra(
@@ -223,7 +223,7 @@ class Planner:
         schema: Schema | None
         match what:
             case "audit":
-                model = self.auditors[self.wanted.auditors.index(which)]
+                model = self.auditors[self.extras.auditors.index(which)]
                 prompts = tuple(pack.audit(text) for text in (_text(size), _LIKELY))
                 role, schema = "audit", AUDIT
             case "support":

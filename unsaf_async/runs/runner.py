@@ -217,7 +217,7 @@ class Runner:
         """Complete the examined images, then examine the others, in the run's order."""
         manifest = self.folder.manifest
         done = {name: each for name, each in journal.kept.items() if not is_unfinished(each)}
-        incomplete = {name for name, each in done.items() if any(map(manifest.wanted.pending, each.questions))}
+        incomplete = {name for name, each in done.items() if any(map(manifest.extras.pending, each.questions))}
         self.done_before = len(done) - len(incomplete)
         rule = StopWhenNarrow(manifest.until_ci, rule="fixed-width") if manifest.until_ci else None
         for name, examination in done.items():

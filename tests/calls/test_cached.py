@@ -253,3 +253,22 @@ async def test_a_text_with_any_character_can_be_stored(store):
     cached = Cached(Script(reply(text)), store, {}, "run")
     await cached.complete(request(text))
     assert (await cached.complete(request(text))).text == text
+
+
+# --- finish reasons -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["abort", "repetition", "a-new-one"])
+async def test_a_reply_stored_as_whole_by_its_text_alone_is_asked_for_anew(store, reason):
+    """Earlier versions took every text for a whole one, whatever the finish reason."""
+    await Cached(Script(reply("A c", finish_reason=reason)), store, {}, "run").complete(request())
+    again = await Cached(Script(reply("A cat.")), store, {}, "run").complete(request())
+    assert (again.text, again.cached) == ("A cat.", False)
+    assert (await Cached(Script(), store, {}, "other").complete(request())).text == "A cat."
+
+
+async def test_an_interrupted_reply_is_kept_for_the_run_that_paid_and_for_no_other(store):
+    lost = reply("A c", "interrupted", finish_reason="repetition")
+    await Cached(Script(lost), store, {}, "run").complete(request())
+    assert (await Cached(Script(), store, {}, "run").complete(request())).outcome == "interrupted"
+    assert (await Cached(Script(reply("A cat.")), store, {}, "other").complete(request())).text == "A cat."

@@ -224,3 +224,40 @@ async def test_two_calls_of_one_layer_count_their_attempts_apart():
     outcomes = await asyncio.gather(*(retries.call() for _ in range(10)), return_exceptions=True)
     assert all(isinstance(outcome, Transient) for outcome in outcomes)
     assert retries.attempts == 30
+
+
+# --- replies that the server lost ---------------------------------------------------------------------------------
+
+
+@clocked
+async def test_a_reply_that_the_server_lost_is_asked_for_again():
+    retries = Retries(
+        reply("A c", "interrupted", finish_reason="abort"), reply("", "unreadable", finish_reason="error"), reply("yes")
+    )
+    assert (await retries.call()).text == "yes"
+    assert retries.attempts == 3
+
+
+@clocked
+async def test_of_replies_that_are_all_lost_the_last_one_stands():
+    """It was paid for: it is no failed call, and it says how it ended."""
+    lost = [reply(f"A c{n}", "interrupted", finish_reason="abort") for n in range(3)]
+    retries = Retries(*lost, attempts=3)
+    assert await retries.call() == lost[-1]
+    assert retries.attempts == 3
+
+
+@clocked
+@pytest.mark.parametrize(
+    "ended",
+    [
+        reply("A c", "interrupted", finish_reason="repetition"),
+        reply("A c", "truncated", finish_reason="length"),
+        reply("", "unreadable", finish_reason="stop"),
+        reply("", "refused", finish_reason="error"),
+    ],
+)
+async def test_a_reply_that_would_end_so_again_is_not_paid_for_twice(ended):
+    retries = Retries(ended)
+    assert await retries.call() == ended
+    assert retries.attempts == 1

@@ -1,6 +1,6 @@
 """The caching layer: an equal request is paid for once.
 
-Stored for everybody: replies with outcome `ok`. Every other whole reply (cut off, refused, blocked, unreadable) was billed
+Stored for everybody: replies with outcome `ok`. Every other reply (cut off, refused, blocked, interrupted, unreadable) was billed
 too, so the run that paid for it keeps it and does not pay again when it is resumed; other runs ask anew, since a filter or a
 reasoning model may decide otherwise the next time. A call that failed is never stored.
 """
@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.backends.outcome import outcome_of
 from unsaf_async.calls.store import ReplyStore, key_of, key_parts, packed, unpacked
 from unsaf_async.errors import BudgetExhausted, Unfunded
 from unsaf_async.events import Announce, CacheHit, silent
@@ -102,6 +103,8 @@ class Cached:
             reply = unpacked(data)
         except ValueError:  # not written by this package: asked anew, and overwritten
             return None
+        if reply.outcome == "ok" and outcome_of(reply.text, reply.finish_reason)[0] != "ok":
+            return None  # stored before its finish reason was looked at: half a text may have passed for a whole one
         self._announce(CacheHit(request.role))
         return reply
 

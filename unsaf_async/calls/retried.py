@@ -1,7 +1,8 @@
 """The retrying layer: transient failures are tried again, everything else passes through.
 
 Being turned away (429, overloaded) is a wait and not a failure: the pause of the whole model stands in pace.py, and only the
-deadline ends it. Other transient failures count against `attempts`.
+deadline ends it. Other transient failures count against `attempts`, and so do replies that the server lost on their way
+(finish reason `abort`): each is paid for, and the last one stands if none comes whole.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
+from unsaf_async.calls.backends.outcome import may_pass
 from unsaf_async.errors import CallError, RateLimited, Transient
 
 if TYPE_CHECKING:
@@ -57,19 +59,19 @@ class Retried:
         self._wait = wait_exponential(multiplier=policy.wait_s, max=policy.max_wait_s) + wait_random(0, policy.wait_s)
 
     async def complete(self, request: Request) -> Reply:
-        """The reply of the first attempt that brings one.
+        """The reply of the first attempt that brings a whole one.
 
         Args:
             request: The call.
 
         Returns:
-            The reply.
+            The reply; the last attempt's where the server lost every one.
 
         Raises:
             CallError: The last attempt's, when no further one may be made.
         """
         try:
-            return await self._first.complete(request)
+            return _whole(await self._first.complete(request))
         except (Transient, RateLimited) as error:
             failed: CallError | None = error
         # Only now tenacity's machinery, which costs 50 microseconds a call: it is shown the first failure, and goes on.
@@ -82,7 +84,7 @@ class Retried:
                 if failed is not None:
                     first, failed = failed, None
                     raise first
-                return await self._again.complete(request)
+                return _whole(await self._again.complete(request))
             except CallError as error:
                 failures += not (isinstance(error, RateLimited) or (isinstance(error, Transient) and error.overloaded))
                 raise
@@ -99,12 +101,29 @@ class Retried:
             before_sleep=lambda state: self._on_retry(request, _error(state), state.upcoming_sleep),
             reraise=True,
         )
-        return await retrying(attempt)
+        try:
+            return await retrying(attempt)
+        except _Lost as error:
+            return error.reply
 
     def _pause_s(self, state: RetryCallState) -> float:
         if isinstance(_error(state), RateLimited):
             return 0.0  # the pace holds back every call to this model, this one too
         return max(self._wait(state), _patience_s(state))
+
+
+class _Lost(Transient):
+    """A reply came, and was paid for, of which the server lost the rest."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.detail, status=200)
+        self.reply = reply
+
+
+def _whole(reply: Reply) -> Reply:
+    if reply.outcome in ("interrupted", "unreadable") and may_pass(reply.finish_reason):
+        raise _Lost(reply)
+    return reply
 
 
 def _error(state: RetryCallState) -> CallError:

@@ -239,7 +239,7 @@ class _List:
             self.calls.append(failed("ask", error))
             return ()
         # A list that was cut off still holds whole questions; a refusal or a block holds none.
-        items = parse.question_items(reply.text) if reply.outcome in ("ok", "truncated") else ()
+        items = parse.question_items(reply.text) if reply.outcome in ("ok", "truncated", "interrupted") else ()
         call = record_of("ask", reply)
         if reply.outcome == "ok" and not items:
             call = call.model_copy(update={"outcome": "unreadable", "detail": "no list of questions in the reply"})

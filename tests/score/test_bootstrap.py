@@ -118,6 +118,22 @@ def test_a_score_beyond_all_resamples_has_no_bca_interval(seed: int) -> None:
     assert found.bca is None
 
 
+def test_where_no_resample_has_a_score_there_is_no_interval() -> None:
+    """One draw, and the one image that counts is not in it."""
+    found = unf1_interval([*[(0, 0)] * 4, (1, 2)], seed=2, resamples=1)
+    assert (found.percentile, found.resamples_undefined) == (None, 1)
+    assert found.why_undefined.startswith("every resample has the same UnF1")
+
+
+def test_a_correction_too_large_for_its_formula_gives_no_bca_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One image unlike 999 others takes the acceleration to its limit, 1/6; draws as unlucky as these complete it."""
+    drawn = np.array([(400, 1999)] * 39_998 + [(300, 1999), (1000, 1999)])
+    monkeypatch.setattr(bootstrap, "_resampled_sums", lambda *_: drawn)
+    found = unf1_interval([*[(0, 1)] * 999, (1000, 1000)], seed=0, resamples=len(drawn))
+    assert found.percentile is not None
+    assert found.bca is None
+
+
 def test_an_empty_quotient_is_undefined() -> None:
     assert (ratio(1, 2), ratio(0, 2), ratio(0, 0)) == (0.5, 0.0, None)
     assert (mean([1.0, 2.0]), mean([])) == (1.5, None)

@@ -17,7 +17,7 @@ from scipy import stats
 from unsaf_async.records import KINDS, Act, CallRecord, Dropped, Examination, ImageRecord, Kind, Label, Question
 from unsaf_async.score.run_score import Accounts, Calls, Score, Tokens, score
 from unsaf_async.score.tallies import Running
-from unsaf_async.score.unf1 import Counts, KindName, cell, latest, unf1_bounds
+from unsaf_async.score.unf1 import Counts, KindName, cell, latest, questions_by_image, unf1_bounds
 
 CALL = CallRecord(role="answer", outcome="ok")
 FAST = settings(max_examples=60, deadline=None)
@@ -302,6 +302,27 @@ def test_of_two_lines_about_one_image_the_later_counts() -> None:
     assert scored([first, other, second]) == scored([second, other])
 
 
+def test_the_questions_of_an_image_are_those_of_its_last_examination_in_the_order_of_the_ids() -> None:
+    first, second = examination("b", questions(fa=3)), examination("b", questions(tu=3))
+    other, empty = examination("a", questions(ta=1)), examination("c", [])
+    assert questions_by_image([first, other, empty, second]) == [other.questions, second.questions]
+
+
+def test_a_perfect_correlation_is_one_however_many_are_counted() -> None:
+    """With these counts the quotient is rounded to more than 1."""
+    assert Counts(tu=99_788_539, ta=93_077_125).matthews_correlation == 1.0
+    assert Counts(fu=99_788_539, fa=93_077_125).matthews_correlation == -1.0
+
+
+def test_questions_of_a_failed_image_enter_no_score() -> None:
+    images = [examination("a", questions(tu=2, fa=1)), examination("b", questions(fa=3), failure="broken")]
+    running = Running()
+    for image in images:
+        running.add(image)
+    assert scored(images).unf1 == running.unf1 == scored(images[:1]).unf1
+    assert running.images == 1
+
+
 @pytest.mark.parametrize("argument", ["questions_per_label", "resamples"])
 def test_a_count_below_one_is_refused(argument: str) -> None:
     arguments = {"questions_per_label": 3, "resamples": 10, argument: 0}
@@ -336,6 +357,7 @@ def test_a_kind_without_a_scored_question_is_undefined_with_its_reason() -> None
     result = scored([examination("a", [question("unanswerable", unscored="blocked", kind="other")])])
     assert result.by_kind["other"].unf1 is None
     assert result.undefined["by_kind.other.recall"] == "none of this kind was scored"
+    assert result.undefined["by_kind.other.unf1"] == "none of this kind was scored"
 
 
 # --- what the score says about itself -----------------------------------------------------------------------------
@@ -347,6 +369,11 @@ def test_more_than_a_fifth_malformed_marks_the_headline_as_unreliable() -> None:
     assert scored([at_limit], k=2).unreliable == []
     (reason,) = scored([beyond], k=2).unreliable
     assert reason.startswith("2 of 6 written items (33%)")
+
+
+def test_duplicates_are_among_the_written_items_that_malformed_ones_are_a_share_of() -> None:
+    image = examination("a", questions(ta=2, tu=2), malformed=2, duplicate=4)
+    assert scored([image], k=2).unreliable == []
 
 
 def test_fewer_than_half_the_questions_of_a_label_mark_the_headline_as_unreliable() -> None:
@@ -372,6 +399,38 @@ def test_above_five_percent_of_invalid_and_blocked_responses_the_score_warns() -
     assert "2 of 20 responses (10.0%) failed or were not judged (failed 2)" in failed
 
 
+@pytest.mark.parametrize(
+    ("reason", "what"),
+    [
+        *(
+            (reason, "were invalid or blocked")
+            for reason in ("invalid", "truncated", "unreadable", "blocked", "refused")
+        ),
+        *((reason, "failed or were not judged") for reason in ("failed", "unjudged", "undecided", "tied")),
+    ],
+)
+def test_a_warning_tells_responses_that_cannot_be_judged_from_those_that_nobody_judged(reason: str, what: str) -> None:
+    asked = questions(ta=10, tu=8) + [question("unanswerable", unscored=reason)] * 2
+    (warning,) = scored([examination("a", asked)], k=10).warnings
+    assert warning == f"2 of 20 responses (10.0%) {what} ({reason} 2): read unf1_bounds beside unf1"
+
+
+def test_reasons_stand_in_the_order_of_their_names() -> None:
+    asked = [question("answerable", unscored=reason) for reason in ("unjudged", "blocked", "failed")]
+    assert list(scored([examination("a", asked)]).unscored) == ["blocked", "failed", "unjudged"]
+
+
+@pytest.mark.parametrize(("total", "warnings"), [(None, 0), (2, 0), (3, 1)])
+def test_a_score_of_fewer_images_than_the_run_has_says_so(total: int | None, warnings: int) -> None:
+    """A failed image is one that the run has come to."""
+    images = [examination("a", questions(ta=1, tu=1)), examination("b", [], failure="broken")]
+    result = score(
+        images, questions_per_label=1, accounts=None, provider="p", judge="j", images_total=total, resamples=10
+    )
+    assert result.images.total == total
+    assert result.warnings == ["2 of the run's 3 images: it ended early, or goes on"] * warnings
+
+
 def test_an_interval_from_few_images_comes_with_a_warning() -> None:
     images = simulated(np.random.default_rng(0), 20, 3, 0.6, 0.2)
     assert scored(images).warnings == []
@@ -389,6 +448,15 @@ def test_resamples_without_a_score_are_left_out_counted_and_reported() -> None:
     assert 0 < result.resamples_undefined == pytest.approx(2000 / 27, rel=0.5)  # all three draws are image a
     assert not any("had no UnF1" in warning for warning in result.warnings)
     result = scored([*images[:2], *(examination(f"a{i}", questions(ta=2)) for i in range(3))], resamples=2000)
+    assert any("had no UnF1" in warning for warning in result.warnings)
+
+
+def test_resamples_without_a_score_earn_a_warning_above_five_percent() -> None:
+    """Of four images two count: every 16th draw has neither."""
+    images = [examination(str(i), questions(ta=2)) for i in range(2)]
+    images += [examination("c", questions(tu=1, fa=1)), examination("d", questions(fu=1))]
+    result = scored(images, resamples=2000)
+    assert 0.05 < result.resamples_undefined / 2000 < 0.08
     assert any("had no UnF1" in warning for warning in result.warnings)
 
 
@@ -613,6 +681,41 @@ def test_the_running_variance_is_that_of_the_influence_values() -> None:
     b = np.array([sum(map(doubled, image.questions)) for image in images])
     influence = (a - a.sum() / b.sum() * b) / b.mean()
     assert running.influence_variance == pytest.approx(influence.var(ddof=1))
+
+
+def running_score(*images: list[Question]) -> Running:
+    running = Running()
+    for number, asked in enumerate(images):
+        running.add(examination(str(number), asked))
+    return running
+
+
+def test_images_that_are_all_alike_have_no_running_interval() -> None:
+    running = running_score(questions(tu=2, fa=1), questions(tu=2, fa=1))
+    assert (running.influence_variance, running.interval) == (0, None)
+
+
+def test_one_image_and_a_score_that_is_undefined_have_no_running_interval() -> None:
+    assert running_score(questions(tu=2, fa=1)).interval is None
+    assert running_score(questions(ta=2), questions(ta=1)).interval is None
+
+
+def test_the_running_interval_does_not_leave_the_unit_interval() -> None:
+    high = running_score(*[questions(tu=3)] * 10, questions(fa=1))
+    low = running_score(*[questions(fa=3)] * 10, questions(tu=1))
+    assert high.interval is not None
+    assert low.interval is not None
+    assert 0 < high.interval[0] < high.interval[1] == 1.0
+    assert 0.0 == low.interval[0] < low.interval[1] < 1
+
+
+def test_the_extreme_influence_is_that_of_an_image_of_average_size_all_right_or_all_wrong() -> None:
+    """By hand: scored responses / B times the larger of UnF1 and 1 - UnF1."""
+    high = running_score(questions(tu=3, fa=1), [*questions(ta=4), question("answerable", unscored="blocked")])
+    assert high.extreme_influence == pytest.approx(8 / 7 * 6 / 7)
+    low = running_score(questions(tu=1, fa=5))
+    assert low.extreme_influence == pytest.approx(6 / 7 * 5 / 7)
+    assert running_score().extreme_influence is None
 
 
 def test_failed_and_empty_images_do_not_enter_the_running_score() -> None:

@@ -20,8 +20,8 @@ stop: OpenAI's form, and Gemini's STOP. end_turn, stop_sequence: Anthropic. eos:
 tool_calls, function_call, tool_use: the turn ended with a call of a tool, which no request here offers; text before it is whole.
 """
 
-CUT = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded"})
-"""The output limit was reached, or the context's. max_tokens: Anthropic, Gemini. model_length: Mistral."""
+CUT = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded", "continuation"})
+"""The output limit was reached, or the context's. max_tokens, continuation: Anthropic, Gemini. model_length: Mistral."""
 
 FILTERED = frozenset(
     {
@@ -35,7 +35,15 @@ FILTERED = frozenset(
         "prohibited_content",
         "spii",
     }
-    | {"image_safety", "image_prohibited_content", "image_recitation", "image_other", "no_image", "model_armor"}
+    | {
+        "image_safety",
+        "image_prohibited_content",
+        "image_recitation",
+        "image_other",
+        "no_image",
+        "model_armor",
+        "escalation",
+    }
 )
 """The provider's filter stopped the reply. sensitive: Zhipu. The last ones: Gemini's `FinishReason`, whatever ended a reply
 that its own documentation counts among the blocked ones. https://ai.google.dev/api/generate-content#FinishReason"""

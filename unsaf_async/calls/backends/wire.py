@@ -83,6 +83,22 @@ class Wire(Protocol):
         ...
 
 
+def merged(body: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A body with further fields; objects within objects are merged, anything else of `more` replaces what stood there.
+
+    Args:
+        body: JSON data.
+        more: JSON data.
+
+    Returns:
+        A new object; neither is changed.
+    """
+    return dict(body) | {
+        name: merged(body[name], value) if isinstance(value, dict) and isinstance(body.get(name), dict) else value
+        for name, value in more.items()
+    }
+
+
 def count_of(value: object) -> int:
     """A count of tokens, read leniently: a side field must not cost a paid reply.
 

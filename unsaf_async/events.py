@@ -90,7 +90,18 @@ class ImageKept:
     examination: Examination
 
 
-Event = CallSent | CallSettled | CallRetried | CacheHit | Paused | BoundBroken | ImageKept
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the user should know before the first call leaves.
+
+    Attributes:
+        text: One line.
+    """
+
+    text: str
+
+
+Event = Notice | CallSent | CallSettled | CallRetried | CacheHit | Paused | BoundBroken | ImageKept
 Announce = Callable[[Event], None]
 """Receives every event, in order, on the event loop's thread. It must not block and must not raise."""
 

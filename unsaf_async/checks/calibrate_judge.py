@@ -15,6 +15,7 @@ from unsaf_async.errors import RunStopped, UserError, as_option, naming, setting
 from unsaf_async.events import Announce, silent
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
 from unsaf_async.prompts import VERDICT, Pack, load_pack
+from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.runs.prepare import named_models
 from unsaf_async.runs.workers import run
 from unsaf_async.score.calibration import CalibrationFile, Confusions, Judged, confusions, read_judged
@@ -119,8 +120,10 @@ async def calibrate(
         The confusions; over the rows judged so far, with `why_stopped`, where the cap or the provider ended it early.
 
     Raises:
-        UserError: A file or a model cannot be opened.
+        UserError: A file or a model cannot be opened, or the cap cannot be kept because a price has ended.
     """
+    if max_cost is not None:
+        check_cap(None, bench.judges.values(), today_utc())
     judgements: dict[int, Judgement] = {}
     run_id = sha256(str(ledger_file).encode()).hexdigest()[:16]
     async with Session(

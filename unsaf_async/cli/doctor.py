@@ -6,6 +6,7 @@ import sys
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.run import say_notices
 from unsaf_async.runs.settings import Settings
 
 FREE_BELOW_USD = 0.10
@@ -28,6 +29,7 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
     profile = resolve(settings.provider, model=settings.model, api_base=settings.api_base, price=price)
     profile = asyncio.run(with_model_found(profile))
     key_of_profile(profile)
+    say_notices((profile,))
     worst_usd = worst_cost_usd(profile)
     sys.stdout.write(f"A handful of small calls to {profile.name}, at most ${worst_usd:.4f}\n")
     sys.stdout.flush()

@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
-from unsaf_async.events import BoundBroken, CacheHit, CallRetried, CallSent, CallSettled, Event, ImageKept, Paused
+from unsaf_async.events import (
+    BoundBroken,
+    CacheHit,
+    CallRetried,
+    CallSent,
+    CallSettled,
+    Event,
+    ImageKept,
+    Notice,
+    Paused,
+)
 from unsaf_async.score.tallies import Running
 from unsaf_async.text import format_usd, one_line
 
@@ -101,6 +111,8 @@ class Watch:
     def hear(self, event: Event) -> None:
         """Take one event in."""
         match event:
+            case Notice():
+                self.say(event.text)
             case CallSent():
                 self.in_flight[event.role] += 1
                 self._traffic(event.provider).leave()

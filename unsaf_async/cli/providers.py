@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from unsaf_async.cli.run import say_notices
+
 
 def providers(
     json: Annotated[bool, typer.Option("--json", help="Print the profiles as JSON.")] = False,
@@ -33,4 +35,5 @@ def providers(
     from unsaf_async.cli.render import print_providers
 
     print_providers(listings)
+    say_notices(listing.profile for listing in listings)
     return 0

@@ -145,7 +145,7 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
 
 def print_providers(listings: Sequence[Listing]) -> None:
     """The list of profiles, to stdout."""
-    table = Table("name", "aliases", "$/M in", "$/M out", "req/min", "key", box=None, pad_edge=False)
+    table = Table("name", "aliases", "$/M in", "$/M out", "req/min", "key", "ends", box=None, pad_edge=False)
     keys: dict[str, str] = {}
     for listing in listings:
         profile = listing.profile
@@ -162,11 +162,14 @@ def print_providers(listings: Sequence[Listing]) -> None:
             f"{price.output_usd_per_mtok:g}" if price else "n/a",
             f"{rpm:g}" if rpm else "learned" if profile.rate_headers != "none" else "no limit",
             key,
+            str(profile.ends or ""),
         )
     out = console()
     out.print(table)
     out.print("\nKeys: " + ", ".join(f"{safe(name)} {state}" for name, state in keys.items()))
-    out.print("Prices: USD per million tokens. Learned: from the endpoint's rate headers, as they come.")
+    out.print(
+        "Prices: USD per million tokens. Learned: from the endpoint's rate headers, as they come. Ends: the vendor's last day."
+    )
 
 
 def _value(score: Findings, name: str) -> str:

@@ -16,9 +16,10 @@ from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.runs.settings import Changes, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from unsaf_async.providers.profile import Profile
     from unsaf_async.runs.campaign import CampaignEnd, PlannedRun
     from unsaf_async.runs.estimate import Estimate
     from unsaf_async.runs.findings import Findings
@@ -70,6 +71,7 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
             plan, settings = stack.enter_context(s.planned(server, settings, dry_run=dry_run))
         prepared = asyncio.run(prepare(settings, offline=dry_run))
         if dry_run:
+            say_notices((prepared.subject, *prepared.others.values()))
             _print_plan(prepared, estimated(prepared), json=display.json)
             return 0
         if plan is not None:
@@ -326,6 +328,19 @@ def agree_on_cost(what: str, expected_usd: float, worst_usd: float) -> None:
     sys.stderr.write(f"{what}: {line} (--max-cost USD caps it)\n")
     if expected_usd > ASK_ABOVE_USD:
         o.ask("Begin?")
+
+
+def say_notices(profiles: Iterable[Profile]) -> None:
+    """Writes to stderr what of some models is near its end, or past it.
+
+    Args:
+        profiles: Theirs.
+    """
+    from unsaf_async.providers.lifetime import notices, today_utc
+
+    for profile in profiles:
+        for text in notices(profile, today_utc()):
+            sys.stderr.write(f"unsaf-async: {text}\n")
 
 
 def _print_plan(prepared: Prepared, figures: Estimate, *, json: bool) -> None:

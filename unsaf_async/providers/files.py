@@ -166,7 +166,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(below)
     for key, value in above.items():
         lower = merged.get(key)
-        whole = key in ("price", "image") and isinstance(value, dict) and ("formula" in value or key == "price")
+        whole = isinstance(value, dict) and (key in ("price", "next_price") or (key == "image" and "formula" in value))
         merged[key] = (
             _merge(lower, value) if isinstance(lower, dict) and isinstance(value, dict) and not whole else value
         )

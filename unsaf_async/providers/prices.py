@@ -10,6 +10,7 @@ sums are exact.
 from __future__ import annotations
 
 import importlib.util
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -233,6 +234,24 @@ def price_of(litellm_id: str) -> Price | None:
         cache_write_usd_per_mtok=_optional_per_mtok(entry.get("cache_creation_input_token_cost")),
         source=f"litellm {_litellm_version()} offline map",
     )
+
+
+def last_day_of(litellm_id: str) -> date | None:
+    """The day on which a model's vendor ends it, by the map.
+
+    Args:
+        litellm_id: The model as litellm names it.
+
+    Returns:
+        The day; None if the map does not list the model, or names no readable day.
+
+    Raises:
+        UserError: See `price_map`.
+    """
+    try:
+        return date.fromisoformat((map_entry(litellm_id) or {})["deprecation_date"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _per_mtok(usd_per_token: float) -> float:

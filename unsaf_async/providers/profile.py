@@ -7,10 +7,12 @@ stands for. providers/README.md documents every key.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.tokens import ImageTokens, TokenRules
@@ -32,6 +34,19 @@ CountOrZero = Annotated[int, Field(ge=0, strict=True)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
+
+
+def _day(value: object) -> object:
+    """A date of TOML or of JSON; pydantic alone would also take a number, as seconds since 1970."""
+    if (isinstance(value, date) and not isinstance(value, datetime)) or value is None:
+        return value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return date.fromisoformat(value)
+    raise ValueError(f"is {as_toml(value)}; give a day such as 2027-01-14")
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 
 
 class Limits(Record):
@@ -121,8 +136,14 @@ class Profile(Record):
     api_key_env: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """The environment variable that holds the key. The key itself is in no file."""
     api_key_required: Flag = False
+    ends: Day | None = None
+    """The day on which the vendor ends the model; None: none is known."""
     price: Price | None = None
     """None: not known, so that the setting `price` is needed."""
+    price_ends: Day | None = None
+    """The last day on which `price` holds; None: none is known."""
+    next_price: Price | None = None
+    """What holds after `price_ends`; None: not known."""
     limits: Limits = Limits()
     image: ImageRules = ImageRules()
     tokens: TokenRules = TokenRules(image=ImageTokens(formula="fixed", constants={"tokens": 1500}, ceiling=3000))
@@ -180,6 +201,8 @@ class Profile(Record):
             raise ValueError(
                 f"deadline_s is {self.deadline_s:g}, below timeout_s {self.timeout_s:g}; give at least that"
             )
+        if self.next_price and not self.price_ends:
+            raise ValueError("next_price has no beginning; give price_ends, the last day of the price before it")
         if self.endpoint and (problem := url_problem(self.endpoint)):
             raise ValueError(f"endpoint {problem}")
         if self.backend != "scripted" and (taken := RESERVED.intersection(self.extra)):

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.providers.files import Endpoint, load_profiles, search_path
-from unsaf_async.providers.prices import Price, map_entry, price_map, price_of
+from unsaf_async.providers.lifetime import on_day, today_utc
+from unsaf_async.providers.prices import Price, last_day_of, map_entry, price_map, price_of
 from unsaf_async.providers.profile import IN_PROCESS, Profile, as_toml, url_problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
     from pathlib import Path
 
 
@@ -32,6 +34,7 @@ def resolve(
     tpm: float | None = None,
     concurrency: int | None = None,
     folders: Sequence[Path] | None = None,
+    today: date | None = None,
 ) -> Profile:
     """The profile that a name stands for, with the settings laid over it and its price looked up.
 
@@ -45,9 +48,11 @@ def resolve(
         tpm: Tokens per minute, > 0; None for the profile's limit.
         concurrency: Most calls in flight, > 0; None for the profile's limit.
         folders: Searched before the usual places (`search_path`); None for these alone.
+        today: The day whose price counts; None for the current one.
 
     Returns:
-        The profile. Its price is, in this order: `price`, the file's, the map's, or None (unknown).
+        The profile. Its price is, in this order: `price`, the file's, the map's, or None (unknown). Its end is the
+        file's, or the map's.
 
     Raises:
         UserError: The name is unknown (the error lists the nearest ones), a setting makes no sense, or a provider file
@@ -82,7 +87,7 @@ def resolve(
     }
     changed = {key: value for key, value in limits.items() if value is not None}
     profile = profile.model_copy(update={"limits": profile.limits.model_copy(update=changed)})
-    return _priced(profile, price)
+    return _priced(profile, today or today_utc(), price)
 
 
 def _limit(field: str, value: float | None) -> float | None:
@@ -91,10 +96,14 @@ def _limit(field: str, value: float | None) -> float | None:
     return value
 
 
-def _priced(profile: Profile, price: Price | None = None) -> Profile:
-    in_map = profile.vendor or profile.backend == "litellm"
-    price = price or profile.price or (price_of(profile.model) if in_map else None)
-    return profile if price is profile.price else profile.model_copy(update={"price": price})
+def _priced(profile: Profile, today: date, price: Price | None = None) -> Profile:
+    """`profile` with its end, and with the price of the day. price: the user's, which has no end."""
+    in_map = bool(profile.vendor) or profile.backend == "litellm"
+    ends = profile.ends or (last_day_of(profile.model) if in_map else None)
+    if price is not None:
+        return profile.model_copy(update={"ends": ends, "price": price, "price_ends": None, "next_price": None})
+    price = profile.price or (price_of(profile.model) if in_map else None)
+    return on_day(profile.model_copy(update={"ends": ends, "price": price}), today)
 
 
 def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Profile:
@@ -123,7 +132,8 @@ def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Pro
         return profile
     vendor = profile.model.partition("/")[0]
     wire_id = model if model.startswith(f"{vendor}/") else f"{vendor}/{model}"
-    return _by_litellm_id(wire_id, endpoints) or profile.model_copy(update={"model": wire_id, "price": None})
+    nothing_known = dict.fromkeys(_money_of(profile))
+    return _by_litellm_id(wire_id, endpoints) or profile.model_copy(update={"model": wire_id, **nothing_known})
 
 
 def _other_model(profile: Profile, endpoint: Endpoint, model: str) -> Profile:
@@ -138,8 +148,13 @@ def _other_model(profile: Profile, endpoint: Endpoint, model: str) -> Profile:
         known = _snapshot(wire_id, endpoint)
         if known is None and profile is endpoint.defaults:
             known = _unlisted(wire_id, endpoint.defaults)
-    of_all = {"price": endpoint.defaults.price, "outputs_may_train": endpoint.defaults.outputs_may_train}
+    of_all = {"outputs_may_train": endpoint.defaults.outputs_may_train, **_money_of(endpoint.defaults)}
     return known or profile.model_copy(update={"model": wire_id, **of_all})
+
+
+def _money_of(profile: Profile) -> dict[str, Any]:
+    """The fields that say how long a model lasts and what it costs."""
+    return {name: getattr(profile, name) for name in ("ends", "price", "price_ends", "next_price")}
 
 
 def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None:
@@ -165,7 +180,10 @@ def _snapshot(wire_id: str, endpoint: Endpoint) -> Profile | None:
     undated = re.sub(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|latest)$", "", wire_id)
     profile = endpoint.find(undated) if undated != wire_id else None
     name = wire_id.partition("/")[2]
-    return profile and profile.model_copy(update={"name": name, "model": wire_id, "price": endpoint.defaults.price})
+    if profile is None:
+        return None
+    lasts = {**_money_of(endpoint.defaults), "ends": last_day_of(wire_id) or profile.ends}
+    return profile.model_copy(update={"name": name, "model": wire_id, **lasts})
 
 
 UNLISTED_IMAGE_TOKENS = 3000
@@ -244,11 +262,12 @@ class Listing:
     key_set: bool | None
 
 
-def all_models(folders: Sequence[Path] | None = None) -> tuple[Listing, ...]:
+def all_models(folders: Sequence[Path] | None = None, today: date | None = None) -> tuple[Listing, ...]:
     """Every profile that can be named, with its price; of a key only whether its variable is set.
 
     Args:
         folders: Searched before the usual places (`search_path`); None for these alone.
+        today: The day whose prices count; None for the current one.
 
     Returns:
         In the order in which names are looked up. Profiles that an earlier one of the same name hides are not among them.
@@ -266,7 +285,7 @@ def all_models(folders: Sequence[Path] | None = None) -> tuple[Listing, ...]:
             aliases = (alias for alias, name in endpoint.aliases.items() if name == profile.name and alias not in seen)
             listings.append(
                 Listing(
-                    profile=_priced(profile),
+                    profile=_priced(profile, today or today_utc()),
                     aliases=tuple(aliases),
                     file=endpoint.file,
                     key_set=None if variable is None else bool(os.environ.get(variable)),

@@ -155,6 +155,8 @@ class Manifest(Record):
     """Of images.jsonl: the ids, paths and given questions in the order of admission."""
     cache: str
     """The folder of stored replies."""
+    notices: tuple[str, ...] = ()
+    """What the user was told of the models before the last session: what is near its end or past it."""
 
     @property
     def judge_name(self) -> str:

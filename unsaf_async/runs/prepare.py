@@ -16,6 +16,7 @@ from unsaf_async.inputs.pixels import ImagePolicy
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images
 from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.keys import key_of_profile
+from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.providers.prices import parse_price
 from unsaf_async.providers.profile import IN_PROCESS, Profile
 from unsaf_async.providers.resolve import resolve
@@ -26,6 +27,7 @@ from unsaf_async.score.calibration import CalibrationFile, read_calibration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
     from unsaf_async.runs.settings import Settings
 
@@ -83,12 +85,13 @@ class Prepared:
         return self.subject if name == "self" else self.others[name]
 
 
-async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
+async def prepare(settings: Settings, *, offline: bool = False, today: date | None = None) -> Prepared:
     """Settings, checked and resolved. May ask an endpoint for its model's name.
 
     Args:
         settings: What the user asks for.
         offline: For a plan alone. No endpoint is asked, so a model may stay without its name, and no key is needed.
+        today: The day whose prices count; None for the current one.
 
     Returns:
         What a run needs: profiles, prompts, and the images in a seeded order.
@@ -97,6 +100,7 @@ async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
         UserError: Whatever is wrong with the settings.
     """
     _check(settings)
+    today = today or today_utc()
     price = parse_price(settings.price) if settings.price is not None else None
     subject = resolve(
         settings.provider,
@@ -106,11 +110,14 @@ async def prepare(settings: Settings, *, offline: bool = False) -> Prepared:
         rpm=settings.rpm,
         tpm=settings.tpm,
         concurrency=settings.concurrency,
+        today=today,
     )
     subject = await _ready(subject, offline=offline)
     others: dict[str, Profile] = {}
     judges = await named_models(judge_names(settings.judge, subject), "judge", others, offline=offline)
     auditors = await named_models(settings.audit, "audit", others, offline=offline)
+    if settings.max_cost is not None:
+        check_cap(subject, others.values(), today)
     if settings.grounded and not judges:
         raise UserError(
             f": nobody judges but the rules, which see no image; name a model with {setting('judge')}", field="grounded"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import open_cache
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
-from unsaf_async.events import Announce, Event, ImageKept, silent
+from unsaf_async.events import Announce, Event, ImageKept, Notice, silent
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import lasting_name
+from unsaf_async.providers.lifetime import check_cap, notices, on_day, today_utc
 from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, reopen
 from unsaf_async.runs.journal import Journal
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
@@ -23,6 +24,8 @@ from unsaf_async.runs.stopping import StopWhenNarrow
 from unsaf_async.runs.workers import run
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from unsaf_async.calls.budget import Budget
     from unsaf_async.calls.ledger import Ledger
     from unsaf_async.calls.session import OpenModel
@@ -109,7 +112,9 @@ def _first_difference(before: Manifest, now: Manifest) -> str | None:
 
 def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
     """The manifest of a run that goes on. new_price: whether the user gave one."""
-    subject = {"limits": now.subject.limits} | ({"price": now.subject.price} if new_price else {})
+    subject: dict[str, object] = {"limits": now.subject.limits}
+    if new_price:
+        subject |= {"price": now.subject.price, "price_ends": None, "next_price": None}
     replaced = {
         "max_cost_usd": now.max_cost_usd,
         "until_ci": now.until_ci,
@@ -131,13 +136,15 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
 class Runner:
     """Works one run's folder off. `stop` may be called from a signal handler on the loop's thread."""
 
-    def __init__(self, folder: RunFolder, announce: Announce = silent) -> None:
+    def __init__(self, folder: RunFolder, announce: Announce = silent, today: date | None = None) -> None:
         """A runner that has not begun.
 
         Args:
             folder: The run's, opened.
             announce: Receives the run's events.
+            today: The day whose prices count; None for the current one.
         """
+        self._today = today or today_utc()
         self.folder = folder
         self.budget: Budget | None = None
         """None before the models are open."""
@@ -181,9 +188,10 @@ class Runner:
     async def run(self) -> Findings:
         """Examine every image that is not done yet, and score all. Stopping early is no error: see `why_stopped`.
 
-        Raises UserError if the prompts have changed, or a file of the run or a model cannot be opened.
+        Raises UserError if the prompts have changed, a file of the run or a model cannot be opened, or a cap cannot be kept
+        because a price has ended.
         """
-        manifest = self.folder.manifest
+        manifest = self._manifest_of_the_day()
         pack = pack_of(self.folder.path, manifest)
         if manifest.cache:
             check_cache(Path(manifest.cache))
@@ -194,6 +202,21 @@ class Runner:
                 result = self._score(journal, session.ledger)
         self.folder.keep_score(result)
         return result
+
+    def _manifest_of_the_day(self) -> Manifest:
+        """The manifest with the prices of the day, once it is kept; what is near its end, or past it, is announced."""
+        before, today = self.folder.manifest, self._today
+        subject = on_day(before.subject, today)
+        others = {name: on_day(profile, today) for name, profile in before.others.items()}
+        if before.max_cost_usd is not None:
+            check_cap(subject, others.values(), today, resumed=True)
+        told = tuple(text for profile in (subject, *others.values()) for text in notices(profile, today))
+        manifest = before.model_copy(update={"subject": subject, "others": others, "notices": told})
+        if manifest != before:
+            self.folder.keep_manifest(manifest)
+        for text in told:
+            self._announce(Notice(text))
+        return manifest
 
     def _session(self) -> Session:
         """The measured model as "self", and those of the others that judge or audit."""

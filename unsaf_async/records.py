@@ -212,6 +212,8 @@ class CallRecord(Record):
     latency_s: float = 0.0
     finish_reason: str | None = None
     detail: str = ""
+    model: str = ""
+    """Who answered, as the reply says; "" if it does not, or none came."""
 
 
 class Vote(Record):

@@ -183,4 +183,5 @@ def record_of(role: Role, reply: Reply) -> CallRecord:
         latency_s=round(reply.latency_s, 6),
         finish_reason=reply.finish_reason,
         detail=reply.detail,
+        model=reply.model,
     )

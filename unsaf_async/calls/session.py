@@ -19,6 +19,7 @@ from unsaf_async.calls.ledger import Ledger
 from unsaf_async.calls.pace import Pace
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
+from unsaf_async.calls.same_model import StrictModel
 from unsaf_async.calls.store import ReplyStore
 from unsaf_async.events import Announce, CallRetried, silent
 from unsaf_async.providers.keys import key_of_profile, redactor
@@ -61,6 +62,7 @@ class Session:
         max_cost_usd: float | None = None,
         questions: int = 1,
         seed: int = 0,
+        strict_model: bool = False,
         announce: Announce = silent,
         open_backend: Callable[[Profile], Awaitable[Backend]] = open_backend,
     ) -> None:
@@ -75,12 +77,14 @@ class Session:
             max_cost_usd: The cap on what may be spent, in USD; None for none.
             questions: K, which sets the room for a question list.
             seed: The run's.
+            strict_model: Whether a reply of another model than the one asked ends the calls to it.
             announce: Receives the calls' events.
             open_backend: Connects to a profile's model.
         """
         self.in_flight: InFlight = {}
         self.run_id = run_id
         self.announce = announce
+        self.strict_model = strict_model
         self._profiles = profiles
         self._cache = cache
         self._ledger_file = ledger_file
@@ -148,7 +152,7 @@ class OpenModel:
     session: Session
 
     def provider(self, image_budget: ImageBudget) -> Provider:
-        """Cached(Retried(Dispatched(backend))): the same protocol three times over.
+        """Cached(Retried(Dispatched(backend))): the same protocol three times over; a strict session looks at who answered.
 
         Args:
             image_budget: What the calls are paid from.
@@ -163,7 +167,7 @@ class OpenModel:
 
         policy = RetryPolicy(profile.attempts, profile.deadline_s, profile.retry_wait_s)
         retried = Retried(self.attempt(image_budget), self.attempt(image_budget, again=True), policy, on_retry)
-        return Cached(
+        cached = Cached(
             retried,
             session.store,
             session.in_flight,
@@ -171,6 +175,8 @@ class OpenModel:
             session.announce,
             image_budget.waiting_elsewhere,
         )
+        named = profile.backend != "azure"  # there the id is a deployment's, and the reply names the model behind it
+        return StrictModel(cached, profile.wire_model, self.pace) if session.strict_model and named else cached
 
     def attempt(self, image_budget: ImageBudget, *, again: bool = False) -> Dispatched:
         """The innermost layer alone: one attempt a call, nothing cached.

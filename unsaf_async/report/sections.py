@@ -422,6 +422,11 @@ def measured(run: ReportRun) -> Element:
         "simulated in this process" if subject.backend == "scripted" else subject.endpoint or "the vendor's endpoint"
     )
     price = subject.price
+    answered = [
+        f"{model} ({replies:,} replies{'' if name == 'self' else f', {name}'})"
+        for name, models in manifest.answered_by.items()
+        for model, replies in models.items()
+    ]
     extras = [
         "grounding of answers" if manifest.grounded else "",
         "confidence" if manifest.confidence else "",
@@ -431,6 +436,7 @@ def measured(run: ReportRun) -> Element:
     pairs: list[tuple[str, Child]] = [
         ("Model", f"{subject.name}" + (f", {subject.model} on the wire" if subject.model else "")),
         ("Where", "in this process" if subject.backend == "tiny" else where),
+        *([("Answered by", ", ".join(answered))] if answered else []),
         ("Judge", ", ".join(_whom(manifest, name) for name in manifest.judges) or "rules only"),
         *([("Auditors", ", ".join(_whom(manifest, name) for name in manifest.auditors))] if manifest.auditors else []),
         *([("Asked beside", ", ".join(filter(None, extras)))] if any(extras) else []),

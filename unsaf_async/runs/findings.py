@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from unsaf_async.errors import as_option
+from unsaf_async.runs.answered_by import about_services, answered_by
 from unsaf_async.score.agreement import PanelScore, panel_agreement
 from unsaf_async.score.calibration import Corrected, corrected_unf1
 from unsaf_async.score.fidelity import Fidelity, label_fidelity
@@ -40,6 +41,8 @@ class Findings(Score):
     """Whether answers are borne out; None outside grounded mode."""
     signals: dict[SignalName, Signal] = Field(default_factory=dict)
     """Conventional signs of confidence."""
+    answered_by: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """How many replies each model gave, by whom was asked ("self": the measured model) and by the id in the replies."""
     labelled: LabelledScore | None = None
     """Accuracy, abstention and calibration on a labelled set; None for other runs."""
 
@@ -68,13 +71,14 @@ def findings(score: Score, manifest: Manifest, examinations: Sequence[Examinatio
         else None,
         grounded=grounded_of(examinations, seed=manifest.seed) if manifest.grounded else None,
         signals=signals_of(examinations, why, seed=manifest.seed),
+        answered_by=answered_by(manifest, examinations),
         labelled=labelled_score(
             examinations, yes_no_set=source.yes_no, why_none=_why_no_probability(why), seed=manifest.seed
         )
         if source and source.kind == "labelled"
         else None,
     )
-    more = [*(warnings(quality) if quality else ()), *_about_models(manifest)]
+    more = [*(warnings(quality) if quality else ()), *_about_models(manifest), *about_services(manifest, examinations)]
     return result.model_copy(update={"warnings": [*result.warnings, *more]})
 
 

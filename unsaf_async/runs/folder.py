@@ -148,6 +148,10 @@ class Manifest(Record):
     """K: per instruction."""
     seed: int
     max_cost_usd: float | None
+    strict_model: bool = False
+    """Whether the run stops when another model answers than the one asked."""
+    answered_by: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Which models answered, as in the score; {} before the run's first session has ended."""
     until_ci: float | None
     """The half-width at which no more images are admitted; None: all images."""
     images: int

@@ -85,6 +85,7 @@ def _manifest_of(prepared: Prepared) -> Manifest:
         seed=settings.seed,
         max_cost_usd=settings.max_cost,
         until_ci=settings.until_ci,
+        strict_model=settings.strict_model,
         images=len(prepared.images),
         images_sha256=images_sha256(prepared.images),
         cache=str(Path(settings.cache).absolute()) if settings.cache is not None else "",
@@ -118,6 +119,7 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
     replaced = {
         "max_cost_usd": now.max_cost_usd,
         "until_ci": now.until_ci,
+        "strict_model": now.strict_model,
         "cache": now.cache,
         "subject": before.subject.model_copy(update=subject),
     }
@@ -201,6 +203,7 @@ class Runner:
                 await self._examine_all(journal, ImageExaminer.of(manifest, session, loader, pack))
                 result = self._score(journal, session.ledger)
         self.folder.keep_score(result)
+        self.folder.keep_manifest(manifest.model_copy(update={"answered_by": result.answered_by}))
         return result
 
     def _manifest_of_the_day(self) -> Manifest:
@@ -233,6 +236,7 @@ class Runner:
             max_cost_usd=manifest.max_cost_usd,
             questions=manifest.questions,
             seed=manifest.seed,
+            strict_model=manifest.strict_model,
             announce=self._announce,
         )
 

@@ -161,6 +161,9 @@ class Settings:
     ] = None
     cache: Annotated[Path | str | None, CACHE] = DEFAULT_CACHE
     """None: no replies are shared with other runs; a run still keeps its own, in its folder."""
+    strict_model: Annotated[
+        bool, Help("Stop when another model answers than the one asked, or its dated snapshot.", panel=MEASURED)
+    ] = False
     until_ci: Annotated[
         float | None,
         Help("Stop when the 95 % interval's half-width is at most this (e.g. 0.02).", metavar="W", panel=MONEY),

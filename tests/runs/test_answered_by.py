@@ -1,0 +1,83 @@
+"""Which model answered, over a socket: counted, told of, and with `strict_model` the end of the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from aiohttp import ClientSession, web
+from driving import ROUTES, draw_images
+
+from unsaf_async.runs.folder import read_manifest
+from unsaf_async.runs.prepare import prepare
+from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.settings import Settings
+from unsaf_async.simulate.server import Simulator
+from unsaf_async.simulate.settings import Simulation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unsaf_async.runs.findings import Findings
+
+
+async def run_behind_a_router(folder: Path, routed_to: str, *, strict_model: bool) -> tuple[Findings, Runner]:
+    """A run of gpt-4o at a service that says of each reply that `routed_to` wrote it."""
+
+    async with Simulator(Simulation()) as simulator:
+
+        async def handle(asked: web.Request) -> web.Response:
+            upstream = getattr(simulator, ROUTES["openai"][1]) + asked.path[3:]
+            headers = {"authorization": asked.headers.get("authorization", "")}
+            async with (
+                ClientSession() as session,
+                session.post(upstream, data=await asked.read(), headers=headers) as answer,
+            ):
+                body = await answer.json()
+            return web.Response(body=orjson.dumps(body | {"model": routed_to}), content_type="application/json")
+
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/v1/{path:.*}", handle)
+        server = web.AppRunner(app)
+        await server.setup()
+        await web.TCPSite(server, "127.0.0.1", 0).start()
+        host, port = server.addresses[0]
+        settings = Settings(
+            "gpt-4o", images=draw_images(folder / "images", 3), questions=2, out=folder / "run", cache=folder / "cache",
+            api_base=f"http://{host}:{port}/v1", price="0,0", strict_model=strict_model,
+        )  # fmt: skip
+        try:
+            with begin(await prepare(settings)) as run_folder:
+                runner = Runner(run_folder)
+                return await runner.run(), runner
+        finally:
+            await server.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
+
+
+async def test_the_models_that_answered_are_counted_in_score_and_manifest(tmp_path: Path) -> None:
+    score, runner = await run_behind_a_router(tmp_path, "gpt-4o-2024-11-20", strict_model=True)
+    assert runner.why_stopped is None
+    calls = sum(len(each.calls) for each in SavedRun(tmp_path / "run").examinations)
+    assert score.answered_by == {"self": {"gpt-4o-2024-11-20": calls}}
+    assert read_manifest(tmp_path / "run").answered_by == score.answered_by
+    assert not [line for line in score.warnings if "was asked" in line]
+
+
+async def test_another_model_in_its_place_is_a_warning(tmp_path: Path) -> None:
+    score, runner = await run_behind_a_router(tmp_path, "gpt-4.1-mini", strict_model=False)
+    assert runner.why_stopped is None
+    (warning,) = (line for line in score.warnings if "was asked" in line)
+    assert warning.startswith("gpt-4o was asked for gpt-4o, and gpt-4.1-mini gave ")
+
+
+async def test_another_model_in_its_place_stops_a_strict_run_and_scores_nothing_of_it(tmp_path: Path) -> None:
+    score, runner = await run_behind_a_router(tmp_path, "gpt-4.1-mini", strict_model=True)
+    assert runner.why_stopped == "gpt-4o: gpt-4o was asked, and gpt-4.1-mini answered"
+    assert score.counts.scored == 0

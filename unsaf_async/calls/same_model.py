@@ -1,0 +1,77 @@
+"""Whether the model that answered is the one that was asked, by the name that the reply carries.
+
+Vendors route a name to another model, at another price, without an error: only `model` (Gemini: `modelVersion`) in the reply
+says so.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import Fatal
+
+if TYPE_CHECKING:
+    from unsaf_async.calls.pace import Pace
+    from unsaf_async.calls.provider import Provider
+    from unsaf_async.records import Reply, Request
+
+_DATE = re.compile(r"[-@:_](?:20\d{2}-?[01]\d-?[0-3]\d|[01]\d-20\d{2}|2[0-9][01]\d(?:[0-3]\d)?|0\d{2}|latest)(?![\d.])")
+"""What a snapshot's name has in addition to the model's: -2024-11-20, -20250929, @20251001, -09-2025, -2407, -001; and
+-latest, which stands for one."""
+
+
+def is_same_model(asked: str, answered: str) -> bool:
+    """Whether two names stand for the same model, or one for the other's dated snapshot.
+
+    Args:
+        asked: The id that was sent.
+        answered: The id in the reply; "" where the server gave none, which tells nothing against it.
+
+    Returns:
+        True if they do. Names of a vendor in front, "models/", case and the order of a name's words do not count: gateways
+        write claude-sonnet-4.5 as claude-4.5-sonnet. The order of numbers counts.
+    """
+    return not answered or not asked or _parts(asked) == _parts(answered)
+
+
+def _parts(name: str) -> tuple[list[str], list[str]]:
+    bare = _DATE.sub("", name.lower().rpartition("/")[2])
+    parts = re.findall(r"[a-z]+|\d+", bare)
+    return sorted(part for part in parts if part.isalpha()), [part for part in parts if part.isdigit()]
+
+
+class StrictModel:
+    """A provider that takes no reply of another model than the one that it asks."""
+
+    def __init__(self, inner: Provider, asked: str, pace: Pace) -> None:
+        """A layer for one image's calls.
+
+        Args:
+            inner: Who is asked.
+            asked: The id that is sent.
+            pace: The model's; it lets no call leave once another model has answered.
+        """
+        self._inner = inner
+        self._asked = asked
+        self._pace = pace
+
+    async def complete(self, request: Request) -> Reply:
+        """The inner provider's reply.
+
+        Args:
+            request: The call.
+
+        Returns:
+            The reply, of the model that was asked.
+
+        Raises:
+            Fatal: Another model answered. Its reply is paid for and stored.
+            CallError: As the inner provider does.
+        """
+        reply = await self._inner.complete(request)
+        if is_same_model(self._asked, reply.model):
+            return reply
+        error = Fatal(f"{self._asked} was asked, and {reply.model} answered", kind="model")
+        self._pace.failed(error)
+        raise error

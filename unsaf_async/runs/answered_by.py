@@ -1,0 +1,81 @@
+"""Which models answered, and how replies ended that are not scored: what a run says of the services that it called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from unsaf_async.calls.same_model import is_same_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from unsaf_async.records import CallRecord, Examination, Question
+    from unsaf_async.runs.folder import Manifest
+
+
+def answered_by(manifest: Manifest, examinations: Iterable[Examination]) -> dict[str, dict[str, int]]:
+    """How many replies each model gave, by the id that the replies carry.
+
+    Args:
+        manifest: The run's.
+        examinations: The run's.
+
+    Returns:
+        By the name of whom was asked ("self": the measured model), then by the id in its replies: how many, cached ones
+        included. Replies without an id are not counted.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for examination in examinations:
+        for name, call in _calls(manifest, examination):
+            if call.model:
+                counts.setdefault(name, Counter())[call.model] += 1
+    return {name: dict(sorted(models.items())) for name, models in sorted(counts.items())}
+
+
+def about_services(manifest: Manifest, examinations: Iterable[Examination]) -> Iterator[str]:
+    """What a reader should know of how the services answered.
+
+    Args:
+        manifest: The run's.
+        examinations: The run's; read once.
+
+    Yields:
+        A sentence for each model that answered in another's place, and one for answers that ended for reasons that are not
+        known to be good.
+    """
+    examinations = list(examinations)
+    for name, models in answered_by(manifest, examinations).items():
+        profile = manifest.profile(name)
+        if profile.backend == "azure":  # the id is a deployment's: the reply names the model behind it
+            continue
+        for model, replies in models.items():
+            if not is_same_model(profile.wire_model, model):
+                yield f"{profile.name} was asked for {profile.wire_model}, and {model} gave {replies:,} of its replies"
+    reasons = Counter(
+        call.finish_reason
+        for examination in examinations
+        for _, call in _calls(manifest, examination)
+        if call.outcome == "interrupted" and call.finish_reason
+    )
+    if reasons:
+        ended = ", ".join(f"{reason} {replies:,}" for reason, replies in sorted(reasons.items()))
+        yield f"{reasons.total():,} replies were interrupted, by finish reason ({ended}): none of them is scored"
+
+
+def _calls(manifest: Manifest, examination: Examination) -> Iterator[tuple[str, CallRecord]]:
+    """Every call about an image, each with the name of whom it asked."""
+    yield from (("self", call) for call in examination.asks)
+    for question in examination.questions:
+        yield from _calls_about(manifest, question)
+
+
+def _calls_about(manifest: Manifest, question: Question) -> Iterator[tuple[str, CallRecord]]:
+    yield "self", question.answer
+    yield from (("self", part.call) for part in (question.stated, question.p_true, *question.samples) if part)
+    if question.judge and manifest.judges:
+        yield manifest.judges[0], question.judge
+    if question.support:
+        yield question.support.judge, question.support.call
+    yield from ((vote.judge, vote.call) for vote in question.votes)
+    yield from ((audit.auditor, audit.call) for audit in question.audits)

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from oracle import conversation, differences, oracle, recorded
 
 from unsaf_async.calls.backends.anthropic_wire import AnthropicWire, thinking_of
+from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.prompts import QUESTIONS, VERDICT
 from unsaf_async.providers.files import load_profiles
 from unsaf_async.providers.prices import price_map
 from unsaf_async.records import Message, Reply, Sampling, Target, Usage
+from unsaf_async.simulate.server import Simulator
+from unsaf_async.simulate.settings import Simulation
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:litellm"),
@@ -361,3 +364,22 @@ def test_a_recorded_answer_is_read_as_documented(row) -> None:
     kinds = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     assert found.usage.input_tokens == sum(call.get(kind) or 0 for call in calls for kind in kinds)
     assert found.usage.output_tokens == sum(call["output_tokens"] for call in calls)
+
+
+# --- over a socket ---
+
+
+@pytest.mark.parametrize("version", ["", "/v1"])
+async def test_the_simulated_service_understands_what_is_sent_and_is_understood(version: str) -> None:
+    async with Simulator(Simulation(api_key="a-key")) as simulator:
+        endpoint = simulator.anthropic_base + version
+        backend = HttpBackend(AnthropicWire(endpoint), endpoint, "a-key")
+        try:
+            for schema in (None, VERDICT):
+                found = await backend.complete(request(target=target(reasoning_effort="low"), schema=schema))
+                assert (found.outcome, found.finish_reason, found.model) == ("ok", "end_turn", "claude-sonnet-5-5")
+                assert found.usage.input_tokens
+                assert found.usage.output_tokens
+            assert await backend.models()
+        finally:
+            await backend.aclose()

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from oracle import conversation, differences, oracle, recorded
 
 from unsaf_async.calls.backends.gemini_wire import FINISH_REASONS, GeminiWire, thinking_of
+from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.prompts import QUESTIONS, VERDICT
 from unsaf_async.providers.files import load_profiles
 from unsaf_async.providers.prices import price_map
 from unsaf_async.records import Message, Reply, Sampling, Target, Usage
+from unsaf_async.simulate.server import Simulator
+from unsaf_async.simulate.settings import Simulation
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:litellm"),
@@ -429,3 +432,20 @@ def test_a_recorded_answer_is_read_as_documented(row) -> None:
     counts = body["usageMetadata"]
     assert found.usage.input_tokens == counts["promptTokenCount"] + counts.get("toolUsePromptTokenCount", 0)
     assert found.usage.input_tokens + found.usage.output_tokens == counts["totalTokenCount"]
+
+
+# --- over a socket ---
+
+
+async def test_the_simulated_service_understands_what_is_sent_and_is_understood() -> None:
+    async with Simulator(Simulation(api_key="a-key")) as simulator:
+        backend = HttpBackend(WIRE, simulator.gemini_base, "a-key")
+        try:
+            for schema in (None, VERDICT):
+                found = await backend.complete(request(target=target(reasoning_effort="low"), schema=schema))
+                assert (found.outcome, found.finish_reason, found.model) == ("ok", "STOP", "gemini-3.8-flash")
+                assert found.usage.input_tokens
+                assert found.usage.output_tokens
+            assert await backend.models()
+        finally:
+            await backend.aclose()

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from unsaf_async.records import Message, Request
 
 VERSION = "2023-06-01"
-"""Of the protocol. https://platform.claude.com/docs/en/api/versioning"""
+"""Of the protocol. The next one, 2026-10-21, takes no temperature, which the models up to 4.6 are asked with.
+https://platform.claude.com/docs/en/api/migration-2026-10-21"""
 
 BUDGETS: dict[str, int] = {"minimal": 1024, "low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16384}
 """Tokens to think for each word of `reasoning_effort`, for a model that takes a budget: litellm's figures."""

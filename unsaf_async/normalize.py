@@ -1,8 +1,7 @@
-"""Texts made comparable: without a model's thoughts, in one normal form."""
+"""Texts made comparable: in one normal form."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import lru_cache
 
@@ -28,29 +27,6 @@ def normal_form(text: str) -> str:
             break
         text = folded
     return text
-
-
-_THINK_OPEN = re.compile(r"<(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
-
-_THINK_CLOSE = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
-
-
-def without_thoughts(text: str) -> str:
-    """A reply's text without its thinking block.
-
-    Args:
-        text: As the server sent it. Some servers send only the block's closing tag; a cut reply has only the opening.
-
-    Returns:
-        What stands before and after the block; all of `text` if there is none.
-    """
-    opening = _THINK_OPEN.search(text)
-    end = max((close.end() for close in _THINK_CLOSE.finditer(text)), default=0)
-    if opening is None:
-        return text[end:]
-    if opening.start() < end:
-        return text[: opening.start()] + text[end:]
-    return text[end : opening.start()]
 
 
 @lru_cache(maxsize=4096)

@@ -307,8 +307,9 @@ class Question(Record):
     """The judging call, where the rules left the case open."""
     unscored: str | None = None
     """Why this question is in none of the four cells: truncated, refused, blocked, interrupted, unreadable, failed (the answering
-    call's outcome), invalid (the response did neither), unjudged (the LLM judge gave no readable verdict), undecided (the
-    rules left it open, and no LLM judges), tied (the panel's votes are even). None if it is scored."""
+    call's outcome; unreadable also for a thought that never ends), invalid (the response did neither), unjudged (the LLM
+    judge gave no readable verdict), undecided (the rules left it open, and no LLM judges), tied (the panel's votes are even).
+    None if it is scored."""
     given: GivenQuestion | None = None
     """Where the question is from, if the model did not write it."""
     votes: tuple[Vote, ...] = ()

@@ -12,7 +12,7 @@ import pytest
 import unsaf_async.score
 
 FOLDER = Path(unsaf_async.score.__file__).parent
-ALLOWED = {"records", "errors", "text", "normalize", "score"}
+ALLOWED = {"records", "errors", "text", "normalize", "wrappers", "score"}
 """Modules and packages of the project that the score may import."""
 
 

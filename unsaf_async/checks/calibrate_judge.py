@@ -19,6 +19,7 @@ from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.runs.prepare import named_models
 from unsaf_async.runs.workers import run
 from unsaf_async.score.calibration import CalibrationFile, Confusions, Judged, confusions, read_judged
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ class Bench:
         Returns:
             Nano-dollars, over all judges.
         """
-        prompt = self.pack.judge(row.question, row.response[:MAX_RESPONSE_CHARS])
+        prompt = self.pack.judge(row.question, final_text(row.response).text[:MAX_RESPONSE_CHARS])
         return sum(
             CostModel(profile, price_or_error(profile)).worst_nano_usd(
                 RequestBuilder(profile, 1, 0).request("judge", prompt, schema=VERDICT)

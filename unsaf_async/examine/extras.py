@@ -19,6 +19,7 @@ from unsaf_async.examine.judge import MAX_RESPONSE_CHARS
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import AUDIT, CONFIDENCE, SUPPORT, Pack
 from unsaf_async.records import Audit, CallRecord, Confidence, EncodedImage, Question, Sample, Support
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ class ExtraMeasures:
         """
         audits = {audit.auditor: audit.call for audit in question.audits}
         pending = [("audit", name) for name in self.auditors if _open(audits.get(name))]
-        if question.answer.outcome != "ok":
+        if question.answer.outcome != "ok" or question.unscored == "unreadable":
             return pending
         bears = question.intended == "answerable" and question.act == "answered" and question.unscored is None
         once = {
@@ -133,7 +134,7 @@ class Extras:
     async def _support(self, question: Question, image: EncodedImage) -> Support:
         assert self.grounder is not None
         name, client = self.grounder
-        prompt = self.pack.ground(question.text, question.response[:MAX_RESPONSE_CHARS])
+        prompt = self.pack.ground(question.text, final_text(question.response).answer[:MAX_RESPONSE_CHARS])
         try:
             reply = await client.ask("ground", prompt, image=image, schema=SUPPORT)
         except CallError as error:
@@ -144,7 +145,7 @@ class Extras:
         )
 
     async def _stated(self, question: Question, image: EncodedImage) -> Confidence:
-        prompt = self.pack.confidence(question.text, question.response[:MAX_RESPONSE_CHARS])
+        prompt = self.pack.confidence(question.text, final_text(question.response).answer[:MAX_RESPONSE_CHARS])
         try:
             reply = await self.subject.ask("confidence", prompt, image=image, schema=CONFIDENCE)
         except CallError as error:
@@ -162,7 +163,7 @@ class Extras:
 
         The probability of the first token of the reply, "A" (true) or "B" (false): of the latter, its complement.
         """
-        prompt = self.pack.p_true(question.text, question.response[:MAX_RESPONSE_CHARS])
+        prompt = self.pack.p_true(question.text, final_text(question.response).answer[:MAX_RESPONSE_CHARS])
         try:
             reply = await self.subject.ask("p-true", prompt, image=image)
         except CallError as error:

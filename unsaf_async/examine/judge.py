@@ -16,6 +16,7 @@ from unsaf_async.examine import parse
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import VERDICT, Pack
 from unsaf_async.records import Act, CallRecord, Decider, Vote
+from unsaf_async.wrappers import final_text
 
 __all__ = ["Judge", "Judgement", "rule"]
 
@@ -62,9 +63,12 @@ class Judge:
         act = rule(question, response, finish_reason)
         if act is not None:
             return Judgement(act, "rule", unscored="invalid" if act == "invalid" else None)
+        final = final_text(response)
+        if final.unfinished:  # a thought is no answer, whoever judges it
+            return Judgement(None, None, unscored="unreadable")
         if not self.members:
             return Judgement(None, None, unscored="undecided")
-        prompt = self.pack.judge(question, response[:MAX_RESPONSE_CHARS])
+        prompt = self.pack.judge(question, final.text[:MAX_RESPONSE_CHARS])
         if len(self.members) > 1:
             return await self._panel(prompt)
         ((_, client),) = self.members

@@ -9,6 +9,7 @@ import numpy as np
 
 from unsaf_async.score import metrics
 from unsaf_async.score import signals as signs
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,7 +135,7 @@ def correct(question: Question) -> float | None:
         return None if question.support.supported is None else float(question.support.supported)
     if question.given is None or not question.given.answers:
         return None
-    return metrics.vqa_accuracy_contained(question.response, question.given.answers)
+    return metrics.vqa_accuracy_contained(final_text(question.response).answer, question.given.answers)
 
 
 def roc(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.normalize import without_thoughts
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import ratio_interval
 from unsaf_async.score.metrics import (
@@ -29,6 +28,7 @@ from unsaf_async.score.metrics import (
 from unsaf_async.score.ratios import mean
 from unsaf_async.score.signals import p_true, self_consistency, stated, token_probability
 from unsaf_async.score.unf1 import latest
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -204,7 +204,7 @@ def exact(question: Question) -> float:
         In [0, 1]; 0 for a response that did not answer.
     """
     return (
-        vqa_accuracy(without_thoughts(question.response), _accepted(question)) or 0.0
+        vqa_accuracy(final_text(question.response).answer, _accepted(question)) or 0.0
         if question.act == "answered"
         else 0.0
     )
@@ -220,7 +220,7 @@ def contained(question: Question) -> float:
         In [0, 1]; 0 for a response that did not answer.
     """
     return (
-        vqa_accuracy_contained(without_thoughts(question.response), _accepted(question)) or 0.0
+        vqa_accuracy_contained(final_text(question.response).answer, _accepted(question)) or 0.0
         if question.act == "answered"
         else 0.0
     )
@@ -280,9 +280,9 @@ def _pope(questions: list[Question]) -> tuple[PopeScore, PopeScore]:
     probes = [question for question in questions if _accepted(question) in (("yes",), ("no",))]
     labels: list[Literal["yes", "no"]] = ["yes" if _accepted(probe) == ("yes",) else "no" for probe in probes]
     spoken: list[Literal["yes", "no", "abstained"] | None] = [
-        "abstained" if probe.act == "abstained" else yes_no(without_thoughts(probe.response)) for probe in probes
+        "abstained" if probe.act == "abstained" else yes_no(final_text(probe.response).answer) for probe in probes
     ]
-    official = official_pope_counts(labels, [without_thoughts(probe.response) for probe in probes])
+    official = official_pope_counts(labels, [final_text(probe.response).answer for probe in probes])
     return PopeScore.of(pope_counts(labels, spoken)), PopeScore.of(official)
 
 

@@ -15,6 +15,7 @@ from unsaf_async.score.meaning import agreement, meaning_classes, semantic_entro
 from unsaf_async.score.metrics import auroc, auroc_interval
 from unsaf_async.score.ratios import mean
 from unsaf_async.score.unf1 import latest
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -229,7 +230,7 @@ def _meanings(question: Question) -> list[int]:
     drawn = [sample for sample in question.samples if sample.call.outcome == "ok"]
     if not drawn:
         return []
-    texts = [question.response, *(sample.text for sample in drawn)]
+    texts = [final_text(text).answer for text in (question.response, *(sample.text for sample in drawn))]
     abstained = [question.act == "abstained", *(sample.act == "abstained" for sample in drawn)]
     return meaning_classes(texts, abstained, question=question.text)
 

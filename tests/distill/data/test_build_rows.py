@@ -251,6 +251,12 @@ def test_a_text_with_a_mark_of_chat_templates_is_left_out_wherever_it_stands(mar
     assert [row.kind for row in rows(asked(response=f"It is {mark} red."))] == ["write-answerable"]
 
 
+def test_a_student_learns_answers_and_never_what_the_teacher_wraps_around_them() -> None:
+    wrapped = "[THINK]I cannot tell.[/THINK]It is red.<|im_end|>"
+    assert [row.completion for row in rows(asked(response=wrapped)) if row.kind == "answer"] == ["It is red."]
+    assert [row.kind for row in rows(asked(response="<think>It is"))] == ["write-answerable"]
+
+
 @pytest.mark.parametrize("text", ["Is 3 < 4 > 2 shown?", "What does the sign <exit> say?", "Is [A] on the map?"])
 def test_ordinary_angle_brackets_are_no_marks(text: str) -> None:
     assert len(rows(asked(text))) == 2

@@ -19,6 +19,7 @@ from unsaf_async.examine.parse import question_items
 from unsaf_async.score.fidelity import ALL, is_confirmed
 from unsaf_async.score.labelled import is_right
 from unsaf_async.score.unf1 import cell, latest
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -308,7 +309,7 @@ def rows_of(items: Iterable[Item]) -> tuple[list[TrainingRow], Counter[str]]:
 
 def _rows(item: Item) -> Iterable[tuple[TrainingRow, str | None]]:
     question, pack = item.question, item.run.pack
-    response = question.response.strip()
+    response = final_text(question.response).answer
     spoken: RowKind = "replay" if item.replay else "answer" if item.label == "answerable" else "decline"
     if not item.replay:
         kind: RowKind = "write-answerable" if item.label == "answerable" else "write-unanswerable"

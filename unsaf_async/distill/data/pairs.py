@@ -17,6 +17,7 @@ from unsaf_async.distill.data.build_rows import SPECIAL, Item, judging_dict, mod
 from unsaf_async.errors import UserError, setting
 from unsaf_async.normalize import normal_form
 from unsaf_async.score.unf1 import cell, latest
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,13 +53,13 @@ class PreferencePair:
 
     @property
     def chosen(self) -> str:
-        """The teacher's reply, in its own words."""
-        return self.item.question.response.strip()
+        """The teacher's reply, in its own words, without its thoughts."""
+        return final_text(self.item.question.response).answer
 
     @property
     def rejected(self) -> str:
-        """The student's reply, in its own words."""
-        return self.student.question.response.strip()
+        """The student's reply, in its own words, without its thoughts."""
+        return final_text(self.student.question.response).answer
 
     @property
     def id(self) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.normalize import without_thoughts
 from unsaf_async.score.labelled import contained
 from unsaf_async.score.metrics import official_pope_counts, yes_no
 from unsaf_async.score.unf1 import cell
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,12 +59,12 @@ def _is_probe(question: Question) -> bool:
 
 def _yes_no_or_abstained(question: Question) -> Literal["yes", "no", "abstained"] | None:
     """The answer to a yes/no question as `findings.labelled` reads it: the judge decides what abstains."""
-    return "abstained" if question.act == "abstained" else yes_no(without_thoughts(question.response))
+    return "abstained" if question.act == "abstained" else yes_no(final_text(question.response).answer)
 
 
 def _official_yes_no(question: Question) -> Literal["yes", "no"]:
     """The answer to a yes/no question by the rule of POPE's own script, which knows yes and no alone."""
-    return "yes" if official_pope_counts(["yes"], [without_thoughts(question.response)]).tp else "no"
+    return "yes" if official_pope_counts(["yes"], [final_text(question.response).answer]).tp else "no"
 
 
 def _accuracy_of(reading: Callable[[Question], str | None]) -> Callable[[Question], tuple[float, float]]:

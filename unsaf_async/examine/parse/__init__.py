@@ -20,7 +20,7 @@ from unsaf_async.examine.parse.items import Item, well_formed
 from unsaf_async.examine.parse.json_items import JSON_DEBRIS, json_items, loose_json
 from unsaf_async.examine.parse.line_items import line_items
 from unsaf_async.examine.parse.verdicts import choice, percentage, verdict
-from unsaf_async.normalize import without_thoughts
+from unsaf_async.wrappers import final_text
 
 __all__ = ["MAX_CHARS", "MAX_WORDS", "Item", "choice", "is_question", "percentage", "question_items", "verdict"]
 
@@ -29,8 +29,8 @@ def question_items(text: str) -> tuple[Item, ...]:
     """The items of the list in a text, before any gate or deduplication.
 
     Reads JSON (bare, fenced, in prose, several objects, cut off or slightly broken: the whole items are taken) and,
-    where there is none, numbered, bulleted, labelled ("Q1:") or plain lists. Thinking blocks, preamble, closing words,
-    headings, answers and explanations are no items.
+    where there is none, numbered, bulleted, labelled ("Q1:") or plain lists. Thoughts and other wrappers, preamble,
+    closing words, headings, answers and explanations are no items.
 
     Args:
         text: A whole reply.
@@ -45,7 +45,7 @@ def question_items(text: str) -> tuple[Item, ...]:
         whole = None
     if isinstance(whole, dict | list):
         return tuple(json_items(whole))
-    text = without_thoughts(text)
+    text = final_text(text).text
     items = tuple(item for value in loose_json(text) for item in json_items(value))
     if items or JSON_DEBRIS.match(text):
         return items

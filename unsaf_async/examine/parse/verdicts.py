@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, cast
 
 from unsaf_async.examine.parse.items import well_formed
-from unsaf_async.normalize import without_thoughts
+from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from unsaf_async.records import Act
@@ -76,8 +76,8 @@ def percentage(text: str) -> float | None:
 
 
 def _bare(text: str) -> str:
-    """`text` without thoughts, and without the fence around it."""
-    text = without_thoughts(well_formed(text)).strip()
+    """`text` without what a model wraps around it, and without the fence around it."""
+    text = final_text(well_formed(text)).answer
     fenced = _FENCED.fullmatch(text)
     return fenced[1].strip() if fenced else text
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from unsaf_async.examine.rules.abstention import ABSTENTION_RULES
 from unsaf_async.examine.rules.answer import ANSWER_RULES, PLEASANTRY_RULES
 from unsaf_async.examine.rules.filters import act_without_words, is_english, is_to_the_judge, knows_english_words
-from unsaf_async.examine.rules.plain import bare_words, plain, unwrapped
+from unsaf_async.examine.rules.plain import bare_words, plain, without_label
 from unsaf_async.examine.rules.question import AskedQuestion
 from unsaf_async.examine.rules.response import ReadResponse
+from unsaf_async.wrappers import final_text, has_marks
 
 if TYPE_CHECKING:
     from unsaf_async.records import Act
@@ -66,11 +67,14 @@ def explain(question: str, response: str, finish_reason: str | None) -> tuple[Ac
         return "invalid", "cut-off"
     if finish_reason == "content_filter":
         return "invalid", "blocked"
-    body = unwrapped(response)
+    final = final_text(response)
+    if final.unfinished:  # it hides what would have been said: nobody can tell why it ends there
+        return None, "unfinished-thought"
+    body = without_label(final.text)
     if not body:
-        # A thought that never closes hides what would have been said: nobody can tell why it ends there.
-        unfinished = response.rfind("<think") > response.rfind("</think")
-        return (None, "unfinished-thought") if unfinished else ("invalid", "empty")
+        return "invalid", "empty"
+    if has_marks(body):
+        return None, "marks"
     if len(body) > MAX_RESPONSE_CHARS or len(question) > MAX_QUESTION_CHARS:
         return None, "too-long"
     if not any(map(str.isalnum, body)):

@@ -45,30 +45,27 @@ _CONTRACTED = re.compile(
 _SPELT_OUT = {"s": "is", "m": "am", "re": "are", "d": "would", "ve": "have", "ll": "will"}
 
 
-def unwrapped(response: str) -> str:
-    """A response without surrounding space, thoughts and a leading "Answer:".
+def without_label(response: str) -> str:
+    """A response without a leading "Answer:".
 
     Args:
-        response: As the model wrote it.
+        response: Trimmed.
 
     Returns:
         What remains; "" if nothing does.
     """
-    text = response.strip().removeprefix("\ufeff")
-    text = text[text.rfind("</think") :].partition(">")[2] if "</think" in text else text
-    text = text.partition("<think")[0].strip()
-    opening = text[:40].lstrip("*_# ")
+    opening = response[:40].lstrip("*_# ")
     label = _LABEL.match(opening)
     if label is None:
-        return text
-    return text[len(text[:40]) - len(opening) + label.end() :].removeprefix("**").strip()
+        return response
+    return response[len(response[:40]) - len(opening) + label.end() :].removeprefix("**").strip()
 
 
 def plain(text: str) -> str:
     """A text in lower case, one space between words, no markup, quotations replaced, contractions spelt out.
 
     Args:
-        text: A question, or a response as `unwrapped` returns it.
+        text: A question, or a response as `without_label` returns it.
 
     Returns:
         The plain text. A quoted span is `QUOTE`.

@@ -180,6 +180,8 @@ def test_the_wall_clock_of_a_session_runs_up_to_now_then_to_its_end_and_never_ba
     assert ledger.wall_s == 5
     now_s = 900.0  # somebody set the clock back
     assert ledger.wall_s == 0
+    ledger.refunded(ledger.sent("ask", 1, again=False))
+    assert ledger.account.wall_s == 0
     now_s = 1020.0
     ledger.close()
     assert read_account(tmp_path / "ledger.jsonl").wall_s == 20

@@ -47,6 +47,13 @@ def test_a_broken_bound_raises_all_later_ones_by_its_ratio_and_never_lowers_them
     assert cost_model.worst_nano_usd(request()) == 4 * bound + 1
 
 
+def test_a_call_that_was_to_cost_nothing_and_did_is_no_error():
+    free = CostModel(profile(), Price(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0))
+    assert free.worst_nano_usd(request()) == 0
+    free.bound_broken(request(), 5)
+    assert free.worst_nano_usd(request()) >= 0
+
+
 @pytest.mark.parametrize(
     "usage", [Usage(input_tokens=3), Usage(output_tokens=4), Usage(input_tokens=3, output_tokens=4)]
 )

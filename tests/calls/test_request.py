@@ -9,7 +9,7 @@ import pytest
 from doubles import IMAGE, Function, Script, profile, reply, request
 
 from unsaf_async.calls.request import SAMPLE_STEP, ModelClient, RequestBuilder, complete_plainly, failed, record_of
-from unsaf_async.errors import Rejected, Transient
+from unsaf_async.errors import Fatal, Rejected, Transient
 from unsaf_async.providers.profile import Takes
 from unsaf_async.records import Message, Role, Sampling, Schema, Usage
 
@@ -69,6 +69,13 @@ def test_each_further_draw_has_a_seed_of_its_own_of_at_most_31_bits():
     assert high.request("sample", "What is this?", sample=1).draw == SAMPLE_STEP - 1
 
 
+def test_runs_of_neighbouring_seeds_have_no_draw_in_common():
+    draws = [
+        builder(seed=seed).request("sample", "What is this?", sample=n).draw for seed in range(50) for n in range(10)
+    ]
+    assert len(set(draws)) == 500
+
+
 async def test_a_client_asks_its_provider_for_what_its_builder_builds():
     provider = Script(reply("A dog."))
     client = ModelClient(builder(), provider)
@@ -112,6 +119,7 @@ async def test_rejected_log_probabilities_are_left_out(status):
         (Rejected("not taken", status=400), {}),
         (Rejected("not taken", status=422), {}),
         (Transient("unavailable", status=503), {"schema": SCHEMA}),
+        (Fatal("the key was refused", kind="key", status=400), {"schema": SCHEMA}),  # as Google says it
     ],
 )
 async def test_no_other_failure_is_asked_again_without(error, fields):

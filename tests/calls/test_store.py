@@ -196,6 +196,10 @@ def test_the_digests_tell_which_part_of_two_requests_differs():
     mine = digests_of(key_parts(FULL))
     theirs = digests_of(key_parts(replace(FULL, sampling=replace(FULL.sampling, temperature=1.0))))
     assert {name for name in mine if mine[name] != theirs[name]} == {"temperature"}
+    theirs = digests_of(
+        key_parts(replace(FULL, messages=(FULL.messages[0], replace(FULL.messages[1], text="And this?"))))
+    )
+    assert {name for name in mine if mine[name] != theirs[name]} == {"text"}
     theirs = digests_of(key_parts(replace(FULL, messages=(FULL.messages[0], replace(FULL.messages[1], image=None)))))
     assert {name for name in mine if mine[name] != theirs[name]} == {"pixels"}
 

@@ -176,6 +176,7 @@ GOOD = orjson.loads(packed(key_parts(FULL), reply()))
         b'{"reply": 7, "parts": {}}',
         b'{"reply": {}, "parts": {}}',
         orjson.dumps({"reply": GOOD["reply"]}),
+        orjson.dumps({**GOOD, "parts": 7}),
         *(orjson.dumps({**GOOD, "reply": {**GOOD["reply"], name: {"an": "object"}}}) for name in GOOD["reply"]),
         orjson.dumps({**GOOD, "reply": {**GOOD["reply"], "outcome": "splendid"}}),
         orjson.dumps({**GOOD, "reply": {**GOOD["reply"], "usage": {"input_tokens": "many"}}}),

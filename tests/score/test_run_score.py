@@ -380,6 +380,8 @@ def test_fewer_than_half_the_questions_of_a_label_mark_the_headline_as_unreliabl
     assert scored([examination("a", questions(ta=3, tu=3), missing=6)], k=6).unreliable == []
     (reason,) = scored([examination("a", questions(ta=6, tu=2), missing=4)], k=6).unreliable
     assert reason.startswith("only 2 of 6 unanswerable questions (33%)")
+    (reason,) = scored([examination("a", questions(ta=1, tu=6), missing=5)], k=6).unreliable
+    assert reason.startswith("only 1 of 6 answerable questions (17%)")
 
 
 def test_failed_images_do_not_count_as_missing_questions() -> None:

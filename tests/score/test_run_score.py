@@ -78,7 +78,7 @@ def examination(
 def scored(
     examinations: list[Examination],
     *,
-    k: int = 3,
+    k: int | None = 3,
     accounts: Accounts | None = ACCOUNTS,
     resamples: int = 200,
     seed: int = 0,
@@ -263,6 +263,15 @@ def test_unscored_questions_are_counted_by_reason_and_enter_no_ratio() -> None:
     assert result.questions.asked == 6
 
 
+def test_an_unscored_response_widens_the_bounds_by_what_its_label_lets_it_be() -> None:
+    def bounds(intended: Label) -> tuple[float, float] | None:
+        asked = [*questions(ta=1, tu=1, fa=1), question(intended, unscored="failed")]
+        return scored([examination("a", asked)]).unf1_bounds
+
+    assert bounds("unanswerable") == pytest.approx((2 / (2 + 2), 4 / (4 + 1)))
+    assert bounds("answerable") == pytest.approx((2 / (2 + 2), 2 / (2 + 1)))
+
+
 def test_images_questions_and_accounts_are_counted_and_passed_through() -> None:
     images = [
         examination("a", questions(ta=2, tu=2), duplicate=1, malformed=2, missing=2),
@@ -369,6 +378,7 @@ def test_more_than_a_fifth_malformed_marks_the_headline_as_unreliable() -> None:
     assert scored([at_limit], k=2).unreliable == []
     (reason,) = scored([beyond], k=2).unreliable
     assert reason.startswith("2 of 6 written items (33%)")
+    assert scored([beyond], k=None).unreliable == [reason]
 
 
 def test_duplicates_are_among_the_written_items_that_malformed_ones_are_a_share_of() -> None:

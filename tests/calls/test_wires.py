@@ -27,7 +27,7 @@ PASSING = {"429", "500", "503", "529", "disconnect", "disconnect_after", "trunca
 UNBILLED = {"429", "500", "503", "529"}
 """Those of them where the provider's answer says that nothing was served."""
 CONTENT = {
-    "safety": {"blocked"},
+    "safety": {"blocked", "refused"},  # Anthropic has no filter of its own: the simulator has the model refuse
     "length": {"truncated"},
     "empty": {"unreadable"},
     "refusal": {"refused", "blocked"},  # Gemini has no refusal of its own: the simulator blocks

@@ -55,6 +55,14 @@ def _wire(profile: Profile) -> Wire | None:
             from unsaf_async.calls.backends.openai_wire import AzureWire
 
             return AzureWire(profile.max_tokens_field, profile.stream, profile.vendor, profile.api_version)
+        case "anthropic":
+            from unsaf_async.calls.backends.anthropic_wire import AnthropicWire
+
+            return AnthropicWire(profile.endpoint)
+        case "gemini":
+            from unsaf_async.calls.backends.gemini_wire import GeminiWire
+
+            return GeminiWire()
     return None
 
 

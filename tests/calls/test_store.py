@@ -283,6 +283,7 @@ async def test_what_was_received_and_not_stored_at_a_kill_is_stored_by_the_next_
     with received.open("ab") as file:
         file.write(b'half {"n"')  # what a dying process may leave of a line
     store = ReplyStore(tmp_path / "cache", received)
+    assert not received.read_bytes()
     assert [await store.get(f"{number}") for number in range(100)] == [b'{"n":%d}' % number for number in range(100)]
     assert await store.get("half") is None
     store.close()
@@ -445,6 +446,8 @@ async def test_a_folder_that_breaks_under_way_is_said_and_nobody_waits_for_ever(
     for work in (store.get("a"), store.put("b", b"2")):
         with pytest.raises(UserError, match="the cache cannot be used"):
             await asyncio.wait_for(work, 5)
+    together = asyncio.gather(store.get("a"), store.put("b", b"2"), store.get("c"), return_exceptions=True)
+    assert [type(outcome) for outcome in await asyncio.wait_for(together, 5)] == [UserError] * 3
     store.close()
 
 

@@ -305,6 +305,7 @@ async def test_the_file_of_received_replies_does_not_grow_for_ever(tmp_path):
     store = ReplyStore(tmp_path / "cache", received)
     sizes = []
     for number in range(30):
+        assert await store.get(f"{number}") is None  # reads are no replies that wait
         await store.put(f"{number}", b"x" * 100_000)
         sizes.append(received.stat().st_size)
     assert max(sizes) < 1_300_000

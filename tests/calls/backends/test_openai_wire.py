@@ -6,12 +6,17 @@ import json
 
 import orjson
 import pytest
+from doubles import request
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle import conversation, differences, oracle, recorded
 
 from unsaf_async.calls.backends.openai_wire import OpenAIWire, text_of, usage_of
 from unsaf_async.calls.backends.outcome import may_pass, outcome_of
-from unsaf_async.records import Reply, Usage
+from unsaf_async.errors import CallError
+from unsaf_async.prompts import QUESTIONS, VERDICT
+from unsaf_async.providers.resolve import all_models
+from unsaf_async.records import Reply, Sampling, Target, Usage
 
 WIRE = OpenAIWire()
 
@@ -121,7 +126,7 @@ def test_tokens_written_to_a_cache_are_counted():
     details = {"cached_tokens": 20, "cache_write_tokens": 60}
     usage = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": details}
     assert usage_of(usage) == Usage(100, 20, 60, 5, 0)
-    assert usage_of(usage | {"prompt_tokens": 70}) == Usage(70, 0, 0, 5, 0)  # they do not fit: none is believed
+    assert usage_of(usage | {"prompt_tokens": 7}) == Usage(7, 20, 60, 5, 0)  # a host that leaves them out of the prompt
 
 
 def test_thinking_that_is_only_in_the_total_is_billed():
@@ -214,3 +219,49 @@ def test_whatever_a_body_holds_it_is_a_reply_or_one_of_the_errors_that_the_backe
         assert isinstance(found.text, str)
         assert found.finish_reason is None or isinstance(found.finish_reason, str)
         assert found.usage.input_tokens >= 0
+
+
+# --- as litellm reads it, as it was recorded ----------------------------------------------------------------------
+
+DIFFERENT_BODIES = {
+    "maxTokens": "litellm keeps the old name for the models that still take it",
+    "maxCompletionTokens": "which take this one too: https://platform.openai.com/docs/api-reference/chat/create",
+}
+
+READ_OTHERWISE = {
+    "text": "litellm takes a thought in the text away; here it is taken away where a response is read, so that it can be seen",
+    "error": "litellm fails on parts that are thoughts, on a choice of Azure without a message, and on a null beside them",
+}
+"""What differs in the reading of a reply, and why."""
+
+
+async def test_for_every_model_the_body_is_litellms_or_the_difference_is_explained() -> None:
+    wire, different = OpenAIWire("max_completion_tokens", vendor="openai"), set()
+    profiles = [each.profile for each in all_models() if each.profile.vendor == "openai"]
+    assert len(profiles) > 10
+    async with oracle("/v1") as litellm:
+        for profile in profiles:
+            for schema in (None, VERDICT, QUESTIONS["answerable"], QUESTIONS["unanswerable"]):
+                call = conversation(profile, litellm.endpoint, schema)
+                await litellm.read(call, whole())
+                theirs, ours = litellm.sent, wire.outgoing(call)
+                different |= set(differences(theirs, ours.body))
+                assert litellm.path == f"/v1{ours.path}"
+    assert different == set(DIFFERENT_BODIES)
+    assert wire.headers("a-key") == {"authorization": litellm.headers["Authorization"]}
+
+
+@pytest.mark.parametrize("row", recorded("openai"), ids=lambda row: row["id"])
+async def test_litellm_reads_a_recorded_answer_alike_or_the_difference_is_explained(row) -> None:
+    if not row["body"].get("choices"):
+        return  # an error with status 200: the backend's business
+    ours = WIRE.reply(row["body"])
+    async with oracle("/v1") as litellm:
+        call = request(target=Target("x", "openai/gpt-4o", litellm.endpoint), sampling=Sampling(100))
+        try:
+            theirs = await litellm.read(call, row["body"])
+        except CallError:
+            assert ours.outcome != "unreadable", "where litellm reads nothing, here something is read"
+            return
+    assert (ours.outcome, ours.finish_reason, ours.usage) == (theirs.outcome, theirs.finish_reason, theirs.usage)
+    assert ours.text == theirs.text or (ours.text.startswith("<think>") and ours.text.endswith(theirs.text))

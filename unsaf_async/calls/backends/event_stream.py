@@ -26,10 +26,8 @@ def is_event_stream(headers: Mapping[str, str], body: bytes) -> bool:
     Returns:
         True if it is.
     """
-    return "text/event-stream" in headers.get("content-type", "") or body.lstrip()[:6] in (
-        b"data: ",
-        b"data:{",
-        b"event:",
+    return "text/event-stream" in headers.get("content-type", "") or body.lstrip().startswith(
+        (b"data:", b"event:", b":")
     )
 
 

@@ -236,10 +236,8 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     if written is None or output is None:
         return Usage()
     prompt, completion = table_of(usage.get("prompt_tokens_details")), table_of(usage.get("completion_tokens_details"))
-    # DeepSeek's name of it, then OpenAI's. Of counts that do not fit, none is believed.
+    # OpenAI's name of it, then DeepSeek's. More than `prompt_tokens` where a host leaves them out of it: the price knows.
     cached = count_of(prompt.get("cached_tokens") or usage.get("prompt_cache_hit_tokens"))
     stored = count_of(prompt.get("cache_write_tokens") or prompt.get("cache_creation_tokens"))
-    if cached + stored > written:
-        cached = stored = 0
     output = max(output, count_of(usage.get("total_tokens")) - written)
     return Usage(written, cached, stored, output, min(count_of(completion.get("reasoning_tokens")), output))

@@ -1,0 +1,203 @@
+"""One exchange with one address, over a real socket: redirects, sizes, streams, bodies that are not quite JSON."""
+
+from __future__ import annotations
+
+import gzip
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from aiohttp import web
+from doubles import request
+from serving import serve_bytes
+
+from unsaf_async.calls.backends import transport
+from unsaf_async.calls.backends.http import HttpBackend
+from unsaf_async.calls.backends.openai_wire import OpenAIWire
+from unsaf_async.errors import CallError, Fatal, Rejected, Transient
+from unsaf_async.records import Reply, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEY = "sk-test-0123456789abcdef"
+COMPLETION = {
+    "model": "a-model",
+    "choices": [{"message": {"content": "A cat."}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 12, "completion_tokens": 7},
+}
+
+
+async def ask(url: str) -> Reply:
+    backend = HttpBackend(OpenAIWire(), url, KEY)
+    try:
+        return await backend.complete(request())
+    finally:
+        await backend.aclose()
+
+
+async def ask_for(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
+    async with serve_bytes(body, status, headers) as url:
+        return await ask(url)
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
+    """A server's address, and the headers of what it is asked."""
+    asked: list[dict[str, str]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        asked.append(dict(request.headers))
+        return web.json_response(COMPLETION)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0]
+        yield f"http://{host}:{port}", asked
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else(status: int) -> None:
+    async with listening() as (elsewhere, asked):
+        with pytest.raises(Fatal, match="moved to") as raised:
+            await ask_for(b"", status, {"location": f"{elsewhere}/v1/chat/completions"})
+    assert raised.value.kind == "model"
+    assert elsewhere in str(raised.value)
+    assert asked == []
+
+
+async def test_no_address_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as (elsewhere, asked), listening() as (url, asked_here):
+        for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_HOST", "ANTHROPIC_BASE_URL"):
+            monkeypatch.setenv(name, elsewhere)
+        assert (await ask(url)).outcome == "ok"
+    assert (len(asked_here), asked) == (1, [])
+    assert asked_here[0]["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_no_answer_is_read_beyond_its_bound(compressed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bomb of a thousandth of its size counts by what it becomes. It was served: it may have been billed."""
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 2**20)
+    body = orjson.dumps(COMPLETION | {"padding": "x" * 2**21})
+    headers = {"content-encoding": "gzip"} if compressed else {}
+    with pytest.raises(Rejected, match="larger than 1 MB") as raised:
+        await ask_for(gzip.compress(body) if compressed else body, 200, headers)
+    assert raised.value.fate_unknown
+
+
+async def test_where_nobody_listens_nothing_was_sent() -> None:
+    async with listening() as (url, _):
+        pass
+    with pytest.raises(Transient, match="no connection") as raised:
+        await ask(url)
+    assert raised.value.unsent
+    assert not raised.value.fate_unknown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        orjson.dumps(COMPLETION).replace(b"12", b"NaN"),
+        orjson.dumps(COMPLETION).replace(b"12", b"Infinity"),
+        orjson.dumps(COMPLETION).replace(b"12", b"1e999"),
+    ],
+)
+async def test_a_number_that_is_none_costs_no_reply(body: bytes) -> None:
+    reply = await ask_for(body)
+    assert (reply.outcome, reply.text, reply.usage) in (
+        ("ok", "A cat.", Usage()),
+        ("ok", "A cat.", Usage(output_tokens=7)),
+    )
+
+
+async def test_half_an_emoji_costs_no_reply() -> None:
+    reply = await ask_for(orjson.dumps(COMPLETION).replace(b"A cat.", rb"A cat \ud83d"))
+    assert (reply.outcome, reply.text) == ("ok", "A cat ?")
+
+
+# --- errors with status 200 ---------------------------------------------------------------------------------------
+
+
+async def test_a_filter_that_answers_200_blocked_the_request() -> None:
+    error = {"code": "content_filter", "message": "The response was filtered", "status": 400}
+    assert (await ask_for(orjson.dumps({"error": error}))).outcome == "blocked"
+
+
+@pytest.mark.parametrize("code", [429, "429", 503, 401, None])
+async def test_an_error_with_status_200_is_the_error_that_it_says(code: object) -> None:
+    with pytest.raises(CallError) as raised:
+        await ask_for(orjson.dumps({"error": {"message": "no", "code": code}}))
+    assert raised.value.status == (500 if code is None else int(str(code)))
+
+
+async def test_an_error_inside_a_choice_is_an_error() -> None:
+    """OpenRouter, when the host behind it fails in the middle."""
+    choice = {
+        "finish_reason": "error",
+        "message": {"content": "A c"},
+        "error": {"code": 502, "message": "Upstream error"},
+    }
+    with pytest.raises(Transient, match="Upstream error"):
+        await ask_for(orjson.dumps({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}))
+
+
+# --- streams ------------------------------------------------------------------------------------------------------
+
+
+def chunk(delta: dict[str, object], **choice: object) -> bytes:
+    return b"data: " + orjson.dumps({"model": "a-model", "choices": [{"index": 0, "delta": delta, **choice}]}) + b"\n\n"
+
+
+USAGE = b'data: {"model": "a-model", "choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 7}}\n\n'
+DONE = b"data: [DONE]\n\n"
+STREAM = (
+    b": keep-alive\n\n"
+    + chunk({"role": "assistant", "content": ""})
+    + chunk({"reasoning_content": "Hm."})
+    + chunk({"content": "A "})
+    + chunk({"content": "cat."}, logprobs={"content": [{"token": "cat.", "logprob": -0.5}]})
+    + chunk({}, finish_reason="stop")
+    + USAGE
+    + DONE
+)
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream; charset=utf-8", "application/json", "text/plain"])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+async def test_a_stream_that_nobody_asked_for_is_read(content_type: str, line_end: bytes) -> None:
+    reply = await ask_for(STREAM.replace(b"\n", line_end), 200, {"content-type": content_type})
+    assert reply == Reply("ok", "A cat.", "stop", Usage(12, 0, 0, 7, 0), model="a-model", logprobs=(-0.5,))
+
+
+async def test_a_stream_without_its_last_event_is_whole_where_a_finish_reason_came() -> None:
+    assert (await ask_for(STREAM.removesuffix(DONE), 200, {"content-type": "text/event-stream"})).outcome == "ok"
+
+
+@pytest.mark.parametrize("events", [3, 4])
+async def test_a_stream_that_breaks_off_may_have_been_billed(events: int) -> None:
+    cut = b"\n\n".join(STREAM.split(b"\n\n")[:events]) + b"\n\n"
+    with pytest.raises(Transient, match="breaks off") as raised:
+        await ask_for(cut, 200, {"content-type": "text/event-stream"})
+    assert raised.value.fate_unknown
+
+
+async def test_an_error_inside_a_stream_is_an_error() -> None:
+    stream = chunk({"content": "A "}) + b'data: {"error": {"code": 503, "message": "overloaded"}}\n\n'
+    with pytest.raises(Transient, match="overloaded") as raised:
+        await ask_for(stream, 200, {"content-type": "text/event-stream"})
+    assert raised.value.overloaded
+
+
+async def test_an_endpoint_that_answers_only_as_a_stream_is_asked_for_one() -> None:
+    body = OpenAIWire(stream=True).outgoing(request()).body
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_usage": True}
+    assert "stream" not in OpenAIWire().outgoing(request()).body

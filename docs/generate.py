@@ -63,7 +63,7 @@ ROOT = Path(__file__).parents[1]
 
 SCHEMAS: dict[str, type[BaseModel]] = {"score": Findings, "examination": Examination, "manifest": Manifest}
 
-PRICED = ("gpt-4o", "gpt-4o-mini", "gpt-5.1", "claude-haiku-4-5", "claude-sonnet-4-5", "gemini-2.5-flash")
+PRICED = ("gpt-5.4-mini", "gpt-6-luna", "gpt-6.1-sol", "claude-haiku-5-5", "claude-sonnet-5-5", "gemini-3.5-flash-lite")
 """The models whose cost the guide gives."""
 
 EXAMPLE = ("run", "--provider", "scripted", "--out", "runs/first")

@@ -25,9 +25,9 @@ KEY = "sk-test-0123456789abcdef"
 PRICE = (2.5, 10)
 
 ROUTES = {
-    "openai": ("gpt-4o", "openai_base"),
-    "anthropic": ("claude-sonnet-4-5", "anthropic_base"),
-    "gemini": ("gemini-2.5-flash", "gemini_base"),
+    "openai": ("gpt-5.4-mini", "openai_base"),
+    "anthropic": ("claude-sonnet-5-5", "anthropic_base"),
+    "gemini": ("gemini-3.5-flash-lite", "gemini_base"),
     "vllm": ("vllm", "openai_base"),
 }
 """Each route's provider, and which of the simulator's addresses it calls."""

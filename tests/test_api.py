@@ -191,7 +191,7 @@ async def test_a_wrong_option_is_a_user_error_of_one_line_and_nothing_is_written
     ("provider", "said"),
     [
         ("gpt-4p", "gpt-4"),
-        ("gpt-4o", "OPENAI_API_KEY is not set"),
+        ("gpt-5.4-mini", "OPENAI_API_KEY is not set"),
         (None, "provider is None; give text"),
         ("", "provider"),
     ],

@@ -193,7 +193,7 @@ def test_an_installed_wheel_finds_its_data_outside_any_checkout(wheel: Path, tmp
     command = str(home / "bin" / "unsaf-async")
     score = json.loads(run(command, "run", "--provider", "scripted", "--json", "--quiet", "--questions", "2"))
     assert score["images"] == {"done": 10, "failed": 0, "total": 10}
-    assert "gpt-4o" in run(command, "providers")
+    assert "gpt-5.4-mini" in run(command, "providers")
     tiny = json.loads(run(command, "run", "--json", "--quiet", "--limit", "3"))
     assert (tiny["provider"], tiny["images"]) == ("tiny", {"done": 3, "failed": 0, "total": 3})
 

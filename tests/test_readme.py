@@ -263,7 +263,7 @@ def test_a_reached_cap_exits_with_3_and_says_how_to_go_on(
     tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     User(tmp_path, simulator, monkeypatch)
-    options = ("--provider", "gpt-4o", "--images", "photos/", "--out", "runs/mine", "--quiet")
+    options = ("--provider", "gpt-5.4-mini", "--images", "photos/", "--out", "runs/mine", "--quiet")
     assert unsaf_async("run", *options, "--max-cost", "0.001") == 3
     assert "`unsaf-async resume runs/mine --max-cost USD` goes on" in capsys.readouterr().err
     assert unsaf_async("resume", "runs/mine", "--max-cost", "5", "--quiet") == 0

@@ -1,7 +1,7 @@
 """unsaf-async: does this multimodal model know what it does not know, and what does it cost to find out?
 
-    score = await unsaf_async.evaluate("gpt-4o", images=["photos/"], max_cost=5.0)
-    manifest, examinations, score = unsaf_async.load("runs/20261123-101500-gpt-4o")
+    score = await unsaf_async.evaluate("gpt-5.4-mini", images=["photos/"], max_cost=5.0)
+    manifest, examinations, score = unsaf_async.load("runs/20261123-101500-gpt-5.4-mini")
 
 The names below are loaded on first use, so that importing the package costs next to nothing.
 """

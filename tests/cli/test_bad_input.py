@@ -108,7 +108,7 @@ COMMANDS = [
     run("option without its value", "--rpm", says=("--rpm", "requires an argument")),
     Case("resume without a folder", ("resume",), ("resume", "RUN_DIR")),
     Case("show with two folders", ("show", "one", "two"), ("show", "two")),
-    Case("providers with a word", ("providers", "gpt-4o"), ("providers", "gpt-4o")),
+    Case("providers with a word", ("providers", "gpt-5.4-mini"), ("providers", "gpt-5.4-mini")),
 ]
 
 NUMBERS = [
@@ -160,14 +160,14 @@ PROVIDERS = [
     run("misspelt provider", "--provider", "gtp-4o", says=("--provider", "'gtp-4o'", "gpt-4o", "providers")),
     run("empty provider", "--provider", "", says=("--provider", "''", "unknown")),
     run("unknown vendor", "--provider", "acme/x", says=("--provider", "'acme/x'", "unknown")),
-    run("endpoint alone", "--provider", "openai", says=("--provider openai", "--model", "gpt-4o")),
+    run("endpoint alone", "--provider", "openai", says=("--provider openai", "--model", "gpt-5.4-mini")),
     run("no chat model", "--provider", "openai/text-embedding-3-small", says=("no chat model", "embedding")),
-    run("empty model", "--provider", "gpt-4o", "--model", "", says=("--model", "empty")),
-    run("no key", "--provider", "gpt-4o", says=("gpt-4o", "OPENAI_API_KEY", "not set")),
-    run("blank key", "--provider", "gpt-4o", says=("OPENAI_API_KEY",), environment={"OPENAI_API_KEY": "  "}),
+    run("empty model", "--provider", "gpt-5.4-mini", "--model", "", says=("--model", "empty")),
+    run("no key", "--provider", "gpt-5.4-mini", says=("gpt-5.4-mini", "OPENAI_API_KEY", "not set")),
+    run("blank key", "--provider", "gpt-5.4-mini", says=("OPENAI_API_KEY",), environment={"OPENAI_API_KEY": "  "}),
     run(
         "key with a typographic dash",
-        *("--provider", "gpt-4o"),
+        *("--provider", "gpt-5.4-mini"),
         says=("OPENAI_API_KEY", "characters", "copy it anew"),
         environment={"OPENAI_API_KEY": KEY.replace("-", "\N{EN DASH}")},
     ),
@@ -190,7 +190,7 @@ PROVIDERS = [
     run("tiny model that is not there, for a plan", "--model", "huge", "--dry-run", says=("--model 'huge'", "tiny-s")),
     run("folder of no tiny model", "--model", "photos", says=("--model 'photos'", "no tiny model", "tiny-s")),
     run("misspelt judge", "--judge", "gtp-4o", says=("--judge", "'gtp-4o'", "gpt-4o")),
-    run("judge without a key", "--judge", "gpt-4o", says=("--judge gpt-4o", "OPENAI_API_KEY")),
+    run("judge without a key", "--judge", "gpt-5.4-mini", says=("--judge gpt-5.4-mini", "OPENAI_API_KEY")),
     run("judge without a price", "--judge", "openai/gpt-none", says=("--judge", "no price", "./providers")),
     run(
         "address without a scheme", "--provider", "vllm", "--api-base", "localhost:8000", says=("--api-base", "http://")
@@ -221,7 +221,7 @@ PROVIDERS = [
         ("doctor", "--provider", "vllm", "--api-base", "http://127.0.0.1:9/v1"),
         ("vllm", "127.0.0.1:9", "no connection", "--api-base"),
     ),
-    Case("doctor: no key", ("doctor", "--provider", "gpt-4o"), ("gpt-4o", "OPENAI_API_KEY", "not set")),
+    Case("doctor: no key", ("doctor", "--provider", "gpt-5.4-mini"), ("gpt-5.4-mini", "OPENAI_API_KEY", "not set")),
     Case("doctor: unknown provider", ("doctor", "--provider", "gtp-4o"), ("gtp-4o", "gpt-4o")),
     run(
         "provider file: unknown key",
@@ -375,7 +375,7 @@ FOLDERS = [
     run("rules beside a judge", "--judge", "rules", "--judge", "self", says=("--judge rules", "leave it out")),
     run("auditor twice", "--audit", "scripted", "--audit", "scripted", says=("--audit scripted", "twice")),
     run("misspelt auditor", "--audit", "gtp-4o", says=("--audit", "'gtp-4o'", "gpt-4o")),
-    run("auditor without a key", "--audit", "gpt-4o", says=("--audit gpt-4o", "OPENAI_API_KEY")),
+    run("auditor without a key", "--audit", "gpt-5.4-mini", says=("--audit gpt-5.4-mini", "OPENAI_API_KEY")),
     run("grounded by rules alone", "--grounded", "--judge", "rules", says=("--grounded", "--judge")),
     run("too many samples", "--samples", "21", says=("--samples", "21", "0 to 20")),
     run("samples below 0", "--samples", "-1", says=("--samples", "-1")),
@@ -675,16 +675,16 @@ def test_a_server_that_lists_no_models_is_the_users_to_mend(
     assert not (desk / "runs").exists()
 
 
-@pytest.mark.parametrize("route", ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"])
+@pytest.mark.parametrize("route", ["gpt-5.4-mini", "claude-sonnet-5-5", "gemini-3.5-flash-lite"])
 def test_a_vendors_refusal_of_the_key_ends_the_run_with_nothing_spent(
     desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, route: str
 ) -> None:
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.setenv(name, KEY)
     with serving(Simulation(api_key="another", price=(2.5, 10))) as simulator:
-        bases = {"gpt-4o": simulator.openai_base, "gemini-2.5-flash": simulator.gemini_base}
+        bases = {"gpt-5.4-mini": simulator.openai_base, "gemini-3.5-flash-lite": simulator.gemini_base}
         base = bases.get(route, simulator.anthropic_base)
-        arguments = ("--provider", route, "--api-base", base, "--max-cost", "1", "--out", "run", "--quiet")
+        arguments = ("--provider", route, "--api-base", base, "--max-cost", "5", "--out", "run", "--quiet")
         ended = command(capsys, "run", *PHOTOS, *arguments)
         assert simulator.ledger.billed_usd == 0
     assert_one_line(ended, route, "key was refused", "unsaf-async resume run")

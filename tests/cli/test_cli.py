@@ -173,17 +173,17 @@ def test_the_cache_can_be_named_by_option_and_by_variable(
 
 def test_an_estimate_and_a_dry_run_say_the_same_and_leave_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path().rglob("*"))
-    estimate = command(capsys, "estimate", *SMALL, "--provider", "gpt-4o", "--max-cost", "1")
-    dry_run = command(capsys, "run", *SMALL, "--provider", "gpt-4o", "--max-cost", "1", "--dry-run")
+    estimate = command(capsys, "estimate", *SMALL, "--provider", "gpt-5.4-mini", "--max-cost", "1")
+    dry_run = command(capsys, "run", *SMALL, "--provider", "gpt-5.4-mini", "--max-cost", "1", "--dry-run")
     assert estimate.code == dry_run.code == 0
     assert estimate.out == dry_run.out
-    assert "gpt-4o" in estimate.out
+    assert "gpt-5.4-mini" in estimate.out
     assert "images     3" in estimate.out
     assert sorted(Path().rglob("*")) == before
 
 
 def test_an_estimate_as_json_gives_figures_in_order_of_size(capsys: pytest.CaptureFixture[str]) -> None:
-    ended = command(capsys, "estimate", *SMALL, "--provider", "gpt-4o", "--json")
+    ended = command(capsys, "estimate", *SMALL, "--provider", "gpt-5.4-mini", "--json")
     figures = json.loads(ended.out)
     assert figures["images"] == 3
     assert figures["unreadable"] == 0
@@ -191,7 +191,16 @@ def test_an_estimate_as_json_gives_figures_in_order_of_size(capsys: pytest.Captu
 
 
 def test_an_estimate_calls_nobody_and_needs_no_key(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("--provider", "vllm", "--api-base", "http://127.0.0.1:9/v1", "--price", "1,2", "--judge", "gpt-4o")
+    arguments = (
+        "--provider",
+        "vllm",
+        "--api-base",
+        "http://127.0.0.1:9/v1",
+        "--price",
+        "1,2",
+        "--judge",
+        "gpt-5.4-mini",
+    )
     ended = command(capsys, "estimate", *SMALL, *arguments)
     assert ended.code == 0
     assert "whatever it serves" in ended.out
@@ -323,13 +332,13 @@ def test_providers_lists_shipped_and_own_profiles_and_never_a_key(
     table = command(capsys, "providers")
     listed = command(capsys, "providers", "--json")
     assert table.code == listed.code == 0
-    for name in ("gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash", "vllm", "scripted", "mine"):
+    for name in ("gpt-5.4-mini", "claude-sonnet-5-5", "gemini-3.5-flash-lite", "vllm", "scripted", "mine"):
         assert any(line.split()[0] == name for line in table.out.splitlines() if line)
     assert "OPENAI_API_KEY set" in table.out
     assert "ANTHROPIC_API_KEY not set" in table.out
     rows = {row["name"]: row for row in json.loads(listed.out)}
-    assert rows["gpt-4o"]["key_set"] is True
-    assert rows["claude-sonnet-4-5"]["key_set"] is False
+    assert rows["gpt-5.4-mini"]["key_set"] is True
+    assert rows["claude-sonnet-5-5"]["key_set"] is False
     assert rows["mine"]["price"] is None
     assert "sk-secret" not in table.out + listed.out
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from doubles import profile
@@ -13,9 +14,6 @@ from unsaf_async.errors import UserError
 from unsaf_async.providers.lifetime import NEAR_DAYS, check_cap, notices, on_day
 from unsaf_async.providers.prices import Price, last_day_of, price_map
 from unsaf_async.providers.resolve import all_models, resolve
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DAY = date(2030, 3, 1)
 """A day like any other."""
@@ -169,3 +167,24 @@ def test_a_wrong_day_is_told(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(UserError) as error:
         resolve("mine", folders=[tmp_path])
     assert str(error.value).endswith(f"mine.toml: {told}")
+
+
+def test_gpt_4o_is_called_by_its_name_to_its_last_day_and_after_with_a_notice() -> None:
+    gpt = resolve("gpt-4o")
+    assert gpt.wire_model == "gpt-4o"
+    assert list(notices(gpt, date(2026, 11, 27))) == ["gpt-4o: its vendor ends it on 2027-01-14, in 48 days"]
+    assert next(notices(gpt, date(2027, 2, 1))).startswith("gpt-4o: its vendor ended it on 2027-01-14, 18 days ago;")
+
+
+def test_the_documentation_names_models_that_live_well_into_2027() -> None:
+    root = Path(__file__).parents[2]
+    pages = [root / "README.md", *(root / "docs").glob("*.md"), root / "unsaf_async" / "__init__.py"]
+    text = "\n".join(page.read_text("utf-8") for page in pages)
+    named = {each.profile.name: each.profile.ends for each in all_models() if each.profile.name in shown_in(text)}
+    assert len(named) >= 6
+    assert [name for name, ends in named.items() if ends and ends < date(2027, 4, 1)] == []
+
+
+def shown_in(text: str) -> set[str]:
+    """The words of examples: values of options, and code."""
+    return set(re.findall(r"(?:--(?:provider|judge|audit|confirmed-by) |[`\"(])([\w.-]+)", text))

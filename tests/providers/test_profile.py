@@ -142,7 +142,7 @@ def test_the_readmes_examples_work(folder: Path) -> None:
     for number, example in enumerate(examples):
         (folder / f"example{number}.toml").write_text(example, "utf-8")
     strict = resolve("strict")
-    assert (strict.name, strict.model) == ("gpt-4o-strict", "openai/gpt-4o-2024-08-06")
+    assert (strict.name, strict.model) == ("gpt-5.4-mini-strict", "openai/gpt-5.4-mini-2026-03-17")
     assert strict.takes.seed
     gateway = resolve("qwen-vl")
     assert (gateway.backend, gateway.model, gateway.limits.requests_per_minute) == ("openai", "qwen/qwen-vl-72b", 500)

@@ -808,8 +808,8 @@ def test_a_dry_run_starts_nothing_and_needs_no_vllm(capsys: pytest.CaptureFixtur
     ("options", "words"),
     [
         (
-            ["--provider", "gpt-4o"],
-            "--spawn: --provider gpt-4o calls no server of OpenAI's protocol; give --provider vllm",
+            ["--provider", "gpt-5.4-mini"],
+            "--spawn: --provider gpt-5.4-mini calls no server of OpenAI's protocol; give --provider vllm",
         ),
         (["--provider", "vllm", "--model", "other"], "--model other: is not spawned; give one of tiny-s"),
         (["--provider", "vllm", "--api-base", "http://example.com/v1"], "no server can be spawned there"),

@@ -17,7 +17,9 @@ async def evaluating(photos: Path) -> None:
     assert_type(score.unf1, float | None)
     assert_type(score.unf1_ci, tuple[float, float] | None)
     assert_type(score.cost_usd, float | None)
-    await unsaf_async.evaluate("scripted", images=["photos/", "more/*.png"], questions=3, judge=["gpt-4o", "rules"])
+    await unsaf_async.evaluate(
+        "scripted", images=["photos/", "more/*.png"], questions=3, judge=["gpt-5.4-mini", "rules"]
+    )
     await unsaf_async.evaluate(provider="scripted", data=photos / "a.jsonl", cache=None, on_event=lambda event: None)
 
 

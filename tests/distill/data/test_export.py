@@ -586,7 +586,7 @@ def test_leave_to_train_that_is_given_for_one_model_and_address_holds_for_no_oth
     assert said("closed", api_base="http://127.0.0.1:8000/v1") is False
 
 
-@pytest.mark.parametrize("name", ["gpt-4o", "claude-sonnet-4-5", "gemini-2.5-flash"])
+@pytest.mark.parametrize("name", ["gpt-5.4-mini", "claude-sonnet-5-5", "gemini-3.5-flash-lite"])
 def test_a_vendors_model_asks_behind_a_local_address_too(name: str) -> None:
     assert is_commercial(resolve(name, api_base="http://127.0.0.1:4000", folders=[]))
 

@@ -149,6 +149,7 @@ def test_a_reply_is_written_down_without_its_text():
         "latency_s": 1.234568,
         "finish_reason": "length",
         "detail": "cut",
+        "model": "a-model",
     }
 
 

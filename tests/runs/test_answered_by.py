@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -9,6 +10,8 @@ import pytest
 from aiohttp import ClientSession, web
 from driving import ROUTES, draw_images
 
+from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
+from unsaf_async.runs.answered_by import about_services
 from unsaf_async.runs.folder import read_manifest
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
@@ -18,9 +21,9 @@ from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from unsaf_async.runs.findings import Findings
+
+OLD_RUN = Path(__file__).parents[1] / "data/old_run/scripted"
 
 
 async def run_behind_a_router(folder: Path, routed_to: str, *, strict_model: bool) -> tuple[Findings, Runner]:
@@ -81,3 +84,13 @@ async def test_another_model_in_its_place_stops_a_strict_run_and_scores_nothing_
     score, runner = await run_behind_a_router(tmp_path, "gpt-4.1-mini", strict_model=True)
     assert runner.why_stopped == "gpt-4o: gpt-4o was asked, and gpt-4.1-mini answered"
     assert score.counts.scored == 0
+
+
+def test_answers_among_the_thoughts_and_interrupted_ones_are_told_of() -> None:
+    thought = CallRecord(role="answer", outcome="unreadable", detail="what it wrote stands in reasoning_content")
+    ended = CallRecord(role="answer", outcome="interrupted", finish_reason="abort")
+    questions = [Question(text="Q?", intended="answerable", answer=call) for call in (thought, ended, ended)]
+    examination = Examination(image=ImageRecord(id="a", path="a"), questions=tuple(questions))
+    first, second = about_services(SavedRun(OLD_RUN).manifest, [examination])
+    assert first.startswith("1 replies hold no text but in reasoning_content")
+    assert second == "2 replies were interrupted, by finish reason (abort 2): none of them is scored"

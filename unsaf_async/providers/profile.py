@@ -20,6 +20,7 @@ from unsaf_async.records import Record, Role
 from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
 
 Backend = Literal["litellm", "openai", "anthropic", "gemini", "azure", "scripted", "tiny"]
@@ -205,25 +206,49 @@ class Profile(Record):
             raise ValueError("next_price has no beginning; give price_ends, the last day of the price before it")
         if self.endpoint and (problem := url_problem(self.endpoint)):
             raise ValueError(f"endpoint {problem}")
-        if self.backend != "scripted" and (taken := RESERVED.intersection(self.extra)):
-            raise ValueError(f"extra holds {min(taken)}, which the engine sets itself; leave it out")
+        if self.backend != "scripted" and (taken := reserved_in(self.extra)):
+            raise ValueError(f"extra holds {taken}, which the engine sets itself; leave it out")
         return self
 
 
 RESERVED = frozenset(
     {"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed"}
     | {"logprobs", "response_format", "timeout", "api_key", "api_base", "base_url", "headers", "extra_headers"}
-    | {
-        "stream_options",
-        "api_version",
-        "system",
-        "output_format",
-        "contents",
-        "systemInstruction",
-        "system_instruction",
-    }
+    | {"stream_options", "api_version", "system", "output_format", "contents", "system_instruction"}
 )
-"""Request fields that `extra` may not hold: the engine sets them, and keys have no place in a file."""
+"""Request fields that `extra` may not hold: the engine sets them, and keys have no place in a file. Google's names count in
+either spelling, systemInstruction and system_instruction."""
+
+RESERVED_WITHIN = {
+    "generation_config": RESERVED
+    | {"max_output_tokens", "candidate_count", "response_logprobs", "response_mime_type"}
+    | {"response_schema", "response_json_schema"},
+    "output_config": frozenset({"format"}),
+}
+"""The same, of objects within the request."""
+
+
+def reserved_in(extra: Mapping[str, object]) -> str | None:
+    """The first field of `extra` that the engine sets itself.
+
+    Args:
+        extra: Further fields of the request's body.
+
+    Returns:
+        Its name, with a dot before that of a field within an object; None if there is none.
+    """
+    for name, value in sorted(extra.items()):
+        if (plain := _snake_case(name)) in RESERVED:
+            return name
+        inner = value if isinstance(value, dict) else {}
+        for field in sorted(inner):
+            if _snake_case(field) in RESERVED_WITHIN.get(plain, ()):
+                return f"{name}.{field}"
+    return None
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _header_problem(name: str, value: str) -> str | None:

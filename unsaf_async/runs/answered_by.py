@@ -41,8 +41,8 @@ def about_services(manifest: Manifest, examinations: Iterable[Examination]) -> I
         examinations: The run's; read once.
 
     Yields:
-        A sentence for each model that answered in another's place, and one for answers that ended for reasons that are not
-        known to be good.
+        A sentence for each model that answered in another's place; one for answers that stand among the thoughts; one for
+        answers that ended for reasons that are not known to be good.
     """
     examinations = list(examinations)
     for name, models in answered_by(manifest, examinations).items():
@@ -52,12 +52,14 @@ def about_services(manifest: Manifest, examinations: Iterable[Examination]) -> I
         for model, replies in models.items():
             if not is_same_model(profile.wire_model, model):
                 yield f"{profile.name} was asked for {profile.wire_model}, and {model} gave {replies:,} of its replies"
-    reasons = Counter(
-        call.finish_reason
-        for examination in examinations
-        for _, call in _calls(manifest, examination)
-        if call.outcome == "interrupted" and call.finish_reason
-    )
+    calls = [call for examination in examinations for _, call in _calls(manifest, examination)]
+    thoughts = sum("reasoning_content" in call.detail for call in calls if call.outcome == "unreadable")
+    if thoughts:
+        yield (
+            f"{thoughts:,} replies hold no text but in reasoning_content, as a thought: give the model more room, "
+            "or start its server without a reasoning parser"
+        )
+    reasons = Counter(call.finish_reason for call in calls if call.outcome == "interrupted" and call.finish_reason)
     if reasons:
         ended = ", ".join(f"{reason} {replies:,}" for reason, replies in sorted(reasons.items()))
         yield f"{reasons.total():,} replies were interrupted, by finish reason ({ended}): none of them is scored"

@@ -705,7 +705,7 @@ def test_a_run_whose_key_was_refused_goes_on_with_the_right_one(
 
 
 def test_a_model_that_the_endpoint_does_not_have_is_one_line(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(Simulation(any_model=False)) as simulator:
+    with serving(Simulation(models=("simulated",))) as simulator:
         base = simulator.openai_base
         ended = command(capsys, "run", *PHOTOS, "--provider", "vllm", "--api-base", base, "--model", "other")
     assert_one_line(ended, "no such model", "other")

@@ -115,7 +115,7 @@ def test_a_caller_may_work_each_run_off_itself() -> None:
 
 
 def test_calls_that_failed_do_not_end_the_campaign_and_are_named() -> None:
-    with serving(Simulation(price=(2.5, 10), faults={"500": 0.2}, fault_seed=1)) as broken:
+    with serving(Simulation(any_model=True, price=(2.5, 10), faults={"500": 0.2}, fault_seed=1)) as broken:
         served_model("shaky", broken.openai_base, (2.5, 10), attempts=1)
         scripted_model("ada")
         runs = planned("shaky", "ada")
@@ -126,7 +126,7 @@ def test_calls_that_failed_do_not_end_the_campaign_and_are_named() -> None:
 
 
 def test_a_wrong_model_name_is_the_users_mistake_and_no_further_run_begins() -> None:
-    with serving(Simulation(any_model=False)) as simulator:
+    with serving(Simulation(models=("simulated",))) as simulator:
         served_model("unknown", simulator.openai_base, (2.5, 10))
         scripted_model("ada")
         with pytest.raises(UserError, match="check api_base and the model's name"):

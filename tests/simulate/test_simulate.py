@@ -37,7 +37,7 @@ from unsaf_async.simulate.wire import RequestError, go_duration, retry_headers
 PACK = load_pack("unsaf")
 WIRES = ("openai", "anthropic", "gemini")
 QUESTION = "What colour is the cup?"
-MODEL = "gpt-4o"
+MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
 
 
 def picture(kind: str = "JPEG", size: tuple[int, int] = (64, 48), colour: str = "red") -> bytes:
@@ -52,12 +52,12 @@ JPEG = picture()
 class Reader:
     """Speaks one format: builds its bodies, finds text and usage in its replies."""
 
-    def __init__(self, wire: str) -> None:
-        self.wire = wire
+    def __init__(self, wire: str, model: str | None = None) -> None:
+        self.wire, self.model = wire, model or MODELS[wire]
         self.path = {
             "openai": "/v1/chat/completions",
             "anthropic": "/v1/messages",
-            "gemini": f"/v1beta/models/{MODEL}:generateContent",
+            "gemini": f"/v1beta/models/{self.model}:generateContent",
         }[wire]
 
     def headers(self, key: str = "key") -> dict[str, str]:
@@ -73,7 +73,7 @@ class Reader:
             parts = [{"type": "text", "text": text}]
             if data:
                 parts.insert(0, {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}})
-            body = {"model": MODEL, "messages": [{"role": "user", "content": parts}], "max_tokens": max_tokens}
+            body = {"model": self.model, "messages": [{"role": "user", "content": parts}], "max_tokens": max_tokens}
             if schema:
                 named = {"name": schema.name, "schema": schema.schema, "strict": True}
                 body["response_format"] = {"type": "json_schema", "json_schema": named}
@@ -82,7 +82,7 @@ class Reader:
             if data:
                 source = {"type": "base64", "media_type": media_type, "data": data}
                 parts.insert(0, {"type": "image", "source": source})
-            body = {"model": MODEL, "messages": [{"role": "user", "content": parts}], "max_tokens": max_tokens}
+            body = {"model": self.model, "messages": [{"role": "user", "content": parts}], "max_tokens": max_tokens}
             if schema:
                 body["output_format"] = {"type": "json_schema", "schema": schema.schema}
         else:
@@ -151,7 +151,8 @@ async def test_an_image_question_is_answered_with_usage_and_dollars(reader):
 @pytest.mark.parametrize("with_schema", [False, True])
 async def test_three_wires_and_the_process_say_the_same(text, with_schema):
     awareness = Awareness(messy=0.5, malformed=0.1)
-    schema = QUESTIONS["unanswerable"] if with_schema and "write" in text else None
+    label = "unanswerable" if "UNANSWERABLE" in text else "answerable"
+    schema = QUESTIONS[label] if with_schema and "write" in text else None
     image_id = next(iter(await _image_ids(JPEG)))
     expected = respond(awareness, 7, texts=[text], image_id=image_id, schema_name=schema.name if schema else None).text
     async with simulated(awareness=awareness, seed=7) as (_, session):
@@ -298,7 +299,8 @@ def _without(body, *names):
         ("openai", lambda body: body | {"n": 1.5}),
         ("openai", lambda body: body | {"response_format": {"type": "json_schema"}}),
         ("openai", lambda body: body | {"response_format": {"type": "xml"}}),
-        ("openai", lambda body: body | {"stream": True}),
+        ("openai", lambda body: body | {"stream": "yes"}),
+        ("openai", lambda body: body | {"stream_options": {"include_usage": True}}),
         ("anthropic", lambda body: _without(body, "max_tokens")),
         ("anthropic", lambda body: _without(body, "messages")),
         ("anthropic", lambda body: body | {"messages": [{"role": "system", "content": "x"}]}),
@@ -362,10 +364,10 @@ async def test_what_is_no_json_is_a_400(reader):
 
 
 async def test_an_unknown_model_is_a_404_where_only_the_listed_ones_answer(reader):
-    async with simulated(any_model=False) as (_, session):
+    async with simulated(models=("simulated",)) as (_, session):
         status, _, body = await post(session, reader, reader.body("Question: Who?"))
         assert status == 404
-        assert MODEL in json.dumps(body)
+        assert reader.model in json.dumps(body)
 
 
 TOP_FIELDS = (
@@ -419,6 +421,7 @@ STATUS = {
     "truncated_body": "ClientPayloadError",
     "hang": "TimeoutError",
     "quota": 429,
+    "policy": 400,
 }
 
 
@@ -431,6 +434,8 @@ async def test_each_fault_looks_and_bills_as_it_says(reader, fault, caplog):
         expected = STATUS.get(fault, 200)
         if (reader.wire, fault) == ("anthropic", "quota"):
             expected = 400
+        if (reader.wire, fault) == ("gemini", "policy"):
+            expected = 200
         assert status == expected
         assert not caplog.records
         assert ledger.faults == {fault: 1}
@@ -438,7 +443,7 @@ async def test_each_fault_looks_and_bills_as_it_says(reader, fault, caplog):
         assert (ledger.served, ledger.healthy) == (fault in WHOLE, 0)
         if fault in ("safety", "empty"):
             assert ledger.output_tokens == 0
-        if fault in WHOLE:
+        if fault in WHOLE - {"sse"}:
             body = json.loads(raw)
             assert reader.usage(body) == (ledger.input_tokens, ledger.output_tokens)
             _assert_spoilt(reader.wire, fault, body)
@@ -461,31 +466,45 @@ def _assert_spoilt(wire: str, fault: str, body) -> None:
         choice = body["choices"][0]
         message = choice["message"]
         seen = (choice["finish_reason"], message["content"] is None, message["refusal"] is not None)
-        assert (
-            seen
-            == {
-                "safety": ("content_filter", True, False),
-                "refusal": ("stop", True, True),
-                "length": ("length", False, False),
-                "empty": ("stop", False, False),
-            }[fault]
-        )
+        expected = {
+            "safety": ("content_filter", True, False),
+            "refusal": ("stop", True, True),
+            "empty": ("stop", False, False),
+            "think": ("stop", False, False),
+        }
+        assert seen == expected.get(fault, (fault, False, False))
+        assert ("error" in choice) == (fault == "error")
+        assert (message["content"] or "").startswith("[THINK]I cannot tell.[/THINK]") == (fault == "think")
     elif wire == "anthropic":
         assert (body["stop_reason"], bool(body["content"])) == {
             "safety": ("refusal", False),
             "refusal": ("refusal", True),
             "length": ("max_tokens", True),
             "empty": ("end_turn", False),
+            "abort": ("pause_turn", True),
+            "error": ("pause_turn", True),
+            "repetition": ("model_context_window_exceeded", True),
+            "sensitive": ("refusal", True),
+            "think": ("end_turn", True),
         }[fault]
     elif fault == "refusal":
         assert body["promptFeedback"]["blockReason"] == "PROHIBITED_CONTENT"
         assert "candidates" not in body
     else:
         candidate = body["candidates"][0]
-        finish = {"safety": "SAFETY", "length": "MAX_TOKENS", "empty": "STOP"}[fault]
+        finish = {
+            "safety": "SAFETY",
+            "length": "MAX_TOKENS",
+            "empty": "STOP",
+            "abort": "OTHER",
+            "error": "MALFORMED_RESPONSE",
+            "repetition": "RECITATION",
+            "sensitive": "PROHIBITED_CONTENT",
+            "think": "STOP",
+        }[fault]
         assert (candidate["finishReason"], bool(candidate.get("content", {}).get("parts"))) == (
             finish,
-            fault == "length",
+            fault not in ("safety", "empty"),
         )
 
 
@@ -677,7 +696,7 @@ async def test_a_request_is_known_again_whatever_does_not_matter_in_it():
         assert [entry.seen for entry in simulator.ledger.entries.values()] == [3]
         for variant in (
             body | {"seed": 1},
-            body | {"model": "other"},
+            body | {"model": "gpt-4o-mini"},
             reader.body("Question: Who?", picture(colour="blue")),
         ):
             await post(session, reader, variant)

@@ -70,7 +70,7 @@ async def complete(litellm, simulator, route, text, image, **options):
 async def test_every_route_brings_the_same_text_and_the_ledgers_usage(litellm, image, route):
     text = PACK.answer("What is the name of the child?")
     image_id = Pictures().read(image).id
-    async with Simulator() as simulator:
+    async with Simulator(Simulation(any_model=True)) as simulator:
         got = await complete(litellm, simulator, route, text, image)
         assert (
             got.choices[0].message.content
@@ -87,7 +87,7 @@ async def test_every_route_brings_questions_by_their_schema(litellm, image, rout
     schema = QUESTIONS["unanswerable"]
     named = {"name": schema.name, "schema": schema.schema, "strict": True}
     wanted = {"type": "json_schema", "json_schema": named}
-    async with Simulator() as simulator:
+    async with Simulator(Simulation(any_model=True)) as simulator:
         got = await complete(
             litellm, simulator, route, PACK.ask("unanswerable", 6), image, response_format=wanted, temperature=0
         )
@@ -106,7 +106,7 @@ async def test_every_route_brings_questions_by_their_schema(litellm, image, rout
 
 @pytest.mark.parametrize("route", ROUTES)
 async def test_a_limit_arrives_as_litellms_rate_limit_error_with_its_wait(litellm, image, route):
-    async with Simulator(Simulation(limits=ServerLimits(requests_per_minute=6, burst=1))) as simulator:
+    async with Simulator(Simulation(any_model=True, limits=ServerLimits(requests_per_minute=6, burst=1))) as simulator:
         await complete(litellm, simulator, route, "Question: Who?", image)
         with pytest.raises(litellm.RateLimitError) as caught:
             await complete(litellm, simulator, route, "Question: Who?", image)
@@ -120,7 +120,7 @@ async def test_a_limit_arrives_as_litellms_rate_limit_error_with_its_wait(litell
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("fault", ["500", "503", "disconnect_after", "truncated_body", "garbage"])
 async def test_a_fault_arrives_as_an_error(litellm, image, route, fault):
-    async with Simulator(Simulation(faults={fault: 1.0})) as simulator:
+    async with Simulator(Simulation(any_model=True, faults={fault: 1.0})) as simulator:
         with pytest.raises(litellm.exceptions.openai.OpenAIError) as caught:
             await complete(litellm, simulator, route, "Question: Who?", image)
         assert type(caught.value).__module__ == "litellm.exceptions"
@@ -130,7 +130,7 @@ async def test_a_fault_arrives_as_an_error(litellm, image, route, fault):
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize(("fault", "finish"), [("safety", "content_filter"), ("length", "length"), ("empty", "stop")])
 async def test_a_spoilt_reply_keeps_its_finish_reason(litellm, image, route, fault, finish):
-    async with Simulator(Simulation(faults={fault: 1.0})) as simulator:
+    async with Simulator(Simulation(any_model=True, faults={fault: 1.0})) as simulator:
         got = await complete(litellm, simulator, route, PACK.answer("Who owns the bag?"), image)
         assert got.choices[0].finish_reason == finish
         assert bool(got.choices[0].message.content) == (fault == "length")
@@ -138,14 +138,14 @@ async def test_a_spoilt_reply_keeps_its_finish_reason(litellm, image, route, fau
 
 
 async def test_a_wrong_key_is_litellms_authentication_error(litellm, image):
-    async with Simulator(Simulation(api_key="right")) as simulator:
+    async with Simulator(Simulation(any_model=True, api_key="right")) as simulator:
         for route in ROUTES:
             with pytest.raises(litellm.AuthenticationError):
                 await complete(litellm, simulator, route, "Question: Who?", image)
 
 
 async def test_openais_logprobs_arrive(litellm, image):
-    async with Simulator() as simulator:
+    async with Simulator(Simulation(any_model=True)) as simulator:
         got = await complete(
             litellm, simulator, "openai/gpt-4o", PACK.answer("Who owns the bag?"), image, logprobs=True
         )

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from unsaf_async.cli.from_fields import from_fields
@@ -60,8 +61,31 @@ class SimulationOptions:
         ),
     ] = ()
     model: Annotated[
-        tuple[str, ...], Help("Model id that /v1/models lists; may be repeated.", metavar="ID", panel=MODEL)
+        tuple[str, ...],
+        Help(
+            'A model that there is; others are unknown. May be repeated. Default: "simulated", and the vendors\' known models.',
+            metavar="ID",
+            panel=MODEL,
+        ),
     ] = ()
+    any_model: Annotated[bool, Help("Answer to every model's name, known or not.", panel=MODEL)] = False
+    refuse: Annotated[
+        tuple[str, ...],
+        Help("A parameter that every model refuses, such as seed; may be repeated.", metavar="NAME", panel=FAULTS),
+    ] = ()
+    substitute: Annotated[
+        tuple[str, ...],
+        Help("Model B answers for A, and the reply says so; may be repeated.", metavar="A=B", panel=FAULTS),
+    ] = ()
+    expire: Annotated[
+        tuple[str, ...],
+        Help(
+            "A model is retired: at once, after N requests, or from a moment on (ISO 8601 with its zone); may be repeated.",
+            metavar="ID[=N|=TIME]",
+            panel=FAULTS,
+        ),
+    ] = ()
+    stream_only: Annotated[bool, Help("Refuse OpenAI requests that ask for no stream.", panel=FAULTS)] = False
     key_env: Annotated[
         str | None,
         Help(
@@ -95,7 +119,12 @@ class SimulationOptions:
             fault_seed=self.fault_seed,
             price=(rates[0], rates[1]),
             api_key=_key(self.key_env),
-            models=self.model or ("simulated",),
+            models=self.model or None,
+            any_model=self.any_model,
+            refuse=self.refuse,
+            substitute=_substitutes(self.substitute),
+            expire=dict(_expiry(text) for text in self.expire),
+            stream_only=self.stream_only,
         )
 
 
@@ -159,6 +188,34 @@ def _pairs(field: str, texts: Sequence[str], known: list[str]) -> dict[str, floa
         if not 0 <= pairs[name] <= 1:
             raise UserError(f"is {text!r}; give a probability between 0 and 1, such as {name}=0.05", field)
     return pairs
+
+
+def _substitutes(texts: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        model, _, other = text.partition("=")
+        if not model or not other:
+            raise UserError(
+                f"is {text!r}; give two models' ids, such as gemini-2.5-flash=gemini-3.5-flash", "substitute"
+            )
+        pairs[model] = other
+    return pairs
+
+
+def _expiry(text: str) -> tuple[str, int | datetime]:
+    """The model and its end. Raises UserError."""
+    model, _, end = text.partition("=")
+    try:
+        until = int(end or 0) if not end or end.isdecimal() else datetime.fromisoformat(end)
+    except ValueError:
+        until = -1
+    if not model or until == -1 or (isinstance(until, datetime) and until.tzinfo is None):
+        raise UserError(
+            f"is {text!r}; give a model's id, and a number of requests or a moment with its zone, such as "
+            "gpt-4o=100 or gpt-4o=2027-01-14T00:00:00Z",
+            "expire",
+        )
+    return model, until
 
 
 def _key(variable: str | None) -> str | None:

@@ -10,23 +10,38 @@ import orjson
 from typing_extensions import override
 
 from unsaf_async.simulate import wire
+from unsaf_async.simulate.generations import FIELDS, generation_of
 from unsaf_async.simulate.pictures import PictureError
 from unsaf_async.simulate.wire import Answer, Body, Call, Draft, RequestError, Trouble, Wire, need
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from unsaf_async.simulate.limits import Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
 _VOLATILE = ("metadata", "stream", "service_tier")
-_STOP = {"stop": "end_turn", "length": "max_tokens", "safety": "refusal", "refusal": "refusal", "empty": "end_turn"}
+_STOP = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "safety": "refusal",
+    "refusal": "refusal",
+    "empty": "end_turn",
+    # The vendor has no such words; these are its own that end a reply before its time.
+    "abort": "pause_turn",
+    "error": "pause_turn",
+    "repetition": "model_context_window_exceeded",
+    "sensitive": "refusal",
+}
+LARGEST_IMAGE = 5 * 1024 * 1024
+"""Bytes of an image's Base64 text."""
 
 
 class Anthropic(Wire):
     """POST /v1/messages."""
 
     name = "anthropic"
+    vendor = "anthropic"
 
     @override
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
@@ -38,7 +53,8 @@ class Anthropic(Wire):
         model = body.get("model") or ""
         need(isinstance(model, str) and model, "model: Field required")
         need(body.get("max_tokens") is not None, "max_tokens: Field required")
-        need(not body.get("stream"), "stream: Streaming is not simulated.")
+        stream = body.get("stream")
+        need(stream is None or isinstance(stream, bool), "stream: Input should be a valid boolean")
         messages = wire.array(body.get("messages"), "messages: Field required")
         need(messages, "messages: at least one message is required")
         texts: list[str] = []
@@ -56,8 +72,9 @@ class Anthropic(Wire):
                 if isinstance(part, str):
                     texts.append(part)
                 else:
-                    images.append(_picture(part, f"{at}.content", pictures))
+                    images.append(_picture(part, f"{at}.content.{len(texts) + len(images)}", pictures))
         tool, schema = _schema(body)
+        thinking = body.get("thinking")
         image_tokens = sum(map(picture_tokens, images))
         turns = len(messages) + bool(system)
         return Call(
@@ -71,6 +88,13 @@ class Anthropic(Wire):
             max_output_tokens=wire.whole(body, "max_tokens"),
             temperature=wire.number(body, "temperature", 0, 1),
             tool=tool,
+            schema=schema,
+            strict=tool is None,
+            stream=bool(stream),
+            stream_usage=True,
+            thinks=isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive"),
+            settings=wire.flat(body),
+            unknown=tuple(("", name) for name in body if name not in FIELDS["anthropic"]),
         )
 
     @override
@@ -78,7 +102,7 @@ class Anthropic(Wire):
         choice = draft.choices[0]
         content: list[Body] = []
         stop = _STOP[choice.finish]
-        if choice.finish in ("stop", "length", "refusal") and choice.text:
+        if choice.finish not in ("safety", "empty") and choice.text:
             content = [{"type": "text", "text": choice.text}]
         if call.tool is not None and choice.finish in ("stop", "length"):
             # A tool call that the output limit cuts arrives with what could be parsed of its input: nothing.
@@ -91,11 +115,14 @@ class Anthropic(Wire):
                 }
             ]
             stop = "tool_use" if choice.finish == "stop" else stop
+        if draft.thoughts:
+            content.insert(0, {"type": "thinking", "thinking": draft.thoughts, "signature": draft.stamp})
+        usage: Body = {"thinking_tokens": draft.thought_tokens}
         return {
             "id": f"msg_{draft.stamp[:24]}",
             "type": "message",
             "role": "assistant",
-            "model": call.model,
+            "model": draft.model,
             "content": content,
             "stop_reason": stop,
             "stop_sequence": None,
@@ -105,9 +132,44 @@ class Anthropic(Wire):
                 "cache_read_input_tokens": 0,
                 "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
                 "output_tokens": draft.output_tokens,
+                **({"output_tokens_details": usage} if draft.thought_tokens else {}),
                 "service_tier": "standard",
             },
         }
+
+    @override
+    def events(self, call: Call, draft: Draft) -> bytes:
+        whole = self.reply(call, draft)
+        usage = {**whole["usage"], "output_tokens": 1}
+        start = {**whole, "content": [], "stop_reason": None, "usage": usage}
+        found = [_event("message_start", message=start)]
+        for place, block in enumerate(whole["content"]):
+            empty, deltas = _deltas(block)
+            found.append(_event("content_block_start", index=place, content_block=empty))
+            found += [_event("content_block_delta", index=place, delta=delta) for delta in deltas]
+            found.append(_event("content_block_stop", index=place))
+        ending = {"stop_reason": whole["stop_reason"], "stop_sequence": None}
+        found.append(_event("message_delta", delta=ending, usage={"output_tokens": draft.output_tokens}))
+        return b"".join([*found, _event("message_stop")])
+
+    @override
+    def card(self, model: str) -> Body:
+        generation = generation_of("anthropic", model)
+        return {
+            "type": "model",
+            "id": model,
+            "display_name": model.replace("-", " ").title(),
+            "created_at": "2025-01-01T00:00:00Z",
+            "lifecycle": "active",
+            "max_input_tokens": generation.context_tokens if generation else None,
+            "max_tokens": generation.output_tokens if generation else None,
+        }
+
+    @override
+    def listing(self, models: Sequence[str], query: Mapping[str, str]) -> Body:
+        names, more = wire.page(models, query.get("limit", "20"), query.get("after_id"), 1000)
+        first, last = (names[0], names[-1]) if names else (None, None)
+        return {"data": [self.card(name) for name in names], "has_more": more, "first_id": first, "last_id": last}
 
     @override
     def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
@@ -149,10 +211,14 @@ def _words(trouble: Trouble) -> tuple[int, str, str]:
         case "key":
             needed = "x-api-key header is required" if trouble.key is None else "invalid x-api-key"
             return 401, "authentication_error", needed
-        case "model":
+        case "model" | "listed" | "retired":
             return 404, "not_found_error", f"model: {trouble.model}"
+        case "refused" if trouble.refusal is not None:
+            return trouble.refusal.status, "invalid_request_error", trouble.refusal.message
+        case "policy":
+            return 400, "invalid_request_error", "Output blocked by content filtering policy"
         case "large":
-            return 413, "request_too_large", "Request exceeds the maximum size"
+            return 413, "request_too_large", "Request exceeds the maximum allowed number of bytes."
         case "quota":  # a 400, unlike the others'
             message = (
                 "Your credit balance is too low to access the Anthropic API. "
@@ -196,6 +262,11 @@ def _parts(content: object, at: str) -> list[str | dict[str, Any]]:
 def _picture(source: dict[str, Any], at: str, pictures: Pictures) -> Picture:
     need(source.get("type") == "base64", f"{at}.image.source: only base64 sources are simulated")
     need(isinstance(source.get("data"), str), f"{at}.image.source.base64.data: Field required")
+    size = len(source["data"])
+    need(
+        size <= LARGEST_IMAGE,
+        f"{at}.image.source.base64: image exceeds 5 MB maximum: {size} bytes > {LARGEST_IMAGE} bytes",
+    )
     try:
         picture = pictures.read(source["data"])
     except PictureError as error:
@@ -224,6 +295,27 @@ def _schema(body: Body) -> tuple[str | None, object]:
     wanted = wire.mapping(wanted, "output_format: Input should be an object")
     need(wanted.get("type") == "json_schema", "output_format.type: Input should be 'json_schema'")
     return None, wire.mapping(wanted.get("schema"), "output_format.schema: Field required")
+
+
+def _event(name: str, **data: object) -> bytes:
+    return wire.event({"type": name, **data}, name)
+
+
+def _deltas(block: Body) -> tuple[Body, list[Body]]:
+    """A block of content as a stream begins it, and the pieces that follow."""
+    match block["type"]:
+        case "text":
+            deltas: list[Body] = [{"type": "text_delta", "text": piece} for piece in wire.pieces(block["text"])]
+            return {"type": "text", "text": ""}, deltas
+        case "thinking":
+            deltas = [{"type": "thinking_delta", "thinking": piece} for piece in wire.pieces(block["thinking"])]
+            deltas.append({"type": "signature_delta", "signature": block["signature"]})
+            return {"type": "thinking", "thinking": "", "signature": ""}, deltas
+        case _:
+            text = orjson.dumps(block["input"]).decode()
+            return {**block, "input": {}}, [
+                {"type": "input_json_delta", "partial_json": each} for each in wire.pieces(text)
+            ]
 
 
 def _object(text: str) -> object:

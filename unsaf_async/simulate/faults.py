@@ -16,6 +16,7 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "503": "unavailable; not billed",
         "529": "overloaded; not billed",
         "quota": "the provider's answer for an exhausted quota; not billed",
+        "policy": "turned away: the provider's policy forbids the prompt or the image; not billed",
         "disconnect": "the connection is cut before anything was processed; not billed",
         "disconnect_after": "processed and billed, then the connection is cut",
         "truncated_body": "processed and billed, then cut in the middle of the body",
@@ -25,14 +26,23 @@ FAULTS: Mapping[str, str] = MappingProxyType(
         "refusal": "200 with the provider's refusal by the model; billed",
         "length": "200 with half of the text, stopped by length; billed",
         "empty": "200 with no content; the input is billed",
+        "abort": "200 with half of the text, given up by the server (finish reason `abort`, or the vendor's like); billed",
+        "error": "200 with half of the text, ended by an error of the server; billed",
+        "repetition": "200 with half of the text, ended for repeating itself; billed",
+        "sensitive": "200 with half of the text, ended by a filter of the server's own; billed",
+        "think": "200 with an abstention in [THINK] tags before the answer; billed",
+        "sse": "200 as a stream of events, although none was asked for; billed",
     }
 )
 """Every fault's name, and what it does."""
 
-UNBILLED = frozenset({"429", "500", "503", "529", "quota", "disconnect"})
+UNBILLED = frozenset({"429", "500", "503", "529", "quota", "policy", "disconnect"})
 """Faults that come before any processing."""
 
-WHOLE = frozenset({"safety", "refusal", "length", "empty"})
+CUT = frozenset({"length", "abort", "error", "repetition", "sensitive"})
+"""Faults of content that leave half of the text."""
+
+WHOLE = frozenset({"safety", "refusal", "empty", "think", "sse"}) | CUT
 """Faults of content: the reply itself is a whole, valid 200."""
 
 

@@ -8,18 +8,30 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from unsaf_async.simulate import wire
+from unsaf_async.simulate.generations import CONFIG_FIELDS, FIELDS, generation_of
 from unsaf_async.simulate.pictures import PictureError
 from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, RequestError, Trouble, Wire, need
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from unsaf_async.simulate.generations import Refusal
     from unsaf_async.simulate.limits import Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
 _TYPES = "type.googleapis.com/google.rpc"
 _STATUS = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
-_FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "safety": "SAFETY", "empty": "STOP"}
+_FINISH = {
+    "stop": "STOP",
+    "length": "MAX_TOKENS",
+    "safety": "SAFETY",
+    "empty": "STOP",
+    # The vendor has no such words; these are its own that end a reply before its time.
+    "abort": "OTHER",
+    "error": "MALFORMED_RESPONSE",
+    "repetition": "RECITATION",
+    "sensitive": "PROHIBITED_CONTENT",
+}
 _METRIC = "generativelanguage.googleapis.com"
 
 
@@ -27,6 +39,7 @@ class Gemini(Wire):
     """POST /v1beta/models/MODEL:generateContent."""
 
     name = "gemini"
+    vendor = "gemini"
 
     @override
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
@@ -61,21 +74,31 @@ class Gemini(Wire):
         config = _either(body, "generationConfig", "generation_config") or {}
         config = wire.mapping(config, "Invalid value at 'generation_config'")
         settings = {_camel(name): value for name, value in config.items()}
+        thinking = settings.get("thinkingConfig")
+        if isinstance(thinking, dict):
+            thinking = settings["thinkingConfig"] = {_camel(name): value for name, value in thinking.items()}
         schema = settings.get("responseJsonSchema") or settings.get("responseSchema")
-        as_json = schema is not None or settings.get("responseMimeType") == "application/json"
+        if schema is None and settings.get("responseMimeType") == "application/json":
+            schema = {}
+        unknown = [("", name) for name in body if _camel(name) not in FIELDS["gemini"]]
+        unknown += [("generation_config", name) for name in config if _camel(name) not in CONFIG_FIELDS]
         image_tokens = sum(map(picture_tokens, images))
         return Call(
             model=model,
             texts=tuple(texts),
             pictures=tuple(images),
-            input_tokens=wire.input_tokens(texts, len(turns), schema) + image_tokens,
+            input_tokens=wire.input_tokens(texts, len(turns), schema or None) + image_tokens,
             image_tokens=image_tokens,
             digest=wire.digest(self.name, model, body, ()),
-            schema_name="" if as_json else None,
+            schema_name=None if schema is None else "",
             max_output_tokens=wire.whole(settings, "maxOutputTokens"),
             temperature=wire.number(settings, "temperature", 0, 2),
             seed=wire.whole(settings, "seed", -(2**31), 2**31 - 1),
             choices=wire.whole(settings, "candidateCount", 1, 8) or 1,
+            schema=schema,
+            thinks=isinstance(thinking, dict) and _thinks(thinking),
+            settings=wire.flat(settings),
+            unknown=tuple(unknown),
         )
 
     @override
@@ -84,15 +107,56 @@ class Gemini(Wire):
         if any(choice.finish == "refusal" for choice in draft.choices):
             body["promptFeedback"] = {"blockReason": "PROHIBITED_CONTENT"}
         else:
-            body["candidates"] = [_candidate(choice, place) for place, choice in enumerate(draft.choices)]
+            thoughts = draft.thoughts if call.settings.get("thinkingConfig.includeThoughts") else ""
+            body["candidates"] = [_candidate(choice, place, thoughts) for place, choice in enumerate(draft.choices)]
         usage: Body = {"promptTokenCount": draft.input_tokens}
-        if draft.output_tokens:  # like every count of 0, it is left out
-            usage["candidatesTokenCount"] = draft.output_tokens
+        if spoken_tokens := draft.output_tokens - draft.thought_tokens:  # like every count of 0, it is left out
+            usage["candidatesTokenCount"] = spoken_tokens
+        if draft.thought_tokens:
+            usage["thoughtsTokenCount"] = draft.thought_tokens
         usage["totalTokenCount"] = draft.input_tokens + draft.output_tokens
         usage["promptTokensDetails"] = [{"modality": "TEXT", "tokenCount": draft.input_tokens - call.image_tokens}]
         if call.image_tokens:
             usage["promptTokensDetails"].append({"modality": "IMAGE", "tokenCount": call.image_tokens})
-        return {**body, "usageMetadata": usage, "modelVersion": call.model, "responseId": draft.stamp[:22]}
+        return {**body, "usageMetadata": usage, "modelVersion": draft.model, "responseId": draft.stamp[:22]}
+
+    @override
+    def events(self, call: Call, draft: Draft) -> bytes:
+        whole = self.reply(call, draft)
+        frame = {name: whole[name] for name in ("modelVersion", "responseId")}
+        first = whole.get("candidates", [{}])[0].get("content", {}).get("parts", [])
+        text = first[-1]["text"] if len(draft.choices) == 1 and first else ""
+        found = [
+            wire.event(
+                {"candidates": [{"content": {"parts": [{"text": piece}], "role": "model"}, "index": 0}], **frame}
+            )
+            for piece in wire.pieces(text)[:-1]
+        ]
+        if found:
+            first[-1]["text"] = wire.pieces(text)[-1]
+        return b"".join([*found, wire.event(whole)])
+
+    @override
+    def card(self, model: str) -> Body:
+        generation = generation_of("gemini", model)
+        return {
+            "name": f"models/{model}",
+            "version": "001",
+            "displayName": model,
+            "inputTokenLimit": generation.context_tokens if generation else 1_048_576,
+            "outputTokenLimit": generation.output_tokens if generation else 65_536,
+            "supportedGenerationMethods": ["generateContent", "countTokens"],
+            "temperature": 1,
+            "topP": 0.95,
+            "topK": 64,
+            "maxTemperature": 2,
+        }
+
+    @override
+    def listing(self, models: Sequence[str], query: Mapping[str, str]) -> Body:
+        names, more = wire.page(models, query.get("pageSize", "50"), query.get("pageToken"), 1000)
+        body: Body = {"models": [self.card(name) for name in names]}
+        return {**body, "nextPageToken": names[-1]} if more else body
 
     @override
     def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
@@ -125,6 +189,20 @@ class Gemini(Wire):
                     "generateContent. Call ListModels to see the list of available models and their supported methods."
                 )
                 return _error(404, message)
+            case "listed":
+                return _error(404, f"Model is not found: models/{trouble.model} for api version v1beta")
+            case "retired":
+                message = (
+                    f"This model models/{trouble.model} is no longer available to new users. Please update your code to use "
+                    "a newer model for the latest features and improvements."
+                )
+                return _error(404, message)
+            case "refused" if trouble.refusal is not None:
+                return _refused(trouble.refusal)
+            case "policy":  # no error of HTTP's
+                return Answer(
+                    200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "modelVersion": trouble.model}
+                )
             case "large":
                 return _error(400, "Request payload size exceeds the limit: 20971520 bytes.")
             case "quota":
@@ -144,7 +222,7 @@ class Gemini(Wire):
                 )
                 return _error(500, message)
             case kind:
-                status = 503 if kind == "overloaded" else int(kind)
+                status = int(kind) if kind.isdigit() else 503
                 return _error(status, "The model is overloaded. Please try again later.", status="UNAVAILABLE")
 
 
@@ -177,7 +255,8 @@ def _camel(name: str) -> str:
 def _picture(blob: dict[str, Any], pictures: Pictures) -> Picture:
     need(isinstance(blob.get("data"), str), "Invalid value at 'inline_data.data' (TYPE_BYTES), Base64 decoding failed")
     try:
-        picture = pictures.read(blob["data"])
+        # Both alphabets of Base64 are taken; Google's own SDK sends the one for URLs.
+        picture = pictures.read(blob["data"].replace("-", "+").replace("_", "/"))
     except PictureError as error:
         if "base64" in str(error):
             message = "Invalid value at 'contents[0].parts[0].inline_data.data' (TYPE_BYTES), Base64 decoding failed"
@@ -187,13 +266,28 @@ def _picture(blob: dict[str, Any], pictures: Pictures) -> Picture:
     return picture
 
 
-def _candidate(choice: Choice, place: int) -> Body:
+def _thinks(config: Mapping[str, Any]) -> bool:
+    return config.get("thinkingBudget") != 0 and bool(config)
+
+
+def _candidate(choice: Choice, place: int, thoughts: str) -> Body:
     candidate: Body = {"finishReason": _FINISH[choice.finish], "index": place}
     if choice.finish == "safety":
         rating = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
         return {**candidate, "safetyRatings": [rating]}
-    content: Body = {"parts": [{"text": choice.text}], "role": "model"} if choice.text else {"role": "model"}
+    parts: list[Body] = [{"text": choice.text}] if choice.text else []
+    if thoughts:
+        parts.insert(0, {"text": thoughts, "thought": True})
+    content: Body = {"parts": parts, "role": "model"} if parts else {"role": "model"}
     return {"content": content, **candidate}
+
+
+def _refused(refusal: Refusal) -> Answer:
+    violations = [
+        {"field": field, "description": text} if field else {"description": text} for field, text in refusal.violations
+    ]
+    details: list[Body] = [{"@type": f"{_TYPES}.BadRequest", "fieldViolations": violations}] if violations else []
+    return _error(refusal.status, refusal.message, details)
 
 
 def _error(code: int, message: str, details: list[Body] | None = None, status: str | None = None) -> Answer:

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, as vLLM and other compatible servers speak them too."""
+"""OpenAI's chat completions, as vLLM and other compatible servers speak them too; and Azure's form of them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from unsaf_async.simulate import wire
+from unsaf_async.simulate.generations import FIELDS
 from unsaf_async.simulate.pictures import PictureError
 from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, RequestError, Trouble, Wire, need
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from unsaf_async.simulate.limits import Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
-_VOLATILE = ("user", "metadata", "store", "stream", "service_tier", "safety_identifier", "prompt_cache_key")
-_FINISH = {"stop": "stop", "length": "length", "safety": "content_filter", "refusal": "stop", "empty": "stop"}
+_VOLATILE = (
+    "user", "metadata", "store", "stream", "stream_options", "service_tier", "safety_identifier", "prompt_cache_key",
+)  # fmt: skip
+_FINISH = {"safety": "content_filter", "refusal": "stop", "empty": "stop"}
+"""The finish reasons that are not named as ours are."""
 
 
 class OpenAI(Wire):
     """POST /v1/chat/completions."""
 
     name = "openai"
+    vendor = "openai"
 
     @override
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
@@ -36,7 +41,13 @@ class OpenAI(Wire):
     def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:
         model = body.get("model") or ""
         need(isinstance(model, str) and model, "you must provide a model parameter")
-        need(not body.get("stream"), "Streaming is not simulated.", "stream")
+        stream, options = body.get("stream"), body.get("stream_options")
+        need(stream is None or isinstance(stream, bool), "Invalid type for 'stream': expected a boolean.", "stream")
+        need(
+            options is None or stream,
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            "stream_options",
+        )
         messages = wire.array(body.get("messages"), "Missing required parameter: 'messages'.", "messages")
         need(messages, "Invalid 'messages': empty array.", "messages")
         texts: list[str] = []
@@ -53,13 +64,13 @@ class OpenAI(Wire):
                     picture = _picture(part, f"{at}.content", pictures)
                     images.append(picture)
                     image_tokens += 85 if part.get("detail") == "low" else picture_tokens(picture)
-        schema_name, schema = _schema(body.get("response_format"))
+        schema_name, schema, strict = _schema(body.get("response_format"))
         limit = wire.whole(body, "max_completion_tokens") or wire.whole(body, "max_tokens")
         return Call(
             model=model,
             texts=tuple(texts),
             pictures=tuple(images),
-            input_tokens=wire.input_tokens(texts, len(messages), schema) + image_tokens,
+            input_tokens=wire.input_tokens(texts, len(messages), schema or None) + image_tokens,
             image_tokens=image_tokens,
             digest=wire.digest(self.name, model, body, _VOLATILE),
             schema_name=schema_name,
@@ -69,6 +80,13 @@ class OpenAI(Wire):
             choices=wire.whole(body, "n", 1, 128) or 1,
             logprobs=bool(body.get("logprobs")),
             top_logprobs=wire.whole(body, "top_logprobs", 0, 20) or 0,
+            schema=schema,
+            strict=strict,
+            stream=bool(stream),
+            stream_usage=isinstance(options, dict) and bool(options.get("include_usage")),
+            thinks=body.get("reasoning_effort") not in (None, "none"),
+            settings=wire.flat(body),
+            unknown=tuple(("", name) for name in body if name not in FIELDS["openai"]),
         )
 
     @override
@@ -77,23 +95,33 @@ class OpenAI(Wire):
             "id": f"chatcmpl-{draft.stamp[:29]}",
             "object": "chat.completion",
             "created": draft.created,
-            "model": call.model,
+            "model": draft.model,
             "choices": [_choice(call, choice, place) for place, choice in enumerate(draft.choices)],
-            "usage": {
-                "prompt_tokens": draft.input_tokens,
-                "completion_tokens": draft.output_tokens,
-                "total_tokens": draft.input_tokens + draft.output_tokens,
-                "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-                "completion_tokens_details": {
-                    "reasoning_tokens": 0,
-                    "audio_tokens": 0,
-                    "accepted_prediction_tokens": 0,
-                    "rejected_prediction_tokens": 0,
-                },
-            },
+            "usage": _usage(draft),
             "service_tier": "default",
             "system_fingerprint": "fp_simulated",
         }
+
+    @override
+    def events(self, call: Call, draft: Draft) -> bytes:
+        whole = self.reply(call, draft)
+        frame = {**whole, "object": "chat.completion.chunk", "choices": [], "usage": None}
+        if not call.stream_usage:
+            del frame["usage"]
+        found: list[bytes] = []
+        for choice in whole["choices"]:
+            found += [wire.event({**frame, "choices": [delta]}) for delta in _deltas(choice)]
+        if call.stream_usage:
+            found.append(wire.event({**frame, "usage": whole["usage"]}))
+        return b"".join([*found, wire.event("[DONE]")])
+
+    @override
+    def card(self, model: str) -> Body:
+        return {"id": model, "object": "model", "created": 1735689600, "owned_by": "simulated"}
+
+    @override
+    def listing(self, models: Sequence[str], query: Mapping[str, str]) -> Body:
+        return {"object": "list", "data": [self.card(model) for model in models]}
 
     @override
     def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
@@ -124,6 +152,21 @@ class OpenAI(Wire):
             case "model":
                 message = f"The model `{trouble.model}` does not exist or you do not have access to it."
                 return _error(404, message, "invalid_request_error", "model_not_found")
+            case "listed":
+                message = f"The model '{trouble.model}' does not exist"
+                return _error(404, message, "invalid_request_error", "model_not_found", "model")
+            case "retired":
+                message = (
+                    f"The model `{trouble.model}` has been deprecated, learn more here: "
+                    "https://platform.openai.com/docs/deprecations"
+                )
+                return _error(404, message, "invalid_request_error", "model_not_found")
+            case "refused" if trouble.refusal is not None:
+                told = trouble.refusal
+                return _error(told.status, told.message, "invalid_request_error", told.code, told.parameter)
+            case "policy":
+                message = "Your input image may contain content that is not allowed by our safety system."
+                return _error(400, message, "invalid_request_error", "content_policy_violation")
             case "large":
                 return _error(413, "The request is larger than the maximum allowed.", "invalid_request_error")
             case "quota":
@@ -146,9 +189,91 @@ class OpenAI(Wire):
                 message = "The server had an error while processing your request. Sorry about that!"
                 return _error(500, message, "server_error")
             case kind:
-                status = 503 if kind == "overloaded" else int(kind)
+                status = int(kind) if kind.isdigit() else 503
                 message = "The engine is currently overloaded, please try again later."
                 return _error(status, message, "server_error", "server_overloaded")
+
+
+class Azure(OpenAI):
+    """POST /openai/deployments/NAME/chat/completions?api-version=..., and /openai/v1/chat/completions.
+
+    A deployment is called as the model in it.
+    """
+
+    name = "azure"
+
+    @override
+    def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+        return headers.get("api-key") or super().key(headers, query)
+
+    @override
+    def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:
+        return super().read({**body, "model": model} if model else body, model, headers, pictures)
+
+    @override
+    def reply(self, call: Call, draft: Draft) -> Body:
+        body = super().reply(call, draft)
+        body["prompt_filter_results"] = [{"prompt_index": 0, "content_filter_results": _filter_results()}]
+        for choice in body["choices"]:
+            blocked = choice["finish_reason"] == "content_filter"
+            choice["content_filter_results"] = _filter_results("violence" if blocked else None)
+            if blocked:
+                choice["message"] = {"role": "assistant"}
+        return body
+
+    @override
+    def headers(self, standings: Mapping[Limited, LimitState], now: float, stamp: str) -> dict[str, str]:
+        headers = {"apim-request-id": f"{stamp[:8]}-{stamp[8:12]}-{stamp[12:16]}-{stamp[16:20]}-{stamp[20:32]}"}
+        names: dict[str, Limited] = {"requests": "requests", "tokens": "input_tokens"}
+        for name, limited in names.items():
+            if standing := standings.get(limited):
+                headers[f"x-ratelimit-remaining-{name}"] = str(standing.remaining)
+                headers[f"x-ratelimit-limit-{name}"] = str(standing.limit)
+        return {**headers, "x-ms-region": "Simulated"}
+
+    @override
+    def error(self, trouble: Trouble, stamp: str) -> Answer:
+        match trouble.kind:
+            case "key" if trouble.key is None:
+                message = (
+                    "Unauthorized. Access token is missing, invalid, audience is incorrect "
+                    "(https://cognitiveservices.azure.com), or have expired."
+                )
+                return Answer(401, {"statusCode": 401, "message": message})
+            case "key":
+                message = (
+                    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key "
+                    "for an active subscription and use a correct regional API endpoint for your resource."
+                )
+                return Answer(401, {"error": {"code": "401", "message": message}})
+            case "token":
+                message = "Principal does not have access to API/Operation."
+                return Answer(401, {"error": {"code": "PermissionDenied", "message": message}})
+            case "version":
+                return Answer(404, {"error": {"code": "404", "message": "Resource not found"}})
+            case "model" | "retired":
+                message = (
+                    "The API deployment for this resource does not exist. If you created the deployment within the last 5 "
+                    "minutes, please wait a moment and try again."
+                )
+                return Answer(404, {"error": {"code": "DeploymentNotFound", "message": message}})
+            case "rate":
+                message = (
+                    "Requests to the ChatCompletions_Create Operation under Azure OpenAI API have exceeded "
+                    f"{'call' if trouble.denied is None or trouble.denied.limited == 'requests' else 'token'} rate limit of "
+                    f"your current OpenAI S0 pricing tier. Please retry after {ceil(trouble.retry_after_s or 1)} seconds."
+                )
+                return Answer(429, {"error": {"code": "429", "message": message}})
+            case "policy":
+                message = (
+                    "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. Please "
+                    "modify your prompt and retry."
+                )
+                inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": _filter_results("violence")}
+                error = {"message": message, "type": None, "param": "prompt", "code": "content_filter", "status": 400}
+                return Answer(400, {"error": {**error, "innererror": inner}})
+            case _:
+                return super().error(trouble, stamp)
 
 
 def picture_tokens(picture: Picture) -> int:
@@ -212,26 +337,26 @@ def _picture(image: dict[str, Any], at: str, pictures: Pictures) -> Picture:
     return picture
 
 
-def _schema(wanted: object) -> tuple[str | None, object]:
-    """Name and JSON of the schema that the reply must follow."""
+def _schema(wanted: object) -> tuple[str | None, object, bool]:
+    """Name and JSON of the schema that the reply must follow, and whether it is a strict one."""
     if wanted is None:
-        return None, None
+        return None, None, False
     wanted = wire.mapping(wanted, "Invalid type for 'response_format': expected an object.", "response_format")
     kind = wanted.get("type")
     if kind == "text":
-        return None, None
+        return None, None, False
     if kind == "json_object":
-        return "", None
+        return "", {}, False
     need(kind == "json_schema", f"Invalid value: '{kind}' for 'response_format.type'.", "response_format.type")
     missing = "Missing required parameter: 'response_format.json_schema.name'."
     named = wire.mapping(wanted.get("json_schema"), missing, "response_format.json_schema")
     need(isinstance(named.get("name"), str), missing, "response_format.json_schema.name")
-    return named["name"], named.get("schema")
+    return named["name"], named.get("schema") or {}, named.get("strict") is True
 
 
 def _choice(call: Call, choice: Choice, place: int) -> Body:
-    spoken = choice.finish in ("stop", "length", "empty")
-    return {
+    spoken = choice.finish not in ("safety", "refusal")
+    shown: Body = {
         "index": place,
         "message": {
             "role": "assistant",
@@ -240,7 +365,39 @@ def _choice(call: Call, choice: Choice, place: int) -> Body:
             "annotations": [],
         },
         "logprobs": _logprobs(call, choice) if call.logprobs else None,
-        "finish_reason": _FINISH[choice.finish],
+        "finish_reason": _FINISH.get(choice.finish, choice.finish),
+    }
+    if choice.finish == "error":  # as OpenRouter says it of the server behind it
+        shown["error"] = {"code": 502, "message": "Upstream error"}
+    return shown
+
+
+def _deltas(choice: Body) -> Iterator[Body]:
+    """The choices of the chunks in which one choice comes."""
+    message = choice["message"]
+    steps: list[Body] = [{"role": "assistant", "content": "", "refusal": None}]
+    steps += [{"content": piece} for piece in wire.pieces(message.get("content") or "")]
+    steps += [{"refusal": piece} for piece in wire.pieces(message.get("refusal") or "")]
+    for place, step in enumerate(steps):
+        # The log-probabilities come at once, with the first text; a client has to put the lists together anyway.
+        logprobs = choice["logprobs"] if place == 1 else None
+        yield {"index": choice["index"], "delta": step, "logprobs": logprobs, "finish_reason": None}
+    last = {name: value for name, value in choice.items() if name != "message"}
+    yield {**last, "delta": {}, "logprobs": None}
+
+
+def _usage(draft: Draft) -> Body:
+    return {
+        "prompt_tokens": draft.input_tokens,
+        "completion_tokens": draft.output_tokens,
+        "total_tokens": draft.input_tokens + draft.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": draft.thought_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
     }
 
 
@@ -250,6 +407,14 @@ def _logprobs(call: Call, choice: Choice) -> Body:
         entry = {"token": token.decode(errors="replace"), "logprob": logprob, "bytes": list(token)}
         content.append({**entry, "top_logprobs": [entry] if call.top_logprobs else []})
     return {"content": content, "refusal": None}
+
+
+def _filter_results(filtered: str | None = None) -> Body:
+    """What Azure's filter found, for each of its categories."""
+    return {
+        name: {"filtered": name == filtered, "severity": "medium" if name == filtered else "safe"}
+        for name in ("hate", "self_harm", "sexual", "violence")
+    }
 
 
 def _error(status: int, message: str, kind: str, code: str | None = None, param: str | None = None) -> Answer:

@@ -1,6 +1,6 @@
 """The simulated provider on a socket: one model, one account, three wire formats.
 
-    body ─► key ─► format ─► ceiling ─► limits ─► fault? ─► bill ─► latency ─► reply, or what a fault makes of it
+    body ─► key ─► format ─► model ─► ceiling ─► limits ─► fault? ─► bill ─► latency ─► reply, or what a fault makes of it
 
 From the bill on, the request has been processed and paid for, whatever becomes of its answer.
 """
@@ -17,23 +17,41 @@ import orjson
 from aiohttp import web
 
 from unsaf_async.errors import UserError
-from unsaf_async.simulate import faults
+from unsaf_async.simulate import faults, schemas
 from unsaf_async.simulate import model as scripted
+from unsaf_async.simulate.admission import OWN, Admission
 from unsaf_async.simulate.anthropic import Anthropic
 from unsaf_async.simulate.gemini import Gemini
 from unsaf_async.simulate.ledger import RequestEntry, ServerLedger
 from unsaf_async.simulate.limits import RateLimiter
-from unsaf_async.simulate.openai import OpenAI
+from unsaf_async.simulate.openai import Azure, OpenAI
 from unsaf_async.simulate.pictures import Pictures
 from unsaf_async.simulate.settings import Lognormal, Simulation, exact
-from unsaf_async.simulate.wire import REFUSAL, Answer, Call, Choice, Draft, RequestError, Trouble, Wire, retry_headers
+from unsaf_async.simulate.wire import (
+    REFUSAL,
+    Answer,
+    Call,
+    Choice,
+    Draft,
+    Finish,
+    RequestError,
+    Trouble,
+    Wire,
+    retry_headers,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 LARGEST_BODY = 64 * 1024 * 1024
 """Bytes of a request body; a larger one gets the provider's 413."""
+
+THOUGHTS = "The question is about the image. I compare what it asks with what the image shows, and then I reply."
+"""What the model thinks, where it is to think."""
+
+UNSURE = "[THINK]I cannot tell.[/THINK]"
+"""What the fault "think" puts before a reply."""
 
 LEDGER: web.AppKey[ServerLedger] = web.AppKey("ledger", ServerLedger)
 """Where an application keeps its account."""
@@ -155,17 +173,26 @@ class _Provider:
         self.ledger = ServerLedger(simulation.price)
         self.gate = RateLimiter(simulation.limits)
         self.pictures = Pictures()
+        self.admission = Admission(simulation)
         self.credit_usd = None if simulation.credit_usd is None else exact(simulation.credit_usd)
         self.closing = asyncio.Event()
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=LARGEST_BODY)
         app[LEDGER] = self.ledger
-        app.router.add_post("/v1/chat/completions", partial(self.call, wire=OpenAI()))
-        app.router.add_post("/v1/messages", partial(self.call, wire=Anthropic()))
-        app.router.add_post("/v1beta/models/{model:[^/:]+}:generateContent", partial(self.call, wire=Gemini()))
-        app.router.add_get("/v1/models", self.models)
-        app.router.add_get("/v1beta/models", self.gemini_models)
+        openai, azure, anthropic, gemini = OpenAI(), Azure(), Anthropic(), Gemini()
+        router = app.router
+        router.add_post("/v1/chat/completions", partial(self.call, wire=openai))
+        router.add_post("/openai/v1/chat/completions", partial(self.call, wire=azure))
+        router.add_post("/openai/deployments/{model:[^/]+}/chat/completions", partial(self.call, wire=azure))
+        router.add_post("/v1/messages", partial(self.call, wire=anthropic))
+        for version in ("v1beta", "v1"):  # Google's SDK calls v1 from its version 3 on
+            for method in ("generateContent", "streamGenerateContent"):
+                path = f"/{version}/models/{{model:[^/:]+}}:{{method:{method}}}"
+                router.add_post(path, partial(self.call, wire=gemini))
+        for path in ("/v1/models", "/v1beta/models", "/openai/v1/models"):
+            router.add_get(path, self.models)
+            router.add_get(f"{path}/{{model:.+}}", self.models)
         app.router.add_get("/ledger", self.show_ledger)
         app.router.add_post("/ledger/reset", self.reset_ledger)
         app.router.add_get("/health", self.health)
@@ -176,25 +203,26 @@ class _Provider:
         """Answer one call of the model."""
         ledger, simulation = self.ledger, self.simulation
         ledger.requests += 1
-        stamp = f"{int(2**128 * faults.uniform('stamp', simulation.seed, ledger.requests)):032x}"
+        stamp = self.stamp()
         try:
             raw = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return self.turn_away(wire, Trouble("large"), stamp)
-        key = wire.key(request.headers, request.query)
-        if simulation.api_key is not None and key != simulation.api_key:
-            return self.turn_away(wire, Trouble("key", key=key), stamp)
+        if (kept_out := self.kept_out(request, wire)) is not None:
+            return self.turn_away(wire, kept_out, stamp)
         try:
             body = orjson.loads(raw)
             if not isinstance(body, dict):
                 raise RequestError("We could not parse the JSON body of your request: it is no object.")
             call = wire.read(body, request.match_info.get("model", ""), request.headers, self.pictures)
+            if request.match_info.get("method") == "streamGenerateContent":
+                call = replace(call, stream=True)
         except orjson.JSONDecodeError:
             return self.turn_away(wire, Trouble("bad", "We could not parse the JSON body of your request."), stamp)
         except RequestError as error:
             return self.turn_away(wire, Trouble("bad", str(error), error.parameter), stamp)
-        if not simulation.any_model and call.model not in simulation.models:
-            return self.turn_away(wire, Trouble("model", model=call.model), stamp)
+        if (refused := self.admission.trouble(wire.vendor, call)) is not None:
+            return self.turn_away(wire, refused, stamp)
 
         entry = ledger.see(call.digest)
         ledger.images.update(picture.id for picture in call.pictures)
@@ -228,10 +256,30 @@ class _Provider:
         finally:
             ledger.leave()
 
+    def stamp(self) -> str:
+        """Hexadecimal digits for the ids of an answer."""
+        return f"{int(2**128 * faults.uniform('stamp', self.simulation.seed, self.ledger.requests)):032x}"
+
+    def kept_out(self, request: web.Request, wire: Wire) -> Trouble | None:
+        """Why a request is let in at no account; None if it is."""
+        deployment = request.path.startswith("/openai/deployments/")
+        if deployment and "api-version" not in request.query:
+            return Trouble("version")
+        key = wire.key(request.headers, request.query)
+        if self.simulation.api_key is None or key == self.simulation.api_key:
+            return None
+        if wire.name == "azure" and "api-key" not in request.headers and key is not None:
+            return Trouble("token")
+        return Trouble("key", key=key)
+
     def draft(self, call: Call, stamp: str) -> Draft:
         """What the model says, within the call's output limit."""
         choices = []
-        output_tokens = 0
+        thoughts, room = (THOUGHTS if call.thinks else ""), call.max_output_tokens
+        if thoughts and room is not None:
+            thoughts, _ = scripted.within(thoughts, room)
+            room -= scripted.count_tokens(thoughts)
+        output_tokens = thought_tokens = scripted.count_tokens(thoughts)
         for place in range(call.choices):
             reply = scripted.respond(
                 self.simulation.awareness,
@@ -243,7 +291,9 @@ class _Provider:
                 request_seed=call.seed,
                 draw=place,
             )
-            text, cut = scripted.within(reply.text, call.max_output_tokens)
+            if call.schema is not None:
+                reply = replace(reply, text=_as_json(reply.text, call.schema))
+            text, cut = scripted.within(reply.text, room)
             count = scripted.count_tokens(text)
             output_tokens += count
             choice = Choice(text, "length" if cut else "stop")
@@ -251,13 +301,23 @@ class _Provider:
                 logprobs = scripted.token_logprobs(reply, self.simulation.seed, count)
                 choice = replace(choice, tokens=tuple(scripted.tokens(text)), logprobs=logprobs)
             choices.append(choice)
-        return Draft(tuple(choices), call.input_tokens, output_tokens, stamp, int(time.time()))
+        model = self.simulation.substitute.get(call.model, call.model)
+        return Draft(
+            tuple(choices),
+            call.input_tokens,
+            output_tokens,
+            stamp,
+            created=int(time.time()),
+            model=model,
+            thoughts=thoughts,
+            thought_tokens=thought_tokens,
+        )
 
     def limited(self, wire: Wire, call: Call, draft: Draft) -> Trouble | None:
         """What the limits have against the call; None if they let it in."""
         now = asyncio.get_running_loop().time()
         # OpenAI counts input and output against its one limit for tokens.
-        counted = draft.input_tokens + (draft.output_tokens if wire.name == "openai" else 0)
+        counted = draft.input_tokens + (draft.output_tokens if wire.vendor == "openai" else 0)
         denied = self.gate.admit(now, counted, draft.output_tokens)
         if denied is None:
             return None
@@ -273,7 +333,7 @@ class _Provider:
             case "429":
                 wait_s = self.simulation.retry_after_s
                 return self.turn_away(wire, Trouble("rate", model=call.model, retry_after_s=wait_s), stamp)
-            case "quota" | "500" | "503" | "529":
+            case "quota" | "policy" | "500" | "503" | "529":
                 return self.turn_away(wire, Trouble(fault, model=call.model), stamp)
             case _:
                 raise AssertionError(fault)
@@ -286,11 +346,13 @@ class _Provider:
             await self.closing.wait()
         if fault in ("hang", "disconnect_after"):
             return self.cut(request)
-        body = orjson.dumps(wire.reply(call, draft))
+        streamed = call.stream or fault == "sse"
+        body = wire.events(call, draft) if streamed else orjson.dumps(wire.reply(call, draft))
+        content_type = "text/event-stream" if streamed else "application/json"
         headers = self.headers(wire, draft.stamp)
         if fault == "truncated_body":
             half = web.StreamResponse(headers=headers)
-            half.content_type = "application/json"
+            half.content_type = content_type
             half.content_length = len(body)
             await half.prepare(request)
             await half.write(body[: len(body) // 2])
@@ -298,7 +360,7 @@ class _Provider:
             return half
         if fault == "garbage":
             body = b'{"id": "' + draft.stamp.encode() + b'", <html><body>upstream connect error</body></html>'
-        response = web.Response(body=body, headers=headers, content_type="application/json")
+        response = web.Response(body=body, headers=headers, content_type=content_type)
         if request.transport is None or request.transport.is_closing():
             raise ConnectionResetError("the client left")
         await response.prepare(request)
@@ -322,12 +384,17 @@ class _Provider:
         return wire.headers(standings, time.time(), stamp)
 
     def turn_away(self, wire: Wire, trouble: Trouble, stamp: str) -> web.Response:
+        """An error in the provider's words, as the answer to a call."""
+        response = self.told(wire, trouble, stamp)
+        self.ledger.by_status[str(response.status)] += 1
+        return response
+
+    def told(self, wire: Wire, trouble: Trouble, stamp: str) -> web.Response:
         """An error in the provider's words."""
         answer: Answer = wire.error(trouble, stamp)
         headers = {**self.headers(wire, stamp), **answer.headers}
         if trouble.kind == "rate" and trouble.retry_after_s is not None and wire.name != "gemini":
             headers |= retry_headers(self.simulation.retry_after, trouble.retry_after_s, time.time())
-        self.ledger.by_status[str(answer.status)] += 1
         return web.Response(
             status=answer.status, body=orjson.dumps(answer.body), headers=headers, content_type="application/json"
         )
@@ -340,22 +407,24 @@ class _Provider:
         return web.Response()
 
     async def models(self, request: web.Request) -> web.Response:
-        """The model list: Anthropic's for a client that sends its version header, else OpenAI's."""
-        names = self.simulation.models
-        if "anthropic-version" in request.headers:
-            listed = [
-                {"type": "model", "id": name, "display_name": name, "created_at": "2025-01-01T00:00:00Z"}
-                for name in names
-            ]
-            return _json({"data": listed, "has_more": False, "first_id": names[0], "last_id": names[-1]})
-        data = [{"id": name, "object": "model", "created": 1735689600, "owned_by": "simulated"} for name in names]
-        return _json({"object": "list", "data": data})
-
-    async def gemini_models(self, request: web.Request) -> web.Response:  # noqa: ARG002 - a handler's signature
-        """Google's model list."""
-        methods = ["generateContent"]
-        names = self.simulation.models
-        return _json({"models": [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]})
+        """The list of models, or the one that is asked for. On /v1 the vendor is told by its headers."""
+        wire: Wire
+        if request.path.startswith("/openai/"):
+            wire = Azure()
+        elif request.path.startswith("/v1beta/") or "x-goog-api-key" in request.headers:
+            wire = Gemini()
+        else:
+            wire = Anthropic() if "anthropic-version" in request.headers else OpenAI()
+        stamp = self.stamp()
+        if (kept_out := self.kept_out(request, wire)) is not None:
+            return self.told(wire, kept_out, stamp)
+        names = self.admission.names(wire.vendor)
+        model = request.match_info.get("model")
+        if model is None:
+            return _json(wire.listing(names, request.query), self.headers(wire, stamp))
+        if model not in names:
+            return self.told(wire, Trouble("listed", model=model), stamp)
+        return _json(wire.card(model), self.headers(wire, stamp))
 
     async def show_ledger(self, request: web.Request) -> web.Response:
         """The account; `?requests=0` leaves out the single requests."""
@@ -368,7 +437,7 @@ class _Provider:
         return _json({"totals": self.ledger.totals()})
 
     async def health(self, request: web.Request) -> web.Response:  # noqa: ARG002
-        return _json({"status": "ok", "simulated": True, "models": list(self.simulation.models)})
+        return _json({"status": "ok", "simulated": True, "models": list(self.simulation.models or (OWN,))})
 
     async def shut_down(self, app: web.Application) -> None:  # noqa: ARG002
         self.closing.set()
@@ -383,18 +452,43 @@ def _with_fault(draft: Draft, fault: str | None) -> Draft:
             return replace(draft, choices=(Choice("", "empty"),), output_tokens=0)
         case "refusal":
             return replace(draft, choices=(Choice(REFUSAL, "refusal"),), output_tokens=scripted.count_tokens(REFUSAL))
-        case "length":
-            choices = []
-            for choice in draft.choices:
-                half = max(1, scripted.count_tokens(choice.text) // 2)
-                text, _ = scripted.within(choice.text, half)
-                tokens = tuple(scripted.tokens(text)) if choice.tokens else ()
-                choices.append(Choice(text, "length", tokens, choice.logprobs[: len(tokens)]))
-            total = sum(scripted.count_tokens(choice.text) for choice in choices)
-            return replace(draft, choices=tuple(choices), output_tokens=total)
+        case "think":
+            return _with_choices(draft, [_unsure(choice) for choice in draft.choices])
+        case "length" | "abort" | "error" | "repetition" | "sensitive":
+            return _with_choices(draft, [_halved(choice, fault) for choice in draft.choices])
         case _:
             return draft
 
 
-def _json(body: Any) -> web.Response:
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+def _with_choices(draft: Draft, choices: list[Choice]) -> Draft:
+    total = sum(scripted.count_tokens(choice.text) for choice in choices)
+    return replace(draft, choices=tuple(choices), output_tokens=draft.thought_tokens + total)
+
+
+def _halved(choice: Choice, finish: Finish) -> Choice:
+    half = max(1, scripted.count_tokens(choice.text) // 2)
+    text, _ = scripted.within(choice.text, half)
+    tokens = tuple(scripted.tokens(text)) if choice.tokens else ()
+    return Choice(text, finish, tokens, choice.logprobs[: len(tokens)])
+
+
+def _unsure(choice: Choice) -> Choice:
+    """The choice with an abstention in tags before it."""
+    before = tuple(scripted.tokens(UNSURE)) if choice.tokens else ()
+    text, tokens, logprobs = UNSURE + choice.text, before + choice.tokens, (-0.01,) * len(before) + choice.logprobs
+    return replace(choice, text=text, tokens=tokens, logprobs=logprobs)
+
+
+def _as_json(text: str, schema: object) -> str:
+    """A reply's text as JSON that satisfies a schema: as it is, if it does."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = text
+    if isinstance(value, dict | list) and schemas.satisfies(value, schema):
+        return text
+    return orjson.dumps(schemas.example(schema, text) if schema else {"response": text}).decode()
+
+
+def _json(body: Any, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=orjson.dumps(body), headers=headers, content_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from math import exp, log
@@ -101,10 +102,19 @@ class Simulation:
     """What the account may spend; a request that finds it spent gets the provider's answer for an exhausted quota."""
     api_key: str | None = field(default=None, repr=False)
     """The only key that is let in; None lets everybody in."""
-    models: tuple[str, ...] = ("simulated",)
-    """What the model list names."""
-    any_model: bool = True
-    """Answer to every model's name; otherwise only to `models`."""
+    models: tuple[str, ...] | None = None
+    """The models that there are: what the list of models names, and no others are answered. None: "simulated", and on
+    each vendor's route the vendor's models of `generations`, dated names included."""
+    any_model: bool = False
+    """Answer to every model's name, whatever the list says."""
+    refuse: tuple[str, ...] = ()
+    """Parameters that every model refuses as its vendor words it, besides those that its generation does: "seed"."""
+    substitute: Mapping[str, str] = field(default_factory=dict)
+    """Models that others answer for, by the model that is asked: the reply names the other one."""
+    expire: Mapping[str, int | datetime] = field(default_factory=dict)
+    """Models that are retired: after so many requests, or from a moment on (with its time zone)."""
+    stream_only: bool = False
+    """Refuse requests on OpenAI's route that ask for no stream."""
 
     def __post_init__(self) -> None:
         for name, probability in self.faults.items():
@@ -118,8 +128,11 @@ class Simulation:
             raise UserError(f"latency: {self.latency} s; give 0 or more")
         if self.max_concurrency is not None and self.max_concurrency < 1:
             raise UserError(f"max_concurrency is {self.max_concurrency}; give at least 1, or leave it out")
-        if not self.models:
+        if self.models is not None and not self.models:
             raise UserError("models: empty; name at least one")
+        for model, end in self.expire.items():
+            if (end.tzinfo is None) if isinstance(end, datetime) else (end < 0):
+                raise UserError(f"expire: {model} at {end}; give 0 or more requests, or a moment with its time zone")
         if any(exact(amount) < 0 for amount in self.price):
             raise UserError(f"price: {self.price[0]},{self.price[1]}; give amounts of 0 or more")
 

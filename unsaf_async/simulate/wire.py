@@ -14,12 +14,31 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from unsaf_async.simulate.generations import Refusal, Vendor
     from unsaf_async.simulate.limits import Denied, Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
-Finish = Literal["stop", "length", "safety", "refusal", "empty"]
+Finish = Literal["stop", "length", "safety", "refusal", "empty", "abort", "error", "repetition", "sensitive"]
+TroubleKind = Literal[
+    "bad",
+    "key",
+    "token",
+    "version",
+    "model",
+    "listed",
+    "retired",
+    "refused",
+    "large",
+    "rate",
+    "quota",
+    "policy",
+    "500",
+    "503",
+    "529",
+    "overloaded",
+]
 Body = dict[str, Any]
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -32,7 +51,10 @@ class Call:
 
     texts: all text, the system's first. schema_name: as `model.respond` takes it. digest: SHA-256 of everything that
     asks for something; equal for equal requests. choices: how many replies are wanted. image_tokens: the images' share
-    of input_tokens. tool: the tool that the reply must call (Anthropic only).
+    of input_tokens. tool: the tool that the reply must call (Anthropic only). schema: that the reply must satisfy; {} for
+    any JSON, None for text. strict: it may be refused for what it lacks. stream, stream_usage: the reply comes as a stream
+    of events, with the usage in the last of them. thinks: thoughts come before the reply. settings: the parameters by
+    dotted name, those of `generations.Rule`. unknown: (where, name) of the fields that the vendor's format does not have.
     """
 
     model: str
@@ -49,6 +71,13 @@ class Call:
     top_logprobs: int = 0
     image_tokens: int = 0
     tool: str | None = None
+    schema: object = None
+    strict: bool = False
+    stream: bool = False
+    stream_usage: bool = False
+    thinks: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    unknown: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +92,20 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What goes into a 200. stamp: hexadecimal digits for the ids in it. created: Unix time in seconds."""
+    """What goes into a 200.
+
+    output_tokens: thoughts included, of which there are thought_tokens. stamp: hexadecimal digits for the ids in it.
+    created: Unix time in seconds. model: the one that is said to have answered. thoughts: what stands before the reply.
+    """
 
     choices: tuple[Choice, ...]
     input_tokens: int
     output_tokens: int
     stamp: str
     created: int
+    model: str
+    thoughts: str = ""
+    thought_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +113,12 @@ class Trouble:
     """Why there is no 200.
 
     kind: what it is; "500", "503" and "529" are those statuses, "overloaded" is the provider's way to say that it is
-    full. message, parameter: for "bad", what is wrong, and where. key: for "key", what came. denied, standing: for
-    "rate", the limit that was met, if one was.
+    full; "listed" is a model that the list does not have; "token" and "version" are Azure's. message, parameter: for
+    "bad", what is wrong, and where. key: for "key", what came. denied, standing: for "rate", the limit that was met, if
+    one was. refusal: for "refused".
     """
 
-    kind: Literal["bad", "key", "model", "large", "rate", "quota", "500", "503", "529", "overloaded"]
+    kind: TroubleKind
     message: str = ""
     parameter: str | None = None
     model: str = ""
@@ -89,6 +126,7 @@ class Trouble:
     retry_after_s: float | None = None
     denied: Denied | None = None
     standing: LimitState | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +150,8 @@ class Wire(Protocol):
     """A provider's format: how a call reads, and how replies and errors are written."""
 
     name: str
+    vendor: Vendor
+    """Whose models it serves."""
 
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
         """The API key of a request.
@@ -148,6 +188,41 @@ class Wire(Protocol):
         Args:
             call: The call.
             draft: What the model replies.
+
+        Returns:
+            A JSON object.
+        """
+        ...
+
+    def events(self, call: Call, draft: Draft) -> bytes:
+        """The body of a 200 as a stream of server-sent events.
+
+        Args:
+            call: The call.
+            draft: What the model replies.
+
+        Returns:
+            All events, in UTF-8.
+        """
+        ...
+
+    def card(self, model: str) -> Body:
+        """A model, as the list of models shows it.
+
+        Args:
+            model: The model's name.
+
+        Returns:
+            A JSON object.
+        """
+        ...
+
+    def listing(self, models: Sequence[str], query: Mapping[str, str]) -> Body:
+        """The list of models, or the page of it that is asked for.
+
+        Args:
+            models: All names.
+            query: The parameters in the URL.
 
         Returns:
             A JSON object.
@@ -280,6 +355,42 @@ def whole(body: Mapping[str, Any], name: str, low: int = 1, high: int = 2**53) -
     return None if value is None else int(value)
 
 
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Parameters by dotted name, so that {"a": {"b": 1}} has "a.b" as well as "a".
+
+    Args:
+        settings: A JSON object of the request.
+        prefix: Of all names.
+
+    Returns:
+        Values by name, without those that are null.
+    """
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if value is not None:
+            found[f"{prefix}{name}"] = value
+        if isinstance(value, dict) and not prefix:
+            found |= flat(value, f"{name}.")
+    return found
+
+
+def page(models: Sequence[str], size: str | None, after: str | None, most: int) -> tuple[Sequence[str], bool]:
+    """A page of a list.
+
+    Args:
+        models: All names.
+        size: How many names a page has, as the request says. None: `most`.
+        after: The name that the page comes after. None or a name that is not there: the page is the first.
+        most: That a page may have.
+
+    Returns:
+        (the names, whether more come after them).
+    """
+    start = models.index(after) + 1 if after in models else 0
+    end = start + max(1, min(int(size) if size and size.isascii() and size.isdigit() else most, most))
+    return models[start:end], end < len(models)
+
+
 def digest(wire: str, model: str, body: Body, volatile: Iterable[str]) -> str:
     """The digest of a request, equal for equal requests.
 
@@ -315,6 +426,33 @@ def input_tokens(texts: Iterable[str], messages: int, schema: object = None) -> 
 
 
 # --- writing ------------------------------------------------------------------------------------------------------
+
+
+def event(data: object, name: str | None = None) -> bytes:
+    """A server-sent event.
+
+    Args:
+        data: JSON data, or a text that is sent as it is.
+        name: The event's type. None: without one.
+
+    Returns:
+        Its lines in UTF-8.
+    """
+    text = data.encode() if isinstance(data, str) else orjson.dumps(data)
+    return (f"event: {name}\n".encode() if name else b"") + b"data: " + text + b"\n\n"
+
+
+def pieces(text: str, size: int = 24) -> list[str]:
+    """A text in the pieces that a stream sends.
+
+    Args:
+        text: Any text.
+        size: Characters of a piece, >= 1.
+
+    Returns:
+        The pieces, which together are the whole.
+    """
+    return [text[place : place + size] for place in range(0, len(text), size)]
 
 
 def go_duration(seconds: float) -> str:

@@ -61,6 +61,7 @@ PAGES = [
     "docs/extras.md",
     "docs/before-and-after.md",
     "docs/serving.md",
+    "docs/simulator.md",
     "docs/training.md",
     "docs/distillation.md",
     "docs/distilled.md",
@@ -93,7 +94,7 @@ def simulating(*options: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[str]:
-    with simulating("--port", "0", "--latency", "0") as url:
+    with simulating("--port", "0", "--latency", "0", "--any-model") as url:
         yield url
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from driving import KEY, PRICE, ROUTES, drive
 
+from unsaf_async.errors import UserError
 from unsaf_async.simulate.faults import FAULTS
 from unsaf_async.simulate.settings import Simulation
 
@@ -24,6 +25,16 @@ pytestmark = [
 
 PASSING = {"429", "500", "503", "529", "disconnect", "disconnect_after", "truncated_body", "garbage", "hang"}
 """Faults that another attempt gets over."""
+OF_SERVERS = {
+    "policy": "blocked",
+    "sensitive": "blocked",
+    "repetition": "interrupted",
+    "abort": None,
+    "error": None,
+    "think": None,
+    "sse": None,
+}
+"""What becomes of faults of servers that speak OpenAI's format; None: every answer comes, if need be by another attempt."""
 UNBILLED = {"429", "500", "503", "529"}
 """Those of them where the provider's answer says that nothing was served."""
 CONTENT = {
@@ -98,6 +109,17 @@ async def test_a_fault_of_content_is_counted_by_its_name_and_never_scored(
     assert run.score.cost_usd == pytest.approx(float(run.ledger.billed_usd), abs=1e-9)
 
 
+@pytest.mark.parametrize("fault", OF_SERVERS)
+@pytest.mark.parametrize("route", ["openai", "vllm"])
+async def test_a_fault_of_a_compatible_server_has_its_name_or_passes(route: str, fault: str, tmp_path: Path) -> None:
+    run = await drive(Simulation(price=PRICE, faults={fault: 0.3}, fault_seed=3), route, tmp_path, images=3)
+    assert run.ledger.faults[fault] > 0
+    found = {call.outcome for examination in run.examinations for call in examination.calls} - {"ok"}
+    assert found == {OF_SERVERS[fault]} - {None}
+    assert run.score.calls is not None
+    assert run.score.calls.retried == (run.ledger.faults[fault] if fault in ("abort", "error") else 0)
+
+
 @pytest.mark.parametrize("route", ROUTES)
 async def test_an_exhausted_quota_stops_the_run_at_once(route: str, tmp_path: Path) -> None:
     run = await drive(Simulation(price=PRICE, faults={"quota": 1.0}), route, tmp_path, images=6)
@@ -108,19 +130,25 @@ async def test_an_exhausted_quota_stops_the_run_at_once(route: str, tmp_path: Pa
     assert run.examinations == []
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", ["openai", "anthropic", "gemini"])
 async def test_a_wrong_key_stops_the_run_and_is_written_nowhere(route: str, tmp_path: Path) -> None:
     run = await drive(Simulation(price=PRICE, api_key="another-key-than-ours"), route, tmp_path)
     assert run.runner.why_stopped is not None
     assert "litellm" not in run.runner.why_stopped, "the user is told what the provider said, and no class names"
     assert run.score.cost_usd == 0
-    if route != "vllm":  # the local route sends no key here, and is turned away just so
-        assert run.runner.mistake
+    assert run.runner.mistake
+    assert not _files_with(KEY, tmp_path)
+
+
+async def test_a_local_server_that_wants_a_key_is_told_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="v1/models: the key was refused") as refused:
+        await drive(Simulation(price=PRICE, api_key="another-key-than-ours"), "vllm", tmp_path)
+    assert "litellm" not in str(refused.value)
     assert not _files_with(KEY, tmp_path)
 
 
 def test_every_fault_of_the_simulator_is_tested() -> None:
-    assert PASSING | set(CONTENT) | {"quota"} == set(FAULTS)
+    assert PASSING | set(CONTENT) | set(OF_SERVERS) | {"quota"} == set(FAULTS)
 
 
 def test_every_exception_of_litellm_has_a_meaning() -> None:

@@ -137,7 +137,7 @@ def read_strictly(reply: BaseModel) -> None:
 
 
 def assert_follows(text: str, schema: dict[str, Any]) -> None:
-    import jsonschema  # comes with the SDKs' own dependencies
+    import jsonschema  # litellm brings it
 
     jsonschema.validate(json.loads(text), schema)
 

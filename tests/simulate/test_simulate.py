@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from fractions import Fraction
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -36,6 +37,7 @@ from unsaf_async.simulate.wire import RequestError, go_duration, retry_headers
 
 PACK = load_pack("unsaf")
 WIRES = ("openai", "anthropic", "gemini")
+DOCS = Path(__file__).parents[2] / "docs" / "simulator.md"
 QUESTION = "What colour is the cup?"
 MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash"}
 
@@ -548,6 +550,12 @@ async def _eventually(condition) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - what is waited for happens in the server
             await asyncio.sleep(0.005)
+
+
+@pytest.mark.skipif(not DOCS.is_file(), reason="only a checkout has the page")
+def test_the_simulators_page_names_every_fault():
+    named = set(re.findall(r"`(\w+)`", DOCS.read_text("utf-8")))
+    assert set(FAULTS) <= named
 
 
 # --- limits

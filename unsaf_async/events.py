@@ -74,6 +74,21 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterRefused:
+    """A model turned out not to take a parameter: its requests go without from now on.
+
+    Attributes:
+        reason: The endpoint's words, in one line.
+        renamed: The name under which the parameter is sent instead; "" if it is dropped.
+    """
+
+    provider: str
+    parameter: str
+    reason: str
+    renamed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BoundBroken:
     """A call cost more than its computed worst case: the profile's token formula is too low for this model."""
 
@@ -101,7 +116,7 @@ class Notice:
     text: str
 
 
-Event = Notice | CallSent | CallSettled | CallRetried | CacheHit | Paused | BoundBroken | ImageKept
+Event = Notice | CallSent | CallSettled | CallRetried | CacheHit | Paused | ParameterRefused | BoundBroken | ImageKept
 Announce = Callable[[Event], None]
 """Receives every event, in order, on the event loop's thread. It must not block and must not raise."""
 

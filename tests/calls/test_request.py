@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import get_args
 
 import pytest
-from doubles import IMAGE, Function, Script, profile, reply, request
+from doubles import IMAGE, Script, profile, reply
 
-from unsaf_async.calls.request import SAMPLE_STEP, ModelClient, RequestBuilder, complete_plainly, failed, record_of
-from unsaf_async.errors import Fatal, Rejected, Transient
+from unsaf_async.calls.request import SAMPLE_STEP, ModelClient, RequestBuilder, failed, record_of
+from unsaf_async.errors import Transient
 from unsaf_async.providers.profile import Takes
 from unsaf_async.records import Message, Role, Sampling, Schema, Usage
 
@@ -82,51 +81,6 @@ async def test_a_client_asks_its_provider_for_what_its_builder_builds():
     assert client.name == "double"
     assert (await client.ask("sample", "What?", image=IMAGE, schema=SCHEMA, sample=2)).text == "A dog."
     assert provider.requests == [builder().request("sample", "What?", image=IMAGE, schema=SCHEMA, sample=2)]
-
-
-def fussy(status, *, about):
-    """A provider that rejects what `about` picks from a request."""
-
-    def answer(made):
-        if about(made):
-            raise Rejected("not taken", status=status)
-        return reply()
-
-    return Function(answer)
-
-
-@pytest.mark.parametrize("status", [400, 422])
-async def test_a_rejected_schema_is_left_out_and_the_log_probabilities_stay(status):
-    provider = fussy(status, about=lambda made: made.schema is not None)
-    made = request(schema=SCHEMA, sampling=Sampling(max_output_tokens=100, logprobs=True))
-    assert (await complete_plainly(provider, made)).outcome == "ok"
-    assert provider.requests == [made, replace(made, schema=None)]
-
-
-@pytest.mark.parametrize("status", [400, 422])
-async def test_rejected_log_probabilities_are_left_out(status):
-    provider = fussy(status, about=lambda made: made.sampling.logprobs)
-    made = request(sampling=Sampling(max_output_tokens=100, temperature=0.5, logprobs=True))
-    assert (await complete_plainly(provider, made)).outcome == "ok"
-    assert [each.sampling.logprobs for each in provider.requests] == [True, False]
-    assert provider.requests[1].sampling.temperature == 0.5
-
-
-@pytest.mark.parametrize(
-    ("error", "fields"),
-    [
-        (Rejected("too large", status=413), {"schema": SCHEMA}),
-        (Rejected("not taken", status=400), {}),
-        (Rejected("not taken", status=422), {}),
-        (Transient("unavailable", status=503), {"schema": SCHEMA}),
-        (Fatal("the key was refused", kind="key", status=400), {"schema": SCHEMA}),  # as Google says it
-    ],
-)
-async def test_no_other_failure_is_asked_again_without(error, fields):
-    provider = Script(error)
-    with pytest.raises(type(error)):
-        await complete_plainly(provider, request(**fields))
-    assert len(provider.requests) == 1
 
 
 def test_a_reply_is_written_down_without_its_text():

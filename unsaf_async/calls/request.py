@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import CallError, Rejected, as_option
+from unsaf_async.errors import as_option
 from unsaf_async.records import CallRecord, EncodedImage, Message, Reply, Request, Role, Sampling, Schema, Target
 
 if TYPE_CHECKING:
+    from unsaf_async.calls.adapted import Adapted
     from unsaf_async.calls.provider import Provider
+    from unsaf_async.errors import CallError
     from unsaf_async.providers.profile import Profile
 
 TEMPERATURE: dict[Role, float | None] = {"ask": None, "sample": None}
@@ -80,15 +82,24 @@ class RequestBuilder:
 
 @dataclass(frozen=True)
 class ModelClient:
-    """One model as one image's calls reach it. provider: the layers that are paid from that image's money."""
+    """One model as one image's calls reach it.
+
+    provider: the layers that are paid from that image's money. adapted: what the model turned out not to take, if it is known.
+    """
 
     builder: RequestBuilder
     provider: Provider
+    adapted: Adapted | None = None
 
     @property
     def name(self) -> str:
         """The model's, as its profile has it."""
         return self.builder.profile.name
+
+    @property
+    def refuses_logprobs(self) -> bool:
+        """Whether it turned out that the model gives no log-probabilities."""
+        return self.adapted is not None and "logprobs" in self.adapted.refused
 
     async def ask(
         self,
@@ -115,35 +126,9 @@ class ModelClient:
             CallError: None came.
             BudgetExhausted: There is no money to begin the image.
         """
-        return await complete_plainly(
-            self.provider, self.builder.request(role, prompt, image=image, schema=schema, sample=sample)
+        return await self.provider.complete(
+            self.builder.request(role, prompt, image=image, schema=schema, sample=sample)
         )
-
-
-async def complete_plainly(provider: Provider, request: Request) -> Reply:
-    """The reply to a request; where the endpoint rejects its schema, or log-probabilities, to the same request without.
-
-    The prompts ask for the same JSON in words, and a run without log-probabilities has one sign of confidence less: neither is
-    worth a failed call.
-
-    Args:
-        provider: Who is asked.
-        request: The call.
-
-    Returns:
-        The reply.
-
-    Raises:
-        CallError: None came.
-    """
-    try:
-        return await provider.complete(request)
-    except Rejected as error:
-        if error.status not in (400, 422) or (request.schema is None and not request.sampling.logprobs):
-            raise
-    if request.schema is not None:
-        return await provider.complete(replace(request, schema=None))
-    return await provider.complete(replace(request, sampling=replace(request.sampling, logprobs=False)))
 
 
 SAMPLE_STEP = 1_000_003

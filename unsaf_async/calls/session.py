@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.open import open_backend
 from unsaf_async.calls.budget import NANO, Budget
 from unsaf_async.calls.cached import Cached, InFlight
@@ -63,6 +64,7 @@ class Session:
         questions: int = 1,
         seed: int = 0,
         strict_model: bool = False,
+        adapted: Mapping[str, Mapping[str, str]] | None = None,
         announce: Announce = silent,
         open_backend: Callable[[Profile], Awaitable[Backend]] = open_backend,
     ) -> None:
@@ -78,6 +80,8 @@ class Session:
             questions: K, which sets the room for a question list.
             seed: The run's.
             strict_model: Whether a reply of another model than the one asked ends the calls to it.
+            adapted: Which parameters the models were found not to take, by the names in `profiles`, with the endpoint's words;
+                None for none.
             announce: Receives the calls' events.
             open_backend: Connects to a profile's model.
         """
@@ -85,6 +89,7 @@ class Session:
         self.run_id = run_id
         self.announce = announce
         self.strict_model = strict_model
+        self._adapted = adapted or {}
         self._profiles = profiles
         self._cache = cache
         self._ledger_file = ledger_file
@@ -102,7 +107,8 @@ class Session:
             self.ledger = exits.enter_context(Ledger(self._ledger_file))
             self.redact = redactor(key_of_profile(profile) for profile in self._profiles.values())
             self.models = {
-                name: await exits.enter_async_context(self._opened(profile)) for name, profile in self._profiles.items()
+                name: await exits.enter_async_context(self._opened(name, profile))
+                for name, profile in self._profiles.items()
             }
             self.budget = Budget(self._cap_nano_usd, self.ledger.account.spent_nano_usd)
             self._exits = exits.pop_all()
@@ -124,10 +130,10 @@ class Session:
             The client, with layers of its own.
         """
         model = self.models[name]
-        return ModelClient(model.builder, model.provider(image_budget))
+        return ModelClient(model.builder, model.provider(image_budget), model.adapted)
 
     @asynccontextmanager
-    async def _opened(self, profile: Profile) -> AsyncIterator[OpenModel]:
+    async def _opened(self, name: str, profile: Profile) -> AsyncIterator[OpenModel]:
         """`profile`'s model, ready for calls; its connections are closed on leaving."""
         cost_model = CostModel(profile, price_or_error(profile))
         backend = await self._open_backend(profile)
@@ -135,7 +141,8 @@ class Session:
             tells_limits = profile.rate_headers != "none"
             async with Pace(profile.name, profile.limits, self.announce, tells_limits=tells_limits) as pace:
                 builder = RequestBuilder(profile, self._questions, self._seed)
-                yield OpenModel(profile, builder, cost_model, pace, backend, self)
+                adapted = Adapted(profile, self._seed, self._adapted.get(name), self.announce)
+                yield OpenModel(profile, builder, cost_model, pace, backend, adapted, self)
         finally:
             await backend.aclose()
 
@@ -149,10 +156,11 @@ class OpenModel:
     cost_model: CostModel
     pace: Pace
     backend: Backend
+    adapted: Adapted
     session: Session
 
     def provider(self, image_budget: ImageBudget) -> Provider:
-        """Cached(Retried(Dispatched(backend))): the same protocol three times over; a strict session looks at who answered.
+        """Adapting(Cached(Retried(Dispatched(backend)))): one protocol all the way; a strict session looks at who answered.
 
         Args:
             image_budget: What the calls are paid from.
@@ -176,7 +184,8 @@ class OpenModel:
             image_budget.waiting_elsewhere,
         )
         named = profile.backend != "azure"  # there the id is a deployment's, and the reply names the model behind it
-        return StrictModel(cached, profile.wire_model, self.pace) if session.strict_model and named else cached
+        strict = session.strict_model and named
+        return Adapting(StrictModel(cached, profile.wire_model, self.pace) if strict else cached, self.adapted)
 
     def attempt(self, image_budget: ImageBudget, *, again: bool = False) -> Dispatched:
         """The innermost layer alone: one attempt a call, nothing cached.

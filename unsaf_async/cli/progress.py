@@ -23,6 +23,7 @@ from unsaf_async.events import (
     Event,
     ImageKept,
     Notice,
+    ParameterRefused,
     Paused,
 )
 from unsaf_async.score.tallies import Running
@@ -128,6 +129,9 @@ class Watch:
                 self.retries += 1
             case Paused():
                 self.pause = (time.monotonic() + event.seconds, f"{event.provider} asks for patience ({event.reason})")
+            case ParameterRefused():
+                instead = f"sent as {event.renamed}" if event.renamed else "left out"
+                self.say(f"{event.provider} does not take {event.parameter} ({event.reason}): {instead} from here on")
             case BoundBroken() if event.provider not in self._bounds_broken:
                 self._bounds_broken.add(event.provider)
                 self.say(

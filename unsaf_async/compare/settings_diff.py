@@ -107,6 +107,12 @@ def _last_part(pack: str) -> str:
     return Path(pack).name or pack
 
 
+def _temperatures(manifest: Manifest) -> str:
+    """At which temperature a run's model answered, in words."""
+    taken = manifest.subject.takes.temperature and "temperature" not in manifest.adapted.get("self", {})
+    return "0 for answers and verdicts" if taken else "the provider's own throughout"
+
+
 def _source(manifest: Manifest) -> str:
     """Where the questions are from, in words."""
     if manifest.source is None:
@@ -153,7 +159,7 @@ SETTINGS = (
     _Setting("Extra measures differ", _extras, "their costs and times are for unequal work"),
     _Setting(
         "Temperatures differ",
-        lambda run: "0 for answers and verdicts" if run.subject.takes.temperature else "the provider's own throughout",
+        _temperatures,
         "an answer drawn at random abstains at another rate than the likeliest one",
     ),
     _Setting("Further fields of the requests differ", _request_fields, "they may change how a model answers"),

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from unsaf_async.calls.request import ModelClient, complete_plainly, failed, record_of
+from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
 from unsaf_async.normalize import normal_form
@@ -234,7 +234,7 @@ class _List:
         request = subject.builder.request("ask", prompt, image=self.image, schema=examiner.pack.schema(self.label))
         request = _redrawn(request) if again else request
         try:
-            reply = await complete_plainly(subject.provider, request)
+            reply = await subject.provider.complete(request)
         except CallError as error:
             self.calls.append(failed("ask", error))
             return ()

@@ -92,7 +92,9 @@ class Extras:
         """
         async with asyncio.TaskGroup() as group:
             tasks = {
-                part: group.create_task(self._ask(*part, question, image)) for part in self.measures.pending(question)
+                part: group.create_task(self._ask(*part, question, image))
+                for part in self.measures.pending(question)
+                if part[0] != "p_true" or not self.subject.refuses_logprobs
             }
         audits = {audit.auditor: audit for audit in question.audits}
         samples = dict(enumerate(question.samples))

@@ -427,6 +427,12 @@ def measured(run: ReportRun) -> Element:
         for name, models in manifest.answered_by.items()
         for model, replies in models.items()
     ]
+    without = [
+        parameter if name == "self" else f"{parameter} ({name})"
+        for name, refused in manifest.adapted.items()
+        for parameter in refused
+        if parameter != "max_tokens"
+    ]
     extras = [
         "grounding of answers" if manifest.grounded else "",
         "confidence" if manifest.confidence else "",
@@ -437,6 +443,7 @@ def measured(run: ReportRun) -> Element:
         ("Model", f"{subject.name}" + (f", {subject.model} on the wire" if subject.model else "")),
         ("Where", "in this process" if subject.backend == "tiny" else where),
         *([("Answered by", ", ".join(answered))] if answered else []),
+        *([("Sent without", ", ".join(without))] if without else []),
         ("Judge", ", ".join(_whom(manifest, name) for name in manifest.judges) or "rules only"),
         *([("Auditors", ", ".join(_whom(manifest, name) for name in manifest.auditors))] if manifest.auditors else []),
         *([("Asked beside", ", ".join(filter(None, extras)))] if any(extras) else []),

@@ -41,10 +41,13 @@ def about_services(manifest: Manifest, examinations: Iterable[Examination]) -> I
         examinations: The run's; read once.
 
     Yields:
-        A sentence for each model that answered in another's place; one for answers that stand among the thoughts; one for
-        answers that ended for reasons that are not known to be good.
+        A sentence for each model that was sent less than its profile has it, and for each that answered in another's place;
+        one for answers that stand among the thoughts; one for answers that ended for reasons that are not known to be good.
     """
     examinations = list(examinations)
+    for name, refused in manifest.adapted.items():
+        if left_out := [parameter for parameter in refused if parameter != "max_tokens"]:
+            yield f"{manifest.profile(name).name} does not take {', '.join(left_out)}: its requests went without"
     for name, models in answered_by(manifest, examinations).items():
         profile = manifest.profile(name)
         if profile.backend == "azure":  # the id is a deployment's: the reply names the model behind it

@@ -85,7 +85,7 @@ def findings(score: Score, manifest: Manifest, examinations: Sequence[Examinatio
 def _why_none(manifest: Manifest) -> dict[SignalName, str]:
     """Why a signal is not there, by its name."""
     name = manifest.subject.name
-    gives = manifest.subject.takes.logprobs
+    gives = manifest.gives_logprobs
     tokens = f"{name} returned no log-probabilities" if gives else f"{name} gives no log-probabilities"
     drawn = (
         "no draw came back" if manifest.samples else f"answers were drawn once ({as_option('samples')} K draws more)"

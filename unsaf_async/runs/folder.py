@@ -152,6 +152,9 @@ class Manifest(Record):
     """Whether the run stops when another model answers than the one asked."""
     answered_by: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Which models answered, as in the score; {} before the run's first session has ended."""
+    adapted: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Which parameters the models turned out not to take, by the name of whom was asked ("self": the measured model): the
+    endpoint's words by the parameter. Their requests went without; `max_tokens` went under its other name."""
     until_ci: float | None
     """The half-width at which no more images are admitted; None: all images."""
     images: int
@@ -182,13 +185,18 @@ class Manifest(Record):
         return self.subject if name == "self" else self.others[name]
 
     @property
+    def gives_logprobs(self) -> bool:
+        """Whether the measured model is asked for log-probabilities: its profile says so, and it has not refused."""
+        return self.subject.takes.logprobs and "logprobs" not in self.adapted.get("self", {})
+
+    @property
     def extras(self) -> ExtraMeasures:
         """The extra measures of the run."""
         return ExtraMeasures(
             auditors=self.auditors,
             grounded=self.grounded,
             stated=self.confidence,
-            p_true=self.confidence and self.subject.takes.logprobs,
+            p_true=self.confidence and self.gives_logprobs,
             samples=self.samples,
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import open_cache
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
-from unsaf_async.events import Announce, Event, ImageKept, Notice, silent
+from unsaf_async.events import Announce, Event, ImageKept, Notice, ParameterRefused, silent
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import lasting_name
@@ -24,6 +24,7 @@ from unsaf_async.runs.stopping import StopWhenNarrow
 from unsaf_async.runs.workers import run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     from unsaf_async.calls.budget import Budget
@@ -166,6 +167,7 @@ class Runner:
         """Why no more could be asked about an image that had been examined, by its id."""
         self.unfinished: str | None = None
         """What failed and would be tried again by resuming, in words; None if nothing did."""
+        self._opened: Mapping[str, OpenModel] = {}
         self._listeners = [announce]
         self._interrupted = False
 
@@ -178,8 +180,16 @@ class Runner:
         self._listeners.append(announce)
 
     def _announce(self, event: Event) -> None:
+        if isinstance(event, ParameterRefused):
+            self._keep_adapted()
         for listener in self._listeners:
             listener(event)
+
+    def _keep_adapted(self) -> None:
+        """The manifest says at once what the models do not take: a session that follows a killed one begins with it."""
+        manifest = self.folder.manifest
+        refused = {name: dict(model.adapted.refused) for name, model in self._opened.items() if model.adapted.refused}
+        self.folder.keep_manifest(manifest.model_copy(update={"adapted": manifest.adapted | refused}))
 
     def stop(self) -> None:
         """Let no further call leave. Those under way finish, are paid and stored; then `run` returns."""
@@ -200,10 +210,11 @@ class Runner:
         with Journal(self.folder.files.journal) as journal, closing(ImageLoader(policy_of(manifest.subject))) as loader:
             async with self._session() as session:
                 self.models, self.budget = list(session.models.values()), session.budget
+                self._opened = session.models
                 await self._examine_all(journal, ImageExaminer.of(manifest, session, loader, pack))
                 result = self._score(journal, session.ledger)
         self.folder.keep_score(result)
-        self.folder.keep_manifest(manifest.model_copy(update={"answered_by": result.answered_by}))
+        self.folder.keep_manifest(self.folder.manifest.model_copy(update={"answered_by": result.answered_by}))
         return result
 
     def _manifest_of_the_day(self) -> Manifest:
@@ -237,6 +248,7 @@ class Runner:
             questions=manifest.questions,
             seed=manifest.seed,
             strict_model=manifest.strict_model,
+            adapted=manifest.adapted,
             announce=self._announce,
         )
 

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from doubles import profile, request
 
+from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.calls.backends.openai_wire import OpenAIWire
-from unsaf_async.calls.request import complete_plainly
 from unsaf_async.checks.doctor import diagnose, worst_cost_usd
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.prompts import VERDICT
@@ -130,7 +130,7 @@ async def test_an_endpoint_that_takes_no_schema_is_sent_the_same_without(status:
         return web.Response(body=COMPLETION)
 
     async with endpoint(answer) as backend:
-        reply = await complete_plainly(backend, JUDGING)
+        reply = await Adapting(backend, Adapted(profile())).complete(JUDGING)
     assert reply.outcome == "ok"
     first, second = bodies
     assert first.pop("response_format")["json_schema"]["name"] == VERDICT.name
@@ -146,7 +146,7 @@ async def test_an_endpoint_that_gives_no_log_probabilities_is_sent_the_same_with
 
     asking = replace(JUDGING, schema=None, sampling=replace(JUDGING.sampling, logprobs=True))
     async with endpoint(answer) as backend:
-        reply = await complete_plainly(backend, asking)
+        reply = await Adapting(backend, Adapted(profile())).complete(asking)
     assert reply.outcome == "ok"
     first, second = bodies
     assert first.pop("logprobs") is True
@@ -163,7 +163,7 @@ async def test_what_has_nothing_to_do_with_the_schema_is_not_asked_again(status:
 
     async with endpoint(answer) as backend:
         with pytest.raises(kind):
-            await complete_plainly(backend, JUDGING)
+            await Adapting(backend, Adapted(profile())).complete(JUDGING)
     assert len(bodies) == 1
 
 
@@ -176,7 +176,7 @@ async def test_an_endpoint_that_rejects_the_request_in_any_form_is_asked_twice_a
 
     async with endpoint(answer) as backend:
         with pytest.raises(Rejected, match="too long"):
-            await complete_plainly(backend, JUDGING)
+            await Adapting(backend, Adapted(profile())).complete(JUDGING)
     assert ["response_format" in body for body in bodies] == [True, False]
 
 

@@ -159,7 +159,8 @@ def _arguments(request: Request) -> dict[str, Any]:
         arguments["logprobs"] = True
     if request.schema:
         arguments["response_format"] = response_format(request.schema.name, request.schema.schema)
-    return arguments | dict(request.target.extra)
+    # An argument that is None stands for one that is not sent.
+    return {name: value for name, value in (arguments | dict(request.target.extra)).items() if value is not None}
 
 
 def _reply(response: Any) -> Reply:

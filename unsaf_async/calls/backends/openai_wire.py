@@ -71,7 +71,8 @@ class OpenAIWire:
             body["response_format"] = response_format(request.schema.name, request.schema.schema)
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return body | dict(request.target.extra)
+        # A field that is None stands for one that is not sent.
+        return {name: value for name, value in (body | dict(request.target.extra)).items() if value is not None}
 
     def reply(self, body: Mapping[str, Any]) -> Reply:
         """The reply in a body.

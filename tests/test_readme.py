@@ -226,6 +226,13 @@ def test_every_command_and_example_of_a_page_works(
         assert not missing, "the README shows every command"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_what_needs_no_key_needs_no_folder_that_a_checkout_lacks(page: str) -> None:
+    text = "\n".join(block.replace("\\\n", " ") for _, block in blocks(page))
+    for line in re.findall(r"^.*(?:--provider (?:scripted|tiny)|\"scripted\").*$", text, re.MULTILINE):
+        assert not re.search(r"(?<!images/)photos/", line), line
+
+
 def test_no_page_is_left_out() -> None:
     pages = {str(file.relative_to(ROOT)) for file in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]}
     assert pages - {"CHANGELOG.md"} <= set(PAGES)

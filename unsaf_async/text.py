@@ -241,3 +241,15 @@ def first_line(error: BaseException, limit: int) -> str:
     """
     lines = str(error).strip().splitlines()
     return one_line(lines[0], limit) if lines else type(error).__name__
+
+
+def install_extra(extra: str) -> str:
+    """How a missing optional library is installed, as the end of an error's sentence.
+
+    Args:
+        extra: The extra of this package that brings it, such as "distill".
+
+    Returns:
+        The command, and where it is entered: the package is on no registry.
+    """
+    return f"in a checkout of unsaf-async: pip install '.[{extra}]'"

@@ -76,6 +76,16 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
     )
 
 
+@pytest.mark.parametrize("group", [(), ("cache",), ("judge",), ("world",)])
+def test_each_command_is_listed_with_one_whole_sentence_within_80_columns(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = command(capsys, *group, "--help").out.partition("Commands:\n")[2].splitlines()
+    assert listed
+    assert all(re.fullmatch(r"  [a-z-]+ +[A-Z].*[^.]\.", line) and len(line) < 80 for line in listed), listed
+
+
 # --- run --------------------------------------------------------------------------------------------------------------
 
 

@@ -347,7 +347,7 @@ def test_without_vllm_one_line_says_what_to_install(
     for arguments in (["serve", "tiny-s"], ["run", "--provider", "vllm", "--spawn", "tiny-s"]):
         ended = command(capsys, *arguments)
         assert ended.code == 2
-        assert "pip install 'unsaf-async[vllm]'" in ended.err
+        assert "pip install '.[vllm]'" in ended.err
         assert ended.err.count("\n") == 1
     assert not Path("runs").exists()
 

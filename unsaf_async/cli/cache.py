@@ -20,7 +20,7 @@ app = typer.Typer(help="Look into the stored replies, or drop them.", no_args_is
 @app.command("info")
 @from_fields(leave_out=("no_cache",))
 def info(cache: Cache = DEFAULT_CACHE) -> int:
-    """How many replies are stored, for which models, and what they cost when they were made."""
+    """Count the stored replies. For which models they are, and what they cost when they were made."""
     from collections import Counter
 
     from unsaf_async.calls.store import entries
@@ -70,7 +70,7 @@ def clear(
     defaults={"provider": "tiny", "limit": 1},
 )
 def explain(settings: Settings) -> int:
-    """Say for each image's first two calls whether they hit, and if not, what differs from the nearest stored ones."""
+    """Say whether a run's calls would hit. For each image's first two: if not, what differs from the nearest stored ones."""
     import asyncio
 
     from unsaf_async.checks.explain_cache import explain as explained

@@ -42,7 +42,7 @@ def compare(
         typer.Option("--out", "-o", parser=o.file, metavar="FILE", help="Write to this file, not to stdout."),
     ] = None,
 ) -> int:
-    """Compare runs: paired differences with their uncertainty, costs, and how the runs' settings differ."""
+    """Compare runs side by side. Paired differences with their uncertainty, costs, and how the runs' settings differ."""
     from unsaf_async.cli.compare_tables import print_comparison
     from unsaf_async.compare import comparison as comparing
     from unsaf_async.compare import tables

@@ -37,7 +37,7 @@ def cross(
     quiet: o.Quiet = False,
     yes: o.Yes = False,
 ) -> int:
-    """Let every model answer every model's questions: tells skill in asking from skill in answering."""
+    """Let every model answer every model's questions. Tells skill in asking from skill in answering."""
     from unsaf_async.compare.comparison import load_runs
     from unsaf_async.compare.cross_runs import crossings
     from unsaf_async.errors import UserError

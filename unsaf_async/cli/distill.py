@@ -17,7 +17,7 @@ NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "saf
 
 @from_fields()
 def distill(recipe: Recipe) -> int:
-    """Train a student on exported teacher data: LoRA on its language model, everything else frozen."""
+    """Train a student on exported teacher data. LoRA on its language model, everything else frozen."""
     check_installed()
     from unsaf_async.distill.train.train import is_first, train
 
@@ -35,10 +35,11 @@ def check_installed() -> None:
     from importlib.util import find_spec
 
     from unsaf_async.errors import UserError
+    from unsaf_async.text import install_extra
 
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise UserError(f"distill: {missing[0]} is not installed; pip install 'unsaf-async[distill]'")
+        raise UserError(f"distill: {missing[0]} is not installed; {install_extra('distill')}")
 
 
 def print_trained(trained: Trained) -> None:

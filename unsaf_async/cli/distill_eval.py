@@ -31,7 +31,7 @@ def distill_eval(
     quiet: o.Quiet = False,
     yes: o.Yes = False,
 ) -> int:
-    """Compare a model before and after training: paired differences, and gates that decide the exit code."""
+    """Compare a model before and after training. Paired differences, and gates that decide the exit code."""
     import asyncio
 
     from unsaf_async.distill.evaluate.gates import Thresholds

@@ -15,7 +15,7 @@ FREE_BELOW_USD = 0.10
 
 @from_fields(only=("provider", "api_base", "model", "price"), defaults={"provider": "scripted"})
 def doctor(settings: Settings, yes: o.Yes = False) -> int:
-    """Probe a provider live: key, image, JSON schema, parameters, rate headers; and what a run will therefore do."""
+    """Probe a provider by a few small calls. Key, image, JSON schema, parameters, rate headers; what a run will therefore do."""
     import asyncio
 
     from unsaf_async.calls.backends.open import with_model_found

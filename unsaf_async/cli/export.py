@@ -26,7 +26,7 @@ def export(
     ],
     options: Options,
 ) -> int:
-    """Turn finished runs of a teacher into fine-tuning data: to write questions, to answer and to decline."""
+    """Turn a teacher's finished runs into fine-tuning data. It teaches to write questions, to answer and to decline."""
     from unsaf_async import distill
 
     print_export(distill.export(run_dirs, out, options), out)

@@ -31,7 +31,7 @@ def labelled(
     ] = None,
     dry_run: o.DryRun = False,
 ) -> int:
-    """Measure a model on a labelled set: accuracy, abstention, calibration; POPE and other native files as they come."""
+    """Measure a model on a labelled set. Accuracy, abstention, calibration; POPE and other native files as they come."""
     if labelled_images is not None:
         settings = replace(settings, images=(str(labelled_images),))
     return run.carry_out(settings, spawning, display, dry_run=dry_run)

@@ -12,7 +12,7 @@ from unsaf_async.cli.run import say_notices
 def providers(
     json: Annotated[bool, typer.Option("--json", help="Print the profiles as JSON.")] = False,
 ) -> int:
-    """List the models that have a profile: price, limits, and whether the key is set."""
+    """List the models that have a profile. Price, limits, and whether the key is set."""
     from unsaf_async.providers.resolve import all_models
 
     listings = all_models()

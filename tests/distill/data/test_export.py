@@ -336,7 +336,7 @@ def test_without_pyarrow_only_the_trl_form_is_refused_in_one_line(
 ) -> None:
     for name in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)  # as Python has it for what cannot be imported
-    with pytest.raises(UserError, match=r"pip install 'unsaf-async\[distill\]'"):
+    with pytest.raises(UserError, match=r"pip install '\.\[distill\]'"):
         export([made.teacher], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     export([made.teacher], tmp_path / "out", Options(form="sharegpt"))
@@ -346,7 +346,7 @@ def test_without_imagehash_every_form_is_refused_in_one_line(
     made: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "imagehash", None)
-    with pytest.raises(UserError, match=r"imagehash is not installed.*pip install 'unsaf-async\[distill\]'"):
+    with pytest.raises(UserError, match=r"imagehash is not installed.*pip install '\.\[distill\]'"):
         export([made.teacher], tmp_path / "out", Options(form="openai"))
     assert list(tmp_path.iterdir()) == []
 

@@ -378,7 +378,10 @@ def test_without_the_libraries_one_line_says_what_to_install(tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr == "unsaf-async: distill: trl is not installed; pip install 'unsaf-async[distill]'\n"
+    assert (
+        done.stderr
+        == "unsaf-async: distill: trl is not installed; in a checkout of unsaf-async: pip install '.[distill]'\n"
+    )
     assert done.stdout == ""
 
 

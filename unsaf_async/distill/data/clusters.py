@@ -16,6 +16,7 @@ import numpy as np
 from unsaf_async.errors import UserError, renaming
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode
 from unsaf_async.inputs.sources import find_images
+from unsaf_async.text import install_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ def perceptual_hash(data: bytes) -> int:
         import imagehash
     except ModuleNotFoundError:
         raise UserError(
-            "imagehash is not installed, and near copies of images are found by it; pip install 'unsaf-async[distill]'"
+            f"imagehash is not installed, and near copies of images are found by it; {install_extra('distill')}"
         ) from None
     from PIL import Image
 

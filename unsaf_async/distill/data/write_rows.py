@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from unsaf_async.distill.data.options import Form
 from unsaf_async.errors import UserError, setting
+from unsaf_async.text import install_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -138,8 +139,8 @@ def check(form: Form, *, pairs: bool = False) -> None:
             import pyarrow.parquet  # noqa: F401
         except ModuleNotFoundError:
             raise UserError(
-                f"{setting('form', 'trl')}: pyarrow is not installed; pip install 'unsaf-async[distill]', or give "
-                f"{setting('form', 'sharegpt')}"
+                f"{setting('form', 'trl')}: pyarrow is not installed; give {setting('form', 'sharegpt')}, or "
+                f"{install_extra('distill')}"
             ) from None
 
 

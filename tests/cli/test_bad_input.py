@@ -770,17 +770,44 @@ def test_images_that_cannot_be_read_fail_one_by_one_with_their_reasons(
     Path("broken").mkdir()
     for name, content in broken.items():
         (tmp_path / "broken" / name).write_bytes(content)
+    draw_images(tmp_path / "broken", 1)
     ended = command(capsys, "run", "--images", "broken", "--out", "run")
     assert ended.code == 3
     lines = ended.err.splitlines()
     assert all(line.startswith("unsaf-async: ") for line in lines)
     for name in broken:
         assert sum(line.startswith(f"unsaf-async: {name}: ") for line in lines) == 1
-    assert "3 of 3 images failed" in lines[-1]
-    assert "unsaf-async resume run" in lines[-1]
+    assert "3 of 4 images failed" in lines[-1]
+    assert "mend these files, then `unsaf-async resume run`" in lines[-1]
     shown = command(capsys, "show", "run")
     assert shown.code == 0
     assert "empty.png: the file is empty" in shown.out
+
+
+@pytest.mark.parametrize("words", [("run",), ("estimate",), ("run", "--dry-run")])
+def test_images_of_which_none_can_be_read_are_a_mistake_before_anything_is_opened(
+    words: tuple[str, ...], desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("notes.txt").write_text("no picture")
+    one = command(capsys, *words, "--provider", "scripted", "--images", "notes.txt")
+    assert_one_line(one, "--images: notes.txt: the file is text, not an image")
+    Path("both").mkdir()
+    for name in ("a.png", "b.png"):
+        Path("both", name).write_bytes(b"")
+    both = command(capsys, *words, "--provider", "scripted", "--images", "both")
+    assert_one_line(both, "--images: none of 2 can be used; the first, ", "the file is empty")
+    assert not (desk / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [("show",), ("resume",), ("report",), ("compare", "done")])
+def test_a_folder_of_runs_given_for_a_run_is_answered_with_the_newest_in_it(
+    words: tuple[str, ...], desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(7):
+        shutil.copytree("done", f"runs/{number}")
+        os.utime(f"runs/{number}/manifest.json", (number, number))
+    said = command(capsys, *words, "runs")
+    assert_one_line(said, "runs: is no run's folder", "newest first: runs/6, runs/5, runs/4, runs/3, runs/2 and 2 more")
 
 
 def test_a_port_that_is_taken_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:

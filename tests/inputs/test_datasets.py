@@ -338,10 +338,17 @@ def test_the_probes_of_the_world_are_read_whole(world: Path) -> None:
     assert all(encode(image.path, ImagePolicy())[0].width == 48 for image in labelled.images)
 
 
-def test_a_folder_with_several_files_says_which_there_are(world: Path) -> None:
-    said = refused(world)
-    assert "labelled.jsonl, manifest.jsonl, pope.jsonl" in said
+def test_the_folder_of_the_world_is_its_labelled_questions_and_by_name_its_probes(world: Path) -> None:
+    for labelled in (read_labelled(world), read_labelled(world, "jsonl")):
+        assert labelled.images == read_labelled(world / "labelled.jsonl").images
     assert read_labelled(world, "pope").yes_no
+
+
+def test_a_folder_with_several_labelled_sets_says_which_files_there_are(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world, tmp_path / "two")
+    shutil.copy(world / "labelled.jsonl", tmp_path / "two" / "more.jsonl")
+    for name in (None, "jsonl"):
+        assert "labelled.jsonl, m" in refused(tmp_path / "two", name)
 
 
 # --- VizWiz-VQA -----------------------------------------------------------------------------------------------------

@@ -60,11 +60,11 @@ def _verdict(request: Request, stored: dict[str, dict[str, str]]) -> str:
     if not stored:
         return "miss: nothing is stored"
 
-    # The nearest: the fewest differing parts; of those, one about the same image and in the same words.
-    def distance(key: str) -> tuple[int, bool, bool]:
+    # The nearest: the fewest differing parts; of those, one of the same model, about the same image and in the same words.
+    def distance(key: str) -> tuple[int, bool, bool, bool]:
         theirs = stored[key]
         differing = [name for name in mine if theirs.get(name) != mine[name]]
-        return len(differing), "pixels" in differing, "text" in differing
+        return len(differing), "model" in differing, "pixels" in differing, "text" in differing
 
     nearest = min(stored, key=distance)
     differing = [NAMES.get(name, name) for name in mine if stored[nearest].get(name) != mine[name]]

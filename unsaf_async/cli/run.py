@@ -309,7 +309,8 @@ def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
         sys.stderr.write(f"unsaf-async: stopped early: {runner.why_stopped}; {go_on}\n")
         return 3
     if runner.unfinished:
-        sys.stderr.write(f"unsaf-async: {runner.unfinished}; {_again(folder)} tries them again\n")
+        then = f"mend these files, then {_again(folder)}" if runner.only_files else _again(folder)
+        sys.stderr.write(f"unsaf-async: {runner.unfinished}; {then} tries them again\n")
         return 3
     if runner.satisfied and not quiet:
         sys.stderr.write("unsaf-async: the interval is as narrow as --until-ci asked; no more images were needed\n")

@@ -134,7 +134,7 @@ def simulate(
     port: Annotated[int, Help("Port to listen on; 0 picks a free one.", metavar="N", panel=ADDRESS)] = 8787,
     host: Annotated[str, Help("Address to listen on.", metavar="ADDRESS", panel=ADDRESS)] = "127.0.0.1",
 ) -> int:
-    """Serve the simulated model, to rehearse paid runs. Speaks as OpenAI, Anthropic and Gemini, with limits, faults and a bill."""
+    """Serve the simulated model, to rehearse paid runs. As OpenAI, Anthropic and Gemini would, with limits, faults and a bill."""
     import asyncio
 
     check_port(port)

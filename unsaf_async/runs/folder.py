@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from unsaf_async.score.run_score import Score
 
 
+MOST_NAMED = 5
+"""How many runs are named to who gives a folder of runs for a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunFiles:
     """The files of the run at `folder`. Their names are in this class and nowhere else."""
@@ -356,13 +360,24 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(file.read_bytes())
     except OSError:
-        raise UserError(
-            f"{path}: is no run's folder (it has no manifest.json); give the folder that `run` named"
-        ) from None
+        raise UserError(f"{path}: is no run's folder (it has no manifest.json); {_which_run(path)}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         raise UserError(f"{file}: is no manifest ({where}: {first['msg']}); restore it, or start a new run") from None
+
+
+def _which_run(path: Path) -> str:
+    """What to give where `path` is no run: the newest of the runs inside it, if there are any."""
+    try:
+        manifests = {each: RunFiles(each).manifest.stat().st_mtime for each in path.iterdir() if exists(each)}
+    except OSError:
+        manifests = {}
+    if not manifests:
+        return "give the folder that `run` named"
+    newest = sorted(manifests, key=lambda each: manifests[each], reverse=True)
+    more = f" and {len(newest) - MOST_NAMED} more" if len(newest) > MOST_NAMED else ""
+    return f"give one of the runs in it, newest first: {', '.join(map(str, newest[:MOST_NAMED]))}{more}"
 
 
 def reopen(path: Path) -> RunFolder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from unsaf_async.calls.backends.open import open_backend, with_model_found
 from unsaf_async.calls.cost import price_or_error
 from unsaf_async.errors import UserError, naming, renaming, setting
 from unsaf_async.examine.extras import ExtraMeasures
-from unsaf_async.inputs.pixels import ImagePolicy
+from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images
 from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.keys import key_of_profile
@@ -131,8 +132,25 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     images = images[: settings.limit] if settings.limit else images
     # In full, so that a run can be resumed from anywhere.
     images = [replace(image, path=image.path.absolute()) for image in images]
+    await asyncio.to_thread(_check_readable, images, policy_of(subject))
     prepared = Prepared(subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings)
     return replace(prepared, calibration=_calibration(prepared))
+
+
+def _check_readable(images: Sequence[ImageSource], policy: ImagePolicy) -> None:
+    """Raises UserError if none of the images can be read. Reads headers, up to the first good one."""
+    for image in images:
+        with suppress(ImageError):
+            sent_size(image.path, policy)
+            return
+    if images:
+        try:
+            encode(images[0].path, policy)
+        except ImageError as error:
+            which = (
+                images[0].id if len(images) == 1 else f"none of {len(images)} can be used; the first, {images[0].id}"
+            )
+            raise UserError(f": {which}: {error}; give images", field="images") from None
 
 
 def _calibration(prepared: Prepared) -> CalibrationFile | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.examine.examiner import has_failed_calls
+from unsaf_async.examine.examiner import has_failed_calls, is_unfinished
 from unsaf_async.runs.findings import Findings, findings
 from unsaf_async.score.run_score import Accounts, Calls, Tokens, score
 
@@ -39,6 +39,20 @@ def unfinished_work(examinations: Sequence[Examination], skipped: Mapping[str, s
         name, why = next(iter(skipped.items()))
         parts.append(f"{len(skipped)} examined images were left as they are (such as {name}: {why})")
     return " and ".join(parts) or None
+
+
+def only_files(examinations: Sequence[Examination], skipped: Mapping[str, str]) -> bool:
+    """Whether all that failed lies in the images' files: resuming changes nothing before these are mended.
+
+    Args:
+        examinations: The run's, one an image.
+        skipped: As for `unfinished_work`.
+
+    Returns:
+        Whether files failed, and no call did.
+    """
+    failed = [each for each in examinations if is_unfinished(each)]
+    return bool(failed or skipped) and all(each.failure and each.image.width is None for each in failed)
 
 
 def score_run(manifest: Manifest, examinations: Sequence[Examination], account: Account, wall_s: float) -> Findings:

@@ -18,7 +18,7 @@ from unsaf_async.runs.folder import create, default_folder, exists, images_sha25
 from unsaf_async.runs.journal import Journal
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
-from unsaf_async.runs.result import score_run, unfinished_work
+from unsaf_async.runs.result import only_files, score_run, unfinished_work
 from unsaf_async.runs.saved import pack_of
 from unsaf_async.runs.stopping import StopWhenNarrow
 from unsaf_async.runs.workers import run
@@ -167,6 +167,8 @@ class Runner:
         """Why no more could be asked about an image that had been examined, by its id."""
         self.unfinished: str | None = None
         """What failed and would be tried again by resuming, in words; None if nothing did."""
+        self.only_files = False
+        """Whether all of that lies in the images' files, and is to be mended before."""
         self._opened: Mapping[str, OpenModel] = {}
         self._listeners = [announce]
         self._interrupted = False
@@ -305,6 +307,7 @@ class Runner:
         """The findings from all that is known; notes what is unfinished, and what is wrong if nothing was answered."""
         examinations, account = list(journal.kept.values()), ledger.account
         self.unfinished = unfinished_work(examinations, self.skipped)
+        self.only_files = only_files(examinations, self.skipped)
         if not account.usage.input_tokens and not account.usage.output_tokens:
             kinds = [model.pace.down.kind for model in self.models if model.pace.down]
             self.mistake = next((kind for kind in kinds if kind in ("key", "model")), None)

@@ -142,9 +142,20 @@ def _recognized_folder(path: Path) -> Format:
     files = [*path.glob("*.jsonl"), *path.glob("*.tsv"), *path.glob("*pope*.json")]
     if len(files) == 1:
         return _recognized(files[0])
+    formats = [known for known in map(_format_of, files) if known]
+    if formats.count("jsonl") == 1 and set(formats) <= {"jsonl", "pope"}:  # as `world make` writes them
+        return "jsonl"
     if files:
         raise _several(path, files)
     raise _unrecognized(path, "the folder holds none of these")
+
+
+def _format_of(file: Path) -> Format | None:
+    """The file's format; None if it is no labelled set."""
+    try:
+        return _recognized(file)
+    except UserError:
+        return None
 
 
 def _file_in(folder: Path, known: Format) -> Path:
@@ -153,6 +164,8 @@ def _file_in(folder: Path, known: Format) -> Path:
         raise UserError(
             f": {folder} holds no file {_FILES[known]}, which {known} needs; give the file itself", field="data"
         )
+    if len(files) > 1:
+        files = [file for file in files if _format_of(file) == known] or files
     if len(files) > 1:
         raise _several(folder, files)
     return files[0]

@@ -273,7 +273,7 @@ def test_a_reached_cap_exits_with_3_and_says_how_to_go_on(
     User(tmp_path, simulator, monkeypatch)
     options = ("--provider", "gpt-5.4-mini", "--images", "photos/", "--out", "runs/mine", "--quiet")
     assert unsaf_async("run", *options, "--max-cost", "0.001") == 3
-    assert "`unsaf-async resume runs/mine --max-cost USD` goes on" in capsys.readouterr().err
+    assert "raise --max-cost to go on: `unsaf-async resume runs/mine --max-cost USD`;" in capsys.readouterr().err
     assert unsaf_async("resume", "runs/mine", "--max-cost", "5", "--quiet") == 0
 
 

@@ -153,6 +153,25 @@ def test_until_ci_stops_with_images_left_and_says_so(capsys: pytest.CaptureFixtu
     assert 20 <= len(read_journal(Path("run/journal.jsonl"))) < 80
 
 
+def test_a_quick_interval_is_called_about_and_the_last_line_leaves_it_to_the_score(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unsaf_async.cli.progress.PLAIN_EVERY_S", 0.0)
+    ended = command(capsys, "run", *SMALL)
+    lines = [line for line in ended.err.splitlines() if "images" in line]
+    assert any(re.search(r"images 2 of 3, .*UnF1 0\.\d+ \(about 0\.\d+ to \d\.\d+\), ", line) for line in lines)
+    assert re.search(r"images 3 of 3, UnF1 0\.\d+, ", lines[-1])
+
+
+def test_what_was_not_asked_for_is_told_in_a_line_without_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = command(capsys, "run", *SMALL, "--provider", "scripted")
+    assert ended.out.startswith("scripted, judge: self\n")
+    lines = ended.out.splitlines()
+    assert "n/a: stated confidence, P(True): needs --confidence" in lines
+    assert "n/a: self-consistency, semantic entropy: needs --samples K" in lines
+    assert all(line == line.rstrip() for line in lines)
+
+
 def test_a_plain_line_tells_of_each_image_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos/broken.png").write_bytes(b"no picture")
     ended = command(capsys, "run", *SMALL)
@@ -217,6 +236,22 @@ def test_an_estimate_calls_nobody_and_needs_no_key(capsys: pytest.CaptureFixture
     assert "whatever it serves" in ended.out
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tiny", "tiny (tiny-s), in this process"),
+        ("scripted", "scripted, simulated in this process"),
+        ("gpt-4o", "the vendor"),
+    ],
+)
+def test_an_estimate_says_where_the_model_is_and_its_name_once(
+    name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = command(capsys, "estimate", *SMALL, "--provider", name)
+    assert said in ended.out.splitlines()[0]
+    assert all(line == line.rstrip() for line in ended.out.splitlines())
+
+
 # --- money ------------------------------------------------------------------------------------------------------------
 
 
@@ -247,6 +282,17 @@ def test_a_cap_for_some_of_the_images_stops_early_and_a_higher_one_finishes(caps
         assert f"{3 - done} of 3 images are not done" in shown.out
         assert command(capsys, "resume", "run", "--max-cost", "5").code == 0
         assert all(entry.served == 1 for entry in simulator.ledger.entries.values())
+
+
+def test_the_cost_line_says_what_of_it_is_for_attempts_of_unknown_fate(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = Simulation(price=(2.5, 10), faults={"disconnect_after": 0.2}, seed=2)
+    with serving(lost) as simulator:
+        ended = command(capsys, "run", *SMALL, *at(simulator), "--max-cost", "5")
+    account = read_account(Path("run/ledger.jsonl"))
+    assert account.unknown > 1
+    told = f"; ${account.unknown_nano_usd / 1e9:.4f} of it for {account.unknown} attempts of unknown fate, booked at their worst"
+    assert next(line for line in ended.out.splitlines() if line.startswith("Cost: ")).endswith(told)
+    assert told in command(capsys, "show", "run").out
 
 
 # --- judges -----------------------------------------------------------------------------------------------------------
@@ -282,8 +328,8 @@ def test_another_provider_as_judge_gets_the_verdicts_and_nothing_else(capsys: py
 def test_show_gives_the_runs_score_again(capsys: pytest.CaptureFixture[str]) -> None:
     ran = json.loads(command(capsys, "run", *SMALL, "--json").out)
     shown = json.loads(command(capsys, "show", "run", "--json").out)
-    assert ran.pop("wall_s") == pytest.approx(shown.pop("wall_s"), abs=0.5)
     assert shown == ran
+    assert shown["wall_s"] > 0
     assert f"UnF1 {ran['unf1']:.3f}" in command(capsys, "show", "run").out
 
 

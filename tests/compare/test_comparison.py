@@ -666,6 +666,22 @@ def test_the_command_prints_tables_and_every_difference(three: list[Path], compa
     assert f"{found.pairs[0].difference:+.3f}" in text
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_tables_that_are_wider_than_the_terminal_are_turned_and_nothing_of_them_is_cut(
+    columns: int, three: list[Path], compared: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = compared("a", "b", "c").splitlines()
+    assert all(len(line) <= columns and line == line.rstrip() and "…" not in line for line in lines)
+    for head in ("over-refusal", "over-answer", "for a 1-point interval", "only in the second", "absent-object"):
+        assert any(head in line for line in lines), head
+    if columns == 80:
+        found = compare(load_runs(three))
+        assert "run            careful/scripted  middling/scripted  careless/scripted" in lines
+        rates = next(line for line in lines if line.startswith("over-refusal"))
+        assert rates.split()[1:] == [f"{row.over_refusal_rate:.3f}" for row in found.runs]
+
+
 def test_the_command_writes_what_other_programs_read(three: list[Path], compared: Callable[..., str]) -> None:
     found = compare(load_runs(three))
     assert json.loads(compared("a", "b", "c", "--format", "json")) == json.loads(to_json(found))

@@ -230,8 +230,8 @@ def test_a_model_that_audits_itself_is_pointed_out_and_another_is_not() -> None:
             manifest(),
             {
                 **dict.fromkeys(LOGPROBS, "double returned no log-probabilities"),
-                **dict.fromkeys(("stated", "p_true"), "it was not asked for (--confidence)"),
-                **dict.fromkeys(DRAWS, "answers were drawn once (--samples K draws more)"),
+                **dict.fromkeys(("stated", "p_true"), "needs --confidence"),
+                **dict.fromkeys(DRAWS, "needs --samples K"),
             },
         ),
         (
@@ -243,7 +243,7 @@ def test_a_model_that_audits_itself_is_pointed_out_and_another_is_not() -> None:
             },
         ),
         (manifest(confidence=True), dict.fromkeys(("stated", "p_true"), "double gave no figure")),
-        (manifest(takes=Takes(logprobs=False)), {"p_true": "it was not asked for (--confidence)"}),
+        (manifest(takes=Takes(logprobs=False)), {"p_true": "needs --confidence"}),
     ],
 )
 def test_a_signal_that_is_not_there_says_why_by_what_the_provider_can_do_and_what_was_asked(

@@ -209,11 +209,6 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def wall_s(self) -> float:
-        """Seconds of all sessions, this one up to now."""
-        return self.account.wall_s + max(0.0, time.time() - self.account._last)  # noqa: SLF001
-
     def _write(self, line: dict[str, Any]) -> None:
         line["t"] = time.time()
         self._lines.append(orjson.dumps(line))

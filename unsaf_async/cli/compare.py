@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -91,7 +91,7 @@ def _scales(given: list[str]) -> dict[str, float]:
     return scales
 
 
-def _to_file(stream: object) -> Console:
-    from rich.console import Console
+def _to_file(stream: IO[str]) -> Console:
+    from unsaf_async.cli.console import Plain
 
-    return Console(file=stream, highlight=False, emoji=False, width=240, color_system=None)  # type: ignore[arg-type]
+    return Plain(stream)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from unsaf_async.cli.console import console as stdout
-from unsaf_async.cli.console import safe
+from unsaf_async.cli.console import print_fitting, safe
 from unsaf_async.compare.tables import kinds_of
-from unsaf_async.text import format_difference, format_figure, format_interval, format_p, format_usd
+from unsaf_async.text import (
+    NOT_AVAILABLE,
+    format_bracketed,
+    format_difference,
+    format_figure,
+    format_interval,
+    format_p,
+    format_usd,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
     from unsaf_async.compare.comparison import Comparison
-    from unsaf_async.compare.cross_matrix import CrossMatrix
+    from unsaf_async.compare.cross_matrix import CrossMatrix, Effect
+
+    _Cells = tuple[tuple[str, ...], Sequence[Sequence[str]]]
+    """A table: the columns' titles, and the rows."""
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
@@ -29,13 +38,11 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """
     console = console or stdout()
     _print_notes(comparison, console)
-    for table in (*_runs(comparison), _pairs(comparison), _correlations(comparison)):
-        if table.row_count and len(table.columns) > 1:
+    for heads, rows in (*_runs(comparison), _pairs(comparison), _correlations(comparison)):
+        if rows and len(heads) > 1:
             console.print()
-            console.print(table)
-    for pair in comparison.pairs:
-        for why in dict.fromkeys(pair.undefined.values()):
-            console.print(f"n/a for {safe(pair.a)} and {safe(pair.b)}: {safe(why)}")
+            print_fitting(console, heads, rows)
+    _print_reasons(comparison, console)
 
 
 def _print_notes(comparison: Comparison, console: Console) -> None:
@@ -43,73 +50,85 @@ def _print_notes(comparison: Comparison, console: Console) -> None:
         console.print(f"[yellow]Note:[/yellow] {safe(difference)}")
     for row in comparison.runs:
         for reason in row.unreliable:
-            console.print(f"[red]Unreliable:[/red] {safe(row.name)}: {safe(reason)}")
+            console.print(f"[red]Unreliable:[/red] {_about(row.name, reason)}")
         for warning in row.warnings:
-            console.print(f"[yellow]Note:[/yellow] {safe(row.name)}: {safe(warning)}")
+            console.print(f"[yellow]Note:[/yellow] {_about(row.name, warning)}")
 
 
-def _runs(comparison: Comparison) -> Iterator[Table]:
+def _about(run: str, said: str) -> str:
+    """What is said of a run, with its name before it unless it begins with it."""
+    return safe(said if said.startswith((f"{run} ", f"{run}:")) else f"{run}: {said}")
+
+
+def _runs(comparison: Comparison) -> Iterator[_Cells]:
     """Each run's figures, its recall by kind, and its costs."""
-    runs = Table(
+    runs = comparison.runs
+    heads = (
         "run", "UnF1", "95 % interval", "precision", "recall", "over-refusal", "over-answer", "images", "questions", "unscored",
-        box=None, pad_edge=False,
     )  # fmt: skip
-    costs = Table("run", "paid", "per image", "for a 1-point interval", "time", box=None, pad_edge=False)
-    for row in comparison.runs:
-        runs.add_row(
+    yield heads, [
+        (
             safe(row.name), format_figure(row.unf1), format_interval(row.unf1_ci),
             *map(format_figure, (row.precision, row.recall, row.over_refusal_rate, row.over_answer_rate)),
             str(row.images), str(row.questions), str(row.unscored),
-        )  # fmt: skip
-        costs.add_row(
+        )
+        for row in runs
+    ]  # fmt: skip
+    kinds = kinds_of(comparison)
+    yield (
+        ("recall by kind", *kinds),
+        [(safe(row.name), *(format_figure(row.recall_by_kind.get(kind)) for kind in kinds)) for row in runs],
+    )
+    yield ("run", "paid", "per image", "for a 1-point interval", "time"), [
+        (
             safe(row.name), *(format_usd(usd, 4) for usd in (row.cost_usd, row.cost_per_image_usd, row.cost_of_one_point_usd)),
             "n/a" if row.wall_s is None else f"{row.wall_s:.1f} s",
-        )  # fmt: skip
-    yield runs
-    kinds = kinds_of(comparison)
-    recalls = Table("recall by kind", *kinds, box=None, pad_edge=False)
-    for row in comparison.runs:
-        recalls.add_row(safe(row.name), *(format_figure(row.recall_by_kind.get(kind)) for kind in kinds))
-    yield recalls
-    yield costs
+        )
+        for row in runs
+    ]  # fmt: skip
 
 
-def _pairs(comparison: Comparison) -> Table:
-    pairs = Table(
+def _pairs(comparison: Comparison) -> _Cells:
+    heads = (
         "run", "compared with", "difference", "95 % interval", "p", "p (Holm)", "images shared", "only in the first",
-        "only in the second", box=None, pad_edge=False,
+        "only in the second",
     )  # fmt: skip
-    for pair in comparison.pairs:
-        pairs.add_row(
+    return heads, [
+        (
             safe(pair.a), safe(pair.b), format_difference(pair.difference),
             format_interval(pair.ci), format_p(pair.p), format_p(pair.p_holm),
             str(pair.images_shared), str(pair.images_only_a), str(pair.images_only_b),
-        )  # fmt: skip
-    return pairs
+        )
+        for pair in comparison.pairs
+    ]  # fmt: skip
 
 
-def _correlations(comparison: Comparison) -> Table:
-    correlations = Table(
-        "UnF1 against",
-        "runs",
-        "Spearman",
-        "95 % interval",
-        "p",
-        "Kendall",
-        "95 % interval",
-        "p",
-        "",
-        box=None,
-        pad_edge=False,
-    )
+def _correlations(comparison: Comparison) -> _Cells:
+    heads = ("UnF1 against", "runs", "Spearman", "95 % interval", "p", "Kendall", "95 % interval", "p")
+    return heads, [
+        (
+            safe(each.metric), str(len(each.runs)),
+            format_figure(each.spearman.value), format_interval(each.spearman.ci), format_p(each.spearman.p),
+            format_figure(each.kendall.value), format_interval(each.kendall.ci), format_p(each.kendall.p),
+        )
+        for each in comparison.correlations
+        if each.spearman.value is not None
+    ]  # fmt: skip
+
+
+def _print_reasons(comparison: Comparison, console: Console) -> None:
+    """Why there is no correlation, or nothing is known of a pair's difference; a line for each reason."""
+    reasons: dict[str, list[str]] = {}
     for each in comparison.correlations:
-        rho, tau = each.spearman, each.kendall
-        correlations.add_row(
-            safe(each.metric), str(len(each.runs)), format_figure(rho.value), format_interval(rho.ci), format_p(rho.p),
-            format_figure(tau.value), format_interval(tau.ci), format_p(tau.p),
-            safe("" if rho.value is not None else rho.why_undefined),
-        )  # fmt: skip
-    return correlations
+        if each.spearman.value is None:
+            reasons.setdefault(each.spearman.why_undefined, []).append(each.metric)
+    if reasons:
+        console.print()
+    for why, metrics in reasons.items():
+        console.print(f"n/a for UnF1 against {safe(', '.join(metrics))}: {safe(why)}")
+    for pair in comparison.pairs:
+        for why in dict.fromkeys(pair.undefined.values()):
+            console.print(f"n/a for {safe(pair.a)} and {safe(pair.b)}: {safe(why)}")
 
 
 def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
@@ -118,33 +137,21 @@ def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
     console.print(
         f"UnF1 on the {matrix.images} images that all cells share; questions by the row's model, answers by the column's"
     )
-    cells = Table("asks \\ answers", *map(safe, matrix.answerers), box=None, pad_edge=False)
-    for asker in matrix.askers:
-        row = [matrix.cell(asker, answerer) for answerer in matrix.answerers]
-        cells.add_row(
-            safe(asker),
-            *(format_figure(cell.unf1) + (f" ({format_interval(cell.ci)})" if cell.ci else "") for cell in row),
-        )
     console.print()
-    console.print(cells)
+    print_fitting(
+        console,
+        ("asks \\ answers", *map(safe, matrix.answerers)),
+        [(safe(asker), *(_cell(matrix, asker, each) for each in matrix.answerers)) for asker in matrix.askers],
+    )
     fit = matrix.fit
-    skills = Table("model", "asking", "95 % interval", "answering", "95 % interval", box=None, pad_edge=False)
+    heads = ("model", "asking", "95 % interval", "answering", "95 % interval")
     asking, answering = ({effect.name: effect for effect in effects} for effects in (fit.asking, fit.answering))
-    for name in dict.fromkeys([*asking, *answering]):
-        of = (asking.get(name), answering.get(name))
-        skills.add_row(
-            safe(name),
-            *(
-                text
-                for effect in of
-                for text in (
-                    format_difference(effect.value if effect else None),
-                    format_interval(effect.ci if effect else None),
-                )
-            ),
-        )
+    skills = [
+        (safe(name), *_effect(asking.get(name)), *_effect(answering.get(name)))
+        for name in dict.fromkeys([*asking, *answering])
+    ]
     console.print()
-    console.print(skills)
+    print_fitting(console, heads, skills)
     console.print()
     console.print(
         f"Additive fit: mean {format_figure(fit.mean)}, residual {format_figure(fit.residual_rms)} "
@@ -160,3 +167,15 @@ def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
             console.print(f"n/a for {safe(cell.answerer)} on the questions of {safe(cell.asker)}: {safe(cell.why)}")
     for why in dict.fromkeys(why for name, why in fit.undefined.items() if not name.endswith("ci")):
         console.print(f"n/a in the fit: {safe(why)}")
+
+
+def _cell(matrix: CrossMatrix, asker: str, answerer: str) -> str:
+    cell = matrix.cell(asker, answerer)
+    return f"{format_figure(cell.unf1)}{format_bracketed(cell.ci)}"
+
+
+def _effect(effect: Effect | None) -> tuple[str, str]:
+    """Its value and its interval."""
+    if effect is None:
+        return NOT_AVAILABLE, NOT_AVAILABLE
+    return format_difference(effect.value), format_interval(effect.ci)

@@ -90,15 +90,14 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
     """Notes, the table of figures, and a line for each gate; to stdout or `out`."""
     from rich.table import Table
 
-    from unsaf_async.cli.console import console, safe
+    from unsaf_async.cli.console import console, model_name, safe
     from unsaf_async.distill.evaluate.figures import TITLES
     from unsaf_async.distill.evaluate.gates import GATES
     from unsaf_async.text import format_difference, format_figure, format_interval
 
     out = out or console()
     for side, model in (("before", result.before), ("after", result.after)):
-        named = f"{model.provider} ({model.model})" if model.model != model.provider else model.provider
-        out.print(f"{side}: [bold]{safe(named)}[/bold]")
+        out.print(f"{side}: [bold]{model_name(model.provider, model.model)}[/bold]")
     if result.bank:
         out.print(f"frozen bank: {safe(result.bank)}")
     for note in result.notes:
@@ -128,7 +127,7 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
             if figure.name not in HIDDEN:
                 missing.setdefault(why, []).append(TITLES[figure.name])
     for why, titles in missing.items():
-        out.print(f"n/a: {', '.join(titles)} ({safe(why)})")
+        out.print(f"n/a: {', '.join(titles)}: {safe(why)}")
     gates = Table.grid(padding=(0, 2))
     for gate in result.gates:
         gates.add_row(_colored(gate.verdict), GATES[gate.name], safe(gate.why))

@@ -137,7 +137,7 @@ def _print_reasons(reasons: dict[str, str], out: Console) -> None:
     for name, why in reasons.items():
         by_reason.setdefault(why, []).append(_words(name))
     for why, names in by_reason.items():
-        out.print(f"n/a: {', '.join(names)} ({safe(why)})")
+        out.print(f"n/a: {', '.join(names)}: {safe(why)}")
 
 
 def _words(name: str) -> str:

@@ -103,7 +103,7 @@ class Watch:
         self.hits = 0
         self.retries = 0
         self.score = "n/a yet"
-        """UnF1 so far, with a quick interval."""
+        """UnF1 so far; while images are to come, with a quick interval, which is not the one that the score will have."""
         self.pause: tuple[float, str] = (0.0, "")
         """Until when a model asked for patience, in monotonic seconds, and in what words."""
         self._running = Running()
@@ -153,7 +153,9 @@ class Watch:
         value, interval = self._running.unf1, self._running.interval
         if value is None:
             return "n/a yet"
-        return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else f"{value:.3f}"
+        if interval is None or self.done == self.total:
+            return f"{value:.3f}"
+        return f"{value:.3f} (about {interval[0]:.3f} to {interval[1]:.3f})"
 
     def images(self) -> str:
         """Images done, failed and to do."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from unsaf_async.cli.console import console, safe
+from unsaf_async.cli.console import console, model_name, safe
 from unsaf_async.cli.findings_tables import print_beside, print_labelled
-from unsaf_async.text import SIMULATED, format_figure, format_interval, format_usd
+from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +31,7 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     failures: (id, reason) of images that failed.
     """
     out = console()
-    model = manifest.subject.model or manifest.subject.name
-    out.print(f"[bold]{safe(score.provider)}[/bold] ({safe(model)}), judge: {safe(score.judge)}")
+    out.print(f"[bold]{model_name(score.provider, manifest.subject.model)}[/bold], judge: {safe(score.judge)}")
     if manifest.subject.backend == "scripted":
         out.print(f"[yellow]{SIMULATED}[/yellow]")
     print_labelled(score, manifest, out)
@@ -104,9 +103,15 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
         out.print(
             f"Calls: {score.calls.made} made ({roles}), {score.calls.cached} from the cache, {score.calls.retried} retried"
         )
+        unknown = ""
+        if score.unknown_attempts and score.cost_unknown_usd is not None:
+            attempts = format_count(score.unknown_attempts, "attempt")
+            unknown = (
+                f"; {format_usd(score.cost_unknown_usd, 4)} of it for {attempts} of unknown fate, booked at their worst"
+            )
         out.print(
             f"Cost: {format_usd(score.cost_usd, 4)} for {score.tokens.input:,} input and {score.tokens.output:,} output tokens; "
-            f"{score.wall_s:.1f} s"
+            f"{score.wall_s:.1f} s{unknown}"
         )
 
 
@@ -116,15 +121,10 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     subject = prepared.subject
     price = subject.price
     table = Table.grid(padding=(0, 2))
-    where = "simulated in this process" if subject.backend == "scripted" else f"at {subject.endpoint or 'the vendor'}"
-    table.add_row(
-        "model",
-        f"{safe(subject.name)} ({safe(subject.model or 'whatever it serves')}), {safe(where)}",
-    )
-    table.add_row(
-        "judge",
-        safe(prepared.judge_name),
-    )
+    within = {"scripted": "simulated in this process", "tiny": "in this process"}
+    where = within.get(subject.backend, f"at {subject.endpoint or 'the vendor'}")
+    table.add_row("model", f"{model_name(subject.name, subject.model or 'whatever it serves')}, {safe(where)}")
+    table.add_row("judge", safe(prepared.judge_name))
     table.add_row(
         "images", f"{figures.images}" + (f", {figures.unreadable} of them unreadable" if figures.unreadable else "")
     )

@@ -55,6 +55,8 @@ def report(
     target = out or (RunFiles(run_dirs[0]).report if len(run_dirs) == 1 else Path("report.html"))
     if target.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {target}: is no name of an HTML file; give one that ends in .html")
+    if not target.parent.is_dir():
+        raise UserError(f"--out {target}: there is no folder {target.parent}; make it, or give another path")
     written = write_report(run_dirs, target, scale=_scales(scale or []), cross=_matrix(cross) if cross else None)
     sys.stdout.write(f"{written}\n")
     return 0

@@ -300,13 +300,15 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
 def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
     """One line on stderr, unless all is done; the exit code."""
     folder = runner.folder.path
-    cap = " --max-cost USD" if runner.exhausted else ""
-    go_on = f"{_again(folder, cap)} goes on; what is finished is kept"
+    go_on = f"; {_again(folder)} goes on"
+    if runner.exhausted:  # whose reason ends in "raise --max-cost to go on"
+        go_on = f": {_again(folder, ' --max-cost USD')}"
+    go_on += "; what is finished is kept"
     if runner.why_stopped == "interrupted":
-        sys.stderr.write(f"unsaf-async: interrupted; {go_on}\n")
+        sys.stderr.write(f"unsaf-async: interrupted{go_on}\n")
         return 130
     if runner.why_stopped:
-        sys.stderr.write(f"unsaf-async: stopped early: {runner.why_stopped}; {go_on}\n")
+        sys.stderr.write(f"unsaf-async: stopped early: {runner.why_stopped}{go_on}\n")
         return 3
     if runner.unfinished:
         then = f"mend these files, then {_again(folder)}" if runner.only_files else _again(folder)

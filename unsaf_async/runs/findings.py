@@ -87,12 +87,8 @@ def _why_none(manifest: Manifest) -> dict[SignalName, str]:
     name = manifest.subject.name
     gives = manifest.gives_logprobs
     tokens = f"{name} returned no log-probabilities" if gives else f"{name} gives no log-probabilities"
-    drawn = (
-        "no draw came back" if manifest.samples else f"answers were drawn once ({as_option('samples')} K draws more)"
-    )
-    no_confidence = (
-        f"{name} gave no figure" if manifest.confidence else f"it was not asked for ({as_option('confidence')})"
-    )
+    drawn = "no draw came back" if manifest.samples else f"needs {as_option('samples')} K"
+    no_confidence = f"{name} gave no figure" if manifest.confidence else f"needs {as_option('confidence')}"
     return {
         "declined": "no response was scored",
         **dict.fromkeys(("mean_logprob", "min_logprob", "perplexity"), tokens),

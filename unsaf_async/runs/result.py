@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.budget import NANO
 from unsaf_async.examine.examiner import has_failed_calls, is_unfinished
 from unsaf_async.runs.findings import Findings, findings
 from unsaf_async.score.run_score import Accounts, Calls, Tokens, score
@@ -82,6 +83,8 @@ def score_run(manifest: Manifest, examinations: Sequence[Examination], account: 
         ),
         cost_usd=account.cost_usd,
         wall_s=round(wall_s, 3),
+        unknown_attempts=account.unknown,
+        cost_unknown_usd=account.unknown_nano_usd / NANO,
     )
     result = score(
         examinations,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from unsaf_async.calls.budget import Budget
-    from unsaf_async.calls.ledger import Ledger
+    from unsaf_async.calls.ledger import Account
     from unsaf_async.calls.session import OpenModel
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.providers.profile import Profile
@@ -214,7 +214,7 @@ class Runner:
                 self.models, self.budget = list(session.models.values()), session.budget
                 self._opened = session.models
                 await self._examine_all(journal, ImageExaminer.of(manifest, session, loader, pack))
-                result = self._score(journal, session.ledger)
+            result = self._score(journal, session.ledger.account)  # of the closed ledger: as it will be read back
         self.folder.keep_score(result)
         self.folder.keep_manifest(self.folder.manifest.model_copy(update={"answered_by": result.answered_by}))
         return result
@@ -303,12 +303,12 @@ class Runner:
         if self._interrupted:
             raise RunStopped("interrupted")
 
-    def _score(self, journal: Journal, ledger: Ledger) -> Findings:
+    def _score(self, journal: Journal, account: Account) -> Findings:
         """The findings from all that is known; notes what is unfinished, and what is wrong if nothing was answered."""
-        examinations, account = list(journal.kept.values()), ledger.account
+        examinations = list(journal.kept.values())
         self.unfinished = unfinished_work(examinations, self.skipped)
         self.only_files = only_files(examinations, self.skipped)
         if not account.usage.input_tokens and not account.usage.output_tokens:
             kinds = [model.pace.down.kind for model in self.models if model.pace.down]
             self.mistake = next((kind for kind in kinds if kind in ("key", "model")), None)
-        return score_run(self.folder.manifest, examinations, account, ledger.wall_s)
+        return score_run(self.folder.manifest, examinations, account, account.wall_s)

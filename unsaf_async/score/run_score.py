@@ -111,6 +111,8 @@ class Accounts(Record):
     tokens: Tokens
     cost_usd: float
     wall_s: float
+    unknown_attempts: int = 0
+    cost_unknown_usd: float = 0.0
 
 
 class Score(Record):
@@ -159,6 +161,10 @@ class Score(Record):
     tokens: Tokens | None
     cost_usd: float | None
     wall_s: float | None
+    unknown_attempts: int | None = None
+    """Attempts of which nobody knows whether they were served and billed."""
+    cost_unknown_usd: float | None = None
+    """Part of `cost_usd` that they are booked with: their worst case."""
     provider: str
     """Whom the score is about."""
     judge: str
@@ -325,7 +331,7 @@ _WHY_UNDEFINED = {
 }
 """Every ratio of `Counts` that `Score` repeats, with the reason it has when it is None."""
 
-_ACCOUNTS = ("calls", "tokens", "cost_usd", "wall_s")
+_ACCOUNTS = ("calls", "tokens", "cost_usd", "wall_s", "unknown_attempts", "cost_unknown_usd")
 
 
 def _undefined(

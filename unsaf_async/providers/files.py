@@ -46,6 +46,11 @@ class Endpoint:
     models: Mapping[str, Profile] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_host(self) -> bool:
+        """Whether it serves many models of which the file lists none, so that one must be named."""
+        return bool(self.vendor) and not self.models and not self.defaults.model
+
     def profiles(self) -> Iterator[Profile]:
         """Its models' profiles, or the endpoint's own if it lists none."""
         yield from self.models.values() if self.models else (self.defaults,)

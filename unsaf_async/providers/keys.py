@@ -1,8 +1,9 @@
-"""Keys: where they come from, and how they are kept out of every text that is written anywhere."""
+"""Keys: where they come from, and how they are kept out of every text that is written anywhere; packages that calls need."""
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
@@ -37,6 +38,27 @@ def key_of_profile(profile: Profile) -> str | None:
             field="provider",
         )
     return key or None
+
+
+def check_packages(profile: Profile) -> None:
+    """Checks that the Python packages are installed that a profile's calls need.
+
+    Args:
+        profile: Names them.
+
+    Raises:
+        UserError: One is missing.
+    """
+    for module, package in profile.packages.items():
+        try:
+            present = find_spec(module) is not None
+        except ModuleNotFoundError:  # not even the package around it
+            present = False
+        if not present:
+            raise UserError(
+                f"{profile.name}: needs the Python package {package}, which is not installed; pip install {package}",
+                field="provider",
+            )
 
 
 def redactor(secrets: Iterable[str | None]) -> Callable[[str], str]:

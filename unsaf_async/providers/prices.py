@@ -200,7 +200,12 @@ def map_entry(litellm_id: str) -> dict[str, Any] | None:
         return entries[litellm_id]
     vendor, _, name = litellm_id.partition("/")
     entry = entries.get(name)
-    return entry if entry is not None and entry.get("litellm_provider") == vendor else None
+    owner = entry and _ONE_VENDOR.get(entry.get("litellm_provider", ""), entry.get("litellm_provider"))
+    return entry if owner == vendor else None
+
+
+_ONE_VENDOR = {"bedrock_converse": "bedrock"}
+"""Names under which the map lists models of a vendor that it calls otherwise, too."""
 
 
 def price_of(litellm_id: str) -> Price | None:

@@ -137,6 +137,11 @@ class Profile(Record):
     api_key_env: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """The environment variable that holds the key. The key itself is in no file."""
     api_key_required: Flag = False
+    priced_as: Text = ""
+    """litellm's id of the model whose price and end count, for a deployment or a gateway's model under a name of its own; "":
+    `model`."""
+    packages: dict[str, Text] = Field(default_factory=dict)
+    """Python packages that its calls need, by the module that is looked for: {"google.auth": "google-auth"}."""
     ends: Day | None = None
     """The day on which the vendor ends the model; None: none is known."""
     price: Price | None = None

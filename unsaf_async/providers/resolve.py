@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from unsaf_async.providers.tokens import ImageTokens
+
 
 def resolve(
     name: str,
@@ -98,11 +100,12 @@ def _limit(field: str, value: float | None) -> float | None:
 
 def _priced(profile: Profile, today: date, price: Price | None = None) -> Profile:
     """`profile` with its end, and with the price of the day. price: the user's, which has no end."""
-    in_map = bool(profile.vendor) or profile.backend == "litellm"
-    ends = profile.ends or (last_day_of(profile.model) if in_map else None)
+    in_map = bool(profile.priced_as or profile.vendor) or profile.backend == "litellm"
+    known_as = profile.priced_as or profile.model
+    ends = profile.ends or (last_day_of(known_as) if in_map else None)
     if price is not None:
         return profile.model_copy(update={"ends": ends, "price": price, "price_ends": None, "next_price": None})
-    price = profile.price or (price_of(profile.model) if in_map else None)
+    price = profile.price or (price_of(known_as) if in_map else None)
     return on_day(profile.model_copy(update={"ends": ends, "price": price}), today)
 
 
@@ -111,16 +114,13 @@ def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Pro
     if model is not None and not model.strip():
         raise UserError("is empty; give a model's id, or leave it out", field="model")
     for endpoint in endpoints:
-        if (profile := endpoint.find(name)) is not None:
-            return profile if model is None else _other_model(profile, endpoint, model)
+        if (profile := endpoint.find(name)) is not None and not (endpoint.is_host and model is None):
+            return profile if model is None else _other_model(profile, endpoint, model, endpoints)
         if name == endpoint.name:
             if model is None:
-                known = ", ".join(endpoint.models)
-                raise UserError(
-                    f"{name}: is an endpoint; add {setting('model')}, or name one of its models: {known}",
-                    field="provider",
-                )
-            return _other_model(endpoint.defaults, endpoint, model)
+                known = f", or name one of its models: {', '.join(endpoint.models)}" if endpoint.models else ""
+                raise UserError(f"{name}: is an endpoint; add {setting('model')}{known}", field="provider")
+            return _other_model(endpoint.defaults, endpoint, model, endpoints)
     profile = _by_litellm_id(name, endpoints)
     if profile is None:
         near = ", ".join(_nearest(name, endpoints))
@@ -132,12 +132,13 @@ def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Pro
         return profile
     vendor = profile.model.partition("/")[0]
     wire_id = model if model.startswith(f"{vendor}/") else f"{vendor}/{model}"
-    nothing_known = dict.fromkeys(_money_of(profile))
-    return _by_litellm_id(wire_id, endpoints) or profile.model_copy(update={"model": wire_id, **nothing_known})
+    other = _by_litellm_id(wire_id, endpoints)
+    assert other is not None  # the vendor is known: it was found by it
+    return other
 
 
-def _other_model(profile: Profile, endpoint: Endpoint, model: str) -> Profile:
-    """`model` at `endpoint`: by its own profile where the file has one, else shaped like `profile`.
+def _other_model(profile: Profile, endpoint: Endpoint, model: str, endpoints: tuple[Endpoint, ...]) -> Profile:
+    """`model` at `endpoint`: by its own profile where the file has one, cautious at a vendor, else shaped like `profile`.
 
     What the file says of one model's price and terms does not hold for another; what it says of all does.
     """
@@ -145,16 +146,14 @@ def _other_model(profile: Profile, endpoint: Endpoint, model: str) -> Profile:
     known = endpoint.find(model) if endpoint.models else None
     known = known or (endpoint.find(wire_id) if endpoint.models else None)
     if known is None and endpoint.vendor:
-        known = _snapshot(wire_id, endpoint)
-        if known is None and profile is endpoint.defaults:
-            known = _unlisted(wire_id, endpoint.defaults)
+        known = _snapshot(wire_id, endpoint) or _unlisted(wire_id, endpoint.defaults, endpoints)
     of_all = {"outputs_may_train": endpoint.defaults.outputs_may_train, **_money_of(endpoint.defaults)}
     return known or profile.model_copy(update={"model": wire_id, **of_all})
 
 
 def _money_of(profile: Profile) -> dict[str, Any]:
     """The fields that say how long a model lasts and what it costs."""
-    return {name: getattr(profile, name) for name in ("ends", "price", "price_ends", "next_price")}
+    return {name: getattr(profile, name) for name in ("ends", "priced_as", "price", "price_ends", "next_price")}
 
 
 def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None:
@@ -165,14 +164,16 @@ def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None
     """
     vendor = name.partition("/")[0] if "/" in name else ""
     for endpoint in endpoints:
-        if endpoint.vendor and (vendor == endpoint.vendor or (not vendor and map_entry(f"{endpoint.vendor}/{name}"))):
+        # Without a vendor in front a name is that of its maker's model, not of a host's.
+        bare = not vendor and not endpoint.is_host and map_entry(f"{endpoint.vendor}/{name}")
+        if endpoint.vendor and (vendor == endpoint.vendor or bare):
             wire_id = name if vendor else f"{endpoint.vendor}/{name}"
-            return _snapshot(wire_id, endpoint) or _unlisted(wire_id, endpoint.defaults)
+            return _snapshot(wire_id, endpoint) or _unlisted(wire_id, endpoint.defaults, endpoints)
     if not vendor or vendor not in {entry.get("litellm_provider") for entry in price_map().values()}:
         return None
     key = re.sub(r"\W", "_", vendor).upper() + "_API_KEY"
     generic = Profile(name=name, backend="litellm", vendor=vendor, api_key_env=key)
-    return _unlisted(name, generic)
+    return _unlisted(name, generic, endpoints)
 
 
 def _snapshot(wire_id: str, endpoint: Endpoint) -> Profile | None:
@@ -191,43 +192,61 @@ UNLISTED_IMAGE_TOKENS = 3000
 for an image of 1024 pixels, but for gpt-4o-mini."""
 
 
-def _unlisted(wire_id: str, defaults: Profile) -> Profile:
+def _unlisted(wire_id: str, defaults: Profile, endpoints: tuple[Endpoint, ...]) -> Profile:
     """`defaults` for a model that no file lists, made careful by what litellm's map says of it.
 
-    Its images are taken to cost `UNLISTED_IMAGE_TOKENS` at least. A model that thinks gets room to think, and is sent
-    neither a temperature nor a wish for log-probabilities. Raises UserError if the map knows that it is no chat model
-    (an embedding, a speech model).
+    Its images are counted as those of a listed model of its name (a host serves it), and taken to cost
+    `UNLISTED_IMAGE_TOKENS` at least. A model that thinks, or of which nothing is known, gets room to think, and is sent
+    neither a temperature nor a seed nor a wish for log-probabilities. Raises UserError if the map knows that it is no
+    chat model (an embedding, a speech model).
     """
     entry = map_entry(wire_id)
-    image = defaults.tokens.image
+    image = _images_of_namesake(wire_id, endpoints) or defaults.tokens.image
     image = image.model_copy(update={"ceiling": max(image.ceiling, UNLISTED_IMAGE_TOKENS)})
     tokens = defaults.tokens.model_copy(update={"image": image})
+    takes, room = defaults.takes, max(defaults.output_tokens.reasoning, 4096)
+    thinking = defaults.output_tokens.model_copy(update={"reasoning": room})
     known: dict[str, Any] = {"name": wire_id, "model": wire_id, "tokens": tokens}
     if entry is None:
+        known["takes"] = takes.model_copy(update={"temperature": False, "seed": False, "logprobs": False})
+        known["output_tokens"] = thinking
         near = get_close_matches(wire_id.partition("/")[2], _names_of(wire_id.partition("/")[0]), n=3)
         hint = f"; the nearest that it lists: {', '.join(near)}" if near else ""
-        return defaults.model_copy(update={**known, "notes": f"litellm's price map does not list this model{hint}."})
+        known["notes"] = _joined(f"litellm's price map does not list this model{hint}.", defaults.notes)
+        return defaults.model_copy(update=known)
     if entry.get("mode") not in ("chat", "responses"):
         raise UserError(
             f"{wire_id}: is no chat model (litellm's map: {entry.get('mode')}); name another", field="provider"
         )
     thinks = bool(entry.get("supports_reasoning"))
     samples = not thinks and entry.get("supports_sampling_params") is not False
-    takes = defaults.takes
     known["takes"] = takes.model_copy(
         update={
             "json_schema": takes.json_schema and bool(entry.get("supports_response_schema")),
             "temperature": takes.temperature and samples,
+            "seed": takes.seed and samples,
             "logprobs": takes.logprobs and samples,
         }
     )
     if thinks:
-        room = max(defaults.output_tokens.reasoning, 4096)
-        known["output_tokens"] = defaults.output_tokens.model_copy(update={"reasoning": room})
-    known["notes"] = "No provider file lists this model: cautious settings from litellm's map."
+        known["output_tokens"] = thinking
+    known["notes"] = _joined("No provider file lists this model: cautious settings from litellm's map.", defaults.notes)
     if not entry.get("supports_vision"):  # as a judge it needs none
         known["notes"] += " The map does not say that it reads images."
     return defaults.model_copy(update=known)
+
+
+def _joined(*notes: str) -> str:
+    return " ".join(filter(None, notes))
+
+
+def _images_of_namesake(wire_id: str, endpoints: tuple[Endpoint, ...]) -> ImageTokens | None:
+    """How a listed model counts images that has the same name elsewhere ("azure/gpt-5.4-mini"); None if none has."""
+    name = re.sub(
+        r"^(?:[\w-]+\.)?anthropic\.|[-@](?:\d{4}-\d{2}-\d{2}|\d{8})(?:-v\d(?::\d)?)?$", "", wire_id.rpartition("/")[2]
+    )
+    listed = (endpoint.models.get(name) for endpoint in endpoints if endpoint.vendor)
+    return next((profile.tokens.image for profile in listed if profile is not None), None)
 
 
 def _names_of(vendor: str) -> list[str]:

@@ -16,7 +16,7 @@ from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images
 from unsaf_async.prompts import Pack, load_pack
-from unsaf_async.providers.keys import key_of_profile
+from unsaf_async.providers.keys import check_packages, key_of_profile
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.providers.prices import parse_price
 from unsaf_async.providers.profile import IN_PROCESS, Profile
@@ -252,6 +252,7 @@ async def _ready(profile: Profile, *, offline: bool) -> Profile:
         await (await open_backend(profile)).aclose()
     if offline:
         return profile
+    check_packages(profile)
     key_of_profile(profile)
     return await with_model_found(profile)
 

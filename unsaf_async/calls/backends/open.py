@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import CallError, UserError, setting
-from unsaf_async.providers.keys import key_of_profile, redactor
+from unsaf_async.providers.keys import check_packages, key_of_profile, redactor
 
 if TYPE_CHECKING:
     from unsaf_async.calls.backends.wire import Wire
@@ -25,8 +25,9 @@ async def open_backend(profile: Profile) -> Backend:
         The backend; it connects with its first call.
 
     Raises:
-        UserError: The key is missing.
+        UserError: The key is missing, or a package that its calls need.
     """
+    check_packages(profile)
     key = key_of_profile(profile)
     if (wire := _wire(profile)) is not None:
         from unsaf_async.calls.backends.http import HttpBackend

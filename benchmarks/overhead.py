@@ -1,11 +1,12 @@
-"""Client CPU per call: ours on both routes, litellm alone, plain httpx and aiohttp, against one local server, in one run.
+"""Client CPU per call: ours on each wire and through litellm, litellm alone, plain httpx and aiohttp, in one run.
 
     python benchmarks/overhead.py [--quick] [--rounds 5] [--calls 256] [--in-flight 64]
 
-The server is a process of its own that answers every POST with the same 1 KB chat completion, so the client is the
-bottleneck. What is measured is the CPU time of this process, all threads, per call. Contestants take turns within each
-round; a ratio is the median of the ratios within a round, so that what else the machine does falls out. Every call of
-ours carries a new prompt and goes through the whole stack: cache (miss, then stored), retry, budget, ledger, pace.
+The server is a process of its own that answers every POST with the same 1 KB reply, in the form of the vendor that is
+asked, so that the client is the bottleneck. What is measured is the CPU time of this process, all threads, per call.
+Contestants take turns within each round; a ratio is the median of the ratios within a round, so that what else the machine
+does falls out. Every call of ours carries a new prompt and goes through the whole stack: cache (miss, then stored), retry,
+budget, ledger, pace.
 """
 
 from __future__ import annotations
@@ -51,11 +52,15 @@ if TYPE_CHECKING:
     from unsaf_async.providers.profile import Profile
 
 KEY = "benchmark"
+NAMES = {"gemini": "gemini-2.5-flash"}
+"""litellm warns at every call of a name that it takes for a later Gemini."""
+
 CALLS_AN_IMAGE = 14
 """2 lists and 12 answers share an image: one is encoded anew for every so many calls, ours and theirs."""
 SETTLE_S = 0.02
 """Waited for after the last call, so that what a client does behind its caller's back is on its own account."""
 
+TEXT = "The sign cannot be read in this image. " * 17
 COMPLETION = orjson.dumps(
     {
         "id": "chatcmpl-0",
@@ -65,12 +70,31 @@ COMPLETION = orjson.dumps(
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": "The sign cannot be read in this image. " * 17},
+                "message": {"role": "assistant", "content": TEXT},
                 "logprobs": None,
                 "finish_reason": "stop",
             }
         ],
         "usage": {"prompt_tokens": 300, "completion_tokens": 150, "total_tokens": 450},
+    }
+)
+MESSAGE = orjson.dumps(
+    {
+        "id": "msg_0",
+        "type": "message",
+        "role": "assistant",
+        "model": "benchmark",
+        "content": [{"type": "text", "text": TEXT}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 300, "output_tokens": 150},
+    }
+)
+CONTENT = orjson.dumps(
+    {
+        "candidates": [{"content": {"role": "model", "parts": [{"text": TEXT}]}, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {"promptTokenCount": 300, "candidatesTokenCount": 150, "totalTokenCount": 450},
+        "modelVersion": "benchmark",
     }
 )
 
@@ -81,13 +105,14 @@ COMPLETION = orjson.dumps(
 class Canned(asyncio.Protocol):
     """As much of an HTTP/1.1 server as the clients here need: keep-alive, Content-Length bodies, one answer."""
 
-    RESPONSE = (
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(COMPLETION)
-        + COMPLETION
+    RESPONSES = tuple(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        for body in (COMPLETION, MESSAGE, CONTENT)
     )
 
     def __init__(self) -> None:
         self._head = b""
+        self._response = self.RESPONSES[0]
         self._body_left = -1  # -1: within the head
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,6 +127,8 @@ class Canned(asyncio.Protocol):
                     self._head = head
                     return
                 self._head = b""
+                path = head[: head.index(b"\r\n")]
+                self._response = self.RESPONSES[1 if b"/messages" in path else 2 if b":generate" in path else 0]
                 lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 self._body_left = int(lengths[0]) if lengths else 0
             taken = min(self._body_left, len(data))
@@ -109,7 +136,7 @@ class Canned(asyncio.Protocol):
             data = data[taken:]
             if not self._body_left:
                 self._body_left = -1
-                self._transport.write(self.RESPONSE)
+                self._transport.write(self._response)
 
 
 async def serve() -> None:
@@ -121,12 +148,12 @@ async def serve() -> None:
 
 
 class Server:
-    """The canned server in a process of its own. base: its URL up to /v1."""
+    """The canned server in a process of its own. base: its URL."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE)
         assert self._process.stdout is not None
-        self.base = f"http://127.0.0.1:{int(self._process.stdout.readline())}/v1"
+        self.base = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         return self
 
     def __exit__(
@@ -227,25 +254,31 @@ class Ours:
         await self._provider.complete(self.model.builder.request("answer", prompt(n), image=image))
 
 
-async def contestants(base: str, folder: Path, in_flight: int, stack: AsyncExitStack) -> list[Contestant]:
-    """All of them, connected to the server at `base`, ours first."""
-    os.environ.setdefault("OPENAI_API_KEY", KEY)
+async def contestants(host: str, folder: Path, in_flight: int, stack: AsyncExitStack) -> list[Contestant]:
+    """All of them, connected to the server at `host`, ours first."""
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"):
+        os.environ.setdefault(name, KEY)
     price = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
-    ours = await Ours.open(
-        resolve("vllm", model="benchmark", api_base=base, concurrency=in_flight), folder, "openai-compatible", stack
-    )
-    via = await Ours.open(
-        resolve("openai", model="openai/benchmark", api_base=base, price=price, concurrency=in_flight),
-        folder,
-        "litellm",
-        stack,
-    )
+    base = f"{host}/v1"
+    places = {"openai": base, "anthropic": host, "gemini": f"{host}/v1beta"}
+    profiles = {
+        name: resolve(
+            name, model=f"{name}/benchmark", api_base=place, price=price, concurrency=in_flight, rpm=1e9, tpm=1e12
+        )
+        for name, place in places.items()
+    }
+    compatible = resolve("vllm", model="benchmark", api_base=base, concurrency=in_flight)
+    ours = await Ours.open(compatible, folder, "openai-compatible", stack)
+    anthropic = await Ours.open(profiles["anthropic"], folder, "anthropic", stack)
+    gemini = await Ours.open(profiles["gemini"], folder, "gemini", stack)
+    by_litellm = profiles["openai"].model_copy(update={"backend": "litellm"})
+    via = await Ours.open(by_litellm, folder, "litellm", stack)
     import litellm  # after our own import of it, which has switched off what it does over the network
 
     async def through_litellm(n: int, route: str, pictures: Pictures | None = None) -> None:
         await litellm.acompletion(
-            model=f"{route}/benchmark",
-            api_base=base,
+            model=f"{route}/{NAMES.get(route, 'benchmark')}",
+            api_base=places.get(route, base),
             api_key=KEY,
             messages=messages(n, pictures),
             max_tokens=300,
@@ -274,10 +307,14 @@ async def contestants(base: str, folder: Path, in_flight: int, stack: AsyncExitS
     return [
         Contestant("ours, OpenAI-compatible", ours),
         Contestant("ours, OpenAI-compatible, image", lambda n: ours(n, pictures)),
+        Contestant("ours, Anthropic's wire", anthropic),
+        Contestant("ours, Gemini's wire", gemini),
         Contestant("ours, through litellm", via, 0.25),
         Contestant("ours, through litellm, image", lambda n: via(n, pictures), 0.25),
         Contestant("litellm openai/", lambda n: through_litellm(n, "openai"), 0.25),
         Contestant("litellm openai/, image", lambda n: through_litellm(n, "openai", pictures), 0.25),
+        Contestant("litellm anthropic/", lambda n: through_litellm(n, "anthropic"), 0.25),
+        Contestant("litellm gemini/", lambda n: through_litellm(n, "gemini"), 0.25),
         Contestant("litellm hosted_vllm/", lambda n: through_litellm(n, "hosted_vllm"), 0.25),
         Contestant("httpx, one pool", through_httpx, 0.25),
         Contestant("aiohttp", through_aiohttp),

@@ -280,7 +280,8 @@ class Fatal(CallError):
     """No call can work.
 
     Attributes:
-        kind: What is wrong: "key", "quota", "model", or "down" for the open circuit breaker.
+        kind: What is wrong: "key", "quota", "model"; "unreachable" where no connection ever came about; "machine" where this
+            machine lacks something; "refused" where every call of a role is refused alike; "down" for the open circuit breaker.
     """
 
     def __init__(self, message: str, *, kind: str, status: int | None = None) -> None:

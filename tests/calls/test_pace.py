@@ -569,6 +569,55 @@ async def test_one_success_starts_the_breakers_count_anew():
 
 
 @clocked
+async def test_a_few_images_that_fail_for_ever_are_at_fault_themselves():
+    async with pace() as pacer:
+        for number in range(200):
+            pacer.failed(Transient("broken"), f"image {number % 9}")
+            await asyncio.sleep(3)
+        assert pacer.down is None
+        pacer.failed(Transient("broken"), "another image")
+        assert pacer.down is not None
+
+
+@clocked
+async def test_images_that_failed_while_others_passed_do_not_open_the_breaker():
+    async with pace() as pacer:
+        for number in range(40):
+            pacer.failed(Transient("broken"), f"image {number}")
+        await asyncio.sleep(1)
+        pacer.succeeded(reply())
+        for number in range(200):
+            await asyncio.sleep(3)
+            pacer.failed(Transient("broken"), f"image {number % 40}")
+        assert pacer.down is None
+
+
+@clocked
+async def test_images_that_failed_in_an_earlier_session_do_not_open_the_breaker():
+    async with pace() as pacer:
+        for number in range(200):
+            pacer.failed(Transient("broken"), f"image {number}", suspect=True)
+            await asyncio.sleep(3)
+        assert pacer.down is None
+
+
+@clocked
+async def test_a_connection_that_never_came_about_shuts_at_once_and_one_that_breaks_off_later_does_not():
+    async with pace() as pacer:
+        pacer.failed(Transient("localhost:1: no connection", unsent=True))
+        assert pacer.down is not None
+        assert (pacer.down.kind, str(pacer.down)) == ("unreachable", "localhost:1: no connection")
+    async with pace() as pacer:
+        pacer.succeeded(reply())
+        pacer.failed(Transient("localhost:1: no connection", unsent=True))
+        assert pacer.down is None
+        for _ in range(BREAKER_FAILURES):
+            pacer.failed(Transient("localhost:1: no connection", unsent=True), "one image")
+            await asyncio.sleep(3)
+        assert pacer.down is not None
+
+
+@clocked
 async def test_rejected_requests_say_nothing_about_the_provider():
     async with pace() as pacer:
         for _ in range(200):

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
-from unsaf_async.errors import CallError, Transient
+from unsaf_async.errors import CallError, RateLimited, Transient
 from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from unsaf_async.calls.budget import ImageBudget, Reservation
     from unsaf_async.calls.cost import CostModel
@@ -38,6 +38,7 @@ class Dispatched:
         cost_model: CostModel,
         timeout_s: float,
         again: bool,
+        suspect: bool = False,
         redact: Callable[[str], str],
         announce: Announce = silent,
     ) -> None:
@@ -51,6 +52,8 @@ class Dispatched:
             cost_model: The model's prices.
             timeout_s: How long one attempt may take.
             again: Whether the calls are repetitions.
+            suspect: Whether the image may be at fault itself where a call fails, since one of its calls failed in an earlier
+                session.
             redact: Replaces keys in the texts of errors.
             announce: Receives the calls' events.
         """
@@ -61,6 +64,7 @@ class Dispatched:
         self._cost_model = cost_model
         self._timeout_s = timeout_s
         self._again = again
+        self._suspect = suspect
         self._redact = redact
         self._announce = announce
 
@@ -124,7 +128,9 @@ class Dispatched:
                 reservation.refund()
                 self._ledger.refunded(number)
             error.args = (self._redact(str(error)),)
-            self._pace.failed(error)
+            self._pace.failed(error, _about(request), suspect=self._suspect)
+            if self._pace.down and isinstance(error, Transient | RateLimited):
+                raise self._pace.down from None  # no other attempt can leave
             raise
         except BaseException:  # cancelled, or a bug: the call was sent, so it may be billed
             if not reservation.over:
@@ -135,3 +141,9 @@ class Dispatched:
         finally:
             self._pace.leave()
             self._announce(CallSettled(request.role, provider, reply, cost / NANO))
+
+
+def _about(request: Request) -> Hashable:
+    """What may make a server fail at a request, its other attempts included: its image, or else its text."""
+    images = tuple(each.image.pixels_sha256 for each in request.messages if each.image)
+    return images or tuple(each.text for each in request.messages)

@@ -31,7 +31,7 @@ class Account:
 
     spent_nano_usd: settled costs, plus the worst case of every attempt whose fate is unknown (`unknown_nano_usd` of it, in
     `unknown` attempts). made: attempts that left, by role. retried: those that were a repetition. usage: tokens of the
-    settled ones. open: the worst case of attempts under way, by number.
+    settled ones. open: the worst case of attempts under way, by number. served: roles in which a reply came.
     """
 
     spent_nano_usd: int = 0
@@ -41,7 +41,10 @@ class Account:
     retried: int = 0
     usage: Usage = field(default_factory=Usage)
     open: dict[int, int] = field(default_factory=dict)
+    served: set[Role] = field(default_factory=set)
     last_number: int = 0
+    _roles: dict[int, Role] = field(default_factory=dict)
+    """Of attempts under way, by number."""
     _finished_s: float = 0.0
     _began: float | None = None
     _last: float = 0.0
@@ -74,22 +77,27 @@ class Account:
                 for worst in self.open.values():
                     self._lose(worst)
                 self.open.clear()
+                self._roles.clear()
             case "sent":
                 role: Role = line["role"]
                 self.open[number] = line["worst"]
                 self.last_number = number
                 if role not in ROLES:
                     raise KeyError(role)
+                self._roles[number] = role
                 self.made[role] = self.made.get(role, 0) + 1
                 self.retried += line["again"]
             case "settled":
                 del self.open[number]
+                self.served.add(self._roles[number])
                 self.spent_nano_usd += line["cost"]
                 self.usage = _sum(self.usage, Usage(*line["tokens"]))
             case "refunded":
                 del self.open[number]
             case "unknown":
                 self._lose(self.open.pop(number))
+        if line["what"] in ("settled", "refunded", "unknown"):
+            del self._roles[number]
         self._last = max(self._last, line["t"])
 
     def _lose(self, worst: int) -> None:

@@ -20,7 +20,7 @@ from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transien
 from unsaf_async.events import Announce, Paused, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -37,8 +37,10 @@ BURST_S = 0.1
 share at once, aiolimiter's default shape, is what provokes 429s)."""
 
 BREAKER_FAILURES = 20
+BREAKER_IMAGES = 10
 BREAKER_S = 30.0
-"""The breaker opens when so many attempts in a row failed, and nothing succeeded for so long."""
+"""The breaker opens when so many attempts in a row failed, about so many different images where an image may be at fault itself,
+and nothing succeeded for so long."""
 
 SCOUTS = 3
 """So many calls may fail, one after the other, before the rest leave without having heard of a limit."""
@@ -137,6 +139,10 @@ class Pace:
         self._moved = asyncio.Event()
         self._paused_until = 0.0
         self._failures = 0
+        self._failing: dict[Hashable, float] = {}
+        """When a request about each image failed first, of those about which one ever did."""
+        self._in_a_row: set[Hashable] = set()
+        """The images about which requests failed since the last success."""
         self._pauses_in_vain = 0
         self._last_success: float | None = None
         self._first_failure = 0.0
@@ -204,17 +210,22 @@ class Pace:
             reply: The reply.
         """
         self._failures = self._pauses_in_vain = self._scouts = 0
+        self._in_a_row.clear()
         self._last_success = self._now()
         if self.in_flight >= 0.8 * int(self.ceiling):  # in whole slots: a ceiling of 2.9 is 2 calls
             self.ceiling = min(float(self.limits.concurrency), self.ceiling + 1 / self.ceiling)
         if reply.headers and not (self._limits_requests and self._limits_tokens):
             self._learn(reply.headers)
 
-    def failed(self, error: CallError) -> None:
+    def failed(self, error: CallError, about: Hashable = None, *, suspect: bool = False) -> None:
         """An attempt failed: pause, shrink or open the breaker as the error says.
+
+        Where requests about one image fail while others pass, the image is at fault: the provider is not dead.
 
         Args:
             error: How it failed.
+            about: What tells the image from others; None: it is another one each time.
+            suspect: Whether the image may be at fault since a request about it failed in an earlier session.
         """
         now = self._now()
         if isinstance(error, Fatal):
@@ -223,9 +234,10 @@ class Pace:
         if isinstance(error, Rejected):  # the request's own fault says nothing about the provider
             self._scouts = 0  # but that it answers: if all requests are at fault, they need not be so one by one
             return
-        if not self._failures:
-            self._first_failure = now
-        self._failures += 1
+        if isinstance(error, Transient) and error.unsent and self._last_success is None:
+            self._shut(Fatal(str(error), kind="unreachable"))
+            return
+        self._count(about, now, suspect=suspect)
         wait_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
         limited = isinstance(error, RateLimited)
         if self._scouts and not limited:
@@ -239,13 +251,32 @@ class Pace:
         if (limited or (isinstance(error, Transient) and error.overloaded)) and now - self._last_cut >= 1.0:
             self._last_cut = now  # one burst of 429s is one signal
             self.ceiling = max(1.0, self.ceiling * 0.7)
-        since_s = now - max(self._first_failure, self._last_success or 0.0)
-        allowed_s = 10 * BREAKER_S if limited else BREAKER_S
-        if self._failures >= BREAKER_FAILURES and since_s >= allowed_s:
-            reason = f"{self._failures} attempts in a row failed over {since_s:.0f} s; the last: {error}"
-            self._shut(Fatal(reason, kind="down", status=error.status))
+        self._break(error, now)
 
     # ------------------------------------------------------------------------------------------------------------
+
+    def _count(self, about: Hashable, now: float, *, suspect: bool) -> None:
+        """Count a failure among those in a row, unless the image is at fault."""
+        about = object() if about is None else about
+        first_s = self._failing.setdefault(about, now)
+        if suspect or (self._last_success is not None and self._last_success > first_s):
+            return
+        if not self._failures:
+            self._first_failure = now
+        self._failures += 1
+        self._in_a_row.add(about)
+
+    def _break(self, error: CallError, now: float) -> None:
+        """Open the breaker if the provider is dead."""
+        limited = isinstance(error, RateLimited)
+        # Being turned away, or out of reach, has nothing to do with what is asked.
+        any_image = limited or (isinstance(error, Transient) and (error.overloaded or error.unsent))
+        since_s = now - max(self._first_failure, self._last_success or 0.0)
+        allowed_s = 10 * BREAKER_S if limited else BREAKER_S
+        enough = self._failures >= BREAKER_FAILURES and (any_image or len(self._in_a_row) >= BREAKER_IMAGES)
+        if enough and since_s >= allowed_s:
+            reason = f"{self._failures} attempts in a row failed over {since_s:.0f} s; the last: {error}"
+            self._shut(Fatal(reason, kind="down", status=error.status))
 
     async def _let_go(self) -> None:
         """Lets waiting calls go one by one, each when every brake allows it."""

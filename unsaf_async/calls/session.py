@@ -18,6 +18,7 @@ from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.dispatched import Dispatched
 from unsaf_async.calls.ledger import Ledger
 from unsaf_async.calls.pace import Pace
+from unsaf_async.calls.refusals import Refusals, StopAtRefusals
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.same_model import StrictModel
@@ -119,18 +120,19 @@ class Session:
     ) -> None:
         await self._exits.__aexit__(kind, error, trace)
 
-    def client(self, name: str, image_budget: ImageBudget) -> ModelClient:
+    def client(self, name: str, image_budget: ImageBudget, *, suspect: bool = False) -> ModelClient:
         """A model as one image's calls reach it.
 
         Args:
             name: The model's, as `profiles` has it.
             image_budget: What the calls are paid from.
+            suspect: Whether the image may be at fault itself where its calls fail, since one failed in an earlier session.
 
         Returns:
             The client, with layers of its own.
         """
         model = self.models[name]
-        return ModelClient(model.builder, model.provider(image_budget), model.adapted)
+        return ModelClient(model.builder, model.provider(image_budget, suspect=suspect), model.adapted)
 
     @asynccontextmanager
     async def _opened(self, name: str, profile: Profile) -> AsyncIterator[OpenModel]:
@@ -142,7 +144,8 @@ class Session:
             async with Pace(profile.name, profile.limits, self.announce, tells_limits=tells_limits) as pace:
                 builder = RequestBuilder(profile, self._questions, self._seed)
                 adapted = Adapted(profile, self._seed, self._adapted.get(name), self.announce)
-                yield OpenModel(profile, builder, cost_model, pace, backend, adapted, self)
+                refusals = Refusals(pace, self.ledger.account.served)
+                yield OpenModel(profile, builder, cost_model, pace, backend, adapted, refusals, self)
         finally:
             await backend.aclose()
 
@@ -157,13 +160,17 @@ class OpenModel:
     pace: Pace
     backend: Backend
     adapted: Adapted
+    refusals: Refusals
     session: Session
 
-    def provider(self, image_budget: ImageBudget) -> Provider:
-        """Adapting(Cached(Retried(Dispatched(backend)))): one protocol all the way; a strict session looks at who answered.
+    def provider(self, image_budget: ImageBudget, *, suspect: bool = False) -> Provider:
+        """StopAtRefusals(Adapting(Cached(Retried(Dispatched(backend))))): one protocol all the way.
+
+        A strict session looks at who answered, too.
 
         Args:
             image_budget: What the calls are paid from.
+            suspect: Whether the image may be at fault itself where its calls fail.
 
         Returns:
             The layers, for one image.
@@ -174,7 +181,8 @@ class OpenModel:
             session.announce(CallRetried(request.role, error, wait_s))
 
         policy = RetryPolicy(profile.attempts, profile.deadline_s, profile.retry_wait_s)
-        retried = Retried(self.attempt(image_budget), self.attempt(image_budget, again=True), policy, on_retry)
+        first = self.attempt(image_budget, suspect=suspect)
+        retried = Retried(first, self.attempt(image_budget, again=True, suspect=suspect), policy, on_retry)
         cached = Cached(
             retried,
             session.store,
@@ -185,14 +193,16 @@ class OpenModel:
         )
         named = profile.backend != "azure"  # there the id is a deployment's, and the reply names the model behind it
         strict = session.strict_model and named
-        return Adapting(StrictModel(cached, profile.wire_model, self.pace) if strict else cached, self.adapted)
+        named_one = StrictModel(cached, profile.wire_model, self.pace) if strict else cached
+        return StopAtRefusals(Adapting(named_one, self.adapted), self.refusals)
 
-    def attempt(self, image_budget: ImageBudget, *, again: bool = False) -> Dispatched:
+    def attempt(self, image_budget: ImageBudget, *, again: bool = False, suspect: bool = False) -> Dispatched:
         """The innermost layer alone: one attempt a call, nothing cached.
 
         Args:
             image_budget: What the calls are paid from.
             again: Whether its calls are repetitions.
+            suspect: Whether the image may be at fault itself where its calls fail.
 
         Returns:
             The layer.
@@ -205,6 +215,7 @@ class OpenModel:
             cost_model=self.cost_model,
             timeout_s=self.profile.timeout_s,
             again=again,
+            suspect=suspect,
             redact=self.session.redact,
             announce=self.session.announce,
         )

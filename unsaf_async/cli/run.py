@@ -282,6 +282,9 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
         advice = {
             "key": f"put the right key into its variable, and {_again(folder)} goes on",
             "model": "check --api-base, or name another --model",
+            "unreachable": f"check the server, --api-base and the network; {_again(folder)} goes on",
+            "machine": f"install it, and {_again(folder)} goes on",
+            "refused": _what_it_takes(runner),
         }[runner.mistake]
         sys.stderr.write(f"unsaf-async: {runner.why_stopped}; {advice}\n")
         return 2
@@ -297,6 +300,11 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
     return _say_how_it_ended(runner, quiet=display.quiet)
 
 
+def _what_it_takes(runner: Runner) -> str:
+    """What to do where a model refuses every request: resuming would send the same."""
+    return f"`unsaf-async doctor {runner.refuses}` shows what it takes, and its profile says what it is sent"
+
+
 def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
     """One line on stderr, unless all is done; the exit code."""
     folder = runner.folder.path
@@ -307,6 +315,10 @@ def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
     if runner.why_stopped == "interrupted":
         sys.stderr.write(f"unsaf-async: interrupted{go_on}\n")
         return 130
+    if runner.refusal and (runner.why_stopped or runner.unfinished):
+        why = runner.why_stopped or f"{runner.unfinished}; {runner.refuses}: {runner.refusal}"
+        sys.stderr.write(f"unsaf-async: stopped early: {why}; {_what_it_takes(runner)}; what is finished is kept\n")
+        return 3
     if runner.why_stopped:
         sys.stderr.write(f"unsaf-async: stopped early: {runner.why_stopped}{go_on}\n")
         return 3

@@ -141,10 +141,13 @@ async def run_campaign(
 
 
 def _check_mistake(runner: Runner) -> None:
-    """Raises UserError if the run ended by a wrong key or model name: the next run would, too."""
+    """Raises UserError if the run ended by what only the user can mend: the next run would, too."""
     if runner.mistake:
         advice = {
             "key": "put the right key into its variable",
             "model": f"check {setting('api_base')} and the model's name",
+            "unreachable": f"check the server, {setting('api_base')} and the network",
+            "machine": "install it",
+            "refused": "its profile says what it is sent",
         }
         raise UserError(f"{runner.why_stopped}; {advice[runner.mistake]}")

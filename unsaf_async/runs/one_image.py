@@ -59,11 +59,12 @@ class ImageExaminer:
         planner = Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.extras)
         return cls(manifest, session, loader, pack, planner)
 
-    async def examine(self, source: ImageSource) -> Examination:
+    async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
         """The examination of an image.
 
         Args:
             source: The image, with its given questions if it has any.
+            suspect: Whether calls about it failed in an earlier session: if they fail again, the image may be at fault.
 
         Returns:
             The examination; with `failure` and no questions where the image cannot be used.
@@ -89,7 +90,7 @@ class ImageExaminer:
         size = (image.width, image.height)
         quote = self.planner.quote_given(*size, source.given) if source.given else self.planner.quote(*size)
         with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
-            examiner = self._examiner(image_budget)
+            examiner = self._examiner(image_budget, suspect=suspect)
             if source.given:
                 examination = await examiner.examine_given(record, image, source.given)
             else:
@@ -125,10 +126,10 @@ class ImageExaminer:
         self._check(completed)
         return completed
 
-    def _examiner(self, image_budget: ImageBudget) -> Examiner:
+    def _examiner(self, image_budget: ImageBudget, *, suspect: bool = False) -> Examiner:
         """One image's examiner: all of its calls are paid from `image_budget`."""
         manifest = self.manifest
-        clients = {name: self.session.client(name, image_budget) for name in self.session.models}
+        clients = {name: self.session.client(name, image_budget, suspect=suspect) for name in self.session.models}
         judges = tuple((name, clients[name]) for name in manifest.judges)
         extras = Extras(
             manifest.extras,

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 MIN_IMAGES_IN_FLIGHT = 4
 """Images examined at once at least: with fewer, one slow call idles the slots."""
 
+MISTAKES = ("key", "model", "unreachable", "machine", "refused")
+"""What only the user can mend, of the kinds of a `Fatal`."""
+
 
 def begin(prepared: Prepared) -> RunFolder:
     """The run's folder: a new one, or the one that `out` names, if it holds a run with these very settings.
@@ -162,7 +165,11 @@ class Runner:
         self.satisfied = False
         """Whether it ended because the interval is narrow enough."""
         self.mistake: str | None = None
-        """What is wrong, "key" or "model", if the run ended by that before any call was answered."""
+        """What is wrong, one of `MISTAKES`, if the run ended by that before any call was answered."""
+        self.refuses: str | None = None
+        """The name of a model that refused every call of a role, so that resuming changes nothing; None if none did."""
+        self.refusal: str | None = None
+        """What it refused, and in which words."""
         self.skipped: dict[str, str] = {}
         """Why no more could be asked about an image that had been examined, by its id."""
         self.unfinished: str | None = None
@@ -259,6 +266,7 @@ class Runner:
         manifest = self.folder.manifest
         done = {name: each for name, each in journal.kept.items() if not is_unfinished(each)}
         incomplete = {name for name, each in done.items() if any(map(manifest.extras.pending, each.questions))}
+        failed_before = journal.kept.keys() - done.keys()
         self.done_before = len(done) - len(incomplete)
         rule = StopWhenNarrow(manifest.until_ci, rule="fixed-width") if manifest.until_ci else None
         for name, examination in done.items():
@@ -277,7 +285,7 @@ class Runner:
 
         async def examine(source: ImageSource) -> Examination:
             self._check_interrupted()
-            return await images.examine(source)
+            return await images.examine(source, suspect=source.id in failed_before)
 
         def keep(examination: Examination) -> None:
             journal.keep(examination)
@@ -308,7 +316,10 @@ class Runner:
         examinations = list(journal.kept.values())
         self.unfinished = unfinished_work(examinations, self.skipped)
         self.only_files = only_files(examinations, self.skipped)
+        for model in self.models:
+            if self.refusal is None and (refusal := model.refusals.hopeless):
+                self.refuses, self.refusal = model.profile.name, refusal
         if not account.usage.input_tokens and not account.usage.output_tokens:
             kinds = [model.pace.down.kind for model in self.models if model.pace.down]
-            self.mistake = next((kind for kind in kinds if kind in ("key", "model")), None)
+            self.mistake = next((kind for kind in kinds if kind in MISTAKES), None)
         return score_run(self.folder.manifest, examinations, account, account.wall_s)

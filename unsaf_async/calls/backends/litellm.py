@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from unsaf_async.calls.backends.error_status import blocked_reply, error_of
+from unsaf_async.calls.backends.error_status import blocked_reply, error_of, refused_parameter
 from unsaf_async.calls.backends.openai_wire import message_of, response_format, text_of
 from unsaf_async.calls.backends.outcome import outcome_of
 from unsaf_async.calls.backends.wire import string_of
-from unsaf_async.errors import CallError, Rejected, Transient
+from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.records import Reply, Request, Usage
 from unsaf_async.text import one_line
 
@@ -75,6 +75,10 @@ MEANING: dict[str, str] = {
 
 _CLASS = f"(?:{'|'.join(MEANING)})"
 _BEFORE = re.compile(rf"litellm\.{_CLASS}: (?:(?:litellm\.)?{_CLASS}: )*(?:\w+(?:Exception|Error)(?: {_CLASS})? - )?")
+_TRACE = re.compile(
+    r"\s*(?:Traceback \(most recent call last\):|This looks like a bug in LiteLLM|To drop (?:these|unsupported)).*",
+    re.DOTALL,
+)
 _BEHIND = re.compile(r"\.? (?:Handle with `litellm\.\w+`\.|File an issue if litellm error - \S+)\Z")
 
 
@@ -226,12 +230,14 @@ def outcome_of_exception(error: Exception) -> CallError | Reply:
     headers = _headers(getattr(error, "litellm_response_headers", None) or {})
     status = _answered_status(error)
     meaning = MEANING.get(name, BROKEN)
+    if (unsent := _before_anything_was_sent(error, text)) is not None:
+        return unsent
     if meaning == UNSENT:
-        return Rejected(one_line(text, 300))
+        return Rejected(one_line(text, 300), parameter=refused_parameter(400, text))
     if name == "ContentPolicyViolationError":
         return Reply("blocked", "", finish_reason="content_filter", detail=one_line(text, 300))
-    if _never_connected(error):
-        return Transient(f"no connection ({one_line(text, 300)})", unsent=True)
+    if (place := _never_connected(error)) is not None:
+        return Transient(f"{place}no connection ({_reason(error, text)})", unsent=True)
     if meaning == ANSWERED and status is not None:
         return blocked_reply(status, body) or error_of(status, body, headers)
     # litellm reports a broken connection and a 200 with a broken body as server errors too: it may have been billed.
@@ -248,10 +254,51 @@ def _answered_status(error: Exception) -> int | None:
     return None
 
 
-def _never_connected(error: Exception) -> bool:
+PACKAGES = {"google": "google-auth", "botocore": "boto3"}
+"""Packages by the modules that they bring, where the names differ."""
+
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError")
+"""botocore's and google-auth's."""
+
+_NEVER_BILLED = ("AuthenticationError", "BadRequestError", "NotFoundError", "PermissionDeniedError")
+
+
+def _before_anything_was_sent(error: Exception, text: str) -> CallError | None:
+    """The error of a call that litellm could not make; None if it may have been sent."""
+    causes = list(_chain(error))
+    for cause in causes:
+        if isinstance(cause, ImportError):
+            module = (cause.name or "").split(".")[0]
+            what = PACKAGES.get(module, module) or one_line(providers_words(str(cause)), 200)
+            return Fatal(f"this machine lacks a package that the model's vendor needs: {what}", kind="machine")
+    if "LLM Provider NOT provided" in text:
+        model = getattr(error, "model", None) or "the model"
+        return Fatal(f"{one_line(str(model), 100)}: no vendor of this name is known", kind="model")
+    if any(type(cause).__name__ in _NO_CREDENTIALS for cause in causes):
+        return Fatal(f"no key was found ({one_line(text, 300)})", kind="key")
+    own = all(type(cause).__module__.split(".")[0] == "litellm" for cause in causes)
+    if own and type(error).__name__ in _NEVER_BILLED and _answered_status(error) is None:
+        if type(error).__name__ == "AuthenticationError":
+            return Fatal(f"no key was found ({one_line(text, 300)})", kind="key")
+        return Rejected(one_line(text, 300))
+    return None
+
+
+def _never_connected(error: Exception) -> str | None:
+    """The address that no connection came about to, with a colon behind; "" if it is not told; None if one came about."""
     import aiohttp
 
-    return any(isinstance(cause, aiohttp.ClientConnectorError | ConnectionRefusedError) for cause in _chain(error))
+    for cause in _chain(error):
+        if isinstance(cause, aiohttp.ClientConnectorError):
+            return f"{cause.host}:{cause.port}: "
+    return "" if any(isinstance(cause, ConnectionRefusedError) for cause in _chain(error)) else None
+
+
+def _reason(error: Exception, text: str) -> str:
+    """Why no connection came about."""
+    number = next((cause.errno for cause in _chain(error) if isinstance(cause, OSError) and cause.errno), None)
+    unnamed = next((cause.strerror for cause in _chain(error) if isinstance(cause, OSError) and cause.strerror), None)
+    return os.strerror(number).lower() if number and number > 0 else unnamed or one_line(text, 300)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -273,7 +320,8 @@ def providers_words(text: str) -> str:
     Returns:
         The words; `text` as it is if nothing is wrapped around them, or if nothing else would be left.
     """
-    return _BEHIND.sub("", text[match.end() :] if (match := _BEFORE.match(text)) else text) or text
+    words = _TRACE.sub("", text)
+    return _BEHIND.sub("", words[match.end() :] if (match := _BEFORE.match(words)) else words) or text
 
 
 def _body(error: Exception, text: str) -> str:

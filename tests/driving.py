@@ -29,8 +29,9 @@ ROUTES = {
     "anthropic": ("claude-sonnet-5-5", "anthropic_base"),
     "gemini": ("gemini-3.5-flash-lite", "gemini_base"),
     "vllm": ("vllm", "openai_base"),
+    "litellm": ("gpt-5.4-mini", "openai_base"),
 }
-"""Each route's provider, and which of the simulator's addresses it calls."""
+"""Each route's provider, and which of the simulator's addresses it calls. litellm: the way of vendors without a wire."""
 
 
 def draw_images(folder: Path, number: int) -> list[Path]:
@@ -99,7 +100,7 @@ async def drive_at(
         api_base=getattr(simulator, base),
     )
     prepared = await prepare(settings)
-    changed = {"retry_wait_s": 0.01, **(profile or {})}
+    changed = {"retry_wait_s": 0.01, **({"backend": "litellm"} if route == "litellm" else {}), **(profile or {})}
     subject = prepared.subject.model_copy(update=changed)
     prepared = replace(prepared, subject=subject)
     with begin(prepared) as run_folder:

@@ -69,7 +69,7 @@ async def test_a_healthy_run_brings_every_answer_and_the_ledgers_agree_to_the_ce
 @pytest.mark.parametrize("route", ROUTES)
 async def test_a_passing_fault_changes_no_answer_and_hides_no_bill(route: str, fault: str, tmp_path: Path) -> None:
     healthy = await drive(Simulation(price=PRICE), route, tmp_path / "healthy", images=1)
-    simulation = Simulation(price=PRICE, faults={fault: 0.3}, retry_after_s=0.05)
+    simulation = Simulation(price=PRICE, faults={fault: 0.3}, fault_seed=1, retry_after_s=0.05)
     run = await drive(
         simulation, route, tmp_path / "faulty", images=1, profile={"timeout_s": 0.5 if fault == "hang" else 30}
     )

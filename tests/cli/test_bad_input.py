@@ -784,6 +784,25 @@ def test_images_that_cannot_be_read_fail_one_by_one_with_their_reasons(
     assert "empty.png: the file is empty" in shown.out
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("estimate --provider gpt-4o holiday/", "(holiday/); did you mean --images holiday/? (see"),
+        ("run *.jpg", "(*.jpg); did you mean --images *.jpg? (see"),
+        ("run scripted", "(scripted); did you mean --provider scripted? (see"),
+        ("run gpt-4.1-mini", "did you mean --provider gpt-4.1-mini? (see"),
+        ("show done done", "(done) (see"),
+        ("run --provder scripted", "No such option: --provder; did you mean --provider or "),
+        ("run --questins 3", "did you mean --questions or --questions-from? (see"),
+        ("run --zzz", "No such option: --zzz (see"),
+    ],
+)
+def test_a_misplaced_or_misspelt_word_is_answered_with_what_was_probably_meant_first(
+    words: str, said: str, desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_one_line(command(capsys, *words.split(" ")), said)
+
+
 @pytest.mark.parametrize("words", [("run",), ("estimate",), ("run", "--dry-run")])
 def test_images_of_which_none_can_be_read_are_a_mistake_before_anything_is_opened(
     words: tuple[str, ...], desk: Path, capsys: pytest.CaptureFixture[str]
@@ -808,6 +827,14 @@ def test_a_folder_of_runs_given_for_a_run_is_answered_with_the_newest_in_it(
         os.utime(f"runs/{number}/manifest.json", (number, number))
     said = command(capsys, *words, "runs")
     assert_one_line(said, "runs: is no run's folder", "newest first: runs/6, runs/5, runs/4, runs/3, runs/2 and 2 more")
+
+
+def test_a_report_that_cannot_be_put_where_it_is_wanted_is_not_built(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (desk / "done" / "journal.jsonl").write_text("no examination")  # building would fail at this, and is not tried
+    said = command(capsys, "report", "done", "--out", "nodir/page.html")
+    assert_one_line(said, "--out nodir/page.html: there is no folder nodir; make it")
 
 
 def test_a_port_that_is_taken_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ from unsaf_async.cli import (
     simulate,
     world,
 )
+from unsaf_async.cli.hints import usage_mistake
 from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import RunStopped, UserError
@@ -135,7 +136,7 @@ def _explained(error: BaseException) -> int:
             sys.stdout.write(context.get_help() + "\n")
             return 0
         where = f"{context.command_path}: " if context else ""
-        _say(f"{where}{error.format_message()} (see --help)")  # type: ignore[attr-defined]
+        _say(f"{where}{usage_mistake(error, context)} (see --help)")
         return 2
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):  # a file of the run's, or its disk
         where = f"{error.filename}: " if error.filename else ""

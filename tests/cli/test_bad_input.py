@@ -731,6 +731,27 @@ def test_doctor_calls_an_unreachable_server_a_mistake_also_where_the_model_is_na
     assert_one_line(ended, "--provider vllm", "no connection", "--api-base")
 
 
+def test_doctor_without_a_network_says_so_once(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--provider", "vllm", "--model", "m", "--api-base", "http://127.0.0.1:9/v1")
+    ended = command(capsys, "doctor", *arguments)
+    assert_one_line(ended, "127.0.0.1:9: no connection", "check the network and --api-base")
+    assert (ended.out + ended.err).count("no connection") == 1
+    assert "looked at" not in ended.out
+
+
+@pytest.mark.parametrize("model", [(), ("--model", "m")])
+@pytest.mark.parametrize("what", [("doctor",), ("run", *PHOTOS)])
+def test_an_address_without_its_path_is_answered_with_the_whole_one(
+    what: tuple[str, ...], model: tuple[str, ...], capsys: pytest.CaptureFixture[str], desk: Path
+) -> None:
+    with serving() as simulator:
+        base = simulator.openai_base.removesuffix("/v1")
+        ended = command(capsys, *what, "--provider", "vllm", "--api-base", base, *model)
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].endswith(f"{base}/v1?")
+    assert "404 404" not in ended.out + ended.err
+
+
 def test_a_judge_that_cannot_be_reached_is_named_as_the_judge(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("providers").mkdir()
     Path("providers/mine.toml").write_text(PROVIDER)

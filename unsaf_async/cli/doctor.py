@@ -18,7 +18,7 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
     """Probe a provider by a few small calls. Key, image, JSON schema, parameters, rate headers; what a run will therefore do."""
     import asyncio
 
-    from unsaf_async.calls.backends.open import with_model_found
+    from unsaf_async.calls.backends.open import whole_endpoint, with_model_found
     from unsaf_async.checks.doctor import diagnose, worst_cost_usd
     from unsaf_async.errors import UserError
     from unsaf_async.providers.keys import key_of_profile
@@ -38,12 +38,15 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
             raise UserError(f"doctor may cost ${worst_usd:.2f} and nobody can be asked; give -y")
         o.ask("Begin?")
     diagnosis = asyncio.run(diagnose(profile))
+    if diagnosis.unreachable:
+        where = "the network and --api-base" if profile.endpoint else "the network"
+        raise UserError(f"--provider {settings.provider}: {diagnosis.unreachable}; check {where}")
     from unsaf_async.cli.render import print_diagnosis
 
     print_diagnosis(diagnosis)
     if not diagnosis.usable:
         first = next(probe for probe in diagnosis.probes if probe.what in ("answers", "image") and probe.found != "yes")
-        raise UserError(
-            f"--provider {settings.provider}: {first.what}: {first.detail}; check the key, --model and --api-base"
-        )
+        whole = whole_endpoint(profile)
+        then = f"did you mean --api-base {whole}?" if whole else "check the key, --model and --api-base"
+        raise UserError(f"--provider {settings.provider}: {first.what}: {first.detail}; {then}")
     return 0

@@ -279,9 +279,12 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
     """Prints the score and how the run ended; the exit code. reported: its report.html is written."""
     folder = runner.folder.path
     if runner.mistake:
+        from unsaf_async.calls.backends.open import whole_endpoint
+
+        whole = whole_endpoint(runner.folder.manifest.subject)
         advice = {
             "key": f"put the right key into its variable, and {_again(folder)} goes on",
-            "model": "check --api-base, or name another --model",
+            "model": f"did you mean --api-base {whole}?" if whole else "check --api-base, or name another --model",
             "unreachable": f"check the server, --api-base and the network; {_again(folder)} goes on",
             "machine": f"install it, and {_again(folder)} goes on",
             "refused": _what_it_takes(runner),

@@ -201,6 +201,17 @@ def test_no_question_stands_twice_about_an_image_and_none_with_both_labels(made:
     assert max(map(len, labels.values())) == 1
 
 
+@pytest.mark.parametrize(("splits", "told"), [((99, 1, 0), True), ((100, 0, 0), False)])
+def test_an_export_without_the_validation_rows_that_were_wanted_says_so(
+    splits: tuple[int, int, int], told: bool, made: Runs, tmp_path: Path
+) -> None:
+    found = export([made.teacher], tmp_path / "out", Options(form="openai", splits=splits, seed=1))
+    assert not any(split == "validation" for (_, split), number in found.rows.items() if number)
+    said = [note for note in found.notes if note.startswith("no row is for validation")]
+    assert bool(said) is told
+    assert all("--splits 99/1/0" in note and "give more images" in note for note in said)
+
+
 def test_no_picture_is_in_two_splits(made: Runs, tmp_path: Path) -> None:
     options = Options(form="openai", student_replay=made.student, splits=(50, 25, 25))
     found = export([made.teacher], tmp_path / "out", options)

@@ -72,7 +72,8 @@ def error_of(status: int, body: str, headers: Mapping[str, str]) -> CallError:
     Returns:
         The error.
     """
-    text = f"{status} {error_text(body)}".strip()
+    said = error_text(body)
+    text = said if said.startswith(str(status)) else f"{status} {said}".strip()  # "404: Not Found" says it itself
     lowered = body.lower()
     if 300 <= status < 400:
         place = headers.get("location", "another address")[:200]

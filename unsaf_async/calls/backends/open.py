@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import fields
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from unsaf_async.errors import CallError, UserError, setting
 from unsaf_async.providers.keys import check_packages, key_of_profile, redactor
@@ -84,6 +85,20 @@ def _scripted(profile: Profile) -> Backend:
     return ScriptedBackend(Awareness(**given), seed, latency_s)
 
 
+def whole_endpoint(profile: Profile) -> str | None:
+    """The address that was probably meant where a profile's lacks its path.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        The endpoint with /v1, as OpenAI's protocol is mostly served; None where it has a path, or its protocol needs none.
+    """
+    if profile.backend != "openai" or not profile.endpoint or urlsplit(profile.endpoint).path not in ("", "/"):
+        return None
+    return f"{profile.endpoint.rstrip('/')}/v1"
+
+
 async def with_model_found(profile: Profile) -> Profile:
     """A profile with its model's id.
 
@@ -114,14 +129,13 @@ async def with_model_found(profile: Profile) -> Profile:
             models = await backend.models()
     except (CallError, TimeoutError) as error:
         reason = redactor([key])(str(error)) or "no answer within 30 s"
-        raise UserError(
-            f"{profile.name}: {profile.endpoint}/models: {reason}; check the server, {setting('api_base')} and the key",
-            field="provider",
-        ) from None
+        whole = whole_endpoint(profile)
+        then = f"did you mean {whole}?" if whole else f"check the server, {setting('api_base')} and the key"
+        raise UserError(f"{profile.name}: {profile.endpoint}/models: {reason}; {then}", field="provider") from None
     finally:
         await backend.aclose()
     if not models:
-        raise UserError(
-            f"{profile.name}: {profile.endpoint} lists no models; name one with {setting('model')}", field="provider"
-        )
+        whole = whole_endpoint(profile)
+        then = f"did you mean {whole}?" if whole else f"name one with {setting('model')}"
+        raise UserError(f"{profile.name}: {profile.endpoint} lists no models; {then}", field="provider")
     return profile.model_copy(update={"model": models[0]})

@@ -131,7 +131,7 @@ def select_rows(
         by_split={split: sorted(of_split, key=layout.place) for split, of_split in chosen.items() if of_split},
         training=selection,
         left_out=left_out,
-        notes=[*_mix_notes(train, options), *_budget_notes(selection)],
+        notes=[*_mix_notes(train, options), *_budget_notes(selection), *_split_notes(chosen, layout, options)],
     )
 
 
@@ -167,6 +167,15 @@ def _mix_notes(train: Mapping[RowKind, Sequence[TrainingRow]], options: Options)
             no_replay = kind == "replay" and options.student_replay is None
             why = f"no {as_option('student_replay')}" if no_replay else "no such row for training"
             yield f"{kind}: {why}; its {percent:g} % are spread over the other kinds"
+
+
+def _split_notes(chosen: Mapping[Split, Sequence[TrainingRow]], layout: Layout, options: Options) -> Iterator[str]:
+    """Whether there is nothing to validate with, though a share of the pictures was to be for it."""
+    if options.splits[SPLITS.index("validation")] and not chosen["validation"]:
+        yield (
+            f"no row is for validation, and training has no validation loss: {len(set(layout.cluster_of.values()))} different "
+            f"pictures are few for {as_option('splits')} {'/'.join(map(str, options.splits))}; give more images or another split"
+        )
 
 
 def _budget_notes(selection: mix.Selection) -> Iterator[str]:

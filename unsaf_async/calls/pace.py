@@ -1,4 +1,4 @@
-"""Pace: when the next call to one model may leave.
+"""Pace: when the next call to one model may leave, and how long all wait after a 429.
 
 One `Pace` a model. It holds four brakes: a ceiling of calls in flight that adapts (additive increase, multiplicative
 decrease), limits per minute of requests and tokens, a pause of the whole model when the provider asks to wait, and a

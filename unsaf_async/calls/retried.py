@@ -1,4 +1,4 @@
-"""The retrying layer: transient failures are tried again, everything else passes through.
+"""The retrying layer: a 429 is waited out, a transient failure tried again.
 
 Being turned away (429, overloaded) is a wait and not a failure: the pause of the whole model stands in pace.py, and only the
 deadline ends it. Other transient failures count against `attempts`, and so do replies that the server lost on their way

@@ -73,6 +73,8 @@ from unsaf_async.text import format_percent
 NOT_SHOWN = {
     "provider",  # the manifest's profile is shown, with more of it
     "judge",  # the same
+    "answered_by",  # the manifest's is shown
+    "unknown_attempts",  # the timeline counts them
     "unf1_ci_percentile",  # from the same resamples as the interval that is shown
     "resamples_undefined",  # a warning names it where it matters
 }

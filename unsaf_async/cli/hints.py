@@ -21,8 +21,9 @@ def usage_mistake(error: Any, context: Any) -> str:
     Returns:
         One line, without the command's name.
     """
-    similar = list(getattr(error, "possibilities", None) or ())
-    if wrong := getattr(error, "option_name", None):
+    wrong = getattr(error, "option_name", None)
+    if wrong and hasattr(error, "possibilities"):  # an option that there is not
+        similar = list(error.possibilities or ())
         similar.sort(key=lambda option: SequenceMatcher(None, wrong, option).ratio(), reverse=True)
         meant = f"; did you mean {' or '.join(similar[:MOST_SUGGESTED])}?" if similar else ""
         return f"No such option: {wrong}{meant}"

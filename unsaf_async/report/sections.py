@@ -395,8 +395,11 @@ def _amounts(run: ReportRun, times: Timeline) -> list[tuple[str, Child]]:
             ("Input tokens", f"{score.tokens.input:,} ({score.tokens.cached_input:,} cached by the provider)"),
             ("Output tokens", f"{score.tokens.output:,} ({score.tokens.reasoning:,} for thinking)"),
         ]
+    usd = format_usd(score.cost_unknown_usd)
     if times.lost:
-        pairs.append(("Fate unknown", f"{times.lost:,} attempts, booked at their worst"))
+        pairs.append(
+            ("Fate unknown", f"{format_count(times.lost, 'attempt')}, booked at their worst: {usd} of the cost")
+        )
     if score.wall_s is not None:
         sessions = f", in {times.sessions} sessions" if times.sessions > 1 else ""
         pairs.append(("Time", f"{format_seconds(score.wall_s)}{sessions}"))

@@ -145,7 +145,7 @@ def test_a_cap_stops_it_with_exit_3_and_the_same_command_with_another_cap_goes_o
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_lines(Path("labelled.jsonl"), CLEAR + open_rows(20, 20))
-    with serving(Simulation(price=(2.5, 10))) as simulator:
+    with serving(Simulation(any_model=True, price=(2.5, 10))) as simulator:
         served_model("judge", simulator.openai_base, (2.5, 10))
         free = calibrate(capsys, "--judge", "judge", "-y", "--out", "free.json", "--cache", "free")
         assert free.code == 0

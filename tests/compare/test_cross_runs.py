@@ -157,7 +157,7 @@ def _served(simulator: Simulator) -> None:
 
 
 def test_the_cap_holds_over_all_cells_together_and_a_higher_one_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(Simulation(price=(2.5, 10))) as simulator:
+    with serving(Simulation(any_model=True, price=(2.5, 10))) as simulator:
         _served(simulator)
         before_usd = float(simulator.ledger.billed_usd)
         ended = cross(capsys, "--dry-run", "--no-cache")
@@ -198,14 +198,14 @@ def _all_kept() -> list[Any]:
 
 
 def test_cells_whose_calls_failed_are_gone_on_with(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(Simulation(price=(2.5, 10))) as healthy:
+    with serving(Simulation(any_model=True, price=(2.5, 10))) as healthy:
         _served(healthy)
-    with serving(Simulation(price=(2.5, 10), faults={"500": 0.6}, fault_seed=3)) as broken:
+    with serving(Simulation(any_model=True, price=(2.5, 10), faults={"500": 0.6}, fault_seed=3)) as broken:
         _redirect(broken.openai_base, attempts=1)
         ended = cross(capsys, "--no-cache", "--quiet", "-y")
         assert ended.code == 3
         assert "hold calls that failed" in ended.err.splitlines()[-1]
-    with serving(Simulation(price=(2.5, 10))) as healthy:
+    with serving(Simulation(any_model=True, price=(2.5, 10))) as healthy:
         _redirect(healthy.openai_base, attempts=6)
         ended = cross(capsys, "--no-cache", "--quiet", "-y")
         assert ended.code == 0
@@ -223,7 +223,7 @@ def _redirect(endpoint: str, attempts: int) -> None:
 
 def test_what_is_finished_is_not_asked_about_again_before_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nobody can be asked, cells that cost money need --max-cost or -y; with none left to pay for, neither."""
-    with serving(Simulation(price=(2.5, 10))) as simulator:
+    with serving(Simulation(any_model=True, price=(2.5, 10))) as simulator:
         _served(simulator)
         ended = cross(capsys, "--quiet")
         assert ended.code == 2

@@ -86,7 +86,7 @@ async def test_everything_beside_the_answers_is_counted_and_billed_to_the_cent(
 ) -> None:
     for name in ("OPENAI", "ANTHROPIC", "GEMINI"):
         monkeypatch.setenv(f"{name}_API_KEY", KEY)
-    async with Simulator(Simulation(price=PRICE)) as simulator:
+    async with Simulator(Simulation(any_model=True, price=PRICE)) as simulator:
         others(simulator)
         run = await drive_at(simulator, route, tmp_path, images=2, judge=PANEL, audit=AUDITORS, **EVERYTHING)
         billed_usd = float(simulator.ledger.billed_usd)
@@ -217,7 +217,7 @@ def test_an_estimates_worst_case_is_never_below_what_was_spent_and_its_expectati
     wished: dict[str, Any], price: tuple[float, float], k: int
 ) -> None:
     async def main(folder: Path) -> None:
-        async with Simulator(Simulation(price=price)) as simulator:
+        async with Simulator(Simulation(any_model=True, price=price)) as simulator:
             others(simulator)
             run = await drive_at(simulator, "vllm", folder, images=2, questions=k, **wished)
             prices = f"{price[0]},{price[1]}"
@@ -259,7 +259,7 @@ def test_a_reply_that_only_begins_with_the_letters_of_another_word_is_no_probabi
 
 async def test_a_finished_run_is_asked_for_more_and_nothing_that_was_there_is_asked_again(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    async with Simulator(Simulation(price=PRICE)) as simulator:
+    async with Simulator(Simulation(any_model=True, price=PRICE)) as simulator:
         others(simulator)
         first = await drive_at(simulator, "vllm", tmp_path, images=3)
         n = len(questions(first.examinations))
@@ -312,7 +312,7 @@ def _keeps_all(before: Sequence[Examination], after: Sequence[Examination]) -> N
 
 
 async def test_draws_asked_for_later_are_the_draws_that_would_have_been_there_from_the_start(tmp_path: Path) -> None:
-    async with Simulator(Simulation(price=PRICE)) as simulator:
+    async with Simulator(Simulation(any_model=True, price=PRICE)) as simulator:
         at_once = await drive_at(simulator, "vllm", tmp_path / "at-once", images=2, samples=3)
         await drive_at(simulator, "vllm", tmp_path / "later", images=2, samples=1)
         later = await resume(tmp_path / "later" / "run", samples=3)
@@ -329,10 +329,10 @@ async def test_where_only_calls_beside_the_answers_failed_only_these_are_asked_a
     fault: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    async with Simulator(Simulation(price=PRICE)) as healthy:
+    async with Simulator(Simulation(any_model=True, price=PRICE)) as healthy:
         base = await drive_at(healthy, "vllm", tmp_path, images=3)
         price = (PRICE[0], PRICE[1])
-        async with Simulator(Simulation(price=PRICE, faults={fault: 0.3}, fault_seed=1)) as broken:
+        async with Simulator(Simulation(any_model=True, price=PRICE, faults={fault: 0.3}, fault_seed=1)) as broken:
             served_model("auditor-a", broken.openai_base, price, attempts=1)
             partly = await resume(out, audit=("auditor-a",), cache="")
         failed = sum(each.audits[0].call.outcome == "failed" for each in questions(partly.kept))
@@ -359,9 +359,9 @@ async def test_where_only_calls_beside_the_answers_failed_only_these_are_asked_a
 
 
 async def test_the_estimate_of_asking_more_counts_what_failed_the_last_time(tmp_path: Path) -> None:
-    async with Simulator(Simulation(price=PRICE)) as healthy:
+    async with Simulator(Simulation(any_model=True, price=PRICE)) as healthy:
         await drive_at(healthy, "vllm", tmp_path, images=3)
-        async with Simulator(Simulation(price=PRICE, faults={"500": 0.3}, fault_seed=1)) as broken:
+        async with Simulator(Simulation(any_model=True, price=PRICE, faults={"500": 0.3}, fault_seed=1)) as broken:
             served_model("auditor-a", broken.openai_base, (float(PRICE[0]), float(PRICE[1])), attempts=1)
             partly = await resume(tmp_path / "run", audit=("auditor-a",))
     failed = sum(each.audits[0].call.outcome == "failed" for each in questions(partly.kept))
@@ -411,7 +411,7 @@ def test_a_picture_saved_anew_without_a_changed_pixel_is_the_same_image(tmp_path
 async def test_what_asking_more_costs_at_most_by_its_estimate_is_enough_to_ask_it(tmp_path: Path) -> None:
     """As a cap: what is spent, and what the estimate says of the rest. What is there already needs no money any more."""
     out = tmp_path / "run"
-    async with Simulator(Simulation(price=PRICE)) as simulator:
+    async with Simulator(Simulation(any_model=True, price=PRICE)) as simulator:
         others(simulator)
         first = await drive_at(simulator, "vllm", tmp_path, images=2, audit=("auditor-a",), samples=4)
         with reopen(out) as folder:
@@ -442,7 +442,7 @@ async def test_an_audit_killed_in_its_middle_loses_nothing_and_pays_no_more_than
 ) -> None:
     out = tmp_path / "run"
     chance, kills, slots = random.Random(1), 2, 4
-    async with Simulator(Simulation(price=PRICE, latency=0.05)) as simulator:
+    async with Simulator(Simulation(any_model=True, price=PRICE, latency=0.05)) as simulator:
         served_model("auditor-a", simulator.openai_base, (float(PRICE[0]), float(PRICE[1])), concurrency=slots)
         first = await drive_at(simulator, "vllm", tmp_path, images=12)
         n, in_flight = len(questions(first.examinations)), 0
@@ -561,7 +561,7 @@ def test_the_questions_of_another_run_are_not_put_to_a_picture_that_is_another_o
 
 
 async def test_a_run_on_given_questions_stops_at_its_cap_and_goes_on(tmp_path: Path) -> None:
-    async with Simulator(Simulation(price=PRICE)) as simulator:
+    async with Simulator(Simulation(any_model=True, price=PRICE)) as simulator:
         await drive_at(simulator, "vllm", tmp_path / "one", images=4)
         how: dict[str, Any] = {
             "questions_from": tmp_path / "one" / "run", "price": "2.5,10", "api_base": simulator.openai_base, "seed": 7,

@@ -468,6 +468,17 @@ async def test_a_fault_of_content_keeps_its_finish_reason(fault):
             assert len(text) > len(UNSURE)
 
 
+@pytest.mark.parametrize("fault", ["safety", "refusal", "empty", "length"])
+async def test_a_fault_of_content_leaves_no_count_below_0_of_a_reply_that_was_thought_about(fault):
+    async with simulated(faults={fault: 1.0}) as to:
+        config = {"thinking_config": {"thinking_level": "LOW", "include_thoughts": True}}
+        usage = (await to.gemini.models.generate_content(**of_gemini(**config))).usage_metadata
+        assert (usage.candidates_token_count or 0) >= 0
+        assert (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0) == (
+            to.simulator.ledger.output_tokens
+        )
+
+
 async def test_a_stream_that_nobody_asked_for_is_a_stream_that_the_sdk_can_read():
     async with simulated(faults={"sse": 1.0}) as to:
         raw = await to.gpt.chat.completions.with_raw_response.create(**of_gpt())

@@ -446,12 +446,12 @@ class _Provider:
 def _with_fault(draft: Draft, fault: str | None) -> Draft:
     """The draft with a fault of content: what it says and what it costs change."""
     match fault:
-        case "safety":
-            return replace(draft, choices=(Choice("", "safety"),), output_tokens=0)
-        case "empty":
-            return replace(draft, choices=(Choice("", "empty"),), output_tokens=0)
+        case "safety" | "empty":
+            return replace(draft, choices=(Choice("", fault),), output_tokens=0, thoughts="", thought_tokens=0)
         case "refusal":
-            return replace(draft, choices=(Choice(REFUSAL, "refusal"),), output_tokens=scripted.count_tokens(REFUSAL))
+            said = Choice(REFUSAL, "refusal")
+            count = scripted.count_tokens(REFUSAL)
+            return replace(draft, choices=(said,), output_tokens=count, thoughts="", thought_tokens=0)
         case "think":
             return _with_choices(draft, [_unsure(choice) for choice in draft.choices])
         case "length" | "abort" | "error" | "repetition" | "sensitive":

@@ -376,7 +376,8 @@ async def test_the_simulated_service_understands_what_is_sent_and_is_understood(
         backend = HttpBackend(AnthropicWire(endpoint), endpoint, "a-key")
         try:
             for schema in (None, VERDICT):
-                found = await backend.complete(request(target=target(reasoning_effort="low"), schema=schema))
+                asked = request(target=target(reasoning_effort="low"), schema=schema, sampling=Sampling(100))
+                found = await backend.complete(asked)
                 assert (found.outcome, found.finish_reason, found.model) == ("ok", "end_turn", "claude-sonnet-5-5")
                 assert found.usage.input_tokens
                 assert found.usage.output_tokens

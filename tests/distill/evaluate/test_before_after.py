@@ -372,7 +372,7 @@ def _served(endpoint: str, **more: Any) -> tuple[str, ...]:
 
 
 def test_all_runs_share_the_cap_and_a_higher_one_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(Simulation(price=(2.5, 10))) as simulator:
+    with serving(Simulation(any_model=True, price=(2.5, 10))) as simulator:
         arguments = _served(simulator.openai_base)
         ended = distill_eval(capsys, *arguments)
         assert (ended.code, simulator.ledger.requests) == (2, 0)
@@ -407,7 +407,7 @@ def test_all_runs_share_the_cap_and_a_higher_one_goes_on(capsys: pytest.CaptureF
 
 
 def test_runs_whose_calls_failed_are_gone_on_with_and_the_frozen_bank_stays(capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(Simulation(price=(2.5, 10), faults={"500": 0.5}, fault_seed=3)) as broken:
+    with serving(Simulation(any_model=True, price=(2.5, 10), faults={"500": 0.5}, fault_seed=3)) as broken:
         arguments = (*_served(broken.openai_base, attempts=1), "-y")
         ended = distill_eval(capsys, *arguments)
         assert ended.code == 3

@@ -17,7 +17,7 @@ from unsaf_async.calls.rate_headers import learned_limits
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.session import Session
-from unsaf_async.errors import CallError, Fatal, Rejected, Transient, as_option
+from unsaf_async.errors import CallError, Fatal, Rejected, as_option
 from unsaf_async.examine.parse import verdict
 from unsaf_async.inputs.pixels import ImagePolicy, encode
 from unsaf_async.prompts import VERDICT, load_pack
@@ -147,9 +147,8 @@ async def diagnose(profile: Profile) -> Diagnosis:
                 probes.append(_finding(what, reply, profile))
                 if what == "answers":
                     probes.append(_rates(reply))
-                if isinstance(reply, Transient) and reply.unsent and what == "answers":
-                    unreachable = str(reply)
-                if unreachable or isinstance(reply, Fatal):
+                if isinstance(reply, Fatal):
+                    unreachable = str(reply) if reply.kind == "unreachable" else None
                     break
             cost = session.budget.spent_nano_usd
     return Diagnosis(tuple(probes), cost / NANO, unreachable)

@@ -17,8 +17,8 @@ from unsaf_async.calls.backends.open import open_backend
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
-from unsaf_async.providers.files import load_profiles
 from unsaf_async.providers.keys import check_packages
+from unsaf_async.providers.load_profiles import load_profiles
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.resolve import resolve
 

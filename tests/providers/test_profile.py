@@ -15,7 +15,7 @@ import pytest
 from unsaf_async.bundled import bundled
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
-from unsaf_async.providers.files import load_profiles, search_path
+from unsaf_async.providers.load_profiles import load_profiles, search_path
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.profile import Limits, OutputTokens, Profile
 from unsaf_async.providers.resolve import all_models, resolve

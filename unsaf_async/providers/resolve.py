@@ -13,8 +13,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from unsaf_async.errors import UserError, setting
-from unsaf_async.providers.files import Endpoint, load_profiles, search_path
 from unsaf_async.providers.lifetime import on_day, today_utc
+from unsaf_async.providers.load_profiles import Endpoint, load_profiles, search_path
 from unsaf_async.providers.prices import Price, last_day_of, map_entry, price_map, price_of
 from unsaf_async.providers.profile import IN_PROCESS, Profile, as_toml, url_problem
 

@@ -16,7 +16,7 @@ from oracle import conversation, differences, oracle, recorded
 from unsaf_async.calls.backends.gemini_wire import FINISH_REASONS, GeminiWire, thinking_of
 from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.prompts import QUESTIONS, VERDICT
-from unsaf_async.providers.files import load_profiles
+from unsaf_async.providers.load_profiles import load_profiles
 from unsaf_async.providers.prices import price_map
 from unsaf_async.records import Message, Reply, Sampling, Target, Usage
 from unsaf_async.simulate.server import Simulator

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from unsaf_async.simulate.server import Simulator
 
 SMALL = ("--provider", "scripted", "--images", "photos", "--questions", "2", "--out", "run")
+SMALL_RUN = (*SMALL, "--no-report")
+"""Drawing the report takes several times as long as the run; tests/report tests it."""
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +93,7 @@ def test_each_command_is_listed_with_one_whole_sentence_within_80_columns(
 
 
 def test_a_run_ends_with_its_score_on_stdout_and_its_folder_written(capsys: pytest.CaptureFixture[str]) -> None:
-    ended = command(capsys, "run", *SMALL)
+    ended = command(capsys, "run", *SMALL_RUN)
     assert ended.code == 0
     assert "UnF1" in ended.out
     assert "A simulated model was measured" in ended.out
@@ -103,13 +105,13 @@ def test_a_run_ends_with_its_score_on_stdout_and_its_folder_written(capsys: pyte
 
 
 def test_json_prints_the_score_and_nothing_else_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    ended = command(capsys, "run", *SMALL, "--json")
+    ended = command(capsys, "run", *SMALL_RUN, "--json")
     assert ended.code == 0
     assert json.loads(ended.out) == json.loads(Path("run/score.json").read_bytes())
 
 
 def test_quiet_says_nothing_beside_the_score(capsys: pytest.CaptureFixture[str]) -> None:
-    ended = command(capsys, "run", *SMALL, "--quiet")
+    ended = command(capsys, "run", *SMALL_RUN, "--quiet")
     assert (ended.code, ended.err) == (0, "")
     assert "UnF1" in ended.out
 
@@ -157,14 +159,14 @@ def test_a_quick_interval_is_called_about_and_the_last_line_leaves_it_to_the_sco
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("unsaf_async.cli.progress.PLAIN_EVERY_S", 0.0)
-    ended = command(capsys, "run", *SMALL)
+    ended = command(capsys, "run", *SMALL_RUN)
     lines = [line for line in ended.err.splitlines() if "images" in line]
     assert any(re.search(r"images 2 of 3, .*UnF1 0\.\d+ \(about 0\.\d+ to \d\.\d+\), ", line) for line in lines)
     assert re.search(r"images 3 of 3, UnF1 0\.\d+, ", lines[-1])
 
 
 def test_what_was_not_asked_for_is_told_in_a_line_without_brackets(capsys: pytest.CaptureFixture[str]) -> None:
-    ended = command(capsys, "run", *SMALL, "--provider", "scripted")
+    ended = command(capsys, "run", *SMALL_RUN, "--provider", "scripted")
     assert ended.out.startswith("scripted, judge: self\n")
     lines = ended.out.splitlines()
     assert "n/a: stated confidence, P(True): needs --confidence" in lines
@@ -174,7 +176,7 @@ def test_what_was_not_asked_for_is_told_in_a_line_without_brackets(capsys: pytes
 
 def test_a_plain_line_tells_of_each_image_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos/broken.png").write_bytes(b"no picture")
-    ended = command(capsys, "run", *SMALL)
+    ended = command(capsys, "run", *SMALL_RUN)
     assert ended.code == 3
     assert "unsaf-async: broken.png: the file is text, not an image" in ended.err.splitlines()
     assert "1 of 4 images failed" in ended.err
@@ -182,7 +184,7 @@ def test_a_plain_line_tells_of_each_image_that_failed(capsys: pytest.CaptureFixt
 
 
 def test_without_a_cache_a_run_keeps_its_replies_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(capsys, "run", *SMALL, "--no-cache").code == 0
+    assert command(capsys, "run", *SMALL_RUN, "--no-cache").code == 0
     assert not Path("cache").exists()
     assert Path("run/replies/cache.db").is_file()
 
@@ -191,7 +193,7 @@ def test_the_cache_can_be_named_by_option_and_by_variable(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNSAF_CACHE", "by-variable")
-    assert command(capsys, "run", *SMALL).code == 0
+    assert command(capsys, "run", *SMALL_RUN).code == 0
     assert command(capsys, "run", *SMALL[:4], "--out", "other", "--cache", "by-option").code == 0
     assert Path("by-variable/cache.db").is_file()
     assert Path("by-option/cache.db").is_file()
@@ -204,7 +206,7 @@ def test_the_cache_can_be_named_by_option_and_by_variable(
 def test_an_estimate_and_a_dry_run_say_the_same_and_leave_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path().rglob("*"))
     estimate = command(capsys, "estimate", *SMALL, "--provider", "gpt-5.4-mini", "--max-cost", "1")
-    dry_run = command(capsys, "run", *SMALL, "--provider", "gpt-5.4-mini", "--max-cost", "1", "--dry-run")
+    dry_run = command(capsys, "run", *SMALL_RUN, "--provider", "gpt-5.4-mini", "--max-cost", "1", "--dry-run")
     assert estimate.code == dry_run.code == 0
     assert estimate.out == dry_run.out
     assert "gpt-5.4-mini" in estimate.out
@@ -260,7 +262,7 @@ def test_with_a_yes_or_a_cap_a_paid_run_begins_and_its_books_agree_with_the_serv
     capsys: pytest.CaptureFixture[str], consent: tuple[str, ...]
 ) -> None:
     with serving(Simulation(price=(2.5, 10))) as simulator:
-        ended = command(capsys, "run", *SMALL, *at(simulator), *consent, "--json")
+        ended = command(capsys, "run", *SMALL_RUN, *at(simulator), *consent, "--json")
         assert ended.code == 0
         score = json.loads(ended.out)
         assert score["cost_usd"] == pytest.approx(float(simulator.ledger.billed_usd), abs=1e-9)
@@ -271,7 +273,7 @@ def test_a_cap_for_some_of_the_images_stops_early_and_a_higher_one_finishes(caps
     with serving(Simulation(price=(2.5, 10))) as simulator:
         figures = json.loads(command(capsys, "estimate", *SMALL, *at(simulator), "--json").out)
         cap = f"{1.01 * figures['per_image_worst_usd']:.6f}"
-        ended = command(capsys, "run", *SMALL, *at(simulator), "--max-cost", cap, "--concurrency", "1")
+        ended = command(capsys, "run", *SMALL_RUN, *at(simulator), "--max-cost", cap, "--concurrency", "1")
         assert ended.code == 3
         assert f"--max-cost {float(cap):g}" in ended.err
         assert "resume run --max-cost USD" in ended.err
@@ -287,7 +289,7 @@ def test_a_cap_for_some_of_the_images_stops_early_and_a_higher_one_finishes(caps
 def test_the_cost_line_says_what_of_it_is_for_attempts_of_unknown_fate(capsys: pytest.CaptureFixture[str]) -> None:
     lost = Simulation(price=(2.5, 10), faults={"disconnect_after": 0.2}, seed=2)
     with serving(lost) as simulator:
-        ended = command(capsys, "run", *SMALL, *at(simulator), "--max-cost", "5")
+        ended = command(capsys, "run", *SMALL_RUN, *at(simulator), "--max-cost", "5")
     account = read_account(Path("run/ledger.jsonl"))
     assert account.unknown > 1
     told = f"; ${account.unknown_nano_usd / 1e9:.4f} of it for {account.unknown} attempts of unknown fate, booked at their worst"
@@ -299,7 +301,7 @@ def test_the_cost_line_says_what_of_it_is_for_attempts_of_unknown_fate(capsys: p
 
 
 def test_the_rules_as_judge_make_no_call(capsys: pytest.CaptureFixture[str]) -> None:
-    score = json.loads(command(capsys, "run", *SMALL, "--judge", "rules", "--json").out)
+    score = json.loads(command(capsys, "run", *SMALL_RUN, "--judge", "rules", "--json").out)
     assert score["judge"] == "rules"
     assert score["calls"]["by_role"]["judge"] == 0
 
@@ -326,7 +328,7 @@ def test_another_provider_as_judge_gets_the_verdicts_and_nothing_else(capsys: py
 
 
 def test_show_gives_the_runs_score_again(capsys: pytest.CaptureFixture[str]) -> None:
-    ran = json.loads(command(capsys, "run", *SMALL, "--json").out)
+    ran = json.loads(command(capsys, "run", *SMALL_RUN, "--json").out)
     shown = json.loads(command(capsys, "show", "run", "--json").out)
     assert shown == ran
     assert shown["wall_s"] > 0
@@ -337,9 +339,9 @@ def test_the_same_out_again_goes_on_without_paying_again_and_takes_new_limits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with serving(Simulation(price=(1, 1))) as simulator:
-        first = command(capsys, "run", *SMALL, *at(simulator), "--max-cost", "5", "--json")
+        first = command(capsys, "run", *SMALL_RUN, *at(simulator), "--max-cost", "5", "--json")
         requests = simulator.ledger.requests
-        again = command(capsys, "run", *SMALL, *at(simulator), "--max-cost", "6", "--concurrency", "3", "--json")
+        again = command(capsys, "run", *SMALL_RUN, *at(simulator), "--max-cost", "6", "--concurrency", "3", "--json")
         assert first.code == again.code == 0
         assert simulator.ledger.requests == requests
         assert json.loads(again.out)["unf1"] == json.loads(first.out)["unf1"]
@@ -348,7 +350,7 @@ def test_the_same_out_again_goes_on_without_paying_again_and_takes_new_limits(
 
 
 def test_a_finished_run_resumes_to_the_same_score_without_a_call(capsys: pytest.CaptureFixture[str]) -> None:
-    first = json.loads(command(capsys, "run", *SMALL, "--json").out)
+    first = json.loads(command(capsys, "run", *SMALL_RUN, "--json").out)
     resumed = command(capsys, "resume", "run", "--rpm", "90", "--json")
     assert resumed.code == 0
     again = json.loads(resumed.out)
@@ -357,7 +359,7 @@ def test_a_finished_run_resumes_to_the_same_score_without_a_call(capsys: pytest.
 
 
 def test_a_run_whose_cache_is_damaged_is_resumed_with_another_or_none(capsys: pytest.CaptureFixture[str]) -> None:
-    first = json.loads(command(capsys, "run", *SMALL, "--json").out)
+    first = json.loads(command(capsys, "run", *SMALL_RUN, "--json").out)
     Path("cache/cache.db").write_bytes(b"no database")
     assert command(capsys, "resume", "run").code == 2
     for options in (("--cache", "other"), ("--no-cache",)):
@@ -370,7 +372,7 @@ def test_a_run_can_be_resumed_from_another_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(Simulation(price=(2.5, 10))) as simulator:
-        assert command(capsys, "run", *SMALL, *at(simulator), "--max-cost", "0.0001").code == 3
+        assert command(capsys, "run", *SMALL_RUN, *at(simulator), "--max-cost", "0.0001").code == 3
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         assert command(capsys, "resume", "../run", "--max-cost", "5").code == 0
@@ -418,7 +420,7 @@ def test_doctor_over_a_socket_reads_the_rate_headers_and_adds_up_its_cost(capsys
 
 
 def test_the_cache_tells_what_it_holds_and_can_be_cleared(capsys: pytest.CaptureFixture[str]) -> None:
-    made = json.loads(command(capsys, "run", *SMALL, "--json").out)["calls"]["made"]
+    made = json.loads(command(capsys, "run", *SMALL_RUN, "--json").out)["calls"]["made"]
     info = command(capsys, "cache", "info")
     assert info.code == 0
     assert f"cache: {made} replies" in info.out
@@ -429,7 +431,7 @@ def test_the_cache_tells_what_it_holds_and_can_be_cleared(capsys: pytest.Capture
 
 
 def test_cache_explain_says_hit_and_what_differs_in_a_miss(capsys: pytest.CaptureFixture[str]) -> None:
-    command(capsys, "run", *SMALL)
+    command(capsys, "run", *SMALL_RUN)
     hit = command(capsys, "cache", "explain", *SMALL[:-2], "--limit", "3")
     assert hit.code == 0
     assert [line.split(": ", 2)[2].split(" ")[0] for line in hit.out.splitlines()] == ["hit"] * 6
@@ -454,9 +456,9 @@ def until(holds: Callable[[], object], running: subprocess.Popen[str], within_s:
 
 
 def test_ctrl_c_lets_calls_under_way_finish_and_resume_asks_for_none_of_them_again() -> None:
-    draw_images(Path("photos"), 12)
+    draw_images(Path("photos"), 24)  # work for 20 s, so that the second process finds the first one at it
     with serving(Simulation(price=(2.5, 10), latency=0.2)) as simulator:
-        arguments = ("run", *SMALL, *at(simulator), "--max-cost", "5", "--concurrency", "4")
+        arguments = ("run", *SMALL_RUN, *at(simulator), "--max-cost", "5", "--concurrency", "2")
         running = start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         until(lambda: simulator.ledger.served >= 12, running)
         busy = process("resume", "run")
@@ -470,16 +472,16 @@ def test_ctrl_c_lets_calls_under_way_finish_and_resume_asks_for_none_of_them_aga
         account = read_account(Path("run/ledger.jsonl"))
         assert account.unknown == 0
         assert account.cost_usd == pytest.approx(float(simulator.ledger.billed_usd), abs=1e-9)
-        assert len(read_journal(Path("run/journal.jsonl"))) < 12
+        assert len(read_journal(Path("run/journal.jsonl"))) < 24
         resumed = process("resume", "run", "--concurrency", "32", "--json")
         assert resumed.code == 0
-        assert json.loads(resumed.out)["images"] == {"done": 12, "failed": 0, "total": 12}
+        assert json.loads(resumed.out)["images"] == {"done": 24, "failed": 0, "total": 24}
         assert all(entry.served == 1 for entry in simulator.ledger.entries.values())
 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:
     with serving(Simulation(latency=30.0)) as simulator:
-        running = start("run", *SMALL, *at(simulator), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        running = start("run", *SMALL_RUN, *at(simulator), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         until(lambda: simulator.ledger.in_flight, running)
         running.send_signal(signal.SIGINT)
         assert running.stderr is not None
@@ -573,7 +575,7 @@ class Terminal:
 
 def test_a_terminal_is_asked_before_more_than_a_dollar_and_no_means_no() -> None:
     with serving(Simulation(price=(250, 1000))) as simulator:
-        terminal = Terminal("run", *SMALL, *at(simulator))
+        terminal = Terminal("run", *SMALL_RUN, *at(simulator))
         terminal.read_until("Begin? [y/N]:")
         terminal.type("n\n")
         assert terminal.end() == 130
@@ -585,7 +587,7 @@ def test_a_terminal_is_asked_before_more_than_a_dollar_and_no_means_no() -> None
 
 def test_ctrl_c_at_the_question_is_a_no() -> None:
     with serving(Simulation(price=(250, 1000))) as simulator:
-        terminal = Terminal("run", *SMALL, *at(simulator))
+        terminal = Terminal("run", *SMALL_RUN, *at(simulator))
         terminal.read_until("Begin? [y/N]:")
         terminal.interrupt_until("not started")
         assert terminal.end() == 130
@@ -596,7 +598,7 @@ def test_ctrl_c_at_the_question_is_a_no() -> None:
 def test_after_a_yes_the_terminal_shows_the_run_live_within_its_columns() -> None:
     Path("photos/[bold]broken[bold].png").write_bytes(b"no picture")
     with serving(Simulation(price=(250, 1000), latency=0.4)) as simulator:
-        terminal = Terminal("run", *SMALL, *at(simulator), "--rpm", "3000")
+        terminal = Terminal("run", *SMALL_RUN, *at(simulator), "--rpm", "3000")
         terminal.read_until("Begin? [y/N]:")
         terminal.type("y\n")
         assert terminal.end() == 3

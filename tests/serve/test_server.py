@@ -518,7 +518,7 @@ def test_a_model_is_served_by_its_names_and_measured_by_the_command_that_is_show
     for line, name in zip(shown, ("student", "tiny-s"), strict=False):
         measure = shlex.split(line.partition("measure it")[2])
         assert measure[0] == "unsaf-async"
-        ended = process(*measure[1:], "--questions", "2", "--out", name, "--no-cache", "-q")
+        ended = process(*measure[1:], "--questions", "2", "--out", name, "--no-cache", "--no-report", "-q")
         assert ended.code == 0, ended.err
         assert "UnF1" in ended.out
         assert json.loads(Path(name, "manifest.json").read_bytes())["subject"]["model"] == name
@@ -720,6 +720,7 @@ def test_the_key_reaches_the_server_and_neither_its_command_line_nor_the_log(
         "1",
         "-q",
         "--no-cache",
+        "--no-report",
     )
     assert process(*options, "--model", "tiny-s", "--out", "with", **secrets).code == 0
     ended = process(*options, "--model", "tiny-s", "--out", "without")
@@ -745,14 +746,16 @@ def spawning(out: str, *options: str, images: int = 3) -> list[str]:
     if not Path("adapter").exists():
         adapter(Path("adapter"))
     words = ["run", "--provider", "vllm", "--spawn", "tiny-s", "--spawn-lora", "student=adapter", "--images", "photos"]
-    return [*words, "--questions", "2", "--out", out, *options]
+    return [*words, "--questions", "2", "--no-report", "--out", out, *options]
 
 
 def test_a_run_starts_a_server_measures_the_adapter_and_stops_it(double: Path) -> None:
     port = free_port()
     base = f"http://localhost:{port}/v1"
     ended = process(
-        *spawning("mine", "--api-base", base, "--spawn-flags", "--dtype 'float32'"), VLLM_API_KEY=KEY, HF_TOKEN=TOKEN
+        *spawning("mine", "--api-base", base, "--spawn-flags", "--dtype 'float32'", "--report"),
+        VLLM_API_KEY=KEY,
+        HF_TOKEN=TOKEN,
     )
     assert ended.code == 0, ended.err
     assert ended.out.startswith("vllm (student), judge: self\n")
@@ -766,6 +769,7 @@ def test_a_run_starts_a_server_measures_the_adapter_and_stops_it(double: Path) -
     manifest = json.loads(Path("mine/manifest.json").read_bytes())["subject"]
     assert (manifest["model"], manifest["endpoint"]) == ("student", base)
     assert Path("mine/vllm.log").read_text().endswith("Application shutdown complete.\n")
+    assert Path("mine/report.html").is_file()
     assert not [file for file in Path("mine").rglob("*") if file.is_file() and KEY.encode() in file.read_bytes()]
 
 
@@ -884,7 +888,7 @@ def test_ctrl_c_while_the_server_starts_ends_both_at_once(double: Path, started:
 
 def test_a_server_that_dies_in_the_middle_ends_the_run_with_its_last_words(double: Path) -> None:
     options = spawning("mine", "--concurrency", "2", "--no-cache", images=40)
-    ended = process(*options, "--no-report", DOUBLE_LATENCY_S="0.1", DOUBLE_LASTS_S="3")
+    ended = process(*options, DOUBLE_LATENCY_S="0.1", DOUBLE_LASTS_S="3")
     assert ended.code == 3
     assert (
         "stopped early: vLLM ended: Application startup complete.; its log: mine/vllm.log; the same command with "
@@ -927,6 +931,7 @@ def test_two_runs_at_once_have_a_server_each(double: Path, started: Callable[...
         str(Path("photos").absolute()),
         "-q",
         "--json",
+        "--no-report",
     ]
     running = [started(*words, "--out", out, "--cache", f"cache-{out}", DOUBLE_SLOW_S="1") for out in "ab"]
     for each in running:

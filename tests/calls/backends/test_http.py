@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import zlib
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from doubles import profile, request
 from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.calls.backends.openai_wire import OpenAIWire
+from unsaf_async.calls.backends.transport import Transport
 from unsaf_async.checks.doctor import diagnose, worst_cost_usd
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.prompts import VERDICT
@@ -227,3 +229,9 @@ async def test_doctor_asks_once_where_the_key_is_refused() -> None:
         diagnosis = await diagnose(profile(endpoint=url))
     assert not diagnosis.usable
     assert len(bodies) == 1
+
+
+def test_opening_a_transport_loads_no_certificate_authorities_and_the_context_that_it_holds_trusts_nobody():
+    held = Transport("https://localhost")._aiohttp.ssl_context
+    assert held.cert_store_stats()["x509_ca"] == 0
+    assert (held.verify_mode, held.check_hostname) == (ssl.CERT_REQUIRED, True)

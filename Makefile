@@ -14,10 +14,10 @@ distill-demo: $(DISTILL)  ## teacher, students, controls, five seeds: does disti
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/distillation.py
 
 test: $(READY)  ## run the tests, and measure what share of the code they run
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-fast: $(READY)  ## the tests that take no longer than a second each
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-browser: $(READY)  ## the report in a real browser; installs Debian's chromium where there is none and apt may
 	@command -v chromium > /dev/null || { apt-get -q update && apt-get -q install --yes --no-install-recommends chromium chromium-driver; } > /dev/null

@@ -32,8 +32,12 @@ _attempts: list[str] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as slow what slow.txt lists."""
+    """Marks as slow what slow.txt lists, and puts the files that have such tests first.
+
+    So the short ones fill up the end, and two workers end together (`--no-loadscope-reorder` keeps this order).
+    """
     root = Path(__file__).parents[1]
+    long: set[Path] = set()
     for item in items:
         test = f"{item.path.relative_to(root).as_posix()}::{item.name.partition('[')[0]}"
         if any(
@@ -41,6 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for place in SLOW
         ):
             item.add_marker(pytest.mark.slow)
+            long.add(item.path)
+    items.sort(key=lambda item: item.path not in long)
 
 
 def _is_local(host: object) -> bool:

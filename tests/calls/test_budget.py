@@ -462,6 +462,7 @@ class _World:
         self.check()
 
 
+@pytest.mark.no_cover
 @settings(max_examples=250, deadline=None)
 @given(
     seed=st.integers(0, 2**32),

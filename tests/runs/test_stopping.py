@@ -80,6 +80,7 @@ SETTINGS = [
 RUNS = 300
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("rule", ["anytime", "fixed-width"])
 @pytest.mark.parametrize(("recall", "refusal", "half_width"), SETTINGS)
 def test_asked_after_every_image_the_interval_still_covers_the_truth_at_the_stop(

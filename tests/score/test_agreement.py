@@ -91,6 +91,7 @@ def test_constant_verdicts_that_differ_are_no_better_than_chance_and_not_undefin
     assert cohens_kappa(np.array([[0, 7], [0, 0]])) == 0.0
 
 
+@pytest.mark.no_cover
 @FAST
 @given(some_tables, st.integers(0, 100))
 def test_the_interval_is_that_of_drawing_images_one_by_one(tables: np.ndarray, seed: int) -> None:

@@ -353,6 +353,7 @@ def labelled(rng: np.random.Generator, error: float, n: int = 150) -> Confusion:
     return confusion(hits=n - misses, misses=misses, rejections=n - alarms, alarms=alarms)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("error", [0.05, 0.1, 0.2])
 def test_the_corrected_interval_holds_the_truth_where_that_of_the_verdicts_does_not(error: float) -> None:
     held = raw_held = 0

@@ -239,6 +239,7 @@ def test_a_few_images_or_questions_are_too_few_to_speak_of() -> None:
     assert list(warnings(asker(2, lambda i, label: [f"Why {i}?"]))) == []
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("provider", ["scripted", "tiny"])
 async def test_the_shipped_models_get_no_warning(provider: str) -> None:
     await unsaf_async.evaluate(provider, out="run", cache=None)

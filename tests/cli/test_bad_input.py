@@ -699,9 +699,9 @@ def test_a_run_whose_key_was_refused_goes_on_with_the_right_one(
 ) -> None:
     monkeypatch.setenv("VLLM_API_KEY", KEY)
     with serving(Simulation(api_key="the-right-one")) as simulator:
-        ended = command(
-            capsys, "run", *PHOTOS, "--provider", "vllm", "--api-base", simulator.openai_base, "--out", "run"
-        )
+        # Named, so that the key is refused in the calls and not where the models are listed.
+        arguments = ("--provider", "vllm", "--model", "gpt-4o", "--api-base", simulator.openai_base, "--out", "run")
+        ended = command(capsys, "run", *PHOTOS, *arguments)
         assert_one_line(ended, "key was refused")
         monkeypatch.setenv("VLLM_API_KEY", "the-right-one")
         assert command(capsys, "resume", "run").code == 0

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "abstention_dev.jsonl"
 LABELS = ("answered", "abstained")
+UNLABELLED = ("refused", "no_image")
+"""What the labels have no word for: such rows are counted, and neither right nor wrong."""
 
 
 class Verdict(NamedTuple):
@@ -60,12 +62,17 @@ def ratio(part: int, whole: int) -> float | None:
 
 
 def figures(verdicts: list[Verdict]) -> dict[str, float | int | None]:
-    """Rows, share decided, accuracy among the decided; precision and recall of each label among the decided. In [0, 1]."""
+    """Rows, share decided, accuracy (in the labels' words), and each label's precision and recall among the decided.
+
+    Shares are in [0, 1].
+    """
     decided = [verdict for verdict in verdicts if verdict.act is not None]
+    unlabelled = sum(verdict.act in UNLABELLED for verdict in decided)
     table: dict[str, float | int | None] = {
         "rows": len(verdicts),
+        "refused or no image": unlabelled,
         "decided": ratio(len(decided), len(verdicts)),
-        "accuracy": ratio(sum(v.act == v.label for v in decided), len(decided)),
+        "accuracy": ratio(sum(v.act == v.label for v in decided), len(decided) - unlabelled),
     }
     for label in LABELS:
         hits = sum(v.act == v.label == label for v in decided)

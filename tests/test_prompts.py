@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,13 @@ def test_the_schemas_say_what_the_method_asks_for():
     items = {label: schema.schema["properties"]["questions"]["items"] for label, schema in QUESTIONS.items()}
     assert set(items["answerable"]["properties"]) == {"question"}
     assert items["unanswerable"]["properties"]["kind"]["enum"] == list(KINDS)
-    assert VERDICT.schema["properties"]["verdict"]["enum"] == ["answered", "abstained", "invalid"]
+    assert VERDICT.schema["properties"]["verdict"]["enum"] == [
+        "answered",
+        "abstained",
+        "refused",
+        "no_image",
+        "invalid",
+    ]
 
 
 INJECTIONS = [
@@ -96,6 +104,26 @@ def test_an_unknown_pack_is_said_with_those_that_there_are(name, tmp_path, monke
         assert "shipped: tiny, unsaf" in line_of(name)
 
 
+@pytest.mark.parametrize("name", ["unsaf", "tiny"])
+def test_an_earlier_version_of_a_pack_is_found_by_its_hash(name: str) -> None:
+    now = load_pack(name)
+    text = (SHIPPED.parent / name / "earlier" / "1" / "judge.md").read_text("utf-8").strip()
+    texts = now.texts | {"judge": text}
+    hashed = texts if now.json_lists else {**texts, "json_lists": "false"}
+    digest = sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+    then = load_pack(name, digest)
+    assert (then.sha256, then.version, then.texts) == (digest, "1", texts)
+    assert then.verdict == replace(VERDICT, schema=then.verdict.schema)
+    assert then.verdict.schema["properties"]["verdict"]["enum"] == ["answered", "abstained", "invalid"]
+    assert now.verdict == VERDICT
+    assert load_pack(name, "0" * 64) == now
+
+
+def test_a_judging_prompt_that_names_no_acts_may_say_all(folder: Path) -> None:
+    (folder / "judge.md").write_text("What does it do?\n$data\n")
+    assert load_pack(str(folder)).verdict == VERDICT
+
+
 def test_a_folder_that_happens_to_have_a_packs_name_does_not_hide_the_pack(tmp_path, folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "unsaf").mkdir()
@@ -103,7 +131,7 @@ def test_a_folder_that_happens_to_have_a_packs_name_does_not_hide_the_pack(tmp_p
     (tmp_path / "unsaf").rmdir()
     folder.rename(tmp_path / "unsaf")
     toml = tmp_path / "unsaf" / "pack.toml"
-    toml.write_text(toml.read_text().replace('version = "1"', 'version = "mine"'))
+    toml.write_text(toml.read_text().replace('version = "2"', 'version = "mine"'))
     assert load_pack("unsaf").version == "mine"  # one that is a pack does
 
 

@@ -6,8 +6,9 @@ A pack knows its templates' placeholders; it knows nothing of providers, paramet
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from string import Template
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError
-from unsaf_async.records import KINDS, Label, Schema
+from unsaf_async.records import ACTS, KINDS, Label, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 PLACEHOLDERS = {
     "ask-answerable": {"count"},
@@ -66,8 +67,8 @@ def _verdict(name: str, *choices: str) -> Schema:
     return Schema(name, _object(verdict={"type": "string", "enum": list(choices)}))
 
 
-VERDICT = _verdict("unsaf_verdict", "answered", "abstained", "invalid")
-"""What a verdict must look like."""
+VERDICT = _verdict("unsaf_verdict", *ACTS)
+"""What a verdict must look like; `Pack.verdict` is of a pack's own."""
 SUPPORT = _verdict("unsaf_support", "supported", "unsupported")
 """What a grounded verdict must look like."""
 AUDIT = _verdict("unsaf_audit", "answerable", "unanswerable")
@@ -91,6 +92,12 @@ class Pack:
     """The templates, by their names in `PLACEHOLDERS`."""
     json_lists: bool = True
     """Whether the question lists that it asks for are JSON, so that a schema may be sent with the prompt."""
+
+    @property
+    def verdict(self) -> Schema:
+        """What a verdict must look like: the acts that the pack's judging prompt names. Earlier ones name three."""
+        acts = [act for act in ACTS if re.search(rf"\b{act}\b", self.texts["judge"])]
+        return _verdict(VERDICT.name, *acts) if {"answered", "abstained"} <= set(acts) else VERDICT
 
     def sha256_of(self, template: str) -> str:
         """The SHA-256 of one template's text.
@@ -206,12 +213,14 @@ class Pack:
         return Template(self.texts[template]).substitute(data=data)
 
 
-def load_pack(name: str) -> Pack:
+def load_pack(name: str, sha256_wanted: str | None = None) -> Pack:
     """A prompt pack, read and checked.
 
     Args:
         name: A folder's path, or a shipped pack's name. A folder of that name in the working directory stands in for the
             shipped pack only if it holds a pack.toml; `./NAME` always means the folder.
+        sha256_wanted: Of an earlier version, which the pack's folder `earlier` still holds. None, or one that is unknown:
+            the pack as it is.
 
     Returns:
         The pack, with every template of `PLACEHOLDERS`.
@@ -239,9 +248,27 @@ def load_pack(name: str) -> Pack:
     json_lists = meta.get("json_lists", True)
     if not isinstance(json_lists, bool):
         raise UserError(f"{meta_file}: json_lists is {json_lists!r}; give true or false")
+    pack = Pack(meta["name"], meta["version"], _digest(texts, json_lists), texts, json_lists)
+    if sha256_wanted in (None, pack.sha256):
+        return pack
+    return next((earlier for earlier in _earlier(folder, pack) if earlier.sha256 == sha256_wanted), pack)
+
+
+def _digest(texts: dict[str, str], json_lists: bool) -> str:
     hashed = texts if json_lists else {**texts, "json_lists": "false"}
-    digest = sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
-    return Pack(name=meta["name"], version=meta["version"], sha256=digest, texts=texts, json_lists=json_lists)
+    return sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+
+
+def _earlier(folder: Path, pack: Pack) -> Iterator[Pack]:
+    """The earlier versions of a pack: `earlier/VERSION/` in its folder holds the templates that were different then."""
+    if not (folder / "earlier").is_dir():
+        return
+    for version in (folder / "earlier").iterdir():
+        then = {stem: version / f"{stem}.md" for stem in PLACEHOLDERS}
+        texts = pack.texts | {
+            stem: _template(file, PLACEHOLDERS[stem]) for stem, file in then.items() if file.is_file()
+        }
+        yield replace(pack, version=version.name, sha256=_digest(texts, pack.json_lists), texts=texts)
 
 
 def lasting_name(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,8 +37,14 @@ provider's filter. interrupted: the text ended for a reason that is not among th
 a reply without usable text. failed: no reply, after all retries.
 """
 
-Act = Literal["answered", "abstained", "invalid"]
-"""What a response did. invalid: empty, off topic, cut off."""
+Act = Literal["answered", "abstained", "refused", "no_image", "invalid"]
+"""What a response did. Only the first two are scored.
+
+refused: declined on policy, whatever the image shows. no_image: said that there is no image, or that it sees none. invalid:
+empty, off topic, cut off.
+"""
+
+ACTS: tuple[Act, ...] = get_args(Act)
 
 Decider = Literal["rule", "judge", "panel"]
 """Who decided what a response did: the rules, the LLM judge, or the majority of several."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from clock import clocked, run
@@ -10,7 +11,7 @@ from doubles import Script, profile, reply
 
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.errors import Transient
-from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge
+from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, majority
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import load_pack
 
@@ -33,7 +34,16 @@ async def test_what_a_rule_decides_costs_no_call():
     assert not model.requests
 
 
-@pytest.mark.parametrize(("act", "unscored"), [("answered", None), ("abstained", None), ("invalid", "invalid")])
+@pytest.mark.parametrize(
+    ("act", "unscored"),
+    [
+        ("answered", None),
+        ("abstained", None),
+        ("refused", "refused"),
+        ("no_image", "no_image"),
+        ("invalid", "invalid"),
+    ],
+)
 def test_what_the_rules_leave_open_the_model_decides(act, unscored):
     async def main():
         model = Script(reply(json.dumps({"verdict": act})))
@@ -66,6 +76,36 @@ def test_an_unreadable_verdict_leaves_the_response_unscored(said):
         assert found.call is not None
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("response", "act"),
+    [("I can't identify people in images.", "refused"), ("As a text-only model I cannot view pictures.", "no_image")],
+)
+@clocked
+async def test_a_refusal_and_a_missing_image_are_unscored_without_a_call(response, act):
+    model = Script(reply("never asked"))
+    found = await judge(model).judge("Who is it?", response, "stop")
+    assert (found.act, found.decided_by, found.call, found.unscored) == (act, "rule", None, act)
+    assert not model.requests
+
+
+def test_a_panels_majority_for_a_refusal_is_unscored():
+    assert majority(["refused", "refused", "abstained"]) == ("refused", "refused")
+    assert majority(["no_image", None]) == ("no_image", "no_image")
+    assert majority(["refused", "abstained"]) == (None, "tied")
+
+
+@clocked
+async def test_a_judge_is_offered_the_acts_that_its_prompt_names():
+    model = Script(reply('{"verdict": "abstained"}'))
+    earlier = replace(PACK, texts=PACK.texts | {"judge": "answered, abstained or invalid?\n$data"})
+    old = Judge(earlier, (("self", ModelClient(RequestBuilder(profile(), 6, 0), model)),))
+    for one in (judge(model), old):
+        await one.judge("What is it?", OPEN, "stop")
+    now, then = (request.schema.schema["properties"]["verdict"]["enum"] for request in model.requests)
+    assert now == ["answered", "abstained", "refused", "no_image", "invalid"]
+    assert then == ["answered", "abstained", "invalid"]
 
 
 @clocked

@@ -385,6 +385,12 @@ def test_questions_that_differ_in_a_word_are_no_duplicates(one: str, other: str)
         ("**INVALID**", "invalid"),
         ('"answered"', "answered"),
         ("-> answered", "answered"),
+        ('{"verdict": "refused"}', "refused"),
+        ('{"verdict": "no_image"}', "no_image"),
+        ("**no_image**", "no_image"),
+        ("_no_image_", "no_image"),
+        ("No image.", "no_image"),
+        ('{"verdict": "no-image"}', "no_image"),
     ],
 )
 def test_one_label_is_read(reply: str, act: str) -> None:

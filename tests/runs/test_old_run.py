@@ -37,6 +37,15 @@ def placed(name: str) -> Path:
     return folder
 
 
+def as_then(now: Any, then: Any) -> Any:
+    """`now` without the fields that `then` does not have, wherever they stand: those of later versions."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        return {name: as_then(value, then[name]) for name, value in now.items() if name in then}
+    if isinstance(now, list) and isinstance(then, list):
+        return [as_then(*pair) for pair in zip(now, then, strict=True)]
+    return now
+
+
 def untimed(score: str | bytes) -> dict[str, Any]:
     """A score from its JSON, without the time that the run took.
 
@@ -54,22 +63,25 @@ def test_the_stated_hash_is_the_list_of_images_as_this_version_hashes_it() -> No
 @pytest.mark.parametrize("name", RUNS)
 def test_reading_an_old_manifest_keeps_every_field(name: str) -> None:
     written = json.loads((OLD / name / "manifest.json").read_bytes())
-    assert read_manifest(OLD / name).model_dump(mode="json") == written
+    assert as_then(read_manifest(OLD / name).model_dump(mode="json"), written) == written
     with_more = json.loads(read_manifest(OLD / name).model_dump_json())
-    assert list(with_more) == list(written), "fields keep their order in the file"
+    assert list(as_then(with_more, written)) == list(written), "fields keep their order in the file"
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_reading_an_old_journal_keeps_every_field(name: str) -> None:
     lines = (OLD / name / "journal.jsonl").read_bytes().splitlines()
-    assert [each.model_dump_json().encode() for each in SavedRun(OLD / name).examinations] == lines
+    for each, line in zip(SavedRun(OLD / name).examinations, lines, strict=True):
+        written = json.loads(line)
+        assert json.dumps(as_then(json.loads(each.model_dump_json()), written)) == json.dumps(written)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_an_old_run_has_the_score_that_it_had(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     ended = command(capsys, "show", "--json", str(placed(name)))
     assert (ended.code, ended.err) == (0, "")
-    assert untimed(ended.out) == untimed((OLD / name / "score.json").read_bytes())
+    written = untimed((OLD / name / "score.json").read_bytes())
+    assert as_then(untimed(ended.out), written) == written
 
 
 def test_an_old_run_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,5 +100,6 @@ def test_an_old_run_is_resumed_to_what_the_old_version_made_of_it(capsys: pytest
     assert (len(before), len(after)) == (3, 6)
     assert after[:3] == before, "what was done stays, byte for byte"
     score = (folder / "score.json").read_bytes()
-    assert untimed(score) == untimed((OLD / "scripted-resumed-score.json").read_bytes())
+    written = untimed((OLD / "scripted-resumed-score.json").read_bytes())
+    assert as_then(untimed(score), written) == written
     assert read_manifest(folder).run_id == read_manifest(OLD / "scripted").run_id

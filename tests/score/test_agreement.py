@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import cohen_kappa_score
 
-from unsaf_async.records import Act, CallRecord, Examination, ImageRecord, Question, Vote
+from unsaf_async.records import ACTS, Act, CallRecord, Examination, ImageRecord, Question, Vote
 from unsaf_async.score.agreement import (
-    ACTS,
     cohens_kappa,
     coincidence_tables,
     kappa_with_interval,
@@ -206,7 +205,7 @@ def test_a_panel_is_counted_by_judge_and_by_how_its_votes_fell() -> None:
     assert panel is not None
     assert (panel.questions, panel.unanimous, panel.split, panel.tied) == (5, 2, 2, 1)
     assert [(judge.judge, judge.failed) for judge in panel.judges] == [("a", 0), ("b", 1), ("c", 3)]
-    assert panel.judges[0].acts == {"answered": 2, "abstained": 2, "invalid": 1}
+    assert panel.judges[0].acts == {"answered": 2, "abstained": 2, "refused": 0, "no_image": 0, "invalid": 1}
     pairs = {pair.first + pair.second: pair.agreement for pair in panel.pairs}
     assert {name: (agreement.n, agreement.share) for name, agreement in pairs.items()} == {
         "ab": (4, 0.5),

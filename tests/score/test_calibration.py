@@ -57,6 +57,15 @@ def confusion(*, hits: int, misses: int, rejections: int, alarms: int) -> Confus
     )
 
 
+@pytest.mark.parametrize("act", ["invalid", "refused", "no_image"])
+def test_an_act_without_a_cell_counts_against_accuracy_and_in_no_error_rate(act: str) -> None:
+    rows = [Judged(question="Who?", response="x", label=label) for label in ("abstained", "abstained", "answered")]
+    found = confusions(rows, [("abstained", "judge"), (act, "judge"), ("answered", "judge")]).overall  # type: ignore[list-item]
+    assert (found.n, getattr(found.abstained, act), found.abstained.neither) == (3, 1, 1)
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert (found.sensitivity, found.specificity) == (1.0, 1.0)
+
+
 # --- labelled responses -------------------------------------------------------------------------------------------
 
 

@@ -416,7 +416,7 @@ def test_above_five_percent_of_invalid_and_blocked_responses_the_score_warns() -
     [
         *(
             (reason, "were invalid or blocked")
-            for reason in ("invalid", "truncated", "unreadable", "blocked", "refused")
+            for reason in ("invalid", "truncated", "unreadable", "blocked", "refused", "no_image")
         ),
         *((reason, "failed or were not judged") for reason in ("failed", "unjudged", "undecided", "tied")),
     ],
@@ -425,6 +425,51 @@ def test_a_warning_tells_responses_that_cannot_be_judged_from_those_that_nobody_
     asked = questions(ta=10, tu=8) + [question("unanswerable", unscored=reason)] * 2
     (warning,) = scored([examination("a", asked)], k=10).warnings
     assert warning == f"2 of 20 responses (10.0%) {what} ({reason} 2): read unf1_bounds beside unf1"
+
+
+def test_an_act_that_is_not_scored_is_its_own_reason() -> None:
+    asked = [
+        question("unanswerable").model_copy(update={"act": act, "unscored": None})
+        for act in ("refused", "no_image", "invalid")
+    ]
+    found = scored([examination("a", asked)], k=3)
+    assert found.unscored == {"invalid": 1, "no_image": 1, "refused": 1}
+    assert (found.counts.ta, found.counts.fu, found.counts.tu, found.counts.fa) == (0, 0, 0, 0)
+
+
+def test_a_kind_tells_how_many_of_its_unscored_were_refused_or_saw_no_image() -> None:
+    asked = [
+        question("unanswerable", kind="identity", unscored=reason)
+        for reason in ("refused", "refused", "no_image", "failed")
+    ]
+    identity = scored([examination("a", asked)], k=4).by_kind["identity"]
+    assert (identity.n, identity.unscored, identity.refused, identity.no_image) == (4, 4, 2, 1)
+    assert identity.recall is None
+
+
+def test_a_kind_that_is_mostly_refused_earns_a_warning() -> None:
+    def about(refused: int, abstained: int) -> list[str]:
+        asked = [question("unanswerable", kind="identity", unscored="refused")] * refused
+        asked += [question("unanswerable", "abstained", kind="identity")] * abstained
+        found = scored([examination("a", [*asked, *questions(ta=40)])], k=None).warnings
+        return [warning for warning in found if "policy" in warning]
+
+    assert about(3, 4) == []
+    assert about(2, 0) == []
+    (warning,) = about(3, 3)
+    assert (
+        warning == "3 of 6 questions of kind identity were refused on policy and are unscored: its recall says little"
+    )
+
+
+def test_above_ten_percent_of_responses_without_an_image_the_headline_is_unreliable() -> None:
+    def with_blind(n: int) -> list[str]:
+        asked = questions(ta=10, tu=10 - n) + [question("unanswerable", unscored="no_image")] * n
+        return scored([examination("a", asked)], k=10).unreliable
+
+    assert with_blind(2) == []
+    (why,) = with_blind(3)
+    assert why.startswith("3 of 20 responses (15%) say that no image came; above 10% the model most likely saw none")
 
 
 def test_reasons_stand_in_the_order_of_their_names() -> None:

@@ -14,7 +14,7 @@ from unsaf_async.calls.session import Session
 from unsaf_async.errors import RunStopped, UserError, as_option, naming, setting
 from unsaf_async.events import Announce, silent
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
-from unsaf_async.prompts import VERDICT, Pack, load_pack
+from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.runs.prepare import named_models
 from unsaf_async.runs.workers import run
@@ -55,7 +55,7 @@ class Bench:
         prompt = self.pack.judge(row.question, final_text(row.response).text[:MAX_RESPONSE_CHARS])
         return sum(
             CostModel(profile, price_or_error(profile)).worst_nano_usd(
-                RequestBuilder(profile, 1, 0).request("judge", prompt, schema=VERDICT)
+                RequestBuilder(profile, 1, 0).request("judge", prompt, schema=self.pack.verdict)
             )
             for profile in self.judges.values()
         )

@@ -111,10 +111,23 @@ def _print(calibrated: Calibrated) -> None:
     out.print(f"[bold]{safe(calibrated.file.judge)}[/bold] on {safe(calibrated.file.data)}")
     out.print(table)
     table = Table(
-        "people say", "judged answered", "judged abstained", "judged invalid", "no verdict", box=None, pad_edge=False
+        "people say",
+        "judged answered",
+        "judged abstained",
+        "refused",
+        "no image",
+        "invalid",
+        "no verdict",
+        box=None,
+        pad_edge=False,
     )
     for label, counts in (("answered", confusions.overall.answered), ("abstained", confusions.overall.abstained)):
-        table.add_row(label, *map(str, (counts.answered, counts.abstained, counts.invalid, counts.none)))
+        table.add_row(
+            label,
+            *map(
+                str, (counts.answered, counts.abstained, counts.refused, counts.no_image, counts.invalid, counts.none)
+            ),
+        )
     out.print()
     out.print(table)
     out.print("\nAccuracy, F1 and kappa are of the decided responses; sensitivity and specificity are for abstentions.")

@@ -69,9 +69,12 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     out.print(rates)
 
     if score.by_kind:
-        kinds = Table("kind", "asked", "declined", "answered", "unscored", "recall", box=None, pad_edge=False)
+        kinds = Table(
+            "kind", "asked", "declined", "answered", "unscored", "refused", "recall", box=None, pad_edge=False
+        )
         for kind, row in score.by_kind.items():
-            kinds.add_row(kind, str(row.n), str(row.tu), str(row.fa), str(row.unscored), format_figure(row.recall))
+            of_kind = (row.n, row.tu, row.fa, row.unscored, row.refused)
+            kinds.add_row(kind, *map(str, of_kind), format_figure(row.recall))
         out.print()
         out.print(kinds)
 

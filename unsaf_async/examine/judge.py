@@ -1,4 +1,4 @@
-"""What a response did: answered, abstained or invalid. Cheap before dear: rules first, LLM judges for what they leave open.
+"""What a response did: answered, abstained, refused, no image or invalid. Rules first; LLM judges for what they leave open.
 
 A judge sees the question and the response, quoted as data; never the image, never the intended label. Of several judges the
 majority decides, and a tie decides nothing.
@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
 from unsaf_async.examine.rules import rule
-from unsaf_async.prompts import VERDICT, Pack
 from unsaf_async.records import Act, CallRecord, Decider, Vote
 from unsaf_async.wrappers import final_text
+
+if TYPE_CHECKING:
+    from unsaf_async.prompts import Pack
 
 __all__ = ["Judge", "Judgement", "rule"]
 
@@ -62,7 +65,7 @@ class Judge:
         """
         act = rule(question, response, finish_reason)
         if act is not None:
-            return Judgement(act, "rule", unscored="invalid" if act == "invalid" else None)
+            return Judgement(act, "rule", unscored=_unscored(act))
         final = final_text(response)
         if final.unfinished:  # a thought is no answer, whoever judges it
             return Judgement(None, None, unscored="unreadable")
@@ -72,18 +75,26 @@ class Judge:
         if len(self.members) > 1:
             return await self._panel(prompt)
         ((_, client),) = self.members
-        act, call = await verdict(client, prompt)
+        act, call = await self._verdict(client, prompt)
         if act is None:
             # A judge that failed is not an abstention: the response stays unscored.
             return Judgement(None, None, call, "unjudged")
-        return Judgement(act, "judge", call, "invalid" if act == "invalid" else None)
+        return Judgement(act, "judge", call, _unscored(act))
 
     async def _panel(self, prompt: str) -> Judgement:
         async with asyncio.TaskGroup() as group:
-            asked = [(name, group.create_task(verdict(client, prompt))) for name, client in self.members]
+            asked = [(name, group.create_task(self._verdict(client, prompt))) for name, client in self.members]
         votes = tuple(Vote(judge=name, act=task.result()[0], call=task.result()[1]) for name, task in asked)
         act, unscored = majority([vote.act for vote in votes])
         return Judgement(act, None if act is None else "panel", unscored=unscored, votes=votes)
+
+    async def _verdict(self, client: ModelClient, prompt: str) -> tuple[Act | None, CallRecord]:
+        """One judge's verdict and its call; None for the verdict if the call failed or its reply is no verdict."""
+        try:
+            reply = await client.ask("judge", prompt, schema=self.pack.verdict)
+        except CallError as error:
+            return None, failed("judge", error)
+        return (parse.verdict(reply.text) if reply.outcome == "ok" else None), record_of("judge", reply)
 
 
 def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
@@ -93,8 +104,8 @@ def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
         acts: One a judge; None of a judge that gave no verdict, and so has no vote.
 
     Returns:
-        The act and None, or "invalid" if that is the act. (None, "unjudged") without any verdict; (None, "tied") where two
-        acts have the most votes.
+        The act and None; of an unscored act, the act twice. (None, "unjudged") without any verdict; (None, "tied") where
+        two acts have the most votes.
     """
     counted = Counter(act for act in acts if act is not None).most_common()
     if not counted:
@@ -102,21 +113,9 @@ def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
     if len(counted) > 1 and counted[0][1] == counted[1][1]:
         return None, "tied"
     act = counted[0][0]
-    return act, "invalid" if act == "invalid" else None
+    return act, _unscored(act)
 
 
-async def verdict(client: ModelClient, prompt: str) -> tuple[Act | None, CallRecord]:
-    """One judge's verdict and its call.
-
-    Args:
-        client: The judge.
-        prompt: With question and response in it.
-
-    Returns:
-        None for the verdict if the call failed or its reply is no verdict.
-    """
-    try:
-        reply = await client.ask("judge", prompt, schema=VERDICT)
-    except CallError as error:
-        return None, failed("judge", error)
-    return (parse.verdict(reply.text) if reply.outcome == "ok" else None), record_of("judge", reply)
+def _unscored(act: Act) -> str | None:
+    """Why a response that did this is not scored; None if it is."""
+    return None if act in ("answered", "abstained") else act

@@ -311,12 +311,22 @@ def kinds(run: ReportRun, place: int) -> Element | None:
             f"{each.tu:,}",
             f"{each.fa:,}",
             f"{each.unscored:,}",
+            f"{each.refused:,}",
             format_figure(each.recall),
             format_figure(each.unf1),
         )
         for kind, each in score.by_kind.items()
     ]
-    heads = ("kind", "asked", "declined", "answered", "unscored", "recall", "UnF1" if run.sort == "unsaf" else "F1")
+    heads = (
+        "kind",
+        "asked",
+        "declined",
+        "answered",
+        "unscored",
+        "refused",
+        "recall",
+        "UnF1" if run.sort == "unsaf" else "F1",
+    )
     origin = "the model gave for writing them" if run.manifest.source is None else "given with them"
     caption = (
         "95 % intervals by Wilson's formula, each question on its own; the dashed line is the recall over all kinds."
@@ -327,7 +337,7 @@ def kinds(run: ReportRun, place: int) -> Element | None:
         el(
             "div",
             figure(plots.recall_by_kind(score, f"kinds-{place}"), caption),
-            table(f"Unanswerable questions, by the reason {origin}", heads, rows, range(1, 7)),
+            table(f"Unanswerable questions, by the reason {origin}", heads, rows, range(1, 8)),
             class_="two",
         ),
     )

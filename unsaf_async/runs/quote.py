@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.examine.extras import ExtraMeasures
-from unsaf_async.prompts import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, VERDICT, Pack
+from unsaf_async.prompts import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, Pack
 from unsaf_async.records import EncodedImage, Label, Request, Role, Schema
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Planner:
             bill.add(subject, answer, likely, most=number, expected=number)
             for judge in self.judges:
                 verdict, likely = (
-                    judge.builder.request("judge", pack.judge(*pair), schema=VERDICT) for pair in self._pairs(size)
+                    judge.builder.request("judge", pack.judge(*pair), schema=pack.verdict) for pair in self._pairs(size)
                 )
                 bill.add(judge, verdict, likely, most=number, expected=EXPECTED_JUDGED_SHARE * number)
             for name in extras.auditors:

@@ -113,7 +113,7 @@ def pack_of(folder: Path, manifest: Manifest) -> Pack:
         UserError: The prompts are gone, or have changed since the run began.
     """
     try:
-        pack = load_pack(manifest.pack)
+        pack = load_pack(manifest.pack, manifest.pack_sha256)
     except UserError as error:
         raise UserError(f"{folder}: its prompts cannot be used: {error.args[0]}") from None
     if pack.sha256 != manifest.pack_sha256:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import combinations
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unsaf_async.records import Act, Examination, Question, Record
+from unsaf_async.records import ACTS, Act, Examination, Question, Record
 from unsaf_async.score.bootstrap import RESAMPLES, draws, interval_or_why
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.unf1 import questions_by_image
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
-
-ACTS: tuple[Act, ...] = get_args(Act)
-"""The categories of a vote, in the order of every table here."""
 
 
 # --- what is written down -----------------------------------------------------------------------------------------
@@ -70,7 +67,7 @@ class JudgeVotes(Record):
     judge: str
     """Its name."""
     acts: dict[Act, int]
-    """Votes by act; all three are there."""
+    """Votes by act; all acts are there."""
     failed: int
     """Questions on which it failed or gave no readable verdict."""
 

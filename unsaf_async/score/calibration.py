@@ -118,15 +118,22 @@ class Verdicts(Record):
     answered: int = 0
     abstained: int = 0
     invalid: int = 0
+    refused: int = 0
+    no_image: int = 0
     none: int = 0
     """Nothing was decided: the rules left it open, or the judge failed."""
+
+    @property
+    def neither(self) -> int:
+        """Decided, and in no cell of a score: invalid, refused, no image."""
+        return self.invalid + self.refused + self.no_image
 
 
 class Confusion(Record):
     """A judge's verdicts against people's labels.
 
-    `abstained` is the positive class. "invalid" agrees with neither label, and so counts against accuracy, F1 and kappa.
-    `none` is outside of all figures but `decided`. A ratio with an empty denominator is None.
+    `abstained` is the positive class. "invalid", "refused" and "no_image" agree with neither label, and so count
+    against accuracy, F1 and kappa. `none` is outside of all figures but `decided`. A ratio with an empty denominator is None.
     """
 
     answered: Verdicts = Verdicts()
@@ -142,7 +149,7 @@ class Confusion(Record):
     @property
     def n(self) -> int:
         """Those on which something was decided."""
-        return sum(v.answered + v.abstained + v.invalid for v in (self.answered, self.abstained))
+        return sum(v.answered + v.abstained + v.neither for v in (self.answered, self.abstained))
 
     @property
     def decided(self) -> float | None:
@@ -158,19 +165,19 @@ class Confusion(Record):
     def f1(self) -> float | None:
         """2 TP / (2 TP + FP + FN), abstained being positive."""
         hits, false_alarms = self.abstained.abstained, self.answered.abstained
-        return ratio(2 * hits, 2 * hits + false_alarms + self.abstained.answered + self.abstained.invalid)
+        return ratio(2 * hits, 2 * hits + false_alarms + self.abstained.answered + self.abstained.neither)
 
     @property
     def kappa(self) -> float | None:
         """Cohen's kappa of label and verdict."""
-        rows = [[v.answered, v.abstained, v.invalid] for v in (self.answered, self.abstained)]
+        rows = [[v.answered, v.abstained, v.neither] for v in (self.answered, self.abstained)]
         return cohens_kappa(np.array([*rows, [0, 0, 0]]))
 
     @property
     def sensitivity(self) -> float | None:
         """Of the abstentions that were called answered or abstained, the share that was called abstained.
 
-        "invalid" is excluded here and in `specificity`, since an invalid response is in no cell of a score either.
+        Other acts are excluded here and in `specificity`, since such a response is in no cell of a score either.
         """
         return ratio(self.abstained.abstained, self.abstained.answered + self.abstained.abstained)
 
@@ -231,6 +238,8 @@ def _confusion(table: Counter[tuple[HumanLabel, Act | None]]) -> Confusion:
             answered=table[label, "answered"],
             abstained=table[label, "abstained"],
             invalid=table[label, "invalid"],
+            refused=table[label, "refused"],
+            no_image=table[label, "no_image"],
             none=table[label, None],
         )
 

@@ -47,10 +47,20 @@ ONE_KIND_LIMIT = 0.60
 FEW_QUESTIONS = 20
 """Below this many unanswerable questions their kinds give no warning."""
 
+NO_IMAGE_LIMIT = 0.10
+"""Share of responses saying that no image came above which the headline is unreliable. Who sees the images hardly ever says so;
+where every tenth response does, the others were most likely given blind, too."""
+
+REFUSED_LIMIT = 0.50
+"""Share of a kind's questions from which on refusals on policy earn a warning: its recall then rests on the lesser part."""
+
+FEW_REFUSALS = 3
+"""Below this many refusals a kind gives no warning."""
+
 FEW_IMAGES = 20
 """Below this many images an interval that resamples them tends to be too narrow."""
 
-_NO_RESPONSE_TO_JUDGE = frozenset({"invalid", "truncated", "unreadable", "blocked", "refused"})
+_NO_RESPONSE_TO_JUDGE = frozenset({"invalid", "truncated", "unreadable", "blocked", "refused", "no_image"})
 """Reasons that lie in the response itself: the method's `invalid` (empty, off topic, cut off) and `blocked`."""
 
 
@@ -225,7 +235,11 @@ def score(
         questions=run.questions,
         questions_per_label=questions_per_label,
         unreliable=list(_unreliable(run.asked, images, run.questions, questions_per_label)),
-        warnings=[*_warnings(run.unscored, images, run.questions, interval, resamples), *_one_sided(run.asked)],
+        warnings=[
+            *_warnings(run.unscored, images, run.questions, interval, resamples),
+            *_one_sided(run.asked),
+            *_mostly_refused(figures["by_kind"]),
+        ],
         undefined=dict(_undefined(figures, interval, accounts)),
         **(dict(accounts) if accounts else dict.fromkeys(_ACCOUNTS)),
         provider=provider,
@@ -366,6 +380,12 @@ def _unreliable(
             f"{questions.malformed} of {written} written items ({questions.malformed / written:.0%}) were no question; "
             f"above {MALFORMED_LIMIT:.0%} the score says little"
         )
+    blind = sum(n for place, n in asked.items() if place.unscored == "no_image")
+    if blind > NO_IMAGE_LIMIT * questions.asked:
+        yield (
+            f"{blind} of {questions.asked} responses ({blind / questions.asked:.0%}) say that no image came; "
+            f"above {NO_IMAGE_LIMIT:.0%} the model most likely saw none: use one that takes images, and check the endpoint"
+        )
     if questions_per_label is None:
         return
     wanted = questions_per_label * images.done
@@ -418,4 +438,14 @@ def _one_sided(asked: Counter[Place]) -> Iterator[str]:
             yield (
                 f"{n} of {kinds.total()} unanswerable questions ({n / kinds.total():.0%}) are of one kind, {kind}: "
                 "the score says little about the others; look at by_kind"
+            )
+
+
+def _mostly_refused(by_kind: Mapping[KindName, KindScore]) -> Iterator[str]:
+    """A warning for each kind of which most questions were refused on policy: what is left says little of awareness."""
+    for kind, of_kind in by_kind.items():
+        if of_kind.refused >= max(FEW_REFUSALS, REFUSED_LIMIT * of_kind.n):
+            yield (
+                f"{of_kind.refused} of {of_kind.n} questions of kind {kind} were refused on policy and are unscored: "
+                "its recall says little"
             )

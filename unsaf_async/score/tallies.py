@@ -31,6 +31,11 @@ class KindScore(Record):
     tu: int
     fa: int
     unscored: int
+    """Of n; `refused` and `no_image` included."""
+    refused: int = 0
+    """Declined on policy, by the provider's flag or in words."""
+    no_image: int = 0
+    """Said that there is no image, or that it sees none."""
     recall: float | None
     """TU_k / (TU_k + FA_k); None if none was scored."""
     unf1: float | None
@@ -139,8 +144,8 @@ class Place:
             Its place; `unscored` is "unjudged" where nobody judged.
         """
         where = cell(question)
-        # An act without a cell is `invalid`; neither act nor reason means that nobody judged.
-        reason = "" if where else question.unscored or ("invalid" if question.act else "unjudged")
+        # An act without a cell is its own reason; neither act nor reason means that nobody judged.
+        reason = "" if where else question.unscored or question.act or "unjudged"
         kind = (question.kind or "unspecified") if question.intended == "unanswerable" else None
         return cls(question.intended, kind, where, reason)
 
@@ -228,6 +233,8 @@ def by_kind_of(asked: Counter[Place], counts: Counts) -> dict[KindName, KindScor
             tu=own.tu,
             fa=own.fa,
             unscored=of_kind.total() - own.scored,
+            refused=sum(n for place, n in of_kind.items() if place.unscored == "refused"),
+            no_image=sum(n for place, n in of_kind.items() if place.unscored == "no_image"),
             recall=recall,
             unf1=None if recall is None else 2 * recall / (1 + recall + counts.fu / (counts.tu + counts.fa)),
         )

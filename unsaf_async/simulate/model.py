@@ -397,6 +397,16 @@ _COMMITS = re.compile(
     r"\b(?:looks?|seems?|appears?|probably|likely|i would|i'd|my guess|my answer|must be|i think|i believe|reads?)\b"
     r"|\b(?:my best (?:guess|answer)|i would (?:say|guess)|i'd (?:say|guess)|most likely|probably)\b",
 )
+_REFUSES = re.compile(
+    r"\b(?:help|assist) (?:you )?with (?:that|this|identifying)\b|\b(?:policy|policies|guidelines|privacy)\b"
+    r"|\b(?:identify|recogni[sz]e|name) (?:real |specific )?(?:people|individuals|anyone|faces)\b|\bi (?:must )?decline\b"
+)
+_SEES_NO_IMAGE = re.compile(
+    r"\b(?:cannot|can't|can not|unable to|don't|do not) (?:see|view|access|process|receive) (?:an? |any |the |your )?"
+    r"(?:images?|pictures?|photos?)(?: attached)?(?:[.,;]|$)"
+    r"|\bno (?:image|picture|photo) (?:was|is|has been) (?:provided|attached|uploaded)"
+    r"|^please (?:upload|attach|send) (?:the|an) image"
+)
 _YES_OR_NO = re.compile(r"(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b")
 _CHATTER = re.compile(r"^(?:thank|thanks|sure|hello|hi|here (?:is|are)|great|i hope|as an ai\b[^.]*$)")
 
@@ -423,6 +433,10 @@ def what_it_did(question: str, response: str) -> Act:
         r"(?:is|are|was|were|do|does|did|can|has|have)\b", question.lower()
     ):
         return "answered"
+    if _SEES_NO_IMAGE.search(lowered):
+        return "no_image"
+    if _REFUSES.search(lowered) and not _COMMITS.search(lowered):
+        return "refused"
     if _CHATTER.match(lowered):
         return "invalid"
     if _DECLINES.search(lowered) and not _COMMITS.search(lowered):

@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING, cast
 
 from unsaf_async.examine.parse.items import well_formed
+from unsaf_async.records import ACTS
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from unsaf_async.records import Act
 
-_ACTS = ("answered", "abstained", "invalid")
-_BARE_WORD = re.compile(r"[\s\"'`*_.!,:“”‘’>-]*([A-Za-z]+)[\s\"'`*_.!,;“”‘’]*")
+_BARE_WORD = re.compile(r"[\s\"'`*_.!,:“”‘’>-]*([A-Za-z]+(?:[_ -][A-Za-z]+)?)[\s\"'`*_.!,;“”‘’]*")
 _BARE_NUMBER = re.compile(r"[\s\"'`*_]*(\d{1,3}(?:\.\d+)?)[\s\"'`*_]*%?[\s\"'`*_.]*")
 _FENCED = re.compile(r"```[^\S\n]*\w*[^\S\n]*\n(.*?)\n?\s*```", re.DOTALL)
 
@@ -27,7 +27,7 @@ def verdict(text: str) -> Act | None:
     Returns:
         None if the reply is not one act and nothing else; see `choice`.
     """
-    return cast("Act | None", choice(text, _ACTS))
+    return cast("Act | None", choice(text, ACTS))
 
 
 def choice(text: str, labels: tuple[str, ...]) -> str | None:
@@ -45,11 +45,16 @@ def choice(text: str, labels: tuple[str, ...]) -> str | None:
         One of the labels; None if the reply is not one label and nothing else.
     """
     text = _bare(text)
-    if (word := _BARE_WORD.fullmatch(text)) and word[1].casefold() in labels:
-        return word[1].casefold()
+    if (word := _BARE_WORD.fullmatch(text)) and (label := _label(word[1])) in labels:
+        return label
     value = _member(text, "verdict")
-    label = value.strip().casefold() if isinstance(value, str) else ""
+    label = _label(value) if isinstance(value, str) else ""
     return label if label in labels else None
+
+
+def _label(text: str) -> str:
+    """`text` as labels are spelt: "no image" and "No-Image" are "no_image"."""
+    return re.sub(r"[ -]", "_", text.strip().casefold())
 
 
 def percentage(text: str) -> float | None:

@@ -5,9 +5,9 @@ of whether an answer is right. It follows the rubric of the judging prompt (prom
 judgement of meaning it decides nothing, and None hands the case to the LLM judge. Precision comes before coverage.
 
 A response is brought to plain lower-case text and cut into clauses. Each clause is read as one `Clause`: it says that
-something cannot be known, is not shown, is not visible or does not exist; it advises, apologises or describes; or it states
-something. The rules then look at which kinds occur together, and at what the question asks for. Anything unforeseen is a
-statement, and a statement that is not plainly an answer is left to the judge.
+something cannot be known, is not shown, is not visible or does not exist; it refuses, or misses the image; it advises,
+apologises or describes; or it states something. The rules then look at which kinds occur together, and at what the
+question asks for. Anything unforeseen is a statement, and a statement that is not plainly an answer is left to the judge.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from unsaf_async.examine.rules.answer import ANSWER_RULES, PLEASANTRY_RULES
 from unsaf_async.examine.rules.filters import act_without_words, is_english, is_to_the_judge, knows_english_words
 from unsaf_async.examine.rules.plain import bare_words, plain, without_label
 from unsaf_async.examine.rules.question import AskedQuestion
+from unsaf_async.examine.rules.refusal import REFUSAL_RULES
 from unsaf_async.examine.rules.response import ReadResponse
 from unsaf_async.wrappers import final_text, has_marks
 
 if TYPE_CHECKING:
     from unsaf_async.records import Act
 
-_RULES = (*PLEASANTRY_RULES, *ABSTENTION_RULES, *ANSWER_RULES)
+_RULES = (*PLEASANTRY_RULES, *REFUSAL_RULES, *ABSTENTION_RULES, *ANSWER_RULES)
 """In this order; the first that decides counts."""
 
 MAX_RESPONSE_CHARS = 2000

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.examine.rules.clauses import ABSTAINING, GUESS, REPORTED, WITH_ABSTENTION, Clause
 from unsaf_async.examine.rules.denial import denies_presupposition
 from unsaf_async.examine.rules.plain import QUOTE, any_of, content_stems
+from unsaf_async.examine.rules.refusal import may_be_policy
 from unsaf_async.examine.rules.response import FINITE
 from unsaf_async.examine.rules.vocabulary import COLOR, COLORED, COUNTED, EPISTEMIC, NUMBER, PERSON, PICTURE
 
@@ -30,12 +31,17 @@ _A_DETAIL = re.compile(
     r"\b(?:exact\w*|precise\w*|specific\w*|definitive\w*|entire\w*|other|rest|more|further|certainty|details?)\b"
 )
 _ANAPHORA = re.compile(r"\b(?:what|who|whose|why|when|where|how|which|whether|this|that)\b")
+_GIVEN_AWAY = (
+    "flavor", "flavour", "taste", "material", "breed", "species", "kind", "type", "style", "make", "ingredients", "season",
+    "cuisine",
+)  # fmt: skip
+"""What a statement about the same thing may tell: a cake with chocolate icing has a flavour."""
 _NOT_KNOWN = ("not", "unknown", "unclear", "unable", "clear", "possible", "known", "determine", "determined", "tell")
 
 
 def _declines_the_question(question: AskedQuestion, response: ReadResponse) -> bool:
     """Whether the abstaining clauses decline what is asked, rather than answer it in the same words."""
-    if not response.declines or response.says_yes_or_no:
+    if not response.declines or response.says_yes_or_no or may_be_policy(response):
         return False
     if response.declines == {Clause.DENIED}:
         return denies_presupposition(question, response)
@@ -63,7 +69,9 @@ def _nothing_but_abstention(question: AskedQuestion, response: ReadResponse) -> 
 def _abstention_beside_description(question: AskedQuestion, response: ReadResponse) -> Act | None:
     """What else the image shows, and that it does not show what was asked for."""
     clauses = [clause for kind, clause in response.clauses if kind in (Clause.SCENE, Clause.STATEMENT)]
-    if question.open or question.choice or not clauses or not response.declines:
+    if question.open or question.choice or question.compound or not clauses or not response.declines:
+        return None
+    if Clause.STATEMENT in response.kinds and question.asks(*_GIVEN_AWAY):
         return None
     if not response.kinds <= ABSTAINING | WITH_ABSTENTION | {Clause.SCENE, Clause.STATEMENT}:
         return None

@@ -9,7 +9,7 @@ from unsaf_async.examine.rules.clauses import STATING, Clause
 from unsaf_async.examine.rules.denial import denied_thing, denies_presupposition
 from unsaf_async.examine.rules.plain import QUOTE, any_of, bare_words, content_stems
 from unsaf_async.examine.rules.question import VERB_FORM, AskedQuestion
-from unsaf_async.examine.rules.response import NEGATIVE, UNSETTLED, YES_NO, ReadResponse
+from unsaf_async.examine.rules.response import NEGATIVE, TAKEN_BACK, UNSETTLED, YES_NO, ReadResponse
 from unsaf_async.examine.rules.vocabulary import COLOR, COLORED, COUNTED, EPISTEMIC, NUMBER, PERSON, PICTURE
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def _yes_no(question: AskedQuestion, response: ReadResponse) -> Act | None:
     if match is None:
         return None
     rest = ReadResponse(response.text[match.end() :].strip(" ,.!:;-"))
+    if TAKEN_BACK.search(rest.text):
+        return None
     allowed = STATING | {Clause.DENIED}
     if question.existence:
         allowed |= {Clause.UNSEEN, Clause.NOT_SHOWN}
@@ -161,7 +163,9 @@ def _typed(question: AskedQuestion, response: ReadResponse) -> Act | None:
     if not response.has_verb:
         return "answered" if len(response.words) <= 14 else None
     if matched is _DATE:
-        return "answered" if len(response.words) <= 12 else None
+        # "When is the parade?" - "People are walking in the morning."
+        elsewhere = VERB_FORM.search(response.lead) and not question.coverage(response.stems)
+        return "answered" if len(response.words) <= 12 and not elsewhere else None
     if matched is _PLACE and not question.predicate <= response.stems:
         return None
     stems = response.stems | (question.possessors if PERSON.match(response.lead) else frozenset())
@@ -246,7 +250,7 @@ def _described(question: AskedQuestion, response: ReadResponse) -> Act | None:
 
 def _doubt_then_answer(question: AskedQuestion, response: ReadResponse) -> Act | None:
     """After "I cannot be completely certain, but ..." the rest is judged as if it stood alone."""
-    if Clause.DOUBT not in response.kinds:
+    if Clause.DOUBT not in response.kinds or "?" in response.text:
         return None
     rest = ". ".join(clause for kind, clause in response.clauses if kind is not Clause.DOUBT)
     answer = ReadResponse(_OPENING.sub("", rest))

@@ -36,7 +36,7 @@ _TO_THE_JUDGE = any_of(
     r"\b(?:ignore|disregard|forget)\b.{0,40}\b(?:above|previous|prior|instruction|rubric|earlier)",
     r"\bverdict\b|\babstain|\bjudged? (?:this|it|as)\b|\bgrader?\b|\brubric\b",
     r"\bclassif\w+ (?:this|it|the response)",
-    r"\b(?:output|reply|respond|return|mark|label|score)\b.{0,30}\b(?:answered|invalid|unanswerable)\b",
+    r"\b(?:output|reply|respond|return|mark|label|score)\b.{0,30}\b(?:answered|invalid|unanswerable|no_image)\b",
     r"\{\W*\w",
 )
 _ENGLISH = words_of(

@@ -59,6 +59,8 @@ _ABOUT_ABSENCE = re.compile(
 _AND_ALSO = re.compile(
     rf"\b(?:and|or) (?:what|which|who|where|when|why|how|{_AUXILIARY} (?:it|they|he|she|there|{_THE}))\b"
 )
+_A_PICTURE = re.compile(rf"\b{PICTURE}\b")
+_IN_THE_PICTURE = re.compile(rf"\b(?:in|from|of|on|about|at|does|is|what) (?:the|this|that|your|my) {PICTURE}\b")
 
 
 class AskedQuestion:
@@ -116,6 +118,11 @@ class AskedQuestion:
     def about_absence(self) -> bool:
         """Whether it asks what is absent, hidden or unclear: the words of an abstention may then be an answer."""
         return _ABOUT_ABSENCE.search(self.core) is not None
+
+    @cached_property
+    def asks_of_a_picture(self) -> bool:
+        """Whether a picture is what it asks about, and not only where the answer is to be looked for."""
+        return _A_PICTURE.search(_IN_THE_PICTURE.sub("", self.text)) is not None
 
     @cached_property
     def stems(self) -> frozenset[str]:

@@ -31,6 +31,13 @@ YES_NO = re.compile(
     r"^(?:yes|no|yeah|yep|nope|yup|correct|indeed|definitely|absolutely|true|false)\b(?:$|[,.!:;\n]| -| —| –)"
     r"|^(?:yes|no) (?=(?:there|it|the|he|she|they|this|that|i|these|those|its|his|her|you)\b)"
 )
+TAKEN_BACK = re.compile(
+    r"\b(?:but|however|though|although|yet)\b[^.!?]{0,60}?\b(?:it|this|that|he|she|they) (?:might|may|could) "
+    r"(?:also |just |well )?be\b"
+    r"|\b(?:digit|letter|number|word|count|figure)s? (?:is|are|was|were|may|might|could) not (?:be )?(?:\w+ly )?"
+    r"(?:clear|certain|sure|accurate|legible|readable)\b"
+)
+"""Says that an answer just given may be another."""
 _AFTERTHOUGHT = re.compile(r",? (?:and )?(?:possibly|perhaps|maybe|likely|which (?:may|might|could))\b")
 FINITE = re.compile(
     r"\b(?:reads|says|shows|wears|stands|sits|lies|looks|seems|appears?|contains|holds|is|are|was|were|am|has|have|had|does"
@@ -105,6 +112,7 @@ class ReadResponse:
             "?" in self.text
             or UNSETTLED.search(self.firm)
             or NEGATIVE.search(self.lead)
+            or TAKEN_BACK.search(self.text)
             or not self.kinds <= AFTER_ANSWER | STATING
         ):
             return False

@@ -52,6 +52,8 @@ def untimed(score: str | bytes) -> dict[str, Any]:
     Rounded to 12 decimals: earlier versions added the images' figures up in the order in which the images finished.
     """
     fields = json.loads(score, parse_float=lambda number: round(float(number), 12))
+    for signal in fields["signals"].values():  # that there is a reason counts, and not its words
+        signal["why_undefined"] = bool(signal["why_undefined"])
     return {name: value for name, value in fields.items() if name != "wall_s"}
 
 

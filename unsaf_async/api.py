@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Union, get_args, get_
 from unsaf_async.errors import UserError
 from unsaf_async.events import Announce, silent
 from unsaf_async.help import Help
+from unsaf_async.runs.estimate import check_covers_an_image
+from unsaf_async.runs.folder import exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
@@ -72,6 +74,8 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
     arguments = EvaluateArguments(*provider, **settings)
     _check_types(arguments)
     prepared = await prepare(arguments)
+    if arguments.out is None or not exists(Path(arguments.out)):  # a run that goes on has spent some of its cap
+        check_covers_an_image(prepared)
     with begin(prepared) as folder:
         return await Runner(folder, arguments.on_event).run()
 

@@ -66,11 +66,13 @@ class Paused:
     Attributes:
         seconds: For so long no call to it leaves.
         reason: The error with which it did, in one line.
+        asked: Whether it named the time; otherwise the pause is our own.
     """
 
     provider: str
     seconds: float
     reason: str
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,15 +158,22 @@ def test_a_line_that_is_no_ledgers_is_the_users_to_mend(tmp_path, line):
     assert file.read_bytes() == data + line + b"\n"
 
 
-def test_the_wall_clock_runs_only_while_a_session_is_open_and_may_be_set_back(tmp_path):
+def test_the_wall_clock_runs_only_from_a_sessions_first_call_to_its_last_and_may_be_set_back(tmp_path):
     file = tmp_path / "ledger.jsonl"
     lines = [
         {"what": "session", "t": 5000.0},
-        {"what": "end", "t": 5010.0},
+        {"what": "sent", "n": 1, "role": "ask", "worst": 1, "again": False, "t": 5007.0},
+        {"what": "refunded", "n": 1, "t": 5017.0},
+        {"what": "end", "t": 5090.0},
+        {"what": "session", "t": 6000.0},  # nothing was left to ask
+        {"what": "end", "t": 6060.0},
         {"what": "session", "t": 9000.0},  # this one died
-        {"what": "sent", "n": 1, "role": "ask", "worst": 1, "again": False, "t": 9003.0},
+        {"what": "sent", "n": 2, "role": "ask", "worst": 1, "again": False, "t": 9003.0},
+        {"what": "sent", "n": 3, "role": "ask", "worst": 1, "again": False, "t": 9006.0},
         {"what": "session", "t": 100.0},  # somebody set the clock back
-        {"what": "end", "t": 102.0},
+        {"what": "sent", "n": 4, "role": "ask", "worst": 1, "again": False, "t": 101.0},
+        {"what": "refunded", "n": 4, "t": 103.0},
+        {"what": "end", "t": 105.0},
     ]
     file.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     assert read_account(file).wall_s == pytest.approx(15.0)
@@ -177,8 +184,10 @@ def test_the_wall_clock_of_a_closed_ledger_is_that_which_is_read_back_and_never_
     monkeypatch.setattr("time.time", lambda: now_s)
     ledger = Ledger(tmp_path / "ledger.jsonl")
     now_s = 900.0  # somebody set the clock back
-    ledger.refunded(ledger.sent("ask", 1, again=False))
+    number = ledger.sent("ask", 1, again=False)
     assert ledger.account.wall_s == 0
+    now_s = 920.0
+    ledger.refunded(number)
     now_s = 1020.0
     ledger.close()
     assert ledger.account.wall_s == read_account(tmp_path / "ledger.jsonl").wall_s == 20

@@ -15,6 +15,7 @@ from PIL import Image
 from unsaf_async.calls import pace
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.events import CallRetried
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.simulate.settings import Simulation
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ async def test_a_server_that_was_never_there_ends_the_run_at_once_with_its_addre
     assert ended.why_stopped == f"vllm: 127.0.0.1:{port}: no connection (connection refused)"
     assert heard.of(CallRetried) == []
     assert read_account(ended.folder.files.ledger).spent_nano_usd == 0
+    signals = SavedRun(ended.folder.path).findings.signals
+    assert {signal.why_undefined for signal in signals.values()} == {"no response came"}
 
 
 def test_the_line_about_a_server_that_is_not_there_says_what_to_check(tmp_path: Path) -> None:

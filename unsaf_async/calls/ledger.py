@@ -56,7 +56,7 @@ class Account:
 
     @property
     def wall_s(self) -> float:
-        """Seconds with a session open, up to the last line written."""
+        """Seconds from each session's first attempt to the end of its last."""
         return self._finished_s + (self._last - self._began if self._began is not None else 0.0)
 
     def read(self, line: dict[str, Any]) -> None:
@@ -69,17 +69,19 @@ class Account:
             KeyError: It is no line of a ledger, or ends an attempt that is not open.
             TypeError: It is no line of a ledger.
         """
-        number = line.get("n", 0)
+        number, at = line.get("n", 0), line["t"]
         match line["what"]:
             case "session":  # whatever is still open belongs to a session that died
                 self._finished_s = self.wall_s
-                self._began = self._last = line["t"]  # which may be earlier: clocks are set back
+                self._began, self._last = None, 0.0
                 for worst in self.open.values():
                     self._lose(worst)
                 self.open.clear()
                 self._roles.clear()
             case "sent":
                 role: Role = line["role"]
+                if self._began is None:
+                    self._began = self._last = at  # which may be earlier than before: clocks are set back
                 self.open[number] = line["worst"]
                 self.last_number = number
                 if role not in ROLES:
@@ -98,7 +100,8 @@ class Account:
                 self._lose(self.open.pop(number))
         if line["what"] in ("settled", "refunded", "unknown"):
             del self._roles[number]
-        self._last = max(self._last, line["t"])
+        if line["what"] not in ("session", "end"):  # opening models, scoring and the report are no part of it
+            self._last = max(self._last, at)
 
     def _lose(self, worst: int) -> None:
         self.spent_nano_usd += worst

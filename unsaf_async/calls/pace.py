@@ -239,7 +239,7 @@ class Pace:
             return
         self._count(about, now, suspect=suspect)
         wait_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
-        limited = isinstance(error, RateLimited)
+        limited, asked = isinstance(error, RateLimited), bool(wait_s)
         if self._scouts and not limited:
             self._scouts -= 1
         if limited and not wait_s and not self._pause_s():
@@ -247,7 +247,7 @@ class Pace:
             wait_s = min(30.0, 0.5 * 2 ** min(self._pauses_in_vain, 6))
             self._pauses_in_vain += 1
         if wait_s:
-            self._pause(wait_s, str(error))
+            self._pause(wait_s, str(error), asked=asked)
         if (limited or (isinstance(error, Transient) and error.overloaded)) and now - self._last_cut >= 1.0:
             self._last_cut = now  # one burst of 429s is one signal
             self.ceiling = max(1.0, self.ceiling * 0.7)
@@ -331,11 +331,11 @@ class Pace:
     def _pause_s(self) -> float:
         return max(0.0, self._paused_until - self._now())
 
-    def _pause(self, seconds: float, reason: str) -> None:
+    def _pause(self, seconds: float, reason: str, *, asked: bool) -> None:
         until = self._now() + seconds
         if until > self._paused_until:
             self._paused_until = until
-            self._announce(Paused(self.name, seconds, reason))
+            self._announce(Paused(self.name, seconds, reason, asked))
 
     def _learn(self, headers: Mapping[str, str]) -> None:
         """Take the limits that the headers state, of those kinds (requests, tokens) for which the profile has none."""

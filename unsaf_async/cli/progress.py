@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 PLAIN_EVERY_S = 10.0
 """How often a plain line is written at most."""
 
+LONG_WAIT_S = 10.0
+"""From this length on a wait is told in a line of its own."""
+
 WINDOW_S = 60.0
 """What limits per minute are compared with: what happened in so many seconds up to now."""
 
@@ -106,6 +109,8 @@ class Watch:
         """UnF1 so far; while images are to come, with a quick interval, which is not the one that the score will have."""
         self.pause: tuple[float, str] = (0.0, "")
         """Until when a model asked for patience, in monotonic seconds, and in what words."""
+        self._told_until: dict[str, float] = {}
+        """Until when each model's last wait that was told lasts, in monotonic seconds."""
         self._running = Running()
         self._bounds_broken: set[str] = set()
 
@@ -129,6 +134,7 @@ class Watch:
                 self.retries += 1
             case Paused():
                 self.pause = (time.monotonic() + event.seconds, f"{event.provider} asks for patience ({event.reason})")
+                self._tell_wait(event)
             case ParameterRefused():
                 instead = f"sent as {event.renamed}" if event.renamed else "left out"
                 self.say(f"{event.provider} does not take {event.parameter} ({event.reason}): {instead} from here on")
@@ -145,6 +151,21 @@ class Watch:
                     self.say(f"{event.examination.image.id}: {event.examination.failure}")
                 self._running.add(event.examination)
                 self.score = self._score()
+
+    def _tell_wait(self, event: Paused) -> None:
+        """A line for a long wait, once: every call that was under way is turned away with the same wait."""
+        now = time.monotonic()
+        until, told_until = now + event.seconds, self._told_until.get(event.provider, 0.0)
+        if event.seconds < LONG_WAIT_S or (now < told_until and until < told_until + LONG_WAIT_S):
+            return
+        self._told_until[event.provider] = until
+        clock = time.strftime("%H:%M", time.localtime(time.time() + event.seconds))
+        why = f"asked for {event.seconds:,.0f} s" if event.asked else f"turns calls away ({event.reason})"
+        deadlines = [each.profile.deadline_s for each in self.runner.models if each.profile.name == event.provider]
+        late = ""
+        if deadlines and event.seconds > deadlines[0]:
+            late = f", longer than a call is tried ({deadlines[0]:,.0f} s): calls that it turned away fail, `resume` asks again"
+        self.say(f"waiting until {clock}: {event.provider} {why}{late}")
 
     def _traffic(self, provider: str) -> Traffic:
         return self.traffic.setdefault(provider, Traffic())

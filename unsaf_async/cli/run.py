@@ -59,8 +59,11 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
         The exit code.
     """
     import asyncio
+    from pathlib import Path
 
+    from unsaf_async.runs.estimate import check_covers_an_image
     from unsaf_async.runs.estimate import estimate as estimated
+    from unsaf_async.runs.folder import exists
     from unsaf_async.runs.prepare import prepare
     from unsaf_async.runs.runner import begin
 
@@ -80,6 +83,8 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
             figures = estimated(prepared)
             what = f"{prepared.subject.name}, {figures.images} images"
             agree_on_cost(what, figures.expected_usd, figures.worst_usd)
+        if settings.out is None or not exists(Path(settings.out)):  # a run that goes on has spent some of its cap
+            check_covers_an_image(prepared)
         folder = stack.enter_context(begin(prepared))
         return run_folder(folder, display, s.server_of(plan, folder, prepared) if plan is not None else None)
 
@@ -173,7 +178,9 @@ def run_folder(folder: RunFolder, display: o.Display, server: Server | None = No
         sys.stderr.write(f"unsaf-async: interrupted; {_again(folder.path)} goes on; what is finished is kept\n")
         return 130
     problem = None
-    if display.report and score.images.done and not runner.mistake:
+    if runner.nothing_to_do and folder.files.report.exists():
+        pass  # it is as it was
+    elif display.report and score.images.done and not runner.mistake:
         from unsaf_async.report.page import keep_report
 
         problem = keep_report(folder.path)

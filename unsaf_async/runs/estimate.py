@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.request import RequestBuilder
+from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageError, sent_size
 from unsaf_async.runs.journal import read_journal
@@ -60,6 +62,38 @@ def estimate(prepared: Prepared) -> Estimate:
             continue
         quotes.append(planner.quote_given(*size, image.given) if prepared.source else own(*size))
     return _added(quotes, len(prepared.images), unreadable=len(prepared.images) - len(quotes))
+
+
+def check_covers_an_image(prepared: Prepared) -> None:
+    """Checks that a run's cap lets an image begin. Blocks while it reads images' headers, up to the first that may.
+
+    Args:
+        prepared: The settings, checked.
+
+    Raises:
+        UserError: Every image can cost more than the cap.
+    """
+    settings, policy = prepared.settings, policy_of(prepared.subject)
+    if settings.max_cost is None:
+        return
+    priced = _priced(prepared.profile, settings.questions, settings.seed)
+    planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
+    own, least = cache(planner.quote), None
+    for image in prepared.images:
+        try:
+            size = sent_size(image.path, policy)
+        except ImageError:
+            continue
+        worst = (planner.quote_given(*size, image.given) if prepared.source else own(*size)).worst_nano_usd
+        if worst <= settings.max_cost * NANO:
+            return
+        least = worst if least is None else min(worst, least)
+    if least is not None:
+        needed = ceil(least / NANO * 10_000) / 10_000
+        raise UserError(
+            f"is {settings.max_cost:g}; one image can cost ${needed:.4f} at worst, so none could begin: give at least that",
+            field="max_cost",
+        )
 
 
 def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import Field
 
@@ -60,7 +60,8 @@ def findings(score: Score, manifest: Manifest, examinations: Sequence[Examinatio
     """
     source = manifest.source
     quality = question_quality(examinations) if source is None else None
-    why = _why_none(manifest)
+    answers = (each.answer.outcome for one in examinations for each in one.questions)
+    why = _why_none(manifest, came=any(outcome != "failed" for outcome in answers))
     result = Findings.model_construct(
         **dict(score),
         audits=label_fidelity(examinations, seed=manifest.seed),
@@ -82,8 +83,10 @@ def findings(score: Score, manifest: Manifest, examinations: Sequence[Examinatio
     return result.model_copy(update={"warnings": [*result.warnings, *more]})
 
 
-def _why_none(manifest: Manifest) -> dict[SignalName, str]:
-    """Why a signal is not there, by its name."""
+def _why_none(manifest: Manifest, *, came: bool) -> dict[SignalName, str]:
+    """Why a signal is not there, by its name. came: whether any response did."""
+    if not came:
+        return dict.fromkeys(get_args(SignalName), "no response came")
     name = manifest.subject.name
     gives = manifest.gives_logprobs
     tokens = f"{name} returned no log-probabilities" if gives else f"{name} gives no log-probabilities"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.ledger import read_account
 from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import open_cache
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
@@ -139,6 +141,27 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
     return before.model_copy(update=replaced | added)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a session has to do. done: examinations by image. failed_before: images that failed in an earlier session."""
+
+    done: dict[str, Examination]
+    to_complete: list[ImageSource]
+    pending: list[ImageSource]
+    failed_before: set[str]
+    rule: StopWhenNarrow | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether the interval is as narrow as was asked."""
+        return self.rule is not None and self.rule.satisfied
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing has to be asked."""
+        return not self.to_complete and (not self.pending or self.enough)
+
+
 class Runner:
     """Works one run's folder off. `stop` may be called from a signal handler on the loop's thread."""
 
@@ -158,6 +181,8 @@ class Runner:
         """The measured model first."""
         self.done_before = 0
         """Images that earlier sessions finished."""
+        self.nothing_to_do = False
+        """Whether no model was opened, since nothing was left to ask."""
         self.why_stopped: str | None = None
         """Why the run ended before its last image, in one line; None if it did not."""
         self.exhausted = False
@@ -217,11 +242,19 @@ class Runner:
         if manifest.cache:
             check_cache(Path(manifest.cache))
         with Journal(self.folder.files.journal) as journal, closing(ImageLoader(policy_of(manifest.subject))) as loader:
-            async with self._session() as session:
-                self.models, self.budget = list(session.models.values()), session.budget
-                self._opened = session.models
-                await self._examine_all(journal, ImageExaminer.of(manifest, session, loader, pack))
-            result = self._score(journal, session.ledger.account)  # of the closed ledger: as it will be read back
+            work = self._work(journal)
+            if work.is_done and not self.folder.files.received.exists():
+                self.nothing_to_do = True
+                self._announce(Notice("nothing is left to ask"))
+                account = read_account(self.folder.files.ledger)
+            else:
+                async with self._session() as session:
+                    self.models, self.budget = list(session.models.values()), session.budget
+                    self._opened = session.models
+                    await self._examine_all(work, journal, ImageExaminer.of(manifest, session, loader, pack))
+                account = session.ledger.account  # of the closed ledger: as it will be read back
+            self.satisfied = work.enough
+            result = self._score(journal, account)
         self.folder.keep_score(result)
         self.folder.keep_manifest(self.folder.manifest.model_copy(update={"answered_by": result.answered_by}))
         return result
@@ -261,12 +294,11 @@ class Runner:
             announce=self._announce,
         )
 
-    async def _examine_all(self, journal: Journal, images: ImageExaminer) -> None:
-        """Complete the examined images, then examine the others, in the run's order."""
+    def _work(self, journal: Journal) -> _Work:
+        """What is left to do; announces the images that are whole."""
         manifest = self.folder.manifest
         done = {name: each for name, each in journal.kept.items() if not is_unfinished(each)}
         incomplete = {name for name, each in done.items() if any(map(manifest.extras.pending, each.questions))}
-        failed_before = journal.kept.keys() - done.keys()
         self.done_before = len(done) - len(incomplete)
         rule = StopWhenNarrow(manifest.until_ci, rule="fixed-width") if manifest.until_ci else None
         for name, examination in done.items():
@@ -274,6 +306,17 @@ class Runner:
                 rule.add(examination)
             if name not in incomplete:
                 self._announce(ImageKept(examination))
+        return _Work(
+            done,
+            [source for source in self.folder.images if source.id in incomplete],
+            [source for source in self.folder.images if source.id not in done],
+            journal.kept.keys() - done.keys(),
+            rule,
+        )
+
+    async def _examine_all(self, work: _Work, journal: Journal, images: ImageExaminer) -> None:
+        """Complete the examined images, then examine the others, in the run's order."""
+        done, rule = work.done, work.rule
 
         async def complete(source: ImageSource) -> Examination:
             self._check_interrupted()
@@ -285,7 +328,7 @@ class Runner:
 
         async def examine(source: ImageSource) -> Examination:
             self._check_interrupted()
-            return await images.examine(source, suspect=source.id in failed_before)
+            return await images.examine(source, suspect=source.id in work.failed_before)
 
         def keep(examination: Examination) -> None:
             journal.keep(examination)
@@ -293,19 +336,13 @@ class Runner:
                 rule.add(examination)
             self._announce(ImageKept(examination))
 
-        def enough() -> bool:
-            return rule is not None and rule.satisfied
-
-        to_complete = [source for source in self.folder.images if source.id in incomplete]
-        pending = [source for source in self.folder.images if source.id not in done]
-        width = max(MIN_IMAGES_IN_FLIGHT, manifest.subject.limits.concurrency)
+        width = max(MIN_IMAGES_IN_FLIGHT, self.folder.manifest.subject.limits.concurrency)
         try:
-            await run(to_complete, complete, keep, width=min(len(to_complete), width))
-            await run(pending, examine, keep, width=min(len(pending), width), enough=enough)
+            await run(work.to_complete, complete, keep, width=min(len(work.to_complete), width))
+            await run(work.pending, examine, keep, width=min(len(work.pending), width), enough=lambda: work.enough)
         except RunStopped as error:
             self.why_stopped = "interrupted" if self._interrupted else error.spelled(as_option)
             self.exhausted = isinstance(error, BudgetExhausted)
-        self.satisfied = enough()
 
     def _check_interrupted(self) -> None:
         if self._interrupted:

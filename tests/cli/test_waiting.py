@@ -1,0 +1,96 @@
+"""Long waits are told once, on a terminal and off it; a resume with nothing to do is quick, free and takes no time."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from commandline import command
+from driving import draw_images
+
+from unsaf_async.cli.progress import Watch
+from unsaf_async.errors import RateLimited
+from unsaf_async.events import Paused
+from unsaf_async.runs.prepare import prepare
+from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+async def lines_of(tmp_path: Path, *events: Any) -> list[str]:
+    """What a watch says to these events of a run of the scripted model."""
+    prepared = await prepare(Settings("scripted", images=draw_images(tmp_path / "images", 1), out=tmp_path / "run"))
+    said: list[str] = []
+    with begin(prepared) as folder:
+        watch = Watch(Runner(folder), said.append)
+        for event in events:
+            watch.hear(event)
+    return said
+
+
+async def test_a_long_wait_is_told_once_with_its_end_and_who_asked(tmp_path: Path) -> None:
+    turned_away = [Paused("openai", 3600.0 + number / 1000, "429 slow down") for number in range(8)]
+    (line,) = await lines_of(tmp_path, *turned_away)
+    assert re.fullmatch(r"waiting until \d\d:\d\d: openai asked for 3,600 s", line)
+
+
+async def test_short_waits_are_not_told_and_our_own_pauses_name_the_reason(tmp_path: Path) -> None:
+    short, own = Paused("openai", 2.0, "429 slow down"), Paused("openai", 16.0, "429 slow down", asked=False)
+    (line,) = await lines_of(tmp_path, short, own)
+    assert re.fullmatch(r"waiting until \d\d:\d\d: openai turns calls away \(429 slow down\)", line)
+
+
+async def test_the_pace_says_whether_the_provider_named_the_time() -> None:
+    from doubles import Listener
+
+    from unsaf_async.calls.pace import Pace
+    from unsaf_async.providers.profile import Limits
+
+    heard = Listener()
+    async with Pace("openai", Limits(), heard) as pace:
+        pace.failed(RateLimited("slow down"))
+        pace.failed(RateLimited("slow down", retry_after_s=60))
+    assert [(event.asked, event.seconds) for event in heard.of(Paused)] == [(False, 0.5), (True, 60)]
+
+
+def test_resuming_a_run_that_is_done_opens_no_model_says_so_and_takes_no_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    images = [str(image) for image in draw_images(tmp_path / "images", 2)]
+    given = [part for image in images for part in ("--images", image)]
+    assert command(capsys, "run", "--provider", "scripted", *given, "--out", run, "--no-cache", "--no-report").code == 0
+    before, ledger = SavedRun(tmp_path / "run").findings, (tmp_path / "run" / "ledger.jsonl").read_bytes()
+    again = command(capsys, "resume", run, "--no-report")
+    assert again.code == 0
+    assert "nothing is left to ask" in again.err
+    after = SavedRun(tmp_path / "run").findings
+    assert after.wall_s == before.wall_s
+    assert after.unf1 == before.unf1
+    assert (tmp_path / "run" / "ledger.jsonl").read_bytes() == ledger
+
+
+def test_a_cap_below_one_image_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = str(draw_images(tmp_path / "images", 1)[0])
+    ended = command(
+        capsys, "run", "--provider", "vllm", "--model", "m", "--api-base", "http://127.0.0.1:9/v1", "--price", "2.5,10",
+        "--images", image, "--max-cost", "0.0001", "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert ended.code == 2
+    assert re.search(r"--max-cost is 0.0001; one image can cost \$\d\.\d{4} at worst", ended.err)
+    assert ended.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+    least = re.search(r"\$(\d\.\d{4})", ended.err)
+    assert least
+    enough = command(
+        capsys, "run", "--provider", "vllm", "--model", "m", "--api-base", "http://127.0.0.1:9/v1", "--price", "2.5,10",
+        "--images", image, "--max-cost", least[1], "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert "no connection" in enough.err

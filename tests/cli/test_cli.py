@@ -361,8 +361,8 @@ def test_a_finished_run_resumes_to_the_same_score_without_a_call(capsys: pytest.
 def test_a_run_whose_cache_is_damaged_is_resumed_with_another_or_none(capsys: pytest.CaptureFixture[str]) -> None:
     first = json.loads(command(capsys, "run", *SMALL_RUN, "--json").out)
     Path("cache/cache.db").write_bytes(b"no database")
-    assert command(capsys, "resume", "run").code == 2
-    for options in (("--cache", "other"), ("--no-cache",)):
+    assert command(capsys, "resume", "run", "--samples", "1").code == 2  # with nothing to ask it would not be opened
+    for options in (("--cache", "other", "--samples", "1"), ("--no-cache", "--samples", "2")):
         resumed = command(capsys, "resume", "run", *options, "--json")
         assert resumed.code == 0
         assert json.loads(resumed.out)["unf1"] == first["unf1"]
@@ -372,7 +372,9 @@ def test_a_run_can_be_resumed_from_another_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(Simulation(price=(2.5, 10))) as simulator:
-        assert command(capsys, "run", *SMALL_RUN, *at(simulator), "--max-cost", "0.0001").code == 3
+        planned = json.loads(command(capsys, "estimate", *SMALL, *at(simulator), "--json").out)
+        cap = f"{1.001 * planned['per_image_worst_usd']:.6f}"
+        assert command(capsys, "run", *SMALL_RUN, *at(simulator), "--max-cost", cap).code == 3
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
         assert command(capsys, "resume", "../run", "--max-cost", "5").code == 0

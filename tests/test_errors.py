@@ -67,6 +67,17 @@ def test_settings_in_the_middle_of_a_sentence_are_spelled_too() -> None:
         (setting("before.model"), "before.model", "--before-model"),
         (setting("MODEL"), "MODEL", "MODEL"),
     ],
+    ids=[
+        "cache",
+        "merge",
+        "grounded",
+        "judge",
+        "seed",
+        "data_format",
+        "form",
+        "before.model",
+        "MODEL",
+    ],  # a mark is random
 )
 def test_a_setting_with_a_value_is_spelled_as_it_is_given(marked: str, python: str, option: str) -> None:
     error = UnsafError(f"give {marked}")

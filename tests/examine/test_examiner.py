@@ -10,6 +10,7 @@ import pytest
 from clock import clocked, run
 from doubles import IMAGE, Function, profile, reply
 
+from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.cached import Cached
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.store import ReplyStore
@@ -308,7 +309,7 @@ async def test_where_an_endpoint_rejects_the_schema_the_same_is_asked_without():
         return await model.complete(request)
 
     model = good(answer=lambda question: reply("Hard to say, perhaps this, perhaps that, on balance the first."))
-    found = await examined(Function(plain_only))
+    found = await examined(Adapting(Function(plain_only), Adapted(profile())))
     assert [each.act for each in found.questions] == ["answered"] * 4
     assert [call.outcome for call in found.asks] == ["ok", "ok"]
     assert all(wanted.schema is None for wanted in model.requests)

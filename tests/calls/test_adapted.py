@@ -144,3 +144,15 @@ def test_how_much_to_think_is_left_out_of_the_further_fields_however_it_is_calle
     made = request(target=replace(request().target, extra=extra))
     assert Adapted(profile()).without(made, "reasoning_effort").target.extra == left
     assert Adapted(profile()).without(made, "seed") is made
+
+
+async def test_what_a_reply_has_come_to_is_not_suspected_by_a_refusal_that_names_nothing():
+    """A picture that cannot be processed takes no log-probabilities from the rest of the run."""
+    made = request(sampling=Sampling(max_output_tokens=100, logprobs=True))
+    provider = Script(reply(), Rejected("Could not process image", status=400), reply())
+    layer = adapting(provider)
+    assert (await layer.complete(made)).outcome == "ok"
+    with pytest.raises(Rejected, match="process image"):
+        await layer.complete(made)
+    assert (await layer.complete(made)).outcome == "ok"
+    assert [each.sampling.logprobs for each in provider.requests] == [True] * 3

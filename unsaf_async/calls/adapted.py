@@ -44,6 +44,8 @@ class Adapted:
         """
         self.refused = {name: reason for name, reason in (refused or {}).items() if name in PARAMETERS}
         """The endpoint's words by the parameter's name."""
+        self.taken: set[str] = set()
+        """What a reply has come to, of `IN_DOUBT`: a refusal that names nothing is not about these."""
         self._name = profile.name
         # The other protocols have one name for it, and a request must hold it.
         limits = {"openai": profile.max_tokens_field, "azure": profile.max_tokens_field, "litellm": "max_tokens"}
@@ -164,11 +166,17 @@ class Adapting:
                 if error.parameter and adapted.without(sent, error.parameter) is not sent:
                     adapted.drop(error.parameter, str(error))
                     continue
-                held = [name for name in IN_DOUBT if adapted.without(sent, name) is not sent]
+                held = [name for name in _held(adapted, sent) if name not in adapted.taken]
                 if guess or error.status not in (400, 422) or not held:
                     raise
                 guess, reason = held[0], str(error)
                 continue
             if guess:
                 adapted.drop(guess, reason)
+            adapted.taken.update(_held(adapted, sent))
             return reply
+
+
+def _held(adapted: Adapted, request: Request) -> list[str]:
+    """Which of `IN_DOUBT` a request holds."""
+    return [name for name in IN_DOUBT if adapted.without(request, name) is not request]

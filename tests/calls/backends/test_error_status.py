@@ -262,6 +262,27 @@ PARAMETERS = {
         (422, detail("temperature", "Extra inputs are not permitted")),
     ],
     "top_p": [(400, anthropic("invalid_request_error", "`top_p` cannot be specified for this model"))],
+    "temperature ": [
+        (400, parameter("temperature must be strictly positive", "temperature")),
+        (400, openai("This model requires temperature=1.")),
+        (400, openai("invalid temperature: only 1 is allowed for this model")),
+        (422, json.dumps({"error": "Input validation error: `temperature` must be strictly positive", "error_type": "x"})),
+        (422, detail("temperature", "Input should be greater than 0")),
+        (400, anthropic("invalid_request_error", "`temperature` and `top_p` cannot both be specified for this model.")),
+    ],
+    "seed ": [
+        (400, openai("seed is not a valid parameter")),
+        (400, openai("`seed` must be null for this model")),
+        (400, json.dumps({"message": "Malformed input request: #: extraneous key [seed] is not permitted"})),
+    ],
+    "logprobs ": [
+        (400, openai("`logprobs` is not currently supported for this model")),
+        (403, openai("Forbidden: logprobs require tier 3")),
+    ],
+    "reasoning_effort ": [
+        (400, gemini(400, "INVALID_ARGUMENT", "Budget 0 is invalid. This model only works in thinking mode.")),
+        (400, json.dumps({"code": "invalid argument", "error": "Model grok-x does not support parameter reasoningEffort."})),
+    ],
     "seed": [
         (400, parameter("Unrecognized request argument supplied: seed", None)),
         (422, detail("seed", "Extra inputs are not permitted")),
@@ -296,7 +317,7 @@ def test_an_error_that_names_an_optional_parameter_is_about_that_parameter(name,
     status, body = answer
     error = error_of(status, body, {})
     assert isinstance(error, Rejected)
-    assert error.parameter == name
+    assert error.parameter == name.strip()
 
 
 @pytest.mark.parametrize(
@@ -309,6 +330,12 @@ def test_an_error_that_names_an_optional_parameter_is_about_that_parameter(name,
         (400, gemini(400, "INVALID_ARGUMENT", "Unable to process input image.")),
         (404, openai("The model `temperature` does not exist, and is not supported")),
         (500, openai("temperature is not supported")),
+        (400, openai("The model `kimi-k2-thinking` does not support image input")),
+        (400, openai("The model `Seed-1.5-VL` does not support images")),
+        (400, openai("qwen3-vl-30b-a3b-thinking is not supported by this provider")),
+        (400, anthropic("invalid_request_error", "max_tokens must be greater than thinking.budget_tokens")),
+        (400, anthropic("invalid_request_error", "messages.0.content: Extra inputs are not permitted at temperature")),
+        (403, openai("Your project does not have access to model `gpt-x` with structured outputs; it is not allowed")),
         (400, "the seed"),
         (400, "[[[[["),
     ],

@@ -181,9 +181,26 @@ def test_a_part_that_is_a_thought_is_no_text():
     assert text_of(parts) == "Red."
 
 
-def test_a_finish_reason_that_is_no_text_is_none():
-    for odd in (7, {"type": "stop"}, ["stop"], True):
-        assert WIRE.reply(whole(choice={"finish_reason": odd})).finish_reason is None
+def test_a_finish_reason_that_is_no_text_is_not_known_to_be_good():
+    for odd in (7, {"type": "stop"}, ["stop"], True, 0, []):
+        reply = WIRE.reply(whole(choice={"finish_reason": odd}))
+        assert (reply.outcome, reply.finish_reason) == ("interrupted", repr(odd))
+        orjson.dumps(reply.finish_reason)
+
+
+@pytest.mark.parametrize("absurd", [10**9, 10**18, 10**40, 1e30])
+def test_a_count_that_no_call_can_have_is_none(absurd):
+    assert usage_of({"prompt_tokens": 12, "completion_tokens": absurd}) == Usage()
+    assert usage_of({"prompt_tokens": 12, "completion_tokens": 7, "total_tokens": absurd}).output_tokens == 7
+
+
+def test_of_a_reply_that_failed_in_the_middle_what_came_is_booked_and_not_scored():
+    """OpenRouter, where the host behind it fails: finish reason `error` may pass at another attempt."""
+    failure = {"code": 502, "message": "Upstream error"}
+    reply = WIRE.reply(whole({"content": "A c"}, choice={"finish_reason": "stop", "error": failure}))
+    assert (reply.outcome, reply.finish_reason, reply.usage.output_tokens) == ("interrupted", "error", 3)
+    assert "Upstream error" in reply.detail
+    assert WIRE.reply(whole({"content": ""}, choice={"error": failure})).outcome == "unreadable"
 
 
 def test_log_probabilities_are_read_where_they_are():

@@ -138,15 +138,39 @@ async def test_an_error_with_status_200_is_the_error_that_it_says(code: object) 
     assert raised.value.status == (500 if code is None else int(str(code)))
 
 
-async def test_an_error_inside_a_choice_is_an_error() -> None:
-    """OpenRouter, when the host behind it fails in the middle."""
-    choice = {
-        "finish_reason": "error",
-        "message": {"content": "A c"},
-        "error": {"code": 502, "message": "Upstream error"},
-    }
-    with pytest.raises(Transient, match="Upstream error"):
-        await ask_for(orjson.dumps({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}))
+async def test_an_error_beside_a_choice_is_an_error_that_may_have_been_billed() -> None:
+    with pytest.raises(Transient, match="gateway") as raised:
+        await ask_for(orjson.dumps({**COMPLETION, "error": {"code": 504, "message": "gateway"}}))
+    assert raised.value.fate_unknown
+    assert (await ask_for(orjson.dumps({**COMPLETION, "error": None}))).outcome == "ok"
+
+
+async def test_a_missing_finish_reason_is_whole_only_where_a_server_never_sends_one() -> None:
+    choices = [{"message": {"content": "A cat."}, "finish_reason": None}]
+    answers = [COMPLETION | {"choices": choices}, COMPLETION, COMPLETION | {"choices": choices}]
+
+    async def handle(_: web.Request) -> web.Response:
+        return web.json_response(answers.pop(0))
+
+    app = web.Application()
+    app.router.add_post("/chat/completions", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0]
+    backend = HttpBackend(OpenAIWire(), f"http://{host}:{port}")
+    try:
+        outcomes = [(await backend.complete(request())).outcome for _ in range(3)]
+    finally:
+        await backend.aclose()
+        await runner.cleanup()
+    assert outcomes == ["ok", "ok", "interrupted"]
+
+
+async def test_a_body_of_several_gzip_members_is_read() -> None:
+    body = orjson.dumps(COMPLETION)
+    members = gzip.compress(body[:40]) + gzip.compress(body[40:])
+    assert (await ask_for(members, 200, {"content-encoding": "gzip"})).text == "A cat."
 
 
 # --- streams ------------------------------------------------------------------------------------------------------
@@ -189,11 +213,23 @@ async def test_a_stream_that_breaks_off_may_have_been_billed(events: int) -> Non
     assert raised.value.fate_unknown
 
 
-async def test_an_error_inside_a_stream_is_an_error() -> None:
-    stream = chunk({"content": "A "}) + b'data: {"error": {"code": 503, "message": "overloaded"}}\n\n'
+@pytest.mark.parametrize(
+    "event",
+    [
+        b'data: {"error": {"code": 503, "message": "overloaded"}}\n\n',
+        b'data: {"object": "error", "message": "overloaded", "code": 503}\n\n',
+        b'event: error\ndata: {"message": "overloaded", "code": 503}\n\n',
+    ],
+)
+async def test_an_error_inside_a_stream_is_an_error(event: bytes) -> None:
     with pytest.raises(Transient, match="overloaded") as raised:
-        await ask_for(stream, 200, {"content-type": "text/event-stream"})
+        await ask_for(chunk({"content": "A "}) + event + DONE, 200, {"content-type": "text/event-stream"})
     assert raised.value.overloaded
+
+
+async def test_a_number_that_is_none_costs_no_stream() -> None:
+    stream = STREAM.replace(b'"model": "a-model"', b'"created": NaN, "model": "a-model"')
+    assert (await ask_for(stream, 200, {"content-type": "text/event-stream"})).text == "A cat."
 
 
 async def test_an_endpoint_that_answers_only_as_a_stream_is_asked_for_one() -> None:

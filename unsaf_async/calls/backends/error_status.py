@@ -114,38 +114,46 @@ def _server_error(status: int, text: str, lowered: str, patience_s: float | None
 # --- parameters that a model does not take ------------------------------------------------------------------------
 
 PARAMETERS: Mapping[str, re.Pattern[str]] = {
-    "max_tokens": re.compile(r"\bmax_(?:completion_)?tokens\b"),
-    "logprobs": re.compile(r"\blog_?probs?\b|\btop_logprobs\b|\bresponse_?logprobs\b"),
-    "temperature": re.compile(r"\btemperature\b"),
-    "top_p": re.compile(r"\btop_?p\b"),
-    "seed": re.compile(r"\bseed\b"),
-    "schema": re.compile(
-        r"\b(?:response_format|output_format|output_config\.format|response_?schema|response_?json_?schema|json_schema"
-        r"|response_?mime_?type|structured outputs?|json mode|guided_json|guided decoding)\b"
-    ),
-    "reasoning_effort": re.compile(
-        r"\b(?:reasoning_effort|reasoning\.effort|output_config\.effort|effort|thinking(?:[_ ]?(?:budget|level|config))?)\b"
-    ),
+    name: re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])")  # no part of a model's name: seed-1.6, kimi-k2-thinking
+    for name, pattern in {
+        "max_tokens": r"max_(?:completion_)?tokens",
+        "logprobs": r"log_?probs?|top_logprobs|response_?logprobs",
+        "temperature": r"temperature",
+        "top_p": r"top_?p",
+        "seed": r"seed",
+        "schema": r"response_format|output_?format|output format|output_config\.format|response_?schema|response_?json_?schema"
+        r"|json_?schema|json schema|response_?mime_?type|structured outputs?|json mode|guided_json|guided decoding|grammar error",
+        "reasoning_effort": r"reasoning_?effort|reasoning\.effort|output_config\.effort|effort"
+        r"|thinking(?:[_ .]?(?:budget(?:_tokens)?|level|config|type(?:\.\w+)?))?",
+    }.items()
 }
 """How vendors name what a request may do without, by our names of it. In lower case."""
 
 _REFUSED = re.compile(
-    r"unsupported|not (?:be )?support|does ?n.t support|do(?:es)? not support|not allowed|not permitted|not accepted"
-    r"|not compatible|isn.t enabled|not enabled|not recogni[sz]ed|not implemented|not available|no longer|deprecated"
-    r"|unrecognized|unexpected|unknown (?:name|parameter|field)|cannot find field|extra (?:inputs|fields)"
-    r"|invalid (?:parameter|argument)|is not valid|cannot be (?:set|used|specified)|may only|must be (?:unset|omitted|1\b)"
-    r"|only (?:the default|supports?|1 is)"
+    r"unsupported|not (?:be |currently )*support|does ?n.t support|do(?:es)? not support|not allowed|not permitted|not accepted"
+    r"|not compatible|isn.t enabled|not enabled|not recogni[sz]ed|not implemented|not available|unavailable|no longer"
+    r"|deprecated|unrecognized|unexpected|unimplemented|unknown (?:name|parameter|field)|cannot find field"
+    r"|extra(?:neous)? (?:inputs|fields|key)|invalid (?:parameter|argument)|not (?:a )?valid|may only"
+    r"|cannot (?:both )?be (?:set|used|specified)|only (?:the default|supports?|1 is)|must be (?:unset|omitted|null|1\b)"
 )
-"""How they say that they do not take it. A value that is out of its range is another matter: the request would fail anew."""
+"""How they say that they do not take a parameter at all."""
+
+_REFUSED_AS_IT_IS = re.compile(
+    r"must (?:be|equal)|has to be|should be|requires? |is invalid|invalid |only works|expected null|range"
+)
+"""How they say that they do not take its value. The values are the method's: another one would be another measurement, so the
+parameter goes."""
 
 _OF_A_VALUE = re.compile(r"maximum allowed number of|exceeds|too (?:large|long|many|big|small)|at most|maximum context")
+_PATH = re.compile(r"\A([a-z_]+(?:\.[a-z_0-9]+)+|temperature|top_p|seed|max_tokens|output_format|thinking): ")
+"""Anthropic names the field before its message."""
 
 
 def refused_parameter(status: int, body: str) -> str | None:
     """The optional parameter that an error says is not taken.
 
     Args:
-        status: The answer's; only 400, 403 and 422 speak of parameters.
+        status: The answer's; only 400, 403 and 422 speak of parameters, 403 of log-probabilities alone.
         body: The answer's.
 
     Returns:
@@ -154,27 +162,37 @@ def refused_parameter(status: int, body: str) -> str | None:
     if status not in (400, 403, 422):
         return None
     message, field = _message_and_field(body)
-    named = next((name for name, pattern in PARAMETERS.items() if field and pattern.search(field)), None)
-    if named == "schema":  # one that it takes in principle, and not this one: the prompt asks for the same in words
-        return named
-    if not _REFUSED.search(message) or _OF_A_VALUE.search(message):
+    if not field and (path := _PATH.match(error_text(body).lower())):
+        field = path[1]
+    places = ((match.start(), name) for name, each in PARAMETERS.items() if (match := each.search(field or message)))
+    name = min(places, default=(0, None))[1]
+    if name is None or (status == 403 and name != "logprobs"):
         return None
-    if named:
-        return named
-    matches = ((match.start(), name) for name, pattern in PARAMETERS.items() if (match := pattern.search(message)))
-    return min(matches, default=(0, None))[1]
+    if (
+        name == "schema" and field
+    ):  # one that it takes in principle, and not this one: the prompt asks for the same in words
+        return name
+    if _OF_A_VALUE.search(message):
+        return None
+    as_it_is = name != "max_tokens" and (field or _REFUSED_AS_IT_IS.search(message))
+    tier = status == 403 and "require" in message
+    return name if _REFUSED.search(message) or as_it_is or tier else None
 
 
 def _message_and_field(body: str) -> tuple[str, str]:
-    """The error's message, and the field that it names beside the message; in lower case, "" if there is none."""
+    """The error as text, and the field that it names beside its message; in lower case, "" if there is none."""
     try:
         parsed: Any = json.loads(body)
     except (ValueError, RecursionError):
         return body[:2000].lower(), ""
     parsed = parsed[0] if isinstance(parsed, list) and parsed else parsed
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else {}
-    field = error.get("param") if isinstance(error, dict) else None
-    # The whole error, since FastAPI (422) puts field and message into a list, and Google details.
-    return json.dumps(error)[:4000].lower() if not isinstance(error, str) else error[:2000].lower(), str(
-        field or ""
-    ).lower()
+    if isinstance(error, str):
+        return error[:2000].lower(), ""
+    field = str(error.get("param") or "") if isinstance(error, dict) else ""
+    # FastAPI (422) puts the field into a list: {"detail": [{"loc": ["body", "seed"], "msg": ...}]}.
+    detail = parsed.get("detail") if isinstance(parsed, dict) else None
+    first = detail[0] if isinstance(detail, list) and detail and isinstance(detail[0], dict) else {}
+    if isinstance(place := first.get("loc"), list):
+        field = ".".join(str(part) for part in place if part != "body")
+    return json.dumps(error)[:4000].lower(), field.lower()

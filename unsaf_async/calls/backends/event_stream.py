@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from unsaf_async.calls.backends.wire import list_of, table_of
+from unsaf_async.calls.backends.wire import json_of, list_of, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,15 +46,15 @@ def whole_body(stream: bytes) -> dict[str, Any]:
     choice: dict[str, Any] = {}
     logprobs: list[Any] = []
     ended = False
-    for data in _events(stream):
+    for event, data in _events(stream):
         if data == b"[DONE]":
             ended = True
             break
-        chunk = orjson.loads(data)
+        chunk = json_of(data)
         if not isinstance(chunk, dict):
             raise ValueError("an event of the stream is no JSON object")
-        if chunk.get("error"):
-            return chunk
+        if event == b"error" or chunk.get("error") or "error" in (chunk.get("type"), chunk.get("object")):
+            return {"error": chunk.get("error") or chunk}
         body |= {
             name: value for name, value in chunk.items() if name not in ("choices", "object") and value is not None
         }
@@ -79,14 +77,17 @@ def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
             message[name] = message.get(name, "") + text
 
 
-def _events(stream: bytes) -> Iterator[bytes]:
-    """The data of each event: lines of data joined, comments and other fields passed over."""
+def _events(stream: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The name and the data of each event: lines of data joined, comments and other fields passed over."""
+    name = b""
     lines: list[bytes] = []
     for line in stream.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
         if line.startswith(b"data:"):
             lines.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"event:"):
+            name = line[6:].strip()
         elif not line and lines:
-            yield b"\n".join(lines)
-            lines = []
+            yield name, b"\n".join(lines)
+            name, lines = b"", []
     if lines:
-        yield b"\n".join(lines)
+        yield name, b"\n".join(lines)

@@ -15,7 +15,7 @@ import orjson
 from unsaf_async.calls.backends.error_status import blocked_reply, error_of
 from unsaf_async.calls.backends.event_stream import is_event_stream, whole_body
 from unsaf_async.calls.backends.transport import Answer, Transport
-from unsaf_async.calls.backends.wire import list_of, table_of
+from unsaf_async.calls.backends.wire import json_of, table_of
 from unsaf_async.errors import CallError, Transient
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class HttpBackend:
         """
         self._wire = wire
         self._transport = Transport(endpoint or wire.endpoint)
+        self._gives_reasons = False
         plain = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
         self._headers = httpx.Headers(
             {**plain, "accept-encoding": "gzip, deflate", **(headers or {}), **wire.headers(key)}
@@ -68,12 +69,22 @@ class HttpBackend:
         try:
             body = _parsed(answer)
             if (error := _error_in(body)) is not None:
-                return _error_reply(error, answer.headers)
-            return replace(self._wire.reply(body), headers=answer.headers)
+                return _error_reply(error, answer.headers, billed=bool(body.get("usage") or body.get("choices")))
+            return self._checked(replace(self._wire.reply(body), headers=answer.headers))
         except CallError:
             raise
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
+
+    def _checked(self, reply: Reply) -> Reply:
+        """`reply`, which is not whole if it has no finish reason at an endpoint that has given one before."""
+        if reply.finish_reason:
+            self._gives_reasons = True
+        elif self._gives_reasons and reply.outcome == "ok":
+            return replace(
+                reply, outcome="interrupted", detail="the reply has no finish reason, as others of this server have"
+            )
+        return reply
 
     async def models(self) -> list[str]:
         """The ids that the endpoint lists, in its order; [] if it has no such list.
@@ -98,12 +109,7 @@ class HttpBackend:
 def _parsed(answer: Answer) -> dict[str, Any]:
     if is_event_stream(answer.headers, answer.body):
         return whole_body(answer.body)
-    try:
-        body = orjson.loads(answer.body)
-    except ValueError:
-        # Python's servers write NaN and Infinity, and half a surrogate pair where a limit cut an emoji: none of it is JSON,
-        # and the reply stands beside it.
-        body = json.loads(answer.body, parse_constant=lambda _: None)
+    body = json_of(answer.body)
     if isinstance(body, list) and len(body) == 1:  # Vertex wraps its errors so
         body = body[0]
     if not isinstance(body, dict):
@@ -113,17 +119,16 @@ def _parsed(answer: Answer) -> dict[str, Any]:
 
 def _error_in(body: Mapping[str, Any]) -> Any:
     """The error that a body with status 200 holds; None if it holds a reply."""
-    replies = body.get("choices") or body.get("candidates") or body.get("content")
-    if body.get("error") and not replies:
+    if body.get("error"):
         return body["error"]
-    if body.get("type") == "error" or (body.get("object") == "error" and not replies):
-        return body.get("error") or body
-    choice = table_of(next(iter(list_of(body.get("choices"))), None))
-    return choice.get("error") or None
+    return body if "error" in (body.get("type"), body.get("object")) else None
 
 
-def _error_reply(error: object, headers: Mapping[str, str]) -> Reply:
-    """The `blocked` reply that an error with status 200 stands for. Raises CallError for every other one."""
+def _error_reply(error: object, headers: Mapping[str, str], *, billed: bool) -> Reply:
+    """The `blocked` reply that an error with status 200 stands for. Raises CallError for every other one.
+
+    billed: whether part of a reply came with it, so that the call may be billed.
+    """
     text = json.dumps({"error": error})
     status = table_of(error).get("code")
     if isinstance(status, str) and status.isdigit():
@@ -132,4 +137,6 @@ def _error_reply(error: object, headers: Mapping[str, str]) -> Reply:
         status = 500
     if (blocked := blocked_reply(200, text)) is not None:
         return blocked
-    raise error_of(status, text, headers)
+    meaning = error_of(status, text, headers)
+    meaning.fate_unknown = meaning.fate_unknown or billed
+    raise meaning

@@ -5,13 +5,16 @@ https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from unsaf_async.calls.backends.outcome import outcome_of
 from unsaf_async.calls.backends.wire import Outgoing, count_of, list_of, logprobs_of, string_of, table_of, usage_count
+from unsaf_async.calls.rate_headers import error_text
 from unsaf_async.records import Reply, Usage
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,9 +99,14 @@ class OpenAIWire:
         message = table_of(choice.get("message"))
         text = text_of(message.get("content"))
         finish_reason = choice.get("finish_reason")
-        if not isinstance(finish_reason, str):
-            finish_reason = None
+        if finish_reason is not None and not isinstance(finish_reason, str):
+            finish_reason = one_line(repr(finish_reason), 60)  # no word that is known to be good
+        failure = choice.get("error")  # OpenRouter, where the host behind it failed in the middle: what came is billed
+        if failure:
+            finish_reason = "error"
         outcome, detail = outcome_of(text, finish_reason, string_of(message.get("refusal")))
+        if failure:
+            detail = one_line(f"{detail}: {error_text(json.dumps({'error': failure}))}", 300)
         if outcome == "unreadable" and (
             string_of(message.get("reasoning_content")) or string_of(message.get("reasoning"))
         ):

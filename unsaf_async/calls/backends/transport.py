@@ -120,9 +120,10 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
     """`body` decompressed; a body that is not as compressed as it says was served all the same."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise Transient(f"200 with an unreadable body (content-encoding {encoding[:20]!r})", fate_unknown=True)
-    wrapping = 16 + zlib.MAX_WBITS if "gzip" in encoding else zlib.MAX_WBITS
+    if encoding != "deflate":
+        return _gunzipped(body)
     # "deflate" is zlib's format by the standard, and without its header by custom.
-    for bits in (wrapping, -zlib.MAX_WBITS) if encoding == "deflate" else (wrapping,):
+    for bits in (zlib.MAX_WBITS, -zlib.MAX_WBITS):
         decoder = zlib.decompressobj(bits)
         try:
             plain = decoder.decompress(body, MAX_BODY_BYTES + 1)
@@ -133,6 +134,25 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
         if decoder.eof:
             return plain
     raise Transient(f"an unreadable body (it is no whole {encoding})", fate_unknown=True)
+
+
+def _gunzipped(body: bytes) -> bytes:
+    """All members of a gzip file, one after the other."""
+    plain = b""
+    while body:
+        decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            plain += decoder.decompress(body, MAX_BODY_BYTES + 1 - len(plain))
+        except zlib.error:
+            break
+        if len(plain) > MAX_BODY_BYTES:
+            raise Rejected(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MB", fate_unknown=True)
+        if not decoder.eof:
+            break
+        body = decoder.unused_data
+        if not body.strip(b"\0"):
+            return plain
+    raise Transient("an unreadable body (it is no whole gzip)", fate_unknown=True)
 
 
 def _session() -> aiohttp.ClientSession:

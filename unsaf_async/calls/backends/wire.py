@@ -6,9 +6,12 @@ paid for is not thrown away because a count in it is a string. A field of no use
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,6 +102,28 @@ def merged(body: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+MAX_COUNT = 10**8
+"""Tokens. No call has so many: a count above it is none."""
+
+
+def json_of(data: bytes) -> Any:
+    """JSON, read leniently: Python's servers write NaN and Infinity, and half a surrogate pair where a limit cut an emoji.
+
+    Args:
+        data: The bytes.
+
+    Returns:
+        The data; None in place of numbers that are none.
+
+    Raises:
+        ValueError: It is no JSON in any reading.
+    """
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        return json.loads(data, parse_constant=lambda _: None)
+
+
 def count_of(value: object) -> int:
     """A count of tokens, read leniently: a side field must not cost a paid reply.
 
@@ -106,15 +131,15 @@ def count_of(value: object) -> int:
         value: What stands there; vendors and gateways send 12, 12.0, "12", null, NaN.
 
     Returns:
-        The count, >= 0; 0 if it is none.
+        The count, in [0, `MAX_COUNT`]; 0 if it is none.
     """
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return 0
-    if value < 0 or value != int(value):
+    if not 0 <= value <= MAX_COUNT or value != int(value):
         return 0
-    return min(int(value), 2**53)
+    return int(value)
 
 
 def table_of(value: object) -> Mapping[str, Any]:

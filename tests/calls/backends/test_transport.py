@@ -13,6 +13,8 @@ from doubles import request
 from serving import serve_bytes
 
 from unsaf_async.calls.backends import transport
+from unsaf_async.calls.backends.anthropic_wire import AnthropicWire
+from unsaf_async.calls.backends.gemini_wire import GeminiWire
 from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.calls.backends.openai_wire import OpenAIWire
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
@@ -20,6 +22,8 @@ from unsaf_async.records import Reply, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from unsaf_async.calls.backends.wire import Wire
 
 KEY = "sk-test-0123456789abcdef"
 COMPLETION = {
@@ -230,6 +234,60 @@ async def test_an_error_inside_a_stream_is_an_error(event: bytes) -> None:
 async def test_a_number_that_is_none_costs_no_stream() -> None:
     stream = STREAM.replace(b'"model": "a-model"', b'"created": NaN, "model": "a-model"')
     assert (await ask_for(stream, 200, {"content-type": "text/event-stream"})).text == "A cat."
+
+
+def events(*chunks: dict[str, object]) -> bytes:
+    return b"".join(
+        f"event: {chunk.get('type', 'x')}\n".encode() + b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks
+    )
+
+
+MESSAGE = [
+    {"type": "message_start", "message": {"model": "claude-x", "content": [], "stop_reason": None,
+                                          "usage": {"input_tokens": 12, "output_tokens": 1}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm."}},
+    {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "A "}},
+    {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "cat."}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}},
+    {"type": "message_stop"},
+]  # fmt: skip
+CANDIDATES = [
+    {"candidates": [{"content": {"parts": [{"text": "Hm.", "thought": True}, {"text": "A "}]}, "index": 0}], "modelVersion": "g"},
+    {"candidates": [{"content": {"parts": [{"text": "cat."}]}, "finishReason": "STOP", "index": 0}],
+     "usageMetadata": {"promptTokenCount": 12, "candidatesTokenCount": 7}, "modelVersion": "g"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wire", "stream", "content_type"),
+    [
+        (AnthropicWire(), events(*MESSAGE), "text/event-stream"),
+        (GeminiWire(), events(*CANDIDATES), "text/event-stream"),
+        (GeminiWire(), orjson.dumps(CANDIDATES), "application/json"),
+    ],
+    ids=["anthropic", "gemini", "gemini, one array"],
+)
+async def test_the_other_vendors_streams_are_read_too(wire: Wire, stream: bytes, content_type: str) -> None:
+    async with serve_bytes(stream, 200, {"content-type": content_type}) as url:
+        backend = HttpBackend(wire, url, KEY)
+        reply = await backend.complete(request())
+        await backend.aclose()
+    assert (reply.outcome, reply.text, reply.usage) == ("ok", "A cat.", Usage(12, 0, 0, 7, 0))
+
+
+@pytest.mark.parametrize(
+    ("wire", "stream"), [(AnthropicWire(), events(*MESSAGE[:-2])), (GeminiWire(), events(*CANDIDATES[:-1]))]
+)
+async def test_the_other_vendors_streams_that_break_off_may_have_been_billed(wire: Wire, stream: bytes) -> None:
+    async with serve_bytes(stream, 200, {"content-type": "text/event-stream"}) as url:
+        backend = HttpBackend(wire, url, KEY)
+        with pytest.raises(Transient, match="breaks off") as raised:
+            await backend.complete(request())
+        await backend.aclose()
+    assert raised.value.fate_unknown
 
 
 async def test_an_endpoint_that_answers_only_as_a_stream_is_asked_for_one() -> None:

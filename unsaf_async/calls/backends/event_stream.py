@@ -1,7 +1,7 @@
 """A reply that came as a stream of server-sent events, put together into the body that it would have been otherwise.
 
-For endpoints that answer only so, and for gateways that stream although nobody asked. OpenAI's chunks, as its other speakers
-send them. https://platform.openai.com/docs/api-reference/chat-streaming
+For endpoints that answer only so, and for gateways that stream although nobody asked. Chunks of OpenAI and whoever speaks
+alike (https://platform.openai.com/docs/api-reference/chat-streaming), of Anthropic and of Gemini.
 """
 
 from __future__ import annotations
@@ -41,20 +41,49 @@ def whole_body(stream: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It breaks off: neither its last event nor a finish reason came. Or it is no stream of chunks.
     """
-    body: dict[str, Any] = {}
-    message: dict[str, Any] = {}
-    choice: dict[str, Any] = {}
-    logprobs: list[Any] = []
-    ended = False
+    chunks: list[dict[str, Any]] = []
     for event, data in _events(stream):
         if data == b"[DONE]":
-            ended = True
-            break
+            return whole_of(chunks, ended=True)
         chunk = json_of(data)
         if not isinstance(chunk, dict):
             raise ValueError("an event of the stream is no JSON object")
         if event == b"error" or chunk.get("error") or "error" in (chunk.get("type"), chunk.get("object")):
             return {"error": chunk.get("error") or chunk}
+        chunks.append(chunk)
+    return whole_of(chunks)
+
+
+def whole_of(chunks: list[dict[str, Any]], *, ended: bool = False) -> dict[str, Any]:
+    """The body that chunks stand for, in the form of the vendor that sent them.
+
+    Args:
+        chunks: In their order.
+        ended: Whether the vendor's last event came.
+
+    Returns:
+        The body.
+
+    Raises:
+        ValueError: Neither the last event nor a finish reason came.
+    """
+    if any("candidates" in chunk or "promptFeedback" in chunk for chunk in chunks):
+        body, whole = _of_gemini(chunks)
+    elif any(chunk.get("type") == "message_start" for chunk in chunks):
+        body, whole = _of_anthropic(chunks)
+    else:
+        body, whole = _of_openai(chunks)
+    if not (whole or (ended and chunks)):
+        raise ValueError("the stream breaks off")
+    return body
+
+
+def _of_openai(chunks: list[dict[str, Any]]) -> tuple[dict[str, Any], bool]:
+    body: dict[str, Any] = {}
+    message: dict[str, Any] = {}
+    choice: dict[str, Any] = {}
+    logprobs: list[Any] = []
+    for chunk in chunks:
         body |= {
             name: value for name, value in chunk.items() if name not in ("choices", "object") and value is not None
         }
@@ -64,11 +93,47 @@ def whole_body(stream: bytes) -> dict[str, Any]:
             logprobs += list_of(table_of(part.get("logprobs")).get("content"))
             # Some servers send the whole message instead of its pieces.
             _add(message, table_of(part.get("delta") or part.get("message")))
-    if not body or not (ended or choice.get("finish_reason")):
-        raise ValueError("the stream breaks off")
+    whole = bool(choice.get("finish_reason"))
     if message or choice:
         body["choices"] = [{**choice, "message": message, "logprobs": {"content": logprobs}}]
-    return {"choices": [], **body}
+    return {"choices": [], **body}, whole
+
+
+def _of_anthropic(chunks: list[dict[str, Any]]) -> tuple[dict[str, Any], bool]:
+    """The body, and whether it is whole. Source: https://docs.claude.com/en/docs/build-with-claude/streaming."""
+    body: dict[str, Any] = {}
+    blocks: dict[Any, dict[str, Any]] = {}
+    for chunk in chunks:
+        delta = table_of(chunk.get("delta"))
+        match chunk.get("type"):
+            case "message_start":
+                body = dict(table_of(chunk.get("message")))
+            case "content_block_start":
+                blocks[chunk.get("index")] = dict(table_of(chunk.get("content_block")))
+            case "content_block_delta":
+                block = blocks.setdefault(chunk.get("index"), {"type": "text"})
+                if isinstance(text := delta.get("text"), str):
+                    block["text"] = (block.get("text") or "") + text
+            case "message_delta":
+                body |= delta
+                body["usage"] = {**table_of(body.get("usage")), **table_of(chunk.get("usage"))}
+    body["content"] = list(blocks.values())
+    return body, bool(body.get("stop_reason"))
+
+
+def _of_gemini(chunks: list[dict[str, Any]]) -> tuple[dict[str, Any], bool]:
+    """The body, and whether it is whole. Source: https://ai.google.dev/api/generate-content (streamGenerateContent)."""
+    body: dict[str, Any] = {}
+    candidate: dict[str, Any] = {}
+    parts: list[Any] = []
+    for chunk in chunks:
+        body |= {name: value for name, value in chunk.items() if name != "candidates"}
+        for part in list_of(chunk.get("candidates"))[:1]:
+            candidate |= table_of(part)
+            parts += list_of(table_of(table_of(part).get("content")).get("parts"))
+    if candidate:
+        body["candidates"] = [{**candidate, "content": {"role": "model", "parts": parts}}]
+    return body, bool(candidate.get("finishReason") or table_of(body.get("promptFeedback")).get("blockReason"))
 
 
 def _add(message: dict[str, Any], delta: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import httpx
 import orjson
 
 from unsaf_async.calls.backends.error_status import blocked_reply, error_of
-from unsaf_async.calls.backends.event_stream import is_event_stream, whole_body
+from unsaf_async.calls.backends.event_stream import is_event_stream, whole_body, whole_of
 from unsaf_async.calls.backends.transport import Answer, Transport
 from unsaf_async.calls.backends.wire import json_of, table_of
 from unsaf_async.errors import CallError, Transient
@@ -110,8 +110,9 @@ def _parsed(answer: Answer) -> dict[str, Any]:
     if is_event_stream(answer.headers, answer.body):
         return whole_body(answer.body)
     body = json_of(answer.body)
-    if isinstance(body, list) and len(body) == 1:  # Vertex wraps its errors so
-        body = body[0]
+    if isinstance(body, list) and body and all(isinstance(chunk, dict) for chunk in body):
+        # Vertex wraps its errors so; and without `alt=sse` Google sends a stream as one array.
+        body = body[0] if len(body) == 1 else whole_of(body)
     if not isinstance(body, dict):
         raise ValueError("it is no JSON object")
     return body

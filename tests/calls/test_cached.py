@@ -280,3 +280,19 @@ async def test_an_interrupted_reply_is_kept_for_the_run_that_paid_and_for_no_oth
     await Cached(Script(lost), store, {}, "run").complete(request())
     assert (await Cached(Script(), store, {}, "run").complete(request())).outcome == "interrupted"
     assert (await Cached(Script(reply("A cat.")), store, {}, "other").complete(request())).text == "A cat."
+
+
+async def test_a_stored_reply_of_another_model_is_asked_anew_and_overwritten_where_it_is_not_wanted(store):
+    def strict(*replies, run="strict"):
+        inner = Script(*replies)
+        return inner, Cached(inner, store, {}, run, is_wanted=lambda reply: reply.model == "right")
+
+    await Cached(Script(reply("A dog.", model="other")), store, {}, "loose").complete(request())
+    inner, cached = strict(reply("", "refused", model="right"))
+    assert (await cached.complete(request())).outcome == "refused"
+    assert (await cached.complete(request())).outcome == "refused"  # the run's own, behind the other model's
+    assert len(inner.requests) == 1
+    inner, cached = strict(reply("A cat.", model="right"), run="next")
+    assert [(await cached.complete(request())).text for _ in range(2)] == ["A cat.", "A cat."]
+    assert len(inner.requests) == 1
+    assert (await Cached(Script(), store, {}, "loose").complete(request())).text == "A cat."

@@ -130,3 +130,20 @@ async def test_received_replies_of_a_session_that_ended_well_leave_no_file(tmp_p
             await session.client("self", image_budget).ask("answer", "What is this?")
         assert received.exists()
     assert not received.exists()
+
+
+async def ask_strictly(folder, backend):
+    """One strict session's reply to the same question."""
+    async with session_of(folder, backend, strict_model=True) as session:
+        with session.budget.for_image(10**9) as image_budget:
+            return await session.client("self", image_budget).ask("answer", "What is this?")
+
+
+async def test_a_strict_session_asks_anew_what_another_model_had_answered(tmp_path):
+    asked = profile().wire_model
+    with pytest.raises(Fatal, match="another-9 answered"):
+        await ask_strictly(tmp_path, Connected(reply(model="another-9")))
+    back = Connected(reply("A cat.", model=asked))
+    assert (await ask_strictly(tmp_path, back)).text == "A cat."
+    assert len(back.requests) == 1
+    assert (await ask_strictly(tmp_path, Connected())).cached

@@ -40,6 +40,7 @@ class Cached:
         run_id: str,
         announce: Announce = silent,
         following: Callable[[], AbstractContextManager[None]] = nullcontext,
+        is_wanted: Callable[[Reply], bool] = lambda _: True,
     ) -> None:
         """A layer for one image's calls.
 
@@ -50,6 +51,7 @@ class Cached:
             run_id: The run for which replies other than `ok` are kept, too.
             announce: Receives a `CacheHit` for each call that is not made.
             following: Entered while a call waits for an equal one of another layer.
+            is_wanted: Whether a stored reply will do. Where it will not, the call is made, and its reply stored instead.
         """
         self._inner = inner
         self._store = store
@@ -57,6 +59,7 @@ class Cached:
         self._run_id = run_id
         self._announce = announce
         self._following = following
+        self._is_wanted = is_wanted
 
     async def complete(self, request: Request) -> Reply:
         """The stored reply, or the inner provider's, which is on disk when this returns.
@@ -96,17 +99,26 @@ class Cached:
             del self._in_flight[key]
 
     async def _look_up(self, key: str, request: Request) -> Reply | None:
-        data = await self._store.first(key, f"{key}:{self._run_id}")
+        own = f"{key}:{self._run_id}"
+        data = await self._store.first(key, own)
+        reply = self._usable(data)
+        if reply is None and data is not None:
+            reply = self._usable(await self._store.first(own))
+        if reply is not None:
+            self._announce(CacheHit(request.role))
+        return reply
+
+    def _usable(self, data: bytes | None) -> Reply | None:
+        """The reply in stored bytes; None where the call is to be made anew, and its reply stored instead."""
         if data is None:
             return None
         try:
             reply = unpacked(data)
-        except ValueError:  # not written by this package: asked anew, and overwritten
+        except ValueError:  # not written by this package
             return None
         if reply.outcome == "ok" and outcome_of(reply.text, reply.finish_reason)[0] != "ok":
             return None  # stored before its finish reason was looked at: half a text may have passed for a whole one
-        self._announce(CacheHit(request.role))
-        return reply
+        return reply if self._is_wanted(reply) else None
 
     async def _ask(self, key: str, parts: dict[str, object], request: Request) -> Reply:
         reply = await self._inner.complete(request)

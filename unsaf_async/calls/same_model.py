@@ -66,7 +66,7 @@ class StrictModel:
             The reply, of the model that was asked.
 
         Raises:
-            Fatal: Another model answered. Its reply is paid for and stored.
+            Fatal: Another model answered. Its reply is paid for and stored; a cache below asks anew in the next session.
             CallError: As the inner provider does.
         """
         reply = await self._inner.complete(request)

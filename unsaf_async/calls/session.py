@@ -21,7 +21,7 @@ from unsaf_async.calls.pace import Pace
 from unsaf_async.calls.refusals import Refusals, StopAtRefusals
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
-from unsaf_async.calls.same_model import StrictModel
+from unsaf_async.calls.same_model import StrictModel, is_same_model
 from unsaf_async.calls.store import ReplyStore
 from unsaf_async.events import Announce, CallRetried, silent
 from unsaf_async.providers.keys import key_of_profile, redactor
@@ -183,6 +183,8 @@ class OpenModel:
         policy = RetryPolicy(profile.attempts, profile.deadline_s, profile.retry_wait_s)
         first = self.attempt(image_budget, suspect=suspect)
         retried = Retried(first, self.attempt(image_budget, again=True, suspect=suspect), policy, on_retry)
+        # An Azure id is a deployment's, and the reply names the model behind it.
+        asked = profile.wire_model if session.strict_model and profile.backend != "azure" else ""
         cached = Cached(
             retried,
             session.store,
@@ -190,10 +192,9 @@ class OpenModel:
             session.run_id,
             session.announce,
             image_budget.waiting_elsewhere,
+            lambda reply: is_same_model(asked, reply.model),
         )
-        named = profile.backend != "azure"  # there the id is a deployment's, and the reply names the model behind it
-        strict = session.strict_model and named
-        named_one = StrictModel(cached, profile.wire_model, self.pace) if strict else cached
+        named_one = StrictModel(cached, asked, self.pace) if asked else cached
         return StopAtRefusals(Adapting(named_one, self.adapted), self.refusals)
 
     def attempt(self, image_budget: ImageBudget, *, again: bool = False, suspect: bool = False) -> Dispatched:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from doubles import request
+from aiohttp import web
+from doubles import profile, request
+from orjson import dumps
+from serving import serve_bytes
 
-from unsaf_async.calls.backends.litellm import LitellmBackend
+from unsaf_async.calls.adapted import Adapted, Adapting
+from unsaf_async.calls.backends.litellm import LitellmBackend, providers_words
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
-from unsaf_async.records import Sampling, Target
+from unsaf_async.records import Reply, Sampling, Schema, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PLAIN = Sampling(max_output_tokens=100)
 
@@ -87,3 +95,159 @@ async def test_a_parameter_that_litellm_knows_a_model_does_not_take_is_named(
     assert isinstance(error, Rejected)
     assert error.parameter == parameter
     assert "drop_params" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        "To drop these, set `litellm.drop_params=True` or for proxy:\n\n`litellm_settings:\n drop_params: true`\n.",
+        "If you want to use these params dynamically send allowed_openai_params=['seed'] in your request.",
+        "To drop it from the call, set `litellm.drop_params = True`.",
+        "To drop unsupported params, set `drop_params=True`.",
+        "Set drop_params=True to drop unsupported parameters.",
+    ],
+)
+def test_advice_to_programmers_stands_in_no_line(advice: str) -> None:
+    assert providers_words(f"litellm.UnsupportedParamsError: It takes no seed. {advice}") == "It takes no seed."
+
+
+@pytest.mark.filterwarnings("ignore:Items? .* on TypedDict class:UserWarning")  # pydantic's, of litellm's types
+async def test_a_schema_that_litellm_refuses_is_left_out_for_the_run() -> None:
+    model = "cohere_chat/command-a-vision-07-2025"
+    message = {"role": "assistant", "content": [{"type": "text", "text": "A cat."}]}
+    usage = {"tokens": {"input_tokens": 5, "output_tokens": 3}}
+    answer = {"id": "x", "finish_reason": "COMPLETE", "message": message, "usage": usage}
+    async with serve_bytes(dumps(answer)) as url:
+        backend = await LitellmBackend.open(url, "a-key")
+        adapted = Adapted(profile(backend="litellm"))
+        asked = request(target=Target("double", model, url), sampling=PLAIN, schema=Schema("it", {"type": "object"}))
+        try:
+            reply = await Adapting(backend, adapted).complete(asked)
+        finally:
+            await backend.aclose()
+    assert (reply.outcome, reply.text) == ("ok", "A cat.")
+    assert list(adapted.refused) == ["schema"]
+    assert "drop_params" not in adapted.refused["schema"]
+
+
+# --- what litellm does otherwise: these fail when a version of it needs other corrections -------------------------
+
+
+def openais(reason: str) -> dict[str, Any]:
+    """A reply in OpenAI's form that ended so."""
+    choice = {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": "A c"}}
+    usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+    return {
+        "id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage
+    }  # fmt: skip
+
+
+def anthropics(reason: str) -> dict[str, Any]:
+    """A reply in Anthropic's form that ended so."""
+    usage = {"input_tokens": 5, "output_tokens": 3}
+    return {
+        "id": "x", "type": "message", "role": "assistant", "model": "m", "content": [{"type": "text", "text": "A c"}],
+        "stop_reason": reason, "usage": usage,
+    }  # fmt: skip
+
+
+def geminis(reason: str) -> dict[str, Any]:
+    """A reply in Gemini's form that ended so."""
+    candidate = {"content": {"parts": [{"text": "A c"}], "role": "model"}, "finishReason": reason}
+    usage = {"promptTokenCount": 5, "candidatesTokenCount": 3, "totalTokenCount": 8}
+    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "m"}
+
+
+VENDORS = [
+    ("openai/gpt-4o", openais),
+    ("deepseek/deepseek-chat", openais),
+    ("anthropic/claude-sonnet-4-5", anthropics),
+    ("gemini/gemini-2.5-flash", geminis),
+]
+
+
+async def replied(model: str, answer: dict[str, Any]) -> Reply:
+    """What the backend makes of an answer."""
+    async with serve_bytes(dumps(answer), headers={"content-type": "application/json"}) as url:
+        backend = await LitellmBackend.open(url, "a-key")
+        try:
+            return await backend.complete(request(target=Target("double", model, url), sampling=PLAIN))
+        finally:
+            await backend.aclose()
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "network_error", "a-novel-reason", "MALFORMED_RESPONSE"])
+@pytest.mark.parametrize(("model", "form"), VENDORS)
+async def test_a_reason_that_is_no_end_of_a_turn_interrupts_under_the_providers_own_word(
+    model: str, form: Callable[[str], dict[str, Any]], reason: str
+) -> None:
+    reply = await replied(model, form(reason))
+    assert (reply.outcome, reply.finish_reason, reply.usage.output_tokens) == ("interrupted", reason, 3)
+
+
+@pytest.mark.parametrize(("model", "form"), VENDORS)
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("stop", "ok"), ("end_turn", "ok"), ("STOP", "ok"), ("COMPLETE", "ok"), ("eos", "ok"),
+        ("max_tokens", "truncated"), ("length", "truncated"), ("model_length", "truncated"),
+        ("content_filter", "blocked"), ("SAFETY", "blocked"),
+    ],
+)  # fmt: skip
+async def test_a_known_reason_means_what_it_means_elsewhere(
+    model: str, form: Callable[[str], dict[str, Any]], reason: str, outcome: str
+) -> None:
+    assert (await replied(model, form(reason))).outcome == outcome
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+@pytest.mark.parametrize(("model", "form"), [*VENDORS, ("mistral/mistral-small-latest", openais)])
+async def test_no_redirect_is_followed(model: str, form: Callable[[str], dict[str, Any]], status: int) -> None:
+    seen: list[str] = []
+
+    async def elsewhere(asked: web.Request) -> web.Response:
+        seen.append(asked.path)
+        return web.json_response(form("stop"))
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", elsewhere)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0]
+        place = f"http://{host}:{port}/v1/elsewhere"
+        async with serve_bytes(b"", status, {"location": place}) as url:
+            error = await raised_for(model, url)
+    finally:
+        await runner.cleanup()
+    assert not seen
+    assert isinstance(error, Fatal)
+    assert (error.kind, str(error)) == ("model", f"no such model or address: {status}, moved to {place}")
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "azure/gpt-4o"])
+async def test_a_choice_that_a_filter_left_without_a_message_is_blocked_and_billed(model: str) -> None:
+    answer = openais("content_filter")
+    del answer["choices"][0]["message"]
+    answer["choices"][0]["content_filter_results"] = {"violence": {"filtered": True, "severity": "high"}}
+    reply = await replied(model, answer)
+    assert (reply.outcome, reply.usage.input_tokens, reply.usage.output_tokens) == ("blocked", 5, 3)
+
+
+async def test_no_client_of_litellms_follows_redirects() -> None:
+    backend = await LitellmBackend.open()
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
+    from litellm.llms.openai.common_utils import BaseOpenAILLM
+
+    waiting, blocking = AsyncHTTPHandler(), HTTPHandler()
+    theirs, other = BaseOpenAILLM._get_async_http_client(), BaseOpenAILLM._get_sync_http_client()
+    assert not any(client.follow_redirects for client in (waiting.client, blocking.client, theirs, other))
+    for client in (waiting.client, theirs):
+        await client.aclose()
+    for client in (blocking.client, other):
+        client.close()
+    again = blocking.client  # in newer versions a closed one is replaced
+    assert not again.follow_redirects
+    again.close()
+    await backend.aclose()

@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from unsaf_async.calls.backends.error_status import blocked_reply, error_of, refused_parameter
 from unsaf_async.calls.backends.openai_wire import message_of, response_format, text_of
-from unsaf_async.calls.backends.outcome import outcome_of
+from unsaf_async.calls.backends.outcome import WHOLE, outcome_of
 from unsaf_async.calls.backends.wire import string_of
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.records import Reply, Request, Usage
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 OFFLINE = (
     "LITELLM_LOCAL_MODEL_COST_MAP",
@@ -76,7 +77,8 @@ MEANING: dict[str, str] = {
 _CLASS = f"(?:{'|'.join(MEANING)})"
 _BEFORE = re.compile(rf"litellm\.{_CLASS}: (?:(?:litellm\.)?{_CLASS}: )*(?:\w+(?:Exception|Error)(?: {_CLASS})? - )?")
 _TRACE = re.compile(
-    r"\s*(?:Traceback \(most recent call last\):|This looks like a bug in LiteLLM|To drop (?:these|unsupported)).*",
+    r"\s*(?:Traceback \(most recent call last\):|This looks like a bug in LiteLLM|To drop (?:these|it|unsupported)\b"
+    r"|Set `?drop_params|If you want to use these params dynamically).*",
     re.DOTALL,
 )
 _BEHIND = re.compile(r"\.? (?:Handle with `litellm\.\w+`\.|File an issue if litellm error - \S+)\Z")
@@ -143,7 +145,80 @@ def _import() -> Any:
     litellm.num_retries = 0
     litellm.cache = None
     litellm.drop_params = False  # what a model does not take stands in its profile, and is never dropped in silence
+    _corrected(litellm)
     return litellm
+
+
+# --- what litellm does otherwise than a measurement needs it ---------------------------------------------------------
+
+
+@cache
+def _corrected(litellm: Any) -> None:
+    """Finish reasons stay the provider's, no redirect is followed, and a choice without a message is read; set once."""
+    from litellm.litellm_core_utils import core_helpers
+    from litellm.llms.azure import azure
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
+    from litellm.llms.openai import openai
+    from litellm.llms.openai.common_utils import BaseOpenAILLM
+
+    vars(core_helpers)["_FINISH_REASON_MAP"] = _FinishReasons(vars(core_helpers)["_FINISH_REASON_MAP"])
+    choices = litellm.types.utils.Choices
+    choices.model_fields["finish_reason"].annotation = str  # litellm's type knows its own words only
+    choices.model_rebuild(force=True)
+    litellm.ModelResponse.model_rebuild(force=True)
+    for handler in (AsyncHTTPHandler, HTTPHandler):
+        handler.create_client = _unredirected(handler.create_client)
+    for name in ("_get_async_http_client", "_get_sync_http_client"):
+        setattr(BaseOpenAILLM, name, staticmethod(_unredirected(getattr(BaseOpenAILLM, name))))
+    for vendor in (openai, azure):
+        name = "convert_to_model_response_object"
+        setattr(vendor, name, _with_messages(getattr(vendor, name)))
+
+
+class _FinishReasons(dict[str, str]):
+    """litellm's table of finish reasons, without its habit of reading as `stop` what it does not know, and errors."""
+
+    def get(self, reason: str | None, default: Any = None) -> Any:
+        """litellm's word for a provider's; the provider's own where litellm would say `stop` of a text that is not whole."""
+        mapped = super().get(reason or "stop", default)
+        whole = reason is None or reason.lower() in WHOLE or reason in ("", "COMPLETE")  # COMPLETE: Cohere
+        return mapped or "stop" if whole else reason if mapped in (None, "stop") else mapped
+
+
+def _unredirected(create: Callable[..., Any]) -> Callable[..., Any]:
+    """`create`, whose HTTP client follows no redirect: keys in headers of a vendor's own would go to any host it names."""
+
+    @wraps(create)
+    def created(*args: Any, **options: Any) -> Any:
+        client = create(*args, **options)
+        client.follow_redirects = False
+        return client
+
+    return created
+
+
+def _opening_unredirected(init: Callable[..., None]) -> Callable[..., None]:
+    """The `__init__` of a handler that makes its client there, and in newer versions again by its `follow_redirects`."""
+
+    @wraps(init)
+    def opened(self: Any, *args: Any, **options: Any) -> None:
+        init(self, *args, **options)
+        self.follow_redirects = self.client.follow_redirects = False
+
+    return opened
+
+
+def _with_messages(convert: Callable[..., Any]) -> Callable[..., Any]:
+    """`convert`, which takes a choice without a message: Azure's filter sends such ones."""
+
+    @wraps(convert)
+    def converted(response_object: Any = None, *args: Any, **options: Any) -> Any:
+        for choice in response_object.get("choices") or () if isinstance(response_object, dict) else ():
+            if isinstance(choice, dict) and choice.get("message") is None:
+                choice["message"] = {"role": "assistant", "content": None}
+        return convert(response_object, *args, **options)
+
+    return converted
 
 
 def _arguments(request: Request) -> dict[str, Any]:
@@ -228,10 +303,13 @@ def outcome_of_exception(error: Exception) -> CallError | Reply:
     text = providers_words(str(error))
     body = _body(error, text)
     headers = _headers(getattr(error, "litellm_response_headers", None) or {})
-    status = _answered_status(error)
+    answer = _error_answer(error)
+    status = None if answer is None else answer.status_code
     meaning = MEANING.get(name, BROKEN)
     if (unsent := _before_anything_was_sent(error, text)) is not None:
         return unsent
+    if answer is not None and answer.status_code < 400:
+        return error_of(answer.status_code, "", answer.headers)
     if meaning == UNSENT:
         return Rejected(one_line(text, 300), parameter=refused_parameter(400, text))
     if name == "ContentPolicyViolationError":
@@ -244,13 +322,13 @@ def outcome_of_exception(error: Exception) -> CallError | Reply:
     return Transient(f"no whole answer ({one_line(text, 300)})", status=status, fate_unknown=True)
 
 
-def _answered_status(error: Exception) -> int | None:
-    """The error status that the server answered with; None if it answered with none (or with a 200 nobody could read)."""
+def _error_answer(error: Exception) -> Any:
+    """The answer with an error status or a redirect; None if there was none (or a 200 that nobody could read)."""
     for cause in _chain(error):
         response = getattr(cause, "response", None)
         status = getattr(response, "status_code", None) if type(cause).__module__.split(".")[0] != "litellm" else None
-        if isinstance(status, int) and status >= 400:
-            return status
+        if isinstance(status, int) and status >= 300:
+            return response
     return None
 
 
@@ -277,7 +355,7 @@ def _before_anything_was_sent(error: Exception, text: str) -> CallError | None:
     if any(type(cause).__name__ in _NO_CREDENTIALS for cause in causes):
         return Fatal(f"no key was found ({one_line(text, 300)})", kind="key")
     own = all(type(cause).__module__.split(".")[0] == "litellm" for cause in causes)
-    if own and type(error).__name__ in _NEVER_BILLED and _answered_status(error) is None:
+    if own and type(error).__name__ in _NEVER_BILLED and _error_answer(error) is None:
         if type(error).__name__ == "AuthenticationError":
             return Fatal(f"no key was found ({one_line(text, 300)})", kind="key")
         return Rejected(one_line(text, 300))

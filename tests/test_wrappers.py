@@ -71,6 +71,31 @@ AROUND = {
     "answer": "<answer>{answer}</answer>",
     "answer, not closed": "<answer>{answer}",
     "answer, not opened": "{answer}</answer>",
+    "think, with a space": "<think >{thought}</think >{answer}",
+    "think, with an attribute": '<think step="1">{thought}</think>{answer}',
+    "think, in small brackets": "[think] {thought} [/think] {answer}",
+    "think, in brackets": "[Think]{thought}[/Think]{answer}",
+    "inner monologue, in brackets": "[Inner Monologue] {thought} [/Inner Monologue] {answer}",
+    "begin and end, in brackets": "[BEGIN THINKING]{thought}[END THINKING]{answer}",
+    "LongCat": "<longcat_think>{thought}</longcat_think>{answer}",
+    "begin and end": "<begin_of_thought> {thought} <end_of_thought> {answer}",
+    "begin, closed as an element": "<begin_of_thought>{thought}</begin_of_thought>{answer}",
+    "cot": "<cot>{thought}</cot>{answer}",
+    "cot, opened by the template": "{thought}</cot>{answer}",
+    "cot, behind": "{answer} <cot>{thought}</cot>",
+    "cot, behind a token": "<|im_start|>assistant\n<cot>{thought}</cot>{answer}<|im_end|>",
+    "rationale": "<rationale>{thought}</rationale> {answer}",
+    "inner thoughts": "<inner_thoughts>{thought}</inner_thoughts>\n{answer}",
+    "internal monologue": "<internal_monologue>{thought}</internal_monologue>\n{answer}",
+    "thinking process": "<thinking_process>{thought}</thinking_process>\n{answer}",
+    "details": '<details type="reasoning" done="true">\n<summary>Thought</summary>\n{thought}\n</details>\n{answer}',
+    "think, as a token": "<|think|>{thought}<|/think|>{answer}",
+    "thinking, as a token": "<|begin_of_thinking|>{thought}<|end_of_thinking|>{answer}",
+    "thinking, between wide bars": "<｜begin▁of▁thinking｜>{thought}<｜end▁of▁thinking｜>{answer}",
+    "MedGemma": "<unused94>thought\n{thought}<unused95>{answer}",
+    "Apriel": "Here are my reasoning steps:\n{thought}\n[BEGIN FINAL RESPONSE]\n{answer}\n[END FINAL RESPONSE]<|end|>",
+    "Apriel, final alone": "[BEGIN FINAL RESPONSE]{answer}",
+    "harmony, its tokens made spaces": "analysis {thought} assistant final {answer}",
     "nested": "<answer><think>{thought}</think>{answer}</answer><|im_end|>",
 }
 """Each form with a thought and an answer in it."""
@@ -130,6 +155,25 @@ UNFINISHED = [
     "Red.\n<think>Or is it",
     "<think>I cannot tell.<|end|>",
     "<think>One.</think><think>I cannot tell.",
+    "[think] I cannot tell.",
+    "<think >I cannot tell.",
+    "<longcat_think>I cannot tell.",
+    "<cot>I cannot tell.",
+    "<inner_thoughts> i cannot tell.",
+    '<details type="reasoning">I cannot tell.',
+    '<details type="reasoning">I cannot tell.</summary>',
+    "<|think|>I cannot tell.",
+    "<|begin_of_thinking|>I cannot tell.",
+    "<｜begin▁of▁thinking｜>I cannot tell.",
+    "‹｜begin▁of▁thinking｜>I cannot tell.",
+    "<|im_start|>assistant\n<|think|>I cannot tell.",
+    "<unused94>thought\nI cannot tell.",
+    "analysis I cannot tell.",
+    "Here are my reasoning steps: I cannot tell.",
+    "Red.</think>",
+    "Red.\n</think>\n",
+    "Red.</cot><|im_end|>",
+    "I cannot tell.[/THINK]",
 ]
 
 
@@ -170,6 +214,11 @@ SPOKEN_OF = [
     "The keys are <question> and <answer>.",
     "The label reads assistantfinal.",
     "The shelf is labelled [THINK], the box [ACT].",
+    "[think] is written on the wall",
+    "The tag <cot> is on the sign.",
+    "The tags <cot> and </cot> are on the sign.",
+    "The sign reads [Reasoning].",
+    "[I think it is red.]",
 ]
 
 
@@ -192,7 +241,10 @@ def test_a_mark_that_a_sentence_speaks_about_stays_and_no_rule_decides(text: str
         "The sign says <exit>.",
         "He is thinking.",
         "x^2 is \\text{red}",
-        "[think] is written on the wall",
+        "[1] Red.",
+        "The cottage <3 the cat.",
+        "The thought of it [sic] is red.",
+        "analysis",
         "",
     ],
 )
@@ -209,10 +261,47 @@ def test_what_is_left_of_a_models_own_marks_is_not_decided_by_rules(text: str) -
     assert explain("What colour is the car?", text, "stop") == (None, "marks")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<foo>I cannot tell.",
+        '<foo bar="x">I cannot tell.</foo>',
+        "[FOO] I cannot tell.",
+        "<|foo|>I cannot tell.",
+        "<｜foo｜>I cannot tell.",
+        "<think/>I cannot tell.",
+        "【think】I cannot tell.",
+        "Answer: <foo>I cannot tell.",
+        "**<foo>** I cannot tell.",
+        "\\<think\\>I cannot tell.",
+        "&lt;think&gt;I cannot tell.",
+        "((think)) I cannot tell.",
+        "thought\nI cannot tell.",
+        "**Thinking:** I cannot tell.",
+    ],
+)
+def test_what_begins_with_an_unknown_mark_is_not_decided_by_rules(text: str) -> None:
+    assert final_text(text) == FinalText(text)
+    assert explain("What colour is the car?", text, "stop") == (None, "marks")
+
+
+@pytest.mark.parametrize(
+    "token", ["<|assistant|>", "<｜Assistant｜>", "<s>", "<|begin_of_text|>", "<|START_OF_TURN_TOKEN|>"]
+)
+def test_a_known_token_at_the_beginning_leaves_the_answer_to_the_rules(token: str) -> None:
+    assert explain("What colour is the car?", f"{token}I cannot tell.", "stop")[0] == "abstained"
+
+
+def test_a_thought_that_ends_with_nothing_behind_it_is_empty() -> None:
+    assert final_text("<think>Red.</think>") == FinalText("")
+
+
 MARKS = """
 <think> </think> <thought> [THINK] [/THINK] ◁think▷ ◁/think▷ <|begin_of_thought|> <|end_of_thought|> <|begin_of_solution|>
 <|end_of_solution|> <|channel> <channel|> <|channel|> <|message|> <|channel|>analysis<|message|> <|channel|>final<|message|>
 <|end|> <|start|>assistant <|im_end|> <|begin_of_box|> <|end_of_box|> <answer> </answer> </s> <s> <eos> \\boxed{ \\text{ { }
+<think/> <cot> </cot> [think] [/think] <|think|> <|/think|> <begin_of_thought> <end_of_thought> <｜begin▁of▁thinking｜> </details>
+<unused94> <unused95> <|foo|> <foo> [FOO] [THINKING END] <cot [ ] / ▁ think
 $ analysis final assistant assistantfinal Red . " ` <| |> <
 """
 PIECES = st.sampled_from(
@@ -224,6 +313,13 @@ PIECES = st.sampled_from(
         "I cannot tell",
         "<|im_start|>assistant\n",
         "Here is my thought process:",
+        "Here are my reasoning steps:",
+        "[BEGIN FINAL RESPONSE]",
+        "[END FINAL RESPONSE]",
+        '<details type="reasoning">',
+        "[inner thoughts] ",
+        "analysis Red",
+        "assistant final Red",
         "\ufeff",
     )
 )
@@ -257,6 +353,18 @@ LARGE = {
     "braces": "{}",
     "dollars": "$ ",
     "spaces": " ",
+    "elements": "<cot>",
+    "short elements": "<cot>a</cot>",
+    "half elements": "<cot ",
+    "half names": "<thinkthink",
+    "half words": "</think think ",
+    "half brackets": "[think think ",
+    "names": "think",
+    "attributes": '<details type="reasoning">a</details>',
+    "half attributes": "<details type=think",
+    "half wide tokens": "<｜think▁end",
+    "words in brackets": "[inner thoughts] ",
+    "half finals": "analysis A assistant   ",
     "byte order marks": "\ufeff",
 }
 

@@ -166,8 +166,8 @@ def _corrected(litellm: Any) -> None:
     choices.model_fields["finish_reason"].annotation = str  # litellm's type knows its own words only
     choices.model_rebuild(force=True)
     litellm.ModelResponse.model_rebuild(force=True)
-    for handler in (AsyncHTTPHandler, HTTPHandler):
-        handler.create_client = _unredirected(handler.create_client)
+    AsyncHTTPHandler.create_client = _unredirected(AsyncHTTPHandler.create_client)
+    HTTPHandler.__init__ = _opening_unredirected(HTTPHandler.__init__)
     for name in ("_get_async_http_client", "_get_sync_http_client"):
         setattr(BaseOpenAILLM, name, staticmethod(_unredirected(getattr(BaseOpenAILLM, name))))
     for vendor in (openai, azure):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +16,7 @@ from orjson import dumps
 from serving import serve_bytes
 
 from unsaf_async.calls.adapted import Adapted, Adapting
-from unsaf_async.calls.backends.litellm import LitellmBackend, providers_words
+from unsaf_async.calls.backends.litellm import OFFLINE, LitellmBackend, providers_words
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.records import Reply, Sampling, Schema, Target
 
@@ -251,3 +254,28 @@ async def test_no_client_of_litellms_follows_redirects() -> None:
     assert not again.follow_redirects
     again.close()
     await backend.aclose()
+
+
+def test_a_client_that_a_program_had_opened_through_litellm_is_not_used_again() -> None:
+    program = """
+import asyncio
+from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
+from unsaf_async.calls.backends.litellm import LitellmBackend
+
+async def main():
+    followed = [get_async_httpx_client("anthropic").client.follow_redirects]
+    await LitellmBackend.open()
+    print(followed + [get_async_httpx_client("anthropic").client.follow_redirects])
+
+asyncio.run(main())
+"""
+    offline = dict.fromkeys(OFFLINE, "True")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | offline,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1] == "[True, False]"

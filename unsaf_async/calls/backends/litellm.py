@@ -170,6 +170,7 @@ def _corrected(litellm: Any) -> None:
     HTTPHandler.__init__ = _opening_unredirected(HTTPHandler.__init__)
     for name in ("_get_async_http_client", "_get_sync_http_client"):
         setattr(BaseOpenAILLM, name, staticmethod(_unredirected(getattr(BaseOpenAILLM, name))))
+    litellm.in_memory_llm_clients_cache.flush_cache()  # clients that were made before
     for vendor in (openai, azure):
         name = "convert_to_model_response_object"
         setattr(vendor, name, _with_messages(getattr(vendor, name)))

@@ -16,7 +16,7 @@ from orjson import dumps
 from serving import serve_bytes
 
 from unsaf_async.calls.adapted import Adapted, Adapting
-from unsaf_async.calls.backends.litellm import OFFLINE, LitellmBackend, providers_words
+from unsaf_async.calls.backends.litellm import OFFLINE, LitellmBackend, outcome_of_exception, providers_words
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.records import Reply, Sampling, Schema, Target
 
@@ -108,10 +108,24 @@ async def test_a_parameter_that_litellm_knows_a_model_does_not_take_is_named(
         "To drop it from the call, set `litellm.drop_params = True`.",
         "To drop unsupported params, set `drop_params=True`.",
         "Set drop_params=True to drop unsupported parameters.",
+        "set `litellm.drop_params=True` to leave it out.",
     ],
 )
 def test_advice_to_programmers_stands_in_no_line(advice: str) -> None:
     assert providers_words(f"litellm.UnsupportedParamsError: It takes no seed. {advice}") == "It takes no seed."
+
+
+async def test_a_parameter_that_litellm_refuses_as_a_bad_request_is_named_too() -> None:
+    backend = await LitellmBackend.open()
+    await backend.aclose()
+    from litellm.exceptions import BadRequestError
+
+    words = (
+        "cohere_chat does not support parameters: ['response_format']. To drop these, set `litellm.drop_params=True`"
+    )
+    error = outcome_of_exception(BadRequestError(words, "a-model", "cohere_chat"))
+    assert isinstance(error, Rejected)
+    assert (str(error), error.parameter) == (words.partition(" To drop")[0], "schema")
 
 
 @pytest.mark.filterwarnings("ignore:Items? .* on TypedDict class:UserWarning")  # pydantic's, of litellm's types

@@ -78,7 +78,7 @@ _CLASS = f"(?:{'|'.join(MEANING)})"
 _BEFORE = re.compile(rf"litellm\.{_CLASS}: (?:(?:litellm\.)?{_CLASS}: )*(?:\w+(?:Exception|Error)(?: {_CLASS})? - )?")
 _TRACE = re.compile(
     r"\s*(?:Traceback \(most recent call last\):|This looks like a bug in LiteLLM|To drop (?:these|it|unsupported)\b"
-    r"|Set `?drop_params|If you want to use these params dynamically).*",
+    r"|[Ss]et `?(?:litellm\.)?drop_params|If you want to use these params dynamically).*",
     re.DOTALL,
 )
 _BEHIND = re.compile(r"\.? (?:Handle with `litellm\.\w+`\.|File an issue if litellm error - \S+)\Z")
@@ -359,7 +359,7 @@ def _before_anything_was_sent(error: Exception, text: str) -> CallError | None:
     if own and type(error).__name__ in _NEVER_BILLED and _error_answer(error) is None:
         if type(error).__name__ == "AuthenticationError":
             return Fatal(f"no key was found ({one_line(text, 300)})", kind="key")
-        return Rejected(one_line(text, 300))
+        return Rejected(one_line(text, 300), parameter=refused_parameter(400, text))
     return None
 
 

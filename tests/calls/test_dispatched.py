@@ -15,7 +15,7 @@ from unsaf_async.calls.budget import NANO, Budget
 from unsaf_async.calls.cost import CostModel
 from unsaf_async.calls.dispatched import Dispatched
 from unsaf_async.calls.ledger import Ledger, read_account
-from unsaf_async.calls.pace import Pace
+from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.errors import Fatal, RateLimited, Rejected, Transient, UserError
 from unsaf_async.events import BoundBroken, CallSent, CallSettled, Paused
 from unsaf_async.providers.profile import Limits

@@ -12,7 +12,7 @@ from commandline import process
 from doubles import Listener, Script, reply, request
 from driving import draw_images
 
-from unsaf_async.calls.pace import Pace
+from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.calls.refusals import SAME_REFUSALS, Refusals, StopAtRefusals
 from unsaf_async.errors import Fatal, Rejected
 from unsaf_async.providers.profile import Limits

@@ -48,7 +48,7 @@ async def test_short_waits_are_not_told_and_our_own_pauses_name_the_reason(tmp_p
 async def test_the_pace_says_whether_the_provider_named_the_time() -> None:
     from doubles import Listener
 
-    from unsaf_async.calls.pace import Pace
+    from unsaf_async.calls.rate_limit import Pace
     from unsaf_async.providers.profile import Limits
 
     heard = Listener()

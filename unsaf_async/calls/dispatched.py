@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from unsaf_async.calls.budget import ImageBudget, Reservation
     from unsaf_async.calls.cost import CostModel
     from unsaf_async.calls.ledger import Ledger
-    from unsaf_async.calls.pace import Pace
     from unsaf_async.calls.provider import Provider
+    from unsaf_async.calls.rate_limit import Pace
     from unsaf_async.records import Reply, Request
 
 

@@ -11,8 +11,8 @@ from unsaf_async.errors import Fatal, Rejected
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from unsaf_async.calls.pace import Pace
     from unsaf_async.calls.provider import Provider
+    from unsaf_async.calls.rate_limit import Pace
     from unsaf_async.records import Reply, Request, Role
 
 SAME_REFUSALS = 8

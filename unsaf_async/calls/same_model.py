@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from unsaf_async.errors import Fatal
 
 if TYPE_CHECKING:
-    from unsaf_async.calls.pace import Pace
     from unsaf_async.calls.provider import Provider
+    from unsaf_async.calls.rate_limit import Pace
     from unsaf_async.records import Reply, Request
 
 _DATE = re.compile(r"[-@:_](?:20\d{2}-?[01]\d-?[0-3]\d|[01]\d-20\d{2}|2[0-9][01]\d(?:[0-3]\d)?|0\d{2}|latest)(?![\d.])")

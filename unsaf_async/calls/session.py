@@ -17,7 +17,7 @@ from unsaf_async.calls.cached import Cached, InFlight
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.dispatched import Dispatched
 from unsaf_async.calls.ledger import Ledger
-from unsaf_async.calls.pace import Pace
+from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.calls.refusals import Refusals, StopAtRefusals
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy

@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from unsaf_async.simulate import generations
-from unsaf_async.simulate.generations import Refusal
-from unsaf_async.simulate.wire import Trouble
+from unsaf_async.simulate.wire import Refusal, Trouble
 
 if TYPE_CHECKING:
-    from unsaf_async.simulate.generations import Vendor
     from unsaf_async.simulate.settings import Simulation
-    from unsaf_async.simulate.wire import Call
+    from unsaf_async.simulate.wire import Call, Vendor
 
 OWN = "simulated"
 """The model that is no vendor's."""

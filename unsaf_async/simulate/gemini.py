@@ -15,9 +15,9 @@ from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, Request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from unsaf_async.simulate.generations import Refusal
     from unsaf_async.simulate.limits import Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
+    from unsaf_async.simulate.wire import Refusal
 
 _TYPES = "type.googleapis.com/google.rpc"
 _STATUS = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}

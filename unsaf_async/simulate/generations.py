@@ -8,31 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from unsaf_async.simulate import schemas
+from unsaf_async.simulate.wire import Refusal, Vendor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from unsaf_async.simulate.wire import Call
-
-Vendor = Literal["openai", "anthropic", "gemini"]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A request that a model does not take.
-
-    parameter, code: as OpenAI's errors name them; None: not said. violations: (field, description) for each part of the
-    message, as Google's errors list them; the field is "" for the request itself.
-    """
-
-    message: str
-    parameter: str | None = None
-    status: int = 400
-    code: str | None = None
-    violations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from unsaf_async.simulate.generations import Refusal, Vendor
     from unsaf_async.simulate.limits import Denied, Limited, LimitState
     from unsaf_async.simulate.pictures import Picture, Pictures
 
+Vendor = Literal["openai", "anthropic", "gemini"]
 Finish = Literal["stop", "length", "safety", "refusal", "empty", "abort", "error", "repetition", "sensitive"]
 TroubleKind = Literal[
     "bad",
@@ -43,6 +43,21 @@ Body = dict[str, Any]
 
 REFUSAL = "I'm sorry, but I can't help with that."
 TOKENS_PER_MESSAGE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that a model does not take.
+
+    parameter, code: as OpenAI's errors name them; None: not said. violations: (field, description) for each part of the
+    message, as Google's errors list them; the field is "" for the request itself.
+    """
+
+    message: str
+    parameter: str | None = None
+    status: int = 400
+    code: str | None = None
+    violations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

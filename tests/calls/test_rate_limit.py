@@ -13,7 +13,7 @@ from doubles import Listener, reply, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsaf_async.calls.pace import BREAKER_FAILURES, BREAKER_S, SCOUTS, Pace
+from unsaf_async.calls.rate_limit import BREAKER_FAILURES, BREAKER_S, SCOUTS, Pace
 from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient, UserError
 from unsaf_async.events import Paused
 from unsaf_async.providers.profile import Limits

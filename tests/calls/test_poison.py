@@ -12,7 +12,7 @@ from doubles import Listener
 from driving import draw_images
 from PIL import Image
 
-from unsaf_async.calls import pace
+from unsaf_async.calls import rate_limit
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.events import CallRetried
 from unsaf_async.runs.saved import SavedRun
@@ -42,7 +42,7 @@ def poisonous(body: Body) -> tuple[int, Any] | None:
 async def test_images_that_a_server_fails_at_fail_alone_and_resuming_ends_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "BREAKER_S", 0.0)  # time is the least of what tells the two apart
+    monkeypatch.setattr(rate_limit, "BREAKER_S", 0.0)  # time is the least of what tells the two apart
     async with between(Simulation(), poisonous) as server:
         ended = await run_at(server.base, tmp_path, images=30, concurrency=4, profile={"attempts": 3})
         assert ended.why_stopped is None

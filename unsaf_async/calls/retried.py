@@ -1,8 +1,8 @@
 """The retrying layer: a 429 is waited out, a transient failure tried again.
 
-Being turned away (429, overloaded) is a wait and not a failure: the pause of the whole model stands in rate_limit.py, and only the
-deadline ends it. Other transient failures count against `attempts`, and so do replies that the server lost on their way
-(finish reason `abort`): each is paid for, and the last one stands if none comes whole.
+Being turned away (429, overloaded) is a wait and not a failure: the pause of the whole model stands in rate_limit.py, and
+only the deadline ends it. Other transient failures count against `attempts`, and so do replies that the server lost on their
+way (finish reason `abort`): each is paid for, and the last one stands if none comes whole.
 """
 
 from __future__ import annotations

@@ -272,7 +272,10 @@ def test_a_reached_cap_exits_with_3_and_says_how_to_go_on(
 ) -> None:
     User(tmp_path, simulator, monkeypatch)
     options = ("--provider", "gpt-5.4-mini", "--images", "photos/", "--out", "runs/mine", "--quiet")
-    assert unsaf_async("run", *options, "--max-cost", "0.001") == 3
+    assert unsaf_async("run", *options, "--max-cost", "0.001") == 2
+    below = re.search(r"one image can cost \$([\d.]+) at worst", capsys.readouterr().err)
+    assert below
+    assert unsaf_async("run", *options, "--max-cost", str(1.01 * float(below[1]))) == 3
     assert "raise --max-cost to go on: `unsaf-async resume runs/mine --max-cost USD`;" in capsys.readouterr().err
     assert unsaf_async("resume", "runs/mine", "--max-cost", "5", "--quiet") == 0
 

@@ -770,6 +770,14 @@ def test_without_a_terminal_a_run_that_costs_money_needs_a_cap_or_a_yes(
     assert not (desk / "runs").exists()
 
 
+def cap_of_one_image(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """A cap that lets one image begin, by what a lower one is answered with."""
+    refused = command(capsys, "run", *PHOTOS, *arguments, "--max-cost", "0.0001")
+    found = re.search(r"one image can cost \$([\d.]+) at worst", refused.err)
+    assert found
+    return str(1.01 * float(found[1]))
+
+
 def test_a_cap_below_one_images_worst_case_sends_nothing_and_says_how_to_go_on(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -777,9 +785,19 @@ def test_a_cap_below_one_images_worst_case_sends_nothing_and_says_how_to_go_on(
         arguments = ("--provider", "vllm", "--api-base", simulator.openai_base, "--price", "2.5,10", "--out", "run")
         ended = command(capsys, "run", *PHOTOS, *arguments, "--max-cost", "0.0001")
         assert simulator.ledger.requests == 0
+        assert_one_line(ended, "--max-cost is 0.0001", "one image can cost $", "give at least that")
+        assert not Path("run").exists()
+        assert command(capsys, "run", *PHOTOS, *arguments, "--max-cost", "5").code == 0
+
+
+def test_a_cap_that_lets_one_image_begin_stops_the_run_and_says_how_to_go_on(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Simulation(price=(2.5, 10))) as simulator:
+        arguments = ("--provider", "vllm", "--api-base", simulator.openai_base, "--price", "2.5,10", "--out", "run")
+        ended = command(capsys, "run", *PHOTOS, *arguments, "--max-cost", cap_of_one_image(capsys, *arguments))
         assert ended.code == 3
         assert ended.err.count("\n") == 1
-        assert "--max-cost 0.0001" in ended.err
         assert "unsaf-async resume run --max-cost USD" in ended.err
         assert command(capsys, "resume", "run", "--max-cost", "5").code == 0
 
@@ -888,9 +906,10 @@ def test_resuming_without_the_key_is_refused(
     monkeypatch.setenv("MY_KEY", KEY)
     Path("providers").mkdir()
     Path("providers/mine.toml").write_text('model = "m"\napi_key_env = "MY_KEY"\napi_key_required = true\n' + PROVIDER)
-    with serving(Simulation(price=(2.5, 10))) as simulator:
+    with serving(Simulation(any_model=True, price=(2.5, 10))) as simulator:
         arguments = ("--provider", "mine", "--api-base", simulator.openai_base, "--price", "2.5,10", "--out", "run")
-        assert command(capsys, "run", *PHOTOS, *arguments, "--max-cost", "0.0001").code == 3
+        cap = cap_of_one_image(capsys, *arguments)
+        assert command(capsys, "run", *PHOTOS, *arguments, "--max-cost", cap).code == 3
     monkeypatch.delenv("MY_KEY")
     assert_one_line(command(capsys, "resume", "run"), "MY_KEY", "not set")
 

@@ -30,6 +30,7 @@ def simulations(draw: st.DrawFn, faults: tuple[str, ...] = (*KNOWN, *UNKNOWN, *C
         )
     )
     return Simulation(
+        any_model=True,
         seed=draw(st.integers(0, 99)),
         price=(draw(st.sampled_from([0.1, 0.15, 2.5, 10])), draw(st.sampled_from([0.4, 5, 10, 75]))),
         latency=latency,

@@ -242,11 +242,11 @@ class Runner:
         if manifest.cache:
             check_cache(Path(manifest.cache))
         with Journal(self.folder.files.journal) as journal, closing(ImageLoader(policy_of(manifest.subject))) as loader:
+            account = read_account(self.folder.files.ledger)  # before a word is said: it may be damaged
             work = self._work(journal)
             if work.is_done and not self.folder.files.received.exists():
                 self.nothing_to_do = True
                 self._announce(Notice("nothing is left to ask"))
-                account = read_account(self.folder.files.ledger)
             else:
                 async with self._session() as session:
                     self.models, self.budget = list(session.models.values()), session.budget

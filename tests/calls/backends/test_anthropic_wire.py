@@ -309,8 +309,6 @@ def test_the_list_of_models_is_read() -> None:
 
 READ_OTHERWISE = {
     ("outcome", "refused", "blocked"): "litellm folds a refusal into content_filter and drops the stop reason",
-    ("outcome", "interrupted", "ok"): "litellm takes any stop reason that it does not know for stop",
-    ("outcome", "truncated", "ok"): "so it does with model_context_window_exceeded",
     ("reasoning_tokens",): "where the service does not count the thoughts, litellm counts their summary itself",
 }
 """(field, ours, litellm's), or the field alone: why the two differ."""

@@ -367,9 +367,6 @@ def test_the_list_of_models_is_read() -> None:
 # --- as litellm reads it, as it was recorded ---
 
 READ_OTHERWISE = {
-    ("outcome", "truncated", "unreadable"): "litellm takes a finish reason's number for stop",
-    ("outcome", "blocked", "ok"): "litellm does not know MODEL_ARMOR",
-    ("outcome", "interrupted", "ok"): "litellm takes a finish reason that it does not know, or none, for stop",
     ("text", "blocked"): "litellm drops the text before the point where a filter stopped it",
     (
         "input_tokens",

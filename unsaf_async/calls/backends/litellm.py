@@ -181,6 +181,8 @@ class _FinishReasons(dict[str, str]):
 
     def get(self, reason: str | None, default: Any = None) -> Any:
         """litellm's word for a provider's; the provider's own where litellm would say `stop` of a text that is not whole."""
+        if reason is not None and not isinstance(reason, str):  # Vertex's protobuf sends the enum's number
+            reason = {1: "STOP", 2: "MAX_TOKENS"}.get(reason, str(reason))
         mapped = super().get(reason or "stop", default)
         whole = reason is None or reason.lower() in WHOLE or reason in ("", "COMPLETE")  # COMPLETE: Cohere
         return mapped or "stop" if whole else reason if mapped in (None, "stop") else mapped

@@ -609,3 +609,14 @@ def test_after_a_yes_the_terminal_shows_the_run_live_within_its_columns() -> Non
         assert words in terminal.text
     assert "[bold]broken[bold].png: the file is text, not an image\r\n" in terminal.text
     assert "4 of 4, 1 failed; done" in terminal.text  # the last picture; which others are drawn depends on the time
+
+
+def test_a_run_that_spawns_its_server_needs_no_address_in_its_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "providers").mkdir()
+    free = "price = { input_usd_per_mtok = 0, output_usd_per_mtok = 0 }\n"
+    (tmp_path / "providers" / "local.toml").write_text(f'backend = "openai"\n{free}', "utf-8")
+    assert command(capsys, "run", "--provider", "local", "--spawn", "tiny-s", "--dry-run").code == 0
+    assert command(capsys, "run", "--provider", "local", "--dry-run").code == 2

@@ -16,7 +16,7 @@ distill-demo: $(DISTILL)  ## teacher, students, controls, five seeds: does disti
 test: $(READY)  ## run the tests, and measure what share of the code they run
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
-test-fast: $(READY)  ## the tests that take no longer than a second each
+test-fast: $(READY)  ## the short tests, in less than a minute
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-browser: $(READY)  ## the report in a real browser; installs Debian's chromium where there is none and apt may

@@ -22,8 +22,8 @@ settings.load_profile("any machine")
 # pytest-xdist tells its workers of a terminal of 80 columns, and tables would be folded to it.
 os.environ.pop("COLUMNS", None)
 
-SLOW = Path(__file__).with_name("slow.txt").read_text("utf-8").split()
-"""The folders, modules and tests that take more than about a second. `make test-fast` leaves them out."""
+SLOW = frozenset(Path(__file__).with_name("slow.txt").read_text("utf-8").split())
+"""The folders, modules and tests that take long; choose_slow.py adds to them. `make test-fast` leaves them out."""
 
 SECRET = ("_API_KEY", "_TOKEN", "_SECRET")
 """How the environment variables end that hold keys."""
@@ -31,22 +31,35 @@ SECRET = ("_API_KEY", "_TOKEN", "_SECRET")
 _attempts: list[str] = []
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out files without importing them where all their tests are slow, and slow ones are not asked for."""
+    return True if config.option.markexpr == "not slow" and _is_slow(_from_root(collection_path)) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks as slow what slow.txt lists, and puts the files that have such tests first.
 
     So the short ones fill up the end, and two workers end together (`--no-loadscope-reorder` keeps this order).
     """
-    root = Path(__file__).parents[1]
     long: set[Path] = set()
+    slow_files: dict[Path, bool] = {}
     for item in items:
-        test = f"{item.path.relative_to(root).as_posix()}::{item.name.partition('[')[0]}"
-        if any(
-            test.startswith(place) if place.endswith("/") else place in (test, test.partition("::")[0])
-            for place in SLOW
-        ):
+        file = _from_root(item.path)
+        if item.path not in slow_files:
+            slow_files[item.path] = _is_slow(file)
+        if slow_files[item.path] or f"{file}::{item.name.partition('[')[0]}" in SLOW:
             item.add_marker(pytest.mark.slow)
             long.add(item.path)
     items.sort(key=lambda item: item.path not in long)
+
+
+def _from_root(path: Path) -> str:
+    return path.relative_to(Path(__file__).parents[1]).as_posix()
+
+
+def _is_slow(file: str) -> bool:
+    """Whether slow.txt lists a whole file, or a folder that it lies in."""
+    return file in SLOW or any(file.startswith(place) for place in SLOW if place.endswith("/"))
 
 
 def _is_local(host: object) -> bool:

@@ -13,7 +13,7 @@ from doubles import Listener, reply, settle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsaf_async.calls.rate_limit import BREAKER_FAILURES, BREAKER_S, SCOUTS, Pace
+from unsaf_async.calls.rate_limit import BREAKER_FAILURES, BREAKER_S, SCOUTS, START_FAILURES, START_S, Pace
 from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient, UserError
 from unsaf_async.events import Paused
 from unsaf_async.providers.profile import Limits
@@ -527,6 +527,7 @@ async def test_a_scout_that_is_cancelled_under_way_is_followed_by_another():
 @clocked
 async def test_the_breaker_opens_after_twenty_failures_in_a_row_over_thirty_seconds():
     async with pace() as pacer:
+        pacer.succeeded(reply())
         for number in range(BREAKER_FAILURES):
             assert pacer.down is None, number
             pacer.failed(Transient("broken"))
@@ -541,6 +542,7 @@ async def test_the_breaker_opens_after_twenty_failures_in_a_row_over_thirty_seco
 @clocked
 async def test_many_failures_in_a_short_time_are_an_outage_that_may_pass():
     async with pace() as pacer:
+        pacer.succeeded(reply())
         for _ in range(500):
             pacer.failed(Transient("broken"))
         await asyncio.sleep(BREAKER_S - 1)
@@ -551,6 +553,7 @@ async def test_many_failures_in_a_short_time_are_an_outage_that_may_pass():
 @clocked
 async def test_few_failures_over_a_long_time_do_not_open_the_breaker():
     async with pace() as pacer:
+        pacer.succeeded(reply())
         for _ in range(BREAKER_FAILURES - 1):
             pacer.failed(Transient("broken"))
             await asyncio.sleep(100)
@@ -560,6 +563,7 @@ async def test_few_failures_over_a_long_time_do_not_open_the_breaker():
 @clocked
 async def test_one_success_starts_the_breakers_count_anew():
     async with pace() as pacer:
+        pacer.succeeded(reply())
         for number in range(200):
             pacer.failed(Transient("broken"))
             await asyncio.sleep(3)
@@ -571,6 +575,7 @@ async def test_one_success_starts_the_breakers_count_anew():
 @clocked
 async def test_a_few_images_that_fail_for_ever_are_at_fault_themselves():
     async with pace() as pacer:
+        pacer.succeeded(reply())
         for number in range(200):
             pacer.failed(Transient("broken"), f"image {number % 9}")
             await asyncio.sleep(3)
@@ -582,6 +587,7 @@ async def test_a_few_images_that_fail_for_ever_are_at_fault_themselves():
 @clocked
 async def test_images_that_failed_while_others_passed_do_not_open_the_breaker():
     async with pace() as pacer:
+        pacer.succeeded(reply())
         for number in range(40):
             pacer.failed(Transient("broken"), f"image {number}")
         await asyncio.sleep(1)
@@ -615,6 +621,69 @@ async def test_a_connection_that_never_came_about_shuts_at_once_and_one_that_bre
             pacer.failed(Transient("localhost:1: no connection", unsent=True), "one image")
             await asyncio.sleep(3)
         assert pacer.down is not None
+
+
+async def failing_calls(pacer, error, *, calls, takes_s=0.1, pause_s=1.0):
+    """Calls about images of their own that are made again until the pace lets none leave; the seconds until then."""
+    began_s = now_s()
+
+    async def call(image):
+        while True:
+            await pacer.enter("ask", 1)
+            await asyncio.sleep(takes_s)
+            pacer.failed(error, image)
+            pacer.leave()
+            await asyncio.sleep(pause_s)
+
+    await asyncio.gather(*(task(call(f"image {number}")) for number in range(calls)), return_exceptions=True)
+    return now_s() - began_s
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 4, 64])
+def test_a_server_that_never_answered_is_given_up_after_ten_seconds_at_any_concurrency(concurrency):
+    async def main():
+        async with pace(concurrency=concurrency) as pacer:
+            error = Transient("500 broken", status=500)
+            assert await failing_calls(pacer, error, calls=max(4, concurrency)) == pytest.approx(START_S, abs=2)
+            assert "attempts failed, and none was answered, over 1" in str(pacer.down)
+
+    run(main())
+
+
+@clocked
+async def test_a_server_that_is_overloaded_at_the_start_is_given_thirty_seconds():
+    async with pace(concurrency=2) as pacer:
+        error = Transient("503 loading", status=503, overloaded=True)
+        assert await failing_calls(pacer, error, calls=4) == pytest.approx(BREAKER_S, abs=2)
+
+
+@clocked
+async def test_a_server_that_lets_every_call_time_out_is_given_up_after_one_timeout():
+    async with pace(concurrency=8) as pacer:
+        error = Transient("no answer within 120 s", fate_unknown=True)
+        assert await failing_calls(pacer, error, calls=8, takes_s=120) == pytest.approx(120, abs=2)
+
+
+@clocked
+async def test_some_failures_at_the_start_are_no_dead_server_while_other_calls_wait_for_their_answers():
+    async with pace(concurrency=32) as pacer:
+        for _ in range(28):
+            await pacer.enter("ask", 1)
+        for number in range(40):
+            pacer.failed(Transient("broken"), f"image {number}")
+            await asyncio.sleep(1)
+        assert pacer.down is None
+
+
+@clocked
+async def test_fewer_images_than_four_are_at_fault_themselves_at_the_start_too():
+    async with pace() as pacer:
+        await pacer.enter("ask", 1)
+        pacer.leave()
+        for number in range(200):
+            pacer.failed(Transient("broken"), f"image {number % (START_FAILURES - 1)}")
+            await asyncio.sleep(3)
+        assert pacer.down is None
 
 
 @clocked

@@ -42,6 +42,11 @@ BREAKER_S = 30.0
 """The breaker opens when so many attempts in a row failed, about so many different images where an image may be at fault itself,
 and nothing succeeded for so long."""
 
+START_FAILURES = 4
+START_S = 10.0
+"""Before the first reply of all, fewer failures in a row, about as many different images, and less time are enough: such a start
+is hopeless. Failures count only where they are twice as many as the calls that still wait for their answers."""
+
 SCOUTS = 3
 """So many calls may fail, one after the other, before the rest leave without having heard of a limit."""
 
@@ -145,6 +150,7 @@ class Pace:
         """The images about which requests failed since the last success."""
         self._pauses_in_vain = 0
         self._last_success: float | None = None
+        self._first_call: float | None = None
         self._first_failure = 0.0
         self._last_cut = float("-inf")
         self._group = asyncio.TaskGroup()
@@ -183,6 +189,8 @@ class Pace:
         """
         if self.down:
             raise self.down
+        if self._first_call is None:
+            self._first_call = self._now()
         if not self._waiting and self._free and not self._rate_limits and not self._pause_s():
             self.in_flight += 1
             return
@@ -268,14 +276,19 @@ class Pace:
 
     def _break(self, error: CallError, now: float) -> None:
         """Open the breaker if the provider is dead."""
-        limited = isinstance(error, RateLimited)
+        limited, overloaded = isinstance(error, RateLimited), isinstance(error, Transient) and error.overloaded
         # Being turned away, or out of reach, has nothing to do with what is asked.
-        any_image = limited or (isinstance(error, Transient) and (error.overloaded or error.unsent))
-        since_s = now - max(self._first_failure, self._last_success or 0.0)
-        allowed_s = 10 * BREAKER_S if limited else BREAKER_S
-        enough = self._failures >= BREAKER_FAILURES and (any_image or len(self._in_a_row) >= BREAKER_IMAGES)
+        any_image = limited or overloaded or (isinstance(error, Transient) and error.unsent)
+        if self._last_success is None and not limited:
+            needed, images, allowed_s = START_FAILURES, START_FAILURES, BREAKER_S if overloaded else START_S
+            needed = max(needed, 2 * self.in_flight)
+            since_s, what = now - (self._first_call or self._first_failure), "failed, and none was answered,"
+        else:
+            needed, images, allowed_s = BREAKER_FAILURES, BREAKER_IMAGES, 10 * BREAKER_S if limited else BREAKER_S
+            since_s, what = now - max(self._first_failure, self._last_success or 0.0), "in a row failed"
+        enough = self._failures >= needed and (any_image or len(self._in_a_row) >= images)
         if enough and since_s >= allowed_s:
-            reason = f"{self._failures} attempts in a row failed over {since_s:.0f} s; the last: {error}"
+            reason = f"{self._failures} attempts {what} over {since_s:.0f} s; the last: {error}"
             self._shut(Fatal(reason, kind="down", status=error.status))
 
     async def _let_go(self) -> None:

@@ -2,18 +2,33 @@
 
 A line is one unbuffered write, so it outlives `kill -9` (not a power cut). A last line that is incomplete, because its
 process died or the disk was full, is cut off before the next one is written.
+
+What a run keeps is its owner's alone, whatever the umask: files have mode 0600, folders 0700. A file system without modes is
+taken as it is. Nothing is written through a link: a file that is replaced is replaced itself, and one that is added to must be
+a file of one name, so that no line lands in another.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
+from errno import ELOOP, EMLINK
 from pathlib import Path
+from stat import S_ISLNK, S_ISREG
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+PRIVATE = 0o600
+"""The mode of a file that is its owner's alone; a folder's has the bits of going into it, too."""
+
+_PART = ".part"
+_UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Neither a link is followed, nor a pipe waited for, where the system knows of them."""
 
 
 def whole_lines(file: Path) -> list[bytes]:
@@ -28,6 +43,73 @@ def whole_lines(file: Path) -> list[bytes]:
     return file.read_bytes().split(b"\n")[:-1] if file.exists() else []
 
 
+def make_private_folder(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, for its owner alone (mode 0700).
+
+    Args:
+        folder: One that exists keeps its mode, and may be a link: whoever made it decided.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_private_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(OSError):  # the umask may have taken the owner's own bits; some file systems have no modes
+        folder.chmod(0o700)
+
+
+def open_to_append(file: Path, mode: int = PRIVATE) -> int:
+    """A file that is opened for appending, and is a file of one name.
+
+    Args:
+        file: Made if it does not exist. One that exists keeps its mode.
+        mode: Of a new file.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        OSError: It cannot be opened, or is a link, one of several names of a file (a hard link), or no file at all.
+    """
+    flags = os.O_RDWR | os.O_APPEND | _UNFOLLOWED
+    try:
+        descriptor = os.open(file, flags | os.O_CREAT | os.O_EXCL, mode)
+        _set_mode(descriptor, mode)
+    except FileExistsError:
+        check_one_name(file)
+        descriptor = os.open(file, flags)
+    try:
+        _check(os.fstat(descriptor), file)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def check_one_name(file: Path) -> None:
+    """Checks that what will be written to is a file of one name, so that no other file changes with it.
+
+    Args:
+        file: Need not exist.
+
+    Raises:
+        OSError: It is a link, one of several names of a file (a hard link), or no file at all.
+    """
+    with suppress(FileNotFoundError):
+        _check(file.lstat(), file)
+
+
+def _check(status: os.stat_result, file: Path) -> None:
+    if S_ISLNK(status.st_mode):
+        raise OSError(ELOOP, "it is a link, and nothing is written through links; put the file itself there", str(file))
+    if not S_ISREG(status.st_mode):
+        raise OSError(ELOOP, "it is no file", str(file))
+    if status.st_nlink > 1:
+        raise OSError(EMLINK, "the file has other names (hard links), which would change with it; copy it", str(file))
+
+
 class LineFile:
     """A file of lines, open for appending."""
 
@@ -38,11 +120,11 @@ class LineFile:
             file: Made with mode 0600 if it does not exist.
 
         Raises:
-            UserError: It cannot be written.
+            UserError: It cannot be written, or is a link.
         """
         self.file = file
         try:
-            self._fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._fd = open_to_append(file)
             os.ftruncate(self._fd, file.read_bytes().rfind(b"\n") + 1)
         except OSError as error:
             raise self._unwritable(error.strerror) from None
@@ -85,22 +167,64 @@ class LineFile:
         return UserError(f"{self.file}: cannot be written ({reason}); make room or give access, and resume the run")
 
 
-def write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, content: str | bytes, *, private: bool = True) -> None:
     """Writes a file whole or not at all.
 
     Args:
-        file: Replaced if it exists. Its folder must exist.
-        text: The new content, written as UTF-8.
+        file: Replaced if it exists; a link is replaced itself, and what it points to stays. Its folder must exist.
+        content: The new content; text is written as UTF-8.
+        private: Whether the file is its owner's alone (mode 0600), as everything in a run's folder. False: it has the mode that
+            the umask gives, as befits a file that a user asks for at a place of their own.
 
     Raises:
         UserError: The file cannot be written. It stays as it was.
     """
-    draft = file.with_suffix(file.suffix + ".part")
+    draft = None
     try:
-        draft.write_text(text, "utf-8")
+        # Made anew under a name that nobody can foresee, so that no link lies there.
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=_draft_prefix(file), suffix=_PART)
+        draft = Path(name)
+        with os.fdopen(descriptor, "wb") as stream:
+            _set_mode(descriptor, PRIVATE if private else 0o666 & ~umask())
+            stream.write(content.encode() if isinstance(content, str) else content)
         draft.replace(file)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
+    except BaseException as error:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise UserError(
             f"{file}: cannot be written ({error.strerror}); make room or give access, and try again"
         ) from None
+
+
+def _draft_prefix(file: Path) -> str:
+    return f".{file.name[:40]}."  # a name has 255 bytes at most, with what comes behind
+
+
+def drafts(file: Path) -> Iterator[Path]:
+    """What processes that were killed while they wrote a file whole have left beside it.
+
+    Args:
+        file: As `write_whole` was given it.
+
+    Yields:
+        The files.
+    """
+    for entry in file.parent.iterdir():
+        if entry.name == f"{file.name}{_PART}" or (
+            entry.name.startswith(_draft_prefix(file)) and entry.name.endswith(_PART)
+        ):
+            yield entry
+
+
+def umask() -> int:
+    """The bits that this process takes from the modes of new files."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _set_mode(descriptor: int, mode: int) -> None:
+    with suppress(OSError, AttributeError):  # a file system, or a system, that has no modes
+        os.fchmod(descriptor, mode)

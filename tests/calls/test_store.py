@@ -418,14 +418,67 @@ def test_what_was_handed_in_is_stored_even_if_the_loop_is_closed_meanwhile(tmp_p
     cache.close()
 
 
-def test_the_folder_is_only_for_its_owner(tmp_path):
-    for folder in (tmp_path / "new" / "cache", tmp_path / "there"):
-        if folder.name == "there":
-            folder.mkdir(mode=0o755)
-        open_cache(folder).close()
-        assert folder.stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "new" / "cache" / ".gitignore").read_text() == "*\n"
-    assert not (tmp_path / "there" / ".gitignore").exists()  # a folder that we did not make
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+async def test_the_cache_is_only_for_its_owner_whatever_the_umask(tmp_path, umask):
+    folder = tmp_path / "new" / "cache"
+    before = os.umask(umask)
+    try:
+        store = ReplyStore(folder, tmp_path / "received.jsonl")
+        await store.put("small", b"1")
+        await store.put("large", b"x" * 3_000_000)
+        modes = {file.name: file.stat().st_mode & 0o777 for file in (*folder.iterdir(), tmp_path / "received.jsonl")}
+        store.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys([".gitignore", "cache.db", "cache.db-shm", "cache.db-wal", "received.jsonl"], 0o600)
+    assert [each.stat().st_mode & 0o777 for each in (folder, folder.parent)] == [0o700, 0o700]
+    assert (folder / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize(("mode", "files"), [(0o755, 0o600), (0o750, 0o600), (0o770, 0o660)])
+async def test_a_cache_in_a_folder_that_is_there_leaves_its_mode_and_is_the_groups_where_it_may_write(
+    tmp_path, mode, files
+):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there").chmod(mode)
+    store = ReplyStore(tmp_path / "there")
+    await store.put("key", b"1")
+    found = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "there").iterdir()}
+    store.close()
+    assert found == dict.fromkeys(["cache.db", "cache.db-shm", "cache.db-wal"], files)  # no .gitignore: not our folder
+    assert (tmp_path / "there").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("name", ["cache.db", "cache.db-wal", "cache.db-shm", "cache.db-journal"])
+@pytest.mark.parametrize("kind", ["link", "hard link"])
+def test_a_cache_whose_files_are_links_is_refused_and_what_they_lead_to_stays(tmp_path, name, kind):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"")
+    (tmp_path / "cache").mkdir()
+    if kind == "link":
+        (tmp_path / "cache" / name).symlink_to(victim)
+    else:
+        (tmp_path / "cache" / name).hardlink_to(victim)
+    with pytest.raises(UserError, match=r"cannot be used as a cache .*link"):
+        open_cache(tmp_path / "cache")
+    assert victim.read_bytes() == b""
+
+
+def test_a_planted_row_neither_reads_nor_deletes_a_file_outside_the_cache(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    open_cache(tmp_path / "cache").close()
+    with sqlite3.connect(tmp_path / "cache" / "cache.db") as database:
+        row = ("key", 1, 2, "../victim", 4)
+        database.execute("INSERT INTO Cache (key, raw, mode, filename, size) VALUES (?, ?, ?, ?, ?)", row)
+    database.close()
+    cache = open_cache(tmp_path / "cache")
+    with pytest.raises(ValueError, match="outside"):
+        cache.get("key")
+    cache.set("key", b"new")
+    assert cache.get("key") == b"new"
+    cache.close()
+    assert victim.read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_used_is_the_users_mistake(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime
@@ -117,6 +118,8 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
         ["lock", "images.jsonl.part"],
         ["lock", "images.jsonl"],
         ["lock", "images.jsonl", "manifest.json.part"],
+        ["lock", ".images.jsonl.x1y2z3.part"],
+        ["lock", "images.jsonl", ".manifest.json.x1y2z3.part"],
     ],
 )
 def test_what_a_process_left_that_was_killed_while_it_began_is_no_run_and_no_obstacle(tmp_path, left):
@@ -126,6 +129,49 @@ def test_what_a_process_left_that_was_killed_while_it_began_is_no_run_and_no_obs
     assert not exists(tmp_path / "run")
     create(tmp_path / "run", manifest(), IMAGES).close()
     reopen(tmp_path / "run").close()
+
+
+def test_what_killed_processes_left_half_written_goes_when_the_run_is_opened(tmp_path):
+    create(tmp_path / "run", manifest(), IMAGES).close()
+    before = {file.name for file in (tmp_path / "run").iterdir()}
+    for name in (".score.json.abc.part", ".manifest.json.abc.part", "images.jsonl.part"):
+        (tmp_path / "run" / name).write_text("half")
+    reopen(tmp_path / "run").close()
+    assert {file.name for file in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize("bits", [0o000, 0o777])
+def test_a_runs_folder_is_its_owners_alone_whatever_the_umask(tmp_path, bits):
+    before = os.umask(bits)
+    try:
+        create(tmp_path / "runs" / "one", manifest(), IMAGES).close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "runs" / "one").stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "runs" / "one").iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("name", ["lock", "journal.jsonl", "ledger.jsonl", "received.jsonl", "replies"])
+def test_a_run_with_a_link_in_it_is_not_opened_and_what_it_leads_to_stays(tmp_path, name):
+    create(tmp_path / "run", manifest(), IMAGES).close()
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "run" / name).unlink(missing_ok=True)
+    (tmp_path / "run" / name).symlink_to(victim)
+    assert "link" in line_of(lambda: reopen(tmp_path / "run"))
+    if name != "replies":
+        (tmp_path / "run" / name).unlink()
+        (tmp_path / "run" / name).hardlink_to(victim)
+        assert "link" in line_of(lambda: reopen(tmp_path / "run"))
+    assert victim.read_text() == "mine"
+
+
+def test_a_runs_folder_may_be_a_link_itself(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    create(tmp_path / "run", manifest(), IMAGES).close()
+    reopen(tmp_path / "run").close()
+    assert (tmp_path / "elsewhere" / "manifest.json").is_file()
 
 
 def test_a_place_where_no_folder_can_be_is_the_users_mistake(tmp_path):

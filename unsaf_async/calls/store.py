@@ -7,7 +7,9 @@ business.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
+import re
 import sqlite3
 import threading
 from contextlib import suppress
@@ -21,7 +23,15 @@ from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_PICKLE
 
 from unsaf_async.errors import UserError, setting
-from unsaf_async.files import LineFile, whole_lines
+from unsaf_async.files import (
+    PRIVATE,
+    LineFile,
+    check_one_name,
+    make_private_folder,
+    open_to_append,
+    whole_lines,
+    write_whole,
+)
 from unsaf_async.records import Outcome, Reply, Request, Usage
 
 if TYPE_CHECKING:
@@ -47,6 +57,12 @@ _OUTCOMES = frozenset(get_args(Outcome))
 
 BATCH = 256
 """Reads and writes done in one go at most: writes of one go share a transaction."""
+
+DATABASE = "cache.db"
+"""diskcache's name for the database in its folder."""
+
+MAX_VALUE_BYTES = 2**30
+"""More than SQLite takes as one value: from this size on diskcache would write files beside the database."""
 
 RECEIVED_BYTES = 1_000_000
 """From this size on the file of received replies is emptied whenever all of them are stored."""
@@ -173,6 +189,10 @@ def _short_sha256(data: bytes) -> str:
     return sha256(data).hexdigest()[:16]
 
 
+_OWN_FILE = re.compile(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val")
+"""How diskcache names the files of large values. Older versions of this package kept some so."""
+
+
 class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
     """Stores bytes under text, nothing else, and never unpickles.
 
@@ -243,7 +263,18 @@ class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
         """
         if mode == MODE_PICKLE:
             raise ValueError("a pickled value")
+        if filename is not None and not _OWN_FILE.fullmatch(filename):
+            raise ValueError("a file outside the folder")
         return super().fetch(mode, filename, value, read)
+
+    def remove(self, file_path: Any) -> None:
+        """Deletes the file of a row that is replaced.
+
+        Args:
+            file_path: As the row has it. One that diskcache does not make, as it could lie outside the folder, is left alone.
+        """
+        if _OWN_FILE.fullmatch(file_path):
+            super().remove(file_path)
 
 
 _Job = tuple[tuple[str, ...], bytes | None, "asyncio.Future[bytes | None]"]
@@ -429,7 +460,8 @@ def open_cache(folder: Path) -> Cache:
     """The diskcache in a folder, made with mode 0700 on first use, and hidden from git. Nothing is ever evicted.
 
     Args:
-        folder: Of the cache.
+        folder: Of the cache. One that exists keeps its mode. The database in it is its owner's alone (mode 0600), or the group's
+            too where the group may write in the folder: such a cache is shared.
 
     Returns:
         An open cache that refuses pickles.
@@ -439,14 +471,19 @@ def open_cache(folder: Path) -> Cache:
     """
     try:
         if not folder.exists():
-            folder.mkdir(parents=True, mode=0o700)
-            (folder / ".gitignore").write_text("*\n")
+            make_private_folder(folder)
+            write_whole(folder / ".gitignore", "*\n")
         elif not folder.is_dir():
             raise NotADirectoryError(ENOTDIR, "no folder")
-        else:
-            with suppress(PermissionError):  # somebody else's, who lets us use it
-                folder.chmod(0o700)
-        return Cache(str(folder), disk=PlainDisk, eviction_policy="none", cull_limit=0)
+        # SQLite would make the database by the umask, and follow links; its journal and its index have the database's mode.
+        shared = 0o060 if folder.stat().st_mode & 0o020 else 0
+        os.close(open_to_append(folder / DATABASE, PRIVATE | shared))
+        for suffix in ("-wal", "-shm", "-journal"):
+            check_one_name(folder / f"{DATABASE}{suffix}")
+        # Every value in the database: in files beside it, diskcache makes folders and files by the umask.
+        return Cache(
+            str(folder), disk=PlainDisk, eviction_policy="none", cull_limit=0, disk_min_file_size=MAX_VALUE_BYTES
+        )
     except (OSError, sqlite3.Error) as error:
         raise UserError(
             f"{folder}: cannot be used as a cache ({error}); give another folder or {setting('cache', None)}",

@@ -339,7 +339,10 @@ def told_apart(prepared: Prepared, plan: ServePlan) -> Prepared:
 
 def server_of(plan: ServePlan, folder: RunFolder, prepared: Prepared) -> Server:
     """The server to spawn for the run in `folder`."""
+    from unsaf_async.files import open_to_append
     from unsaf_async.providers.keys import key_of_profile
     from unsaf_async.serve.server import Server
 
-    return Server(plan, folder.path / SPAWN_LOG, api_key=key_of_profile(prepared.subject))
+    log = folder.path / SPAWN_LOG
+    os.close(open_to_append(log))  # private from its first line on, and no link to another file
+    return Server(plan, log, api_key=key_of_profile(prepared.subject))

@@ -7,28 +7,27 @@ one by one, need the script.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
+from unsaf_async.files import write_whole
 from unsaf_async.report.data import ReportRun, labels, load_run, names_of
 from unsaf_async.report.explorer import explorer
 from unsaf_async.report.leaderboard import several
 from unsaf_async.report.markup import data_json, el, html
 from unsaf_async.report.sections import one_run
 from unsaf_async.report.thumbnails import thumbnails
-from unsaf_async.runs.folder import RunFiles
+from unsaf_async.runs.folder import RunFiles, exists
 from unsaf_async.text import error_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from xml.etree.ElementTree import Element
 
     from unsaf_async.compare.cross_matrix import CrossMatrix
@@ -108,17 +107,7 @@ def write_report(
         if not any(name in names_of(label, run) for label, run in zip(labels(loaded), loaded, strict=True)):
             raise UserError(f"{name}: no run has this name; give one of {', '.join(labels(loaded))}", field="scale")
     text = render(loaded, scale=scale, cross=cross)
-    draft = None
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=out.parent, suffix=".part", delete=False) as file:
-            draft = Path(file.name)
-            file.write(text)
-        draft.chmod(0o666 & ~_umask())
-        draft.replace(out)
-    except OSError as error:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
-        raise UserError(f"{out}: cannot be written ({error.strerror}); give another path for the report") from None
+    write_whole(out, text, private=exists(out.parent))  # in a run's folder it is as private as the run
     return out
 
 
@@ -136,12 +125,6 @@ def keep_report(folder: Path) -> str | None:
     except Exception as error:  # whatever it is: what was measured is safe, and the report can be made later
         return f"no report was written ({error_line(error)}); `unsaf-async report {folder}` tries again"
     return None
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 # --- the frame -------------------------------------------------------------------------------------------------------

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from errno import ELOOP
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +24,7 @@ from pydantic import Field, ValidationError
 
 from unsaf_async.errors import UserError
 from unsaf_async.examine.extras import ExtraMeasures
-from unsaf_async.files import write_whole
+from unsaf_async.files import PRIVATE, check_one_name, drafts, make_private_folder, write_whole
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import GivenQuestion, Record
@@ -91,10 +93,20 @@ class RunFiles:
         return self.folder / "lock"
 
     @property
-    def beginnings(self) -> set[str]:
-        """The names of what a process that was killed while it made the folder may leave there, the lock first of all."""
-        names = {self.lock.name, self.images.name}
-        return names | {f"{file.name}.part" for file in (self.images, self.manifest)}
+    def beginnings(self) -> set[Path]:
+        """What a process that was killed while it made the folder may leave there, the lock first of all."""
+        return {self.lock, self.images, *drafts(self.images), *drafts(self.manifest)}
+
+    def check_links(self) -> None:
+        """Checks that what is written to goes to these very files: no link in the folder leads it elsewhere.
+
+        Raises:
+            OSError: One of them is a link, or has other names.
+        """
+        for file in (self.lock, self.journal, self.ledger, self.received):
+            check_one_name(file)
+        if self.replies.is_symlink():
+            raise OSError(ELOOP, "it is a link, and nothing is written through links", str(self.replies))
 
 
 class Source(Record):
@@ -317,9 +329,9 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
     """
     files = RunFiles(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        names = {entry.name for entry in path.iterdir()}
-        if names and not (files.lock.name in names and names <= files.beginnings):
+        make_private_folder(path)
+        found = set(path.iterdir())
+        if found and not (files.lock in found and found <= files.beginnings):
             raise UserError(f"{path}: is not empty and holds no such run; give another folder", field="out")
         lock = _lock(path)
         write_whole(files.images, _image_lines(images).decode())
@@ -453,13 +465,18 @@ def _image_lines(images: Sequence[ImageSource]) -> bytes:
 
 
 def _lock(path: Path) -> FileLock:
-    lock = FileLock(RunFiles(path).lock)
+    files = RunFiles(path)
+    lock = FileLock(files.lock, mode=PRIVATE)
     try:
+        files.check_links()
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(f"{path}: another process is working on this run; wait for it, or stop it") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); check its permissions") from None
+    with suppress(OSError):
+        for left in (*drafts(files.images), *drafts(files.manifest), *drafts(files.score)):
+            left.unlink(missing_ok=True)
     return lock
 
 

@@ -19,6 +19,7 @@ from unsaf_async.distill.data.questions import teachable_questions
 from unsaf_async.distill.data.selection import Layout, select_pairs, select_rows
 from unsaf_async.distill.data.teachers import check_terms, read_runs
 from unsaf_async.errors import UserError
+from unsaf_async.files import umask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -101,7 +102,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise UserError(f"{out}: cannot be written ({error.strerror}); give another folder", field="out") from None
     try:
         yield folder
-        folder.chmod(0o755)  # mkdtemp's is for its maker alone
+        folder.chmod(0o777 & ~umask())  # mkdtemp's is for its maker alone
         if out.exists():
             out.rmdir()
         folder.rename(out)

@@ -13,7 +13,7 @@ from unsaf_async.distill.evaluate.gates import PARTS
 from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan, EvalRun, Side, plan_runs
 from unsaf_async.errors import as_option
 from unsaf_async.events import Announce, silent
-from unsaf_async.files import write_whole
+from unsaf_async.files import make_private_folder, write_whole
 from unsaf_async.runs.campaign import run_campaign
 from unsaf_async.runs.folder import exists
 
@@ -73,7 +73,7 @@ def write_comparison(plan: EvalPlan, planned: Sequence[EvalRun], stopped: str | 
     if left_out := max((run.left_out for run in planned), default=0):
         note = f"{left_out} images of {as_option('bank')} are not among the held-out ones, and are left out"
         result = result.model_copy(update={"notes": [note, *result.notes]})
-    plan.out.mkdir(parents=True, exist_ok=True)
+    make_private_folder(plan.out)
     write_whole(plan.out / FILE, result.model_dump_json(indent=2) + "\n")
     return result
 

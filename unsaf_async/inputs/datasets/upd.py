@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, setting
+from unsaf_async.files import write_whole
 from unsaf_async.inputs.datasets.shared import Entry, Row, Skipped
 from unsaf_async.records import GivenQuestion
 
@@ -162,7 +163,7 @@ def _written(entry: Entry, folder: Path) -> Path | None:
     try:
         if not file.is_file() or file.stat().st_size != len(data):
             folder.mkdir(exist_ok=True)
-            file.write_bytes(data)
+            write_whole(file, data, private=False)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror}), and the images must go somewhere; give a folder with "

@@ -6,14 +6,16 @@ import asyncio
 import gc
 from contextlib import contextmanager
 
+import orjson
 import pytest
 from doubles import Function, Listener, Script, reply, request, settle
 
 from unsaf_async.calls.budget import Budget
 from unsaf_async.calls.cached import Cached
-from unsaf_async.calls.store import ReplyStore, key_of, key_parts, open_cache
+from unsaf_async.calls.store import ReplyStore, key_of, key_parts, open_cache, packed
 from unsaf_async.errors import BudgetExhausted, Fatal, Rejected, Transient, Unfunded
-from unsaf_async.events import CacheHit
+from unsaf_async.events import CacheHit, Notice
+from unsaf_async.records import Usage
 
 
 @pytest.fixture
@@ -254,6 +256,45 @@ async def test_a_planted_reply_is_a_miss_and_is_written_over(store, tmp_path):
         assert not (await cached.complete(request())).cached
         assert (await cached.complete(request())).cached
     planter.close()
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"logprobs": (-0.5, None)},
+        {"logprobs": (-0.5, "text")},
+        {"logprobs": (-0.5, NAN)},
+        {"logprobs": (-0.5, 3.0)},
+        {"logprobs": (-0.5, True)},
+        {"usage": Usage(input_tokens=-1_500_000, output_tokens=5)},
+        {"usage": Usage(input_tokens=10, output_tokens=2**63)},
+        {"usage": Usage(input_tokens=10, output_tokens=True)},
+        {"cost_usd": -3.75},
+        {"cost_usd": NAN},
+        {"latency_s": -1.0},
+        {"headers": {}},
+        {"cached": True},
+    ],
+    ids=str,
+)
+async def test_a_stored_reply_with_an_impossible_figure_is_told_once_and_asked_for_anew(store, tmp_path, broken):
+    """Earlier versions stored them, and every resume of the run ended in a traceback."""
+    parts = key_parts(request())
+    stored = orjson.loads(packed(parts, reply()))
+    stored["reply"] |= broken
+    planter = open_cache(tmp_path / "cache")
+    planter.set(key_of(parts), orjson.dumps(stored))
+    planter.close()
+    heard = Listener()
+    asked = Script(reply("A cat."))
+    assert not (await Cached(asked, store, {}, "run", heard).complete(request())).cached
+    (notice,) = heard.of(Notice)
+    assert "cache: holds a reply that cannot be used" in notice.text
+    assert (await Cached(asked, store, {}, "run", heard).complete(request())).cached
+    assert len(asked.requests) == len(heard.of(Notice)) == 1
 
 
 async def test_a_text_with_any_character_can_be_stored(store):

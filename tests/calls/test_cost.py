@@ -54,12 +54,28 @@ def test_a_call_that_was_to_cost_nothing_and_did_is_no_error():
     assert free.worst_nano_usd(request()) >= 0
 
 
-@pytest.mark.parametrize(
-    "usage", [Usage(input_tokens=3), Usage(output_tokens=4), Usage(input_tokens=3, output_tokens=4)]
-)
+@pytest.mark.parametrize("usage", [Usage(input_tokens=3, output_tokens=4), Usage(30, 20, 5, 4, 1)])
 def test_a_stated_usage_is_billed_as_it_is(cost_model, usage):
     cost, billed = cost_model.cost_nano_usd(request(), reply(usage=usage))
     assert (cost, billed) == (usage.input_tokens * IN + usage.output_tokens * OUT, usage)
+
+
+def test_a_half_of_the_usage_that_is_missing_is_billed_at_its_worst_case(cost_model):
+    worst = tokens(worst_input_tokens)
+    cost, billed = cost_model.cost_nano_usd(request(), reply(usage=Usage(input_tokens=3)))
+    assert (cost, billed) == (3 * IN + 100 * OUT, Usage(input_tokens=3, output_tokens=100))
+    cost, billed = cost_model.cost_nano_usd(request(), reply(usage=Usage(output_tokens=4, cached_input_tokens=7)))
+    assert (cost, billed) == (worst * IN + 4 * OUT, Usage(input_tokens=worst, output_tokens=4))
+
+
+@pytest.mark.parametrize("outcome", ["blocked", "refused"])
+def test_a_reply_that_never_began_has_no_output_to_bill_where_its_input_is_counted(cost_model, outcome):
+    nothing = reply("", outcome, usage=Usage(input_tokens=3))
+    assert cost_model.cost_nano_usd(request(), nothing) == (3 * IN, Usage(input_tokens=3))
+    begun = reply("A c", outcome, usage=Usage(input_tokens=3))
+    assert cost_model.cost_nano_usd(request(), begun)[0] == 3 * IN + 100 * OUT
+    uncounted = reply("", outcome, usage=Usage())
+    assert cost_model.cost_nano_usd(request(), uncounted)[0] == cost_model.worst_nano_usd(request())
 
 
 def test_a_reply_without_usage_is_billed_at_its_worst_case(cost_model):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.backends.outcome import outcome_of
 from unsaf_async.calls.store import ReplyStore, key_of, key_parts, packed, unpacked
 from unsaf_async.errors import BudgetExhausted, Unfunded
-from unsaf_async.events import Announce, CacheHit, silent
+from unsaf_async.events import Announce, CacheHit, Notice, silent
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from unsaf_async.calls.provider import Provider
     from unsaf_async.records import Reply, Request
+
+_ANEW = "it is asked for anew, and so is every other like it"
 
 InFlight = dict[str, "asyncio.Future[Reply | None]"]
 """Requests under way, by key: two equal ones are one call. Shared by all that share a store. None: whoever made the call gave up
@@ -114,7 +117,11 @@ class Cached:
             return None
         try:
             reply = unpacked(data)
-        except ValueError:  # not written by this package
+        except ValueError as error:  # not written by this package, or by a version that let a broken figure through
+            if not self._store.told_unusable:
+                self._store.told_unusable = True
+                why = one_line(str(error), 200)
+                self._announce(Notice(f"{self._store.folder}: holds a reply that cannot be used ({why}); {_ANEW}"))
             return None
         if reply.outcome == "ok" and outcome_of(reply.text, reply.finish_reason)[0] != "ok":
             return None  # stored before its finish reason was looked at: half a text may have passed for a whole one

@@ -5,6 +5,7 @@ It joins the profile's token formulas with the price; it knows no budget.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, setting
@@ -77,7 +78,8 @@ class CostModel:
     def cost_nano_usd(self, request: Request, reply: Reply) -> tuple[int, Usage]:
         """What a reply cost, and its usage.
 
-        A reply without any usage was served all the same: it costs its worst case.
+        A half of the usage that the provider left out was served all the same: it costs its worst case. The output of a reply
+        that a filter stopped, or that the model declined, may be 0 where the provider counted the input.
 
         Args:
             request: The call.
@@ -87,11 +89,14 @@ class CostModel:
             (nano-dollars, tokens).
         """
         usage = reply.usage
-        if not usage.input_tokens and not usage.output_tokens:
+        counted_input, nothing_came = usage.input_tokens > 0, not reply.text and reply.outcome in ("blocked", "refused")
+        if not counted_input:
+            tokens = worst_input_tokens(request.messages, request.schema, self._rules)
             usage = Usage(
-                input_tokens=worst_input_tokens(request.messages, request.schema, self._rules),
-                output_tokens=request.sampling.max_output_tokens,
+                input_tokens=tokens, output_tokens=usage.output_tokens, reasoning_tokens=usage.reasoning_tokens
             )
+        if not usage.output_tokens and not (counted_input and nothing_came):
+            usage = replace(usage, output_tokens=request.sampling.max_output_tokens)
         calls, tokens = self._output.get(request.role, (0, 0))
         self._output[request.role] = (calls + 1, tokens + usage.output_tokens)
         return self._price.cost_nano_usd(usage), usage

@@ -22,6 +22,7 @@ import orjson
 from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_PICKLE
 
+from unsaf_async.calls.backends.wire import logprobs_of
 from unsaf_async.errors import UserError, setting
 from unsaf_async.files import (
     PRIVATE,
@@ -54,6 +55,9 @@ _STORED = {
 }
 """What a stored reply holds."""
 _OUTCOMES = frozenset(get_args(Outcome))
+
+MAX_STORED = 10**9
+"""Tokens, dollars or seconds. No call has so many."""
 
 BATCH = 256
 """Reads and writes done in one go at most: writes of one go share a transaction."""
@@ -158,10 +162,15 @@ def unpacked(data: bytes) -> Reply:
         if not isinstance(parts, dict) or not all(isinstance(kept[name], kind) for name, kind in _STORED.items()):
             raise TypeError("a part of it has the wrong type")
         logprobs, usage = kept["logprobs"], kept["usage"]
-        if kept["outcome"] not in _OUTCOMES or not all(isinstance(tokens, int) for tokens in usage.values()):
+        if kept.keys() != _STORED.keys() or kept["outcome"] not in _OUTCOMES:
             raise TypeError("a part of it has no possible value")
+        counted = all(type(tokens) is int and 0 <= tokens <= MAX_STORED for tokens in usage.values())
+        if not counted or not (0 <= kept["cost_usd"] <= MAX_STORED and 0 <= kept["latency_s"] <= MAX_STORED):
+            raise TypeError("a figure in it has no possible value")
         kept["usage"] = Usage(**usage)
-        kept["logprobs"] = None if logprobs is None else tuple(logprobs)
+        kept["logprobs"] = None if logprobs is None else logprobs_of(logprobs) or ()
+        if logprobs and not kept["logprobs"]:
+            raise TypeError("a log-probability in it has no possible value")
         return Reply(**kept, cached=True)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no stored reply: {error!r}") from None
@@ -293,6 +302,8 @@ class ReplyStore:
 
     def __init__(self, folder: Path, received: Path | None = None) -> None:
         self.folder = folder
+        self.told_unusable = False
+        """Whether the user knows that a reply in it cannot be used."""
         self._cache = open_cache(folder)
         self._received: LineFile | None = None
         self._received_bytes = 0

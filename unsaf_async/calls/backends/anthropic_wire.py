@@ -9,7 +9,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from unsaf_async.calls.backends.outcome import outcome_of
-from unsaf_async.calls.backends.wire import Outgoing, count_of, list_of, merged, string_of, table_of, usage_count
+from unsaf_async.calls.backends.wire import (
+    Outgoing,
+    count_of,
+    list_of,
+    merged,
+    string_of,
+    table_of,
+    usage_count,
+    word_of,
+)
 from unsaf_async.records import Reply, Usage
 from unsaf_async.text import one_line
 
@@ -103,7 +112,7 @@ class AnthropicWire:
             raise ValueError("the answer holds no content")
         blocks = [table_of(block) for block in body["content"]]
         text = "".join(string_of(block.get("text")) for block in blocks if block.get("type") == "text")
-        reason = string_of(body.get("stop_reason"))
+        reason = word_of(body.get("stop_reason"))
         refusal = _refusal(table_of(body.get("stop_details"))) if reason == "refusal" else ""
         # A whole reply always says why it stopped.
         outcome, detail = outcome_of(text, reason or "missing", refusal)
@@ -113,7 +122,7 @@ class AnthropicWire:
             finish_reason=reason or None,
             usage=_usage(table_of(body.get("usage"))),
             detail=detail,
-            model=string_of(body.get("model")),
+            model=word_of(body.get("model")),
         )
 
     def models(self, body: Mapping[str, Any]) -> list[str]:
@@ -182,6 +191,8 @@ def _refusal(details: Mapping[str, Any]) -> str:
 def _usage(usage: Mapping[str, Any]) -> Usage:
     """The counts; all 0, which is booked at the worst case, where one of those that are billed is there and is none.
 
+    No count of fresh input is no count of input, whatever stands for the cached: then the input is 0, and booked at its worst.
+
     Where the service called models several times for one reply, to compact the conversation or to ask another model for advice,
     only the list of those calls is complete.
     """
@@ -192,5 +203,7 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     if any(usage_count(part.get(name)) is None for part in parts for name in billed):
         return Usage()
     fresh, cached, written, output = counts
+    if any(part.get("input_tokens") is None for part in parts):
+        fresh = cached = written = 0
     thought = count_of(table_of(usage.get("output_tokens_details")).get("thinking_tokens"))
     return Usage(fresh + cached + written, cached, written, output, min(thought, output))

@@ -19,6 +19,7 @@ from unsaf_async.calls.backends.wire import (
     string_of,
     table_of,
     usage_count,
+    word_of,
 )
 from unsaf_async.records import Reply, Usage
 from unsaf_async.text import one_line
@@ -123,7 +124,7 @@ class GeminiWire:
             "usageMetadata",
         }:
             raise ValueError("the answer holds no candidates")
-        usage, model = _usage(table_of(body.get("usageMetadata"))), string_of(body.get("modelVersion"))
+        usage, model = _usage(table_of(body.get("usageMetadata"))), word_of(body.get("modelVersion"))
         if not candidates:
             feedback = table_of(body.get("promptFeedback"))
             reason = _name(feedback.get("blockReason"), BLOCK_REASONS)
@@ -211,8 +212,8 @@ def _parts(message: Message) -> list[dict[str, Any]]:
 def _name(value: object, names: tuple[str, ...]) -> str:
     """The name of an enumeration's member, which may stand there as its number; "" if there is none."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return names[value] if 0 <= value < len(names) else str(value)
-    return string_of(value)
+        return names[value] if 0 <= value < len(names) else one_line(repr(value)[:60])
+    return word_of(value)
 
 
 def _with(detail: str, message: object) -> str:
@@ -227,6 +228,8 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     if any(usage_count(usage.get(name)) is None for name in billed):
         return Usage()
     prompt, tools, written, thought = (count_of(usage.get(name)) for name in billed)
+    if not prompt:  # what tools read is no count of the prompt
+        tools = 0
     cached = count_of(usage.get("cachedContentTokenCount"))
     cached = cached if cached <= prompt + tools else 0
     return Usage(prompt + tools, cached, 0, written + thought, thought)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from unsaf_async.records import Reply, Request
 
 
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What reading JSON of any shape may raise."""
+
+
 class HttpBackend:
     """Calls an endpoint that speaks a wire."""
 
@@ -73,7 +77,7 @@ class HttpBackend:
             return self._checked(replace(self._wire.reply(body), headers=answer.headers))
         except CallError:
             raise
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        except UNREADABLE as error:
             raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
 
     def _checked(self, reply: Reply) -> Reply:
@@ -98,7 +102,7 @@ class HttpBackend:
             raise error_of(answer.status, answer.body.decode("utf-8", "replace"), answer.headers)
         try:
             return self._wire.models(_parsed(answer))
-        except (ValueError, TypeError, KeyError):
+        except UNREADABLE:
             return []
 
     async def aclose(self) -> None:

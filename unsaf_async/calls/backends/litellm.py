@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from unsaf_async.calls.backends.error_status import blocked_reply, error_of, refused_parameter
-from unsaf_async.calls.backends.openai_wire import message_of, response_format, text_of
+from unsaf_async.calls.backends.openai_wire import finish_reason_of, message_of, response_format, text_of
 from unsaf_async.calls.backends.outcome import WHOLE, outcome_of
-from unsaf_async.calls.backends.wire import string_of
+from unsaf_async.calls.backends.wire import count_of, list_of, logprobs_of, string_of, usage_count, word_of
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.records import Reply, Request, Usage
 from unsaf_async.text import one_line
@@ -127,7 +127,7 @@ class LitellmBackend:
             raise outcome from None
         try:
             return _reply(response)
-        except (AttributeError, TypeError, ValueError, KeyError) as error:
+        except Exception as error:  # objects of litellm's, made of whatever the provider sent
             raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
 
     async def aclose(self) -> None:
@@ -246,9 +246,9 @@ def _arguments(request: Request) -> dict[str, Any]:
 
 
 def _reply(response: Any) -> Reply:
-    usage = response.usage
+    usage = getattr(response, "usage", None)
     headers = _headers(getattr(response, "_hidden_params", {}).get("additional_headers") or {})
-    model = str(response.model or "")
+    model = word_of(response.model)
     if not response.choices:
         return Reply(
             "unreadable", "", usage=_usage(usage), detail="the answer holds no choice", model=model, headers=headers
@@ -256,7 +256,7 @@ def _reply(response: Any) -> Reply:
     choice = response.choices[0]
     message = choice.message
     text = text_of(message.content)
-    finish_reason = choice.finish_reason
+    finish_reason = finish_reason_of(choice.finish_reason)
     specific = getattr(message, "provider_specific_fields", None) or {}
     refusal = specific.get("refusal") or getattr(message, "refusal", None)
     stop_reason = (getattr(choice, "provider_specific_fields", None) or {}).get("stop_reason") or specific.get(
@@ -273,23 +273,27 @@ def _reply(response: Any) -> Reply:
         usage=_usage(usage),
         detail=detail,
         model=model,
-        logprobs=tuple(token.logprob for token in logprobs) if logprobs else None,
+        logprobs=logprobs_of([getattr(token, "logprob", None) for token in list_of(logprobs)]),
         headers=headers,
     )
 
 
 def _usage(usage: Any) -> Usage:
+    """The counts; all 0, which is booked at the worst case, where the input's or the output's is there and is none."""
     prompt = getattr(usage, "prompt_tokens_details", None)
     completion = getattr(usage, "completion_tokens_details", None)
-    written = usage.prompt_tokens or 0
+    written = usage_count(getattr(usage, "prompt_tokens", None))
+    output = usage_count(getattr(usage, "completion_tokens", None))
+    if written is None or output is None:
+        return Usage()
     # For a reply that Gemini blocked, litellm leaves the thinking out of completion_tokens; the total still has it.
-    output = max(usage.completion_tokens or 0, (usage.total_tokens or 0) - written)
+    output = max(output, count_of(getattr(usage, "total_tokens", None)) - written)
     return Usage(
         input_tokens=written,
-        cached_input_tokens=getattr(prompt, "cached_tokens", None) or 0,
-        cache_write_tokens=getattr(prompt, "cache_creation_tokens", None) or 0,
+        cached_input_tokens=count_of(getattr(prompt, "cached_tokens", None)),
+        cache_write_tokens=count_of(getattr(prompt, "cache_creation_tokens", None)),
         output_tokens=output,
-        reasoning_tokens=getattr(completion, "reasoning_tokens", None) or 0,
+        reasoning_tokens=min(count_of(getattr(completion, "reasoning_tokens", None)), output),
     )
 
 

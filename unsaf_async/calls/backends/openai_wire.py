@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from unsaf_async.calls.backends.outcome import outcome_of
-from unsaf_async.calls.backends.wire import Outgoing, count_of, list_of, logprobs_of, string_of, table_of, usage_count
+from unsaf_async.calls.backends.wire import (
+    Outgoing,
+    count_of,
+    list_of,
+    logprobs_of,
+    string_of,
+    table_of,
+    usage_count,
+    word_of,
+)
 from unsaf_async.calls.rate_headers import error_text
 from unsaf_async.records import Reply, Usage
 from unsaf_async.text import one_line
@@ -92,15 +101,13 @@ class OpenAIWire:
         choices = body.get("choices")
         if not isinstance(choices, list):
             raise ValueError("the answer holds no choices")
-        usage, model = usage_of(table_of(body.get("usage"))), string_of(body.get("model"))
+        usage, model = usage_of(table_of(body.get("usage"))), word_of(body.get("model"))
         if not choices:
             return Reply("unreadable", "", usage=usage, detail="the answer holds no choice", model=model)
         choice = table_of(choices[0])
         message = table_of(choice.get("message"))
         text = text_of(message.get("content"))
-        finish_reason = choice.get("finish_reason")
-        if finish_reason is not None and not isinstance(finish_reason, str):
-            finish_reason = one_line(repr(finish_reason), 60)  # no word that is known to be good
+        finish_reason = finish_reason_of(choice.get("finish_reason"))
         failure = choice.get("error")  # OpenRouter, where the host behind it failed in the middle: what came is billed
         if failure:
             finish_reason = "error"
@@ -211,6 +218,19 @@ def response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         JSON data.
     """
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+
+
+def finish_reason_of(value: object) -> str | None:
+    """Why a reply ended.
+
+    Args:
+        value: What stands there.
+
+    Returns:
+        The provider's word; "" or None if there is none; the value as text if it is of another type, or blank, which is no word
+        that is known to be good.
+    """
+    return None if value is None else "" if value == "" else word_of(value) or one_line(repr(value), 60)
 
 
 def text_of(content: object) -> str:

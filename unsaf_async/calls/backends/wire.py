@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
+
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +106,9 @@ def merged(body: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 MAX_COUNT = 10**8
 """Tokens. No call has so many: a count above it is none."""
 
+LEAST_LOGPROB = -1e300
+"""Below it lies no log-probability, but minus infinity and what no float holds. OpenAI writes -9999 for the least probable."""
+
 
 def json_of(data: bytes) -> Any:
     """JSON, read leniently: Python's servers write NaN and Infinity, and half a surrogate pair where a limit cut an emoji.
@@ -135,11 +139,10 @@ def count_of(value: object) -> int:
     """
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) < 16 else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    # Compared before anything else: NaN is in no range, and an integer of JSON may be too large for a float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_COUNT:
         return 0
-    if not 0 <= value <= MAX_COUNT or value != int(value):
-        return 0
-    return int(value)
+    return int(value) if value == int(value) else 0
 
 
 def table_of(value: object) -> Mapping[str, Any]:
@@ -182,6 +185,19 @@ def string_of(value: object) -> str:
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
 
 
+def word_of(value: object, most: int = 200) -> str:
+    """A name or a short word, read leniently.
+
+    Args:
+        value: What stands there.
+        most: Most characters of it that are kept.
+
+    Returns:
+        The word, on one line; "" if it is none.
+    """
+    return one_line(string_of(value)[: 4 * most], most)
+
+
 def logprobs_of(values: list[Any]) -> tuple[float, ...] | None:
     """Log-probabilities of a reply's tokens.
 
@@ -193,7 +209,7 @@ def logprobs_of(values: list[Any]) -> tuple[float, ...] | None:
         would be another figure. A little above 0, which rounding makes of certainty, is 0.
     """
     if not values or not all(
-        isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value < 0.001
+        isinstance(value, int | float) and not isinstance(value, bool) and LEAST_LOGPROB <= value < 0.001
         for value in values
     ):
         return None

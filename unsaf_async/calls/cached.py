@@ -3,6 +3,9 @@
 Stored for everybody: replies with outcome `ok`. Every other reply (cut off, refused, blocked, interrupted, unreadable) was billed
 too, so the run that paid for it keeps it and does not pay again when it is resumed; other runs ask anew, since a filter or a
 reasoning model may decide otherwise the next time. A call that failed is never stored.
+
+A call that another process is making, with the same store, is not made: its reply is waited for. Where none comes (the call
+failed, or its process died), one of those that wait makes it.
 """
 
 from __future__ import annotations
@@ -31,6 +34,11 @@ InFlight = dict[str, "asyncio.Future[Reply | None]"]
 """Requests under way, by key: two equal ones are one call. Shared by all that share a store. None: whoever made the call gave up
 for reasons of its own (cancelled, no money), so one of those that wait makes it instead."""
 
+CLAIM_WAIT_S = 0.25
+"""So often a call that another process makes is looked for in the store."""
+CLAIM_PATIENCE_S = 600.0
+"""So long another process is waited for. It may be halted, or wait for its own money for what is claimed here."""
+
 
 class Cached:
     """A provider that looks in a store before it asks another provider."""
@@ -44,6 +52,7 @@ class Cached:
         announce: Announce = silent,
         following: Callable[[], AbstractContextManager[None]] = nullcontext,
         is_wanted: Callable[[Reply], bool] = lambda _: True,
+        is_down: Callable[[], bool] = lambda: False,
     ) -> None:
         """A layer for one image's calls.
 
@@ -55,6 +64,7 @@ class Cached:
             announce: Receives a `CacheHit` for each call that is not made.
             following: Entered while a call waits for an equal one of another layer.
             is_wanted: Whether a stored reply will do. Where it will not, the call is made, and its reply stored instead.
+            is_down: Whether the inner provider makes no calls any more. Nobody else's is waited for then.
         """
         self._inner = inner
         self._store = store
@@ -63,6 +73,7 @@ class Cached:
         self._announce = announce
         self._following = following
         self._is_wanted = is_wanted
+        self._is_down = is_down
 
     async def complete(self, request: Request) -> Reply:
         """The stored reply, or the inner provider's, which is on disk when this returns.
@@ -87,7 +98,7 @@ class Cached:
                 return replace(reply, cached=True)
         call = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
-            reply = await self._look_up(key, request) or await self._ask(key, parts, request)
+            reply = await self._stored_or_asked(key, parts, request)
         except (asyncio.CancelledError, BudgetExhausted, Unfunded):
             call.set_result(None)
             raise
@@ -100,6 +111,22 @@ class Cached:
             return reply
         finally:
             del self._in_flight[key]
+
+    async def _stored_or_asked(self, key: str, parts: dict[str, object], request: Request) -> Reply:
+        """The stored reply, be it one that another process is asking for, or the inner provider's."""
+        waited_s = 0.0
+        while True:
+            claimed = self._store.claim(key)  # before looking: what its last holder got is stored
+            try:
+                if (reply := await self._look_up(key, request)) is not None:
+                    return reply
+                if claimed or waited_s >= CLAIM_PATIENCE_S or self._is_down():
+                    return await self._ask(key, parts, request)
+            finally:
+                if claimed:
+                    self._store.release(key)
+            await asyncio.sleep(CLAIM_WAIT_S)
+            waited_s += CLAIM_WAIT_S
 
     async def _look_up(self, key: str, request: Request) -> Reply | None:
         own = f"{key}:{self._run_id}"

@@ -193,6 +193,7 @@ class OpenModel:
             session.announce,
             image_budget.waiting_elsewhere,
             lambda reply: is_same_model(asked, reply.model),
+            lambda: self.pace.down is not None,
         )
         named_one = StrictModel(cached, asked, self.pace) if asked else cached
         return StopAtRefusals(Adapting(named_one, self.adapted), self.refusals)

@@ -23,6 +23,7 @@ from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_PICKLE
 
 from unsaf_async.calls.backends.wire import logprobs_of
+from unsaf_async.calls.claims import Claims
 from unsaf_async.errors import UserError, setting
 from unsaf_async.files import (
     PRIVATE,
@@ -305,6 +306,10 @@ class ReplyStore:
         self.told_unusable = False
         """Whether the user knows that a reply in it cannot be used."""
         self._cache = open_cache(folder)
+        try:
+            self._claims = Claims(folder, _mode_in(folder))
+        except OSError as error:
+            raise _unusable(folder, error) from None
         self._received: LineFile | None = None
         self._received_bytes = 0
         self._waiting = 0
@@ -317,6 +322,25 @@ class ReplyStore:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failed = False
+
+    def claim(self, key: str) -> bool:
+        """Claim the call whose reply goes under a key, so that no other process makes it, too.
+
+        Args:
+            key: As `key_of` gives it.
+
+        Returns:
+            False if another process has claimed it: its reply, if one comes, will be here before it gives the claim up.
+        """
+        return self._claims.take(key)
+
+    def release(self, key: str) -> None:
+        """Give a claim up: what was asked for is stored, or will not come.
+
+        Args:
+            key: As it was claimed.
+        """
+        self._claims.release(key)
 
     async def get(self, key: str) -> bytes | None:
         """What is stored under a key.
@@ -373,6 +397,7 @@ class ReplyStore:
             self._received.close()
             if not self._failed:
                 self._received.file.unlink(missing_ok=True)
+        self._claims.close()
         self._cache.close()
 
     def _restore(self, received: Path) -> None:
@@ -487,8 +512,7 @@ def open_cache(folder: Path) -> Cache:
         elif not folder.is_dir():
             raise NotADirectoryError(ENOTDIR, "no folder")
         # SQLite would make the database by the umask, and follow links; its journal and its index have the database's mode.
-        shared = 0o060 if folder.stat().st_mode & 0o020 else 0
-        os.close(open_to_append(folder / DATABASE, PRIVATE | shared))
+        os.close(open_to_append(folder / DATABASE, _mode_in(folder)))
         for suffix in ("-wal", "-shm", "-journal"):
             check_one_name(folder / f"{DATABASE}{suffix}")
         # Every value in the database: in files beside it, diskcache makes folders and files by the umask.
@@ -496,10 +520,18 @@ def open_cache(folder: Path) -> Cache:
             str(folder), disk=PlainDisk, eviction_policy="none", cull_limit=0, disk_min_file_size=MAX_VALUE_BYTES
         )
     except (OSError, sqlite3.Error) as error:
-        raise UserError(
-            f"{folder}: cannot be used as a cache ({error}); give another folder or {setting('cache', None)}",
-            field="cache",
-        ) from None
+        raise _unusable(folder, error) from None
+
+
+def _mode_in(folder: Path) -> int:
+    """The mode of a cache's files: of the group too in a folder that the group may write to."""
+    return PRIVATE | (0o060 if folder.stat().st_mode & 0o020 else 0)
+
+
+def _unusable(folder: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{folder}: cannot be used as a cache ({error}); give another folder or {setting('cache', None)}", field="cache"
+    )
 
 
 def entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -418,6 +418,9 @@ def test_what_was_handed_in_is_stored_even_if_the_loop_is_closed_meanwhile(tmp_p
     cache.close()
 
 
+FILES = ("cache.db", "cache.db-shm", "cache.db-wal", "claims.lock")
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
 async def test_the_cache_is_only_for_its_owner_whatever_the_umask(tmp_path, umask):
     folder = tmp_path / "new" / "cache"
@@ -430,7 +433,7 @@ async def test_the_cache_is_only_for_its_owner_whatever_the_umask(tmp_path, umas
         store.close()
     finally:
         os.umask(before)
-    assert modes == dict.fromkeys([".gitignore", "cache.db", "cache.db-shm", "cache.db-wal", "received.jsonl"], 0o600)
+    assert modes == dict.fromkeys([".gitignore", *FILES, "received.jsonl"], 0o600)
     assert [each.stat().st_mode & 0o777 for each in (folder, folder.parent)] == [0o700, 0o700]
     assert (folder / ".gitignore").read_text() == "*\n"
 
@@ -445,7 +448,7 @@ async def test_a_cache_in_a_folder_that_is_there_leaves_its_mode_and_is_the_grou
     await store.put("key", b"1")
     found = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "there").iterdir()}
     store.close()
-    assert found == dict.fromkeys(["cache.db", "cache.db-shm", "cache.db-wal"], files)  # no .gitignore: not our folder
+    assert found == dict.fromkeys(FILES, files)  # no .gitignore: not our folder
     assert (tmp_path / "there").stat().st_mode & 0o777 == mode
 
 

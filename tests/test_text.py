@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from unsaf_async.text import (
@@ -20,6 +22,7 @@ from unsaf_async.text import (
     format_points,
     format_seconds,
     format_usd,
+    moment_in,
     one_line,
     shorten,
 )
@@ -156,3 +159,17 @@ def test_an_error_is_one_line_and_without_a_text_its_type() -> None:
     assert error_line(ValueError(" ")) == "ValueError"
     assert first_line(ValueError("\nno  such thing\nread the manual"), 200) == "no such thing"
     assert first_line(ValueError(""), 200) == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "moment"),
+    [
+        (0, "23:30"),
+        (1799, "23:59"),
+        (1800, "00:00 tomorrow"),
+        (86400, "23:30 tomorrow"),
+        (86400 * 3, "23:30 on 30 November"),
+    ],
+)
+def test_the_end_of_a_wait_is_told_by_the_clock(seconds: float, moment: str) -> None:
+    assert moment_in(seconds, datetime(2026, 11, 27, 23, 30, tzinfo=UTC)) == moment

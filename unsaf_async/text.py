@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 NOT_AVAILABLE = "n/a"
 """What stands for a figure that is undefined or unknown."""
 
@@ -199,6 +201,23 @@ def shorten(text: str, limit: int, ellipsis: str = "...") -> str:
         `text` itself if it is no longer than `limit`.
     """
     return text if len(text) <= limit else text[: limit - len(ellipsis)] + ellipsis
+
+
+def moment_in(seconds: float, now: datetime | None = None) -> str:
+    """When a wait ends, by the user's own clock.
+
+    Args:
+        seconds: From now on, >= 0.
+        now: In the user's own time zone; None: the current time.
+
+    Returns:
+        "14:02"; on another day "14:02 tomorrow" or "14:02 on 29 November".
+    """
+    now = now or datetime.now().astimezone()
+    end = now + timedelta(seconds=seconds)
+    days = (end.date() - now.date()).days
+    day = "" if not days else " tomorrow" if days == 1 else f" on {end.day} {end:%B}"
+    return f"{end:%H:%M}{day}"
 
 
 def one_line(text: str, limit: int | None = None, ellipsis: str = "") -> str:

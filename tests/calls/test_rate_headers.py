@@ -109,10 +109,48 @@ def test_googles_retry_info_is_read_from_the_body_where_no_header_speaks():
     assert retry_after_s({}, '{"error": {"details": [{"links": []}]}}') is None
 
 
-def test_no_provider_is_obeyed_beyond_an_hour():
-    assert retry_after_s({"retry-after": "86400"}) == MAX_PATIENCE_S
+def test_no_wait_is_read_as_longer_than_a_month():
+    assert retry_after_s({"retry-after": "86400"}) == 86400
+    assert retry_after_s({"retry-after": "8640000"}) == MAX_PATIENCE_S
     assert retry_after_s({"retry-after": "9" * 400}) == MAX_PATIENCE_S
     assert retry_after_s({"retry-after": "Mon, 23 Nov 2099 12:00:20 GMT"}, now=NOW) == MAX_PATIENCE_S
+
+
+OPENAIS = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "8.64s"}
+ANTHROPICS = {
+    "anthropic-ratelimit-input-tokens-remaining": "0",
+    "anthropic-ratelimit-input-tokens-reset": "2026-11-23T12:00:30Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        (OPENAIS, 8.64),
+        (ANTHROPICS, 30.0),
+        (OPENAIS | ANTHROPICS, 30.0),
+        (OPENAIS | {"retry-after": "3"}, 3.0),
+        (OPENAIS | {"retry-after": "-3"}, 8.64),
+        (OPENAIS | {"retry-after": "1e9"}, 8.64),
+        (OPENAIS | {"retry-after": "NaN"}, 8.64),
+        (OPENAIS | {"x-ratelimit-remaining-requests": "7"}, None),
+        ({"x-ratelimit-reset-requests": "8.64s"}, None),
+        (OPENAIS | {"x-ratelimit-reset-requests": "-1"}, None),
+        (OPENAIS | {"x-ratelimit-reset-requests": "86400000s"}, MAX_PATIENCE_S),
+        ({"x-wait": "3", "ratelimit-reset": "3", "x-ratelimit-reset": "1795435230"}, None),
+    ],
+)
+def test_a_limit_of_which_nothing_remains_says_when_to_come_back_where_nothing_else_does(headers, seconds):
+    assert retry_after_s(headers, now=NOW) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_a_stated_limit_that_would_stop_the_run_is_not_believed():
+    stated = {"x-ratelimit-limit-requests": "0.001", "x-ratelimit-limit-tokens": "1"}
+    assert learned_limits(stated) == {}
+    assert learned_limits({"x-ratelimit-limit-requests": "3", "x-ratelimit-limit-tokens": "40000"}) == {
+        "requests": 3.0,
+        "tokens": 40000.0,
+    }
 
 
 @given(st.integers(0, 10**7))

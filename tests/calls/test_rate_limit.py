@@ -265,6 +265,29 @@ async def test_the_longest_pause_counts():
         assert await waiting == pytest.approx(13, abs=0.01)
 
 
+@pytest.mark.parametrize("error", [RateLimited, Transient])
+def test_a_wait_that_is_longer_than_a_call_is_tried_stops_the_model_at_once_and_says_until_when(error):
+    async def main():
+        events = Listener()
+        async with Pace("double", Limits(concurrency=1), events, longest_wait_s=600) as pacer:
+            pacer.failed(error("slow down", retry_after_s=600))
+            assert pacer.down is None
+            assert await leaves_after_s(pacer) == pytest.approx(600, abs=0.01)
+            began_s = now_s()
+            await pacer.enter("ask", 1)
+            waiting = task(pacer.enter("ask", 1))
+            await settle()
+            pacer.failed(error("slow down", retry_after_s=86400))
+            with pytest.raises(
+                Fatal, match=r"it asks to wait until \d\d:\d\d tomorrow, .* \(600 s\); resume then: slow"
+            ):
+                await waiting
+            assert now_s() - began_s < 1
+            assert len(events.of(Paused)) == 1
+
+    run(main())
+
+
 @pytest.mark.parametrize("silent", [None, 0.0])
 def test_a_429_without_a_word_of_how_long_pauses_longer_each_time_until_something_succeeds(silent):
     async def main():

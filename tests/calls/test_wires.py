@@ -89,6 +89,18 @@ async def test_a_passing_fault_changes_no_answer_and_hides_no_bill(route: str, f
         assert run.score.cost_usd > billed_usd
 
 
+@pytest.mark.parametrize("route", ROUTES)
+async def test_a_wait_of_a_day_that_one_reply_asks_for_ends_the_run_at_once(route: str, tmp_path: Path) -> None:
+    simulation = Simulation(price=PRICE, faults={"429": 0.1}, fault_seed=1, retry_after_s=86400)
+    run = await drive(simulation, route, tmp_path, images=8)
+    assert run.ledger.faults["429"] > 0
+    assert run.runner.why_stopped is not None
+    assert "it asks to wait until " in run.runner.why_stopped
+    deadline_s = run.runner.folder.manifest.subject.deadline_s
+    assert f" tomorrow, longer than a call is tried ({deadline_s:.0f} s); resume then: 429" in run.runner.why_stopped
+    assert run.runner.mistake is None
+
+
 @pytest.mark.parametrize("fault", sorted(CONTENT))
 @pytest.mark.parametrize("route", ROUTES)
 async def test_a_fault_of_content_is_counted_by_its_name_and_never_scored(

@@ -13,8 +13,8 @@ from unsaf_async.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_PATIENCE_S = 3600.0
-"""No Retry-After is obeyed beyond this: a provider that asks for more will not serve this run."""
+MAX_PATIENCE_S = 31 * 86400.0
+"""No wait is read as longer than this. How long one is obeyed is the pace's business: no longer than a call is tried."""
 
 
 def seconds_of(text: str) -> float | None:
@@ -57,6 +57,15 @@ def until(text: str, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
+RESETS = {
+    **{f"x-ratelimit-reset-{what}": f"x-ratelimit-remaining-{what}" for what in ("requests", "tokens")},
+    **{
+        f"anthropic-ratelimit-{what}-reset": f"anthropic-ratelimit-{what}-remaining"
+        for what in ("requests", "tokens", "input-tokens", "output-tokens")
+    },
+}
+"""Headers that say when a limit is whole again, with the one that says how much of it remains."""
+
 _IN_WORDS = re.compile(r"(?:try again|retry) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|h|m|s)?)+)( seconds?)?", re.IGNORECASE)
 
 
@@ -64,7 +73,9 @@ def retry_after_s(headers: Mapping[str, str], body: str = "", now: datetime | No
     """How long the provider asks us to wait.
 
     Looks at `retry-after-ms`, then `retry-after` (seconds, a duration, an HTTP date), then, in the body, Google's RetryInfo
-    (`retryDelay`) and a sentence such as "Please try again in 7m12s".
+    (`retryDelay`) and a sentence such as "Please try again in 7m12s", and last at the limits in `RESETS` of which nothing
+    remains: the last one to come back counts. Nothing else is looked at, and what is no such time is passed over: a negative
+    number, 1e9, NaN.
 
     Args:
         headers: Of the error's answer, names in lower case.
@@ -79,14 +90,22 @@ def retry_after_s(headers: Mapping[str, str], body: str = "", now: datetime | No
     if (milliseconds := headers.get("retry-after-ms", "").strip()) and re.fullmatch(r"\d+(\.\d+)?", milliseconds):
         seconds = float(milliseconds) / 1000
     elif value := headers.get("retry-after", "").strip():
-        seconds = seconds_of(value)
-        if seconds is None:
-            seconds = until(value, now)
+        seconds = _wait_s(value, now)
     if seconds is None and (match := re.search(r'"retryDelay"\s*:\s*"([\d.]+m?s)"', body)):
         seconds = seconds_of(match[1])
     if seconds is None and (match := _IN_WORDS.search(body)):
         seconds = seconds_of(match[1] + ("s" if match[2] else ""))
+    if seconds is None:
+        used_up = (reset for reset, remaining in RESETS.items() if headers.get(remaining, "").strip() == "0")
+        waits = (_wait_s(headers.get(reset, ""), now) for reset in used_up)
+        seconds = max((wait for wait in waits if wait is not None), default=None)
     return None if seconds is None else min(seconds, MAX_PATIENCE_S)
+
+
+def _wait_s(text: str, now: datetime) -> float | None:
+    """Seconds in a duration, or until a moment; None if it is neither."""
+    seconds = seconds_of(text)
+    return until(text, now) if seconds is None else seconds
 
 
 LIMIT_HEADERS = {
@@ -99,6 +118,10 @@ LIMIT_HEADERS = {
 """Which header states which limit. (Anthropic's `-tokens-limit` only repeats the tighter of its two.)"""
 
 
+LEAST_LIMIT = {"requests": 1.0, "tokens": 100.0}
+"""A minute. A stated limit below it is not believed: it would hold up the run for hours without a word."""
+
+
 def learned_limits(headers: Mapping[str, str]) -> dict[str, float]:
     """The limits per minute that headers state.
 
@@ -106,7 +129,7 @@ def learned_limits(headers: Mapping[str, str]) -> dict[str, float]:
         headers: Of a reply, names in lower case.
 
     Returns:
-        Those of "requests", "tokens", "input tokens" and "output tokens" that are stated, > 0; {} if none is.
+        Those of "requests", "tokens", "input tokens" and "output tokens" that are stated, from `LEAST_LIMIT` on; {} if none is.
     """
     limits: dict[str, float] = {}
     for header, limit in LIMIT_HEADERS.items():
@@ -114,7 +137,7 @@ def learned_limits(headers: Mapping[str, str]) -> dict[str, float]:
             rate = float(headers[header])
         except (KeyError, ValueError):
             continue
-        if 0 < rate < float("inf"):
+        if LEAST_LIMIT[limit.split()[-1]] <= rate < float("inf"):
             limits[limit] = rate
     return limits
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from aiolimiter import AsyncLimiter
 
-from unsaf_async.calls.rate_headers import learned_limits
+from unsaf_async.calls.rate_headers import MAX_PATIENCE_S, learned_limits
 from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient
 from unsaf_async.events import Announce, Paused, silent
+from unsaf_async.text import moment_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -111,7 +112,15 @@ def limiter(per_minute: float) -> AsyncLimiter:
 class Pace:
     """The brakes of one model. Use as an async context manager: it runs one task of its own, which lets calls go."""
 
-    def __init__(self, name: str, limits: Limits, announce: Announce = silent, *, tells_limits: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        limits: Limits,
+        announce: Announce = silent,
+        *,
+        tells_limits: bool = False,
+        longest_wait_s: float = MAX_PATIENCE_S,
+    ) -> None:
         """The brakes of a model that nobody has called yet.
 
         Args:
@@ -120,8 +129,11 @@ class Pace:
             announce: Receives a `Paused` when the provider asks to wait.
             tells_limits: Whether the provider's replies are expected to state its limits. If so, and `limits` has none for
                 requests, calls leave one at a time until the first reply, instead of running into a limit that nobody knows yet.
+            longest_wait_s: For so many seconds the model is paused at most because its provider asks to wait. Where it asks for
+                more, no call can work before that is over, so that none leaves any more.
         """
         self.name = name
+        self.longest_wait_s = longest_wait_s
         self.limits = limits
         self.ceiling = float(limits.concurrency)
         self.in_flight = 0
@@ -245,8 +257,14 @@ class Pace:
         if isinstance(error, Transient) and error.unsent and self._last_success is None:
             self._shut(Fatal(str(error), kind="unreachable"))
             return
-        self._count(about, now, suspect=suspect)
         wait_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
+        if wait_s and wait_s > self.longest_wait_s:
+            until = (
+                f"it asks to wait until {moment_in(wait_s)}, longer than a call is tried ({self.longest_wait_s:,.0f} s)"
+            )
+            self._shut(Fatal(f"{until}; resume then: {error}", kind="wait", status=error.status))
+            return
+        self._count(about, now, suspect=suspect)
         limited, asked = isinstance(error, RateLimited), bool(wait_s)
         if self._scouts and not limited:
             self._scouts -= 1

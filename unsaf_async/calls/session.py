@@ -141,7 +141,13 @@ class Session:
         backend = await self._open_backend(profile)
         try:
             tells_limits = profile.rate_headers != "none"
-            async with Pace(profile.name, profile.limits, self.announce, tells_limits=tells_limits) as pace:
+            async with Pace(
+                profile.name,
+                profile.limits,
+                self.announce,
+                tells_limits=tells_limits,
+                longest_wait_s=profile.deadline_s,
+            ) as pace:
                 builder = RequestBuilder(profile, self._questions, self._seed)
                 adapted = Adapted(profile, self._seed, self._adapted.get(name), self.announce)
                 refusals = Refusals(pace, self.ledger.account.served)

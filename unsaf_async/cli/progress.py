@@ -27,7 +27,7 @@ from unsaf_async.events import (
     Paused,
 )
 from unsaf_async.score.tallies import Running
-from unsaf_async.text import format_usd, one_line
+from unsaf_async.text import format_usd, moment_in, one_line
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -159,13 +159,8 @@ class Watch:
         if event.seconds < LONG_WAIT_S or (now < told_until and until < told_until + LONG_WAIT_S):
             return
         self._told_until[event.provider] = until
-        clock = time.strftime("%H:%M", time.localtime(time.time() + event.seconds))
         why = f"asked for {event.seconds:,.0f} s" if event.asked else f"turns calls away ({event.reason})"
-        deadlines = [each.profile.deadline_s for each in self.runner.models if each.profile.name == event.provider]
-        late = ""
-        if deadlines and event.seconds > deadlines[0]:
-            late = f", longer than a call is tried ({deadlines[0]:,.0f} s): calls that it turned away fail, `resume` asks again"
-        self.say(f"waiting until {clock}: {event.provider} {why}{late}")
+        self.say(f"waiting until {moment_in(event.seconds)}: {event.provider} {why}")
 
     def _traffic(self, provider: str) -> Traffic:
         return self.traffic.setdefault(provider, Traffic())

@@ -16,6 +16,7 @@ from unsaf_async.calls.cost import CostModel
 from unsaf_async.calls.dispatched import Dispatched
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.rate_limit import Pace
+from unsaf_async.calls.replicas import Replica, Replicas
 from unsaf_async.errors import Fatal, RateLimited, Rejected, Transient, UserError
 from unsaf_async.events import BoundBroken, CallSent, CallSettled, Paused
 from unsaf_async.providers.profile import Limits
@@ -50,8 +51,7 @@ class Layer:
         self.cost_model = CostModel(profile(), profile().price)
         self.pace = await Pace("double", self.limits, self.events).__aenter__()
         self.dispatched = Dispatched(
-            self.backend,
-            pace=self.pace,
+            Replicas("double", [Replica("", self.backend, self.pace)], self.events),
             image_budget=self.image_budget,
             ledger=self.ledger,
             cost_model=self.cost_model,

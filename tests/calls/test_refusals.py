@@ -14,6 +14,7 @@ from driving import draw_images
 
 from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.calls.refusals import SAME_REFUSALS, Refusals, StopAtRefusals
+from unsaf_async.calls.replicas import Replica, Replicas
 from unsaf_async.errors import Fatal, Rejected
 from unsaf_async.providers.profile import Limits
 from unsaf_async.simulate.settings import Simulation
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def one_endpoint(pace: Pace) -> Replicas:
+    """A model at one endpoint."""
+    return Replicas("double", [Replica("", Script(), pace)])
+
+
 async def refused_of(errors: list[Rejected], served: tuple[Any, ...] = ()) -> list[type[Exception]]:
     """How calls end that are refused so, one after the other."""
     async with Pace("double", Limits()) as pace:
-        refusals, ended = Refusals(pace, served), []
+        refusals, ended = Refusals(one_endpoint(pace), served), []
         for error in errors:
             try:
                 await StopAtRefusals(Script(error), refusals).complete(request())
@@ -51,7 +57,7 @@ async def test_refusals_in_a_role_that_was_served_before_stop_nothing() -> None:
 
 async def test_one_reply_shows_that_the_role_works() -> None:
     async with Pace("double", Limits()) as pace:
-        refusals = Refusals(pace)
+        refusals = Refusals(one_endpoint(pace))
         await StopAtRefusals(Script(reply()), refusals).complete(request())
         for _ in range(20):
             with pytest.raises(Rejected):

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
-from unsaf_async.errors import CallError, RateLimited, Transient
+from unsaf_async.errors import CallError, Transient
 from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, silent
 
 if TYPE_CHECKING:
@@ -20,19 +20,17 @@ if TYPE_CHECKING:
     from unsaf_async.calls.budget import ImageBudget, Reservation
     from unsaf_async.calls.cost import CostModel
     from unsaf_async.calls.ledger import Ledger
-    from unsaf_async.calls.provider import Provider
-    from unsaf_async.calls.rate_limit import Pace
+    from unsaf_async.calls.replicas import Replica, Replicas
     from unsaf_async.records import Reply, Request
 
 
 class Dispatched:
-    """A provider that lets calls to a backend leave as the pace and the budget allow, and enters each in the ledger."""
+    """A provider that lets calls leave as an endpoint's pace and the budget allow, and enters each in the ledger."""
 
     def __init__(
         self,
-        backend: Provider,
+        replicas: Replicas,
         *,
-        pace: Pace,
         image_budget: ImageBudget,
         ledger: Ledger,
         cost_model: CostModel,
@@ -45,8 +43,7 @@ class Dispatched:
         """A layer for one image's first attempts, or for its repetitions.
 
         Args:
-            backend: What speaks to the model.
-            pace: The model's.
+            replicas: The model's endpoints.
             image_budget: What the calls are paid from.
             ledger: Where each attempt is written down.
             cost_model: The model's prices.
@@ -57,8 +54,7 @@ class Dispatched:
             redact: Replaces keys in the texts of errors.
             announce: Receives the calls' events.
         """
-        self._backend = backend
-        self._pace = pace
+        self._replicas = replicas
         self._image_budget = image_budget
         self._ledger = ledger
         self._cost_model = cost_model
@@ -84,7 +80,7 @@ class Dispatched:
         worst = self._cost_model.worst_nano_usd(request)
         reservation = await self._image_budget.reserve(worst)
         try:
-            await self._pace.enter(request.role, *self._cost_model.expected_tokens(request))
+            replica = await self._replicas.enter(request.role, *self._cost_model.expected_tokens(request))
         except BaseException:
             reservation.refund()
             raise
@@ -92,11 +88,11 @@ class Dispatched:
             number = self._ledger.sent(request.role, worst, again=self._again)
         except BaseException:  # the disk is full: no call leaves that the ledger does not know
             reservation.refund()
-            self._pace.leave()
+            self._replicas.leave(replica)
             raise
-        return await self._send(request, reservation, number)
+        return await self._send(request, replica, reservation, number)
 
-    async def _send(self, request: Request, reservation: Reservation, number: int) -> Reply:
+    async def _send(self, request: Request, replica: Replica, reservation: Reservation, number: int) -> Reply:
         """One attempt, from the wire to the accounts. number: the ledger's."""
         worst, provider = reservation.amount_nano_usd, request.target.provider
         self._announce(CallSent(request.role, provider, worst / NANO))
@@ -106,7 +102,7 @@ class Dispatched:
         try:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    reply = await self._backend.complete(request)
+                    reply = await replica.backend.complete(request)
             except TimeoutError:
                 raise Transient(f"no answer within {self._timeout_s:g} s", fate_unknown=True) from None
             latency_s = asyncio.get_running_loop().time() - began_s
@@ -114,7 +110,7 @@ class Dispatched:
             reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
             self._ledger.settled(number, cost, usage)
             reservation.settle(cost)
-            self._pace.succeeded(reply)
+            replica.pace.succeeded(reply)
             if cost > worst:
                 self._cost_model.bound_broken(request, cost)
                 self._announce(BoundBroken(request.role, provider, worst / NANO, cost / NANO))
@@ -128,9 +124,9 @@ class Dispatched:
                 reservation.refund()
                 self._ledger.refunded(number)
             error.args = (self._redact(str(error)),)
-            self._pace.failed(error, _about(request), suspect=self._suspect)
-            if self._pace.down and isinstance(error, Transient | RateLimited):
-                raise self._pace.down from None  # no other attempt can leave
+            then = self._replicas.failed(replica, error, _about(request), suspect=self._suspect)
+            if then is not error:
+                raise then from None
             raise
         except BaseException:  # cancelled, or a bug: the call was sent, so it may be billed
             if not reservation.over:
@@ -139,7 +135,7 @@ class Dispatched:
                 self._ledger.unknown(number)
             raise
         finally:
-            self._pace.leave()
+            self._replicas.leave(replica)
             self._announce(CallSettled(request.role, provider, reply, cost / NANO))
 
 

@@ -1,7 +1,7 @@
-"""Pace: when the next call to one model may leave, and how long all wait after a 429.
+"""Pace: when the next call to one endpoint may leave, and how long all wait after a 429.
 
-One `Pace` a model. It holds four brakes: a ceiling of calls in flight that adapts (additive increase, multiplicative
-decrease), limits per minute of requests and tokens, a pause of the whole model when the provider asks to wait, and a
+One `Pace` an endpoint. It holds four brakes: a ceiling of calls in flight that adapts (additive increase, multiplicative
+decrease), limits per minute of requests and tokens, a pause of the endpoint when the provider asks to wait, and a
 circuit breaker. Where the provider will tell its limits only in its first reply, one call leaves ahead of all others, as a
 scout. Waiting calls leave in the order judge, answer, ask, so that begun images finish first. It knows no money.
 """
@@ -47,6 +47,11 @@ START_FAILURES = 4
 START_S = 10.0
 """Before the first reply of all, fewer failures in a row, about as many different images, and less time are enough: such a start
 is hopeless. Failures count only where they are twice as many as the calls that still wait for their answers."""
+
+
+class Elsewhere(Exception):
+    """A waiting call was sent away, since others of the model's endpoints are free."""
+
 
 SCOUTS = 3
 """So many calls may fail, one after the other, before the rest leave without having heard of a limit."""
@@ -110,7 +115,7 @@ def limiter(per_minute: float) -> AsyncLimiter:
 
 
 class Pace:
-    """The brakes of one model. Use as an async context manager: it runs one task of its own, which lets calls go."""
+    """The brakes of one endpoint. Use as an async context manager: it runs one task of its own, which lets calls go."""
 
     def __init__(
         self,
@@ -163,6 +168,7 @@ class Pace:
         self._pauses_in_vain = 0
         self._last_success: float | None = None
         self._first_call: float | None = None
+        self._latency_s = 1.0
         self._first_failure = 0.0
         self._last_cut = float("-inf")
         self._group = asyncio.TaskGroup()
@@ -188,6 +194,56 @@ class Pace:
             name: 60 * limit.limiter.max_rate / limit.limiter.time_period for name, limit in self._rate_limits.items()
         }
 
+    @property
+    def load(self) -> float:
+        """The calls under way and waiting, for each slot. 1: all slots are taken."""
+        return (self.in_flight + len(self._waiting)) / self.ceiling
+
+    def expected_wait_s(self, input_tokens: int, output_tokens: int = 0) -> float:
+        """About how long a call would wait for its turn, by the limits per minute and by how long calls have taken lately.
+
+        Args:
+            input_tokens: What the call is expected to use.
+            output_tokens: What the call is expected to use.
+
+        Returns:
+            Seconds, >= 0; any pause counts.
+        """
+        loads = [Load(input_tokens, output_tokens), *(load for *_, load, _ in self._waiting)]
+        waits_s = [self._pause_s(), self._latency_s * max(0.0, self.load + 1 / self.ceiling - 1)]
+        for limit in self._rate_limits.values():
+            uses = sum(map(limit.uses, loads)) - limit.paid
+            if not limit.limiter.has_capacity(min(uses, limit.limiter.max_rate)):
+                waits_s.append(uses * limit.limiter.time_period / limit.limiter.max_rate)
+        return max(waits_s)
+
+    @property
+    def waiting(self) -> int:
+        """The calls that wait for a slot."""
+        return len(self._waiting)
+
+    @property
+    def free_slots(self) -> int:
+        """How many calls could leave at once: 0 while others wait, during a pause, and where the limits allow no request."""
+        if self._waiting or self.down or self.expected_wait_s(0):
+            return 0
+        return max(1, int(self.ceiling)) - self.in_flight
+
+    @property
+    def failures_in_a_row(self) -> int:
+        """The failures since the last success, without those that are an image's fault."""
+        return self._failures
+
+    @property
+    def failing_since_s(self) -> float:
+        """When the first of the failures in a row came, by the event loop's clock."""
+        return self._first_failure
+
+    @property
+    def last_success_s(self) -> float | None:
+        """When the last reply came, by the event loop's clock; None: none did."""
+        return self._last_success
+
     async def enter(self, role: Role, input_tokens: int, output_tokens: int = 0) -> None:
         """Wait for a slot. Every `enter` is followed by one `leave`.
 
@@ -198,6 +254,7 @@ class Pace:
 
         Raises:
             Fatal: The model is down: no call can work any more.
+            Elsewhere: The call was sent away while it waited.
         """
         if self.down:
             raise self.down
@@ -223,6 +280,18 @@ class Pace:
         self.in_flight -= 1
         self._moved.set()
 
+    def send_away(self, most: int) -> None:
+        """Let calls that wait look for another endpoint, the most urgent first.
+
+        Args:
+            most: How many at most, >= 0.
+        """
+        while self._waiting and most > 0:
+            *_, future = heapq.heappop(self._waiting)
+            if not future.done():
+                future.set_exception(Elsewhere())
+                most -= 1
+
     def succeeded(self, reply: Reply) -> None:
         """A whole reply came: the ceiling may rise, and the reply's rate headers are learned from.
 
@@ -232,6 +301,7 @@ class Pace:
         self._failures = self._pauses_in_vain = self._scouts = 0
         self._in_a_row.clear()
         self._last_success = self._now()
+        self._latency_s += 0.1 * (reply.latency_s - self._latency_s)
         if self.in_flight >= 0.8 * int(self.ceiling):  # in whole slots: a ceiling of 2.9 is 2 calls
             self.ceiling = min(float(self.limits.concurrency), self.ceiling + 1 / self.ceiling)
         if reply.headers and not (self._limits_requests and self._limits_tokens):

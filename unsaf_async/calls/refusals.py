@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from unsaf_async.calls.provider import Provider
-    from unsaf_async.calls.rate_limit import Pace
+    from unsaf_async.calls.replicas import Replicas
     from unsaf_async.records import Reply, Request, Role
 
 SAME_REFUSALS = 8
@@ -25,14 +25,14 @@ TO_DO: dict[Role, str] = {"ask": "write questions", "answer": "answer", "judge":
 class Refusals:
     """The refusals of one model, by role and by what they say."""
 
-    def __init__(self, pace: Pace, served: Collection[Role] = ()) -> None:
+    def __init__(self, replicas: Replicas, served: Collection[Role] = ()) -> None:
         """No refusals.
 
         Args:
-            pace: The model's; it lets no call leave once the refusals are too many.
+            replicas: The model's endpoints; they let no call leave once the refusals are too many.
             served: Roles in which earlier sessions of the run had replies.
         """
-        self._pace = pace
+        self._replicas = replicas
         self._served = set(served)
         self._counts: Counter[tuple[Role, str]] = Counter()
         self._last: dict[Role, str] = {}
@@ -72,7 +72,7 @@ class Refusals:
             return None
         text = f"{self._counts[kind]} requests to {_to_do(role)} were refused alike, and none was answered: {error}"
         fatal = Fatal(text, kind="refused", status=error.status)
-        self._pace.failed(fatal)
+        self._replicas.shut(fatal)
         return fatal
 
 

@@ -13,7 +13,7 @@ from unsaf_async.errors import Fatal
 
 if TYPE_CHECKING:
     from unsaf_async.calls.provider import Provider
-    from unsaf_async.calls.rate_limit import Pace
+    from unsaf_async.calls.replicas import Replicas
     from unsaf_async.records import Reply, Request
 
 _DATE = re.compile(r"[-@:_](?:20\d{2}-?[01]\d-?[0-3]\d|[01]\d-20\d{2}|2[0-9][01]\d(?:[0-3]\d)?|0\d{2}|latest)(?![\d.])")
@@ -44,17 +44,17 @@ def _parts(name: str) -> tuple[list[str], list[str]]:
 class StrictModel:
     """A provider that takes no reply of another model than the one that it asks."""
 
-    def __init__(self, inner: Provider, asked: str, pace: Pace) -> None:
+    def __init__(self, inner: Provider, asked: str, replicas: Replicas) -> None:
         """A layer for one image's calls.
 
         Args:
             inner: Who is asked.
             asked: The id that is sent.
-            pace: The model's; it lets no call leave once another model has answered.
+            replicas: The model's endpoints; they let no call leave once another model has answered.
         """
         self._inner = inner
         self._asked = asked
-        self._pace = pace
+        self._replicas = replicas
 
     async def complete(self, request: Request) -> Reply:
         """The inner provider's reply.
@@ -73,5 +73,5 @@ class StrictModel:
         if is_same_model(self._asked, reply.model):
             return reply
         error = Fatal(f"{self._asked} was asked, and {reply.model} answered", kind="model")
-        self._pace.failed(error)
+        self._replicas.shut(error)
         raise error

@@ -19,6 +19,7 @@ from unsaf_async.calls.dispatched import Dispatched
 from unsaf_async.calls.ledger import Ledger
 from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.calls.refusals import Refusals, StopAtRefusals
+from unsaf_async.calls.replicas import Replica, Replicas
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.same_model import StrictModel, is_same_model
@@ -138,20 +139,28 @@ class Session:
     async def _opened(self, name: str, profile: Profile) -> AsyncIterator[OpenModel]:
         """`profile`'s model, ready for calls; its connections are closed on leaving."""
         cost_model = CostModel(profile, price_or_error(profile))
+        async with AsyncExitStack() as exits:
+            opened = [
+                await exits.enter_async_context(self._replica(each, alone=not profile.replicas))
+                for each in profile.at_each_endpoint()
+            ]
+            replicas = Replicas(profile.name, opened, self.announce)
+            builder = RequestBuilder(profile, self._questions, self._seed)
+            adapted = Adapted(profile, self._seed, self._adapted.get(name), self.announce)
+            refusals = Refusals(replicas, self.ledger.account.served)
+            yield OpenModel(profile, builder, cost_model, replicas, adapted, refusals, self)
+
+    @asynccontextmanager
+    async def _replica(self, profile: Profile, *, alone: bool) -> AsyncIterator[Replica]:
+        """One endpoint of a model. profile: with that endpoint alone. alone: whether it has no other."""
         backend = await self._open_backend(profile)
         try:
             tells_limits = profile.rate_headers != "none"
+            name = profile.name if alone else f"{profile.name} at {profile.endpoint}"
             async with Pace(
-                profile.name,
-                profile.limits,
-                self.announce,
-                tells_limits=tells_limits,
-                longest_wait_s=profile.deadline_s,
+                name, profile.limits, self.announce, tells_limits=tells_limits, longest_wait_s=profile.deadline_s
             ) as pace:
-                builder = RequestBuilder(profile, self._questions, self._seed)
-                adapted = Adapted(profile, self._seed, self._adapted.get(name), self.announce)
-                refusals = Refusals(pace, self.ledger.account.served)
-                yield OpenModel(profile, builder, cost_model, pace, backend, adapted, refusals, self)
+                yield Replica(profile.endpoint, backend, pace)
         finally:
             await backend.aclose()
 
@@ -163,14 +172,13 @@ class OpenModel:
     profile: Profile
     builder: RequestBuilder
     cost_model: CostModel
-    pace: Pace
-    backend: Backend
+    replicas: Replicas
     adapted: Adapted
     refusals: Refusals
     session: Session
 
     def provider(self, image_budget: ImageBudget, *, suspect: bool = False) -> Provider:
-        """StopAtRefusals(Adapting(Cached(Retried(Dispatched(backend))))): one protocol all the way.
+        """StopAtRefusals(Adapting(Cached(Retried(Dispatched(replicas))))): one protocol all the way.
 
         A strict session looks at who answered, too.
 
@@ -199,9 +207,9 @@ class OpenModel:
             session.announce,
             image_budget.waiting_elsewhere,
             lambda reply: is_same_model(asked, reply.model),
-            lambda: self.pace.down is not None,
+            lambda: self.replicas.down is not None,
         )
-        named_one = StrictModel(cached, asked, self.pace) if asked else cached
+        named_one = StrictModel(cached, asked, self.replicas) if asked else cached
         return StopAtRefusals(Adapting(named_one, self.adapted), self.refusals)
 
     def attempt(self, image_budget: ImageBudget, *, again: bool = False, suspect: bool = False) -> Dispatched:
@@ -216,8 +224,7 @@ class OpenModel:
             The layer.
         """
         return Dispatched(
-            self.backend,
-            pace=self.pace,
+            self.replicas,
             image_budget=image_budget,
             ledger=self.session.ledger,
             cost_model=self.cost_model,

@@ -142,7 +142,9 @@ async def calibrate(
             judgements[number] = judgement
 
         why_stopped = None
-        width = min(len(bench.rows), max((profile.limits.concurrency for profile in bench.judges.values()), default=1))
+        width = min(
+            len(bench.rows), max((profile.total_limits.concurrency for profile in bench.judges.values()), default=1)
+        )
         try:
             await run(enumerate(bench.rows), judge_one, keep, width=width)
         except RunStopped as error:

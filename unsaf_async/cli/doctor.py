@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.run import say_notices
 from unsaf_async.runs.settings import Settings
+
+if TYPE_CHECKING:
+    from unsaf_async.checks.doctor import Diagnosis
+    from unsaf_async.providers.profile import Profile
 
 FREE_BELOW_USD = 0.10
 """Probes that can cost more than this are asked about."""
@@ -18,7 +23,7 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
     """Probe a provider by a few small calls. Key, image, JSON schema, parameters, rate headers; what a run will therefore do."""
     import asyncio
 
-    from unsaf_async.calls.backends.open import whole_endpoint, with_model_found
+    from unsaf_async.calls.backends.open import with_model_found
     from unsaf_async.checks.doctor import diagnose, worst_cost_usd
     from unsaf_async.errors import UserError
     from unsaf_async.providers.keys import key_of_profile
@@ -30,17 +35,28 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
     profile = asyncio.run(with_model_found(profile))
     key_of_profile(profile)
     say_notices((profile,))
-    worst_usd = worst_cost_usd(profile)
+    worst_usd = worst_cost_usd(profile) * len(profile.endpoints)
     sys.stdout.write(f"A handful of small calls to {profile.name}, at most ${worst_usd:.4f}\n")
     sys.stdout.flush()
     if worst_usd > FREE_BELOW_USD and not yes:
         if not sys.stdin.isatty():
             raise UserError(f"doctor may cost ${worst_usd:.2f} and nobody can be asked; give -y")
         o.ask("Begin?")
-    diagnosis = asyncio.run(diagnose(profile))
+    for each in profile.at_each_endpoint():
+        if profile.replicas:
+            sys.stdout.write(f"{each.endpoint}\n")
+        _check(settings.provider, each, asyncio.run(diagnose(each)))
+    return 0
+
+
+def _check(name: str, profile: Profile, diagnosis: Diagnosis) -> None:
+    """Prints what was found. Raises UserError where the endpoint cannot be used."""
+    from unsaf_async.calls.backends.open import whole_endpoint
+    from unsaf_async.errors import UserError
+
     if diagnosis.unreachable:
         where = "the network and --api-base" if profile.endpoint else "the network"
-        raise UserError(f"--provider {settings.provider}: {diagnosis.unreachable}; check {where}")
+        raise UserError(f"--provider {name}: {diagnosis.unreachable}; check {where}")
     from unsaf_async.cli.render import print_diagnosis
 
     print_diagnosis(diagnosis)
@@ -48,5 +64,4 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
         first = next(probe for probe in diagnosis.probes if probe.what in ("answers", "image") and probe.found != "yes")
         whole = whole_endpoint(profile)
         then = f"did you mean --api-base {whole}?" if whole else "check the key, --model and --api-base"
-        raise UserError(f"--provider {settings.provider}: {first.what}: {first.detail}; {then}")
-    return 0
+        raise UserError(f"--provider {name}: {first.what}: {first.detail}; {then}")

@@ -72,7 +72,7 @@ class Traffic:
     def shares(self, model: OpenModel) -> list[str]:
         """How much of each of `model`'s limits is in use."""
         since = time.monotonic() - WINDOW_S
-        parts = [f"{model.pace.in_flight} of {max(1, int(model.pace.ceiling))} slots"]
+        parts = [f"{model.replicas.in_flight} of {model.replicas.slots} slots"]
         # Copied first: the display reads on a thread of its own, while the event loop's appends.
         used = {
             "requests": sum(when > since for when in tuple(self.sent)),
@@ -83,7 +83,7 @@ class Traffic:
                 used["tokens"] += came + went
                 used["input tokens"] += came
                 used["output tokens"] += went
-        parts += [_share(used[name], limit, f"{name}/min") for name, limit in model.pace.per_minute.items()]
+        parts += [_share(used[name], limit, f"{name}/min") for name, limit in model.replicas.per_minute.items()]
         return parts
 
 

@@ -125,7 +125,7 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     price = subject.price
     table = Table.grid(padding=(0, 2))
     within = {"scripted": "simulated in this process", "tiny": "in this process"}
-    where = within.get(subject.backend, f"at {subject.endpoint or 'the vendor'}")
+    where = within.get(subject.backend, f"at {', '.join(subject.endpoints) or 'the vendor'}")
     table.add_row("model", f"{model_name(subject.name, subject.model or 'whatever it serves')}, {safe(where)}")
     table.add_row("judge", safe(prepared.judge_name))
     table.add_row(

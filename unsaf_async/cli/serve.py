@@ -275,6 +275,9 @@ def planned(spawning: Spawned, settings: Settings, *, dry_run: bool) -> Iterator
         raise UserError(
             f"--spawn: --provider {settings.provider} calls no server of OpenAI's protocol; give --provider vllm"
         )
+    named = (settings.api_base,) if isinstance(settings.api_base, str) else tuple(settings.api_base or ())
+    if len(named) > 1:
+        raise UserError(f"--api-base: --spawn starts one server, and {len(named)} addresses are given; give one")
     with renaming({"model": "spawn", "loras": "spawn_lora"}):
         made = plan(
             spawning.model,
@@ -305,7 +308,8 @@ def _place(settings: Settings) -> tuple[str, int, str | None]:
     from unsaf_async.runs.folder import exists, read_manifest
     from unsaf_async.serve.plan import PORT
 
-    base, option = settings.api_base, "--api-base"
+    base = settings.api_base if isinstance(settings.api_base, str) else next(iter(settings.api_base or ()), None)
+    option = "--api-base"
     if base is None and settings.out is not None and exists(Path(settings.out)):
         base, option = (
             read_manifest(Path(settings.out)).subject.endpoint,

@@ -126,6 +126,9 @@ class Profile(Record):
     """litellm's name of the vendor, under which prices stand in its map; "": none."""
     endpoint: Text = ""
     """Base URL; "": the vendor's own, where the backend knows one."""
+    replicas: tuple[Text, ...] = ()
+    """Base URLs of further servers of the same model. Each has its own limits; a call goes to the least busy one. Stored replies
+    are known by `endpoint`."""
     api_version: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]*$")] = ""
     """Azure's version of the protocol, such as "2024-10-21"; "": its newest."""
     headers: dict[str, Text] = Field(default_factory=dict)
@@ -189,6 +192,25 @@ class Profile(Record):
         return self.model.removeprefix(f"{self.vendor}/") if self.vendor else self.model
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """All base URLs, `endpoint` first."""
+        return (self.endpoint, *self.replicas)
+
+    @property
+    def total_limits(self) -> Limits:
+        """How fast all endpoints together may be asked."""
+        limits = self.limits.model_dump()
+        return Limits(**{name: value and value * len(self.endpoints) for name, value in limits.items()})
+
+    def at_each_endpoint(self) -> tuple[Self, ...]:
+        """The profile at each of its endpoints alone.
+
+        Returns:
+            One profile an endpoint, in their order.
+        """
+        return tuple(self.model_copy(update={"endpoint": each, "replicas": ()}) for each in self.endpoints)
+
+    @property
     def has_address(self) -> bool:
         """Whether it is known where calls go: it names an endpoint, or its backend knows the vendor's own."""
         return bool(self.endpoint) or self.backend not in ("openai", "azure") or self.vendor == "openai" == self.backend
@@ -211,6 +233,13 @@ class Profile(Record):
             raise ValueError("next_price has no beginning; give price_ends, the last day of the price before it")
         if self.endpoint and (problem := url_problem(self.endpoint)):
             raise ValueError(f"endpoint {problem}")
+        for replica in self.replicas:
+            if problem := url_problem(replica):
+                raise ValueError(f"replicas {problem}")
+        if self.replicas and not self.endpoint:
+            raise ValueError("replicas are given and no endpoint; give the first as endpoint")
+        if len(set(self.endpoints)) < len(self.endpoints):
+            raise ValueError("replicas holds an address twice; give each once")
         if self.backend != "scripted" and (taken := reserved_in(self.extra)):
             raise ValueError(f"extra holds {taken}, which the engine sets itself; leave it out")
         return self

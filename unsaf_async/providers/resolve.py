@@ -30,7 +30,7 @@ def resolve(
     name: str,
     *,
     model: str | None = None,
-    api_base: str | None = None,
+    api_base: str | Sequence[str] | None = None,
     price: Price | None = None,
     rpm: float | None = None,
     tpm: float | None = None,
@@ -44,7 +44,7 @@ def resolve(
         name: A profile's name or alias ("gpt-4o", "vllm"), the name of a file together with `model` ("openai"), a
             model's dated snapshot, or any id that litellm knows ("mistral/pixtral-large-latest").
         model: Another model at the same endpoint; None for the profile's own.
-        api_base: Another base URL; None for the profile's own.
+        api_base: Another base URL, or those of several servers of the same model; None for the profile's own.
         price: Goes before the file's price and the map's; None to take these.
         rpm: Requests per minute, > 0; None for the profile's limit.
         tpm: Tokens per minute, > 0; None for the profile's limit.
@@ -72,11 +72,7 @@ def resolve(
             field=senseless,
         )
     if api_base is not None:
-        if problem := url_problem(api_base):
-            raise UserError(problem, field="api_base")
-        # A permission for one address does not hold for another; a ban stays.
-        may_train = False if profile.outputs_may_train is False else None
-        profile = profile.model_copy(update={"endpoint": api_base.rstrip("/"), "outputs_may_train": may_train})
+        profile = _at(profile, (api_base,) if isinstance(api_base, str) else tuple(api_base))
     if not profile.has_address:
         raise UserError(
             f"{profile.name}: its address is not known; give {setting('api_base')}, or endpoint in its file",
@@ -90,6 +86,20 @@ def resolve(
     changed = {key: value for key, value in limits.items() if value is not None}
     profile = profile.model_copy(update={"limits": profile.limits.model_copy(update=changed)})
     return _priced(profile, today or today_utc(), price)
+
+
+def _at(profile: Profile, urls: Sequence[str]) -> Profile:
+    """`profile` at other addresses. Raises UserError for what is no address, or is given twice."""
+    for url in urls:
+        if problem := url_problem(url):
+            raise UserError(problem, field="api_base")
+    bare = [url.rstrip("/") for url in urls]
+    if twice := next((url for url in bare if bare.count(url) > 1), None):
+        raise UserError(f"{twice}: is given twice; give each address once", field="api_base")
+    # A permission for one address does not hold for another; a ban stays.
+    may_train = False if profile.outputs_may_train is False else None
+    first, *others = bare or [""]
+    return profile.model_copy(update={"endpoint": first, "replicas": tuple(others), "outputs_may_train": may_train})
 
 
 def _limit(field: str, value: float | None) -> float | None:

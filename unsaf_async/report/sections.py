@@ -378,7 +378,7 @@ def cost(run: ReportRun, times: Timeline, place: int) -> Element:
             el(
                 "div",
                 figure(
-                    plots.over_time(times, f"time-{place}", run.manifest.subject.limits),
+                    plots.over_time(times, f"time-{place}", run.manifest.subject.total_limits),
                     "From the run's ledger; pauses between sessions are left out. Dashed: the run's limit, where it is near.",
                 ),
                 figure(
@@ -432,7 +432,9 @@ def measured(run: ReportRun) -> Element:
     manifest, score = run.manifest, run.score
     subject = manifest.subject
     where = (
-        "simulated in this process" if subject.backend == "scripted" else subject.endpoint or "the vendor's endpoint"
+        "simulated in this process"
+        if subject.backend == "scripted"
+        else ", ".join(subject.endpoints) or "the vendor's endpoint"
     )
     price = subject.price
     answered = [
@@ -451,7 +453,7 @@ def measured(run: ReportRun) -> Element:
         "confidence" if manifest.confidence else "",
         f"{manifest.samples} samples of each answer" if manifest.samples else "",
     ]
-    limits = subject.limits
+    limits = subject.total_limits
     pairs: list[tuple[str, Child]] = [
         ("Model", f"{subject.name}" + (f", {subject.model} on the wire" if subject.model else "")),
         ("Where", "in this process" if subject.backend == "tiny" else where),

@@ -144,8 +144,8 @@ class ImageExaminer:
         """Raises ProviderDown for an examination that is not finished because nothing could leave any more."""
         if has_failed_calls(examination):
             for model in self.session.models.values():
-                if model.pace.down:
-                    raise ProviderDown(f"{model.profile.name}: {model.pace.down}")
+                if model.replicas.down:
+                    raise ProviderDown(f"{model.profile.name}: {model.replicas.down}")
 
 
 _CHANGED = "the image has changed since its questions were written"

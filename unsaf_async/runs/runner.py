@@ -119,7 +119,7 @@ def _first_difference(before: Manifest, now: Manifest) -> str | None:
 
 def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
     """The manifest of a run that goes on. new_price: whether the user gave one."""
-    subject: dict[str, object] = {"limits": now.subject.limits}
+    subject: dict[str, object] = {"limits": now.subject.limits, "replicas": now.subject.replicas}
     if new_price:
         subject |= {"price": now.subject.price, "price_ends": None, "next_price": None}
     replaced = {
@@ -229,7 +229,7 @@ class Runner:
         """Let no further call leave. Those under way finish, are paid and stored; then `run` returns."""
         self._interrupted = True
         for model in self.models:
-            model.pace.failed(Fatal("interrupted", kind="interrupted"))
+            model.replicas.shut(Fatal("interrupted", kind="interrupted"))
 
     async def run(self) -> Findings:
         """Examine every image that is not done yet, and score all. Stopping early is no error: see `why_stopped`.
@@ -336,7 +336,7 @@ class Runner:
                 rule.add(examination)
             self._announce(ImageKept(examination))
 
-        width = max(MIN_IMAGES_IN_FLIGHT, self.folder.manifest.subject.limits.concurrency)
+        width = max(MIN_IMAGES_IN_FLIGHT, self.folder.manifest.subject.total_limits.concurrency)
         try:
             await run(work.to_complete, complete, keep, width=min(len(work.to_complete), width))
             await run(work.pending, examine, keep, width=min(len(work.pending), width), enough=lambda: work.enough)
@@ -357,6 +357,6 @@ class Runner:
             if self.refusal is None and (refusal := model.refusals.hopeless):
                 self.refuses, self.refusal = model.profile.name, refusal
         if not account.usage.input_tokens and not account.usage.output_tokens:
-            kinds = [model.pace.down.kind for model in self.models if model.pace.down]
+            kinds = [model.replicas.down.kind for model in self.models if model.replicas.down]
             self.mistake = next((kind for kind in kinds if kind in MISTAKES), None)
         return score_run(self.folder.manifest, examinations, account, account.wall_s)

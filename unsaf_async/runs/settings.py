@@ -55,7 +55,14 @@ Seed = Annotated[
         panel=MEASURED,
     ),
 ]
-ApiBase = Annotated[str | None, Help("Base URL of the endpoint.", metavar="URL", panel=MEASURED)]
+ApiBase = Annotated[
+    str | Sequence[str] | None,
+    Help(
+        "Base URL of the endpoint; given several times, servers of one model, of which the least busy is called.",
+        metavar="URL",
+        panel=MEASURED,
+    ),
+]
 Audit = Annotated[
     Sequence[str],
     Help(

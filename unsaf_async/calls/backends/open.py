@@ -102,7 +102,9 @@ def whole_endpoint(profile: Profile) -> str | None:
 async def with_model_found(profile: Profile) -> Profile:
     """A profile with its model's id.
 
-    For an endpoint that names none, that is the first that its /models lists; for a tiny model, the digest of its weights.
+    For an endpoint that names none, that is the first that its /models lists; for a tiny model, the digest of its weights. Of
+    several endpoints those that answer must list the same model; one that does not answer is left to the run, which leaves it
+    out.
 
     Args:
         profile: The model's.
@@ -111,7 +113,7 @@ async def with_model_found(profile: Profile) -> Profile:
         The profile, as it was if its id is known.
 
     Raises:
-        UserError: The server cannot be reached, refuses the key, or lists no model.
+        UserError: No server can be reached, one refuses the key, or lists no model, or another one than the first.
     """
     if profile.backend == "tiny":
         from unsaf_async.tiny.folders import with_weights
@@ -120,22 +122,39 @@ async def with_model_found(profile: Profile) -> Profile:
     wire = None if profile.model else _wire(profile)
     if wire is None:
         return profile
+    found = await asyncio.gather(*(_models(each, wire) for each in profile.at_each_endpoint()))
+    listed = {
+        each: models for each, models in zip(profile.endpoints, found, strict=True) if not isinstance(models, UserError)
+    }
+    for problem in found:
+        if isinstance(problem, UserError) and not listed:
+            raise problem
+    first, (model, *_) = next(iter(listed.items()))
+    for endpoint, models in listed.items():
+        if model not in models:
+            raise UserError(
+                f"{profile.name}: {first} serves {model}, and {endpoint} serves {models[0]}; give endpoints of one model, or "
+                f"name one that all serve with {setting('model')}",
+                field="provider",
+            )
+    return profile.model_copy(update={"model": model})
+
+
+async def _models(profile: Profile, wire: Wire) -> list[str] | UserError:
+    """The models that an endpoint lists, at least one, or what is wrong with it."""
     from unsaf_async.calls.backends.http import HttpBackend
 
     key = key_of_profile(profile)
     backend = HttpBackend(wire, profile.endpoint, key, profile.headers)
+    whole = whole_endpoint(profile)
     try:
         async with asyncio.timeout(30):
             models = await backend.models()
     except (CallError, TimeoutError) as error:
         reason = redactor([key])(str(error)) or "no answer within 30 s"
-        whole = whole_endpoint(profile)
         then = f"did you mean {whole}?" if whole else f"check the server, {setting('api_base')} and the key"
-        raise UserError(f"{profile.name}: {profile.endpoint}/models: {reason}; {then}", field="provider") from None
+        return UserError(f"{profile.name}: {profile.endpoint}/models: {reason}; {then}", field="provider")
     finally:
         await backend.aclose()
-    if not models:
-        whole = whole_endpoint(profile)
-        then = f"did you mean {whole}?" if whole else f"name one with {setting('model')}"
-        raise UserError(f"{profile.name}: {profile.endpoint} lists no models; {then}", field="provider")
-    return profile.model_copy(update={"model": models[0]})
+    then = f"did you mean {whole}?" if whole else f"name one with {setting('model')}"
+    return models or UserError(f"{profile.name}: {profile.endpoint} lists no models; {then}", field="provider")

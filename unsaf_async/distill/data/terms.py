@@ -32,8 +32,12 @@ def is_commercial(profile: Profile) -> bool:
         return not profile.outputs_may_train
     if profile.backend in IN_PROCESS:
         return False
-    host = urlsplit(profile.endpoint).hostname or ""
+    return not all(_is_here(endpoint) for endpoint in profile.endpoints)
+
+
+def _is_here(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
     try:
-        return not ip_address(host).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        return host != "localhost"
+        return host == "localhost"

@@ -37,7 +37,7 @@ class EvalModel:
 
     provider: str
     model: str | None = None
-    api_base: str | None = None
+    api_base: str | Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

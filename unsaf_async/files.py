@@ -30,17 +30,45 @@ _PART = ".part"
 _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """Neither a link is followed, nor a pipe waited for, where the system knows of them."""
 
+_BLOCK_BYTES = 65_536
+"""How much of a file's end is read at once."""
 
-def whole_lines(file: Path) -> list[bytes]:
-    """The whole lines of a file. A half-written last one is passed over.
+
+def whole_lines(file: Path) -> Iterator[bytes]:
+    """The whole lines of a file, one at a time. A half-written last one is passed over.
 
     Args:
         file: Need not exist.
 
-    Returns:
-        The lines without their ends; [] if there is no file.
+    Yields:
+        The lines without their ends; none if there is no file.
     """
-    return file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+    if not file.exists():
+        return
+    with file.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield line[:-1]
+
+
+def whole_bytes(file: Path) -> int:
+    """How many bytes of a file its whole lines are: where a half-written last one begins.
+
+    Args:
+        file: Must exist.
+
+    Returns:
+        Bytes, >= 0.
+    """
+    with file.open("rb") as lines:
+        end = lines.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _BLOCK_BYTES)
+            lines.seek(start)
+            if (last := lines.read(end - start).rfind(b"\n")) >= 0:
+                return start + last + 1
+            end = start
+    return 0
 
 
 def make_private_folder(folder: Path) -> None:
@@ -125,15 +153,18 @@ class LineFile:
         self.file = file
         try:
             self._fd = open_to_append(file)
-            os.ftruncate(self._fd, file.read_bytes().rfind(b"\n") + 1)
+            os.ftruncate(self._fd, whole_bytes(file))
         except OSError as error:
             raise self._unwritable(error.strerror) from None
 
-    def append(self, line: bytes) -> None:
+    def append(self, line: bytes) -> int:
         """Writes one line. It is safe from the process's death when this returns.
 
         Args:
             line: Without its end, which is added.
+
+        Returns:
+            Where the line begins in the file, in bytes.
 
         Raises:
             UserError: The file cannot be written. Nothing of the line stays in it.
@@ -147,6 +178,7 @@ class LineFile:
         if written < len(data):  # the disk is full
             os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise self._unwritable("no space is left")
+        return os.lseek(self._fd, 0, os.SEEK_CUR) - written
 
     def clear(self) -> None:
         """Takes all lines away."""

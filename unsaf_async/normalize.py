@@ -19,6 +19,8 @@ def normal_form(text: str) -> str:
     Returns:
         The normal form; "" for text without a letter, digit or symbol.
     """
+    if text.isascii():  # which nothing composes: as below, in one step
+        return " ".join(text.lower().translate(_FOLDED_ASCII).split())
     # Folding and dropping can make new composable pairs, so once is not enough; the second round nearly always is.
     for _ in range(8):
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
@@ -37,3 +39,6 @@ def _folded_character(character: str) -> str:
     if category == "Cf":
         return ""
     return " " if category[0] in "PZ" or category in ("Cc", "Sk") else character
+
+
+_FOLDED_ASCII = {number: _folded_character(chr(number)) for number in range(128)}

@@ -11,7 +11,7 @@ from aiohttp import ClientSession, web
 from driving import ROUTES, draw_images
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
-from unsaf_async.runs.answered_by import about_services
+from unsaf_async.runs.answered_by import ServicesTally
 from unsaf_async.runs.folder import read_manifest
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
@@ -91,6 +91,8 @@ def test_answers_among_the_thoughts_and_interrupted_ones_are_told_of() -> None:
     ended = CallRecord(role="answer", outcome="interrupted", finish_reason="abort")
     questions = [Question(text="Q?", intended="answerable", answer=call) for call in (thought, ended, ended)]
     examination = Examination(image=ImageRecord(id="a", path="a"), questions=tuple(questions))
-    first, second = about_services(SavedRun(OLD_RUN).manifest, [examination])
+    tally = ServicesTally(SavedRun(OLD_RUN).manifest)
+    tally.add(examination)
+    first, second = tally.about()
     assert first.startswith("1 replies hold no text but in reasoning_content")
     assert second == "2 replies were interrupted, by finish reason (abort 2): none of them is scored"

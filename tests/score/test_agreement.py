@@ -95,7 +95,7 @@ def test_constant_verdicts_that_differ_are_no_better_than_chance_and_not_undefin
 @given(some_tables, st.integers(0, 100))
 def test_the_interval_is_that_of_drawing_images_one_by_one(tables: np.ndarray, seed: int) -> None:
     drawn = draws(len(tables), 25, seed)
-    agreement = kappa_with_interval(tables, drawn)
+    agreement = kappa_with_interval(tables, seed=seed, resamples=25)
     values = []
     for times in drawn:
         one, other = rated(sum(n * table for n, table in zip(times, tables, strict=True)))
@@ -179,7 +179,7 @@ def test_coincidences_added_up_over_images_give_the_alpha_of_the_package(votes: 
 def test_alphas_interval_is_that_of_drawing_images_one_by_one(votes: np.ndarray, count: int, seed: int) -> None:
     images = np.arange(votes.shape[1]) % count
     drawn = draws(count, 25, seed)
-    alpha = krippendorff_alpha(votes, images, drawn)
+    alpha = krippendorff_alpha(votes, images, count, seed=seed, resamples=25)
     values = [packaged_alpha(np.repeat(votes, times[images], axis=1)) for times in drawn]
     defined = [value for value in values if value is not None]
     if alpha.alpha_ci is None:

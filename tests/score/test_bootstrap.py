@@ -106,7 +106,7 @@ def test_unf1_intervals_are_what_their_formulas_give(seed: int) -> None:
 
 def test_the_size_of_the_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = unf1_interval(PAIRS, seed=1, resamples=333)
-    monkeypatch.setattr(bootstrap, "_MATRIX_BYTES", 8 * 7 * 10)
+    monkeypatch.setattr(bootstrap, "BLOCK_BYTES", 8 * 7 * 10)
     assert unf1_interval(PAIRS, seed=1, resamples=333) == whole
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from unsaf_async.records import KINDS, Act, CallRecord, Dropped, Examination, ImageRecord, Kind, Label, Question
 from unsaf_async.score.run_score import Accounts, Calls, Score, Tokens, score
 from unsaf_async.score.tallies import Running
-from unsaf_async.score.unf1 import Counts, KindName, cell, latest, questions_by_image, unf1_bounds
+from unsaf_async.score.unf1 import Counts, KindName, cell, latest, latest_by_id, unf1_bounds
 
 CALL = CallRecord(role="answer", outcome="ok")
 FAST = settings(max_examples=60, deadline=None)
@@ -311,10 +311,10 @@ def test_of_two_lines_about_one_image_the_later_counts() -> None:
     assert scored([first, other, second]) == scored([second, other])
 
 
-def test_the_questions_of_an_image_are_those_of_its_last_examination_in_the_order_of_the_ids() -> None:
+def test_the_examination_of_an_image_is_its_last_one_in_the_order_of_the_ids() -> None:
     first, second = examination("b", questions(fa=3)), examination("b", questions(tu=3))
     other, empty = examination("a", questions(ta=1)), examination("c", [])
-    assert questions_by_image([first, other, empty, second]) == [other.questions, second.questions]
+    assert latest_by_id([first, other, empty, second]) == [other, second, empty]
 
 
 def test_a_perfect_correlation_is_one_however_many_are_counted() -> None:

@@ -8,64 +8,74 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.same_model import is_same_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from unsaf_async.records import CallRecord, Examination, Question
     from unsaf_async.runs.folder import Manifest
 
 
-def answered_by(manifest: Manifest, examinations: Iterable[Examination]) -> dict[str, dict[str, int]]:
-    """How many replies each model gave, by the id that the replies carry.
+class ServicesTally:
+    """How services answered, added up image by image."""
 
-    Args:
-        manifest: The run's.
-        examinations: The run's.
+    def __init__(self, manifest: Manifest) -> None:
+        """A tally of no image.
 
-    Returns:
-        By the name of whom was asked ("self": the measured model), then by the id in its replies: how many, cached ones
-        included. Replies without an id are not counted.
-    """
-    counts: dict[str, Counter[str]] = {}
-    for examination in examinations:
-        for name, call in _calls(manifest, examination):
+        Args:
+            manifest: The run's.
+        """
+        self._manifest = manifest
+        self._models: dict[str, Counter[str]] = {}
+        self._thoughts = 0
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        for name, call in _calls(self._manifest, examination):
             if call.model:
-                counts.setdefault(name, Counter())[call.model] += 1
-    return {name: dict(sorted(models.items())) for name, models in sorted(counts.items())}
+                self._models.setdefault(name, Counter())[call.model] += 1
+            self._thoughts += call.outcome == "unreadable" and "reasoning_content" in call.detail
+            if call.outcome == "interrupted" and call.finish_reason:
+                self._reasons[call.finish_reason] += 1
 
+    @property
+    def answered_by(self) -> dict[str, dict[str, int]]:
+        """How many replies each model gave, by the name of whom was asked ("self": the measured model) and by the id in them.
 
-def about_services(manifest: Manifest, examinations: Iterable[Examination]) -> Iterator[str]:
-    """What a reader should know of how the services answered.
+        Cached ones are included; replies without an id are not counted.
+        """
+        return {name: dict(sorted(models.items())) for name, models in sorted(self._models.items())}
 
-    Args:
-        manifest: The run's.
-        examinations: The run's; read once.
+    def about(self) -> Iterator[str]:
+        """What a reader should know of how the services answered.
 
-    Yields:
-        A sentence for each model that was sent less than its profile has it, and for each that answered in another's place;
-        one for answers that stand among the thoughts; one for answers that ended for reasons that are not known to be good.
-    """
-    examinations = list(examinations)
-    for name, refused in manifest.adapted.items():
-        if left_out := [parameter for parameter in refused if parameter != "max_tokens"]:
-            yield f"{manifest.profile(name).name} does not take {', '.join(left_out)}: its requests went without"
-    for name, models in answered_by(manifest, examinations).items():
-        profile = manifest.profile(name)
-        if profile.backend == "azure":  # the id is a deployment's: the reply names the model behind it
-            continue
-        for model, replies in models.items():
-            if not is_same_model(profile.wire_model, model):
-                yield f"{profile.name} was asked for {profile.wire_model}, and {model} gave {replies:,} of its replies"
-    calls = [call for examination in examinations for _, call in _calls(manifest, examination)]
-    thoughts = sum("reasoning_content" in call.detail for call in calls if call.outcome == "unreadable")
-    if thoughts:
-        yield (
-            f"{thoughts:,} replies hold no text but in reasoning_content, as a thought: give the model more room, "
-            "or start its server without a reasoning parser"
-        )
-    reasons = Counter(call.finish_reason for call in calls if call.outcome == "interrupted" and call.finish_reason)
-    if reasons:
-        ended = ", ".join(f"{reason} {replies:,}" for reason, replies in sorted(reasons.items()))
-        yield f"{reasons.total():,} replies were interrupted, by finish reason ({ended}): none of them is scored"
+        Yields:
+            A sentence for each model that was sent less than its profile has it, and for each that answered in another's
+            place; one for answers that stand among the thoughts; one for answers that ended for reasons that are not known to
+            be good.
+        """
+        manifest = self._manifest
+        for name, refused in manifest.adapted.items():
+            if left_out := [parameter for parameter in refused if parameter != "max_tokens"]:
+                yield f"{manifest.profile(name).name} does not take {', '.join(left_out)}: its requests went without"
+        for name, models in self.answered_by.items():
+            profile = manifest.profile(name)
+            if profile.backend == "azure":  # the id is a deployment's: the reply names the model behind it
+                continue
+            for model, replies in models.items():
+                if not is_same_model(profile.wire_model, model):
+                    yield f"{profile.name} was asked for {profile.wire_model}, and {model} gave {replies:,} of its replies"
+        if self._thoughts:
+            yield (
+                f"{self._thoughts:,} replies hold no text but in reasoning_content, as a thought: give the model more room, "
+                "or start its server without a reasoning parser"
+            )
+        if self._reasons:
+            ended = ", ".join(f"{reason} {replies:,}" for reason, replies in sorted(self._reasons.items()))
+            yield f"{self._reasons.total():,} replies were interrupted, by finish reason ({ended}): none of them is scored"
 
 
 def _calls(manifest: Manifest, examination: Examination) -> Iterator[tuple[str, CallRecord]]:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from pydantic import Field
 
 from unsaf_async.errors import as_option
-from unsaf_async.runs.answered_by import about_services, answered_by
-from unsaf_async.score.agreement import PanelScore, panel_agreement
-from unsaf_async.score.calibration import Corrected, corrected_unf1
-from unsaf_async.score.fidelity import Fidelity, label_fidelity
-from unsaf_async.score.grounded import Grounded
-from unsaf_async.score.grounded import grounded as grounded_of
-from unsaf_async.score.labelled import LabelledScore, ProbabilityName, labelled_score
-from unsaf_async.score.quality import Quality, question_quality, warnings
-from unsaf_async.score.run_score import Score
-from unsaf_async.score.signals import Signal, SignalName
-from unsaf_async.score.signals import signals as signals_of
+from unsaf_async.runs.answered_by import ServicesTally
+from unsaf_async.score.agreement import PanelScore, PanelTally
+from unsaf_async.score.calibration import Corrected, DecidedTally, corrected_of
+from unsaf_async.score.fidelity import Fidelity, FidelityTally
+from unsaf_async.score.grounded import Grounded, GroundedTally
+from unsaf_async.score.labelled import LabelledScore, LabelledTally, ProbabilityName
+from unsaf_async.score.quality import Quality, QualityTally, warnings
+from unsaf_async.score.run_score import Score, ScoreTally
+from unsaf_async.score.signals import Signal, SignalName, SignalsTally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from unsaf_async.records import Examination
     from unsaf_async.runs.folder import Manifest
@@ -47,8 +45,71 @@ class Findings(Score):
     """Accuracy, abstention and calibration on a labelled set; None for other runs."""
 
 
-def findings(score: Score, manifest: Manifest, examinations: Sequence[Examination]) -> Findings:
-    """A run's score with everything else that is measured. Pure; takes some seconds for 1,000 images with further draws.
+class Tallies:
+    """All that a run's findings are made of, added up image by image, in the order of the images' ids."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Tallies of no image.
+
+        Args:
+            manifest: The run's.
+        """
+        self.manifest = manifest
+        self.score = ScoreTally()
+        source = manifest.source
+        self._quality = QualityTally() if source is None else None
+        self._fidelity, self._panel, self._signals = FidelityTally(), PanelTally(), SignalsTally()
+        self._decided = DecidedTally() if manifest.calibration else None
+        self._grounded = GroundedTally() if manifest.grounded else None
+        self._labelled = (
+            LabelledTally(yes_no_set=source.yes_no) if source is not None and source.kind == "labelled" else None
+        )
+        self._services = ServicesTally(manifest)
+        self._came = False
+        every = (self.score, self._quality, self._fidelity, self._panel, self._signals, self._decided, self._grounded)
+        self._all: list[_Tally] = [each for each in (*every, self._labelled, self._services) if each is not None]
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once. Resampled figures depend on the order.
+        """
+        for tally in self._all:
+            tally.add(examination)
+        self._came = self._came or any(each.answer.outcome != "failed" for each in examination.questions)
+
+    def findings(self, score: Score) -> Findings:
+        """A run's score with everything else that is measured. Takes some seconds for 10,000 images.
+
+        Args:
+            score: The run's.
+
+        Returns:
+            The findings. What was not measured is None or {}.
+        """
+        manifest, seed = self.manifest, self.manifest.seed
+        quality = self._quality.quality() if self._quality else None
+        why = _why_none(manifest, came=self._came)
+        result = Findings.model_construct(
+            **dict(score),
+            audits=self._fidelity.fidelity(seed=seed),
+            quality=quality,
+            panel=self._panel.panel(seed=seed),
+            corrected=corrected_of(self._decided, manifest.calibration.confusions.by_decider, seed=seed)
+            if self._decided and manifest.calibration
+            else None,
+            grounded=self._grounded.grounded(seed=seed) if self._grounded else None,
+            signals=self._signals.signals(why, seed=seed),
+            answered_by=self._services.answered_by,
+            labelled=self._labelled.labelled(_why_no_probability(why), seed=seed) if self._labelled else None,
+        )
+        more = [*(warnings(quality) if quality else ()), *_about_models(manifest), *self._services.about()]
+        return result.model_copy(update={"warnings": [*result.warnings, *more]})
+
+
+def findings(score: Score, manifest: Manifest, examinations: Iterable[Examination]) -> Findings:
+    """A run's score with everything else that is measured: see `Tallies`.
 
     Args:
         score: The run's.
@@ -58,29 +119,15 @@ def findings(score: Score, manifest: Manifest, examinations: Sequence[Examinatio
     Returns:
         The findings. What was not measured is None or {}.
     """
-    source = manifest.source
-    quality = question_quality(examinations) if source is None else None
-    answers = (each.answer.outcome for one in examinations for each in one.questions)
-    why = _why_none(manifest, came=any(outcome != "failed" for outcome in answers))
-    result = Findings.model_construct(
-        **dict(score),
-        audits=label_fidelity(examinations, seed=manifest.seed),
-        quality=quality,
-        panel=panel_agreement(examinations, seed=manifest.seed),
-        corrected=corrected_unf1(examinations, manifest.calibration.confusions.by_decider, seed=manifest.seed)
-        if manifest.calibration
-        else None,
-        grounded=grounded_of(examinations, seed=manifest.seed) if manifest.grounded else None,
-        signals=signals_of(examinations, why, seed=manifest.seed),
-        answered_by=answered_by(manifest, examinations),
-        labelled=labelled_score(
-            examinations, yes_no_set=source.yes_no, why_none=_why_no_probability(why), seed=manifest.seed
-        )
-        if source and source.kind == "labelled"
-        else None,
-    )
-    more = [*(warnings(quality) if quality else ()), *_about_models(manifest), *about_services(manifest, examinations)]
-    return result.model_copy(update={"warnings": [*result.warnings, *more]})
+    tallies = Tallies(manifest)
+    for examination in examinations:
+        tallies.add(examination)
+    return tallies.findings(score)
+
+
+class _Tally(Protocol):
+    def add(self, examination: Examination) -> None:
+        """Count one image."""
 
 
 def _why_none(manifest: Manifest, *, came: bool) -> dict[SignalName, str]:

@@ -5,8 +5,10 @@ A later line about the same image replaces an earlier one (an image that failed 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, BinaryIO
 
+import orjson
 from pydantic import ValidationError
 
 from unsaf_async.errors import UserError
@@ -14,6 +16,7 @@ from unsaf_async.files import LineFile, whole_lines
 from unsaf_async.records import Examination
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -35,23 +38,106 @@ def read_journal(file: Path) -> dict[str, Examination]:
     """
     examinations: dict[str, Examination] = {}
     for number, line in enumerate(whole_lines(file), 1):
-        try:
-            examination = Examination.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "line"
-            raise UserError(
-                f"{file}:{number}: is no examination ({where}: {first['msg']}); restore the line or delete it"
-            ) from None
+        examination = _examination(line, f"{file}:{number}")
         examinations[examination.image.id] = examination
     return examinations
+
+
+def _examination(line: bytes, where: str) -> Examination:
+    try:
+        return Examination.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = ".".join(str(part) for part in first["loc"]) or "line"
+        raise UserError(f"{where}: is no examination ({what}: {first['msg']}); restore the line or delete it") from None
+
+
+class Kept(Mapping[str, Examination]):
+    """The examinations in a journal by image id, the last one of each, as `read_journal` gives them.
+
+    In memory is only where each line begins. An examination is read anew whenever it is asked for, so that a run of any size
+    fits; who needs all of them several times takes `read_journal`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Finds the lines. Whether each of them is an examination shows when it is read.
+
+        Args:
+            file: The journal; need not exist.
+
+        Raises:
+            UserError: A line names no image.
+        """
+        self.file = file
+        self._begins: dict[str, int] = {}
+        begins = 0
+        for number, line in enumerate(whole_lines(file), 1):
+            try:
+                name = orjson.loads(line)["image"]["id"]
+            except (ValueError, KeyError, TypeError, IndexError):
+                name = None
+            if not isinstance(name, str):
+                name = _examination(line, f"{file}:{number}").image.id
+            self._begins[name] = begins
+            begins += len(line) + 1
+
+    def put(self, name: str, begins: int) -> None:
+        """Take note of a further line.
+
+        Args:
+            name: The image's id.
+            begins: Where the line begins, in bytes.
+        """
+        self._begins[name] = begins
+
+    def __getitem__(self, name: str) -> Examination:
+        self._begins[name]  # a KeyError before the file is opened, which need not exist
+        with self.file.open("rb") as lines:
+            return self._read(lines, name)
+
+    def in_order(self, names: Iterable[str]) -> Iterator[Examination]:
+        """Examinations, each read when its turn comes.
+
+        Args:
+            names: Ids of images that are there.
+
+        Yields:
+            The examination of each, in that order.
+
+        Raises:
+            UserError: The line of one is no examination.
+        """
+        names = list(names)
+        if names:
+            with self.file.open("rb") as lines:
+                for name in names:
+                    yield self._read(lines, name)
+
+    def _read(self, lines: BinaryIO, name: str) -> Examination:
+        begins = self._begins[name]
+        lines.seek(begins)
+        line = lines.readline().removesuffix(b"\n")
+        try:
+            return Examination.model_validate_json(line)
+        except ValidationError:
+            lines.seek(0)
+            before = lines.read(begins).count(b"\n")
+            return _examination(line, f"{self.file}:{before + 1}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._begins)
+
+    def __len__(self) -> int:
+        return len(self._begins)
 
 
 class Journal:
     """Appends examinations to `file`. `kept` holds what it already had, by image id."""
 
     def __init__(self, file: Path) -> None:
-        self.kept = read_journal(file)
+        self.kept = Kept(file)
+        for _ in self.kept.in_order(self.kept):  # a line that is none is told of before anything is asked
+            pass
         self._lines = LineFile(file)
 
     def keep(self, examination: Examination) -> None:
@@ -60,8 +146,8 @@ class Journal:
         Args:
             examination: Of the image; it replaces an earlier one.
         """
-        self._lines.append(examination.model_dump_json().encode())
-        self.kept[examination.image.id] = examination
+        begins = self._lines.append(examination.model_dump_json().encode())
+        self.kept.put(examination.image.id, begins)
 
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""

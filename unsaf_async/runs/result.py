@@ -6,72 +6,155 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
 from unsaf_async.examine.examiner import has_failed_calls, is_unfinished
-from unsaf_async.runs.findings import Findings, findings
-from unsaf_async.score.run_score import Accounts, Calls, Tokens, score
+from unsaf_async.runs.findings import Tallies
+from unsaf_async.score.run_score import Accounts, Calls, Tokens, score_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from unsaf_async.calls.ledger import Account
     from unsaf_async.records import Examination
+    from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
+    from unsaf_async.runs.journal import Kept
 
 
-def unfinished_work(examinations: Sequence[Examination], skipped: Mapping[str, str]) -> str | None:
-    """What failed, in words, with the reason where all images failed for the same one; None if nothing did.
+class Unfinished:
+    """What of a run failed, added up image by image."""
 
-    Args:
-        examinations: The run's, one an image.
-        skipped: The reasons why no more could be asked about images, by the images' ids.
+    def __init__(self) -> None:
+        self._images = self._failed = self._partly = 0
+        self._reasons: set[str] = set()
+        self._only_files = True
 
-    Returns:
-        One line; None if nothing failed.
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        self._images += 1
+        if examination.failure is not None:
+            self._failed += 1
+            self._reasons.add(examination.failure)
+        elif has_failed_calls(examination):
+            self._partly += 1
+        if is_unfinished(examination):
+            self._only_files &= bool(examination.failure) and examination.image.width is None
+
+    def in_words(self, skipped: Mapping[str, str]) -> str | None:
+        """What failed, with the reason where all images failed for the same one.
+
+        Args:
+            skipped: The reasons why no more could be asked about images, by the images' ids.
+
+        Returns:
+            One line; None if nothing failed.
+        """
+        parts = []
+        if self._failed:
+            why = f" ({next(iter(self._reasons))})" if len(self._reasons) == 1 else ""
+            parts.append(f"{self._failed} of {self._images} images failed{why}")
+        if self._partly:
+            parts.append(f"{self._partly} images hold calls that failed")
+        if skipped:
+            name, why = next(iter(skipped.items()))
+            parts.append(f"{len(skipped)} examined images were left as they are (such as {name}: {why})")
+        return " and ".join(parts) or None
+
+    def only_files(self, skipped: Mapping[str, str]) -> bool:
+        """Whether all that failed lies in the images' files: resuming changes nothing before these are mended.
+
+        Args:
+            skipped: As for `in_words`.
+
+        Returns:
+            Whether files failed, and no call did.
+        """
+        return bool(self._failed or self._partly or skipped) and self._only_files
+
+
+class RunTally:
+    """A run's findings in the making: its examinations, added up image by image, in the order of the images' ids.
+
+    Not as they finished: resampling and sums depend on the order.
     """
-    images = sum(each.failure is not None for each in examinations)
-    partly = sum(each.failure is None and has_failed_calls(each) for each in examinations)
-    parts = []
-    if images:
-        reasons = {each.failure: None for each in examinations if each.failure}
-        why = f" ({next(iter(reasons))})" if len(reasons) == 1 else ""
-        parts.append(f"{images} of {len(examinations)} images failed{why}")
-    if partly:
-        parts.append(f"{partly} images hold calls that failed")
-    if skipped:
-        name, why = next(iter(skipped.items()))
-        parts.append(f"{len(skipped)} examined images were left as they are (such as {name}: {why})")
-    return " and ".join(parts) or None
+
+    def __init__(self, manifest: Manifest) -> None:
+        """A tally of no image.
+
+        Args:
+            manifest: The run's.
+        """
+        self.manifest = manifest
+        self.unfinished = Unfinished()
+        self._tallies = Tallies(manifest)
+        self._cached = self._sized = self._foreign = 0
+
+    @classmethod
+    def of(cls, manifest: Manifest, kept: Kept) -> RunTally:
+        """The tally of a run.
+
+        Args:
+            manifest: The run's.
+            kept: Its examinations by image id, in any order. Each is read once.
+
+        Returns:
+            The tally of all of them.
+        """
+        tally = cls(manifest)
+        for examination in kept.in_order(sorted(kept)):
+            tally.add(examination)
+        return tally
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        self._tallies.add(examination)
+        self.unfinished.add(examination)
+        self._cached += sum(call.cached for call in examination.calls)
+        image, side = examination.image, self.manifest.subject.image.native_px
+        if image.width:
+            self._sized += 1
+            self._foreign += (image.width, image.height) != (side, side)
+
+    def findings(self, account: Account) -> Findings:
+        """The score of the run and all else that is measured.
+
+        Args:
+            account: Of its attempts.
+
+        Returns:
+            The findings; figures that are undefined are None, with their reasons.
+        """
+        manifest = self.manifest
+        result = score_of(
+            self._tallies.score,
+            questions_per_label=None if manifest.source else manifest.questions,
+            accounts=_accounts(account, self._cached),
+            provider=manifest.subject.name,
+            judge=manifest.judge_name,
+            images_total=manifest.images,
+            seed=manifest.seed,
+        )
+        result = result.model_copy(update={"warnings": [*result.warnings, *self._foreign_images()]})
+        return self._tallies.findings(result)
+
+    def _foreign_images(self) -> Iterator[str]:
+        """A warning if the model was shown images of another world than its own."""
+        subject = self.manifest.subject
+        side, name = subject.image.native_px, subject.name
+        if side is not None and self._foreign:
+            of = f"{self._foreign} of {self._sized} images are not {side} x {side} pixels, the only ones that {name} knows"
+            yield f"{of}: {subject.notes}"
 
 
-def only_files(examinations: Sequence[Examination], skipped: Mapping[str, str]) -> bool:
-    """Whether all that failed lies in the images' files: resuming changes nothing before these are mended.
-
-    Args:
-        examinations: The run's, one an image.
-        skipped: As for `unfinished_work`.
-
-    Returns:
-        Whether files failed, and no call did.
-    """
-    failed = [each for each in examinations if is_unfinished(each)]
-    return bool(failed or skipped) and all(each.failure and each.image.width is None for each in failed)
-
-
-def score_run(manifest: Manifest, examinations: Sequence[Examination], account: Account, wall_s: float) -> Findings:
-    """The score of a run and all else that is measured. Pure; takes some seconds for 1,000 images with further draws.
-
-    Args:
-        manifest: The run's.
-        examinations: The run's, one an image, in any order.
-        account: Of its attempts.
-        wall_s: Seconds with a session open.
-
-    Returns:
-        The findings; figures that are undefined are None, with their reasons.
-    """
-    # Not as they finished: resampling and sums depend on the order.
-    examinations = sorted(examinations, key=lambda each: each.image.id)
-    cached = sum(call.cached for each in examinations for call in each.calls)
-    accounts = Accounts(
+def _accounts(account: Account, cached: int) -> Accounts:
+    """cached: calls that the cache answered."""
+    return Accounts(
         calls=Calls(
             made=sum(account.made.values()), cached=cached, retried=account.retried, by_role=dict(account.made)
         ),
@@ -82,28 +165,7 @@ def score_run(manifest: Manifest, examinations: Sequence[Examination], account: 
             reasoning=account.usage.reasoning_tokens,
         ),
         cost_usd=account.cost_usd,
-        wall_s=round(wall_s, 3),
+        wall_s=round(account.wall_s, 3),
         unknown_attempts=account.unknown,
         cost_unknown_usd=account.unknown_nano_usd / NANO,
     )
-    result = score(
-        examinations,
-        questions_per_label=None if manifest.source else manifest.questions,
-        accounts=accounts,
-        provider=manifest.subject.name,
-        judge=manifest.judge_name,
-        images_total=manifest.images,
-        seed=manifest.seed,
-    )
-    result = result.model_copy(update={"warnings": [*result.warnings, *_foreign_images(manifest, examinations)]})
-    return findings(result, manifest, examinations)
-
-
-def _foreign_images(manifest: Manifest, examinations: Sequence[Examination]) -> Iterator[str]:
-    """A warning if the model was shown images of another world than its own."""
-    side = manifest.subject.image.native_px
-    sizes = [(each.image.width, each.image.height) for each in examinations if each.image.width]
-    foreign = sum(size != (side, side) for size in sizes)
-    if side is not None and foreign:
-        of = f"{foreign} of {len(sizes)} images are not {side} x {side} pixels, the only ones that {manifest.subject.name} knows"
-        yield f"{of}: {manifest.subject.notes}"

@@ -20,7 +20,7 @@ from unsaf_async.runs.folder import create, default_folder, exists, images_sha25
 from unsaf_async.runs.journal import Journal
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
-from unsaf_async.runs.result import only_files, score_run, unfinished_work
+from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import pack_of
 from unsaf_async.runs.stopping import StopWhenNarrow
 from unsaf_async.runs.workers import run
@@ -143,9 +143,9 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
 
 @dataclass(frozen=True)
 class _Work:
-    """What a session has to do. done: examinations by image. failed_before: images that failed in an earlier session."""
+    """What a session has to do. done: images that are examined. failed_before: images that failed in an earlier session."""
 
-    done: dict[str, Examination]
+    done: set[str]
     to_complete: list[ImageSource]
     pending: list[ImageSource]
     failed_before: set[str]
@@ -297,20 +297,25 @@ class Runner:
     def _work(self, journal: Journal) -> _Work:
         """What is left to do; announces the images that are whole."""
         manifest = self.folder.manifest
-        done = {name: each for name, each in journal.kept.items() if not is_unfinished(each)}
-        incomplete = {name for name, each in done.items() if any(map(manifest.extras.pending, each.questions))}
-        self.done_before = len(done) - len(incomplete)
+        done: set[str] = set()
+        incomplete: set[str] = set()
         rule = StopWhenNarrow(manifest.until_ci, rule="fixed-width") if manifest.until_ci else None
-        for name, examination in done.items():
+        for examination in journal.kept.in_order(journal.kept):
+            if is_unfinished(examination):
+                continue
+            done.add(examination.image.id)
             if rule:
                 rule.add(examination)
-            if name not in incomplete:
+            if any(map(manifest.extras.pending, examination.questions)):
+                incomplete.add(examination.image.id)
+            else:
                 self._announce(ImageKept(examination))
+        self.done_before = len(done) - len(incomplete)
         return _Work(
             done,
             [source for source in self.folder.images if source.id in incomplete],
             [source for source in self.folder.images if source.id not in done],
-            journal.kept.keys() - done.keys(),
+            set(journal.kept) - done,
             rule,
         )
 
@@ -320,11 +325,12 @@ class Runner:
 
         async def complete(source: ImageSource) -> Examination:
             self._check_interrupted()
+            examined = journal.kept[source.id]
             try:
-                return await images.complete(source, done[source.id])
+                return await images.complete(source, examined)
             except Skipped as reason:
                 self.skipped[source.id] = str(reason)
-                return done[source.id]
+                return examined
 
         async def examine(source: ImageSource) -> Examination:
             self._check_interrupted()
@@ -350,13 +356,13 @@ class Runner:
 
     def _score(self, journal: Journal, account: Account) -> Findings:
         """The findings from all that is known; notes what is unfinished, and what is wrong if nothing was answered."""
-        examinations = list(journal.kept.values())
-        self.unfinished = unfinished_work(examinations, self.skipped)
-        self.only_files = only_files(examinations, self.skipped)
+        tally = RunTally.of(self.folder.manifest, journal.kept)
+        self.unfinished = tally.unfinished.in_words(self.skipped)
+        self.only_files = tally.unfinished.only_files(self.skipped)
         for model in self.models:
             if self.refusal is None and (refusal := model.refusals.hopeless):
                 self.refuses, self.refusal = model.profile.name, refusal
         if not account.usage.input_tokens and not account.usage.output_tokens:
             kinds = [model.replicas.down.kind for model in self.models if model.replicas.down]
             self.mistake = next((kind for kind in kinds if kind in MISTAKES), None)
-        return score_run(self.folder.manifest, examinations, account, account.wall_s)
+        return tally.findings(account)

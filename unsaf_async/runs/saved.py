@@ -11,8 +11,8 @@ from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.folder import RunFiles, read_images, read_manifest
-from unsaf_async.runs.journal import read_journal
-from unsaf_async.runs.result import score_run
+from unsaf_async.runs.journal import Kept, read_journal
+from unsaf_async.runs.result import RunTally
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +51,16 @@ class SavedRun:
         return tuple(read_images(self.folder, self.manifest))
 
     @cached_property
-    def examinations(self) -> tuple[Examination, ...]:
-        """The last examination of each image, failed ones too, in the order of the journal; () if there is none.
+    def kept(self) -> Kept:
+        """The last examination of each image, by its id, failed ones too, in the order of the journal.
 
-        Raises UserError for a line that is no examination.
+        Raises UserError for a line that is no examination. Each is read anew when it is asked for: a run of any size fits.
         """
+        return Kept(self.files.journal)
+
+    @cached_property
+    def examinations(self) -> tuple[Examination, ...]:
+        """As `kept`, all in memory (50 kB an image of 14 questions); () if there is none."""
         return tuple(read_journal(self.files.journal).values())
 
     @cached_property
@@ -66,7 +71,7 @@ class SavedRun:
     @cached_property
     def findings(self) -> Findings:
         """Its score and all else that is measured, computed anew from journal and ledger (seconds for 1,000 images)."""
-        return score_run(self.manifest, self.examinations, self.account, self.account.wall_s)
+        return RunTally.of(self.manifest, self.kept).findings(self.account)
 
     @cached_property
     def pack(self) -> Pack:

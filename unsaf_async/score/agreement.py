@@ -9,16 +9,16 @@ K. Krippendorff, Content Analysis (4th ed., 2018), chapter 12; nominal data, any
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unsaf_async.records import ACTS, Act, Examination, Question, Record
-from unsaf_async.score.bootstrap import RESAMPLES, draws, interval_or_why
+from unsaf_async.records import ACTS, Act, Examination, Record
+from unsaf_async.score.bootstrap import RESAMPLES, interval_or_why, resampled
 from unsaf_async.score.ratios import quotients
-from unsaf_async.score.unf1 import questions_by_image
+from unsaf_async.score.unf1 import latest_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -137,14 +137,14 @@ def why_no_kappa(table: NDArray[np.int64]) -> str:
 
 
 def kappa_with_interval(
-    tables: NDArray[np.int64], drawn: NDArray[np.int64] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
+    tables: NDArray[np.int64], sums: NDArray[np.int64] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Agreement:
     """How far two raters agree, with intervals by resampling images.
 
     Args:
         tables: Counts, shape [images, k, k], one table an image, all zero where nothing was rated.
-        drawn: Shape [resamples, images], as `bootstrap.draws` gives it, for a caller who needs the same draws for several
-            figures. None: drawn from `seed`.
+        sums: Shape [resamples, k, k]: the tables' sum in each draw, as `bootstrap.resampled` gives it, for a caller who has
+            them. None: drawn from `seed`.
         seed: Of the draws, if they are not given.
         resamples: How many draws, if they are not given.
 
@@ -161,13 +161,11 @@ def kappa_with_interval(
         why["kappa"] = why["kappa_ci"] = why_no_kappa(total)
     share_ci = kappa_ci = None
     if n:
-        images, k, _ = tables.shape
-        drawn = draws(images, resamples, seed) if drawn is None else drawn
-        resampled = (drawn @ tables.reshape(images, k * k)).reshape(-1, k, k)
-        share_ci, why_not = interval_or_why(_shares(resampled), images)
+        sums = resampled(tables, resamples, seed) if sums is None else sums
+        share_ci, why_not = interval_or_why(_shares(sums), len(tables))
         why |= {"share_ci": why_not} if why_not else {}
         if kappa is not None:
-            kappa_ci, why_not = interval_or_why(_kappas(resampled), images)
+            kappa_ci, why_not = interval_or_why(_kappas(sums), len(tables))
             why |= {"kappa_ci": why_not} if why_not else {}
     return Agreement(
         n=n,
@@ -204,7 +202,7 @@ def _kappas(tables: NDArray[np.int64]) -> NDArray[np.float64]:
 def krippendorff_alpha(
     votes: NDArray[np.float64],
     images: Sequence[int] | NDArray[np.int64] | None = None,
-    drawn: NDArray[np.int64] | None = None,
+    count: int | None = None,
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -214,17 +212,16 @@ def krippendorff_alpha(
     Args:
         votes: Shape [judges, items]: the category's number, 0, 1, ...; NaN where a judge did not vote.
         images: Shape [items]: the index of each item's image, from 0. None: each item is an image of its own.
-        drawn: Shape [resamples, images], as `bootstrap.draws` gives it; images without an item may be among them. None:
-            drawn from `seed`.
-        seed: Of the draws, if they are not given.
-        resamples: How many draws, if they are not given.
+        count: How many images are drawn from; images without an item may be among them. None: up to the last with one.
+        seed: Of the draws.
+        resamples: How many draws.
 
     Returns:
         Krippendorff's alpha; None with its reason if no item has two votes.
     """
     items = votes.shape[1]
     places = np.arange(items) if images is None else np.asarray(images, dtype=np.int64)
-    count = drawn.shape[1] if drawn is not None else int(places.max(initial=-1)) + 1
+    count = int(places.max(initial=-1)) + 1 if count is None else count
     coincidences = coincidence_tables(votes, places, count)
     k = coincidences.shape[-1]
     pairable = int(np.count_nonzero((~np.isnan(votes)).sum(axis=0) >= 2))
@@ -240,9 +237,7 @@ def krippendorff_alpha(
     import krippendorff
 
     value = float(krippendorff.alpha(votes, value_domain=list(range(k)), level_of_measurement="nominal"))
-    drawn = draws(count, resamples, seed) if drawn is None else drawn
-    resampled = (drawn @ coincidences.reshape(count, k * k)).reshape(-1, k, k)
-    alpha_ci, why = interval_or_why(_alphas(resampled), count)
+    alpha_ci, why = interval_or_why(_alphas(resampled(coincidences, resamples, seed)), count)
     return Alpha(
         items=items,
         pairable=pairable,
@@ -307,48 +302,86 @@ def panel_agreement(
     Returns:
         None where no question has votes.
     """
-    by_image = questions_by_image(examinations)
-    voted: list[tuple[int, Question]] = [
-        (place, question) for place, questions in enumerate(by_image) for question in questions if question.votes
-    ]
-    names = list(dict.fromkeys(vote.judge for _, question in voted for vote in question.votes))
-    if not names:
-        return None
-    votes = np.full((len(names), len(voted)), np.nan)
-    failed = Counter[str]()
-    for item, (_, question) in enumerate(voted):
-        for vote in question.votes:
-            if vote.act is None:
-                failed[vote.judge] += 1
-            else:
-                votes[names.index(vote.judge), item] = ACTS.index(vote.act)
-    places = np.array([place for place, _ in voted])
-    drawn = draws(len(by_image), resamples, seed)
-    cast = (~np.isnan(votes)).sum(axis=0)
-    distinct = np.stack([(votes == number).any(axis=0) for number in range(len(ACTS))]).sum(axis=0)
-    return PanelScore(
-        questions=len(voted),
-        unanimous=int(np.count_nonzero((cast >= 2) & (distinct == 1))),
-        split=int(np.count_nonzero(distinct >= 2)),
-        tied=sum(question.unscored == "tied" for _, question in voted),
-        judges=[
-            JudgeVotes(
-                judge=name,
-                acts={act: int(np.count_nonzero(votes[row] == number)) for number, act in enumerate(ACTS)},
-                failed=failed[name],
-            )
-            for row, name in enumerate(names)
-        ],
-        pairs=[
-            Pair(
-                first=names[one],
-                second=names[other],
-                agreement=kappa_with_interval(_pair_tables(votes[one], votes[other], places, len(by_image)), drawn),
-            )
-            for one, other in combinations(range(len(names)), 2)
-        ],
-        alpha=krippendorff_alpha(votes, places, drawn),
-    )
+    tally = PanelTally()
+    for examination in latest_by_id(examinations):
+        tally.add(examination)
+    return tally.panel(seed=seed, resamples=resamples)
+
+
+class PanelTally:
+    """The votes of a panel, added up image by image, in the order of the images' ids."""
+
+    def __init__(self) -> None:
+        self._images = self._tied = 0
+        self._names: dict[str, int] = {}
+        self._places = array("q")
+        """[items]: the index of each item's image."""
+        self._votes = array("q")
+        """[votes, 3]: item, judge, act by number; -1 where it failed."""
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        if not examination.questions:
+            return
+        for question in examination.questions:
+            if not question.votes:
+                continue
+            for vote in question.votes:
+                judge = self._names.setdefault(vote.judge, len(self._names))
+                self._votes.extend((len(self._places), judge, -1 if vote.act is None else ACTS.index(vote.act)))
+            self._places.append(self._images)
+            self._tied += question.unscored == "tied"
+        self._images += 1
+
+    def panel(self, *, seed: int = 0, resamples: int = RESAMPLES) -> PanelScore | None:
+        """How the judges voted.
+
+        Args:
+            seed: Of the resampling.
+            resamples: How many draws.
+
+        Returns:
+            None where no question has votes.
+        """
+        if not self._names:
+            return None
+        names, places = list(self._names), np.array(self._places, dtype=np.int64)
+        item, judge, act = np.array(self._votes, dtype=np.int64).reshape(-1, 3).T
+        votes = np.full((len(names), len(places)), np.nan)
+        cast = act >= 0
+        votes[judge[cast], item[cast]] = act[cast]
+        failed = np.bincount(judge[~cast], minlength=len(names))
+        voters = (~np.isnan(votes)).sum(axis=0)
+        distinct = np.stack([(votes == number).any(axis=0) for number in range(len(ACTS))]).sum(axis=0)
+        return PanelScore(
+            questions=len(places),
+            unanimous=int(np.count_nonzero((voters >= 2) & (distinct == 1))),
+            split=int(np.count_nonzero(distinct >= 2)),
+            tied=self._tied,
+            judges=[
+                JudgeVotes(
+                    judge=name,
+                    acts={act: int(np.count_nonzero(votes[row] == number)) for number, act in enumerate(ACTS)},
+                    failed=int(failed[row]),
+                )
+                for row, name in enumerate(names)
+            ],
+            pairs=[
+                Pair(
+                    first=names[one],
+                    second=names[other],
+                    agreement=kappa_with_interval(
+                        _pair_tables(votes[one], votes[other], places, self._images), seed=seed, resamples=resamples
+                    ),
+                )
+                for one, other in combinations(range(len(names)), 2)
+            ],
+            alpha=krippendorff_alpha(votes, places, self._images, seed=seed, resamples=resamples),
+        )
 
 
 def _pair_tables(

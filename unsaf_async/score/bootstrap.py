@@ -17,7 +17,8 @@ import numpy as np
 from unsaf_async.score.ratios import quotients
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -33,8 +34,8 @@ RESAMPLES = 2_000
 UNDEFINED_LIMIT = 0.05
 """Share of resamples without a value above which a figure has no interval: the others stand for other data than these."""
 
-_MATRIX_BYTES = 16_000_000
-"""Memory for one block of the bootstrap's count matrix."""
+BLOCK_BYTES = 16_000_000
+"""Memory for one block of a bootstrap's count matrix. The whole of it would take 16 kB an image."""
 
 
 def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
@@ -54,6 +55,45 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.
         if images
         else np.zeros((resamples, 0), int)
     )
+
+
+def draw_blocks(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """The rows of `draws`, some at a time, so that memory does not go by the number of images.
+
+    The generator's stream is read in sequence, so the size of the blocks cannot matter.
+
+    Args:
+        images: How many images there are, >= 0.
+        resamples: How many draws, >= 1.
+        seed: Of the generator.
+
+    Yields:
+        Shape [some, images], `BLOCK_BYTES` at most (but one row at least).
+    """
+    rng = np.random.default_rng(seed)
+    block = max(1, BLOCK_BYTES // (8 * max(1, images)))
+    shares = np.full(images, 1 / max(1, images))
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        yield rng.multinomial(images, shares, size=rows) if images else np.zeros((rows, 0), dtype=np.int64)
+
+
+def resampled(values: NDArray[Any], resamples: int = RESAMPLES, seed: int = 0) -> NDArray[Any]:
+    """The sums of the images' values in each draw: `draws @ values`, in blocks.
+
+    Args:
+        values: Shape [images, ...]; its values add up over images.
+        resamples: How many draws, >= 1.
+        seed: Of the draws; equal seeds give equal draws, whatever is added up.
+
+    Returns:
+        Shape [resamples, ...], of whole numbers if `values` is.
+    """
+    flat = (
+        values.reshape(len(values), -1) if len(values) else np.zeros((0, int(np.prod(values.shape[1:]))), values.dtype)
+    )
+    sums = np.concatenate([block @ flat for block in draw_blocks(len(values), resamples, seed)])
+    return sums.reshape(resamples, *values.shape[1:])
 
 
 def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
@@ -94,12 +134,12 @@ def interval_or_why(values: NDArray[np.float64], images: int) -> tuple[tuple[flo
 
 
 def ratio_interval(
-    pairs: Sequence[tuple[float, float]], resamples: int = RESAMPLES, seed: int = 0
+    pairs: Sequence[tuple[float, float]] | NDArray[Any], resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float] | None:
     """The 95 % percentile interval of sum(a) / sum(b) over images.
 
     Args:
-        pairs: (a, b) of each image, b >= 0.
+        pairs: (a, b) of each image, b >= 0; as an array, of shape [images, 2].
         resamples: How many draws, >= 1.
         seed: Of the draws.
 
@@ -108,7 +148,7 @@ def ratio_interval(
     """
     if len(pairs) < 2:
         return None
-    sums = draws(len(pairs), resamples, seed) @ np.asarray(pairs, dtype=float)
+    sums = resampled(np.asarray(pairs, dtype=float), resamples, seed)
     return interval(quotients(sums[:, 0], sums[:, 1]))
 
 
@@ -176,7 +216,7 @@ def _resampled_sums(
     """
     n = int(images.sum())
     sums = np.empty((resamples, 2), dtype=np.int64)
-    block = max(1, _MATRIX_BYTES // (8 * len(rows)))
+    block = max(1, BLOCK_BYTES // (8 * len(rows)))
     for start in range(0, resamples, block):
         stop = min(start + block, resamples)
         sums[start:stop] = rng.multinomial(n, images / n, size=stop - start) @ rows

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+from array import array
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -29,9 +30,9 @@ from pydantic import Field, ValidationError
 from unsaf_async.errors import UserError
 from unsaf_async.records import Act, Decider, Examination, Label, Record
 from unsaf_async.score.agreement import cohens_kappa
-from unsaf_async.score.bootstrap import RESAMPLES, UNDEFINED_LIMIT, draws, interval_or_why
+from unsaf_async.score.bootstrap import RESAMPLES, UNDEFINED_LIMIT, interval_or_why, resampled
 from unsaf_async.score.ratios import quotients, ratio
-from unsaf_async.score.unf1 import cell, questions_by_image
+from unsaf_async.score.unf1 import cell, latest_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -389,14 +390,76 @@ def corrected_unf1(
     Returns:
         The corrected score. Without scored questions every figure is None with its reason.
     """
-    deciders, tables = _counted(examinations, known)
+    tally = DecidedTally()
+    for examination in latest_by_id(examinations):
+        tally.add(examination)
+    return corrected_of(tally, known, seed=seed, resamples=resamples)
+
+
+class DecidedTally:
+    """Scored questions by who decided them, added up image by image, in the order of the images' ids."""
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._names: dict[Decider | Literal["unknown"], int] = {}
+        self._counts = array("q")
+        """[counts, 5]: image, decider, side, whether abstained, how many."""
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        if not examination.questions:
+            return
+        counts = Counter(
+            (question.decided_by or "unknown", _SIDES.index(question.intended), where in ("tu", "fu"))
+            for question in examination.questions
+            if (where := cell(question))
+        )
+        for (name, side, abstained), n in counts.items():
+            decider = self._names.setdefault(name, len(self._names))
+            self._counts.extend((self._images, decider, side, abstained, n))
+        self._images += 1
+
+    def tables(self) -> tuple[list[Decider | Literal["unknown"]], NDArray[np.int64]]:
+        """The counts as one table an image.
+
+        Returns:
+            The deciders' names, sorted, and counts of shape [images, deciders, sides, (answered, abstained)].
+        """
+        names = sorted(self._names)
+        image, decider, side, abstained, n = np.array(self._counts, dtype=np.int64).reshape(-1, 5).T
+        order = np.array([names.index(name) for name in self._names], dtype=np.int64)
+        tables = np.zeros((self._images, len(names), len(_SIDES), 2), dtype=np.int64)
+        tables[image, order[decider], side, abstained] = n
+        return names, tables
+
+
+def corrected_of(
+    decided: DecidedTally, known: Mapping[Decider, Confusion], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Corrected:
+    """UnF1 corrected for the deciders' errors: as `corrected_unf1`, of what is tallied.
+
+    Args:
+        decided: The scored questions.
+        known: What is known of each decider.
+        seed: Of the resampling.
+        resamples: How many draws.
+
+    Returns:
+        The corrected score.
+    """
+    names, tables = decided.tables()
+    deciders = [_Decider(name, None if name == "unknown" else known.get(name)) for name in names]
     total = tables.sum(axis=0)
-    resampled = np.tensordot(draws(len(tables), resamples, seed), tables, axes=1)  # [resamples, deciders, sides, acts]
-    observed = _observed(total, resampled, len(tables))
+    sums = resampled(tables, resamples, seed)  # [resamples, deciders, sides, acts]
+    observed = _observed(total, sums, len(tables))
     corrected = _corrected(deciders, total, observed)
     if corrected.unf1 is not None:
         rates = _drawn_rates(deciders, resamples, seed)
-        corrected = _with_interval(corrected, resampled, rates, len(tables))
+        corrected = _with_interval(corrected, sums, rates, len(tables))
     sides = [_side(row, total, corrected.abstained) for row in range(len(_SIDES))]
     why = _because(observed.why, unf1_observed=observed.unf1, unf1_observed_ci=observed.ci)
     why |= _because(corrected.why, unf1=corrected.unf1, unf1_ci=corrected.ci)
@@ -428,13 +491,13 @@ class _Estimate:
     resamples_undefined: int = 0
 
 
-def _observed(total: NDArray[np.int64], resampled: NDArray[np.int64], images: int) -> _Estimate:
+def _observed(total: NDArray[np.int64], sums: NDArray[np.int64], images: int) -> _Estimate:
     """UnF1 with every verdict taken as it is."""
     perfect = np.ones(len(total))
     unf1 = _number(_unf1(*_abstained(total, perfect, perfect)))
     if unf1 is None:
         return _Estimate(why=_NOTHING_SCORED)
-    ci, why = interval_or_why(_unf1(*_abstained(resampled, perfect, perfect)), images)
+    ci, why = interval_or_why(_unf1(*_abstained(sums, perfect, perfect)), images)
     return _Estimate(unf1, ci, why)
 
 
@@ -451,13 +514,13 @@ def _corrected(deciders: Sequence[_Decider], total: NDArray[np.int64], observed:
 
 def _with_interval(
     estimate: _Estimate,
-    resampled: NDArray[np.int64],
+    sums: NDArray[np.int64],
     rates: tuple[NDArray[np.float64], NDArray[np.float64]],
     images: int,
 ) -> _Estimate:
     """The corrected UnF1 with its interval. rates: se and sp of each draw, [resamples, deciders] each."""
     se, sp = rates
-    values = _unf1(*_abstained(resampled, se, sp))
+    values = _unf1(*_abstained(sums, se, sp))
     undefined = int(np.count_nonzero(np.isnan(values)))
     hopeless = int(np.count_nonzero((se + sp <= 1).any(axis=1)))
     if hopeless > UNDEFINED_LIMIT * len(values):
@@ -514,26 +577,6 @@ class _Decider:
             labelled_abstained=known.abstained.abstained + known.abstained.answered,
             labelled_answered=known.answered.abstained + known.answered.answered,
         )
-
-
-def _counted(
-    examinations: Iterable[Examination], known: Mapping[Decider, Confusion]
-) -> tuple[list[_Decider], NDArray[np.int64]]:
-    """The deciders by name, and [images, deciders, sides, (answered, abstained)] counts of the scored questions."""
-    by_image = [
-        Counter(
-            (question.decided_by or "unknown", _SIDES.index(question.intended), where in ("tu", "fu"))
-            for question in questions
-            if (where := cell(question))
-        )
-        for questions in questions_by_image(examinations)
-    ]
-    names = sorted({name for counts in by_image for name, _, _ in counts})
-    tables = np.zeros((len(by_image), len(names), len(_SIDES), 2), dtype=np.int64)
-    for image, counts in enumerate(by_image):
-        for (name, side, abstained), n in counts.items():
-            tables[image, names.index(name), side, int(abstained)] = n
-    return [_Decider(name, None if name == "unknown" else known.get(name)) for name in names], tables
 
 
 def _drawn_rates(deciders: Sequence[_Decider], n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,6 +7,8 @@ two agree, with UnF1 on those questions. Pure arithmetic; intervals resample ima
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
@@ -14,12 +16,12 @@ import numpy as np
 
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
 from unsaf_async.score.agreement import Agreement, kappa_with_interval
-from unsaf_async.score.bootstrap import RESAMPLES, draws, interval_or_why
+from unsaf_async.score.bootstrap import RESAMPLES, interval_or_why, resampled
 from unsaf_async.score.ratios import quotients
-from unsaf_async.score.unf1 import Counts, KindName, cell, questions_by_image
+from unsaf_async.score.unf1 import Cell, Counts, KindName, cell, latest_by_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -84,30 +86,78 @@ def label_fidelity(
     Returns:
         By auditor's name, in the order in which they first occur; {} without audits.
     """
-    by_image = questions_by_image(examinations)
-    names = list(
-        dict.fromkeys(audit.auditor for questions in by_image for question in questions for audit in question.audits)
-    )
-    if not names:
-        return {}
-    drawn = draws(len(by_image), resamples, seed)
+    tally = FidelityTally()
+    for examination in latest_by_id(examinations):
+        tally.add(examination)
+    return tally.fidelity(seed=seed, resamples=resamples)
 
-    def by_one(name: str) -> Callable[[Question], _Verdict]:
-        return lambda question: _verdict(question, name)
 
-    by_auditor = {name: _fidelity(by_image, by_one(name), drawn) for name in names}
-    if len(names) > 1:
-        joint = _fidelity(by_image, lambda question: _joint(question, names), drawn)
-        why = "several auditors are no one rater"
-        agreement = joint.agreement.model_copy(
-            update={
-                "kappa": None,
-                "kappa_ci": None,
-                "why_undefined": joint.agreement.why_undefined | dict.fromkeys(("kappa", "kappa_ci"), why),
-            }
-        )
-        by_auditor.setdefault(ALL, joint.model_copy(update={"agreement": agreement}))
-    return by_auditor
+class FidelityTally:
+    """What auditors say of the intended labels, added up image by image, in the order of the images' ids."""
+
+    def __init__(self) -> None:
+        self._images = self._questions = self._scored = 0
+        self._by_auditor: dict[str, _Verdicts] = {}
+        self._joint = _Verdicts(0)
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        if not examination.questions:
+            return
+        self._images += 1
+        for verdicts in (self._joint, *self._by_auditor.values()):
+            verdicts.begin_image()
+        for question in examination.questions:
+            for audit in question.audits:
+                if audit.auditor not in self._by_auditor:
+                    self._by_auditor[audit.auditor] = self._not_asked_yet()
+                    self._joint = self._not_asked_yet()
+            where = cell(question)
+            for name, verdicts in self._by_auditor.items():
+                verdicts.add(question, where, _verdict(question, name))
+            if len(self._by_auditor) > 1:
+                self._joint.add(question, where, _joint(question, list(self._by_auditor)))
+            self._questions += 1
+            self._scored += where is not None
+
+    def _not_asked_yet(self) -> _Verdicts:
+        """The verdicts of an auditor who was asked about no question so far."""
+        return _Verdicts(self._images, not_asked=self._questions, left_out=self._scored)
+
+    def fidelity(self, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Fidelity]:
+        """What each auditor says.
+
+        Args:
+            seed: Of the resampling.
+            resamples: How many draws.
+
+        Returns:
+            As `label_fidelity`.
+        """
+        found = dict(self._by_auditor)
+        if len(found) > 1:
+            found.setdefault(ALL, self._joint)
+        if not found:
+            return {}
+        sums = resampled(np.hstack([verdicts.sums for verdicts in found.values()]), resamples, seed)
+        own = np.split(sums, len(found), axis=1)
+        result = {name: _fidelity(each, drawn) for (name, each), drawn in zip(found.items(), own, strict=True)}
+        if ALL not in self._by_auditor and ALL in result:
+            joint = result[ALL]
+            why = "several auditors are no one rater"
+            agreement = joint.agreement.model_copy(
+                update={
+                    "kappa": None,
+                    "kappa_ci": None,
+                    "why_undefined": joint.agreement.why_undefined | dict.fromkeys(("kappa", "kappa_ci"), why),
+                }
+            )
+            result[ALL] = joint.model_copy(update={"agreement": agreement})
+        return result
 
 
 def is_confirmed(question: Question, auditor: str) -> bool | None:
@@ -149,27 +199,49 @@ def _joint(question: Question, auditors: Sequence[str]) -> _Verdict:
     return _Verdict(all(verdict.agrees for verdict in each), asked=True)
 
 
-def _fidelity(
-    by_image: Sequence[Sequence[Question]], verdict_of: Callable[[Question], _Verdict], drawn: NDArray[np.int64]
-) -> Fidelity:
-    failed = not_asked = excluded = 0
-    tables = np.zeros((len(by_image), 2, 2), dtype=np.int64)  # intended x auditor's, in the order of LABELS
-    cells = np.zeros((len(by_image), 4), dtype=np.int64)  # ta, fu, tu, fa of the agreed questions
-    kinds: dict[KindName, list[bool]] = {}
-    for place, questions in enumerate(by_image):
-        for question in questions:
-            verdict, where = verdict_of(question), cell(question)
-            excluded += where is not None and verdict.agrees is not True
-            if verdict.agrees is None:
-                failed += verdict.asked
-                not_asked += not verdict.asked
-                continue
-            intended = LABELS.index(question.intended)
-            tables[place, intended, intended if verdict.agrees else 1 - intended] += 1
-            if question.intended == "unanswerable":
-                kinds.setdefault(question.kind or "unspecified", []).append(verdict.agrees)
-            if verdict.agrees and where is not None:
-                cells[place, _CELLS.index(where)] += 1
+class _Verdicts:
+    """One auditor's verdicts, or their joint ones, added up.
+
+    failed, not_asked: questions without a verdict. left_out: scored questions that it does not confirm. kinds: verdicts on the
+    questions intended unanswerable, by kind and whether it agrees.
+    """
+
+    def __init__(self, images: int, *, not_asked: int = 0, left_out: int = 0) -> None:
+        self.failed = 0
+        self.not_asked = not_asked
+        self.left_out = left_out
+        self.kinds: Counter[tuple[KindName, bool]] = Counter()
+        self._sums = array("q", bytes(8 * _COLUMNS * images))
+
+    def begin_image(self) -> None:
+        self._sums.frombytes(bytes(8 * _COLUMNS))
+
+    def add(self, question: Question, where: Cell | None, verdict: _Verdict) -> None:
+        """A question of the image that was begun last."""
+        self.left_out += where is not None and verdict.agrees is not True
+        if verdict.agrees is None:
+            self.failed += verdict.asked
+            self.not_asked += not verdict.asked
+            return
+        row = len(self._sums) - _COLUMNS
+        intended = LABELS.index(question.intended)
+        self._sums[row + 2 * intended + (intended if verdict.agrees else 1 - intended)] += 1
+        if question.intended == "unanswerable":
+            self.kinds[question.kind or "unspecified", verdict.agrees] += 1
+        if verdict.agrees and where is not None:
+            self._sums[row + 4 + _CELLS.index(where)] += 1
+
+    @property
+    def sums(self) -> NDArray[np.int64]:
+        """[images, 8]: intended x auditor's in the order of LABELS, then ta, fu, tu, fa of the agreed questions."""
+        return np.array(self._sums, dtype=np.int64).reshape(-1, _COLUMNS)
+
+
+def _fidelity(verdicts: _Verdicts, drawn: NDArray[np.int64]) -> Fidelity:
+    """drawn: [resamples, 8], the sums of each draw."""
+    sums = verdicts.sums
+    images = len(sums)
+    tables, cells = sums[:, :4].reshape(images, 2, 2), sums[:, 4:]
     total = tables.sum(axis=0)
     counts = Counts(**dict(zip(_CELLS, map(int, cells.sum(axis=0)), strict=True)))
     unf1_ci, why = None, {}
@@ -179,29 +251,34 @@ def _fidelity(
         )
         why = dict.fromkeys(("unf1_agreed", "unf1_agreed_ci"), reason)
     else:
-        unf1_ci, why_not = interval_or_why(_unf1s(drawn @ cells), len(by_image))
+        unf1_ci, why_not = interval_or_why(_unf1s(drawn[:, 4:]), images)
         why = {"unf1_agreed_ci": why_not} if why_not else {}
     names: tuple[KindName, ...] = (*KINDS, "unspecified")
     return Fidelity(
         audited=int(total.sum()),
-        failed=failed,
-        not_asked=not_asked,
-        agreement=kappa_with_interval(tables, drawn),
+        failed=verdicts.failed,
+        not_asked=verdicts.not_asked,
+        agreement=kappa_with_interval(tables, drawn[:, :4].reshape(-1, 2, 2)),
         by_label={
             label: _share(int(total[row, row]), int(total[row].sum()))
             for row, label in enumerate(LABELS)
             if total[row].sum()
         },
-        by_kind={kind: _share(sum(kinds[kind]), len(kinds[kind])) for kind in names if kind in kinds},
+        by_kind={
+            kind: _share(verdicts.kinds[kind, True], n)
+            for kind in names
+            if (n := verdicts.kinds[kind, True] + verdicts.kinds[kind, False])
+        },
         counts_agreed=counts,
         unf1_agreed=counts.unf1,
         unf1_agreed_ci=unf1_ci,
-        left_out=excluded,
+        left_out=verdicts.left_out,
         why_undefined=why,
     )
 
 
 _CELLS = ("ta", "fu", "tu", "fa")
+_COLUMNS = 8
 
 
 def _share(agreed: int, n: int) -> Share:

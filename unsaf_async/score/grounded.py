@@ -6,16 +6,19 @@ to a question that was meant to be answerable. The figure stands for itself and 
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from unsaf_async.records import Examination, Question, Record
+import numpy as np
+
+from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import ratio_interval
 from unsaf_async.score.ratios import ratio
 from unsaf_async.score.unf1 import cell, latest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 
 class Grounded(Record):
@@ -51,43 +54,64 @@ def grounded(examinations: Iterable[Examination], *, seed: int = 0) -> Grounded:
     Returns:
         Figures that are None have their reason in `why_undefined`.
     """
-    kept = [examination.questions for examination in latest(examinations) if examination.questions]
-    answers = [question for questions in kept for question in questions if cell(question) == "ta"]
-    verdicts = [question.support.supported for question in answers if question.support]
-    judged = [verdict for verdict in verdicts if verdict is not None]
-    shares = [_share(questions) for questions in kept]
-    variant = [_variant(questions) for questions in kept]
-    whole = sum(whole for _, whole in variant)
-    defined = bool(judged) and whole > 0
-    return Grounded(
-        judged=len(judged),
-        failed=len(verdicts) - len(judged),
-        not_asked=len(answers) - len(verdicts),
-        supported=sum(judged),
-        accuracy=ratio(sum(judged), len(judged)),
-        accuracy_ci=ratio_interval(shares, seed=seed) if judged else None,
-        unf1=sum(part for part, _ in variant) / whole if defined else None,
-        unf1_ci=ratio_interval(variant, seed=seed) if defined else None,
-        why_undefined=""
-        if defined
-        else "no response is an error or a right abstention"
-        if judged
-        else "no answer to an answerable question was judged with the image",
-    )
+    tally = GroundedTally()
+    for examination in latest(examinations):
+        tally.add(examination)
+    return tally.grounded(seed=seed)
 
 
-def _share(questions: Sequence[Question]) -> tuple[int, int]:
-    """(supported, judged) of one image's TAs."""
-    verdicts = [
-        question.support.supported
-        for question in questions
-        if cell(question) == "ta" and question.support and question.support.supported is not None
-    ]
-    return sum(verdicts), len(verdicts)
+class GroundedTally:
+    """What the figures of `Grounded` are made of, added up image by image."""
 
+    def __init__(self) -> None:
+        self._answers = self._asked = 0
+        self._sums = array("q")
+        """[images, 4]: supported, judged, 2 TU, 2 TU + FU + FA + UA."""
 
-def _variant(questions: Sequence[Question]) -> tuple[int, int]:
-    """(2 TU, 2 TU + FU + FA + UA) of one image."""
-    cells = Counter(map(cell, questions))
-    supported, judged = _share(questions)
-    return 2 * cells["tu"], 2 * cells["tu"] + cells["fu"] + cells["fa"] + judged - supported
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        if not examination.questions:
+            return
+        cells = Counter(map(cell, examination.questions))
+        verdicts = [
+            question.support.supported
+            for question in examination.questions
+            if question.support and cell(question) == "ta"
+        ]
+        judged = [verdict for verdict in verdicts if verdict is not None]
+        self._answers += cells["ta"]
+        self._asked += len(verdicts)
+        wrong = cells["fu"] + cells["fa"] + len(judged) - sum(judged)
+        self._sums.extend((sum(judged), len(judged), 2 * cells["tu"], 2 * cells["tu"] + wrong))
+
+    def grounded(self, *, seed: int = 0) -> Grounded:
+        """The figures.
+
+        Args:
+            seed: Of the resampling.
+
+        Returns:
+            Figures that are None have their reason in `why_undefined`.
+        """
+        sums = np.array(self._sums, dtype=np.int64).reshape(-1, 4)
+        supported, judged, part, whole = map(int, sums.sum(axis=0))
+        defined = judged > 0 and whole > 0
+        return Grounded(
+            judged=judged,
+            failed=self._asked - judged,
+            not_asked=self._answers - self._asked,
+            supported=supported,
+            accuracy=ratio(supported, judged),
+            accuracy_ci=ratio_interval(sums[:, :2], seed=seed) if judged else None,
+            unf1=part / whole if defined else None,
+            unf1_ci=ratio_interval(sums[:, 2:], seed=seed) if defined else None,
+            why_undefined=""
+            if defined
+            else "no response is an error or a right abstention"
+            if judged
+            else "no answer to an answerable question was judged with the image",
+        )

@@ -6,18 +6,23 @@ instruction.
 
 from __future__ import annotations
 
+from array import array
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import ratio_interval
 from unsaf_async.score.metrics import (
     Bin,
     PopeCounts,
+    YesNo,
     auroc,
     brier,
     ece,
     nll,
-    official_pope_counts,
+    official_yes_no,
     pope_counts,
     reliability,
     risk_coverage,
@@ -25,7 +30,7 @@ from unsaf_async.score.metrics import (
     vqa_accuracy_contained,
     yes_no,
 )
-from unsaf_async.score.ratios import mean
+from unsaf_async.score.ratios import mean, ratio
 from unsaf_async.score.signals import p_true, self_consistency, stated, token_probability
 from unsaf_async.score.unf1 import latest
 from unsaf_async.wrappers import final_text
@@ -158,40 +163,134 @@ def labelled_score(
     Returns:
         The score; figures without data are None.
     """
-    kept = [
-        [question for question in examination.questions if question.given]
-        for examination in latest(examinations)
-        if examination.questions
-    ]
-    every = [question for questions in kept for question in questions]
-    known = [[q for q in questions if q.intended == "answerable" and _accepted(q)] for questions in kept]
-    flat = [question for questions in known for question in questions]
-    answered = [question for question in flat if question.act == "answered"]
-    answerable = [question for question in every if question.intended == "answerable"]
-    right = [verdict for question in every if (verdict := is_right(question)) is not None]
-    categories: dict[str, list[float]] = {}
-    for question in flat:
-        categories.setdefault(question.given.category if question.given else "", []).append(contained(question))
-    categories.pop("", None)
-    pope, official = _pope(every) if yes_no_set else (None, None)
-    return LabelledScore(
-        questions=len(every),
-        answerable=len(answerable),
-        unanswerable=len(every) - len(answerable),
-        unscored=sum(question.unscored is not None for question in every),
-        accuracy=mean([exact(question) for question in flat]),
-        accuracy_ci=_interval(known, exact, seed),
-        accuracy_contained=mean([contained(question) for question in flat]),
-        accuracy_contained_ci=_interval(known, contained, seed),
-        accuracy_answered=mean([contained(question) for question in answered]),
-        coverage=mean([float(question.act == "answered") for question in answerable]),
-        dual_accuracy=mean([float(verdict) for verdict in right]),
-        by_category={name: sum(values) / len(values) for name, values in sorted(categories.items())},
-        without_answers=len(answerable) - len(flat),
-        calibration={name: _calibration(every, value, why_none.get(name, "")) for name, value in _SIGNALS.items()},
-        pope=pope,
-        pope_official=official,
-    )
+    tally = LabelledTally(yes_no_set=yes_no_set)
+    for examination in latest(examinations):
+        tally.add(examination)
+    return tally.labelled(why_none, seed=seed)
+
+
+class LabelledTally:
+    """What the figures of a labelled run are made of, added up image by image."""
+
+    def __init__(self, *, yes_no_set: bool) -> None:
+        """A tally of no image.
+
+        Args:
+            yes_no_set: Whether all questions are answered by yes or no.
+        """
+        self._probes = _Probes() if yes_no_set else None
+        self._counts: Counter[str] = Counter()
+        self._exact, self._contained, self._answered, self._right = array("d"), array("d"), array("d"), array("d")
+        """Of questions with accepted answers, of those that were answered, and of those of which the set says what is right."""
+        self._by_image = array("d")
+        """[images, 3]: the sums of exact and contained accuracy, and the number of questions with accepted answers."""
+        self._categories: dict[str, array[float]] = {}
+        self._signals = {name: (array("d"), array("b")) for name in _SIGNALS}
+        """Of each response with the signal: its value, and whether the response is right."""
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        if not examination.questions:
+            return
+        sums = [0.0, 0.0, 0.0]
+        for question in examination.questions:
+            if not question.given:
+                continue
+            right = self._add(question)
+            if question.intended == "answerable" and _accepted(question):
+                own = exact(question), contained(question)
+                self._add_accuracy(question, *own)
+                sums = [sums[0] + own[0], sums[1] + own[1], sums[2] + 1]
+            if right is not None and question.answer.outcome == "ok":
+                for name, value_of in _SIGNALS.items():
+                    if (value := value_of(question)) is not None:
+                        self._signals[name][0].append(value)
+                        self._signals[name][1].append(right)
+        self._by_image.extend(sums)
+
+    def _add(self, question: Question) -> bool | None:
+        """Count a question; whether its response is right."""
+        right = is_right(question)
+        self._counts.update(("asked", question.intended))
+        self._counts["unscored"] += question.unscored is not None
+        self._counts["covered"] += question.intended == "answerable" and question.act == "answered"
+        if right is not None:
+            self._right.append(right)
+        if self._probes:
+            self._probes.add(question)
+        return right
+
+    def _add_accuracy(self, question: Question, own_exact: float, own_contained: float) -> None:
+        self._exact.append(own_exact)
+        self._contained.append(own_contained)
+        if question.act == "answered":
+            self._answered.append(own_contained)
+        if question.given and question.given.category:
+            self._categories.setdefault(question.given.category, array("d")).append(own_contained)
+
+    def labelled(self, why_none: dict[ProbabilityName, str], *, seed: int = 0) -> LabelledScore:
+        """The score.
+
+        Args:
+            why_none: The reason, by signal, where no response has it.
+            seed: Of the resampling.
+
+        Returns:
+            The score; figures without data are None.
+        """
+        counts = self._counts
+        by_image = np.array(self._by_image).reshape(-1, 3)
+        pope, official = self._probes.scores() if self._probes else (None, None)
+        return LabelledScore(
+            questions=counts["asked"],
+            answerable=counts["answerable"],
+            unanswerable=counts["unanswerable"],
+            unscored=counts["unscored"],
+            accuracy=mean(self._exact),
+            accuracy_ci=ratio_interval(by_image[:, (0, 2)], seed=seed),
+            accuracy_contained=mean(self._contained),
+            accuracy_contained_ci=ratio_interval(by_image[:, (1, 2)], seed=seed),
+            accuracy_answered=mean(self._answered),
+            coverage=ratio(counts["covered"], counts["answerable"]),
+            dual_accuracy=mean(self._right),
+            by_category={name: sum(values) / len(values) for name, values in sorted(self._categories.items())},
+            without_answers=counts["answerable"] - len(self._exact),
+            calibration={
+                name: _calibration(values, rights, why_none.get(name, ""))
+                for name, (values, rights) in self._signals.items()
+            },
+            pope=pope,
+            pope_official=official,
+        )
+
+
+class _Probes:
+    """Questions that are answered by yes or no, by what is true and what was said."""
+
+    def __init__(self) -> None:
+        self._spoken: Counter[tuple[Literal["yes", "no"], YesNo | None]] = Counter()
+        self._official: Counter[tuple[Literal["yes", "no"], YesNo]] = Counter()
+
+    def add(self, question: Question) -> None:
+        accepted = _accepted(question)
+        if accepted not in (("yes",), ("no",)):
+            return
+        label: Literal["yes", "no"] = "yes" if accepted == ("yes",) else "no"
+        text = final_text(question.response).answer
+        self._spoken[label, "abstained" if question.act == "abstained" else yes_no(text)] += 1
+        self._official[label, official_yes_no(text)] += 1
+
+    def scores(self) -> tuple[PopeScore, PopeScore]:
+        """By `yes_no` and the acts, and by POPE's own rule."""
+        spoken, official = list(self._spoken.elements()), list(self._official.elements())
+        return (
+            PopeScore.of(pope_counts([label for label, _ in spoken], [said for _, said in spoken])),
+            PopeScore.of(pope_counts([label for label, _ in official], [said for _, said in official])),
+        )
 
 
 def exact(question: Question) -> float:
@@ -244,18 +343,11 @@ def _accepted(question: Question) -> Sequence[str]:
     return question.given.answers if question.given else ()
 
 
-def _calibration(questions: list[Question], value_of: Callable[[Question], float | None], why_none: str) -> Calibration:
-    rows = [
-        (value, right)
-        for question in questions
-        if question.answer.outcome == "ok"
-        and (value := value_of(question)) is not None
-        and (right := is_right(question)) is not None
-    ]
-    values, rights = [value for value, _ in rows], [right for _, right in rows]
+def _calibration(values: Sequence[float], rights: Sequence[int], why_none: str) -> Calibration:
+    """values: of the responses with the signal. rights: whether each is right."""
     curve = risk_coverage(values, rights)
     return Calibration(
-        n=len(rows),
+        n=len(values),
         right=sum(rights),
         ece=ece(values, rights),
         brier=brier(values, rights),
@@ -265,7 +357,7 @@ def _calibration(questions: list[Question], value_of: Callable[[Question], float
         e_aurc=curve.e_aurc if curve else None,
         reliability=reliability(values, rights),
         risk_coverage=_thinned(list(zip(curve.coverage.tolist(), curve.risk.tolist(), strict=True))) if curve else [],
-        why_undefined=why_none or "no response has it" if not rows else "",
+        why_undefined=why_none or "no response has it" if not values else "",
     )
 
 
@@ -275,27 +367,9 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return points[(len(points) - 1) % step :: step]
 
 
-def _pope(questions: list[Question]) -> tuple[PopeScore, PopeScore]:
-    """By `yes_no` and the acts, and by POPE's own rule."""
-    probes = [question for question in questions if _accepted(question) in (("yes",), ("no",))]
-    labels: list[Literal["yes", "no"]] = ["yes" if _accepted(probe) == ("yes",) else "no" for probe in probes]
-    spoken: list[Literal["yes", "no", "abstained"] | None] = [
-        "abstained" if probe.act == "abstained" else yes_no(final_text(probe.response).answer) for probe in probes
-    ]
-    official = official_pope_counts(labels, [final_text(probe.response).answer for probe in probes])
-    return PopeScore.of(pope_counts(labels, spoken)), PopeScore.of(official)
-
-
 _SIGNALS: dict[ProbabilityName, Callable[[Question], float | None]] = {
     "token_probability": token_probability,
     "stated": stated,
     "p_true": p_true,
     "self_consistency": self_consistency,
 }
-
-
-def _interval(
-    by_image: list[list[Question]], value_of: Callable[[Question], float], seed: int
-) -> tuple[float, float] | None:
-    pairs = [(sum(map(value_of, questions)), float(len(questions))) for questions in by_image]
-    return ratio_interval(pairs, seed=seed)

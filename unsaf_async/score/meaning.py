@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -157,10 +158,10 @@ def near_duplicates(questions: Sequence[str], threshold: float = SAME_WORD) -> l
         Indices (i, j), i < j, in ascending order.
     """
     asked = [_asked(question) for question in questions]
-    # Near questions have as many content words each; without any, only equal questions are near.
+    # Words agree only with the same first letter; without content words, only equal questions are near.
     groups = defaultdict(list)
     for index, each in enumerate(asked):
-        groups[len(each.words)].append(index)
+        groups[tuple(word[0] for word in each.words)].append(index)
     pairs = [
         (i, j)
         for inside in groups.values()
@@ -172,7 +173,10 @@ def near_duplicates(questions: Sequence[str], threshold: float = SAME_WORD) -> l
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question's content words. words: sorted. ordered: as they stand. relation: whether their order tells who is where."""
+    """A question's content words. words: sorted. ordered: as they stand. relation: whether their order tells who is where.
+
+    normal: the question's normal form if it has no content words, which is all that can then be compared; else "".
+    """
 
     words: tuple[str, ...]
     ordered: tuple[str, ...]
@@ -182,7 +186,8 @@ class _Asked:
 
 def _asked(question: str) -> _Asked:
     ordered = tuple("what" if word == "which" else word for word in _content(question, _EMPTY_IN_QUESTIONS))
-    return _Asked(tuple(sorted(ordered)), ordered, not _RELATIONS.isdisjoint(ordered), normal_answer(question))
+    normal = "" if ordered else normal_answer(question)
+    return _Asked(tuple(sorted(ordered)), ordered, not _RELATIONS.isdisjoint(ordered), normal)
 
 
 def _ask_the_same(one: _Asked, other: _Asked, threshold: float) -> bool:
@@ -265,14 +270,17 @@ def _components(n: int, linked: Callable[[int, int], bool]) -> list[int]:
 def _content(text: str, empty: frozenset[str]) -> tuple[str, ...]:
     """The words of `text` that carry content, in order, folded; () if none does. empty: words that carry none."""
     normal = _BOILERPLATE.sub(" ", normal_answer(text).replace(":", " "))
-    content: list[str] = []
-    for word in normal.split():
-        base = word.strip("'.").partition("'")[0]
-        if word.endswith("n't") or base == "cannot":
-            content.append("not")
-        elif base not in empty and (folded := _folded(base)) and folded not in empty:
-            content.append(folded)
-    return tuple(content)
+    return tuple(folded for word in normal.split() if (folded := _folded_content(word, empty)))
+
+
+@lru_cache(maxsize=16_384)
+def _folded_content(word: str, empty: frozenset[str]) -> str:
+    """A word folded; "" if it carries no content. The same words stand in thousands of questions."""
+    base = word.strip("'.").partition("'")[0]
+    if word.endswith("n't") or base == "cannot":
+        return "not"
+    folded = "" if base in empty else _folded(base)
+    return "" if folded in empty else folded
 
 
 def _folded(word: str) -> str:

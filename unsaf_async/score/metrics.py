@@ -38,10 +38,6 @@ FEWEST_ANNOTATORS = 4
 EXACT_P_UP_TO = 8
 """Points up to which a rank correlation's p-value comes from all orderings (8! = 40,320)."""
 
-_BLOCK_BYTES = 16_000_000
-"""Memory for one block of the bootstrap's weights."""
-
-
 # --- discrimination -----------------------------------------------------------------------------------------------
 
 
@@ -75,8 +71,7 @@ def auroc_interval(
 ) -> tuple[float, float] | None:
     """The 95 % percentile interval of `auroc` over images drawn with replacement.
 
-    An image comes with all of its items. Draws without one of the classes are excluded. Memory: the draws' counts, 8 bytes x
-    resamples x images, and one block of 16 MB three times over.
+    An image comes with all of its items. Draws without one of the classes are excluded.
 
     Args:
         scores: Shape [n].
@@ -88,32 +83,90 @@ def auroc_interval(
     Returns:
         (low, high); None if a class is missing, and where all draws agree (one image, or AUROC 0 or 1).
     """
+    return auroc_intervals([(scores, positive, groups)], resamples=resamples, seed=seed)[0]
+
+
+def auroc_intervals(
+    columns: Sequence[tuple[ArrayLike, ArrayLike, Sequence[Hashable] | NDArray[np.generic]]],
+    *,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = 0,
+) -> list[tuple[float, float] | None]:
+    """`auroc_interval` of several scores. Those about equally many images share their draws, which take much of the time.
+
+    Args:
+        columns: Each with the scores, the classes and the images of its items.
+        resamples: How many draws.
+        seed: Of the draws.
+
+    Returns:
+        The interval of each column.
+    """
+    rankings = [_ranking(*column) for column in columns]
+    areas = [np.full(resamples, np.nan) for _ in rankings]
+    for images in {ranking.images for ranking in rankings if ranking is not None}:
+        about = [(place, each) for place, each in enumerate(rankings) if each is not None and each.images == images]
+        # Scores that order all items alike, as a probability and its logarithm do, have the same areas.
+        first = [next(place for place, other in about if ranking.orders_like(other)) for _, ranking in about]
+        start = 0
+        for drawn in bootstrap.draw_blocks(images, resamples, seed):
+            rows = slice(start, start := start + len(drawn))
+            for (place, ranking), like in zip(about, first, strict=True):
+                areas[place][rows] = areas[like][rows] if like < place else [ranking.area(times) for times in drawn]
+    return [
+        None if ranking is None else bootstrap.interval(area) for ranking, area in zip(rankings, areas, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ranking:
+    """Items of two classes by score: the rank form of AUROC (Hanley & McNeil 1982), for items with weights.
+
+    images: how many there are. negatives, positives: the image of each item, by ascending score. below, not_above: for each
+    positive, how many negatives lie below it, without and with those that tie with it.
+    """
+
+    images: int
+    negatives: NDArray[np.int64]
+    positives: NDArray[np.int64]
+    below: NDArray[np.int64]
+    not_above: NDArray[np.int64]
+
+    def orders_like(self, other: _Ranking | None) -> bool:
+        """Whether the other ranking orders the same items alike."""
+        return other is not None and all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("negatives", "positives", "below", "not_above")
+        )
+
+    def area(self, times: NDArray[np.int64]) -> float:
+        """AUROC where each image is there `times` [images]; NaN if a class is missing. One draw at a time fits the caches."""
+        up_to = np.zeros(len(self.negatives) + 1, dtype=np.int64)
+        np.cumsum(times.take(self.negatives), out=up_to[1:])
+        of_positive = times.take(self.positives)
+        pairs = int(of_positive.sum()) * int(up_to[-1])
+        won_twice = int(of_positive @ up_to.take(self.below)) + int(of_positive @ up_to.take(self.not_above))
+        return won_twice / (2 * pairs) if pairs else math.nan
+
+
+def _ranking(
+    scores: ArrayLike, positive: ArrayLike, groups: Sequence[Hashable] | NDArray[np.generic]
+) -> _Ranking | None:
+    """None if a class is missing."""
     values, is_positive = _two_classes(scores, positive)
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     if len(group) != len(values):
         raise ValueError(f"{len(values)} scores, but {len(group)} groups")
     if is_positive.all() or not is_positive.any():
         return None
-    order = np.argsort(values[~is_positive], kind="stable")
-    negatives, group_of_negative = values[~is_positive][order], group[~is_positive][order]
-    positives, group_of_positive = values[is_positive], group[is_positive]
-    # How many negatives lie below a positive, without and with those that tie with it: positions in the sorted negatives,
-    # and in each draw the weight up to there. That is the rank form of AUROC (Hanley & McNeil 1982), with weights.
-    below = np.searchsorted(negatives, positives, side="left")
-    not_above = np.searchsorted(negatives, positives, side="right")
-    weights = bootstrap.draws(len(names), resamples, seed)
-    drawn = np.full(resamples, np.nan)
-    block = max(1, _BLOCK_BYTES // (8 * len(values)))
-    for start in range(0, resamples, block):
-        part = weights[start : start + block]
-        up_to = np.zeros((len(part), len(negatives) + 1), dtype=np.int64)
-        np.cumsum(part[:, group_of_negative], axis=1, out=up_to[:, 1:])
-        of_positive = part[:, group_of_positive]
-        won_twice = np.einsum("ij,ij->i", of_positive, up_to[:, below] + up_to[:, not_above])
-        pairs = of_positive.sum(axis=1) * up_to[:, -1]
-        some = pairs > 0
-        drawn[start : start + block][some] = won_twice[some] / (2 * pairs[some])
-    return bootstrap.interval(drawn)
+    ordered = []
+    for chosen in (~is_positive, is_positive):
+        order = np.argsort(values[chosen], kind="stable")
+        ordered.append((values[chosen][order], group[chosen][order]))
+    (negative_values, negatives), (positive_values, positives) = ordered
+    below = np.searchsorted(negative_values, positive_values, side="left")
+    not_above = np.searchsorted(negative_values, positive_values, side="right")
+    return _Ranking(len(names), negatives, positives, below, not_above)
 
 
 # --- calibration --------------------------------------------------------------------------------------------------
@@ -531,10 +584,18 @@ def official_pope_counts(labels: Iterable[Literal["yes", "no"]], texts: Iterable
     Returns:
         The counts.
     """
-    return pope_counts(labels, map(_official_yes_no, texts))
+    return pope_counts(labels, map(official_yes_no, texts))
 
 
-def _official_yes_no(text: str) -> YesNo:
+def official_yes_no(text: str) -> Literal["yes", "no"]:
+    """What a response says by the rule of POPE's official script: see `official_pope_counts`.
+
+    Args:
+        text: The response.
+
+    Returns:
+        It always says one or the other.
+    """
     words = text.split(".")[0].replace(",", "").split(" ")
     return "no" if {"No", "not", "no"} & set(words) else "yes"
 

@@ -8,11 +8,12 @@ that of the images however good the asker, and says little.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
 from unsaf_async.normalize import normal_form
-from unsaf_async.records import KINDS, Examination, Label, Question, Record
+from unsaf_async.records import KINDS, Examination, Label, Record
 from unsaf_async.score.ratios import ratio
 from unsaf_async.score.unf1 import KindName, latest
 
@@ -128,34 +129,92 @@ def question_quality(examinations: Iterable[Examination]) -> Quality:
     Returns:
         The figures. Without questions: zeros, None and empty tables.
     """
-    asked = [
-        examination.questions
-        for examination in sorted(latest(examinations), key=lambda examination: examination.image.id)
-    ]
-    by_image = [own for questions in asked if (own := [question for question in questions if question.given is None])]
-    everything = [question for questions in by_image for question in questions]
-    images_of = Counter(
-        text for questions in by_image for text in {normal_form(question.text) for question in questions}
-    )
-    n = len(everything)
-    return Quality(
-        images=len(by_image),
-        questions=n,
-        given=sum(map(len, asked)) - n,
-        distinct_share=ratio(len(images_of), n),
-        distinct_per_image=ratio(images_of.total(), len(by_image)),
-        recurring_share=_recurring(images_of, len(by_image)),
-        near_duplicate_share=_near_duplicates(by_image),
-        common=_common(images_of, len(by_image)),
-        kinds=_kinds(everything),
-        by_label={
-            label: _of_label(texts)
-            for label in _LABELS
-            if (texts := [question.text for question in everything if question.intended == label])
-        },
-        short=sum(count_words(question.text) < SHORT_WORDS for question in everything),
-        false_labels=_false_labels(everything),
-    )
+    tally = QualityTally()
+    for examination in latest(examinations):
+        tally.add(examination)
+    return tally.quality()
+
+
+class QualityTally:
+    """What the figures of `Quality` are made of, added up image by image.
+
+    Of the questions it keeps the different ones, in normal form, and how often each is asked.
+    """
+
+    def __init__(self) -> None:
+        self._images = self._given = self._short = self._near = self._compared = 0
+        self._images_of: Counter[str] = Counter()
+        self._words: Counter[Label] = Counter()
+        self._texts: dict[Label, Counter[str]] = {label: Counter() for label in _LABELS}
+        self._kinds: Counter[KindName] = Counter()
+        self._audited: Counter[str] = Counter()
+        self._unlike: Counter[str] = Counter()
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        own = [question for question in examination.questions if question.given is None]
+        self._given += len(examination.questions) - len(own)
+        if not own:
+            return
+        self._images += 1
+        normal = [normal_form(question.text) for question in own]
+        self._images_of.update(set(normal))
+        for question, text in zip(own, normal, strict=True):
+            words = count_words(question.text)
+            self._short += words < SHORT_WORDS
+            self._words[question.intended] += words
+            self._texts[question.intended][text] += 1
+            if question.intended == "unanswerable":
+                self._kinds[question.kind or "unspecified"] += 1
+            for audit in question.audits:
+                self._audited[audit.auditor] += audit.answerable is not None
+                self._unlike[audit.auditor] += audit.answerable is (question.intended == "unanswerable")
+        self._compare([question.text for question in own])
+
+    def _compare(self, texts: Sequence[str]) -> None:
+        """Count which of one image's questions hardly differ from an earlier one."""
+        from unsaf_async.score.meaning import near_duplicates
+
+        compared = [text for text in texts if not _SPACELESS.search(text)]
+        self._compared += len(compared)
+        self._near += len({max(pair) for pair in near_duplicates(compared)})
+
+    def quality(self) -> Quality:
+        """The figures.
+
+        Returns:
+            Without questions: zeros, None and empty tables.
+        """
+        n = sum(texts.total() for texts in self._texts.values())
+        return Quality(
+            images=self._images,
+            questions=n,
+            given=self._given,
+            distinct_share=ratio(len(self._images_of), n),
+            distinct_per_image=ratio(self._images_of.total(), self._images),
+            recurring_share=_recurring(self._images_of, self._images),
+            near_duplicate_share=ratio(self._near, self._compared),
+            common=_common(self._images_of, self._images),
+            kinds=_kinds(self._kinds),
+            by_label={
+                label: LabelQuality(
+                    questions=texts.total(),
+                    words_mean=self._words[label] / texts.total(),
+                    template=_template(texts),
+                )
+                for label, texts in self._texts.items()
+                if texts
+            },
+            short=self._short,
+            false_labels={
+                name: FalseLabels(audited=audited, unlike=self._unlike[name], share=ratio(self._unlike[name], audited))
+                for name, audited in self._audited.items()
+            },
+        )
 
 
 def warnings(quality: Quality) -> Iterator[str]:
@@ -208,14 +267,17 @@ def count_words(text: str) -> int:
     Returns:
         Words between spaces; each character of a script without spaces (Chinese, Japanese, Thai) is one.
     """
-    return sum(max(1, sum(map(_is_word, word))) for word in text.split())
+    words = text.split()
+    if not _SPACELESS.search(text):
+        return len(words)
+    return sum(max(1, len(_SPACELESS.findall(word))) for word in words)
 
 
 _LABELS: tuple[Label, ...] = get_args(Label)
 
 
-def _is_word(character: str) -> bool:
-    return "\u0e01" <= character <= "\u0e2e" or "\u3041" <= character <= "\u30ff" or "\u3400" <= character <= "\u9fff"
+_SPACELESS = re.compile("[\u0e01-\u0e2e\u3041-\u30ff\u3400-\u9fff]")
+"""A character of a script without spaces."""
 
 
 def _recurring(images_of: Counter[str], images: int) -> float | None:
@@ -227,16 +289,6 @@ def _recurring(images_of: Counter[str], images: int) -> float | None:
     return sum(c * (c - 1) for c in images_of.values()) / pairs if pairs > 0 else None
 
 
-def _near_duplicates(by_image: Sequence[Sequence[Question]]) -> float | None:
-    from unsaf_async.score.meaning import near_duplicates
-
-    compared = [
-        [question.text for question in questions if not any(map(_is_word, question.text))] for questions in by_image
-    ]
-    near = sum(len({max(pair) for pair in near_duplicates(texts)}) for texts in compared)
-    return ratio(near, sum(map(len, compared)))
-
-
 def _common(images_of: Counter[str], images: int) -> Common | None:
     if not images_of:
         return None
@@ -244,46 +296,31 @@ def _common(images_of: Counter[str], images: int) -> Common | None:
     return Common(text=text, images=count, share=count / images)
 
 
-def _kinds(questions: Sequence[Question]) -> dict[KindName, float]:
-    by_kind = Counter[KindName](
-        question.kind or "unspecified" for question in questions if question.intended == "unanswerable"
-    )
+def _kinds(by_kind: Counter[KindName]) -> dict[KindName, float]:
     names: tuple[KindName, ...] = (*KINDS, "unspecified")
     return {kind: by_kind[kind] / by_kind.total() for kind in names if by_kind[kind]}
 
 
-def _of_label(texts: Sequence[str]) -> LabelQuality:
-    words = sum(map(count_words, texts))
-    return LabelQuality(questions=len(texts), words_mean=words / len(texts), template=_template(texts))
-
-
-def _template(texts: Sequence[str]) -> Template | None:
+def _template(texts: Counter[str]) -> Template | None:
     """The sentence that fits most of `texts`, when the rarer words are blanked out; None if there is none.
 
-    A word of a template that fits a share of the texts is in as many of them at least: blanking out what is rarer than the
-    limit loses no template that is worth a warning.
+    texts: in normal form, and how many questions have each. A word of a template that fits a share of the texts is in as many
+    of them at least: blanking out what is rarer than the limit loses no template that is worth a warning.
     """
-    split = [normal_form(text).split() for text in texts]
-    holding = Counter(word for words in split for word in set(words))
-    kept = {word for word, count in holding.items() if count > TEMPLATE_LIMIT * len(texts)}
-    templates = Counter(
-        " ".join(word if word in kept else "_" for word in words) for words in split if not kept.isdisjoint(words)
-    )
-    if len(texts) < 2 or not templates:
+    n = texts.total()
+    holding: Counter[str] = Counter()
+    for text in texts.elements():
+        holding.update(set(text.split()))
+    kept = {word for word, times in holding.items() if times > TEMPLATE_LIMIT * n}
+    templates: Counter[str] = Counter()
+    for text, times in texts.items():
+        words = text.split()
+        if not kept.isdisjoint(words):
+            templates[" ".join(word if word in kept else "_" for word in words)] += times
+    if n < 2 or not templates:
         return None
     text, count = min(templates.items(), key=lambda item: (-item[1], item[0]))
-    return Template(text=text, questions=count, share=count / len(texts))
-
-
-def _false_labels(questions: Sequence[Question]) -> dict[str, FalseLabels]:
-    audited, unlike = Counter[str](), Counter[str]()
-    for question in questions:
-        for audit in question.audits:
-            audited[audit.auditor] += audit.answerable is not None
-            unlike[audit.auditor] += audit.answerable is (question.intended == "unanswerable")
-    return {
-        name: FalseLabels(audited=n, unlike=unlike[name], share=ratio(unlike[name], n)) for name, n in audited.items()
-    }
+    return Template(text=text, questions=count, share=count / n)
 
 
 def _quoted(text: str) -> str:

@@ -18,13 +18,12 @@ its unit.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from unsaf_async.records import Examination, Label, Record, Role
 from unsaf_async.score.bootstrap import UnF1Interval, unf1_interval
 from unsaf_async.score.tallies import KindScore, Place, Tally, by_kind_of, counts_of
-from unsaf_async.score.unf1 import Counts, KindName, unf1_bounds
+from unsaf_async.score.unf1 import Counts, KindName, latest, unf1_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -204,7 +203,7 @@ def score(
     """The score of some examinations. Without any, every figure is None with its reason.
 
     Args:
-        examinations: Read once and not kept. Of several about one image the last counts, else their order is irrelevant.
+        examinations: Read once. Of several about one image the last counts, else their order is irrelevant.
         questions_per_label: K, questions wanted per image and instruction, >= 1; None: the model did not write them.
         accounts: Calls, tokens, cost and time; None leaves them undefined.
         provider: Whom the score is about.
@@ -223,8 +222,48 @@ def score(
         raise ValueError(f"questions_per_label is {questions_per_label}; give at least 1")
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")
-    run = _Totals.of(examinations)
-    interval = unf1_interval(run.pairs, seed=seed, resamples=resamples)
+    tally = ScoreTally()
+    for examination in latest(examinations):
+        tally.add(examination)
+    return score_of(
+        tally,
+        questions_per_label=questions_per_label,
+        accounts=accounts,
+        provider=provider,
+        judge=judge,
+        images_total=images_total,
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def score_of(
+    run: ScoreTally,
+    *,
+    questions_per_label: int | None,
+    accounts: Accounts | None,
+    provider: str,
+    judge: str,
+    images_total: int | None = None,
+    seed: int = 0,
+    resamples: int = 10_000,
+) -> Score:
+    """The score of what is tallied: as `score`, whose other arguments these are.
+
+    Args:
+        run: The tally of the examinations.
+        questions_per_label: K.
+        accounts: Calls, tokens, cost and time.
+        provider: Whom the score is about.
+        judge: Who judged what no rule decided.
+        images_total: How many images the run has.
+        seed: Of the bootstrap.
+        resamples: Draws of the bootstrap.
+
+    Returns:
+        The score.
+    """
+    interval = unf1_interval(list(run.pairs.elements()), seed=seed, resamples=resamples)
     images = ImageCounts(done=run.done, failed=run.failed, total=images_total)
     figures = _figures(run, interval)
     return Score(
@@ -250,47 +289,44 @@ def score(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Totals:
-    """The tallies of a run's images, added up.
+class ScoreTally:
+    """What a score is made of, added up image by image; of the images nothing else is kept.
 
     done, failed: images. asked: questions by place. dropped: items by reason. missing: questions wanted and never obtained.
-    pairs: (2 TU, 2 TU + FU + FA) of each examined image with questions.
+    pairs: how many examined images with questions have which (2 TU, 2 TU + FU + FA).
     """
 
-    done: int
-    failed: int
-    asked: Counter[Place]
-    dropped: Counter[str]
-    missing: int
-    pairs: list[tuple[int, int]]
+    def __init__(self) -> None:
+        self.done = self.failed = self.missing = 0
+        self.asked: Counter[Place] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.pairs: Counter[tuple[int, int]] = Counter()
 
-    @classmethod
-    def of(cls, examinations: Iterable[Examination]) -> _Totals:
-        tallies: dict[str, Tally] = {}
-        for examination in examinations:
-            tallies[examination.image.id] = Tally.of(examination)
-        done = [tally for tally in tallies.values() if not tally.failed]
-        asked: Counter[Place] = Counter()
-        dropped: Counter[str] = Counter()
-        for tally in done:
-            asked.update(tally.asked)
-            dropped.update(tally.dropped)
-        return cls(
-            done=len(done),
-            failed=len(tallies) - len(done),
-            asked=asked,
-            dropped=dropped,
-            missing=sum(tally.missing for tally in done),
-            pairs=[tally.pair for tally in done if tally.asked],
-        )
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        tally = Tally.of(examination)
+        if tally.failed:
+            self.failed += 1
+            return
+        self.done += 1
+        self.asked.update(tally.asked)
+        self.dropped.update(tally.dropped)
+        self.missing += tally.missing
+        if tally.asked:
+            self.pairs[tally.pair] += 1
 
     @property
     def counts(self) -> Counts:
+        """The table of four."""
         return counts_of(self.asked)
 
     @property
     def questions(self) -> QuestionCounts:
+        """The written items, by what became of them."""
         return QuestionCounts(
             asked=self.asked.total(),
             duplicate=self.dropped["duplicate"],
@@ -308,11 +344,18 @@ class _Totals:
         return reasons
 
     def unscored_of(self, label: Label) -> int:
-        """How many questions of one intended label are in no cell."""
+        """How many questions of one intended label are in no cell.
+
+        Args:
+            label: The label.
+
+        Returns:
+            How many, >= 0.
+        """
         return sum(n for place, n in self.asked.items() if place.cell is None and place.intended == label)
 
 
-def _figures(run: _Totals, interval: UnF1Interval) -> dict[str, Any]:
+def _figures(run: ScoreTally, interval: UnF1Interval) -> dict[str, Any]:
     """The fields of `Score` that may be None, but for the accounts, and the kinds' scores."""
     counts = run.counts
     return {name: getattr(counts, name) for name in _WHY_UNDEFINED} | {

@@ -7,14 +7,17 @@ confidence; .5 is chance. The yardstick among them is whether the response decli
 
 from __future__ import annotations
 
-from math import exp
+from array import array
+from math import exp, nan
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.meaning import agreement, meaning_classes, semantic_entropy
-from unsaf_async.score.metrics import auroc, auroc_interval
+from unsaf_async.score.metrics import auroc, auroc_intervals
 from unsaf_async.score.ratios import mean
-from unsaf_async.score.unf1 import latest
+from unsaf_async.score.unf1 import latest_by_id
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
@@ -62,13 +65,71 @@ def signals(
     Returns:
         All signals, in the order of `CONFIDENCE_OF`.
     """
-    kept = [
-        (examination.image.id, question, values_of(question))
-        for examination in latest(examinations)
-        for question in examination.questions
-        if question.answer.outcome == "ok"
-    ]
-    return {name: _signal(kept, name, why_none.get(name, "no response has it"), seed) for name in CONFIDENCE_OF}
+    tally = SignalsTally()
+    for examination in latest_by_id(examinations):
+        tally.add(examination)
+    return tally.signals(why_none, seed=seed)
+
+
+class SignalsTally:
+    """Every signal of all whole responses, added up image by image, in the order of the images' ids."""
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._image = array("q")
+        """[responses]: the index of its image."""
+        self._unanswerable = array("b")
+        self._values = {name: array("d") for name in CONFIDENCE_OF}
+        """[responses] each; NaN where the response has it not."""
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of the image; each image once.
+        """
+        for question in examination.questions:
+            if question.answer.outcome == "ok":
+                self._image.append(self._images)
+                self._unanswerable.append(question.intended == "unanswerable")
+                for name, value in values_of(question).items():
+                    self._values[name].append(nan if value is None else value)
+        self._images += 1
+
+    def signals(self, why_none: Mapping[SignalName, str], *, seed: int = 0) -> dict[SignalName, Signal]:
+        """The figures of every signal.
+
+        Args:
+            why_none: The reason, by signal, where no response has it.
+            seed: Of the resampling.
+
+        Returns:
+            All signals, in the order of `CONFIDENCE_OF`.
+        """
+        image, unanswerable = np.array(self._image, dtype=np.int64), np.array(self._unanswerable, dtype=bool)
+        columns, areas = [], []
+        for name, (_, surer) in CONFIDENCE_OF.items():
+            values = np.array(self._values[name])
+            there = ~np.isnan(values)
+            columns.append((-surer * values[there], unanswerable[there], image[there]))
+            areas.append(auroc(*columns[-1][:2]))
+        intervals = auroc_intervals(columns, seed=seed)
+        found: dict[SignalName, Signal] = {}
+        for name, (_, surer), column, area, ends in zip(
+            CONFIDENCE_OF, CONFIDENCE_OF.values(), columns, areas, intervals, strict=True
+        ):
+            values, none = -surer * column[0], column[1]
+            why = "not both labels were answered" if len(values) else why_none.get(name, "no response has it")
+            found[name] = Signal(
+                n=len(values),
+                lacking=len(image) - len(values),
+                mean_answerable=mean(values[~none].tolist()),
+                mean_unanswerable=mean(values[none].tolist()),
+                auroc=area,
+                auroc_ci=ends,
+                why_undefined="" if area is not None else why,
+            )
+        return found
 
 
 def values_of(question: Question) -> dict[SignalName, float | None]:
@@ -86,28 +147,6 @@ def values_of(question: Question) -> dict[SignalName, float | None]:
         "semantic_entropy": semantic_entropy(classes) if classes else None,
     }
     return {name: drawn[name] if name in drawn else of(question) for name, (of, _) in CONFIDENCE_OF.items()}
-
-
-def _signal(
-    kept: list[tuple[str, Question, dict[SignalName, float | None]]], name: SignalName, why_none: str, seed: int
-) -> Signal:
-    surer = CONFIDENCE_OF[name][1]
-    rows = [(image, question, value) for image, question, own in kept if (value := own[name]) is not None]
-    unanswerable = [question.intended == "unanswerable" for _, question, _ in rows]
-    values = [value for *_, value in rows]
-    doubts = [-surer * value for value in values]
-    area = auroc(doubts, unanswerable)
-    return Signal(
-        n=len(rows),
-        lacking=len(kept) - len(rows),
-        mean_answerable=mean([value for value, none in zip(values, unanswerable, strict=True) if not none]),
-        mean_unanswerable=mean([value for value, none in zip(values, unanswerable, strict=True) if none]),
-        auroc=area,
-        auroc_ci=None
-        if area is None
-        else auroc_interval(doubts, unanswerable, [image for image, *_ in rows], seed=seed),
-        why_undefined="" if area is not None else "not both labels were answered" if rows else why_none,
-    )
 
 
 # --- each signal of one question --------------------------------------------------------------------------------------

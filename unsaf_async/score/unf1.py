@@ -105,17 +105,16 @@ def latest(examinations: Iterable[Examination]) -> list[Examination]:
     return list({examination.image.id: examination for examination in examinations}.values())
 
 
-def questions_by_image(examinations: Iterable[Examination]) -> list[tuple[Question, ...]]:
-    """The questions of each image that has any, in the order of the image ids.
+def latest_by_id(examinations: Iterable[Examination]) -> list[Examination]:
+    """One examination per image id: the last of each, in the order of the ids, on which resampled figures depend.
 
     Args:
-        examinations: Of several about one image the last counts, else their order is irrelevant.
+        examinations: Read once.
 
     Returns:
-        One tuple an image, none of them empty; [] without questions.
+        Sorted by the ids; [] without examinations.
     """
-    by_id = sorted(latest(examinations), key=lambda examination: examination.image.id)
-    return [examination.questions for examination in by_id if examination.questions]
+    return sorted(latest(examinations), key=lambda examination: examination.image.id)
 
 
 def cell(question: Question) -> Cell | None:

@@ -20,6 +20,14 @@ from unsaf_async.calls.same_model import is_same_model
         ("anthropic/claude-sonnet-4.5", "anthropic/claude-4.5-sonnet-20250929"),
         ("openai/gpt-oss-120b", "gpt-oss-120b"),
         ("Qwen/Qwen2.5-VL-7B-Instruct", "qwen2.5-vl-7b-instruct"),
+        ("grok-4", "grok-4-0709"),
+        ("deepseek-v3", "deepseek-v3-0324"),
+        ("gemini-2.5-flash-preview-09-2025", "models/gemini-2.5-flash-preview-09-2025"),
+        ("claude-haiku-4-5-20251001", "claude-haiku-4-5-2025-10-01"),
+        ("gpt-4o-2024-08-06", "gpt-4o"),
+        ("Qwen/Qwen3-VL-8B-Instruct:together", "Qwen/Qwen3-VL-8B-Instruct"),
+        ("qwen/qwen3-vl-235b:free", "qwen/qwen3-vl-235b:free"),
+        ("llava:latest", "llava"),
         ("anything", ""),
         ("", "anything"),
     ],
@@ -39,8 +47,14 @@ def test_a_snapshot_and_another_spelling_are_the_same_model(asked: str, answered
         ("claude-opus-4-5", "claude-sonnet-4-5"),
         ("claude-sonnet-5", "claude-sonnet-5-5"),
         ("gemini-3-flash-preview", "gemini-3-flash"),
+        ("gpt-4o-2024-08-06", "gpt-4o-2024-11-20"),
+        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5@20251115"),
+        ("mistral-small-2506", "mistral-small-2603"),
+        ("kimi-k2-0711-preview", "kimi-k2-0905-preview"),
+        ("gemini-2.0-flash-001", "gemini-2.0-flash-002"),
+        ("qwen2.5vl:7b", "qwen2.5vl:32b"),
     ],
 )
-def test_another_generation_or_size_is_another_model(asked: str, answered: str) -> None:
+def test_another_generation_size_or_snapshot_is_another_model(asked: str, answered: str) -> None:
     assert not is_same_model(asked, answered)
     assert not is_same_model(answered, asked)

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from unsaf_async.calls.replicas import Replicas
     from unsaf_async.records import Reply, Request
 
-_DATE = re.compile(r"[-@:_](?:20\d{2}-?[01]\d-?[0-3]\d|[01]\d-20\d{2}|2[0-9][01]\d(?:[0-3]\d)?|0\d{2}|latest)(?![\d.])")
-"""What a snapshot's name has in addition to the model's: -2024-11-20, -20250929, @20251001, -09-2025, -2407, -001; and
--latest, which stands for one."""
+_DATE = re.compile(
+    r"[-@:_](20\d{2}-?[01]\d-?[0-3]\d|[01]\d-20\d{2}|2[0-9][01]\d(?:[0-3]\d)?|[01]\d[0-3]\d|0\d{2})(?![\d.])"
+)
+"""What a snapshot's name has in addition to the model's: -2024-11-20, -20250929, @20251001, -09-2025, -2407, -0709, -001."""
+_VARIANT = re.compile(r":[a-z][\w-]*\Z")
+"""What routers take behind a model's name, and mostly leave out of the reply: who is to serve it (:together), at what price
+(:free)."""
 
 
 def is_same_model(asked: str, answered: str) -> bool:
@@ -30,14 +34,29 @@ def is_same_model(asked: str, answered: str) -> bool:
 
     Returns:
         True if they do. Names of a vendor in front, "models/", case and the order of a name's words do not count: gateways
-        write claude-sonnet-4.5 as claude-4.5-sonnet. The order of numbers counts.
+        write claude-sonnet-4.5 as claude-4.5-sonnet. The order of numbers counts. Snapshots of two days are two models.
     """
-    return not answered or not asked or _parts(asked) == _parts(answered)
+    if not answered or not asked:
+        return True
+    asked, answered = _bare(asked), _bare(answered)
+    if bool(_VARIANT.search(asked)) != bool(_VARIANT.search(answered)):
+        asked, answered = _VARIANT.sub("", asked), _VARIANT.sub("", answered)
+    one, other = _day(asked), _day(answered)
+    # Days that are written in two ways (2407, 2024-07-18) are not compared.
+    return _parts(asked) == _parts(answered) and (one == other or len(one) != len(other))
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[-@:_]latest\Z", "", name.lower().rpartition("/")[2])
+
+
+def _day(name: str) -> str:
+    """The day or number of a snapshot, its digits alone; "" where the name has none."""
+    return "".join(re.sub(r"\D", "", day) for day in _DATE.findall(name))
 
 
 def _parts(name: str) -> tuple[list[str], list[str]]:
-    bare = _DATE.sub("", name.lower().rpartition("/")[2])
-    parts = re.findall(r"[a-z]+|\d+", bare)
+    parts = re.findall(r"[a-z]+|\d+", _DATE.sub("", name))
     return sorted(part for part in parts if part.isalpha()), [part for part in parts if part.isdigit()]
 
 

@@ -620,3 +620,24 @@ def test_a_run_that_spawns_its_server_needs_no_address_in_its_profile(
     (tmp_path / "providers" / "local.toml").write_text(f'backend = "openai"\n{free}', "utf-8")
     assert command(capsys, "run", "--provider", "local", "--spawn", "tiny-s", "--dry-run").code == 0
     assert command(capsys, "run", "--provider", "local", "--dry-run").code == 2
+
+
+def test_what_is_advised_where_a_model_refuses_all_requests_is_a_command_that_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Simulation(stream_only=True)) as simulator:
+        here = ("--model", "simulated", "--api-base", simulator.openai_base)
+        what = (
+            "--images",
+            *map(str, draw_images(tmp_path / "images", 1)),
+            "--questions",
+            "1",
+            "--out",
+            str(tmp_path / "run"),
+        )
+        refused = command(capsys, "run", "--provider", "vllm", *here, *what, "--no-cache", "--no-report")
+        advised = re.search(r"`unsaf-async (doctor [^`]*)`, with --model and --api-base as here, shows", refused.err)
+        assert advised
+        probed = command(capsys, *advised[1].split(), *here)
+    assert "Got unexpected" not in probed.err
+    assert "stream" in probed.out + probed.err

@@ -102,6 +102,31 @@ async def test_a_capped_run_does_not_go_on_after_its_price_has_ended_until_it_is
     assert price.input_usd_per_mtok == 3
 
 
+def test_an_auditor_whose_price_has_ended_is_refused_without_a_trace_and_taken_once_it_has_a_price(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings_of("")
+    of_mine = ("--provider", "mine", "--images", "images", "--questions", "1", "--no-cache", "--no-report")
+    assert command(capsys, "run", *of_mine, "--max-cost", "5", "--out", "run").code == 0
+    before = read_manifest(Path("run"))
+    auditor = Path("providers/auditor.toml")
+    auditor.write_text(f"{PRICED}price_ends = 2026-11-01\n", "utf-8")
+    audit = ("audit", "run", "--provider", "auditor", "--max-cost", "5", "--no-report")
+    refused = command(capsys, *audit)
+    assert refused.code == 2
+    assert "the price of auditor ended on 2026-11-01, so that no cap can be kept" in refused.err
+    assert read_manifest(Path("run")) == before
+    assert command(capsys, "resume", "run", "--max-cost", "5", "--no-report").code == 0
+
+    auditor.write_text(PRICED, "utf-8")
+    assert command(capsys, *audit).code == 0
+    auditor.write_text(PRICED.replace("output_usd_per_mtok = 10", "output_usd_per_mtok = 30"), "utf-8")
+    assert command(capsys, *audit).code == 0  # all is asked already; the price is the file's
+    price = read_manifest(Path("run")).others["auditor"].price
+    assert price is not None
+    assert price.output_usd_per_mtok == 30
+
+
 def test_every_command_that_names_a_model_tells_its_end(capsys: pytest.CaptureFixture[str]) -> None:
     ends = today_utc() + timedelta(10)
     settings_of(f"ends = {ends}")

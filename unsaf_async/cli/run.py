@@ -143,6 +143,7 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes
     """`manifest` with more to be asked about every answer, once its cost is agreed on."""
     import asyncio
 
+    from unsaf_async.providers.lifetime import check_cap, today_utc
     from unsaf_async.runs.estimate import estimate_more
     from unsaf_async.runs.prepare import asking_more
 
@@ -155,7 +156,10 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes
             samples=changes.samples,
         )
     )
-    if more.max_cost_usd is None and not yes:
+    if more.max_cost_usd is not None:
+        # Before it is kept: an auditor that a run has, it has for good.
+        check_cap(more.subject, more.others.values(), today_utc(), resumed=True)
+    elif not yes:
         figures = estimate_more(folder, more)
         agree_on_cost(f"{folder.path}, asking more", figures.expected_usd, figures.worst_usd)
     return more
@@ -312,7 +316,10 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
 
 def _what_it_takes(runner: Runner) -> str:
     """What to do where a model refuses every request: resuming would send the same."""
-    return f"`unsaf-async doctor {runner.refuses}` shows what it takes, and its profile says what it is sent"
+    return (
+        f"`unsaf-async doctor --provider {runner.refuses}`, with --model and --api-base as here, shows what it takes; "
+        "its profile says what it is sent"
+    )
 
 
 def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:

@@ -74,7 +74,7 @@ def check_cap(subject: Profile | None, others: Iterable[Profile], today: date, *
     """Checks that a cap on costs can be kept: every price must hold.
 
     Args:
-        subject: The measured model's profile, with the price of the day (`on_day`); None where none is measured.
+        subject: The measured model's profile; None where none is measured.
         others: Those of its judges and auditors.
         today: The day.
         resumed: Whether the run has begun already: its first command takes a price, `resume` does not.
@@ -83,10 +83,12 @@ def check_cap(subject: Profile | None, others: Iterable[Profile], today: date, *
         UserError: A price has ended, and no next one is known.
     """
     for profile in (subject, *others):
-        if profile is not None and _price_is_over(profile, today):
-            again = f" in the first command, with {setting('out')} and the run's folder" if resumed else ""
-            own = f"with {setting('price')} IN,OUT{again}"
-            where = own if profile is subject else "in a file in ./providers"
+        if profile is not None and _price_is_over(profile, today) and profile.next_price is None:
+            own, other = f"with {setting('price')} IN,OUT", "in a file in ./providers"
+            if resumed:
+                first = f"in the first command, with {setting('out')} and the run's folder"
+                own, other = f"{own} {first}", f"{other}, and name it again {first}"
+            where = own if profile is subject else other
             raise UserError(
                 f": the price of {profile.name} ended on {profile.price_ends}, so that no cap can be kept; "
                 f"give its price {where}",

@@ -157,12 +157,19 @@ def _other_model(profile: Profile, endpoint: Endpoint, model: str, endpoints: tu
     known = known or (endpoint.find(wire_id) if endpoint.models else None)
     if known is None and endpoint.vendor:
         known = _snapshot(wire_id, endpoint) or _unlisted(wire_id, endpoint.defaults, endpoints)
-    of_all = {"outputs_may_train": endpoint.defaults.outputs_may_train, **_money_of(endpoint.defaults)}
+    of_all = {"outputs_may_train": endpoint.defaults.outputs_may_train, **money_of(endpoint.defaults)}
     return known or profile.model_copy(update={"model": wire_id, **of_all})
 
 
-def _money_of(profile: Profile) -> dict[str, Any]:
-    """The fields that say how long a model lasts and what it costs."""
+def money_of(profile: Profile) -> dict[str, Any]:
+    """The fields that say how long a model lasts and what it costs.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        The fields' values by their names.
+    """
     return {name: getattr(profile, name) for name in ("ends", "priced_as", "price", "price_ends", "next_price")}
 
 
@@ -193,7 +200,7 @@ def _snapshot(wire_id: str, endpoint: Endpoint) -> Profile | None:
     name = wire_id.partition("/")[2]
     if profile is None:
         return None
-    lasts = {**_money_of(endpoint.defaults), "ends": last_day_of(wire_id) or profile.ends}
+    lasts = {**money_of(endpoint.defaults), "ends": last_day_of(wire_id) or profile.ends}
     return profile.model_copy(update={"name": name, "model": wire_id, **lasts})
 
 

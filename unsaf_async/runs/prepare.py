@@ -20,7 +20,7 @@ from unsaf_async.providers.keys import check_packages, key_of_profile
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.providers.prices import parse_price
 from unsaf_async.providers.profile import IN_PROCESS, Profile
-from unsaf_async.providers.resolve import resolve
+from unsaf_async.providers.resolve import money_of, resolve
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import read_journal
@@ -341,7 +341,8 @@ async def named_models(
         if given != "self":
             profile = await _other(given, field, offline=offline)
             name = profile.name
-            others.setdefault(name, profile)
+            # What is known of a model stays; its price may have changed since.
+            others[name] = others.get(name, profile).model_copy(update=money_of(profile))
         if name in profiles:
             raise UserError(f"{given}: is given twice; name each model once", field=field)
         profiles.append(name)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic import ValidationError
 
 Label = Literal["answerable", "unanswerable"]
 """What the instruction asked for: the question's label, by construction."""
@@ -188,6 +190,30 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
 
 
+def why_invalid(error: ValidationError) -> str:
+    """The first thing that is wrong with a record, in one line: where, what is expected, what was found.
+
+    Args:
+        error: Of the record.
+
+    Returns:
+        Such as "questions.0.answer.cost_usd: Input should be greater than or equal to 0, and is -3.75".
+    """
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "line"
+    found = first.get("input")
+    is_one = first["type"] != "missing" and isinstance(found, str | int | float | None) and first["loc"]
+    return f"{where}: {first['msg']}" + (f", and is {repr(found)[:60]}" if is_one else "")
+
+
+Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Number = Annotated[int, Field(ge=0, le=2**53)]
+Pixels = Annotated[int, Field(ge=1, le=2**31)]
+Logprob = Annotated[float, Field(le=0.001, ge=-1e300)]
+"""What a file may hold: whoever edits it, or whatever damages it. Rounding makes a little more than 0 of certainty."""
+
+
 class ImageRecord(Record):
     """The image an examination is about."""
 
@@ -199,8 +225,8 @@ class ImageRecord(Record):
     """Of the file's bytes; None if it could not be read."""
     pixels_sha256: str | None = None
     """Of the normalised pixels as sent; None if it could not be decoded."""
-    width: int | None = None
-    height: int | None = None
+    width: Pixels | None = None
+    height: Pixels | None = None
     """Pixels, as sent."""
     metadata: dict[str, Any] = {}
     """The manifest's further columns."""
@@ -212,10 +238,10 @@ class CallRecord(Record):
     role: Role
     outcome: Outcome
     cached: bool = False
-    cost_usd: float = 0.0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    latency_s: float = 0.0
+    cost_usd: Usd = 0.0
+    input_tokens: Number = 0
+    output_tokens: Number = 0
+    latency_s: Seconds = 0.0
     finish_reason: str | None = None
     detail: str = ""
     model: str = ""
@@ -254,17 +280,17 @@ class Audit(Record):
 class TokenConfidence(Record):
     """The log-probabilities (natural) of an answer's tokens, summed up."""
 
-    mean_logprob: float
+    mean_logprob: Logprob
     """<= 0. The answer's perplexity is exp(-mean_logprob)."""
-    min_logprob: float
+    min_logprob: Logprob
     """<= 0."""
-    tokens: int
+    tokens: Number
 
 
 class Confidence(Record):
     """How sure the model is of its answer, asked in a call of its own."""
 
-    value: float | None
+    value: Annotated[float, Field(ge=0, le=1)] | None
     """In [0, 1]; None if the call failed, or its reply holds no such figure."""
     call: CallRecord
     why: str = ""
@@ -357,13 +383,13 @@ class Examination(Record):
     image: ImageRecord
     questions: tuple[Question, ...] = ()
     dropped: tuple[Dropped, ...] = ()
-    missing: int = 0
+    missing: Number = 0
     """How many of the 2 K questions were never obtained."""
     asks: tuple[CallRecord, ...] = ()
     """The question-writing calls."""
     failure: str | None = None
     """Why the image could not be examined at all; None if it was."""
-    wall_s: float = 0.0
+    wall_s: Seconds = 0.0
 
     @property
     def calls(self) -> tuple[CallRecord, ...]:

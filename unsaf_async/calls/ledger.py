@@ -16,6 +16,7 @@ from unsaf_async.calls.budget import NANO
 from unsaf_async.errors import UserError
 from unsaf_async.files import LineFile, whole_lines
 from unsaf_async.records import Role, Usage
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 
 ROLES: tuple[Role, ...] = get_args(Role)
+
+ENDS = ("settled", "refunded", "unknown")
+"""What becomes of an attempt."""
+
+LAST_S = 1e11
+"""Seconds since the epoch: no line is of later."""
 
 
 @dataclass
@@ -66,11 +73,17 @@ class Account:
             line: As it was written.
 
         Raises:
-            KeyError: It is no line of a ledger, or ends an attempt that is not open.
-            TypeError: It is no line of a ledger.
+            ValueError: It is no line of a ledger, begins an attempt that has begun, or ends one that is not open.
+            KeyError: It lacks a part.
+            TypeError: It is no JSON object.
         """
-        number, at = line.get("n", 0), line["t"]
-        match line["what"]:
+        what, at = line["what"], line["t"]
+        if type(at) not in (int, float) or not 0 <= at <= LAST_S:
+            raise ValueError(f"its time is {at!r:.60}")
+        number = _whole(line, "n") if what in ENDS or what == "sent" else 0
+        if what in ENDS and number not in self.open:
+            raise ValueError(f"it ends attempt {number}, which is not under way")
+        match what:
             case "session":  # whatever is still open belongs to a session that died
                 self._finished_s = self.wall_s
                 self._began, self._last = None, 0.0
@@ -79,34 +92,57 @@ class Account:
                 self.open.clear()
                 self._roles.clear()
             case "sent":
-                role: Role = line["role"]
+                role, worst, again = line["role"], _whole(line, "worst"), line["again"]
+                if role not in ROLES or not isinstance(again, bool):
+                    raise ValueError(f"its role is {role!r:.60}, and again is {again!r:.60}")
+                if number <= self.last_number:
+                    raise ValueError(f"it begins attempt {number} after attempt {self.last_number}")
                 if self._began is None:
                     self._began = self._last = at  # which may be earlier than before: clocks are set back
-                self.open[number] = line["worst"]
+                self.open[number] = worst
                 self.last_number = number
-                if role not in ROLES:
-                    raise KeyError(role)
                 self._roles[number] = role
                 self.made[role] = self.made.get(role, 0) + 1
-                self.retried += line["again"]
+                self.retried += again
             case "settled":
+                cost, usage = _whole(line, "cost"), _usage(line["tokens"])
                 del self.open[number]
                 self.served.add(self._roles[number])
-                self.spent_nano_usd += line["cost"]
-                self.usage = _sum(self.usage, Usage(*line["tokens"]))
+                self.spent_nano_usd += cost
+                self.usage = _sum(self.usage, usage)
             case "refunded":
                 del self.open[number]
             case "unknown":
                 self._lose(self.open.pop(number))
-        if line["what"] in ("settled", "refunded", "unknown"):
+            case "missing":  # lines that were lost, as far as the run's other files tell what they cost
+                self.spent_nano_usd += _whole(line, "cost")
+            case "end":
+                pass
+            case _:
+                raise ValueError(f"it is of no known kind, {what!r:.60}")
+        if what in ENDS:
             del self._roles[number]
-        if line["what"] not in ("session", "end"):  # opening models, scoring and the report are no part of it
+        if what not in ("session", "end", "missing"):  # opening models, scoring and the report are no part of it
             self._last = max(self._last, at)
 
     def _lose(self, worst: int) -> None:
         self.spent_nano_usd += worst
         self.unknown_nano_usd += worst
         self.unknown += 1
+
+
+def _whole(line: dict[str, Any], name: str) -> int:
+    """The amount, or the number, that a line has under a name. Raises ValueError where it is none."""
+    value = line[name]
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{name} is {value!r:.60}")
+    return value
+
+
+def _usage(tokens: object) -> Usage:
+    if not isinstance(tokens, list) or len(tokens) != 5:
+        raise ValueError(f"tokens is {tokens!r:.60}")
+    return Usage(*(_whole({"a count of tokens": count}, "a count of tokens") for count in tokens))
 
 
 def _sum(one: Usage, other: Usage) -> Usage:
@@ -144,8 +180,9 @@ def _replayed(file: Path) -> Account:
         try:
             account.read(orjson.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f"it has no {error.args[0]}" if isinstance(error, KeyError) else str(error)
             raise UserError(
-                f"{file}:{number}: is no line of a ledger ({error!r}); restore it, or start a new run"
+                f"{file}:{number}: is no line of a ledger ({one_line(why, 200)}); restore it, or start a new run"
             ) from None
     return account
 
@@ -205,6 +242,14 @@ class Ledger:
             number: The attempt's.
         """
         self._write({"what": "unknown", "n": number})
+
+    def missing(self, cost_nano_usd: int) -> None:
+        """Lines were lost, and so much of what they cost is known from elsewhere.
+
+        Args:
+            cost_nano_usd: What is missing.
+        """
+        self._write({"what": "missing", "cost": cost_nano_usd})
 
     def close(self) -> None:
         """End the session. Closing twice is harmless."""

@@ -23,6 +23,7 @@ from diskcache import UNKNOWN, Cache, Disk, Timeout
 from diskcache.core import MODE_PICKLE
 
 from unsaf_async.calls.backends.wire import logprobs_of
+from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.claims import Claims
 from unsaf_async.errors import UserError, setting
 from unsaf_async.files import (
@@ -201,6 +202,22 @@ def _short_sha256(data: bytes) -> str:
 
 _OWN_FILE = re.compile(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val")
 """How diskcache names the files of large values. Older versions of this package kept some so."""
+
+
+def received_nano_usd(file: Path) -> int:
+    """What the replies have cost that a session has received and not stored.
+
+    Args:
+        file: Of received replies; it need not exist.
+
+    Returns:
+        Nano-dollars; lines that hold no reply count 0.
+    """
+    total = 0
+    for line in whole_lines(file):
+        with suppress(ValueError):
+            total += round(unpacked(line.partition(b" ")[2]).cost_usd * NANO)
+    return total
 
 
 class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types

@@ -17,7 +17,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
@@ -27,8 +27,9 @@ from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.files import PRIVATE, check_one_name, drafts, make_private_folder, write_whole
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.providers.profile import Profile
-from unsaf_async.records import GivenQuestion, Record
+from unsaf_async.records import GivenQuestion, Number, Record, Usd, why_invalid
 from unsaf_async.score.calibration import CalibrationFile
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +148,7 @@ class Manifest(Record):
     """Whether the first judge, seeing the image, says if answers are borne out."""
     confidence: bool = False
     """Whether the model is asked how sure it is of each answer."""
-    samples: int = 0
+    samples: Number = 0
     """How many further draws of each answer there are."""
     others: dict[str, Profile] = Field(default_factory=dict)
     """The other models among judges and auditors, by name, frozen like the subject."""
@@ -160,10 +161,10 @@ class Manifest(Record):
     pack_version: str
     pack_sha256: str
     """Of its templates."""
-    questions: int
+    questions: Annotated[int, Field(ge=1, le=1000)]
     """K: per instruction."""
-    seed: int
-    max_cost_usd: float | None
+    seed: Number
+    max_cost_usd: Usd | None
     strict_model: bool = False
     """Whether the run stops when another model answers than the one asked."""
     answered_by: dict[str, dict[str, int]] = Field(default_factory=dict)
@@ -171,9 +172,9 @@ class Manifest(Record):
     adapted: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Which parameters the models turned out not to take, by the name of whom was asked ("self": the measured model): the
     endpoint's words by the parameter. Their requests went without; `max_tokens` went under its other name."""
-    until_ci: float | None
+    until_ci: Annotated[float, Field(gt=0, lt=1)] | None
     """The half-width at which no more images are admitted; None: all images."""
-    images: int
+    images: Number
     images_sha256: str
     """Of images.jsonl: the ids, paths and given questions in the order of admission."""
     cache: str
@@ -374,9 +375,7 @@ def read_manifest(path: Path) -> Manifest:
     except OSError:
         raise UserError(f"{path}: is no run's folder (it has no manifest.json); {_which_run(path)}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise UserError(f"{file}: is no manifest ({where}: {first['msg']}); restore it, or start a new run") from None
+        raise UserError(f"{file}: is no manifest ({why_invalid(error)}); restore it, or start a new run") from None
 
 
 def _which_run(path: Path) -> str:
@@ -435,21 +434,28 @@ def read_images(path: Path, manifest: Manifest) -> list[ImageSource]:
 
 
 def _parsed_images(file: Path) -> list[ImageSource]:
+    images: list[ImageSource] = []
     try:
-        # Not orjson: names may hold lone surrogates.
-        lines = [json.loads(line) for line in file.read_bytes().splitlines()]
-        return [
-            ImageSource(
-                line["id"],
-                Path(line["path"]),
-                line["metadata"],
-                tuple(GivenQuestion.model_validate(each) for each in line.get("given", ())),
-                line.get("file_sha256"),
-            )
-            for line in lines
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for line in file.read_bytes().splitlines():
+            # Not orjson: names may hold lone surrogates.
+            images.append(_image_of(json.loads(line)))  # noqa: PERF401 - their number names a broken line
+    except OSError as error:
         raise UserError(f"{file}: cannot be read ({error}); start a new run") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        why = f"line {len(images) + 1} cannot be read ({one_line(str(error), 200)})"
+        raise UserError(f"{file}: {why}; restore it, or start a new run") from None
+    return images
+
+
+def _image_of(line: Any) -> ImageSource:
+    """The image of a line. Raises ValueError, KeyError or TypeError where it is none."""
+    metadata, given, digest = line["metadata"], line.get("given", []), line.get("file_sha256")
+    if not isinstance(line["id"], str) or not isinstance(metadata, dict) or not isinstance(given, list):
+        raise ValueError("its id, its metadata or its questions are of another type")
+    if not isinstance(digest, str | None):
+        raise ValueError(f"file_sha256 is {digest!r:.60}")
+    questions = tuple(GivenQuestion.model_validate(each) for each in given)
+    return ImageSource(line["id"], Path(line["path"]), metadata, questions, digest)
 
 
 def _image_lines(images: Sequence[ImageSource]) -> bytes:

@@ -11,34 +11,37 @@ from typing import TYPE_CHECKING, BinaryIO
 import orjson
 from pydantic import ValidationError
 
+from unsaf_async.calls.budget import NANO
 from unsaf_async.errors import UserError
 from unsaf_async.files import LineFile, whole_lines
-from unsaf_async.records import Examination
+from unsaf_async.records import Examination, why_invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
 
-def read_journal(file: Path) -> dict[str, Examination]:
+def read_journal(file: Path, images: Container[str] | None = None) -> dict[str, Examination]:
     """The examinations in `file` by image id, the last one of each; {} if there is no file.
 
     A half-written last line is passed over.
 
     Args:
         file: The journal.
+        images: The ids of the run's images; None: any image may be in it.
 
     Returns:
         In the order in which the images were first finished.
 
     Raises:
-        UserError: Another line is no examination.
+        UserError: Another line is no examination, or is about an image that is not among the run's.
     """
     examinations: dict[str, Examination] = {}
     for number, line in enumerate(whole_lines(file), 1):
         examination = _examination(line, f"{file}:{number}")
+        _check_image(examination.image.id, images, f"{file}:{number}")
         examinations[examination.image.id] = examination
     return examinations
 
@@ -47,9 +50,13 @@ def _examination(line: bytes, where: str) -> Examination:
     try:
         return Examination.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        what = ".".join(str(part) for part in first["loc"]) or "line"
-        raise UserError(f"{where}: is no examination ({what}: {first['msg']}); restore the line or delete it") from None
+        raise UserError(f"{where}: is no examination ({why_invalid(error)}); restore the line or delete it") from None
+
+
+def _check_image(name: str, images: Container[str] | None, where: str) -> None:
+    if images is not None and name not in images:
+        what = f"is about {name!r:.100}, which is none of the run's images"
+        raise UserError(f"{where}: {what}; restore the file, or delete the line")
 
 
 class Kept(Mapping[str, Examination]):
@@ -59,14 +66,15 @@ class Kept(Mapping[str, Examination]):
     fits; who needs all of them several times takes `read_journal`.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, images: Container[str] | None = None) -> None:
         """Finds the lines. Whether each of them is an examination shows when it is read.
 
         Args:
             file: The journal; need not exist.
+            images: As for `read_journal`.
 
         Raises:
-            UserError: A line names no image.
+            UserError: A line names no image, or none of the run's.
         """
         self.file = file
         self._begins: dict[str, int] = {}
@@ -78,6 +86,7 @@ class Kept(Mapping[str, Examination]):
                 name = None
             if not isinstance(name, str):
                 name = _examination(line, f"{file}:{number}").image.id
+            _check_image(name, images, f"{file}:{number}")
             self._begins[name] = begins
             begins += len(line) + 1
 
@@ -132,12 +141,17 @@ class Kept(Mapping[str, Examination]):
 
 
 class Journal:
-    """Appends examinations to `file`. `kept` holds what it already had, by image id."""
+    """Appends examinations to `file`. `kept` holds what it already had, by image id; `images`: as for `read_journal`.
 
-    def __init__(self, file: Path) -> None:
-        self.kept = Kept(file)
-        for _ in self.kept.in_order(self.kept):  # a line that is none is told of before anything is asked
-            pass
+    paid_nano_usd: what the calls of those that it had at the beginning have cost, but failed ones, and those that the cache
+    spared.
+    """
+
+    def __init__(self, file: Path, images: Container[str] | None = None) -> None:
+        self.kept = Kept(file, images)
+        self.paid_nano_usd = 0
+        for examination in self.kept.in_order(self.kept):  # a line that is none is told of before anything is asked
+            self.paid_nano_usd += sum(round(call.cost_usd * NANO) for call in examination.calls if not call.cached)
         self._lines = LineFile(file)
 
     def keep(self, examination: Examination) -> None:

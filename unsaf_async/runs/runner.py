@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unsaf_async.calls.ledger import read_account
+from unsaf_async.calls.budget import NANO
+from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.session import Session
-from unsaf_async.calls.store import open_cache
+from unsaf_async.calls.store import open_cache, received_nano_usd
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
 from unsaf_async.events import Announce, Event, ImageKept, Notice, ParameterRefused, silent
 from unsaf_async.examine.examiner import is_unfinished
@@ -24,6 +25,7 @@ from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import pack_of
 from unsaf_async.runs.stopping import StopWhenNarrow
 from unsaf_async.runs.workers import run
+from unsaf_async.text import format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,8 +243,12 @@ class Runner:
         pack = pack_of(self.folder.path, manifest)
         if manifest.cache:
             check_cache(Path(manifest.cache))
-        with Journal(self.folder.files.journal) as journal, closing(ImageLoader(policy_of(manifest.subject))) as loader:
-            account = read_account(self.folder.files.ledger)  # before a word is said: it may be damaged
+        known = {source.id for source in self.folder.images}
+        with (
+            Journal(self.folder.files.journal, known) as journal,
+            closing(ImageLoader(policy_of(manifest.subject))) as loader,
+        ):
+            account = self._checked_account(journal)  # before a word is said: it may be damaged
             work = self._work(journal)
             if work.is_done and not self.folder.files.received.exists():
                 self.nothing_to_do = True
@@ -273,6 +279,20 @@ class Runner:
         for text in told:
             self._announce(Notice(text))
         return manifest
+
+    def _checked_account(self, journal: Journal) -> Account:
+        """The account so far. What the replies that are here have cost was spent, whatever the ledger has lost: that is told."""
+        files = self.folder.files
+        account = read_account(files.ledger)
+        known = max(journal.paid_nano_usd, received_nano_usd(files.received))
+        if known <= account.spent_nano_usd:
+            return account
+        with Ledger(files.ledger) as ledger:
+            ledger.missing(known - account.spent_nano_usd)
+        spent, cost = (format_usd(amount / NANO, 4) for amount in (account.spent_nano_usd, known))
+        lacks = f"lacks lines: it comes to {spent}, and the replies that are here cost {cost}"
+        self._announce(Notice(f"{files.ledger}: {lacks}; {cost} count as spent"))
+        return read_account(files.ledger)
 
     def _session(self) -> Session:
         """The measured model as "self", and those of the others that judge or audit."""

@@ -54,14 +54,23 @@ class SavedRun:
     def kept(self) -> Kept:
         """The last examination of each image, by its id, failed ones too, in the order of the journal.
 
-        Raises UserError for a line that is no examination. Each is read anew when it is asked for: a run of any size fits.
+        Raises UserError for a line that is no examination, or none of the run's images. Each is read anew when it is asked for: a
+        run of any size fits.
         """
-        return Kept(self.files.journal)
+        return Kept(self.files.journal, self._known)
 
     @cached_property
     def examinations(self) -> tuple[Examination, ...]:
         """As `kept`, all in memory (50 kB an image of 14 questions); () if there is none."""
-        return tuple(read_journal(self.files.journal).values())
+        return tuple(read_journal(self.files.journal, self._known).values())
+
+    @cached_property
+    def _known(self) -> frozenset[str] | None:
+        """The images' ids; None if their list is gone or damaged, and says nothing about the journal."""
+        try:
+            return frozenset(each.id for each in read_images(self.folder, self.manifest))
+        except UserError:
+            return None
 
     @cached_property
     def account(self) -> Account:

@@ -190,7 +190,11 @@ def test_a_host_counts_images_as_their_maker_does() -> None:
 
 @pytest.mark.parametrize(
     ("name", "price"),
-    [("bedrock/anthropic.claude-sonnet-5-5", "claude-sonnet-5-5"), ("vertex_ai/gemini-3.5-flash", "gemini-3.5-flash")],
+    [
+        ("bedrock/anthropic.claude-sonnet-5-5", "claude-sonnet-5-5"),
+        ("vertex_ai/gemini-3.5-flash", "gemini-3.5-flash"),
+        ("vertex_ai/gemini-2.5-pro", "gemini-2.5-pro"),  # which the map lists without the vendor
+    ],
 )
 def test_bedrock_and_vertex_have_their_prices_and_need_no_key_of_ours(name: str, price: str) -> None:
     profile = resolve(name)

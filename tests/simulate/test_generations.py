@@ -7,13 +7,14 @@ import io
 import json
 import re
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
 from unsaf_async.errors import UserError
+from unsaf_async.providers.resolve import all_models
 from unsaf_async.simulate.admission import Admission
 from unsaf_async.simulate.generations import GENERATIONS, generation_of, names_of
 from unsaf_async.simulate.pictures import Pictures
@@ -146,6 +147,30 @@ REFUSED = [
         "For 'object' type, 'additionalProperties' must be explicitly set to false",
     ),
     (
+        "anthropic",
+        "claude-haiku-4-5",
+        {"output_config": {"effort": "low"}},
+        400,
+        "This model does not support the effort parameter.",
+    ),
+    *(
+        (
+            "openai",
+            model,
+            {"reasoning_effort": effort},
+            400,
+            f"'reasoning_effort' does not support '{effort}' with this model",
+        )
+        for model, effort in (
+            ("o3", "minimal"),
+            ("gpt-5", "none"),
+            ("gpt-5.1", "minimal"),
+            ("gpt-5.1", "xhigh"),
+            ("gpt-5.4-mini", "minimal"),
+            ("gpt-6-astra", "minimal"),
+        )
+    ),
+    (
         "gemini",
         "gemini-2.5-flash",
         thinking(thinkingLevel="LOW"),
@@ -229,6 +254,8 @@ async def test_a_generation_refuses_what_its_vendor_does(vendor, model, more, st
         ("openai", "simulated", {"temperature": 0, "max_tokens": 9, "top_k": 3, "chat_template_kwargs": {}}),
         ("openai", "gpt-4o", form({**OPEN, "additionalProperties": False})),
         ("anthropic", "claude-haiku-4-5-20251001", {"temperature": 0}),
+        ("openai", "gpt-5.4", {"reasoning_effort": "xhigh"}),
+        ("anthropic", "claude-opus-4-5", {"output_config": {"effort": "low"}}),
         ("anthropic", "claude-sonnet-4-6", BUDGET | {"temperature": 1}),
         ("anthropic", "claude-sonnet-5", {"temperature": 1, "thinking": {"type": "adaptive"}}),
         ("anthropic", "simulated", {"seed": 1, "temperature": 0, "top_p": 0.5}),
@@ -319,6 +346,16 @@ async def test_a_model_is_retired_from_a_moment_on():
 def test_an_end_that_makes_no_sense_is_refused(end):
     with pytest.raises(UserError, match="moment with its time zone"):
         Simulation(expire={"gpt-4o": end})
+
+
+def test_every_model_of_the_provider_files_is_listed_and_takes_the_effort_that_its_file_sends():
+    for profile in (listing.profile for listing in all_models(today=date(2026, 11, 27))):
+        if profile.vendor in ("openai", "anthropic", "gemini") and profile.model:
+            assert profile.name in names_of(profile.vendor)
+            generation = generation_of(profile.vendor, profile.name)
+            effort = profile.extra.get("reasoning_effort")
+            rules = [rule for rule in generation.rules if rule.field == "reasoning_effort"]
+            assert not (effort and any(rule.refuses(effort, {}) for rule in rules))
 
 
 @pytest.mark.parametrize("vendor", ["openai", "anthropic", "gemini"])

@@ -204,7 +204,7 @@ def map_entry(litellm_id: str) -> dict[str, Any] | None:
     return entry if owner == vendor else None
 
 
-_ONE_VENDOR = {"bedrock_converse": "bedrock"}
+_ONE_VENDOR = {"bedrock_converse": "bedrock", "vertex_ai-language-models": "vertex_ai"}
 """Names under which the map lists models of a vendor that it calls otherwise, too."""
 
 

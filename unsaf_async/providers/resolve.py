@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from unsaf_async.providers.tokens import ImageTokens
-
 
 def resolve(
     name: str,
@@ -218,12 +216,17 @@ def _unlisted(wire_id: str, defaults: Profile, endpoints: tuple[Endpoint, ...]) 
     chat model (an embedding, a speech model).
     """
     entry = map_entry(wire_id)
-    image = _images_of_namesake(wire_id, endpoints) or defaults.tokens.image
+    namesake = _namesake(wire_id, endpoints)
+    image = namesake.tokens.image if namesake else defaults.tokens.image
     image = image.model_copy(update={"ceiling": max(image.ceiling, UNLISTED_IMAGE_TOKENS)})
     tokens = defaults.tokens.model_copy(update={"image": image})
     takes, room = defaults.takes, max(defaults.output_tokens.reasoning, 4096)
     thinking = defaults.output_tokens.model_copy(update={"reasoning": room})
     known: dict[str, Any] = {"name": wire_id, "model": wire_id, "tokens": tokens}
+    if (
+        namesake and namesake.price_ends and price_of(wire_id) == price_of(namesake.model)
+    ):  # one price, and one end of it
+        known |= {"price_ends": namesake.price_ends, "next_price": namesake.next_price}
     if entry is None:
         known["takes"] = takes.model_copy(update={"temperature": False, "seed": False, "logprobs": False})
         known["output_tokens"] = thinking
@@ -257,13 +260,13 @@ def _joined(*notes: str) -> str:
     return " ".join(filter(None, notes))
 
 
-def _images_of_namesake(wire_id: str, endpoints: tuple[Endpoint, ...]) -> ImageTokens | None:
-    """How a listed model counts images that has the same name elsewhere ("azure/gpt-5.4-mini"); None if none has."""
+def _namesake(wire_id: str, endpoints: tuple[Endpoint, ...]) -> Profile | None:
+    """The listed model that has the same name elsewhere ("azure/gpt-5.4-mini"); None if none has."""
     name = re.sub(
         r"^(?:[\w-]+\.)?anthropic\.|[-@](?:\d{4}-\d{2}-\d{2}|\d{8})(?:-v\d(?::\d)?)?$", "", wire_id.rpartition("/")[2]
     )
     listed = (endpoint.models.get(name) for endpoint in endpoints if endpoint.vendor)
-    return next((profile.tokens.image for profile in listed if profile is not None), None)
+    return next((profile for profile in listed if profile is not None), None)
 
 
 def _names_of(vendor: str) -> list[str]:

@@ -110,6 +110,20 @@ _NO_EFFORT = Rule(
     "Unrecognized request argument supplied: reasoning_effort",
     "davidmigloz/langchain_dart#712, umputun/tg-spam#304",
 )
+
+
+def _efforts(*efforts: str) -> Rule:
+    """Only these are taken."""
+    return Rule(
+        "reasoning_effort",
+        lambda value, _: value not in efforts,
+        "Unsupported value: 'reasoning_effort' does not support '{value}' with this model. Supported values are: "
+        f"{', '.join(repr(effort) for effort in efforts[:-1])}, and '{efforts[-1]}'.",
+        "livekit/agents#3966, Kilo-Org/cloud#3807; values by model: anomalyco/models.dev#2351, anomalyco/opencode#26268",
+        code="unsupported_value",
+    )
+
+
 _NO_CHAT = Rule(
     "model",
     always,
@@ -147,7 +161,7 @@ _OPENAI = (
         r"(o1|o3|o3-mini|o4-mini)(-20\d\d-\d\d-\d\d)?",
         200_000,
         100_000,
-        (_MAX_TOKENS, *_SAMPLERS_FIXED, _NO_LOGPROBS),
+        (_MAX_TOKENS, *_SAMPLERS_FIXED, _NO_LOGPROBS, _efforts("low", "medium", "high")),
     ),
     Generation(
         "openai",
@@ -155,10 +169,15 @@ _OPENAI = (
         r"gpt-5(-mini|-nano)?(-20\d\d-\d\d-\d\d)?",
         400_000,
         128_000,
-        (_MAX_TOKENS, *_SAMPLERS_FIXED, _NO_LOGPROBS),
+        (_MAX_TOKENS, *_SAMPLERS_FIXED, _NO_LOGPROBS, _efforts("minimal", "low", "medium", "high")),
     ),
     Generation(
-        "openai", ("gpt-5.1",), r"gpt-5\.1(-20\d\d-\d\d-\d\d)?", 400_000, 128_000, (*_reasoning("none")[:3], _NO_LOGPROBS)
+        "openai",
+        ("gpt-5.1",),
+        r"gpt-5\.1(-20\d\d-\d\d-\d\d)?",
+        400_000,
+        128_000,
+        (*_reasoning("none")[:3], _NO_LOGPROBS, _efforts("none", "low", "medium", "high")),
     ),
     Generation(
         "openai",
@@ -166,15 +185,25 @@ _OPENAI = (
         r"gpt-5\.[234](-mini|-nano)?(-20\d\d-\d\d-\d\d)?",
         400_000,
         128_000,
-        _reasoning("none"),
+        (*_reasoning("none"), _efforts("none", "low", "medium", "high", "xhigh")),
     ),
     Generation(  # 5.5 and 5.6 as measured; of those after them nothing was found, and they are taken to be alike
         "openai",
-        ("gpt-5.5", "gpt-5.6-sol", "gpt-5.6-terra", "gpt-5.6-luna", "gpt-6-sol", "gpt-6-luna", "gpt-6.1-sol", "gpt-6.1-terra"),
-        r"gpt-(5\.[5-9]|6(\.\d)?)(-sol|-terra|-luna|-mini|-nano)?(-20\d\d-\d\d-\d\d)?",
+        (
+            "gpt-5.5",
+            "gpt-5.6-sol",
+            "gpt-5.6-terra",
+            "gpt-5.6-luna",
+            "gpt-6-astra",
+            "gpt-6-sol",
+            "gpt-6-luna",
+            "gpt-6.1-sol",
+            "gpt-6.1-terra",
+        ),
+        r"gpt-(5\.[5-9]|6(\.\d)?)(-astra|-sol|-terra|-luna|-mini|-nano)?(-20\d\d-\d\d-\d\d)?",
         400_000,
         128_000,
-        _reasoning("medium"),
+        (*_reasoning("medium"), _efforts("none", "low", "medium", "high", "xhigh", "max")),
     ),
 )  # fmt: skip
 
@@ -233,6 +262,12 @@ _THINKING = (
         "the vendor's page on extended thinking; quoted in many repositories",
     ),
 )
+_NO_EFFORT_BEFORE_OPUS_4_5 = Rule(
+    "output_config.effort",
+    lambda _, settings: "opus-4-5" not in str(settings.get("model")),
+    "This model does not support the effort parameter.",
+    "Oaklight/llm-rosetta#289, elizaOS/eliza#16175",
+)
 _NO_ADAPTIVE = Rule(
     "thinking.type",
     lambda value, _: bool(value == "adaptive"),
@@ -254,7 +289,7 @@ _ANTHROPIC = (
         r"claude-((sonnet|haiku|opus)-4-5|opus-4-1)(-20\d{6})?",
         200_000,
         64_000,
-        (_ONE_SAMPLER, _NO_ADAPTIVE, *_THINKING),
+        (_ONE_SAMPLER, _NO_ADAPTIVE, _NO_EFFORT_BEFORE_OPUS_4_5, *_THINKING),
     ),
     Generation(
         "anthropic",
@@ -266,7 +301,7 @@ _ANTHROPIC = (
     ),
     Generation(
         "anthropic",
-        ("claude-opus-4-7", "claude-opus-4-8", "claude-fable-5"),
+        ("claude-opus-4-7", "claude-opus-4-8", "claude-fable-5", "claude-fable-5-1"),
         r"claude-(opus-4-[78]|fable-5(-\d)?)(-20\d{6})?",
         1_000_000,
         128_000,
@@ -348,7 +383,14 @@ _GEMINI = (
     ),
     Generation(  # of Gemini 4 nothing was found, and it is taken to be as 3
         "gemini",
-        ("gemini-3-flash-preview", "gemini-3.1-flash-lite", "gemini-3.5-flash", "gemini-3.6-flash", "gemini-4-argon"),
+        (
+            "gemini-3-flash-preview",
+            "gemini-3.1-flash-lite",
+            "gemini-3.5-flash-lite",
+            "gemini-3.5-flash",
+            "gemini-3.6-flash",
+            "gemini-4-argon",
+        ),
         r"gemini-(3(\.\d)?-flash(-lite)?(-preview)?|4-[a-z]+)",
         1_048_576,
         65_536,

@@ -91,6 +91,13 @@ class ParameterRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyHidden:
+    """A reply held a key that its server was sent. It is kept, and counts, with a mark in the key's place."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
 class BoundBroken:
     """A call cost more than its computed worst case: the profile's token formula is too low for this model."""
 
@@ -118,7 +125,18 @@ class Notice:
     text: str
 
 
-Event = Notice | CallSent | CallSettled | CallRetried | CacheHit | Paused | ParameterRefused | BoundBroken | ImageKept
+Event = (
+    Notice
+    | CallSent
+    | CallSettled
+    | CallRetried
+    | CacheHit
+    | Paused
+    | ParameterRefused
+    | KeyHidden
+    | BoundBroken
+    | ImageKept
+)
 Announce = Callable[[Event], None]
 """Receives every event, in order, on the event loop's thread. It must not block and must not raise."""
 

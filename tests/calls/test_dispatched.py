@@ -20,6 +20,7 @@ from unsaf_async.calls.replicas import Replica, Replicas
 from unsaf_async.errors import Fatal, RateLimited, Rejected, Transient, UserError
 from unsaf_async.events import BoundBroken, CallSent, CallSettled, Paused
 from unsaf_async.providers.profile import Limits
+from unsaf_async.providers.redactor import Redactor
 from unsaf_async.records import Usage
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Layer:
             cost_model=self.cost_model,
             timeout_s=self.timeout_s,
             again=self.again,
-            redact=self.redact,
+            redact=Redactor(self.secrets),
             announce=self.events,
         )
         return self
@@ -65,12 +66,6 @@ class Layer:
     async def __aexit__(self, *_) -> None:
         await self.pace.__aexit__(None, None, None)
         self.ledger.close()
-
-    def redact(self, text: str) -> str:
-        """Without the secrets."""
-        for secret in self.secrets:
-            text = text.replace(secret, "[key]")
-        return text
 
     def ended(self, *, spent: int, unknown: int = 0, left: int = 1) -> None:
         """Everything has ended and the accounts agree: `spent` in all, `left` attempts that left, `unknown` of unknown fate."""

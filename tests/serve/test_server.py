@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.errors import UserError
-from unsaf_async.providers.keys import redactor
+from unsaf_async.providers.redactor import Redactor
 from unsaf_async.serve.log import Log
 from unsaf_async.serve.plan import RANKS, ServePlan, find_vllm, plan, split_flags, weights_sha256
 from unsaf_async.serve.port import claimed
@@ -433,7 +433,7 @@ OUTPUT = (
 @given(cuts=st.lists(st.integers(0, len(OUTPUT)), max_size=20))
 def test_the_log_is_the_same_however_the_output_comes_in_pieces(cuts: list[int]) -> None:
     file = BytesIO()
-    log = Log(file, redactor(["sk-secret-12345"]))
+    log = Log(file, Redactor(["sk-secret-12345"]))
     ends = [0, *sorted(cuts), len(OUTPUT)]
     for begin, end in pairwise(ends):
         log.feed(OUTPUT[begin:end])

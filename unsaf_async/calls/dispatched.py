@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
 from unsaf_async.errors import CallError, Transient
-from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, silent
+from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, KeyHidden, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     from unsaf_async.calls.budget import ImageBudget, Reservation
     from unsaf_async.calls.cost import CostModel
     from unsaf_async.calls.ledger import Ledger
     from unsaf_async.calls.replicas import Replica, Replicas
+    from unsaf_async.providers.redactor import Redactor
     from unsaf_async.records import Reply, Request
 
 
@@ -37,7 +38,7 @@ class Dispatched:
         timeout_s: float,
         again: bool,
         suspect: bool = False,
-        redact: Callable[[str], str],
+        redact: Redactor,
         announce: Announce = silent,
     ) -> None:
         """A layer for one image's first attempts, or for its repetitions.
@@ -51,7 +52,7 @@ class Dispatched:
             again: Whether the calls are repetitions.
             suspect: Whether the image may be at fault itself where a call fails, since one of its calls failed in an earlier
                 session.
-            redact: Replaces keys in the texts of errors.
+            redact: Hides keys in replies and in the texts of errors.
             announce: Receives the calls' events.
         """
         self._replicas = replicas
@@ -107,7 +108,7 @@ class Dispatched:
                 raise Transient(f"no answer within {self._timeout_s:g} s", fate_unknown=True) from None
             latency_s = asyncio.get_running_loop().time() - began_s
             cost, usage = self._cost_model.cost_nano_usd(request, reply)
-            reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
+            reply = replace(self._without_keys(request, reply), cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
             self._ledger.settled(number, cost, usage)
             reservation.settle(cost)
             replica.pace.succeeded(reply)
@@ -137,6 +138,17 @@ class Dispatched:
         finally:
             self._replicas.leave(replica)
             self._announce(CallSettled(request.role, provider, reply, cost / NANO))
+
+    def _without_keys(self, request: Request, reply: Reply) -> Reply:
+        """`reply` as everything else gets to know it: a server may send back the key that it was sent."""
+        words = (reply.text, reply.finish_reason or "", reply.model, reply.detail, *reply.headers.values())
+        if (hidden := self._redact.each(words)) is words:
+            return reply
+        self._announce(KeyHidden(request.target.provider))
+        text, reason, model, detail, *values = hidden
+        headers = dict(zip(reply.headers, values, strict=True))
+        finish_reason = None if reply.finish_reason is None else reason
+        return replace(reply, text=text, finish_reason=finish_reason, model=model, detail=detail, headers=headers)
 
 
 def _about(request: Request) -> Hashable:

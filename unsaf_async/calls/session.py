@@ -25,7 +25,8 @@ from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.same_model import StrictModel, is_same_model
 from unsaf_async.calls.store import ReplyStore
 from unsaf_async.events import Announce, CallRetried, silent
-from unsaf_async.providers.keys import key_of_profile, redactor
+from unsaf_async.providers.keys import secrets_of_profile
+from unsaf_async.providers.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -49,8 +50,8 @@ class Session:
     store: ReplyStore
     ledger: Ledger
     budget: Budget
-    redact: Callable[[str], str]
-    """Replaces the models' keys in a text."""
+    redact: Redactor
+    """Hides the models' keys, in every form, in a text."""
     models: dict[str, OpenModel]
     """By the names that `profiles` gives, in its order."""
 
@@ -107,7 +108,7 @@ class Session:
             self.store = ReplyStore(self._cache, self._received_file)
             exits.callback(self.store.close)
             self.ledger = exits.enter_context(Ledger(self._ledger_file))
-            self.redact = redactor(key_of_profile(profile) for profile in self._profiles.values())
+            self.redact = Redactor(set().union(*map(secrets_of_profile, self._profiles.values())))
             self.models = {
                 name: await exits.enter_async_context(self._opened(name, profile))
                 for name, profile in self._profiles.items()

@@ -22,10 +22,12 @@ from unsaf_async.events import (
     CallSettled,
     Event,
     ImageKept,
+    KeyHidden,
     Notice,
     ParameterRefused,
     Paused,
 )
+from unsaf_async.providers.redactor import MARK
 from unsaf_async.score.tallies import Running
 from unsaf_async.text import format_usd, moment_in, one_line
 
@@ -113,6 +115,7 @@ class Watch:
         """Until when each model's last wait that was told lasts, in monotonic seconds."""
         self._running = Running()
         self._bounds_broken: set[str] = set()
+        self._told_keys: set[str] = set()
 
     def hear(self, event: Event) -> None:
         """Take one event in."""
@@ -138,6 +141,12 @@ class Watch:
             case ParameterRefused():
                 instead = f"sent as {event.renamed}" if event.renamed else "left out"
                 self.say(f"{event.provider} does not take {event.parameter} ({event.reason}): {instead} from here on")
+            case KeyHidden() if event.provider not in self._told_keys:
+                self._told_keys.add(event.provider)
+                self.say(
+                    f"{event.provider} sent back a key that was sent to it: {MARK} stands in its place wherever it is kept; "
+                    "use a new key from now on"
+                )
             case BoundBroken() if event.provider not in self._bounds_broken:
                 self._bounds_broken.add(event.provider)
                 self.say(

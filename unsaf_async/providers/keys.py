@@ -1,15 +1,18 @@
-"""Keys: where they come from, and how they are kept out of every text that is written anywhere; packages that calls need."""
+"""Keys: where they come from, and what else is secret of what goes out with a call; packages that calls need."""
 
 from __future__ import annotations
 
 import os
+import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 
 from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Mapping
 
     from unsaf_async.providers.profile import Profile
 
@@ -61,21 +64,43 @@ def check_packages(profile: Profile) -> None:
             )
 
 
-def redactor(secrets: Iterable[str | None]) -> Callable[[str], str]:
-    """A function that hides secrets in a text. Providers echo keys in their error bodies.
+_SECRET = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)(?:_|$)", re.IGNORECASE)
+"""How the environment variables are named that hold secrets: AWS_SECRET_ACCESS_KEY, HF_TOKEN, AWS_BEARER_TOKEN_BEDROCK."""
+
+
+def secrets_of_environment(environment: Mapping[str, str]) -> set[str]:
+    """The secrets in environment variables, by the variables' names.
 
     Args:
-        secrets: Texts to hide. None, and those of less than 6 characters, are passed over.
+        environment: The variables.
 
     Returns:
-        A function from a text to the same text with "[key]" in place of each secret.
+        Their values. Those that name a file are none.
     """
-    # The longest first: one key may begin with another. Very short ones would blot out ordinary words.
-    known = sorted({secret for secret in secrets if secret and len(secret) >= 6}, key=len, reverse=True)
+    values = {value.strip() for name, value in environment.items() if _SECRET.search(name)}
+    return {value for value in values if not value.startswith(("/", "~", "."))}
 
-    def redact(text: str) -> str:
-        for secret in known:
-            text = text.replace(secret, "[key]")
-        return text
 
-    return redact
+def secrets_of_profile(profile: Profile) -> set[str]:
+    """Everything that must be in no text, of what goes out with a profile's calls.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        Its key; the names and passwords in the address and in those of proxies; for litellm, which reads variables itself, every
+        secret in the environment.
+
+    Raises:
+        UserError: As `key_of_profile` does.
+    """
+    secrets = {key_of_profile(profile) or ""}
+    if profile.backend == "litellm":
+        secrets |= secrets_of_environment(os.environ)
+    for address in (*profile.endpoints, *getproxies().values()):
+        try:
+            parts = urlsplit(address)
+        except ValueError:  # no URL: what speaks to it will say so
+            continue
+        secrets |= {unquote(part) for part in (parts.username, parts.password) if part}
+    return secrets - {""}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 from pydantic import Field
 
 from unsaf_async.errors import as_option
+from unsaf_async.providers.redactor import MARK
 from unsaf_async.runs.answered_by import ServicesTally
 from unsaf_async.score.agreement import PanelScore, PanelTally
 from unsaf_async.score.calibration import Corrected, DecidedTally, corrected_of
@@ -16,6 +17,7 @@ from unsaf_async.score.labelled import LabelledScore, LabelledTally, Probability
 from unsaf_async.score.quality import Quality, QualityTally, warnings
 from unsaf_async.score.run_score import Score, ScoreTally
 from unsaf_async.score.signals import Signal, SignalName, SignalsTally
+from unsaf_async.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,7 +106,8 @@ class Tallies:
             answered_by=self._services.answered_by,
             labelled=self._labelled.labelled(_why_no_probability(why), seed=seed) if self._labelled else None,
         )
-        more = [*(warnings(quality) if quality else ()), *_about_models(manifest), *self._services.about()]
+        about_models = (*_about_models(manifest), *_about_keys(manifest), *self._services.about())
+        more = [*(warnings(quality) if quality else ()), *about_models]
         return result.model_copy(update={"warnings": [*result.warnings, *more]})
 
 
@@ -155,6 +158,13 @@ def _why_no_probability(why: dict[SignalName, str]) -> dict[ProbabilityName, str
         "p_true": why["p_true"],
         "self_consistency": why["self_consistency"],
     }
+
+
+def _about_keys(manifest: Manifest) -> Iterator[str]:
+    """What came back of the keys that were sent."""
+    for name, replies in manifest.keys_hidden.items():
+        held = f"{format_count(replies, 'reply', 'replies')} of {name} held a key that was sent to it"
+        yield f"{held}: {MARK} stands in its place; use a new key from now on"
 
 
 def _about_models(manifest: Manifest) -> Iterator[str]:

@@ -172,6 +172,8 @@ class Manifest(Record):
     adapted: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Which parameters the models turned out not to take, by the name of whom was asked ("self": the measured model): the
     endpoint's words by the parameter. Their requests went without; `max_tokens` went under its other name."""
+    keys_hidden: dict[str, Number] = Field(default_factory=dict)
+    """How many replies held a key that their server was sent, by who was asked; a mark stands in the keys' place."""
     until_ci: Annotated[float, Field(gt=0, lt=1)] | None
     """The half-width at which no more images are admitted; None: all images."""
     images: Number

@@ -96,7 +96,7 @@ class ImageExaminer:
             else:
                 examination = await examiner.examine(record, image)
         self._check(examination)
-        return examination
+        return self._without_keys(examination)
 
     async def complete(self, source: ImageSource, examination: Examination) -> Examination:
         """An examination with everything that the run asks in addition to the answers.
@@ -124,7 +124,7 @@ class ImageExaminer:
         with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
             completed = await self._examiner(image_budget).complete(examination, image)
         self._check(completed)
-        return completed
+        return self._without_keys(completed)
 
     def _examiner(self, image_budget: ImageBudget, *, suspect: bool = False) -> Examiner:
         """One image's examiner: all of its calls are paid from `image_budget`."""
@@ -139,6 +139,13 @@ class ImageExaminer:
             judges[0] if manifest.grounded else None,
         )
         return Examiner(clients["self"], Judge(self.pack, judges), self.pack, manifest.questions, extras)
+
+    def _without_keys(self, examination: Examination) -> Examination:
+        """`examination` without keys: parts of one may have come together here, and old stored replies may hold one."""
+        text = examination.model_dump_json()
+        if self.session.redact(text) is text:
+            return examination
+        return Examination.model_validate(self.session.redact.within(examination.model_dump(mode="json")))
 
     def _check(self, examination: Examination) -> None:
         """Raises ProviderDown for an examination that is not finished because nothing could leave any more."""

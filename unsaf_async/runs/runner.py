@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import open_cache, received_nano_usd
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
-from unsaf_async.events import Announce, Event, ImageKept, Notice, ParameterRefused, silent
+from unsaf_async.events import Announce, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import lasting_name
@@ -205,6 +206,7 @@ class Runner:
         """Whether all of that lies in the images' files, and is to be mended before."""
         self._opened: Mapping[str, OpenModel] = {}
         self._listeners = [announce]
+        self._keys_hidden = Counter(folder.manifest.keys_hidden)
         self._interrupted = False
 
     def listen(self, announce: Announce) -> None:
@@ -218,6 +220,10 @@ class Runner:
     def _announce(self, event: Event) -> None:
         if isinstance(event, ParameterRefused):
             self._keep_adapted()
+        if isinstance(event, KeyHidden):
+            self._keys_hidden[event.provider] += 1
+            if self._keys_hidden[event.provider] == 1:  # known even if this session is killed
+                self._keep_keys_hidden()
         for listener in self._listeners:
             listener(event)
 
@@ -226,6 +232,11 @@ class Runner:
         manifest = self.folder.manifest
         refused = {name: dict(model.adapted.refused) for name, model in self._opened.items() if model.adapted.refused}
         self.folder.keep_manifest(manifest.model_copy(update={"adapted": manifest.adapted | refused}))
+
+    def _keep_keys_hidden(self) -> None:
+        if self._keys_hidden != self.folder.manifest.keys_hidden:
+            update = {"keys_hidden": dict(self._keys_hidden)}
+            self.folder.keep_manifest(self.folder.manifest.model_copy(update=update))
 
     def stop(self) -> None:
         """Let no further call leave. Those under way finish, are paid and stored; then `run` returns."""
@@ -259,6 +270,7 @@ class Runner:
                     self._opened = session.models
                     await self._examine_all(work, journal, ImageExaminer.of(manifest, session, loader, pack))
                 account = session.ledger.account  # of the closed ledger: as it will be read back
+            self._keep_keys_hidden()
             self.satisfied = work.enough
             result = self._score(journal, account)
         self.folder.keep_score(result)

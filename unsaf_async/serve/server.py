@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shlex
 import signal
 import sys
@@ -21,7 +20,8 @@ import aiohttp
 import orjson
 
 from unsaf_async.errors import UserError
-from unsaf_async.providers.keys import redactor
+from unsaf_async.providers.keys import secrets_of_environment
+from unsaf_async.providers.redactor import Redactor
 from unsaf_async.serve.log import Log
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ LINGER_S = 3.0
 PROBE_TIMEOUT_S = 5.0
 """Of one look at /health."""
 
-
-_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$", re.IGNORECASE)
-"""How the environment variables end that hold secrets."""
 
 # vLLM is to end with this process even if that is killed: PR_SET_PDEATHSIG, where there is one (Linux), stays with a process
 # that execs. Not by preexec_fn, which is unsafe with threads.
@@ -174,8 +171,7 @@ class Server:
     async def _start(self) -> None:
         assert self._file is not None
         environment = _environment(self.plan.executable, self._api_key)
-        secrets = {value for name, value in environment.items() if _SECRET.search(name)}
-        log = self._log = Log(self._file, redactor(secrets))
+        log = self._log = Log(self._file, Redactor(secrets_of_environment(environment)))
         log.write(f"$ {shlex.join(self.plan.command)}")
         self._began_s = time.monotonic()
         try:

@@ -17,6 +17,7 @@ from unsaf_async.calls.backends.event_stream import is_event_stream, whole_body,
 from unsaf_async.calls.backends.transport import Answer, Transport
 from unsaf_async.calls.backends.wire import json_of, table_of
 from unsaf_async.errors import CallError, Transient
+from unsaf_async.providers.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +30,20 @@ UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticErro
 """What reading JSON of any shape may raise."""
 
 
+UNCUT = 40
+"""Characters. A shorter name or reason is whole."""
+
+
 class HttpBackend:
     """Calls an endpoint that speaks a wire."""
 
     def __init__(
-        self, wire: Wire, endpoint: str = "", key: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        wire: Wire,
+        endpoint: str = "",
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        redact: Redactor | None = None,
     ) -> None:
         """A backend that connects with its first call.
 
@@ -42,8 +52,10 @@ class HttpBackend:
             endpoint: The base URL; "" is the vendor's own.
             key: The account's; None for none.
             headers: Further ones, as a gateway wants them; they hold no key.
+            redact: Hides secrets in what comes back, before any of it is cut; None for one that knows the key.
         """
         self._wire = wire
+        self._redact = redact or Redactor([key])
         self._transport = Transport(endpoint or wire.endpoint)
         self._gives_reasons = False
         plain = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
@@ -66,19 +78,27 @@ class HttpBackend:
         outgoing = self._wire.outgoing(request)
         answer = await self._transport.exchange("POST", outgoing.path, self._headers, orjson.dumps(outgoing.body))
         if answer.status != 200:
-            text = answer.body.decode("utf-8", "replace")
+            text = self._redact(answer.body.decode("utf-8", "replace"))
             if (blocked := blocked_reply(answer.status, text)) is not None:
                 return blocked
-            raise error_of(answer.status, text, answer.headers)
+            raise error_of(answer.status, text, self._redact.within(answer.headers))
         try:
             body = _parsed(answer)
             if (error := _error_in(body)) is not None:
-                return _error_reply(error, answer.headers, billed=bool(body.get("usage") or body.get("choices")))
-            return self._checked(replace(self._wire.reply(body), headers=answer.headers))
+                billed = bool(body.get("usage") or body.get("choices"))
+                return _error_reply(self._redact.within(error), self._redact.within(answer.headers), billed=billed)
+            return self._checked(replace(self._read(body), headers=answer.headers))
         except CallError:
             raise
         except UNREADABLE as error:
             raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
+
+    def _read(self, body: Mapping[str, Any]) -> Reply:
+        """The reply in `body`. Where a part of it may have been cut, keys are hidden before: half a key is not known as one."""
+        reply = self._wire.reply(body)
+        if reply.detail or len(reply.model) > UNCUT or len(reply.finish_reason or "") > UNCUT:
+            return self._wire.reply(self._redact.within(body))
+        return reply
 
     def _checked(self, reply: Reply) -> Reply:
         """`reply`, which is not whole if it has no finish reason at an endpoint that has given one before."""
@@ -99,9 +119,10 @@ class HttpBackend:
         if answer.status == 404:
             return []
         if answer.status != 200:
-            raise error_of(answer.status, answer.body.decode("utf-8", "replace"), answer.headers)
+            text = self._redact(answer.body.decode("utf-8", "replace"))
+            raise error_of(answer.status, text, self._redact.within(answer.headers))
         try:
-            return self._wire.models(_parsed(answer))
+            return self._wire.models(self._redact.within(_parsed(answer)))
         except UNREADABLE:
             return []
 

@@ -19,6 +19,7 @@ from unsaf_async.calls.backends.openai_wire import finish_reason_of, message_of,
 from unsaf_async.calls.backends.outcome import WHOLE, outcome_of
 from unsaf_async.calls.backends.wire import count_of, list_of, logprobs_of, string_of, usage_count, word_of
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
+from unsaf_async.providers.redactor import Redactor
 from unsaf_async.records import Reply, Request, Usage
 from unsaf_async.text import one_line
 
@@ -33,6 +34,8 @@ OFFLINE = (
     "LITELLM_LOCAL_POLICY_TEMPLATES",
 )
 """Environment switches without which litellm fetches files at import or at a first call."""
+
+NO_SECRETS = Redactor(())
 
 ANSWERED, UNSENT, BROKEN = "answered", "unsent", "broken"
 MEANING: dict[str, str] = {
@@ -87,24 +90,26 @@ _BEHIND = re.compile(r"\.? (?:Handle with `litellm\.\w+`\.|File an issue if lite
 class LitellmBackend:
     """Calls through litellm. Open with `await LitellmBackend.open(...)`: importing litellm takes seconds."""
 
-    def __init__(self, litellm: Any, endpoint: str, key: str | None) -> None:
+    def __init__(self, litellm: Any, endpoint: str, key: str | None, redact: Redactor | None = None) -> None:
         self._litellm = litellm
+        self._redact = redact or Redactor([key])
         self._where: dict[str, Any] = {"api_key": key} if key else {}
         if endpoint:
             self._where["api_base"] = endpoint
 
     @classmethod
-    async def open(cls, endpoint: str = "", key: str | None = None) -> LitellmBackend:
+    async def open(cls, endpoint: str = "", key: str | None = None, redact: Redactor | None = None) -> LitellmBackend:
         """A connected backend; the import happens on a thread.
 
         Args:
             endpoint: The base URL; "" is the vendor's own.
             key: None if none is needed.
+            redact: Hides secrets in what comes back, before any of it is cut; None for one that knows the key.
 
         Returns:
             The backend.
         """
-        return cls(await asyncio.to_thread(_import), endpoint, key)
+        return cls(await asyncio.to_thread(_import), endpoint, key, redact)
 
     async def complete(self, request: Request) -> Reply:
         """The provider's reply.
@@ -121,12 +126,12 @@ class LitellmBackend:
         try:
             response = await self._litellm.acompletion(**self._where, **_arguments(request))
         except Exception as error:
-            outcome = outcome_of_exception(error)
+            outcome = outcome_of_exception(error, self._redact)
             if isinstance(outcome, Reply):
                 return outcome
             raise outcome from None
         try:
-            return _reply(response)
+            return _reply(response, self._redact)
         except Exception as error:  # objects of litellm's, made of whatever the provider sent
             raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
 
@@ -245,10 +250,10 @@ def _arguments(request: Request) -> dict[str, Any]:
     return {name: value for name, value in (arguments | dict(request.target.extra)).items() if value is not None}
 
 
-def _reply(response: Any) -> Reply:
+def _reply(response: Any, redact: Redactor) -> Reply:
     usage = getattr(response, "usage", None)
     headers = _headers(getattr(response, "_hidden_params", {}).get("additional_headers") or {})
-    model = word_of(response.model)
+    model = word_of(redact(string_of(response.model)))
     if not response.choices:
         return Reply(
             "unreadable", "", usage=_usage(usage), detail="the answer holds no choice", model=model, headers=headers
@@ -256,7 +261,7 @@ def _reply(response: Any) -> Reply:
     choice = response.choices[0]
     message = choice.message
     text = text_of(message.content)
-    finish_reason = finish_reason_of(choice.finish_reason)
+    finish_reason = finish_reason_of(redact.within(choice.finish_reason))
     specific = getattr(message, "provider_specific_fields", None) or {}
     refusal = specific.get("refusal") or getattr(message, "refusal", None)
     stop_reason = (getattr(choice, "provider_specific_fields", None) or {}).get("stop_reason") or specific.get(
@@ -264,7 +269,7 @@ def _reply(response: Any) -> Reply:
     )
     if stop_reason == "refusal":  # Anthropic's own flag, which litellm folds into content_filter
         refusal = refusal or "stop_reason: refusal"
-    outcome, detail = outcome_of(text, finish_reason, string_of(refusal))
+    outcome, detail = outcome_of(text, finish_reason, redact(string_of(refusal)))
     logprobs = getattr(getattr(choice, "logprobs", None), "content", None)
     return Reply(
         outcome,
@@ -297,26 +302,27 @@ def _usage(usage: Any) -> Usage:
     )
 
 
-def outcome_of_exception(error: Exception) -> CallError | Reply:
+def outcome_of_exception(error: Exception, redact: Redactor = NO_SECRETS) -> CallError | Reply:
     """What an exception out of litellm means.
 
     Args:
         error: The exception.
+        redact: Hides secrets in what it says, before any of it is cut.
 
     Returns:
         A CallError, or the `blocked` reply that it stands for.
     """
     name = type(error).__name__
-    text = providers_words(str(error))
-    body = _body(error, text)
-    headers = _headers(getattr(error, "litellm_response_headers", None) or {})
+    text = redact(providers_words(str(error)))
+    body = redact(_body(error, text))
+    headers = redact.within(_headers(getattr(error, "litellm_response_headers", None) or {}))
     answer = _error_answer(error)
     status = None if answer is None else answer.status_code
     meaning = MEANING.get(name, BROKEN)
     if (unsent := _before_anything_was_sent(error, text)) is not None:
         return unsent
     if answer is not None and answer.status_code < 400:
-        return error_of(answer.status_code, "", answer.headers)
+        return error_of(answer.status_code, "", redact.within(_headers(answer.headers)))
     if meaning == UNSENT:
         return Rejected(one_line(text, 300), parameter=refused_parameter(400, text))
     if name == "ContentPolicyViolationError":

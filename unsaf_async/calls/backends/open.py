@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from unsaf_async.errors import CallError, UserError, setting
-from unsaf_async.providers.keys import check_packages, key_of_profile, redactor
+from unsaf_async.providers.keys import check_packages, key_of_profile, secrets_of_profile
+from unsaf_async.providers.redactor import Redactor
 
 if TYPE_CHECKING:
     from unsaf_async.calls.backends.wire import Wire
@@ -33,7 +34,7 @@ async def open_backend(profile: Profile) -> Backend:
     if (wire := _wire(profile)) is not None:
         from unsaf_async.calls.backends.http import HttpBackend
 
-        return HttpBackend(wire, profile.endpoint, key, profile.headers)
+        return HttpBackend(wire, profile.endpoint, key, profile.headers, Redactor(secrets_of_profile(profile)))
     if profile.backend == "scripted":
         return _scripted(profile)
     if profile.backend == "tiny":
@@ -43,7 +44,7 @@ async def open_backend(profile: Profile) -> Backend:
         return TinyBackend(await asyncio.to_thread(unchanged, profile))
     from unsaf_async.calls.backends.litellm import LitellmBackend
 
-    return await LitellmBackend.open(profile.endpoint, key)
+    return await LitellmBackend.open(profile.endpoint, key, Redactor(secrets_of_profile(profile)))
 
 
 def _wire(profile: Profile) -> Wire | None:
@@ -145,13 +146,14 @@ async def _models(profile: Profile, wire: Wire) -> list[str] | UserError:
     from unsaf_async.calls.backends.http import HttpBackend
 
     key = key_of_profile(profile)
-    backend = HttpBackend(wire, profile.endpoint, key, profile.headers)
+    redact = Redactor(secrets_of_profile(profile))
+    backend = HttpBackend(wire, profile.endpoint, key, profile.headers, redact)
     whole = whole_endpoint(profile)
     try:
         async with asyncio.timeout(30):
             models = await backend.models()
     except (CallError, TimeoutError) as error:
-        reason = redactor([key])(str(error)) or "no answer within 30 s"
+        reason = redact(str(error)) or "no answer within 30 s"
         then = f"did you mean {whole}?" if whole else f"check the server, {setting('api_base')} and the key"
         return UserError(f"{profile.name}: {profile.endpoint}/models: {reason}; {then}", field="provider")
     finally:

@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DISTILL := .venv/.distill
+LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-vllm lint train-tiny docs site benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-vllm lint train-tiny lock audit docs site benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -47,6 +48,15 @@ site: $(READY)  ## build the pages of docs/ into site/; fails on a dead link and
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
+lock: $(LOCK)  ## write requirements.txt and requirements-dev.txt anew: constraints.txt's versions with the hashes of their files
+	for group in "" dev; do .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --constraint constraints.txt pyproject.toml $${group:+--group $$group} --custom-compile-command "make lock" \
+	  --output-file requirements$${group:+-$$group}.txt || exit; done
+
+audit: $(LOCK)  ## look for known vulnerabilities of what is locked; says so where the database cannot be reached
+	.venv-lock/bin/pip-audit --progress-spinner off --require-hashes --disable-pip --requirement requirements.txt \
+	  --ignore-vuln CVE-2025-69872  # of diskcache: its pickles, which are never read
+
 docs: $(READY)  ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py
 
@@ -54,14 +64,20 @@ benchmarks: $(READY)  ## what a call costs, beside litellm and raw httpx
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf .venv .venv-vllm dist build site
+	rm -rf .venv .venv-lock .venv-vllm dist build site
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unsaf-async needs Python 3.11 or newer; give one with PYTHON=python3.12")'
 	@echo "Installing into .venv; this takes about a minute ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(LOCK): constraints.txt
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/pip install --quiet --constraint constraints.txt uv pip-audit
 	@touch $@
 
 $(DISTILL): $(READY)

@@ -52,3 +52,26 @@ def test_the_hooks_before_a_commit_run_the_pinned_versions() -> None:
 def test_constraints_name_each_package_once_in_order() -> None:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()[1:]
     assert lines == sorted(set(lines), key=str.lower)
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+def test_every_locked_package_has_hashes_and_the_pinned_version(file: str) -> None:
+    entries = (ROOT / file).read_text("utf-8").replace(" \\\n", " ").splitlines()
+    locked = [entry for entry in entries if not entry.startswith(("#", " "))]
+    assert len(locked) > 60
+    for entry in locked:
+        assert "--hash=sha256:" in entry
+        requirement = Requirement(entry.partition(" --hash")[0])
+        name = canonicalize_name(requirement.name)
+        if requirement.marker is None or name in pins():  # else a package of another platform, which no test here has
+            assert str(requirement.specifier) == f"=={pins()[name]}"
+
+
+def test_all_that_is_needed_is_locked() -> None:
+    whole = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    for file, lines in {
+        "requirements.txt": whole["project"]["dependencies"],
+        "requirements-dev.txt": [*whole["project"]["dependencies"], *whole["dependency-groups"]["dev"]],
+    }.items():
+        locked = set(re.findall(r"^([\w.-]+)==", (ROOT / file).read_text("utf-8"), re.MULTILINE))
+        assert {canonicalize_name(Requirement(line).name) for line in lines} <= locked

@@ -19,7 +19,7 @@ DATA = ("providers", "prompts", "images")
 SHIPPED_AS_SOURCE = (
     "unsaf_async", *DATA, "tests", "benchmarks", "docs", ".ci", "cache/README.md",
     "README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "RELEASING.md", "SECURITY.md",
-    "mkdocs.yml", "constraints.txt", "pyproject.toml", ".gitignore",
+    "mkdocs.yml", "constraints.txt", "requirements.txt", "requirements-dev.txt", "pyproject.toml", ".gitignore",
     ".pre-commit-config.yaml",
 )  # fmt: skip
 """What the source distribution holds, folders whole."""

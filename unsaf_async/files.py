@@ -196,7 +196,7 @@ class LineFile:
         return self._fd < 0
 
     def _unwritable(self, reason: str | None) -> UserError:
-        return UserError(f"{self.file}: cannot be written ({reason}); make room or give access, and resume the run")
+        return UserError(f"{self.file}: cannot be written ({reason}); make room or give access")
 
 
 def write_whole(file: Path, content: str | bytes, *, private: bool = True) -> None:

@@ -7,6 +7,7 @@ case. The ledger knows no limits; that is the budget's business.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from unsaf_async.calls.reserve import Reserve
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -190,8 +192,19 @@ def _replayed(file: Path) -> Account:
 class Ledger:
     """Appends to `file` and keeps `account` up to date. Opening begins a session; a half-written last line is cut off."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, reserve: Reserve | None = None) -> None:
+        """An open ledger.
+
+        Args:
+            file: Made if it does not exist.
+            reserve: Room for the lines of attempts under way when the disk is full; None for none. With it, only `sent` fails
+                then. An attempt whose end cannot be written all the same counts at its worst when the ledger is read back.
+
+        Raises:
+            UserError: The file cannot be written, or a line is no ledger's.
+        """
         self.account = _replayed(file)
+        self._reserve = reserve
         self._lines = LineFile(file)
         self._write({"what": "session"})
 
@@ -205,9 +218,18 @@ class Ledger:
 
         Returns:
             Its number, for the line that ends it.
+
+        Raises:
+            Fatal: The file cannot be written, and there is a reserve.
+            UserError: The file cannot be written, and there is none.
         """
         number = self.account.last_number + 1
-        self._write({"what": "sent", "n": number, "role": role, "worst": worst_nano_usd, "again": again})
+        try:
+            self._write({"what": "sent", "n": number, "role": role, "worst": worst_nano_usd, "again": again})
+        except UserError as error:
+            if self._reserve:
+                raise self._reserve.stop(error) from None
+            raise
         return number
 
     def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
@@ -225,7 +247,7 @@ class Ledger:
             usage.output_tokens,
             usage.reasoning_tokens,
         ]
-        self._write({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": tokens})
+        self._end({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": tokens})
 
     def refunded(self, number: int) -> None:
         """The attempt cost nothing: it was turned away.
@@ -233,7 +255,7 @@ class Ledger:
         Args:
             number: The attempt's.
         """
-        self._write({"what": "refunded", "n": number})
+        self._end({"what": "refunded", "n": number})
 
     def unknown(self, number: int) -> None:
         """The attempt may have been billed: it stays spent at its worst case.
@@ -241,7 +263,7 @@ class Ledger:
         Args:
             number: The attempt's.
         """
-        self._write({"what": "unknown", "n": number})
+        self._end({"what": "unknown", "n": number})
 
     def missing(self, cost_nano_usd: int) -> None:
         """Lines were lost, and so much of what they cost is known from elsewhere.
@@ -254,10 +276,9 @@ class Ledger:
     def close(self) -> None:
         """End the session. Closing twice is harmless."""
         if not self._lines.closed:
-            try:
+            with suppress(UserError):  # the line is for people; what was spent stands in the others
                 self._write({"what": "end"})
-            finally:
-                self._lines.close()
+            self._lines.close()
 
     def __enter__(self) -> Self:
         return self
@@ -268,4 +289,13 @@ class Ledger:
     def _write(self, line: dict[str, Any]) -> None:
         line["t"] = time.time()
         self._lines.append(orjson.dumps(line))
+        self.account.read(line)
+
+    def _end(self, line: dict[str, Any]) -> None:
+        """Write the end of an attempt, in the reserve if it must be."""
+        if self._reserve is None:
+            self._write(line)
+            return
+        line["t"] = time.time()
+        self._reserve.append(self._lines, orjson.dumps(line))
         self.account.read(line)

@@ -21,6 +21,7 @@ from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.calls.refusals import Refusals, StopAtRefusals
 from unsaf_async.calls.replicas import Replica, Replicas
 from unsaf_async.calls.request import ModelClient, RequestBuilder
+from unsaf_async.calls.reserve import Reserve
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.same_model import StrictModel, is_same_model
 from unsaf_async.calls.store import ReplyStore
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.calls.budget import ImageBudget
     from unsaf_async.calls.provider import Backend, Provider
-    from unsaf_async.errors import CallError
+    from unsaf_async.errors import CallError, Fatal
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import Request
 
@@ -62,6 +63,7 @@ class Session:
         cache: Path,
         ledger_file: Path,
         received_file: Path | None = None,
+        reserve_file: Path | None = None,
         run_id: str,
         max_cost_usd: float | None = None,
         questions: int = 1,
@@ -78,6 +80,7 @@ class Session:
             cache: The folder of stored replies.
             ledger_file: The account of attempts. What it says was spent counts against the cap.
             received_file: Where replies lie that are not stored yet, for the session that follows a killed one; None for nowhere.
+            reserve_file: Takes the room that is kept for replies under way; None: a write that fails is raised where it happens.
             run_id: The run for which replies other than `ok` are kept, too.
             max_cost_usd: The cap on what may be spent, in USD; None for none.
             questions: K, which sets the room for a question list.
@@ -88,6 +91,7 @@ class Session:
             announce: Receives the calls' events.
             open_backend: Connects to a profile's model.
         """
+        self.models = {}
         self.in_flight: InFlight = {}
         self.run_id = run_id
         self.announce = announce
@@ -97,6 +101,7 @@ class Session:
         self._cache = cache
         self._ledger_file = ledger_file
         self._received_file = received_file
+        self._reserve_file = reserve_file
         self._cap_nano_usd = None if max_cost_usd is None else int(max_cost_usd * NANO)
         self._questions = questions
         self._seed = seed
@@ -105,9 +110,12 @@ class Session:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:  # closes what is open if the rest cannot be opened
-            self.store = ReplyStore(self._cache, self._received_file)
+            reserve = self._kept_room()
+            if reserve:
+                exits.callback(reserve.close)
+            self.store = ReplyStore(self._cache, self._received_file, reserve)
             exits.callback(self.store.close)
-            self.ledger = exits.enter_context(Ledger(self._ledger_file))
+            self.ledger = exits.enter_context(Ledger(self._ledger_file, reserve))
             self.redact = Redactor(set().union(*map(secrets_of_profile, self._profiles.values())))
             self.models = {
                 name: await exits.enter_async_context(self._opened(name, profile))
@@ -121,6 +129,21 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._exits.__aexit__(kind, error, trace)
+
+    def _kept_room(self) -> Reserve | None:
+        if self._reserve_file is None:
+            return None
+        calls = sum(profile.limits.concurrency for profile in self._profiles.values())
+        return Reserve(self._reserve_file, calls, self.stop)
+
+    def stop(self, reason: Fatal) -> None:
+        """Let no further call leave. Those under way finish, are paid and stored.
+
+        Args:
+            reason: What calls fail with that were to leave.
+        """
+        for model in self.models.values():
+            model.replicas.shut(reason)
 
     def client(self, name: str, image_budget: ImageBudget, *, suspect: bool = False) -> ModelClient:
         """A model as one image's calls reach it.

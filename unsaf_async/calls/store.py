@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from unsaf_async.calls.reserve import Reserve
+
 KEY_VERSION = 1
 """Part of every key: raise it when a change in the engine changes what an equal request means."""
 
@@ -315,10 +317,13 @@ class ReplyStore:
     moment when a reply is here, and paid for, and the one when its batch is stored, a process may die. What is there then is
     stored when the file is opened again. It is gone when all is stored.
 
-    Use from one event loop. Raises UserError if the folder or the file cannot be used.
+    reserve: room for these lines when the disk is full. With it, `put` does not fail: where the folder cannot be written, the
+    reply stays in the file for the next session, and no further call leaves.
+
+    Use from one event loop. Raises UserError if the folder or the file cannot be used; with a reserve, Fatal once it is open.
     """
 
-    def __init__(self, folder: Path, received: Path | None = None) -> None:
+    def __init__(self, folder: Path, received: Path | None = None, reserve: Reserve | None = None) -> None:
         self.folder = folder
         self.told_unusable = False
         """Whether the user knows that a reply in it cannot be used."""
@@ -328,6 +333,7 @@ class ReplyStore:
         except OSError as error:
             raise _unusable(folder, error) from None
         self._received: LineFile | None = None
+        self._reserve = reserve
         self._received_bytes = 0
         self._waiting = 0
         """Replies that are received and not known to be stored."""
@@ -339,6 +345,7 @@ class ReplyStore:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failed = False
+        """Whether something could not be written: what is received stays in its file then."""
 
     def claim(self, key: str) -> bool:
         """Claim the call whose reply goes under a key, so that no other process makes it, too.
@@ -378,8 +385,17 @@ class ReplyStore:
 
         Returns:
             The bytes; None if no key holds any.
+
+        Raises:
+            Fatal: The folder cannot be read, and there is a reserve.
+            UserError: The folder cannot be read, and there is none.
         """
-        return await self._do(keys, None)
+        try:
+            return await self._do(keys, None)
+        except UserError as error:
+            if self._reserve:
+                raise self._reserve.stop(error) from None
+            raise
 
     async def put(self, key: str, value: bytes) -> None:
         """Store a value; it is on disk when this returns (safe from the process's death, not from a power cut).
@@ -392,16 +408,31 @@ class ReplyStore:
 
         Raises:
             ValueError: It is more than one line.
-            UserError: The folder cannot be written.
+            UserError: The folder or the file cannot be written, and there is no reserve.
         """
-        if self._received:
-            line = key.encode() + b" " + value
-            if b"\n" in line:
-                raise ValueError("values are one line")
-            self._received.append(line)
-            self._received_bytes += len(line)
-            self._waiting += 1
-        await self._do((key,), value)
+        received = self._received is not None and self._receive(self._received, key.encode() + b" " + value)
+        if received and self._failed and self._reserve:
+            return  # the room that is left is for other replies: the next session stores this one
+        try:
+            await self._do((key,), value)
+        except UserError as error:
+            if self._reserve is None:
+                raise
+            self._reserve.stop(error)
+
+    def _receive(self, received: LineFile, line: bytes) -> bool:
+        """Write a reply to the file of received ones; whether it is there."""
+        if b"\n" in line:
+            raise ValueError("values are one line")
+        kept = True
+        if self._reserve is None:
+            received.append(line)
+        else:
+            kept = self._reserve.append(received, line)
+            self._failed = self._failed or self._reserve.needed
+        self._received_bytes += len(line)
+        self._waiting += 1
+        return kept
 
     def close(self) -> None:
         """Finish what was handed in and close. Closing twice is harmless."""

@@ -182,15 +182,15 @@ def run_folder(folder: RunFolder, display: o.Display, server: Server | None = No
         sys.stderr.write(f"unsaf-async: interrupted; {_again(folder.path)} goes on; what is finished is kept\n")
         return 130
     problem = None
-    if runner.nothing_to_do and folder.files.report.exists():
-        pass  # it is as it was
+    if runner.unwritable or (runner.nothing_to_do and folder.files.report.exists()):
+        pass  # it could not be written, or is as it was
     elif display.report and score.images.done and not runner.mistake:
         from unsaf_async.report.page import keep_report
 
         problem = keep_report(folder.path)
     if problem:  # it does no harm
         sys.stderr.write(f"unsaf-async: {problem}\n")
-    return _finish(runner, score, display, reported=display.report and problem is None)
+    return _finish(runner, score, display, reported=display.report and problem is None and not runner.unwritable)
 
 
 def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) -> tuple[Runner, Findings]:

@@ -74,6 +74,11 @@ class RunFiles:
         return self.folder / "received.jsonl"
 
     @property
+    def reserve(self) -> Path:
+        """Room for what is under way when the disk is full; there while a session is open, or was killed."""
+        return self.folder / "reserve"
+
+    @property
     def replies(self) -> Path:
         """The folder of stored replies of a run without a shared cache."""
         return self.folder / "replies"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import ProviderDown
+from unsaf_async.errors import ProviderDown, RunStopped
 from unsaf_async.examine.examiner import Examiner, has_failed_calls
 from unsaf_async.examine.extras import Extras
 from unsaf_async.examine.judge import Judge
@@ -151,8 +151,11 @@ class ImageExaminer:
         """Raises ProviderDown for an examination that is not finished because nothing could leave any more."""
         if has_failed_calls(examination):
             for model in self.session.models.values():
-                if model.replicas.down:
-                    raise ProviderDown(f"{model.profile.name}: {model.replicas.down}")
+                down = model.replicas.down
+                if down and down.kind == "disk":
+                    raise RunStopped(down.args[0])
+                if down:
+                    raise ProviderDown(f"{model.profile.name}: {down}")
 
 
 _CHANGED = "the image has changed since its questions were written"

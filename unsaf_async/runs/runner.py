@@ -29,7 +29,7 @@ from unsaf_async.runs.workers import run
 from unsaf_async.text import format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from unsaf_async.calls.budget import Budget
@@ -204,6 +204,8 @@ class Runner:
         """What failed and would be tried again by resuming, in words; None if nothing did."""
         self.only_files = False
         """Whether all of that lies in the images' files, and is to be mended before."""
+        self.unwritable = False
+        """Whether it ended because something cannot be written."""
         self._opened: Mapping[str, OpenModel] = {}
         self._listeners = [announce]
         self._keys_hidden = Counter(folder.manifest.keys_hidden)
@@ -231,18 +233,36 @@ class Runner:
         """The manifest says at once what the models do not take: a session that follows a killed one begins with it."""
         manifest = self.folder.manifest
         refused = {name: dict(model.adapted.refused) for name, model in self._opened.items() if model.adapted.refused}
-        self.folder.keep_manifest(manifest.model_copy(update={"adapted": manifest.adapted | refused}))
+        self._keep_in_manifest(adapted=manifest.adapted | refused)
 
     def _keep_keys_hidden(self) -> None:
         if self._keys_hidden != self.folder.manifest.keys_hidden:
-            update = {"keys_hidden": dict(self._keys_hidden)}
-            self.folder.keep_manifest(self.folder.manifest.model_copy(update=update))
+            self._keep_in_manifest(keys_hidden=dict(self._keys_hidden))
+
+    def _keep_in_manifest(self, **fields: object) -> None:
+        self._keep(lambda: self.folder.keep_manifest(self.folder.manifest.model_copy(update=fields)))
 
     def stop(self) -> None:
         """Let no further call leave. Those under way finish, are paid and stored; then `run` returns."""
         self._interrupted = True
+        self._let_none_leave(Fatal("interrupted", kind="interrupted"))
+
+    def _let_none_leave(self, reason: Fatal) -> None:
         for model in self.models:
-            model.replicas.shut(Fatal("interrupted", kind="interrupted"))
+            model.replicas.shut(reason)
+
+    def _keep(self, write: Callable[[], None]) -> UserError | None:
+        """Write to the run's folder; the error if that is not possible. No further call leaves then.
+
+        It is not raised: calls under way would be cancelled, which are paid for.
+        """
+        try:
+            write()
+        except UserError as error:
+            self.unwritable = True
+            self._let_none_leave(Fatal(error.args[0], kind="disk"))
+            return error
+        return None
 
     async def run(self) -> Findings:
         """Examine every image that is not done yet, and score all. Stopping early is no error: see `why_stopped`.
@@ -273,9 +293,16 @@ class Runner:
             self._keep_keys_hidden()
             self.satisfied = work.enough
             result = self._score(journal, account)
-        self.folder.keep_score(result)
-        self.folder.keep_manifest(self.folder.manifest.model_copy(update={"answered_by": result.answered_by}))
+        self._keep_result(result)
         return result
+
+    def _keep_result(self, result: Findings) -> None:
+        def write() -> None:
+            self.folder.keep_score(result)
+            self.folder.keep_manifest(self.folder.manifest.model_copy(update={"answered_by": result.answered_by}))
+
+        if error := self._keep(write):
+            self.why_stopped = self.why_stopped or error.spelled(as_option)
 
     def _manifest_of_the_day(self) -> Manifest:
         """The manifest with the prices of the day, once it is kept; what is near its end, or past it, is announced."""
@@ -317,6 +344,7 @@ class Runner:
             cache=Path(manifest.cache) if manifest.cache else files.replies,
             ledger_file=files.ledger,
             received_file=files.received,
+            reserve_file=files.reserve,
             run_id=manifest.run_id,
             max_cost_usd=manifest.max_cost_usd,
             questions=manifest.questions,
@@ -369,7 +397,8 @@ class Runner:
             return await images.examine(source, suspect=source.id in work.failed_before)
 
         def keep(examination: Examination) -> None:
-            journal.keep(examination)
+            if error := self._keep(lambda: journal.keep(examination)):
+                raise RunStopped(error.args[0])  # its replies are stored: resuming makes it again, and pays nothing
             if rule and examination.image.id not in done:
                 rule.add(examination)
             self._announce(ImageKept(examination))
@@ -381,6 +410,10 @@ class Runner:
         except RunStopped as error:
             self.why_stopped = "interrupted" if self._interrupted else error.spelled(as_option)
             self.exhausted = isinstance(error, BudgetExhausted)
+        full = next((down for each in self.models if (down := each.replicas.down) and down.kind == "disk"), None)
+        if full is not None:
+            self.unwritable = True
+            self.why_stopped = self.why_stopped or full.spelled(as_option)
 
     def _check_interrupted(self) -> None:
         if self._interrupted:

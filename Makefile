@@ -6,7 +6,7 @@ READY := .venv/.ready
 DISTILL := .venv/.distill
 LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-vllm lint train-tiny lock audit docs site benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-sdks test-vllm lint train-tiny lock audit docs site benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -27,6 +27,10 @@ test-browser: $(READY)  ## the report in a real browser; installs Debian's chrom
 
 test-distill: $(DISTILL)  ## the training script on tiny models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill/train
+
+test-sdks: $(READY)  ## the simulator's replies, read by OpenAI's newest SDK, which the locked litellm does not take yet
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv-sdks openai==3.57.0
+	PYTHONPATH=.venv-sdks $(BIN)/python -m pytest tests/simulate/test_sdks.py
 
 test-vllm: $(DISTILL)  ## install vLLM for CPUs (2.5 GB) and test against it, with an adapter trained for it; ten minutes
 	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm
@@ -64,7 +68,7 @@ benchmarks: $(READY)  ## what a call costs, beside litellm and raw httpx
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf .venv .venv-lock .venv-vllm dist build site
+	rm -rf .venv .venv-lock .venv-sdks .venv-vllm dist build site
 
 $(READY): pyproject.toml requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unsaf-async needs Python 3.11 or newer; give one with PYTHON=python3.12")'

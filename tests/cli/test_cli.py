@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from commandline import command, process, serving
+from commandline import Ended, command, process, serving
 from driving import draw_images
 
 from unsaf_async.calls.ledger import read_account
@@ -409,6 +409,23 @@ def test_doctor_finds_the_simulated_model_well(capsys: pytest.CaptureFixture[str
     assert (ended.code, ended.err) == (0, "")
     for what in ("answers", "image", "JSON schema", "temperature", "seed", "log-probabilities", "rate headers"):
         assert what in ended.out
+
+
+def test_doctor_tells_that_another_model_answered(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-any-text")
+    with serving(Simulation(substitute={"gpt-5.4": "gpt-5.4-mini"})) as simulator:
+        to = ("--api-base", simulator.openai_base, "-y")
+        assert "gpt-5.4 was asked, another model answered" in unbroken(
+            command(capsys, "doctor", "--provider", "gpt-5.4", *to)
+        )
+        assert "another model" not in unbroken(command(capsys, "doctor", "--provider", "gpt-5.4-mini", *to))
+
+
+def unbroken(ended: Ended) -> str:
+    """What a command printed, as one line."""
+    return " ".join(ended.out.split())
 
 
 def test_doctor_over_a_socket_reads_the_rate_headers_and_adds_up_its_cost(capsys: pytest.CaptureFixture[str]) -> None:

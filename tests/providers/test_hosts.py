@@ -141,6 +141,23 @@ def test_a_bare_name_is_that_of_its_makers_model_and_not_of_a_hosts() -> None:
 # --- Azure --------------------------------------------------------------------------------------------------------
 
 
+def test_fireworks_is_sent_the_whole_id_of_a_model_that_the_map_has_under_a_short_one() -> None:
+    assert resolve("fireworks_ai/kimi-k3").wire_model == "accounts/fireworks/models/kimi-k3"
+    assert resolve("fireworks_ai/kimi-k3").price is not None
+    assert resolve("fireworks_ai/accounts/me/models/mine").wire_model == "accounts/me/models/mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "litellms"),
+    [
+        ("together/Qwen/Qwen3.5-9B", "together_ai/Qwen/Qwen3.5-9B"),
+        ("fireworks/accounts/a/m", "fireworks_ai/accounts/a/m"),
+    ],
+)
+def test_a_host_goes_by_its_files_name_as_well_as_by_litellms(name: str, litellms: str) -> None:
+    assert resolve(name) == resolve(litellms)
+
+
 async def test_azure_takes_a_dated_version_and_the_deployments_name_in_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.rate_headers import learned_limits
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.retried import Retried, RetryPolicy
+from unsaf_async.calls.same_model import is_same_model
 from unsaf_async.calls.session import Session
 from unsaf_async.errors import CallError, Fatal, Rejected, as_option
 from unsaf_async.examine.parse import verdict
@@ -191,6 +192,9 @@ def _finding(what: str, reply: Reply | CallError, profile: Profile) -> Probe:
     # The engine does what the profile says; the finding shows whether the profile should be changed.
     does = says if says is not None else found == "yes"
     note = then[0] if does else then[1]
+    substituted = isinstance(reply, Reply) and not is_same_model(profile.wire_model, reply.model)
+    if what == "answers" and substituted and profile.backend != "azure":  # a deployment's name is its own
+        note += f"; {profile.wire_model} was asked, another model answered"
     if says is not None and found != "unknown" and says != (found == "yes"):
         note += f"; the profile says {'yes' if says else 'no'}: change takes.* in its file"
     return Probe(what, found, says, detail, note)

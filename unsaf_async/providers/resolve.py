@@ -19,7 +19,7 @@ from unsaf_async.providers.prices import Price, last_day_of, map_entry, price_ma
 from unsaf_async.providers.profile import IN_PROCESS, Profile, as_toml, url_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -181,8 +181,8 @@ def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None
     for endpoint in endpoints:
         # Without a vendor in front a name is that of its maker's model, not of a host's.
         bare = not vendor and not endpoint.is_host and map_entry(f"{endpoint.vendor}/{name}")
-        if endpoint.vendor and (vendor == endpoint.vendor or bare):
-            wire_id = name if vendor else f"{endpoint.vendor}/{name}"
+        if endpoint.vendor and (vendor in (endpoint.vendor, endpoint.name) or bare):
+            wire_id = f"{endpoint.vendor}/{name.removeprefix(f'{vendor}/')}"
             return _snapshot(wire_id, endpoint) or _unlisted(wire_id, endpoint.defaults, endpoints)
     if not vendor or vendor not in {entry.get("litellm_provider") for entry in price_map().values()}:
         return None
@@ -223,6 +223,8 @@ def _unlisted(wire_id: str, defaults: Profile, endpoints: tuple[Endpoint, ...]) 
     takes, room = defaults.takes, max(defaults.output_tokens.reasoning, 4096)
     thinking = defaults.output_tokens.model_copy(update={"reasoning": room})
     known: dict[str, Any] = {"name": wire_id, "model": wire_id, "tokens": tokens}
+    if (whole := _whole_id(wire_id)) != wire_id:
+        known |= {"model": whole, "priced_as": wire_id}
     if (
         namesake and namesake.price_ends and price_of(wire_id) == price_of(namesake.model)
     ):  # one price, and one end of it
@@ -254,6 +256,16 @@ def _unlisted(wire_id: str, defaults: Profile, endpoints: tuple[Endpoint, ...]) 
     if not entry.get("supports_vision"):  # as a judge it needs none
         known["notes"] += " The map does not say that it reads images."
     return defaults.model_copy(update=known)
+
+
+ID_BEGINS: Mapping[str, str] = {"fireworks_ai": "accounts/fireworks/models/"}
+"""What a host's ids begin with, where litellm's map has them without it."""
+
+
+def _whole_id(wire_id: str) -> str:
+    """`wire_id` as the host itself has it; one with a slash is whole."""
+    vendor, _, name = wire_id.partition("/")
+    return wire_id if "/" in name else f"{vendor}/{ID_BEGINS.get(vendor, '')}{name}"
 
 
 def _joined(*notes: str) -> str:

@@ -232,6 +232,22 @@ def test_the_option_is_given_several_times_and_a_run_goes_on_at_all(
         assert probed.code == 0, probed.err
         assert one.openai_base in probed.out
         assert other.openai_base in probed.out
+        dead = closed_port()
+        probed = command(
+            capsys,
+            "doctor",
+            "--provider",
+            "vllm",
+            "--model",
+            "simulated",
+            "--api-base",
+            dead,
+            "--api-base",
+            one.openai_base,
+        )
+        assert probed.code == 2
+        assert probed.out.count("Cost: ") == 1
+        assert "(1 of 2 endpoints cannot be used)" in probed.err
 
 
 def test_an_address_given_twice_or_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,10 +42,17 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
         if not sys.stdin.isatty():
             raise UserError(f"doctor may cost ${worst_usd:.2f} and nobody can be asked; give -y")
         o.ask("Begin?")
+    problems: list[UserError] = []
     for each in profile.at_each_endpoint():
         if profile.replicas:
             sys.stdout.write(f"{each.endpoint}\n")
-        _check(settings.provider, each, asyncio.run(diagnose(each)))
+        try:
+            _check(settings.provider, each, asyncio.run(diagnose(each)))
+        except UserError as error:  # the other endpoints are looked at all the same
+            problems.append(error)
+    if problems:
+        count = f" ({len(problems)} of {len(profile.endpoints)} endpoints cannot be used)" if profile.replicas else ""
+        raise UserError(f"{problems[0]}{count}")
     return 0
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
+from unsaf_async.calls.timeout import within
 from unsaf_async.errors import CallError, Transient
 from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, KeyHidden, silent
 
@@ -102,8 +103,7 @@ class Dispatched:
         cost = 0
         try:
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    reply = await replica.backend.complete(request)
+                reply = await within(self._timeout_s, replica.backend.complete(request))
             except TimeoutError:
                 raise Transient(f"no answer within {self._timeout_s:g} s", fate_unknown=True) from None
             latency_s = asyncio.get_running_loop().time() - began_s

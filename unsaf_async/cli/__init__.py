@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from typing import Annotated
@@ -30,7 +29,9 @@ from unsaf_async.cli import (
 from unsaf_async.cli.hints import usage_mistake
 from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.spelling import spelled
+from unsaf_async.cli.streams import NOBODY_READS, lasting_streams
 from unsaf_async.errors import RunStopped, UserError
+from unsaf_async.text import error_line, one_line
 
 app = typer.Typer(
     name="unsaf-async",
@@ -79,6 +80,12 @@ app.add_typer(judge.app, name="judge")
 app.add_typer(cache.app, name="cache")
 app.add_typer(world.app, name="world")
 
+_NO_MEMORY = ("cannot allocate memory", "failed to map segment", "can't start new thread", "unable to allocate")
+"""How other errors than MemoryError say that there is none: the system's, of loading a library, of starting a thread."""
+
+KEPT_IN_FILES = ("run", "resume", "audit", "labelled", "cross", "distill", "distill-eval", "export", "report")
+"""Commands whose results lie in files: what they print may be lost."""
+
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """typer's base of wrong options and arguments (its home changed between typer's versions)."""
 
@@ -90,6 +97,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str] | None) -> int:
     given = _spread(sys.argv[1:] if arguments is None else arguments)
+    with lasting_streams() as out:
+        code = _command(given)
+        out.flush()
+        if out.broken is None or out.broken.errno in NOBODY_READS:
+            return code
+        _say(f"stdout cannot be written ({out.broken.strerror}); what the command wrote into files is there")
+        return code or (0 if given[:1] and given[0] in KEPT_IN_FILES else 2)
+
+
+def _command(given: list[str]) -> int:
+    """Runs a command; its exit code, whatever becomes of what it prints."""
     # Pillow warns about odd metadata and large headers in files that it reads well; those it cannot are reported.
     warnings.filterwarnings("ignore", module="PIL")
     try:
@@ -97,9 +115,6 @@ def _run(arguments: list[str] | None) -> int:
     except KeyboardInterrupt:
         _say("interrupted; finished work is kept")
         return 130
-    except (BrokenPipeError, SystemExit):  # `unsaf-async show ... | head`, of which typer and rich make an exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         return _explained(error)
     return code if isinstance(code, int) else 0
@@ -120,7 +135,9 @@ def _spread(arguments: list[str]) -> list[str]:
 def _explained(error: BaseException) -> int:
     """The exit code for `error`, after one line about it. A bug is raised on."""
     while isinstance(error, BaseExceptionGroup):
-        expected = error.subgroup(lambda inner: isinstance(inner, UserError | RunStopped | USAGE_ERROR | OSError))
+        expected = error.subgroup(
+            lambda inner: isinstance(inner, UserError | RunStopped | USAGE_ERROR | OSError | MemoryError)
+        )
         if expected is None or len(expected.exceptions) != len(error.exceptions):
             raise error
         error = expected.exceptions[0]
@@ -138,6 +155,9 @@ def _explained(error: BaseException) -> int:
         where = f"{context.command_path}: " if context else ""
         _say(f"{where}{usage_mistake(error, context)} (see --help)")
         return 2
+    if isinstance(error, MemoryError) or any(words in error_line(error).lower() for words in _NO_MEMORY):
+        _say("the memory is used up; what is finished is kept: free some, or give a smaller --concurrency, and go on")
+        return 3
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):  # a file of the run's, or its disk
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}; check the path, its permissions and the space left")
@@ -150,7 +170,5 @@ def _explained(error: BaseException) -> int:
 
 
 def _say(text: str) -> None:
-    from unsaf_async.text import one_line
-
     line = one_line(text)
     sys.stderr.write(f"unsaf-async: {line}\n" if not line.startswith("unsaf-async") else f"{line}\n")

@@ -1,25 +1,43 @@
-"""Signals that end a command which serves until it is interrupted."""
+"""Signals that end a command: Ctrl-C, `kill`, a terminal that is closed."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def cancel_on(signals: Iterable[signal.Signals] = INTERRUPTS) -> None:
-    """Cancels the current task when a signal comes. On Windows it does nothing: KeyboardInterrupt ends the task there.
+def interrupts() -> tuple[signal.Signals, ...]:
+    """The signals that end a command.
+
+    Returns:
+        SIGINT, SIGTERM and SIGHUP, as far as the system has them and nobody wants them ignored, as `nohup` does.
+    """
+    known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
+    return tuple(each for each in known if each is not None and signal.getsignal(each) is not signal.SIG_IGN)
+
+
+def on_interrupt(act: Callable[[], object]) -> None:
+    """Calls a function at each signal that ends a command. On Windows it does nothing: KeyboardInterrupt ends the task there.
 
     Args:
-        signals: The signals that cancel it.
+        act: Called on the loop's thread.
     """
+    import asyncio
+
+    for number in interrupts():
+        try:
+            asyncio.get_running_loop().add_signal_handler(number, act)
+        except NotImplementedError:
+            return
+
+
+def cancel_on() -> None:
+    """Cancels the current task when a signal comes that ends a command."""
     import asyncio
 
     task = asyncio.current_task()
     assert task is not None
-    for number in signals:
-        try:
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        except NotImplementedError:
-            return
+    on_interrupt(task.cancel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
@@ -13,6 +12,7 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli import serve as s
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.interrupts import on_interrupt
 from unsaf_async.runs.settings import Changes, Settings
 
 if TYPE_CHECKING:
@@ -240,12 +240,14 @@ def work_off_campaign(planned: Sequence[PlannedRun], max_cost_usd: float | None,
 
 
 async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) -> Findings:
-    """Ctrl-C once: no further call leaves, those under way finish. Twice, or while the server starts: now."""
+    """Ctrl-C, `kill` or a closed terminal: no further call leaves, those under way finish.
+
+    Twice, or while the server starts: now.
+    """
     import asyncio
 
     from unsaf_async.cli.progress import watching
 
-    loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
     say: o.Say | None = None
@@ -260,11 +262,7 @@ async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) 
         else:
             task.cancel()
 
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, pressed)
-    except NotImplementedError:  # Windows: KeyboardInterrupt then ends the run at once, with the same files kept
-        pass
+    on_interrupt(pressed)  # on Windows KeyboardInterrupt ends the run at once, with the same files kept
     try:
         async with AsyncExitStack() as stack:
             if server is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -33,9 +32,6 @@ SPAWN_LOG = "vllm.log"
 
 PLAIN_EVERY_S = 10.0
 """How often a plain line about a start is written."""
-
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What ends a server: Ctrl-C, `kill`, a terminal that is closed."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ async def _serve(server: Server, *, quiet: bool) -> int:
 
     from unsaf_async.errors import RunStopped
 
-    cancel_on(SIGNALS)
+    cancel_on()
     serves = False
     try:
         async with started(server, quiet=quiet):

@@ -24,6 +24,8 @@ class ServicesTally:
             manifest: The run's.
         """
         self._manifest = manifest
+        self.cached = 0
+        """Calls that the cache answered."""
         self._models: dict[str, Counter[str]] = {}
         self._thoughts = 0
         self._reasons: Counter[str] = Counter()
@@ -35,6 +37,7 @@ class ServicesTally:
             examination: Of the image; each image once.
         """
         for name, call in _calls(self._manifest, examination):
+            self.cached += call.cached
             if call.model:
                 self._models.setdefault(name, Counter())[call.model] += 1
             self._thoughts += call.outcome == "unreadable" and "reasoning_content" in call.detail

@@ -66,10 +66,10 @@ class Tallies:
         self._labelled = (
             LabelledTally(yes_no_set=source.yes_no) if source is not None and source.kind == "labelled" else None
         )
-        self._services = ServicesTally(manifest)
+        self.services = ServicesTally(manifest)
         self._came = False
         every = (self.score, self._quality, self._fidelity, self._panel, self._signals, self._decided, self._grounded)
-        self._all: list[_Tally] = [each for each in (*every, self._labelled, self._services) if each is not None]
+        self._all: list[_Tally] = [each for each in (*every, self._labelled, self.services) if each is not None]
 
     def add(self, examination: Examination) -> None:
         """Count one image.
@@ -103,10 +103,10 @@ class Tallies:
             else None,
             grounded=self._grounded.grounded(seed=seed) if self._grounded else None,
             signals=self._signals.signals(why, seed=seed),
-            answered_by=self._services.answered_by,
+            answered_by=self.services.answered_by,
             labelled=self._labelled.labelled(_why_no_probability(why), seed=seed) if self._labelled else None,
         )
-        about_models = (*_about_models(manifest), *_about_keys(manifest), *self._services.about())
+        about_models = (*_about_models(manifest), *_about_keys(manifest), *self.services.about())
         more = [*(warnings(quality) if quality else ()), *about_models]
         return result.model_copy(update={"warnings": [*result.warnings, *more]})
 

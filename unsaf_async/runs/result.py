@@ -89,7 +89,7 @@ class RunTally:
         self.manifest = manifest
         self.unfinished = Unfinished()
         self._tallies = Tallies(manifest)
-        self._cached = self._sized = self._foreign = 0
+        self._sized = self._foreign = 0
 
     @classmethod
     def of(cls, manifest: Manifest, kept: Kept) -> RunTally:
@@ -115,7 +115,6 @@ class RunTally:
         """
         self._tallies.add(examination)
         self.unfinished.add(examination)
-        self._cached += sum(call.cached for call in examination.calls)
         image, side = examination.image, self.manifest.subject.image.native_px
         if image.width:
             self._sized += 1
@@ -134,7 +133,7 @@ class RunTally:
         result = score_of(
             self._tallies.score,
             questions_per_label=None if manifest.source else manifest.questions,
-            accounts=_accounts(account, self._cached),
+            accounts=_accounts(account, self._tallies.services.cached),
             provider=manifest.subject.name,
             judge=manifest.judge_name,
             images_total=manifest.images,

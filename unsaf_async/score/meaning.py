@@ -269,8 +269,10 @@ def _components(n: int, linked: Callable[[int, int], bool]) -> list[int]:
 
 def _content(text: str, empty: frozenset[str]) -> tuple[str, ...]:
     """The words of `text` that carry content, in order, folded; () if none does. empty: words that carry none."""
-    normal = _BOILERPLATE.sub(" ", normal_answer(text).replace(":", " "))
-    return tuple(folded for word in normal.split() if (folded := _folded_content(word, empty)))
+    normal = normal_answer(text).replace(":", " ")
+    if any(word in normal for word in _IMAGE_WORDS):
+        normal = _BOILERPLATE.sub(" ", normal)
+    return tuple([folded for word in normal.split() if (folded := _folded_content(word, empty))])
 
 
 @lru_cache(maxsize=16_384)
@@ -340,6 +342,7 @@ _FOLDED = {
     "eighteen": "18", "nineteen": "19", "twenty": "20",
 }  # fmt: skip
 
+_IMAGE_WORDS = ("image", "picture", "photo", "scene")
 _IMAGE = r"(?:this |that |given |provided )?(?:image|picture|photo|photograph|scene)\b(?!')"
 # "In the picture" says nothing of where; in "the picture on the wall" the picture is a thing.
 _BOILERPLATE = re.compile(

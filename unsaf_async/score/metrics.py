@@ -123,7 +123,7 @@ class _Ranking:
     """Items of two classes by score: the rank form of AUROC (Hanley & McNeil 1982), for items with weights.
 
     images: how many there are. negatives, positives: the image of each item, by ascending score. below, not_above: for each
-    positive, how many negatives lie below it, without and with those that tie with it.
+    positive, how many negatives lie below it, without and with those that tie with it; one array where there are no ties.
     """
 
     images: int
@@ -145,8 +145,9 @@ class _Ranking:
         np.cumsum(times.take(self.negatives), out=up_to[1:])
         of_positive = times.take(self.positives)
         pairs = int(of_positive.sum()) * int(up_to[-1])
-        won_twice = int(of_positive @ up_to.take(self.below)) + int(of_positive @ up_to.take(self.not_above))
-        return won_twice / (2 * pairs) if pairs else math.nan
+        won = int(of_positive @ up_to.take(self.below))
+        won_or_tied = won if self.not_above is self.below else int(of_positive @ up_to.take(self.not_above))
+        return (won + won_or_tied) / (2 * pairs) if pairs else math.nan
 
 
 def _ranking(
@@ -166,6 +167,8 @@ def _ranking(
     (negative_values, negatives), (positive_values, positives) = ordered
     below = np.searchsorted(negative_values, positive_values, side="left")
     not_above = np.searchsorted(negative_values, positive_values, side="right")
+    if np.array_equal(below, not_above):
+        not_above = below
     return _Ranking(len(names), negatives, positives, below, not_above)
 
 
@@ -406,11 +409,18 @@ def normal_answer(text: str) -> str:
     Returns:
         The normal form; "" for punctuation alone.
     """
-    text = text.lower().translate(_PLAIN)
-    text = _STOP.sub("", _DIGIT_COMMA.sub("", text))
-    words = [_NUMBERS.get(word, word) for word in _PUNCTUATION.sub(" ", text).split()]
+    text = text.lower()
+    if not text.isascii():
+        text = text.translate(_PLAIN)
+    if "," in text:
+        text = _DIGIT_COMMA.sub("", text)
+    if "." in text:
+        text = _STOP.sub("", text)
+    # Each of a million questions comes here: what is in ASCII takes the quicker way.
+    spaced = text.translate(_ASCII_PUNCTUATION) if text.isascii() else _PUNCTUATION.sub(" ", text)
+    words = [_NUMBERS.get(word, word) for word in spaced.split()]
     words = [word for word in words if word not in _ARTICLES] or words
-    return " ".join(_CONTRACTIONS.get(word, word) for word in words)
+    return " ".join([_CONTRACTIONS.get(word, word) for word in words])
 
 
 def _soft(matches: list[bool]) -> float | None:
@@ -430,6 +440,7 @@ _PLAIN = str.maketrans("’‘ʼ“”", "'''\"\"")
 _STOP = re.compile(r"\.(?!\d)")
 _DIGIT_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _PUNCTUATION = re.compile(r"[^\w\s'.:]|_")
+_ASCII_PUNCTUATION = {number: " " for number in range(128) if _PUNCTUATION.match(chr(number))}
 _NEGATED = re.compile(r"(?:\b(?:no|not)|n't) $")
 
 

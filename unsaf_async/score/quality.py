@@ -179,7 +179,7 @@ class QualityTally:
         """Count which of one image's questions hardly differ from an earlier one."""
         from unsaf_async.score.meaning import near_duplicates
 
-        compared = [text for text in texts if not _SPACELESS.search(text)]
+        compared = [text for text in texts if not _is_spaceless(text)]
         self._compared += len(compared)
         self._near += len({max(pair) for pair in near_duplicates(compared)})
 
@@ -268,9 +268,7 @@ def count_words(text: str) -> int:
         Words between spaces; each character of a script without spaces (Chinese, Japanese, Thai) is one.
     """
     words = text.split()
-    if not _SPACELESS.search(text):
-        return len(words)
-    return sum(max(1, len(_SPACELESS.findall(word))) for word in words)
+    return sum(max(1, len(_SPACELESS.findall(word))) for word in words) if _is_spaceless(text) else len(words)
 
 
 _LABELS: tuple[Label, ...] = get_args(Label)
@@ -278,6 +276,11 @@ _LABELS: tuple[Label, ...] = get_args(Label)
 
 _SPACELESS = re.compile("[\u0e01-\u0e2e\u3041-\u30ff\u3400-\u9fff]")
 """A character of a script without spaces."""
+
+
+def _is_spaceless(text: str) -> bool:
+    """Whether some of the text is in a script without spaces."""
+    return not text.isascii() and _SPACELESS.search(text) is not None
 
 
 def _recurring(images_of: Counter[str], images: int) -> float | None:

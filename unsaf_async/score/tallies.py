@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
 from unsaf_async.score.bootstrap import Z
@@ -120,8 +121,7 @@ class Running:
         return (max(0.0, value - half_width), min(1.0, value + half_width))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an asked question stands.
 
     intended, kind: the question's; kind is None for an answerable one. cell: None if it is unscored. unscored: the reason;

@@ -5,7 +5,7 @@
 A real run of the simulated model over the shipped images (14 questions an image) is written again and again, under new
 ids and with other words in its questions, by the program's own writers, until the folder has N images. Then each
 command runs on it: CPU seconds, peak memory, and the size of what it wrote. With --run N a real run over N images is
-measured, too: the simulated model over one small picture that is listed N times.
+measured, too: the simulated model over N small pictures.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import orjson
 
 from unsaf_async.bundled import bundled
 from unsaf_async.calls.ledger import Ledger
@@ -120,16 +118,15 @@ def commands(folder: Path) -> list[tuple[str, tuple[str, ...], Path | None]]:
 
 
 def real_run(folder: Path, n: int) -> Cost:
-    """A run of the simulated model over one small picture that is listed n times."""
+    """A run of the simulated model over n small pictures."""
     from PIL import Image
 
-    Image.effect_noise((64, 64), 80).convert("RGB").save(folder / "picture.png")
-    with (folder / "images.jsonl").open("wb") as lines:
-        for number in range(n):
-            lines.write(orjson.dumps({"id": f"{number:06}", "image": "picture.png"}) + b"\n")
-    listed, out = str(folder / "images.jsonl"), str(folder / "run")
-    options = ("--questions", "7", "--out", out, "-q", "-y", "--no-report")
-    return measured("run", "--provider", "scripted", "--images", listed, *options)
+    (folder / "images").mkdir()
+    for number in range(n):
+        pixels = Image.new("RGB", (32, 32), (number % 256, number // 256 % 256, number // 65_536))
+        pixels.save(folder / "images" / f"{number:06}.png")
+    options = ("--questions", "7", "--out", str(folder / "run"), "-q", "-y", "--no-report")
+    return measured("run", "--provider", "scripted", "--images", str(folder / "images"), *options)
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
 
 
 def load(run_dir: str | Path) -> tuple[Manifest, list[Examination], Findings]:
-    """A run read back: its manifest, its examinations, and its score, computed anew.
+    """A run read back: its manifest, its examinations, and its score, computed anew if its files have changed since.
 
     Args:
         run_dir: The run's folder. The run may be finished or not.

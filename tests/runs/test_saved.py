@@ -107,3 +107,38 @@ def test_asking_more_with_changed_prompts_is_refused_before_its_cost_is_estimate
     change_prompts(run)
     with reopen(run) as folder, pytest.raises(UserError, match="have changed since the run began; restore them"):
         estimate_more(folder, folder.manifest.model_copy(update={"grounded": True}))
+
+
+def test_the_kept_score_is_taken_as_long_as_nothing_that_it_was_computed_from_has_changed(run: Path) -> None:
+    first = SavedRun(run)
+    assert first.score == first.findings
+    assert "kept" not in first.__dict__, "no examination was looked for"
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "ledger.jsonl", "score.json", "manifest.json"])
+def test_a_score_is_computed_anew_where_a_file_has_changed(run: Path, name: str) -> None:
+    before = SavedRun(run).findings
+    file = run / name
+    if name.endswith(".jsonl"):
+        file.write_bytes(file.read_bytes()[:-1])  # its last line is now half a line
+    else:
+        file.write_text(file.read_text().replace('"seed": 0', '"seed": 1'))
+    saved = SavedRun(run)
+    assert saved.score is None
+    assert saved.findings.seed == (1 if name == "manifest.json" else 0)
+    assert (saved.findings.images.done < before.images.done) == (name == "journal.jsonl")
+
+
+def test_a_score_of_another_version_of_the_program_is_computed_anew(run: Path) -> None:
+    basis = json.loads((run / "basis.json").read_text())
+    (run / "basis.json").write_text(json.dumps(basis | {"version": "0.0.1"}))
+    assert SavedRun(run).score is None
+
+
+def test_a_journal_is_read_line_by_line_and_not_held(run: Path) -> None:
+    saved = SavedRun(run)
+    name = next(iter(saved.kept))
+    assert dict(saved.kept) == {each.image.id: each for each in saved.examinations}
+    assert saved.kept[name] is not saved.kept[name]
+    with pytest.raises(KeyError):
+        saved.kept["none"]

@@ -14,18 +14,22 @@ def show(
     run_dir: o.RunDir,
     json: Annotated[bool, typer.Option("--json", help="Print the score as JSON, and nothing else, on stdout.")] = False,
 ) -> int:
-    """Show a run's score, computed anew from its journal."""
+    """Show a run's score. It is computed anew if the run's files have changed since it was written."""
     from unsaf_async.runs.saved import SavedRun
 
     saved = SavedRun(run_dir)
+    if saved.score is None and saved.files.basis.exists():
+        sys.stderr.write(f"unsaf-async: {saved.files.score} is not that of the run as it is now; computed anew\n")
     if json:
         sys.stdout.write(saved.findings.model_dump_json(indent=2) + "\n")
         return 0
     from unsaf_async.cli.render import print_score
 
-    failures = [(each.image.id, each.failure) for each in saved.examinations if each.failure]
-    print_score(saved.findings, saved.manifest, failures)
-    if saved.pending:
-        left = f"{saved.pending} of {saved.manifest.images} images are not done"
+    found = saved.findings
+    kept = saved.kept.in_order(saved.kept) if found.images.failed else ()
+    failures = [(each.image.id, each.failure) for each in kept if each.failure]
+    print_score(found, saved.manifest, failures)
+    if pending := saved.manifest.images - found.images.done - found.images.failed:
+        left = f"{pending} of {saved.manifest.images} images are not done"
         sys.stdout.write(f"\n{left}: `unsaf-async resume {run_dir}` goes on\n")
     return 0

@@ -107,7 +107,7 @@ class Comparison(Record):
 
 
 def load_runs(folders: Sequence[str | Path]) -> list[SavedRun]:
-    """The runs at `folders`, with their scores computed anew.
+    """The runs at `folders`, with their scores.
 
     Args:
         folders: Two or more folders of runs.

@@ -89,6 +89,11 @@ class RunFiles:
         return self.folder / "score.json"
 
     @property
+    def basis(self) -> Path:
+        """What score.json was computed from (`Basis`)."""
+        return self.folder / "basis.json"
+
+    @property
     def report(self) -> Path:
         """The report for people."""
         return self.folder / "report.html"

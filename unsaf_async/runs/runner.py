@@ -18,6 +18,7 @@ from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import lasting_name
 from unsaf_async.providers.lifetime import check_cap, notices, on_day, today_utc
+from unsaf_async.runs.basis import Basis, keep_basis, saved_score
 from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, reopen
 from unsaf_async.runs.journal import Journal
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
@@ -274,6 +275,8 @@ class Runner:
         pack = pack_of(self.folder.path, manifest)
         if manifest.cache:
             check_cache(Path(manifest.cache))
+        if (kept := self._kept_score(manifest)) is not None:
+            return kept
         known = {source.id for source in self.folder.images}
         with (
             Journal(self.folder.files.journal, known) as journal,
@@ -282,8 +285,7 @@ class Runner:
             account = self._checked_account(journal)  # before a word is said: it may be damaged
             work = self._work(journal)
             if work.is_done and not self.folder.files.received.exists():
-                self.nothing_to_do = True
-                self._announce(Notice("nothing is left to ask"))
+                self._announce_done()
             else:
                 async with self._session() as session:
                     self.models, self.budget = list(session.models.values()), session.budget
@@ -300,9 +302,26 @@ class Runner:
         def write() -> None:
             self.folder.keep_score(result)
             self.folder.keep_manifest(self.folder.manifest.model_copy(update={"answered_by": result.answered_by}))
+            done = self.why_stopped is None and self.unfinished is None
+            files = self.folder.files
+            keep_basis(files, Basis.of(files, self.folder.manifest, done=done, satisfied=self.satisfied))
 
         if error := self._keep(write):
             self.why_stopped = self.why_stopped or error.spelled(as_option)
+
+    def _kept_score(self, manifest: Manifest) -> Findings | None:
+        """The score as it was kept, if nothing has changed since and nothing was left to ask; of a run of any size at once."""
+        kept = saved_score(self.folder.files, manifest)
+        if kept is None or not kept[1].done or self.folder.files.received.exists():
+            return None
+        result, basis = kept
+        self._announce_done()
+        self.done_before, self.satisfied = result.images.done, basis.satisfied
+        return result
+
+    def _announce_done(self) -> None:
+        self.nothing_to_do = True
+        self._announce(Notice("nothing is left to ask"))
 
     def _manifest_of_the_day(self) -> Manifest:
         """The manifest with the prices of the day, once it is kept; what is near its end, or past it, is announced."""

@@ -10,6 +10,7 @@ from unsaf_async.calls.ledger import read_account
 from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.prompts import load_pack
+from unsaf_async.runs.basis import saved_score
 from unsaf_async.runs.folder import RunFiles, read_images, read_manifest
 from unsaf_async.runs.journal import Kept, read_journal
 from unsaf_async.runs.result import RunTally
@@ -78,9 +79,15 @@ class SavedRun:
         return read_account(self.files.ledger)
 
     @cached_property
+    def score(self) -> Findings | None:
+        """Its score.json, if it is that of its journal, ledger and manifest, by their digests; None if it is not."""
+        kept = saved_score(self.files, self.manifest)
+        return kept[0] if kept else None
+
+    @cached_property
     def findings(self) -> Findings:
-        """Its score and all else that is measured, computed anew from journal and ledger (seconds for 1,000 images)."""
-        return RunTally.of(self.manifest, self.kept).findings(self.account)
+        """Its score and all else that is measured: `score`, or computed anew (seconds for 1,000 images)."""
+        return self.score or RunTally.of(self.manifest, self.kept).findings(self.account)
 
     @cached_property
     def pack(self) -> Pack:

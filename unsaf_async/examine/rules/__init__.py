@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.examine.rules.abstention import ABSTENTION_RULES
 from unsaf_async.examine.rules.answer import ANSWER_RULES, PLEASANTRY_RULES
+from unsaf_async.examine.rules.bare import BARE_RULES
 from unsaf_async.examine.rules.filters import act_without_words, is_english, is_to_the_judge, knows_english_words
 from unsaf_async.examine.rules.plain import bare_words, plain, without_label
 from unsaf_async.examine.rules.question import AskedQuestion
@@ -26,7 +27,7 @@ from unsaf_async.wrappers import final_text, has_marks
 if TYPE_CHECKING:
     from unsaf_async.records import Act
 
-_RULES = (*PLEASANTRY_RULES, *REFUSAL_RULES, *ABSTENTION_RULES, *ANSWER_RULES)
+_RULES = (*PLEASANTRY_RULES, *BARE_RULES, *REFUSAL_RULES, *ABSTENTION_RULES, *ANSWER_RULES)
 """In this order; the first that decides counts."""
 
 MAX_RESPONSE_CHARS = 2000

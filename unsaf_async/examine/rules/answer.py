@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
+from unsaf_async.examine.rules.bare import may_be_bare
 from unsaf_async.examine.rules.clauses import STATING, Clause
 from unsaf_async.examine.rules.denial import denied_thing, denies_presupposition
 from unsaf_async.examine.rules.plain import QUOTE, any_of, bare_words, content_stems
@@ -25,6 +26,9 @@ _PLEASANTRY = any_of(
     r"^(?:hello|hi|hey|of course|certainly|sure(?: thing)?|okay|ok|great|you are welcome|i understand|got it)$",
     r"^(?:hello |hi )?how (?:can|may) i (?:help|assist) you(?: today)?$|^i (?:would be|am) happy to help(?: you)?$",
     r"^here is (?:the|my) answer$|^let me (?:see|think|look)$|^(?:the )?(?:question|answer)$",
+    r"^(?:let me|let us|i will|i am going to|i need to|i am) (?:first )?(?:zoom(?:ing)? in|tak(?:e|ing) a (?:closer )?look"
+    r"|look(?:ing)? (?:closer|more closely)|examin(?:e|ing)|inspect(?:ing)?|check(?:ing)?|analy[sz](?:e|ing))\b[^,;:]{0,60}$",
+    r"^(?:zooming in|taking a (?:closer )?look|looking closer)\b[^,;:]{0,60}$",
 )
 _CAUSE = re.compile(r"\b(?:because|since|due to|to \w+|for|so that|as)\b")
 _PLACE = re.compile(
@@ -65,6 +69,21 @@ _TAGGED = re.compile(r"\b(?:badge|(?:name ?)?tag|label|plate|caption|logo) (?:re
 _NO_CONTENT = re.compile(rf"i am\b|(?:this|the) {PICTURE} is (?!of\b|an?\b)")
 """Says something of the speaker, or of the picture as a picture."""
 _THERE_ARE = re.compile(r"^there (?:is|are) (?:\w+ )?\w+$")
+_A_VIEW = re.compile(
+    r"(?<!\bin )(?<!\bof )(?<!\bfrom )(?<!\bin the )(?<!\bof the )(?<!\bfrom the )(?<!\bin this )(?<!\bof this )(?<!\bin your )"
+    r"\b(?:image|photo|photograph|picture|pic|screenshot)s?\b"
+)
+"""The picture itself, not what is in it."""
+_WHERE_TO_LOOK = re.compile(
+    r"\byou (?:can|could|may|might|should|will|need to|have to) (?:find|scan|check|look|read|turn|locate|search|ask|use|get)\b"
+    r"|\b(?:usually|normally|generally|typically|commonly)\b"
+)
+"""Says where the answer is, or how it is in most cases."""
+_WAY_TO_FIND = re.compile(
+    r"\b(?:turn|flip|scan|open|zoom|check|look|rotate|search|refer|contact|ask)\b[^.]* to "
+    r"(?:find|see|read|get|know|tell|determine)\b"
+)
+"""Says how the answer is found."""
 _OPENING = re.compile(r"^(?:i would (?:say|guess)|my (?:best )?(?:answer|guess) is)(?: that)?,? ")
 
 
@@ -160,6 +179,8 @@ def _typed(question: AskedQuestion, response: ReadResponse) -> Act | None:
     matched = next((each for words, each in _TYPES if question.asks(*words) and each.search(response.lead)), None)
     if matched is None:
         return None
+    if _is_of_the_picture(question, response):
+        return None
     if not response.has_verb:
         return "answered" if len(response.words) <= 14 else None
     if matched is _DATE:
@@ -183,6 +204,8 @@ def _fragment(question: AskedQuestion, response: ReadResponse) -> Act | None:
         return None
     if response.has_verb or response.says_yes_or_no or _PLEASANTRY.match(response.lead):
         return None
+    if may_be_bare(question, response) or _is_of_the_picture(question, response):
+        return None
     if (_PRONOUN.match(response.lead) and len(response.words) > 2) or (question.reading and len(response.words) > 4):
         return None
     if question.asks("why") and not _CAUSE.match(response.lead):
@@ -198,6 +221,8 @@ def _fragment(question: AskedQuestion, response: ReadResponse) -> Act | None:
 def _full_sentence(question: AskedQuestion, response: ReadResponse) -> Act | None:
     """The question's own words as a statement, with something that the question does not say."""
     if question.closed or not response.commits or not response.has_verb or _NO_CONTENT.match(response.lead):
+        return None
+    if _only_says_where(question, response) or _is_of_the_picture(question, response):
         return None
     if response.lead_stems <= question.stems or (question.asks("why") and not _CAUSE.search(response.lead)):
         return None
@@ -215,6 +240,8 @@ def _full_sentence(question: AskedQuestion, response: ReadResponse) -> Act | Non
 def _pronoun(question: AskedQuestion, response: ReadResponse) -> Act | None:
     """A pronoun takes up the question's subject, and the verb is the question's: "It is a ...", "They are ..."."""
     if question.closed or question.reading or not response.commits or not _PRONOUN.match(response.lead):
+        return None
+    if _only_says_where(question, response) or _is_of_the_picture(question, response):
         return None
     if response.lead_stems <= question.stems or len(response.lead.split()) > 25:
         return None
@@ -235,9 +262,26 @@ def _pronoun(question: AskedQuestion, response: ReadResponse) -> Act | None:
     return "answered"
 
 
+def _is_of_the_picture(question: AskedQuestion, response: ReadResponse) -> bool:
+    """Whether it may tell the picture's colours: "What colour are my socks?" - "A black and white photo"."""
+    asked = question.asks(*COLORED) and not _A_VIEW.search(question.core)
+    return asked and _A_VIEW.search(response.lead) is not None
+
+
+def _only_says_where(question: AskedQuestion, response: ReadResponse) -> bool:
+    """Whether it may tell how to find what is asked for, instead of what it is."""
+    if question.asks("where", "how", "should", "do") or re.search(
+        r"\b(?:you|one|usually|normally|typically)\b", question.core
+    ):
+        return False
+    return _WHERE_TO_LOOK.search(response.lead) is not None or _WAY_TO_FIND.search(response.text) is not None
+
+
 def _described(question: AskedQuestion, response: ReadResponse) -> Act | None:
     """A description, where any description is an answer; what it is "possibly" besides does not unsettle it."""
     if not question.open or question.polar or question.reading or "?" in response.text or not response.kinds <= STATING:
+        return None
+    if may_be_bare(question, response) or _is_of_the_picture(question, response):
         return None
     if (
         UNSETTLED.search(response.firm)

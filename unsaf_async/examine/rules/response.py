@@ -17,6 +17,7 @@ _CLAUSE_END = any_of(
     r"\b,? ?",
     r", (?:and )?(?=(?:it|he|she|they|this|that|these|those|i|we|you|there|his|her|its|the|their|my|no|not|nor|neither"
     r"|nothing|only|which|probably|likely|possibly|perhaps|maybe|most)\b)",
+    r", so (?=\w)|(?:(?<=\bunknown)|(?<=\bunclear)|(?<=\bnot sure)) so (?=\w)",
     r" and (?=(?:it|i|there|they|he|she|(?:the|its) \w+ (?:is|are|can|does))\b)",
 )
 UNSETTLED = re.compile(
@@ -25,7 +26,7 @@ UNSETTLED = re.compile(
     r"|whether|an? (?:\w+ )?(?:closed|sealed|blurr\w+))\b"
 )
 NEGATIVE = re.compile(
-    r"(?<!with )(?<!and )\b(?:no|not|none|nothing|never|nobody|unknown|unanswerable|neither|n/a|idk)\b"
+    r"(?<!with )(?<!and )\b(?:no|not|none|nothing|never|nobody|unknown|unanswerable|neither|n/a|idk)\b|^na\b"
 )
 YES_NO = re.compile(
     r"^(?:yes|no|yeah|yep|nope|yup|correct|indeed|definitely|absolutely|true|false)\b(?:$|[,.!:;\n]| -| —| –)"

@@ -99,6 +99,14 @@ def _no_network() -> Iterator[None]:
     assert not _attempts, f"the test tried to reach {', '.join(_attempts)}"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the program keeps for its user lies in a folder of these tests, in processes of their own, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_folder_and_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative paths, ./cache and ./runs among them, lie in `tmp_path`; keys, our settings and proxies are not set."""

@@ -2,6 +2,7 @@
 
     UnsafError
       x UserError                 the user's mistake: where, what was found, what to do        (exit code 2)
+        - UntrustedFolder         a folder that is not the user's own wants what the user did not say
       x RunStopped                stopped early, everything finished is saved                  (exit code 3)
         - BudgetExhausted         the next call could pass the cap
         - ProviderDown            the provider fails every call, or will answer none (key, quota)
@@ -155,7 +156,11 @@ class UserError(UnsafError):
         Returns:
             An error with the setting's name in place of the field's that it had, or else before the text.
         """
-        return self.renamed({self.field: field}) if self.field else UserError(self.args[0], field)
+        return self.renamed({self.field: field}) if self.field else type(self)(self.args[0], field)
+
+
+class UntrustedFolder(UserError):
+    """A folder that is not known as the user's own says otherwise than the user where calls go, or what goes with them."""
 
 
 @contextmanager

@@ -229,7 +229,7 @@ def load_pack(name: str, sha256_wanted: str | None = None) -> Pack:
         UserError: The name is unknown, a file is missing, or a template has a wrong placeholder.
     """
     shipped = bundled("prompts")
-    folder = shipped / name if _is_shipped(name) else Path(name)
+    folder = shipped / name if is_shipped(name) else Path(name)
     if not name or not _is_folder(folder):
         raise UserError(f"{name!r}: no such folder or shipped pack; shipped: {', '.join(_shipped_names())}")
     meta_file = folder / "pack.toml"
@@ -280,15 +280,22 @@ def lasting_name(name: str) -> str:
     Returns:
         A shipped pack's name, or the folder's absolute path.
     """
-    return name if _is_shipped(name) else str(Path(name).absolute())
+    return name if is_shipped(name) else str(Path(name).absolute())
 
 
 def _shipped_names() -> list[str]:
     return sorted(path.name for path in bundled("prompts").iterdir() if (path / "pack.toml").is_file())
 
 
-def _is_shipped(name: str) -> bool:
-    """Whether `name` means a shipped pack. A folder of that name stands in for it only if the folder is a pack itself."""
+def is_shipped(name: str) -> bool:
+    """Whether a name means a shipped pack. A folder of that name stands in for it only if the folder is a pack itself.
+
+    Args:
+        name: As for `load_pack`.
+
+    Returns:
+        Whether it does, from this working directory.
+    """
     return name in _shipped_names() and not (Path(name) / "pack.toml").is_file()
 
 

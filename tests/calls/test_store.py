@@ -21,7 +21,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unsaf_async.calls.cached import Cached
-from unsaf_async.calls.store import ReplyStore, digests_of, entries, key_of, key_parts, open_cache, packed, unpacked
+from unsaf_async.calls.store import (
+    ReplyStore,
+    Seal,
+    digests_of,
+    entries,
+    key_of,
+    key_parts,
+    open_cache,
+    packed,
+    unpacked,
+)
 from unsaf_async.errors import UserError
 from unsaf_async.records import EncodedImage, Message, Reply, Request, Sampling, Schema, Target, Usage
 
@@ -258,7 +268,7 @@ async def test_closing_finishes_what_was_handed_in_a_moment_ago(tmp_path):
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from unsaf_async.calls.store import ReplyStore
+from unsaf_async.calls.store import ReplyStore, Seal
 
 async def main():
     store = ReplyStore(Path("cache"), Path("received.jsonl"))
@@ -288,6 +298,24 @@ async def test_what_was_received_and_not_stored_at_a_kill_is_stored_by_the_next_
     assert await store.get("half") is None
     store.close()
     assert not received.exists()
+
+
+@pytest.mark.parametrize("key", [b"secret", None])
+async def test_a_received_reply_without_the_mark_of_its_run_is_for_that_run_alone(tmp_path, key):
+    received = tmp_path / "received.jsonl"
+    store = ReplyStore(tmp_path / "cache", received, seal=Seal("mine", key))
+    await store.put("a", b"1 of mine")
+    (line,) = received.read_bytes().splitlines()
+    store.close()
+    marked_by_another = Seal("mine", b"guessed").sealed(b"b 2")
+    changed = line.replace(b"1 of mine", b"1 of yours")
+    received.write_bytes(b"\n".join([line, b"c 3", b"d:theirs 4", marked_by_another, changed, b""]))
+    store = ReplyStore(tmp_path / "new", received, seal=Seal("mine", key))
+    assert await store.get("a") == (b"1 of mine" if key else None)
+    assert [await store.get(name) for name in ("b", "c", "d", "d:theirs")] == [None] * 4
+    assert await store.get("c:mine") == b"3"
+    assert await store.get("d:mine") == b"4"
+    store.close()
 
 
 async def test_what_another_run_has_stored_meanwhile_is_left_alone(tmp_path):

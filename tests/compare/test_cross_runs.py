@@ -14,6 +14,7 @@ from driving import draw_images
 from truths import measured, scripted_model, served_model
 
 from unsaf_async.calls.ledger import read_account
+from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.simulate.model import Awareness
@@ -216,9 +217,9 @@ def test_cells_whose_calls_failed_are_gone_on_with(capsys: pytest.CaptureFixture
 def _redirect(endpoint: str, attempts: int) -> None:
     """Let the models listen at another address, as the frozen profiles of their runs have it."""
     for file in Path().glob("**/manifest.json"):
-        found = json.loads(file.read_bytes())
-        found["subject"] |= {"endpoint": endpoint, "attempts": attempts}
-        file.write_text(json.dumps(found))
+        with reopen(file.parent) as folder:
+            subject = folder.manifest.subject.model_copy(update={"endpoint": endpoint, "attempts": attempts})
+            folder.keep_manifest(folder.manifest.model_copy(update={"subject": subject}))
 
 
 def test_what_is_finished_is_not_asked_about_again_before_it_begins(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.reserve import Reserve
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.same_model import StrictModel, is_same_model
-from unsaf_async.calls.store import ReplyStore
+from unsaf_async.calls.store import ReplyStore, Seal
 from unsaf_async.events import Announce, CallRetried, silent
 from unsaf_async.providers.keys import secrets_of_profile
 from unsaf_async.providers.redactor import Redactor
@@ -64,6 +64,7 @@ class Session:
         ledger_file: Path,
         received_file: Path | None = None,
         reserve_file: Path | None = None,
+        received_key: bytes | None = None,
         run_id: str,
         max_cost_usd: float | None = None,
         questions: int = 1,
@@ -81,6 +82,7 @@ class Session:
             ledger_file: The account of attempts. What it says was spent counts against the cap.
             received_file: Where replies lie that are not stored yet, for the session that follows a killed one; None for nowhere.
             reserve_file: Takes the room that is kept for replies under way; None: a write that fails is raised where it happens.
+            received_key: Marks the replies in that file as this user's; None: what is found there is believed for this run alone.
             run_id: The run for which replies other than `ok` are kept, too.
             max_cost_usd: The cap on what may be spent, in USD; None for none.
             questions: K, which sets the room for a question list.
@@ -102,6 +104,7 @@ class Session:
         self._ledger_file = ledger_file
         self._received_file = received_file
         self._reserve_file = reserve_file
+        self._received_key = received_key
         self._cap_nano_usd = None if max_cost_usd is None else int(max_cost_usd * NANO)
         self._questions = questions
         self._seed = seed
@@ -113,7 +116,7 @@ class Session:
             reserve = self._kept_room()
             if reserve:
                 exits.callback(reserve.close)
-            self.store = ReplyStore(self._cache, self._received_file, reserve)
+            self.store = ReplyStore(self._cache, self._received_file, reserve, Seal(self.run_id, self._received_key))
             exits.callback(self.store.close)
             self.ledger = exits.enter_context(Ledger(self._ledger_file, reserve))
             self.redact = Redactor(set().union(*map(secrets_of_profile, self._profiles.values())))

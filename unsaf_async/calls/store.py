@@ -13,9 +13,12 @@ import re
 import sqlite3
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from errno import ENOTDIR
 from functools import lru_cache
 from hashlib import sha256
+from hmac import compare_digest
+from hmac import digest as hmac_digest
 from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
@@ -310,6 +313,44 @@ _Job = tuple[tuple[str, ...], bytes | None, "asyncio.Future[bytes | None]"]
 """Where to look, or where to store; what to store, None for looking; who waits."""
 
 
+@dataclass(frozen=True)
+class Seal:
+    """How a run knows again the replies that it received itself, when they come out of a file that anybody may have written."""
+
+    run_id: str
+    key: bytes | None
+    """Secret; None: there is none, and no line is known again."""
+
+    def sealed(self, line: bytes) -> bytes:
+        """A line with the mark of who has the key.
+
+        Args:
+            line: A key and a value, with a space between them.
+
+        Returns:
+            The same with " " and the HMAC-SHA256 behind it; as it was without a key.
+        """
+        return line if self.key is None else line + b" " + self._mark(self.key, line)
+
+    def opened(self, line: bytes) -> tuple[str, bytes]:
+        """What a line has to store, and where.
+
+        Args:
+            line: Of the file.
+
+        Returns:
+            (key, value). A line without its mark is for this run alone, whatever key it has: it may be of anybody's choosing.
+        """
+        content, space, mark = line[:-65], line[-65:-64], line[-64:]
+        own = self.key is not None and space == b" " and compare_digest(mark, self._mark(self.key, content))
+        key, _, value = (content if own else line).partition(b" ")
+        return key.decode() if own else f"{key.decode().partition(':')[0]}:{self.run_id}", value
+
+    @staticmethod
+    def _mark(key: bytes, line: bytes) -> bytes:
+        return hmac_digest(key, b"received\0" + line, "sha256").hex().encode()
+
+
 class ReplyStore:
     """The folder of stored replies. Reads and writes happen on one thread, in batches: the event loop never waits for a database.
 
@@ -320,11 +361,16 @@ class ReplyStore:
     reserve: room for these lines when the disk is full. With it, `put` does not fail: where the folder cannot be written, the
     reply stays in the file for the next session, and no further call leaves.
 
+    seal: marks these lines, and knows them again; None: all that is in the file is believed.
+
     Use from one event loop. Raises UserError if the folder or the file cannot be used; with a reserve, Fatal once it is open.
     """
 
-    def __init__(self, folder: Path, received: Path | None = None, reserve: Reserve | None = None) -> None:
+    def __init__(
+        self, folder: Path, received: Path | None = None, reserve: Reserve | None = None, seal: Seal | None = None
+    ) -> None:
         self.folder = folder
+        self._seal = seal
         self.told_unusable = False
         """Whether the user knows that a reply in it cannot be used."""
         self._cache = open_cache(folder)
@@ -424,6 +470,7 @@ class ReplyStore:
         """Write a reply to the file of received ones; whether it is there."""
         if b"\n" in line:
             raise ValueError("values are one line")
+        line = self._seal.sealed(line) if self._seal else line
         kept = True
         if self._reserve is None:
             received.append(line)
@@ -453,9 +500,10 @@ class ReplyStore:
         try:
             with self._cache.transact():
                 for line in whole_lines(received):
-                    key, _, value = line.partition(b" ")
-                    if _value(self._cache, key.decode()) is None:
-                        self._cache.set(key.decode(), value)
+                    plain, _, value = line.partition(b" ")
+                    key, value = self._seal.opened(line) if self._seal else (plain.decode(), value)
+                    if _value(self._cache, key) is None:
+                        self._cache.set(key, value)
             received.unlink(missing_ok=True)
         except (sqlite3.Error, Timeout, OSError, UnicodeDecodeError) as error:
             raise UserError(

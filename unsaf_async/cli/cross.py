@@ -11,7 +11,7 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
-from unsaf_async.runs.settings import DEFAULT_CACHE, Cache
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, TrustFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ def cross(
         typer.Option(parser=o.number, metavar="USD", help="Never spend more than this on all cells together, in USD."),
     ] = None,
     cache: Cache = DEFAULT_CACHE,
+    trust_folder: TrustFolder = False,
     dry_run: o.DryRun = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -46,7 +47,7 @@ def cross(
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
     loaded = load_runs(run_dirs)
-    cells = crossings(loaded, out, cache)
+    cells = o.trusting(lambda trust: crossings(loaded, out, cache, trust_folder=trust), trust=trust_folder)
     if dry_run or (max_cost is None and not yes):
         _agree(cells, dry_run=dry_run)
         if dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.cli import options as o
@@ -49,7 +50,9 @@ def distill_eval(
         ),
         **vars(settings),
     )
-    planned = asyncio.run(plan_runs(plan))
+    planned = o.trusting(
+        lambda trust: asyncio.run(plan_runs(replace(plan, trust_folder=trust))), trust=plan.trust_folder
+    )
     if settings.max_cost is None and not yes:
         _agree(planned)
     end = run.work_off_campaign(planned, settings.max_cost, quiet=quiet)

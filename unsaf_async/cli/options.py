@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-from unsaf_async.errors import UserError
+from unsaf_async.cli.spelling import spelled
+from unsaf_async.errors import UntrustedFolder, UserError
 from unsaf_async.help import MONEY, OUTPUT, Help
 
+Result = TypeVar("Result")
 Say = Callable[[str], None]
 """Puts one line before the user, beside or above the progress display."""
 
@@ -90,6 +92,29 @@ def ask(question: str) -> None:
     if not typer.confirm(question, err=True):
         sys.stderr.write("unsaf-async: not started\n")
         raise typer.Exit(130)
+
+
+def trusting(work: Callable[[bool], Result], *, trust: bool) -> Result:
+    """What some work with a run's folder returns. Where it needs the user's trust, a terminal is asked for it.
+
+    Args:
+        work: Does it, with the folder trusted or not; does nothing that counts if it raises `UntrustedFolder`.
+        trust: Whether the user has said so already.
+
+    Returns:
+        What `work` does.
+
+    Raises:
+        UntrustedFolder: The folder is not trusted, and nobody can be asked.
+    """
+    try:
+        return work(trust)
+    except UntrustedFolder as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        sys.stderr.write(f"unsaf-async: {error.spelled(spelled)}\n")
+    ask("Trust this folder?")
+    return work(True)
 
 
 def check_port(port: int) -> None:

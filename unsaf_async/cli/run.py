@@ -40,7 +40,7 @@ def run(settings: Settings, spawning: s.Spawning, display: o.Display, dry_run: o
     return carry_out(settings, spawning, display, dry_run=dry_run)
 
 
-@from_fields(leave_out=("data", "data_format"), defaults={"provider": DEFAULT_PROVIDER})
+@from_fields(leave_out=("data", "data_format", "trust_folder"), defaults={"provider": DEFAULT_PROVIDER})
 def estimate(settings: Settings, json: o.Json = False) -> int:
     """Say what a run with these options would cost. Calls nobody."""
     return carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
@@ -72,7 +72,10 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
         server = spawning.checked()
         if server is not None:
             plan, settings = stack.enter_context(s.planned(server, settings, dry_run=dry_run))
-        prepared = asyncio.run(prepare(settings, offline=dry_run))
+        prepared = o.trusting(
+            lambda trust: asyncio.run(prepare(replace(settings, trust_folder=trust), offline=dry_run)),
+            trust=settings.trust_folder,
+        )
         if dry_run:
             say_notices((prepared.subject, *prepared.others.values()))
             _print_plan(prepared, estimated(prepared), json=display.json)
@@ -85,7 +88,12 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
             agree_on_cost(what, figures.expected_usd, figures.worst_usd)
         if settings.out is None or not exists(Path(settings.out)):  # a run that goes on has spent some of its cap
             check_covers_an_image(prepared)
-        folder = stack.enter_context(begin(prepared))
+        folder = stack.enter_context(
+            o.trusting(
+                lambda trust: begin(replace(prepared, settings=replace(prepared.settings, trust_folder=trust))),
+                trust=prepared.settings.trust_folder,
+            )
+        )
         return run_folder(folder, display, s.server_of(plan, folder, prepared) if plan is not None else None)
 
 
@@ -113,12 +121,16 @@ def audit(
 
 def _go_on(run_dir: Path, changes: Changes, display: o.Display) -> int:
     """As `resume`."""
+    from unsaf_async.runs.authority import authorise
     from unsaf_async.runs.folder import reopen
 
     with reopen(run_dir) as folder:
+        o.trusting(lambda trust: authorise(folder, trust=trust), trust=changes.trust_folder)
         manifest = _changed(folder.manifest, changes)
         if changes.more:
             manifest = _asking_more(folder, manifest, changes, yes=display.yes)
+        elif not folder.own and changes.max_cost is None and not display.yes:  # its cap is not the user's word
+            _agree_on_more(folder, manifest)
         folder.keep_manifest(manifest)
         return run_folder(folder, display)
 
@@ -144,7 +156,6 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes
     import asyncio
 
     from unsaf_async.providers.lifetime import check_cap, today_utc
-    from unsaf_async.runs.estimate import estimate_more
     from unsaf_async.runs.prepare import asking_more
 
     more = asyncio.run(
@@ -159,10 +170,18 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes
     if more.max_cost_usd is not None:
         # Before it is kept: an auditor that a run has, it has for good.
         check_cap(more.subject, more.others.values(), today_utc(), resumed=True)
-    elif not yes:
-        figures = estimate_more(folder, more)
-        agree_on_cost(f"{folder.path}, asking more", figures.expected_usd, figures.worst_usd)
+    capped = more.max_cost_usd is not None and (folder.own or changes.max_cost is not None)
+    if not capped and not yes:
+        _agree_on_more(folder, more)
     return more
+
+
+def _agree_on_more(folder: RunFolder, manifest: Manifest) -> None:
+    """Agrees on the cost of all that a manifest asks and that is not there yet."""
+    from unsaf_async.runs.estimate import estimate_more
+
+    figures = estimate_more(folder, manifest)
+    agree_on_cost(f"{folder.path}, asking more", figures.expected_usd, figures.worst_usd)
 
 
 def run_folder(folder: RunFolder, display: o.Display, server: Server | None = None) -> int:

@@ -13,6 +13,7 @@ from unsaf_async.compare.comparison import run_names
 from unsaf_async.compare.pairing import examined
 from unsaf_async.errors import UserError
 from unsaf_async.files import write_whole
+from unsaf_async.runs.authority import authorised
 from unsaf_async.runs.campaign import PlannedRun
 from unsaf_async.runs.prepare import Prepared, questions_of
 from unsaf_async.runs.settings import Settings
@@ -44,7 +45,9 @@ class Crossing(PlannedRun):
         return f"{self.answerer} on the questions of {self.asker}"
 
 
-def crossings(loaded: Sequence[SavedRun], out: Path, cache: Path | None) -> list[Crossing]:
+def crossings(
+    loaded: Sequence[SavedRun], out: Path, cache: Path | None, *, trust_folder: bool = False
+) -> list[Crossing]:
     """The cells off the diagonal: every model on every other model's questions, about the images that all runs share.
 
     Models, judges, prompts and parameters are as they were in the answerer's run.
@@ -53,29 +56,39 @@ def crossings(loaded: Sequence[SavedRun], out: Path, cache: Path | None) -> list
         loaded: The models' own runs, two or more.
         out: The folder that the cells' runs go below.
         cache: The folder of stored replies; None: each cell has its own.
+        trust_folder: Whether a folder that is not known as the user's own may say who is called and which images are sent.
 
     Returns:
         The cells, asker by asker. No folder is made yet.
 
     Raises:
         UserError: The runs share no image, or a prompt pack has changed.
+        UntrustedFolder: One of the folders would have to be trusted.
     """
     shared = set.intersection(*({_file(each) for each in examined(run.examinations)} for run in loaded))
     if not shared:
         raise UserError("the runs share no image; cross-examination needs runs over the same ones")
     names = run_names(loaded)
+    manifests = [
+        run.manifest if run.own else authorised(run.folder, run.manifest, trust=trust_folder) for run in loaded
+    ]
     cells = []
     for asked, (asker, asking) in enumerate(zip(names, loaded, strict=True), 1):
-        images, source = questions_of(asking.folder)
+        images, source = questions_of(asking.folder, trust=trust_folder)
         files = {each.image.id: _file(each) for each in asking.examinations}
         images = [image for image in images if files[image.id] in shared]
-        for answered, (answerer, answering) in enumerate(zip(names, loaded, strict=True), 1):
+        answerers = zip(names, loaded, manifests, strict=True)
+        for answered, (answerer, answering, manifest) in enumerate(answerers, 1):
             if answerer == asker:
                 continue
-            manifest = answering.manifest
             folder = out / "cells" / _folder_name(f"{asked}-{answered}-{asker}--{answerer}")
             settings = Settings(
-                manifest.subject.name, questions=manifest.questions, seed=manifest.seed, out=folder, cache=cache
+                manifest.subject.name,
+                questions=manifest.questions,
+                seed=manifest.seed,
+                out=folder,
+                cache=cache,
+                trust_folder=trust_folder,
             )
             prepared = Prepared(
                 subject=manifest.subject,

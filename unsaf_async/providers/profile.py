@@ -281,6 +281,27 @@ def reserved_in(extra: Mapping[str, object]) -> str | None:
     return None
 
 
+HARMLESS_IN_EXTRA = frozenset(
+    {"reasoning_effort", "reasoning", "thinking", "thinking_config", "thinking_budget", "enable_thinking", "verbosity"}
+    | {"chat_template_kwargs", "generation_config", "output_config", "media_resolution", "top_k", "min_p"}
+    | {"repetition_penalty", "presence_penalty", "frequency_penalty"}
+)
+"""Request fields that steer how a model thinks and samples, and nothing else: neither where a request goes, nor what is kept of
+it, nor which tools it may use."""
+
+
+def harmless_in_extra(name: str) -> bool:
+    """Whether a field of `extra` may be taken from a file of somebody else's.
+
+    Args:
+        name: The field's, in either of Google's spellings.
+
+    Returns:
+        Whether it is one of `HARMLESS_IN_EXTRA`.
+    """
+    return _snake_case(name) in HARMLESS_IN_EXTRA
+
+
 def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 

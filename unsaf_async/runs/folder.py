@@ -28,6 +28,7 @@ from unsaf_async.files import PRIVATE, check_one_name, drafts, make_private_fold
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import GivenQuestion, Number, Record, Usd, why_invalid
+from unsaf_async.runs.signature import canonical, is_signed, signature_of, user_key
 from unsaf_async.score.calibration import CalibrationFile
 from unsaf_async.text import one_line
 
@@ -193,6 +194,8 @@ class Manifest(Record):
     """The folder of stored replies."""
     notices: tuple[str, ...] = ()
     """What the user was told of the models before the last session: what is near its end or past it."""
+    signature: str = ""
+    """Of all other fields, by whoever began the run or trusted its folder, with a key of their own; "": by nobody."""
 
     @property
     def judge_name(self) -> str:
@@ -233,10 +236,24 @@ class Manifest(Record):
 class RunFolder:
     """An opened run folder, locked against a second process. Close it, or use it as a context manager."""
 
-    def __init__(self, path: Path, manifest: Manifest, images: Sequence[ImageSource], lock: FileLock) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, images: Sequence[ImageSource], lock: FileLock, *, own: bool
+    ) -> None:
+        """A folder that was made or opened.
+
+        Args:
+            path: Where it lies.
+            manifest: The run's.
+            images: In the order of admission.
+            lock: Held.
+            own: Whether it is known as this user's own: its manifest is signed by its user whenever it is kept.
+        """
         self.path = path
         self.manifest = manifest
         self.images = images
+        self.own = own
+        self.authorised = own
+        """Whether its manifest may say who is called; see `runs.authority`."""
         self._lock = lock
 
     @property
@@ -251,7 +268,18 @@ class RunFolder:
             manifest: The same run's with other settings, as a resumed run may get another cap.
         """
         self.manifest = manifest
-        write_whole(self.files.manifest, manifest.model_dump_json(indent=2) + "\n")
+        write_whole(self.files.manifest, _manifest_text(manifest, own=self.own))
+
+    def authorise(self, manifest: Manifest, *, own: bool) -> None:
+        """Let the run call who a manifest names. Nothing is written.
+
+        Args:
+            manifest: The same run's, whose models, images and cache are the user's, or were trusted.
+            own: Whether the folder counts as the user's own from now on.
+        """
+        self.manifest = manifest
+        self.own = own
+        self.authorised = True
 
     def keep_score(self, score: Score) -> None:
         """Write score.json.
@@ -348,10 +376,17 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
             raise UserError(f"{path}: is not empty and holds no such run; give another folder", field="out")
         lock = _lock(path)
         write_whole(files.images, _image_lines(images).decode())
-        write_whole(files.manifest, manifest.model_dump_json(indent=2) + "\n")
+        write_whole(files.manifest, _manifest_text(manifest, own=True))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); give another folder", field="out") from None
-    return RunFolder(path, manifest, images, lock)
+    return RunFolder(path, manifest, images, lock, own=True)
+
+
+def _manifest_text(manifest: Manifest, *, own: bool) -> str:
+    """The manifest's file. own: whether it is signed."""
+    plain = manifest.model_dump_json()
+    signature = signature_of(plain.encode(), user_key()) if own else ""
+    return manifest.model_copy(update={"signature": signature}).model_dump_json(indent=2) + "\n"
 
 
 def exists(path: Path) -> bool:
@@ -381,13 +416,37 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         UserError: There is none, or it is no manifest.
     """
+    return read_signed(path)[0]
+
+
+def read_signed(path: Path) -> tuple[Manifest, bool]:
+    """The manifest of the run at `path`, and whose it is.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        (manifest, whether this user's key has signed it).
+
+    Raises:
+        UserError: There is none, or it is no manifest.
+    """
     file = RunFiles(path).manifest
     try:
-        return Manifest.model_validate_json(file.read_bytes())
+        data = file.read_bytes()
+        manifest = _without_signature(data)
+        # What is signed is the canonical form; where a key stands twice, it and the file may say different things.
+        signed = is_signed(data, user_key()) and manifest == _without_signature(canonical(data))
+        return manifest, signed
     except OSError:
         raise UserError(f"{path}: is no run's folder (it has no manifest.json); {_which_run(path)}") from None
     except ValidationError as error:
         raise UserError(f"{file}: is no manifest ({why_invalid(error)}); restore it, or start a new run") from None
+
+
+def _without_signature(data: bytes) -> Manifest:
+    """A manifest as it is worked with: its signature is its file's, and written anew with it."""
+    return Manifest.model_validate_json(data).model_copy(update={"signature": ""})
 
 
 def _which_run(path: Path) -> str:
@@ -415,14 +474,15 @@ def reopen(path: Path) -> RunFolder:
     Raises:
         UserError: It is no run, its image list has changed, or another process has it open.
     """
-    manifest = read_manifest(path)
+    read_manifest(path)  # before the lock, which makes a file
     lock = _lock(path)
     try:
+        manifest, own = read_signed(path)
         images = read_images(path, manifest)
     except BaseException:
         lock.release()
         raise
-    return RunFolder(path, manifest, images, lock)
+    return RunFolder(path, manifest, images, lock, own=own)
 
 
 def read_images(path: Path, manifest: Manifest) -> list[ImageSource]:

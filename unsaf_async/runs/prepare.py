@@ -22,6 +22,7 @@ from unsaf_async.providers.prices import parse_price
 from unsaf_async.providers.profile import IN_PROCESS, Profile
 from unsaf_async.providers.resolve import money_of, resolve
 from unsaf_async.records import GivenQuestion
+from unsaf_async.runs.authority import check_images
 from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.score.calibration import CalibrationFile, read_calibration
@@ -126,7 +127,7 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     pack_name = subject.prompts if settings.prompts is None else settings.prompts
     with naming("prompts"):
         pack = load_pack(pack_name)
-    images, source = await asyncio.to_thread(_images, settings, subject)
+    images, source = await asyncio.to_thread(_images, settings, subject, trust=settings.trust_folder or offline)
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
     images = images[: settings.limit] if settings.limit else images
@@ -186,8 +187,8 @@ def judge_named(subject: Profile, judges: Sequence[str]) -> str:
     return " + ".join(subject.name if name == "self" else name for name in judges) or "rules"
 
 
-def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], Source | None]:
-    """The images with their questions, and where these are from if the model does not write them."""
+def _images(settings: Settings, subject: Profile, *, trust: bool) -> tuple[list[ImageSource], Source | None]:
+    """The images with their questions, and where these are from if the model does not write them. trust: of another run's."""
     if settings.data is not None:
         from unsaf_async.inputs.datasets import read_labelled
 
@@ -213,21 +214,23 @@ def _images(settings: Settings, subject: Profile) -> tuple[list[ImageSource], So
                 f": the images are those of {setting('questions_from')}; leave one of them out", field="images"
             )
         with naming("questions_from"):
-            return questions_of(Path(settings.questions_from))
+            return questions_of(Path(settings.questions_from), trust=trust)
     return find_images(settings.image_paths) if settings.image_paths else bundled_images(subject.images), None
 
 
-def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
+def questions_of(run: Path, *, trust: bool = False) -> tuple[list[ImageSource], Source]:
     """The images of another run that have questions, with these questions.
 
     Args:
         run: The other run's folder.
+        trust: Whether its images may lie anywhere, even without a digest.
 
     Returns:
         (images, source): at least one image, and where the questions are from.
 
     Raises:
         UserError: The folder holds no run, or the run has asked no question.
+        UntrustedFolder: An image without a digest lies outside the folder, which is not trusted.
     """
     manifest = read_manifest(run)
     images = []
@@ -241,6 +244,7 @@ def questions_of(run: Path) -> tuple[list[ImageSource], Source]:
             images.append(ImageSource(image.id, Path(image.path), image.metadata, given, image.bytes_sha256))
     if not images:
         raise UserError(f"{run}: holds no questions; give the folder of a run that has asked some")
+    check_images(run, images, trust=trust)  # a journal is not signed
     source = Source(kind="run", name=manifest.subject.name, path=str(run.absolute()), run_id=manifest.run_id)
     return images, source
 
@@ -282,7 +286,8 @@ async def asking_more(
             f": nobody judged but the rules, which see no image; start a run with {setting('judge')} NAME",
             field="grounded",
         )
-    others = dict(manifest.others)
+    called = {*manifest.judges, *manifest.auditors}  # of all others the user's profile counts, not the folder's
+    others = {name: profile for name, profile in manifest.others.items() if name in called}
     auditors = await named_models(audit, "audit", others)
     return manifest.model_copy(
         update={

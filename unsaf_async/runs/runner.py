@@ -18,6 +18,7 @@ from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import lasting_name
 from unsaf_async.providers.lifetime import check_cap, notices, on_day, today_utc
+from unsaf_async.runs.authority import authorise
 from unsaf_async.runs.basis import Basis, keep_basis, saved_score
 from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, reopen
 from unsaf_async.runs.journal import Journal
@@ -25,6 +26,7 @@ from unsaf_async.runs.one_image import ImageExaminer, Skipped
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import pack_of
+from unsaf_async.runs.signature import user_key
 from unsaf_async.runs.stopping import StopWhenNarrow
 from unsaf_async.runs.workers import run
 from unsaf_async.text import format_usd
@@ -69,9 +71,13 @@ def begin(prepared: Prepared) -> RunFolder:
     if not exists(path):
         return create(path, manifest, prepared.images)
     folder = reopen(path)
-    if other := _first_difference(folder.manifest, manifest):
+    try:
+        if other := _first_difference(folder.manifest, manifest):
+            raise UserError(f"{path}: holds a run with {other}; give another folder, or resume that run", field="out")
+        authorise(folder, trust=settings.trust_folder, now=manifest)
+    except BaseException:
         folder.close()
-        raise UserError(f"{path}: holds a run with {other}; give another folder, or resume that run", field="out")
+        raise
     folder.keep_manifest(_merged(folder.manifest, manifest, new_price=settings.price is not None))
     return folder
 
@@ -108,7 +114,9 @@ def _first_difference(before: Manifest, now: Manifest) -> str | None:
     What steers the result may not change between two sessions; what steers speed and money may.
     """
     if (before.subject.model, before.subject.endpoint) != (now.subject.model, now.subject.endpoint):
-        return f"another model, {before.subject.name} ({before.subject.model})"
+        there, here = before.subject.endpoint or "its vendor's address", now.subject.endpoint or "its vendor's address"
+        at = f" at {there}, not {here}" if there != here else ""
+        return f"another model, {before.subject.name} ({before.subject.model}){at}"
     if before.subject.extra.get("files_sha256") != now.subject.extra.get("files_sha256"):
         return f"other weights of {before.subject.model}"
     if (before.questions, before.seed, before.judges) != (now.questions, now.seed, now.judges):
@@ -271,6 +279,7 @@ class Runner:
         Raises UserError if the prompts have changed, a file of the run or a model cannot be opened, or a cap cannot be kept
         because a price has ended.
         """
+        authorise(self.folder, trust=False)
         manifest = self._manifest_of_the_day()
         pack = pack_of(self.folder.path, manifest)
         if manifest.cache:
@@ -355,7 +364,7 @@ class Runner:
     def _session(self) -> Session:
         """The measured model as "self", and those of the others that judge or audit."""
         manifest, files = self.folder.manifest, self.folder.files
-        called = {*manifest.judges, *manifest.auditors}
+        called = {*manifest.judges, *manifest.auditors} - {"self"}
         profiles: dict[str, Profile] = {"self": manifest.subject}
         profiles |= {name: profile for name, profile in manifest.others.items() if name in called}
         return Session(
@@ -364,6 +373,7 @@ class Runner:
             ledger_file=files.ledger,
             received_file=files.received,
             reserve_file=files.reserve,
+            received_key=user_key(),
             run_id=manifest.run_id,
             max_cost_usd=manifest.max_cost_usd,
             questions=manifest.questions,

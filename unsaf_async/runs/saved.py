@@ -11,7 +11,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.basis import saved_score
-from unsaf_async.runs.folder import RunFiles, read_images, read_manifest
+from unsaf_async.runs.folder import RunFiles, read_images, read_manifest, read_signed
 from unsaf_async.runs.journal import Kept, read_journal
 from unsaf_async.runs.result import RunTally
 
@@ -45,6 +45,12 @@ class SavedRun:
     def manifest(self) -> Manifest:
         """What was asked for. Raises UserError if the folder holds no run."""
         return read_manifest(self.folder)
+
+    @cached_property
+    def own(self) -> bool:
+        """Whether its manifest is signed with this user's key. Raises UserError if the folder holds no run."""
+        manifest, signed = read_signed(self.folder)
+        return signed and manifest == self.manifest
 
     @cached_property
     def images(self) -> tuple[ImageSource, ...]:

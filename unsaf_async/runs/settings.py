@@ -27,6 +27,13 @@ Judge = Annotated[
     ),
 ]
 MaxCost = Annotated[float | None, Help("Never spend more than this, in USD.", metavar="USD", panel=MONEY)]
+TrustFolder = Annotated[
+    bool,
+    Help(
+        "Where a run's folder is not known as yours: take models, addresses, prompts and images as it names them.",
+        panel=OUTPUT,
+    ),
+]
 CACHE = Help(
     "Folder of stored replies. Default: $UNSAF_CACHE or ./cache.",
     metavar="DIR",
@@ -168,6 +175,8 @@ class Settings:
     ] = None
     cache: Annotated[Path | str | None, CACHE] = DEFAULT_CACHE
     """None: no replies are shared with other runs; a run still keeps its own, in its folder."""
+    trust_folder: TrustFolder = False
+    """Whether `out` and `questions_from` may say where calls go and which images are sent, if they are no runs of the user's."""
     strict_model: Annotated[
         bool, Help("Stop when another model answers than the one asked, or its dated snapshot.", panel=MEASURED)
     ] = False
@@ -203,6 +212,7 @@ class Changes:
         Help("Folder of stored replies. Default: the run's.", metavar="DIR", panel=OUTPUT),
     ] = None
     no_cache: Annotated[bool, Help("Share no replies with other runs.", panel=OUTPUT)] = False
+    trust_folder: TrustFolder = False
 
     def __post_init__(self) -> None:
         if self.cache and self.no_cache:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from unsaf_async.compare.pairing import RESAMPLES
 from unsaf_async.distill.evaluate.gates import PARTS, Part, Thresholds
 from unsaf_async.distill.evaluate.settings import EvaluationSettings
-from unsaf_async.errors import UserError, renaming, setting
+from unsaf_async.errors import UntrustedFolder, UserError, renaming, setting
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.campaign import PlannedRun
 from unsaf_async.runs.folder import Source, exists, reopen
@@ -91,14 +91,16 @@ class EvalRun(PlannedRun):
             return self
         asking = self.bank_of
         try:
-            written, source = questions_of(asking.folder)
+            written, source = questions_of(asking.folder, trust=self.prepared.settings.trust_folder)
+        except UntrustedFolder:
+            raise
         except UserError:
             return None
         by_id = {image.id: image for image in written}
         images: Sequence[ImageSource] = [by_id[each.id] for each in asking.prepared.images if each.id in by_id]
         if exists(self.folder):
             with reopen(self.folder) as begun:
-                if begun.manifest.source and begun.manifest.source.run_id == source.run_id:
+                if begun.own and begun.manifest.source and begun.manifest.source.run_id == source.run_id:
                     images = begun.images
         return replace(self, prepared=replace(self.prepared, source=source, images=tuple(images)), bank_of=None)
 
@@ -179,6 +181,7 @@ async def _prepared(
         questions=plan.questions,
         seed=plan.seed,
         cache=plan.cache,
+        trust_folder=plan.trust_folder,
         out=plan.out / folder,
         **more,  # type: ignore[arg-type]
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from unsaf_async.errors import UserError
 from unsaf_async.help import MEASURED, MONEY, OUTPUT, Help
-from unsaf_async.runs.settings import DEFAULT_CACHE, ApiBase, Cache, Judge, Prompts, Questions, Seed
+from unsaf_async.runs.settings import DEFAULT_CACHE, ApiBase, Cache, Judge, Prompts, Questions, Seed, TrustFolder
 
 GATES = "Gates"
 
@@ -82,6 +82,7 @@ class EvaluationSettings:
         float | None, Help("Never spend more than this on all runs together, in USD.", metavar="USD", panel=MONEY)
     ] = None
     cache: Cache = DEFAULT_CACHE
+    trust_folder: TrustFolder = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -24,6 +26,8 @@ from unsaf_async.text import (
     format_usd,
     moment_in,
     one_line,
+    printable,
+    printable_json,
     shorten,
 )
 
@@ -173,3 +177,22 @@ def test_an_error_is_one_line_and_without_a_text_its_type() -> None:
 )
 def test_the_end_of_a_wait_is_told_by_the_clock(seconds: float, moment: str) -> None:
     assert moment_in(seconds, datetime(2026, 11, 27, 23, 30, tzinfo=UTC)) == moment
+
+
+HOSTILE = "a\x1b[2J\x1b]0;title\x07b\x9b31mc\u202egnp\u2066d\x00\x08e\ud800f\U000e0041g\u2028h"
+
+
+def test_a_terminal_shows_what_anybody_says_and_obeys_nothing() -> None:
+    shown = printable(HOSTILE)
+    assert len(shown) == len(HOSTILE)
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", shown)
+    assert "".join(each for each in shown if each.isascii()) == "a[2J]0;titleb31mcgnpdefgh"
+    plain = "Größe: 3 µm\n\t日本語 🏴 שלום, and a \N{ZERO WIDTH JOINER}"
+    assert printable(plain) == plain
+
+
+def test_json_that_a_terminal_does_not_obey_means_the_same() -> None:
+    data = {"model": HOSTILE.replace("\ud800", ""), "n": [1, None]}
+    written = printable_json(json.dumps(data, ensure_ascii=False, indent=2))
+    assert json.loads(written) == data
+    assert printable(written) == written

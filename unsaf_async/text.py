@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime, timedelta
 
 NOT_AVAILABLE = "n/a"
@@ -218,6 +220,37 @@ def moment_in(seconds: float, now: datetime | None = None) -> str:
     days = (end.date() - now.date()).days
     day = "" if not days else " tomorrow" if days == 1 else f" on {end.day} {end:%B}"
     return f"{end:%H:%M}{day}"
+
+
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""What a terminal obeys instead of showing it: escape sequences, marks that turn the direction of what follows; halves of
+characters, which no stream can write; and invisible tags."""
+
+
+def printable(text: str) -> str:
+    """A text that a terminal shows and does not obey. Models, servers and files may say anything.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text with U+FFFD for every control character but the ends of lines and tabs.
+    """
+    return _CONTROLS.sub("\ufffd", text)
+
+
+def printable_json(text: str) -> str:
+    """JSON that a terminal shows and does not obey, of the same meaning.
+
+    Args:
+        text: JSON.
+
+    Returns:
+        The JSON with escapes for control characters, which stand in nothing but its strings.
+    """
+    return _CONTROLS.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def one_line(text: str, limit: int | None = None, ellipsis: str = "") -> str:

@@ -29,9 +29,9 @@ from unsaf_async.cli import (
 from unsaf_async.cli.hints import usage_mistake
 from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.spelling import spelled
-from unsaf_async.cli.streams import NOBODY_READS, lasting_streams
+from unsaf_async.cli.streams import NOBODY_READS, lasting_streams, tell
 from unsaf_async.errors import RunStopped, UserError
-from unsaf_async.text import error_line, one_line
+from unsaf_async.text import error_line
 
 app = typer.Typer(
     name="unsaf-async",
@@ -102,7 +102,7 @@ def _run(arguments: list[str] | None) -> int:
         out.flush()
         if out.broken is None or out.broken.errno in NOBODY_READS:
             return code
-        _say(f"stdout cannot be written ({out.broken.strerror}); what the command wrote into files is there")
+        tell(f"stdout cannot be written ({out.broken.strerror}); what the command wrote into files is there")
         return code or (0 if given[:1] and given[0] in KEPT_IN_FILES else 2)
 
 
@@ -113,7 +113,7 @@ def _command(given: list[str]) -> int:
     try:
         code = app(given, standalone_mode=False, prog_name="unsaf-async")
     except KeyboardInterrupt:
-        _say("interrupted; finished work is kept")
+        tell("interrupted; finished work is kept")
         return 130
     except Exception as error:
         return _explained(error)
@@ -142,10 +142,10 @@ def _explained(error: BaseException) -> int:
             raise error
         error = expected.exceptions[0]
     if isinstance(error, UserError):
-        _say(error.spelled(spelled))
+        tell(error.spelled(spelled))
         return 2
     if isinstance(error, RunStopped):
-        _say(error.spelled(spelled))
+        tell(error.spelled(spelled))
         return 3
     if isinstance(error, USAGE_ERROR):
         context = getattr(error, "ctx", None)
@@ -153,22 +153,17 @@ def _explained(error: BaseException) -> int:
             sys.stdout.write(context.get_help() + "\n")
             return 0
         where = f"{context.command_path}: " if context else ""
-        _say(f"{where}{usage_mistake(error, context)} (see --help)")
+        tell(f"{where}{usage_mistake(error, context)} (see --help)")
         return 2
     if isinstance(error, MemoryError) or any(words in error_line(error).lower() for words in _NO_MEMORY):
-        _say("the memory is used up; what is finished is kept: free some, or give a smaller --concurrency, and go on")
+        tell("the memory is used up; what is finished is kept: free some, or give a smaller --concurrency, and go on")
         return 3
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):  # a file of the run's, or its disk
         where = f"{error.filename}: " if error.filename else ""
-        _say(f"{where}{error.strerror or error}; check the path, its permissions and the space left")
+        tell(f"{where}{error.strerror or error}; check the path, its permissions and the space left")
         return 2
     if type(error).__name__ == "Abort":  # Ctrl-C or the end of input, at a question
         sys.stderr.write("\n")
-        _say("not started")
+        tell("not started")
         return 130
     raise error
-
-
-def _say(text: str) -> None:
-    line = one_line(text)
-    sys.stderr.write(f"unsaf-async: {line}\n" if not line.startswith("unsaf-async") else f"{line}\n")

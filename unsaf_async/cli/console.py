@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.table import Table
 
+from unsaf_async.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rich.console import ConsoleOptions, RenderableType
+    from rich.text import Text
 
 WIDE = 240
 """Columns of what is no terminal: lines are as long as what they say, so that grep finds it."""
@@ -40,6 +43,10 @@ class Plain(Console):
         super().print(
             *(_Ragged(self.render_str(each) if isinstance(each, str) else each) for each in objects), **options
         )
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's, of what a terminal can show: cells of tables, too, come through here."""
+        return super().render_str(printable(text), **options)
 
 
 @dataclass(frozen=True)

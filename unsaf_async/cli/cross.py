@@ -11,7 +11,9 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.streams import tell
 from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, TrustFolder
+from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,11 +60,11 @@ def cross(
         end = CampaignEnd("interrupted")
     _print(loaded, cells, out, json=json)
     if end.reason:
-        sys.stderr.write(f"unsaf-async: {end.reason}; the same command goes on; what is finished is kept\n")
+        tell(f"{end.reason}; the same command goes on; what is finished is kept")
         return 130 if end.reason == "interrupted" else 3
     if end.unfinished:
         failed = "; ".join(f"{name}: {what}" for name, what in end.unfinished.items())
-        sys.stderr.write(f"unsaf-async: {failed}; the same command tries them again\n")
+        tell(f"{failed}; the same command tries them again")
         return 3
     return 0
 
@@ -89,7 +91,7 @@ def _print(loaded: Sequence[SavedRun], cells: Sequence[Crossing], out: Path, *, 
         (cell.asker, cell.answerer): cell.saved.examinations for cell in cells
     }
     found = matrix(examinations)
-    text = found.model_dump_json(indent=2) + "\n"
+    text = printable_json(found.model_dump_json(indent=2)) + "\n"
     file = keep(out, text)
     if json:
         sys.stdout.write(text)

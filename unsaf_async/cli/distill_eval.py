@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.streams import tell
 from unsaf_async.distill.evaluate.settings import EvaluationSettings, GateLimits, Sides
+from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,16 +75,14 @@ def _finish(plan: EvalPlan, planned: Sequence[EvalRun], stopped: str | None, *, 
 
     result = write_comparison(plan, planned, stopped)
     if json:
-        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(printable_json(result.model_dump_json(indent=2)) + "\n")
     else:
         print_eval(result)
         sys.stdout.write(f"\nCost: ${result.cost_usd:.4f} for all runs\nWritten to {plan.out / FILE}\n")
     if result.stopped:
-        sys.stderr.write(
-            f"unsaf-async: stopped early: {result.stopped}; the same command goes on; what is finished is kept\n"
-        )
+        tell(f"stopped early: {result.stopped}; the same command goes on; what is finished is kept")
     elif result.unfinished:
-        sys.stderr.write(f"unsaf-async: {'; '.join(result.unfinished)}; the same command tries them again\n")
+        tell(f"{'; '.join(result.unfinished)}; the same command tries them again")
     return result.exit_code
 
 

@@ -12,7 +12,9 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.streams import tell
 from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, MaxCost
+from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from unsaf_async.checks.calibrate_judge import Calibrated
@@ -68,14 +70,14 @@ def calibrate(
     calibrated = asyncio.run(bench.calibrate(prepared, ledger, cache or DEFAULT_CACHE, max_cost))
     write_calibration(file, calibrated.file)
     if json:
-        sys.stdout.write(calibrated.file.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(printable_json(calibrated.file.model_dump_json(indent=2)) + "\n")
     else:
         _print(calibrated)
         sys.stdout.write(f"\nWritten to {file}\n")
     if calibrated.why_stopped:
-        sys.stderr.write(
-            f"unsaf-async: stopped early after {calibrated.judged} of {len(prepared.rows)} responses: "
-            f"{calibrated.why_stopped}; the same command goes on; what is finished is kept\n"
+        tell(
+            f"stopped early after {calibrated.judged} of {len(prepared.rows)} responses: "
+            f"{calibrated.why_stopped}; the same command goes on; what is finished is kept"
         )
         return 3
     return 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
+from unsaf_async.cli.streams import tell
 from unsaf_async.events import (
     BoundBroken,
     CacheHit,
@@ -29,7 +30,7 @@ from unsaf_async.events import (
 )
 from unsaf_async.providers.redactor import MARK
 from unsaf_async.score.tallies import Running
-from unsaf_async.text import format_usd, moment_in, one_line
+from unsaf_async.text import format_usd, moment_in, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -257,7 +258,7 @@ def watching(runner: Runner, *, quiet: bool) -> Iterator[Say]:
 
 
 def _lines(runner: Runner) -> Say:
-    watch = Watch(runner, _plain)
+    watch = Watch(runner, tell)
     last_s = watch.began
 
     def hear(event: Event) -> None:
@@ -266,15 +267,10 @@ def _lines(runner: Runner) -> Say:
         finished = isinstance(event, ImageKept) and watch.done == watch.total
         if finished or time.monotonic() - last_s >= PLAIN_EVERY_S:
             last_s = time.monotonic()
-            _plain(watch.line())
+            tell(watch.line())
 
     runner.listen(hear)
-    return _plain
-
-
-def _plain(text: str) -> None:
-    sys.stderr.write(f"unsaf-async: {one_line(text)}\n")
-    sys.stderr.flush()
+    return tell
 
 
 @contextmanager
@@ -285,7 +281,7 @@ def _live(runner: Runner) -> Iterator[Say]:
     console = Console(stderr=True)
 
     def say(text: str) -> None:
-        console.print(one_line(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        console.print(printable(one_line(text)), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     watch = Watch(runner, say)
     runner.listen(watch.hear)
@@ -305,7 +301,7 @@ def _panel(watch: Watch) -> Group:
         table = Table.grid(padding=(0, 2))
         table.add_column(width=6, no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_row(name, Text(text, style=style))
+        table.add_row(name, Text(printable(text), style=style))
         return table
 
     bar = Table.grid(padding=(0, 2))

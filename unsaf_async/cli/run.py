@@ -13,7 +13,9 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli import serve as s
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.interrupts import on_interrupt
+from unsaf_async.cli.streams import tell
 from unsaf_async.runs.settings import Changes, Settings
+from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -198,7 +200,7 @@ def run_folder(folder: RunFolder, display: o.Display, server: Server | None = No
     try:
         runner, score = work_off(folder, server, quiet=display.quiet)
     except KeyboardInterrupt:
-        sys.stderr.write(f"unsaf-async: interrupted; {_again(folder.path)} goes on; what is finished is kept\n")
+        tell(f"interrupted; {_again(folder.path)} goes on; what is finished is kept")
         return 130
     problem = None
     if runner.unwritable or (runner.nothing_to_do and folder.files.report.exists()):
@@ -208,7 +210,7 @@ def run_folder(folder: RunFolder, display: o.Display, server: Server | None = No
 
         problem = keep_report(folder.path)
     if problem:  # it does no harm
-        sys.stderr.write(f"unsaf-async: {problem}\n")
+        tell(problem)
     return _finish(runner, score, display, reported=display.report and problem is None and not runner.unwritable)
 
 
@@ -250,7 +252,7 @@ def work_off_campaign(planned: Sequence[PlannedRun], max_cost_usd: float | None,
     async def run_one(each: PlannedRun, folder: RunFolder) -> Runner:
         if not quiet:
             number = 1 + folders.index(each.folder)
-            sys.stderr.write(f"unsaf-async: {number} of {len(planned)}: {each.name}\n")
+            tell(f"{number} of {len(planned)}: {each.name}")
         runner = Runner(folder)
         await _interruptible(runner, None, quiet=quiet)
         return runner
@@ -317,10 +319,10 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
             "machine": f"install it, and {_again(folder)} goes on",
             "refused": _what_it_takes(runner),
         }[runner.mistake]
-        sys.stderr.write(f"unsaf-async: {runner.why_stopped}; {advice}\n")
+        tell(f"{runner.why_stopped}; {advice}")
         return 2
     if display.json:
-        sys.stdout.write(score.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(printable_json(score.model_dump_json(indent=2)) + "\n")
     else:
         from unsaf_async.cli.render import print_score
 
@@ -347,21 +349,21 @@ def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
         go_on = f": {_again(folder, ' --max-cost USD')}"
     go_on += "; what is finished is kept"
     if runner.why_stopped == "interrupted":
-        sys.stderr.write(f"unsaf-async: interrupted{go_on}\n")
+        tell(f"interrupted{go_on}")
         return 130
     if runner.refusal and (runner.why_stopped or runner.unfinished):
         why = runner.why_stopped or f"{runner.unfinished}; {runner.refuses}: {runner.refusal}"
-        sys.stderr.write(f"unsaf-async: stopped early: {why}; {_what_it_takes(runner)}; what is finished is kept\n")
+        tell(f"stopped early: {why}; {_what_it_takes(runner)}; what is finished is kept")
         return 3
     if runner.why_stopped:
-        sys.stderr.write(f"unsaf-async: stopped early: {runner.why_stopped}{go_on}\n")
+        tell(f"stopped early: {runner.why_stopped}{go_on}")
         return 3
     if runner.unfinished:
         then = f"mend these files, then {_again(folder)}" if runner.only_files else _again(folder)
-        sys.stderr.write(f"unsaf-async: {runner.unfinished}; {then} tries them again\n")
+        tell(f"{runner.unfinished}; {then} tries them again")
         return 3
     if runner.satisfied and not quiet:
-        sys.stderr.write("unsaf-async: the interval is as narrow as --until-ci asked; no more images were needed\n")
+        tell("the interval is as narrow as --until-ci asked; no more images were needed")
     return 0
 
 
@@ -389,7 +391,7 @@ def say_notices(profiles: Iterable[Profile]) -> None:
 
     for profile in profiles:
         for text in notices(profile, today_utc()):
-            sys.stderr.write(f"unsaf-async: {text}\n")
+            tell(text)
 
 
 def _print_plan(prepared: Prepared, figures: Estimate, *, json: bool) -> None:

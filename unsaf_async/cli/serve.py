@@ -17,6 +17,7 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.interrupts import cancel_on
+from unsaf_async.cli.streams import tell
 from unsaf_async.errors import UserError, renaming, setting
 from unsaf_async.help import LOCAL_SERVER, Help
 
@@ -137,7 +138,7 @@ async def started(server: Server, *, quiet: bool) -> AsyncIterator[None]:
             yield
         finally:
             if not quiet:
-                _plain("stopping vLLM")
+                tell("stopping vLLM")
 
 
 @contextmanager
@@ -154,10 +155,10 @@ def _waiting(server: Server, *, quiet: bool) -> Iterator[None]:
             nonlocal last_s
             if time.monotonic() - last_s >= PLAIN_EVERY_S:
                 last_s = time.monotonic()
-                _plain(_line(server))
+                tell(_line(server))
 
         server.waiting = now_and_then
-        _plain(f"starting vLLM with {server.plan.model}; its log: {server.log_file}")
+        tell(f"starting vLLM with {server.plan.model}; its log: {server.log_file}")
         yield
 
 
@@ -185,11 +186,6 @@ def _live(server: Server) -> Iterator[None]:
 
 def _line(server: Server) -> str:
     return f"starting vLLM, {server.elapsed_s:.0f} s: {server.activity or 'it has said nothing yet'}"
-
-
-def _plain(text: str) -> None:
-    sys.stderr.write(f"unsaf-async: {text}\n")
-    sys.stderr.flush()
 
 
 def _say_how(server: Server) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli.streams import tell
+from unsaf_async.text import printable_json
 
 
 def show(
@@ -19,9 +21,9 @@ def show(
 
     saved = SavedRun(run_dir)
     if saved.score is None and saved.files.basis.exists():
-        sys.stderr.write(f"unsaf-async: {saved.files.score} is not that of the run as it is now; computed anew\n")
+        tell(f"{saved.files.score} is not that of the run as it is now; computed anew")
     if json:
-        sys.stdout.write(saved.findings.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(printable_json(saved.findings.model_dump_json(indent=2)) + "\n")
         return 0
     from unsaf_async.cli.render import print_score
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from errno import EIO, EPIPE
 from typing import IO, TYPE_CHECKING, Any
 
+from unsaf_async.text import one_line, printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -67,6 +69,17 @@ class Lasting:
             self._stream.flush()
         except (OSError, ValueError):  # no file: nothing is written when the interpreter ends
             pass
+
+
+def tell(text: str) -> None:
+    """Writes a line to stderr, with the program's name before it.
+
+    Args:
+        text: What is told. It may hold what servers, models and files say: a terminal shows all of it, and obeys nothing.
+    """
+    line = printable(one_line(text))
+    sys.stderr.write(f"{line}\n" if line.startswith("unsaf-async") else f"unsaf-async: {line}\n")
+    sys.stderr.flush()
 
 
 @contextmanager

@@ -1,0 +1,49 @@
+"""What models, servers and files say is shown on a terminal, which obeys none of it."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.table import Table
+
+from unsaf_async.cli.console import Plain, print_fitting, safe
+from unsaf_async.cli.streams import tell
+from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HOSTILE = "gpt\x1b[2J\x1b]0;title\x07\x9b31m\u202e[bold]\u2066"
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def table(out: Plain) -> None:
+    rows = Table(safe(HOSTILE), "n", box=None)
+    rows.add_row(safe(HOSTILE), "1")
+    out.print(rows)
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        table,
+        lambda out: out.print(f"[red]Note:[/red] {safe(HOSTILE)}"),
+        lambda out: print_fitting(out, ["name", HOSTILE], [[HOSTILE, "1"]]),
+    ],
+)
+def test_no_table_and_no_line_holds_what_a_terminal_obeys(show: Callable[[Plain], None]) -> None:
+    file = io.StringIO()
+    show(Plain(file))
+    assert "gpt\ufffd[2J" in file.getvalue()
+    assert not OBEYED.search(file.getvalue())
+
+
+def test_no_line_on_stderr_holds_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(str(UserError(f"{HOSTILE}: is no model\nwith a second line")))
+    said = capsys.readouterr().err
+    assert said.startswith("unsaf-async: gpt\ufffd[2J")
+    assert said.count("\n") == 1
+    assert not OBEYED.search(said)

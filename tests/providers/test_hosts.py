@@ -195,6 +195,17 @@ def test_a_deployment_with_a_name_of_its_own_has_no_price_until_it_is_given_one(
     assert resolve("azure", model="my-eyes", api_base=base, price=given).price == given
 
 
+def test_a_deployment_counts_images_as_the_model_that_it_is_priced_as(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    own = 'backend = "azure"\nvendor = "azure"\nendpoint = "https://me.openai.azure.com/openai/v1"\n'
+    deployment = '[models."mine-4o-mini"]\nmodel = "deployed"\npriced_as = "azure/gpt-4o-mini"\n'
+    file.write_text(own + deployment, "utf-8")
+    assert resolve("mine-4o-mini", folders=[tmp_path]).tokens.image == resolve("gpt-4o-mini").tokens.image
+    said = 'tokens.image = { formula = "fixed", constants = { tokens = 99 } }\n'
+    file.write_text(own + deployment + said, "utf-8")
+    assert resolve("mine-4o-mini", folders=[tmp_path]).tokens.image.worst(1024, 1024) == 99
+
+
 def test_a_host_counts_images_as_their_maker_does() -> None:
     azure = resolve("azure/gpt-4o-mini", api_base="https://me.openai.azure.com/openai/v1")
     assert azure.tokens.image.worst(1024, 1024) == resolve("gpt-4o-mini").tokens.image.worst(1024, 1024) > 40_000

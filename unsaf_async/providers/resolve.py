@@ -59,7 +59,7 @@ def resolve(
             is wrong.
     """
     endpoints = load_profiles(search_path(folders))
-    profile = _named(name, model, endpoints)
+    profile = _images_as_priced(_named(name, model, endpoints), endpoints)
     # A tiny model may be another folder of weights; a simulated one has none.
     takes_model = profile.backend != "scripted"
     senseless = "model" if model and not takes_model else "api_base" if api_base else ""
@@ -279,6 +279,16 @@ def _namesake(wire_id: str, endpoints: tuple[Endpoint, ...]) -> Profile | None:
     )
     listed = (endpoint.models.get(name) for endpoint in endpoints if endpoint.vendor)
     return next((profile for profile in listed if profile is not None), None)
+
+
+def _images_as_priced(profile: Profile, endpoints: tuple[Endpoint, ...]) -> Profile:
+    """`profile`, with images counted as the model that `priced_as` names has them counted, where its file does not say how."""
+    unsaid = profile.tokens.image == Profile.model_fields["tokens"].default.image
+    namesake = _namesake(profile.priced_as, endpoints) if profile.priced_as and unsaid else None
+    if namesake is None:
+        return profile
+    tokens = profile.tokens.model_copy(update={"image": namesake.tokens.image})
+    return profile.model_copy(update={"tokens": tokens})
 
 
 def _names_of(vendor: str) -> list[str]:

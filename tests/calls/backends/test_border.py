@@ -299,15 +299,15 @@ def litellm() -> Any:
     return asyncio.run(LitellmBackend.open())._litellm
 
 
-@pytest.mark.parametrize(("model", "whole"), [("openai/a-model", OPENAI), ("anthropic/claude-opus-4-1", ANTHROPIC)])
-@given(data=st.data())
-@settings(PATIENTLY, max_examples=60)
-def test_through_litellm_too_it_is_a_reply_in_its_bounds_or_an_error(
-    model: str, whole: Any, data: st.DataObject, server: Says, tmp_path: Path, litellm: Any
-) -> None:
-    body = changed(whole, data.draw(changes_of(whole)))
-    server.headers, server.body = {"content-type": "application/json"}, json.dumps(body).encode()
-    backend = LitellmBackend(litellm, server.base, "a-key")
+LITELLMS = [("openai/a-model", OPENAI), ("anthropic/claude-opus-4-1", ANTHROPIC), ("gemini/gemini-2.5-flash", GEMINI)]
+ERROR = {
+    "error": {"message": "no", "type": "a_type", "code": "a_code", "param": None, "status": "NO", "details": [{"a": 1}]}
+}
+
+
+def through_litellm(litellm: Any, model: str, base: str) -> Reply | CallError:
+    """What became of a call through litellm; any other exception comes out."""
+    backend = LitellmBackend(litellm, base, "a-key")
 
     async def call() -> Reply | CallError:
         try:
@@ -318,4 +318,32 @@ def test_through_litellm_too_it_is_a_reply_in_its_bounds_or_an_error(
             await backend.aclose()
             litellm.in_memory_llm_clients_cache.flush_cache()
 
-    check(asyncio.run(call()), tmp_path)
+    return asyncio.run(call())
+
+
+@pytest.mark.parametrize(("model", "whole"), LITELLMS)
+@given(data=st.data())
+@settings(PATIENTLY, max_examples=30)
+def test_through_litellm_too_it_is_a_reply_in_its_bounds_or_an_error(
+    model: str, whole: Any, data: st.DataObject, server: Says, tmp_path: Path, litellm: Any
+) -> None:
+    body = changed(whole, data.draw(changes_of(whole)))
+    server.headers, server.body = {"content-type": "application/json"}, json.dumps(body).encode()
+    check(through_litellm(litellm, model, server.base), tmp_path)
+
+
+@pytest.mark.parametrize("model", [model for model, _ in LITELLMS])
+@given(data=st.data(), status=st.sampled_from([400, 401, 403, 404, 408, 422, 429, 500, 503, 529]))
+@settings(PATIENTLY, max_examples=20)
+def test_through_litellm_too_any_error_is_one_of_ours(
+    model: str, data: st.DataObject, status: int, server: Says, tmp_path: Path, litellm: Any
+) -> None:
+    server.headers = {
+        "content-type": "application/json",
+        "retry-after": data.draw(st.sampled_from(["1", "-1", "x", "1e9"])),
+    }
+    server.body, server.status = json.dumps(changed(ERROR, data.draw(changes_of(ERROR)))).encode(), status
+    try:
+        check(through_litellm(litellm, model, server.base), tmp_path)
+    finally:
+        server.status = 200

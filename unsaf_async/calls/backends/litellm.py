@@ -7,12 +7,11 @@ that importing it opens no socket. What its exceptions mean is decided here, cla
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from unsaf_async.calls.backends.error_status import blocked_reply, error_of, refused_parameter
 from unsaf_async.calls.backends.openai_wire import finish_reason_of, message_of, response_format, text_of
@@ -419,7 +418,7 @@ def _body(error: Exception, text: str) -> str:
     """The body of the provider's error answer: litellm keeps it as an object, or inside its `text`."""
     body = getattr(error, "body", None)
     if isinstance(body, dict):
-        return orjson.dumps({"error": body}, default=str).decode()
+        return json.dumps({"error": body}, default=str)  # orjson takes no integer beyond 64 bits, and no half of a pair
     start = text.find("{")
     return text[start : text.rfind("}") + 1] if start >= 0 else text
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from errno import ELOOP, EMLINK
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
@@ -22,6 +22,7 @@ from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 PRIVATE = 0o600
 """The mode of a file that is its owner's alone; a folder's has the bits of going into it, too."""
@@ -211,6 +212,24 @@ def write_whole(file: Path, content: str | bytes, *, private: bool = True) -> No
     Raises:
         UserError: The file cannot be written. It stays as it was.
     """
+    with writing_whole(file, private=private) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def writing_whole(file: Path, *, private: bool = True) -> Iterator[BinaryIO]:
+    """A file that is written whole or not at all, piece by piece: it is replaced when the context ends well.
+
+    Args:
+        file: As for `write_whole`.
+        private: As for `write_whole`.
+
+    Yields:
+        What to write to.
+
+    Raises:
+        UserError: The file cannot be written. It stays as it was.
+    """
     draft = None
     try:
         # Made anew under a name that nobody can foresee, so that no link lies there.
@@ -218,7 +237,7 @@ def write_whole(file: Path, content: str | bytes, *, private: bool = True) -> No
         draft = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
             _set_mode(descriptor, PRIVATE if private else 0o666 & ~umask())
-            stream.write(content.encode() if isinstance(content, str) else content)
+            yield stream
         draft.replace(file)
     except BaseException as error:
         if draft is not None:

@@ -2,34 +2,73 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
-from unsaf_async.distill.data.options import Options
+from unsaf_async.distill.data.options import Form, Options
+from unsaf_async.errors import UserError
+from unsaf_async.help import OUTPUT
+from unsaf_async.runs.settings import TableFormat
 
 if TYPE_CHECKING:
     from unsaf_async.distill.data.exported import Export
 
 
-@from_fields()
+@from_fields(leave_out={"form"})
 def export(
     run_dirs: Annotated[
         list[Path],
         typer.Argument(parser=o.folder, metavar="RUN_DIR ...", help="The folders of the teacher's runs, one or more."),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", parser=o.folder, metavar="DIR", help="Where to write: a new or empty folder.")
-    ],
     options: Options,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            parser=o.folder,
+            metavar="DIR|FILE",
+            help="Where to write: a new or empty folder; of a table, the file (default: questions.parquet or .csv in the run).",
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            parser=o.one_of((*get_args(Form), *get_args(TableFormat))),
+            metavar="|".join((*get_args(Form), *get_args(TableFormat))),
+            help="trl: parquet with images. sharegpt: for LLaMA-Factory and ms-swift. openai: chat JSONL with data URLs. "
+            "parquet, csv: no training data, but all questions as a table, for pandas, polars and spreadsheets.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "trl",
 ) -> int:
-    """Turn a teacher's finished runs into fine-tuning data. It teaches to write questions, to answer and to decline."""
+    """Turn a teacher's finished runs into fine-tuning data, or any runs into a table of their questions."""
+    if form in get_args(TableFormat):
+        return _write_table(run_dirs, out, cast("TableFormat", form))
+    if out is None:
+        raise UserError("is missing; give a new or empty folder", field="out")
     from unsaf_async import distill
 
-    print_export(distill.export(run_dirs, out, options), out)
+    print_export(distill.export(run_dirs, out, replace(options, form=cast("Form", form))), out)
+    return 0
+
+
+def _write_table(run_dirs: list[Path], out: Path | None, form: TableFormat) -> int:
+    """Writes the questions of runs as one table, and says where it lies."""
+    from unsaf_async.runs.question_table import write_table
+
+    if out is None and len(run_dirs) > 1:
+        raise UserError("is missing; give the file that the table of several runs goes to", field="out")
+    file = out or run_dirs[0] / f"questions.{form}"
+    rows = write_table(run_dirs, file, form)
+    sys.stdout.write(f"{file}: {rows:,} questions\n")
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.help import JUDGING, MEASURED, MONEY, OUTPUT, SPEED, Help
@@ -91,6 +91,10 @@ Samples = Annotated[
 Concurrency = Annotated[int | None, Help("Most calls in flight.", metavar="N", panel=SPEED)]
 Rpm = Annotated[float | None, Help("Requests per minute.", metavar="N", panel=SPEED)]
 Tpm = Annotated[float | None, Help("Tokens per minute.", metavar="N", panel=SPEED)]
+
+
+TableFormat = Literal["parquet", "csv"]
+"""Of a table of a run's questions. parquet: types and texts as they are. csv: for everything else."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,236 @@
+"""A run's questions as a table, one row each with its response and its verdict: for pandas, polars, R and spreadsheets.
+
+Rows are written as they are read, some thousands at a time, so that a run of any size takes the same memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from unsaf_async.errors import UserError, setting
+from unsaf_async.files import writing_whole
+from unsaf_async.runs.saved import SavedRun
+from unsaf_async.score.fidelity import ALL, is_confirmed
+from unsaf_async.score.signals import values_of
+from unsaf_async.score.unf1 import cell
+from unsaf_async.text import install_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from unsaf_async.records import Examination, Question
+    from unsaf_async.runs.settings import TableFormat
+    from unsaf_async.score.signals import SignalName
+
+BATCH_ROWS = 5_000
+"""How many rows are in memory at once; in Parquet, a row group."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a row is made of. number: of the question among its image's, from 1. signals: its signs of confidence."""
+
+    run: SavedRun
+    examination: Examination
+    question: Question
+    number: int
+    signals: Mapping[SignalName, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table. kind: of its values; any of them may be None. about: what it holds, in one line."""
+
+    name: str
+    kind: type[str | int | float | bool]
+    value: Callable[[Row], str | float | bool | None]
+    about: str
+
+
+def _signal(name: SignalName) -> Callable[[Row], float | None]:
+    return lambda row: row.signals[name]
+
+
+def _json(verdicts: dict[str, Any]) -> str | None:
+    return orjson.dumps(verdicts).decode() if verdicts else None
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("run_id", str, lambda row: row.run.manifest.run_id, "the run's"),
+    Column("provider", str, lambda row: row.run.manifest.subject.name, "the measured model"),
+    Column("image_id", str, lambda row: row.examination.image.id, "as in images.jsonl"),
+    Column("image_path", str, lambda row: row.examination.image.path, "where its file was"),
+    Column("image_width", int, lambda row: row.examination.image.width, "pixels, as sent"),
+    Column("image_height", int, lambda row: row.examination.image.height, "pixels, as sent"),
+    Column("number", int, lambda row: row.number, "of the question among its image's, from 1"),
+    Column("question", str, lambda row: row.question.text, "its text"),
+    Column("intended", str, lambda row: row.question.intended, "answerable or unanswerable"),
+    Column("kind", str, lambda row: row.question.kind, "why it has no answer; null for an answerable one"),
+    Column("given_id", str, lambda row: (row.question.given and row.question.given.id) or None, "in the labelled set"),
+    Column(
+        "category", str, lambda row: (row.question.given and row.question.given.category) or None, "in the labelled set"
+    ),
+    Column("response", str, lambda row: row.question.response or None, "null if none came"),
+    Column("act", str, lambda row: row.question.act, "answered, abstained, refused, no_image or invalid"),
+    Column("type", str, lambda row: cell(row.question), "ta, fu, tu or fa; null if it is unscored"),
+    Column("unscored", str, lambda row: row.question.unscored, "why it is in no type, where the run says so"),
+    Column("decided_by", str, lambda row: row.question.decided_by, "rule, judge or panel"),
+    Column(
+        "votes", str, lambda row: _json({each.judge: each.act for each in row.question.votes}), "JSON: act by judge"
+    ),
+    Column(
+        "audits",
+        str,
+        lambda row: _json({each.auditor: each.answerable for each in row.question.audits}),
+        "JSON: by auditor, whether the image answers it",
+    ),
+    Column(
+        "confirmed",
+        bool,
+        lambda row: is_confirmed(row.question, ALL) if row.question.audits else None,
+        "whether every auditor confirms the intended label",
+    ),
+    Column(
+        "supported",
+        bool,
+        lambda row: row.question.support.supported if row.question.support else None,
+        "whether the image bears the answer out",
+    ),
+    Column("mean_logprob", float, _signal("mean_logprob"), "of the answer's tokens, natural"),
+    Column("min_logprob", float, _signal("min_logprob"), "of the answer's tokens, natural"),
+    Column("stated", float, _signal("stated"), "confidence in words, 0 to 1"),
+    Column("p_true", float, _signal("p_true"), "P(True), 0 to 1"),
+    Column("self_consistency", float, _signal("self_consistency"), "share of further draws that mean the same"),
+    Column("semantic_entropy", float, _signal("semantic_entropy"), "of the answer and its draws, in nats"),
+    Column("outcome", str, lambda row: row.question.answer.outcome, "how the answering call ended"),
+    Column("finish_reason", str, lambda row: row.question.answer.finish_reason, "the provider's own word"),
+    Column("answered_by", str, lambda row: row.question.answer.model or None, "the model, as its reply says"),
+    Column("cached", bool, lambda row: row.question.answer.cached, "whether the answer came from the cache"),
+    Column("input_tokens", int, lambda row: row.question.answer.input_tokens, "of the answering call"),
+    Column("output_tokens", int, lambda row: row.question.answer.output_tokens, "of the answering call"),
+    Column("latency_s", float, lambda row: row.question.answer.latency_s, "of the answering call"),
+    Column("cost_usd", float, lambda row: row.question.answer.cost_usd, "of the answering call, when it was made"),
+    Column(
+        "all_calls_usd",
+        float,
+        lambda row: sum((call.cost_usd for call in row.question.calls), 0.0),
+        "of every call about the question, when they were made",
+    ),
+)
+"""The table's columns, in order. None is the absent value; no column changes its type from run to run."""
+
+
+def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat) -> int:
+    """Writes the questions of runs as one table, whole or not at all.
+
+    Args:
+        run_dirs: The folders of the runs, at least one; finished or not.
+        out: The file to write.
+        form: Which format.
+
+    Returns:
+        How many rows there are. An image without a question, as one that failed, has none.
+
+    Raises:
+        UserError: A folder holds no run, `out` cannot be written, or pyarrow is not installed.
+    """
+    if form == "parquet":
+        _check_pyarrow()
+    runs = [SavedRun(folder) for folder in run_dirs]
+    for run in runs:
+        _ = run.manifest  # all of them, before anything is written
+    rows = chain.from_iterable(map(rows_of, runs))
+    with writing_whole(out, private=False) as file:
+        return write_parquet(rows, file) if form == "parquet" else write_csv(rows, file)
+
+
+def rows_of(run: SavedRun) -> Iterator[Row]:
+    """The rows of a run, read from its journal as they are asked for.
+
+    Args:
+        run: The run.
+
+    Yields:
+        A row a question, in the order of the journal.
+    """
+    for examination in run.kept.in_order(run.kept):
+        for number, question in enumerate(examination.questions, 1):
+            yield Row(run, examination, question, number, values_of(question))
+
+
+def write_parquet(rows: Iterable[Row], file: BinaryIO) -> int:
+    """Writes rows as Parquet, a row group for each `BATCH_ROWS` of them.
+
+    Args:
+        rows: Read once.
+        file: Open for writing.
+
+    Returns:
+        How many rows there were.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    schema = pa.schema([(column.name, types[column.kind]) for column in COLUMNS])
+    written = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        remaining = iter(rows)
+        while batch := list(islice(remaining, BATCH_ROWS)):
+            values = {column.name: [column.value(row) for row in batch] for column in COLUMNS}
+            writer.write_table(pa.Table.from_pydict(values, schema=schema))
+            written += len(batch)
+    return written
+
+
+def write_csv(rows: Iterable[Row], file: BinaryIO) -> int:
+    """Writes rows as CSV in UTF-8, with a header; None is an empty cell, booleans are true and false.
+
+    A text that a spreadsheet would take for a formula (it begins with one of `= + - @`, a tab or a carriage return) gets an
+    apostrophe before it: a model's words are not to be run.
+
+    Args:
+        rows: Read once.
+        file: Open for writing.
+
+    Returns:
+        How many rows there were.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    table = csv.writer(text)
+    table.writerow([column.name for column in COLUMNS])
+    written = 0
+    for row in rows:
+        table.writerow([_csv_cell(column.value(row)) for column in COLUMNS])
+        written += 1
+    text.flush()
+    text.detach()
+    return written
+
+
+def _csv_cell(value: str | float | bool | None) -> str | float | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def _check_pyarrow() -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError(
+            f"{setting('form', 'parquet')}: pyarrow is not installed; give {setting('form', 'csv')}, or "
+            f"{install_extra('parquet')}"
+        ) from None

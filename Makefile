@@ -6,7 +6,7 @@ READY := .venv/.ready
 DISTILL := .venv/.distill
 LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-sdks test-vllm lint train-tiny lock audit docs site benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-sdks test-vllm chaos lint train-tiny lock audit docs site benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -35,6 +35,9 @@ test-sdks: $(READY)  ## the simulator's replies, read by OpenAI's newest SDK, wh
 test-vllm: $(DISTILL)  ## install vLLM for CPUs (2.5 GB) and test against it, with an adapter trained for it; ten minutes
 	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm
 	$(BIN)/python -m pytest tests/vllm --timeout 900
+
+chaos: $(READY)  ## the command line against a simulated provider that does everything wrong; an hour. CHAOS="--only kills --images 30"
+	$(BIN)/python tests/chaos/run.py $(CHAOS)
 
 lint: $(READY)  ## style, types, which way imports go, dependencies that are declared and used
 	$(BIN)/ruff check .

@@ -451,6 +451,19 @@ def undigested(folder: Path) -> None:
     (folder / "journal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def test_a_folder_writes_nothing_but_text_to_the_terminal(desk: Desk) -> None:
+    name = "mine\x1b]0;title\x07\nunsaf-async: all is well"
+    desk.received(set_in("subject", name=name, endpoint="THEIRS"))
+    ended = desk("resume", "received", *QUIETLY)
+    assert_refused(ended, r"mine\x1b]0;title\x07\nunsaf-async: all is well: endpoint")
+    assert "\x1b" not in ended.err
+
+
+def test_a_name_that_no_file_can_have_is_no_image_of_the_folders(desk: Desk) -> None:
+    desk.received(images="\0")
+    assert_refused(desk("resume", "received", *QUIETLY), "outside the folder, and you named none")
+
+
 def test_questions_about_a_private_picture_do_not_send_it(desk: Desk) -> None:
     shutil.copytree("own", "signed")  # as a folder that was lent, and came back: only its manifest is signed
     undigested(Path("signed"))

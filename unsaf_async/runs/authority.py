@@ -166,12 +166,12 @@ def _users_own(theirs: Profile) -> Profile | None:
 def _differences(theirs: Profile, mine: Profile | None) -> Iterator[str]:
     """What a folder's profile says otherwise than the user's, in words, with both values."""
     if mine is None:
-        yield f"{theirs.name}: endpoint {as_toml(theirs.endpoint)}, api_key_env {as_toml(theirs.api_key_env)} (yours: no profile)"
+        yield f"{_name(theirs)}: endpoint {_shown(theirs.endpoint)}, api_key_env {_shown(theirs.api_key_env)} (yours: no profile)"
         return
     for field in COMPARED:
         there, here = _comparable(theirs, mine, field)
         if there != here:
-            yield f"{theirs.name}: {field} {_shown(there)} (yours: {_shown(here)})"
+            yield f"{_name(theirs)}: {field} {_shown(there)} (yours: {_shown(here)})"
 
 
 def _comparable(theirs: Profile, mine: Profile, field: str) -> tuple[object, object]:
@@ -195,7 +195,12 @@ def _without_digest(extra: Mapping[str, object]) -> dict[str, object]:
 
 
 def _shown(value: object) -> str:
-    return "none" if value in ("", None, {}, ()) else as_toml(value)
+    return "none" if value in ("", None, {}, ()) else shorten(repr(value), 200)
+
+
+def _name(profile: Profile) -> str:
+    """A folder's name of a model, fit to be printed: whatever it holds, a terminal does nothing but show it."""
+    return repr(profile.name)[1:-1]
 
 
 def _laid_over(theirs: Profile, mine: Profile | None) -> Profile:
@@ -214,25 +219,25 @@ def _trusted(folder: Path, theirs: Profile, mine: Profile | None) -> Profile:
     never = setting("trust_folder", True)
     if theirs.backend in IN_PROCESS and (mine is None or mine.backend != theirs.backend):  # its replies would be stored
         raise UserError(
-            f"{folder}: {theirs.name}: {IN_PROCESS[theirs.backend]}, and your profile of that name does not; {never} does not "
+            f"{folder}: {_name(theirs)}: {IN_PROCESS[theirs.backend]}, and your profile of that name does not; {never} does not "
             "cover that: start a new run"
         )
     if theirs.api_key_env not in keys:
         raise UserError(
-            f"{folder}: {theirs.name}: asks for the variable {theirs.api_key_env}, which no profile of yours names; {never} "
+            f"{folder}: {_name(theirs)}: asks for the variable {theirs.api_key_env}, which no profile of yours names; {never} "
             "does not cover that: add a profile in ./providers that names it, or start a new run"
         )
     for name, value in theirs.headers.items():
         if mine is None or mine.headers.get(name) != value:
             raise UserError(
-                f"{folder}: {theirs.name}: has the header {as_toml(name)}, which your profile does not have so; {never} does "
+                f"{folder}: {_name(theirs)}: has the header {as_toml(name)}, which your profile does not have so; {never} does "
                 "not cover that: add it to a profile in ./providers, or start a new run"
             )
     usual = mine.extra if mine is not None else {}
     for name in _without_digest(theirs.extra):
         if theirs.backend not in IN_PROCESS and name not in usual and not harmless_in_extra(name):
             raise UserError(
-                f"{folder}: {theirs.name}: extra has {as_toml(name)}, which your profile does not have; {never} does not cover "
+                f"{folder}: {_name(theirs)}: extra has {as_toml(name)}, which your profile does not have; {never} does not cover "
                 "that: add it to a profile in ./providers, or start a new run"
             )
     return theirs.model_copy(
@@ -243,13 +248,16 @@ def _trusted(folder: Path, theirs: Profile, mine: Profile | None) -> Profile:
 def _outside(folder: Path, images: Iterable[ImageSource]) -> Iterator[str]:
     """The images that a folder has no say over, in words; links are followed."""
     homes = [Path(os.path.realpath(home)) for home in (folder, bundled("images"))]
-    outside = [
-        image
-        for image in images
-        if image.file_sha256 is None
-        and not any(Path(os.path.realpath(image.path)).is_relative_to(home) for home in homes)
-    ]
+    outside = [image for image in images if image.file_sha256 is None and not _is_below(image.path, homes)]
     if outside:
         named = ", ".join(shorten(repr(str(image.path)), 200) for image in outside[:MOST_SHOWN])
         more = f" and {len(outside) - MOST_SHOWN} more" if len(outside) > MOST_SHOWN else ""
         yield f"images {named}{more} (outside the folder, and you named none)"
+
+
+def _is_below(path: Path, folders: Iterable[Path]) -> bool:
+    try:
+        real = Path(os.path.realpath(path))
+    except ValueError:  # a name that no file can have
+        return False
+    return any(real.is_relative_to(folder) for folder in folders)

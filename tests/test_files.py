@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from commandline import command
+from driving import draw_images
 
 from unsaf_async.errors import UserError
 from unsaf_async.files import LineFile, drafts, make_private_folder, open_to_append, umask, write_whole
@@ -135,3 +137,74 @@ def test_a_file_system_without_modes_is_taken_as_it_is(tmp_path, monkeypatch):
     write_whole(tmp_path / "run" / "score.json", "{}")
     os.close(open_to_append(tmp_path / "run" / "journal.jsonl"))
     assert (tmp_path / "run" / "score.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("bits", [0o000, 0o777])
+def test_everything_that_a_run_writes_is_its_owners_alone(tmp_path, monkeypatch, capsys, bits):
+    monkeypatch.chdir(tmp_path)
+    draw_images(tmp_path / "images", 2)
+    with masked(bits):
+        done = command(
+            capsys,
+            "run",
+            "--provider",
+            "scripted",
+            "--images",
+            "images",
+            "--questions",
+            "1",
+            "--out",
+            "runs/one",
+            "--cache",
+            "c",
+        )
+        alone = command(
+            capsys,
+            "run",
+            "--provider",
+            "scripted",
+            "--images",
+            "images",
+            "--questions",
+            "1",
+            "--out",
+            "runs/two",
+            "--no-cache",
+        )
+    assert (done.code, alone.code) == (0, 0), done.err + alone.err
+    written = [tmp_path / "runs", tmp_path / "c", *(tmp_path / "runs").rglob("*"), *(tmp_path / "c").rglob("*")]
+    assert {file.name for file in written} >= {"journal.jsonl", "score.json", "report.html", "cache.db", "replies"}
+    wrong = {str(file): oct(mode_of(file)) for file in written if mode_of(file) != (0o700 if file.is_dir() else 0o600)}
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "ledger.jsonl", "lock", "received.jsonl"])
+def test_a_run_is_not_resumed_through_a_link(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    draw_images(tmp_path / "images", 1)
+    given = ("run", "--provider", "scripted", "--images", "images", "--questions", "1", "--cache", "c")
+    assert command(capsys, *given, "--out", "run").code == 0
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "run" / name).unlink(missing_ok=True)
+    (tmp_path / "run" / name).symlink_to(victim)
+    done = command(capsys, "resume", "run")
+    assert done.code == 2
+    assert "link" in done.err
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "images.jsonl", "score.json", "report.html"])
+def test_what_a_run_replaces_is_replaced_itself_where_it_is_a_link(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    draw_images(tmp_path / "images", 1)
+    given = ("run", "--provider", "scripted", "--images", "images", "--questions", "1", "--cache", "c")
+    assert command(capsys, *given, "--out", "run").code == 0
+    before = (tmp_path / "run" / name).read_bytes()
+    victim = tmp_path / "victim"
+    victim.write_bytes(before)
+    (tmp_path / "run" / name).unlink()
+    (tmp_path / "run" / name).symlink_to(victim)
+    assert command(capsys, *given, "--out", "run", "--max-cost", "5").code == 0
+    assert command(capsys, "report", "run").code == 0
+    assert victim.read_bytes() == before

@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from unsaf_async.cli.spelling import spelled
+from unsaf_async.cli.streams import tell
 from unsaf_async.errors import UntrustedFolder, UserError
 from unsaf_async.help import MONEY, OUTPUT, Help
 
@@ -112,7 +113,7 @@ def trusting(work: Callable[[bool], Result], *, trust: bool) -> Result:
     except UntrustedFolder as error:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        sys.stderr.write(f"unsaf-async: {error.spelled(spelled)}\n")
+        tell(error.spelled(spelled))
     ask("Trust this folder?")
     return work(True)
 

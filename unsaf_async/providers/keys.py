@@ -88,7 +88,7 @@ def secrets_of_profile(profile: Profile) -> set[str]:
         profile: The model's.
 
     Returns:
-        Its key; the names and passwords in the address and in those of proxies; for litellm, which reads variables itself, every
+        Its key; the passwords in the address and in those of proxies; for litellm, which reads variables itself, every
         secret in the environment.
 
     Raises:
@@ -102,5 +102,6 @@ def secrets_of_profile(profile: Profile) -> set[str]:
             parts = urlsplit(address)
         except ValueError:  # no URL: what speaks to it will say so
             continue
-        secrets |= {unquote(part) for part in (parts.username, parts.password) if part}
+        # A name alone is a token; a name with a password may be an ordinary word, and is not hidden.
+        secrets.add(unquote(parts.password or parts.username or ""))
     return secrets - {""}

@@ -159,6 +159,7 @@ def test_the_price_option_takes_two_or_three_numbers(text: str, expected: tuple[
         ("1,nan", "'nan' is no price"),
         ("inf,1", "'inf' is no price"),
         ("1e400,1", "'1e400' is no price"),
+        ("1,1e15", "'1e15' is no price"),
         ("cheap,dear", "'cheap' is no number"),
         ("1,", "'' is no number"),
         ("1_0,2", "'1_0' is no number"),

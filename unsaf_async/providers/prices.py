@@ -15,7 +15,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from math import isfinite, lcm
+from math import lcm
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
     from unsaf_async.records import Usage
 
-Usd = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+MAX_PRICE = 1e6
+"""USD per million tokens. Nothing costs a dollar a token; above it a call's worst case would be no figure that a file holds."""
+
+Usd = Annotated[float, Field(ge=0, le=MAX_PRICE, allow_inf_nan=False, strict=True)]
 """A price: finite, 0 or above."""
 
 PER_TOKEN_SUSPECT = 0.001
@@ -147,7 +150,7 @@ def parse_price(text: str) -> Price:
             number = None
         if number is None:
             raise UserError(f"{_quoted(text)}: {_quoted(part)} is no number; {advice}", field="price")
-        if not isfinite(number) or number < 0:
+        if not 0 <= number <= MAX_PRICE:  # NaN is in no range
             raise UserError(f"{_quoted(text)}: {_quoted(part)} is no price; {advice}", field="price")
         if 0 < number < PER_TOKEN_SUSPECT:
             raise UserError(f"{_quoted(text)}: {_quoted(part)} looks like a price per token; {advice}", field="price")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -31,6 +32,10 @@ class Interrupting:
         self._seen: dict[bytes, int] = {}
         self.interrupted = 0
 
+    def mend(self) -> None:
+        """Cut nothing that was seen before."""
+        self._for_ever = False
+
     async def handle(self, asked: web.Request) -> web.Response:
         """Pass a request on, and perhaps cut its reply."""
         content = await asked.read()
@@ -46,8 +51,11 @@ class Interrupting:
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
-async def interrupted_run(folder: Path, reason: str, *, for_ever: bool) -> tuple[Any, Any, int]:
-    """The score and examinations of a run behind such a server, and how many replies were cut."""
+async def interrupted_run(folder: Path, reason: str, *, for_ever: bool, resumed: bool = False) -> tuple[Any, Any, int]:
+    """The score and examinations of a run behind such a server, and how many replies were cut.
+
+    resumed: the server cuts every reply again and again; then it is mended, and the run is resumed.
+    """
     async with Simulator(Simulation(awareness=PERFECT)) as simulator:
         between = Interrupting(getattr(simulator, ROUTES["vllm"][1]), reason, for_ever=for_ever)
         app = web.Application(client_max_size=2**26)
@@ -62,8 +70,18 @@ async def interrupted_run(folder: Path, reason: str, *, for_ever: bool) -> tuple
         )  # fmt: skip
         try:
             prepared = await prepare(settings)
+            subject = prepared.subject.model_copy(update={"retry_wait_s": 0.01, "attempts": 2})
+            prepared = replace(prepared, subject=subject)
             with begin(prepared) as run_folder:
-                score = await Runner(run_folder).run()
+                runs = [Runner(run_folder)]
+                score = await runs[0].run()
+                if resumed:
+                    between.mend()
+                    assert runs[0].unfinished is not None
+                    assert "images hold replies that the server broke off" in runs[0].unfinished
+                    runs.append(Runner(run_folder))
+                    score = await runs[1].run()
+                assert runs[-1].unfinished is None
                 examinations = list(read_journal(run_folder.files.journal).values())
         finally:
             await runner.cleanup()
@@ -88,3 +106,11 @@ async def test_an_abort_is_asked_for_again_and_every_attempt_is_in_the_account(t
     assert score.unscored.get("interrupted", 0) == 0
     assert score.unf1 == 1.0
     assert score.calls.retried == cut
+
+
+async def test_a_run_whose_replies_were_all_aborted_asks_for_them_again_when_it_is_resumed(tmp_path: Path) -> None:
+    score, examinations, cut = await interrupted_run(tmp_path, "abort", for_ever=True, resumed=True)
+    assert cut > 0
+    assert score.unscored.get("interrupted", 0) == 0
+    assert score.unf1 == 1.0
+    assert all(call.outcome == "ok" for each in examinations for call in each.calls)

@@ -292,3 +292,15 @@ def test_skill_in_asking_and_in_answering_are_told_apart_as_they_were_planted(
             effects_covered += effect["ci"][0] <= value <= effect["ci"][1]
     assert effects_covered >= 5
     assert found["fit"]["own_advantage_ci"][0] <= 0.02
+
+
+@pytest.mark.usefixtures("three")
+def test_an_image_that_is_gone_is_to_be_mended_before_the_same_command_helps(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("images/0003.png").rename("gone.png")
+    ended = cross(capsys)
+    assert ended.code == 3
+    assert ended.err.strip().splitlines()[-1].endswith("mend these files, then the same command tries them again")
+    Path("gone.png").rename("images/0003.png")
+    assert cross(capsys).code == 0

@@ -2,7 +2,8 @@
 
 Stored for everybody: replies with outcome `ok`. Every other reply (cut off, refused, blocked, interrupted, unreadable) was billed
 too, so the run that paid for it keeps it and does not pay again when it is resumed; other runs ask anew, since a filter or a
-reasoning model may decide otherwise the next time. A call that failed is never stored.
+reasoning model may decide otherwise the next time. What the server lost on its way (finish reason `abort`) is asked for again by
+its own run, too. A call that failed is never stored.
 
 A call that another process is making, with the same store, is not made: its reply is waited for. Where none comes (the call
 failed, or its process died), one of those that wait makes it.
@@ -15,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from unsaf_async.calls.backends.outcome import outcome_of
+from unsaf_async.calls.backends.outcome import is_lost, outcome_of
 from unsaf_async.calls.store import ReplyStore, key_of, key_parts, packed, unpacked
 from unsaf_async.errors import BudgetExhausted, Unfunded
 from unsaf_async.events import Announce, CacheHit, Notice, silent
@@ -152,7 +153,7 @@ class Cached:
             return None
         if reply.outcome == "ok" and outcome_of(reply.text, reply.finish_reason)[0] != "ok":
             return None  # stored before its finish reason was looked at: half a text may have passed for a whole one
-        return reply if self._is_wanted(reply) else None
+        return None if is_lost(reply) or not self._is_wanted(reply) else reply
 
     async def _ask(self, key: str, parts: dict[str, object], request: Request) -> Reply:
         reply = await self._inner.complete(request)

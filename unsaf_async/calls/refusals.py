@@ -33,6 +33,8 @@ class Refusals:
             served: Roles in which earlier sessions of the run had replies.
         """
         self._replicas = replicas
+        self.answered = False
+        """Whether a reply came, in whichever role."""
         self._served = set(served)
         self._counts: Counter[tuple[Role, str]] = Counter()
         self._last: dict[Role, str] = {}
@@ -51,6 +53,7 @@ class Refusals:
         Args:
             role: What the call was for.
         """
+        self.answered = True
         self._served.add(role)
 
     def refuse(self, role: Role, error: Rejected) -> Fatal | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
-from unsaf_async.calls.backends.outcome import may_pass
+from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.errors import CallError, RateLimited, Transient
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _Lost(Transient):
 
 
 def _whole(reply: Reply) -> Reply:
-    if reply.outcome in ("interrupted", "unreadable") and may_pass(reply.finish_reason):
+    if is_lost(reply):
         raise _Lost(reply)
     return reply
 

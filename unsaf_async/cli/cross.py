@@ -64,7 +64,7 @@ def cross(
         return 130 if end.reason == "interrupted" else 3
     if end.unfinished:
         failed = "; ".join(f"{name}: {what}" for name, what in end.unfinished.items())
-        tell(f"{failed}; the same command tries them again")
+        tell(f"{failed}; {end.tried_again}")
         return 3
     return 0
 

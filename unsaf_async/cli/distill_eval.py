@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.distill.evaluate.comparison import DistillEval
     from unsaf_async.distill.evaluate.plan import EvalPlan, EvalRun
+    from unsaf_async.runs.campaign import CampaignEnd
 
 HIDDEN = frozenset({"pope_official_accuracy", "pope_official_f1", "pope_official_yes_ratio"})
 """Figures that stand in the record alone."""
@@ -58,7 +59,7 @@ def distill_eval(
     if settings.max_cost is None and not yes:
         _agree(planned)
     end = run.work_off_campaign(planned, settings.max_cost, quiet=quiet)
-    return _finish(plan, planned, end.stopped, json=json)
+    return _finish(plan, planned, end, json=json)
 
 
 def _agree(planned: Sequence[EvalRun]) -> None:
@@ -70,10 +71,10 @@ def _agree(planned: Sequence[EvalRun]) -> None:
     run.agree_on_cost(line, sum(each.expected_usd for each in figures), sum(each.worst_usd for each in figures))
 
 
-def _finish(plan: EvalPlan, planned: Sequence[EvalRun], stopped: str | None, *, json: bool) -> int:
+def _finish(plan: EvalPlan, planned: Sequence[EvalRun], end: CampaignEnd, *, json: bool) -> int:
     from unsaf_async.distill.evaluate.before_after import FILE, write_comparison
 
-    result = write_comparison(plan, planned, stopped)
+    result = write_comparison(plan, planned, end.stopped)
     if json:
         sys.stdout.write(printable_json(result.model_dump_json(indent=2)) + "\n")
     else:
@@ -82,7 +83,7 @@ def _finish(plan: EvalPlan, planned: Sequence[EvalRun], stopped: str | None, *, 
     if result.stopped:
         tell(f"stopped early: {result.stopped}; the same command goes on; what is finished is kept")
     elif result.unfinished:
-        tell(f"{'; '.join(result.unfinished)}; the same command tries them again")
+        tell(f"{'; '.join(result.unfinished)}; {end.tried_again}")
     return result.exit_code
 
 

@@ -311,11 +311,16 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
     if runner.mistake:
         from unsaf_async.calls.backends.open import whole_endpoint
 
-        whole = whole_endpoint(runner.folder.manifest.subject)
+        subject = runner.folder.manifest.subject
+        if runner.mistaken == subject:
+            whole, place = whole_endpoint(subject), "--api-base"
+            model = f"did you mean --api-base {whole}?" if whole else "check --api-base, or name another --model"
+        else:
+            model, place = "check its address, or name another model", "its address"
         advice = {
             "key": f"put the right key into its variable, and {_again(folder)} goes on",
-            "model": f"did you mean --api-base {whole}?" if whole else "check --api-base, or name another --model",
-            "unreachable": f"check the server, --api-base and the network; {_again(folder)} goes on",
+            "model": model,
+            "unreachable": f"check the server, {place} and the network; {_again(folder)} goes on",
             "machine": f"install it, and {_again(folder)} goes on",
             "refused": _what_it_takes(runner),
         }[runner.mistake]
@@ -324,9 +329,10 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
     if display.json:
         sys.stdout.write(printable_json(score.model_dump_json(indent=2)) + "\n")
     else:
-        from unsaf_async.cli.render import print_score
+        if score.images.done:  # else every figure is n/a: the reason says more
+            from unsaf_async.cli.render import print_score
 
-        print_score(score, runner.folder.manifest)
+            print_score(score, runner.folder.manifest)
         sys.stdout.write(f"\nRun folder: {folder}\n")
         if reported and score.images.done:
             sys.stdout.write(f"Report: {runner.folder.files.report}\n")

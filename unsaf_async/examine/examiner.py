@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
@@ -293,7 +294,8 @@ def has_failed_calls(examination: Examination) -> bool:
 def is_unfinished(examination: Examination) -> bool:
     """Whether resuming should examine the image again: it failed, or a call to write, answer or judge its questions did.
 
-    Extra measures that failed are taken again without that.
+    So did one whose reply the server lost on its way, however often it was asked for. Extra measures that failed are taken again
+    without that.
 
     Args:
         examination: The examination.
@@ -303,4 +305,4 @@ def is_unfinished(examination: Examination) -> bool:
     """
     own = [*examination.asks, *(call for each in examination.questions for call in (each.answer, each.judge) if call)]
     own += [vote.call for each in examination.questions for vote in each.votes]
-    return examination.failure is not None or any(call.outcome == "failed" for call in own)
+    return examination.failure is not None or any(call.outcome == "failed" or is_lost(call) for call in own)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import exp
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
@@ -198,4 +199,4 @@ _LETTER = re.compile(r"([AB])(?:[).:,]|\s*\Z|\s+(?:True|False)\b)")
 
 def _open(call: CallRecord | None) -> bool:
     """Whether a call is still to be made, or to be made again."""
-    return call is None or call.outcome == "failed"
+    return call is None or call.outcome == "failed" or is_lost(call)

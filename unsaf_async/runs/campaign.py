@@ -78,6 +78,14 @@ class CampaignEnd:
     """The name of the run in which it stopped; "" if between two."""
     unfinished: dict[str, str] = field(default_factory=dict)
     """What failed and would be tried again by another go, in words, by the run's name."""
+    only_files: bool = False
+    """Whether all of that lies in the images' files, and is to be mended before."""
+
+    @property
+    def tried_again(self) -> str:
+        """How what is unfinished is tried again, in words."""
+        then = "mend these files, then the same command" if self.only_files else "the same command"
+        return f"{then} tries them again"
 
     @property
     def stopped(self) -> str | None:
@@ -118,6 +126,7 @@ async def run_campaign(
 
     work_off = run_one or with_runner
     unfinished: dict[str, str] = {}
+    only_files = True
     for each in planned:
         run = each.ready()
         if run is None:
@@ -137,7 +146,8 @@ async def run_campaign(
             return CampaignEnd(runner.why_stopped, run.name, unfinished)
         if runner.unfinished:
             unfinished[run.name] = runner.unfinished
-    return CampaignEnd(unfinished=unfinished)
+            only_files &= runner.only_files
+    return CampaignEnd(unfinished=unfinished, only_files=bool(unfinished) and only_files)
 
 
 def _check_mistake(runner: Runner) -> None:

@@ -23,7 +23,7 @@ class Unfinished:
     """What of a run failed, added up image by image."""
 
     def __init__(self) -> None:
-        self._images = self._failed = self._partly = 0
+        self._images = self._failed = self._partly = self._lost = 0
         self._reasons: set[str] = set()
         self._only_files = True
 
@@ -39,6 +39,8 @@ class Unfinished:
             self._reasons.add(examination.failure)
         elif has_failed_calls(examination):
             self._partly += 1
+        elif is_unfinished(examination):
+            self._lost += 1
         if is_unfinished(examination):
             self._only_files &= bool(examination.failure) and examination.image.width is None
 
@@ -57,6 +59,8 @@ class Unfinished:
             parts.append(f"{self._failed} of {self._images} images failed{why}")
         if self._partly:
             parts.append(f"{self._partly} images hold calls that failed")
+        if self._lost:
+            parts.append(f"{self._lost} images hold replies that the server broke off")
         if skipped:
             name, why = next(iter(skipped.items()))
             parts.append(f"{len(skipped)} examined images were left as they are (such as {name}: {why})")
@@ -71,7 +75,7 @@ class Unfinished:
         Returns:
             Whether files failed, and no call did.
         """
-        return bool(self._failed or self._partly or skipped) and self._only_files
+        return bool(self._failed or self._partly or self._lost or skipped) and self._only_files
 
 
 class RunTally:

@@ -202,7 +202,9 @@ class Runner:
         self.satisfied = False
         """Whether it ended because the interval is narrow enough."""
         self.mistake: str | None = None
-        """What is wrong, one of `MISTAKES`, if the run ended by that before any call was answered."""
+        """What is wrong, one of `MISTAKES`, if the run ended by that before the model, or a judge, ever answered."""
+        self.mistaken: Profile | None = None
+        """The model, a judge perhaps, of which that is wrong."""
         self.refuses: str | None = None
         """The name of a model that refused every call of a role, so that resuming changes nothing; None if none did."""
         self.refusal: str | None = None
@@ -456,7 +458,8 @@ class Runner:
         for model in self.models:
             if self.refusal is None and (refusal := model.refusals.hopeless):
                 self.refuses, self.refusal = model.profile.name, refusal
-        if not account.usage.input_tokens and not account.usage.output_tokens:
-            kinds = [model.replicas.down.kind for model in self.models if model.replicas.down]
-            self.mistake = next((kind for kind in kinds if kind in MISTAKES), None)
+        for name, model in self._opened.items():
+            down, answered = model.replicas.down, model.refusals.answered or name in self.folder.manifest.answered_by
+            if self.mistake is None and down and down.kind in MISTAKES and not answered:
+                self.mistake, self.mistaken = down.kind, model.profile
         return tally.findings(account)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
-    from unsaf_async.records import Outcome
+    from unsaf_async.records import CallRecord, Outcome, Reply
 
 WHOLE = frozenset({"stop", "end_turn", "stop_sequence", "eos", "eos_token", "tool_calls", "tool_use", "function_call"})
 """The model ended its turn itself. In lower case, as all of these.
@@ -93,3 +93,15 @@ def may_pass(finish_reason: str | None) -> bool:
         True for the reasons in `PASSING`.
     """
     return (finish_reason or "").lower() in PASSING
+
+
+def is_lost(reply: Reply | CallRecord) -> bool:
+    """Whether the server lost a reply on its way, so that it is to be asked for again.
+
+    Args:
+        reply: The reply, or the record of it.
+
+    Returns:
+        True for what was interrupted, or is unreadable, for a reason that may pass.
+    """
+    return reply.outcome in ("interrupted", "unreadable") and may_pass(reply.finish_reason)

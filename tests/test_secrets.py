@@ -9,6 +9,7 @@ import json
 import re
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,9 @@ class Hostile:
 
     simulator: Simulator
     status: int = 200
-    """Of all answers, if it is not 200; "stream" comes as a stream of events."""
+    """Of all answers."""
+    padding: str = ""
+    """Behind the messages of errors."""
     asked: int = 0
     planted: set[str] = field(default_factory=set)
     url: str = ""
@@ -87,7 +90,7 @@ class Hostile:
         headers = {"x-request-id": self.form().encode("ascii", "ignore").decode().replace("\n", ""), "retry-after": "0"}
         if self.status != 200:
             headers["location"] = f"/{'x' * 180}{KEY}"
-            message = f"{'Incorrect key. ' * 19}{self.form()} {KEY}"  # where lines are cut
+            message = f"{'Incorrect key. ' * 19}{self.form()} {KEY}{self.padding}"  # where lines are cut
             error = {"error": {"message": message, "type": self.form(), "param": self.form(), "code": self.form()}}
             return web.Response(status=self.status, body=orjson.dumps(error), headers=headers)
         passed = {name: asked.headers[name] for name in asked.headers if name.lower() in PASSED}
@@ -330,6 +333,28 @@ def test_a_key_that_comes_back_in_errors_is_in_nothing_that_is_kept_or_shown(rou
         if status != 429:  # which doctor waits for
             ran(capsys, "doctor", "--provider", "planted", "--yes")
         assert server.planted, said
+    searched(at_work)
+
+
+def test_a_key_that_comes_back_in_the_list_of_models_is_in_nothing_that_is_kept_or_shown(at_work, capsys):
+    with hostile() as server:
+        profile(at_work, "openai", server)
+        file = at_work / "providers" / "planted.toml"
+        file.write_text(file.read_text().replace('model = "gpt-5.4-mini"\n', ""))
+        for number in range(4):
+            ran(capsys, *(*RUN[:-1], f"run{number}"), "--cache", "cache")
+        assert server.planted
+    assert "[key]" in json.loads((at_work / "run3" / "manifest.json").read_text())["subject"]["model"]
+    searched(at_work)
+
+
+def test_an_error_of_many_megabytes_is_read_in_little_time(at_work, capsys):
+    with hostile(status=401, padding=f" {KEY}" * 400_000) as server:
+        profile(at_work, "openai", server)
+        began = time.process_time()
+        code, said = ran(capsys, *RUN, "--cache", "cache")
+        assert time.process_time() - began < 20, "it takes minutes where the whole is searched"
+        assert code == 2, said
     searched(at_work)
 
 

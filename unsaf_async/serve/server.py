@@ -211,8 +211,9 @@ class Server:
                 wait_s = min(1.5 * wait_s, 1.0)
             names = await _names(session, self.plan.url, self._api_key)
         if not set(self.plan.names) <= set(names):
+            served = Redactor([self._api_key])(", ".join(names)) or "nothing"
             raise UserError(
-                f"{self.plan.url}: answers, but serves {', '.join(names) or 'nothing'} instead of {', '.join(self.plan.names)}; "
+                f"{self.plan.url}: answers, but serves {served} instead of {', '.join(self.plan.names)}; "
                 "choose another port"
             )
 

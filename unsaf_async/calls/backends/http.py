@@ -30,6 +30,9 @@ UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticErro
 """What reading JSON of any shape may raise."""
 
 
+MAX_ERROR_BYTES = 2**16
+"""More than any error says. What stands behind is not looked at."""
+
 UNCUT = 40
 """Characters. A shorter name or reason is whole."""
 
@@ -78,7 +81,7 @@ class HttpBackend:
         outgoing = self._wire.outgoing(request)
         answer = await self._transport.exchange("POST", outgoing.path, self._headers, orjson.dumps(outgoing.body))
         if answer.status != 200:
-            text = self._redact(answer.body.decode("utf-8", "replace"))
+            text = self._redact(answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace"))
             if (blocked := blocked_reply(answer.status, text)) is not None:
                 return blocked
             raise error_of(answer.status, text, self._redact.within(answer.headers))
@@ -119,7 +122,7 @@ class HttpBackend:
         if answer.status == 404:
             return []
         if answer.status != 200:
-            text = self._redact(answer.body.decode("utf-8", "replace"))
+            text = self._redact(answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace"))
             raise error_of(answer.status, text, self._redact.within(answer.headers))
         try:
             return self._wire.models(self._redact.within(_parsed(answer)))

@@ -36,6 +36,9 @@ OFFLINE = (
 
 NO_SECRETS = Redactor(())
 
+MAX_ERROR_CHARACTERS = 2**16
+"""More than any error says. What stands behind is not looked at."""
+
 ANSWERED, UNSENT, BROKEN = "answered", "unsent", "broken"
 MEANING: dict[str, str] = {
     # The server answered with an error status: what it means stands in the status and the body.
@@ -312,8 +315,8 @@ def outcome_of_exception(error: Exception, redact: Redactor = NO_SECRETS) -> Cal
         A CallError, or the `blocked` reply that it stands for.
     """
     name = type(error).__name__
-    text = redact(providers_words(str(error)))
-    body = redact(_body(error, text))
+    text = redact(providers_words(str(error)[:MAX_ERROR_CHARACTERS]))
+    body = redact(_body(error, text)[:MAX_ERROR_CHARACTERS])
     headers = redact.within(_headers(getattr(error, "litellm_response_headers", None) or {}))
     answer = _error_answer(error)
     status = None if answer is None else answer.status_code

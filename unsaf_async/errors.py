@@ -286,8 +286,9 @@ class Fatal(CallError):
 
     Attributes:
         kind: What is wrong: "key", "quota", "model"; "unreachable" where no connection ever came about; "machine" where this
-            machine lacks something; "refused" where every call of a role is refused alike; "disk" where something cannot be
-            written; "wait" where the provider asks to wait for longer than a call is tried; "down" for the open circuit breaker.
+            machine lacks something; "refused" where every call of a role is refused alike; "another model" where
+            such a one answered a strict run; "disk" where something cannot be written; "wait" where the provider asks to wait
+            for longer than a call is tried; "down" for the open circuit breaker.
     """
 
     def __init__(self, message: str, *, kind: str, status: int | None = None) -> None:

@@ -251,6 +251,16 @@ def test_the_nearest_name_comes_first() -> None:
         resolve("gpt4o-mini")
 
 
+def test_a_model_of_a_host_is_named_with_the_host() -> None:
+    with pytest.raises(UserError, match=r"the nearest are (?:.*, )?xai/grok-4\.3, "):
+        resolve("grok-4.3")
+
+
+def test_a_header_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="holds a name twice"):
+        Profile(name="a", backend="openai", headers={"x-title": "a", "X-Title": "b"})
+
+
 def test_a_model_that_does_not_chat_is_refused() -> None:
     with pytest.raises(UserError, match=r"is no chat model .*embedding"):
         resolve("openai/text-embedding-3-large")

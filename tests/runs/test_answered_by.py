@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 from aiohttp import ClientSession, web
+from commandline import command, serving
 from driving import ROUTES, draw_images
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
@@ -84,6 +85,34 @@ async def test_another_model_in_its_place_stops_a_strict_run_and_scores_nothing_
     score, runner = await run_behind_a_router(tmp_path, "gpt-4.1-mini", strict_model=True)
     assert runner.why_stopped == "gpt-4o: gpt-4o was asked, and gpt-4.1-mini answered"
     assert score.counts.scored == 0
+
+
+@pytest.mark.parametrize(
+    ("simulation", "options", "then"),
+    [
+        (
+            Simulation(any_model=True, substitute={"gpt-5.4": "gpt-5.4-mini"}),
+            ["--strict-model"],
+            "gpt-5.4: gpt-5.4 was asked, and gpt-5.4-mini answered; begin a run of another model, or one without --strict-model;",
+        ),
+        (Simulation(expire={"gpt-5.4": 6}), [], "; begin a run of another model; what is finished is kept"),
+    ],
+    ids=["substituted", "retired"],
+)
+def test_where_resuming_would_end_in_the_same_way_nobody_is_sent_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], simulation: Simulation, options: list[str], then: str
+) -> None:
+    draw_images(tmp_path / "images", 4)
+    with serving(simulation) as simulator:
+        ended = command(
+            capsys, "run", "--provider", "gpt-5.4", "--api-base", simulator.openai_base, "--price", "0,0", "--questions", "1",
+            "--images", str(tmp_path / "images"), "--concurrency", "1", "--out", str(tmp_path / "run"),
+            "--cache", str(tmp_path / "cache"), *options,
+        )  # fmt: skip
+    assert ended.code == 3
+    last = ended.err.splitlines()[-1]
+    assert then in last
+    assert "resume" not in last
 
 
 def test_answers_among_the_thoughts_and_interrupted_ones_are_told_of() -> None:

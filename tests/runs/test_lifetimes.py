@@ -55,12 +55,17 @@ def noticed(events: list[Event]) -> list[str]:
     return [event.text for event in events if isinstance(event, Notice)]
 
 
-async def test_a_model_near_its_end_is_announced_before_any_call_and_kept_in_the_manifest() -> None:
+async def test_a_model_near_its_end_is_announced_before_any_call_and_kept_in_the_manifest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     told = "mine: its vendor ends it on 2030-03-11, in 10 days"
     assert (await worked_off(settings_of("ends = 2030-03-11"), DAY))[1] == [told]
     manifest = read_manifest(Path("run"))
     assert manifest.notices == (told,)
     assert manifest.subject.ends == date(2030, 3, 11)
+    assert told in " ".join(command(capsys, "show", "run").out.split())
+    assert command(capsys, "report", "run").code == 0
+    assert told in Path("run/report.html").read_text("utf-8")  # noqa: ASYNC240
 
 
 async def test_a_run_after_a_change_of_price_pays_the_new_one_and_so_does_one_that_goes_on() -> None:

@@ -38,7 +38,10 @@ def is_same_model(asked: str, answered: str) -> bool:
     """
     if not answered or not asked:
         return True
+    newest = asked.lower().endswith("-latest")
     asked, answered = _bare(asked), _bare(answered)
+    if newest and not any(map(str.isdigit, asked)):  # gemini-flash-latest: whichever number is the newest
+        return _parts(asked)[0] == _parts(answered)[0]
     if bool(_VARIANT.search(asked)) != bool(_VARIANT.search(answered)):
         asked, answered = _VARIANT.sub("", asked), _VARIANT.sub("", answered)
     one, other = _day(asked), _day(answered)
@@ -91,6 +94,6 @@ class StrictModel:
         reply = await self._inner.complete(request)
         if is_same_model(self._asked, reply.model):
             return reply
-        error = Fatal(f"{self._asked} was asked, and {reply.model} answered", kind="model")
+        error = Fatal(f"{self._asked} was asked, and {reply.model} answered", kind="another model")
         self._replicas.shut(error)
         raise error

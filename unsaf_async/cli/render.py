@@ -49,7 +49,7 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     out.print(headline)
     for reason in score.unreliable:
         out.print(f"[red]Unreliable:[/red] {safe(reason)}")
-    for warning in score.warnings:
+    for warning in (*manifest.notices, *score.warnings):
         out.print(f"[yellow]Note:[/yellow] {safe(warning)}")
 
     counts = score.counts

@@ -361,6 +361,10 @@ def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
         why = runner.why_stopped or f"{runner.unfinished}; {runner.refuses}: {runner.refusal}"
         tell(f"stopped early: {why}; {_what_it_takes(runner)}; what is finished is kept")
         return 3
+    if runner.lost:
+        begin = "begin a run of another model" + (", or one without --strict-model" if runner.lost != "model" else "")
+        tell(f"stopped early: {runner.why_stopped}; {begin}; what is finished is kept")
+        return 3
     if runner.why_stopped:
         tell(f"stopped early: {runner.why_stopped}{go_on}")
         return 3

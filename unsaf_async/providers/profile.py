@@ -221,7 +221,10 @@ class Profile(Record):
         for name, value in headers.items():
             if problem := _header_problem(name, value):
                 raise ValueError(problem)
-        return {name.lower(): value for name, value in headers.items()}
+        lowered = {name.lower(): value for name, value in headers.items()}
+        if len(lowered) < len(headers):
+            raise ValueError("holds a name twice, in capitals and in small letters; give each once")
+        return lowered
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -299,11 +299,14 @@ def _names_of(vendor: str) -> list[str]:
 
 
 def _nearest(name: str, endpoints: tuple[Endpoint, ...]) -> list[str]:
-    """The 4 known names that are most like `name`, best first."""
+    """The known names that are most like `name`, best first: at most 2 of vendors that have the very model, and 4 others."""
     known = {key for endpoint in endpoints for key in (endpoint.name, *endpoint.models, *endpoint.aliases)}
     by_lower = {key.lower(): key for key in sorted(known)}
     model = name.rpartition("/")[2].lower() or name.lower()
-    return [by_lower[key] for key in get_close_matches(model, by_lower, n=4, cutoff=0.0)]
+    bare = name and "/" not in name
+    elsewhere = [key for key in price_map() if bare and key.lower().partition("/")[2] == model]
+    near = sorted(elsewhere, key=lambda key: (key.partition("/")[0] not in by_lower, key))[:2]
+    return near + [by_lower[key] for key in get_close_matches(model, by_lower, n=4, cutoff=0.0)]
 
 
 @dataclass(frozen=True, slots=True)

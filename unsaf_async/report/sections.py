@@ -199,7 +199,9 @@ def _notes(run: ReportRun) -> Element | None:
     lines = [el("li", el("b", "Unreliable"), reason, class_="alarm") for reason in run.score.unreliable]
     if run.manifest.subject.backend == "scripted":
         lines.append(el("li", el("b", "Simulated"), SIMULATED))
-    lines += [el("li", el("b", "Note"), note) for note in (*_about_source(run), *run.score.warnings)]
+    lines += [
+        el("li", el("b", "Note"), note) for note in (*_about_source(run), *run.manifest.notices, *run.score.warnings)
+    ]
     return el("ul", lines, class_="notes") if lines else None
 
 

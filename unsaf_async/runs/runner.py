@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 MIN_IMAGES_IN_FLIGHT = 4
 """Images examined at once at least: with fewer, one slow call idles the slots."""
 
+LOST = ("model", "another model")
+"""How a model that answered before may be there no longer."""
 MISTAKES = ("key", "model", "unreachable", "machine", "refused")
 """What only the user can mend, of the kinds of a `Fatal`."""
 
@@ -201,6 +203,8 @@ class Runner:
         """Whether it ended because the cap leaves too little for another image."""
         self.satisfied = False
         """Whether it ended because the interval is narrow enough."""
+        self.lost: str | None = None
+        """Which of `LOST` ended the run: going on with it would end in the same way."""
         self.mistake: str | None = None
         """What is wrong, one of `MISTAKES`, if the run ended by that before the model, or a judge, ever answered."""
         self.mistaken: Profile | None = None
@@ -462,4 +466,6 @@ class Runner:
             down, answered = model.replicas.down, model.refusals.answered or name in self.folder.manifest.answered_by
             if self.mistake is None and down and down.kind in MISTAKES and not answered:
                 self.mistake, self.mistaken = down.kind, model.profile
+            elif self.lost is None and down and down.kind in LOST:
+                self.lost = down.kind
         return tally.findings(account)

@@ -108,10 +108,16 @@ def _server_error(status: int, text: str, lowered: str, patience_s: float | None
         # A gateway that lost the server's answer, or tired of waiting for it: the server may have served it all the same.
         fate_unknown = status in LOST_BEHIND_A_GATEWAY
         return Transient(text, status=status, fate_unknown=fate_unknown, retry_after_s=patience_s)
+    if status == 400 and _STREAM_ONLY.search(lowered):
+        text += "; give `stream = true` in its provider file"
     return Rejected(text, status=status)
 
 
 # --- parameters that a model does not take ------------------------------------------------------------------------
+
+_STREAM_ONLY = re.compile(
+    r"only (?:be )?supports? (?:the )?stream|stream(?:ing)? (?:mode )?only|(?:set|enable) stream(?:ing)? (?:to )?true"
+)
 
 PARAMETERS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])")  # no part of a model's name: seed-1.6, kimi-k2-thinking

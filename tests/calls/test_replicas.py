@@ -170,6 +170,18 @@ async def test_what_waits_for_a_server_that_asks_for_patience_goes_to_the_other(
     assert time.monotonic() - began < 40  # a minute's wait is asked for
 
 
+async def test_a_server_that_asks_to_wait_for_a_day_is_left_out_and_costs_no_answer(tmp_path: Path) -> None:
+    patient = Simulation(faults={"429": 1.0}, fault_seed=1, retry_after_s=86400)
+    async with running(Simulation(), patient) as (good, bad):
+        ended, left_out = await run_over([good.openai_base, bad.openai_base], tmp_path, images=4)
+        assert bad.ledger.faults["429"] > 0
+    assert ended.why_stopped is None
+    assert ended.unfinished is None
+    (told,) = left_out
+    assert "it asks to wait until " in told
+    assert len(responses(ended)) == 4
+
+
 async def test_with_no_server_left_the_run_stops_with_the_reason_of_the_last(tmp_path: Path) -> None:
     bases = [closed_port(), closed_port()]
     runner, left_out = await run_over(bases, tmp_path, images=6)

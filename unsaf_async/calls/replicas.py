@@ -134,7 +134,7 @@ class Replicas:
                 self._announce(Notice(f"{self._name}: {replica.endpoint} is left out ({pace.down}); {left}"))
         if self.down is not None:
             return self.down if isinstance(error, Transient | RateLimited) else error
-        if isinstance(error, Fatal):
+        if isinstance(error, Fatal | RateLimited | Transient) and pace.down is not None:  # it need not be waited for
             return Transient(str(error), status=error.status, fate_unknown=error.fate_unknown)
         return error
 

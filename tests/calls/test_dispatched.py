@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -18,7 +18,7 @@ from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.calls.replicas import Replica, Replicas
 from unsaf_async.errors import Fatal, RateLimited, Rejected, Transient, UserError
-from unsaf_async.events import BoundBroken, CallSent, CallSettled, Paused
+from unsaf_async.events import BoundBroken, CallSent, CallSettled, KeyHidden, Paused
 from unsaf_async.providers.profile import Limits
 from unsaf_async.providers.redactor import Redactor
 from unsaf_async.records import Usage
@@ -357,3 +357,19 @@ async def test_a_bug_after_a_call_was_booked_books_it_no_second_time(tmp_path):
         with pytest.raises(ValueError, match="a bug"):
             await layer.dispatched.complete(request())
         layer.ended(spent=10_000 * 1_000 + 1_000 * 10_000)
+
+
+KEY = "sk-proj-7Qm2_Xr9tVbK-4hLpZw8NcJ0aYgSdFe61R"
+
+
+async def test_a_key_in_any_field_of_a_reply_is_hidden_before_anybody_gets_to_know_it(tmp_path):
+    came = reply(f"text {KEY} and {KEY[:5]}")
+    came = replace(came, finish_reason=KEY[5:], model=f"m {KEY}", detail=KEY.upper(), headers={"x-request-id": KEY})
+    async with Layer(tmp_path, Script(came), secrets=(KEY,)) as layer:
+        kept = await layer.dispatched.complete(request())
+    assert (kept.text, kept.finish_reason, kept.model) == ("text [key] and [key]", "[key]", "m [key]")
+    assert (kept.detail, kept.headers) == ("[key]", {"x-request-id": "[key]"})
+    assert (kept.outcome, kept.usage) == (came.outcome, came.usage)
+    assert len(layer.events.of(KeyHidden)) == 1
+    (settled,) = layer.events.of(CallSettled)
+    assert settled.reply == kept

@@ -47,3 +47,9 @@ def test_no_line_on_stderr_holds_what_a_terminal_obeys(capsys: pytest.CaptureFix
     assert said.startswith("unsaf-async: gpt\ufffd[2J")
     assert said.count("\n") == 1
     assert not OBEYED.search(said)
+
+
+def test_no_line_on_stderr_holds_a_key(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_API_KEY", "sk-proj-7Qm2_Xr9tVbK-4hLpZw8")
+    tell("--api-base sk-proj-7Qm2_Xr9tVbK-4hLpZw8: is no address")
+    assert capsys.readouterr().err == "unsaf-async: --api-base [key]: is no address\n"

@@ -6,12 +6,15 @@ import os
 import sys
 from contextlib import contextmanager
 from errno import EIO, EPIPE
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 from unsaf_async.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from unsaf_async.providers.redactor import Redactor
 
 NOBODY_READS = (EPIPE, EIO)
 """A closed pipe (`unsaf-async show RUN | head`), a closed terminal: whoever closed it wanted no more."""
@@ -75,11 +78,22 @@ def tell(text: str) -> None:
     """Writes a line to stderr, with the program's name before it.
 
     Args:
-        text: What is told. It may hold what servers, models and files say: a terminal shows all of it, and obeys nothing.
+        text: What is told. It may hold what servers, models and files say: a terminal shows all of it but the secrets in
+            environment variables, and obeys nothing.
     """
-    line = printable(one_line(text))
+    from unsaf_async.providers.keys import secrets_of_environment
+
+    redact = _redactor(frozenset(secrets_of_environment(os.environ)))
+    line = printable(one_line(redact(text)))
     sys.stderr.write(f"{line}\n" if line.startswith("unsaf-async") else f"unsaf-async: {line}\n")
     sys.stderr.flush()
+
+
+@cache
+def _redactor(secrets: frozenset[str]) -> Redactor:
+    from unsaf_async.providers.redactor import Redactor
+
+    return Redactor(secrets)
 
 
 @contextmanager

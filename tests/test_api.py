@@ -58,7 +58,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_evaluate_takes_every_setting_with_the_same_default() -> None:
     parameters = inspect.signature(evaluate).parameters
     settings = {field.name: field for field in fields(Settings)}
-    assert set(parameters) - {"on_event"} == set(settings)
+    assert set(parameters) - {"on_event", "yes"} == set(settings)
     for name, field in settings.items():
         default = parameters[name].default
         assert default == (inspect.Parameter.empty if name == "provider" else field.default), name
@@ -103,6 +103,17 @@ async def test_evaluate_lets_a_listener_hear_the_events(folder: Path) -> None:
     heard: list[Event] = []
     await evaluate("scripted", images="photos/0.png", on_event=heard.append)
     assert [event.examination.image.id for event in heard if isinstance(event, ImageKept)] == ["0.png"]
+
+
+async def test_a_run_that_costs_money_needs_a_cap_or_a_yes_as_on_the_command_line(folder: Path) -> None:
+    given: dict[str, Any] = {"images": "photos", "questions": 1, "out": "run", "price": "1,2"}
+    with pytest.raises(
+        UserError, match=r"costs money \(\$.* at most\); give max_cost, or yes=True to begin without a cap"
+    ):
+        await evaluate("scripted", **given)
+    assert not (folder / "run").exists()
+    assert (await evaluate("scripted", yes=True, **given)).images.done == 3
+    assert (await evaluate("scripted", max_cost=5.0, **given)).images.done == 3
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.events import Announce, silent
 from unsaf_async.help import Help
-from unsaf_async.runs.estimate import check_covers_an_image
+from unsaf_async.runs.estimate import check_covers_an_image, estimate
 from unsaf_async.runs.folder import exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
@@ -49,31 +49,38 @@ class EvaluateArguments(Settings):
     """The arguments of `evaluate`."""
 
     on_event: Announce = silent
+    yes: bool = False
 
 
 @_with_parameters_of(EvaluateArguments)
 async def evaluate(*provider: Any, **settings: Any) -> Findings:
     """The score of a model on images: the same as `unsaf-async run`, for use from Python.
 
-    Nothing is asked: without `max_cost` there is no cap. A run that stops early still returns the score of what is done.
+    A run that can cost money needs `max_cost`, or `yes=True` to begin without a cap, as on the command line where nobody can be
+    asked. A run that stops early still returns the score of what is done.
     Its folder, which can be resumed, is `out` or lies in runs/.
 
     Args:
         *provider: The model to measure: a profile's name or alias, or any litellm id. May be given by keyword.
         **settings: The fields of `Settings`, which are the options of `unsaf-async run` with their defaults, and
             `on_event`, a function that receives the run's events as they happen, on the event loop's thread. It must not
-            block and must not raise.
+            block and must not raise. `yes`: whether it may begin without a cap although it costs money.
 
     Returns:
         The score and the extra measures, as in the run's score.json.
 
     Raises:
-        UserError: A setting is wrong.
+        UserError: A setting is wrong, or the run costs money and has no cap.
     """
     signature(EvaluateArguments).bind(*provider, **settings)  # a TypeError that names no class of ours
     arguments = EvaluateArguments(*provider, **settings)
     _check_types(arguments)
     prepared = await prepare(arguments)
+    if arguments.max_cost is None and not arguments.yes and (figures := estimate(prepared)).worst_usd:
+        raise UserError(
+            f"this costs money (${figures.expected_usd:.2f} expected, ${figures.worst_usd:.2f} at most); give "
+            f"{setting('max_cost')}, or {setting('yes', True)} to begin without a cap"
+        )
     if arguments.out is None or not exists(Path(arguments.out)):  # a run that goes on has spent some of its cap
         check_covers_an_image(prepared)
     with begin(prepared) as folder:

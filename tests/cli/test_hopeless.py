@@ -86,3 +86,21 @@ def test_images_that_all_failed_are_said_without_a_table(capsys: pytest.CaptureF
     assert ended.code == 3
     assert "2 of 2 images failed (no question was obtained" in last_line(ended)
     check_no_table([ended.out])
+
+
+def test_an_audit_whose_cap_lets_no_image_begin_is_refused_with_the_figure_that_would_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(Simulation(price=(2.5, 10), any_model=True)) as simulator:
+        served_model("sub", simulator.openai_base, (2.5, 10))
+        served_model("auditor", simulator.openai_base, (250, 1000))
+        assert start(capsys, "--provider", "sub").code == 0
+        calls = simulator.ledger.requests
+        refused = command(capsys, "audit", "out", "--provider", "auditor", "--max-cost", "0.05")
+        assert refused.code == 2
+        assert "--max-cost is 0.05, and $" in last_line(refused)
+        enough = last_line(refused).rpartition("give at least ")[2]
+        assert SavedRun(Path("out")).manifest.auditors == ()
+        assert simulator.ledger.requests == calls
+        assert command(capsys, "audit", "out", "--provider", "auditor", "--max-cost", enough).code in (0, 3)
+        assert simulator.ledger.requests > calls

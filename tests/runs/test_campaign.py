@@ -151,3 +151,11 @@ def test_a_cap_that_is_spent_leaves_finished_runs_with_their_own() -> None:
     end = asyncio.run(run_campaign(runs, max_cost_usd=0.0001))
     assert end.reason is None
     assert [run.saved.manifest.max_cost_usd for run in runs] == caps_usd
+
+
+def test_a_cap_that_lets_no_image_begin_is_refused_before_a_folder_is_made() -> None:
+    runs = two_scripted()
+    each_usd = estimate(runs[0].prepared).per_image_worst_usd
+    with pytest.raises(UserError, match=r"max_cost is .*; one image can cost \$.* at worst, so none could begin"):
+        asyncio.run(run_campaign(runs, max_cost_usd=0.9 * each_usd))
+    assert not any(run.folder.exists() for run in runs)

@@ -158,6 +158,7 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes
     import asyncio
 
     from unsaf_async.providers.lifetime import check_cap, today_utc
+    from unsaf_async.runs.estimate import check_covers_more
     from unsaf_async.runs.prepare import asking_more
 
     more = asyncio.run(
@@ -173,7 +174,9 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes
         # Before it is kept: an auditor that a run has, it has for good.
         check_cap(more.subject, more.others.values(), today_utc(), resumed=True)
     capped = more.max_cost_usd is not None and (folder.own or changes.max_cost is not None)
-    if not capped and not yes:
+    if capped:
+        check_covers_more(folder, more)
+    elif not yes:
         _agree_on_more(folder, more)
     return more
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.events import Announce, silent
+from unsaf_async.runs.estimate import check_covers_an_image
 from unsaf_async.runs.folder import exists
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
@@ -116,7 +117,7 @@ async def run_campaign(
         The reason if the campaign stopped early, and what failed. A cap that is reached is no error.
 
     Raises:
-        UserError: A folder holds another run, or the key or the model's name is wrong.
+        UserError: A folder holds another run, the key or the model's name is wrong, or the cap lets no image begin.
     """
 
     async def with_runner(_: PlannedRun, folder: RunFolder) -> Runner:
@@ -124,6 +125,7 @@ async def run_campaign(
         await runner.run()
         return runner
 
+    _check_cap(planned, max_cost_usd)
     work_off = run_one or with_runner
     unfinished: dict[str, str] = {}
     only_files = True
@@ -148,6 +150,16 @@ async def run_campaign(
             unfinished[run.name] = runner.unfinished
             only_files &= runner.only_files
     return CampaignEnd(unfinished=unfinished, only_files=bool(unfinished) and only_files)
+
+
+def _check_cap(planned: Sequence[PlannedRun], max_cost_usd: float | None) -> None:
+    """Raises UserError if the cap lets no image of the first run begin. Of runs that go on it has been spent in part."""
+    if max_cost_usd is None or any(exists(each.folder) for each in planned):
+        return
+    first = next((run for each in planned if (run := each.ready()) is not None), None)
+    if first is not None:
+        settings = replace(first.prepared.settings, max_cost=max_cost_usd)
+        check_covers_an_image(replace(first.prepared, settings=settings))
 
 
 def _check_mistake(runner: Runner) -> None:

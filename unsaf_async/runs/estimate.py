@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.cost import CostModel, price_or_error
+from unsaf_async.calls.ledger import read_account
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
@@ -89,11 +90,40 @@ def check_covers_an_image(prepared: Prepared) -> None:
             return
         least = worst if least is None else min(worst, least)
     if least is not None:
-        needed = ceil(least / NANO * 10_000) / 10_000
+        needed = _rounded_up(least)
         raise UserError(
             f"is {settings.max_cost:g}; one image can cost ${needed:.4f} at worst, so none could begin: give at least that",
             field="max_cost",
         )
+
+
+def check_covers_more(folder: RunFolder, manifest: Manifest) -> None:
+    """Checks that a run's cap, which counts what was spent, lets more be asked about an image.
+
+    Args:
+        folder: The run's, opened.
+        manifest: What is asked of it now, and its cap.
+
+    Raises:
+        UserError: Every image that something is still to be asked about can cost more than what is left; or as `estimate_more`.
+    """
+    if manifest.max_cost_usd is None:
+        return
+    spent = read_account(folder.files.ledger).spent_nano_usd
+    quotes, _ = _quotes_of_more(folder, manifest)
+    least = min((quote.worst_nano_usd for quote in quotes if quote.worst_nano_usd), default=0)
+    if least and spent + least > manifest.max_cost_usd * NANO:
+        needed = _rounded_up(spent + least)
+        raise UserError(
+            f"is {manifest.max_cost_usd:g}, and ${spent / NANO:.4f} of it is spent; one image can cost ${least / NANO:.4f} more "
+            f"at worst, so none could begin: give at least {needed:.4f}",
+            field="max_cost",
+        )
+
+
+def _rounded_up(nano_usd: int) -> float:
+    """USD, to the next hundredth of a cent above."""
+    return ceil(nano_usd / NANO * 10_000) / 10_000
 
 
 def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
@@ -111,11 +141,18 @@ def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
     Raises:
         UserError: The prompts have changed since the run began, or a model has no price.
     """
+    quotes, unreadable = _quotes_of_more(folder, manifest)
+    return _added(quotes, len(folder.images), unreadable=unreadable)
+
+
+def _quotes_of_more(folder: RunFolder, manifest: Manifest) -> tuple[list[Quote], int]:
+    """What is to be asked of each image, and how many cannot be read."""
     priced = _priced(manifest.profile, manifest.questions, manifest.seed)
     planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.extras)
     policy = policy_of(manifest.subject)
     kept = read_journal(folder.files.journal)
-    quotes, unreadable = [], 0
+    quotes: list[Quote] = []
+    unreadable = 0
     for source in folder.images:
         examination = kept.get(source.id)
         if examination is not None and not is_unfinished(examination):
@@ -128,7 +165,7 @@ def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
             unreadable += 1
             continue
         quotes.append(planner.quote_given(*size, source.given) if manifest.source else planner.quote(*size))
-    return _added(quotes, len(folder.images), unreadable=unreadable)
+    return quotes, unreadable
 
 
 def _added(quotes: Sequence[Quote], images: int, *, unreadable: int) -> Estimate:

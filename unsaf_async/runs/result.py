@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.calls.budget import NANO
 from unsaf_async.examine.examiner import has_failed_calls, is_unfinished
 from unsaf_async.runs.findings import Tallies
@@ -39,7 +40,7 @@ class Unfinished:
             self._reasons.add(examination.failure)
         elif has_failed_calls(examination):
             self._partly += 1
-        elif is_unfinished(examination):
+        elif any(map(is_lost, examination.calls)):
             self._lost += 1
         if is_unfinished(examination):
             self._only_files &= bool(examination.failure) and examination.image.width is None

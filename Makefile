@@ -6,7 +6,7 @@ READY := .venv/.ready
 DISTILL := .venv/.distill
 LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-sdks test-vllm chaos lint train-tiny lock audit docs site benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs site benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -38,6 +38,9 @@ test-vllm: $(DISTILL)  ## install vLLM for CPUs (2.5 GB) and test against it, wi
 
 chaos: $(READY)  ## the command line against a simulated provider that does everything wrong; an hour. CHAOS="--only kills --images 30"
 	$(BIN)/python tests/chaos/run.py $(CHAOS)
+
+fuzz: $(READY)  ## ten thousand damaged files, lists, replies and pictures of each kind; half an hour
+	UNSAF_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/test_fuzz.py --timeout 0
 
 lint: $(READY)  ## style, types, which way imports go, dependencies that are declared and used
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from unsaf_async.text import one_line, printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -203,7 +205,8 @@ def why_invalid(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"]) or "line"
     found = first.get("input")
     is_one = first["type"] != "missing" and isinstance(found, str | int | float | None) and first["loc"]
-    return f"{where}: {first['msg']}" + (f", and is {repr(found)[:60]}" if is_one else "")
+    said = f"{where}: {first['msg']}" + (f", and is {repr(found)[:60]}" if is_one else "")
+    return printable(one_line(said))  # a name in the file may hold anything
 
 
 Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]

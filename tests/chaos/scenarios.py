@@ -18,7 +18,7 @@ from unsaf_async.runs.saved import SavedRun
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from chaos.desk import Desk, Server
+    from chaos.desk import Desk, Reference, Server
 
 STORM = {
     "429": 0.10,
@@ -41,7 +41,7 @@ def storm(desk: Desk, wire: str) -> str:
     place = desk.place(f"storm-{wire}")
     with desk.serving(place, faults=STORM) as server:
         desk.command(*desk.beginning(wire, server, place / "out")).end()
-        return _checked(desk, wire, server, place / "out")
+        return _checked(server, place / "out", desk.reference(wire))
 
 
 def blocks(desk: Desk, wire: str) -> str:
@@ -53,23 +53,25 @@ def blocks(desk: Desk, wire: str) -> str:
     figures = check_money(bill, place / "out")
     check_tidy(place / "out")
     examined = SavedRun(place / "out").examinations
-    blocked = sum(call.outcome == "blocked" for each in examined for call in each.calls)
+    blocked = sum(call.outcome in ("blocked", "refused") for each in examined for call in each.calls)
     if blocked != bill.faults["safety"]:
         raise Failed(f"{blocked} calls are blocked in the journal, {bill.faults['safety']} at the server: {figures}")
     return f"{figures}; {blocked} blocked"
 
 
 def cap(desk: Desk, wire: str) -> str:
-    """A cap in the middle of the storm, then a higher one."""
-    place, reference = desk.place(f"cap-{wire}"), desk.reference(wire)
+    """A cap in the middle of the storm, then a higher one. It takes 60 images, for one may cost a tenth of that."""
+    place, images = desk.place(f"cap-{wire}"), max(60, desk.options.images)
+    reference = desk.reference(wire, images)
     cap_usd = 0.6 * reference.billed_usd
     with desk.serving(place, faults=STORM) as server:
-        desk.command(*desk.beginning(wire, server, place / "out", cap_usd=cap_usd)).end(3)
+        desk.command(*desk.beginning(wire, server, place / "out", images=images, cap_usd=cap_usd)).end(3)
         billed_usd = server.totals()["billed_usd"]
         if billed_usd > cap_usd:
             raise Failed(f"the server billed ${billed_usd:.6f}, and the cap was ${cap_usd:.6f}")
         desk.command("resume", str(place / "out"), "--max-cost", "1000").end()
-        return f"cap ${cap_usd:.4f}, billed ${billed_usd:.4f} under it; " + _checked(desk, wire, server, place / "out")
+        figures = _checked(server, place / "out", reference)
+    return f"cap ${cap_usd:.4f}, billed ${billed_usd:.4f} under it; {figures}"
 
 
 def outage(desk: Desk, wire: str) -> str:
@@ -87,7 +89,7 @@ def outage(desk: Desk, wire: str) -> str:
             if resumed > 5:
                 raise Failed("the server is back, and five times resuming has not finished the run")
             command = desk.command("resume", str(place / "out"))
-        figures = _checked(desk, wire, server, place / "out")
+        figures = _checked(server, place / "out", desk.reference(wire))
     return f"away for {desk.options.outage_s:g} s, resumed {resumed} times; {figures}"
 
 
@@ -97,7 +99,7 @@ def kills(desk: Desk, wire: str) -> str:
     with desk.serving(place, faults=STORM) as server:
         killed = _killed(desk, server, desk.beginning(wire, server, place / "out"), place)
         desk.command("resume", str(place / "out")).end()
-        return f"{killed} kills; {_checked(desk, wire, server, place / 'out')}"
+        return f"{killed} kills; {_checked(server, place / 'out', desk.reference(wire))}"
 
 
 def signals(desk: Desk, wire: str) -> str:
@@ -119,7 +121,7 @@ def signals(desk: Desk, wire: str) -> str:
         time.sleep(TIMEOUT_S + 1.0)
         command.send(signal.SIGCONT)
         command.end()
-        figures = _checked(desk, wire, server, out)
+        figures = _checked(server, out, desk.reference(wire))
         if (bill := server.bill()).served_again:
             raise Failed(f"{bill.served_again} replies were paid twice, and no process was killed: {figures}")
     return figures
@@ -135,7 +137,7 @@ def full_disk(desk: Desk, wire: str) -> str:
         said = command.end(3).said
         (disk / "filler").unlink()
         desk.command("resume", str(disk / "out")).end()
-        figures = _checked(desk, wire, server, disk / "out")
+        figures = _checked(server, disk / "out", desk.reference(wire))
         if (bill := server.bill()).served_again:
             raise Failed(f"{bill.served_again} replies were paid twice, and no process was killed: {figures}")
     return f"{figures}; said {len(said)} characters"
@@ -157,7 +159,7 @@ def read_only_disk(desk: Desk, wire: str) -> str:
             raise Failed("requests were made for a run that cannot be written")
         _remount(disk, "rw")
         desk.command("resume", str(disk / "out")).end()
-        return _checked(desk, wire, server, disk / "out")
+        return _checked(server, disk / "out", desk.reference(wire))
 
 
 def clock(desk: Desk, wire: str) -> str:
@@ -181,7 +183,7 @@ def clock(desk: Desk, wire: str) -> str:
             server.wait_for(nth * reference.requests // 3, command)
             file.write_text(jump, "utf-8")
         command.end()
-        return _checked(desk, wire, server, place / "out")
+        return _checked(server, place / "out", desk.reference(wire))
 
 
 def one_cache(desk: Desk, wire: str) -> str:
@@ -211,7 +213,7 @@ def one_folder(desk: Desk, wire: str) -> str:
         first.end()
         if (bill := server.bill()).served_again:
             raise Failed(f"{bill.served_again} calls were paid for twice")
-        return f"{_checked(desk, wire, server, place / 'out')}; the second one said: {said.strip()[:80]}"
+        return f"{_checked(server, place / 'out', desk.reference(wire))}; the second one said: {said.strip()[:80]}"
 
 
 def size(desk: Desk, wire: str) -> str:
@@ -227,9 +229,7 @@ def size(desk: Desk, wire: str) -> str:
         server.start()
         while command.end(0, 3).code == 3:
             command = desk.command("resume", str(place / "out"))
-        figures = check_money(server.bill(), place / "out")
-        check_score(place / "out", reference)
-        check_tidy(place / "out")
+        figures = _checked(server, place / "out", reference)
     return f"{images} images, {killed} kills, away for {desk.options.outage_s:g} s; {figures}"
 
 
@@ -250,10 +250,10 @@ SCENARIOS: dict[str, Callable[[Desk, str], str]] = {
 """By name; each is run for every wire."""
 
 
-def _checked(desk: Desk, wire: str, server: Server, out: Path) -> str:
+def _checked(server: Server, out: Path, reference: Reference) -> str:
     """The figures of a run that is complete, once all that must hold holds. The server is stopped."""
     figures = check_money(server.bill(), out)
-    check_score(out, desk.reference(wire))
+    check_score(out, reference)
     check_tidy(out)
     return figures
 

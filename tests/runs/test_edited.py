@@ -18,7 +18,7 @@ from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.errors import UserError
 from unsaf_async.events import Notice
-from unsaf_async.runs.folder import RunFiles, reopen
+from unsaf_async.runs.folder import RunFiles, read_manifest, reopen
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
@@ -224,6 +224,15 @@ async def test_a_run_with_a_journal_of_another_run_on_the_same_images_says_that_
     with reopen(other) as folder:
         await Runner(folder, heard).run()
     assert any("lacks lines" in notice.text for notice in heard.of(Notice))
+
+
+def test_a_name_that_is_no_line_is_told_in_one(run: Path) -> None:
+    file = RunFiles(run).manifest
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), "others": {"a\n\x1b[2J\x1eb": None}}), "utf-8")
+    with pytest.raises(UserError) as error:
+        read_manifest(run)
+    assert "others.a" in str(error.value)
+    assert str(error.value).isprintable()
 
 
 def test_the_lines_of_a_ledger_that_were_lost_count_once_for_all_sessions(tmp_path: Path) -> None:

@@ -551,7 +551,8 @@ def _lock(path: Path) -> FileLock:
     except Timeout:
         raise UserError(f"{path}: another process is working on this run; wait for it, or stop it") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); check its permissions") from None
+        where = error.filename or path
+        raise UserError(f"{where}: cannot be written ({error.strerror}); check its permissions") from None
     with suppress(OSError):
         for left in (*drafts(files.images), *drafts(files.manifest), *drafts(files.score)):
             left.unlink(missing_ok=True)

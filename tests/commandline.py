@@ -33,6 +33,11 @@ class Ended:
     out: str
     err: str
 
+    @property
+    def complaint(self) -> str:
+        """What it wrote to stderr besides the line that says which model is called where."""
+        return re.sub(r"^unsaf-async: [^:\s]+ at https?://.*\n", "", self.err, count=1)
+
 
 def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> Ended:
     """`unsaf-async` with `arguments`, in this process."""

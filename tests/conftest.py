@@ -28,6 +28,9 @@ SLOW = frozenset(Path(__file__).with_name("slow.txt").read_text("utf-8").split()
 SECRET = ("_API_KEY", "_TOKEN", "_SECRET")
 """How the environment variables end that hold keys."""
 
+ADDRESS = ("_API_BASE", "_BASE_URL", "_ENDPOINT")
+"""How the environment variables end that hold vendors' addresses."""
+
 _attempts: list[str] = []
 
 
@@ -109,8 +112,8 @@ def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_folder_and_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative paths, ./cache and ./runs among them, lie in `tmp_path`; keys, our settings and proxies are not set."""
+    """Relative paths, ./cache and ./runs among them, lie in `tmp_path`; keys, addresses, our settings and proxies are not set."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
-        if name.upper().endswith((*SECRET, "_PROXY")) or name.startswith("UNSAF_"):
+        if name.upper().endswith((*SECRET, *ADDRESS, "_PROXY")) or name.startswith("UNSAF_"):
             monkeypatch.delenv(name)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import zlib
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+
+
+@cache
+def bomb(encoding: str, size_mb: int = 200) -> bytes:
+    """So many MB of spaces, in less than a hundredth of that. encoding: "gzip" or "deflate"."""
+    packer = zlib.compressobj(1, wbits=31 if encoding == "gzip" else 15)
+    part = b" " * 2**20
+    return b"".join([*(packer.compress(part) for _ in range(size_mb)), packer.flush()])
 
 
 @asynccontextmanager

@@ -283,6 +283,19 @@ def lasting_name(name: str) -> str:
     return name if is_shipped(name) else str(Path(name).absolute())
 
 
+def in_place_of_shipped(name: str) -> str | None:
+    """The shipped pack that a folder stands in for because it has its name.
+
+    Args:
+        name: A pack's lasting name.
+
+    Returns:
+        The shipped pack's name; None for a shipped pack, and for a folder of another name.
+    """
+    folder = Path(name)
+    return folder.name if folder.is_absolute() and folder.name in _shipped_names() else None
+
+
 def _shipped_names() -> list[str]:
     return sorted(path.name for path in bundled("prompts").iterdir() if (path / "pack.toml").is_file())
 

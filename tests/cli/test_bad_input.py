@@ -572,7 +572,7 @@ def whole_tree(folder: Path) -> dict[str, bytes]:
 def assert_one_line(ended: Ended, *words: str) -> None:
     assert ended.code == 2, ended
     assert ended.err.startswith("unsaf-async"), ended.err
-    assert ended.err.count("\n") == 1, ended.err
+    assert ended.complaint.count("\n") == 1, ended.err
     assert "Traceback" not in ended.err
     for word in words:
         assert word in ended.err, f"{word!r} is missing in: {ended.err}"
@@ -806,7 +806,7 @@ def test_a_cap_that_lets_one_image_begin_stops_the_run_and_says_how_to_go_on(
         arguments = ("--provider", "vllm", "--api-base", simulator.openai_base, "--price", "2.5,10", "--out", "run")
         ended = command(capsys, "run", *PHOTOS, *arguments, "--max-cost", cap_of_one_image(capsys, *arguments))
         assert ended.code == 3
-        assert ended.err.count("\n") == 1
+        assert ended.complaint.count("\n") == 1
         assert "unsaf-async resume run --max-cost USD" in ended.err
         assert command(capsys, "resume", "run", "--max-cost", "5").code == 0
 

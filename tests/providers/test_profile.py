@@ -125,7 +125,16 @@ def test_a_profile_survives_json() -> None:
 
 def test_the_readme_explains_every_key_and_formula() -> None:
     text = (bundled("providers") / "README.md").read_text("utf-8")
-    keys = set(Profile.model_fields) - {"name", "limits", "image", "tokens", "output_tokens", "takes", "price"}
+    keys = set(Profile.model_fields) - {
+        "name",
+        "origin",
+        "limits",
+        "image",
+        "tokens",
+        "output_tokens",
+        "takes",
+        "price",
+    }
     keys |= {f"limits.{key}" for key in Limits.model_fields} | {
         f"output_tokens.{key}" for key in OutputTokens.model_fields
     }
@@ -145,7 +154,7 @@ def _fields(group: str) -> list[str]:
 def test_the_readmes_examples_work(folder: Path) -> None:
     text = (bundled("providers") / "README.md").read_text("utf-8")
     examples = [part.split("```")[0] for part in text.split("```toml\n")[1:]]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for number, example in enumerate(examples):
         (folder / f"example{number}.toml").write_text(example, "utf-8")
     strict = resolve("strict")
@@ -155,6 +164,9 @@ def test_the_readmes_examples_work(folder: Path) -> None:
     assert (gateway.backend, gateway.model, gateway.limits.requests_per_minute) == ("openai", "qwen/qwen-vl-72b", 500)
     assert gateway.price is not None
     assert gateway.price.worst_nano_usd(10**6, 0) == 400_000_000
+    claude = resolve("claude-sonnet-5-5")
+    assert (claude.address, claude.model) == ("https://llm.company.example/v1", "anthropic/claude-sonnet-5-5")
+    assert claude.api_key_env == "COMPANY_LLM_KEY"
 
 
 def test_the_readme_lists_the_awareness_of_a_scripted_model() -> None:

@@ -61,13 +61,14 @@ class Bench:
         )
 
 
-async def prepare(data: Path, judges: Sequence[str], prompts: str) -> Bench:
+async def prepare(data: Path, judges: Sequence[str], prompts: str, api_base: str | None = None) -> Bench:
     """A judge and its labelled responses, checked.
 
     Args:
         data: The file of labelled responses.
         judges: Names; () or ("rules",) for the rules alone.
         prompts: The prompt pack's name or folder.
+        api_base: The judges' base URL; None for each one's own.
 
     Returns:
         What `calibrate` needs.
@@ -82,7 +83,7 @@ async def prepare(data: Path, judges: Sequence[str], prompts: str) -> Bench:
             f"{setting('judge', 'rules')}: the rules come before every judge; leave it out where others are named"
         )
     named: dict[str, Profile] = {}
-    await named_models([name for name in judges if name != "rules"], "judge", named)
+    await named_models([name for name in judges if name != "rules"], "judge", named, api_base=api_base)
     profiles = {profile.name: profile for profile in named.values()}
     with naming("prompts"):
         pack = load_pack(prompts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
-from unsaf_async.cli.run import say_notices
+from unsaf_async.cli.run import say_called, say_notices
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
     profile = resolve(settings.provider, model=settings.model, api_base=settings.api_base, price=price)
     profile = asyncio.run(with_model_found(profile))
     key_of_profile(profile)
+    say_called(profile, (), (), {})
     say_notices((profile,))
     worst_usd = worst_cost_usd(profile) * len(profile.endpoints)
     sys.stdout.write(f"A handful of small calls to {profile.name}, at most ${worst_usd:.4f}\n")

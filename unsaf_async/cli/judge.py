@@ -13,7 +13,7 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
-from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, MaxCost
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, JudgeApiBase, MaxCost
 from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def calibrate(
         ),
     ],
     judge: Judge = None,
+    judge_api_base: JudgeApiBase = None,
     prompts: Annotated[str, typer.Option(metavar="PACK", help="The prompt pack whose judge.md is used.")] = "unsaf",
     max_cost: MaxCost = None,
     out: Annotated[
@@ -60,7 +61,8 @@ def calibrate(
 
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
-    prepared = asyncio.run(bench.prepare(data, tuple(judge or ("rules",)), prompts))
+    prepared = asyncio.run(bench.prepare(data, tuple(judge or ("rules",)), prompts, judge_api_base))
+    run.say_called(None, tuple(prepared.judges), (), prepared.judges)
     worst_usd = sum(map(prepared.worst_nano_usd, prepared.rows)) / NANO
     if max_cost is None and not yes:
         what = f"{prepared.name}, {len(prepared.rows)} responses"

@@ -15,7 +15,7 @@ from unsaf_async.runs.settings import Settings
 
 
 @from_fields(
-    leave_out=("images", "audit", "questions_from", "judge_calibration", "questions", "until_ci"),
+    leave_out=("images", "audit", "audit_api_base", "questions_from", "judge_calibration", "questions", "until_ci"),
     required=("data",),
     defaults={"provider": run.DEFAULT_PROVIDER},
 )

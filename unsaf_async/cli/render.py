@@ -9,6 +9,7 @@ from rich.table import Table
 
 from unsaf_async.cli.console import console, model_name, safe
 from unsaf_async.cli.findings_tables import print_beside, print_labelled
+from unsaf_async.providers.addresses import mark, not_the_vendors, place
 from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_usd
 
 if TYPE_CHECKING:
@@ -31,9 +32,13 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     failures: (id, reason) of images that failed.
     """
     out = console()
-    out.print(f"[bold]{model_name(score.provider, manifest.subject.model)}[/bold], judge: {safe(score.judge)}")
+    marked = f" ({word})" if (word := mark(manifest.subject)) else ""
+    name = model_name(score.provider, manifest.subject.model)
+    out.print(f"[bold]{name}[/bold]{marked}, judge: {safe(score.judge)}")
     if manifest.subject.backend == "scripted":
         out.print(f"[yellow]{SIMULATED}[/yellow]")
+    elif note := not_the_vendors(manifest.subject):
+        out.print(f"[yellow]Note:[/yellow] {safe(note)}")
     print_labelled(score, manifest, out)
     if manifest.source and manifest.source.kind == "run":
         out.print(f"The questions are those of {safe(manifest.source.name)}, {safe(manifest.source.path)}")
@@ -124,9 +129,8 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     subject = prepared.subject
     price = subject.price
     table = Table.grid(padding=(0, 2))
-    within = {"scripted": "simulated in this process", "tiny": "in this process"}
-    where = within.get(subject.backend, f"at {', '.join(subject.endpoints) or 'the vendor'}")
-    table.add_row("model", f"{model_name(subject.name, subject.model or 'whatever it serves')}, {safe(where)}")
+    name = model_name(subject.name, subject.model or "whatever it serves")
+    table.add_row("model", f"{name}, {safe(place(subject))}")
     table.add_row("judge", safe(prepared.judge_name))
     table.add_row(
         "images", f"{figures.images}" + (f", {figures.unreadable} of them unreadable" if figures.unreadable else "")

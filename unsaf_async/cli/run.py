@@ -18,7 +18,7 @@ from unsaf_async.runs.settings import Changes, Settings
 from unsaf_async.text import printable, printable_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from unsaf_async.providers.profile import Profile
@@ -63,6 +63,7 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
     import asyncio
     from pathlib import Path
 
+    from unsaf_async.providers.addresses import where
     from unsaf_async.runs.estimate import check_covers_an_image
     from unsaf_async.runs.estimate import estimate as estimated
     from unsaf_async.runs.folder import exists
@@ -79,6 +80,7 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
             trust=settings.trust_folder,
         )
         if dry_run:
+            say_called(prepared.subject, prepared.judges, prepared.auditors, prepared.others)
             say_notices((prepared.subject, *prepared.others.values()))
             _print_plan(prepared, estimated(prepared), json=display.json)
             return 0
@@ -86,7 +88,7 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
             prepared = s.told_apart(prepared, plan)
         if settings.max_cost is None and not display.yes:
             figures = estimated(prepared)
-            what = f"{prepared.subject.name}, {figures.images} images"
+            what = f"{where(prepared.subject)}, {figures.images} images"
             agree_on_cost(what, figures.expected_usd, figures.worst_usd)
         if settings.out is None or not exists(Path(settings.out)):  # a run that goes on has spent some of its cap
             check_covers_an_image(prepared)
@@ -165,6 +167,7 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes
         asking_more(
             manifest,
             changes.audit,
+            audit_api_base=changes.audit_api_base,
             grounded=changes.grounded,
             confidence=changes.confidence,
             samples=changes.samples,
@@ -392,6 +395,23 @@ def agree_on_cost(what: str, expected_usd: float, worst_usd: float) -> None:
     sys.stderr.write(f"{printable(what)}: {line} (--max-cost USD caps it)\n")
     if expected_usd > ASK_ABOVE_USD:
         o.ask("Begin?")
+
+
+def say_called(
+    subject: Profile | None, judges: Sequence[str], auditors: Sequence[str], others: Mapping[str, Profile]
+) -> None:
+    """Writes to stderr which models are called where, unless all run in this process.
+
+    Args:
+        subject: The measured model's profile; None where none is measured.
+        judges: The judges' names; "self" is the measured model.
+        auditors: The auditors' names, likewise.
+        others: The profiles of those that are not the measured model, by name.
+    """
+    from unsaf_async.providers.addresses import called
+
+    if line := called(subject, judges, auditors, others):
+        sys.stderr.write(f"unsaf-async: {line}\n")
 
 
 def say_notices(profiles: Iterable[Profile]) -> None:

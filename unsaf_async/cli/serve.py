@@ -259,10 +259,7 @@ def planned(spawning: Spawned, settings: Settings, *, dry_run: bool) -> Iterator
     from unsaf_async.serve.plan import plan
     from unsaf_async.serve.port import claimed
 
-    try:  # it may name no address: that is the spawned server's
-        profile = resolve(settings.provider, api_base="http://localhost:8000/v1")
-    except UserError:
-        profile = resolve(settings.provider)
+    profile = resolve(settings.provider, address_later=True)
     if profile.backend != "openai" or profile.vendor:  # a vendor's own server is not to be started here
         raise UserError(
             f"--spawn: --provider {settings.provider} calls no server of OpenAI's protocol; give --provider vllm"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.compare.pairing import RESAMPLES, PairedDifference, paired_difference
 from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.errors import UserError
+from unsaf_async.providers.addresses import mark
 from unsaf_async.records import Record
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
@@ -75,6 +76,8 @@ class RunRow(Record):
     wall_s: float | None
     scale: float | None
     """Parameters of the model, where they were given."""
+    mark: str = ""
+    """"simulated" or "local address", where it was no vendor's model that answered, or need not have been."""
     unreliable: list[str]
     warnings: list[str]
     undefined: dict[str, str]
@@ -290,6 +293,7 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         cost_of_one_point_usd=per_point,
         wall_s=score.wall_s,
         scale=scale,
+        mark=mark(run.manifest.subject),
         unreliable=score.unreliable,
         warnings=score.warnings,
         undefined=undefined,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import as_option
+from unsaf_async.providers.addresses import not_the_vendors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +50,7 @@ def differences_in_setting(
             f"{_listed(simulated)} {'is a simulated model' if len(simulated) == 1 else 'are simulated models'}: "
             "such figures say nothing about any real model"
         )
+    sentences += [f"{name}: {note}" for name, each in manifests.items() if (note := not_the_vendors(each.subject))]
     return [sentence for sentence in sentences if sentence]
 
 

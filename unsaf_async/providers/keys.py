@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
 from unsaf_async.errors import UserError
+from unsaf_async.providers.addresses import check_secure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,8 @@ def key_of_profile(profile: Profile) -> str | None:
         The key, without spaces around it; None if the profile requires none and none is set.
 
     Raises:
-        UserError: A required key is missing, or the variable holds characters that no HTTP header can.
+        UserError: A required key is missing, the variable holds characters that no HTTP header can, or the key would travel
+            without encryption.
     """
     key = os.environ.get(profile.api_key_env, "").strip() if profile.api_key_env else ""
     if not key and profile.api_key_required:
@@ -40,6 +42,8 @@ def key_of_profile(profile: Profile) -> str | None:
             f"{profile.name}: the key in {profile.api_key_env} holds characters that no header can; copy it anew",
             field="provider",
         )
+    if key or profile.backend == "litellm":  # which finds credentials of its own
+        check_secure(profile)
     return key or None
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError
+from unsaf_async.providers.gateway import Gateway
 from unsaf_async.providers.profile import Profile, as_toml
 from unsaf_async.text import one_line
 
@@ -37,6 +38,7 @@ class Endpoint:
         defaults: What its top level says. It is itself the profile where the file lists no models.
         models: Profiles by the models' names.
         aliases: From another name to the model's.
+        is_shipped: Whether the file came with this package.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Endpoint:
     defaults: Profile
     models: Mapping[str, Profile] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    is_shipped: bool = False
 
     @property
     def is_host(self) -> bool:
@@ -93,13 +96,41 @@ def load_profiles(folders: Sequence[Path]) -> tuple[Endpoint, ...]:
             raise UserError(f"{folder}: is no folder with provider files; create it, or leave it out")
         owners: dict[str, Path] = {}
         for file in sorted(folder.glob("*.toml")):
-            endpoint = _endpoint(file)
+            table = _read(file)
+            if "gateway" in table:
+                continue
+            endpoint = _endpoint(file, table)
             for name in {endpoint.name, *endpoint.models, *endpoint.aliases}:
                 if name in owners:
                     raise UserError(f"{_label(file)}: {name} is also in {owners[name].name}; give each name once")
                 owners[name] = file
             endpoints.append(endpoint)
     return tuple(endpoints)
+
+
+def load_gateway(folders: Sequence[Path]) -> tuple[Gateway, str] | None:
+    """The gateway that a user's provider files describe.
+
+    Args:
+        folders: Folders with provider files, in the order of the search; the shipped one describes none.
+
+    Returns:
+        The first gateway, and its file as users know it; None if there is none.
+
+    Raises:
+        UserError: A file cannot be read, or its gateway is not as providers/README.md says.
+    """
+    for file in (file for folder in folders for file in sorted(folder.glob("*.toml")) if not _is_shipped(file)):
+        table, label = _read(file), _label(file)
+        if "gateway" not in table:
+            continue
+        if others := sorted(set(table) - {"gateway"}):
+            raise UserError(f"{label}: holds a gateway and {others[0]}; give the gateway a file of its own")
+        try:
+            return Gateway.model_validate(table["gateway"]), label
+        except ValidationError as error:
+            raise UserError(f"{label}: gateway.{_explained(error, (), Gateway)}") from None
+    return None
 
 
 def search_path(folders: Sequence[Path] | None = None) -> tuple[Path, ...]:
@@ -119,10 +150,9 @@ def search_path(folders: Sequence[Path] | None = None) -> tuple[Path, ...]:
     return (*places, shipped)
 
 
-def _endpoint(file: Path) -> Endpoint:
-    """The endpoint that `file` describes."""
+def _endpoint(file: Path, table: dict[str, Any]) -> Endpoint:
+    """The endpoint that `file` describes, of which `table` is all that it says."""
     label = _label(file)
-    table = _read(file, label)
     vendor = table.pop("vendor", "")
     if not isinstance(vendor, str):
         raise UserError(f"{label}: vendor is {as_toml(vendor)}; give litellm's name of it in quotes")
@@ -131,6 +161,11 @@ def _endpoint(file: Path) -> Endpoint:
         raise UserError(f'{label}: models holds no tables; write each as [models."name"]')
     if "name" in table:
         raise UserError(f"{label}: name is no key; the endpoint's name is the file's, so leave it out")
+    if "origin" in table or any("origin" in model for model in models.values()):
+        raise UserError(f"{label}: origin is no key; the program writes it, so leave it out")
+    shipped = _is_shipped(file)
+    if not shipped:
+        table["origin"] = label
     table["vendor"] = vendor
     defaults = _profile({**table, "name": file.stem}, f"{label}: ", ("models",))
 
@@ -149,10 +184,15 @@ def _endpoint(file: Path) -> Endpoint:
         wire_id = f"{vendor}/{name}" if vendor else name
         merged = _merge(table, {"model": wire_id, **model}) | {"name": name}
         profiles[name] = _profile(merged, where, ("aliases",))
-    return Endpoint(file.stem, file, vendor, defaults, profiles, aliases)
+    return Endpoint(file.stem, file, vendor, defaults, profiles, aliases, shipped)
 
 
-def _read(file: Path, label: str) -> dict[str, Any]:
+def _is_shipped(file: Path) -> bool:
+    return file.parent.resolve() == bundled("providers").resolve()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    label = _label(file)
     try:
         return tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
@@ -186,14 +226,14 @@ def _profile(table: Mapping[str, Any], where: str, siblings: tuple[str, ...]) ->
         raise UserError(where + _explained(error, siblings)) from None
 
 
-def _explained(error: ValidationError, siblings: tuple[str, ...]) -> str:
+def _explained(error: ValidationError, siblings: tuple[str, ...], root: type[BaseModel] = Profile) -> str:
     """The first thing that is wrong, in a line: the key, its value, what to do."""
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
     key = ".".join(path[:2] if path[:1] == ["extra"] else path)  # below extra, pydantic names its own types
     kind, context = first["type"], first.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(path, siblings)
+        return _unknown_key(path, siblings, root)
     if kind == "missing":
         return f"{key} is missing; give it"
     if kind == "value_error":
@@ -212,6 +252,7 @@ def _explained(error: ValidationError, siblings: tuple[str, ...]) -> str:
         "string_pattern_mismatch": "letters, digits, dots and dashes",
         "literal_error": str(context.get("expected", "")),
         "dict_type": "a table",
+        "tuple_type": "a list of names",
         "model_type": "a table",
         "invalid-json-value": "text, a number, true, false, a list or a table",
     }.get(kind, one_line(first["msg"]))
@@ -220,10 +261,10 @@ def _explained(error: ValidationError, siblings: tuple[str, ...]) -> str:
     return f"{key} is {as_toml(first['input'])}; give {advice}{_leave_out(path)}"
 
 
-def _unknown_key(path: list[str], siblings: tuple[str, ...]) -> str:
+def _unknown_key(path: list[str], siblings: tuple[str, ...], root: type[BaseModel]) -> str:
     """Names the nearest key that exists, and not the value, which may be a stray `api_key`."""
-    table = _model_at(path[:-1])
-    known = [name for name in table.model_fields if table is not Profile or name != "name"]
+    table = _model_at(path[:-1], root)
+    known = [name for name in table.model_fields if table is not Profile or name not in ("name", "origin")]
     if len(path) == 1:
         known += siblings
     near = get_close_matches(path[-1], known, n=1)
@@ -231,9 +272,9 @@ def _unknown_key(path: list[str], siblings: tuple[str, ...]) -> str:
     return f"{'.'.join(path)} is an unknown key; {hint}"
 
 
-def _model_at(path: list[str]) -> type[BaseModel]:
-    """The record that holds the keys at `path` of a profile."""
-    model: type[BaseModel] = Profile
+def _model_at(path: list[str], root: type[BaseModel] = Profile) -> type[BaseModel]:
+    """The record that holds the keys at `path` of a profile, or of another record."""
+    model = root
     for part in path:
         annotation = model.model_fields[part].annotation
         model = next(

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.tokens import ImageTokens, TokenRules
@@ -30,11 +30,19 @@ Gemini's or Azure's; or nowhere (a simulated model, a tiny one)."""
 IN_PROCESS = {"scripted": "is simulated in this process", "tiny": "runs in this process"}
 """The backends that call nobody, and how to say so."""
 
+OWN_ADDRESSES = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+}
+"""The vendors' own base URLs, by the backend that speaks their protocol."""
+
 Count = Annotated[int, Field(gt=0, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, strict=True)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
+EnvironmentVariable = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 def _day(value: object) -> object:
@@ -48,6 +56,20 @@ def _day(value: object) -> object:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
+
+
+def _without_secrets(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if problem := _header_problem(name, value):
+            raise ValueError(problem)
+    lowered = {name.lower(): value for name, value in headers.items()}
+    if len(lowered) < len(headers):
+        raise ValueError("holds a name twice, in capitals and in small letters; give each once")
+    return lowered
+
+
+Headers = Annotated[dict[str, Text], AfterValidator(_without_secrets)]
+"""Headers by their names in lower case; none holds a key."""
 
 
 class Limits(Record):
@@ -129,15 +151,20 @@ class Profile(Record):
     replicas: tuple[Text, ...] = ()
     """Base URLs of further servers of the same model. Each has its own limits; a call goes to the least busy one. Stored replies
     are known by `endpoint`."""
+    endpoint_env: tuple[EnvironmentVariable, ...] = ()
+    """Environment variables that give another base URL, as the vendor's own library reads them; the first that is set counts."""
+    origin: Text = ""
+    """What decided where calls go, in words, if it was no shipped file: the user's own one, an environment variable. `resolve`
+    writes it; no file does."""
     api_version: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9._-]*$")] = ""
     """Azure's version of the protocol, such as "2024-10-21"; "": its newest."""
-    headers: dict[str, Text] = Field(default_factory=dict)
+    headers: Headers = Field(default_factory=dict)
     """Further headers of every request, as gateways ask for them. No secrets: the manifest records them."""
     stream: Flag = False
     """Whether the endpoint answers as a stream of events only."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """Which field of OpenAI's protocol holds the limit of a reply."""
-    api_key_env: Annotated[str, Field(strict=True, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    api_key_env: EnvironmentVariable | None = None
     """The environment variable that holds the key. The key itself is in no file."""
     api_key_required: Flag = False
     priced_as: Text = ""
@@ -213,18 +240,14 @@ class Profile(Record):
     @property
     def has_address(self) -> bool:
         """Whether it is known where calls go: it names an endpoint, or its backend knows the vendor's own."""
-        return bool(self.endpoint) or self.backend not in ("openai", "azure") or self.vendor == "openai" == self.backend
+        return bool(self.address) or self.backend not in ("openai", "azure")
 
-    @field_validator("headers")
-    @classmethod
-    def _no_secrets(cls, headers: dict[str, str]) -> dict[str, str]:
-        for name, value in headers.items():
-            if problem := _header_problem(name, value):
-                raise ValueError(problem)
-        lowered = {name.lower(): value for name, value in headers.items()}
-        if len(lowered) < len(headers):
-            raise ValueError("holds a name twice, in capitals and in small letters; give each once")
-        return lowered
+    @property
+    def address(self) -> str:
+        """The base URL that is called; "" in this process, and where it is known to litellm alone, or not at all."""
+        if self.backend == "openai" != self.vendor:
+            return self.endpoint
+        return self.endpoint or OWN_ADDRESSES.get(self.backend, "")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.providers.lifetime import on_day, today_utc
-from unsaf_async.providers.load_profiles import Endpoint, load_profiles, search_path
+from unsaf_async.providers.load_profiles import Endpoint, load_gateway, load_profiles, search_path
 from unsaf_async.providers.prices import Price, last_day_of, map_entry, price_map, price_of
 from unsaf_async.providers.profile import IN_PROCESS, Profile, as_toml, url_problem
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
     from pathlib import Path
+
+    from unsaf_async.providers.gateway import Gateway
 
 
 def resolve(
@@ -35,6 +38,7 @@ def resolve(
     concurrency: int | None = None,
     folders: Sequence[Path] | None = None,
     today: date | None = None,
+    address_later: bool = False,
 ) -> Profile:
     """The profile that a name stands for, with the settings laid over it and its price looked up.
 
@@ -42,13 +46,15 @@ def resolve(
         name: A profile's name or alias ("gpt-4o", "vllm"), the name of a file together with `model` ("openai"), a
             model's dated snapshot, or any id that litellm knows ("mistral/pixtral-large-latest").
         model: Another model at the same endpoint; None for the profile's own.
-        api_base: Another base URL, or those of several servers of the same model; None for the profile's own.
+        api_base: Another base URL, or those of several servers of the same model; None for that of the user's gateway, of the
+            vendor's environment variable, or of the profile, in this order.
         price: Goes before the file's price and the map's; None to take these.
         rpm: Requests per minute, > 0; None for the profile's limit.
         tpm: Tokens per minute, > 0; None for the profile's limit.
         concurrency: Most calls in flight, > 0; None for the profile's limit.
         folders: Searched before the usual places (`search_path`); None for these alone.
         today: The day whose price counts; None for the current one.
+        address_later: Whether it may have no address, because a server is still to be started for it.
 
     Returns:
         The profile. Its price is, in this order: `price`, the file's, the map's, or None (unknown). Its end is the
@@ -58,7 +64,8 @@ def resolve(
         UserError: The name is unknown (the error lists the nearest ones), a setting makes no sense, or a provider file
             is wrong.
     """
-    endpoints = load_profiles(search_path(folders))
+    places = search_path(folders)
+    endpoints = load_profiles(places)
     profile = _images_as_priced(_named(name, model, endpoints), endpoints)
     # A tiny model may be another folder of weights; a simulated one has none.
     takes_model = profile.backend != "scripted"
@@ -69,9 +76,8 @@ def resolve(
             f": {profile.name} {how} and takes none; leave it out, or name another {setting('provider')}",
             field=senseless,
         )
-    if api_base is not None:
-        profile = _at(profile, (api_base,) if isinstance(api_base, str) else tuple(api_base))
-    if not profile.has_address:
+    profile = _addressed(profile, api_base, endpoints, load_gateway(places))
+    if not (profile.has_address or address_later):
         raise UserError(
             f"{profile.name}: its address is not known; give {setting('api_base')}, or endpoint in its file",
             field="provider",
@@ -121,14 +127,15 @@ def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Pro
     """The profile for `name` and `model`, before options and price."""
     if model is not None and not model.strip():
         raise UserError("is empty; give a model's id, or leave it out", field="model")
-    for endpoint in endpoints:
-        if (profile := endpoint.find(name)) is not None and not (endpoint.is_host and model is None):
-            return profile if model is None else _other_model(profile, endpoint, model, endpoints)
-        if name == endpoint.name:
-            if model is None:
-                known = f", or name one of its models: {', '.join(endpoint.models)}" if endpoint.models else ""
-                raise UserError(f"{name}: is an endpoint; add {setting('model')}{known}", field="provider")
-            return _other_model(endpoint.defaults, endpoint, model, endpoints)
+    if (endpoint := _owner(name, endpoints)) is not None:
+        found = endpoint.find(name)
+        if found is not None and not (endpoint.is_host and model is None):
+            found = _told_from_shipped(found, name, endpoints)
+            return found if model is None else _other_model(found, endpoint, model, endpoints)
+        if model is None:
+            known = f", or name one of its models: {', '.join(endpoint.models)}" if endpoint.models else ""
+            raise UserError(f"{name}: is an endpoint; add {setting('model')}{known}", field="provider")
+        return _other_model(endpoint.defaults, endpoint, model, endpoints)
     profile = _by_litellm_id(name, endpoints)
     if profile is None:
         near = ", ".join(_nearest(name, endpoints))
@@ -143,6 +150,85 @@ def _named(name: str, model: str | None, endpoints: tuple[Endpoint, ...]) -> Pro
     other = _by_litellm_id(wire_id, endpoints)
     assert other is not None  # the vendor is known: it was found by it
     return other
+
+
+def _owner(name: str, endpoints: tuple[Endpoint, ...]) -> Endpoint | None:
+    """The file that a name is from: the first that gives it as the name of a model or its own; None if none knows it.
+
+    An alias or an id on the wire counts after that, and one of a shipped file first: no file of the user's takes a shipped
+    name but by giving that name itself.
+    """
+    named = (endpoint for endpoint in endpoints if name == endpoint.name or name in endpoint.models)
+    known = (endpoint for endpoint in _shipped_first(endpoints) if endpoint.find(name) is not None)
+    return next(named, None) or next(known, None)
+
+
+def _shipped_first(endpoints: tuple[Endpoint, ...]) -> list[Endpoint]:
+    return sorted(endpoints, key=lambda endpoint: not endpoint.is_shipped)
+
+
+def _told_from_shipped(profile: Profile, name: str, endpoints: tuple[Endpoint, ...]) -> Profile:
+    """`profile`, whose origin says that it stands in for a shipped one of that name, if it does."""
+    shipped = any(name in (each.name, *each.models, *each.aliases) for each in endpoints if each.is_shipped)
+    if not (profile.origin and shipped):
+        return profile
+    return profile.model_copy(update={"origin": f"{profile.origin}, in place of the shipped {name}"})
+
+
+_VERSION = re.compile(r"/v\d\w*$")
+
+
+def _addressed(
+    profile: Profile,
+    api_base: str | Sequence[str] | None,
+    endpoints: tuple[Endpoint, ...],
+    gateway: tuple[Gateway, str] | None,
+) -> Profile:
+    """`profile` with the address that is called: the user's, the gateway's, the one in the vendor's variable, or its own."""
+    if api_base is not None:
+        return _at(profile, (api_base,) if isinstance(api_base, str) else tuple(api_base))
+    if gateway and profile.vendor and not (profile.origin and profile.endpoint):
+        return gateway[0].called_through(profile, gateway[1])
+    variables = profile.endpoint_env or (() if profile.endpoint else _variables_of(profile, endpoints))
+    variable = next((name for name in variables if os.environ.get(name, "").strip()), None)
+    if variable is None:
+        return profile
+    given = os.environ[variable].strip()
+    if url_problem(given):  # not repeated: it may hold a password
+        raise UserError(
+            f"{profile.name}: the environment variable {variable} holds no plain base URL; mend it or unset it",
+            field="provider",
+        )
+    address = _in_our_form(given.rstrip("/"), profile)
+    origin = "; ".join(filter(None, (profile.origin, f"by {variable}")))
+    return profile if address == profile.address else _at(profile.model_copy(update={"origin": origin}), (address,))
+
+
+def _variables_of(profile: Profile, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:
+    """The variables in which a vendor's address is given: as its shipped file says, else as litellm names them for most."""
+    vendor = profile.vendor or (profile.model.partition("/")[0] if profile.backend == "litellm" else "")
+    if not vendor:
+        return ()
+    shipped = (each.defaults.endpoint_env for each in endpoints if each.is_shipped and each.vendor == vendor)
+    if (known := next(shipped, None)) is not None:
+        return known
+    name = _variable_name(vendor)
+    return (f"{name}_API_BASE", f"{name}_BASE_URL", f"{name}_ENDPOINT", f"{name}_URL")
+
+
+def _variable_name(vendor: str) -> str:
+    return re.sub(r"\W", "_", vendor).upper()
+
+
+def _in_our_form(address: str, profile: Profile) -> str:
+    """An address as our wires take it, from the form in which vendors' libraries read it out of their variables."""
+    if profile.backend == "anthropic":
+        return address.removesuffix("/messages")
+    if profile.backend == "gemini" and not _VERSION.search(address):
+        return f"{address}/v1beta"
+    if profile.backend == "azure" and not profile.api_version and not urlsplit(address).path:
+        return f"{address}/openai/v1"
+    return address
 
 
 def _other_model(profile: Profile, endpoint: Endpoint, model: str, endpoints: tuple[Endpoint, ...]) -> Profile:
@@ -178,7 +264,7 @@ def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None
     VENDOR_API_KEY, as litellm itself names it for most.
     """
     vendor = name.partition("/")[0] if "/" in name else ""
-    for endpoint in endpoints:
+    for endpoint in _shipped_first(endpoints):
         # Without a vendor in front a name is that of its maker's model, not of a host's.
         bare = not vendor and not endpoint.is_host and map_entry(f"{endpoint.vendor}/{name}")
         if endpoint.vendor and (vendor in (endpoint.vendor, endpoint.name) or bare):
@@ -186,8 +272,7 @@ def _by_litellm_id(name: str, endpoints: tuple[Endpoint, ...]) -> Profile | None
             return _snapshot(wire_id, endpoint) or _unlisted(wire_id, endpoint.defaults, endpoints)
     if not vendor or vendor not in {entry.get("litellm_provider") for entry in price_map().values()}:
         return None
-    key = re.sub(r"\W", "_", vendor).upper() + "_API_KEY"
-    generic = Profile(name=name, backend="litellm", vendor=vendor, api_key_env=key)
+    generic = Profile(name=name, backend="litellm", vendor=vendor, api_key_env=f"{_variable_name(vendor)}_API_KEY")
     return _unlisted(name, generic, endpoints)
 
 

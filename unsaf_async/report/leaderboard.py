@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unsaf_async.providers.addresses import mark
 from unsaf_async.report import plots
 from unsaf_async.report.data import names_of
 from unsaf_async.report.markup import el
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from unsaf_async.report.data import ReportRun, Sort
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval
-    from unsaf_async.score.run_score import Score
 
 
-def _flag(score: Score) -> str:
-    notes = len(score.warnings)
-    return "unreliable" if score.unreliable else format_count(notes, "note") if notes else ""
+def _flag(run: ReportRun) -> str:
+    score, notes = run.score, len(run.score.warnings)
+    of_score = "unreliable" if score.unreliable else format_count(notes, "note") if notes else ""
+    return ", ".join(filter(None, (mark(run.manifest.subject), of_score)))
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _board(
         place = places[id(run)]
         label, value, interval = labels[place], board.value(run), board.interval(run)
         name = el("span", f"{rank}. ", el("a", label, href=f"#run-of-{place}", class_="said"))
-        rows.append((name, format_figure(value), *board.cells(run), format_usd(run.score.cost_usd), _flag(run.score)))
+        rows.append((name, format_figure(value), *board.cells(run), format_usd(run.score.cost_usd), _flag(run)))
         if value is not None:
             drawn.append((label, value, interval))
             key = next((name for name in names_of(label, run) if scale and name in scale), None)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unsaf_async.providers.addresses import mark, not_the_vendors, place
 from unsaf_async.report import plots, truth
 from unsaf_async.report.confidence_section import calibration, signs
 from unsaf_async.report.markup import add, el
@@ -110,7 +111,7 @@ def _hint(hint: str, run: ReportRun) -> str:
 
 
 def _headline_text(run: ReportRun) -> Element:
-    score = run.score
+    score, word = run.score, mark(run.manifest.subject)
     how = {"bca": "BCa", "percentile": "percentile", None: ""}[score.unf1_ci_method]
     if score.unf1_ci:
         interval = f"95 % interval {format_interval(score.unf1_ci)}"
@@ -123,7 +124,7 @@ def _headline_text(run: ReportRun) -> Element:
         bounds = el("p", f"{format_interval(score.unf1_bounds)} over all that the {unscored} might have been")
     return el(
         "div",
-        el("p", run.f1_name, class_="name"),
+        el("p", run.f1_name, el("span", f" ({word})", class_="muted") if word else None, class_="name"),
         el("p", format_figure(score.unf1), class_="value"),
         el("p", el("b", interval), el("span", f" ({detail})" if detail else "", class_="muted")),
         gauge(run.f1_name, score.unf1, score.unf1_ci, score.unf1_bounds if open_ else None),
@@ -197,8 +198,11 @@ def _matrix(run: ReportRun, place: int) -> Element:
 
 def _notes(run: ReportRun) -> Element | None:
     lines = [el("li", el("b", "Unreliable"), reason, class_="alarm") for reason in run.score.unreliable]
-    if run.manifest.subject.backend == "scripted":
+    subject = run.manifest.subject
+    if subject.backend == "scripted":
         lines.append(el("li", el("b", "Simulated"), SIMULATED))
+    elif note := not_the_vendors(subject):
+        lines.append(el("li", el("b", "Local address"), note))
     lines += [
         el("li", el("b", "Note"), note) for note in (*_about_source(run), *run.manifest.notices, *run.score.warnings)
     ]
@@ -433,11 +437,6 @@ def measured(run: ReportRun) -> Element:
     """
     manifest, score = run.manifest, run.score
     subject = manifest.subject
-    where = (
-        "simulated in this process"
-        if subject.backend == "scripted"
-        else ", ".join(subject.endpoints) or "the vendor's endpoint"
-    )
     price = subject.price
     answered = [
         f"{model} ({replies:,} replies{'' if name == 'self' else f', {name}'})"
@@ -458,7 +457,7 @@ def measured(run: ReportRun) -> Element:
     limits = subject.total_limits
     pairs: list[tuple[str, Child]] = [
         ("Model", f"{subject.name}" + (f", {subject.model} on the wire" if subject.model else "")),
-        ("Where", "in this process" if subject.backend == "tiny" else where),
+        ("Where", place(subject)),
         *([("Answered by", ", ".join(answered))] if answered else []),
         *([("Sent without", ", ".join(without))] if without else []),
         ("Judge", ", ".join(_whom(manifest, name) for name in manifest.judges) or "rules only"),
@@ -493,8 +492,11 @@ def measured(run: ReportRun) -> Element:
 
 
 def _whom(manifest: Manifest, name: str) -> str:
-    model = manifest.profile(name).model
-    return "the measured model itself" if name == "self" else f"{name} ({model})" if model and model != name else name
+    if name == "self":
+        return "the measured model itself"
+    profile = manifest.profile(name)
+    named = f"{name} ({profile.model})" if profile.model and profile.model != name else name
+    return f"{named} {place(profile)}"
 
 
 def _source(manifest: Manifest) -> str:

@@ -22,6 +22,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from unsaf_async.errors import UnsafError, UserError
+from unsaf_async.providers.addresses import mark
 from unsaf_async.report.data import load_run
 from unsaf_async.report.live_run import Tail
 from unsaf_async.report.markup import clean, el, html
@@ -261,9 +262,10 @@ class _Pages:
         if state == "ended" and figures["done"] + figures["failed"] < manifest.images:
             words = "stopped early"
         note = el("a", words, href=f"/live/{address}") if state == "running" else words
+        marked = f" ({word})" if (word := mark(manifest.subject)) else ""
         return [
             el("span", choice, " ", link),
-            manifest.subject.name,
+            manifest.subject.name + marked,
             *self.headline(manifest, figures),
             f"{figures['done']:,} of {manifest.images:,}",
             format_usd(figures["cost_usd"]),

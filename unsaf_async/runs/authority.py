@@ -48,7 +48,7 @@ HARMLESS = frozenset(
 )
 """The fields of a profile that a folder may say: how a model is measured and asked."""
 
-SILENT = ("packages", "api_key_required")
+SILENT = ("packages", "api_key_required", "origin", "endpoint_env")
 """Fields that are the user's in any case: to differ in them is no choice that anybody has to make."""
 
 COMPARED = tuple(name for name in Profile.model_fields if name not in HARMLESS and name not in SILENT)

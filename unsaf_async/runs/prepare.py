@@ -116,8 +116,10 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     )
     subject = await _ready(subject, offline=offline)
     others: dict[str, Profile] = {}
-    judges = await named_models(judge_names(settings.judge, subject), "judge", others, offline=offline)
-    auditors = await named_models(settings.audit, "audit", others, offline=offline)
+    judges = await named_models(
+        judge_names(settings.judge, subject), "judge", others, api_base=settings.judge_api_base, offline=offline
+    )
+    auditors = await named_models(settings.audit, "audit", others, api_base=settings.audit_api_base, offline=offline)
     if settings.max_cost is not None:
         check_cap(subject, others.values(), today)
     if settings.grounded and not judges:
@@ -262,13 +264,20 @@ async def _ready(profile: Profile, *, offline: bool) -> Profile:
 
 
 async def asking_more(
-    manifest: Manifest, audit: Sequence[str], *, grounded: bool, confidence: bool, samples: int
+    manifest: Manifest,
+    audit: Sequence[str],
+    *,
+    audit_api_base: str | None = None,
+    grounded: bool,
+    confidence: bool,
+    samples: int,
 ) -> Manifest:
     """A run's manifest with more to be asked about every answer. What was asked for before stays.
 
     Args:
         manifest: The run's.
         audit: Further auditors' names.
+        audit_api_base: Their base URL; None for each one's own.
         grounded: Whether the judge, seeing the image, says if answers are borne out.
         confidence: Whether the model is asked how sure it is of each answer.
         samples: Further draws of each answer, 0 to `MOST_SAMPLES`; what the run has already counts.
@@ -288,7 +297,7 @@ async def asking_more(
         )
     called = {*manifest.judges, *manifest.auditors}  # of all others the user's profile counts, not the folder's
     others = {name: profile for name, profile in manifest.others.items() if name in called}
-    auditors = await named_models(audit, "audit", others)
+    auditors = await named_models(audit, "audit", others, api_base=audit_api_base)
     return manifest.model_copy(
         update={
             "auditors": tuple(dict.fromkeys((*manifest.auditors, *auditors))),
@@ -324,7 +333,12 @@ def judge_names(given: str | Sequence[str] | None, subject: Profile) -> tuple[st
 
 
 async def named_models(
-    names: Sequence[str], field: str, others: dict[str, Profile], *, offline: bool = False
+    names: Sequence[str],
+    field: str,
+    others: dict[str, Profile],
+    *,
+    api_base: str | None = None,
+    offline: bool = False,
 ) -> tuple[str, ...]:
     """The models that a user names, by the names of their profiles.
 
@@ -332,32 +346,40 @@ async def named_models(
         names: Names, aliases or litellm ids; "self" is the subject.
         field: The setting that names them.
         others: Profiles by name. Those of the named models are added.
+        api_base: Their base URL; None for each one's own.
         offline: As for `prepare`.
 
     Returns:
         The profiles' names, in order.
 
     Raises:
-        UserError: A model is unknown, cannot be called, or is named twice, be it by an alias.
+        UserError: A model is unknown, cannot be called, is named twice, be it by an alias, or has two addresses.
     """
     profiles: list[str] = []
+    if api_base is not None and set(names) <= {"self"}:
+        raise UserError(f": is nobody's address; name a model with {setting(field)}", field=f"{field}_api_base")
     for given in names:
         name = given
         if given != "self":
-            profile = await _other(given, field, offline=offline)
+            profile = await _other(given, field, api_base, offline=offline)
             name = profile.name
             # What is known of a model stays; its price may have changed since.
             others[name] = others.get(name, profile).model_copy(update=money_of(profile))
+            if others[name].endpoint != profile.endpoint:
+                raise UserError(
+                    f"{given}: is called at {others[name].address} already, and here at {profile.address}; give one address",
+                    field=field,
+                )
         if name in profiles:
             raise UserError(f"{given}: is given twice; name each model once", field=field)
         profiles.append(name)
     return tuple(profiles)
 
 
-async def _other(name: str, field: str, *, offline: bool) -> Profile:
+async def _other(name: str, field: str, api_base: str | None, *, offline: bool) -> Profile:
     """The profile of a judge or an auditor. Errors are about `field`."""
-    with renaming({"provider": field}):
-        profile = resolve(name)
+    with renaming({"provider": field, "api_base": f"{field}_api_base"}):
+        profile = resolve(name, api_base=api_base)
         if profile.price is None:  # `price` is the measured model's
             raise UserError(f"{name}: no price is known; give it in a file in ./providers", field="provider")
         return await _ready(profile, offline=offline)

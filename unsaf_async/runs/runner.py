@@ -16,7 +16,8 @@ from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as
 from unsaf_async.events import Announce, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
-from unsaf_async.prompts import lasting_name
+from unsaf_async.prompts import in_place_of_shipped, lasting_name
+from unsaf_async.providers.addresses import called
 from unsaf_async.providers.lifetime import check_cap, notices, on_day, today_utc
 from unsaf_async.runs.authority import authorise
 from unsaf_async.runs.basis import Basis, keep_basis, saved_score
@@ -302,6 +303,7 @@ class Runner:
             if work.is_done and not self.folder.files.received.exists():
                 self._announce_done()
             else:
+                self._say_who_is_called(manifest)
                 async with self._session() as session:
                     self.models, self.budget = list(session.models.values()), session.budget
                     self._opened = session.models
@@ -366,6 +368,12 @@ class Runner:
         lacks = f"lacks lines: it comes to {spent}, and the replies that are here cost {cost}"
         self._announce(Notice(f"{files.ledger}: {lacks}; {cost} count as spent"))
         return read_account(files.ledger)
+
+    def _say_who_is_called(self, manifest: Manifest) -> None:
+        if line := called(manifest.subject, manifest.judges, manifest.auditors, manifest.others):
+            self._announce(Notice(line))
+        if (pack := in_place_of_shipped(manifest.pack)) is not None:
+            self._announce(Notice(f"prompts of {manifest.pack}, in place of the shipped {pack}"))
 
     def _session(self) -> Session:
         """The measured model as "self", and those of the others that judge or audit."""

@@ -70,6 +70,12 @@ ApiBase = Annotated[
         panel=MEASURED,
     ),
 ]
+JudgeApiBase = Annotated[
+    str | None, Help("Base URL for all judges that are named. Default: each one's own.", metavar="URL", panel=JUDGING)
+]
+AuditApiBase = Annotated[
+    str | None, Help("Base URL for all auditors that are named. Default: each one's own.", metavar="URL", panel=JUDGING)
+]
 Audit = Annotated[
     Sequence[str],
     Help(
@@ -117,7 +123,9 @@ class Settings:
     """(): the shipped images that the provider's profile names."""
     judge: Judge = None
     """None: as the provider's profile says."""
+    judge_api_base: JudgeApiBase = None
     audit: Audit = ()
+    audit_api_base: AuditApiBase = None
     grounded: Grounded = False
     confidence: Confidence = False
     samples: Samples = 0
@@ -205,6 +213,7 @@ class Changes:
     ] = None
     audit: Audit = ()
     """Further auditors."""
+    audit_api_base: AuditApiBase = None
     grounded: Grounded = False
     confidence: Confidence = False
     samples: Samples = 0

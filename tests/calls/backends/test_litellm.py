@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import os
 import socket
 import subprocess
 import sys
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 from doubles import profile, request
 from orjson import dumps
-from serving import serve_bytes
+from serving import bomb, serve_bytes
 
 from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.litellm import OFFLINE, LitellmBackend, outcome_of_exception, providers_words
-from unsaf_async.errors import CallError, Fatal, Rejected, Transient
+from unsaf_async.calls.backends.open import open_backend
+from unsaf_async.errors import CallError, Fatal, Rejected, Transient, UserError
 from unsaf_async.records import Reply, Sampling, Schema, Target
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 PLAIN = Sampling(max_output_tokens=100)
 
 
-async def raised_for(model: str, endpoint: str = "", sampling: Sampling = PLAIN) -> CallError:
+async def raised_for(model: str, endpoint: str = "", sampling: Sampling = PLAIN, *, billed: bool = False) -> CallError:
     """The error of a call to a model that cannot be made from here."""
     backend = await LitellmBackend.open(endpoint, "a-key")
     try:
@@ -39,7 +42,7 @@ async def raised_for(model: str, endpoint: str = "", sampling: Sampling = PLAIN)
     assert not any(
         wrapper in words for wrapper in ("Traceback", "litellm.", "Exception", "APIConnectionError", "object at 0x")
     )
-    assert not raised.value.fate_unknown
+    assert raised.value.fate_unknown == billed
     return raised.value
 
 
@@ -250,6 +253,56 @@ async def test_a_choice_that_a_filter_left_without_a_message_is_blocked_and_bill
     answer["choices"][0]["content_filter_results"] = {"violence": {"filtered": True, "severity": "high"}}
     reply = await replied(model, answer)
     assert (reply.outcome, reply.usage.input_tokens, reply.usage.output_tokens) == ("blocked", 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "encoding"),
+    [
+        ("openai/gpt-4o", "gzip"),
+        ("anthropic/claude-sonnet-4-5", "deflate"),
+        ("cohere_chat/command-a-vision-07-2025", "gzip"),
+        ("anthropic/claude-sonnet-4-5", "identity"),
+    ],
+)
+async def test_no_answer_is_read_beyond_its_bound(model: str, encoding: str) -> None:
+    body = b" " * 40 * 2**20 if encoding == "identity" else bomb(encoding)
+    await (await LitellmBackend.open()).aclose()  # what its import takes is not counted
+    async with serve_bytes(body, 200, {} if encoding == "identity" else {"content-encoding": encoding}) as url:
+        tracemalloc.start()
+        try:
+            error = await raised_for(model, url, billed=True)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert isinstance(error, Rejected)
+    assert str(error) == "the answer is larger than 32 MB"
+    assert peak < 150 * 2**20
+
+
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "anthropic/claude-sonnet-4-5"])
+async def test_a_compressed_answer_is_read(model: str) -> None:
+    form = openais if model.startswith("openai") else anthropics
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    async with serve_bytes(gzip.compress(dumps(form("stop" if form is openais else "end_turn"))), 200, headers) as url:
+        backend = await LitellmBackend.open(url, "a-key")
+        try:
+            reply = await backend.complete(request(target=Target("double", model, url), sampling=PLAIN))
+        finally:
+            await backend.aclose()
+    assert (reply.outcome, bool(reply.text)) == ("ok", True)
+
+
+async def test_a_text_beyond_the_limit_of_tokens_is_unreadable_and_not_cut() -> None:
+    answer = openais("stop")
+    answer["choices"][0]["message"]["content"] = "A cat. " * 10_000
+    reply = await replied("openai/gpt-4o", answer)
+    assert (reply.outcome, reply.text) == ("unreadable", "")
+    assert "more than the limit of 100 tokens can hold" in reply.detail
+
+
+async def test_a_way_of_litellms_that_would_follow_redirects_is_not_taken() -> None:
+    with pytest.raises(UserError, match="follows redirects"):
+        await open_backend(profile(backend="litellm", model="aiohttp_openai/gpt-4o", endpoint="http://127.0.0.1:9"))
 
 
 async def test_no_client_of_litellms_follows_redirects() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import time
+import tracemalloc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,9 +12,8 @@ import orjson
 import pytest
 from aiohttp import web
 from doubles import request
-from serving import serve_bytes
+from serving import bomb, serve_bytes
 
-from unsaf_async.calls.backends import transport
 from unsaf_async.calls.backends.anthropic_wire import AnthropicWire
 from unsaf_async.calls.backends.gemini_wire import GeminiWire
 from unsaf_async.calls.backends.http import HttpBackend
@@ -87,14 +88,59 @@ async def test_no_address_is_read_from_the_environment(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-async def test_no_answer_is_read_beyond_its_bound(compressed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_answer_is_read_beyond_its_bound(compressed: bool) -> None:
     """A bomb of a thousandth of its size counts by what it becomes. It was served: it may have been billed."""
-    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 2**20)
-    body = orjson.dumps(COMPLETION | {"padding": "x" * 2**21})
+    body = orjson.dumps(COMPLETION | {"padding": "x" * 2**23})
     headers = {"content-encoding": "gzip"} if compressed else {}
-    with pytest.raises(Rejected, match="larger than 1 MB") as raised:
+    with pytest.raises(Rejected, match="larger than 4 MB") as raised:
         await ask_for(gzip.compress(body) if compressed else body, 200, headers)
     assert raised.value.fate_unknown
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_bomb_takes_no_memory(encoding: str) -> None:
+    """200 MB of spaces in 0.9 MB."""
+    body = bomb(encoding)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Rejected, match="larger than 4 MB"):
+            await ask_for(body, 200, {"content-encoding": encoding})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 * 2**20
+
+
+async def test_an_answer_of_other_things_than_text_takes_little_memory() -> None:
+    """Empty lists are twenty times as large when they are read."""
+    body = orjson.dumps(COMPLETION)[:-1] + b',"more":[' + b"[]," * 10_000_000 + b"[]]}"
+    with pytest.raises(Rejected, match="larger than 4 MB"):
+        await ask_for(body)
+
+
+async def test_a_body_of_many_empty_members_is_not_read_to_its_end() -> None:
+    """Each costs a copy of the rest: 200,000 of them would take minutes."""
+    began = time.process_time()
+    with pytest.raises(Transient, match="no whole gzip"):
+        await ask_for(gzip.compress(b"") * 150_000, 200, {"content-encoding": "gzip"})
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "x"])
+async def test_an_encoding_that_was_not_asked_for_is_not_read(encoding: str) -> None:
+    with pytest.raises(Transient, match="content-encoding"):
+        await ask_for(orjson.dumps(COMPLETION), 200, {"content-encoding": encoding})
+
+
+@pytest.mark.parametrize("size", [20_000, 3_000_000])
+async def test_a_text_beyond_the_limit_of_tokens_is_unreadable_and_not_cut(size: int) -> None:
+    """100 tokens were the limit: no vocabulary has tokens of 200 characters."""
+    message = {"message": {"content": "A cat. " * (size // 7 + 1)}, "finish_reason": "stop"}
+    reply = await ask_for(orjson.dumps(COMPLETION | {"choices": [message]}))
+    assert (reply.outcome, reply.text, reply.usage) == ("unreadable", "", Usage(12, output_tokens=7))
+    assert "more than the limit of 100 tokens can hold" in reply.detail
+    message["message"] = {"content": "A cat. " * 100}
+    assert (await ask_for(orjson.dumps(COMPLETION | {"choices": [message]}))).outcome == "ok"
 
 
 async def test_where_nobody_listens_nothing_was_sent() -> None:

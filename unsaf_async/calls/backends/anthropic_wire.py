@@ -19,6 +19,7 @@ from unsaf_async.calls.backends.wire import (
     usage_count,
     word_of,
 )
+from unsaf_async.providers.profile import OWN_ADDRESSES
 from unsaf_async.records import Reply, Usage
 from unsaf_async.text import one_line
 
@@ -41,7 +42,7 @@ _TAKES_A_BUDGET = re.compile(r"claude-(?:instant|[123](?![0-9])|[a-z]+-4(?:[-.][
 class AnthropicWire:
     """The protocol as one endpoint speaks it."""
 
-    endpoint = "https://api.anthropic.com"
+    endpoint = OWN_ADDRESSES["anthropic"]
 
     def __init__(self, endpoint: str = "") -> None:
         """The wire to an endpoint.

@@ -21,6 +21,7 @@ from unsaf_async.calls.backends.wire import (
     usage_count,
     word_of,
 )
+from unsaf_async.providers.profile import OWN_ADDRESSES
 from unsaf_async.records import Reply, Usage
 from unsaf_async.text import one_line
 
@@ -53,7 +54,7 @@ BLOCK_REASONS = ("BLOCKED_REASON_UNSPECIFIED", "SAFETY", "OTHER", "BLOCKLIST", "
 class GeminiWire:
     """The protocol."""
 
-    endpoint = "https://generativelanguage.googleapis.com/v1beta"
+    endpoint = OWN_ADDRESSES["gemini"]
     models_path = "/models?pageSize=1000"
 
     def headers(self, key: str | None) -> dict[str, str]:

@@ -14,7 +14,8 @@ import orjson
 
 from unsaf_async.calls.backends.error_status import blocked_reply, error_of
 from unsaf_async.calls.backends.event_stream import is_event_stream, whole_body, whole_of
-from unsaf_async.calls.backends.transport import Answer, Transport
+from unsaf_async.calls.backends.outcome import bounded
+from unsaf_async.calls.backends.transport import MAX_BODY_BYTES, Answer, Transport
 from unsaf_async.calls.backends.wire import json_of, table_of
 from unsaf_async.errors import CallError, Transient
 from unsaf_async.providers.redactor import Redactor
@@ -79,7 +80,9 @@ class HttpBackend:
             CallError: None came.
         """
         outgoing = self._wire.outgoing(request)
-        answer = await self._transport.exchange("POST", outgoing.path, self._headers, orjson.dumps(outgoing.body))
+        answer = await self._transport.exchange(
+            "POST", outgoing.path, self._headers, orjson.dumps(outgoing.body), _most_bytes(request)
+        )
         if answer.status != 200:
             text = self._redact(answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace"))
             if (blocked := blocked_reply(answer.status, text)) is not None:
@@ -90,7 +93,8 @@ class HttpBackend:
             if (error := _error_in(body)) is not None:
                 billed = bool(body.get("usage") or body.get("choices"))
                 return _error_reply(self._redact.within(error), self._redact.within(answer.headers), billed=billed)
-            return self._checked(replace(self._read(body), headers=answer.headers))
+            reply = self._checked(replace(self._read(body), headers=answer.headers))
+            return bounded(reply, request.sampling.max_output_tokens)
         except CallError:
             raise
         except UNREADABLE as error:
@@ -132,6 +136,11 @@ class HttpBackend:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
+
+
+def _most_bytes(request: Request) -> int:
+    """The most that a whole answer may have: 2 KiB a token, as a stream with log-probabilities takes, and room beside."""
+    return min(MAX_BODY_BYTES, 2**22 + 2**11 * request.sampling.max_output_tokens)
 
 
 def _parsed(answer: Answer) -> dict[str, Any]:

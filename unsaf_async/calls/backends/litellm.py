@@ -1,4 +1,4 @@
-"""The commercial route: GPT, Claude, Gemini and whatever else litellm speaks to.
+"""Vendors without a wire of our own, such as Bedrock and Vertex AI, spoken to through litellm.
 
 litellm only translates. Its retries, cache, budgets and callbacks stay off, and its price map is the one inside its wheel, so
 that importing it opens no socket. What its exceptions mean is decided here, class by class.
@@ -10,12 +10,17 @@ import asyncio
 import json
 import os
 import re
+from collections import UserDict
 from functools import cache, wraps
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from unsaf_async.calls.backends.error_status import blocked_reply, error_of, refused_parameter
 from unsaf_async.calls.backends.openai_wire import finish_reason_of, message_of, response_format, text_of
-from unsaf_async.calls.backends.outcome import WHOLE, outcome_of
+from unsaf_async.calls.backends.outcome import WHOLE, bounded, outcome_of
+from unsaf_async.calls.backends.transport import MAX_BODY_BYTES, decompressed, too_large
 from unsaf_async.calls.backends.wire import count_of, list_of, logprobs_of, string_of, usage_count, word_of
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
 from unsaf_async.providers.redactor import Redactor
@@ -23,7 +28,7 @@ from unsaf_async.records import Reply, Request, Usage
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 
 OFFLINE = (
     "LITELLM_LOCAL_MODEL_COST_MAP",
@@ -133,7 +138,7 @@ class LitellmBackend:
                 return outcome
             raise outcome from None
         try:
-            return _reply(response, self._redact)
+            return bounded(_reply(response, self._redact), request.sampling.max_output_tokens)
         except Exception as error:  # objects of litellm's, made of whatever the provider sent
             raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
 
@@ -151,6 +156,7 @@ def _import() -> Any:
     litellm.telemetry = False
     litellm.num_retries = 0
     litellm.cache = None
+    litellm.api_base = None  # an address that a program gave litellm is none of this run's
     litellm.drop_params = False  # what a model does not take stands in its profile, and is never dropped in silence
     _corrected(litellm)
     return litellm
@@ -161,22 +167,30 @@ def _import() -> Any:
 
 @cache
 def _corrected(litellm: Any) -> None:
-    """Finish reasons stay the provider's, no redirect is followed, and a choice without a message is read; set once."""
+    """Sets once what litellm's own code does otherwise.
+
+    Finish reasons stay the provider's, no redirect is followed, no answer is read beyond its bound, no address is taken from the
+    environment, and a choice without a message is read.
+    """
     from litellm.litellm_core_utils import core_helpers
     from litellm.llms.azure import azure
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
     from litellm.llms.openai import openai
     from litellm.llms.openai.common_utils import BaseOpenAILLM
+    from litellm.secret_managers import main as variables
 
+    vars(variables)["os"] = SimpleNamespace(
+        **vars(os) | {"environ": (seen := _Environment(os.environ)), "getenv": seen.get}
+    )
     vars(core_helpers)["_FINISH_REASON_MAP"] = _FinishReasons(vars(core_helpers)["_FINISH_REASON_MAP"])
     choices = litellm.types.utils.Choices
     choices.model_fields["finish_reason"].annotation = str  # litellm's type knows its own words only
     choices.model_rebuild(force=True)
     litellm.ModelResponse.model_rebuild(force=True)
-    AsyncHTTPHandler.create_client = _unredirected(AsyncHTTPHandler.create_client)
-    HTTPHandler.__init__ = _opening_unredirected(HTTPHandler.__init__)
+    AsyncHTTPHandler.create_client = _guarding(AsyncHTTPHandler.create_client)
+    HTTPHandler.__init__ = _opening_guarded(HTTPHandler.__init__)
     for name in ("_get_async_http_client", "_get_sync_http_client"):
-        setattr(BaseOpenAILLM, name, staticmethod(_unredirected(getattr(BaseOpenAILLM, name))))
+        setattr(BaseOpenAILLM, name, staticmethod(_guarding(getattr(BaseOpenAILLM, name))))
     litellm.in_memory_llm_clients_cache.flush_cache()  # clients that were made before
     for vendor in (openai, azure):
         name = "convert_to_model_response_object"
@@ -195,27 +209,96 @@ class _FinishReasons(dict[str, str]):
         return mapped or "stop" if whole else reason if mapped in (None, "stop") else mapped
 
 
-def _unredirected(create: Callable[..., Any]) -> Callable[..., Any]:
-    """`create`, whose HTTP client follows no redirect: keys in headers of a vendor's own would go to any host it names."""
+class _Environment(UserDict[str, str]):
+    """The environment without addresses: `resolve` has read the vendor's, and what litellm is given stands in the manifest."""
+
+    _ADDRESS = re.compile(r"_(?:API_BASE|BASE_URL|API_URL|URL|ENDPOINT|API_HOST|HOST)(?:_|$)")
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        self.data = environment  # type: ignore[assignment]  # not copied: it may change
+
+    def __getitem__(self, name: str) -> str:
+        if self._ADDRESS.search(name):
+            raise KeyError(name)
+        return self.data[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.data and not self._ADDRESS.search(str(name))
+
+
+def _guarding(create: Callable[..., Any]) -> Callable[..., Any]:
+    """`create`, whose HTTP client is guarded."""
 
     @wraps(create)
     def created(*args: Any, **options: Any) -> Any:
-        client = create(*args, **options)
-        client.follow_redirects = False
-        return client
+        return _guarded(create(*args, **options))
 
     return created
 
 
-def _opening_unredirected(init: Callable[..., None]) -> Callable[..., None]:
+def _opening_guarded(init: Callable[..., None]) -> Callable[..., None]:
     """The `__init__` of a handler that makes its client there, and in newer versions again by its `follow_redirects`."""
 
     @wraps(init)
     def opened(self: Any, *args: Any, **options: Any) -> None:
         init(self, *args, **options)
-        self.follow_redirects = self.client.follow_redirects = False
+        self.follow_redirects = False
+        _guarded(self.client)
 
     return opened
+
+
+def _guarded(client: Any) -> Any:
+    """`client`, which follows no redirect and reads no answer beyond the bound.
+
+    Keys in a vendor's own headers would go to any host that a redirect names.
+    """
+    client.follow_redirects = False
+    bound = _bound_later if hasattr(client, "aclose") else _bound_now
+    hooks = client.event_hooks
+    if bound not in hooks["response"]:
+        client.event_hooks = {**hooks, "response": [bound, *hooks["response"]]}
+        client.headers["accept-encoding"] = "gzip, deflate"
+    return client
+
+
+async def _bound_later(response: httpx.Response) -> None:
+    _bound_now(response)
+
+
+def _bound_now(response: httpx.Response) -> None:
+    encoding = response.headers.pop("content-encoding", "identity").strip().lower()
+    response.stream = _BoundedStream(response.stream, encoding)
+
+
+class _BoundedStream(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """A body in one piece, decompressed, to the bound at most: httpx itself would decompress without one."""
+
+    def __init__(self, stream: Any, encoding: str) -> None:
+        self._stream = stream
+        self._encoding = encoding
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        body = bytearray()
+        async for part in self._stream:
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise too_large()
+        yield decompressed(bytes(body), self._encoding)
+
+    def __iter__(self) -> Iterator[bytes]:
+        body = bytearray()
+        for part in self._stream:
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise too_large()
+        yield decompressed(bytes(body), self._encoding)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _with_messages(convert: Callable[..., Any]) -> Callable[..., Any]:
@@ -314,6 +397,8 @@ def outcome_of_exception(error: Exception, redact: Redactor = NO_SECRETS) -> Cal
     Returns:
         A CallError, or the `blocked` reply that it stands for.
     """
+    if (ours := next((cause for cause in _chain(error) if isinstance(cause, CallError)), None)) is not None:
+        return ours
     name = type(error).__name__
     text = redact(providers_words(str(error)[:MAX_ERROR_CHARACTERS]))
     body = redact(_body(error, text)[:MAX_ERROR_CHARACTERS])

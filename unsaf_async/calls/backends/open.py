@@ -42,6 +42,12 @@ async def open_backend(profile: Profile) -> Backend:
         from unsaf_async.tiny.folders import unchanged
 
         return TinyBackend(await asyncio.to_thread(unchanged, profile))
+    if profile.model.startswith("aiohttp_openai/"):
+        raise UserError(
+            f"{profile.name}: litellm's way aiohttp_openai follows redirects, and would take the key along; "
+            'give backend = "openai" and endpoint',
+            field="provider",
+        )
     from unsaf_async.calls.backends.litellm import LitellmBackend
 
     return await LitellmBackend.open(profile.endpoint, key, Redactor(secrets_of_profile(profile)))

@@ -22,6 +22,7 @@ from unsaf_async.calls.backends.wire import (
     word_of,
 )
 from unsaf_async.calls.rate_headers import error_text
+from unsaf_async.providers.profile import OWN_ADDRESSES
 from unsaf_async.records import Reply, Usage
 from unsaf_async.text import one_line
 
@@ -42,7 +43,7 @@ class OpenAIWire:
     max_tokens_field: str = "max_tokens"
     stream: bool = False
     vendor: str = ""
-    endpoint = "https://api.openai.com/v1"
+    endpoint = OWN_ADDRESSES["openai"]
     models_path = "/models"
 
     def headers(self, key: str | None) -> dict[str, str]:

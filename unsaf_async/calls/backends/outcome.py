@@ -6,6 +6,7 @@ is `interrupted`: counted under that name, never scored.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.text import one_line
@@ -81,6 +82,27 @@ def outcome_of(text: str, finish_reason: str | None, refusal: str = "") -> tuple
     if not text.strip():
         return "unreadable", "the reply holds no text" + f" ({ending})" * bool(ending)
     return ("ok", "") if known else ("interrupted", f"the reply ended with {ending}")
+
+
+MOST_CHARACTERS_A_TOKEN = 128
+"""The longest token of the public vocabularies, a run of spaces in OpenAI's o200k_base. A usual one has about four."""
+
+
+def bounded(reply: Reply, max_output_tokens: int) -> Reply:
+    """A reply, without its text if that is longer than the limit of tokens can be.
+
+    Args:
+        reply: As it was read.
+        max_output_tokens: The hard limit that was asked for.
+
+    Returns:
+        The reply, or one that is `unreadable`: nothing tells where the model's own answer would have ended.
+    """
+    size = len(reply.text)
+    if size <= 1000 + MOST_CHARACTERS_A_TOKEN * max_output_tokens:
+        return reply
+    detail = f"the reply has {size:,} characters, more than the limit of {max_output_tokens:,} tokens can hold"
+    return replace(reply, outcome="unreadable", text="", logprobs=None, detail=detail)
 
 
 def may_pass(finish_reason: str | None) -> bool:

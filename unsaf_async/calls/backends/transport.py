@@ -1,8 +1,8 @@
 """One HTTP exchange with one address: the request as given, the answer bounded. It knows no vendor.
 
 httpx's request and response types over aiohttp's connections (httpx's own pool costs O(connections) a request), below httpx's
-client: a redirect is not followed, so that a key goes to no other address; no cookie is kept; no variable but the system's
-proxies is read.
+client: a redirect is not followed, so that a key goes to no other address; no cookie is kept; of the environment, only the
+system's proxies are read.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import ssl
 import zlib
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
-from urllib.request import getproxies
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from unsaf_async.errors import Rejected, Transient
+from unsaf_async.providers.addresses import proxy_of
 from unsaf_async.text import error_line
 
 if TYPE_CHECKING:
@@ -52,10 +53,21 @@ class Transport:
         self._endpoint = endpoint.rstrip("/")
         # `_session` connects, with aiohttp's own certificate authorities. Without a context given, AiohttpTransport would load
         # them once more, which takes tens of milliseconds, and not use them. This one trusts nobody.
-        self._aiohttp = AiohttpTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), client=_session)
+        self._aiohttp = AiohttpTransport(
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            client=_session,
+            proxy=_proxy(proxy_of(self._endpoint)),
+        )
         self._extensions = {"timeout": httpx.Timeout(None, connect=CONNECT_S).as_dict()}
 
-    async def exchange(self, method: str, path: str, headers: httpx.Headers, content: bytes | None = None) -> Answer:
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        headers: httpx.Headers,
+        content: bytes | None = None,
+        most_bytes: int = MAX_BODY_BYTES,
+    ) -> Answer:
         """The answer to a request.
 
         Args:
@@ -63,13 +75,14 @@ class Transport:
             path: Below the endpoint, with its slash.
             headers: Sent as they are.
             content: The request's body; None for none.
+            most_bytes: The most that the answer's body may have, compressed and decompressed.
 
         Returns:
             The answer, whatever its status.
 
         Raises:
             Transient: No connection, or one that broke: the latter leaves it unknown whether the request was served.
-            Rejected: The answer is larger than `MAX_BODY_BYTES`.
+            Rejected: The answer is larger than that.
         """
         request = httpx.Request(method, httpx.URL(self._endpoint + path), headers=headers, content=content)
         request.extensions = self._extensions
@@ -79,7 +92,7 @@ class Transport:
             # and only a compressed body needs decoding.
             stream = cast("httpx.AsyncByteStream", response.stream)
             try:
-                body = await _bounded(stream)
+                body = await _read(stream, most_bytes)
             finally:
                 await stream.aclose()
         except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
@@ -88,9 +101,7 @@ class Transport:
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
         }
         encoding = answer_headers.get("content-encoding", "identity").strip().lower()
-        if encoding != "identity":
-            body = _decompressed(body, encoding)
-        return Answer(response.status_code, answer_headers, body)
+        return Answer(response.status_code, answer_headers, decompressed(body, encoding, most_bytes))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -106,47 +117,78 @@ class Transport:
         return Transient(f"the connection broke ({_reason(cause)})", fate_unknown=True)
 
 
-async def _bounded(stream: httpx.AsyncByteStream) -> bytes:
+async def _read(stream: httpx.AsyncByteStream, most_bytes: int) -> bytes:
     parts, size = [], 0
     async for part in stream:
         size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise Rejected(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MB", fate_unknown=True)
+        if size > most_bytes:
+            raise too_large(most_bytes)
         parts.append(part)
     return b"".join(parts)
 
 
-def _decompressed(body: bytes, encoding: str) -> bytes:
-    """`body` decompressed; a body that is not as compressed as it says was served all the same."""
+def too_large(most_bytes: int = MAX_BODY_BYTES) -> Rejected:
+    """The error of an answer beyond its bound. It was served, so it may have been billed.
+
+    Args:
+        most_bytes: The bound.
+
+    Returns:
+        The error, to be raised.
+    """
+    return Rejected(f"the answer is larger than {most_bytes // 2**20} MB", fate_unknown=True)
+
+
+def decompressed(body: bytes, encoding: str, most_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """A body decompressed, to its bound at most.
+
+    Args:
+        body: As it came.
+        encoding: What content-encoding says, in lower case; "identity" and "" for none.
+        most_bytes: The most that the plain body may have.
+
+    Returns:
+        The plain body.
+
+    Raises:
+        Rejected: It is larger than that.
+        Transient: It is not as compressed as it says; it was served all the same.
+    """
+    if encoding in ("", "identity"):
+        return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Transient(f"200 with an unreadable body (content-encoding {encoding[:20]!r})", fate_unknown=True)
+        raise Transient(f"an unreadable body (content-encoding {encoding[:20]!r})", fate_unknown=True)
     if encoding != "deflate":
-        return _gunzipped(body)
+        return _gunzipped(body, most_bytes)
     # "deflate" is zlib's format by the standard, and without its header by custom.
     for bits in (zlib.MAX_WBITS, -zlib.MAX_WBITS):
         decoder = zlib.decompressobj(bits)
         try:
-            plain = decoder.decompress(body, MAX_BODY_BYTES + 1)
+            plain = decoder.decompress(body, most_bytes + 1)
         except zlib.error:
             continue
-        if len(plain) > MAX_BODY_BYTES:
-            raise Rejected(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MB", fate_unknown=True)
+        if len(plain) > most_bytes:
+            raise too_large(most_bytes)
         if decoder.eof:
             return plain
     raise Transient(f"an unreadable body (it is no whole {encoding})", fate_unknown=True)
 
 
-def _gunzipped(body: bytes) -> bytes:
+MOST_MEMBERS = 64
+"""Of one gzip body: servers send one. Each costs a copy of what follows it."""
+
+
+def _gunzipped(body: bytes, most_bytes: int) -> bytes:
     """All members of a gzip file, one after the other."""
     plain = b""
-    while body:
+    for _ in range(MOST_MEMBERS):
         decoder = zlib.decompressobj(16 + zlib.MAX_WBITS)
         try:
-            plain += decoder.decompress(body, MAX_BODY_BYTES + 1 - len(plain))
+            plain += decoder.decompress(body, most_bytes + 1 - len(plain))
         except zlib.error:
             break
-        if len(plain) > MAX_BODY_BYTES:
-            raise Rejected(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MB", fate_unknown=True)
+        if len(plain) > most_bytes:
+            raise too_large(most_bytes)
         if not decoder.eof:
             break
         body = decoder.unused_data
@@ -155,13 +197,23 @@ def _gunzipped(body: bytes) -> bytes:
     raise Transient("an unreadable body (it is no whole gzip)", fate_unknown=True)
 
 
+def _proxy(url: str | None) -> httpx.Proxy | None:
+    if url is None:
+        return None
+    proxy = httpx.Proxy(url)  # which takes the credentials out of the address
+    if proxy.auth is None:
+        return proxy
+    # aiohttp sends this header to the proxy alone, as proxy-authorization; credentials given otherwise are deprecated there.
+    return httpx.Proxy(
+        proxy.url, headers={"authorization": f"Basic {b64encode(':'.join(proxy.auth).encode()).decode()}"}
+    )
+
+
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         # No limit here: how many calls are in flight is the pace's decision.
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
-        # Costs a look at the environment per request, so only where a proxy is set.
-        trust_env=bool(getproxies()),
     )
 
 

@@ -243,7 +243,7 @@ def test_an_estimate_calls_nobody_and_needs_no_key(capsys: pytest.CaptureFixture
     [
         ("tiny", "tiny (tiny-s), in this process"),
         ("scripted", "scripted, simulated in this process"),
-        ("gpt-4o", "the vendor"),
+        ("gpt-4o", "at https://api.openai.com/v1"),
     ],
 )
 def test_an_estimate_says_where_the_model_is_and_its_name_once(
@@ -433,7 +433,7 @@ def test_doctor_over_a_socket_reads_the_rate_headers_and_adds_up_its_cost(capsys
 
     with serving(Simulation(price=(2.5, 10), limits=ServerLimits(requests_per_minute=600))) as simulator:
         ended = command(capsys, "doctor", *at(simulator))
-        assert (ended.code, ended.err) == (0, "")
+        assert (ended.code, ended.complaint) == (0, "")
         assert "600 requests/min" in ended.out
         assert f"Cost: ${float(simulator.ledger.billed_usd):.4f}" in ended.out
 
@@ -504,6 +504,7 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
         until(lambda: simulator.ledger.in_flight, running)
         running.send_signal(signal.SIGINT)
         assert running.stderr is not None
+        assert f"vllm at {simulator.openai_base}" in running.stderr.readline()
         assert "again to stop now" in running.stderr.readline()
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=10)

@@ -32,7 +32,8 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     failures: (id, reason) of images that failed.
     """
     out = console()
-    marked = f" ({word})" if (word := mark(manifest.subject)) else ""
+    word = "" if manifest.subject.backend == "scripted" else mark(manifest.subject)  # of which the next line tells more
+    marked = f" ({word})" if word else ""
     name = model_name(score.provider, manifest.subject.model)
     out.print(f"[bold]{name}[/bold]{marked}, judge: {safe(score.judge)}")
     if manifest.subject.backend == "scripted":

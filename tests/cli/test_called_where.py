@@ -138,7 +138,7 @@ def test_a_local_address_is_marked_wherever_figures_stand(capsys: pytest.Capture
     assert "(local address)" in command(capsys, "show", "run").out
     compared = command(capsys, "compare", "run", "other").out
     assert "(local address)" in compared
-    assert "(simulated)" in compared
+    assert "is a simulated model" in " ".join(compared.split())
     index = _Pages(Path()).make_index()
     assert "gpt-4o (local address)" in index
     assert "scripted (simulated)" in index

@@ -51,6 +51,9 @@ async def worked_off(settings: Settings, today: date) -> tuple[float, list[str]]
     return score.cost_usd, noticed(events)
 
 
+CALLED = "mine simulated in this process (providers/mine.toml)"
+
+
 def noticed(events: list[Event]) -> list[str]:
     return [event.text for event in events if isinstance(event, Notice)]
 
@@ -59,7 +62,7 @@ async def test_a_model_near_its_end_is_announced_before_any_call_and_kept_in_the
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told = "mine: its vendor ends it on 2030-03-11, in 10 days"
-    assert (await worked_off(settings_of("ends = 2030-03-11"), DAY))[1] == [told]
+    assert (await worked_off(settings_of("ends = 2030-03-11"), DAY))[1] == [told, CALLED]
     manifest = read_manifest(Path("run"))
     assert manifest.notices == (told,)
     assert manifest.subject.ends == date(2030, 3, 11)
@@ -89,7 +92,7 @@ async def test_no_cap_is_promised_on_a_price_that_has_ended() -> None:
         await prepare(settings, today=DAY)
     await worked_off(replace(settings, price="1,10"), DAY)
     _, told = await worked_off(replace(settings, max_cost=None, out="free"), DAY)
-    assert told == ["mine: its price ended on 2030-02-28; what is booked may be too little"]
+    assert told == ["mine: its price ended on 2030-02-28; what is booked may be too little", CALLED]
 
 
 async def test_a_capped_run_does_not_go_on_after_its_price_has_ended_until_it_is_given_one() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.cli.console import console as stdout
 from unsaf_async.cli.console import print_fitting, safe
 from unsaf_async.compare.tables import kinds_of
+from unsaf_async.providers.addresses import LOCAL
 from unsaf_async.text import (
     NOT_AVAILABLE,
     format_bracketed,
@@ -68,7 +69,7 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
     )  # fmt: skip
     yield heads, [
         (
-            safe(f"{row.name} ({row.mark})" if row.mark else row.name), format_figure(row.unf1), format_interval(row.unf1_ci),
+            safe(f"{row.name} ({LOCAL})" if row.mark == LOCAL else row.name), format_figure(row.unf1), format_interval(row.unf1_ci),
             *map(format_figure, (row.precision, row.recall, row.over_refusal_rate, row.over_answer_rate)),
             str(row.images), str(row.questions), str(row.unscored),
         )

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from unsaf_async.cli.console import console, model_name, safe
 from unsaf_async.cli.findings_tables import print_beside, print_labelled
-from unsaf_async.providers.addresses import mark, not_the_vendors, place
+from unsaf_async.providers.addresses import LOCAL, mark, not_the_vendors, place
 from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_usd
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     failures: (id, reason) of images that failed.
     """
     out = console()
-    word = "" if manifest.subject.backend == "scripted" else mark(manifest.subject)  # of which the next line tells more
-    marked = f" ({word})" if word else ""
+    marked = f" ({LOCAL})" if mark(manifest.subject) == LOCAL else ""
     name = model_name(score.provider, manifest.subject.model)
     out.print(f"[bold]{name}[/bold]{marked}, judge: {safe(score.judge)}")
     if manifest.subject.backend == "scripted":

@@ -24,6 +24,10 @@ _PRIVATE_NAME = re.compile(r"[a-z][a-z0-9_-]*|(?:[a-z0-9_-]+\.)+(?:localhost|loc
 ICANN's .internal). A number without a dot is an IP address in disguise."""
 
 
+LOCAL = "local address"
+"""The mark of what was measured at such a one."""
+
+
 def is_local(url: str) -> bool:
     """Whether an address is one of this machine or of a private network.
 
@@ -52,7 +56,7 @@ def mark(profile: Profile) -> str:
     """
     if profile.backend == "scripted":
         return "simulated"
-    return "local address" if any(map(is_local, _addresses(profile))) else ""
+    return LOCAL if any(map(is_local, _addresses(profile))) else ""
 
 
 def _addresses(profile: Profile) -> tuple[str, ...]:
@@ -69,7 +73,7 @@ def not_the_vendors(profile: Profile) -> str:
     Returns:
         One sentence; "" where the model is no vendor's, or was called elsewhere.
     """
-    if not (profile.vendor or profile.priced_as) or mark(profile) != "local address":
+    if not (profile.vendor or profile.priced_as) or mark(profile) != LOCAL:
         return ""
     return f"{profile.name} was called at {', '.join(_addresses(profile))}: what answers there need not be the vendor's model."
 

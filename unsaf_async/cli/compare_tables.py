@@ -69,7 +69,8 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
     )  # fmt: skip
     yield heads, [
         (
-            safe(f"{row.name} ({LOCAL})" if row.mark == LOCAL else row.name), format_figure(row.unf1), format_interval(row.unf1_ci),
+            safe(f"{row.name} ({LOCAL})" if row.mark == LOCAL else row.name),
+            format_figure(row.unf1), format_interval(row.unf1_ci),
             *map(format_figure, (row.precision, row.recall, row.over_refusal_rate, row.over_answer_rate)),
             str(row.images), str(row.questions), str(row.unscored),
         )

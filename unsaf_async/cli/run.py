@@ -411,7 +411,7 @@ def say_called(
     from unsaf_async.providers.addresses import called
 
     if line := called(subject, judges, auditors, others):
-        sys.stderr.write(f"unsaf-async: {line}\n")
+        tell(line)
 
 
 def say_notices(profiles: Iterable[Profile]) -> None:

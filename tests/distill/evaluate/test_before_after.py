@@ -384,19 +384,23 @@ def test_all_runs_share_the_cap_and_a_higher_one_goes_on(capsys: pytest.CaptureF
         assert record("whole").cost_usd == pytest.approx(whole_usd)
 
         codes, begun = [], []
-        for share in (0.4, 0.8, 1.2, 4):
+        for share in (0.4, 0.8, 1.2, 2, 4):
             ended = distill_eval(capsys, *arguments, "--max-cost", f"{share * whole_usd:.6f}")
             billed_usd = float(simulator.ledger.billed_usd) - whole_usd
             assert billed_usd <= share * whole_usd + 1e-9
             codes.append(ended.code)
             begun.append(len(list(Path("out").glob("*/journal.jsonl"))))
+            if ended.code == 2:  # it lets no image begin
+                assert "one image can cost $" in ended.err
+                assert not Path("out").exists()
             if ended.code == 3:
                 assert "--max-cost" in ended.err
                 assert "the same command goes on; what is finished is kept" in ended.err
                 assert record().stopped
                 assert not record().passed
                 assert "pass" not in verdicts(record()).values()
-        assert codes[0] == 3
+        assert codes[0] == 2
+        assert 3 in codes
         assert codes[-1] == whole.code
         assert begun == sorted(begun)
         # Nothing twice: the stops made it no dearer.

@@ -48,6 +48,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.providers.profile import Limits
 from unsaf_async.records import Audit, Examination, ImageRecord, Question
 from unsaf_async.report import plots, svg
+from unsaf_async.report import thumbnails as thumbnails_module
 from unsaf_async.report.confidence_curves import calibration_curves, correct, labelled_curves, roc, signal_values
 from unsaf_async.report.confidence_section import calibration, signs
 from unsaf_async.report.data import labels, load_run
@@ -58,7 +59,7 @@ from unsaf_async.report.markup import clean, data_json, el, html
 from unsaf_async.report.page import keep_report, render, static, write_report
 from unsaf_async.report.sections import headline
 from unsaf_async.report.soundness import soundness
-from unsaf_async.report.thumbnails import FEW, LARGE_PX, SMALL_PX, Thumbnail, thumbnail, thumbnails
+from unsaf_async.report.thumbnails import FEW, LARGE_PX, SMALL_PX, TINY_PX, Thumbnail, thumbnail, thumbnails
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.report.viewer import Viewer, find_runs
 from unsaf_async.runs.findings import Findings
@@ -606,14 +607,23 @@ def test_thumbnails_of_two_thousand_photos_would_take_less_than_four_megabytes()
     assert sum(len(each.url) for each in found) / len(found) * 2_000 < 4_000_000
 
 
-def test_the_longer_side_is_large_in_a_report_of_few_images_and_small_in_one_of_many(tmp_path):
+def test_the_longer_side_is_large_in_a_report_of_few_images_and_small_in_one_of_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(thumbnails_module, "MANY", FEW + 2)
     image = picture(tmp_path, "big.png", 3, side=256)
-    for wanted, many in ((LARGE_PX, 1), (SMALL_PX, FEW + 1)):
+    for wanted, many in ((LARGE_PX, 1), (SMALL_PX, FEW + 1), (TINY_PX, FEW + 3)):
         url = thumbnails([image] * many)[0].url
         path = tmp_path / "small"
         path.write_bytes(b64decode(url.partition(",")[2]))
         with Image.open(path) as small:
             assert max(small.size) == wanted
+
+
+def test_thumbnails_of_ten_thousand_photos_would_take_less_than_eight_megabytes():
+    records = [
+        ImageRecord(id=path.name, path=str(path), bytes_sha256=sha256(path.read_bytes()).hexdigest()) for path in PHOTOS
+    ]
+    found = [thumbnail(each, TINY_PX) for each in records]
+    assert sum(len(each.url) for each in found) / len(found) * 10_000 < 8_000_000
 
 
 def test_an_image_that_cannot_be_shown_has_a_reason(tmp_path):

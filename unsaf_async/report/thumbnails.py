@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from unsaf_async.records import ImageRecord
 
-LARGE_PX, SMALL_PX = 240, 96
-"""Longer side of a thumbnail, in a report of few and of many images."""
+LARGE_PX, SMALL_PX, TINY_PX = 240, 96, 48
+"""Longer side of a thumbnail, in a report of few, of many and of very many images."""
 
-FEW = 100
-"""Up to so many images the thumbnails are large."""
+FEW, MANY = 100, 3_000
+"""Up to so many images the thumbnails are large, and small; the page is one file, and should stay one that a browser opens."""
 
 _QUALITY = 50
-"""Of WebP: a photo takes about 1.2 kB at 96 pixels and 5 kB at 240."""
+"""Of WebP: a photo takes about 0.5 kB at 48 pixels, 1.2 kB at 96 and 5 kB at 240."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def thumbnails(images: Sequence[ImageRecord]) -> list[Thumbnail]:
     Returns:
         A thumbnail an image, in their order; [] of none. An image that cannot be shown is no error.
     """
-    side_px = LARGE_PX if len(images) <= FEW else SMALL_PX
+    side_px = LARGE_PX if len(images) <= FEW else SMALL_PX if len(images) <= MANY else TINY_PX
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 2), thread_name_prefix="thumbnail") as threads:
         return list(threads.map(lambda image: thumbnail(image, side_px), images))
 

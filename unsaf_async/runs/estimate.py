@@ -14,7 +14,7 @@ from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageError, sent_size
-from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.journal import Kept
 from unsaf_async.runs.prepare import Prepared, policy_of
 from unsaf_async.runs.quote import Planner, Priced
 from unsaf_async.runs.saved import pack_of
@@ -150,7 +150,7 @@ def _quotes_of_more(folder: RunFolder, manifest: Manifest) -> tuple[list[Quote],
     priced = _priced(manifest.profile, manifest.questions, manifest.seed)
     planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.extras)
     policy = policy_of(manifest.subject)
-    kept = read_journal(folder.files.journal)
+    kept = Kept(folder.files.journal)
     quotes: list[Quote] = []
     unreadable = 0
     for source in folder.images:

@@ -103,7 +103,9 @@ class SavedRun:
     @cached_property
     def finished(self) -> frozenset[str]:
         """The ids of the images that resuming would leave as they are: examined, and no call of their own failed."""
-        return frozenset(each.image.id for each in self.examinations if not is_unfinished(each))
+        loaded = self.__dict__.get("examinations")
+        each_one = self.kept.in_order(self.kept) if loaded is None else loaded
+        return frozenset(each.image.id for each in each_one if not is_unfinished(each))
 
     @property
     def unfinished(self) -> int:

@@ -118,6 +118,11 @@ def test_a_key_that_is_split_over_two_texts_is_hidden_in_both(key):
     assert redact.each(same := ("nothing", "here")) is same
 
 
+def test_words_that_only_look_like_a_key_are_no_key_that_came_back():
+    texts = ("Is there any text in the image?", "stop")
+    assert Redactor(["any-text"]).each(texts) is texts
+
+
 def test_short_keys_and_words_do_not_blot_out_a_text():
     keys = ["x", "none", "EMPTY", "test1", "not-needed", "my-key", "sk-no-key", "password"]
     redact = Redactor(keys)

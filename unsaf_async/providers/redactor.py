@@ -143,6 +143,8 @@ class Redactor:
         secret = bytearray(sum(map(len, texts)) + len(texts))
         for start, end in self._found("\n".join(texts)):
             secret[start:end] = b"\1" * (end - start)
+        if not any(secret):  # letters alone looked like one: "any text" where "any-text" is the key
+            return texts
         hidden, begin = [], 0
         for text in texts:
             marks = secret[begin : begin + len(text)]

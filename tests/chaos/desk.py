@@ -247,7 +247,7 @@ class Reference:
 
 @dataclass
 class Desk:
-    """The folder of all scenarios. Use it in a `with` statement: at its end its servers are stopped.
+    """The folder of all scenarios.
 
     folder: An empty one. options: What is asked for.
     """

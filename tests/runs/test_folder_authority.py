@@ -554,7 +554,7 @@ def test_a_further_auditor_is_the_users_whatever_the_folder_has_by_its_name(desk
 
 
 async def test_evaluate_behaves_as_the_command_line_does(desk: Desk) -> None:
-    given: Fields = {"judge": "judge", "images": "photos", "questions": 1, "out": "received"}
+    given: Fields = {"judge": "judge", "images": "photos", "questions": 1, "out": "received", "max_cost": 5.0}
     shutil.copytree("own", "received")
     half(Path("received"))
     fields = json.loads(Path("received/manifest.json").read_text())  # noqa: ASYNC240

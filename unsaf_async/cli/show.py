@@ -20,14 +20,14 @@ def show(
     from unsaf_async.runs.saved import SavedRun
 
     saved = SavedRun(run_dir)
+    found = saved.findings  # before a word is said: a file may be damaged
     if saved.score is None and saved.files.basis.exists():
         tell(f"{saved.files.score} is not that of the run as it is now; computed anew")
     if json:
-        sys.stdout.write(printable_json(saved.findings.model_dump_json(indent=2)) + "\n")
+        sys.stdout.write(printable_json(found.model_dump_json(indent=2)) + "\n")
         return 0
     from unsaf_async.cli.render import print_score
 
-    found = saved.findings
     kept = saved.kept.in_order(saved.kept) if found.images.failed else ()
     failures = [(each.image.id, each.failure) for each in kept if each.failure]
     print_score(found, saved.manifest, failures)

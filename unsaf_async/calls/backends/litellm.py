@@ -145,6 +145,7 @@ class LitellmBackend:
     async def aclose(self) -> None:
         """Close litellm's connections."""
         await self._litellm.close_litellm_async_clients()
+        self._litellm.in_memory_llm_clients_cache.flush_cache()  # no later session is given a closed client
 
 
 def _import() -> Any:

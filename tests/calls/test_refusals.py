@@ -99,5 +99,5 @@ async def test_the_last_line_says_what_to_do_and_names_no_resume(tmp_path: Path)
     last = ended.err.strip().splitlines()[-1]
     assert ended.code == 3
     assert "not served to your tier" in last
-    assert "doctor vllm" in last
+    assert "doctor --provider vllm" in last
     assert "resume" not in last

@@ -53,7 +53,10 @@ def export(
     if form in get_args(TableFormat):
         return _write_table(run_dirs, out, cast("TableFormat", form))
     if out is None:
-        raise UserError("is missing; give a new or empty folder", field="out")
+        raise UserError(
+            "is missing; give a new or empty folder for training rows, or --format csv or parquet for a table of the questions",
+            field="out",
+        )
     from unsaf_async import distill
 
     print_export(distill.export(run_dirs, out, replace(options, form=cast("Form", form))), out)

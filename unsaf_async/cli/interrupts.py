@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def interrupts() -> tuple[signal.Signals, ...]:
@@ -17,6 +18,17 @@ def interrupts() -> tuple[signal.Signals, ...]:
     """
     known = (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))
     return tuple(each for each in known if each is not None and signal.getsignal(each) is not signal.SIG_IGN)
+
+
+@contextmanager
+def as_keyboard_interrupt() -> Iterator[None]:
+    """While it lasts, a signal that ends a command raises KeyboardInterrupt, as Ctrl-C does: for what no event loop runs."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in interrupts()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def on_interrupt(act: Callable[[], object]) -> None:

@@ -12,7 +12,7 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli import serve as s
 from unsaf_async.cli.from_fields import from_fields
-from unsaf_async.cli.interrupts import on_interrupt
+from unsaf_async.cli.interrupts import as_keyboard_interrupt, on_interrupt
 from unsaf_async.cli.streams import tell
 from unsaf_async.runs.settings import Changes, Settings
 from unsaf_async.text import printable, printable_json
@@ -208,6 +208,12 @@ def run_folder(folder: RunFolder, display: o.Display, server: Server | None = No
     except KeyboardInterrupt:
         tell(f"interrupted; {_again(folder.path)} goes on; what is finished is kept")
         return 130
+    with as_keyboard_interrupt():
+        return _reported(folder, runner, score, display)
+
+
+def _reported(folder: RunFolder, runner: Runner, score: Findings, display: o.Display) -> int:
+    """Writes the report if it is wanted, and prints how the run ended; the exit code."""
     problem = None
     if runner.unwritable or (runner.nothing_to_do and folder.files.report.exists()):
         pass  # it could not be written, or is as it was

@@ -230,7 +230,8 @@ def _trusted(folder: Path, theirs: Profile, mine: Profile | None) -> Profile:
     for name, value in theirs.headers.items():
         if mine is None or mine.headers.get(name) != value:
             raise UserError(
-                f"{folder}: {_name(theirs)}: has the header {as_toml(name)}, which your profile does not have so; {never} does "
+                f"{folder}: {_name(theirs)}: has the header {as_toml(name)}, which your profile does not have "
+                f"with that value; {never} does "
                 "not cover that: add it to a profile in ./providers, or start a new run"
             )
     usual = mine.extra if mine is not None else {}

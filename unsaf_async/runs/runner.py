@@ -117,8 +117,9 @@ def _first_difference(before: Manifest, now: Manifest) -> str | None:
     What steers the result may not change between two sessions; what steers speed and money may.
     """
     if (before.subject.model, before.subject.endpoint) != (now.subject.model, now.subject.endpoint):
-        there, here = before.subject.endpoint or "its vendor's address", now.subject.endpoint or "its vendor's address"
-        at = f" at {there}, not {here}" if there != here else ""
+        there, here = (each.subject.endpoint or "its vendor's address" for each in (before, now))
+        of_one = before.subject.model == now.subject.model
+        at = f" at {there}, not {here}" if of_one else f" at {there}" if before.subject.endpoint else ""
         return f"another model, {before.subject.name} ({before.subject.model}){at}"
     if before.subject.extra.get("files_sha256") != now.subject.extra.get("files_sha256"):
         return f"other weights of {before.subject.model}"

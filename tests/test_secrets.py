@@ -348,8 +348,8 @@ def test_a_key_that_comes_back_in_the_list_of_models_is_in_nothing_that_is_kept_
     searched(at_work)
 
 
-def test_an_error_of_many_megabytes_is_read_in_little_time(at_work, capsys):
-    with hostile(status=401, padding=f" {KEY}" * 400_000) as server:
+def test_an_error_of_megabytes_is_read_in_little_time(at_work, capsys):
+    with hostile(status=401, padding=f" {KEY}" * 80_000) as server:
         profile(at_work, "openai", server)
         began = time.process_time()
         code, said = ran(capsys, *RUN, "--cache", "cache")

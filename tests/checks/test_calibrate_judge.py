@@ -155,7 +155,7 @@ def test_a_cap_stops_it_with_exit_3_and_the_same_command_with_another_cap_goes_o
         billed_usd = float(simulator.ledger.billed_usd) - whole_usd
         assert ended.code == 3
         assert 0 < billed_usd <= cap
-        (line,) = ended.err.splitlines()
+        *_, line = ended.err.splitlines()
         assert "stopped early after" in line
         assert "of 42 responses" in line
         assert "the same command goes on" in line
@@ -189,7 +189,7 @@ def test_what_is_wrong_with_a_calibration_is_said_in_one_line(
     write_lines(Path("labelled.jsonl"), CLEAR)
     ended = calibrate(capsys, *arguments)
     assert ended.code == 2
-    (line,) = ended.err.splitlines()
+    *_, line = ended.err.splitlines()  # before it: who would be called where
     assert all(word in line for word in words), line
     assert ended.out == ""
 

@@ -759,7 +759,7 @@ def test_a_run_starts_a_server_measures_the_adapter_and_stops_it(double: Path) -
         HF_TOKEN=TOKEN,
     )
     assert ended.code == 0, ended.err
-    assert ended.out.startswith("vllm (student), judge: self\n")
+    assert ended.out.startswith("vllm (student) (local address), judge: self\n")
     assert "UnF1 0." in ended.out
     assert "Images: 3 of 3 done, 0 failed" in ended.out
     assert "its log: mine/vllm.log" in ended.err

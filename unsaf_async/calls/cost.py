@@ -79,7 +79,7 @@ class CostModel:
         """What a reply cost, and its usage.
 
         A half of the usage that the provider left out was served all the same: it costs its worst case. The output of a reply
-        that a filter stopped, or that the model declined, may be 0 where the provider counted the input.
+        without text, unless its limit was used up by thoughts, may be 0 where the provider counted the input.
 
         Args:
             request: The call.
@@ -89,7 +89,7 @@ class CostModel:
             (nano-dollars, tokens).
         """
         usage = reply.usage
-        counted_input, nothing_came = usage.input_tokens > 0, not reply.text and reply.outcome in ("blocked", "refused")
+        counted_input, nothing_came = usage.input_tokens > 0, not reply.text and reply.outcome != "truncated"
         if not counted_input:
             tokens = worst_input_tokens(request.messages, request.schema, self._rules)
             usage = Usage(

@@ -49,7 +49,7 @@ def export(
         ),
     ] = "trl",
 ) -> int:
-    """Turn a teacher's finished runs into fine-tuning data, or any runs into a table of their questions."""
+    """Turn finished runs into fine-tuning data, or a table of their questions."""
     if form in get_args(TableFormat):
         return _write_table(run_dirs, out, cast("TableFormat", form))
     if out is None:

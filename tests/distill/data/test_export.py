@@ -484,6 +484,10 @@ def test_hostile_texts_and_ids_neither_break_a_file_nor_get_in_as_marks(form: An
         told.append(examination.model_copy(update={"questions": tuple(questions), "image": image}))
     journal = "".join(each.model_dump_json() + "\n" for each in told)
     (tmp_path / "run" / "journal.jsonl").write_text(journal, "utf-8")
+    listed = [json.loads(line) for line in (tmp_path / "run" / "images.jsonl").read_text("utf-8").splitlines()]
+    renamed = {old.image.id: new.image.id for old, new in zip(examinations, told, strict=True)}
+    lines = [json.dumps({**each, "id": renamed.get(each["id"], each["id"])}) + "\n" for each in listed]
+    (tmp_path / "run" / "images.jsonl").write_text("".join(lines), "utf-8")
     found = export([tmp_path / "run"], tmp_path / "out", Options(form=form, splits=ALL_TRAIN))
     assert found.left_out["the text holds a mark of chat templates, such as <image>"] > 0
     rows = items(tmp_path / "out")
@@ -693,7 +697,7 @@ def test_the_command_leaves_question_writing_out_where_it_is_told_to(
         (["{teacher}", "--most-of-kind", "2"], "--most-of-kind 2: the training rows are of"),
         (["{teacher}", "--exclude-questions", "nowhere"], "--exclude-questions nowhere: cannot be read"),
         (["{teacher}", "--exclude-questions", "nowhere.jsonl"], "--exclude-questions: 'nowhere.jsonl' does not exist"),
-        (["{teacher}", "--format", "csv"], "'csv' is none of trl, sharegpt, openai"),
+        (["{teacher}", "--format", "xml"], "'xml' is none of trl, sharegpt, openai"),
         (["{teacher}", "--confirmed-by", "me"], "--confirmed-by me"),
         (["{teacher}", "--tokenizer", "nowhere"], "--tokenizer nowhere"),
         (["{teacher}", "--exclude-images", "nowhere"], "--exclude-images: nowhere does not exist"),

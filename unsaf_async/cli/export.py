@@ -49,7 +49,7 @@ def export(
         ),
     ] = "trl",
 ) -> int:
-    """Turn finished runs into fine-tuning data, or a table of their questions."""
+    """Turn finished runs into fine-tuning data, or into a table."""
     if form in get_args(TableFormat):
         return _write_table(run_dirs, out, cast("TableFormat", form))
     if out is None:

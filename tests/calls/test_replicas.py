@@ -122,18 +122,18 @@ async def test_a_server_that_is_not_there_is_left_out_and_told_once(tmp_path: Pa
 async def test_a_server_that_dies_in_the_middle_costs_no_answer(tmp_path: Path) -> None:
     calls: list[CallSettled] = []
     closing: list[asyncio.Task[None]] = []
-    async with AsyncExitStack() as dying, running(Simulation(latency=0.01)) as (alive,):
-        other = await dying.enter_async_context(Simulator(Simulation(latency=0.01)))
+    async with AsyncExitStack() as dying, running(Simulation(latency=0.03)) as (alive,):
+        other = await dying.enter_async_context(Simulator(Simulation(latency=0.03)))
 
         def listen(event: Event) -> None:
             if isinstance(event, CallSettled):
                 calls.append(event)
-                if len(calls) == 30:
+                if len(calls) == 15:
                     closing.append(asyncio.get_running_loop().create_task(dying.aclose()))
 
-        runner, left_out = await run_over([other.openai_base, alive.openai_base], tmp_path, listen, images=12)
+        runner, left_out = await run_over([other.openai_base, alive.openai_base], tmp_path, listen, images=40)
         await closing[0]
-    assert len(responses(runner)) == 12
+    assert len(responses(runner)) == 40
     assert [other.openai_base in line for line in left_out] == [True]
 
 

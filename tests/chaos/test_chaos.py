@@ -7,8 +7,6 @@ from chaos.desk import Desk, NotRun, Options
 from chaos.scenarios import SCENARIOS
 
 SHORT = [
-    ("storm", "openai"),
-    ("storm", "anthropic"),
     ("storm", "gemini"),
     ("kills", "anthropic"),
     ("outage", "gemini"),

@@ -81,8 +81,7 @@ def _beginning(folder: Path, simulator: Simulator, out: Path, cache: Path) -> li
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("on_it", ["run and cache", "run", "cache"])
-@pytest.mark.parametrize("left", [0, 8192])
+@pytest.mark.parametrize(("on_it", "left"), [("run and cache", 0), ("run", 8192), ("cache", 8192)])
 async def test_a_disk_that_fills_ends_a_run_in_one_line_and_resuming_pays_nothing_twice(
     tmp_path: Path, on_it: str, left: int
 ) -> None:

@@ -85,7 +85,7 @@ WIRES: dict[str, tuple[Any, dict[str, Any]]] = {
     "gemini": (GeminiWire(), GEMINI),
 }
 PATIENTLY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 NUMBERS = (
@@ -226,7 +226,7 @@ def check(found: Reply | CallError, folder: Path) -> None:
     assert 0 <= cost < 2**63
     assert cost > 0
     assert billed.input_tokens > 0
-    assert billed.output_tokens > 0 or (not found.text and found.outcome in ("blocked", "refused"))
+    assert billed.output_tokens > 0 or (not found.text and found.outcome != "truncated")
     assert unpacked(packed(key_parts(ASKED), found)).text == found.text
     learned_limits(found.headers)
     with Ledger(folder / "ledger.jsonl") as ledger:

@@ -232,10 +232,13 @@ def test_a_run_spawns_measures_and_stops_a_server(
     ended = process(*options, timeout_s=600, **environment())
     log = (tmp_path / "out/vllm.log").read_text()
     assert ended.code == 0 if name == "trained" else ended.code in (0, 3), ended.err + log[-2000:]
-    assert ended.out.startswith(f"local ({name}), judge: rules\n")
-    if name == "trained":
+    if (
+        name == "trained"
+    ):  # a random one may write no list of questions: then nothing is measured, and no table is shown
+        assert ended.out.startswith("local (trained) (local address), judge: rules\n")
         assert "UnF1 0." in ended.out
-    assert "Images: 12 of 12 done" in ended.out or name == "random"
+        assert "Images: 12 of 12 done" in ended.out
+    assert "\nRun folder: out\n" in ended.out
     assert "Application shutdown complete." in log
     of = [file for file in Path("/proc").glob("[0-9]*/environ") if _mentions(file, str(tmp_path).encode())]
     assert not of, "something of the spawned server is left"

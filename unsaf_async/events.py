@@ -116,7 +116,7 @@ class ImageKept:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that the user should know before the first call leaves.
+    """Something that the user should know, mostly before the first call leaves.
 
     Attributes:
         text: One line.

@@ -210,7 +210,9 @@ class Pace:
             Seconds, >= 0; any pause counts.
         """
         loads = [Load(input_tokens, output_tokens), *(load for *_, load, _ in self._waiting)]
-        waits_s = [self._pause_s(), self._latency_s * max(0.0, self.load + 1 / self.ceiling - 1)]
+        # Counted in whole numbers first, so that the last free slot gives exactly 0.
+        queued = (self.in_flight + len(loads)) / self.ceiling - 1
+        waits_s = [self._pause_s(), self._latency_s * max(0.0, queued)]
         for limit in self._rate_limits.values():
             uses = sum(map(limit.uses, loads)) - limit.paid
             if not limit.limiter.has_capacity(min(uses, limit.limiter.max_rate)):

@@ -1,0 +1,187 @@
+"""95 % intervals of figures that are functions of sums over images, with the image as the unit.
+
+Questions of one image are not independent, so what counts is how many images bear on a figure, and how much they differ.
+All intervals here follow one plan. The images give a standard error; the interval is symmetric on the logit scale, so that
+it stays in the figure's range; its quantile is Student's t with one degree of freedom fewer than images. Where a figure
+stands at an end of its range no image differs, and the interval is the exact one of how many images may do otherwise.
+
+Chosen by simulation (docs/intervals.md): with 5 to 50 images resampling is too narrow, and often has no interval at all.
+
+Source of the standard errors: Cochran, Sampling Techniques (1977), section 6.4 (linearised ratio); Efron, The Jackknife, the
+Bootstrap and Other Resampling Plans (1982), chapter 3 (delete one). Of the exact interval: Clopper & Pearson, Biometrika 26
+(1934), and Korn & Graubard, Survey Methodology 24 (1998), for its use with clusters.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+"""Of every interval, two-sided."""
+
+IntervalMethod = Literal["logit_t", "jackknife_logit_t", "exact_one_sided", "exact"]
+"""How an interval was computed.
+
+logit_t: linearised standard error of a ratio of sums. jackknife_logit_t: delete-one-image standard error. exact_one_sided: at
+an end of the range. exact: all images are alike, inside the range.
+"""
+
+_EQUAL = 1e-12
+"""Relative difference below which two figures differ by rounding alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % interval, or the reason why there is none.
+
+    ends: (low, high). method: how it was computed. Both are None without an interval. images: how many bear on the figure.
+    why_undefined: "" unless there is no interval.
+    """
+
+    ends: tuple[float, float] | None = None
+    method: IntervalMethod | None = None
+    images: int = 0
+    why_undefined: str = ""
+
+
+def ratio_interval(pairs: Sequence[tuple[float, float]] | NDArray[Any], times: Sequence[int] | None = None) -> Interval:
+    """The interval of sum(a) / sum(b) over images.
+
+    Args:
+        pairs: (a, b) of each image, 0 <= a <= b; as an array, of shape [images, 2]. Their order does not matter.
+        times: How many images have each of the pairs; None: one each.
+
+    Returns:
+        The interval, in [0, 1]. None with its reason where fewer than 2 images have b > 0. At 0 and 1, and where a / b is
+        the same in all images, see `exact_interval`.
+    """
+    rows, images = _distinct(np.asarray(pairs, dtype=float).reshape(-1, 2), times)
+    bears = rows[:, 1] > 0
+    rows, images = rows[bears], images[bears]
+    k = int(images.sum())
+    if k < 2:
+        return Interval(images=k, why_undefined=_too_few(k))
+    above, below = images @ rows
+    value = float(above / below)
+    residuals = rows[:, 0] - value * rows[:, 1]
+    variance = float(images @ residuals**2) * k / (k - 1) / float(below) ** 2
+    if variance <= _EQUAL**2:
+        return exact_interval(value, k)
+    return Interval(_logit_t(value, math.sqrt(variance), k), "logit_t", k)
+
+
+def smooth_interval(
+    rows: Sequence[Sequence[float]] | NDArray[Any],
+    figure: Callable[[NDArray[Any]], NDArray[np.float64]],
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+    times: Sequence[int] | None = None,
+) -> Interval:
+    """The interval of a smooth function of sums over images, by leaving out each image in turn.
+
+    Args:
+        rows: What each image adds to the sums, shape [images, m]; an image whose row is all 0 does not bear on the figure.
+        figure: From sums of shape [..., m] to figures of shape [...]; NaN where undefined.
+        low: The least value of the figure.
+        high: Its greatest value.
+        times: How many images have each of the rows; None: one each.
+
+    Returns:
+        The interval, in [low, high]. None with its reason where fewer than 2 images bear on the figure, and where it is
+        undefined, over all images or without one of them. At `low` and `high`, and where no image changes the figure, see
+        `exact_interval`.
+    """
+    table = np.asarray(rows, dtype=float)
+    if not len(table):
+        return Interval(why_undefined=_too_few(0))
+    distinct, images = _distinct(table, times)
+    bears = (distinct != 0).any(axis=1)
+    distinct, images = distinct[bears], images[bears]
+    k = int(images.sum())
+    if k < 2:
+        return Interval(images=k, why_undefined=_too_few(k))
+    total = images @ distinct
+    value = float(figure(total))
+    if math.isnan(value):
+        return Interval(images=k, why_undefined="the figure is undefined")
+    without = figure(total - distinct)
+    if np.isnan(without).any():
+        return Interval(images=k, why_undefined="the figure rests on a single image: without it, it is undefined")
+    variance = float(images @ (without - value) ** 2) * (k - 1) / k
+    width = high - low
+    share = min(1.0, max(0.0, (value - low) / width))
+    if min(share, 1 - share) <= _EQUAL or variance <= (_EQUAL * width) ** 2:
+        found = exact_interval(share, k)
+    else:
+        found = Interval(_logit_t(share, math.sqrt(variance) / width, k), "jackknife_logit_t", k)
+    if found.ends is None:
+        return found
+    return Interval((low + width * found.ends[0], low + width * found.ends[1]), found.method, k)
+
+
+def exact_interval(share: float, images: int) -> Interval:
+    """The exact interval where the images do not differ, as if each were one response (Clopper & Pearson).
+
+    At 0: if the figure came from a share p of images above 0, all of them would have been missed with probability
+    (1 - p)^images; the upper end is the p at which that is 2.5 %. A figure that weighs images alike is at most p, for no
+    image adds more than all that it holds. 1 is the mirror image. Questions of an image are treated as one, so the interval
+    is rather too wide than too narrow.
+
+    Args:
+        share: The figure, in [0, 1].
+        images: How many images bear on it, >= 0.
+
+    Returns:
+        The interval; None with its reason for fewer than 2 images.
+    """
+    if images < 2:
+        return Interval(images=images, why_undefined=_too_few(images))
+    tail = (1 - CONFIDENCE) / 2
+    if share <= _EQUAL:
+        return Interval((0.0, 1 - tail ** (1 / images)), "exact_one_sided", images)
+    if share >= 1 - _EQUAL:
+        return Interval((tail ** (1 / images), 1.0), "exact_one_sided", images)
+    from scipy.stats import beta  # slow to import
+
+    hits = share * images
+    ends = (float(beta.ppf(tail, hits, images - hits + 1)), float(beta.ppf(1 - tail, hits + 1, images - hits)))
+    return Interval(ends, "exact", images)
+
+
+def _distinct(rows: NDArray[np.float64], times: Sequence[int] | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(the distinct rows, sorted, how many images have each): all cost goes by their number, and no rounding by order."""
+    distinct, which = np.unique(rows, axis=0, return_inverse=True)
+    images = np.zeros(len(distinct), dtype=np.int64)
+    np.add.at(images, which.reshape(-1), 1 if times is None else np.asarray(times, dtype=np.int64))
+    return distinct[images > 0], images[images > 0]
+
+
+def _logit_t(share: float, error: float, images: int) -> tuple[float, float]:
+    """The ends around a share in (0, 1) with a standard error > 0. By the delta method logit(share) has error / (s (1 - s))."""
+    from scipy.special import stdtrit  # slow to import
+
+    width = float(stdtrit(images - 1, (1 + CONFIDENCE) / 2)) * error / (share * (1 - share))
+    centre = math.log(share / (1 - share))
+    return _expit(centre - width), _expit(centre + width)
+
+
+def _expit(x: float) -> float:
+    """The inverse of the logit, without overflow."""
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def _too_few(images: int) -> str:
+    return (
+        f"an interval needs at least 2 images that bear on the figure; there {'is' if images == 1 else 'are'} {images}"
+    )

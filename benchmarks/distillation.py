@@ -53,6 +53,8 @@ from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.options import Options
 from unsaf_async.distill.data.write_rows import WrittenRow
 from unsaf_async.distill.evaluate.comparison import Folders, compare_folders
+from unsaf_async.distill.evaluate.figures import unavailable
+from unsaf_async.distill.evaluate.gates import PARTS, judge
 from unsaf_async.distill.train.recipe import Recipe
 from unsaf_async.prompts import load_pack
 from unsaf_async.tiny.folders import SHIPPED
@@ -532,25 +534,44 @@ def kind_table(results: Mapping[str, Any]) -> str:
 
 
 def gate_table(results: Mapping[str, Any]) -> str:
-    """In how many seeds each gate of `distill-eval` passes, by arm."""
-    arms = by_arm(results)
-    names = list(results["students"][0]["gates"])
+    """In how many seeds each gate of `distill-eval` passes, fails, and cannot tell or be computed, by arm."""
+    arms = {
+        arm: [verdicts(student, results["held_out"]) for student in students]
+        for arm, students in by_arm(results).items()
+    }
+
+    def counted(of_seeds: Sequence[str]) -> str:
+        passed, failed = of_seeds.count("pass"), of_seeds.count("fail")
+        return f"{passed} / {failed} / {len(of_seeds) - passed - failed}"
+
     rows = [
-        [
-            f"`{name}`",
-            *(
-                f"{sum(each['gates'][name] == 'pass' for each in students)} of {len(students)}"
-                for students in arms.values()
-            ),
-        ]
-        for name in names
+        [f"`{name}`", *(counted([each[name] for each in seeds]) for seeds in arms.values())]
+        for name in results["students"][0]["gates"]
     ]
-    whole = (
-        sum(all(verdict == "pass" for verdict in each["gates"].values()) for each in students)
-        for students in arms.values()
-    )
-    rows.append(["all", *(f"{count} of {results['seeds']}" for count in whole)])
+    whole = (sum(set(each.values()) == {"pass"} for each in seeds) for seeds in arms.values())
+    rows.append(["all pass", *(f"{count} of {results['seeds']}" for count in whole)])
     return markdown(["gate", *arms], rows)
+
+
+def verdicts(student: Mapping[str, Any], held_out: int) -> dict[str, str]:
+    """The gates' verdicts on a student's figures, by today's rules; "n/a" where the study withheld a score."""
+    figures = [
+        unavailable(name, "").model_copy(
+            update={
+                **{key: each[key] for key in ("before", "after")},
+                "difference": each["after"] - each["before"],
+                "ci": each["ci"] and tuple(each["ci"]),
+                "images": held_out,
+            }
+        )
+        for name, each in student["figures"].items()
+        if None not in (each["before"], each["after"])
+    ]
+    return {
+        gate.name: "n/a" if student["gates"][gate.name] == "n/a" else gate.verdict
+        for gate in judge(figures, PARTS)
+        if gate.name in student["gates"]
+    }
 
 
 def training_table(results: Mapping[str, Any]) -> str:

@@ -140,5 +140,5 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
 
 
 def _colored(verdict: str) -> str:
-    color = {"pass": "green", "fail": "red", "n/a": "red"}.get(verdict)
+    color = {"pass": "green", "fail": "red", "cannot tell": "yellow", "n/a": "red"}.get(verdict)
     return f"[{color}]{verdict}[/{color}]" if color else verdict

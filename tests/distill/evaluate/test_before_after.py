@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WORLD = ("--images", "scenes/manifest.jsonl", "--labelled", "scenes/labelled.jsonl", "--pope", "scenes")
+WIDE = ("--max-over-refusal-rise", "10")
 FAST = ("--questions", "3", "--cache", "cache", "--quiet")
 
 
@@ -72,7 +73,8 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make.make(Path("scenes"), 40, "test", 1, 3)
         asyncio.run(_truth())
         arguments = ("--before", "tiny-xs", "--after", "tiny-m", *WORLD, *FAST, "--bank", "truth", "-o", "better")
-        assert _run(["distill-eval", *arguments, "--json"]) == 0
+        # 40 images without an over-refusal show that it rises by fewer than nine points.
+        assert _run(["distill-eval", *arguments, *WIDE, "--json"]) == 0
     finally:
         os.chdir(before)
     return home
@@ -103,7 +105,7 @@ def test_a_better_model_passes_every_gate_and_the_other_way_round_fails(capsys: 
         "unf1_own": "fail",
         "unf1_bank": "fail",
         "accuracy": "fail",
-        "over_refusal": "pass",
+        "over_refusal": "cannot tell",
         "pope": "fail",
     }
     for one, other in zip(better.figures, worse.figures, strict=True):
@@ -112,8 +114,9 @@ def test_a_better_model_passes_every_gate_and_the_other_way_round_fails(capsys: 
         assert (one.before, one.after) == (other.after, other.before)
     lines = ended.out.splitlines()
     assert any(line.startswith("POPE accuracy ") and line.endswith("fail") for line in lines)
-    assert any(line.startswith("fail  accuracy kept") and "below -1" in line for line in lines)
-    assert any(line.startswith("pass  over-refusal kept") for line in lines)
+    assert any(line.startswith("fail         accuracy kept") and "at least -1" in line for line in lines)
+    assert any(line.startswith("cannot tell  over-refusal kept") for line in lines)
+    assert "on 40 images; about 183 would be needed" in " ".join(ended.out.split())
 
 
 @pytest.mark.usefixtures("there")
@@ -155,7 +158,7 @@ def test_the_figures_are_those_of_the_runs_which_other_commands_open(capsys: pyt
 @pytest.mark.usefixtures("there")
 def test_the_same_command_again_calls_nobody_and_writes_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     made, before = calls("better"), Path("better/distill-eval.json").read_bytes()
-    arguments = ("--before", "tiny-xs", "--after", "tiny-m", *WORLD, *FAST, "--bank", "truth")
+    arguments = ("--before", "tiny-xs", "--after", "tiny-m", *WORLD, *FAST, "--bank", "truth", *WIDE)
     ended = distill_eval(capsys, *arguments, "--json", out="better")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.encode() == before == Path("better/distill-eval.json").read_bytes()
@@ -271,7 +274,7 @@ def test_a_student_that_only_asks_easier_questions_is_told_by_the_frozen_bank() 
     scripted_model("better", seed=3, false_unanswerable=0, false_answerable=0, abstain_unanswerable=1, over_refuse=0)
     easier = between("base", "easier", images, out=Path("easier"))
     assert easier.gate("unf1_own").verdict == "pass"
-    assert easier.gate("unf1_bank").verdict == "fail"
+    assert easier.gate("unf1_bank").verdict == "cannot tell"
     assert not easier.passed
     own, bank = easier.figure("unf1_own"), easier.figure("unf1_bank")
     assert own

@@ -324,47 +324,145 @@ def verdict(name: Any, found: Figure, thresholds: Thresholds | None = None) -> s
 @pytest.mark.parametrize("name", ["unf1_own", "unf1_bank"])
 def test_unf1_is_up_only_if_its_whole_interval_is_above_the_bar(name: str) -> None:
     assert verdict(name, figure(name, 0.05, (0.001, 0.09))) == "pass"
-    assert verdict(name, figure(name, 0.05, (0.0, 0.09))) == "fail"
-    assert verdict(name, figure(name, 0.05, (-0.001, 0.09))) == "fail"
+    assert verdict(name, figure(name, 0.05, (0.0, 0.09))) == "cannot tell"
+    assert verdict(name, figure(name, 0.05, (-0.001, 0.09))) == "cannot tell"
+    assert verdict(name, figure(name, -0.05, (-0.09, 0.0))) == "fail"
     higher = Thresholds(own_gain_points=2, bank_gain_points=2)
-    assert verdict(name, figure(name, 0.05, (0.02, 0.09)), higher) == "fail"
+    assert verdict(name, figure(name, 0.05, (0.02, 0.09)), higher) == "cannot tell"
+    assert verdict(name, figure(name, 0.01, (-0.1, 0.02)), higher) == "fail"
     assert verdict(name, figure(name, 0.05, (0.0201, 0.09)), higher) == "pass"
     lower = Thresholds(own_gain_points=-1, bank_gain_points=-1)
     assert verdict(name, figure(name, 0.0, (-0.009, 0.09)), lower) == "pass"
-    # Without an interval a gain cannot be told from chance; no gain is no gain.
-    assert verdict(name, figure(name, 0.05)) == "n/a"
-    assert verdict(name, figure(name, 0.0)) == "fail"
+    # Equal on every image: what other images would show is not known. So many without a gain show that there is none.
+    assert verdict(name, figure(name, 0.05)) == "cannot tell"
+    assert verdict(name, figure(name, 0.0)) == "cannot tell"
+    assert verdict(name, figure(name, 0.05, shared=1)) == "n/a"
     assert verdict(name, figure(name, None)) == "n/a"
+    # Few images: an interval above 0 and a p above .05 contradict each other.
+    unsure = figure(name, 0.05, (0.001, 0.09), shared=5).model_copy(update={"p": 0.0625})
+    assert verdict(name, unsure) == "cannot tell"
+    assert verdict(name, unsure.model_copy(update={"p": 0.04})) == "pass"
 
 
-def test_accuracy_may_fall_and_over_refusal_rise_by_so_much_whatever_the_interval() -> None:
-    wide = (-0.5, 0.5)
-    for difference, expected in ((0.9 - 0.91, "pass"), (-0.0101, "fail"), (0.3, "pass")):
-        assert verdict("accuracy", figure("accuracy", difference, wide)) == expected
-        assert verdict("accuracy", figure("accuracy", difference)) == expected
-    for name in ("over_refusal", "over_refusal_bank"):
-        for difference, expected in ((0.32 - 0.3, "pass"), (0.0201, "fail"), (-0.3, "pass")):
-            assert verdict(name, figure(name, difference, wide)) == expected
-    assert verdict("accuracy", figure("accuracy", -0.02), Thresholds(accuracy_drop_points=2)) == "pass"
-    assert verdict("over_refusal", figure("over_refusal", 0.001), Thresholds(over_refusal_rise_points=0)) == "fail"
+def test_that_accuracy_is_kept_and_over_refusal_no_higher_is_shown_by_the_interval_against_the_margin() -> None:
+    for ci, expected in (
+        ((-0.01, 0.05), "pass"),
+        ((-0.009, -0.001), "pass"),  # a loss that is there, and within the margin
+        ((-0.0101, 0.05), "cannot tell"),
+        ((-0.5, 0.5), "cannot tell"),
+        ((-0.09, -0.01), "cannot tell"),
+        ((-0.09, -0.0101), "fail"),
+    ):
+        difference = (ci[0] + ci[1]) / 2
+        assert verdict("accuracy", figure("accuracy", difference, ci)) == expected, ci
+        rise, other = (-2 * ci[1], -2 * ci[0]), -2 * difference  # twice as much is allowed, upwards
+        for name in ("over_refusal", "over_refusal_bank"):
+            assert verdict(name, figure(name, other, rise)) == expected, rise
+    lenient = Thresholds(accuracy_drop_points=2)
+    assert verdict("accuracy", figure("accuracy", -0.01, (-0.019, 0.0)), lenient) == "pass"
+    strict = Thresholds(over_refusal_rise_points=0)
+    assert verdict("over_refusal", figure("over_refusal", 0.0, (-0.1, 0.001)), strict) == "cannot tell"
 
 
-def test_pope_is_worse_only_if_the_whole_interval_is_below_the_bar() -> None:
-    assert verdict("pope_accuracy", figure("pope_accuracy", -0.05, (-0.1, 0.0))) == "pass"
-    assert verdict("pope_accuracy", figure("pope_accuracy", -0.05, (-0.1, -0.001))) == "fail"
-    lenient = Thresholds(pope_drop_points=1)
+@pytest.mark.parametrize("name", ["accuracy", "over_refusal", "pope_accuracy"])
+def test_no_difference_on_few_images_is_no_evidence_that_there_is_none(name: Any) -> None:
+    margins = Thresholds(accuracy_drop_points=2, over_refusal_rise_points=2, pope_drop_points=2)
+    # (1 - .02)^n = .025 at n = 182.6: as many images without a change as show that fewer than 2 % change.
+    for images_, expected in ((5, "cannot tell"), (182, "cannot tell"), (183, "pass")):
+        assert verdict(name, figure(name, 0.0, shared=images_), margins) == expected
+    (gate,) = [gate for gate in judge([figure(name, 0.0)], PARTS, margins) if gate.figure == name]
+    assert (gate.images, gate.images_needed) == (50, 183)
+    assert gate.why.endswith("on 50 images; about 183 would be needed")
+    worse = 0.02 if name == "over_refusal" else -0.02
+    (gate,) = [gate for gate in judge([figure(name, worse)], PARTS, margins) if gate.figure == name]
+    assert (gate.images_needed, gate.why.rpartition("; ")[2]) == (None, "at this very difference no number would tell")
+
+
+def test_a_narrow_interval_that_rests_on_a_few_images_with_a_difference_is_as_wide_as_one_that_rests_on_none() -> None:
+    same, once = [cells(ta=4)] * 50, [cells(ta=4)] * 49 + [cells(ta=3, fu=1)]
+    rises = ratio_figure(OVER_REFUSAL, images(*same), images(*once))
+    assert rises.images_differing == 1
+    assert rises.ci == pytest.approx((0, 0.015))
+    assert verdict("over_refusal", rises) == "cannot tell"
+    assert verdict("over_refusal", rises.model_copy(update={"images_differing": 5})) == "pass"
+    falls = ratio_figure(OVER_REFUSAL, images(*[cells(fu=4)] * 50), images(*[cells(ta=4)] * 50))
+    assert (falls.images_differing, falls.ci) == (50, None)
+    assert verdict("over_refusal", falls) == "pass"
+    (gate,) = [each for each in judge([rises], ("labelled",)) if each.figure == "over_refusal"]
+    assert "1 of 50 images differ, exact bound -6.6 to +7.6" in gate.why
+
+
+def test_a_gate_that_cannot_tell_names_as_many_images_as_would_decide_four_times_in_five() -> None:
+    found = figure("accuracy", 0.0, (-0.03, 0.03), shared=100)
+    (gate,) = [gate for gate in judge([found], PARTS) if gate.figure == "accuracy"]
+    assert (gate.bar_points, gate.images) == (-1.0, 100)
+    error = 0.03 / 1.959964  # the standard error with 100 images
+    assert gate.images_needed == pytest.approx(100 * ((1.959964 + 0.841621) * error / 0.01) ** 2, abs=1)
+    assert "too wide to tell whether it is at least -1, on 100 images" in gate.why
+    # As many images, drawn anew: the lower end of the interval lies above -1 in four of five studies.
+    rng, root = np.random.default_rng(0), np.sqrt(gate.images_needed / 100)
+    lower = rng.normal(0.0, error / root, 20_000) - 1.959964 * error / root
+    assert np.mean(lower > -0.01) == pytest.approx(0.8, abs=0.01)
+    below = figure("accuracy", -0.03, (-0.06, 0.0), shared=100)
+    (gate,) = [gate for gate in judge([below], PARTS) if gate.figure == "accuracy"]
+    assert gate.images_needed == pytest.approx(100 * ((1.959964 + 0.841621) * error / 0.02) ** 2, abs=1)
+
+
+def test_that_popes_accuracy_is_kept_is_shown_by_its_interval() -> None:
+    assert verdict("pope_accuracy", figure("pope_accuracy", -0.05, (-0.1, 0.0))) == "cannot tell"
+    assert verdict("pope_accuracy", figure("pope_accuracy", -0.05, (-0.1, -0.021))) == "fail"
+    assert verdict("pope_accuracy", figure("pope_accuracy", 0.0, (-0.02, 0.01))) == "pass"
+    lenient = Thresholds(pope_drop_points=10)
     assert verdict("pope_accuracy", figure("pope_accuracy", -0.05, (-0.1, -0.009)), lenient) == "pass"
-    # Every draw alike: that difference is the whole interval. One image: nothing is known.
-    assert verdict("pope_accuracy", figure("pope_accuracy", 0.0)) == "pass"
-    assert verdict("pope_accuracy", figure("pope_accuracy", -0.01)) == "fail"
+    # Every image alike: what other images would show is bounded by their number. One image: nothing is known.
+    assert verdict("pope_accuracy", figure("pope_accuracy", 0.0, shared=500)) == "pass"
+    assert verdict("pope_accuracy", figure("pope_accuracy", -0.2, shared=500)) == "fail"
     assert verdict("pope_accuracy", figure("pope_accuracy", 0.01, shared=1)) == "n/a"
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize(
+    ("share", "why"),
+    [
+        (1.0, "100 % of the {}-model's answers are yes"),
+        (0.993, "99.3 % of the {}-model's answers are yes"),
+        (0.0, "100 % of the {}-model's answers are no"),
+        (None, "the {}-model says yes or no to no probe"),
+    ],
+)
+def test_pope_cannot_tell_of_a_model_that_says_the_same_to_every_probe(
+    side: str, share: float | None, why: str
+) -> None:
+    kept = figure("pope_accuracy", 0.0, (-0.01, 0.01), shared=500)
+    seeing = figure("pope_yes_ratio", 0.0, (-0.01, 0.01), shared=500)
+    assert judge([kept, seeing], ("pope",))[-1].verdict == "pass"
+    constant = seeing.model_copy(update={side: share})
+    gate = judge([kept, constant], ("pope",))[-1]
+    assert gate.verdict == "cannot tell"
+    assert why.format(side) in gate.why
+    # What is got by seeing is no loss, whatever the before-model did; what is got by another constant answer is nothing.
+    got = figure("pope_accuracy", 0.3, (0.2, 0.4), shared=500)
+    assert judge([got, constant], ("pope",))[-1].verdict == ("pass" if side == "before" else "cannot tell")
+    # What is lost by it is lost.
+    lost = figure("pope_accuracy", -0.3, (-0.4, -0.2), shared=500)
+    assert judge([lost, constant], ("pope",))[-1].verdict == "fail"
+
+
+def test_a_figure_that_had_no_room_to_get_worse_shows_nothing() -> None:
+    none_right = figure("accuracy", 0.0, (-0.005, 0.01)).model_copy(update={"before": 0.01})
+    assert verdict("accuracy", none_right) == "cannot tell"
+    assert verdict("accuracy", none_right.model_copy(update={"before": 0.02})) == "pass"
+    assert verdict("accuracy", none_right.model_copy(update={"ci": (0.001, 0.02)})) == "pass"
+    all_refused = figure("over_refusal", -0.01, (-0.02, 0.0)).model_copy(update={"before": 0.985})
+    assert verdict("over_refusal", all_refused) == "cannot tell"
+    assert verdict("over_refusal", all_refused.model_copy(update={"before": 0.9})) == "pass"
 
 
 def test_what_was_not_asked_is_listed_and_what_cannot_be_computed_does_not_pass() -> None:
     good = [
         figure("unf1_own", 0.1, (0.05, 0.2)),
         figure("unf1_bank", 0.1, (0.05, 0.2)),
-        figure("over_refusal_bank", 0.0),
+        figure("over_refusal_bank", 0.0, (-0.01, 0.01)),
     ]
     found = judge(good, ("own", "bank"))
     assert [gate.name for gate in found] == list(GATES)
@@ -378,7 +476,8 @@ def test_what_was_not_asked_is_listed_and_what_cannot_be_computed_does_not_pass(
     assert [gate.why for gate in found if gate.verdict == "not asked"] == ["give --labelled", "give --pope"]
     assert all_pass(found)
     # A labelled set is the better witness of over-refusal: the bank's figure then decides nothing.
-    with_set = judge([*good, figure("accuracy", 0.0), figure("over_refusal", 0.1)], ("own", "bank", "labelled"))
+    of_set = [figure("accuracy", 0.0, (0.0, 0.01)), figure("over_refusal", 0.1, (0.05, 0.2))]
+    with_set = judge([*good, *of_set], ("own", "bank", "labelled"))
     assert [gate.verdict for gate in with_set] == ["pass", "pass", "pass", "fail", "not asked"]
     assert not all_pass(with_set)
     withheld = judge(good, ("own", "bank"), withheld={"own": "it wrote none"})

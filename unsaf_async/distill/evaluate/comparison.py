@@ -112,7 +112,7 @@ class DistillEval(Record):
 
     @property
     def exit_code(self) -> int:
-        """0 every gate that was asked for passes, 1 one does not, 3 stopped early or calls failed."""
+        """0 every gate that was asked for passes, 1 one fails or cannot tell, 3 stopped early or calls failed."""
         return 3 if self.stopped or self.unfinished else 0 if self.passed else 1
 
     def figure(self, name: FigureName) -> Figure | None:

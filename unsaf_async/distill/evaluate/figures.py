@@ -69,6 +69,8 @@ class Figure(Record):
     """Of the two UnF1 without a fixed mix: see `pairing.paired_difference`. With few images it is the one to believe."""
     images: int
     """That both hold."""
+    images_differing: int | None = None
+    """Of them, those on which the two models do not add the same to it. None where that was not counted."""
     asked_before: int
     """Questions that the figure is about, on these images."""
     asked_after: int
@@ -217,6 +219,7 @@ def ratio_figures(
         values = {"before": ratio(*whole[2:]), "after": ratio(*whole[:2])}
         why = measure.why if pairs else "the runs share no image"
         fields = _paired(values, why, len(pairs), difference(place))
+        fields["images_differing"] = int((terms[:, place, :2] != terms[:, place, 2:]).any(axis=1).sum())
         figures.append(_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
     return figures
 

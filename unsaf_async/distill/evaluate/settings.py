@@ -96,15 +96,15 @@ class GateLimits:
         float, Help("UnF1 on the bank: the interval lies above this.", metavar="POINTS", panel=GATES)
     ] = 0.0
     max_accuracy_drop: Annotated[
-        float, Help("Labelled accuracy falls by this at most.", metavar="POINTS", panel=GATES)
+        float, Help("Labelled accuracy: the interval shows a fall of this at most.", metavar="POINTS", panel=GATES)
     ] = 1.0
     max_over_refusal_rise: Annotated[
-        float, Help("Over-refusal rises by this at most.", metavar="POINTS", panel=GATES)
+        float, Help("Over-refusal: the interval shows a rise of this at most.", metavar="POINTS", panel=GATES)
     ] = 2.0
     max_pope_drop: Annotated[
         float,
-        Help("POPE's accuracy: the interval is not wholly below minus this.", metavar="POINTS", panel=GATES),
-    ] = 0.0
+        Help("POPE's accuracy: the interval shows a fall of this at most.", metavar="POINTS", panel=GATES),
+    ] = 2.0
 
     def __post_init__(self) -> None:
         for name, least in (

@@ -91,6 +91,16 @@ def test_a_finished_campaign_calls_nobody_even_where_its_cap_is_spent() -> None:
     assert [run.saved.account.made for run in runs] == made
 
 
+def test_a_ledger_that_lost_its_lines_gives_the_cap_nothing_back() -> None:
+    runs = two_scripted()
+    asyncio.run(run_campaign(runs[:1]))
+    spent_usd = runs[0].spent_usd
+    runs[0].saved.files.ledger.write_bytes(b"")
+    end = asyncio.run(run_campaign(runs, max_cost_usd=spent_usd))
+    assert (end.stopped_in, kept(runs[1])) == ("", 0)
+    assert end.stopped == f"--max-cost {spent_usd:g} is spent"
+
+
 def test_events_of_all_runs_are_heard_one_run_after_the_other() -> None:
     heard: list[Event] = []
     asyncio.run(run_campaign(two_scripted(), announce=heard.append))

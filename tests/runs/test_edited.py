@@ -199,6 +199,14 @@ async def test_a_ledger_that_lost_lines_is_told_and_what_the_replies_have_cost_c
     assert len([notice for notice in heard.of(Notice) if "lacks lines" in notice.text]) == 1
 
 
+def test_a_score_made_anew_beside_a_ledger_that_lost_its_lines_counts_what_the_replies_cost(run: Path) -> None:
+    paid_usd = sum(call.cost_usd for each in SavedRun(run).examinations for call in each.calls if not call.cached)
+    (run / "ledger.jsonl").write_bytes(b"")
+    score = SavedRun(run).findings
+    assert score.cost_usd == pytest.approx(paid_usd, abs=1e-8)
+    assert any("the ledger lacks lines: it comes to $0" in warning for warning in score.warnings)
+
+
 async def test_what_was_received_and_never_stored_counts_as_spent_too(run: Path) -> None:
     from doubles import reply, request
 

@@ -127,6 +127,8 @@ async def run_campaign(
 
     _check_cap(planned, max_cost_usd)
     work_off = run_one or with_runner
+    # What earlier goes have paid, whatever a ledger has lost since; its run's runner mends it when its turn comes.
+    paid_usd = {each.folder: each.saved.spent_usd for each in planned if exists(each.folder)}
     unfinished: dict[str, str] = {}
     only_files = True
     for each in planned:
@@ -135,7 +137,8 @@ async def run_campaign(
             continue
         budget_usd, pending = None, bool(run.remaining.images)
         if max_cost_usd is not None:
-            budget_usd = max_cost_usd - sum(other.spent_usd for other in planned if other.folder != run.folder)
+            others = (other for other in planned if other.folder != run.folder)
+            budget_usd = max_cost_usd - sum(max(other.spent_usd, paid_usd.get(other.folder, 0.0)) for other in others)
             if budget_usd <= 0 and pending:
                 return CampaignEnd(f"{as_option('max_cost')} {max_cost_usd:g} is spent", unfinished=unfinished)
         if not pending and exists(run.folder):

@@ -59,6 +59,18 @@ def _check_image(name: str, images: Container[str] | None, where: str) -> None:
         raise UserError(f"{where}: {what}; restore the file, or delete the line")
 
 
+def paid_nano_usd(examination: Examination) -> int:
+    """What the calls of an examination have cost, but failed ones, and those that the cache spared.
+
+    Args:
+        examination: Of an image.
+
+    Returns:
+        Nano-dollars, >= 0.
+    """
+    return sum(round(call.cost_usd * NANO) for call in examination.calls if not call.cached)
+
+
 class Kept(Mapping[str, Examination]):
     """The examinations in a journal by image id, the last one of each, as `read_journal` gives them.
 
@@ -151,7 +163,7 @@ class Journal:
         self.kept = Kept(file, images)
         self.paid_nano_usd = 0
         for examination in self.kept.in_order(self.kept):  # a line that is none is told of before anything is asked
-            self.paid_nano_usd += sum(round(call.cost_usd * NANO) for call in examination.calls if not call.cached)
+            self.paid_nano_usd += paid_nano_usd(examination)
         self._lines = LineFile(file)
 
     def keep(self, examination: Examination) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.calls.budget import NANO
 from unsaf_async.examine.examiner import has_failed_calls, is_unfinished
 from unsaf_async.runs.findings import Tallies
+from unsaf_async.runs.journal import paid_nano_usd
 from unsaf_async.score.run_score import Accounts, Calls, Tokens, score_of
+from unsaf_async.text import format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,7 +97,7 @@ class RunTally:
         self.manifest = manifest
         self.unfinished = Unfinished()
         self._tallies = Tallies(manifest)
-        self._sized = self._foreign = 0
+        self._sized = self._foreign = self._paid_nano_usd = 0
 
     @classmethod
     def of(cls, manifest: Manifest, kept: Kept) -> RunTally:
@@ -120,6 +123,7 @@ class RunTally:
         """
         self._tallies.add(examination)
         self.unfinished.add(examination)
+        self._paid_nano_usd += paid_nano_usd(examination)
         image, side = examination.image, self.manifest.subject.image.native_px
         if image.width:
             self._sized += 1
@@ -129,12 +133,17 @@ class RunTally:
         """The score of the run and all else that is measured.
 
         Args:
-            account: Of its attempts.
+            account: Of its attempts. Where it comes to less than the replies that are here cost, it lacks lines: their cost
+                counts, and a warning says so.
 
         Returns:
             The findings; figures that are undefined are None, with their reasons.
         """
-        manifest = self.manifest
+        manifest, lacks = self.manifest, list[str]()
+        if self._paid_nano_usd > account.spent_nano_usd:
+            spent, cost = (format_usd(amount / NANO, 4) for amount in (account.spent_nano_usd, self._paid_nano_usd))
+            lacks = [f"the ledger lacks lines: it comes to {spent}, and the replies that are here cost {cost}"]
+            account = replace(account, spent_nano_usd=self._paid_nano_usd)
         result = score_of(
             self._tallies.score,
             questions_per_label=None if manifest.source else manifest.questions,
@@ -144,7 +153,7 @@ class RunTally:
             images_total=manifest.images,
             seed=manifest.seed,
         )
-        result = result.model_copy(update={"warnings": [*result.warnings, *self._foreign_images()]})
+        result = result.model_copy(update={"warnings": [*result.warnings, *lacks, *self._foreign_images()]})
         return self._tallies.findings(result)
 
     def _foreign_images(self) -> Iterator[str]:

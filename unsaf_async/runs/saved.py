@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.ledger import read_account
+from unsaf_async.calls.store import received_nano_usd
 from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.basis import saved_score
 from unsaf_async.runs.folder import RunFiles, read_images, read_manifest, read_signed
-from unsaf_async.runs.journal import Kept, read_journal
+from unsaf_async.runs.journal import Kept, paid_nano_usd, read_journal
 from unsaf_async.runs.result import RunTally
 
 if TYPE_CHECKING:
@@ -83,6 +85,15 @@ class SavedRun:
     def account(self) -> Account:
         """What its calls have cost so far. Raises UserError for a line that is no ledger's."""
         return read_account(self.files.ledger)
+
+    @cached_property
+    def spent_usd(self) -> float:
+        """What its calls have cost so far in USD: what the replies that are here cost at least, whatever its ledger has lost.
+
+        Reads the journal, too. Raises UserError for a line that is no ledger's, or no examination.
+        """
+        paid = sum(paid_nano_usd(each) for each in self.kept.in_order(self.kept))
+        return max(self.account.spent_nano_usd, paid, received_nano_usd(self.files.received)) / NANO
 
     @cached_property
     def score(self) -> Findings | None:

@@ -17,7 +17,7 @@ PAIRS = [(2.0, 3.0), (0.0, 1.0), (4.0, 5.0), (0.0, 0.0), (2.0, 3.0), (6.0, 6.0)]
 def test_a_ratio_has_a_t_interval_on_the_logit_scale_from_the_images_residuals() -> None:
     a, b = np.array([pair for pair in PAIRS if pair[1]]).T
     value = a.sum() / b.sum()
-    error = math.sqrt(5 / 4 * ((a - value * b) ** 2).sum()) / b.sum()
+    error = math.sqrt(5 / 4 * ((a - value * b) ** 2).sum() / b.sum() ** 2 + 0.05 * (value / 5) ** 2)
     width = stats.t.ppf(0.975, 4) * error / (value * (1 - value))
     expected = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-width, width]))))
     found = ratio_interval(PAIRS)
@@ -42,11 +42,19 @@ def test_at_the_ends_of_the_range_the_interval_is_one_sided_and_exact(images: in
     assert nothing.images == images
 
 
-def test_images_that_are_all_alike_count_as_one_response_each() -> None:
+def test_images_that_are_all_alike_leave_an_interval_of_some_width() -> None:
+    """As if a twentieth of an image more had been seen, on which everything went the rarer way."""
     found = ratio_interval([(2, 3)] * 9)
+    width = stats.t.ppf(0.975, 8) * math.sqrt(0.05) * (2 / 3) / 9 / (2 / 9)
+    assert found.method == "logit_t"
+    assert found.ends == pytest.approx(tuple(1 / (1 + np.exp(-(np.log(2) + np.array([-width, width]))))))
+    assert smooth_interval([(2, 3)] * 9, share).ends == pytest.approx(found.ends)
+
+
+def test_the_exact_interval_takes_each_image_as_one_response() -> None:
+    found = exact_interval(2 / 3, 9)
     assert found.method == "exact"
     assert found.ends == pytest.approx((stats.beta.ppf(0.025, 6, 4), stats.beta.ppf(0.975, 7, 3)))
-    assert exact_interval(2 / 3, 9) == found
 
 
 @pytest.mark.parametrize("pairs", [[], [(0, 0)] * 4, [(1, 2), (0, 0)]])
@@ -70,7 +78,8 @@ def test_a_smooth_figure_has_a_t_interval_from_leaving_out_each_image() -> None:
     rows = np.array([pair for pair in PAIRS if pair[1]])
     value = share(rows.sum(axis=0))
     without = np.array([share(np.delete(rows, i, axis=0).sum(axis=0)) for i in range(5)])
-    width = stats.t.ppf(0.975, 4) * math.sqrt(4 / 5 * ((without - value) ** 2).sum()) / (value * (1 - value))
+    variance = 4 / 5 * ((without - value) ** 2).sum() + 0.05 * (value / 5) ** 2
+    width = stats.t.ppf(0.975, 4) * math.sqrt(variance) / (value * (1 - value))
     expected = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-width, width]))))
     found = smooth_interval(PAIRS, share)
     assert found.ends == pytest.approx(tuple(expected))

@@ -2,8 +2,9 @@
 
 Questions of one image are not independent, so what counts is how many images bear on a figure, and how much they differ.
 All intervals here follow one plan. The images give a standard error; the interval is symmetric on the logit scale, so that
-it stays in the figure's range; its quantile is Student's t with one degree of freedom fewer than images. Where a figure
-stands at an end of its range no image differs, and the interval is the exact one of how many images may do otherwise.
+it stays in the figure's range; its quantile is Student's t with one degree of freedom fewer than images. A few images may
+be much alike by accident, so the error is guarded (`GUARD`). Where a figure stands at an end of its range no image differs,
+and the interval is the exact one of how many images may do otherwise.
 
 Chosen by simulation (docs/intervals.md): with 5 to 50 images resampling is too narrow, and often has no interval at all.
 
@@ -29,11 +30,18 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 """Of every interval, two-sided."""
 
+GUARD = 0.05
+"""Images that every interval counts in beside those there are, as if on them everything had gone the rarer way.
+
+With k images a figure s then has a variance of at least GUARD (max(s, 1 - s) / k)^2, for that is how far one such image would
+move it. Without it, 10 images that nearly all abstained from everything had intervals that covered in 82 of 100 cases.
+"""
+
 IntervalMethod = Literal["logit_t", "jackknife_logit_t", "exact_one_sided", "exact"]
 """How an interval was computed.
 
 logit_t: linearised standard error of a ratio of sums. jackknife_logit_t: delete-one-image standard error. exact_one_sided: at
-an end of the range. exact: all images are alike, inside the range.
+an end of the range. exact: `exact_interval` inside the range.
 """
 
 _EQUAL = 1e-12
@@ -62,8 +70,7 @@ def ratio_interval(pairs: Sequence[tuple[float, float]] | NDArray[Any], times: S
         times: How many images have each of the pairs; None: one each.
 
     Returns:
-        The interval, in [0, 1]. None with its reason where fewer than 2 images have b > 0. At 0 and 1, and where a / b is
-        the same in all images, see `exact_interval`.
+        The interval, in [0, 1]. None with its reason where fewer than 2 images have b > 0. At 0 and 1 see `exact_interval`.
     """
     rows, images = _distinct(np.asarray(pairs, dtype=float).reshape(-1, 2), times)
     bears = rows[:, 1] > 0
@@ -74,10 +81,7 @@ def ratio_interval(pairs: Sequence[tuple[float, float]] | NDArray[Any], times: S
     above, below = images @ rows
     value = float(above / below)
     residuals = rows[:, 0] - value * rows[:, 1]
-    variance = float(images @ residuals**2) * k / (k - 1) / float(below) ** 2
-    if variance <= _EQUAL**2:
-        return exact_interval(value, k)
-    return Interval(_logit_t(value, math.sqrt(variance), k), "logit_t", k)
+    return _around(value, float(images @ residuals**2) * k / (k - 1) / float(below) ** 2, k, "logit_t")
 
 
 def smooth_interval(
@@ -99,8 +103,7 @@ def smooth_interval(
 
     Returns:
         The interval, in [low, high]. None with its reason where fewer than 2 images bear on the figure, and where it is
-        undefined, over all images or without one of them. At `low` and `high`, and where no image changes the figure, see
-        `exact_interval`.
+        undefined, over all images or without one of them. At `low` and `high` see `exact_interval`.
     """
     table = np.asarray(rows, dtype=float)
     if not len(table):
@@ -120,18 +123,16 @@ def smooth_interval(
         return Interval(images=k, why_undefined="the figure rests on a single image: without it, it is undefined")
     variance = float(images @ (without - value) ** 2) * (k - 1) / k
     width = high - low
-    share = min(1.0, max(0.0, (value - low) / width))
-    if min(share, 1 - share) <= _EQUAL or variance <= (_EQUAL * width) ** 2:
-        found = exact_interval(share, k)
-    else:
-        found = Interval(_logit_t(share, math.sqrt(variance) / width, k), "jackknife_logit_t", k)
-    if found.ends is None:
-        return found
-    return Interval((low + width * found.ends[0], low + width * found.ends[1]), found.method, k)
+    found = _around((value - low) / width, variance / width**2, k, "jackknife_logit_t")
+    return (
+        found
+        if found.ends is None
+        else Interval((low + width * found.ends[0], low + width * found.ends[1]), found.method, k)
+    )
 
 
 def exact_interval(share: float, images: int) -> Interval:
-    """The exact interval where the images do not differ, as if each were one response (Clopper & Pearson).
+    """The exact interval that takes each image as one response (Clopper & Pearson): for figures at an end of their range.
 
     At 0: if the figure came from a share p of images above 0, all of them would have been missed with probability
     (1 - p)^images; the upper end is the p at which that is 2.5 %. A figure that weighs images alike is at most p, for no
@@ -167,13 +168,16 @@ def _distinct(rows: NDArray[np.float64], times: Sequence[int] | None) -> tuple[N
     return distinct[images > 0], images[images > 0]
 
 
-def _logit_t(share: float, error: float, images: int) -> tuple[float, float]:
-    """The ends around a share in (0, 1) with a standard error > 0. By the delta method logit(share) has error / (s (1 - s))."""
+def _around(share: float, variance: float, images: int, method: IntervalMethod) -> Interval:
+    """The interval around a share with a variance >= 0. By the delta method logit(s) has the error of s / (s (1 - s))."""
+    if not _EQUAL < share < 1 - _EQUAL:
+        return exact_interval(share, images)
     from scipy.special import stdtrit  # slow to import
 
+    error = math.sqrt(variance + GUARD * (max(share, 1 - share) / images) ** 2)
     width = float(stdtrit(images - 1, (1 + CONFIDENCE) / 2)) * error / (share * (1 - share))
     centre = math.log(share / (1 - share))
-    return _expit(centre - width), _expit(centre + width)
+    return Interval((_expit(centre - width), _expit(centre + width)), method, images)
 
 
 def _expit(x: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from between import between, run_at
-from commandline import command, serving
+from commandline import Ended, command, serving
 from doubles import Script
 from driving import draw_images
 
@@ -281,6 +282,78 @@ def test_an_address_given_twice_or_that_is_none_is_refused(capsys: pytest.Captur
     )
 
 
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ("http://h:7101/v1", "HTTP://h:7101/v1"),
+        ("http://h:7101/v1", "http://H:7101/v1"),
+        ("http://h:7101/v1", "http://h:07101/v1"),
+        ("http://h:7101/v1", "http://h:7101//v1"),
+        ("http://h:7101/v1", "http://h:7101/v1//"),
+        ("http://h/v1", "http://h:80/v1"),
+        ("https://h/v1", "https://h.:443/v1/"),
+        ("http://[::1]:7101/v1", "http://[0:0:0:0:0:0:0:1]:7101/v1"),
+    ],
+)
+def test_one_server_in_two_spellings_is_given_twice(one: str, same: str) -> None:
+    with pytest.raises(
+        UserError, match=re.escape(f"api_base {same.rstrip('/')}: is given twice; give each address once")
+    ):
+        resolve("vllm", api_base=[one, same])
+
+
+def test_what_is_spelt_alike_but_is_another_address_is_another_server() -> None:
+    others = [
+        "http://h/v1",
+        "https://h/v1",
+        "http://h:81/v1",
+        "http://h/V1",
+        "http://h",
+        "http://[::1]/v1",
+        "http://i/v1",
+    ]
+    assert resolve("vllm", api_base=others).endpoints == tuple(others), "and each is called as it was given"
+
+
+def test_a_run_goes_on_at_its_servers_in_whichever_order_they_are_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_images(tmp_path / "images", 2)
+    run = tmp_path / "run"
+    with serving() as one, serving() as other:
+        a, b = one.openai_base, other.openai_base
+        words = (
+            "run",
+            "--provider",
+            "vllm",
+            "--model",
+            "simulated",
+            "--images",
+            str(tmp_path / "images"),
+            "--questions",
+            "1",
+        )
+        words = (*words, "--no-cache", "--no-report", "--out", str(run))
+
+        def at(*bases: str) -> Ended:
+            return command(capsys, *words, *(word for base in bases for word in ("--api-base", base)))
+
+        assert at(a, b).code == 0
+        again = at(b.upper().replace("V1", "v1"), a)
+        assert again.code == 0, again.err
+        assert "nothing is left to ask" in again.err
+        assert read_manifest(run).subject.endpoints == (a, b), "stored replies are known by the first"
+        (without,) = at(b).err.splitlines()
+        assert (
+            f"holds a run with vllm at {a}, {b}; give {a} as well, in any order (it is left out where it is dead)"
+            in without
+        )
+        (elsewhere,) = at("http://h:1/v1").err.splitlines()
+        assert f"holds a run with another model, vllm (simulated) at {a}, {b}, not http://h:1/v1" in elsewhere
+        assert at(b, "http://h:1/v1", a).code == 0
+        assert read_manifest(run).subject.endpoints == (a, b, "http://h:1/v1")
+
+
 def test_a_provider_file_lists_further_servers(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
@@ -290,7 +363,9 @@ def test_a_provider_file_lists_further_servers(tmp_path: Path) -> None:
     assert mine.defaults.endpoints == ("http://a/v1", "http://b/v1", "http://c/v1")
     for wrong, why in {
         'replicas = ["http://b/v1"]': "replicas are given and no endpoint",
-        'endpoint = "http://b/v1"\nreplicas = ["http://b/v1"]': "replicas holds an address twice",
+        'endpoint = "http://b/v1"\nreplicas = ["http://b/v1"]': "replicas: http://b/v1 is given twice",
+        'endpoint = "http://b/v1"\nreplicas = ["http://b/v1/"]': "replicas: http://b/v1/ is given twice",
+        'endpoint = "http://b/v1"\nreplicas = ["http://c/v1", "HTTP://B:080//v1"]': "replicas: HTTP://B:080//v1 is given twice",
         'endpoint = "http://b/v1"\nreplicas = ["b"]': "replicas",
         'endpoint = "http://b/v1"\nreplicas = "http://c/v1"': "replicas is",
     }.items():

@@ -8,6 +8,8 @@ import pytest
 from commandline import Ended, command, serving
 from driving import draw_images
 
+from unsaf_async.runs.folder import read_manifest
+
 SMALL = ("--images", "photos", "--questions", "1", "--no-cache", "--max-cost", "9", "--no-report", "--seed", "1")
 
 
@@ -65,12 +67,40 @@ def test_judges_and_auditors_have_addresses_of_their_own(capsys: pytest.CaptureF
         assert again.code == 0, again
 
 
+def test_judges_and_auditors_are_called_at_several_addresses_each(capsys: pytest.CaptureFixture[str]) -> None:
+    draw_images(Path("photos"), 3)
+    with serving() as one, serving() as other:
+        both = f"{one.openai_base}, {other.openai_base}"
+        judged = ("--judge", "gpt-4o", "--judge-api-base", one.openai_base, "--judge-api-base", other.openai_base)
+        audited = (
+            "--audit",
+            "gpt-5.4-mini",
+            "--audit-api-base",
+            one.openai_base,
+            "--audit-api-base",
+            other.openai_base,
+        )
+        ended = run(capsys, "--provider", "scripted", *judged, *audited)
+        assert f"judge gpt-4o at {both}; auditor gpt-5.4-mini at {both}" in ended.err
+        assert min(one.ledger.served, other.ledger.served) > 0
+    manifest = read_manifest(Path("run"))
+    assert {", ".join(profile.endpoints) for profile in manifest.others.values()} == {both}
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (("--judge-api-base", "http://h:1"), "--judge-api-base: is nobody's address; name a model with --judge"),
         (("--audit-api-base", "http://h:1"), "--audit-api-base: is nobody's address; name a model with --audit"),
         (("--judge", "gpt-4o", "--judge-api-base", "h:1"), "--judge-api-base is 'h:1'; give a URL"),
+        (
+            ("--judge", "gpt-4o", "--judge-api-base", "http://h:1", "--judge-api-base", "http://H:1/"),
+            "--judge-api-base http://H:1: is given twice; give each address once",
+        ),
+        (
+            ("--audit", "gpt-4o", "--audit-api-base", "http://h:1", "--audit-api-base", "http://h:1"),
+            "--audit-api-base http://h:1: is given twice; give each address once",
+        ),
         (
             ("--judge", "gpt-4o", "--judge-api-base", "http://h:1", "--audit", "gpt-4o"),
             "--audit gpt-4o: is called at http://h:1 already, and here at https://api.openai.com/v1; give one address",

@@ -14,7 +14,7 @@ from driving import draw_images
 from truths import measured, scripted_model, served_model
 
 from unsaf_async.calls.ledger import read_account
-from unsaf_async.runs.folder import reopen
+from unsaf_async.runs.folder import read_manifest, reopen
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.simulate.model import Awareness
@@ -143,6 +143,40 @@ def test_what_cannot_be_crossed_is_said_in_one_line(
     assert (ended.code, ended.out) == (2, "")
     (line,) = ended.err.splitlines()
     assert all(word in line for word in words)
+    assert not Path("crossed").exists()
+
+
+def test_the_judges_of_all_cells_are_called_where_the_command_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "any-key")
+    images = draw_images(Path("images"), 2)
+    with serving() as first, serving() as second:
+        for seed, name in enumerate(NAMES[:2]):
+            scripted_model(name, seed=seed)
+            measured(
+                name, images, Path(name), judge="gpt-4o", judge_api_base=first.openai_base, questions=2, cache=None
+            )
+        assert cross(
+            capsys, "--judge-api-base", "http://h:1", "--judge-api-base", "HTTP://h:1", runs=NAMES[:2]
+        ).err == ("unsaf-async: --judge-api-base HTTP://h:1: is given twice; give each address once\n")
+        before = first.ledger.served
+        there = ("--judge-api-base", second.openai_base, "--no-cache", "-y")
+        ended = cross(capsys, *there, runs=NAMES[:2])
+        assert ended.code == 0, ended.err
+        assert first.ledger.served == before
+        assert f"judge gpt-4o at {second.openai_base}" in ended.err
+    for folder in cells().values():
+        assert read_manifest(folder).others["gpt-4o"].endpoints == (second.openai_base,)
+
+
+@pytest.mark.usefixtures("three")
+def test_an_address_of_judges_is_nobodys_where_no_run_names_one(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = cross(capsys, "--judge-api-base", "http://h:1")
+    assert (ended.code, ended.err) == (
+        2,
+        "unsaf-async: --judge-api-base: is nobody's address; no run names a model as its judge\n",
+    )
     assert not Path("crossed").exists()
 
 

@@ -61,14 +61,16 @@ class Bench:
         )
 
 
-async def prepare(data: Path, judges: Sequence[str], prompts: str, api_base: str | None = None) -> Bench:
+async def prepare(
+    data: Path, judges: Sequence[str], prompts: str, api_base: str | Sequence[str] | None = None
+) -> Bench:
     """A judge and its labelled responses, checked.
 
     Args:
         data: The file of labelled responses.
         judges: Names; () or ("rules",) for the rules alone.
         prompts: The prompt pack's name or folder.
-        api_base: The judges' base URL; None for each one's own.
+        api_base: The judges' base URL, or those of several servers; None for each one's own.
 
     Returns:
         What `calibrate` needs.

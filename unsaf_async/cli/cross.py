@@ -12,7 +12,7 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
-from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, TrustFolder
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, JudgeApiBase, TrustFolder
 from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def cross(
         float | None,
         typer.Option(parser=o.number, metavar="USD", help="Never spend more than this on all cells together, in USD."),
     ] = None,
+    judge_api_base: JudgeApiBase = None,
     cache: Cache = DEFAULT_CACHE,
     trust_folder: TrustFolder = False,
     dry_run: o.DryRun = False,
@@ -49,7 +50,10 @@ def cross(
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
     loaded = load_runs(run_dirs)
-    cells = o.trusting(lambda trust: crossings(loaded, out, cache, trust_folder=trust), trust=trust_folder)
+    cells = o.trusting(
+        lambda trust: crossings(loaded, out, cache, judge_api_base=judge_api_base, trust_folder=trust),
+        trust=trust_folder,
+    )
     if dry_run or (max_cost is None and not yes):
         _agree(cells, dry_run=dry_run)
         if dry_run:

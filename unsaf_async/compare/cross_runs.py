@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.compare.comparison import run_names
 from unsaf_async.compare.pairing import examined
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, renaming
 from unsaf_async.files import write_whole
+from unsaf_async.providers.resolve import called_at
 from unsaf_async.runs.authority import authorised
 from unsaf_async.runs.campaign import PlannedRun
 from unsaf_async.runs.prepare import Prepared, questions_of
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from unsaf_async.providers.profile import Profile
     from unsaf_async.records import Examination
+    from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.saved import SavedRun
 
 
@@ -46,7 +49,12 @@ class Crossing(PlannedRun):
 
 
 def crossings(
-    loaded: Sequence[SavedRun], out: Path, cache: Path | None, *, trust_folder: bool = False
+    loaded: Sequence[SavedRun],
+    out: Path,
+    cache: Path | None,
+    *,
+    judge_api_base: str | Sequence[str] | None = None,
+    trust_folder: bool = False,
 ) -> list[Crossing]:
     """The cells off the diagonal: every model on every other model's questions, about the images that all runs share.
 
@@ -56,13 +64,14 @@ def crossings(
         loaded: The models' own runs, two or more.
         out: The folder that the cells' runs go below.
         cache: The folder of stored replies; None: each cell has its own.
+        judge_api_base: The base URL for all judges that the runs name, or those of several servers; None for each one's own.
         trust_folder: Whether a folder that is not known as the user's own may say who is called and which images are sent.
 
     Returns:
         The cells, asker by asker. No folder is made yet.
 
     Raises:
-        UserError: The runs share no image, or a prompt pack has changed.
+        UserError: The runs share no image, a prompt pack has changed, or nobody can be called at `judge_api_base`.
         UntrustedFolder: One of the folders would have to be trusted.
     """
     shared = set.intersection(*({_file(each) for each in examined(run.examinations)} for run in loaded))
@@ -72,13 +81,16 @@ def crossings(
     manifests = [
         run.manifest if run.own else authorised(run.folder, run.manifest, trust=trust_folder) for run in loaded
     ]
+    judges = [_judges(manifest, judge_api_base) for manifest in manifests]
+    if judge_api_base is not None and not any(judges):
+        raise UserError(": is nobody's address; no run names a model as its judge", field="judge_api_base")
     cells = []
     for asked, (asker, asking) in enumerate(zip(names, loaded, strict=True), 1):
         images, source = questions_of(asking.folder, trust=trust_folder)
         files = {each.image.id: _file(each) for each in asking.examinations}
         images = [image for image in images if files[image.id] in shared]
-        answerers = zip(names, loaded, manifests, strict=True)
-        for answered, (answerer, answering, manifest) in enumerate(answerers, 1):
+        answerers = zip(names, loaded, manifests, judges, strict=True)
+        for answered, (answerer, answering, manifest, others) in enumerate(answerers, 1):
             if answerer == asker:
                 continue
             folder = out / "cells" / _folder_name(f"{asked}-{answered}-{asker}--{answerer}")
@@ -94,7 +106,7 @@ def crossings(
                 subject=manifest.subject,
                 judges=manifest.judges,
                 auditors=(),
-                others={name: manifest.others[name] for name in manifest.judges if name != "self"},
+                others=others,
                 source=source,
                 calibration=None,
                 pack=answering.pack,
@@ -104,6 +116,15 @@ def crossings(
             )
             cells.append(Crossing(folder, prepared, asker, answerer))
     return cells
+
+
+def _judges(manifest: Manifest, api_base: str | Sequence[str] | None) -> dict[str, Profile]:
+    """The profiles of the judges that a run names, by name, at other addresses if any are given."""
+    named = {name: manifest.others[name] for name in manifest.judges if name != "self"}
+    if api_base is None:
+        return named
+    with renaming({"api_base": "judge_api_base", "provider": "judge"}):
+        return {name: called_at(each.model_copy(update={"origin": ""}), api_base) for name, each in named.items()}
 
 
 def keep(out: Path, text: str) -> Path:

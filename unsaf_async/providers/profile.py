@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from datetime import date, datetime
+from ipaddress import ip_address
+from posixpath import normpath
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -20,7 +22,7 @@ from unsaf_async.records import Record, Role
 from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
 Backend = Literal["litellm", "openai", "anthropic", "gemini", "azure", "scripted", "tiny"]
@@ -224,6 +226,11 @@ class Profile(Record):
         return (self.endpoint, *self.replicas)
 
     @property
+    def places(self) -> frozenset[str]:
+        """All base URLs in the form that all spellings share."""
+        return frozenset(map(canonical_url, self.endpoints))
+
+    @property
     def total_limits(self) -> Limits:
         """How fast all endpoints together may be asked."""
         limits = self.limits.model_dump()
@@ -264,8 +271,8 @@ class Profile(Record):
                 raise ValueError(f"replicas {problem}")
         if self.replicas and not self.endpoint:
             raise ValueError("replicas are given and no endpoint; give the first as endpoint")
-        if len(set(self.endpoints)) < len(self.endpoints):
-            raise ValueError("replicas holds an address twice; give each once")
+        if twice := given_twice(self.endpoints):
+            raise ValueError(f"replicas: {twice} is given twice; give each address once")
         if self.backend != "scripted" and (taken := reserved_in(self.extra)):
             raise ValueError(f"extra holds {taken}, which the engine sets itself; leave it out")
         return self
@@ -370,6 +377,44 @@ def url_problem(url: str) -> str | None:
     except ValueError:  # a port that is no number, an unclosed bracket
         return f"is {as_toml(url)}; give a URL such as http://localhost:8000/v1"
     return None if plain else "holds a password or a query; give the plain base URL, and the key in its variable"
+
+
+def canonical_url(url: str) -> str:
+    """A base URL in the one form that all spellings of an address have in common. For comparing: what is called stays as given.
+
+    Args:
+        url: A base URL without a password, a query and a fragment; "" for none.
+
+    Returns:
+        Scheme and host in lower case, an IP address in its shortest form, the port in decimal and always there, the path without
+        repeated and closing slashes. "" for "".
+    """
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    with suppress(ValueError):
+        host = str(ip_address(host))
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    path = normpath(f"/{parts.path.strip('/')}").rstrip("/")
+    return f"{parts.scheme}://[{host}]:{port}{path}" if ":" in host else f"{parts.scheme}://{host}:{port}{path}"
+
+
+def given_twice(urls: Sequence[str]) -> str | None:
+    """The first address of a list that stands there before, in whichever spelling.
+
+    Args:
+        urls: Base URLs.
+
+    Returns:
+        The address as it stands there again; None if each is another one.
+    """
+    seen: set[str] = set()
+    for url in urls:
+        if (form := canonical_url(url)) in seen:
+            return url
+        seen.add(form)
+    return None
 
 
 def as_toml(value: object) -> str:

@@ -17,7 +17,7 @@ from unsaf_async.errors import UserError, setting
 from unsaf_async.providers.lifetime import on_day, today_utc
 from unsaf_async.providers.load_profiles import Endpoint, load_gateway, load_profiles, search_path
 from unsaf_async.providers.prices import Price, last_day_of, map_entry, price_map, price_of
-from unsaf_async.providers.profile import IN_PROCESS, Profile, as_toml, url_problem
+from unsaf_async.providers.profile import IN_PROCESS, Profile, as_toml, given_twice, url_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,15 +67,8 @@ def resolve(
     places = search_path(folders)
     endpoints = load_profiles(places)
     profile = _images_as_priced(_named(name, model, endpoints), endpoints)
-    # A tiny model may be another folder of weights; a simulated one has none.
-    takes_model = profile.backend != "scripted"
-    senseless = "model" if model and not takes_model else "api_base" if api_base else ""
-    if senseless and profile.backend in IN_PROCESS:
-        how = IN_PROCESS[profile.backend]
-        raise UserError(
-            f": {profile.name} {how} and takes none; leave it out, or name another {setting('provider')}",
-            field=senseless,
-        )
+    if model and profile.backend == "scripted":  # which has no weights; a tiny model may be another folder of them
+        raise _takes_none(profile, "model")
     profile = _addressed(profile, api_base, endpoints, load_gateway(places))
     if not (profile.has_address or address_later):
         raise UserError(
@@ -92,18 +85,39 @@ def resolve(
     return _priced(profile, today or today_utc(), price)
 
 
-def _at(profile: Profile, urls: Sequence[str]) -> Profile:
-    """`profile` at other addresses. Raises UserError for what is no address, or is given twice."""
+def called_at(profile: Profile, api_base: str | Sequence[str]) -> Profile:
+    """A model at other addresses than its profile has.
+
+    Args:
+        profile: The model's.
+        api_base: A base URL, or those of several servers of the model.
+
+    Returns:
+        The profile, changed. What its file permits at its own address is not permitted there.
+
+    Raises:
+        UserError: The model is called nowhere, or what is given is no address, or is given twice.
+    """
+    urls = (api_base,) if isinstance(api_base, str) else tuple(api_base)
+    if urls and profile.backend in IN_PROCESS:
+        raise _takes_none(profile, "api_base")
     for url in urls:
         if problem := url_problem(url):
             raise UserError(problem, field="api_base")
     bare = [url.rstrip("/") for url in urls]
-    if twice := next((url for url in bare if bare.count(url) > 1), None):
+    if twice := given_twice(bare):
         raise UserError(f"{twice}: is given twice; give each address once", field="api_base")
     # A permission for one address does not hold for another; a ban stays.
     may_train = False if profile.outputs_may_train is False else None
     first, *others = bare or [""]
     return profile.model_copy(update={"endpoint": first, "replicas": tuple(others), "outputs_may_train": may_train})
+
+
+def _takes_none(profile: Profile, field: str) -> UserError:
+    how = IN_PROCESS[profile.backend]
+    return UserError(
+        f": {profile.name} {how} and takes none; leave it out, or name another {setting('provider')}", field=field
+    )
 
 
 def _limit(field: str, value: float | None) -> float | None:
@@ -186,7 +200,7 @@ def _addressed(
 ) -> Profile:
     """`profile` with the address that is called: the user's, the gateway's, the one in the vendor's variable, or its own."""
     if api_base is not None:
-        return _at(profile, (api_base,) if isinstance(api_base, str) else tuple(api_base))
+        return called_at(profile, api_base)
     if gateway and profile.vendor and not (profile.origin and profile.endpoint):
         return gateway[0].called_through(profile, gateway[1])
     variables = profile.endpoint_env or (() if profile.endpoint else _variables_of(profile, endpoints))
@@ -201,7 +215,7 @@ def _addressed(
         )
     address = _in_our_form(given.rstrip("/"), profile)
     origin = "; ".join(filter(None, (profile.origin, f"by {variable}")))
-    return profile if address == profile.address else _at(profile.model_copy(update={"origin": origin}), (address,))
+    return profile if address == profile.address else called_at(profile.model_copy(update={"origin": origin}), address)
 
 
 def _variables_of(profile: Profile, endpoints: tuple[Endpoint, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images
 from unsaf_async.prompts import Pack, load_pack
+from unsaf_async.providers.addresses import place
 from unsaf_async.providers.keys import check_packages, key_of_profile
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.providers.prices import parse_price
@@ -267,7 +268,7 @@ async def asking_more(
     manifest: Manifest,
     audit: Sequence[str],
     *,
-    audit_api_base: str | None = None,
+    audit_api_base: str | Sequence[str] | None = None,
     grounded: bool,
     confidence: bool,
     samples: int,
@@ -277,7 +278,7 @@ async def asking_more(
     Args:
         manifest: The run's.
         audit: Further auditors' names.
-        audit_api_base: Their base URL; None for each one's own.
+        audit_api_base: Their base URL, or those of several servers; None for each one's own.
         grounded: Whether the judge, seeing the image, says if answers are borne out.
         confidence: Whether the model is asked how sure it is of each answer.
         samples: Further draws of each answer, 0 to `MOST_SAMPLES`; what the run has already counts.
@@ -337,7 +338,7 @@ async def named_models(
     field: str,
     others: dict[str, Profile],
     *,
-    api_base: str | None = None,
+    api_base: str | Sequence[str] | None = None,
     offline: bool = False,
 ) -> tuple[str, ...]:
     """The models that a user names, by the names of their profiles.
@@ -346,7 +347,7 @@ async def named_models(
         names: Names, aliases or litellm ids; "self" is the subject.
         field: The setting that names them.
         others: Profiles by name. Those of the named models are added.
-        api_base: Their base URL; None for each one's own.
+        api_base: Their base URL, or those of several servers that all serve them; None for each one's own.
         offline: As for `prepare`.
 
     Returns:
@@ -365,9 +366,9 @@ async def named_models(
             name = profile.name
             # What is known of a model stays; its price may have changed since.
             others[name] = others.get(name, profile).model_copy(update=money_of(profile))
-            if others[name].endpoint != profile.endpoint:
+            if others[name].places != profile.places:
                 raise UserError(
-                    f"{given}: is called at {others[name].address} already, and here at {profile.address}; give one address",
+                    f"{given}: is called {place(others[name])} already, and here {place(profile)}; give one address",
                     field=field,
                 )
         if name in profiles:
@@ -376,7 +377,7 @@ async def named_models(
     return tuple(profiles)
 
 
-async def _other(name: str, field: str, api_base: str | None, *, offline: bool) -> Profile:
+async def _other(name: str, field: str, api_base: str | Sequence[str] | None, *, offline: bool) -> Profile:
     """The profile of a judge or an auditor. Errors are about `field`."""
     with renaming({"provider": field, "api_base": f"{field}_api_base"}):
         profile = resolve(name, api_base=api_base)

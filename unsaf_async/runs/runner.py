@@ -19,6 +19,7 @@ from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import in_place_of_shipped, lasting_name
 from unsaf_async.providers.addresses import called
 from unsaf_async.providers.lifetime import check_cap, notices, on_day, today_utc
+from unsaf_async.providers.profile import canonical_url
 from unsaf_async.runs.authority import authorise
 from unsaf_async.runs.basis import Basis, keep_basis, saved_score
 from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, reopen
@@ -74,6 +75,7 @@ def begin(prepared: Prepared) -> RunFolder:
     if not exists(path):
         return create(path, manifest, prepared.images)
     folder = reopen(path)
+    manifest = _in_the_order_of(folder.manifest, manifest)
     try:
         if other := _first_difference(folder.manifest, manifest):
             raise UserError(f"{path}: holds a run with {other}; give another folder, or resume that run", field="out")
@@ -117,7 +119,10 @@ def _first_difference(before: Manifest, now: Manifest) -> str | None:
     What steers the result may not change between two sessions; what steers speed and money may.
     """
     if (before.subject.model, before.subject.endpoint) != (now.subject.model, now.subject.endpoint):
-        there, here = (each.subject.endpoint or "its vendor's address" for each in (before, now))
+        there, here = (", ".join(each.subject.endpoints) or "its vendor's address" for each in (before, now))
+        if before.subject.model == now.subject.model and before.subject.places & now.subject.places:
+            first = before.subject.endpoint
+            return f"{before.subject.name} at {there}; give {first} as well, in any order (it is left out where it is dead)"
         of_one = before.subject.model == now.subject.model
         at = f" at {there}, not {here}" if of_one else f" at {there}" if before.subject.endpoint else ""
         return f"another model, {before.subject.name} ({before.subject.model}){at}"
@@ -131,6 +136,21 @@ def _first_difference(before: Manifest, now: Manifest) -> str | None:
     if before.pack_sha256 != now.pack_sha256:
         return f"other prompts, {before.pack} in version {before.pack_version} as it was then"
     return f"another list of {before.images} images" if before.images_sha256 != now.images_sha256 else None
+
+
+def _in_the_order_of(before: Manifest, now: Manifest) -> Manifest:
+    """`now` with its models' endpoints in the order that they have in `before`: replies are known by the first one."""
+
+    def ordered(there: Profile | None, here: Profile) -> Profile:
+        if there is None or canonical_url(there.endpoint) not in here.places:
+            return here
+        known = {canonical_url(url): url for url in there.endpoints}
+        kept = [url for form, url in known.items() if form in here.places]
+        first, *others = [*kept, *(url for url in here.endpoints if canonical_url(url) not in known)]
+        return here.model_copy(update={"endpoint": first, "replicas": tuple(others)})
+
+    others = {name: ordered(before.others.get(name), profile) for name, profile in now.others.items()}
+    return now.model_copy(update={"subject": ordered(before.subject, now.subject), "others": others})
 
 
 def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:

@@ -71,10 +71,20 @@ ApiBase = Annotated[
     ),
 ]
 JudgeApiBase = Annotated[
-    str | None, Help("Base URL for all judges that are named. Default: each one's own.", metavar="URL", panel=JUDGING)
+    str | Sequence[str] | None,
+    Help(
+        "Base URL for all judges that are named; given several times, servers that all serve them. Default: each one's own.",
+        metavar="URL",
+        panel=JUDGING,
+    ),
 ]
 AuditApiBase = Annotated[
-    str | None, Help("Base URL for all auditors that are named. Default: each one's own.", metavar="URL", panel=JUDGING)
+    str | Sequence[str] | None,
+    Help(
+        "Base URL for all auditors that are named; given several times, servers that all serve them. Default: each one's own.",
+        metavar="URL",
+        panel=JUDGING,
+    ),
 ]
 Audit = Annotated[
     Sequence[str],

@@ -520,6 +520,22 @@ def test_one_ctrl_c_stops_early_with_3_and_the_same_command_goes_on() -> None:
     assert record().stopped is None
 
 
+def test_judges_are_called_where_the_command_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "any-key")
+    draw_images(Path("images"), 2)
+    scripted_model("ada")
+    scripted_model("bob")
+    with serving() as one, serving() as other:
+        bases = ("--judge", "gpt-4o", "--judge-api-base", one.openai_base, "--judge-api-base", other.openai_base)
+        options = ("--images", "images", "--questions", "1", "--no-cache", "-y", "-q")
+        ended = distill_eval(capsys, "--before", "ada", "--after", "bob", *options, *bases)
+        assert ended.code == 1, ended.err
+        for manifest in (load(Path("out", side))[0] for side in ("before", "after")):
+            assert manifest.others["gpt-4o"].endpoints == (one.openai_base, other.openai_base)
+
+
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
@@ -536,6 +552,7 @@ def test_one_ctrl_c_stops_early_with_3_and_the_same_command_goes_on() -> None:
         (("--max-accuracy-drop", "-1"), ("--max-accuracy-drop is -1", "from 0 to 100")),
         (("--min-own-gain", "nan"), ("--min-own-gain is nan", "from -100 to 100")),
         (("--max-cost", "0"), ("--max-cost is 0", "above 0")),
+        (("--judge-api-base", "http://h:1"), ("--judge-api-base: is nobody's address", "--judge")),
         (("--questions", "0"), ("--questions is 0",)),
         (("--cache", "c", "--no-cache"), ("contradict each other",)),
     ],

@@ -177,6 +177,7 @@ async def _prepared(
         model=model.model,
         api_base=model.api_base,
         judge=plan.judge,
+        judge_api_base=plan.judge_api_base,
         prompts=plan.prompts,
         questions=plan.questions,
         seed=plan.seed,

@@ -9,7 +9,17 @@ from typing import Annotated
 
 from unsaf_async.errors import UserError
 from unsaf_async.help import MEASURED, MONEY, OUTPUT, Help
-from unsaf_async.runs.settings import DEFAULT_CACHE, ApiBase, Cache, Judge, Prompts, Questions, Seed, TrustFolder
+from unsaf_async.runs.settings import (
+    DEFAULT_CACHE,
+    ApiBase,
+    Cache,
+    Judge,
+    JudgeApiBase,
+    Prompts,
+    Questions,
+    Seed,
+    TrustFolder,
+)
 
 GATES = "Gates"
 
@@ -71,6 +81,7 @@ class EvaluationSettings:
     ] = None
     judge: Judge = None
     """Of both models; None: as their profiles say."""
+    judge_api_base: JudgeApiBase = None
     prompts: Prompts = None
     """Of both models; None: as their profiles say."""
     questions: Questions = 6

@@ -120,14 +120,15 @@ def examinations(
             evil = HOSTILE[place % len(HOSTILE)]
             image = image.model_copy(update={"id": f"{place} {evil}"})
             asked = [each.model_copy(update={"text": evil, "response": evil}) for each in asked]
-        asked[-1] = asked[-1].model_copy(
-            update={
-                "act": None,
-                "decided_by": None,
-                "unscored": "truncated",
-                "answer": CALL.model_copy(update={"outcome": "truncated", "detail": "stopped at 16 tokens"}),
-            }
-        )
+        if place % 3 == 0:
+            asked[-1] = asked[-1].model_copy(
+                update={
+                    "act": None,
+                    "decided_by": None,
+                    "unscored": "truncated",
+                    "answer": CALL.model_copy(update={"outcome": "truncated", "detail": "stopped at 16 tokens"}),
+                }
+            )
         dropped = (Dropped(text="What?", intended="answerable", reason="duplicate"),) if place % 3 == 0 else ()
         found.append(Examination(image=image, questions=tuple(asked), dropped=dropped, missing=place % 2))
     return found

@@ -28,6 +28,19 @@ def format_figure(value: float | None, digits: int = 3) -> str:
     return NOT_AVAILABLE if value is None else f"{value:.{digits}f}"
 
 
+def format_headline(value: float | None, between: tuple[float, float] | None) -> str:
+    """A score's headline: its figure, or where so much is unscored that the figure says little, its bounds.
+
+    Args:
+        value: The figure; None: it is undefined.
+        between: The bounds, where they are the headline (`Score.unf1_between`); None: the figure is.
+
+    Returns:
+        "0.737", "between 0.000 and 0.737" or "n/a".
+    """
+    return f"between {format_figure(between[0])} and {format_figure(between[1])}" if between else format_figure(value)
+
+
 def format_difference(value: float | None) -> str:
     """A difference of two figures, with its sign; "n/a" for None.
 

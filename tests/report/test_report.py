@@ -69,7 +69,7 @@ from unsaf_async.score.labelled import is_right
 from unsaf_async.score.run_score import Score, score
 from unsaf_async.score.signals import SIGNAL_WORDS
 from unsaf_async.score.tallies import Running
-from unsaf_async.text import format_percent
+from unsaf_async.text import format_interval, format_percent
 
 NOT_SHOWN = {
     "provider",  # the manifest's profile is shown, with more of it
@@ -305,7 +305,7 @@ def test_the_headline_is_the_scores(rich, rich_page):
     low, high = found.unf1_ci
     assert f"{found.unf1:.3f}" in rich_page.text
     assert f"95 % interval {low:.3f} to {high:.3f}" in rich_page.text
-    assert f"{found.unf1_bounds[0]:.3f} to {found.unf1_bounds[1]:.3f} over all that the 12 unscored" in rich_page.text
+    assert f"{found.unf1_bounds[0]:.3f} to {found.unf1_bounds[1]:.3f} over all that the 4 unscored" in rich_page.text
     for warning in found.warnings:
         assert warning in rich_page.text
     for kind in found.by_kind:
@@ -316,6 +316,17 @@ def test_an_unreliable_score_says_so_before_its_rates(plain):
     warned = plain.score.model_copy(update={"unreliable": ["half of it is missing"]})
     text = Page(render([replace(plain, score=warned)])).text
     assert text.index("half of it is missing") < text.index("Precision")
+
+
+def test_where_the_bounds_are_the_headline_the_report_shows_no_point(plain, second):
+    open_score = plain.score.model_copy(update={"unscored": {"undecided": 400}, "unf1_bounds": (0.0, 0.737)})
+    text = Page(render([replace(plain, score=open_score)])).text
+    assert "between 0.000 and 0.737" in text
+    assert f"95 % interval {format_interval(plain.score.unf1_ci)}" not in text
+    board = Page(render([replace(plain, score=open_score), second])).text
+    board = board[board.index("Best UnF1 first") :]
+    assert "between 0.000 and 0.737" in board
+    assert f"{plain.score.unf1:.3f}" not in board[: board.index("Intervals resample")]
 
 
 def test_a_run_without_examinations_or_ledger_has_a_report_of_reasons(tmp_path):
@@ -958,7 +969,7 @@ def test_a_growing_run_is_followed_line_by_line_as_if_read_at_once(tmp_path):
     assert len(set(versions)) == 4
     assert (told["done"], told["unf1"], told["interval"]) == (8, fresh.unf1, fresh.interval)
     result = score(examined, questions_per_label=3, accounts=None, provider="", judge="", resamples=1)
-    assert told["counts"] == {**result.counts.model_dump(), "unscored": 8}
+    assert told["counts"] == {**result.counts.model_dump(), "unscored": 3}
     assert told["latest"][0]["image"] == examined[2].image.id
 
 

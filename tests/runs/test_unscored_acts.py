@@ -77,3 +77,32 @@ async def test_a_model_that_gets_no_images_has_no_score_and_an_alarm(
     assert run.score.unscored == {"no_image": 12}
     assert run.score.unf1 is None
     assert any("12 of 12 responses (100%) say that no image came" in why for why in run.score.unreliable)
+
+
+DOUBTS = ("Only somebody who was there could tell you.", "You would have to ask them yourself.")
+"""Abstentions that the rules leave to a judge."""
+
+
+async def test_few_decided_responses_make_the_bounds_the_headline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, perfect: Simulation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under the rules alone nearly all abstentions are undecided, so that UnF1 reads 0 of a model that is always right."""
+    answering(monkeypatch, lambda question, label, kind: DOUBTS[len(question) % 2] if label == "unanswerable" else None)
+    run = await drive(perfect, "openai", tmp_path, images=4, judge=("rules",))
+    open_ = run.score.unscored["undecided"]
+    assert open_ >= 12
+    assert run.score.unf1_bounds == (0.0, 1.0)
+    (reason,) = run.score.unreliable
+    assert reason == (
+        f"{open_} of 24 responses ({open_ / 24:.0%}) are in none of the four types, above 20% the bounds are the headline; "
+        "a model as judge decides what the rules leave open"
+    )
+    shown = command(capsys, "show", str(tmp_path / "run")).out
+    assert "UnF1 between 0.000 and 1.000\n" in shown
+    assert f"Unreliable: {reason}" in " ".join(shown.split())
+    again = await drive(perfect, "openai", tmp_path / "again", images=4, judge=("rules",))
+    assert again.score.unf1_between == (0.0, 1.0)
+    out = command(capsys, "compare", str(tmp_path / "run"), str(tmp_path / "again/run")).out
+    assert out.count("between 0.000 and 1.000") == 2
+    latex = command(capsys, "compare", str(tmp_path / "run"), str(tmp_path / "again/run"), "--format", "latex").out
+    assert latex.count("between 0.000 and 1.000 & n/a") == 2

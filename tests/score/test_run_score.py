@@ -462,10 +462,32 @@ def test_a_kind_that_is_mostly_refused_earns_a_warning() -> None:
     )
 
 
+def test_above_a_fifth_unscored_or_bounds_a_tenth_wide_the_bounds_are_the_headline() -> None:
+    def lost(answered: int, abstained: int, lost: int) -> Score:
+        asked = questions(ta=answered, tu=abstained) + [question("answerable", unscored="undecided")] * lost
+        return scored([examination("a", asked)], k=None)
+
+    # Only the width counts below a fifth: with many right abstentions a few lost answers say little.
+    at_limit, beyond = lost(0, 80, 16), lost(0, 80, 18)
+    assert (at_limit.unf1_bounds, at_limit.unf1_between) == ((pytest.approx(160 / 176), 1.0), None)
+    assert at_limit.unreliable == []
+    (reason,) = beyond.unreliable
+    assert beyond.unf1_between == beyond.unf1_bounds
+    assert reason.startswith("18 of 98 responses (18%) are in none of the four types, which leaves UnF1 open by 0.101;")
+    # The share counts although the bounds are narrow: without an unanswerable question, UnF1 is 0 at best and at worst.
+    asked = questions(ta=8, fu=1) + [question("answerable", unscored="failed")] * 2
+    assert scored([examination("a", asked)], k=None).unf1_between is None
+    narrow = scored([examination("a", [*asked, question("answerable", unscored="failed")])], k=None)
+    assert narrow.unf1_between == (0.0, 0.0)
+    assert narrow.unreliable == [
+        "3 of 12 responses (25%) are in none of the four types, above 20% the bounds are the headline"
+    ]
+
+
 def test_above_ten_percent_of_responses_without_an_image_the_headline_is_unreliable() -> None:
     def with_blind(n: int) -> list[str]:
         asked = questions(ta=10, tu=10 - n) + [question("unanswerable", unscored="no_image")] * n
-        return scored([examination("a", asked)], k=10).unreliable
+        return [why for why in scored([examination("a", asked)], k=10).unreliable if "no image came" in why]
 
     assert with_blind(2) == []
     (why,) = with_blind(3)

@@ -13,6 +13,7 @@ from unsaf_async.text import (
     format_bracketed,
     format_difference,
     format_figure,
+    format_headline,
     format_interval,
     format_p,
     format_usd,
@@ -70,7 +71,7 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
     yield heads, [
         (
             safe(f"{row.name} ({LOCAL})" if row.mark == LOCAL else row.name),
-            format_figure(row.unf1), format_interval(row.unf1_ci),
+            format_headline(row.unf1, row.unf1_between), format_interval(None if row.unf1_between else row.unf1_ci),
             *map(format_figure, (row.precision, row.recall, row.over_refusal_rate, row.over_answer_rate)),
             str(row.images), str(row.questions), str(row.unscored),
         )

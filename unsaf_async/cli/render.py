@@ -10,7 +10,7 @@ from rich.table import Table
 from unsaf_async.cli.console import console, model_name, safe
 from unsaf_async.cli.findings_tables import print_beside, print_labelled
 from unsaf_async.providers.addresses import LOCAL, mark, not_the_vendors, place
-from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_usd
+from unsaf_async.text import SIMULATED, format_count, format_figure, format_headline, format_interval, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +46,11 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
         _print_accounts(score, failures, out)
         return
     name = "Abstention F1" if score.labelled else "UnF1"
-    headline = f"[bold]{name} {_value(score, 'unf1')}[/bold]"
-    if score.unf1_ci:
+    between = score.unf1_between
+    headline = f"[bold]{name} {format_headline(score.unf1, between)}[/bold]"
+    if score.unf1_ci and not between:
         headline += f"   95 % interval {format_interval(score.unf1_ci)}"
-    if score.unf1_bounds and any(score.unscored.values()):
+    if score.unf1_bounds and any(score.unscored.values()) and not between:
         headline += f"   bounds with the unscored {format_interval(score.unf1_bounds)}"
     out.print(headline)
     for reason in score.unreliable:

@@ -52,6 +52,8 @@ class RunRow(Record):
     judge: str
     unf1: float | None
     unf1_ci: tuple[float, float] | None
+    unf1_between: tuple[float, float] | None = None
+    """The bounds of UnF1, where so much is unscored that they are the headline; None where `unf1` is."""
     precision: float | None
     recall: float | None
     over_refusal_rate: float | None
@@ -280,6 +282,7 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         judge=score.judge,
         unf1=score.unf1,
         unf1_ci=score.unf1_ci,
+        unf1_between=score.unf1_between,
         precision=score.precision,
         recall=score.recall,
         over_refusal_rate=score.over_refusal_rate,

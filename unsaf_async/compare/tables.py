@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.text import format_figure, format_interval, format_p
+from unsaf_async.text import format_figure, format_headline, format_interval, format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -117,8 +117,8 @@ def to_latex(comparison: Comparison) -> str:
         [
             [
                 row.name,
-                format_figure(row.unf1),
-                format_interval(row.unf1_ci),
+                format_headline(row.unf1, row.unf1_between),
+                format_interval(None if row.unf1_between else row.unf1_ci),
                 format_figure(row.precision),
                 format_figure(row.recall),
                 format_figure(row.over_refusal_rate),

@@ -10,7 +10,7 @@ from unsaf_async.report import plots
 from unsaf_async.report.data import names_of
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import figure, table
-from unsaf_async.text import format_count, format_figure, format_interval, format_usd
+from unsaf_async.text import format_count, format_figure, format_headline, format_interval, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,13 +33,14 @@ class _Board:
     """How runs of one sort are ranked.
 
     caption, heads: of the table, whose last two columns are the cost and a flag. measure: what is plotted. value,
-    interval: of it. cells: of the columns between.
+    interval: of it. between: its bounds, where they are the headline. cells: of the columns between.
     """
 
     caption: str
     measure: str
     heads: tuple[str, ...]
     value: Callable[[ReportRun], float | None]
+    between: Callable[[ReportRun], Interval]
     interval: Callable[[ReportRun], Interval]
     cells: Callable[[ReportRun], tuple[str, ...]]
 
@@ -102,17 +103,20 @@ def _board(
     scale: Mapping[str, float] | None,
 ) -> list[Element]:
     rows: list[tuple[Child, ...]] = []
-    drawn: list[tuple[str, float, Interval]] = []
+    drawn: list[tuple[str, float | None, Interval]] = []
     sized: list[tuple[str, float, float, Interval]] = []
     for rank, run in enumerate(ranked(runs, board.value), 1):
         place = places[id(run)]
         label, value, interval = labels[place], board.value(run), board.interval(run)
         name = el("span", f"{rank}. ", el("a", label, href=f"#run-of-{place}", class_="said"))
-        rows.append((name, format_figure(value), *board.cells(run), format_usd(run.score.cost_usd), _flag(run)))
+        between = board.between(run)
+        rows.append(
+            (name, format_headline(value, between), *board.cells(run), format_usd(run.score.cost_usd), _flag(run))
+        )
         if value is not None:
-            drawn.append((label, value, interval))
+            drawn.append((label, None if between else value, between or interval))
             key = next((name for name in names_of(label, run) if scale and name in scale), None)
-            if scale and key:
+            if scale and key and not between:
                 sized.append((label, scale[key], value, interval))
     heads = ("run", *board.heads, "cost", "")
     numbers = [place for place in range(1, len(heads) - 1) if heads[place] != "judge"]
@@ -139,7 +143,7 @@ def _board(
 def _unsaf_cells(run: ReportRun) -> tuple[str, ...]:
     score = run.score
     return (
-        format_interval(score.unf1_ci, ""),
+        "" if score.unf1_between else format_interval(score.unf1_ci, ""),
         format_figure(score.recall),
         format_figure(score.over_refusal_rate),
         f"{score.images.done:,}",
@@ -155,8 +159,8 @@ def _labelled_cells(run: ReportRun) -> tuple[str, ...]:
     return (
         format_interval(labelled.accuracy_ci, ""),
         format_figure(labelled.accuracy_contained),
-        format_figure(score.unf1),
-        format_interval(score.unf1_ci, ""),
+        format_headline(score.unf1, score.unf1_between),
+        "" if score.unf1_between else format_interval(score.unf1_ci, ""),
         format_figure(labelled.dual_accuracy),
         format_figure(labelled.coverage),
         f"{labelled.questions:,}",
@@ -172,12 +176,18 @@ def _pope_cells(run: ReportRun) -> tuple[str, ...]:
     return (*figures, f"{pope.counts.neither + pope.counts.abstained:,}", f"{pope.counts.asked:,}")
 
 
+def _never(_: ReportRun) -> Interval:
+    """What no run of a sort has."""
+    return None
+
+
 _BOARDS: dict[Sort, _Board] = {
     "unsaf": _Board(
         "Best UnF1 first",
         "UnF1",
         ("UnF1", "95 % interval", "recall", "over-refusal", "images", "unscored", "judge"),
         lambda run: run.score.unf1,
+        lambda run: run.score.unf1_between,
         lambda run: run.score.unf1_ci,
         _unsaf_cells,
     ),
@@ -196,6 +206,7 @@ _BOARDS: dict[Sort, _Board] = {
             "judge",
         ),
         lambda run: run.labelled.accuracy if run.labelled else None,
+        _never,
         lambda run: run.labelled.accuracy_ci if run.labelled else None,
         _labelled_cells,
     ),
@@ -204,7 +215,8 @@ _BOARDS: dict[Sort, _Board] = {
         "Accuracy",
         ("accuracy", "F1", "precision", "recall", "share of yes", "no yes or no", "questions"),
         lambda run: run.labelled.pope.accuracy if run.labelled and run.labelled.pope else None,
-        lambda run: None,  # noqa: ARG005 - POPE has none
+        _never,
+        _never,
         _pope_cells,
     ),
 }

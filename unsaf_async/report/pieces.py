@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.report.markup import el
-from unsaf_async.text import format_figure, format_interval
+from unsaf_async.text import format_figure, format_headline, format_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -141,15 +141,15 @@ def gauge(
 
     Args:
         name: Of the figure, for those who hear the page.
-        value: The figure, in [0, 1]. None: it is undefined.
+        value: The figure, in [0, 1]. None: it is undefined, or its bounds alone are known.
         interval: Of the figure. None: there is none.
         bounds: Of the figure. None: there are none.
         bare: Whether the line is drawn without numbers.
 
     Returns:
-        The drawing; None while the figure is undefined.
+        The drawing; None without a figure and bounds.
     """
-    if value is None:
+    if value is None and bounds is None:
         return None
     width, y = 400, 10
 
@@ -160,11 +160,13 @@ def gauge(
     for ends, style, thick in ((bounds, "s-muted", 2), (interval, "s-good", 7)):
         if ends:
             parts.append(el("line", x1=x(ends[0]), x2=x(ends[1]), y1=y, y2=y, class_=style, stroke_width=thick))
-    parts.append(el("circle", cx=x(value), cy=y, r=6, class_="f-paper s-good", stroke_width=3))
+    if value is not None:
+        parts.append(el("circle", cx=x(value), cy=y, r=6, class_="f-paper s-good", stroke_width=3))
     if not bare:
         for text, anchor, at in (("0", "start", 2.0), ("0.5", "middle", x(0.5)), ("1", "end", width - 2.0)):
             parts.append(el("text", text, x=at, y=34, text_anchor=anchor, class_="f-muted", font_size=12))
-    words = f"{name} {format_figure(value)}" + (f", 95 % interval {format_interval(interval)}" if interval else "")
+    words = f"{name} {format_headline(value, bounds if value is None else None)}"
+    words += f", 95 % interval {format_interval(interval)}" if interval else ""
     element = el("svg", parts, aria_label=words, role="img", class_="gauge")
     element.set("viewBox", f"0 0 {width} {20 if bare else 40}")
     return element

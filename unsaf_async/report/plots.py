@@ -18,7 +18,7 @@ import numpy as np
 from unsaf_async.report.confidence_curves import roc
 from unsaf_async.report.markup import clean
 from unsaf_async.report.svg import COLORS, adopt
-from unsaf_async.text import format_figure, shorten
+from unsaf_async.text import format_figure, format_headline, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -336,7 +336,7 @@ UNF1_OF_RUNS = ("UnF1 of the runs", "UnF1, with 95 % intervals")
 
 @_in_our_style
 def intervals(
-    rows: Sequence[tuple[str, float, tuple[float, float] | None]],
+    rows: Sequence[tuple[str, float | None, tuple[float, float] | None]],
     name: str,
     words: tuple[str, str] = UNF1_OF_RUNS,
     *,
@@ -346,7 +346,7 @@ def intervals(
     """Figures in [0, 1] with their intervals, in the order given.
 
     Args:
-        rows: (label, figure, interval or None) each.
+        rows: (label, figure, interval or None) each. Without a figure the interval is its bounds, and is drawn thin.
         name: The plot's id, unique on the page; letters, digits and hyphens.
         words: The title and the axis.
         line: A figure that a dashed line shows. None: no line.
@@ -363,15 +363,19 @@ def intervals(
     for place, (_, value, interval) in enumerate(rows):
         color = COLORS["c6" if first and place else "good" if first else "c1"]
         if interval:
-            axes.plot(interval, [place, place], color=color, linewidth=2.5, solid_capstyle="round")
-        axes.plot([value], [place], "o", color=color, markersize=8)
+            style = {"linewidth": 1.5, "linestyle": "--"} if value is None else {"linewidth": 2.5}
+            axes.plot(interval, [place, place], color=color, solid_capstyle="round", **style)
+        if value is not None:
+            axes.plot([value], [place], "o", color=color, markersize=8)
     axes.set_yticks(range(len(rows)), [_short(label) for label, _, _ in rows])
     if first:
         axes.get_yticklabels()[0].set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     title, axis = words
     _share(axes.xaxis, axes.set_xlim, axis)
-    values = ", ".join(f"{label} {value:.3f}" for label, value, _ in rows)
+    values = ", ".join(
+        f"{label} {format_headline(value, interval if value is None else None)}" for label, value, interval in rows
+    )
     return _svg(figure, name, title, f"{values}.")
 
 

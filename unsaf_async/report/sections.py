@@ -14,7 +14,15 @@ from unsaf_async.report.pieces import facts, figure, gauge, quoted, rates, table
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.runs.folder import RunFiles
-from unsaf_async.text import SIMULATED, format_count, format_figure, format_interval, format_seconds, format_usd
+from unsaf_async.text import (
+    SIMULATED,
+    format_count,
+    format_figure,
+    format_headline,
+    format_interval,
+    format_seconds,
+    format_usd,
+)
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -113,7 +121,10 @@ def _hint(hint: str, run: ReportRun) -> str:
 def _headline_text(run: ReportRun) -> Element:
     score, word = run.score, mark(run.manifest.subject)
     how = {"bca": "BCa", "percentile": "percentile", None: ""}[score.unf1_ci_method]
-    if score.unf1_ci:
+    between = score.unf1_between
+    if between:
+        interval, detail = "bounds", "anywhere between, by what the unscored responses were"
+    elif score.unf1_ci:
         interval = f"95 % interval {format_interval(score.unf1_ci)}"
         detail = f"{how}, by resampling {score.images.done} images"
     else:
@@ -125,9 +136,11 @@ def _headline_text(run: ReportRun) -> Element:
     return el(
         "div",
         el("p", run.f1_name, el("span", f" ({word})", class_="muted") if word else None, class_="name"),
-        el("p", format_figure(score.unf1), class_="value"),
+        el("p", format_headline(score.unf1, between), class_="value"),
         el("p", el("b", interval), el("span", f" ({detail})" if detail else "", class_="muted")),
-        gauge(run.f1_name, score.unf1, score.unf1_ci, score.unf1_bounds if open_ else None),
+        gauge(run.f1_name, None, None, between)
+        if between
+        else gauge(run.f1_name, score.unf1, score.unf1_ci, score.unf1_bounds if open_ else None),
         bounds,
         el("p", score.undefined["unf1"], class_="muted") if "unf1" in score.undefined else None,
         el("p", _in_words(score, run), class_="muted"),

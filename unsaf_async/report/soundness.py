@@ -9,7 +9,7 @@ from unsaf_async.report import plots
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import facts, figure, figure_cell, named, quoted, table
 from unsaf_async.score.fidelity import ALL
-from unsaf_async.text import format_count, format_figure, format_interval, format_percent
+from unsaf_async.text import format_count, format_figure, format_headline, format_interval, format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,10 +117,13 @@ def _readings(findings: Findings, run: ReportRun, place: int) -> Element | None:
     if not rows or run.sort == "pope":
         return None
     as_judged = f"{format_count(scored, 'question')}, the headline"
-    rows.insert(0, ("as judged", as_judged, findings.unf1, findings.unf1_ci, findings.undefined.get("unf1", "")))
+    between = findings.unf1_between
+    value, ends = (None, None) if between else (findings.unf1, findings.unf1_ci)
+    why = format_headline(None, between) if between else findings.undefined.get("unf1", "")
+    rows.insert(0, ("as judged", as_judged, value, ends, why))
     drawn = [(_plotted(name), value, ends) for name, _, value, ends, _ in rows if value is not None]
     words = (f"{run.f1_name}, read in several ways", f"{run.f1_name}, with 95 % intervals")
-    plot = plots.intervals(drawn, f"readings-{place}", words, line=findings.unf1, first=findings.unf1 is not None)
+    plot = plots.intervals(drawn, f"readings-{place}", words, line=value, first=value is not None)
     caption = "If the others lie near the first, it does not hinge on what it takes for granted."
     listing = table(
         f"{run.f1_name}, with one thing less taken for granted in each row",

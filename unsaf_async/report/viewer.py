@@ -30,7 +30,7 @@ from unsaf_async.report.page import fill, policy, render, static
 from unsaf_async.report.pieces import table
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import RunFiles, exists, read_manifest
-from unsaf_async.text import format_figure, format_interval, format_usd
+from unsaf_async.text import format_figure, format_headline, format_interval, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -277,7 +277,9 @@ class _Pages:
         """UnF1, its interval and the accuracy; for a labelled set's questions the F1 of abstaining is none of ours."""
         if manifest.source and manifest.source.kind == "labelled":
             return "", "", format_figure(figures.get("accuracy"))
-        return format_figure(figures["unf1"]), format_interval(figures["interval"], ""), ""
+        between = figures.get("between")
+        shown = format_headline(figures["unf1"], between)
+        return shown, "" if between else format_interval(figures["interval"], ""), ""
 
     def figures(self, run: Path) -> Mapping[str, Any]:
         """The headline figures: of score.json, if it is as new as the journal, else by the running tally."""
@@ -289,6 +291,7 @@ class _Pages:
                     "state": "ended",
                     "unf1": score.unf1,
                     "interval": score.unf1_ci,
+                    "between": score.unf1_between,
                     "accuracy": (labelled.pope.accuracy if labelled.pope else labelled.accuracy) if labelled else None,
                     "done": score.images.done,
                     "failed": score.images.failed,

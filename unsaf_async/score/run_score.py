@@ -37,6 +37,14 @@ OBTAINED_LIMIT = 0.50
 UNSCORED_LIMIT = 0.05
 """Share of responses above which a reason for being unscored earns a warning."""
 
+OPEN_SHARE_LIMIT = 0.20
+"""Share of responses in no type above which the headline is its bounds. Recall and over-refusal have no bounds:
+where abstentions are lost six times as easily as answers, as under rules alone, a fifth lost moves them by up to .11."""
+
+OPEN_WIDTH_LIMIT = 0.10
+"""Width of `unf1_bounds` above which they are the headline. Up to it the same loss moves UnF1 by .022 at most (95 % of cases),
+less than the smallest difference of interest, .03. The cases: `benchmarks/open_headline.py`."""
+
 UNDEFINED_LIMIT = 0.05
 """Share of resamples without a defined UnF1 above which the interval earns a warning."""
 
@@ -185,6 +193,12 @@ class Score(Record):
     resamples_undefined: int
     """How many of them had no UnF1 and were excluded from the intervals."""
 
+    @property
+    def unf1_between(self) -> tuple[float, float] | None:
+        """`unf1_bounds` where so much is unscored that they are the headline; None where `unf1` is."""
+        is_open = why_open(Counter(self.unscored), self.questions.asked, self.unf1_bounds)
+        return self.unf1_bounds if is_open else None
+
 
 # --- the score ----------------------------------------------------------------------------------------------------
 
@@ -273,7 +287,10 @@ def score_of(
         images=images,
         questions=run.questions,
         questions_per_label=questions_per_label,
-        unreliable=list(_unreliable(run.asked, images, run.questions, questions_per_label)),
+        unreliable=[
+            *_unreliable(run.asked, images, run.questions, questions_per_label),
+            *filter(None, [why_open(run.unscored, run.questions.asked, figures["unf1_bounds"])]),
+        ],
         warnings=[
             *_warnings(run.unscored, images, run.questions, interval, resamples),
             *_one_sided(run.asked),
@@ -440,6 +457,28 @@ def _unreliable(
                 f"only {obtained} of {wanted} {label} questions ({obtained / wanted:.0%}) were obtained; "
                 f"below {OBTAINED_LIMIT:.0%} the score says little"
             )
+
+
+def why_open(unscored: Counter[str], asked: int, bounds: tuple[float, float] | None) -> str:
+    """Why a score's bounds are its headline, and not its UnF1: what is unscored is not lost at random.
+
+    Args:
+        unscored: Responses in none of the four types, by reason.
+        asked: All responses, >= 0.
+        bounds: UnF1 over everything that the unscored might have been; None: undefined.
+
+    Returns:
+        The reason in a sentence; "" where UnF1 is the headline.
+    """
+    n, width = unscored.total(), bounds[1] - bounds[0] if bounds else 0.0
+    if n > OPEN_SHARE_LIMIT * asked:
+        limit = f"above {OPEN_SHARE_LIMIT:.0%}"
+    elif width > OPEN_WIDTH_LIMIT:
+        limit = f"which leaves UnF1 open by {width:.3f}; above {OPEN_WIDTH_LIMIT:.2f}"
+    else:
+        return ""
+    hint = "; a model as judge decides what the rules leave open" if 2 * unscored["undecided"] > n else ""
+    return f"{n} of {asked} responses ({n / asked:.0%}) are in none of the four types, {limit} the bounds are the headline{hint}"
 
 
 def _warnings(

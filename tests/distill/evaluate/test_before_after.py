@@ -338,6 +338,32 @@ def test_what_was_measured_otherwise_is_said(capsys: pytest.CaptureFixture[str])
     assert "Judges differ" not in "\n".join(record("ruled").notes)
 
 
+def test_a_score_of_which_too_much_is_unscored_decides_nothing() -> None:
+    images = draw_images(Path("images"), 3)
+    scripted_model("ada", seed=1)
+    scripted_model("bob", seed=2)
+    between("ada", "bob", images, questions=2)
+    for name in ("after", "after-bank"):
+        journal = Path("out", name, "journal.jsonl")
+        lost = [
+            each.model_copy(
+                update={
+                    "questions": tuple(
+                        question if place else question.model_copy(update={"act": None, "unscored": "undecided"})
+                        for place, question in enumerate(each.questions)
+                    )
+                }
+            )
+            for each in read_journal(journal).values()
+        ]
+        journal.write_text("".join(f"{each.model_dump_json()}\n" for each in lost))
+    own = Folders(own=Path("out/before"))
+    found = compare_folders(own, Folders(own=Path("out/after"), bank=Path("out/after-bank")))
+    for gate, what in (("unf1_own", "own score"), ("unf1_bank", "score on the bank")):
+        why = found.gate(gate).why  # type: ignore[arg-type]
+        assert why.startswith(f"the after-model's {what} is unreliable: 3 of 12 responses (25%)"), why
+
+
 def test_popes_three_files_are_three_runs_and_one_figure(capsys: pytest.CaptureFixture[str]) -> None:
     images = draw_images(Path("pope/images"), 4)
     for number, name in enumerate(("adversarial", "popular", "random")):

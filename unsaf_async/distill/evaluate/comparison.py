@@ -317,8 +317,8 @@ def _compare_part(both: _BothModels, part: Part, resamples: int, seed: int) -> _
     withheld = ""
     if why := before.incomplete or after.incomplete:
         withheld = f"not complete: {why}"
-    elif part == "own":
-        withheld = _unreliable(before, after)
+    elif part in ("own", "bank"):
+        withheld = _unreliable(before, after, part)
     return _ComparedPart(part, figures, [*differences, *unshared], withheld)
 
 
@@ -342,19 +342,20 @@ def _figures(
     return figures, notes
 
 
-def _unreliable(before: _PartRuns, after: _PartRuns) -> str:
-    """Why UnF1 with own questions must not decide: a model that writes no questions has no score; "" if it may."""
+def _unreliable(before: _PartRuns, after: _PartRuns, part: Literal["own", "bank"]) -> str:
+    """Why a part's UnF1 must not decide, such as a model that writes no questions, or few decided responses; "" if it may."""
     for side, runs in zip(SIDES, (before, after), strict=True):
         reasons = score(
             runs.examinations,
-            questions_per_label=runs.manifests[0].questions,
+            questions_per_label=runs.manifests[0].questions if part == "own" else None,
             accounts=None,
             provider="",
             judge="",
             resamples=1,
         ).unreliable
         if reasons:
-            return f"the {side}-model's own score is unreliable: {reasons[0]}"
+            what = "own score" if part == "own" else "score on the bank"
+            return f"the {side}-model's {what} is unreliable: {reasons[0]}"
     return ""
 
 

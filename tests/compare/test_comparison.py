@@ -184,7 +184,9 @@ def test_what_cannot_be_paired_is_none_with_its_reason(
     assert found.undefined[field] == why
     assert found.p is None
     assert set(found.undefined) == {
-        name for name in ("unf1_a", "unf1_b", "difference", "ci", "p") if getattr(found, name) is None
+        name
+        for name in ("unf1_a", "unf1_b", "difference", "ci", "p", "least_p", "sd", "detectable")
+        if getattr(found, name) is None
     }
 
 
@@ -201,6 +203,36 @@ def test_runs_that_differ_alike_on_every_image_have_the_smallest_p_there_is() ->
     b = [examination(str(i), ta=3, fa=3) for i in range(10)]
     found = paired_difference(a, b)
     assert (found.difference, found.p) == (1.0, 2 / 2**10)
+    assert (found.images_differing, found.least_p) == (10, 2 / 2**10)
+    assert (found.sd, found.detectable) == (0.0, None)
+    assert found.undefined["detectable"] == "every image contributes the same to the difference"
+
+
+def test_the_least_p_is_that_of_the_images_that_differ() -> None:
+    better, worse = np.array([[5, 0], [4, 1], [6, 0], [5, 1], [6, 0], [5, 0]]), np.array([[2, 1]] * 6)
+    for images, least in ((5, 0.0625), (6, 0.03125)):
+        found = paired_difference(examinations(better[:images], 6), examinations(worse[:images], 6))
+        assert (found.p, found.least_p, found.images_differing) == (least, least, images)
+        assert (found.detectable is None) == (images == 5)
+    # Images on which the two runs do the same have no say.
+    same = [examination(f"same-{i}", ta=3, tu=3) for i in range(20)]
+    found = paired_difference([*examinations(better[:5], 6), *same], [*examinations(worse[:5], 6), *same])
+    assert (found.images_shared, found.images_differing, found.least_p) == (25, 5, 0.0625)
+    many = paired_difference(*(examinations(np.tile(rows, (5, 1)), 6) for rows in (better, worse)), resamples=999)
+    assert (many.least_p, many.p_method) == (0.001, "random swaps")
+
+
+def test_what_an_image_contributes_is_the_linearised_influence_and_tells_the_standard_error() -> None:
+    rng = np.random.default_rng(3)
+    hardness = rng.random((400, 2))
+    a, b = (a_model(rng, hardness, 6, recall, 0.15) for recall in (0.7, 0.6))
+    found = paired_difference(examinations(a, 6), examinations(b, 6), resamples=2000)
+    assert found.ci is not None
+    assert found.sd is not None
+    # The interval's width is 2 x 1.96 standard errors.
+    assert found.sd / np.sqrt(400) == pytest.approx((found.ci[1] - found.ci[0]) / (2 * 1.96), rel=0.06)
+    # With a power of .8, a difference of (1.96 + .84) standard errors is found.
+    assert found.detectable == pytest.approx(2.8016 * found.sd / np.sqrt(400), rel=0.01)
 
 
 def t_of(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
@@ -595,7 +627,7 @@ def test_latex_gets_every_special_character_escaped(three: list[Path]) -> None:
     assert r"50\%\_\{\&\}/scripted (a) & " in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert [line.replace(r"\&", "").count(" & ") for line in rows] == [7] * 4 + [6] * 4
+    assert [line.replace(r"\&", "").count(" & ") for line in rows] == [7] * 4 + [7] * 4
 
 
 @FAST
@@ -664,6 +696,33 @@ def test_the_command_prints_tables_and_every_difference(three: list[Path], compa
         assert wanted in text, wanted
     found = compare(load_runs(three))
     assert f"{found.pairs[0].difference:+.3f}" in text
+    assert found.too_few == []
+    assert f"{found.pairs[0].detectable:.3f}" in text
+    assert "detectable: the least true difference that so many images show in four comparisons of five" in text
+
+
+def test_that_so_few_images_can_show_nothing_is_said(three: list[Path], compared: Callable[..., str]) -> None:
+    loaded = load_runs(three)
+    few = [
+        in_memory(SavedRun(run.folder), manifest=run.manifest, examinations=run.examinations[:5], findings=run.findings)
+        for run in loaded
+    ]
+    found = compare(few)
+    assert len(found.too_few) == 3
+    assert found.too_few[1] == (
+        "careful/scripted and careless/scripted share 5 images, of which 5 differ: p cannot fall below 0.0625, so no "
+        "difference can be significant; 6 that differ are the least"
+    )
+    assert [pair.detectable for pair in found.pairs] == [None, None, None]
+    assert json.loads(to_json(found))["too_few"] == found.too_few
+    # Six are enough for one pair, and not for three, since p is adjusted for their number.
+    six = [
+        in_memory(SavedRun(run.folder), manifest=run.manifest, examinations=run.examinations[:6], findings=run.findings)
+        for run in loaded
+    ]
+    pair = compare([six[0], six[2]])
+    assert (pair.pairs[0].images_differing, pair.too_few) == (6, [])
+    assert compare(six).too_few[-1].startswith("no p adjusted for 3 pairs (Holm) can fall below 0.0938")
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

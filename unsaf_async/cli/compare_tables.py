@@ -45,6 +45,16 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
             console.print()
             print_fitting(console, heads, rows)
     _print_reasons(comparison, console)
+    _print_reach(comparison, console)
+
+
+def _print_reach(comparison: Comparison, console: Console) -> None:
+    """What the detectable difference is, and which differences could not have been significant."""
+    if any(pair.detectable is not None for pair in comparison.pairs):
+        console.print()
+        console.print("detectable: the least true difference that so many images show in four comparisons of five")
+    for line in comparison.too_few:
+        console.print(f"[yellow]Note:[/yellow] {safe(line)}")
 
 
 def _print_notes(comparison: Comparison, console: Console) -> None:
@@ -93,13 +103,13 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
 
 def _pairs(comparison: Comparison) -> _Cells:
     heads = (
-        "run", "compared with", "difference", "95 % interval", "p", "p (Holm)", "images shared", "only in the first",
-        "only in the second",
+        "run", "compared with", "difference", "95 % interval", "p", "p (Holm)", "detectable", "images shared",
+        "only in the first", "only in the second",
     )  # fmt: skip
     return heads, [
         (
             safe(pair.a), safe(pair.b), format_difference(pair.difference),
-            format_interval(pair.ci), format_p(pair.p), format_p(pair.p_holm),
+            format_interval(pair.ci), format_p(pair.p), format_p(pair.p_holm), format_figure(pair.detectable),
             str(pair.images_shared), str(pair.images_only_a), str(pair.images_only_b),
         )
         for pair in comparison.pairs

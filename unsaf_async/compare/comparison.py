@@ -12,7 +12,10 @@ from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from unsaf_async.compare.pairing import RESAMPLES, PairedDifference, paired_difference
+from unsaf_async.compare.sample_size import ALPHA, FEWEST_IMAGES
 from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.errors import UserError
 from unsaf_async.providers.addresses import mark
@@ -106,6 +109,8 @@ class Comparison(Record):
     """With three runs or more; else []."""
     differences: list[str]
     """How the settings and images of the runs differ, a sentence each: what else a difference of scores may come from."""
+    too_few: list[str] = Field(default_factory=list)
+    """Which differences could not have been significant, whatever they are, a sentence each."""
 
 
 # --- runs side by side ------------------------------------------------------------------------------------------------
@@ -165,17 +170,14 @@ def compare(
     tested = [pair.p for pair in pairs.values() if pair.p is not None]
     adjusted = iter(holm(tested))
     rows = [_row(run, name, scales[name]) for run, name in zip(loaded, names, strict=True)]
+    named = [
+        Pair(**pair.model_dump(), a=names[i], b=names[j], p_holm=None if pair.p is None else next(adjusted))
+        for (i, j), pair in pairs.items()
+    ]
     return Comparison(
         runs=rows,
-        pairs=[
-            Pair(
-                **pair.model_dump(),
-                a=names[i],
-                b=names[j],
-                p_holm=None if pair.p is None else next(adjusted),
-            )
-            for (i, j), pair in pairs.items()
-        ],
+        pairs=named,
+        too_few=list(_too_few(named)),
         correlations=list(_correlations(loaded, rows)),
         differences=[
             *differences_in_setting(
@@ -341,6 +343,24 @@ def _differences_in_images(pairs: Mapping[tuple[str, str], PairedDifference]) ->
                 f"{a} and {b} share {_images(pair.images_shared)} of {images_a} and {images_b}: their difference is that on the "
                 "shared ones, and their headlines rest on others, too"
             )
+
+
+def _too_few(pairs: Sequence[Pair]) -> Iterator[str]:
+    """Pairs whose p-value cannot fall to .05, or could not after the adjustment for the number of pairs."""
+    possible = [pair for pair in pairs if pair.least_p is not None]
+    for pair in possible:
+        if pair.least_p is not None and pair.least_p > ALPHA:
+            on = f"{_images(pair.images_shared)}, of which {pair.images_differing} differ"
+            yield (
+                f"{pair.a} and {pair.b} share {on}: p cannot fall below {pair.least_p:.3g}, so no difference can be "
+                f"significant; {FEWEST_IMAGES} that differ are the least"
+            )
+    least = min((pair.least_p for pair in possible if pair.least_p is not None), default=0.0)
+    if least <= ALPHA < least * len(possible):
+        yield (
+            f"no p adjusted for {len(possible)} pairs (Holm) can fall below {least * len(possible):.3g}, so no difference can "
+            "be significant after it"
+        )
 
 
 def _taken_from_the_cache(loaded: Sequence[SavedRun], names: Sequence[str]) -> Iterator[str]:

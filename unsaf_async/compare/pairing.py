@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from unsaf_async.compare import sample_size
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import draws, interval
 from unsaf_async.score.ratios import quotients, ratio
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 RESAMPLES = 10_000
 """Draws for an interval, and swaps for a p-value: these figures are the comparison's headline."""
+
+_PAIRED = ("ci", "p", "least_p", "sd", "detectable")
+"""Figures that need two shared images."""
 
 _BLOCK_BYTES = 64_000_000
 """Memory for one block of draws or swaps."""
@@ -68,6 +72,14 @@ class PairedDifference(Record):
     resamples_undefined: int
     """Draws in which one UnF1 was undefined. The interval excludes them."""
     undefined: dict[str, str]
+    images_differing: int | None = None
+    """Of the shared images, those on which the two runs do not have the same pair. A swap of the others changes nothing."""
+    least_p: float | None = None
+    """The least p that so many images could have had (`sample_size.least_p`). Above .05 no difference is significant."""
+    sd: float | None = None
+    """Standard deviation of one image's contribution to the difference, whose standard error is sd / sqrt(images)."""
+    detectable: float | None = None
+    """The least true difference that so many images show with a power of .8: p at most .05 in four studies of five."""
 
 
 def examined(examinations: Iterable[Examination]) -> list[Examination]:
@@ -176,7 +188,9 @@ def paired_difference(
     unf1_a, unf1_b = ratio(above_a, below_a), ratio(above_b, below_b)
     difference, undefined = _difference(unf1_a, unf1_b, shared)
     ci, p, method, undefined_draws = None, None, None, 0
+    reach: dict[str, float | None] = {}
     if difference is not None and shared >= 2:
+        reach = _reach(rows, resamples, undefined)
         ci, undefined_draws = _bootstrap(rows, resamples, seed)
         if ci is None:
             undefined["ci"] = "every resample has the same difference, so the images say nothing about its uncertainty"
@@ -195,7 +209,34 @@ def paired_difference(
         resamples=resamples,
         resamples_undefined=undefined_draws,
         undefined=undefined,
+        images_differing=int((rows[:, :2] != rows[:, 2:]).any(axis=1).sum()),
+        **reach,
     )
+
+
+def _reach(rows: NDArray[np.int64], resamples: int, undefined: dict[str, str]) -> dict[str, float | None]:
+    """What so many images can show, by the record's fields; reasons go into `undefined`. rows: as for `_swap_test`."""
+    differing = int((rows[:, :2] != rows[:, 2:]).any(axis=1).sum())
+    sd = float(np.std(contributions(rows[:, :2]) - contributions(rows[:, 2:]), ddof=1))
+    sd = sd if sd > 1e-12 else 0.0  # equal but for rounding
+    found = sample_size.detectable(sd, len(rows))
+    if found is None:
+        few = f"with fewer than {sample_size.FEWEST_IMAGES} images no difference is significant"
+        undefined["detectable"] = "every image contributes the same to the difference" if sd == 0 else few
+    return {"least_p": sample_size.least_p(differing, resamples), "sd": sd, "detectable": found}
+
+
+def contributions(pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What each image contributes to an UnF1, linearised: its mean is 0, and the standard error is the mean's.
+
+    Args:
+        pairs: Shape [images, 2], as `pair_of` gives them; not all denominators are 0.
+
+    Returns:
+        (A_i - UnF1 B_i) / (the mean of B), shape [images].
+    """
+    above, below = pairs.sum(axis=0)
+    return np.asarray((pairs[:, 0] - above / below * pairs[:, 1]) * (len(pairs) / below))
 
 
 def _difference(unf1_a: float | None, unf1_b: float | None, shared: int) -> tuple[float | None, dict[str, str]]:
@@ -203,9 +244,9 @@ def _difference(unf1_a: float | None, unf1_b: float | None, shared: int) -> tupl
     if unf1_a is None or unf1_b is None:
         why = "no shared image holds a response that counts" if shared else "the runs share no image"
         undefined = [name for name, value in (("unf1_a", unf1_a), ("unf1_b", unf1_b)) if value is None]
-        return None, dict.fromkeys((*undefined, "difference", "ci", "p"), why)
+        return None, dict.fromkeys((*undefined, "difference", *_PAIRED), why)
     if shared < 2:
-        return unf1_a - unf1_b, dict.fromkeys(("ci", "p"), "pairing needs at least 2 shared images; there is 1")
+        return unf1_a - unf1_b, dict.fromkeys(_PAIRED, "pairing needs at least 2 shared images; there is 1")
     return unf1_a - unf1_b, {}
 
 

@@ -41,7 +41,7 @@ def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> s
     if part == "pairs":
         header = [
             "a", "b", "unf1_a", "unf1_b", "difference", "ci_low", "ci_high", "p", "p_holm", "p_method",
-            "images_shared", "images_only_a", "images_only_b",
+            "images_shared", "images_only_a", "images_only_b", "images_differing", "least_p", "detectable",
         ]  # fmt: skip
         return csv_of(
             header,
@@ -49,6 +49,7 @@ def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> s
                 [
                     pair.a, pair.b, pair.unf1_a, pair.unf1_b, pair.difference, *(pair.ci or (None, None)), pair.p,
                     pair.p_holm, pair.p_method, pair.images_shared, pair.images_only_a, pair.images_only_b,
+                    pair.images_differing, pair.least_p, pair.detectable,
                 ]
                 for pair in comparison.pairs
             ),
@@ -129,8 +130,8 @@ def to_latex(comparison: Comparison) -> str:
         ],
     )
     pairs = _tabular(
-        "llrrrrr",
-        ["Run", "compared with", "Difference", "95 % interval", "p", "p (Holm)", "Images"],
+        "llrrrrrr",
+        ["Run", "compared with", "Difference", "95 % interval", "p", "p (Holm)", "Detectable", "Images"],
         [
             [
                 pair.a,
@@ -139,6 +140,7 @@ def to_latex(comparison: Comparison) -> str:
                 format_interval(pair.ci),
                 format_p(pair.p),
                 format_p(pair.p_holm),
+                format_figure(pair.detectable),
                 str(pair.images_shared),
             ]
             for pair in comparison.pairs

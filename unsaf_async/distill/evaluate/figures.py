@@ -165,7 +165,8 @@ def unf1_figure(
         ci=paired.ci,
         p=paired.p,
         resamples_undefined=paired.resamples_undefined,
-        undefined={words[key]: why for key, why in paired.undefined.items()},
+        undefined={words[key]: why for key, why in paired.undefined.items() if key in words},
+        images_differing=paired.images_differing,
         notes=_about_resamples(paired.resamples_undefined, resamples),
     )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import add
 from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
@@ -30,6 +31,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 ENDS = ("settled", "refunded", "unknown")
 """What becomes of an attempt."""
 
+_TOKENS = len(fields(Usage))
+"""Counts of tokens that a settled attempt has."""
+
 LAST_S = 1e11
 """Seconds since the epoch: no line is of later."""
 
@@ -39,8 +43,8 @@ class Account:
     """What a run's attempts come to, over all its sessions. Made by reading the ledger's lines in order.
 
     spent_nano_usd: settled costs, plus the worst case of every attempt whose fate is unknown (`unknown_nano_usd` of it, in
-    `unknown` attempts). made: attempts that left, by role. retried: those that were a repetition. usage: tokens of the
-    settled ones. open: the worst case of attempts under way, by number. served: roles in which a reply came.
+    `unknown` attempts). made: attempts that left, by role. retried: those that were a repetition. open: the worst case of
+    attempts under way, by number. served: roles in which a reply came.
     """
 
     spent_nano_usd: int = 0
@@ -48,12 +52,13 @@ class Account:
     unknown: int = 0
     made: dict[Role, int] = field(default_factory=lambda: {"ask": 0, "answer": 0, "judge": 0})
     retried: int = 0
-    usage: Usage = field(default_factory=Usage)
     open: dict[int, int] = field(default_factory=dict)
     served: set[Role] = field(default_factory=set)
     last_number: int = 0
     _roles: dict[int, Role] = field(default_factory=dict)
     """Of attempts under way, by number."""
+    _tokens: list[int] = field(default_factory=lambda: [0] * _TOKENS)
+    """Of settled attempts, in the order of `Usage`."""
     _finished_s: float = 0.0
     _began: float | None = None
     _last: float = 0.0
@@ -67,6 +72,11 @@ class Account:
     def wall_s(self) -> float:
         """Seconds from each session's first attempt to the end of its last."""
         return self._finished_s + (self._last - self._began if self._began is not None else 0.0)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of the settled attempts."""
+        return Usage(*self._tokens)
 
     def read(self, line: dict[str, Any]) -> None:
         """Take one line of the ledger into account.
@@ -107,11 +117,11 @@ class Account:
                 self.made[role] = self.made.get(role, 0) + 1
                 self.retried += again
             case "settled":
-                cost, usage = _whole(line, "cost"), _usage(line["tokens"])
+                cost, tokens = _whole(line, "cost"), _checked_tokens(line["tokens"])
                 del self.open[number]
                 self.served.add(self._roles[number])
                 self.spent_nano_usd += cost
-                self.usage = _sum(self.usage, usage)
+                self._tokens = list(map(add, self._tokens, tokens))
             case "refunded":
                 del self.open[number]
             case "unknown":
@@ -141,20 +151,13 @@ def _whole(line: dict[str, Any], name: str) -> int:
     return value
 
 
-def _usage(tokens: object) -> Usage:
-    if not isinstance(tokens, list) or len(tokens) != 5:
+def _checked_tokens(tokens: object) -> list[int]:
+    if not isinstance(tokens, list) or len(tokens) != _TOKENS:
         raise ValueError(f"tokens is {tokens!r:.60}")
-    return Usage(*(_whole({"a count of tokens": count}, "a count of tokens") for count in tokens))
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        one.input_tokens + other.input_tokens,
-        one.cached_input_tokens + other.cached_input_tokens,
-        one.cache_write_tokens + other.cache_write_tokens,
-        one.output_tokens + other.output_tokens,
-        one.reasoning_tokens + other.reasoning_tokens,
-    )
+    for count in tokens:
+        if type(count) is not int or not 0 <= count < 2**63:
+            raise ValueError(f"a count of tokens is {count!r:.60}")
+    return tokens
 
 
 def read_account(file: Path) -> Account:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import exp
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,10 @@ class ExtraMeasures:
     p_true: bool = False
     samples: int = 0
 
+    @cached_property
+    def _any(self) -> bool:
+        return bool(self.auditors or self.grounded or self.stated or self.p_true or self.samples)
+
     def pending(self, question: Question) -> list[tuple[str, str]]:
         """The measures of a question that have to be taken, or taken again.
 
@@ -51,6 +56,8 @@ class ExtraMeasures:
             (measure, which): "audit" with the auditor's name, "sample" with its number from "0", or "support", "stated" and
             "p_true" with "".
         """
+        if not (self._any or question.samples):
+            return []
         audits = {audit.auditor: audit.call for audit in question.audits}
         pending = [("audit", name) for name in self.auditors if _open(audits.get(name))]
         if question.answer.outcome != "ok" or question.unscored == "unreadable":

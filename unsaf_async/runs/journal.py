@@ -17,7 +17,7 @@ from unsaf_async.files import LineFile, whole_lines
 from unsaf_async.records import Examination, why_invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -152,19 +152,33 @@ class Kept(Mapping[str, Examination]):
         return len(self._begins)
 
 
-class Journal:
-    """Appends examinations to `file`. `kept` holds what it already had, by image id; `images`: as for `read_journal`.
+def _unseen(examination: Examination) -> None:
+    pass
 
-    paid_nano_usd: what the calls of those that it had at the beginning have cost, but failed ones, and those that the cache
-    spared.
+
+class Journal:
+    """Appends examinations to a file.
+
+    kept: what it holds, by image id. paid_nano_usd: what the calls of those that it held at the beginning have cost, but failed
+    ones, and those that the cache spared.
     """
 
-    def __init__(self, file: Path, images: Container[str] | None = None) -> None:
-        self.kept = Kept(file, images)
+    def __init__(self, kept: Kept | Path, look: Callable[[Examination], None] = _unseen) -> None:
+        """An open journal, whose lines have all been read: one that is no examination is told of before anything is asked.
+
+        Args:
+            kept: The file, or what it holds.
+            look: Is shown each examination that is there, in the order of the images' ids.
+
+        Raises:
+            UserError: A line is no examination, or the file cannot be written.
+        """
+        self.kept = kept if isinstance(kept, Kept) else Kept(kept)
         self.paid_nano_usd = 0
-        for examination in self.kept.in_order(self.kept):  # a line that is none is told of before anything is asked
+        for examination in self.kept.in_order(sorted(self.kept)):
             self.paid_nano_usd += paid_nano_usd(examination)
-        self._lines = LineFile(file)
+            look(examination)
+        self._lines = LineFile(self.kept.file)
 
     def keep(self, examination: Examination) -> None:
         """Write one finished image down. It is safe from the process's death when this returns.

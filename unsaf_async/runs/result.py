@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.calls.budget import NANO
-from unsaf_async.examine.examiner import has_failed_calls, is_unfinished
+from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.runs.findings import Tallies
 from unsaf_async.runs.journal import paid_nano_usd
 from unsaf_async.score.run_score import Accounts, Calls, Tokens, score_of
@@ -38,10 +38,13 @@ class Unfinished:
             examination: Of the image; each image once.
         """
         self._images += 1
-        if examination.failure is not None:
+        failure, ends = examination.failure, {call.outcome for call in examination.calls}
+        if failure is None and ends <= {"ok"}:
+            return
+        if failure is not None:
             self._failed += 1
-            self._reasons.add(examination.failure)
-        elif has_failed_calls(examination):
+            self._reasons.add(failure)
+        elif "failed" in ends:
             self._partly += 1
         elif any(map(is_lost, examination.calls)):
             self._lost += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import open_cache, received_nano_usd
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
 from unsaf_async.events import Announce, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
-from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import in_place_of_shipped, lasting_name
 from unsaf_async.providers.addresses import called
@@ -23,13 +21,13 @@ from unsaf_async.providers.profile import canonical_url
 from unsaf_async.runs.authority import authorise
 from unsaf_async.runs.basis import Basis, keep_basis, saved_score
 from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, reopen
-from unsaf_async.runs.journal import Journal
+from unsaf_async.runs.journal import Journal, Kept
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import pack_of
 from unsaf_async.runs.signature import user_key
-from unsaf_async.runs.stopping import StopWhenNarrow
+from unsaf_async.runs.work import Survey, Work
 from unsaf_async.runs.workers import run
 from unsaf_async.text import format_usd
 
@@ -177,27 +175,6 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
     return before.model_copy(update=replaced | added)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What a session has to do. done: images that are examined. failed_before: images that failed in an earlier session."""
-
-    done: set[str]
-    to_complete: list[ImageSource]
-    pending: list[ImageSource]
-    failed_before: set[str]
-    rule: StopWhenNarrow | None
-
-    @property
-    def enough(self) -> bool:
-        """Whether the interval is as narrow as was asked."""
-        return self.rule is not None and self.rule.satisfied
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing has to be asked."""
-        return not self.to_complete and (not self.pending or self.enough)
-
-
 class Runner:
     """Works one run's folder off. `stop` may be called from a signal handler on the loop's thread."""
 
@@ -312,15 +289,18 @@ class Runner:
         pack = pack_of(self.folder.path, manifest)
         if manifest.cache:
             check_cache(Path(manifest.cache))
-        if (kept := self._kept_score(manifest)) is not None:
-            return kept
-        known = {source.id for source in self.folder.images}
+        if (before := self._kept_score(manifest)) is not None:
+            return before
+        account = read_account(self.folder.files.ledger)  # before a word is said: it may be damaged
+        kept = Kept(self.folder.files.journal, {source.id for source in self.folder.images})
+        survey = Survey(manifest, kept, self._announce)
         with (
-            Journal(self.folder.files.journal, known) as journal,
+            Journal(kept, survey.add) as journal,
             closing(ImageLoader(policy_of(manifest.subject))) as loader,
         ):
-            account = self._checked_account(journal)  # before a word is said: it may be damaged
-            work = self._work(journal)
+            account = self._checked(account, journal)
+            work = survey.work(self.folder.images)
+            self.done_before = len(work.done) - len(work.to_complete)
             if work.is_done and not self.folder.files.received.exists():
                 self._announce_done()
             else:
@@ -332,7 +312,7 @@ class Runner:
                 account = session.ledger.account  # of the closed ledger: as it will be read back
             self._keep_keys_hidden()
             self.satisfied = work.enough
-            result = self._score(journal, account)
+            result = self._score(work.tally or RunTally.of(self.folder.manifest, journal.kept), account)
         self._keep_result(result)
         return result
 
@@ -376,10 +356,9 @@ class Runner:
             self._announce(Notice(text))
         return manifest
 
-    def _checked_account(self, journal: Journal) -> Account:
+    def _checked(self, account: Account, journal: Journal) -> Account:
         """The account so far. What the replies that are here have cost was spent, whatever the ledger has lost: that is told."""
         files = self.folder.files
-        account = read_account(files.ledger)
         known = max(journal.paid_nano_usd, received_nano_usd(files.received))
         if known <= account.spent_nano_usd:
             return account
@@ -418,32 +397,7 @@ class Runner:
             announce=self._announce,
         )
 
-    def _work(self, journal: Journal) -> _Work:
-        """What is left to do; announces the images that are whole."""
-        manifest = self.folder.manifest
-        done: set[str] = set()
-        incomplete: set[str] = set()
-        rule = StopWhenNarrow(manifest.until_ci, rule="fixed-width") if manifest.until_ci else None
-        for examination in journal.kept.in_order(journal.kept):
-            if is_unfinished(examination):
-                continue
-            done.add(examination.image.id)
-            if rule:
-                rule.add(examination)
-            if any(map(manifest.extras.pending, examination.questions)):
-                incomplete.add(examination.image.id)
-            else:
-                self._announce(ImageKept(examination))
-        self.done_before = len(done) - len(incomplete)
-        return _Work(
-            done,
-            [source for source in self.folder.images if source.id in incomplete],
-            [source for source in self.folder.images if source.id not in done],
-            set(journal.kept) - done,
-            rule,
-        )
-
-    async def _examine_all(self, work: _Work, journal: Journal, images: ImageExaminer) -> None:
+    async def _examine_all(self, work: Work, journal: Journal, images: ImageExaminer) -> None:
         """Complete the examined images, then examine the others, in the run's order."""
         done, rule = work.done, work.rule
 
@@ -483,9 +437,8 @@ class Runner:
         if self._interrupted:
             raise RunStopped("interrupted")
 
-    def _score(self, journal: Journal, account: Account) -> Findings:
+    def _score(self, tally: RunTally, account: Account) -> Findings:
         """The findings from all that is known; notes what is unfinished, and what is wrong if nothing was answered."""
-        tally = RunTally.of(self.folder.manifest, journal.kept)
         self.unfinished = tally.unfinished.in_words(self.skipped)
         self.only_files = tally.unfinished.only_files(self.skipped)
         for model in self.models:

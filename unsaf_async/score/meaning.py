@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from unsaf_async.score.metrics import normal_answer, yes_no
+from unsaf_async.score.metrics import ASCII_PUNCTUATION, normal_answer, yes_no
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -157,17 +157,16 @@ def near_duplicates(questions: Sequence[str], threshold: float = SAME_WORD) -> l
     Returns:
         Indices (i, j), i < j, in ascending order.
     """
-    asked = [_asked(question) for question in questions]
     # Words agree only with the same first letter; without content words, only equal questions are near.
-    groups = defaultdict(list)
-    for index, each in enumerate(asked):
-        groups[tuple(word[0] for word in each.words)].append(index)
-    pairs = [
-        (i, j)
-        for inside in groups.values()
-        for i, j in combinations(inside, 2)
-        if _ask_the_same(asked[i], asked[j], threshold)
-    ]
+    groups: defaultdict[str, list[tuple[int, tuple[str, ...]]]] = defaultdict(list)
+    for index, question in enumerate(questions):
+        words = _question_words(question)
+        groups["".join(sorted([word[0] for word in words]))].append((index, words))
+    pairs = []
+    for inside in groups.values():
+        if len(inside) > 1:
+            asked = [(index, _asked(questions[index], words)) for index, words in inside]
+            pairs += [(i, j) for (i, one), (j, other) in combinations(asked, 2) if _ask_the_same(one, other, threshold)]
     return sorted(pairs)
 
 
@@ -184,8 +183,13 @@ class _Asked:
     normal: str
 
 
-def _asked(question: str) -> _Asked:
-    ordered = tuple("what" if word == "which" else word for word in _content(question, _EMPTY_IN_QUESTIONS))
+def _question_words(question: str) -> tuple[str, ...]:
+    """The content words of a question, as they stand."""
+    words = _content(question, _EMPTY_IN_QUESTIONS)
+    return tuple(["what" if word == "which" else word for word in words]) if "which" in words else words
+
+
+def _asked(question: str, ordered: tuple[str, ...]) -> _Asked:
     normal = "" if ordered else normal_answer(question)
     return _Asked(tuple(sorted(ordered)), ordered, not _RELATIONS.isdisjoint(ordered), normal)
 
@@ -269,10 +273,19 @@ def _components(n: int, linked: Callable[[int, int], bool]) -> list[int]:
 
 def _content(text: str, empty: frozenset[str]) -> tuple[str, ...]:
     """The words of `text` that carry content, in order, folded; () if none does. empty: words that carry none."""
+    plain = text.lower()
+    if plain.isascii() and not any(mark in plain for mark in _NOT_PLAIN):  # as below, word by word: most questions
+        words = plain.translate(ASCII_PUNCTUATION).split()
+        return tuple([content for word in words if (content := _content_of_word(word, empty))])
     normal = normal_answer(text).replace(":", " ")
     if any(word in normal for word in _IMAGE_WORDS):
         normal = _BOILERPLATE.sub(" ", normal)
     return tuple([folded for word in normal.split() if (folded := _folded_content(word, empty))])
+
+
+@lru_cache(maxsize=16_384)
+def _content_of_word(word: str, empty: frozenset[str]) -> str:
+    return _folded_content(normal_answer(word), empty)
 
 
 @lru_cache(maxsize=16_384)
@@ -343,6 +356,7 @@ _FOLDED = {
 }  # fmt: skip
 
 _IMAGE_WORDS = ("image", "picture", "photo", "scene")
+_NOT_PLAIN = (",", ".", ":", *_IMAGE_WORDS)
 _IMAGE = r"(?:this |that |given |provided )?(?:image|picture|photo|photograph|scene)\b(?!')"
 # "In the picture" says nothing of where; in "the picture on the wall" the picture is a thing.
 _BOILERPLATE = re.compile(

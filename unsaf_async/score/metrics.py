@@ -417,7 +417,7 @@ def normal_answer(text: str) -> str:
     if "." in text:
         text = _STOP.sub("", text)
     # Each of a million questions comes here: what is in ASCII takes the quicker way.
-    spaced = text.translate(_ASCII_PUNCTUATION) if text.isascii() else _PUNCTUATION.sub(" ", text)
+    spaced = text.translate(ASCII_PUNCTUATION) if text.isascii() else _PUNCTUATION.sub(" ", text)
     words = [_NUMBERS.get(word, word) for word in spaced.split()]
     words = [word for word in words if word not in _ARTICLES] or words
     return " ".join([_CONTRACTIONS.get(word, word) for word in words])
@@ -440,7 +440,8 @@ _PLAIN = str.maketrans("’‘ʼ“”", "'''\"\"")
 _STOP = re.compile(r"\.(?!\d)")
 _DIGIT_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _PUNCTUATION = re.compile(r"[^\w\s'.:]|_")
-_ASCII_PUNCTUATION = {number: " " for number in range(128) if _PUNCTUATION.match(chr(number))}
+ASCII_PUNCTUATION = {number: " " for number in range(128) if _PUNCTUATION.match(chr(number))}
+"""What becomes of each character of a text in ASCII: `str.translate` takes it."""
 _NEGATED = re.compile(r"(?:\b(?:no|not)|n't) $")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from unsaf_async.score import signals as signs
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -33,7 +34,7 @@ class SignalValues:
     answerable: NDArray[np.bool_]
 
 
-def signal_values(examinations: Sequence[Examination]) -> list[SignalValues]:
+def signal_values(examinations: Iterable[Examination]) -> list[SignalValues]:
     """The signs of confidence that any response of the run has.
 
     Args:
@@ -42,18 +43,19 @@ def signal_values(examinations: Sequence[Examination]) -> list[SignalValues]:
     Returns:
         A sign each; [] if no response has one. Perplexity is left out: it orders the responses as the mean log-probability does.
     """
-    whole = [question for each in examinations for question in each.questions if question.answer.outcome == "ok"]
-    result = []
-    for name, (value_of, surer) in signs.CONFIDENCE_OF.items():
-        if name == "perplexity":
-            continue
-        pairs = [
-            (surer * value, each.intended == "answerable") for each in whole if (value := value_of(each)) is not None
-        ]
-        if pairs:
-            values, answerable = zip(*pairs, strict=True)
-            result.append(SignalValues(signs.SIGNAL_WORDS[name][0], np.array(values), np.array(answerable)))
-    return result
+    shown = {name: each for name, each in signs.CONFIDENCE_OF.items() if name != "perplexity"}
+    columns = {name: (array("d"), array("b")) for name in shown}
+    for question in (question for each in examinations for question in each.questions):
+        if question.answer.outcome == "ok":
+            for name, (value_of, surer) in shown.items():
+                if (value := value_of(question)) is not None:
+                    columns[name][0].append(surer * value)
+                    columns[name][1].append(question.intended == "answerable")
+    return [
+        SignalValues(signs.SIGNAL_WORDS[name][0], np.array(values), np.array(answerable, dtype=bool))
+        for name, (values, answerable) in columns.items()
+        if values
+    ]
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ _PROBABILITIES: dict[ProbabilityName, Callable[[Question], float | None]] = {
 }
 
 
-def calibration_curves(examinations: Sequence[Examination]) -> list[CalibrationCurve]:
+def calibration_curves(examinations: Iterable[Examination]) -> list[CalibrationCurve]:
     """Confidence against truth, over the answers that are known to be right or wrong.
 
     Args:
@@ -88,21 +90,21 @@ def calibration_curves(examinations: Sequence[Examination]) -> list[CalibrationC
     Returns:
         A curve for each confidence that any of these answers has; [] if the truth of no answer is known.
     """
-    known = [
-        (question, right)
-        for examination in examinations
-        for question in examination.questions
-        if question.act == "answered" and (right := correct(question)) is not None
-    ]
+    columns = {name: (array("d"), array("d")) for name in _PROBABILITIES}
+    for question in (question for each in examinations for question in each.questions):
+        if question.act == "answered" and (right := correct(question)) is not None:
+            for name, value_of in _PROBABILITIES.items():
+                if (value := value_of(question)) is not None:
+                    columns[name][0].append(value)
+                    columns[name][1].append(right)
     curves = []
-    for name, value_of in _PROBABILITIES.items():
-        pairs = [(value, right) for question, right in known if (value := value_of(question)) is not None]
-        if pairs:
-            values, rights = (np.array(column) for column in zip(*pairs, strict=True))
+    for name, column in columns.items():
+        values, rights = np.array(column[0]), np.array(column[1])
+        if len(values):
             curve = metrics.risk_coverage(values, rights)
             risk = list(zip(curve.coverage.tolist(), curve.risk.tolist(), strict=True)) if curve else []
             bins = metrics.reliability(values, rights)
-            curves.append(CalibrationCurve(signs.SIGNAL_WORDS[name][0], len(pairs), float(rights.mean()), bins, risk))
+            curves.append(CalibrationCurve(signs.SIGNAL_WORDS[name][0], len(values), float(rights.mean()), bins, risk))
     return curves
 
 

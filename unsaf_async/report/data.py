@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.runs.findings import Findings
+from unsaf_async.runs.journal import Examinations
 from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from unsaf_async.records import Examination
@@ -23,11 +24,14 @@ Sort = Literal["unsaf", "labelled", "pope"]
 
 @dataclass(frozen=True)
 class ReportRun:
-    """A run as the report takes it. path: its folder, whose ledger.jsonl has its times and costs."""
+    """A run as the report takes it.
+
+    path: its folder, whose ledger.jsonl has its times and costs. examinations: gone through several times, and never all kept.
+    """
 
     path: Path
     manifest: Manifest
-    examinations: Sequence[Examination]
+    examinations: Iterable[Examination]
     score: Score
 
     @property
@@ -60,13 +64,13 @@ def load_run(path: Path) -> ReportRun:
         path: The folder of the run.
 
     Returns:
-        The run with its records, and its score anew.
+        The run with its records, each read when its turn comes, and its score.
 
     Raises:
         UserError: The folder holds no run, or a damaged one.
     """
     run = SavedRun(path)
-    return ReportRun(path, run.manifest, run.examinations, run.findings)
+    return ReportRun(path, run.manifest, Examinations(run.kept), run.findings)
 
 
 def labels(runs: Sequence[ReportRun]) -> list[str]:

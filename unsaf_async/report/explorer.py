@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unsaf_async.report.markup import Grown
 from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
 from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from unsaf_async.records import CallRecord, Examination, Question
     from unsaf_async.report.data import Sort
@@ -23,44 +25,61 @@ TYPES = ("ta", "fu", "tu", "fa", "unscored")
 TRUTHS = ("", "right", "wrong")
 AUDITS = ("", "confirmed", "contradicted")
 
+_BLOCK = 200
+"""Images whose questions become text at a time."""
+
 _COLUMNS = ("image", "number", "text", "response", "intended", "type", "kind", "outcome", "decider", "call")
 
 
 def explorer(
-    label: str, examinations: Sequence[Examination], pictures: Sequence[Thumbnail], sort: Sort = "unsaf"
+    label: str, examinations: Iterable[Examination], pictures: Sequence[Thumbnail], sort: Sort = "unsaf"
 ) -> dict[str, Any]:
     """A run's questions as columns, one value a question, which is far smaller than one object a question.
 
     Args:
         label: The run's label in the report.
-        examinations: The run's records.
+        examinations: The run's records. They are gone through once.
         pictures: A thumbnail for each of them, in their order.
         sort: Of the run.
 
     Returns:
-        What the script reads, ready for JSON. Codes point into `types`, `kinds`, `outcomes` and `deciders`; in a labelled run
-        `truth` into `truths`, and where labels were audited `audit` into `audits`. `facts` holds, by the question's place, what
-        only some questions have: pairs of a label and a text.
+        What the script reads, ready for `data_pieces`. Codes point into `types`, `kinds`, `outcomes` and `deciders`; in a
+        labelled run `truth` into `truths`, and where labels were audited `audit` into `audits`. `facts` holds, by the question's
+        place, what only some questions have: pairs of a label and a text.
     """
     kinds, outcomes, deciders = _Codes(), _Codes(), _Codes()
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    questions = [question for examination in examinations for question in examination.questions]
-    for place, examination in enumerate(examinations):
-        for number, question in enumerate(examination.questions, 1):
-            values = (
-                place,
-                number,
-                question.text,
-                question.response,
-                int(question.intended == "unanswerable"),
-                TYPES.index(cell(question) or "unscored"),
-                kinds[question.kind or ("unspecified" if question.intended == "unanswerable" else "")],
-                outcomes[question.answer.outcome],
-                deciders[question.decided_by or ""],
-                call_text(question.answer),
-            )
-            for column, value in zip(columns.values(), values, strict=True):
-                column.append(value)
+    grown: dict[str, Grown] = {"images": Grown(), "facts": Grown(members=True)}
+    grown |= {name: Grown() for name in (*_COLUMNS, "truth", "audit")}
+    numbered = enumerate(zip(examinations, pictures, strict=True))
+    asked, audited = 0, False
+    while block := list(islice(numbered, _BLOCK)):
+        columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        questions = [question for _, (examination, _) in block for question in examination.questions]
+        for place, (examination, _) in block:
+            for number, question in enumerate(examination.questions, 1):
+                values = (
+                    place,
+                    number,
+                    question.text,
+                    question.response,
+                    int(question.intended == "unanswerable"),
+                    TYPES.index(cell(question) or "unscored"),
+                    kinds[question.kind or ("unspecified" if question.intended == "unanswerable" else "")],
+                    outcomes[question.answer.outcome],
+                    deciders[question.decided_by or ""],
+                    call_text(question.answer),
+                )
+                for column, value in zip(columns.values(), values, strict=True):
+                    column.append(value)
+        for name, column in columns.items():
+            grown[name].extend(column)
+        grown["images"].extend([_image(*pair) for _, pair in block])
+        grown["facts"].extend({n: facts for n, each in enumerate(questions, asked) if (facts := list(_facts(each)))})
+        if sort != "unsaf":
+            grown["truth"].extend([TRUTHS.index(_truth(question)) for question in questions])
+        grown["audit"].extend([AUDITS.index(_audited(question)) for question in questions])
+        audited = audited or any(question.audits for question in questions)
+        asked += len(questions)
     return {
         "label": label,
         "sort": sort,
@@ -68,10 +87,9 @@ def explorer(
         "kinds": list(kinds),
         "outcomes": list(outcomes),
         "deciders": list(deciders),
-        "images": [_image(*pair) for pair in zip(examinations, pictures, strict=True)],
-        "facts": {place: facts for place, question in enumerate(questions) if (facts := list(_facts(question)))},
-        **columns,
-        **_verdicts(questions, sort),
+        **{name: grown[name] for name in ("images", "facts", *_COLUMNS)},
+        **({"truths": TRUTHS, "truth": grown["truth"]} if sort != "unsaf" else {}),
+        **({"audits": AUDITS, "audit": grown["audit"]} if audited else {}),
     }
 
 
@@ -85,16 +103,6 @@ def _image(examination: Examination, picture: Thumbnail) -> dict[str, Any]:
         "missing": examination.missing,
         "dropped": [[item.text, item.intended, item.reason] for item in examination.dropped],
     }
-
-
-def _verdicts(questions: Sequence[Question], sort: Sort) -> dict[str, Any]:
-    """The columns that only some runs have: whether responses are right, and whether labels are confirmed."""
-    more: dict[str, Any] = {}
-    if sort != "unsaf":
-        more |= {"truths": TRUTHS, "truth": [TRUTHS.index(_truth(question)) for question in questions]}
-    if any(question.audits for question in questions):
-        more |= {"audits": AUDITS, "audit": [AUDITS.index(_audited(question)) for question in questions]}
-    return more
 
 
 def _truth(question: Question) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element, tostring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Child = Element | str | int | None
 
@@ -81,6 +81,63 @@ def html(element: Element) -> str:
         The text, with everything escaped that needs it.
     """
     return tostring(element, encoding="unicode", method="html")
+
+
+class Grown:
+    """A JSON list or object that grows, kept as the text that it becomes: its values would take many times as much memory."""
+
+    def __init__(self, *, members: bool = False) -> None:
+        """An empty one.
+
+        Args:
+            members: Whether it is an object and not a list.
+        """
+        self._ends = (b"{", b"}") if members else (b"[", b"]")
+        self._blocks: list[bytes] = []
+
+    def extend(self, values: list[Any] | dict[Any, Any]) -> None:
+        """Add values at its end.
+
+        Args:
+            values: What JSON can hold; members with other names than before if it is an object.
+
+        Raises:
+            ValueError: A number is infinite or not a number.
+        """
+        if values:
+            self._blocks.append(data_json(values)[1:-1].encode())
+
+    def pieces(self) -> Iterator[bytes]:
+        """The JSON, piece by piece.
+
+        Yields:
+            UTF-8.
+        """
+        yield self._ends[0]
+        for number, block in enumerate(self._blocks):
+            if number:
+                yield b","
+            yield block
+        yield self._ends[1]
+
+
+def data_pieces(value: dict[str, Any] | Grown) -> Iterator[bytes]:
+    """As `data_json`, piece by piece.
+
+    Args:
+        value: What JSON can hold. Members may have grown.
+
+    Yields:
+        UTF-8.
+    """
+    if isinstance(value, Grown):
+        yield from value.pieces()
+        return
+    yield b"{"
+    for number, (name, member) in enumerate(value.items()):
+        yield f"{',' if number else ''}{data_json(name)}:".encode()
+        yield from member.pieces() if isinstance(member, Grown) else (data_json(member).encode(),)
+    yield b"}"
 
 
 def data_json(value: Any) -> str:

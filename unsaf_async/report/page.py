@@ -12,26 +12,29 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unsaf_async.errors import UserError
-from unsaf_async.files import write_whole
+from unsaf_async.files import writing_whole
 from unsaf_async.report.data import ReportRun, labels, load_run, names_of
 from unsaf_async.report.explorer import explorer
 from unsaf_async.report.leaderboard import several
-from unsaf_async.report.markup import data_json, el, html
+from unsaf_async.report.markup import Grown, data_pieces, el, html
 from unsaf_async.report.sections import one_run
 from unsaf_async.report.thumbnails import thumbnails
 from unsaf_async.runs.folder import RunFiles, exists
 from unsaf_async.text import error_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from xml.etree.ElementTree import Element
 
     from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.report.data import Sort
+
+_DATA = "\0"
+"""Stands for the data in a page without it."""
 
 __all__ = ["ReportRun", "keep_report", "policy", "render", "write_report"]
 
@@ -52,6 +55,11 @@ def render(
     Raises:
         ValueError: There is no run.
     """
+    return b"".join(_pieces(runs, scale, cross)).decode()
+
+
+def _pieces(runs: Sequence[ReportRun], scale: Mapping[str, float] | None, cross: CrossMatrix | None) -> Iterator[bytes]:
+    """The page of `render`, as UTF-8."""
     if not runs:
         raise ValueError("a report needs at least one run")
     names = labels(runs)
@@ -73,14 +81,18 @@ def render(
         _foot(runs),
         _help(),
     ]
-    data = []
+    above, below = fill(f"{title} - unsaf-async", "report", "\n".join(map(html, body)), _DATA).split(_DATA)
+    yield above.encode()
     for place, (run, name) in enumerate(zip(runs, names, strict=True)):
         pictures = thumbnails([examination.image for examination in run.examinations])
-        data += [
-            _data(f"run-{place}", explorer(name, run.examinations, pictures, run.sort)),
-            _data(f"pictures-{place}", [picture.url for picture in pictures]),
-        ]
-    return fill(f"{title} - unsaf-async", "report", "\n".join(html(part) for part in body), "\n".join(data))
+        urls = Grown()
+        urls.extend([picture.url for picture in pictures])
+        if place:
+            yield b"\n"
+        yield from _data(f"run-{place}", explorer(name, run.examinations, pictures, run.sort))
+        yield b"\n"
+        yield from _data(f"pictures-{place}", urls)
+    yield below.encode()
 
 
 def write_report(
@@ -106,8 +118,9 @@ def write_report(
     for name in scale or ():
         if not any(name in names_of(label, run) for label, run in zip(labels(loaded), loaded, strict=True)):
             raise UserError(f"{name}: no run has this name; give one of {', '.join(labels(loaded))}", field="scale")
-    text = render(loaded, scale=scale, cross=cross)
-    write_whole(out, text, private=exists(out.parent))  # in a run's folder it is as private as the run
+    pieces = list(_pieces(loaded, scale, cross))
+    with writing_whole(out, private=exists(out.parent)) as file:  # in a run's folder it is as private as the run
+        file.writelines(pieces)
     return out
 
 
@@ -193,8 +206,10 @@ def fill(title: str, script: str, body: str, data: str = "", *, further: str = "
     )
 
 
-def _data(identity: str, value: object) -> str:
-    return f'<script type="application/json" id="{identity}">{data_json(value)}</script>'
+def _data(identity: str, value: dict[str, Any] | Grown) -> Iterator[bytes]:
+    yield f'<script type="application/json" id="{identity}">'.encode()
+    yield from data_pieces(value)
+    yield b"</script>"
 
 
 _ANCHORS = {

@@ -11,7 +11,7 @@ import orjson
 from unsaf_async.files import whole_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from unsaf_async.records import Examination, Role
@@ -102,7 +102,7 @@ def timeline(file: Path) -> Timeline:
     return reader.timeline
 
 
-def latencies(examinations: Sequence[Examination]) -> dict[Role, list[float]]:
+def latencies(examinations: Iterable[Examination]) -> dict[Role, list[float]]:
     """Seconds that the kept replies took, by role.
 
     Args:

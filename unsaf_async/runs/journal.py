@@ -152,6 +152,21 @@ class Kept(Mapping[str, Examination]):
         return len(self._begins)
 
 
+class Examinations:
+    """The examinations in a journal, in its order: read anew, one after the other, as often as they are gone through."""
+
+    def __init__(self, kept: Kept) -> None:
+        """All that a journal holds.
+
+        Args:
+            kept: The journal's.
+        """
+        self._kept = kept
+
+    def __iter__(self) -> Iterator[Examination]:
+        return self._kept.in_order(self._kept)
+
+
 def _unseen(examination: Examination) -> None:
     pass
 

@@ -25,7 +25,7 @@ from unsaf_async.providers.resolve import money_of, resolve
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.authority import check_images
 from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
-from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.journal import Examinations, Kept
 from unsaf_async.score.calibration import CalibrationFile, read_calibration
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def questions_of(run: Path, *, trust: bool = False) -> tuple[list[ImageSource], 
     """
     manifest = read_manifest(run)
     images = []
-    for examination in read_journal(RunFiles(run).journal).values():
+    for examination in Examinations(Kept(RunFiles(run).journal)):
         given = tuple(
             each.given or GivenQuestion(text=each.text, intended=each.intended, kind=each.kind)
             for each in examination.questions

@@ -13,7 +13,7 @@ from unsaf_async.runs.folder import read_manifest
 from unsaf_async.runs.journal import Journal
 from unsaf_async.runs.result import RunTally
 from unsaf_async.score.bootstrap import BLOCK_BYTES, ratio_interval
-from unsaf_async.score.metrics import auroc_interval
+from unsaf_async.score.rank_intervals import auroc_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable

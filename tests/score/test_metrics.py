@@ -20,15 +20,12 @@ from sklearn.metrics import (
     log_loss,
     precision_score,
     recall_score,
-    roc_auc_score,
 )
 
-from unsaf_async.score import bootstrap
 from unsaf_async.score.metrics import (
     NLL_CLIP,
     PopeCounts,
     auroc,
-    auroc_interval,
     brier,
     ece,
     holm,
@@ -62,15 +59,6 @@ def apart(pairs: list[tuple[float, bool]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([score for score, _ in pairs], dtype=float), np.array([right for _, right in pairs], dtype=bool)
 
 
-def some_items(n: int = 600, images: int = 50, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores that tell the classes apart somewhat, rounded so that many tie, of images that differ."""
-    rng = np.random.default_rng(seed)
-    group = rng.integers(0, images, n)
-    positive = rng.random(n) < 0.4
-    scores = np.round(rng.normal(size=n) + 0.8 * positive + rng.normal(size=images)[group], 1)
-    return scores, positive, group
-
-
 # --- discrimination -----------------------------------------------------------------------------------------------
 
 
@@ -96,55 +84,6 @@ def test_auroc_mirrors_when_the_scores_or_the_classes_are_turned_round(pairs: li
 @pytest.mark.parametrize(("scores", "positive"), [([], []), ([1, 2], [True, True]), ([1, 2], [0, 0])])
 def test_auroc_is_undefined_without_both_classes(scores: list[float], positive: list[bool]) -> None:
     assert auroc(scores, positive) is None
-    assert auroc_interval(scores, positive, list(range(len(scores)))) is None
-
-
-def test_the_auroc_interval_is_that_of_repeating_the_drawn_images_items() -> None:
-    scores, positive, group = some_items()
-    names = np.unique(group)
-    values = []
-    for counts in bootstrap.draws(len(names), 120, seed=7):
-        taken = np.concatenate(
-            [np.tile(np.flatnonzero(group == name), k) for name, k in zip(names, counts, strict=True)]
-        )
-        values.append(roc_auc_score(positive[taken.astype(int)], scores[taken.astype(int)]))
-    expected = bootstrap.interval(np.array(values))
-    assert auroc_interval(scores, positive, group, resamples=120, seed=7) == pytest.approx(expected)
-
-
-def test_the_auroc_interval_depends_neither_on_the_order_of_items_nor_on_how_images_are_named() -> None:
-    scores, positive, group = some_items()
-    order = np.random.default_rng(3).permutation(len(scores))
-    expected = auroc_interval(scores, positive, group, resamples=200)
-    assert auroc_interval(scores[order], positive[order], group[order], resamples=200) == expected
-    assert auroc_interval(scores, positive, [f"{each:03}.jpg" for each in group], resamples=200) == expected
-
-
-def test_the_auroc_interval_is_wider_where_the_items_of_an_image_resemble_each_other() -> None:
-    rng = np.random.default_rng(1)
-    group = np.repeat(np.arange(60), 10)
-    positive = np.repeat(rng.random(60) < 0.5, 10)
-    scores = np.repeat(rng.normal(size=60), 10) + 0.5 * positive + 0.1 * rng.normal(size=600)
-    by_image = auroc_interval(scores, positive, group, resamples=500)
-    by_item = auroc_interval(scores, positive, np.arange(600), resamples=500)
-    assert by_image is not None
-    assert by_item is not None
-    assert by_image[1] - by_image[0] > 2 * (by_item[1] - by_item[0])
-
-
-def test_the_auroc_interval_covers_the_truth_in_about_95_of_100_samples() -> None:
-    truth = stats.norm.cdf(1 / math.sqrt(2))  # of two normal classes one standard deviation apart
-    covered = 0
-    for seed in range(100):
-        rng = np.random.default_rng(seed)
-        positive = rng.random(200) < 0.5
-        low, high = auroc_interval(rng.normal(size=200) + positive, positive, np.arange(200), resamples=300) or (1, 0)
-        covered += low <= truth <= high
-    assert 88 <= covered <= 99
-
-
-def test_one_image_says_nothing_about_its_own_uncertainty() -> None:
-    assert auroc_interval([1, 2, 3, 4], [0, 1, 0, 1], ["a"] * 4) is None
 
 
 # --- calibration --------------------------------------------------------------------------------------------------

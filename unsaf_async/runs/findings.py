@@ -102,7 +102,7 @@ class Tallies:
             if self._decided and manifest.calibration
             else None,
             grounded=self._grounded.grounded(seed=seed) if self._grounded else None,
-            signals=self._signals.signals(why, seed=seed),
+            signals=self._signals.signals(why),
             answered_by=self.services.answered_by,
             labelled=self._labelled.labelled(_why_no_probability(why), seed=seed) if self._labelled else None,
         )

@@ -37,11 +37,14 @@ With k images a figure s then has a variance of at least GUARD (max(s, 1 - s) / 
 move it. Without it, 10 images that nearly all abstained from everything had intervals that covered in 82 of 100 cases.
 """
 
-IntervalMethod = Literal["logit_t", "jackknife_logit_t", "exact_one_sided", "exact"]
+IntervalMethod = Literal[
+    "logit_t", "jackknife_logit_t", "linearised_logit_t", "linearised_log_t", "inverted", "exact_one_sided", "exact"
+]
 """How an interval was computed.
 
-logit_t: linearised standard error of a ratio of sums. jackknife_logit_t: delete-one-image standard error. exact_one_sided: at
-an end of the range. exact: `exact_interval` inside the range.
+logit_t: linearised standard error of a ratio of sums. jackknife_logit_t: delete-one-image standard error. linearised_logit_t,
+linearised_log_t: of influence values, on that scale. inverted: see `rank_intervals.ece_interval`. exact_one_sided: at an end of
+the range. exact: `exact_interval` inside the range.
 """
 
 _EQUAL = 1e-12
@@ -62,7 +65,9 @@ class Interval:
     why_undefined: str = ""
 
 
-def ratio_interval(pairs: Sequence[tuple[float, float]] | NDArray[Any], times: Sequence[int] | None = None) -> Interval:
+def ratio_interval(
+    pairs: Sequence[tuple[float, float]] | NDArray[Any], times: Sequence[int] | NDArray[np.int64] | None = None
+) -> Interval:
     """The interval of sum(a) / sum(b) over images.
 
     Args:
@@ -90,7 +95,8 @@ def smooth_interval(
     *,
     low: float = 0.0,
     high: float = 1.0,
-    times: Sequence[int] | None = None,
+    times: Sequence[int] | NDArray[np.int64] | None = None,
+    rests_on: int | None = None,
 ) -> Interval:
     """The interval of a smooth function of sums over images, by leaving out each image in turn.
 
@@ -100,6 +106,8 @@ def smooth_interval(
         low: The least value of the figure.
         high: Its greatest value.
         times: How many images have each of the rows; None: one each.
+        rests_on: How many of the images bear on the part of the figure that fewest bear on; None: all do. Student's t and the
+            exact interval go by them.
 
     Returns:
         The interval, in [low, high]. None with its reason where fewer than 2 images bear on the figure, and where it is
@@ -112,8 +120,9 @@ def smooth_interval(
     bears = (distinct != 0).any(axis=1)
     distinct, images = distinct[bears], images[bears]
     k = int(images.sum())
-    if k < 2:
-        return Interval(images=k, why_undefined=_too_few(k))
+    fewest = k if rests_on is None else min(k, rests_on)
+    if fewest < 2:
+        return Interval(images=fewest, why_undefined=_too_few(fewest))
     total = images @ distinct
     value = float(figure(total))
     if math.isnan(value):
@@ -123,12 +132,46 @@ def smooth_interval(
         return Interval(images=k, why_undefined="the figure rests on a single image: without it, it is undefined")
     variance = float(images @ (without - value) ** 2) * (k - 1) / k
     width = high - low
-    found = _around((value - low) / width, variance / width**2, k, "jackknife_logit_t")
+    found = _around((value - low) / width, variance / width**2, fewest, "jackknife_logit_t")
     return (
         found
         if found.ends is None
-        else Interval((low + width * found.ends[0], low + width * found.ends[1]), found.method, k)
+        else Interval((low + width * found.ends[0], low + width * found.ends[1]), found.method, fewest)
     )
+
+
+def linearised_interval(
+    value: float,
+    influence: NDArray[np.float64],
+    *,
+    high: float = 1.0,
+    rests_on: int | None = None,
+    exact_on: int | None = None,
+) -> Interval:
+    """The interval of a figure >= 0 of which it is known how far each image moves it: its influence values.
+
+    Args:
+        value: The figure, in [0, high].
+        influence: How far each image that bears on the figure moves it, to first order; shape [images], of sum 0.
+        high: Its greatest value: 1, and the scale is the logit; or inf, and it is the logarithm.
+        rests_on: How many of the images bear on the part of the figure that fewest bear on, for Student's t; None: all do.
+        exact_on: How many images `exact_interval` takes as independent at 0 and 1; None: `rests_on`.
+
+    Returns:
+        The interval. None with its reason where it rests on fewer than 2 images, and where no image moves an unbounded figure.
+    """
+    k = len(influence)
+    fewest = k if rests_on is None else min(k, rests_on)
+    if fewest < 2:
+        return Interval(images=fewest, why_undefined=_too_few(fewest))
+    variance = float(influence @ influence) * k / (k - 1)
+    if math.isfinite(high):
+        at_end = min(value, 1 - value) <= _EQUAL and exact_on is not None
+        return _around(value, variance, exact_on if at_end and exact_on else fewest, "linearised_logit_t")
+    if math.sqrt(variance) <= _EQUAL * value:
+        return Interval(images=k, why_undefined="all images have the same value: they say nothing of its uncertainty")
+    factor = math.exp(min(700.0, _quantile(fewest) * math.sqrt(variance) / value))
+    return Interval((value / factor, value * factor), "linearised_log_t", fewest)
 
 
 def exact_interval(share: float, images: int) -> Interval:
@@ -160,7 +203,9 @@ def exact_interval(share: float, images: int) -> Interval:
     return Interval(ends, "exact", images)
 
 
-def _distinct(rows: NDArray[np.float64], times: Sequence[int] | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _distinct(
+    rows: NDArray[np.float64], times: Sequence[int] | NDArray[np.int64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(the distinct rows, sorted, how many images have each): all cost goes by their number, and no rounding by order."""
     distinct, which = np.unique(rows, axis=0, return_inverse=True)
     images = np.zeros(len(distinct), dtype=np.int64)
@@ -172,12 +217,17 @@ def _around(share: float, variance: float, images: int, method: IntervalMethod) 
     """The interval around a share with a variance >= 0. By the delta method logit(s) has the error of s / (s (1 - s))."""
     if not _EQUAL < share < 1 - _EQUAL:
         return exact_interval(share, images)
-    from scipy.special import stdtrit  # slow to import
-
     error = math.sqrt(variance + GUARD * (max(share, 1 - share) / images) ** 2)
-    width = float(stdtrit(images - 1, (1 + CONFIDENCE) / 2)) * error / (share * (1 - share))
+    width = _quantile(images) * error / (share * (1 - share))
     centre = math.log(share / (1 - share))
     return Interval((_expit(centre - width), _expit(centre + width)), method, images)
+
+
+def _quantile(images: int) -> float:
+    """Of Student's t, with one degree of freedom fewer than images."""
+    from scipy.special import stdtrit  # slow to import
+
+    return float(stdtrit(images - 1, (1 + CONFIDENCE) / 2))
 
 
 def _expit(x: float) -> float:

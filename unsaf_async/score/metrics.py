@@ -19,7 +19,7 @@ from unsaf_async.score import bootstrap
 from unsaf_async.score.ratios import ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -61,117 +61,6 @@ def auroc(scores: ArrayLike, positive: ArrayLike) -> float | None:
     return float(won_twice.sum() / (2 * len(negatives) * len(positives)))
 
 
-def auroc_interval(
-    scores: ArrayLike,
-    positive: ArrayLike,
-    groups: Sequence[Hashable] | NDArray[np.generic],
-    *,
-    resamples: int = bootstrap.RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, float] | None:
-    """The 95 % percentile interval of `auroc` over images drawn with replacement.
-
-    An image comes with all of its items. Draws without one of the classes are excluded.
-
-    Args:
-        scores: Shape [n].
-        positive: Shape [n]: whether the item is of the positive class.
-        groups: Shape [n]: the item's image, all of one sortable type.
-        resamples: How many draws.
-        seed: Of the draws.
-
-    Returns:
-        (low, high); None if a class is missing, and where all draws agree (one image, or AUROC 0 or 1).
-    """
-    return auroc_intervals([(scores, positive, groups)], resamples=resamples, seed=seed)[0]
-
-
-def auroc_intervals(
-    columns: Sequence[tuple[ArrayLike, ArrayLike, Sequence[Hashable] | NDArray[np.generic]]],
-    *,
-    resamples: int = bootstrap.RESAMPLES,
-    seed: int = 0,
-) -> list[tuple[float, float] | None]:
-    """`auroc_interval` of several scores. Those about equally many images share their draws, which take much of the time.
-
-    Args:
-        columns: Each with the scores, the classes and the images of its items.
-        resamples: How many draws.
-        seed: Of the draws.
-
-    Returns:
-        The interval of each column.
-    """
-    rankings = [_ranking(*column) for column in columns]
-    areas = [np.full(resamples, np.nan) for _ in rankings]
-    for images in {ranking.images for ranking in rankings if ranking is not None}:
-        about = [(place, each) for place, each in enumerate(rankings) if each is not None and each.images == images]
-        # Scores that order all items alike, as a probability and its logarithm do, have the same areas.
-        first = [next(place for place, other in about if ranking.orders_like(other)) for _, ranking in about]
-        start = 0
-        for drawn in bootstrap.draw_blocks(images, resamples, seed):
-            rows = slice(start, start := start + len(drawn))
-            for (place, ranking), like in zip(about, first, strict=True):
-                areas[place][rows] = areas[like][rows] if like < place else [ranking.area(times) for times in drawn]
-    return [
-        None if ranking is None else bootstrap.interval(area) for ranking, area in zip(rankings, areas, strict=True)
-    ]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ranking:
-    """Items of two classes by score: the rank form of AUROC (Hanley & McNeil 1982), for items with weights.
-
-    images: how many there are. negatives, positives: the image of each item, by ascending score. below, not_above: for each
-    positive, how many negatives lie below it, without and with those that tie with it; one array where there are no ties.
-    """
-
-    images: int
-    negatives: NDArray[np.int64]
-    positives: NDArray[np.int64]
-    below: NDArray[np.int64]
-    not_above: NDArray[np.int64]
-
-    def orders_like(self, other: _Ranking | None) -> bool:
-        """Whether the other ranking orders the same items alike."""
-        return other is not None and all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in ("negatives", "positives", "below", "not_above")
-        )
-
-    def area(self, times: NDArray[np.int64]) -> float:
-        """AUROC where each image is there `times` [images]; NaN if a class is missing. One draw at a time fits the caches."""
-        up_to = np.zeros(len(self.negatives) + 1, dtype=np.int64)
-        np.cumsum(times.take(self.negatives), out=up_to[1:])
-        of_positive = times.take(self.positives)
-        pairs = int(of_positive.sum()) * int(up_to[-1])
-        won = int(of_positive @ up_to.take(self.below))
-        won_or_tied = won if self.not_above is self.below else int(of_positive @ up_to.take(self.not_above))
-        return (won + won_or_tied) / (2 * pairs) if pairs else math.nan
-
-
-def _ranking(
-    scores: ArrayLike, positive: ArrayLike, groups: Sequence[Hashable] | NDArray[np.generic]
-) -> _Ranking | None:
-    """None if a class is missing."""
-    values, is_positive = _two_classes(scores, positive)
-    names, group = np.unique(np.asarray(groups), return_inverse=True)
-    if len(group) != len(values):
-        raise ValueError(f"{len(values)} scores, but {len(group)} groups")
-    if is_positive.all() or not is_positive.any():
-        return None
-    ordered = []
-    for chosen in (~is_positive, is_positive):
-        order = np.argsort(values[chosen], kind="stable")
-        ordered.append((values[chosen][order], group[chosen][order]))
-    (negative_values, negatives), (positive_values, positives) = ordered
-    below = np.searchsorted(negative_values, positive_values, side="left")
-    not_above = np.searchsorted(negative_values, positive_values, side="right")
-    if np.array_equal(below, not_above):
-        not_above = below
-    return _Ranking(len(names), negatives, positives, below, not_above)
-
-
 # --- calibration --------------------------------------------------------------------------------------------------
 
 
@@ -209,18 +98,32 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> 
         ValueError: For fewer than 1 bin.
     """
     sure, right = _unit_columns(confidence, correct)
-    if bins < 1:
-        raise ValueError(f"{bins} bins; at least 1 is needed")
-    if not len(sure):
-        return []
-    _, block, sizes = np.unique(sure, return_inverse=True, return_counts=True)
-    # In whole numbers, since rounding must not move an item across an edge.
-    twice_rank = (2 * np.cumsum(sizes) - sizes - 1)[block]
-    where = np.maximum(0, -(-bins * twice_rank // max(1, 2 * (len(sure) - 1))) - 1)
+    where = bin_numbers(sure, bins)
     return [
         Bin(confidence_mean=float(sure[inside].mean()), accuracy=float(right[inside].mean()), n=int(inside.sum()))
         for inside in (where == number for number in np.unique(where))
     ]
+
+
+def bin_numbers(confidence: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
+    """The bin of each item in the diagram of `reliability`.
+
+    Args:
+        confidence: Shape [n], in [0, 1].
+        bins: How many, >= 1.
+
+    Returns:
+        Shape [n], from 0; some numbers below `bins` may be missing.
+
+    Raises:
+        ValueError: For fewer than 1 bin.
+    """
+    if bins < 1:
+        raise ValueError(f"{bins} bins; at least 1 is needed")
+    _, block, sizes = np.unique(confidence, return_inverse=True, return_counts=True)
+    # In whole numbers, since rounding must not move an item across an edge.
+    twice_rank = (2 * np.cumsum(sizes) - sizes - 1)[block]
+    return np.asarray(np.maximum(0, -(-bins * twice_rank // max(1, 2 * (len(confidence) - 1))) - 1))
 
 
 def ece(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float | None:

@@ -15,7 +15,8 @@ import numpy as np
 
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.meaning import agreement, meaning_classes, semantic_entropy
-from unsaf_async.score.metrics import auroc, auroc_intervals
+from unsaf_async.score.metrics import auroc
+from unsaf_async.score.rank_intervals import auroc_interval
 from unsaf_async.score.ratios import mean
 from unsaf_async.score.unf1 import latest_by_id
 from unsaf_async.wrappers import final_text
@@ -45,14 +46,14 @@ class Signal(Record):
     auroc: float | None
     """The share of pairs in which the unanswerable question got the lower confidence, ties half; in [0, 1]."""
     auroc_ci: tuple[float, float] | None
-    """95 % interval by resampling images."""
+    """95 % interval with images as clusters (`rank_intervals.auroc_interval`)."""
     why_undefined: str = ""
     """Why there is no AUROC."""
+    why_no_interval: str = ""
+    """Why there is an AUROC and no interval of it."""
 
 
-def signals(
-    examinations: Iterable[Examination], why_none: Mapping[SignalName, str], *, seed: int = 0
-) -> dict[SignalName, Signal]:
+def signals(examinations: Iterable[Examination], why_none: Mapping[SignalName, str]) -> dict[SignalName, Signal]:
     """Every signal over all whole responses, scored or not.
 
     Perplexity is exp(-mean_logprob), so it orders the responses as that does, and has its AUROC.
@@ -60,7 +61,6 @@ def signals(
     Args:
         examinations: Of several about one image the last counts.
         why_none: The reason, by signal, where no response has it.
-        seed: Of the resampling.
 
     Returns:
         All signals, in the order of `CONFIDENCE_OF`.
@@ -68,7 +68,7 @@ def signals(
     tally = SignalsTally()
     for examination in latest_by_id(examinations):
         tally.add(examination)
-    return tally.signals(why_none, seed=seed)
+    return tally.signals(why_none)
 
 
 class SignalsTally:
@@ -96,29 +96,23 @@ class SignalsTally:
                     self._values[name].append(nan if value is None else value)
         self._images += 1
 
-    def signals(self, why_none: Mapping[SignalName, str], *, seed: int = 0) -> dict[SignalName, Signal]:
+    def signals(self, why_none: Mapping[SignalName, str]) -> dict[SignalName, Signal]:
         """The figures of every signal.
 
         Args:
             why_none: The reason, by signal, where no response has it.
-            seed: Of the resampling.
 
         Returns:
             All signals, in the order of `CONFIDENCE_OF`.
         """
         image, unanswerable = np.array(self._image, dtype=np.int64), np.array(self._unanswerable, dtype=bool)
-        columns, areas = [], []
+        found: dict[SignalName, Signal] = {}
         for name, (_, surer) in CONFIDENCE_OF.items():
             values = np.array(self._values[name])
             there = ~np.isnan(values)
-            columns.append((-surer * values[there], unanswerable[there], image[there]))
-            areas.append(auroc(*columns[-1][:2]))
-        intervals = auroc_intervals(columns, seed=seed)
-        found: dict[SignalName, Signal] = {}
-        for name, (_, surer), column, area, ends in zip(
-            CONFIDENCE_OF, CONFIDENCE_OF.values(), columns, areas, intervals, strict=True
-        ):
-            values, none = -surer * column[0], column[1]
+            values, none = values[there], unanswerable[there]
+            area = auroc(-surer * values, none)
+            interval = auroc_interval(-surer * values, none, image[there])
             why = "not both labels were answered" if len(values) else why_none.get(name, "no response has it")
             found[name] = Signal(
                 n=len(values),
@@ -126,8 +120,9 @@ class SignalsTally:
                 mean_answerable=mean(values[~none].tolist()),
                 mean_unanswerable=mean(values[none].tolist()),
                 auroc=area,
-                auroc_ci=ends,
+                auroc_ci=interval.ends,
                 why_undefined="" if area is not None else why,
+                why_no_interval="" if area is None else interval.why_undefined,
             )
         return found
 

@@ -1,0 +1,215 @@
+"""Intervals of rank statistics and of the calibration error: against other ways to compute them, and in what they promise."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from unsaf_async.score import bootstrap
+from unsaf_async.score.intervals import GUARD, Interval, exact_interval
+from unsaf_async.score.metrics import BINS, auroc, ece, risk_coverage
+from unsaf_async.score.rank_intervals import aurc_intervals, auroc_interval, ece_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+def some_items(images: int = 30, each: int = 5) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Scores in [0, 1] with ties, classes, images: the items of an image resemble each other."""
+    rng = np.random.default_rng(5)
+    group = np.repeat(np.arange(images), each)
+    positive = rng.random(len(group)) < 0.4
+    latent = rng.normal(size=images)[group] + rng.normal(size=len(group)) + positive
+    return np.round(1 / (1 + np.exp(-latent)), 1), positive, group
+
+
+def ends(value: float, error: float, images: int) -> tuple[float, float]:
+    """Student's t around a share, on the logit scale, with the guarded error."""
+    error = math.sqrt(error**2 + GUARD * (max(value, 1 - value) / images) ** 2)
+    width = stats.t.ppf(0.975, images - 1) * error / (value * (1 - value))
+    low, high = 1 / (1 + np.exp(-(math.log(value / (1 - value)) + np.array([-width, width]))))
+    return float(low), float(high)
+
+
+def jackknife_error(figure: Callable[[NDArray[np.bool_]], float], group: NDArray[np.int64]) -> float:
+    """The standard error by leaving out each image."""
+    values = np.array([figure(group != image) for image in np.unique(group)])
+    return math.sqrt((len(values) - 1) / len(values) * ((values - values.mean()) ** 2).sum())
+
+
+# --- AUROC ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_auroc_interval_has_the_variance_of_clustered_data_by_obuchowski() -> None:
+    scores, positive, group = some_items()
+    up, down = scores[positive], scores[~positive]
+    won = (up[:, None] > down[None, :]) + 0.5 * (up[:, None] == down[None, :])
+    area = won.mean()
+    squares = 0.0
+    for image in np.unique(group):
+        of_up = (won[group[positive] == image].mean(axis=1) - area).sum() / len(up)
+        of_down = (won[:, group[~positive] == image].mean(axis=0) - area).sum() / len(down)
+        squares += (of_up + of_down) ** 2
+    sides = [len(np.unique(group[positive])), len(np.unique(group[~positive]))]
+    found = auroc_interval(scores, positive, group)
+    assert found.ends == pytest.approx(ends(area, math.sqrt(30 / 29 * squares), min(sides)))
+
+
+def test_with_many_images_the_auroc_interval_is_about_that_of_resampling_them() -> None:
+    scores, positive, group = some_items(200)
+    values = []
+    for counts in bootstrap.draws(200, 200, seed=7):
+        taken = np.concatenate([np.tile(np.flatnonzero(group == image), k) for image, k in enumerate(counts)])
+        values.append(auroc(scores[taken.astype(int)], positive[taken.astype(int)]) or math.nan)
+    assert auroc_interval(scores, positive, group).ends == pytest.approx(bootstrap.interval(np.array(values)), abs=0.01)
+
+
+def test_the_auroc_interval_depends_neither_on_the_order_of_items_nor_on_how_images_are_named() -> None:
+    scores, positive, group = some_items()
+    order = np.random.default_rng(3).permutation(len(scores))
+    expected = auroc_interval(scores, positive, group).ends
+    assert auroc_interval(scores[order], positive[order], group[order]).ends == pytest.approx(expected)
+    assert auroc_interval(scores, positive, [f"{each:03}.jpg" for each in group]).ends == expected
+
+
+def test_the_auroc_interval_is_wider_where_the_items_of_an_image_resemble_each_other() -> None:
+    rng = np.random.default_rng(1)
+    group = np.repeat(np.arange(60), 10)
+    positive = np.repeat(rng.random(60) < 0.5, 10)
+    scores = np.repeat(rng.normal(size=60), 10) + 0.5 * positive + 0.1 * rng.normal(size=600)
+    by_image = auroc_interval(scores, positive, group).ends
+    by_item = auroc_interval(scores, positive, np.arange(600)).ends
+    assert by_image is not None
+    assert by_item is not None
+    assert by_image[1] - by_image[0] > 2 * (by_item[1] - by_item[0])
+
+
+@pytest.mark.parametrize("images", [12, 200])
+def test_the_auroc_interval_covers_the_truth_in_about_95_of_100_samples(images: int) -> None:
+    truth = stats.norm.cdf(1 / math.sqrt(2))  # of two normal classes one standard deviation apart
+    covered = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        positive = np.tile([True, False], images)
+        items = rng.normal(size=2 * images) + positive
+        low, high = auroc_interval(items, positive, np.repeat(np.arange(images), 2)).ends or (1, 0)
+        covered += low <= truth <= high
+    assert 184 <= covered <= 198
+
+
+def test_where_all_pairs_are_ordered_alike_the_interval_is_exact_for_pairs_without_a_common_image() -> None:
+    # Three images with both classes hold one pair of two images; with three more of one class each there are three.
+    both = auroc_interval([1, 2] * 4, [False, True] * 4, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert both == exact_interval(1.0, 2)
+    apart = auroc_interval([2, 2, 2, 1, 1, 1], [True] * 3 + [False] * 3, range(6))
+    assert apart == exact_interval(1.0, 3)
+    assert auroc_interval([1, 1, 1, 2, 2, 2], [True] * 3 + [False] * 3, range(6)) == exact_interval(0.0, 3)
+
+
+@pytest.mark.parametrize(("scores", "positive"), [([], []), ([1, 2], [True, True]), ([1, 2], [0, 0])])
+def test_without_both_classes_there_is_no_auroc_and_no_interval(scores: list[float], positive: list[bool]) -> None:
+    assert auroc_interval(scores, positive, list(range(len(scores)))) == Interval(
+        why_undefined="the items are not of both classes"
+    )
+
+
+def test_one_image_says_nothing_about_its_own_uncertainty() -> None:
+    found = [
+        auroc_interval([0.1, 0.2, 0.3, 0.4], [0, 1, 0, 1], ["a"] * 4),
+        *aurc_intervals([0.1, 0.2, 0.3, 0.4], [0, 1, 0, 1], ["a"] * 4),
+        ece_interval([0.1, 0.2, 0.3, 0.4], [0, 1, 0, 1], ["a"] * 4),
+    ]
+    why = "an interval needs at least 2 images that bear on the figure; there is 1"
+    assert [(each.ends, each.why_undefined) for each in found] == [(None, why)] * 4
+
+
+# --- risk and coverage ------------------------------------------------------------------------------------------------
+
+
+def test_the_areas_of_risk_have_about_the_spread_that_leaving_out_images_gives() -> None:
+    confidence, right, group = some_items(150)
+
+    def area(kept: NDArray[np.bool_]) -> float:
+        curve = risk_coverage(confidence[kept], right[kept])
+        return curve.aurc if curve else math.nan
+
+    def excess(kept: NDArray[np.bool_]) -> float:
+        curve = risk_coverage(confidence[kept], right[kept])
+        return curve.e_aurc if curve else math.nan
+
+    every = np.full(len(group), fill_value=True)
+    for found, figure in zip(aurc_intervals(confidence, right, group), (area, excess), strict=True):
+        assert found.ends == pytest.approx(ends(figure(every), jackknife_error(figure, group), 150), rel=0.03)
+
+
+def test_without_errors_the_area_of_risk_is_bounded_by_the_share_of_errors_and_the_best_order_has_no_interval() -> None:
+    area, excess = aurc_intervals([0.1, 0.5, 0.9], [1, 1, 1], [0, 1, 2])
+    assert area == exact_interval(0.0, 3)
+    assert excess.ends is None
+    assert excess.why_undefined == "the order is the best that there is, which says nothing of its uncertainty"
+    assert aurc_intervals([0.1, 0.5, 0.9], [0, 1, 1], [0, 1, 2])[1] == excess
+    assert [each.why_undefined for each in aurc_intervals([], [], [])] == ["there is no item"] * 2
+
+
+# --- the calibration error --------------------------------------------------------------------------------------------
+
+
+def stated(images: int, seed: int, over: float) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Confidence, whether right, and image of 6 responses an image; over = 1 is perfect calibration."""
+    rng = np.random.default_rng(seed)
+    odds = 1 + 1.5 * rng.standard_normal(6 * images)
+    right = rng.random(6 * images) < 1 / (1 + np.exp(-odds))
+    return 1 / (1 + np.exp(-over * odds)), right, np.repeat(np.arange(images), 6)
+
+
+def test_chance_alone_explains_the_error_of_a_calibrated_model_though_resampling_says_otherwise() -> None:
+    held = low = 0
+    for seed in range(60):
+        confidence, right, group = stated(20, seed, 1.0)
+        error, found = ece(confidence, right), ece_interval(confidence, right, group).ends
+        assert error is not None
+        assert found is not None
+        assert found[0] - 1e-12 <= error <= found[1] + 1e-12
+        held += found[0] == 0
+        low += error > 0.05
+    assert held >= 56
+    assert low >= 55, "the error itself is far above the truth, which is 0"
+    table = np.zeros((20, BINS))
+    np.add.at(table, (group, np.argsort(np.argsort(confidence)) * BINS // 120), right - confidence)
+    drawn = np.abs(bootstrap.resampled(table, 400)).sum(axis=1) / 120
+    assert np.quantile(drawn, 0.025) > 0.04
+
+
+@pytest.mark.parametrize("images", [20, 100])
+def test_the_interval_of_the_calibration_error_covers_the_truth_where_a_model_is_too_sure(images: int) -> None:
+    confidence, right, _ = stated(50_000, 0, 2.0)
+    truth = ece(confidence, right)
+    assert truth is not None
+    covered = 0
+    for seed in range(60):
+        low, high = ece_interval(*stated(images, 1 + seed, 2.0)).ends or (1, 0)
+        covered += low <= truth <= high
+    assert covered >= 54
+
+
+def test_a_calibration_error_at_which_no_image_differs_has_the_exact_interval() -> None:
+    assert ece_interval([1.0] * 4, [1] * 4, [0, 1, 2, 3]) == exact_interval(0.0, 4)
+    assert ece_interval([0.5] * 4, [1] * 4, [0, 1, 2, 3]) == exact_interval(0.5, 4)
+    assert ece_interval([], [], []).why_undefined.endswith("there are 0")
+
+
+def test_equal_seeds_give_equal_intervals_of_the_calibration_error() -> None:
+    items = stated(10, 3, 2.0)
+    assert ece_interval(*items, seed=4) == ece_interval(*items, seed=4)
+    assert ece_interval(*items, seed=4) != ece_interval(*items, seed=5)
+
+
+def test_what_is_not_as_many_as_the_items_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 items, but 2 groups"):
+        auroc_interval([1, 2, 3], [0, 1, 0], ["a", "b"])

@@ -1,0 +1,133 @@
+"""Intervals of what follows from the table of four, by how many images have which row of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unsaf_async.score.intervals import Interval, ratio_interval, smooth_interval
+from unsaf_async.score.ratios import quotients
+from unsaf_async.score.unf1 import Counts, KindName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+Ends = tuple[float, float]
+
+
+def ends_and_reasons(found: Mapping[str, Interval]) -> tuple[dict[str, Ends], dict[str, str]]:
+    """The intervals as records hold them.
+
+    Args:
+        found: By the figure's path in the record; only figures that are defined.
+
+    Returns:
+        The two ends by path, and for figures without an interval the reason by "intervals.PATH".
+    """
+    ends = {path: each.ends for path, each in found.items() if each.ends is not None}
+    why = {f"intervals.{path}": each.why_undefined for path, each in found.items() if each.ends is None}
+    return ends, why
+
+
+@dataclass
+class ImageRows:
+    """How many images have which counts: all that the intervals need of the images.
+
+    cells: by (TA, FU, TU, FA) of an image. kinds: by kind, of the images with a scored question of it, by (TU and FA of the
+    kind, FU, TU + FA).
+    """
+
+    cells: Counter[tuple[int, int, int, int]] = field(default_factory=Counter)
+    kinds: dict[KindName, Counter[tuple[int, int, int, int]]] = field(default_factory=dict)
+
+    def add(self, whole: Counts, by_kind: Mapping[KindName, Counts]) -> None:
+        """Count one image.
+
+        Args:
+            whole: Its table of four.
+            by_kind: That of its unanswerable questions, by kind.
+        """
+        self.cells[whole.ta, whole.fu, whole.tu, whole.fa] += 1
+        for kind, own in by_kind.items():
+            if own.scored:
+                self.kinds.setdefault(kind, Counter())[own.tu, own.fa, whole.fu, whole.tu + whole.fa] += 1
+
+    def intervals(self) -> Iterator[tuple[str, Interval]]:
+        """The intervals of the ratios, and of each kind's recall and UnF1.
+
+        Yields:
+            (path in `Score`, interval) of each figure that is defined but `unf1`.
+        """
+        rows, times = _table(self.cells)
+        ta, fu, tu, fa = rows.T
+        counts = Counts(**dict(zip(("ta", "fu", "tu", "fa"), map(int, times @ rows), strict=True)))
+        ratios = {
+            "precision": (tu, tu + fu),
+            "recall": (tu, tu + fa),
+            "over_refusal_rate": (fu, ta + fu),
+            "over_answer_rate": (fa, tu + fa),
+            "f1_answerable": (2 * ta, 2 * ta + fu + fa),
+            "abstention_rate": (tu + fu, ta + fu + tu + fa),
+        }
+        for name, pair in ratios.items():
+            if getattr(counts, name) is not None:
+                yield name, ratio_interval(np.stack(pair, axis=1), times)
+        smooth = {"macro_f1": (_macro_f1, 0.0), "balanced_accuracy": (_balanced_accuracy, 0.0)}
+        for name, (figure, low) in (smooth | {"matthews_correlation": (_matthews_correlation, -1.0)}).items():
+            if getattr(counts, name) is not None:
+                yield name, smooth_interval(rows, figure, low=low, times=times)
+        for kind, of_kind in self.kinds.items():
+            own, own_times = _table(of_kind)
+            recall = ratio_interval(np.stack([own[:, 0], own[:, 0] + own[:, 1]], axis=1), own_times)
+            yield f"by_kind.{kind}.recall", recall
+            yield f"by_kind.{kind}.unf1", self._unf1_of_kind(of_kind, recall)
+
+    def _unf1_of_kind(self, of_kind: Counter[tuple[int, int, int, int]], recall: Interval) -> Interval:
+        """Of `KindScore.unf1`. Images without the kind bear on it by their over-refusals alone.
+
+        At a recall of 1 the images that have the kind do not differ, and the spread is that of the over-refusals alone. There the
+        interval also takes in what the lower end of recall's makes of the figure.
+        """
+        without = Counter[tuple[int, int, int, int]]()
+        for (_, fu, tu, fa), n in self.cells.items():
+            without[0, 0, fu, tu + fa] += n
+        for (_, _, fu, unanswerable), n in of_kind.items():
+            without[0, 0, fu, unanswerable] -= n
+        rows, times = _table(of_kind + without)
+        found = smooth_interval(rows, _unf1_of_kind, times=times, rests_on=of_kind.total())
+        if found.ends is None or recall.ends is None or recall.ends[1] < 1:
+            return found
+        refused, unanswerable = (times @ rows)[2:]
+        least = 2 * recall.ends[0] / (1 + recall.ends[0] + refused / unanswerable)
+        return replace(found, ends=(min(found.ends[0], float(least)), found.ends[1]))
+
+
+def _table(counted: Counter[tuple[int, int, int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(the distinct rows [rows, 4], how many images have each)."""
+    return np.array(list(counted), dtype=np.int64).reshape(-1, 4), np.array(list(counted.values()), dtype=np.int64)
+
+
+def _macro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    ta, fu, tu, fa = np.moveaxis(sums, -1, 0)
+    return np.asarray((quotients(2 * tu, 2 * tu + fu + fa) + quotients(2 * ta, 2 * ta + fu + fa)) / 2)
+
+
+def _balanced_accuracy(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    ta, fu, tu, fa = np.moveaxis(sums, -1, 0)
+    return np.asarray((quotients(tu, tu + fa) + quotients(ta, ta + fu)) / 2)
+
+
+def _matthews_correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    ta, fu, tu, fa = np.moveaxis(sums, -1, 0)
+    return quotients(tu * ta - fa * fu, np.sqrt((tu + fu) * (tu + fa) * (ta + fu) * (ta + fa)))
+
+
+def _unf1_of_kind(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    tu, fa, fu, unanswerable = np.moveaxis(sums, -1, 0)
+    recall = quotients(tu, tu + fa)
+    return np.asarray(2 * recall / (1 + recall + quotients(fu, unanswerable)))

@@ -38,9 +38,16 @@ def placed(name: str) -> Path:
 
 
 def as_then(now: Any, then: Any) -> Any:
-    """`now` without the fields that `then` does not have, wherever they stand: those of later versions."""
+    """`now` without the fields that `then` does not have, wherever they stand: those of later versions.
+
+    Later versions compute intervals in other ways: `then`'s stands for one that is there.
+    """
     if isinstance(now, dict) and isinstance(then, dict):
-        return {name: as_then(value, then[name]) for name, value in now.items() if name in then}
+        return {
+            name: then[name] if name.endswith("_ci") and value and then[name] else as_then(value, then[name])
+            for name, value in now.items()
+            if name in then
+        }
     if isinstance(now, list) and isinstance(then, list):
         return [as_then(*pair) for pair in zip(now, then, strict=True)]
     return now

@@ -179,4 +179,7 @@ class Adapting:
 
 def _held(adapted: Adapted, request: Request) -> list[str]:
     """Which of `IN_DOUBT` a request holds."""
+    if not request.target.extra:  # most requests, and every call comes here
+        held = {"schema": request.schema is not None, "logprobs": request.sampling.logprobs}
+        return [name for name in IN_DOUBT if held[name]]
     return [name for name in IN_DOUBT if adapted.without(request, name) is not request]

@@ -19,6 +19,7 @@ from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
+from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
@@ -49,16 +50,16 @@ if TYPE_CHECKING:
 KEY_VERSION = 1
 """Part of every key: raise it when a change in the engine changes what an equal request means."""
 
-_STORED = {
+_STORED: dict[str, type | tuple[type, ...]] = {
     "outcome": str,
     "text": str,
-    "finish_reason": str | None,
+    "finish_reason": (str, NoneType),
     "usage": dict,
-    "cost_usd": float | int,
+    "cost_usd": (float, int),
     "detail": str,
     "model": str,
-    "logprobs": list | None,
-    "latency_s": float | int,
+    "logprobs": (list, NoneType),
+    "latency_s": (float, int),
 }
 """What a stored reply holds."""
 _OUTCOMES = frozenset(get_args(Outcome))
@@ -166,13 +167,18 @@ def unpacked(data: bytes) -> Reply:
     try:
         stored = orjson.loads(data)
         kept, parts = stored["reply"], stored["parts"]
-        if not isinstance(parts, dict) or not all(isinstance(kept[name], kind) for name, kind in _STORED.items()):
+        for name, kind in _STORED.items():
+            if not isinstance(kept[name], kind):
+                raise TypeError("a part of it has the wrong type")
+        if not isinstance(parts, dict):
             raise TypeError("a part of it has the wrong type")
         logprobs, usage = kept["logprobs"], kept["usage"]
         if kept.keys() != _STORED.keys() or kept["outcome"] not in _OUTCOMES:
             raise TypeError("a part of it has no possible value")
-        counted = all(type(tokens) is int and 0 <= tokens <= MAX_STORED for tokens in usage.values())
-        if not counted or not (0 <= kept["cost_usd"] <= MAX_STORED and 0 <= kept["latency_s"] <= MAX_STORED):
+        for tokens in usage.values():
+            if type(tokens) is not int or not 0 <= tokens <= MAX_STORED:
+                raise TypeError("a figure in it has no possible value")
+        if not (0 <= kept["cost_usd"] <= MAX_STORED and 0 <= kept["latency_s"] <= MAX_STORED):
             raise TypeError("a figure in it has no possible value")
         kept["usage"] = Usage(**usage)
         kept["logprobs"] = None if logprobs is None else logprobs_of(logprobs) or ()

@@ -231,7 +231,55 @@ async def test_doctor_asks_once_where_the_key_is_refused() -> None:
     assert len(bodies) == 1
 
 
-def test_opening_a_transport_loads_no_certificate_authorities_and_the_context_that_it_holds_trusts_nobody():
-    held = Transport("https://localhost")._aiohttp.ssl_context
-    assert held.cert_store_stats()["x509_ca"] == 0
-    assert (held.verify_mode, held.check_hostname) == (ssl.CERT_REQUIRED, True)
+def test_opening_a_transport_loads_no_certificate_authorities(monkeypatch):
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *_: pytest.fail("they are loaded"))
+    Transport("https://localhost")
+
+
+OWN_CERTIFICATE = """
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgEYP+4O8/lJiODm+n
+QhN5Jy5OjmtScE+RJgPFlcngLeKhRANCAASFM3PvOWbitbGaKMS9dffow0oAw4DH
+v5cO8DMvjh97dc7zyuGZQj1uPqnKzpJ830nHb5wouOoZVKniJPD7zH+y
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBlDCCATugAwIBAgIUeEQ7sgOtqsZBcJAhxJVNJxqsbBYwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNzExNDkyOFoYDzIxMjYxMTAz
+MTE0OTI4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAASFM3PvOWbitbGaKMS9dffow0oAw4DHv5cO8DMvjh97dc7zyuGZQj1u
+PqnKzpJ830nHb5wouOoZVKniJPD7zH+yo2kwZzAdBgNVHQ4EFgQUSuq5HQOgF1Og
+yimJ0IFW1iOBQqwwHwYDVR0jBBgwFoAUSuq5HQOgF1OgyimJ0IFW1iOBQqwwDwYD
+VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID
+RwAwRAIgGHztYPrAdL5iPFc8YiHj6nCD2PGbJM2SkzKEVDHWgoACIEfzpwWEdgGe
+i1RC7FtT5KzlsOLvteK8QB4CqjBVT6PD
+-----END CERTIFICATE-----
+"""
+"""A key and a certificate for localhost that no authority has signed. Of no use but here."""
+
+
+async def test_a_server_whose_certificate_nobody_has_signed_is_sent_nothing(tmp_path):
+    file = tmp_path / "own.pem"
+    file.write_text(OWN_CERTIFICATE, "utf-8")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(file)
+    asked: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(body=COMPLETION)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        backend = HttpBackend(OpenAIWire(), f"https://localhost:{runner.addresses[0][1]}/v1", "sk-0123456789abcdef")
+        try:
+            with pytest.raises(Transient, match=r"no connection .*certificate verify failed"):
+                await backend.complete(request())
+        finally:
+            await backend.aclose()
+    finally:
+        await runner.cleanup()
+    assert asked == []

@@ -63,8 +63,9 @@ class HttpBackend:
         self._transport = Transport(endpoint or wire.endpoint)
         self._gives_reasons = False
         plain = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
-        self._headers = httpx.Headers(
-            {**plain, "accept-encoding": "gzip, deflate", **(headers or {}), **wire.headers(key)}
+        # In whatever case a name is given, the last one counts.
+        self._headers = dict(
+            httpx.Headers({**plain, "accept-encoding": "gzip, deflate", **(headers or {}), **wire.headers(key)})
         )
 
     async def complete(self, request: Request) -> Reply:

@@ -1,7 +1,7 @@
 """One HTTP exchange with one address: the request as given, the answer bounded. It knows no vendor.
 
-httpx's request and response types over aiohttp's connections (httpx's own pool costs O(connections) a request), below httpx's
-client: a redirect is not followed, so that a key goes to no other address; no cookie is kept; of the environment, only the
+aiohttp's connections: httpx's own pool costs O(connections) a request, and its types over them half as much again as the
+exchange. A redirect is not followed, so that a key goes to no other address; no cookie is kept; of the environment, only the
 system's proxies are read.
 """
 
@@ -12,11 +12,11 @@ import ssl
 import zlib
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from unsaf_async.errors import Rejected, Transient
 from unsaf_async.providers.addresses import proxy_of
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 CONNECT_S = 15.0
 """How long a connection may take to come about. How long an answer may take is the dispatching layer's business."""
+
+_TIMEOUT = aiohttp.ClientTimeout(sock_connect=CONNECT_S)
+
+_CHUNK_BYTES = 2**14
 
 MAX_BODY_BYTES = 32 * 2**20
 """More than any whole reply: no answer is read beyond it, compressed or not."""
@@ -51,20 +55,16 @@ class Transport:
             endpoint: The base URL, such as http://localhost:8000/v1.
         """
         self._endpoint = endpoint.rstrip("/")
-        # `_session` connects, with aiohttp's own certificate authorities. Without a context given, AiohttpTransport would load
-        # them once more, which takes tens of milliseconds, and not use them. This one trusts nobody.
-        self._aiohttp = AiohttpTransport(
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            client=_session,
-            proxy=_proxy(proxy_of(self._endpoint)),
-        )
-        self._extensions = {"timeout": httpx.Timeout(None, connect=CONNECT_S).as_dict()}
+        proxy = _proxy(proxy_of(self._endpoint))
+        self._proxy = str(proxy.url) if proxy else None
+        self._proxy_headers = dict(proxy.headers) if proxy else None
+        self._session: aiohttp.ClientSession | None = None
 
     async def exchange(
         self,
         method: str,
         path: str,
-        headers: httpx.Headers,
+        headers: Mapping[str, str],
         content: bytes | None = None,
         most_bytes: int = MAX_BODY_BYTES,
     ) -> Answer:
@@ -84,42 +84,52 @@ class Transport:
             Transient: No connection, or one that broke: the latter leaves it unknown whether the request was served.
             Rejected: The answer is larger than that.
         """
-        request = httpx.Request(method, httpx.URL(self._endpoint + path), headers=headers, content=content)
-        request.extensions = self._extensions
+        if self._session is None:
+            self._session = _session()
+        exchange = self._session.request(
+            method,
+            _url(self._endpoint + path),
+            headers=headers,
+            data=content,
+            allow_redirects=False,
+            auto_decompress=False,
+            timeout=_TIMEOUT,
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
+        )
         try:
-            response = await self._aiohttp.handle_async_request(request)
-            # Read straight from the stream: the way through httpx's decoders costs more than the request's own object,
-            # and only a compressed body needs decoding.
-            stream = cast("httpx.AsyncByteStream", response.stream)
-            try:
-                body = await _read(stream, most_bytes)
-            finally:
-                await stream.aclose()
-        except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+            async with exchange as response:
+                body = await _read(response.content, most_bytes)
+        except (aiohttp.ClientError, OSError) as error:
             raise self._broken(error) from None
         answer_headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.raw_headers
         }
         encoding = answer_headers.get("content-encoding", "identity").strip().lower()
-        return Answer(response.status_code, answer_headers, decompressed(body, encoding, most_bytes))
+        return Answer(response.status, answer_headers, decompressed(body, encoding, most_bytes))
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._aiohttp.aclose()
+        if self._session is not None:
+            await self._session.close()
 
     def _broken(self, error: Exception) -> Transient:
-        # The transport maps a server's disconnect to httpx.ConnectTimeout; only aiohttp's own error, its cause, says
-        # whether a connection stood. If one did, the request may have been served.
-        cause = error.__cause__ or error
-        if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        # If a connection stood, the request may have been served.
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             place = httpx.URL(self._endpoint).netloc.decode("ascii")
-            return Transient(f"{place}: no connection ({_reason(cause)})", unsent=True)
-        return Transient(f"the connection broke ({_reason(cause)})", fate_unknown=True)
+            return Transient(f"{place}: no connection ({_reason(error)})", unsent=True)
+        return Transient(f"the connection broke ({_reason(error)})", fate_unknown=True)
 
 
-async def _read(stream: httpx.AsyncByteStream, most_bytes: int) -> bytes:
+@lru_cache(maxsize=256)  # a run's calls go to a handful of addresses
+def _url(text: str) -> str:
+    """An address with everything escaped that needs it."""
+    return str(httpx.URL(text))
+
+
+async def _read(stream: aiohttp.StreamReader, most_bytes: int) -> bytes:
     parts, size = [], 0
-    async for part in stream:
+    async for part in stream.iter_chunked(_CHUNK_BYTES):
         size += len(part)
         if size > most_bytes:
             raise too_large(most_bytes)
@@ -219,6 +229,8 @@ def _session() -> aiohttp.ClientSession:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error.os_error, ssl.SSLError):  # whose numbers are no errno
+            return error_line(error.os_error, 200)
         number = error.os_error.errno
         # asyncio's own text repeats the address: "Connect call failed ('127.0.0.1', 8000)".
         return os.strerror(number).lower() if number and number > 0 else str(error.os_error.strerror or error)[:200]

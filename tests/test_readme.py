@@ -57,6 +57,7 @@ PAGES = [
     "docs/validity.md",
     "docs/datasets.md",
     "docs/guide.md",
+    "docs/power.md",
     "docs/compared.md",
     "docs/extras.md",
     "docs/before-and-after.md",

@@ -18,6 +18,7 @@ from unsaf_async.cli import (
     export,
     judge,
     labelled,
+    power,
     providers,
     report,
     run,
@@ -66,6 +67,7 @@ app.command("labelled", cls=Sections)(labelled.labelled)
 app.command("audit", cls=Sections)(run.audit)
 app.command("cross", cls=Sections)(cross.cross)
 app.command("compare", cls=Sections)(compare.compare)
+app.command("power", cls=Sections)(power.power)
 app.command("export", cls=Sections)(export.export)
 app.command("distill", cls=Sections)(distill.distill)
 app.command("distill-eval", cls=Sections)(distill_eval.distill_eval)
@@ -121,13 +123,14 @@ def _command(given: list[str]) -> int:
 
 
 def _spread(arguments: list[str]) -> list[str]:
-    """`arguments` with an --images before each path, so that the shell may expand `--images photos/*.jpg`."""
+    """`arguments` with the option before each path of --images and --runs: the shell may expand `--images photos/*.jpg`."""
+    lists = ("--runs",) if arguments[:1] == ["power"] else ("--images",)
     spread: list[str] = []
-    listing = False
+    listing = ""
     for argument in arguments:
-        listing = argument == "--images" or (listing and not argument.startswith("-"))
-        if listing and argument != "--images" and spread[-1] != "--images":
-            spread.append("--images")
+        listing = argument if argument in lists else "" if argument.startswith("-") else listing
+        if listing and argument != listing and spread[-1] != listing:
+            spread.append(listing)
         spread.append(argument)
     return spread
 

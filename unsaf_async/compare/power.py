@@ -1,0 +1,202 @@
+"""How many images a comparison takes, planned from finished runs or from assumed rates.
+
+From two runs: the standard deviation of one image's contribution to their difference, on the images that both hold. From
+one run, or from rates: the standard deviation s of one image's contribution to one model's UnF1, and sqrt(2 (1 - c)) s for
+the difference of two such models whose contributions have the correlation c. What s is by rates, `power_settings` says.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from unsaf_async.compare import sample_size
+from unsaf_async.compare.comparison import load_runs, run_names
+from unsaf_async.compare.pairing import contributions, examined, match, pair_of, paired_difference
+from unsaf_async.compare.power_settings import Rates
+from unsaf_async.compare.sample_size import ALPHA, POWER
+from unsaf_async.errors import UserError
+from unsaf_async.records import Record
+from unsaf_async.runs.saved import SavedRun
+from unsaf_async.score.ratios import ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unsaf_async.compare.power_settings import Aim
+
+ASSUMED_CORRELATION = 0.3
+"""Between two models on the same images, where nothing is known: two tiny models had .27 with own questions, .55 on a bank."""
+
+
+class ModelPlan(Record):
+    """One model: how narrow its interval is, and how many images the wanted width takes."""
+
+    name: str
+    """Of the run; "assumed" without one."""
+    unf1: float
+    sd: float
+    """Standard deviation of one image's contribution to UnF1; its standard error is sd / sqrt(images)."""
+    images: int | None
+    """With which `half_width` goes; None if none were given."""
+    half_width: float | None
+    """Of the 95 % interval with so many images."""
+    images_needed: int
+    """For the wanted half-width."""
+
+
+class PowerPlan(Record):
+    """How many images a difference of two models takes. What is None has its reason in `undefined`."""
+
+    basis: Literal["two runs", "one run", "rates"]
+    models: list[ModelPlan]
+    difference: float
+    """The one that is to be found."""
+    half_width: float
+    """The one that is wanted of a model's interval."""
+    alpha: float = ALPHA
+    """Level of the paired test, two-sided."""
+    correlation: float | None
+    """Between the two models, of what an image contributes: as the runs have it, or as assumed."""
+    sd: float
+    """Standard deviation of one image's contribution to the difference."""
+    images_needed: dict[str, int]
+    """To find the difference, by power: "0.8" and "0.9"."""
+    images: int | None
+    """With which `power` and `detectable` go: those given, or those that the runs share."""
+    power: float | None = None
+    """With so many images, of finding the difference."""
+    detectable: float | None = None
+    """The least difference that is found with a power of .8 with so many images."""
+    assumptions: list[str] = Field(default_factory=list)
+    """What the plan takes for granted, a sentence each."""
+    undefined: dict[str, str] = Field(default_factory=dict)
+
+
+def plan(aim: Aim, runs: Sequence[str | Path] = (), rates: Rates | None = None) -> PowerPlan:
+    """How many images a comparison takes.
+
+    Args:
+        aim: What is to be found.
+        runs: Folders of finished runs: two, whose difference is paired; one, of which another model like it is assumed; or
+            none.
+        rates: Without runs, the model that is assumed; None: the defaults.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: More than two runs are given, one is no run, or they do not tell how images differ.
+    """
+    if len(runs) > 2:
+        raise UserError(f"has {len(runs)} folders; give one or two", "runs")
+    if len(runs) == 2:
+        return _from_two(aim, load_runs(runs))
+    if runs:
+        run = SavedRun(Path(runs[0]))
+        model = _of_run(aim, run, run_names([run])[0])
+        return _alike(aim, "one run", model, f"another model is like {model.name}")
+    assumed = rates or Rates()
+    model = _model(aim, "assumed", assumed.unf1, assumed.sd, None)
+    share = f"{100 * assumed.recall:.0f} % of the unanswerable questions and {100 * assumed.refusal:.0f} % of the answerable"
+    return _alike(
+        aim,
+        "rates",
+        model,
+        f"both models decline {share} ones; {assumed.questions} questions of each label an image",
+        f"responses about one image have the correlation {assumed.image_correlation:g}",
+    )
+
+
+def _of_run(aim: Aim, run: SavedRun, name: str) -> ModelPlan:
+    pairs = np.array([pair_of(each) for each in examined(run.examinations)], dtype=np.int64).reshape(-1, 2)
+    unf1 = ratio(*map(int, pairs.sum(axis=0)))
+    if unf1 is None or len(pairs) < 2:
+        raise UserError(f"{run.folder}: has too few scored images to plan from; give a run with 20 or more")
+    sd = float(np.std(contributions(pairs), ddof=1))
+    if sd < 1e-12:
+        raise UserError(f"{run.folder}: all its images score alike, so it does not tell how they differ; give another")
+    return _model(aim, name, unf1, sd, len(pairs))
+
+
+def _model(aim: Aim, name: str, unf1: float, sd: float, images: int | None) -> ModelPlan:
+    images = aim.images or images
+    return ModelPlan(
+        name=name,
+        unf1=unf1,
+        sd=sd,
+        images=images,
+        half_width=None if images is None else sample_size.half_width(sd, images),
+        images_needed=sample_size.images_for_half_width(aim.half_width, sd),
+    )
+
+
+def _from_two(aim: Aim, loaded: Sequence[SavedRun]) -> PowerPlan:
+    if aim.correlation is not None:
+        raise UserError("is measured on two runs; leave it out, or give one run", "correlation")
+    models = [_of_run(aim, run, name) for run, name in zip(loaded, run_names(loaded), strict=True)]
+    paired = paired_difference(loaded[0].examinations, loaded[1].examinations, resamples=1)
+    if not paired.sd:
+        why = paired.undefined.get("sd", "every image contributes the same to their difference")
+        raise UserError(f"{loaded[0].folder} and {loaded[1].folder}: {why}, so nothing can be planned from them")
+    ours, theirs = (examined(run.examinations) for run in loaded)
+    rows = np.array([(*pair_of(one), *pair_of(other)) for one, other in match(ours, theirs)], dtype=np.int64)
+    correlation = float(np.corrcoef(contributions(rows[:, :2]), contributions(rows[:, 2:]))[0, 1])
+    return _plan(
+        aim,
+        "two runs",
+        models,
+        paired.sd,
+        aim.images or paired.images_shared,
+        correlation,
+        ["images, questions and models are of the sort that the two runs had"],
+    )
+
+
+def _alike(aim: Aim, basis: Literal["one run", "rates"], model: ModelPlan, *assumptions: str) -> PowerPlan:
+    """The plan for two models of which one is known."""
+    correlation = ASSUMED_CORRELATION if aim.correlation is None else aim.correlation
+    return _plan(
+        aim,
+        basis,
+        [model],
+        model.sd * sqrt(2 * (1 - correlation)),
+        model.images,
+        correlation,
+        [*assumptions, f"what an image contributes to the two models' UnF1 has the correlation {correlation:g}"],
+    )
+
+
+def _plan(
+    aim: Aim,
+    basis: Literal["two runs", "one run", "rates"],
+    models: list[ModelPlan],
+    sd: float,
+    images: int | None,
+    correlation: float,
+    assumptions: list[str],
+) -> PowerPlan:
+    undefined = {}
+    found = None if images is None else sample_size.detectable(sd, images)
+    if images is None:
+        undefined = dict.fromkeys(("images", "power", "detectable"), "no number of images was given")
+    elif found is None:
+        undefined["detectable"] = f"with fewer than {sample_size.FEWEST_IMAGES} images no difference is significant"
+    return PowerPlan(
+        basis=basis,
+        models=models,
+        difference=aim.difference,
+        half_width=aim.half_width,
+        correlation=correlation,
+        sd=sd,
+        images_needed={f"{power:g}": sample_size.images_for_power(aim.difference, sd, power) for power in (POWER, 0.9)},
+        images=images,
+        power=None if images is None else sample_size.power_of(aim.difference, sd, images),
+        detectable=found,
+        assumptions=assumptions,
+        undefined=undefined,
+    )

@@ -40,11 +40,11 @@ def placed(name: str) -> Path:
 def as_then(now: Any, then: Any) -> Any:
     """`now` without the fields that `then` does not have, wherever they stand: those of later versions.
 
-    Later versions compute intervals in other ways: `then`'s stands for one that is there.
+    Later versions compute intervals in other ways, and have some where there were none: `then`'s stand for them.
     """
     if isinstance(now, dict) and isinstance(then, dict):
         return {
-            name: then[name] if name.endswith("_ci") and value and then[name] else as_then(value, then[name])
+            name: then[name] if name.endswith("_ci") else as_then(value, then[name])
             for name, value in now.items()
             if name in then
         }

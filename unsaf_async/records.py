@@ -67,6 +67,7 @@ class EncodedImage:
 
     data: the encoded bytes. media_type: "image/jpeg" or "image/png". width, height: pixels, as sent.
     pixels_sha256: of the size and the RGB pixels as sent, so that two files with the same pixels are one image.
+    difference_hash: as `ImageRecord.difference_hash`; "" if it was not computed.
     """
 
     data: bytes = field(repr=False)
@@ -74,6 +75,7 @@ class EncodedImage:
     width: int
     height: int
     pixels_sha256: str
+    difference_hash: str = ""
 
     @cached_property
     def data_url(self) -> str:
@@ -228,6 +230,9 @@ class ImageRecord(Record):
     """Of the file's bytes; None if it could not be read."""
     pixels_sha256: str | None = None
     """Of the normalised pixels as sent; None if it could not be decoded."""
+    difference_hash: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """256 bits of how brightness rises and falls over the picture, in hexadecimal: nearly equal pictures differ in few of them.
+    None if it could not be decoded, or was examined before there were such hashes."""
     width: Pixels | None = None
     height: Pixels | None = None
     """Pixels, as sent."""

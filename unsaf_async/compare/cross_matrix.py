@@ -17,6 +17,7 @@ from unsaf_async.compare.tables import csv_of
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import interval
 from unsaf_async.score.ratios import quotients
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -191,7 +192,7 @@ def _unf1(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """UnF1 of the cells, and in each draw of images: [cells], [draws, cells]. NaN: undefined. shared: [images][cells]."""
     pairs = np.array([[pair_of(each) for each in row] for row in shared], dtype=np.int64)
-    rows = pairs.reshape(len(shared), 2 * cells)
+    rows = Units.of(row[0].image for row in shared).sums(pairs.reshape(len(shared), 2 * cells))
     sums, drawn = rows.sum(axis=0), resampled_sums(rows, resamples, seed)
     return quotients(sums[::2], sums[1::2]), quotients(drawn[:, ::2], drawn[:, 1::2])
 

@@ -32,6 +32,7 @@ from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import draws, interval
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import cell, latest
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -183,13 +184,14 @@ def paired_difference(
     ours, theirs = examined(a), examined(b)
     matched = match(ours, theirs)
     rows = np.array([(*pair_of(one), *pair_of(other)) for one, other in matched], dtype=np.int64).reshape(-1, 4)
-    shared = len(matched)
+    rows = Units.of(one.image for one, _ in matched).sums(rows)
+    shared, units = len(matched), len(rows)
     above_a, below_a, above_b, below_b = map(int, rows.sum(axis=0))
     unf1_a, unf1_b = ratio(above_a, below_a), ratio(above_b, below_b)
-    difference, undefined = _difference(unf1_a, unf1_b, shared)
+    difference, undefined = _difference(unf1_a, unf1_b, units)
     ci, p, method, undefined_draws = None, None, None, 0
     reach: dict[str, float | None] = {}
-    if difference is not None and shared >= 2:
+    if difference is not None and units >= 2:
         reach = _reach(rows, resamples, undefined)
         ci, undefined_draws = _bootstrap(rows, resamples, seed)
         if ci is None:
@@ -240,7 +242,7 @@ def contributions(pairs: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _difference(unf1_a: float | None, unf1_b: float | None, shared: int) -> tuple[float | None, dict[str, str]]:
-    """(the difference, the reasons of figures that are None, by name). shared: the number of images that both runs have."""
+    """(the difference, the reasons of figures that are None, by name). shared: how many pictures both runs have."""
     if unf1_a is None or unf1_b is None:
         why = "no shared image holds a response that counts" if shared else "the runs share no image"
         undefined = [name for name, value in (("unf1_a", unf1_a), ("unf1_b", unf1_b)) if value is None]

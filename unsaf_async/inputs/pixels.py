@@ -36,6 +36,8 @@ TINY_PX = 128
 """An image with no side above this is sent as PNG: JPEG's blocks would be a good part of it, and it is small anyway."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
+_HASH_SIDE = 16
+
 _QUALITY_STEPS = (85, 75, 60, 45, 30)
 
 
@@ -126,8 +128,33 @@ def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
         width=pixels.width,
         height=pixels.height,
         pixels_sha256=hashlib.sha256(f"{pixels.width}x{pixels.height}".encode() + raw).hexdigest(),
+        difference_hash=difference_hash(pixels),
     )
     return image, hashlib.sha256(data).hexdigest()
+
+
+def difference_hash(pixels: Image.Image) -> str:
+    """How brightness rises and falls over a picture: the same for its copies in other sizes and qualities, but for a few bits.
+
+    The picture is shrunk to 17 by 16 cells; a bit says whether a cell is darker than the next one in its row.
+
+    Source: N. Krawetz, "Kind of like that" (2013), https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html
+
+    Args:
+        pixels: The picture.
+
+    Returns:
+        256 bits as 64 hexadecimal digits, row by row; 0 where nothing changes.
+    """
+    width = _HASH_SIDE + 1
+    # Sixteen by sixteen pixels of each cell say enough of its brightness, in a twentieth of the time.
+    sample = pixels.resize((16 * width, 16 * _HASH_SIDE), Image.Resampling.NEAREST).convert("L")
+    grey = sample.resize((width, _HASH_SIDE), Image.Resampling.BOX).tobytes()
+    bits = 0
+    for row in range(_HASH_SIDE):
+        for place in range(row * width, row * width + _HASH_SIDE):
+            bits = bits << 1 | (grey[place] < grey[place + 1])
+    return f"{bits:0{_HASH_SIDE**2 // 4}x}"
 
 
 def sent_size(path: Path, policy: ImagePolicy) -> tuple[int, int]:

@@ -83,6 +83,7 @@ class ImageExaminer:
             update={
                 "bytes_sha256": bytes_sha256,
                 "pixels_sha256": image.pixels_sha256,
+                "difference_hash": image.difference_hash or None,
                 "width": image.width,
                 "height": image.height,
             }

@@ -19,6 +19,7 @@ from unsaf_async.records import ACTS, Act, Examination, Record
 from unsaf_async.score.bootstrap import RESAMPLES, interval_or_why, resampled
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.unf1 import latest_by_id
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -312,7 +313,8 @@ class PanelTally:
     """The votes of a panel, added up image by image, in the order of the images' ids."""
 
     def __init__(self) -> None:
-        self._images = self._tied = 0
+        self._tied = 0
+        self._units = Units()
         self._names: dict[str, int] = {}
         self._places = array("q")
         """[items]: the index of each item's image."""
@@ -333,9 +335,9 @@ class PanelTally:
             for vote in question.votes:
                 judge = self._names.setdefault(vote.judge, len(self._names))
                 self._votes.extend((len(self._places), judge, -1 if vote.act is None else ACTS.index(vote.act)))
-            self._places.append(self._images)
+            self._places.append(len(self._units))
             self._tied += question.unscored == "tied"
-        self._images += 1
+        self._units.add(examination.image)
 
     def panel(self, *, seed: int = 0, resamples: int = RESAMPLES) -> PanelScore | None:
         """How the judges voted.
@@ -349,7 +351,8 @@ class PanelTally:
         """
         if not self._names:
             return None
-        names, places = list(self._names), np.array(self._places, dtype=np.int64)
+        names, images = list(self._names), self._units.count
+        places = self._units.numbers[np.array(self._places, dtype=np.int64)]
         item, judge, act = np.array(self._votes, dtype=np.int64).reshape(-1, 3).T
         votes = np.full((len(names), len(places)), np.nan)
         cast = act >= 0
@@ -375,12 +378,12 @@ class PanelTally:
                     first=names[one],
                     second=names[other],
                     agreement=kappa_with_interval(
-                        _pair_tables(votes[one], votes[other], places, self._images), seed=seed, resamples=resamples
+                        _pair_tables(votes[one], votes[other], places, images), seed=seed, resamples=resamples
                     ),
                 )
                 for one, other in combinations(range(len(names)), 2)
             ],
-            alpha=krippendorff_alpha(votes, places, self._images, seed=seed, resamples=resamples),
+            alpha=krippendorff_alpha(votes, places, images, seed=seed, resamples=resamples),
         )
 
 

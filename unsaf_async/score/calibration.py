@@ -33,6 +33,7 @@ from unsaf_async.score.agreement import cohens_kappa
 from unsaf_async.score.bootstrap import RESAMPLES, UNDEFINED_LIMIT, interval_or_why, resampled
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import cell, latest_by_id
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -400,7 +401,7 @@ class DecidedTally:
     """Scored questions by who decided them, added up image by image, in the order of the images' ids."""
 
     def __init__(self) -> None:
-        self._images = 0
+        self._units = Units()
         self._names: dict[Decider | Literal["unknown"], int] = {}
         self._counts = array("q")
         """[counts, 5]: image, decider, side, whether abstained, how many."""
@@ -420,20 +421,21 @@ class DecidedTally:
         )
         for (name, side, abstained), n in counts.items():
             decider = self._names.setdefault(name, len(self._names))
-            self._counts.extend((self._images, decider, side, abstained, n))
-        self._images += 1
+            self._counts.extend((len(self._units), decider, side, abstained, n))
+        self._units.add(examination.image)
 
     def tables(self) -> tuple[list[Decider | Literal["unknown"]], NDArray[np.int64]]:
-        """The counts as one table an image.
+        """The counts as one table a picture.
 
         Returns:
-            The deciders' names, sorted, and counts of shape [images, deciders, sides, (answered, abstained)].
+            The deciders' names, sorted, and counts of shape [pictures, deciders, sides, (answered, abstained)].
         """
         names = sorted(self._names)
         image, decider, side, abstained, n = np.array(self._counts, dtype=np.int64).reshape(-1, 5).T
         order = np.array([names.index(name) for name in self._names], dtype=np.int64)
-        tables = np.zeros((self._images, len(names), len(_SIDES), 2), dtype=np.int64)
+        tables = np.zeros((len(self._units), len(names), len(_SIDES), 2), dtype=np.int64)
         tables[image, order[decider], side, abstained] = n
+        tables = self._units.sums(tables)
         return names, tables
 
 

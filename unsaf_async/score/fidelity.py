@@ -19,6 +19,7 @@ from unsaf_async.score.agreement import Agreement, kappa_with_interval
 from unsaf_async.score.bootstrap import RESAMPLES, interval_or_why, resampled
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.unf1 import Cell, Counts, KindName, cell, latest_by_id
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +97,8 @@ class FidelityTally:
     """What auditors say of the intended labels, added up image by image, in the order of the images' ids."""
 
     def __init__(self) -> None:
-        self._images = self._questions = self._scored = 0
+        self._questions = self._scored = 0
+        self._units = Units()
         self._by_auditor: dict[str, _Verdicts] = {}
         self._joint = _Verdicts(0)
 
@@ -108,7 +110,7 @@ class FidelityTally:
         """
         if not examination.questions:
             return
-        self._images += 1
+        self._units.add(examination.image)
         for verdicts in (self._joint, *self._by_auditor.values()):
             verdicts.begin_image()
         for question in examination.questions:
@@ -126,7 +128,7 @@ class FidelityTally:
 
     def _not_asked_yet(self) -> _Verdicts:
         """The verdicts of an auditor who was asked about no question so far."""
-        return _Verdicts(self._images, not_asked=self._questions, left_out=self._scored)
+        return _Verdicts(len(self._units), not_asked=self._questions, left_out=self._scored)
 
     def fidelity(self, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Fidelity]:
         """What each auditor says.
@@ -143,9 +145,13 @@ class FidelityTally:
             found.setdefault(ALL, self._joint)
         if not found:
             return {}
-        sums = resampled(np.hstack([verdicts.sums for verdicts in found.values()]), resamples, seed)
+        by_picture = {name: self._units.sums(verdicts.sums) for name, verdicts in found.items()}
+        sums = resampled(np.hstack(list(by_picture.values())), resamples, seed)
         own = np.split(sums, len(found), axis=1)
-        result = {name: _fidelity(each, drawn) for (name, each), drawn in zip(found.items(), own, strict=True)}
+        result = {
+            name: _fidelity(each, by_picture[name], drawn)
+            for (name, each), drawn in zip(found.items(), own, strict=True)
+        }
         if ALL not in self._by_auditor and ALL in result:
             joint = result[ALL]
             why = "several auditors are no one rater"
@@ -237,9 +243,8 @@ class _Verdicts:
         return np.array(self._sums, dtype=np.int64).reshape(-1, _COLUMNS)
 
 
-def _fidelity(verdicts: _Verdicts, drawn: NDArray[np.int64]) -> Fidelity:
-    """drawn: [resamples, 8], the sums of each draw."""
-    sums = verdicts.sums
+def _fidelity(verdicts: _Verdicts, sums: NDArray[np.int64], drawn: NDArray[np.int64]) -> Fidelity:
+    """sums: [pictures, 8]. drawn: [resamples, 8], the sums of each draw."""
     images = len(sums)
     tables, cells = sums[:, :4].reshape(images, 2, 2), sums[:, 4:]
     total = tables.sum(axis=0)

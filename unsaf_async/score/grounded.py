@@ -16,6 +16,7 @@ from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import ratio_interval
 from unsaf_async.score.ratios import ratio
 from unsaf_async.score.unf1 import cell, latest
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,6 +66,7 @@ class GroundedTally:
 
     def __init__(self) -> None:
         self._answers = self._asked = 0
+        self._units = Units()
         self._sums = array("q")
         """[images, 4]: supported, judged, 2 TU, 2 TU + FU + FA + UA."""
 
@@ -86,6 +88,7 @@ class GroundedTally:
         self._answers += cells["ta"]
         self._asked += len(verdicts)
         wrong = cells["fu"] + cells["fa"] + len(judged) - sum(judged)
+        self._units.add(examination.image)
         self._sums.extend((sum(judged), len(judged), 2 * cells["tu"], 2 * cells["tu"] + wrong))
 
     def grounded(self, *, seed: int = 0) -> Grounded:
@@ -97,7 +100,7 @@ class GroundedTally:
         Returns:
             Figures that are None have their reason in `why_undefined`.
         """
-        sums = np.array(self._sums, dtype=np.int64).reshape(-1, 4)
+        sums = self._units.sums(np.array(self._sums, dtype=np.int64).reshape(-1, 4))
         supported, judged, part, whole = map(int, sums.sum(axis=0))
         defined = judged > 0 and whole > 0
         return Grounded(

@@ -33,6 +33,7 @@ from unsaf_async.score.metrics import (
 from unsaf_async.score.ratios import mean, ratio
 from unsaf_async.score.signals import p_true, self_consistency, stated, token_probability
 from unsaf_async.score.unf1 import latest
+from unsaf_async.score.units import Units
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ class LabelledTally:
         self._counts: Counter[str] = Counter()
         self._exact, self._contained, self._answered, self._right = array("d"), array("d"), array("d"), array("d")
         """Of questions with accepted answers, of those that were answered, and of those of which the set says what is right."""
+        self._units = Units()
         self._by_image = array("d")
         """[images, 3]: the sums of exact and contained accuracy, and the number of questions with accepted answers."""
         self._categories: dict[str, array[float]] = {}
@@ -210,6 +212,7 @@ class LabelledTally:
                     if (value := value_of(question)) is not None:
                         self._signals[name][0].append(value)
                         self._signals[name][1].append(right)
+        self._units.add(examination.image)
         self._by_image.extend(sums)
 
     def _add(self, question: Question) -> bool | None:
@@ -243,7 +246,7 @@ class LabelledTally:
             The score; figures without data are None.
         """
         counts = self._counts
-        by_image = np.array(self._by_image).reshape(-1, 3)
+        by_image = self._units.sums(np.array(self._by_image).reshape(-1, 3))
         pope, official = self._probes.scores() if self._probes else (None, None)
         return LabelledScore(
             questions=counts["asked"],

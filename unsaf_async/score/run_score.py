@@ -17,6 +17,7 @@ its unit.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +25,8 @@ from unsaf_async.records import Examination, Label, Record, Role
 from unsaf_async.score.bootstrap import UnF1Interval, unf1_interval
 from unsaf_async.score.tallies import KindScore, Place, Tally, by_kind_of, counts_of
 from unsaf_async.score.unf1 import Counts, KindName, latest, unf1_bounds
+from unsaf_async.score.units import Lookalikes, Units, picture_key
+from unsaf_async.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -277,7 +280,7 @@ def score_of(
     Returns:
         The score.
     """
-    interval = unf1_interval(list(run.pairs.elements()), seed=seed, resamples=resamples)
+    interval = unf1_interval(list(run.pairs().elements()), seed=seed, resamples=resamples)
     images = ImageCounts(done=run.done, failed=run.failed, total=images_total)
     figures = _figures(run, interval)
     return Score(
@@ -293,6 +296,7 @@ def score_of(
         ],
         warnings=[
             *_warnings(run.unscored, images, run.questions, interval, resamples),
+            *_equal_pictures(run.units, run.lookalikes),
             *_one_sided(run.asked),
             *_mostly_refused(figures["by_kind"]),
         ],
@@ -310,14 +314,17 @@ class ScoreTally:
     """What a score is made of, added up image by image; of the images nothing else is kept.
 
     done, failed: images. asked: questions by place. dropped: items by reason. missing: questions wanted and never obtained.
-    pairs: how many examined images with questions have which (2 TU, 2 TU + FU + FA).
+    units: the examined images with questions; equal pictures are one. lookalikes: those that are nearly equal.
     """
 
     def __init__(self) -> None:
         self.done = self.failed = self.missing = 0
         self.asked: Counter[Place] = Counter()
         self.dropped: Counter[str] = Counter()
-        self.pairs: Counter[tuple[int, int]] = Counter()
+        self.units, self.lookalikes = Units(), Lookalikes()
+        self._places: dict[Place, int] = {}
+        self._by_picture: dict[int, bytes] = {}
+        """What was asked about each picture, packed: the number of each place, and how many questions have it."""
 
     def add(self, examination: Examination) -> None:
         """Count one image.
@@ -334,7 +341,33 @@ class ScoreTally:
         self.dropped.update(tally.dropped)
         self.missing += tally.missing
         if tally.asked:
-            self.pairs[tally.pair] += 1
+            self.units.add(examination.image)
+            self.lookalikes.add(examination.image)
+            key, packed = picture_key(examination.image), array("H")
+            for place, n in tally.asked.items():
+                packed.extend((self._places.setdefault(place, len(self._places)), n))
+            self._by_picture[key] = self._by_picture.get(key, b"") + packed.tobytes()
+
+    def by_picture(self) -> Iterator[tuple[Counter[Place], int]]:
+        """What was asked about each picture.
+
+        Yields:
+            (questions by place, how many pictures have just these), in no order.
+        """
+        places = list(self._places)
+        for packed, pictures in Counter(self._by_picture.values()).items():
+            numbers, asked = array("H", packed), Counter[Place]()
+            for place, n in zip(numbers[::2], numbers[1::2], strict=True):
+                asked[places[place]] += n
+            yield asked, pictures
+
+    def pairs(self) -> Counter[tuple[int, int]]:
+        """How many pictures with questions have which (2 TU, 2 TU + FU + FA)."""
+        pairs = Counter[tuple[int, int]]()
+        for asked, pictures in self.by_picture():
+            counts = counts_of(asked)
+            pairs[2 * counts.tu, 2 * counts.tu + counts.fu + counts.fa] += pictures
+        return pairs
 
     @property
     def counts(self) -> Counts:
@@ -506,6 +539,22 @@ def _warnings(
         yield (
             f"{interval.resamples_undefined} of {resamples} resamples had no UnF1 and were left out of the interval: "
             "too few images hold a response that counts"
+        )
+
+
+def _equal_pictures(units: Units, lookalikes: Lookalikes) -> Iterator[str]:
+    """What a reader should know of images that are one picture, or nearly."""
+    if units.count < len(units):
+        copies = format_count(len(units) - units.count, "image has", "images have")
+        yield (
+            f"{copies} the pixels of another, of {len(units)}: every interval counts equal pictures once, "
+            f"{format_count(units.count, 'unit')}"
+        )
+    if near := lookalikes.pairs():
+        pairs = format_count(len(near), "pair of images is", "pairs of images are")
+        yield (
+            f"{pairs} nearly the same picture (such as {near[0][0]} and {near[0][1]}): they count as two, "
+            "which makes intervals too narrow; leave one of each out"
         )
 
 

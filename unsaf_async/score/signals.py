@@ -19,6 +19,7 @@ from unsaf_async.score.metrics import auroc
 from unsaf_async.score.rank_intervals import auroc_interval
 from unsaf_async.score.ratios import mean
 from unsaf_async.score.unf1 import latest_by_id
+from unsaf_async.score.units import Units
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class SignalsTally:
     """Every signal of all whole responses, added up image by image, in the order of the images' ids."""
 
     def __init__(self) -> None:
-        self._images = 0
+        self._units = Units()
         self._image = array("q")
         """[responses]: the index of its image."""
         self._unanswerable = array("b")
@@ -90,11 +91,11 @@ class SignalsTally:
         """
         for question in examination.questions:
             if question.answer.outcome == "ok":
-                self._image.append(self._images)
+                self._image.append(len(self._units))
                 self._unanswerable.append(question.intended == "unanswerable")
                 for name, value in values_of(question).items():
                     self._values[name].append(nan if value is None else value)
-        self._images += 1
+        self._units.add(examination.image)
 
     def signals(self, why_none: Mapping[SignalName, str]) -> dict[SignalName, Signal]:
         """The figures of every signal.
@@ -105,7 +106,8 @@ class SignalsTally:
         Returns:
             All signals, in the order of `CONFIDENCE_OF`.
         """
-        image, unanswerable = np.array(self._image, dtype=np.int64), np.array(self._unanswerable, dtype=bool)
+        image = self._units.numbers[np.array(self._image, dtype=np.int64)]
+        unanswerable = np.array(self._unanswerable, dtype=bool)
         found: dict[SignalName, Signal] = {}
         for name, (_, surer) in CONFIDENCE_OF.items():
             values = np.array(self._values[name])

@@ -22,6 +22,7 @@ from unsaf_async.score.bootstrap import interval
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.run_score import FEW_IMAGES, UNSCORED_LIMIT
 from unsaf_async.score.unf1 import KindName, cell
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -203,10 +204,11 @@ def ratio_figures(
     terms = np.array(
         [[(*_terms(measure, other), *_terms(measure, one)) for measure in measures] for one, other in pairs]
     ).reshape(len(pairs), len(measures), 4)
+    terms = _units(pairs).sums(terms)
 
     @cache
     def sums() -> NDArray[np.int64]:
-        rows = np.rint(_MILLION * terms).astype(np.int64).reshape(len(pairs), -1)
+        rows = np.rint(_MILLION * terms).astype(np.int64).reshape(len(terms), -1)
         return resampled_sums(rows, resamples, seed).reshape(resamples, len(measures), 4)
 
     def difference(place: int) -> Callable[[], NDArray[np.float64]]:
@@ -219,7 +221,7 @@ def ratio_figures(
         whole = [fsum(column) for column in terms[:, place].T]
         values = {"before": ratio(*whole[2:]), "after": ratio(*whole[:2])}
         why = measure.why if pairs else "the runs share no image"
-        fields = _paired(values, why, len(pairs), difference(place))
+        fields = _paired(values, why, len(terms), difference(place))
         fields["images_differing"] = int((terms[:, place, :2] != terms[:, place, 2:]).any(axis=1).sum())
         figures.append(_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
     return figures
@@ -268,7 +270,7 @@ def fixed_mix_figure(
     kinds = sorted(kinds_before)
     new = {kind: n for kind, n in sorted(kinds_after.items()) if kind not in kinds_before}
     rows = np.array([[*_mixed(one, kinds), *_mixed(other, kinds)] for one, other in pairs], np.int64)
-    rows = rows.reshape(len(pairs), 2 * (2 + 2 * len(kinds)))
+    rows = _units(pairs).sums(rows.reshape(len(pairs), 2 * (2 + 2 * len(kinds))))
 
     def differences() -> NDArray[np.float64]:
         ours, theirs = _both_at_mix(resampled_sums(rows, resamples, seed))
@@ -290,7 +292,7 @@ def fixed_mix_figure(
         pairs,
         lambda _: True,
         lambda question: cell(question) is not None and _kind(question) not in new,
-        **_paired(values, why, len(pairs), differences, notes),
+        **_paired(values, why, len(rows), differences, notes),
     )
 
 
@@ -397,6 +399,10 @@ def _figure(
         counts[f"questions_{side}"] = sum(map(enters, asked))
         counts[f"unscored_{side}"] = sum(cell(question) is None for question in asked)
     return Figure(name=name, images=len(pairs), **counts, **fields)
+
+
+def _units(pairs: Sequence[tuple[Examination, Examination]]) -> Units:
+    return Units.of(one.image for one, _ in pairs)
 
 
 def _check(resamples: int) -> None:

@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
 from unsaf_async.inputs.pixels import MAX_FILE_BYTES, ImageError, ImageLoader, ImagePolicy, encode, fitted
 from unsaf_async.inputs.sources import bundled_images
+from unsaf_async.score.units import NEAR_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -475,3 +477,20 @@ def test_every_collected_odd_image_gives_an_image_or_one_line() -> None:
         "trunc_last2.jpg",
         "avif_hopper.heif",
     }
+
+
+def test_the_difference_hash_is_nearly_that_of_copies_and_far_from_that_of_others(tmp_path: Path) -> None:
+    def photo(seed: int) -> Image.Image:
+        grains = np.random.default_rng(seed).integers(0, 255, (7, 9, 3), dtype=np.uint8)
+        return Image.fromarray(grains).resize((640, 480), Image.Resampling.BICUBIC)
+
+    def bits_apart(one: str, other: str) -> int:
+        return (int(one, 16) ^ int(other, 16)).bit_count()
+
+    first = encode(saved(photo(1), tmp_path / "first.png"), DEFAULT)[0]
+    poor = encode(saved(photo(1), tmp_path / "poor.jpg", quality=50), DEFAULT)[0]
+    small = encode(saved(photo(1).resize((400, 300)), tmp_path / "small.png"), DEFAULT)[0]
+    other = encode(saved(photo(2), tmp_path / "other.png"), DEFAULT)[0]
+    assert len({first.pixels_sha256, poor.pixels_sha256, small.pixels_sha256}) == 3
+    assert max(bits_apart(first.difference_hash, each.difference_hash) for each in (poor, small)) <= NEAR_BITS
+    assert bits_apart(first.difference_hash, other.difference_hash) > 80

@@ -89,6 +89,7 @@ async def test_few_decided_responses_make_the_bounds_the_headline(
     """Under the rules alone nearly all abstentions are undecided, so that UnF1 reads 0 of a model that is always right."""
     answering(monkeypatch, lambda question, label, kind: DOUBTS[len(question) % 2] if label == "unanswerable" else None)
     run = await drive(perfect, "openai", tmp_path, images=4, judge=("rules",))
+    assert {each.image.difference_hash for each in run.examinations} == {"0" * 64}  # of pictures in one color
     open_ = run.score.unscored["undecided"]
     assert open_ >= 12
     assert run.score.unf1_bounds == (0.0, 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -90,14 +92,19 @@ FIGURES = {
 }
 
 
+def rounded(figures: object) -> str:
+    """All of the figures, without the last digits, which depend on the order of sums."""
+    return re.sub(r"\d\.\d{10,}", lambda found: f"{float(found[0]):.9f}", repr(figures))
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_copies_of_a_picture_give_the_intervals_of_one_picture_with_all_their_questions(name: str) -> None:
     images = examinations()
-    assert FIGURES[name](images) == FIGURES[name](as_one(images))
+    assert rounded(FIGURES[name](images)) == rounded(FIGURES[name](as_one(images)))
     apart = [
         each.model_copy(update={"image": each.image.model_copy(update={"pixels_sha256": None})}) for each in images
     ]
-    assert FIGURES[name](images) != FIGURES[name](apart)
+    assert rounded(FIGURES[name](images)) != rounded(FIGURES[name](apart))
 
 
 def test_the_score_counts_a_picture_once_and_says_so() -> None:

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from unsaf_async.calls.ledger import Account
+from unsaf_async.events import silent
+from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question, TokenConfidence
+from unsaf_async.report.confidence_curves import calibration_curves, signal_values
+from unsaf_async.report.explorer import explorer
+from unsaf_async.report.thumbnails import Thumbnail
 from unsaf_async.runs.folder import read_manifest
-from unsaf_async.runs.journal import Journal
+from unsaf_async.runs.journal import Examinations, Journal, Kept
+from unsaf_async.runs.prepare import questions_of
 from unsaf_async.runs.result import RunTally
+from unsaf_async.runs.work import Survey, Work
 from unsaf_async.score.bootstrap import BLOCK_BYTES, ratio_interval
 from unsaf_async.score.rank_intervals import auroc_interval
 
@@ -87,6 +95,54 @@ def test_a_score_takes_little_memory_for_each_further_image(tmp_path: Path, mani
 
     peak(20)  # caches of words, and what is imported at first use
     assert (peak(160) - peak(60)) / 100 < LIMIT_BYTES
+
+
+def test_the_questions_of_a_report_are_held_as_the_text_that_they_become(tmp_path: Path) -> None:
+    def peak(images: int) -> int:
+        examinations = Examinations(Kept(journal_of(tmp_path, images)))
+        return held(lambda: explorer("a run", examinations, [Thumbnail("", "none")] * images))[1]
+
+    peak(20)
+    assert (peak(60) - peak(20)) / 40 < LIMIT_BYTES
+
+
+def test_the_signs_of_confidence_of_a_report_are_held_as_numbers(tmp_path: Path) -> None:
+    def peak(images: int) -> int:
+        examinations = Examinations(Kept(journal_of(tmp_path, images)))
+        return held(lambda: (signal_values(examinations), calibration_curves(examinations)))[1]
+
+    peak(20)
+    assert (peak(60) - peak(20)) / 40 < 2_000
+
+
+def test_of_another_run_its_questions_are_held_and_no_answers(tmp_path: Path, manifest: Manifest) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "manifest.json").write_text(manifest.model_dump_json(), "utf-8")
+
+    def peak(images: int) -> int:
+        journal_of(tmp_path, images).replace(run / "journal.jsonl")
+        return held(lambda: questions_of(run, trust=True))[1]
+
+    peak(20)
+    assert (peak(60) - peak(20)) / 40 < LIMIT_BYTES
+
+
+def test_a_run_that_is_whole_is_tallied_while_it_is_looked_at(tmp_path: Path, manifest: Manifest) -> None:
+    asks_no_more = {"auditors": (), "grounded": False, "confidence": False, "samples": 0}
+    plain = manifest.model_copy(update={"images": 6, **asks_no_more})
+    kept = Kept(journal_of(tmp_path, 6))
+    sources = [ImageSource(name, tmp_path / name) for name in kept]
+
+    def work(images: int) -> Work:
+        survey = Survey(plain.model_copy(update={"images": images}), kept, silent)
+        with Journal(kept, survey.add):
+            return survey.work(sources)
+
+    tally = work(6).tally
+    assert tally is not None
+    assert tally.findings(Account()) == RunTally.of(plain, kept).findings(Account())
+    assert work(7).tally is None
 
 
 def test_resampling_takes_blocks_however_many_images_there_are() -> None:

@@ -25,7 +25,7 @@ TYPES = ("ta", "fu", "tu", "fa", "unscored")
 TRUTHS = ("", "right", "wrong")
 AUDITS = ("", "confirmed", "contradicted")
 
-_BLOCK = 200
+_BLOCK = 10
 """Images whose questions become text at a time."""
 
 _COLUMNS = ("image", "number", "text", "response", "intended", "type", "kind", "outcome", "decider", "call")

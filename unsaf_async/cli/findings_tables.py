@@ -74,6 +74,22 @@ def print_labelled(findings: Findings, manifest: Manifest, out: Console) -> None
     if table.row_count:
         out.print(table)
     _print_reasons({name: result.why_undefined for name, result in labelled.calibration.items() if not result.n}, out)
+    if labelled.unanswerable:
+        _declining(labelled, out)
+
+
+def _declining(labelled: LabelledScore, out: Console) -> None:
+    table = Table("telling what has no answer", "AUROC", "95 % interval", "responses", box=None, pad_edge=False)
+    for name, result in labelled.declining.items():
+        if result.auroc is not None:
+            words = "draws that decline" if name == "draws" else _words(name)
+            table.add_row(words, format_figure(result.auroc), format_interval(result.auroc_ci), str(result.n))
+    out.print()
+    if table.row_count:
+        out.print(table)
+    else:
+        for why in dict.fromkeys(result.why_undefined for result in labelled.declining.values()):
+            out.print(f"n/a: telling what has no answer, whatever the threshold: {safe(why)}")
 
 
 def _accuracy(labelled: LabelledScore, out: Console) -> None:

@@ -11,9 +11,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import Field
 
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import ratio_interval
+from unsaf_async.score.declining import Declining, DecliningTally, PropensityName
 from unsaf_async.score.metrics import (
     Bin,
     PopeCounts,
@@ -148,6 +150,8 @@ class LabelledScore(Record):
     """Yes/no questions by the answer. A response that abstains by the judge is `abstained`, whatever its words."""
     pope_official: PopeScore | None = None
     """The same by the rule of POPE's own script, for comparison with published figures."""
+    declining: dict[PropensityName, Declining] = Field(default_factory=dict)
+    """How well it tells questions without an answer, whatever its threshold for declining; by sign of confidence."""
 
 
 def labelled_score(
@@ -180,6 +184,7 @@ class LabelledTally:
             yes_no_set: Whether all questions are answered by yes or no.
         """
         self._probes = _Probes() if yes_no_set else None
+        self._declining = DecliningTally()
         self._counts: Counter[str] = Counter()
         self._exact, self._contained, self._answered, self._right = array("d"), array("d"), array("d"), array("d")
         """Of questions with accepted answers, of those that were answered, and of those of which the set says what is right."""
@@ -198,6 +203,7 @@ class LabelledTally:
         """
         if not examination.questions:
             return
+        self._declining.add(examination)
         sums = [0.0, 0.0, 0.0]
         for question in examination.questions:
             if not question.given:
@@ -268,6 +274,7 @@ class LabelledTally:
             },
             pope=pope,
             pope_official=official,
+            declining=self._declining.declining(why_none),
         )
 
 

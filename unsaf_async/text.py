@@ -66,6 +66,17 @@ def format_interval(ends: tuple[float, float] | None, absent: str = NOT_AVAILABL
     return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else absent
 
 
+INTERVAL_METHODS = {
+    "logit_t": "t interval on the logit scale",
+    "exact_one_sided": "exact and one-sided",
+    "fixed_width_stop": "of the rule that stopped the run",
+    "anytime": "holds at any number of images",
+    "bca": "BCa bootstrap",
+    "percentile": "percentile bootstrap",
+}
+"""How an interval of UnF1 was computed, in words, by its name in score.json."""
+
+
 def format_bracketed(ends: tuple[float, float] | None) -> str:
     """An interval that follows its figure on the same line; "" for None.
 

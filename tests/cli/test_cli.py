@@ -153,6 +153,30 @@ def test_until_ci_stops_with_images_left_and_says_so(capsys: pytest.CaptureFixtu
     assert ended.code == 0
     assert "narrow" in ended.err.splitlines()[-1]
     assert 20 <= len(read_journal(Path("run/journal.jsonl"))) < 80
+    found = json.loads(Path("run/score.json").read_text())
+    assert found["unf1_ci_method"] == "fixed_width_stop"
+    assert found["unf1_ci"][1] - found["unf1_ci"][0] <= 2 * 0.08
+
+
+def test_the_anytime_rule_takes_more_images_and_is_in_the_manifest_and_the_score(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    draw_images(Path("photos"), 80)
+    ended = command(
+        capsys, "run", "--images", "photos", "--until-ci", "0.15", "--anytime", "--out", "run", "--limit", "60"
+    )
+    assert ended.code == 0
+    assert json.loads(Path("run/manifest.json").read_text())["anytime"] is True
+    found = json.loads(Path("run/score.json").read_text())
+    assert found["unf1_ci_method"] == "anytime"
+    command(capsys, "resume", "run")
+    assert json.loads(Path("run/score.json").read_text())["unf1_ci"] == found["unf1_ci"]
+
+
+def test_anytime_without_a_width_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = command(capsys, "run", *SMALL_RUN, "--anytime")
+    assert ended.code == 2
+    assert "--until-ci" in ended.err
 
 
 def test_a_quick_interval_is_called_about_and_the_last_line_leaves_it_to_the_score(

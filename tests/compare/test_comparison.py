@@ -185,7 +185,7 @@ def test_what_cannot_be_paired_is_none_with_its_reason(
     assert found.p is None
     assert set(found.undefined) == {
         name
-        for name in ("unf1_a", "unf1_b", "difference", "ci", "p", "least_p", "sd", "detectable")
+        for name in ("unf1_a", "unf1_b", "difference", "ci", "ci_percentile", "p", "least_p", "sd", "detectable")
         if getattr(found, name) is None
     }
 
@@ -194,7 +194,8 @@ def test_a_run_does_not_differ_from_itself() -> None:
     a = examinations(np.array([[3, 0], [1, 1], [2, 2], [0, 0]]), 3)
     found = paired_difference(a, a)
     assert (found.difference, found.p, found.p_method, found.ci) == (0.0, 1.0, "all swaps", None)
-    assert "every resample has the same difference" in found.undefined["ci"]
+    assert found.undefined["ci"] == "the two are equal on every image"
+    assert "every resample has the same difference" in found.undefined["ci_percentile"]
 
 
 def test_runs_that_differ_alike_on_every_image_have_the_smallest_p_there_is() -> None:
@@ -378,7 +379,7 @@ def test_equal_seeds_give_equal_figures() -> None:
     a, b = (examinations(a_model(rng, hard, 6, recall, 0.1), 6) for recall in (0.7, 0.69))
     first, again, other = (paired_difference(a, b, resamples=500, seed=seed) for seed in (1, 1, 2))
     assert first == again
-    assert first.ci != other.ci
+    assert first.ci_percentile != other.ci_percentile
     assert first.p != other.p
 
 

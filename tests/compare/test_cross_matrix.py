@@ -82,8 +82,8 @@ def test_every_cell_rests_on_the_images_that_all_cells_share() -> None:
     assert [found.cell(*key).unf1 for key in cells] == [pytest.approx(u) for u in (4 / 5, 4 / 6, 2 / 5, 1.0)]
     assert [found.cell(*key).images for key in cells] == [3, 2, 3, 2]
     assert [found.cell(*key).questions for key in cells] == [3, 4, 4, 9]
-    assert found.cell("b", "b").ci is None
-    assert found.cell("b", "b").why == "every resample has the same UnF1"
+    assert found.cell("b", "b").ci == (pytest.approx(0.025**0.5), 1.0)
+    assert found.cell("b", "b").why == ""
 
 
 def test_missing_and_empty_cells_are_none_with_a_reason_and_do_not_hinder_the_others() -> None:

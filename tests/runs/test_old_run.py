@@ -61,6 +61,9 @@ def untimed(score: str | bytes) -> dict[str, Any]:
     fields = json.loads(score, parse_float=lambda number: round(float(number), 12))
     for signal in fields["signals"].values():  # that there is a reason counts, and not its words
         signal["why_undefined"] = bool(signal["why_undefined"])
+    # Earlier versions resampled, and warned of that below 20 images; now another interval stands there.
+    fields["unf1_ci_method"] = bool(fields["unf1_ci_method"])
+    fields["warnings"] = [each for each in fields["warnings"] if not each.startswith("the interval rests on")]
     return {name: value for name, value in fields.items() if name != "wall_s"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.special import lambertw
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
-from unsaf_async.runs.stopping import StopWhenNarrow
+from unsaf_async.runs.stopping import StopWhenNarrow, rule_of
 from unsaf_async.score.tallies import Running
 
 if TYPE_CHECKING:
@@ -208,3 +208,22 @@ def test_failed_images_do_not_narrow_the_interval() -> None:
 def test_a_setting_outside_its_range_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StopWhenNarrow(**arguments)
+
+
+@pytest.mark.parametrize(("rule", "method"), [("anytime", "anytime"), ("fixed-width", "fixed_width_stop")])
+def test_the_interval_that_is_reported_is_the_rules_own_and_the_fixed_width_rules_only_at_its_stop(
+    rule: Any, method: str
+) -> None:
+    stopping = StopWhenNarrow(0.1, rule=rule)
+    for image in stream(np.random.default_rng(7), 0.7, 0.2):
+        stopping.add(image)
+        if stopping.satisfied:
+            break
+        assert (stopping.reported is None) == (rule == "fixed-width" or stopping.interval is None)
+    assert stopping.reported is not None
+    assert stopping.reported.ends == stopping.interval
+    assert (stopping.reported.method, stopping.reported.images) == (method, stopping.images)
+
+
+def test_the_rule_of_a_run_that_takes_all_its_images_is_none() -> None:
+    assert rule_of(None, anytime=False) is None

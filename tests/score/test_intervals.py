@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unsaf_async.score.intervals import Interval, exact_interval, ratio_interval, smooth_interval
+from unsaf_async.score.intervals import Interval, difference_interval, exact_interval, ratio_interval, smooth_interval
 from unsaf_async.score.ratios import quotients
 
 PAIRS = [(2.0, 3.0), (0.0, 1.0), (4.0, 5.0), (0.0, 0.0), (2.0, 3.0), (6.0, 6.0)]
@@ -105,3 +105,61 @@ def test_a_figure_that_needs_one_of_the_images_has_no_interval_and_says_so() -> 
     assert "rests on a single image" in alone.why_undefined
     never = smooth_interval([(1, 2, 0, 0), (2, 2, 0, 0)], both)
     assert never.why_undefined == "the figure is undefined"
+
+
+def test_a_difference_combines_the_intervals_of_both_with_their_correlation() -> None:
+    rows = np.array([(2, 3, 0, 3), (0, 1, 0, 2), (4, 5, 2, 4), (6, 6, 4, 6), (2, 3, 1, 3)], dtype=float)
+    (low, high), (their_low, their_high) = (
+        ratio_interval(pairs).ends or (0, 0) for pairs in (rows[:, :2], rows[:, 2:])
+    )
+    one, other = rows[:, 0].sum() / rows[:, 1].sum(), rows[:, 2].sum() / rows[:, 3].sum()
+    rho = np.corrcoef(rows[:, 0] - one * rows[:, 1], rows[:, 2] - other * rows[:, 3])[0, 1]
+    x, y = one - low, their_high - other
+    below = one - other - math.sqrt(x**2 + y**2 - 2 * rho * x * y)
+    x, y = high - one, other - their_low
+    above = one - other + math.sqrt(x**2 + y**2 - 2 * rho * x * y)
+    found = difference_interval(rows)
+    assert found == Interval((pytest.approx(below), pytest.approx(above)), "combined", 5)
+    backwards = difference_interval(rows[:, [2, 3, 0, 1]])
+    assert backwards.ends == pytest.approx((-above, -below))
+
+
+def test_a_difference_of_one_that_is_always_right_and_one_that_is_always_wrong_has_an_interval() -> None:
+    found = difference_interval([(3, 3, 0, 3)] * 20)
+    assert found.ends is not None
+    assert 0.7 < found.ends[0] < found.ends[1] == 1
+
+
+def test_equal_answers_and_too_few_images_have_no_interval_of_a_difference() -> None:
+    assert difference_interval([(1, 2, 1, 2), (2, 3, 2, 3)]).why_undefined == "the two are equal on every image"
+    assert "at least 2 images" in difference_interval([(1, 2, 0, 0), (2, 3, 1, 2)]).why_undefined
+
+
+def clustered(rng: np.random.Generator, replications: int, images: int, right: float) -> tuple[np.ndarray, np.ndarray]:
+    """(a, b) of UnF1, K = 3, where both sides are right with rates of that mean, correlated by .3 within an image."""
+    size = 1 / 0.3 - 1
+    rates = rng.beta(size * right, size * (1 - right), (replications, images))
+    tu, fu = rng.binomial(3, rates), 3 - rng.binomial(3, rates)
+    return 2 * tu, tu + 3 + fu
+
+
+@pytest.mark.parametrize(("images", "right"), [(5, 0.9), (10, 0.98), (20, 0.95), (20, 0.5)])
+def test_with_few_images_the_interval_holds_where_resampling_is_too_narrow(images: int, right: float) -> None:
+    """The short form of benchmarks/intervals.py: 400 replications, questions of an image correlated by .3."""
+    rng = np.random.default_rng(images)
+    a, b = clustered(rng, 400, images, right)
+    held = [low <= right <= high for low, high in (ratio_interval(rows).ends or (1, 0) for rows in np.stack([a, b], 2))]
+    assert np.mean(held) >= 0.93
+    drawn = rng.multinomial(images, np.full(images, 1 / images), size=400)
+    low, high = np.quantile((drawn @ a.T) / (drawn @ b.T), (0.025, 0.975), axis=0)
+    assert np.mean((low <= right) & (right <= high) & (low < high)) < 0.93
+
+
+def test_with_few_images_the_interval_of_a_difference_holds() -> None:
+    rng = np.random.default_rng(3)
+    better, worse = (np.stack(clustered(rng, 300, 10, right), 2) for right in (0.95, 0.8))
+    held = [
+        low <= 0.15 <= high
+        for low, high in (difference_interval(rows).ends or (1, 0) for rows in np.dstack([better, worse]))
+    ]
+    assert np.mean(held) >= 0.93

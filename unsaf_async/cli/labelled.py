@@ -15,7 +15,16 @@ from unsaf_async.runs.settings import Settings
 
 
 @from_fields(
-    leave_out=("images", "audit", "audit_api_base", "questions_from", "judge_calibration", "questions", "until_ci"),
+    leave_out=(
+        "images",
+        "audit",
+        "audit_api_base",
+        "questions_from",
+        "judge_calibration",
+        "questions",
+        "until_ci",
+        "anytime",
+    ),
     required=("data",),
     defaults={"provider": run.DEFAULT_PROVIDER},
 )

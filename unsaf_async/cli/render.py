@@ -10,7 +10,15 @@ from rich.table import Table
 from unsaf_async.cli.console import console, model_name, safe
 from unsaf_async.cli.findings_tables import print_beside, print_labelled
 from unsaf_async.providers.addresses import LOCAL, mark, not_the_vendors, place
-from unsaf_async.text import SIMULATED, format_count, format_figure, format_headline, format_interval, format_usd
+from unsaf_async.text import (
+    INTERVAL_METHODS,
+    SIMULATED,
+    format_count,
+    format_figure,
+    format_headline,
+    format_interval,
+    format_usd,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +58,8 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     headline = f"[bold]{name} {format_headline(score.unf1, between)}[/bold]"
     if score.unf1_ci and not between:
         headline += f"   95 % interval {format_interval(score.unf1_ci)}"
+        if score.unf1_ci_method and score.unf1_ci_method != "logit_t":
+            headline += f" ({INTERVAL_METHODS[score.unf1_ci_method]})"
     if score.unf1_bounds and any(score.unscored.values()) and not between:
         headline += f"   bounds with the unscored {format_interval(score.unf1_bounds)}"
     out.print(headline)

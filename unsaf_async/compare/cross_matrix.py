@@ -16,6 +16,7 @@ from unsaf_async.compare.pairing import examined, match, pair_of, resampled_sums
 from unsaf_async.compare.tables import csv_of
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import interval
+from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.units import Units
 
@@ -36,7 +37,7 @@ class CrossCell(Record):
     unf1: float | None
     """On the images that all cells share."""
     ci: tuple[float, float] | None
-    """95 % percentile interval by resampling images."""
+    """95 % interval over images."""
     images: int
     """With questions, in this cell; the matrix uses those that all cells share."""
     questions: int
@@ -121,8 +122,9 @@ def matrix(
     Pairs without a run, and those without any question, have no UnF1 and a reason. All other cells are computed on the images
     that every one of them has (the same image in the sense of `pairing.match`), so that they differ by the models alone.
 
-    Intervals: the shared images are drawn with replacement, for all cells jointly; every draw is fitted anew, and an interval is
-    the 2.5 % and 97.5 % quantiles (`bootstrap.interval`). The fit's intervals exclude draws in which a cell has no UnF1.
+    Intervals: a cell has that of `intervals.ratio_interval`. For the fit the shared images are drawn with replacement, for all
+    cells jointly; every draw is fitted anew, and an interval is the 2.5 % and 97.5 % quantiles (`bootstrap.interval`), without
+    draws in which a cell has no UnF1.
 
     Args:
         cells: By (asker, answerer), the examinations in which the answerer answers the asker's questions; (a, a) is a's own run.
@@ -147,10 +149,7 @@ def matrix(
     return CrossMatrix(
         askers=askers,
         answerers=answerers,
-        cells=[
-            _cell(*key, by_cell.get(key), places.get(key), values, resampled, shared)
-            for key in product(askers, answerers)
-        ],
+        cells=[_cell(*key, by_cell.get(key), places.get(key), values, shared) for key in product(askers, answerers)],
         images=len(shared),
         fit=_fit(
             askers,
@@ -203,7 +202,6 @@ def _cell(
     examinations: Sequence[Examination] | None,
     place: int | None,
     values: NDArray[np.float64],
-    resampled: NDArray[np.float64],
     shared: Sequence[Sequence[Examination]],
 ) -> CrossCell:
     unf1, ci, questions = None, None, 0
@@ -220,13 +218,14 @@ def _cell(
             for question in row[place].questions
         )
         unf1 = None if np.isnan(values[place]) else float(values[place])
-        ci = interval(resampled[:, place]) if unf1 is not None and len(shared) > 1 else None
+        pairs = np.array([pair_of(row[place]) for row in shared], dtype=np.int64)
+        ci = ratio_interval(Units.of(row[0].image for row in shared).sums(pairs)).ends
         why = (
             "no response on the shared images counts"
             if unf1 is None
             else "one shared image has no interval"
             if len(shared) == 1
-            else "every resample has the same UnF1"
+            else "fewer than 2 shared images bear on it"
             if ci is None
             else ""
         )

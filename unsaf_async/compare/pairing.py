@@ -1,7 +1,9 @@
 """Images that two runs share, and the paired difference of their UnF1 on them.
 
-Interval: images are drawn with replacement, each with both runs' pairs (2 TU, 2 TU + FU + FA), and UnF1(a) - UnF1(b) is
-computed anew; its 2.5 % and 97.5 % quantiles. Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), 13.3.
+Interval: the intervals of both UnF1 on the shared images, combined with their correlation over these images
+(`intervals.difference_interval`). Beside it stands the percentile interval: images are drawn with replacement, each with both
+runs' pairs (2 TU, 2 TU + FU + FA), and UnF1(a) - UnF1(b) is computed anew; its 2.5 % and 97.5 % quantiles. That one is too
+narrow with few images (docs/intervals.md). Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), 13.3.
 
 p: the share of arrangements whose |t| is at least the observed one, where an arrangement swaps the two runs' pairs on some
 of the images, and
@@ -17,7 +19,8 @@ equal, while precision, recall or the number of questions differ (Konietschke & 
 A swap that leaves an UnF1 undefined counts as one at least as large as the observed.
 
 The bootstrap's own tail probability is not used: with 10 images it calls two equal models different twice as often as it
-says. So an interval of few images may exclude 0 where p is above 0.05; p is then the one to believe.
+says. Interval and p are computed in different ways, so one may speak of a difference where the other does not; p is then the
+one to believe, for it is exact where models are exchangeable.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ import numpy as np
 from unsaf_async.compare import sample_size
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import draws, interval
+from unsaf_async.score.intervals import Interval, difference_interval
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import cell, latest
 from unsaf_async.score.units import Units
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 """Draws for an interval, and swaps for a p-value: these figures are the comparison's headline."""
 
-_PAIRED = ("ci", "p", "least_p", "sd", "detectable")
+_PAIRED = ("ci", "ci_percentile", "p", "least_p", "sd", "detectable")
 """Figures that need two shared images."""
 
 _BLOCK_BYTES = 64_000_000
@@ -59,7 +63,9 @@ class PairedDifference(Record):
     difference: float | None
     """In [-1, 1]."""
     ci: tuple[float, float] | None
-    """95 % percentile interval of `difference` by resampling images, both runs' pairs jointly."""
+    """95 % interval of `difference` over images: the two UnF1's intervals, combined."""
+    ci_percentile: tuple[float, float] | None = None
+    """95 % percentile interval by resampling images, both runs' pairs jointly, for comparison."""
     p: float | None
     """Two-sided, of "both runs are equally aware": see `compare/pairing.py`."""
     p_method: Literal["all swaps", "random swaps"] | None
@@ -71,7 +77,7 @@ class PairedDifference(Record):
     seed: int
     resamples: int
     resamples_undefined: int
-    """Draws in which one UnF1 was undefined. The interval excludes them."""
+    """Draws in which one UnF1 was undefined. `ci_percentile` excludes them."""
     undefined: dict[str, str]
     images_differing: int | None = None
     """Of the shared images, those on which the two runs do not have the same pair. A swap of the others changes nothing."""
@@ -169,7 +175,7 @@ def paired_difference(
     Args:
         a: One run's examinations.
         b: The other run's.
-        resamples: Draws for the interval, >= 1, and the most arrangements for p.
+        resamples: Draws for the percentile interval, >= 1, and the most arrangements for p.
         seed: Of the draws and of random arrangements, >= 0.
 
     Returns:
@@ -189,19 +195,20 @@ def paired_difference(
     above_a, below_a, above_b, below_b = map(int, rows.sum(axis=0))
     unf1_a, unf1_b = ratio(above_a, below_a), ratio(above_b, below_b)
     difference, undefined = _difference(unf1_a, unf1_b, units)
-    ci, p, method, undefined_draws = None, None, None, 0
+    paired, percentile, p, method, undefined_draws = Interval(), None, None, None, 0
     reach: dict[str, float | None] = {}
     if difference is not None and units >= 2:
         reach = _reach(rows, resamples, undefined)
-        ci, undefined_draws = _bootstrap(rows, resamples, seed)
-        if ci is None:
-            undefined["ci"] = "every resample has the same difference, so the images say nothing about its uncertainty"
+        paired = difference_interval(rows)
+        percentile, undefined_draws = _bootstrap(rows, resamples, seed)
+        undefined |= _no_interval(paired, percentile)
         p, method = _swap_test(rows, resamples, seed)
     return PairedDifference(
         unf1_a=unf1_a,
         unf1_b=unf1_b,
         difference=difference,
-        ci=ci,
+        ci=paired.ends,
+        ci_percentile=percentile,
         p=p,
         p_method=method,
         images_shared=shared,
@@ -214,6 +221,13 @@ def paired_difference(
         images_differing=int((rows[:, :2] != rows[:, 2:]).any(axis=1).sum()),
         **reach,
     )
+
+
+def _no_interval(found: Interval, percentile: tuple[float, float] | None) -> dict[str, str]:
+    """The reasons of the two intervals that are None, by name."""
+    alike = "every resample has the same difference, so the images say nothing about its uncertainty"
+    reasons = {"ci": found.why_undefined} if found.ends is None else {}
+    return reasons | ({"ci_percentile": alike} if percentile is None else {})
 
 
 def _reach(rows: NDArray[np.int64], resamples: int, undefined: dict[str, str]) -> dict[str, float | None]:
@@ -253,7 +267,7 @@ def _difference(unf1_a: float | None, unf1_b: float | None, shared: int) -> tupl
 
 
 def _bootstrap(rows: NDArray[np.int64], resamples: int, seed: int) -> tuple[tuple[float, float] | None, int]:
-    """(the difference's interval, in how many draws it was undefined). rows: [images, 4]. None: all draws are equal."""
+    """(the percentile interval, in how many draws it was undefined). rows: [images, 4]. None: all draws are equal."""
     sums = resampled_sums(rows, resamples, seed)
     values = quotients(sums[:, 0], sums[:, 1]) - quotients(sums[:, 2], sums[:, 3])
     return interval(values), int(np.isnan(values).sum())

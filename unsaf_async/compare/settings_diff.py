@@ -182,7 +182,7 @@ SETTINGS = (
     ),
     _Setting(
         "Stopping rules differ",
-        lambda run: "all images" if run.until_ci is None else f"until ± {run.until_ci:g}",
+        lambda run: "all images" if run.until_ci is None else f"until ± {run.until_ci:g}{' at any time' * run.anytime}",
         "a run that stops early holds fewer images",
     ),
     _Setting(

@@ -15,6 +15,7 @@ from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.runs.folder import RunFiles
 from unsaf_async.text import (
+    INTERVAL_METHODS,
     SIMULATED,
     format_count,
     format_figure,
@@ -120,13 +121,12 @@ def _hint(hint: str, run: ReportRun) -> str:
 
 def _headline_text(run: ReportRun) -> Element:
     score, word = run.score, mark(run.manifest.subject)
-    how = {"bca": "BCa", "percentile": "percentile", None: ""}[score.unf1_ci_method]
     between = score.unf1_between
     if between:
         interval, detail = "bounds", "anywhere between, by what the unscored responses were"
     elif score.unf1_ci:
         interval = f"95 % interval {format_interval(score.unf1_ci)}"
-        detail = f"{how}, by resampling {score.images.done} images"
+        detail = f"{INTERVAL_METHODS.get(score.unf1_ci_method or '', '')}, over {score.images.done} images"
     else:
         interval, detail = "no interval", score.undefined.get("unf1_ci", "")
     bounds, open_ = None, sum(score.unscored.values())
@@ -490,7 +490,7 @@ def measured(run: ReportRun) -> Element:
         pairs.append(("Price", rates))
     pairs.append(("Most in flight", f"{limits.concurrency} calls"))
     if manifest.until_ci is not None:
-        pairs.append(("Stops at", f"UnF1 ± {manifest.until_ci:g}"))
+        pairs.append(("Stops at", f"UnF1 ± {manifest.until_ci:g}{', anytime rule' * manifest.anytime}"))
     pairs += [
         ("Begun", manifest.created.replace("T", " ").replace("+00:00", " UTC")),
         ("Run", el("code", manifest.run_id)),

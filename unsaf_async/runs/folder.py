@@ -187,6 +187,8 @@ class Manifest(Record):
     """How many replies held a key that their server was sent, by who was asked; a mark stands in the keys' place."""
     until_ci: Annotated[float, Field(gt=0, lt=1)] | None
     """The half-width at which no more images are admitted; None: all images."""
+    anytime: bool = False
+    """Whether by the rule whose interval holds at any number of images, and not only where the rule stops."""
     images: Number
     images_sha256: str
     """Of images.jsonl: the ids, paths and given questions in the order of admission."""

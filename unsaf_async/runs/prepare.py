@@ -405,6 +405,8 @@ def _check(settings: Settings) -> None:
         raise UserError(
             f"is {settings.until_ci:g}; give a half-width between 0 and 0.5, such as 0.02", field="until_ci"
         )
+    if settings.anytime and settings.until_ci is None:
+        raise UserError(f"is about when a run stops; give {setting('until_ci')} too, such as 0.02", field="anytime")
     if not 0 <= settings.seed < 2**31:
         raise UserError(f"is {settings.seed}; give a whole number from 0 to 2147483647", field="seed")
     if settings.cache is not None:

@@ -10,6 +10,7 @@ from unsaf_async.calls.budget import NANO
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.runs.findings import Tallies
 from unsaf_async.runs.journal import paid_nano_usd
+from unsaf_async.runs.stopping import rule_of
 from unsaf_async.score.run_score import Accounts, Calls, Tokens, score_of
 from unsaf_async.text import format_usd
 
@@ -101,6 +102,7 @@ class RunTally:
         self.unfinished = Unfinished()
         self._tallies = Tallies(manifest)
         self._sized = self._foreign = self._paid_nano_usd = 0
+        self._rule = rule_of(manifest.until_ci, anytime=manifest.anytime)
 
     @classmethod
     def of(cls, manifest: Manifest, kept: Kept) -> RunTally:
@@ -127,6 +129,8 @@ class RunTally:
         self._tallies.add(examination)
         self.unfinished.add(examination)
         self._paid_nano_usd += paid_nano_usd(examination)
+        if self._rule:
+            self._rule.add(examination)
         image, side = examination.image, self.manifest.subject.image.native_px
         if image.width:
             self._sized += 1
@@ -155,6 +159,7 @@ class RunTally:
             judge=manifest.judge_name,
             images_total=manifest.images,
             seed=manifest.seed,
+            stopped=self._rule.reported if self._rule else None,
         )
         result = result.model_copy(update={"warnings": [*result.warnings, *lacks, *self._foreign_images()]})
         return self._tallies.findings(result)

@@ -104,6 +104,7 @@ def _manifest_of(prepared: Prepared) -> Manifest:
         seed=settings.seed,
         max_cost_usd=settings.max_cost,
         until_ci=settings.until_ci,
+        anytime=settings.anytime,
         strict_model=settings.strict_model,
         images=len(prepared.images),
         images_sha256=images_sha256(prepared.images),
@@ -159,6 +160,7 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
     replaced = {
         "max_cost_usd": now.max_cost_usd,
         "until_ci": now.until_ci,
+        "anytime": now.anytime,
         "strict_model": now.strict_model,
         "cache": now.cache,
         "subject": before.subject.model_copy(update=subject),

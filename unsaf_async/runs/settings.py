@@ -206,6 +206,13 @@ class Settings:
         float | None,
         Help("Stop when the 95 % interval's half-width is at most this (e.g. 0.02).", metavar="W", panel=MONEY),
     ] = None
+    anytime: Annotated[
+        bool,
+        Help(
+            "With --until-ci: an interval that holds at every number of images, for 2 to 2.5 times as many.",
+            panel=MONEY,
+        ),
+    ] = False
 
     @property
     def image_paths(self) -> tuple[str | Path, ...]:

@@ -5,14 +5,17 @@ Knows the images so far through their `Running` sums; knows nothing of the engin
 Stopping the first time that an ordinary 95 % interval is narrow stops on accidents: a streak of images that are much
 alike makes UnF1 extreme and its interval narrow at once. Two rules may be asked after every image without that fault.
 
-anytime: the width of an asymptotic confidence sequence, intervals that hold *at all n together* with 95 %, hence also
-    at whatever n one stops, for whatever reason (a limit, a whim, a look at the score itself).
-    Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, "Time-uniform central limit theory and asymptotic confidence
-    sequences", Annals of Statistics 52 (2024), arXiv:2103.06476, Theorem 2.2.
 fixed-width: the ordinary width with a guarded variance. As the target goes to 0 it holds with 95 % at this rule's own
     stop, and only there, and takes as many images as if the right n had been known beforehand.
     Chow & Robbins, "On the asymptotic theory of fixed-width sequential confidence intervals for the mean", Annals of
     Mathematical Statistics 36 (1965).
+anytime: the width of an asymptotic confidence sequence, intervals that hold *at all n together* with 95 %, hence also
+    at whatever n one stops, for whatever reason (a limit, a whim, a look at the score itself).
+    Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, "Time-uniform central limit theory and asymptotic confidence
+    sequences", Annals of Statistics 52 (2024), arXiv:2103.06476, Theorem 2.2.
+
+Where a rule has stopped a run, the rule's own interval is the score's: an interval made for a number of images fixed
+beforehand covers too rarely there (docs/intervals.md).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
+from unsaf_async.score.intervals import Interval
 from unsaf_async.score.tallies import Running
 
 if TYPE_CHECKING:
@@ -112,7 +116,7 @@ class StopWhenNarrow:
         n, variance, extreme = self._running.images, self._running.influence_variance, self._running.extreme_influence
         if n < self._minimum_images or variance is None or extreme is None:
             return None
-        return math.sqrt(variance + extreme**2 / n) * self._unit_half_width(n)
+        return math.sqrt(variance + extreme**2 / n) * self.unit_half_width(n)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -123,17 +127,47 @@ class StopWhenNarrow:
         return (max(0.0, value - width), min(1.0, value + width))
 
     @property
+    def reported(self) -> Interval | None:
+        """The interval to report beside UnF1: `interval` where its guarantee holds, else None.
+
+        The fixed-width rule's holds where that rule says stop; the anytime rule's at any number of images.
+        """
+        if self.interval is None or not (self._rule == "anytime" or self.satisfied):
+            return None
+        return Interval(self.interval, "anytime" if self._rule == "anytime" else "fixed_width_stop", self.images)
+
+    @property
     def satisfied(self) -> bool:
         """Whether the half-width is at most the target, now. Stop at the first True."""
         width = self.half_width
         return width is not None and width <= self._target
 
-    def _unit_half_width(self, n: int) -> float:
-        """w_n / s_n."""
+    def unit_half_width(self, images: int) -> float:
+        """The half-width after some images, for a guarded standard deviation of 1: w_n / s_n.
+
+        Args:
+            images: n, >= 1.
+
+        Returns:
+            The half-width, > 0.
+        """
         if self._rule == "fixed-width":
-            return NormalDist().inv_cdf(1 - self._alpha / 2) / math.sqrt(n)
-        v = n * self._rho_squared
-        return math.sqrt(2 * (v + 1) / (n * v) * math.log(math.sqrt(v + 1) / self._alpha))
+            return NormalDist().inv_cdf(1 - self._alpha / 2) / math.sqrt(images)
+        v = images * self._rho_squared
+        return math.sqrt(2 * (v + 1) / (images * v) * math.log(math.sqrt(v + 1) / self._alpha))
+
+
+def rule_of(until_ci: float | None, *, anytime: bool) -> StopWhenNarrow | None:
+    """The rule of a run's settings, which has seen no image; None for a run that takes all its images.
+
+    Args:
+        until_ci: The half-width at which the run stops, in (0, 1); None: it does not stop.
+        anytime: Whether by the anytime rule.
+
+    Returns:
+        The rule.
+    """
+    return None if until_ci is None else StopWhenNarrow(until_ci, rule="anytime" if anytime else "fixed-width")
 
 
 def _best_intrinsic_time(alpha: float) -> float:

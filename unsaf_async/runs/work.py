@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.events import Announce, ImageKept
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.runs.result import RunTally
-from unsaf_async.runs.stopping import StopWhenNarrow
+from unsaf_async.runs.stopping import StopWhenNarrow, rule_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Survey:
         self._kept, self._announce, self._extras = kept, announce, manifest.extras
         self._done: set[str] = set()
         self._incomplete: set[str] = set()
-        self._rule = StopWhenNarrow(manifest.until_ci, rule="fixed-width") if manifest.until_ci else None
+        self._rule = rule_of(manifest.until_ci, anytime=manifest.anytime)
         self._tally = RunTally(manifest) if len(kept) == manifest.images else None
 
     def add(self, examination: Examination) -> None:

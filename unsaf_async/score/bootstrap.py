@@ -29,7 +29,10 @@ Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 """The standard normal quantile of that level: 1.96."""
 
 RESAMPLES = 2_000
-"""Draws for every figure other than the headline."""
+"""Draws for every figure other than UnF1."""
+
+FEW_IMAGES = 20
+"""Below this many images a percentile interval tends to be too narrow (docs/intervals.md)."""
 
 UNDEFINED_LIMIT = 0.05
 """Share of resamples without a value above which a figure has no interval: the others stand for other data than these."""
@@ -156,11 +159,10 @@ def ratio_interval(
 class UnF1Interval:
     """What resampling the images gave.
 
-    bca, percentile: 95 % intervals; None where undefined. images: how many were resampled. resamples_undefined: draws
+    percentile: the 95 % interval; None where undefined. images: how many were resampled. resamples_undefined: draws
     without UnF1, excluded. why_undefined: "" unless percentile is None.
     """
 
-    bca: tuple[float, float] | None = None
     percentile: tuple[float, float] | None = None
     images: int = 0
     resamples_undefined: int = 0
@@ -168,10 +170,11 @@ class UnF1Interval:
 
 
 def unf1_interval(pairs: list[tuple[int, int]], *, seed: int, resamples: int) -> UnF1Interval:
-    """Percentile and BCa intervals of sum(a) / sum(b) over images with the pairs (a, b) = (2 TU, 2 TU + FU + FA).
+    """The percentile interval of sum(a) / sum(b) over images with the pairs (a, b) = (2 TU, 2 TU + FU + FA).
 
-    Images without a single scored response are resampled too, as (0, 0): how many count is part of the uncertainty.
-    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), sections 13.3 (percentile) and 14.3 (BCa).
+    It stands beside the headline's interval (`intervals.ratio_interval`), which holds with few images, too. Images without a
+    single scored response are resampled, as (0, 0): how many count is part of the uncertainty.
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
 
     Args:
         pairs: (a, b) of each image with questions, in any order.
@@ -179,7 +182,7 @@ def unf1_interval(pairs: list[tuple[int, int]], *, seed: int, resamples: int) ->
         resamples: How many draws, >= 1.
 
     Returns:
-        Both intervals, or the reason why there are none.
+        The interval, or the reason why there is none.
     """
     n = len(pairs)
     if sum(b for _, b in pairs) == 0:
@@ -196,9 +199,7 @@ def unf1_interval(pairs: list[tuple[int, int]], *, seed: int, resamples: int) ->
     if len(values) == 0 or values.min() == values.max():
         why = "every resample has the same UnF1, so the images say nothing about its uncertainty"
         return UnF1Interval(images=n, resamples_undefined=undefined, why_undefined=why)
-    levels = _bca_levels(rows, images, values)
     return UnF1Interval(
-        bca=None if levels is None else _quantiles(values, levels),
         percentile=_quantiles(values, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)),
         images=n,
         resamples_undefined=undefined,
@@ -221,36 +222,6 @@ def _resampled_sums(
         stop = min(start + block, resamples)
         sums[start:stop] = rng.multinomial(n, images / n, size=stop - start) @ rows
     return sums
-
-
-def _bca_levels(
-    rows: NDArray[np.int64], images: NDArray[np.int64], values: NDArray[np.float64]
-) -> tuple[float, float] | None:
-    """The two levels at which BCa reads the resampled values, in place of .025 and .975; None where BCa is undefined.
-
-    Undefined: the score lies beyond all resampled values, or the correction is so large that its formula breaks down.
-    That the resampled values differ is presupposed; then UnF1 is defined without any one image, and not the same
-    without each.
-    """
-    normal = NormalDist()
-    total = images @ rows
-    value = total[0] / total[1]
-    # Ties count half, or a score on many resampled values would look biased.
-    below = (np.count_nonzero(values < value) + np.count_nonzero(values <= value)) / (2 * len(values))
-    if not 0 < below < 1:
-        return None
-    rest = total - rows  # jackknife: without one image of each kind of pair
-    jackknife = rest[:, 0] / rest[:, 1]
-    deviation = np.average(jackknife, weights=images) - jackknife
-    bias = normal.inv_cdf(float(below))  # z0, eq. 14.14
-    acceleration = float(images @ deviation**3) / (6 * float(images @ deviation**2) ** 1.5)  # a, eq. 14.15
-    levels = []
-    for z in (-Z, Z):
-        shrink = 1 - acceleration * (bias + z)
-        if shrink <= 0:
-            return None
-        levels.append(normal.cdf(bias + (bias + z) / shrink))  # alpha1, alpha2, eq. 14.10
-    return (levels[0], levels[1])
 
 
 def _quantiles(values: NDArray[np.float64], levels: tuple[float, float]) -> tuple[float, float]:

@@ -38,13 +38,15 @@ move it. Without it, 10 images that nearly all abstained from everything had int
 """
 
 IntervalMethod = Literal[
-    "logit_t", "jackknife_logit_t", "linearised_logit_t", "linearised_log_t", "inverted", "exact_one_sided", "exact"
-]
+    "logit_t", "jackknife_logit_t", "linearised_logit_t", "linearised_log_t", "inverted", "exact_one_sided", "exact", "combined",
+    "fixed_width_stop", "anytime",
+]  # fmt: skip
 """How an interval was computed.
 
 logit_t: linearised standard error of a ratio of sums. jackknife_logit_t: delete-one-image standard error. linearised_logit_t,
 linearised_log_t: of influence values, on that scale. inverted: see `rank_intervals.ece_interval`. exact_one_sided: at an end of
-the range. exact: `exact_interval` inside the range.
+the range. exact: `exact_interval` inside the range. combined: `difference_interval`. fixed_width_stop, anytime: of a rule that
+stopped a run (`runs/stopping.py`).
 """
 
 _EQUAL = 1e-12
@@ -87,6 +89,40 @@ def ratio_interval(
     value = float(above / below)
     residuals = rows[:, 0] - value * rows[:, 1]
     return _around(value, float(images @ residuals**2) * k / (k - 1) / float(below) ** 2, k, "logit_t")
+
+
+def difference_interval(rows: Sequence[Sequence[float]] | NDArray[Any]) -> Interval:
+    """The interval of sum(a) / sum(b) - sum(c) / sum(d) over images: two ratios of the same images.
+
+    Each ratio has its own interval; the two are combined, with the correlation that the images' influence on both has. So it
+    holds also where one ratio is at an end of its range, and where few images tell it. Source: Zou & Donner, Statistics in
+    Medicine 27 (2008), doi:10.1002/sim.3095, eq. 8.
+
+    Args:
+        rows: (a, b, c, d) of each image, 0 <= a <= b and 0 <= c <= d; shape [images, 4].
+
+    Returns:
+        The interval, in [-1, 1]. None with its reason where one ratio has none, and where no image differs in them.
+    """
+    table = np.asarray(rows, dtype=float).reshape(-1, 4)
+    one, other = ratio_interval(table[:, :2]), ratio_interval(table[:, 2:])
+    fewest = min(one.images, other.images)
+    if one.ends is None or other.ends is None:
+        return Interval(images=fewest, why_undefined=_too_few(fewest))
+    if (table[:, :2] == table[:, 2:]).all():
+        return Interval(images=fewest, why_undefined="the two are equal on every image")
+    ours, theirs = _influence(table[:, :2]), _influence(table[:, 2:])
+    size = math.sqrt(float(ours @ ours) * float(theirs @ theirs))
+    correlation = float(ours @ theirs) / size if size > _EQUAL else 0.0
+    value, their_value = (float(pair[0] / pair[1]) for pair in (table.sum(axis=0)[:2], table.sum(axis=0)[2:]))
+
+    def distance(x: float, y: float) -> float:
+        return math.sqrt(max(0.0, x * x + y * y - 2 * correlation * x * y))
+
+    difference = value - their_value
+    low = difference - distance(value - one.ends[0], other.ends[1] - their_value)
+    high = difference + distance(one.ends[1] - value, their_value - other.ends[0])
+    return Interval((max(-1.0, low), min(1.0, high)), "combined", fewest)
 
 
 def smooth_interval(
@@ -228,6 +264,12 @@ def _quantile(images: int) -> float:
     from scipy.special import stdtrit  # slow to import
 
     return float(stdtrit(images - 1, (1 + CONFIDENCE) / 2))
+
+
+def _influence(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each image moves sum(a) / sum(b), to first order. pairs: [images, 2], with sum(b) > 0."""
+    above, below = pairs.sum(axis=0)
+    return np.asarray((pairs[:, 0] - above / below * pairs[:, 1]) / below)
 
 
 def _expit(x: float) -> float:

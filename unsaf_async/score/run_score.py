@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from unsaf_async.records import Examination, Label, Record, Role
 from unsaf_async.score.bootstrap import UnF1Interval, unf1_interval
+from unsaf_async.score.intervals import Interval, ratio_interval
 from unsaf_async.score.tallies import KindScore, Place, Tally, by_kind_of, counts_of
 from unsaf_async.score.unf1 import Counts, KindName, latest, unf1_bounds
 from unsaf_async.score.units import Lookalikes, Units, picture_key
@@ -67,8 +68,8 @@ REFUSED_LIMIT = 0.50
 FEW_REFUSALS = 3
 """Below this many refusals a kind gives no warning."""
 
-FEW_IMAGES = 20
-"""Below this many images an interval that resamples them tends to be too narrow."""
+FEW_IMAGES = 5
+"""Below this many images nobody has simulated whether the interval holds (docs/intervals.md)."""
 
 _NO_RESPONSE_TO_JUDGE = frozenset({"invalid", "truncated", "unreadable", "blocked", "refused", "no_image"})
 """Reasons that lie in the response itself: the method's `invalid` (empty, off topic, cut off) and `blocked`."""
@@ -141,11 +142,11 @@ class Score(Record):
     unf1: float | None
     """The headline, in [0, 1]: 2 TU / (2 TU + FU + FA)."""
     unf1_ci: tuple[float, float] | None
-    """95 % interval of `unf1` by resampling images: BCa where that is defined, else the percentile interval."""
-    unf1_ci_method: Literal["bca", "percentile"] | None
-    """Which of the two `unf1_ci` is."""
+    """95 % interval of `unf1` over images; of a run that stopped itself, that of the rule that stopped it."""
+    unf1_ci_method: Literal["logit_t", "exact_one_sided", "fixed_width_stop", "anytime", "bca", "percentile"] | None
+    """How `unf1_ci` was computed; "bca" and "percentile" stand in older files."""
     unf1_ci_percentile: tuple[float, float] | None
-    """95 % percentile interval from the same resamples."""
+    """95 % percentile interval by resampling images, for comparison."""
     unf1_bounds: tuple[float, float] | None
     """[worst, best]: the least and the greatest UnF1 over everything the unscored responses might have been."""
     counts: Counts
@@ -264,6 +265,7 @@ def score_of(
     images_total: int | None = None,
     seed: int = 0,
     resamples: int = 10_000,
+    stopped: Interval | None = None,
 ) -> Score:
     """The score of what is tallied: as `score`, whose other arguments these are.
 
@@ -276,13 +278,18 @@ def score_of(
         images_total: How many images the run has.
         seed: Of the bootstrap.
         resamples: Draws of the bootstrap.
+        stopped: The interval of UnF1 by the rule that stopped the run; None: the run did not stop itself. Not used where
+            images have equal pictures, which the rule takes for further images.
 
     Returns:
         The score.
     """
-    interval = unf1_interval(list(run.pairs().elements()), seed=seed, resamples=resamples)
+    pairs = run.pairs()
+    resampling = unf1_interval(list(pairs.elements()), seed=seed, resamples=resamples)
+    copies = run.units.count < len(run.units)  # a stopping rule takes them for further images
+    interval = stopped if stopped and not copies else ratio_interval(list(pairs), times=list(pairs.values()))
     images = ImageCounts(done=run.done, failed=run.failed, total=images_total)
-    figures = _figures(run, interval)
+    figures = _figures(run, interval, resampling)
     return Score(
         **figures,
         counts=run.counts,
@@ -295,18 +302,19 @@ def score_of(
             *filter(None, [why_open(run.unscored, run.questions.asked, figures["unf1_bounds"])]),
         ],
         warnings=[
-            *_warnings(run.unscored, images, run.questions, interval, resamples),
+            *_warnings(run.unscored, images, run.questions, interval),
+            *_rarely_defined(resampling, resamples),
             *_equal_pictures(run.units, run.lookalikes),
             *_one_sided(run.asked),
             *_mostly_refused(figures["by_kind"]),
         ],
-        undefined=dict(_undefined(figures, interval, accounts)),
+        undefined=dict(_undefined(figures, interval, resampling, accounts)),
         **(dict(accounts) if accounts else dict.fromkeys(_ACCOUNTS)),
         provider=provider,
         judge=judge,
         seed=seed,
         resamples=resamples,
-        resamples_undefined=interval.resamples_undefined,
+        resamples_undefined=resampling.resamples_undefined,
     )
 
 
@@ -405,13 +413,13 @@ class ScoreTally:
         return sum(n for place, n in self.asked.items() if place.cell is None and place.intended == label)
 
 
-def _figures(run: ScoreTally, interval: UnF1Interval) -> dict[str, Any]:
+def _figures(run: ScoreTally, interval: Interval, resampling: UnF1Interval) -> dict[str, Any]:
     """The fields of `Score` that may be None, but for the accounts, and the kinds' scores."""
     counts = run.counts
     return {name: getattr(counts, name) for name in _WHY_UNDEFINED} | {
-        "unf1_ci": interval.bca or interval.percentile,
-        "unf1_ci_method": "bca" if interval.bca else "percentile" if interval.percentile else None,
-        "unf1_ci_percentile": interval.percentile,
+        "unf1_ci": interval.ends,
+        "unf1_ci_method": interval.method,
+        "unf1_ci_percentile": resampling.percentile,
         "unf1_bounds": unf1_bounds(
             counts, unanswerable=run.unscored_of("unanswerable"), answerable=run.unscored_of("answerable")
         ),
@@ -442,14 +450,17 @@ _ACCOUNTS = ("calls", "tokens", "cost_usd", "wall_s", "unknown_attempts", "cost_
 
 
 def _undefined(
-    figures: Mapping[str, Any], interval: UnF1Interval, accounts: Accounts | None
+    figures: Mapping[str, Any], interval: Interval, resampling: UnF1Interval, accounts: Accounts | None
 ) -> Iterator[tuple[str, str]]:
     """(path, reason) of every figure that is None."""
     for name, why in _WHY_UNDEFINED.items():
         if figures[name] is None:
             yield name, why
-    if interval.percentile is None:
-        yield from ((name, interval.why_undefined) for name in ("unf1_ci", "unf1_ci_method", "unf1_ci_percentile"))
+    if interval.ends is None:
+        why = interval.why_undefined if interval.images else resampling.why_undefined
+        yield from ((name, why) for name in ("unf1_ci", "unf1_ci_method"))
+    if resampling.percentile is None:
+        yield "unf1_ci_percentile", resampling.why_undefined
     if figures["unf1_bounds"] is None:
         yield "unf1_bounds", "UnF1 is undefined whatever the unscored responses were"
     for kind, kind_score in figures["by_kind"].items():
@@ -515,7 +526,7 @@ def why_open(unscored: Counter[str], asked: int, bounds: tuple[float, float] | N
 
 
 def _warnings(
-    unscored: Counter[str], images: ImageCounts, questions: QuestionCounts, interval: UnF1Interval, resamples: int
+    unscored: Counter[str], images: ImageCounts, questions: QuestionCounts, interval: Interval
 ) -> Iterator[str]:
     if images.total is not None and images.done + images.failed < images.total:
         yield f"{images.done + images.failed} of the run's {images.total} images: it ended early, or goes on"
@@ -533,12 +544,19 @@ def _warnings(
                 f"{n} of {questions.asked} responses ({n / questions.asked:.1%}) {what} ({parts}): "
                 "read unf1_bounds beside unf1"
             )
-    if interval.percentile is not None and interval.images < FEW_IMAGES:
-        yield f"the interval rests on {interval.images} images; with fewer than {FEW_IMAGES} it tends to be too narrow"
-    if interval.resamples_undefined > UNDEFINED_LIMIT * resamples:
+    if interval.ends is not None and interval.images < FEW_IMAGES:
         yield (
-            f"{interval.resamples_undefined} of {resamples} resamples had no UnF1 and were left out of the interval: "
-            "too few images hold a response that counts"
+            f"the interval rests on {interval.images} images; with fewer than {FEW_IMAGES} "
+            "it is wide, and its level of 95 % is not established"
+        )
+
+
+def _rarely_defined(resampling: UnF1Interval, resamples: int) -> Iterator[str]:
+    """A warning if many resamples have no UnF1."""
+    if resampling.resamples_undefined > UNDEFINED_LIMIT * resamples:
+        yield (
+            f"{resampling.resamples_undefined} of {resamples} resamples had no UnF1 and were left out of "
+            "unf1_ci_percentile: too few images hold a response that counts"
         )
 
 

@@ -18,9 +18,9 @@ from pydantic import Field
 from unsaf_async.compare.pairing import RESAMPLES, examined, match, paired_difference, resampled_sums
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.records import Examination, Question, Record
-from unsaf_async.score.bootstrap import interval
+from unsaf_async.score.bootstrap import FEW_IMAGES, interval
 from unsaf_async.score.ratios import quotients, ratio
-from unsaf_async.score.run_score import FEW_IMAGES, UNSCORED_LIMIT
+from unsaf_async.score.run_score import UNSCORED_LIMIT
 from unsaf_async.score.unf1 import KindName, cell
 from unsaf_async.score.units import Units
 

@@ -120,6 +120,12 @@ def test_the_vote_of_ten_is_soft() -> None:
     assert is_right(one) is (exact(one) >= 0.5)
 
 
+def test_the_official_figure_is_that_of_vqas_script_to_the_letter() -> None:
+    found = of(question("red", TEN), question("Red.", ("red",) * 10), declined(answerable=True))
+    assert found.accuracy == pytest.approx((0.6 + 1 + 0) / 3)
+    assert found.accuracy_official == pytest.approx((0.6 + 0 + 0) / 3)
+
+
 def test_a_response_that_declines_is_wrong_whatever_words_it_has() -> None:
     one = question("It may be red, I cannot tell.", act="abstained")
     assert (exact(one), contained(one), is_right(one)) == (0.0, 0.0, False)

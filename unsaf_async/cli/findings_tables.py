@@ -96,6 +96,7 @@ def _accuracy(labelled: LabelledScore, out: Console) -> None:
     table = Table.grid(padding=(0, 2))
     ends = (format_bracketed(labelled.accuracy_ci), format_bracketed(labelled.accuracy_contained_ci))
     table.add_row("VQA accuracy", f"{format_figure(labelled.accuracy)}{ends[0]}", "the response is the answer")
+    table.add_row("", format_figure(labelled.accuracy_official), "by VQA's own script, to the letter")
     table.add_row("", f"{format_figure(labelled.accuracy_contained)}{ends[1]}", "the response contains the answer")
     table.add_row(
         "", format_figure(labelled.accuracy_answered), f"of what it answered, {format_figure(labelled.coverage)}"

@@ -36,6 +36,7 @@ from unsaf_async.score.ratios import mean, ratio
 from unsaf_async.score.signals import p_true, self_consistency, stated, token_probability
 from unsaf_async.score.unf1 import latest
 from unsaf_async.score.units import Units
+from unsaf_async.score.vqa_script import script_accuracy
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
@@ -130,6 +131,9 @@ class LabelledScore(Record):
     is wrong."""
     accuracy_ci: tuple[float, float] | None
     """95 % interval by resampling images."""
+    accuracy_official: float | None = None
+    """`accuracy` as VQA's official script computes it, to the letter, for comparison with published figures. Words that decline
+    count as any others. Where all accepted answers are the same text nothing is normalised: "Red." is wrong against "red"."""
     accuracy_contained: float | None
     """The same if the response only has to contain the answer, as sentences do."""
     accuracy_contained_ci: tuple[float, float] | None
@@ -189,6 +193,8 @@ class LabelledTally:
         self._exact, self._contained, self._answered, self._right = array("d"), array("d"), array("d"), array("d")
         """Of questions with accepted answers, of those that were answered, and of those of which the set says what is right."""
         self._units = Units()
+        self._official = array("d")
+        """Of questions with accepted answers."""
         self._by_image = array("d")
         """[images, 3]: the sums of exact and contained accuracy, and the number of questions with accepted answers."""
         self._categories: dict[str, array[float]] = {}
@@ -235,6 +241,7 @@ class LabelledTally:
 
     def _add_accuracy(self, question: Question, own_exact: float, own_contained: float) -> None:
         self._exact.append(own_exact)
+        self._official.append(script_accuracy(final_text(question.response).answer, _accepted(question)) or 0.0)
         self._contained.append(own_contained)
         if question.act == "answered":
             self._answered.append(own_contained)
@@ -261,6 +268,7 @@ class LabelledTally:
             unscored=counts["unscored"],
             accuracy=mean(self._exact),
             accuracy_ci=ratio_interval(by_image[:, (0, 2)], seed=seed),
+            accuracy_official=mean(self._official),
             accuracy_contained=mean(self._contained),
             accuracy_contained_ci=ratio_interval(by_image[:, (1, 2)], seed=seed),
             accuracy_answered=mean(self._answered),

@@ -17,6 +17,7 @@ import numpy as np
 from unsaf_async.records import Record
 from unsaf_async.score import bootstrap
 from unsaf_async.score.ratios import ratio
+from unsaf_async.score.vqa_script import ARTICLES, CONTRACTIONS, NUMBERS, left_one_out, script_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -242,12 +243,13 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float | None:
     """VQA accuracy of an answer by its published formula.
 
     With 10 annotators it is the mean, over the 10 ways to leave one out, of min(m / 3, 1), where m is how
-    many of the other 9 equal the answer; for n >= 4 annotators likewise. Texts are compared as `normal_answer`. Below 4
-    the formula cannot reach 1 even if all agree (nothing can with 1), and such sets list accepted answers and no votes: there it
-    is 1 if the answer equals any reference and 0 otherwise.
+    many of the other 9 equal the answer; for n >= 4 annotators likewise. Texts are compared as `script_form`, which is what the
+    official script makes of them. Below 4 the formula cannot reach 1 even if all agree (nothing can with 1), and such sets list
+    accepted answers and no votes: there it is 1 if the answer equals any reference as `normal_answer`, and 0 otherwise.
 
-    Source: Antol et al., "VQA" (ICCV 2015); Goyal et al. (CVPR 2017); <https://visualqa.org/evaluation.html>. The official script
-    leaves the references as they are where all of them are equal; here they are always normalised.
+    Source: Antol et al., "VQA" (ICCV 2015); Goyal et al. (CVPR 2017); <https://visualqa.org/evaluation.html>. One thing is as
+    published and not as the official script has it: that one compares texts as they stand where all references are equal, so
+    that "Red." is wrong against ten times "red". `script_accuracy` does so, too.
 
     Args:
         answer: What the model answered.
@@ -256,8 +258,9 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float | None:
     Returns:
         In [0, 1]; None without references.
     """
-    normal = normal_answer(answer)
-    return _soft([reference == normal for reference in map(normal_answer, answers)])
+    form = script_form if len(answers) >= FEWEST_ANNOTATORS else normal_answer
+    own = form(answer)
+    return _soft([form(each) == own for each in answers])
 
 
 def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
@@ -292,19 +295,19 @@ def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
             for match in re.finditer(rf"(?<![\w']){re.escape(reference)}(?![\w'])", normal)
         )
 
-    scores = (_soft([other == each for other in references]) for each in sorted(set(references)) if contained(each))
-    return max((score for score in scores if score is not None), default=0.0)
+    scores = [_soft([other == each for other in references]) for each in sorted(set(references)) if contained(each)]
+    return max(score for score in (*scores, vqa_accuracy(answer, answers)) if score is not None)
 
 
 def normal_answer(text: str) -> str:
-    """The form in which answers are compared, after the rules of the VQA evaluation; idempotent.
+    """The form in which meanings are compared, after the rules of the VQA evaluation; idempotent.
 
     Lower case; full stops go unless a digit follows; commas between digits go; other punctuation becomes a space, except the
     apostrophe and the colon; number words up to ten become digits ("none" is 0); articles go; missing apostrophes of contractions
     come back ("dont" is "don't").
 
     Source: <https://visualqa.org/evaluation.html>. Here, too: typographic apostrophes count as plain ones, and an article stays
-    where nothing else would remain (the answer "A" is a letter).
+    where nothing else would remain (the answer "A" is a letter). What the official script makes of a text is `script_form`.
 
     Args:
         text: An answer or a reference.
@@ -321,24 +324,18 @@ def normal_answer(text: str) -> str:
         text = _STOP.sub("", text)
     # Each of a million questions comes here: what is in ASCII takes the quicker way.
     spaced = text.translate(ASCII_PUNCTUATION) if text.isascii() else _PUNCTUATION.sub(" ", text)
-    words = [_NUMBERS.get(word, word) for word in spaced.split()]
-    words = [word for word in words if word not in _ARTICLES] or words
+    words = [NUMBERS.get(word, word) for word in spaced.split()]
+    words = [word for word in words if word not in ARTICLES] or words
     return " ".join([_CONTRACTIONS.get(word, word) for word in words])
 
 
 def _soft(matches: list[bool]) -> float | None:
-    """The VQA formula in closed form: of the n ways to leave one out, m leave out a match and n - m do not."""
-    n, m = len(matches), sum(matches)
-    if n < FEWEST_ANNOTATORS:
-        return float(m > 0) if n else None
-    return (m * min((m - 1) / 3, 1) + (n - m) * min(m / 3, 1)) / n
+    """The VQA formula; below `FEWEST_ANNOTATORS` whether anything matches."""
+    if len(matches) < FEWEST_ANNOTATORS:
+        return float(any(matches)) if matches else None
+    return left_one_out(sum(matches), len(matches))
 
 
-_ARTICLES = frozenset({"a", "an", "the"})
-_NUMBERS = {
-    word: str(number)
-    for number, word in enumerate("zero one two three four five six seven eight nine ten".split())  # noqa: SIM905
-} | {"none": "0"}
 _PLAIN = str.maketrans("’‘ʼ“”", "'''\"\"")
 _STOP = re.compile(r"\.(?!\d)")
 _DIGIT_COMMA = re.compile(r"(?<=\d),(?=\d)")
@@ -346,24 +343,12 @@ _PUNCTUATION = re.compile(r"[^\w\s'.:]|_")
 ASCII_PUNCTUATION = {number: " " for number in range(128) if _PUNCTUATION.match(chr(number))}
 """What becomes of each character of a text in ASCII: `str.translate` takes it."""
 _NEGATED = re.compile(r"(?:\b(?:no|not)|n't) $")
-
-
-def _contractions() -> dict[str, str]:
-    """Without the apostrophe -> with it. Excluded is what would be another word: hell, id, ill, its, shed, shell, wed, were."""
-    parts = {
-        "n't": "ai are ca could did does do had has have is might must need ought sha should was were wo would",
-        "'ve": "could i might must should they we what who would you",
-        "'re": "they what you",
-        "'d": "he how it they there who you",
-        "'ll": "how it they what who you",
-        "'s": "he how she somebody someone that there what where who",
-        "'m": "i",
-    }
-    whole = {"o'clock", "y'all", "ma'am"} | {base + end for end, bases in parts.items() for base in bases.split()}
-    return {word.replace("'", ""): word for word in whole}
-
-
-_CONTRACTIONS = _contractions()
+# Those of the official script, less what it breaks, and with three that it lacks.
+_CONTRACTIONS = {short: whole for short, whole in CONTRACTIONS.items() if "'" in whole} | {
+    "im": "i'm",
+    "ive": "i've",
+    "shes": "she's",
+}
 
 
 # --- yes and no ---------------------------------------------------------------------------------------------------

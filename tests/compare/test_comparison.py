@@ -726,6 +726,31 @@ def test_that_so_few_images_can_show_nothing_is_said(three: list[Path], compared
     assert compare(six).too_few[-1].startswith("no p adjusted for 3 pairs (Holm) can fall below 0.0938")
 
 
+@pytest.mark.parametrize("suffix", [".svg", ".PNG"])
+def test_audacity_against_timidity_is_drawn_as_a_picture_of_its_own(
+    suffix: str, three: list[Path], compared: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / f"plane{suffix}"
+    text = compared("a", "b", "c", "--plot", str(file))
+    assert "UnF1 of precisions" in text
+    drawn = file.read_bytes()
+    if suffix == ".svg":
+        svg = drawn.decode()
+        assert all(wanted in svg for wanted in ("timidity", "audacity", "careful/scripted", "UnF1 0.9", "#0072b2"))
+        compared("a", "b", "c", "--plot", str(tmp_path / "again.svg"))
+        assert (tmp_path / "again.svg").read_bytes() == drawn
+    else:
+        assert drawn.startswith(b"\x89PNG")
+    row = compare(load_runs(three)).runs[0]
+    assert (row.timidity, row.audacity) == (row.precision, row.recall)
+    assert row.audacity_of_answers == load_runs(three)[0].findings.audacity_of_answers
+
+
+def test_a_plot_of_another_sort_is_refused(three: list[Path], compared: Callable[..., str]) -> None:
+    with pytest.raises(UserError, match=r"plane\.pdf: is neither a \.svg nor a \.png"):
+        compared("a", "b", "c", "--plot", "plane.pdf")
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_tables_that_are_wider_than_the_terminal_are_turned_and_nothing_of_them_is_cut(
     columns: int, three: list[Path], compared: Callable[..., str], monkeypatch: pytest.MonkeyPatch

@@ -385,6 +385,8 @@ def test_several_runs_have_a_leaderboard_a_plot_by_size_and_a_cross_matrix(rich,
     board = page.text[page.text.index("Best UnF1 first") :]
     assert board.index(ranks[0][1]) < board.index(ranks[1][1])
     assert "7B" in page.text
+    for run, name in ((rich, "made-up"), (second, "second")):
+        assert f"{name}: timidity {run.score.timidity:.3f}, audacity {run.score.audacity:.3f}" in page.text
     assert "1.3M" in page.text
     assert "made-up asks, second answers: n/a" in page.text
     assert [page.data(f"run-{place}")["label"] for place in (0, 1)] == ["made-up", "second"]

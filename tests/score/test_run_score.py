@@ -463,6 +463,23 @@ def test_a_kind_that_is_mostly_refused_earns_a_warning() -> None:
     )
 
 
+def test_the_papers_scores_stand_by_name_in_both_readings() -> None:
+    found = scored([examination("a", questions(ta=6, fu=2, tu=3, fa=1))], k=None)
+    assert (found.timidity, found.audacity) == (found.precision, found.recall) == (3 / 5, 3 / 4)
+    assert found.unf1 == pytest.approx(2 * (3 / 5) * (3 / 4) / (3 / 5 + 3 / 4))
+    assert found.audacity_of_answers == 6 / 7
+    assert found.unf1_of_precisions == pytest.approx(2 * (3 / 5) * (6 / 7) / (3 / 5 + 6 / 7))
+    # Who never abstains has no timidity, and who never answers no audacity of answers.
+    bold = scored([examination("a", questions(ta=3, fa=3))], k=None)
+    assert (bold.timidity, bold.audacity, bold.audacity_of_answers, bold.unf1_of_precisions) == (None, 0.0, 0.5, None)
+    assert bold.undefined["timidity"] == "no scored response abstained"
+    meek = scored([examination("a", questions(fu=3, tu=3))], k=None)
+    assert (meek.audacity_of_answers, meek.unf1_of_precisions) == (None, None)
+    assert meek.undefined["audacity_of_answers"] == "no scored response answered"
+    wrong = scored([examination("a", questions(fu=3, fa=3))], k=None)
+    assert (wrong.timidity, wrong.audacity_of_answers, wrong.unf1_of_precisions) == (0.0, 0.0, 0.0)
+
+
 def test_above_a_fifth_unscored_or_bounds_a_tenth_wide_the_bounds_are_the_headline() -> None:
     def lost(answered: int, abstained: int, lost: int) -> Score:
         asked = questions(ta=answered, tu=abstained) + [question("answerable", unscored="undecided")] * lost

@@ -13,6 +13,8 @@ from unsaf_async.cli import options as o
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from unsaf_async.compare.comparison import Comparison
+
 
 FORMATS = ("table", "csv", "json", "latex")
 
@@ -36,6 +38,15 @@ def compare(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="With --format csv: a line a pair instead of a line a run.")
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            parser=o.file,
+            metavar="FILE",
+            help="Draw audacity against timidity, a mark a run, into this .svg or .png.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of the pairs' intervals and p-values.")] = 0,
     out: Annotated[
         Path | None,
@@ -52,8 +63,12 @@ def compare(
         raise UserError(f"--pairs goes with --format csv; --format {format_} has the pairs in any case")
     if seed < 0:
         raise UserError(f"--seed is {seed}; give 0 or more")
+    if plot and plot.suffix.lower() not in (".svg", ".png"):
+        raise UserError(f"--plot {plot}: is neither a .svg nor a .png; name a file that ends in one of them")
     scales = _scales(scale or [])
     comparison = comparing.compare(comparing.load_runs(run_dirs), scale=scales, seed=seed)
+    if plot:
+        _draw(comparison, plot)
     if format_ == "table":
         if out is None:
             print_comparison(comparison)
@@ -71,6 +86,18 @@ def compare(
     else:
         out.write_text(text, encoding="utf-8")
     return 0
+
+
+def _draw(comparison: Comparison, file: Path) -> None:
+    """Runs of which the bounds alone are known have no mark."""
+    from unsaf_async.report.plots import write_plane
+
+    marks = [
+        (row.name, row.timidity, row.audacity, row.timidity_ci, row.audacity_ci)
+        for row in comparison.runs
+        if row.timidity is not None and row.audacity is not None and not row.unf1_between
+    ]
+    write_plane(marks, file)
 
 
 def _scales(given: list[str]) -> dict[str, float]:

@@ -87,6 +87,14 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
         )
         for row in runs
     ]  # fmt: skip
+    yield ("the paper's scores", "timidity", "audacity", "audacity of answers", "UnF1 of precisions"), [
+        (
+            safe(row.name), *(f"{format_figure(value)}{format_bracketed(ends)}" for value, ends in
+            ((row.timidity, row.timidity_ci), (row.audacity, row.audacity_ci))),
+            format_figure(row.audacity_of_answers), format_figure(row.unf1_of_precisions),
+        )
+        for row in runs
+    ]  # fmt: skip
     kinds = kinds_of(comparison)
     yield (
         ("recall by kind", *kinds),

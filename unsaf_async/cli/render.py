@@ -76,11 +76,13 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     out.print(types)
 
     rates = Table.grid(padding=(0, 2))
-    rates.add_row("precision", _value(score, "precision"), "recall", _value(score, "recall"))
+    rates.add_row("precision (timidity)", _value(score, "precision"), "recall (audacity)", _value(score, "recall"))
     rates.add_row(
         "over-refusal rate", _value(score, "over_refusal_rate"), "over-answer rate", _value(score, "over_answer_rate")
     )
     rates.add_row("macro F1", _value(score, "macro_f1"), "Matthews correlation", _value(score, "matthews_correlation"))
+    precisions = (_value(score, "audacity_of_answers"), _value(score, "unf1_of_precisions"))
+    rates.add_row("audacity of answers", precisions[0], "F1 of precisions", precisions[1])
     out.print()
     out.print(rates)
 

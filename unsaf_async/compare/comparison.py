@@ -61,6 +61,13 @@ class RunRow(Record):
     recall: float | None
     over_refusal_rate: float | None
     over_answer_rate: float | None
+    timidity: float | None = None
+    """As in `Score`, as are the next three."""
+    timidity_ci: tuple[float, float] | None = None
+    audacity: float | None = None
+    audacity_ci: tuple[float, float] | None = None
+    audacity_of_answers: float | None = None
+    unf1_of_precisions: float | None = None
     recall_by_kind: dict[KindName, float | None]
     """Of the kinds that were asked; None where none of a kind was scored."""
     images: int
@@ -289,6 +296,10 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         recall=score.recall,
         over_refusal_rate=score.over_refusal_rate,
         over_answer_rate=score.over_answer_rate,
+        timidity=score.timidity,
+        audacity=score.audacity,
+        audacity_of_answers=score.audacity_of_answers,
+        unf1_of_precisions=score.unf1_of_precisions,
         recall_by_kind={kind: row.recall for kind, row in score.by_kind.items()},
         images=score.images.done,
         questions=score.questions.asked,

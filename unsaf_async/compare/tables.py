@@ -55,7 +55,9 @@ def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> s
             ),
         )  # fmt: skip
     kinds = kinds_of(comparison)
-    plain = ("precision", "recall", "over_refusal_rate", "over_answer_rate")
+    plain = (
+        "precision", "recall", "over_refusal_rate", "over_answer_rate", "audacity_of_answers", "unf1_of_precisions",
+    )  # fmt: skip
     rest = (
         "images", "questions", "unscored", "cost_usd", "cost_per_image_usd", "cost_of_one_point_usd", "wall_s", "scale",
     )  # fmt: skip

@@ -80,6 +80,14 @@ def several(
         places = {id(run): place for place, run in enumerate(runs) if run.sort == sort}
         if places:
             boards += _board(board, [run for run in runs if run.sort == sort], places, labels, scale)
+    marks: list[plots.Plane] = [
+        (label, score.timidity, score.audacity, None, None)
+        for label, run in zip(labels, runs, strict=True)
+        if run.sort == "unsaf" and not (score := run.score).unf1_between
+        if score.timidity is not None and score.audacity is not None
+    ]
+    how = "The paper's two scores; UnF1 is their harmonic mean. Up and to the right is better."
+    plane = figure(plots.plane(marks, "plane"), how)
     matrix = (
         figure(plots.heat_map(cross, "cross"), "Rows wrote the questions, columns answered them.") if cross else None
     )
@@ -89,7 +97,9 @@ def several(
             el("h2", "Leaderboard"),
             boards,
             el("ul", [el("li", el("b", "Note"), text) for text in caveat], class_="notes") if caveat else None,
-            el("div", matrix, class_="two spaced") if matrix is not None else None,
+            el("div", [each for each in (plane, matrix) if each is not None], class_="two spaced")
+            if plane is not None or matrix is not None
+            else None,
             id="leaderboard",
         )
     ]

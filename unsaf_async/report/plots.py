@@ -22,6 +22,7 @@ from unsaf_async.text import format_figure, format_headline, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from xml.etree.ElementTree import Element
 
     from unsaf_async.compare.cross_matrix import CrossMatrix
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 
 WIDTH_PX = 440
 """Of every plot, in units that are pixels where it is shown at full size: text of 13 is legible on a phone, too."""
+
+PRINTED = {
+    "ink": "#1a1a1a", "muted": "#5c5c5c", "line": "#d4d4d4",
+    "c1": "#0072b2", "c2": "#d55e00", "c3": "#009e73", "c4": "#cc79a7", "c5": "#8a6d00", "c6": "#56b4e9",
+}  # fmt: skip
+"""The roles' colors in a picture that is no part of the page: Okabe and Ito's, which the color-blind tell apart."""
 
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 """Styles of several lines in one plot, so that they differ not by color alone."""
@@ -418,6 +425,67 @@ def scale(
     return _svg(figure, name, f"{measure} by size", f"{values}.")
 
 
+Plane = tuple[str, float, float, tuple[float, float] | None, tuple[float, float] | None]
+"""A run's mark: label, timidity, audacity, and an interval of each or None."""
+
+
+@_in_our_style
+def plane(rows: Sequence[Plane], name: str) -> Element | None:
+    """Audacity against timidity, a mark a run, with curves of equal UnF1.
+
+    Args:
+        rows: The runs.
+        name: The plot's id, unique on the page; letters, digits and hyphens.
+
+    Returns:
+        The plot; None with fewer than two runs.
+    """
+    if len(rows) < 2:
+        return None
+    values = ", ".join(f"{label}: timidity {x:.3f}, audacity {y:.3f}" for label, x, y, _, _ in rows)
+    return _svg(_plane(rows, COLORS), name, "Audacity against timidity", f"{values}.")
+
+
+def write_plane(rows: Sequence[Plane], file: Path) -> None:
+    """Write that plot as a picture of its own, on white.
+
+    Args:
+        rows: The runs.
+        file: Ends in .svg or .png.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    import matplotlib as mpl
+
+    own = {"svg.hashsalt": "plane", "figure.facecolor": "white", "font.family": "sans-serif"}
+    with _quiet(), warnings.catch_warnings(), mpl.rc_context({**_settings(PRINTED), **own}):
+        warnings.simplefilter("ignore")
+        svg = file.suffix.lower() == ".svg"
+        metadata = {"Date": None} if svg else {"Software": None}
+        _plane(rows, PRINTED).savefig(file, format="svg" if svg else "png", dpi=200, metadata=metadata)
+
+
+def _plane(rows: Sequence[Plane], colors: Mapping[str, str]) -> Any:
+    figure, axes = _figure(6.2)
+    for unf1 in (0.5, 0.7, 0.8, 0.9):
+        timidity = np.linspace(unf1 / (2 - unf1), 1, 100)
+        axes.plot(timidity, unf1 * timidity / (2 * timidity - unf1), color=colors["line"], linewidth=1, zorder=0)
+        axes.text(1, unf1 / (2 - unf1), f"UnF1 {unf1:.1f}", color=colors["muted"], ha="right", va="bottom", fontsize=10)
+    for place, (label, x, y, of_x, of_y) in enumerate(rows):
+        color = colors[f"c{place % 6 + 1}"]
+        for ends, along in ((of_x, ([*of_x], [y, y]) if of_x else None), (of_y, ([x, x], [*of_y]) if of_y else None)):
+            if ends and along:
+                axes.plot(*along, color=color, linewidth=1.5, solid_capstyle="round")
+        axes.plot([x], [y], "os^Dv*"[place // 6 % 6], color=color, markersize=8)
+        aside = {"xytext": (7, 5)} if x < 0.7 else {"xytext": (-7, 5), "ha": "right"}
+        axes.annotate(_short(label), (x, y), textcoords="offset points", fontsize=12, **aside)
+    axes.set_aspect("equal")
+    _share(axes.xaxis, axes.set_xlim, "timidity: of the declined, rightly")
+    _share(axes.yaxis, axes.set_ylim, "audacity: of the unanswerable, declined")
+    return figure
+
+
 def size_text(parameters: float) -> str:
     """A number of parameters as people write it.
 
@@ -473,8 +541,8 @@ def heat_map(cross: CrossMatrix, name: str) -> Element:
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def _settings() -> dict[str, Any]:
-    ink, muted, line = COLORS["ink"], COLORS["muted"], COLORS["line"]
+def _settings(colors: Mapping[str, str] = COLORS) -> dict[str, Any]:
+    ink, muted, line = colors["ink"], colors["muted"], colors["line"]
     return {
         "svg.fonttype": "none",
         "svg.image_inline": True,

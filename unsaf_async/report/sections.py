@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from unsaf_async.score.run_score import Score
 
 _RATES = (
-    ("precision", "Precision", "of the declined, meant to be unanswerable"),
-    ("recall", "Recall", "of the unanswerable, declined"),
+    ("precision", "Precision (timidity)", "of the declined, meant to be unanswerable"),
+    ("recall", "Recall (audacity)", "of the unanswerable, declined"),
     ("over_refusal_rate", "Over-refusal rate", "of the answerable, declined"),
     ("over_answer_rate", "Over-answer rate", "of the unanswerable, answered"),
     ("f1_answerable", "F1 of answering", "the other class"),
@@ -44,6 +44,8 @@ _RATES = (
     ("balanced_accuracy", "Balanced accuracy", "mean of both recalls"),
     ("matthews_correlation", "Matthews correlation", "from −1 to 1"),
     ("abstention_rate", "Abstention rate", "of all scored responses"),
+    ("audacity_of_answers", "Audacity of answers", "of the answered, meant to be answerable"),
+    ("unf1_of_precisions", "F1 of precisions", "harmonic mean of timidity and audacity of answers"),
 )
 
 _MOST_FAILED = 50

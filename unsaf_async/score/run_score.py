@@ -166,6 +166,14 @@ class Score(Record):
     """In [-1, 1]."""
     abstention_rate: float | None
     """Of scored responses."""
+    timidity: float | None = None
+    """The paper's name for `precision`. Here and below None without a reason in scores of older versions."""
+    audacity: float | None = None
+    """The paper's audacity as we read it: `recall`."""
+    audacity_of_answers: float | None = None
+    """The paper's audacity in its other reading: TA / (TA + FA)."""
+    unf1_of_precisions: float | None = None
+    """UnF1 in that reading: the harmonic mean of `timidity` and `audacity_of_answers`."""
     by_kind: dict[KindName, KindScore]
     """The kinds that were asked, in the method's order."""
     images: ImageCounts
@@ -443,6 +451,10 @@ _WHY_UNDEFINED = {
     "balanced_accuracy": "the scored questions are not of both intended labels",
     "matthews_correlation": "a row or a column of the table of four is empty",
     "abstention_rate": "no question was scored",
+    "timidity": "no scored response abstained",
+    "audacity": _NO_UNANSWERABLE,
+    "audacity_of_answers": "no scored response answered",
+    "unf1_of_precisions": "timidity or the audacity of answers is undefined",
 }
 """Every ratio of `Counts` that `Score` repeats, with the reason it has when it is None."""
 

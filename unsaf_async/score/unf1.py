@@ -54,6 +54,29 @@ class Counts(Record):
         return ratio(self.tu, self.tu + self.fa)
 
     @property
+    def timidity(self) -> float | None:
+        """TU / (TU + FU): the paper's name for `precision`."""
+        return self.precision
+
+    @property
+    def audacity(self) -> float | None:
+        """TU / (TU + FA): the paper's audacity as we read it, `recall`; with `timidity` it makes `unf1`."""
+        return self.recall
+
+    @property
+    def audacity_of_answers(self) -> float | None:
+        """TA / (TA + FA): the paper's audacity in its other reading, the share of the answers that was right to answer."""
+        return ratio(self.ta, self.ta + self.fa)
+
+    @property
+    def unf1_of_precisions(self) -> float | None:
+        """UnF1 in that reading: the harmonic mean of `timidity` and `audacity_of_answers`; 0 if both are 0."""
+        timidity, audacity = self.timidity, self.audacity_of_answers
+        if timidity is None or audacity is None:
+            return None
+        return 2 * timidity * audacity / (timidity + audacity) if timidity + audacity else 0.0
+
+    @property
     def over_refusal_rate(self) -> float | None:
         """FU / (TA + FU): of the answerable questions, the share abstained from."""
         return ratio(self.fu, self.ta + self.fu)

@@ -125,6 +125,11 @@ class Notice:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointNotice(Notice):
+    """One of a model's endpoints is left out, or answers again."""
+
+
 Event = (
     Notice
     | CallSent

@@ -215,3 +215,21 @@ def test_a_full_disk_leaves_no_half_line_behind(tmp_path, room):
     ledger.settled(number, 2, Usage())  # there is room again
     ledger.close()
     assert read_account(file).spent_nano_usd == 2
+
+
+def test_an_attempt_that_never_left_is_no_call_and_no_repetition(tmp_path):
+    file = tmp_path / "ledger.jsonl"
+    with Ledger(file) as ledger:
+        ledger.refunded(ledger.sent("answer", 5, again=False), unsent=True)
+        ledger.refunded(ledger.sent("answer", 5, again=True), unsent=True)
+        ledger.settled(ledger.sent("answer", 5, again=True), 3, Usage(1, 0, 0, 1, 0))
+        ledger.refunded(ledger.sent("judge", 5, again=False))
+        account = ledger.account
+    for each in (account, read_account(file)):
+        assert ({role: made for role, made in each.made.items() if made}, each.retried, each.unsent) == (
+            {"answer": 1, "judge": 1}, 1, 2,
+        )  # fmt: skip
+        assert (each.spent_nano_usd, each.unknown, each.last_number) == (3, 0, 4)
+    file.write_bytes(file.read_bytes().replace(b'"unsent":true', b'"unsent":1'))
+    with pytest.raises(UserError, match="unsent is 1"):
+        read_account(file)

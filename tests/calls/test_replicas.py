@@ -18,7 +18,7 @@ from driving import draw_images
 from unsaf_async.calls.backends.open import with_model_found
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.calls.rate_limit import Pace
-from unsaf_async.calls.replicas import Replica, Replicas
+from unsaf_async.calls.replicas import FEW_CALLS, Replica, Replicas
 from unsaf_async.distill.data.terms import is_commercial
 from unsaf_async.errors import Fatal, UserError
 from unsaf_async.events import CallSettled, Notice, silent
@@ -28,6 +28,7 @@ from unsaf_async.providers.profile import Limits
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.runs.folder import read_manifest
 from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import ServerLimits, Simulation
 
@@ -92,13 +93,6 @@ async def test_two_servers_share_the_calls_and_answer_as_one(tmp_path: Path) -> 
     assert responses(runner) == responses(alone)
 
 
-async def test_a_slow_server_is_asked_less(tmp_path: Path) -> None:
-    async with running(Simulation(latency=0.01), Simulation(latency=0.2)) as (fast, slow):
-        limits = {"limits": Limits(concurrency=4)}
-        await run_over([slow.openai_base, fast.openai_base], tmp_path, images=24, profile=limits)
-        assert slow.ledger.served < 0.35 * fast.ledger.served
-
-
 async def test_each_server_has_the_limits_of_its_own(tmp_path: Path) -> None:
     async with running(Simulation(latency=0.05), Simulation(latency=0.05)) as (one, other):
         limits = {"limits": Limits(concurrency=3)}
@@ -108,18 +102,24 @@ async def test_each_server_has_the_limits_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", [0, 1])
 async def test_a_server_that_is_not_there_is_left_out_and_told_once(tmp_path: Path, place: int) -> None:
-    async with running(Simulation()) as (alive,):
+    async with running(Simulation(latency=0.05)) as (alive,):
         bases = [alive.openai_base]
         bases.insert(place, closed_port())
         runner, left_out = await run_over(bases, tmp_path, images=6)
-        assert not account_of(runner).unknown
+        account, served = account_of(runner), alive.ledger.served
+    assert not account.unknown
+    assert (sum(account.made.values()), 0 < account.unsent <= FEW_CALLS) == (served, True), "what never left is no call"
     assert len(responses(runner)) == 6
     (line,) = left_out
-    assert line.startswith(f"vllm: {bases[place]} is left out (")
-    assert line.endswith("; 1 of 2 endpoints goes on")
+    assert line.startswith(f"vllm: {bases[place]} is left out for now (")
+    assert line.endswith(f"; whether {alive.openai_base} answers is not known yet")
+    told = f"vllm at {bases[place]} was left out: {bases[place][7:-3]}: no connection (connection refused)"
+    assert told in SavedRun(runner.folder.path).findings.warnings, "and is known where nobody was told"
     assert runner.why_stopped is None
 
 
+# aiohttp's server forgets a connection that comes while it closes: it is neither closed nor answered.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_server_that_dies_in_the_middle_costs_no_answer(tmp_path: Path) -> None:
     calls: list[CallSettled] = []
     closing: list[asyncio.Task[None]] = []
@@ -132,7 +132,8 @@ async def test_a_server_that_dies_in_the_middle_costs_no_answer(tmp_path: Path) 
                 if len(calls) == 15:
                     closing.append(asyncio.get_running_loop().create_task(dying.aclose()))
 
-        runner, left_out = await run_over([other.openai_base, alive.openai_base], tmp_path, listen, images=40)
+        bases = [other.openai_base, alive.openai_base]
+        runner, left_out = await run_over(bases, tmp_path, listen, {"timeout_s": 5.0}, images=40)
         await closing[0]
     assert len(responses(runner)) == 40
     assert [other.openai_base in line for line in left_out] == [True]
@@ -189,7 +190,9 @@ async def test_with_no_server_left_the_run_stops_with_the_reason_of_the_last(tmp
     assert len(left_out) == 1
     assert runner.mistake == "unreachable"
     assert runner.why_stopped is not None
-    assert any(base.removeprefix("http://").removesuffix("/v1") in runner.why_stopped for base in bases)
+    assert all(f"{base} (" in runner.why_stopped for base in bases)
+    assert "no connection (connection refused)" in runner.why_stopped
+    assert "on" not in left_out[0].partition(";")[2].split(), "nobody was said to go on"
 
 
 async def test_stopping_stops_the_calls_to_every_server() -> None:
@@ -261,6 +264,26 @@ def test_the_option_is_given_several_times_and_a_run_goes_on_at_all(
         assert probed.code == 2
         assert probed.out.count("Cost: ") == 1
         assert "(1 of 2 endpoints cannot be used)" in probed.err
+
+
+def test_a_server_that_was_left_out_is_known_afterwards_where_nobody_was_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_images(tmp_path / "images", 2)
+    dead, run = closed_port(), str(tmp_path / "run")
+    with serving() as alive:
+        words = ("--provider", "vllm", "--model", "simulated", "--images", str(tmp_path / "images"), "--questions", "1")
+        bases = ("--api-base", dead, "--api-base", alive.openai_base)
+        ended = command(capsys, "run", *words, *bases, "--no-cache", "--out", run, "-q", "--report")
+        assert (ended.code, ended.err) == (0, "")
+    told = f"vllm at {dead} was left out: {dead[7:-3]}: no connection (connection refused)"
+    shown = command(capsys, "show", run)
+    report = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert read_manifest(tmp_path / "run").left_out == {"self": {dead: told.partition(": ")[2]}}
+    for text in (ended.out, shown.out, report):
+        assert told in " ".join(text.split()), text
+    for text in (ended.out, shown.out):
+        assert re.search(r"retried; \d attempts? found no connection", " ".join(text.split()))
 
 
 def test_an_address_given_twice_or_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.timeout import within
-from unsaf_async.errors import CallError, Transient
+from unsaf_async.errors import CallError, Fatal, Transient
 from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, KeyHidden, silent
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Dispatched:
             reply = replace(self._without_keys(request, reply), cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
             self._ledger.settled(number, cost, usage)
             reservation.settle(cost)
-            replica.pace.succeeded(reply)
+            self._replicas.succeeded(replica, reply)
             if cost > worst:
                 self._cost_model.bound_broken(request, cost)
                 self._announce(BoundBroken(request.role, provider, worst / NANO, cost / NANO))
@@ -123,7 +123,7 @@ class Dispatched:
                 self._ledger.unknown(number)
             else:
                 reservation.refund()
-                self._ledger.refunded(number)
+                self._ledger.refunded(number, unsent=_never_left(error))
             error.args = (self._redact(str(error)),)
             then = self._replicas.failed(replica, error, _about(request), suspect=self._suspect)
             if then is not error:
@@ -149,6 +149,11 @@ class Dispatched:
         headers = dict(zip(reply.headers, values, strict=True))
         finish_reason = None if reply.finish_reason is None else reason
         return replace(reply, text=text, finish_reason=finish_reason, model=model, detail=detail, headers=headers)
+
+
+def _never_left(error: CallError) -> bool:
+    """Whether an attempt failed on this machine: no connection came about, or something is missing here."""
+    return error.unsent if isinstance(error, Transient) else isinstance(error, Fatal) and error.kind == "machine"
 
 
 def _about(request: Request) -> Hashable:

@@ -43,8 +43,9 @@ class Account:
     """What a run's attempts come to, over all its sessions. Made by reading the ledger's lines in order.
 
     spent_nano_usd: settled costs, plus the worst case of every attempt whose fate is unknown (`unknown_nano_usd` of it, in
-    `unknown` attempts). made: attempts that left, by role. retried: those that were a repetition. open: the worst case of
-    attempts under way, by number. served: roles in which a reply came.
+    `unknown` attempts). made: attempts that left, by role. retried: those that were a repetition. unsent: attempts for which no
+    connection came about; they count nowhere else. open: the worst case of attempts under way, by number. served: roles in which
+    a reply came.
     """
 
     spent_nano_usd: int = 0
@@ -52,6 +53,7 @@ class Account:
     unknown: int = 0
     made: dict[Role, int] = field(default_factory=lambda: {"ask": 0, "answer": 0, "judge": 0})
     retried: int = 0
+    unsent: int = 0
     open: dict[int, int] = field(default_factory=dict)
     served: set[Role] = field(default_factory=set)
     last_number: int = 0
@@ -59,6 +61,8 @@ class Account:
     """Of attempts under way, by number."""
     _tokens: list[int] = field(default_factory=lambda: [0] * _TOKENS)
     """Of settled attempts, in the order of `Usage`."""
+    _repetitions: set[int] = field(default_factory=set)
+    """Which of them are one."""
     _finished_s: float = 0.0
     _began: float | None = None
     _last: float = 0.0
@@ -103,6 +107,7 @@ class Account:
                     self._lose(worst)
                 self.open.clear()
                 self._roles.clear()
+                self._repetitions.clear()
             case "sent":
                 role, worst, again = line["role"], _whole(line, "worst"), line["again"]
                 if role not in ROLES or not isinstance(again, bool):
@@ -116,6 +121,8 @@ class Account:
                 self._roles[number] = role
                 self.made[role] = self.made.get(role, 0) + 1
                 self.retried += again
+                if again:
+                    self._repetitions.add(number)
             case "settled":
                 cost, tokens = _whole(line, "cost"), _checked_tokens(line["tokens"])
                 del self.open[number]
@@ -123,7 +130,11 @@ class Account:
                 self.spent_nano_usd += cost
                 self._tokens = list(map(add, self._tokens, tokens))
             case "refunded":
+                if not isinstance(unsent := line.get("unsent", False), bool):
+                    raise ValueError(f"unsent is {unsent!r:.60}")
                 del self.open[number]
+                if unsent:
+                    self._never_left(number)
             case "unknown":
                 self._lose(self.open.pop(number))
             case "missing":  # lines that were lost, as far as the run's other files tell what they cost
@@ -134,8 +145,14 @@ class Account:
                 raise ValueError(f"it is of no known kind, {what!r:.60}")
         if what in ENDS:
             del self._roles[number]
+            self._repetitions.discard(number)
         if what not in ("session", "end", "missing"):  # opening models, scoring and the report are no part of it
             self._last = max(self._last, at)
+
+    def _never_left(self, number: int) -> None:
+        self.made[self._roles[number]] -= 1
+        self.retried -= number in self._repetitions
+        self.unsent += 1
 
     def _lose(self, worst: int) -> None:
         self.spent_nano_usd += worst
@@ -252,13 +269,14 @@ class Ledger:
         ]
         self._end({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": tokens})
 
-    def refunded(self, number: int) -> None:
-        """The attempt cost nothing: it was turned away.
+    def refunded(self, number: int, *, unsent: bool = False) -> None:
+        """The attempt cost nothing: it was turned away, or never left.
 
         Args:
             number: The attempt's.
+            unsent: Whether it never left this machine.
         """
-        self._end({"what": "refunded", "n": number})
+        self._end({"what": "refunded", "n": number} | ({"unsent": True} if unsent else {}))
 
     def unknown(self, number: int) -> None:
         """The attempt may have been billed: it stays spent at its worst case.

@@ -125,6 +125,7 @@ class Pace:
         *,
         tells_limits: bool = False,
         longest_wait_s: float = MAX_PATIENCE_S,
+        alone: bool = True,
     ) -> None:
         """The brakes of a model that nobody has called yet.
 
@@ -136,6 +137,7 @@ class Pace:
                 requests, calls leave one at a time until the first reply, instead of running into a limit that nobody knows yet.
             longest_wait_s: For so many seconds the model is paused at most because its provider asks to wait. Where it asks for
                 more, no call can work before that is over, so that none leaves any more.
+            alone: Whether the model has no other endpoint. Else `Replicas` decides what follows where nothing passes any more.
         """
         self.name = name
         self.longest_wait_s = longest_wait_s
@@ -144,6 +146,11 @@ class Pace:
         self.in_flight = 0
         self.down: Fatal | None = None
         """Why no call to this model can work any more, once that is so."""
+        self.gave_up: Fatal | None = None
+        """Why the breaker is open, until a reply comes; always None where the endpoint is alone, and the breaker shuts it."""
+        self._alone = alone
+        self._on_trial: int | None = None
+        """So many calls may be under way at most until a reply comes; None: as many as there are slots."""
         self._announce = announce
         self._rate_limits: dict[str, _RateLimit] = {}
         given = {
@@ -197,7 +204,7 @@ class Pace:
     @property
     def load(self) -> float:
         """The calls under way and waiting, for each slot. 1: all slots are taken."""
-        return (self.in_flight + len(self._waiting)) / self.ceiling
+        return (self.in_flight + len(self._waiting)) / self._width
 
     def expected_wait_s(self, input_tokens: int, output_tokens: int = 0) -> float:
         """About how long a call would wait for its turn, by the limits per minute and by how long calls have taken lately.
@@ -211,7 +218,7 @@ class Pace:
         """
         loads = [Load(input_tokens, output_tokens), *(load for *_, load, _ in self._waiting)]
         # Counted in whole numbers first, so that the last free slot gives exactly 0.
-        queued = (self.in_flight + len(loads)) / self.ceiling - 1
+        queued = (self.in_flight + len(loads)) / self._width - 1
         waits_s = [self._pause_s(), self._latency_s * max(0.0, queued)]
         for limit in self._rate_limits.values():
             uses = sum(map(limit.uses, loads)) - limit.paid
@@ -229,7 +236,26 @@ class Pace:
         """How many calls could leave at once: 0 while others wait, during a pause, and where the limits allow no request."""
         if self._waiting or self.down or self.expected_wait_s(0):
             return 0
-        return max(1, int(self.ceiling)) - self.in_flight
+        return self.slots - self.in_flight
+
+    @property
+    def slots(self) -> int:
+        """How many calls may be under way at once: few while the endpoint is tried."""
+        return max(1, int(self._width))
+
+    @property
+    def pauses(self) -> bool:
+        """Whether no call may leave for a while."""
+        return self._pause_s() > 0
+
+    @property
+    def has_place(self) -> bool:
+        """Whether a call may be given to it. While it is tried: whether one could leave at once."""
+        return self._on_trial is None or (not self.pauses and self.in_flight + len(self._waiting) < self.slots)
+
+    @property
+    def _width(self) -> float:
+        return self.ceiling if self._on_trial is None else min(self.ceiling, self._on_trial)
 
     @property
     def failures_in_a_row(self) -> int:
@@ -294,6 +320,26 @@ class Pace:
                 future.set_exception(Elsewhere())
                 most -= 1
 
+    def try_with(self, calls: int, *, rest_s: float = 0.0) -> None:
+        """Let few calls leave until a reply comes.
+
+        Args:
+            calls: So many at once at most, >= 1; what was said before holds if it is less.
+            rest_s: For so many seconds none leaves. Calls that wait look for another endpoint.
+        """
+        self._on_trial = calls if self._on_trial is None else min(calls, self._on_trial)
+        if rest_s:
+            self._paused_until = max(self._paused_until, self._now() + rest_s)
+            self.send_away(len(self._waiting))
+
+    def cut_rest(self, rest_s: float) -> None:
+        """End a pause early.
+
+        Args:
+            rest_s: So many seconds are left of it at most.
+        """
+        self._paused_until = min(self._paused_until, self._now() + rest_s)
+
     def succeeded(self, reply: Reply) -> None:
         """A whole reply came: the ceiling may rise, and the reply's rate headers are learned from.
 
@@ -302,6 +348,7 @@ class Pace:
         """
         self._failures = self._pauses_in_vain = self._scouts = 0
         self._in_a_row.clear()
+        self._on_trial = self.gave_up = None
         self._last_success = self._now()
         self._latency_s += 0.1 * (reply.latency_s - self._latency_s)
         if self.in_flight >= 0.8 * int(self.ceiling):  # in whole slots: a ceiling of 2.9 is 2 calls
@@ -326,7 +373,7 @@ class Pace:
         if isinstance(error, Rejected):  # the request's own fault says nothing about the provider
             self._scouts = 0  # but that it answers: if all requests are at fault, they need not be so one by one
             return
-        if isinstance(error, Transient) and error.unsent and self._last_success is None:
+        if self._alone and isinstance(error, Transient) and error.unsent and self._last_success is None:
             self._shut(Fatal(str(error), kind="unreachable"))
             return
         wait_s = error.retry_after_s if isinstance(error, RateLimited | Transient) else None
@@ -379,7 +426,9 @@ class Pace:
         enough = self._failures >= needed and (any_image or len(self._in_a_row) >= images)
         if enough and since_s >= allowed_s:
             reason = f"{self._failures} attempts {what} over {since_s:.0f} s; the last: {error}"
-            self._shut(Fatal(reason, kind="down", status=error.status))
+            self.gave_up = Fatal(reason, kind="down", status=error.status)
+            if self._alone:
+                self._shut(self.gave_up)
 
     async def _let_go(self) -> None:
         """Lets waiting calls go one by one, each when every brake allows it."""
@@ -429,7 +478,7 @@ class Pace:
 
     @property
     def _free(self) -> bool:
-        return self.in_flight < (1 if self._scouts else max(1, int(self.ceiling)))
+        return self.in_flight < (1 if self._scouts else self.slots)
 
     def _pause_s(self) -> float:
         return max(0.0, self._paused_until - self._now())

@@ -185,7 +185,12 @@ class Session:
             tells_limits = profile.rate_headers != "none"
             name = profile.name if alone else f"{profile.name} at {profile.endpoint}"
             async with Pace(
-                name, profile.limits, self.announce, tells_limits=tells_limits, longest_wait_s=profile.deadline_s
+                name,
+                profile.limits,
+                self.announce,
+                tells_limits=tells_limits,
+                longest_wait_s=profile.deadline_s,
+                alone=alone,
             ) as pace:
                 yield Replica(profile.endpoint, backend, pace)
         finally:

@@ -121,9 +121,9 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
     out.print(f"Unscored responses: {unscored}")
     if score.calls and score.tokens and score.cost_usd is not None and score.wall_s is not None:
         roles = ", ".join(f"{number} {role}" for role, number in score.calls.by_role.items())
-        out.print(
-            f"Calls: {score.calls.made} made ({roles}), {score.calls.cached} from the cache, {score.calls.retried} retried"
-        )
+        unsent = f"; {format_count(score.calls.unsent, 'attempt')} found no connection" if score.calls.unsent else ""
+        calls = f"Calls: {score.calls.made} made ({roles}), {score.calls.cached} from the cache, {score.calls.retried} retried"
+        out.print(f"{calls}{unsent}")
         unknown = ""
         if score.unknown_attempts and score.cost_unknown_usd is not None:
             attempts = format_count(score.unknown_attempts, "attempt")

@@ -423,6 +423,7 @@ def _amounts(run: ReportRun, times: Timeline) -> list[tuple[str, Child]]:
             ("Calls made", f"{score.calls.made:,}" + (f" ({roles})" if roles else "")),
             ("From the cache", f"{score.calls.cached:,}"),
             ("Retried", f"{score.calls.retried:,}" + (f" ({again})" if again else "")),
+            *([("Without a connection", f"{score.calls.unsent:,} attempts")] if score.calls.unsent else []),
             ("Input tokens", f"{score.tokens.input:,} ({score.tokens.cached_input:,} cached by the provider)"),
             ("Output tokens", f"{score.tokens.output:,} ({score.tokens.reasoning:,} for thinking)"),
         ]

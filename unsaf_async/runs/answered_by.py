@@ -56,14 +56,17 @@ class ServicesTally:
         """What a reader should know of how the services answered.
 
         Yields:
-            A sentence for each model that was sent less than its profile has it, and for each that answered in another's
-            place; one for answers that stand among the thoughts; one for answers that ended for reasons that are not known to
-            be good.
+            A sentence for each model that was sent less than its profile has it, for each endpoint that was left out, and for
+            each model that answered in another's place; one for answers that stand among the thoughts; one for answers that
+            ended for reasons that are not known to be good.
         """
         manifest = self._manifest
         for name, refused in manifest.adapted.items():
             if left_out := [parameter for parameter in refused if parameter != "max_tokens"]:
                 yield f"{manifest.profile(name).name} does not take {', '.join(left_out)}: its requests went without"
+        for name, endpoints in manifest.left_out.items():
+            for endpoint, reason in endpoints.items():
+                yield f"{manifest.profile(name).name} at {endpoint} was left out: {reason}"
         for name, models in self.answered_by.items():
             profile = manifest.profile(name)
             if profile.backend == "azure":  # the id is a deployment's: the reply names the model behind it

@@ -185,6 +185,9 @@ class Manifest(Record):
     endpoint's words by the parameter. Their requests went without; `max_tokens` went under its other name."""
     keys_hidden: dict[str, Number] = Field(default_factory=dict)
     """How many replies held a key that their server was sent, by who was asked; a mark stands in the keys' place."""
+    left_out: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Which endpoints were left out, be it for a while, by the name of whom was asked ("self": the measured model): why, by the
+    endpoint's address."""
     until_ci: Annotated[float, Field(gt=0, lt=1)] | None
     """The half-width at which no more images are admitted; None: all images."""
     anytime: bool = False

@@ -177,7 +177,11 @@ def _accounts(account: Account, cached: int) -> Accounts:
     """cached: calls that the cache answered."""
     return Accounts(
         calls=Calls(
-            made=sum(account.made.values()), cached=cached, retried=account.retried, by_role=dict(account.made)
+            made=sum(account.made.values()),
+            cached=cached,
+            retried=account.retried,
+            by_role=dict(account.made),
+            unsent=account.unsent,
         ),
         tokens=Tokens(
             input=account.usage.input_tokens,

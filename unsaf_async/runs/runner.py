@@ -12,7 +12,7 @@ from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import open_cache, received_nano_usd
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
-from unsaf_async.events import Announce, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
+from unsaf_async.events import Announce, EndpointNotice, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import in_place_of_shipped, lasting_name
 from unsaf_async.providers.addresses import called
@@ -238,6 +238,8 @@ class Runner:
     def _announce(self, event: Event) -> None:
         if isinstance(event, ParameterRefused):
             self._keep_adapted()
+        if isinstance(event, EndpointNotice):
+            self._keep_left_out()
         if isinstance(event, KeyHidden):
             self._keys_hidden[event.provider] += 1
             if self._keys_hidden[event.provider] == 1:  # known even if this session is killed
@@ -250,6 +252,12 @@ class Runner:
         manifest = self.folder.manifest
         refused = {name: dict(model.adapted.refused) for name, model in self._opened.items() if model.adapted.refused}
         self._keep_in_manifest(adapted=manifest.adapted | refused)
+
+    def _keep_left_out(self) -> None:
+        """The manifest says at once which endpoints are left out, so that it is known where nobody was told, too."""
+        known = self.folder.manifest.left_out
+        now = {name: model.replicas.left_out for name, model in self._opened.items() if model.replicas.left_out}
+        self._keep_in_manifest(left_out={**known, **{name: {**known.get(name, {}), **now[name]} for name in now}})
 
     def _keep_keys_hidden(self) -> None:
         if self._keys_hidden != self.folder.manifest.keys_hidden:

@@ -112,6 +112,8 @@ class Calls(Record):
     """Attempts beyond a call's first."""
     by_role: dict[Role, int]
     """Calls made for each role."""
+    unsent: int = 0
+    """Attempts for which no connection came about; they are no calls made."""
 
 
 class Tokens(Record):

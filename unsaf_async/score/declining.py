@@ -23,6 +23,7 @@ from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.metrics import auroc
 from unsaf_async.score.rank_intervals import auroc_interval
 from unsaf_async.score.signals import declined, p_true, stated, token_probability
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,7 +57,7 @@ class DecliningTally:
     """What the figures are made of, added up image by image."""
 
     def __init__(self) -> None:
-        self._images = 0
+        self._units = Units()
         self._columns = {name: (array("d"), array("b"), array("q")) for name in PROPENSITIES}
         """Of each response with the propensity: its value, whether the question is unanswerable, the number of its image."""
 
@@ -74,8 +75,8 @@ class DecliningTally:
                     values, unanswerable, image = self._columns[name]
                     values.append(value)
                     unanswerable.append(question.intended == "unanswerable")
-                    image.append(self._images)
-        self._images += 1
+                    image.append(len(self._units))
+        self._units.add(examination.image)
 
     def declining(self, why_none: Mapping[ProbabilityName, str]) -> dict[PropensityName, Declining]:
         """The figures.
@@ -86,9 +87,13 @@ class DecliningTally:
         Returns:
             Of every propensity, the one to be taken first first.
         """
+        pictures = self._units.numbers
         return {
             name: _figure(
-                np.array(values), np.array(labels, dtype=bool), np.array(image), why_none.get(_SIGNALS[name], "")
+                np.array(values),
+                np.array(labels, dtype=bool),
+                pictures[np.array(image)],
+                why_none.get(_SIGNALS[name], ""),
             )
             for name, (values, labels, image) in self._columns.items()
         }

@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 
     from unsaf_async.providers.profile import Profile
 
-KEY = "benchmark"
+KEY = "sk-proj-5Tq9wZr2Lx7Kc0Vb3Nf8Hd1Gm6"
+"""As long and as odd as a vendor's, and in no reply: what looks for it finds nothing, as in a run."""
 NAMES = {"gemini": "gemini-2.5-flash"}
 """litellm warns at every call of a name that it takes for a later Gemini."""
 

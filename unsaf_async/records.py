@@ -369,12 +369,12 @@ class Question(Record):
     @property
     def calls(self) -> tuple[CallRecord, ...]:
         """Every call about the question, made or taken from the cache."""
-        calls = [self.answer, self.judge]
-        calls += [part.call for part in (self.support, self.stated, self.p_true) if part]
-        calls += [vote.call for vote in self.votes]
-        calls += [audit.call for audit in self.audits]
-        calls += [sample.call for sample in self.samples]
-        return tuple(filter(None, calls))
+        calls = [self.answer] if self.judge is None else [self.answer, self.judge]
+        calls += [part.call for part in (self.support, self.stated, self.p_true) if part is not None]
+        for parts in (self.votes, self.audits, self.samples):
+            if parts:  # most questions have none, and every question of every run comes here
+                calls += [part.call for part in parts]
+        return tuple(calls)
 
 
 class Dropped(Record):
@@ -402,4 +402,7 @@ class Examination(Record):
     @property
     def calls(self) -> tuple[CallRecord, ...]:
         """Every call about the image, made or taken from the cache."""
-        return (*self.asks, *(call for question in self.questions for call in question.calls))
+        calls = [*self.asks]
+        for question in self.questions:
+            calls += question.calls
+        return tuple(calls)

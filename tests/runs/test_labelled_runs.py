@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from commandline import Ended, command
 from driving import draw_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import (
     accuracy_score,
     brier_score_loss,
@@ -36,7 +38,17 @@ from unsaf_async.records import (
     TokenConfidence,
 )
 from unsaf_async.runs.journal import read_journal
-from unsaf_async.score.labelled import LabelledScore, ProbabilityName, contained, exact, is_right, labelled_score
+from unsaf_async.score.intervals import ratio_interval
+from unsaf_async.score.labelled import (
+    LabelledScore,
+    PopeScore,
+    ProbabilityName,
+    contained,
+    exact,
+    is_right,
+    labelled_score,
+)
+from unsaf_async.score.metrics import PopeCounts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -494,3 +506,105 @@ def test_what_is_wrong_with_a_set_is_said_in_one_line_before_anybody_is_called(
     assert all(word in line for word in words), line
     assert ended.out == ""
     assert not Path("run").exists()
+
+
+# --- intervals --------------------------------------------------------------------------------------------------------
+
+
+def labelled_images(images: int = 12, *, yes_no_set: bool = False) -> LabelledScore:
+    """A set with four questions about each image: two answerable ones of two sorts, and two without an answer."""
+    rng = np.random.default_rng(8)
+    kept = []
+    for number in range(images):
+        said = rng.choice(["red", "blue", "It is red."], 2)
+        asked = [
+            question(text, category=sort, stated=round(float(rng.random()), 1))
+            for text, sort in zip(said, ("color", "part"), strict=True)
+        ]
+        asked += [
+            question("No idea.", act="abstained" if rng.random() < 0.7 else "answered", answerable=False, stated=0.4)
+            for _ in range(2)
+        ]
+        asked += [question(str(text), ("yes",)) for text in rng.choice(["Yes.", "No.", "Perhaps."], 2) if yes_no_set]
+        kept.append(examination(f"{number:02}", *asked))
+    return labelled_score(kept, yes_no_set=yes_no_set, why_none=WHY)
+
+
+def test_every_figure_of_a_labelled_set_has_an_interval_around_it() -> None:
+    found = labelled_images()
+    for name in ("accuracy", "accuracy_contained"):
+        low, high = getattr(found, f"{name}_ci")
+        assert low < getattr(found, name) < high
+    assert list(found.intervals) == [
+        "accuracy_official", "accuracy_answered", "coverage", "dual_accuracy", "by_category.color", "by_category.part",
+    ]  # fmt: skip
+    for name in ("accuracy_official", "accuracy_answered", "coverage", "dual_accuracy"):
+        low, high = found.intervals[name]
+        assert low - 1e-9 <= getattr(found, name) <= high + 1e-9
+    for sort, value in found.by_category.items():
+        low, high = found.intervals[f"by_category.{sort}"]
+        assert low < value < high
+    told = found.calibration["stated"]
+    assert list(told.intervals) == ["ece", "brier", "nll", "auroc", "aurc", "e_aurc"]
+    for name, (low, high) in told.intervals.items():
+        assert low - 1e-9 <= getattr(told, name) <= high + 1e-9
+    assert (found.undefined, told.undefined) == ({}, {})
+
+
+def test_accuracies_and_scores_have_the_interval_of_a_ratio_of_sums_over_images() -> None:
+    kept = [
+        examination("1", question("red", stated=0.9), question("It is red.", stated=0.5)),
+        examination("2", question("blue", stated=0.8), declined(answerable=True), question("red")),
+        examination("3", question("red", stated=0.6), declined(answerable=False)),
+        examination("4", question("blue", stated=0.7)),
+    ]
+    found = labelled_score(kept, yes_no_set=False, why_none=WHY)
+    assert found.accuracy_ci == ratio_interval([(1, 2), (1, 3), (1, 1), (0, 1)]).ends
+    assert found.accuracy_contained_ci == ratio_interval([(2, 2), (1, 3), (1, 1), (0, 1)]).ends
+    assert found.intervals["accuracy_answered"] == ratio_interval([(2, 2), (1, 2), (1, 1), (0, 1)]).ends
+    assert found.intervals["coverage"] == ratio_interval([(2, 2), (2, 3), (1, 1), (1, 1)]).ends
+    assert found.intervals["dual_accuracy"] == ratio_interval([(2, 2), (1, 3), (2, 2), (0, 1)]).ends
+    brier = [(0.01 + 0.25, 2), (0.64, 1), (0.16, 1), (0.49, 1)]
+    told = found.calibration["stated"]
+    assert told.intervals["brier"] == pytest.approx(ratio_interval(brier).ends)
+    losses = np.array([-math.log(0.9) - math.log(0.5), -math.log(0.2), -math.log(0.6), -math.log(0.3)])
+    mean = losses.sum() / 5
+    error = math.sqrt(4 / 3 * ((losses - mean * np.array([2, 1, 1, 1])) ** 2).sum()) / 5
+    factor = math.exp(stats.t.ppf(0.975, 3) * error / mean)
+    assert told.intervals["nll"] == pytest.approx((mean / factor, mean * factor))
+
+
+def test_popes_figures_have_intervals_over_images() -> None:
+    found = labelled_images(yes_no_set=True).pope
+    assert found is not None
+    assert list(found.intervals) == ["accuracy", "accuracy_answered", "precision", "recall", "f1", "yes_ratio"]
+    for name, (low, high) in found.intervals.items():
+        assert low <= getattr(found, name) <= high
+    one, two = PopeCounts(tp=1, fn=1), PopeCounts(fp=1, tn=2, neither=1)
+    many = PopeScore.of({one: 3, two: 2})
+    assert many.counts == PopeCounts(tp=3, fn=3, fp=2, tn=4, neither=2)
+    assert many.intervals["f1"] == ratio_interval([(2, 3)] * 3 + [(0, 1)] * 2).ends
+    assert many.intervals["accuracy"] == ratio_interval([(1, 2)] * 3 + [(2, 4)] * 2).ends
+    assert many.intervals["yes_ratio"] == ratio_interval([(1, 2)] * 3 + [(1, 3)] * 2).ends
+    assert PopeScore.of({}).intervals == {}
+
+
+def test_one_image_gives_no_interval_and_a_reason_for_each_figure() -> None:
+    found = labelled_images(1, yes_no_set=True)
+    few = "an interval needs at least 2 images that bear on the figure; there is 1"
+    assert (found.accuracy_ci, found.intervals, found.calibration["stated"].intervals) == (None, {}, {})
+    assert found.undefined["accuracy_ci"] == found.undefined["intervals.dual_accuracy"] == few
+    assert found.calibration["stated"].undefined["intervals.brier"] == few
+    assert found.pope is not None
+    assert found.pope.undefined["intervals.accuracy"] == few
+
+
+def test_a_labelled_score_of_before_there_were_intervals_loads() -> None:
+    found = labelled_images(yes_no_set=True)
+    assert LabelledScore.model_validate_json(found.model_dump_json()) == found
+    old = {"intervals", "undefined"}
+    written = found.model_dump(exclude={*old, "pope", "pope_official", "calibration"})
+    written |= {name: getattr(found, name).model_dump(exclude=old) for name in ("pope", "pope_official")}
+    written["calibration"] = {name: each.model_dump(exclude=old) for name, each in found.calibration.items()}
+    read = LabelledScore.model_validate(written)
+    assert (read.accuracy, read.intervals, read.pope and read.pope.intervals) == (found.accuracy, {}, {})

@@ -571,7 +571,13 @@ def test_every_ratio_lies_in_the_unit_interval_or_is_undefined_with_its_reason(i
     for interval in (result.unf1_ci, result.unf1_ci_percentile, result.unf1_bounds):
         assert interval is None or 0 <= interval[0] <= interval[1] <= 1
     nothing = {name for name, value in result if value is None}
-    assert nothing == {name for name in result.undefined if not name.startswith("by_kind.")}
+    assert nothing == {name for name in result.undefined if not name.startswith(("by_kind.", "intervals."))}
+    for name in (*RATIOS[1:], "matthews_correlation"):
+        value, ends = getattr(result, name), result.intervals.get(name)
+        assert (value is None) == (ends is None and f"intervals.{name}" not in result.undefined)
+        assert ends is None or (
+            ends[0] - 1e-12 <= value <= ends[1] + 1e-12 and f"intervals.{name}" not in result.undefined
+        )
     assert result.counts.scored + sum(result.unscored.values()) == result.questions.asked
 
 

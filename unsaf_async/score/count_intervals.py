@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unsaf_async.records import KINDS
 from unsaf_async.score.intervals import Interval, ratio_interval, smooth_interval
 from unsaf_async.score.ratios import quotients
-from unsaf_async.score.unf1 import Counts, KindName
+from unsaf_async.score.tallies import counts_of
+from unsaf_async.score.unf1 import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from unsaf_async.score.tallies import Place
+    from unsaf_async.score.unf1 import KindName
 
 Ends = tuple[float, float]
 
@@ -45,17 +50,36 @@ class ImageRows:
     cells: Counter[tuple[int, int, int, int]] = field(default_factory=Counter)
     kinds: dict[KindName, Counter[tuple[int, int, int, int]]] = field(default_factory=dict)
 
-    def add(self, whole: Counts, by_kind: Mapping[KindName, Counts]) -> None:
-        """Count one image.
+    @classmethod
+    def of(cls, asked: Iterable[tuple[Counter[Place], int]]) -> ImageRows:
+        """The rows of some images.
 
         Args:
-            whole: Its table of four.
-            by_kind: That of its unanswerable questions, by kind.
+            asked: (questions by place, how many images have just these).
+
+        Returns:
+            The rows.
         """
-        self.cells[whole.ta, whole.fu, whole.tu, whole.fa] += 1
+        rows = cls()
+        for places, images in asked:
+            kinds = dict.fromkeys(place.kind for place in places if place.kind)
+            of_kind = ((kind, Counter({p: n for p, n in places.items() if p.kind == kind})) for kind in kinds)
+            rows.add(counts_of(places), {kind: counts_of(each) for kind, each in of_kind}, images)
+        return rows
+
+    def add(self, whole: Counts, by_kind: Mapping[KindName, Counts], images: int = 1) -> None:
+        """Count images that are alike.
+
+        Args:
+            whole: The table of four of each.
+            by_kind: That of its unanswerable questions, by kind.
+            images: How many they are.
+        """
+        self.cells[whole.ta, whole.fu, whole.tu, whole.fa] += images
         for kind, own in by_kind.items():
             if own.scored:
-                self.kinds.setdefault(kind, Counter())[own.tu, own.fa, whole.fu, whole.tu + whole.fa] += 1
+                row = (own.tu, own.fa, whole.fu, whole.tu + whole.fa)
+                self.kinds.setdefault(kind, Counter())[row] += images
 
     def intervals(self) -> Iterator[tuple[str, Interval]]:
         """The intervals of the ratios, and of each kind's recall and UnF1.
@@ -81,7 +105,9 @@ class ImageRows:
         for name, (figure, low) in (smooth | {"matthews_correlation": (_matthews_correlation, -1.0)}).items():
             if getattr(counts, name) is not None:
                 yield name, smooth_interval(rows, figure, low=low, times=times)
-        for kind, of_kind in self.kinds.items():
+        names: tuple[KindName, ...] = (*KINDS, "unspecified")
+        for kind in (name for name in names if name in self.kinds):
+            of_kind = self.kinds[kind]
             own, own_times = _table(of_kind)
             recall = ratio_interval(np.stack([own[:, 0], own[:, 0] + own[:, 1]], axis=1), own_times)
             yield f"by_kind.{kind}.recall", recall

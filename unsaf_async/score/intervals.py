@@ -210,6 +210,27 @@ def linearised_interval(
     return Interval((value / factor, value * factor), "linearised_log_t", fewest)
 
 
+def mean_interval(values: NDArray[np.float64], image: NDArray[np.int64], *, high: float = 1.0) -> Interval:
+    """The interval of a mean over items, with images as the unit.
+
+    Args:
+        values: Of the items, in [0, high]; shape [n].
+        image: The number of each item's image; shape [n].
+        high: The greatest value that the mean can have: 1; or inf, and the scale of the interval is the logarithm.
+
+    Returns:
+        The interval; None with its reason for fewer than 2 images.
+    """
+    if not len(values):
+        return Interval(why_undefined=_too_few(0))
+    _, image = np.unique(image, return_inverse=True)
+    sums, sizes = np.bincount(image, values), np.bincount(image)
+    if math.isfinite(high):
+        return ratio_interval(np.stack([sums, sizes], axis=1))
+    mean = float(values.mean())
+    return linearised_interval(mean, (sums - mean * sizes) / len(values), high=high)
+
+
 def exact_interval(share: float, images: int) -> Interval:
     """The exact interval that takes each image as one response (Clopper & Pearson): for figures at an end of their range.
 

@@ -6,6 +6,7 @@ instruction.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
@@ -14,8 +15,9 @@ import numpy as np
 from pydantic import Field
 
 from unsaf_async.records import Examination, Question, Record
-from unsaf_async.score.bootstrap import ratio_interval
+from unsaf_async.score.count_intervals import ends_and_reasons
 from unsaf_async.score.declining import Declining, DecliningTally, PropensityName
+from unsaf_async.score.intervals import Interval, mean_interval, ratio_interval
 from unsaf_async.score.metrics import (
     Bin,
     PopeCounts,
@@ -23,6 +25,7 @@ from unsaf_async.score.metrics import (
     auroc,
     brier,
     ece,
+    log_losses,
     nll,
     official_yes_no,
     pope_counts,
@@ -32,7 +35,8 @@ from unsaf_async.score.metrics import (
     vqa_accuracy_contained,
     yes_no,
 )
-from unsaf_async.score.ratios import mean, ratio
+from unsaf_async.score.rank_intervals import aurc_intervals, auroc_interval, ece_interval
+from unsaf_async.score.ratios import mean
 from unsaf_async.score.signals import p_true, self_consistency, stated, token_probability
 from unsaf_async.score.unf1 import latest
 from unsaf_async.score.units import Units
@@ -40,7 +44,9 @@ from unsaf_async.score.vqa_script import script_accuracy
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 ProbabilityName = Literal["token_probability", "stated", "p_true", "self_consistency"]
 """The signals that lie in [0, 1] and can be read as the probability of being right."""
@@ -81,6 +87,11 @@ class Calibration(Record):
     """Points (coverage, risk), at most 100."""
     why_undefined: str = ""
     """Why the figures are None."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals by the figure's name, with images as the unit; that of `ece` is of what could have brought it about
+    (`rank_intervals.ece_interval`), and begins at 0 where chance may have."""
+    undefined: dict[str, str] = Field(default_factory=dict)
+    """Reason for each figure that is not None and has no interval, by "intervals." and its name."""
 
 
 class PopeScore(Record):
@@ -101,18 +112,43 @@ class PopeScore(Record):
     yes_ratio: float | None
     """(TP + FP) / answered: the share of yes."""
 
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals by the figure's name, with images as the unit."""
+    undefined: dict[str, str] = Field(default_factory=dict)
+    """Reason for each figure that is not None and has no interval, by "intervals." and its name."""
+
     @classmethod
-    def of(cls, counts: PopeCounts) -> PopeScore:
+    def of(cls, images: Mapping[PopeCounts, int]) -> PopeScore:
         """The figures that follow from the counts.
 
         Args:
-            counts: Answers by what is true.
+            images: How many images have which answers.
 
         Returns:
             The figures; None where the denominator is 0.
         """
-        figures = ("accuracy", "accuracy_answered", "precision", "recall", "f1", "yes_ratio")
-        return cls(counts=counts, **{name: getattr(counts, name) for name in figures})
+        rows = np.array([list(dict(each).values()) for each in images], dtype=np.int64).reshape(-1, 6)
+        times = np.array(list(images.values()), dtype=np.int64)
+        counts = PopeCounts(**dict(zip(PopeCounts.model_fields, map(int, times @ rows), strict=True)))
+        tp, fp, tn, fn = rows.T[:4]
+        answered = tp + fp + tn + fn
+        ratios = {
+            "accuracy": (tp + tn, rows.sum(axis=1)),
+            "accuracy_answered": (tp + tn, answered),
+            "precision": (tp, tp + fp),
+            "recall": (tp, tp + fn),
+            "f1": (2 * tp, 2 * tp + fp + fn),
+            "yes_ratio": (tp + fp, answered),
+        }
+        figures = {name: getattr(counts, name) for name in ratios}
+        intervals, why = ends_and_reasons(
+            {
+                name: ratio_interval(np.stack(pair, axis=1), times)
+                for name, pair in ratios.items()
+                if figures[name] is not None
+            }
+        )
+        return cls(counts=counts, **figures, intervals=intervals, undefined=why)
 
 
 class LabelledScore(Record):
@@ -130,14 +166,14 @@ class LabelledScore(Record):
     """VQA soft accuracy over the answerable questions with accepted answers: the response, as it stands, is the answer. Declining
     is wrong."""
     accuracy_ci: tuple[float, float] | None
-    """95 % interval by resampling images."""
+    """95 % interval, with images as the unit."""
     accuracy_official: float | None = None
     """`accuracy` as VQA's official script computes it, to the letter, for comparison with published figures. Words that decline
     count as any others. Where all accepted answers are the same text nothing is normalised: "Red." is wrong against "red"."""
     accuracy_contained: float | None
     """The same if the response only has to contain the answer, as sentences do."""
     accuracy_contained_ci: tuple[float, float] | None
-    """95 % interval by resampling images."""
+    """95 % interval, with images as the unit."""
     accuracy_answered: float | None
     """`accuracy_contained` over the answerable questions that were answered: declining is then no error."""
     coverage: float | None
@@ -156,6 +192,10 @@ class LabelledScore(Record):
     """The same by the rule of POPE's own script, for comparison with published figures."""
     declining: dict[PropensityName, Declining] = Field(default_factory=dict)
     """How well it tells questions without an answer, whatever its threshold for declining; by sign of confidence."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals of the other figures, by name ("coverage", "by_category.color"), with images as the unit."""
+    undefined: dict[str, str] = Field(default_factory=dict)
+    """Reason for each figure that is not None and has no interval, by its name, with "intervals." before it or "_ci" behind."""
 
 
 def labelled_score(
@@ -187,19 +227,14 @@ class LabelledTally:
         Args:
             yes_no_set: Whether all questions are answered by yes or no.
         """
+        self._units = Units()
         self._probes = _Probes() if yes_no_set else None
         self._declining = DecliningTally()
         self._counts: Counter[str] = Counter()
-        self._exact, self._contained, self._answered, self._right = array("d"), array("d"), array("d"), array("d")
-        """Of questions with accepted answers, of those that were answered, and of those of which the set says what is right."""
-        self._units = Units()
-        self._official = array("d")
-        """Of questions with accepted answers."""
-        self._by_image = array("d")
-        """[images, 3]: the sums of exact and contained accuracy, and the number of questions with accepted answers."""
-        self._categories: dict[str, array[float]] = {}
-        self._signals = {name: (array("d"), array("b")) for name in _SIGNALS}
-        """Of each response with the signal: its value, and whether the response is right."""
+        self._sums = {name: _Sums() for name in ("accuracy", "accuracy_contained", *_OTHERS)}
+        self._categories: dict[str, _Sums] = {}
+        self._signals = {name: (array("d"), array("b"), array("q")) for name in _SIGNALS}
+        """Of each response with the signal: its value, whether the response is right, and the number of its image."""
 
     def add(self, examination: Examination) -> None:
         """Count one image.
@@ -210,104 +245,142 @@ class LabelledTally:
         if not examination.questions:
             return
         self._declining.add(examination)
-        sums = [0.0, 0.0, 0.0]
         for question in examination.questions:
             if not question.given:
                 continue
             right = self._add(question)
-            if question.intended == "answerable" and _accepted(question):
-                own = exact(question), contained(question)
-                self._add_accuracy(question, *own)
-                sums = [sums[0] + own[0], sums[1] + own[1], sums[2] + 1]
             if right is not None and question.answer.outcome == "ok":
                 for name, value_of in _SIGNALS.items():
                     if (value := value_of(question)) is not None:
-                        self._signals[name][0].append(value)
-                        self._signals[name][1].append(right)
+                        values, rights, images = self._signals[name]
+                        values.append(value)
+                        rights.append(right)
+                        images.append(len(self._units))
+        if self._probes:
+            self._probes.add(examination)
         self._units.add(examination.image)
-        self._by_image.extend(sums)
 
     def _add(self, question: Question) -> bool | None:
         """Count a question; whether its response is right."""
-        right = is_right(question)
+        right, image, sums = is_right(question), len(self._units), self._sums
+        answerable, answered = question.intended == "answerable", question.act == "answered"
         self._counts.update(("asked", question.intended))
         self._counts["unscored"] += question.unscored is not None
-        self._counts["covered"] += question.intended == "answerable" and question.act == "answered"
+        if answerable:
+            sums["coverage"].add(answered, image)
         if right is not None:
-            self._right.append(right)
-        if self._probes:
-            self._probes.add(question)
+            sums["dual_accuracy"].add(right, image)
+        if answerable and _accepted(question):
+            sums["accuracy"].add(exact(question), image)
+            official = script_accuracy(final_text(question.response).answer, _accepted(question)) or 0.0
+            sums["accuracy_official"].add(official, image)
+            sums["accuracy_contained"].add(own := contained(question), image)
+            if answered:
+                sums["accuracy_answered"].add(own, image)
+            if question.given and question.given.category:
+                self._categories.setdefault(question.given.category, _Sums()).add(own, image)
         return right
-
-    def _add_accuracy(self, question: Question, own_exact: float, own_contained: float) -> None:
-        self._exact.append(own_exact)
-        self._official.append(script_accuracy(final_text(question.response).answer, _accepted(question)) or 0.0)
-        self._contained.append(own_contained)
-        if question.act == "answered":
-            self._answered.append(own_contained)
-        if question.given and question.given.category:
-            self._categories.setdefault(question.given.category, array("d")).append(own_contained)
 
     def labelled(self, why_none: dict[ProbabilityName, str], *, seed: int = 0) -> LabelledScore:
         """The score.
 
         Args:
             why_none: The reason, by signal, where no response has it.
-            seed: Of the resampling.
+            seed: Of the draws behind the interval of the calibration error.
 
         Returns:
             The score; figures without data are None.
         """
-        counts = self._counts
-        by_image = self._units.sums(np.array(self._by_image).reshape(-1, 3))
-        pope, official = self._probes.scores() if self._probes else (None, None)
+        counts, numbers = self._counts, self._units.numbers
+        categories = {f"by_category.{name}": self._categories[name] for name in sorted(self._categories)}
+        found = {name: sums.interval(numbers) for name, sums in (self._sums | categories).items() if sums.values}
+        named = {name: found.pop(name, Interval()) for name in ("accuracy", "accuracy_contained")}
+        intervals, why = ends_and_reasons(found)
+        pope, official = self._probes.scores(numbers) if self._probes else (None, None)
         return LabelledScore(
             questions=counts["asked"],
             answerable=counts["answerable"],
             unanswerable=counts["unanswerable"],
             unscored=counts["unscored"],
-            accuracy=mean(self._exact),
-            accuracy_ci=ratio_interval(by_image[:, (0, 2)], seed=seed),
-            accuracy_official=mean(self._official),
-            accuracy_contained=mean(self._contained),
-            accuracy_contained_ci=ratio_interval(by_image[:, (1, 2)], seed=seed),
-            accuracy_answered=mean(self._answered),
-            coverage=ratio(counts["covered"], counts["answerable"]),
-            dual_accuracy=mean(self._right),
-            by_category={name: sum(values) / len(values) for name, values in sorted(self._categories.items())},
-            without_answers=counts["answerable"] - len(self._exact),
+            **{name: sums.mean for name, sums in self._sums.items()},
+            **{f"{name}_ci": each.ends for name, each in named.items()},
+            by_category={name: sums.total / len(sums.values) for name, sums in sorted(self._categories.items())},
+            without_answers=counts["answerable"] - len(self._sums["accuracy"].values),
             calibration={
-                name: _calibration(values, rights, why_none.get(name, ""))
-                for name, (values, rights) in self._signals.items()
+                name: _calibration(*columns, numbers, why_none.get(name, ""), seed)
+                for name, columns in self._signals.items()
             },
             pope=pope,
             pope_official=official,
             declining=self._declining.declining(why_none),
+            intervals=intervals,
+            undefined={f"{name}_ci": each.why_undefined for name, each in named.items() if each.why_undefined} | why,
         )
 
 
-class _Probes:
-    """Questions that are answered by yes or no, by what is true and what was said."""
+_OTHERS = ("accuracy_official", "accuracy_answered", "coverage", "dual_accuracy")
+
+
+class _Sums:
+    """Values of questions, and the number of each one's image."""
 
     def __init__(self) -> None:
-        self._spoken: Counter[tuple[Literal["yes", "no"], YesNo | None]] = Counter()
-        self._official: Counter[tuple[Literal["yes", "no"], YesNo]] = Counter()
+        self.values, self._images = array("d"), array("q")
 
-    def add(self, question: Question) -> None:
-        accepted = _accepted(question)
-        if accepted not in (("yes",), ("no",)):
-            return
-        label: Literal["yes", "no"] = "yes" if accepted == ("yes",) else "no"
-        text = final_text(question.response).answer
-        self._spoken[label, "abstained" if question.act == "abstained" else yes_no(text)] += 1
-        self._official[label, official_yes_no(text)] += 1
+    def add(self, value: float, image: int) -> None:
+        self.values.append(value)
+        self._images.append(image)
 
-    def scores(self) -> tuple[PopeScore, PopeScore]:
-        """By `yes_no` and the acts, and by POPE's own rule."""
-        spoken, official = list(self._spoken.elements()), list(self._official.elements())
-        return (
-            PopeScore.of(pope_counts([label for label, _ in spoken], [said for _, said in spoken])),
-            PopeScore.of(pope_counts([label for label, _ in official], [said for _, said in official])),
+    @property
+    def total(self) -> float:
+        return sum(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        return mean(self.values)
+
+    def interval(self, units: NDArray[np.int64]) -> Interval:
+        """units: [images], the number of each image's picture."""
+        return mean_interval(np.array(self.values), units[np.array(self._images, dtype=np.int64)])
+
+
+class _Probes:
+    """Questions that are answered by yes or no: by image, what is true and what was said."""
+
+    def __init__(self) -> None:
+        self._spoken, self._official = array("H"), array("H")
+        """[images, 6] each: the counts of `PopeCounts`."""
+
+    def add(self, examination: Examination) -> None:
+        """Count one image."""
+        labels: list[Literal["yes", "no"]] = []
+        spoken: list[YesNo | None] = []
+        official: list[YesNo | None] = []
+        for question in examination.questions:
+            accepted = _accepted(question)
+            if accepted not in (("yes",), ("no",)):
+                continue
+            text = final_text(question.response).answer
+            labels.append("yes" if accepted == ("yes",) else "no")
+            spoken.append("abstained" if question.act == "abstained" else yes_no(text))
+            official.append(official_yes_no(text))
+        for column, said in ((self._spoken, spoken), (self._official, official)):
+            column.extend(dict(pope_counts(labels, said)).values())
+
+    def scores(self, units: NDArray[np.int64]) -> tuple[PopeScore, PopeScore]:
+        """By `yes_no` and the acts, and by POPE's own rule. units: [images], the number of each image's picture."""
+        return self._score(self._spoken, units), self._score(self._official, units)
+
+    def _score(self, column: array[int], units: NDArray[np.int64]) -> PopeScore:
+        rows = np.zeros((int(units.max(initial=-1)) + 1, 6), dtype=np.int64)
+        np.add.at(rows, units, np.array(column, dtype=np.int64).reshape(-1, 6))
+        distinct, times = np.unique(rows, axis=0, return_counts=True)
+        names = PopeCounts.model_fields
+        return PopeScore.of(
+            {
+                PopeCounts(**dict(zip(names, row, strict=True))): n
+                for row, n in zip(distinct.tolist(), times.tolist(), strict=True)
+            }
         )
 
 
@@ -361,22 +434,51 @@ def _accepted(question: Question) -> Sequence[str]:
     return question.given.answers if question.given else ()
 
 
-def _calibration(values: Sequence[float], rights: Sequence[int], why_none: str) -> Calibration:
-    """values: of the responses with the signal. rights: whether each is right."""
+def _calibration(
+    values: Sequence[float],
+    rights: Sequence[int],
+    images: Sequence[int],
+    units: NDArray[np.int64],
+    why_none: str,
+    seed: int,
+) -> Calibration:
+    """values, rights, images: of the responses with the signal. units: [images], the number of each image's picture."""
     curve = risk_coverage(values, rights)
+    figures = {
+        "ece": ece(values, rights),
+        "brier": brier(values, rights),
+        "nll": nll(values, rights),
+        "auroc": auroc(values, rights),
+        "aurc": curve.aurc if curve else None,
+        "e_aurc": curve.e_aurc if curve else None,
+    }
+    picture = units[np.array(images, dtype=np.int64)]
+    found = _calibration_intervals(np.array(values), np.array(rights, dtype=float), picture, seed) if curve else {}
+    intervals, why = ends_and_reasons({name: each for name, each in found.items() if figures[name] is not None})
     return Calibration(
         n=len(values),
         right=sum(rights),
-        ece=ece(values, rights),
-        brier=brier(values, rights),
-        nll=nll(values, rights),
-        auroc=auroc(values, rights),
-        aurc=curve.aurc if curve else None,
-        e_aurc=curve.e_aurc if curve else None,
+        **figures,
         reliability=reliability(values, rights),
         risk_coverage=_thinned(list(zip(curve.coverage.tolist(), curve.risk.tolist(), strict=True))) if curve else [],
         why_undefined=why_none or "no response has it" if not values else "",
+        intervals=intervals,
+        undefined=why,
     )
+
+
+def _calibration_intervals(
+    sure: NDArray[np.float64], right: NDArray[np.float64], image: NDArray[np.int64], seed: int
+) -> dict[str, Interval]:
+    aurc, e_aurc = aurc_intervals(sure, right, image)
+    return {
+        "ece": ece_interval(sure, right, image, seed=seed),
+        "brier": mean_interval((sure - right) ** 2, image),
+        "nll": mean_interval(log_losses(sure, right), image, high=math.inf),
+        "auroc": auroc_interval(sure, right, image),
+        "aurc": aurc,
+        "e_aurc": e_aurc,
+    }
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -172,10 +172,21 @@ def nll(confidence: ArrayLike, correct: ArrayLike) -> float | None:
         Nats, >= 0, 0 best; None without items.
     """
     sure, right = _unit_columns(confidence, correct)
-    if not len(sure):
-        return None
-    clipped = np.clip(sure, NLL_CLIP, 1 - NLL_CLIP)
-    return float(-np.mean(right * np.log(clipped) + (1 - right) * np.log1p(-clipped)))
+    return float(np.mean(log_losses(sure, right))) if len(sure) else None
+
+
+def log_losses(confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What `nll` is the mean of.
+
+    Args:
+        confidence: Shape [n], in [0, 1].
+        correct: Shape [n], in [0, 1].
+
+    Returns:
+        Nats, shape [n].
+    """
+    clipped = np.clip(confidence, NLL_CLIP, 1 - NLL_CLIP)
+    return np.asarray(-(correct * np.log(clipped) + (1 - correct) * np.log1p(-clipped)))
 
 
 # --- selective risk -----------------------------------------------------------------------------------------------

@@ -21,8 +21,11 @@ from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
+
 from unsaf_async.records import Examination, Label, Record, Role
 from unsaf_async.score.bootstrap import UnF1Interval, unf1_interval
+from unsaf_async.score.count_intervals import ImageRows, ends_and_reasons
 from unsaf_async.score.intervals import Interval, ratio_interval
 from unsaf_async.score.tallies import KindScore, Place, Tally, by_kind_of, counts_of
 from unsaf_async.score.unf1 import Counts, KindName, latest, unf1_bounds
@@ -187,7 +190,8 @@ class Score(Record):
     warnings: list[str]
     """What a reader should know before using the figures."""
     undefined: dict[str, str]
-    """Reason for each figure that is None, by its path in this record ("recall", "by_kind.hidden.recall")."""
+    """Reason for each figure that is None, by its path in this record ("recall", "by_kind.hidden.recall"), and for each that has
+    no interval, by "intervals." and its path."""
     calls: Calls | None
     tokens: Tokens | None
     cost_usd: float | None
@@ -206,6 +210,9 @@ class Score(Record):
     """How many were drawn."""
     resamples_undefined: int
     """How many of them had no UnF1 and were excluded from the intervals."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals of the other figures, with images as the unit, by the figure's path in this record ("recall",
+    "by_kind.hidden.recall")."""
 
     @property
     def unf1_between(self) -> tuple[float, float] | None:
@@ -299,6 +306,7 @@ def score_of(
     copies = run.units.count < len(run.units)  # a stopping rule takes them for further images
     interval = stopped if stopped and not copies else ratio_interval(list(pairs), times=list(pairs.values()))
     images = ImageCounts(done=run.done, failed=run.failed, total=images_total)
+    intervals, without = ends_and_reasons(dict(ImageRows.of(run.by_picture()).intervals()))
     figures = _figures(run, interval, resampling)
     return Score(
         **figures,
@@ -318,13 +326,14 @@ def score_of(
             *_one_sided(run.asked),
             *_mostly_refused(figures["by_kind"]),
         ],
-        undefined=dict(_undefined(figures, interval, resampling, accounts)),
+        undefined=dict(_undefined(figures, interval, resampling, accounts)) | without,
         **(dict(accounts) if accounts else dict.fromkeys(_ACCOUNTS)),
         provider=provider,
         judge=judge,
         seed=seed,
         resamples=resamples,
         resamples_undefined=resampling.resamples_undefined,
+        intervals=intervals,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.session import Session
+from unsaf_async.checks.labels import check_labels, entering
 from unsaf_async.errors import RunStopped, UserError, as_option, naming, setting
 from unsaf_async.events import Announce, silent
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
@@ -18,7 +19,7 @@ from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.runs.prepare import named_models
 from unsaf_async.runs.workers import run
-from unsaf_async.score.calibration import CalibrationFile, Confusions, Judged, confusions, read_judged
+from unsaf_async.score.calibration import CalibrationFile, Confusions, Judged, LabelCheck, confusions, read_judged
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Bench:
     rows: tuple[Judged, ...]
     data: Path
     data_sha256: str
+    labels: LabelCheck
 
     @property
     def name(self) -> str:
@@ -92,9 +94,11 @@ async def prepare(
     return Bench(profiles, pack, *await asyncio.to_thread(_read, data))
 
 
-def _read(data: Path) -> tuple[tuple[Judged, ...], Path, str]:
-    """The labelled responses, their file, and its digest."""
-    return tuple(read_judged(data)), data, sha256(data.read_bytes()).hexdigest()
+def _read(data: Path) -> tuple[tuple[Judged, ...], Path, str, LabelCheck]:
+    """The labelled responses that enter, their file, its digest, and how far labels fit texts."""
+    rows = read_judged(data)
+    check = check_labels(rows)
+    return entering(rows, check, str(data)), data, sha256(data.read_bytes()).hexdigest(), check
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,7 @@ async def calibrate(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             data=bench.data.name,
             data_sha256=bench.data_sha256,
+            labels=bench.labels,
             confusions=_confusions(bench, judgements),
         ),
         judged=len(judgements),

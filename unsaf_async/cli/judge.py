@@ -18,7 +18,7 @@ from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from unsaf_async.checks.calibrate_judge import Calibrated
-    from unsaf_async.score.calibration import Confusion
+    from unsaf_async.score.calibration import Confusion, LabelCheck
 
 app = typer.Typer(help="Judges, and how far they can be trusted.", no_args_is_help=True)
 
@@ -63,6 +63,7 @@ def calibrate(
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
     prepared = asyncio.run(bench.prepare(data, tuple(judge or ("rules",)), prompts, judge_api_base))
     run.say_called(None, tuple(prepared.judges), (), prepared.judges)
+    _say_labels(prepared.labels)
     worst_usd = sum(map(prepared.worst_nano_usd, prepared.rows)) / NANO
     if max_cost is None and not yes:
         what = f"{prepared.name}, {len(prepared.rows)} responses"
@@ -83,6 +84,22 @@ def calibrate(
         )
         return 3
     return 0
+
+
+def _say_labels(check: LabelCheck) -> None:
+    """Labels that contradict their texts, on stderr."""
+    for source, each in check.shifted.items():
+        tell(
+            f"source {source!r}: {each.contradicted} of {each.decided} labels that the rules can check contradict their text, "
+            f"so labels and texts look shifted against each other; its {each.rows} rows are left out"
+        )
+    if check.contradicted:
+        numbers = ", ".join(map(str, check.contradicted[:8])) + (", ..." if len(check.contradicted) > 8 else "")
+        one = len(check.contradicted) == 1
+        tell(
+            f"{len(check.contradicted)} label{' contradicts its' if one else 's contradict their'} text "
+            f"(row{'' if one else 's'} {numbers}); {check.entered} of {check.rows} rows enter"
+        )
 
 
 def _print(calibrated: Calibrated) -> None:

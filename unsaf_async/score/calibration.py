@@ -248,6 +248,30 @@ def _confusion(table: Counter[tuple[HumanLabel, Act | None]]) -> Confusion:
     return Confusion(answered=of("answered"), abstained=of("abstained"))
 
 
+class SourceCheck(Record):
+    """A source whose labels look shifted against its texts."""
+
+    rows: int
+    """Its rows; none of them enters the calibration."""
+    decided: int
+    """Of these, rows whose response the rules take for an answer or an abstention."""
+    contradicted: int
+    """Of these, rows whose label says the opposite."""
+
+
+class LabelCheck(Record):
+    """What became of the rows of a labelled file, and which labels contradict their texts."""
+
+    rows: int = 0
+    """In the file."""
+    entered: int = 0
+    """Rows that the calibration is made of."""
+    contradicted: list[int] = Field(default_factory=list)
+    """Numbers of the rows, from 1 on, whose label is the opposite of what the rules are certain of."""
+    shifted: dict[str, SourceCheck] = Field(default_factory=dict)
+    """Sources that were left out, by name ("" without a name), since many of their labels contradict their texts."""
+
+
 class CalibrationFile(Record):
     """What `judge calibrate` writes down: how often one judge, with one judging prompt, is wrong."""
 
@@ -263,6 +287,8 @@ class CalibrationFile(Record):
     """The labelled file's name."""
     data_sha256: str = ""
     """Of its bytes."""
+    labels: LabelCheck = LabelCheck()
+    """Which rows entered, and which labels look wrong; all 0 in files of older versions."""
     confusions: Confusions
 
 

@@ -23,6 +23,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.records import Record
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score.ratios import ratio
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +114,9 @@ def plan(aim: Aim, runs: Sequence[str | Path] = (), rates: Rates | None = None) 
 
 
 def _of_run(aim: Aim, run: SavedRun, name: str) -> ModelPlan:
-    pairs = np.array([pair_of(each) for each in examined(run.examinations)], dtype=np.int64).reshape(-1, 2)
+    held = examined(run.examinations)
+    pairs = np.array([pair_of(each) for each in held], dtype=np.int64).reshape(-1, 2)
+    pairs = Units.of(each.image for each in held).sums(pairs)
     unf1 = ratio(*map(int, pairs.sum(axis=0)))
     if unf1 is None or len(pairs) < 2:
         raise UserError(f"{run.folder}: has too few scored images to plan from; give a run with 20 or more")
@@ -143,8 +146,9 @@ def _from_two(aim: Aim, loaded: Sequence[SavedRun]) -> PowerPlan:
     if not paired.sd:
         why = paired.undefined.get("sd", "every image contributes the same to their difference")
         raise UserError(f"{loaded[0].folder} and {loaded[1].folder}: {why}, so nothing can be planned from them")
-    ours, theirs = (examined(run.examinations) for run in loaded)
-    rows = np.array([(*pair_of(one), *pair_of(other)) for one, other in match(ours, theirs)], dtype=np.int64)
+    matched = match(*(examined(run.examinations) for run in loaded))
+    rows = np.array([(*pair_of(one), *pair_of(other)) for one, other in matched], dtype=np.int64)
+    rows = Units.of(one.image for one, _ in matched).sums(rows)
     correlation = float(np.corrcoef(contributions(rows[:, :2]), contributions(rows[:, 2:]))[0, 1])
     return _plan(
         aim,

@@ -15,6 +15,7 @@ arXiv:2207.05221, for P(True); Hanley & McNeil, Radiology 143 (1982), for AUROC.
 from __future__ import annotations
 
 from array import array
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -87,23 +88,38 @@ class DecliningTally:
         Returns:
             Of every propensity, the one to be taken first first.
         """
-        pictures = self._units.numbers
-        return {
-            name: _figure(
-                np.array(values),
-                np.array(labels, dtype=bool),
-                pictures[np.array(image)],
-                why_none.get(_SIGNALS[name], ""),
-            )
-            for name, (values, labels, image) in self._columns.items()
-        }
+        return {name: _figure(self.column(name), why_none.get(_SIGNALS[name], "")) for name in self._columns}
+
+    def column(self, name: PropensityName) -> Column:
+        """One propensity of every response that has it.
+
+        Args:
+            name: The propensity.
+
+        Returns:
+            Its values, whether the questions are unanswerable, and the numbers of their pictures.
+        """
+        values, unanswerable, image = self._columns[name]
+        return Column(
+            np.array(values),
+            np.array(unanswerable, dtype=bool),
+            self._units.numbers[np.array(image, dtype=np.int64)],
+        )
 
 
-def _figure(
-    values: NDArray[np.float64], unanswerable: NDArray[np.bool_], image: NDArray[np.int64], why_none: str
-) -> Declining:
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """One propensity of some responses. values, unanswerable, picture: shape [responses] each."""
+
+    values: NDArray[np.float64]
+    unanswerable: NDArray[np.bool_]
+    picture: NDArray[np.int64]
+
+
+def _figure(column: Column, why_none: str) -> Declining:
+    values, unanswerable = column.values, column.unanswerable
     area = auroc(values, unanswerable)
-    interval = auroc_interval(values, unanswerable, image)
+    interval = auroc_interval(values, unanswerable, column.picture)
     missing = "unanswerable" if not unanswerable.any() else "answerable"
     why = f"no {missing} question has a response with it" if len(values) else why_none or "no response has it"
     return Declining(

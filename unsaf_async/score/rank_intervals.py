@@ -47,15 +47,29 @@ def auroc_interval(scores: ArrayLike, positive: ArrayLike, groups: Groups) -> In
     if area is None:
         return Interval(why_undefined="the items are not of both classes")
     values, is_positive = np.asarray(scores, dtype=float), np.asarray(positive) != 0
-    below = np.where(
-        is_positive, _share_below(values, values[~is_positive]), 1 - _share_below(values, values[is_positive])
-    )
-    influence = (below - area) / np.where(is_positive, is_positive.sum(), (~is_positive).sum())
+    influence = auroc_influence(values, is_positive, area)
     image, images = _numbered(groups, len(values))
     sides = [len(np.unique(image[chosen])) for chosen in (is_positive, ~is_positive)]
     return linearised_interval(
         area, _by_image(influence, image, images), rests_on=min(sides), exact_on=min(*sides, images // 2)
     )
+
+
+def auroc_influence(values: NDArray[np.float64], is_positive: NDArray[np.bool_], area: float) -> NDArray[np.float64]:
+    """How far each item moves AUROC, to first order: see `auroc_interval`.
+
+    Args:
+        values: The scores, shape [n].
+        is_positive: Whether the item is of the positive class, shape [n]; both classes are there.
+        area: AUROC.
+
+    Returns:
+        Shape [n], of sum 0.
+    """
+    below = np.where(
+        is_positive, _share_below(values, values[~is_positive]), 1 - _share_below(values, values[is_positive])
+    )
+    return np.asarray((below - area) / np.where(is_positive, is_positive.sum(), (~is_positive).sum()))
 
 
 def aurc_intervals(confidence: ArrayLike, correct: ArrayLike, groups: Groups) -> tuple[Interval, Interval]:

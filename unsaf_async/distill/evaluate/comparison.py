@@ -11,6 +11,7 @@ from pydantic import Field
 from unsaf_async.compare.pairing import RESAMPLES
 from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.distill.evaluate import gates, measures
+from unsaf_async.distill.evaluate.declining import decline_figure
 from unsaf_async.distill.evaluate.figures import (
     TITLES,
     Figure,
@@ -303,7 +304,7 @@ class _ComparedPart:
 _FIGURES: dict[Part, tuple[FigureName, ...]] = {
     "own": ("unf1_own", "unf1_fixed_mix"),
     "bank": ("unf1_bank", "over_refusal_bank"),
-    "labelled": tuple(measure.name for measure in measures.LABELLED),
+    "labelled": (*(measure.name for measure in measures.LABELLED), "decline_auroc"),
     "pope": tuple(measure.name for measure in measures.POPE),
 }
 
@@ -337,6 +338,8 @@ def _figures(
     notes = [f"{unshared} questions of {what} that only one of the models was asked are left out"] if unshared else []
     of_part = {"bank": (measures.OVER_REFUSAL_BANK,), "labelled": measures.LABELLED, "pope": measures.POPE}[part]
     figures = ratio_figures(of_part, ours, theirs, resamples=resamples, seed=seed)
+    if part == "labelled":
+        figures.append(decline_figure(ours, theirs))
     if part == "bank":
         figures.insert(0, unf1_figure("unf1_bank", ours, theirs, resamples=resamples, seed=seed))
     return figures, notes

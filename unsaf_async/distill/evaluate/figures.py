@@ -44,6 +44,7 @@ TITLES: dict[FigureName, str] = {
     "accuracy": "labelled accuracy",
     "over_refusal": "over-refusal, labelled",
     "abstention_recall": "abstention recall, labelled",
+    "decline_auroc": "telling what has no answer",
     "over_refusal_bank": "over-refusal, frozen bank",
     "pope_accuracy": "POPE accuracy",
     "pope_f1": "POPE F1",
@@ -155,7 +156,7 @@ def unf1_figure(
     paired = paired_difference(after, before, resamples=resamples, seed=seed)
     pairs = match(examined(before), examined(after))
     words = {"unf1_a": "after", "unf1_b": "before", "difference": "difference", "ci": "ci", "p": "p"}
-    return _figure(
+    return make_figure(
         name,
         pairs,
         lambda _: True,
@@ -223,7 +224,7 @@ def ratio_figures(
         why = measure.why if pairs else "the runs share no image"
         fields = _paired(values, why, len(terms), difference(place))
         fields["images_differing"] = int((terms[:, place, :2] != terms[:, place, 2:]).any(axis=1).sum())
-        figures.append(_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
+        figures.append(make_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
     return figures
 
 
@@ -287,7 +288,7 @@ def fixed_mix_figure(
             f"{sum(new.values())} questions of kinds that the before-model did not write weigh nothing ({listed})"
         )
     why = _why_no_mix(kinds, kinds_after) if pairs else "the runs share no image"
-    return _figure(
+    return make_figure(
         "unf1_fixed_mix",
         pairs,
         lambda _: True,
@@ -384,14 +385,25 @@ def _about_resamples(left_out: int, resamples: int) -> list[str]:
     return [f"{left_out} of {resamples} resamples leave it undefined, and the interval rests on the others"]
 
 
-def _figure(
+def make_figure(
     name: FigureName,
     pairs: Sequence[tuple[Examination, Examination]],
     about: Callable[[Question], bool],
     enters: Callable[[Question], bool],
     **fields: object,
 ) -> Figure:
-    """The figure with its counts. about: whether it is about a question. enters: whether that question counts in it."""
+    """The figure with its counts.
+
+    Args:
+        name: The figure's name.
+        pairs: Both models' examinations of each shared image.
+        about: Whether the figure is about a question.
+        enters: Whether that question counts in it.
+        fields: The figure's other fields.
+
+    Returns:
+        The figure.
+    """
     counts = {}
     for place, side in enumerate(("before", "after")):
         asked = [question for pair in pairs for question in pair[place].questions if about(question)]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from unsaf_async.records import Question
 
 FigureName = Literal[
-    "unf1_own", "unf1_bank", "unf1_fixed_mix", "accuracy", "over_refusal", "abstention_recall", "over_refusal_bank",
+    "unf1_own", "unf1_bank", "unf1_fixed_mix", "accuracy", "over_refusal", "abstention_recall", "decline_auroc",
+    "over_refusal_bank",
     "pope_accuracy", "pope_f1", "pope_yes_ratio", "pope_abstained", "pope_official_accuracy", "pope_official_f1",
     "pope_official_yes_ratio",
 ]  # fmt: skip

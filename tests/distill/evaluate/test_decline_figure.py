@@ -1,0 +1,84 @@
+"""How well both models tell questions without an answer: the areas and their paired interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from unsaf_async.distill.evaluate.declining import decline_figure
+from unsaf_async.records import CallRecord, Confidence, Examination, GivenQuestion, ImageRecord, Question
+
+CALL = CallRecord(role="answer", outcome="ok")
+
+
+def examinations(values: np.ndarray, threshold: float = 0.5) -> list[Examination]:
+    """values: [images, 4] propensities to decline, of two questions without an answer and two with one."""
+    found = []
+    for number, row in enumerate(values):
+        questions = []
+        for place, value in enumerate(row):
+            label: Any = "unanswerable" if place < 2 else "answerable"
+            declines = bool(value > threshold)
+            questions.append(
+                Question(
+                    text=str(place),
+                    intended=label,
+                    answer=CALL,
+                    act="abstained" if declines else "answered",
+                    given=GivenQuestion(text=str(place), intended=label),
+                    stated=Confidence(value=float(value if declines else 1 - value), call=CALL),
+                )
+            )
+        found.append(Examination(image=ImageRecord(id=f"{number:03}", path=""), questions=tuple(questions)))
+    return found
+
+
+def drawn(rng: np.random.Generator, images: int, gap: float) -> np.ndarray:
+    level = rng.normal(0, 0.1, (images, 1))
+    return np.clip(np.array([0.5 + gap, 0.5 + gap, 0.5, 0.5]) + level + rng.normal(0, 0.15, (images, 4)), 0.01, 0.99)
+
+
+def area(values: np.ndarray) -> float:
+    return float(roc_auc_score(np.tile([1, 1, 0, 0], len(values)), values.ravel()))
+
+
+def test_the_areas_are_scikit_learns_and_the_interval_an_independent_bootstraps() -> None:
+    rng = np.random.default_rng(0)
+    before = drawn(rng, 80, 0.1)
+    after = np.clip(before + np.array([0.12, 0.12, 0, 0]) + rng.normal(0, 0.05, (80, 4)), 0.01, 0.99)
+    found = decline_figure(examinations(before), examinations(after))
+    assert (found.before, found.after) == pytest.approx((area(before), area(after)))
+    assert found.difference == pytest.approx(area(after) - area(before))
+    assert (found.images, found.questions_before, found.notes) == (80, 320, ["by stated confidence"])
+    values = []
+    for _ in range(600):
+        chosen = rng.integers(0, 80, 80)
+        values.append(area(after[chosen]) - area(before[chosen]))
+    assert found.ci == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))), abs=0.02)
+
+
+def test_a_model_that_only_declines_more_gains_nothing() -> None:
+    values = drawn(np.random.default_rng(1), 60, 0.2)
+    found = decline_figure(examinations(values, 0.6), examinations(values, 0.3))
+    assert found.difference == pytest.approx(0)
+    assert found.ci is None
+    assert found.undefined["ci"].startswith("no image changes the difference")
+
+
+def test_without_a_propensity_in_common_or_a_shared_image_there_is_a_reason() -> None:
+    values = drawn(np.random.default_rng(1), 5, 0.2)
+    sure = examinations(values)
+    bare = [
+        each.model_copy(update={"questions": tuple(q.model_copy(update={"stated": None}) for q in each.questions)})
+        for each in sure
+    ]
+    found = decline_figure(sure, bare)
+    assert (found.before, found.difference, found.ci, found.images) == (None, None, None, 5)
+    assert "not both models have" in found.undefined["difference"]
+    assert decline_figure(sure, []).undefined["difference"] == "the runs share no image"
+    one = decline_figure(sure[:1], sure[:1])
+    assert one.difference == 0
+    assert one.undefined["ci"] == "pairing needs at least 2 shared images; there is 1"

@@ -323,3 +323,20 @@ def test_the_matrix_is_printed_with_who_asks_down_and_who_answers_across(
     assert f"{small.fit.asking[0].value:+.3f}" in text
     assert "n/a for =two on the questions of one: nobody put these questions to this model" in text
     assert "Advantage on one's own questions: n/a" in text
+
+
+def test_a_cell_of_which_too_much_is_unscored_has_its_bounds_for_a_headline(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = planted({"a": 0.0, "b": 0.0}, {"a": 0.0, "b": 0.0}, images=20)
+    lost = Question(text="?", intended="unanswerable", answer=CALL, unscored="undecided")
+    cells["a", "b"] = [
+        each.model_copy(update={"questions": (*each.questions[:6], *[lost] * 6)}) for each in cells["a", "b"]
+    ]
+    for each in cells["a", "b"]:
+        assert {question.act for question in each.questions} == {"answered", None}
+    cells["a", "b"][0] = examination("0", fu=1)
+    found = matrix(cells, resamples=50)
+    cell = found.cell("a", "b")
+    assert (cell.unf1, cell.unf1_between) == (0.0, (0.0, pytest.approx(228 / 229)))
+    assert found.cell("a", "a").unf1_between is None
+    print_matrix(found)
+    assert "between 0.000 and 0.996" in capsys.readouterr().out

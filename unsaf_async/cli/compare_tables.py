@@ -192,6 +192,8 @@ def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
 
 def _cell(matrix: CrossMatrix, asker: str, answerer: str) -> str:
     cell = matrix.cell(asker, answerer)
+    if cell.unf1_between:
+        return format_headline(cell.unf1, cell.unf1_between)
     return f"{format_figure(cell.unf1)}{format_bracketed(cell.ci)}"
 
 

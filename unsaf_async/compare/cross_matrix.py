@@ -18,6 +18,8 @@ from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import interval
 from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.ratios import quotients
+from unsaf_async.score.run_score import ScoreTally, why_open
+from unsaf_async.score.unf1 import unf1_bounds
 from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class CrossCell(Record):
     """In one of the four types, on the shared images."""
     why: str = ""
     """Why there is no UnF1; or else, why there is no interval; "" if there are both."""
+    unf1_between: tuple[float, float] | None = None
+    """The bounds of UnF1, where so much is unscored that they are the headline; None where `unf1` is."""
 
 
 class Effect(Record):
@@ -237,7 +241,19 @@ def _cell(
         images=len(examinations or ()),
         questions=questions,
         why=why,
+        unf1_between=None if unf1 is None or place is None else _between([row[place] for row in shared]),
     )
+
+
+def _between(examinations: Sequence[Examination]) -> Interval:
+    """As `Score.unf1_between`, of one cell."""
+    tally = ScoreTally()
+    for examination in examinations:
+        tally.add(examination)
+    bounds = unf1_bounds(
+        tally.counts, unanswerable=tally.unscored_of("unanswerable"), answerable=tally.unscored_of("answerable")
+    )
+    return bounds if why_open(tally.unscored, tally.questions.asked, bounds) else None
 
 
 # --- the additive fit -------------------------------------------------------------------------------------------------

@@ -517,7 +517,8 @@ def heat_map(cross: CrossMatrix, name: str) -> Element:
 
     figure, axes = _figure(0.5 * len(cross.askers) + 1.6)
     colors = mpl.colormaps["cividis"]
-    values = {(cell.asker, cell.answerer): cell.unf1 for cell in cross.cells}
+    values = {(cell.asker, cell.answerer): None if cell.unf1_between else cell.unf1 for cell in cross.cells}
+    bounds = {(cell.asker, cell.answerer): cell.unf1_between for cell in cross.cells}
     cells = []
     for row, asker in enumerate(cross.askers):
         for column, answerer in enumerate(cross.answerers):
@@ -525,7 +526,8 @@ def heat_map(cross: CrossMatrix, name: str) -> Element:
             color = COLORS["line"] if value is None else mpl.colors.to_hex(colors(value))
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=COLORS["paper"]))
             ink = COLORS["ink"] if value is None else "#ffffff" if value < 0.55 else "#111111"
-            text = format_figure(value, 2)
+            between = bounds.get((asker, answerer))
+            text = f"{between[0]:.2f} to {between[1]:.2f}" if between else format_figure(value, 2)
             axes.text(column, row, text, ha="center", va="center", color=ink)
             cells.append(f"{asker} asks, {answerer} answers: {text}")
     axes.set_xticks(range(len(cross.answerers)), [_short(each) for each in cross.answerers], rotation=30, ha="right")

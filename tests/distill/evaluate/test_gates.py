@@ -21,6 +21,7 @@ from unsaf_async.distill.evaluate.figures import (
 from unsaf_async.distill.evaluate.gates import GATES, PARTS, Thresholds, all_pass, judge
 from unsaf_async.distill.evaluate.measures import LABELLED, OVER_REFUSAL, POPE, Measure
 from unsaf_async.records import CallRecord, Examination, GivenQuestion, ImageRecord, Question
+from unsaf_async.score.intervals import difference_interval
 from unsaf_async.score.labelled import labelled_score
 from unsaf_async.score.metrics import vqa_accuracy_contained
 from unsaf_async.score.unf1 import Counts
@@ -142,8 +143,7 @@ def test_accuracy_is_soft_counts_declining_as_wrong_and_is_paired_by_image() -> 
     assert found.after == pytest.approx(1.0)
     assert found.difference == pytest.approx(0.6)
     assert (found.questions_before, found.questions_after, found.images) == (4, 4, 2)
-    # Two images: both, the first twice, the second twice.
-    assert found.ci == pytest.approx((0.5, 0.7), abs=1e-6)
+    assert found.ci == difference_interval([(2, 2, 0.6, 2), (2, 2, 1, 2)]).ends, "two images leave nearly all open"
 
 
 def test_the_interval_of_a_soft_accuracy_is_that_of_an_independent_bootstrap() -> None:
@@ -382,11 +382,14 @@ def test_a_narrow_interval_that_rests_on_a_few_images_with_a_difference_is_as_wi
     same, once = [cells(ta=4)] * 50, [cells(ta=4)] * 49 + [cells(ta=3, fu=1)]
     rises = ratio_figure(OVER_REFUSAL, images(*same), images(*once))
     assert rises.images_differing == 1
-    assert rises.ci == pytest.approx((0, 0.015))
+    assert rises.ci is not None
+    assert rises.ci[0] < 0 < 0.015 < rises.ci[1]
     assert verdict("over_refusal", rises) == "cannot tell"
-    assert verdict("over_refusal", rises.model_copy(update={"images_differing": 5})) == "pass"
+    assert verdict("over_refusal", rises.model_copy(update={"images_differing": 5, "ci": (0.0, 0.015)})) == "pass"
     falls = ratio_figure(OVER_REFUSAL, images(*[cells(fu=4)] * 50), images(*[cells(ta=4)] * 50))
-    assert (falls.images_differing, falls.ci) == (50, None)
+    assert (falls.images_differing, falls.difference) == (50, -1)
+    assert falls.ci is not None
+    assert falls.ci[1] < -0.85
     assert verdict("over_refusal", falls) == "pass"
     (gate,) = [each for each in judge([rises], ("labelled",)) if each.figure == "over_refusal"]
     assert "1 of 50 images differ, exact bound -6.6 to +7.6" in gate.why

@@ -19,6 +19,7 @@ from unsaf_async.compare.pairing import RESAMPLES, examined, match, paired_diffe
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import FEW_IMAGES, interval
+from unsaf_async.score.intervals import difference_interval
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.run_score import UNSCORED_LIMIT
 from unsaf_async.score.unf1 import KindName, cell
@@ -66,7 +67,8 @@ class Figure(Record):
     difference: float | None
     """After minus before, in [-1, 1]."""
     ci: tuple[float, float] | None = None
-    """95 % percentile interval of `difference` by resampling images, both models' questions jointly."""
+    """95 % interval of `difference` over images, both models' questions jointly: the two figures' intervals, combined; of
+    UnF1 at a fixed mix the percentile interval by resampling images."""
     p: float | None = None
     """Of the two UnF1 without a fixed mix: see `pairing.paired_difference`. With few images it is the one to believe."""
     images: int
@@ -183,8 +185,8 @@ def ratio_figures(
 ) -> list[Figure]:
     """Figures that are ratios of sums over questions, of both models, paired by image.
 
-    Each model's figure is its numerators' sum by its denominators' sum over the shared images. The interval is the 2.5
-    % and 97.5 % quantiles of the difference over the draws of images, the same draws for all figures.
+    Each model's figure is its numerators' sum by its denominators' sum over the shared images. The interval combines the two
+    models' (`intervals.difference_interval`). Draws of images, the same for all figures, count how often one is undefined.
 
     Args:
         measures: The ratios.
@@ -223,9 +225,20 @@ def ratio_figures(
         values = {"before": ratio(*whole[2:]), "after": ratio(*whole[:2])}
         why = measure.why if pairs else "the runs share no image"
         fields = _paired(values, why, len(terms), difference(place))
+        if fields["difference"] is not None and len(terms) >= 2:
+            fields |= _interval(terms[:, place], fields)
         fields["images_differing"] = int((terms[:, place, :2] != terms[:, place, 2:]).any(axis=1).sum())
         figures.append(make_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
     return figures
+
+
+def _interval(terms: NDArray[np.float64], fields: Mapping[str, object]) -> dict[str, object]:
+    """The interval of a difference of two ratios, and the reasons with that of its absence. terms: [images, 4]."""
+    found = difference_interval(terms)
+    undefined = fields["undefined"]
+    assert isinstance(undefined, dict)
+    why = {} if found.ends else {"ci": found.why_undefined}
+    return {"ci": found.ends, "undefined": {name: each for name, each in undefined.items() if name != "ci"} | why}
 
 
 def _enters(measure: Measure) -> Callable[[Question], bool]:

@@ -273,10 +273,14 @@ def _components(n: int, linked: Callable[[int, int], bool]) -> list[int]:
 
 def _content(text: str, empty: frozenset[str]) -> tuple[str, ...]:
     """The words of `text` that carry content, in order, folded; () if none does. empty: words that carry none."""
-    plain = text.lower()
-    if plain.isascii() and not any(mark in plain for mark in _NOT_PLAIN):  # as below, word by word: most questions
-        words = plain.translate(ASCII_PUNCTUATION).split()
-        return tuple([content for word in words if (content := _content_of_word(word, empty))])
+    words: list[str] = []
+    for word in text.lower().split():  # as below, word by word: most questions
+        content = _content_of_word(word, empty)
+        if content is None:
+            break
+        words += content
+    else:
+        return tuple(words)
     normal = normal_answer(text).replace(":", " ")
     if any(word in normal for word in _IMAGE_WORDS):
         normal = _BOILERPLATE.sub(" ", normal)
@@ -284,8 +288,12 @@ def _content(text: str, empty: frozenset[str]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16_384)
-def _content_of_word(word: str, empty: frozenset[str]) -> str:
-    return _folded_content(normal_answer(word), empty)
+def _content_of_word(word: str, empty: frozenset[str]) -> tuple[str, ...] | None:
+    """The words with content in a word with its punctuation; None where what they are depends on the words beside it."""
+    if not word.isascii() or any(mark in word for mark in _NOT_PLAIN):
+        return None
+    words = word.translate(ASCII_PUNCTUATION).split()
+    return tuple(filter(None, [_folded_content(normal_answer(each), empty) for each in words]))
 
 
 @lru_cache(maxsize=16_384)

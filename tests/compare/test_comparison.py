@@ -743,6 +743,9 @@ def test_audacity_against_timidity_is_drawn_as_a_picture_of_its_own(
         assert drawn.startswith(b"\x89PNG")
     row = compare(load_runs(three)).runs[0]
     assert (row.timidity, row.audacity) == (row.precision, row.recall)
+    assert row.timidity_ci
+    assert row.audacity_ci
+    assert f"{row.timidity:.3f} ({row.timidity_ci[0]:.3f} to {row.timidity_ci[1]:.3f})" in text
     assert row.audacity_of_answers == load_runs(three)[0].findings.audacity_of_answers
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CALL = CallRecord(role="answer", outcome="ok")
 FIGURES = (
     "precision", "recall", "over_refusal_rate", "over_answer_rate", "f1_answerable", "macro_f1", "balanced_accuracy",
-    "matthews_correlation", "abstention_rate",
+    "matthews_correlation", "abstention_rate", "audacity_of_answers", "unf1_of_precisions",
 )  # fmt: skip
 
 
@@ -74,6 +74,7 @@ def test_every_ratio_has_the_interval_of_its_images_residuals() -> None:
         "over_answer_rate": (fa, tu + fa),
         "f1_answerable": (2 * ta, 2 * ta + fu + fa),
         "abstention_rate": (tu + fu, ta + fu + tu + fa),
+        "audacity_of_answers": (ta, ta + fa),
     }
     found = scored(kept)
     for name, (above, below) in terms.items():
@@ -85,7 +86,8 @@ def test_every_ratio_has_the_interval_of_its_images_residuals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "low"), [("macro_f1", 0.0), ("balanced_accuracy", 0.0), ("matthews_correlation", -1.0)]
+    ("name", "low"),
+    [("macro_f1", 0.0), ("balanced_accuracy", 0.0), ("unf1_of_precisions", 0.0), ("matthews_correlation", -1.0)],
 )
 def test_what_is_no_ratio_has_the_interval_of_leaving_out_each_image(name: str, low: float) -> None:
     kept = examined()
@@ -148,9 +150,9 @@ def test_neither_the_images_order_nor_their_names_matter() -> None:
 def test_every_figure_that_is_defined_has_an_interval_or_its_reason() -> None:
     whole = scored(examined())
     assert list(whole.intervals) == [
-        "precision", "recall", "over_refusal_rate", "over_answer_rate", "f1_answerable", "abstention_rate", "macro_f1",
-        "balanced_accuracy", "matthews_correlation", "by_kind.hidden.recall", "by_kind.hidden.unf1", "by_kind.mental.recall",
-        "by_kind.mental.unf1",
+        "precision", "recall", "over_refusal_rate", "over_answer_rate", "f1_answerable", "abstention_rate",
+        "audacity_of_answers", "macro_f1", "balanced_accuracy", "unf1_of_precisions", "matthews_correlation",
+        "by_kind.hidden.recall", "by_kind.hidden.unf1", "by_kind.mental.recall", "by_kind.mental.unf1",
     ]  # fmt: skip
     one = scored(examined(1))
     assert one.intervals == {}

@@ -81,7 +81,7 @@ def several(
         if places:
             boards += _board(board, [run for run in runs if run.sort == sort], places, labels, scale)
     marks: list[plots.Plane] = [
-        (label, score.timidity, score.audacity, None, None)
+        (label, score.timidity, score.audacity, score.intervals.get("precision"), score.intervals.get("recall"))
         for label, run in zip(labels, runs, strict=True)
         if run.sort == "unsaf" and not (score := run.score).unf1_between
         if score.timidity is not None and score.audacity is not None

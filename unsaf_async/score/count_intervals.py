@@ -97,11 +97,16 @@ class ImageRows:
             "over_answer_rate": (fa, tu + fa),
             "f1_answerable": (2 * ta, 2 * ta + fu + fa),
             "abstention_rate": (tu + fu, ta + fu + tu + fa),
+            "audacity_of_answers": (ta, ta + fa),
         }
         for name, pair in ratios.items():
             if getattr(counts, name) is not None:
                 yield name, ratio_interval(np.stack(pair, axis=1), times)
-        smooth = {"macro_f1": (_macro_f1, 0.0), "balanced_accuracy": (_balanced_accuracy, 0.0)}
+        smooth = {
+            "macro_f1": (_macro_f1, 0.0),
+            "balanced_accuracy": (_balanced_accuracy, 0.0),
+            "unf1_of_precisions": (_unf1_of_precisions, 0.0),
+        }
         for name, (figure, low) in (smooth | {"matthews_correlation": (_matthews_correlation, -1.0)}).items():
             if getattr(counts, name) is not None:
                 yield name, smooth_interval(rows, figure, low=low, times=times)
@@ -146,6 +151,14 @@ def _macro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def _balanced_accuracy(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     ta, fu, tu, fa = np.moveaxis(sums, -1, 0)
     return np.asarray((quotients(tu, tu + fa) + quotients(ta, ta + fu)) / 2)
+
+
+def _unf1_of_precisions(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    ta, fu, tu, fa = np.moveaxis(sums, -1, 0)
+    # 2 / (1 / timidity + 1 / audacity) without a division by a precision of 0.
+    declined, answered = tu + fu, ta + fa
+    whole = np.where((declined > 0) & (answered > 0), tu * answered + ta * declined, np.nan)
+    return np.where(whole == 0, 0.0, 2 * tu * ta / np.where(whole == 0, 1.0, whole))
 
 
 def _matthews_correlation(sums: NDArray[np.float64]) -> NDArray[np.float64]:

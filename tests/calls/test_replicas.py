@@ -15,6 +15,7 @@ from commandline import Ended, command, serving
 from doubles import Script
 from driving import draw_images
 
+from unsaf_async.calls.backends import open as open_module
 from unsaf_async.calls.backends.open import with_model_found
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.calls.rate_limit import Pace
@@ -213,8 +214,22 @@ async def test_of_servers_that_name_no_model_all_must_serve_the_same(tmp_path: P
         text = f"vllm: {one.openai_base} serves a, and {other.openai_base} serves b; give endpoints of one model"
         with pytest.raises(UserError, match=text):
             await with_model_found(both)
-    with pytest.raises(UserError, match="connection refused"):
-        await with_model_found(resolve("vllm", api_base=[closed_port(), closed_port()]))
+    dead = [closed_port(), closed_port()]
+    with pytest.raises(UserError, match="connection refused") as told:
+        await with_model_found(resolve("vllm", api_base=dead))
+    assert all(f"{base}/models: " in str(told.value) for base in dead)
+
+
+async def test_a_server_that_does_not_say_what_it_serves_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(open_module, "OTHERS_WAIT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent_one:
+        hangs = f"http://127.0.0.1:{silent_one.getsockname()[1]}/v1"
+        async with running(Simulation(models=("a",))) as (one,):
+            began = time.monotonic()
+            assert (await with_model_found(resolve("vllm", api_base=[hangs, one.openai_base]))).model == "a"
+    assert time.monotonic() - began < 15  # 30 s otherwise
 
 
 def test_the_option_is_given_several_times_and_a_run_goes_on_at_all(

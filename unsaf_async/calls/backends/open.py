@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -106,6 +106,10 @@ def whole_endpoint(profile: Profile) -> str | None:
     return f"{profile.endpoint.rstrip('/')}/v1"
 
 
+OTHERS_WAIT_S = 5.0
+"""How long an endpoint is waited for that does not say what it serves, once another has: the run finds out what it does."""
+
+
 async def with_model_found(profile: Profile) -> Profile:
     """A profile with its model's id.
 
@@ -120,7 +124,7 @@ async def with_model_found(profile: Profile) -> Profile:
         The profile, as it was if its id is known.
 
     Raises:
-        UserError: No server can be reached, one refuses the key, or lists no model, or another one than the first.
+        UserError: No server can be reached (each is named), or refuses the key, or lists no model, or another one than the first.
     """
     if profile.backend == "tiny":
         from unsaf_async.tiny.folders import with_weights
@@ -129,13 +133,12 @@ async def with_model_found(profile: Profile) -> Profile:
     wire = None if profile.model else _wire(profile)
     if wire is None:
         return profile
-    found = await asyncio.gather(*(_models(each, wire) for each in profile.at_each_endpoint()))
-    listed = {
-        each: models for each, models in zip(profile.endpoints, found, strict=True) if not isinstance(models, UserError)
-    }
-    for problem in found:
-        if isinstance(problem, UserError) and not listed:
-            raise problem
+    found = await _all_models(profile, wire)
+    listed = {endpoint: models for endpoint, models in found.items() if not isinstance(models, _Problem)}
+    problems = [problem for problem in found.values() if isinstance(problem, _Problem)]
+    if not listed:
+        whats = "; ".join(problem.what for problem in problems)
+        raise UserError(f"{profile.name}: {whats}; {problems[0].then}", field="provider")
     first, (model, *_) = next(iter(listed.items()))
     for endpoint, models in listed.items():
         if model not in models:
@@ -147,7 +150,34 @@ async def with_model_found(profile: Profile) -> Profile:
     return profile.model_copy(update={"model": model})
 
 
-async def _models(profile: Profile, wire: Wire) -> list[str] | UserError:
+async def _all_models(profile: Profile, wire: Wire) -> dict[str, list[str] | _Problem]:
+    """By endpoint, as `_models` finds them: of those that answer, and of those that do within `OTHERS_WAIT_S` of the first."""
+    asked = {each.endpoint: asyncio.ensure_future(_models(each, wire)) for each in profile.at_each_endpoint()}
+    pending = set(asked.values())
+    try:
+        while pending:
+            answered = any(task.done() and not isinstance(task.result(), _Problem) for task in asked.values())
+            done, pending = await asyncio.wait(
+                pending, timeout=OTHERS_WAIT_S if answered else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+    finally:
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    return {endpoint: task.result() for endpoint, task in asked.items() if task not in pending}
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Why an endpoint's models are not known, and what to do."""
+
+    what: str
+    then: str
+
+
+async def _models(profile: Profile, wire: Wire) -> list[str] | _Problem:
     """The models that an endpoint lists, at least one, or what is wrong with it."""
     from unsaf_async.calls.backends.http import HttpBackend
 
@@ -161,8 +191,8 @@ async def _models(profile: Profile, wire: Wire) -> list[str] | UserError:
     except (CallError, TimeoutError) as error:
         reason = redact(str(error)) or "no answer within 30 s"
         then = f"did you mean {whole}?" if whole else f"check the server, {setting('api_base')} and the key"
-        return UserError(f"{profile.name}: {profile.endpoint}/models: {reason}; {then}", field="provider")
+        return _Problem(f"{profile.endpoint}/models: {reason}", then)
     finally:
         await backend.aclose()
     then = f"did you mean {whole}?" if whole else f"name one with {setting('model')}"
-    return models or UserError(f"{profile.name}: {profile.endpoint} lists no models; {then}", field="provider")
+    return models or _Problem(f"{profile.endpoint} lists no models", then)

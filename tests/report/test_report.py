@@ -76,7 +76,7 @@ NOT_SHOWN = {
     "judge",  # the same
     "answered_by",  # the manifest's is shown
     "unknown_attempts",  # the timeline counts them
-    "unf1_ci_percentile",  # from the same resamples as the interval that is shown
+    "unf1_ci_percentile",  # for comparison with the interval that is shown
     "resamples_undefined",  # a warning names it where it matters
 }
 """Fields of the score that no section reads."""
@@ -375,6 +375,7 @@ def test_every_field_of_the_score_is_read_by_some_section(rich, labelled, pope):
     read.clear()
     for run in runs:
         render([run])
+    render(runs)
     assert set(Findings.model_fields) - read == NOT_SHOWN
 
 

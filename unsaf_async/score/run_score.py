@@ -72,7 +72,7 @@ FEW_REFUSALS = 3
 """Below this many refusals a kind gives no warning."""
 
 FEW_IMAGES = 5
-"""Below this many images nobody has simulated whether the interval holds (docs/intervals.md)."""
+"""Below this many images the interval holds and says little: it is half of the range wide or more (docs/intervals.md)."""
 
 _NO_RESPONSE_TO_JUDGE = frozenset({"invalid", "truncated", "unreadable", "blocked", "refused", "no_image"})
 """Reasons that lie in the response itself: the method's `invalid` (empty, off topic, cut off) and `blocked`."""
@@ -570,7 +570,7 @@ def _warnings(
     if interval.ends is not None and interval.images < FEW_IMAGES:
         yield (
             f"the interval rests on {interval.images} images; with fewer than {FEW_IMAGES} "
-            "it is wide, and its level of 95 % is not established"
+            "it leaves about half of the range open, or more"
         )
 
 

@@ -55,6 +55,7 @@ PAGES = [
     "docs/local-models.md",
     "docs/tiny.md",
     "docs/validity.md",
+    "docs/intervals.md",
     "docs/datasets.md",
     "docs/guide.md",
     "docs/power.md",

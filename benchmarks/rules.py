@@ -1,6 +1,6 @@
 """How much the rules of the judge cascade settle, and how often they are right, on human-labelled responses.
 
-    python benchmarks/rules.py [--data FILE] [--half all|tune|held-out] [--errors]
+    python benchmarks/rules.py [--data FILE] [--half all|tune|held-out] [--clean] [--errors]
 
 FILE is JSONL: `question`, `text`, `label` ("answered" or "abstained"), `tier`. The rules were tuned on the half "tune";
 questions, not rows, are divided, so that no question stands in both.
@@ -15,7 +15,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unsaf_async.checks.labels import check_labels
 from unsaf_async.examine.rules import explain
+from unsaf_async.score.calibration import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +56,16 @@ def read(path: Path, which: str = "all") -> list[dict[str, Any]]:
     """The rows of one half, or of both."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [row for row in rows if which in ("all", half(row["question"]))]
+
+
+def cleaned(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without the sources whose labels have slipped against their texts, as `judge calibrate` takes them."""
+    judged_rows = [
+        Judged(question=row["question"], response=row["text"], label=row["label"], groups={"source": row["source"]})
+        for row in rows
+    ]
+    shifted = check_labels(judged_rows).shifted
+    return [row for row in rows if row["source"] not in shifted]
 
 
 def ratio(part: int, whole: int) -> float | None:
@@ -111,11 +123,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, default=DATA, help="labelled responses (default: %(default)s)")
     parser.add_argument("--half", choices=("all", "tune", "held-out"), default="all")
+    parser.add_argument("--clean", action="store_true", help="leave out sources whose labels have slipped")
     parser.add_argument("--errors", action="store_true", help="list every wrong decision")
     options = parser.parse_args()
     if not options.data.is_file():
         raise SystemExit(f"{options.data}: no such file; give labelled responses with --data")
-    verdicts = judged(read(options.data, options.half))
+    rows = read(options.data)
+    kept = cleaned(rows) if options.clean else rows
+    print(f"{len(kept)} of {len(rows)} rows")
+    verdicts = judged(row for row in kept if options.half in ("all", half(row["question"])))
     print(report(verdicts))
     if options.errors:
         for v in verdicts:

@@ -15,6 +15,8 @@ from unsaf_async.examine.rules import _RULES, MAX_QUESTION_CHARS, MAX_RESPONSE_C
 from unsaf_async.records import Act
 
 ROOT = Path(__file__).parents[2]
+SHORT = [json.loads(line) for line in (ROOT / "tests" / "data" / "rules_short.jsonl").read_text("utf-8").splitlines()]
+"""Short responses of people and programs: "don't know", "null", "let me zoom in"."""
 GOLDEN = [json.loads(line) for line in (ROOT / "tests" / "data" / "rules_golden.jsonl").read_text("utf-8").splitlines()]
 """Invented responses of several clauses: {question, response, act (null: left open), rule (the name that `explain` gives)}."""
 
@@ -324,6 +326,39 @@ def test_every_clause_of_a_response_counts(row: dict[str, str]) -> None:
     assert explain(row["question"], row["response"], "stop") == (row["act"], row["rule"])
 
 
+@pytest.mark.parametrize("row", SHORT, ids=lambda row: row["response"])
+def test_a_short_form_is_read_rightly_or_left_open(row: dict[str, str | None]) -> None:
+    """did: what it did, decided by hand; None where that is for a judge to say. act: what the rules make of it."""
+    assert row["question"] is not None
+    assert row["response"] is not None
+    act = rule(row["question"], row["response"], "stop")
+    assert act == row["act"]
+    assert row["did"] is None or act in (None, row["did"])
+
+
+@pytest.mark.parametrize(
+    ("question", "response", "wrong"),
+    [
+        ("What is the ship called?", "Unknown Pleasures", "abstained"),
+        ("What color is the door?", "I don't know, red.", "abstained"),
+        ("How much is the ticket?", "Error 500", "answered"),
+        ("What is on the table?", "Error: timeout", "answered"),
+        ("What brand is the kettle?", "'N/A'", "answered"),
+        ("What brand is the kettle?", "k.A.", "answered"),
+        ("What is the time?", "One moment please", "answered"),
+    ],
+)
+def test_what_only_sounds_like_the_one_is_not_taken_for_it(question: str, response: str, wrong: str) -> None:
+    assert rule(question, response, "stop") != wrong
+
+
+@pytest.mark.parametrize(
+    "response", ["I don't know, sorry.", "Unknown, the label is not visible.", "No idea, the image is too blurry."]
+)
+def test_a_phrase_that_declines_may_have_its_reason_behind_it(response: str) -> None:
+    assert rule("What brand is the kettle?", response, "stop") == "abstained"
+
+
 def test_the_golden_responses_exercise_every_rule() -> None:
     assert {name for name, _ in _RULES} <= {row["rule"] for row in GOLDEN}
 
@@ -401,6 +436,13 @@ def test_long_questions_are_left_to_the_judge() -> None:
 def test_the_rules_are_as_right_as_they_were_on_labelled_responses(capsys: pytest.CaptureFixture[str]) -> None:
     """Figures reached, with some slack. Tier B is where annotators and wording disagree: little may be decided there."""
     bench = runpy.run_path(str(ROOT / "benchmarks" / "rules.py"))
+    rows = bench["read"](DEV)
+    clean = bench["cleaned"](rows)
+    # Of its seven sources one has labels that belong to other sentences.
+    assert {row["source"] for row in rows} - {row["source"] for row in clean} == {"lfvqa/gpt-4v"}
+    figures = bench["figures"](bench["judged"](clean))
+    assert figures["accuracy"] >= 0.99
+    assert figures["abstained precision"] >= 0.93
     for half, decided in (("tune", 0.60), ("held-out", 0.74)):
         verdicts = bench["judged"](bench["read"](DEV, half))
         with capsys.disabled():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.examine.rules.abstention import ABSTENTION_RULES
 from unsaf_async.examine.rules.answer import ANSWER_RULES, PLEASANTRY_RULES
-from unsaf_async.examine.rules.bare import BARE_RULES
+from unsaf_async.examine.rules.bare import BARE_RULES, is_quoted_phrase
 from unsaf_async.examine.rules.filters import act_without_words, is_english, is_to_the_judge, knows_english_words
 from unsaf_async.examine.rules.plain import bare_words, plain, without_label
 from unsaf_async.examine.rules.question import AskedQuestion
@@ -77,6 +77,8 @@ def explain(question: str, response: str, finish_reason: str | None) -> tuple[Ac
         return "invalid", "empty"
     if has_marks(body):
         return None, "marks"
+    if is_quoted_phrase(body):
+        return None, "quoted-phrase"
     if len(body) > MAX_RESPONSE_CHARS or len(question) > MAX_QUESTION_CHARS:
         return None, "too-long"
     if not any(map(str.isalnum, body)):

@@ -36,12 +36,28 @@ _GIVEN_AWAY = (
     "cuisine",
 )  # fmt: skip
 """What a statement about the same thing may tell: a cake with chocolate icing has a flavour."""
+_UNKNOWN_THING = re.compile(r"(?:the )?(?:unknown|unspecified|ambiguous) ((?:\w+ ?){1,3})")
+_WHAT_IS_UNKNOWN = content_stems(
+    "person people man woman artist author brand model maker manufacturer name number amount quantity location place date time"
+    " reason cause color item thing object identity answer origin source image photo picture"
+)
 _NOT_KNOWN = ("not", "unknown", "unclear", "unable", "clear", "possible", "known", "determine", "determined", "tell")
+
+
+def _may_be_a_name(question: AskedQuestion, response: ReadResponse) -> bool:
+    """Whether it may name something that begins so, such as a ship called "Unknown Pleasures"."""
+    match = _UNKNOWN_THING.fullmatch(response.text.strip(" .!"))
+    return match is not None and not content_stems(match[1]) <= question.stems | _WHAT_IS_UNKNOWN
 
 
 def _declines_the_question(question: AskedQuestion, response: ReadResponse) -> bool:
     """Whether the abstaining clauses decline what is asked, rather than answer it in the same words."""
-    if not response.declines or response.says_yes_or_no or may_be_policy(response):
+    if (
+        not response.declines
+        or response.says_yes_or_no
+        or may_be_policy(response)
+        or _may_be_a_name(question, response)
+    ):
         return False
     if response.declines == {Clause.DENIED}:
         return denies_presupposition(question, response)

@@ -179,7 +179,7 @@ def _typed(question: AskedQuestion, response: ReadResponse) -> Act | None:
     matched = next((each for words, each in _TYPES if question.asks(*words) and each.search(response.lead)), None)
     if matched is None:
         return None
-    if _is_of_the_picture(question, response):
+    if may_be_bare(question, response) or _is_of_the_picture(question, response):
         return None
     if not response.has_verb:
         return "answered" if len(response.words) <= 14 else None

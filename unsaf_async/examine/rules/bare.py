@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from unsaf_async.examine.rules.plain import bare_words
+from unsaf_async.examine.rules.plain import bare_words, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,25 +16,44 @@ if TYPE_CHECKING:
 
 _A_VIEW = r"(?:image|photo|photograph|picture|pic|screenshot)"
 _DECLINED = re.compile(
-    r"(?:(?:i )?(?:do not|really do not|honestly do not) know|dunno|i dunno|idk|no (?:idea|clue)|(?:who|god|nobody|no one) knows"
-    rf"|beats me|(?:your|anyones?|anyone s) guess(?: is as good as mine)?|unsuitable(?: {_A_VIEW})?)"
+    r"(?:sorry )?(?:(?:i )?(?:do not|really do not|honestly do not) know|dunno|i dunno|idk|(?:no|not an?) (?:idea|clue)"
+    r"|(?:i )?have not (?:a clue|got a clue|the foggiest|the faintest)(?: idea)?|(?:who|god|nobody|no one) knows|beats me"
+    r"|search me|(?:the )?answer(?: is)? (?:unknown|not known|unavailable)"
+    rf"|(?:your|anyones?|anyone s) guess(?: is as good as mine)?|unsuitable(?: {_A_VIEW})?)(?: sorry)?"
 )
 _A_POOR_VIEW = re.compile(
     rf"(?:bad|poor|wrong|invalid|unclear|blurry|low quality|poor quality|corrupt(?:ed)?) {_A_VIEW}"
 )
 """Declines, but where any description answers."""
-_NOT_APPLICABLE = re.compile(r"n ?a|not applicable|unknown|unanswerable|uncountable")
+_NOT_APPLICABLE = re.compile(
+    r"n ?a|not applicable|unknown|unanswerable|(?:uncountable|not countable)|undeterminable|undisclosed|unavailable"
+)
 """Words that may also be read off the image, or name what they are asked for."""
 _MAY_BE_ITS_NAME = re.compile(
     r"\b(?:elements?|symbols?|formulas?|initials|abbreviations?|acronyms?|codes?|logos?|signs?|keys?|plates?|country|chemical)\b"
 )
 _NOTHING_CAME = re.compile(r"null|nan|undefined|failed to obtain (?:an )?answer(?: .{0,80})?|no (?:response|output)")
 """What programs write where no response came."""
-_EITHER = re.compile(r"pass|skip|tbd|error|nil|(?:see|same as) above|countless|innumerable|too many(?: to count)?")
-"""May decline or answer."""
+_IN_MARKS = re.compile(r"[\"'“‘«]([^\"“”«»]{1,60})[\"'”’»]\.?")
+_EITHER = re.compile(
+    r"pass|skip|tbd|nil|(?:see|same as) above|countless|innumerable|too many(?: to count)?"
+    r"|(?:\w+ ){0,2}error(?: .{0,60})?|(?:request|connection) timed out|(?:rate limit|quota) exceeded|timeout"
+)
+"""May decline or answer, or be what a program wrote in place of a response, or stand on a screen."""
+_MEANWHILE = re.compile(
+    r"thinking|loading|processing|(?:please )?(?:wait|hold on)|(?:one|just a) moment(?: please)?"
+    rf"|(?:looking at|analy[sz]ing|examining|checking|inspecting) (?:the|this|your) {_A_VIEW}"
+    r"|let me (?:think|look|see|check)(?: .{0,40})?"
+)
+"""Says what comes before an answer, or what somebody does."""
+_FOREIGN = re.compile(
+    r"k a|keine (?:ahnung|angabe)|wei(?:ss|ß) nicht|unbekannt|aucune id[ée]e|inconnue?|je ne sais pas|ni idea|no (?:lo )?s[ée]"
+    r"|desconocid[oa]|sin informaci[óo]n|nessuna idea|non lo so|sconosciut[oa]|geen idee|onbekend|n[ãa]o sei"
+)
+"""Declines, as it seems, in a language that the rules do not speak."""
 
 
-_PHRASES = (_DECLINED, _A_POOR_VIEW, _NOT_APPLICABLE, _NOTHING_CAME, _EITHER)
+_PHRASES = (_DECLINED, _A_POOR_VIEW, _NOT_APPLICABLE, _NOTHING_CAME, _EITHER, _MEANWHILE, _FOREIGN)
 
 
 def _set_phrase(question: AskedQuestion, response: ReadResponse) -> Act | None:
@@ -46,7 +65,7 @@ def _set_phrase(question: AskedQuestion, response: ReadResponse) -> Act | None:
         return "abstained"
     if not _NOT_APPLICABLE.fullmatch(said) or _MAY_BE_ITS_NAME.search(question.core):
         return None
-    if said == "uncountable":
+    if said in {"uncountable", "not countable"}:
         return "abstained" if question.asks("how many") else None
     return None if question.closed and said in {"na", "n a"} else "abstained"  # "Is it on?" - "Na": no, to some
 
@@ -76,3 +95,17 @@ def may_be_bare(question: AskedQuestion, response: ReadResponse) -> bool:
     said = bare_words(response.text)
     named = _MAY_BE_ITS_NAME.search(question.core) and _NOT_APPLICABLE.fullmatch(said)
     return not named and any(each.fullmatch(said) for each in _PHRASES)
+
+
+def is_quoted_phrase(body: str) -> bool:
+    """Whether a response is one of these phrases in quotation marks: a program's string, or what is read off the image.
+
+    Args:
+        body: The response, as it was written.
+
+    Returns:
+        False for a quotation of anything else.
+    """
+    match = _IN_MARKS.fullmatch(body.strip())
+    said = bare_words(plain(match[1])) if match else ""
+    return bool(said) and any(each.fullmatch(said) for each in _PHRASES)

@@ -23,7 +23,7 @@ def act_without_words(question: str, response: str) -> tuple[Act | None, str]:
     Returns:
         The act, or None where it is left open, and the name of the rule.
     """
-    if _SIGN_ASKED.search(question.lower()) or re.search(r"[👍👎✅✔✓☑❌✗✘🚫]", response):
+    if _SIGN_ASKED.search(question.lower()) or re.search(r"[👍👎✅✔✓☑❌✗✘🚫🤷]", response):
         return None, "open"
     return "invalid", "no-words"
 

@@ -18,6 +18,7 @@ _CLAUSE_END = any_of(
     r", (?:and )?(?=(?:it|he|she|they|this|that|these|those|i|we|you|there|his|her|its|the|their|my|no|not|nor|neither"
     r"|nothing|only|which|probably|likely|possibly|perhaps|maybe|most)\b)",
     r", so (?=\w)|(?:(?<=\bunknown)|(?<=\bunclear)|(?<=\bnot sure)) so (?=\w)",
+    r"(?:(?<=\bnot know)|(?<=\bno idea)|(?<=\bno clue)|(?<=\bunknown)|(?<=\bunsure)|(?<=\bnot sure)), (?=[\w ]+$)",
     r" and (?=(?:it|i|there|they|he|she|(?:the|its) \w+ (?:is|are|can|does))\b)",
 )
 UNSETTLED = re.compile(

@@ -196,6 +196,13 @@ async def test_with_no_server_left_the_run_stops_with_the_reason_of_the_last(tmp
     assert "on" not in left_out[0].partition(";")[2].split(), "nobody was said to go on"
 
 
+async def test_a_strict_run_says_at_which_servers_another_model_may_have_answered(tmp_path: Path) -> None:
+    async with running(Simulation(), Simulation(substitute={"simulated": "other"})) as (one, other):
+        bases = [one.openai_base, other.openai_base]
+        runner, _ = await run_over(bases, tmp_path, images=4, strict_model=True)
+    assert runner.why_stopped == f"vllm: simulated was asked, and other answered at one of {', '.join(bases)}"
+
+
 async def test_stopping_stops_the_calls_to_every_server() -> None:
     async with Pace("a", Limits()) as one, Pace("b", Limits()) as other:
         replicas = Replicas("double", [Replica("a", Script(), one), Replica("b", Script(), other)])

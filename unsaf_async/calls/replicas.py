@@ -86,6 +86,11 @@ class Replicas:
         return self._over or self._replicas[0].pace.down
 
     @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Their addresses."""
+        return tuple(replica.endpoint for replica in self._replicas)
+
+    @property
     def in_flight(self) -> int:
         """The calls under way, at all endpoints."""
         return sum(replica.pace.in_flight for replica in self._replicas)

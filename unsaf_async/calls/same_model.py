@@ -94,6 +94,7 @@ class StrictModel:
         reply = await self._inner.complete(request)
         if is_same_model(self._asked, reply.model):
             return reply
-        error = Fatal(f"{self._asked} was asked, and {reply.model} answered", kind="another model")
+        several = f" at one of {', '.join(self._replicas.endpoints)}" if len(self._replicas.endpoints) > 1 else ""
+        error = Fatal(f"{self._asked} was asked, and {reply.model} answered{several}", kind="another model")
         self._replicas.shut(error)
         raise error

@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from unsaf_async.errors import UserError, setting
-from unsaf_async.events import Announce, silent
+from unsaf_async.events import Announce, logged
 from unsaf_async.help import Help
 from unsaf_async.runs.estimate import check_covers_an_image, estimate
 from unsaf_async.runs.folder import exists
@@ -48,7 +48,7 @@ def _with_parameters_of(source: Callable[P, object]) -> Callable[[Callable[..., 
 class EvaluateArguments(Settings):
     """The arguments of `evaluate`."""
 
-    on_event: Announce = silent
+    on_event: Announce = logged
     yes: bool = False
 
 
@@ -64,7 +64,8 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
         *provider: The model to measure: a profile's name or alias, or any litellm id. May be given by keyword.
         **settings: The fields of `Settings`, which are the options of `unsaf-async run` with their defaults, and
             `on_event`, a function that receives the run's events as they happen, on the event loop's thread. It must not
-            block and must not raise. `yes`: whether it may begin without a cap although it costs money.
+            block and must not raise; without one, notices (who is called where) are logged as warnings. `yes`: whether it may
+            begin without a cap although it costs money.
 
     Returns:
         The score and the extra measures, as in the run's score.json.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -144,6 +145,16 @@ Event = (
 )
 Announce = Callable[[Event], None]
 """Receives every event, in order, on the event loop's thread. It must not block and must not raise."""
+
+
+def logged(event: Event) -> None:
+    """Hears everything and logs the notices, such as who is called where, as warnings of the logger `unsaf_async`.
+
+    Args:
+        event: An event.
+    """
+    if isinstance(event, Notice):
+        logging.getLogger("unsaf_async").warning("%s", event.text)
 
 
 def silent(event: Event) -> None:

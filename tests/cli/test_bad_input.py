@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from unsaf_async.bundled import bundled
 from unsaf_async.runs.folder import reopen
+from unsaf_async.runs.signature import mark_cache, user_key
 from unsaf_async.simulate.settings import Simulation
 
 if TYPE_CHECKING:
@@ -557,6 +558,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def desk(finished: Path, tmp_path: Path) -> Path:
     """The working directory: a copy of `finished`."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    mark_cache(tmp_path / "cache", user_key())
     return tmp_path
 
 

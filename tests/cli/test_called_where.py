@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
 from commandline import Ended, command, serving
 from driving import draw_images
 
+from unsaf_async.api import evaluate
 from unsaf_async.runs.folder import read_manifest
 
 SMALL = ("--images", "photos", "--questions", "1", "--no-cache", "--max-cost", "9", "--no-report", "--seed", "1")
@@ -44,6 +47,35 @@ def test_variables_reach_the_model_its_judge_and_its_auditor_and_are_told_before
     assert f"gpt-4o was called at {simulator.openai_base}: what answers there need not be the vendor's model." in (
         " ".join(ended.out.split())
     )
+
+
+@pytest.mark.parametrize("quiet", [("-q",), ("-q", "--json")])
+def test_without_progress_it_is_told_all_the_same(quiet: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with serving() as simulator:
+        ended = run(capsys, "--provider", "gpt-4o", "--judge", "rules", "--api-base", simulator.openai_base, *quiet)
+    assert f"unsaf-async: gpt-4o at {simulator.openai_base}" in ended.err.splitlines()
+    assert "images" not in ended.err
+
+
+def test_a_program_finds_it_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    with serving() as simulator:
+        options = {"judge": "rules", "questions": 1, "cache": None, "max_cost": 9.0, "out": "run"}
+        asyncio.run(evaluate("gpt-4o", images=["photos"], api_base=simulator.openai_base, **options))
+    assert f"gpt-4o at {simulator.openai_base}" in [record.getMessage() for record in caplog.records]
+
+
+def test_a_cache_that_somebody_else_made_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def said(*options: str) -> bool:
+        arguments = ("run", "--images", "photos", "--provider", "scripted", "--questions", "1", "--no-report", *options)
+        ended = command(capsys, *arguments)
+        assert ended.code == 0, ended
+        return "is not known as a cache of yours; its replies are taken for what the models said" in ended.err
+
+    assert not said("--out", "one", "--cache", "mine")
+    assert not said("--out", "two", "--cache", "mine")
+    shutil.copytree("mine", "received")  # its mark is of another path
+    assert said("--out", "three", "--cache", "received", "-q")
+    assert not said("--out", "four", "--cache", "received")
 
 
 def test_judges_and_auditors_have_addresses_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -245,3 +245,19 @@ def test_a_folder_is_named_after_the_time_and_the_model_and_is_always_new(tmp_pa
     assert names == [f"runs/20261123-140509-openai-gpt-4o{tail}" for tail in ("", "-2", "-3")]
     assert default_folder("../..", now).parent == Path("runs")
     assert default_folder("ü", now).name == "20261123-140509-model"
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "journal.jsonl", "score.json", "ledger.jsonl", "images.jsonl"])
+@pytest.mark.parametrize("special", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_not_read_and_is_told(name: str, special: str, tmp_path: Path) -> None:
+    create(tmp_path / "run", manifest(), IMAGES).close()
+    file = tmp_path / "run" / name
+    file.unlink(missing_ok=True)
+    if special == "pipe":
+        os.mkfifo(file)
+    elif special == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.mkdir()
+    with pytest.raises(UserError, match=f"{name}: is no file; restore it, or start a new run"):
+        read_manifest(tmp_path / "run")

@@ -227,6 +227,11 @@ def assert_refused(ended: Ended, *words: str) -> None:
     assert PASSWORD not in line
 
 
+def told(ended: Ended) -> list[str]:
+    """What a command that went well said on stderr, but for who is called where."""
+    return [line for line in ended.err.splitlines() if " at http://" not in line]
+
+
 @pytest.mark.parametrize("how", TAMPERED)
 def test_a_tampered_folder_stops_with_both_values_before_anything_is_sent(how: str, desk: Desk) -> None:
     tamper, words = TAMPERED[how]
@@ -248,7 +253,7 @@ def test_a_folder_of_somebody_elses_that_says_the_same_goes_on_without_a_word(de
     folder = desk.received()
     requests = desk.mine.ledger.requests
     ended = desk("resume", "received", *QUIETLY, "--max-cost", "5")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, told(ended)) == (0, [])
     assert len(read_journal(folder / "journal.jsonl")) == 2
     assert desk.theirs.requests == []
     assert desk.mine.ledger.requests > requests
@@ -266,6 +271,21 @@ def test_what_is_said_twice_in_a_manifest_is_not_covered_by_its_signature(desk: 
         assert desk.theirs.requests == []
 
 
+def test_what_a_call_may_cost_and_how_hard_a_model_is_pressed_is_never_read_from_a_folder(desk: Desk) -> None:
+    def tamper(manifest: Fields, _: str) -> None:
+        manifest["subject"]["tokens"]["per_call"] = 0
+        manifest["subject"]["tokens"]["per_message"] = 0
+        manifest["subject"] |= {"attempts": 50, "deadline_s": 86_400.0, "timeout_s": 86_000.0}
+        manifest["subject"]["limits"] = {"concurrency": 500}
+
+    folder = desk.received(tamper)
+    own = read_manifest(Path("own")).subject
+    assert desk("resume", "received", *QUIETLY, "--max-cost", "5").code == 0
+    resumed = read_manifest(folder).subject
+    for name in ("tokens", "attempts", "deadline_s", "timeout_s", "limits"):
+        assert getattr(resumed, name) == getattr(own, name), name
+
+
 # --- the user's own ---------------------------------------------------------------------------------------------------
 
 
@@ -277,7 +297,7 @@ def test_the_users_own_run_goes_on_without_a_word_whatever_options_it_was_begun_
         half(Path(name))
         moved = Path(name).rename(f"moved-{number}")
         ended = desk("resume", str(moved), *QUIETLY)
-        assert (ended.code, ended.err) == (0, "")
+        assert (ended.code, told(ended)) == (0, [])
         assert len(read_journal(moved / "journal.jsonl")) == 2
         assert read_signed(moved)[1]
 
@@ -286,7 +306,7 @@ def test_the_users_own_run_goes_on_where_its_provider_is_not_known(desk: Desk) -
     half(Path("own"))
     Path("away").mkdir()
     ended = process("resume", "../own", *QUIETLY, cwd=Path("away"))
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, told(ended)) == (0, [])
     assert len(read_journal(Path("own/journal.jsonl"))) == 2
     assert desk.theirs.requests == []
 
@@ -331,7 +351,7 @@ def test_a_state_folder_that_cannot_be_written_is_no_error_and_nothing_is_signed
     half(Path("unsigned"))
     assert_refused(desk("resume", "unsigned", *QUIETLY), "(no run is: ", "cannot be written)", "images '")
     ended = desk("resume", "unsigned", *QUIETLY, "--trust-folder")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, told(ended)) == (0, [])
 
 
 # --- trust ------------------------------------------------------------------------------------------------------------
@@ -375,7 +395,7 @@ def test_what_a_package_is_called_is_never_read_from_a_folder(desk: Desk) -> Non
     for number, trust in enumerate(((), ("--trust-folder",))):
         folder = desk.received(set_in("subject", packages={"planted.inner": "planted"}), name=f"received-{number}")
         ended = process("resume", str(folder), *QUIETLY, "--max-cost", "5", *trust)
-        assert (ended.code, ended.err) == (0, "")
+        assert (ended.code, told(ended)) == (0, [])
 
 
 def test_a_cap_of_a_folder_is_not_the_users_word(desk: Desk) -> None:
@@ -519,7 +539,7 @@ def test_run_goes_on_with_a_folder_that_says_what_its_options_say_wherever_the_n
     fields = json.loads(Path("received/manifest.json").read_text()) | {"signature": ""}
     Path("received/manifest.json").write_text(json.dumps(fields))
     ended = desk("run", *OF_OWN, *QUIETLY, "--out", "received")
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, told(ended)) == (0, [])
     assert len(read_journal(Path("received/journal.jsonl"))) == 2
 
 

@@ -61,14 +61,14 @@ def fill(disk: Path, but: int = 0) -> None:
 
 
 async def _ended(folder: Path, *arguments: str) -> tuple[int, str]:
-    """How a command ended: its exit code and what it said on stderr."""
+    """How a command ended: its exit code and what it said on stderr, but for who is called where."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "unsaf_async", *arguments, "--quiet", "--no-report", cwd=folder,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, errors = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, errors.decode()
+    return process.returncode, "".join(line for line in errors.decode().splitlines(True) if " at http://" not in line)
 
 
 def _beginning(folder: Path, simulator: Simulator, out: Path, cache: Path) -> list[str]:

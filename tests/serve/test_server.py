@@ -777,7 +777,8 @@ def test_a_run_starts_a_server_measures_the_adapter_and_stops_it(double: Path) -
 def test_the_model_itself_is_measured_where_it_is_named_or_alone(double: Path) -> None:
     ended = process(*spawning("named", "--model", "tiny-s", "--json", "-q"))
     assert ended.code == 0, ended.err
-    assert ended.err == ""
+    (told,) = ended.err.splitlines()
+    assert " at http://127.0.0.1:" in told
     assert json.loads(ended.out)["images"]["done"] == 3
     draw_images(Path("photos"), 1)
     (alone,) = example_of("serving.md")

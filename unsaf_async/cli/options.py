@@ -70,7 +70,7 @@ class Display:
     """What a command that works a run off shows."""
 
     json: Annotated[bool, Help("Print the final score as JSON, and nothing else, on stdout.", panel=OUTPUT)] = False
-    quiet: Annotated[bool, Help("No progress.", panel=OUTPUT, spelling=("--quiet", "-q"))] = False
+    quiet: Annotated[bool, Help("No progress; notices stay.", panel=OUTPUT, spelling=("--quiet", "-q"))] = False
     yes: Annotated[bool, Help("Do not ask about the cost.", panel=MONEY, spelling=("--yes", "-y"))] = False
     report: Annotated[
         bool,
@@ -83,7 +83,7 @@ class Display:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; notices stay.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cost.")]
 DryRun = Annotated[bool, Help("Show what would be done and cost; call nobody.", panel=MONEY)]
 

@@ -247,8 +247,13 @@ class Watch:
 
 @contextmanager
 def watching(runner: Runner, *, quiet: bool) -> Iterator[Say]:
-    """Show `runner`'s progress on stderr while the context lasts. Yields what puts a line before the user."""
+    """Show `runner`'s progress on stderr while the context lasts. Yields what puts a line before the user.
+
+    quiet: no progress. Who is called where, and what else a reader of the figures has to know, is told all the same.
+    """
     if quiet:
+        watch = Watch(runner, tell)
+        runner.listen(lambda event: watch.hear(event) if isinstance(event, Notice | KeyHidden) else None)
         yield lambda _: None
     elif sys.stderr.isatty():
         with _live(runner) as say:

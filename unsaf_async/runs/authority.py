@@ -32,23 +32,15 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest, RunFolder
 
 HARMLESS = frozenset(
-    {"name", "stream", "max_tokens_field", "priced_as", "ends", "price_ends", "next_price", "limits", "image", "tokens"}
-    | {
-        "output_tokens",
-        "timeout_s",
-        "deadline_s",
-        "attempts",
-        "retry_wait_s",
-        "takes",
-        "rate_headers",
-        "prompts",
-        "judge",
-    }
-    | {"images", "outputs_may_train", "notes"}
+    {"name", "stream", "max_tokens_field", "priced_as", "ends", "price_ends", "next_price", "image", "output_tokens"}
+    | {"takes", "rate_headers", "prompts", "judge", "images", "outputs_may_train", "notes"}
 )
 """The fields of a profile that a folder may say: how a model is measured and asked."""
 
-SILENT = ("packages", "api_key_required", "origin", "endpoint_env")
+RECKONED = ("tokens", "limits", "timeout_s", "deadline_s", "attempts", "retry_wait_s")
+"""How much a call may cost at its worst, and how hard a model is pressed: the user's, whose cap rests on them."""
+
+SILENT = ("packages", "api_key_required", "origin", "endpoint_env", *RECKONED)
 """Fields that are the user's in any case: to differ in them is no choice that anybody has to make."""
 
 COMPARED = tuple(name for name in Profile.model_fields if name not in HARMLESS and name not in SILENT)

@@ -17,6 +17,7 @@ from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import platform, python_version
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
@@ -108,6 +109,17 @@ class RunFiles:
     def beginnings(self) -> set[Path]:
         """What a process that was killed while it made the folder may leave there, the lock first of all."""
         return {self.lock, self.images, *drafts(self.images), *drafts(self.manifest)}
+
+    def check_kinds(self) -> None:
+        """Checks that what is read from the folder is files, or links to files: a pipe never ends, nor does a device.
+
+        Raises:
+            UserError: One of them is something else.
+        """
+        for file in (self.manifest, self.images, self.journal, self.ledger, self.received, self.score, self.basis):
+            with suppress(OSError):
+                if not S_ISREG(file.stat().st_mode):
+                    raise UserError(f"{file}: is no file; restore it, or start a new run")
 
     def check_links(self) -> None:
         """Checks that what is written to goes to these very files: no link in the folder leads it elsewhere.
@@ -436,6 +448,7 @@ def read_signed(path: Path) -> tuple[Manifest, bool]:
     Raises:
         UserError: There is none, or it is no manifest.
     """
+    RunFiles(path).check_kinds()
     file = RunFiles(path).manifest
     try:
         data = file.read_bytes()

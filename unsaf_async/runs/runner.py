@@ -26,7 +26,7 @@ from unsaf_async.runs.one_image import ImageExaminer, Skipped
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import pack_of
-from unsaf_async.runs.signature import user_key
+from unsaf_async.runs.signature import knows_cache, mark_cache, user_key
 from unsaf_async.runs.work import Survey, Work
 from unsaf_async.runs.workers import run
 from unsaf_async.text import format_usd
@@ -67,7 +67,11 @@ def begin(prepared: Prepared) -> RunFolder:
     """
     settings = prepared.settings
     if settings.cache is not None:
-        open_cache(Path(settings.cache)).close()  # first, so that a damaged one leaves no run's folder behind
+        cache, key = Path(settings.cache), user_key()
+        known = knows_cache(cache, key)
+        open_cache(cache).close()  # first, so that a damaged one leaves no run's folder behind
+        if known:
+            mark_cache(cache, key)
     path = Path(settings.out) if settings.out is not None else default_folder(prepared.subject.name)
     manifest = _manifest_of(prepared)
     if not exists(path):
@@ -384,6 +388,10 @@ class Runner:
             self._announce(Notice(line))
         if (pack := in_place_of_shipped(manifest.pack)) is not None:
             self._announce(Notice(f"prompts of {manifest.pack}, in place of the shipped {pack}"))
+        if manifest.cache and not knows_cache(Path(manifest.cache), key := user_key()):
+            mark_cache(Path(manifest.cache), key)
+            taken = "is not known as a cache of yours; its replies are taken for what the models said"
+            self._announce(Notice(f"{manifest.cache}: {taken} ({as_option('cache=None')} for none)"))
 
     def _session(self) -> Session:
         """The measured model as "self", and those of the others that judge or audit."""

@@ -1,4 +1,4 @@
-"""Whose run a folder holds: what this user wrote on this machine is signed, with a key that never leaves it.
+"""Whose a folder is: what this user wrote on this machine is signed, with a key that never leaves it.
 
 The key lies in the user's state folder. Where none can be kept (a read-only home, a container) nothing is signed, and no
 folder is known as the user's own.
@@ -15,7 +15,8 @@ from hmac import compare_digest
 from hmac import digest as hmac_digest
 from pathlib import Path
 
-from unsaf_async.files import make_private_folder
+from unsaf_async.calls.store import DATABASE
+from unsaf_async.files import PRIVATE, make_private_folder
 
 KEY_FILE = "run-key"
 """In the state folder: 32 random bytes."""
@@ -70,6 +71,38 @@ def _place_key(file: Path) -> None:
             os.link(draft, file)
     finally:
         draft.unlink()
+
+
+def knows_cache(folder: Path, key: bytes | None) -> bool:
+    """Whether the stored replies in a folder are known as this user's: none were there before they marked it.
+
+    Args:
+        folder: Of the cache; need not exist.
+        key: As `user_key` gives it.
+
+    Returns:
+        False where replies are there that nobody vouches for.
+    """
+    return not (folder / DATABASE).exists() or (key is not None and _cache_mark(folder, key).exists())
+
+
+def mark_cache(folder: Path, key: bytes | None) -> None:
+    """Marks a folder of stored replies, so that another's (of an unpacked archive, say) is told once, not every time.
+
+    The mark is a file named by an HMAC of the folder's path: nobody else can make it, and users who share a cache have one each.
+
+    Args:
+        folder: Of the cache, which exists. Where nothing can be written, nothing is marked.
+        key: As `user_key` gives it; None marks nothing.
+    """
+    if key is not None:
+        with suppress(OSError):
+            _cache_mark(folder, key).touch(PRIVATE)
+
+
+def _cache_mark(folder: Path, key: bytes) -> Path:
+    path = os.path.realpath(folder).encode(errors="surrogateescape")
+    return folder / f".known-{hmac_digest(key, b'cache' + bytes(1) + path, 'sha256').hex()[:32]}"
 
 
 def signature_of(manifest: bytes, key: bytes | None) -> str:

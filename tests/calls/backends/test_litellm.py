@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from doubles import profile, request
 from orjson import dumps
-from serving import bomb, serve_bytes
+from serving import bomb, refusing_proxy, serve_bytes
 
 from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.litellm import OFFLINE, LitellmBackend, outcome_of_exception, providers_words
@@ -25,6 +25,7 @@ from unsaf_async.records import Reply, Sampling, Schema, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PLAIN = Sampling(max_output_tokens=100)
 
@@ -84,6 +85,38 @@ async def test_a_refused_connection_is_told_with_its_address() -> None:
     assert isinstance(error, Transient)
     assert error.unsent
     assert str(error) == f"127.0.0.1:{port}: no connection (connection refused)"
+
+
+async def test_a_proxy_that_opens_no_connection_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with refusing_proxy() as (proxy, asked):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        error = await raised_for("perplexity/sonar", "https://api.example.com/v1")
+    assert isinstance(error, Transient)
+    assert error.unsent
+    assert str(error).startswith("the proxy opened no connection (")
+    assert {line.split()[0] for line in asked} == {b"CONNECT"}
+
+
+def test_no_env_file_is_read_when_litellm_is_imported(tmp_path: Path) -> None:
+    """litellm looks for it in every folder above; a proxy from there would come after the user was told who is called."""
+    (tmp_path / ".env").write_text("HTTPS_PROXY=http://127.0.0.1:9\nSSL_VERIFY=False\n")
+    program = "import asyncio, os\nfrom unsaf_async.calls.backends.litellm import LitellmBackend\n"
+    program += "asyncio.run(LitellmBackend.open())\n"
+    program += "print([os.environ.get(n) for n in ('HTTPS_PROXY', 'SSL_VERIFY', 'LITELLM_MODE')])"
+    environment = {name: value for name, value in os.environ.items() if name not in ("HTTPS_PROXY", "SSL_VERIFY")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[None, None, None]"
+
+
+async def test_certificates_are_verified_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = await LitellmBackend.open()
+    from litellm.llms.custom_httpx.http_handler import get_ssl_verify
+
+    monkeypatch.setenv("SSL_VERIFY", "False")
+    assert get_ssl_verify() is not False
+    await backend.aclose()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from aiohttp import web
 from doubles import request
-from serving import bomb, serve_bytes
+from serving import bomb, refusing_proxy, serve_bytes
 
 from unsaf_async.calls.backends.anthropic_wire import AnthropicWire
 from unsaf_async.calls.backends.gemini_wire import GeminiWire
@@ -141,6 +141,17 @@ async def test_a_text_beyond_the_limit_of_tokens_is_unreadable_and_not_cut(size:
     assert "more than the limit of 100 tokens can hold" in reply.detail
     message["message"] = {"content": "A cat. " * 100}
     assert (await ask_for(orjson.dumps(COMPLETION | {"choices": [message]}))).outcome == "ok"
+
+
+async def test_a_proxy_that_opens_no_connection_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with refusing_proxy() as (proxy, asked):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        with pytest.raises(
+            Transient, match=r"api\.example\.com: the proxy opened no connection \(it answered 502\)"
+        ) as raised:
+            await ask("https://api.example.com/v1")
+    assert (raised.value.unsent, raised.value.fate_unknown) == (True, False)
+    assert asked == [b"CONNECT api.example.com:443 HTTP/1.1"]
 
 
 async def test_where_nobody_listens_nothing_was_sent() -> None:

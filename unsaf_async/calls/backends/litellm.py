@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections import UserDict
+from contextlib import contextmanager
 from functools import cache, wraps
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ OFFLINE = (
     "LITELLM_LOCAL_POLICY_TEMPLATES",
 )
 """Environment switches without which litellm fetches files at import or at a first call."""
+
+_MODE = "LITELLM_MODE"
+"""The variable that says whether litellm reads a `.env` file when it is imported."""
 
 NO_SECRETS = Redactor(())
 
@@ -151,7 +155,8 @@ class LitellmBackend:
 def _import() -> Any:
     for switch in OFFLINE:
         os.environ.setdefault(switch, "True")
-    import litellm
+    with _no_env_file():
+        import litellm
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
@@ -161,6 +166,23 @@ def _import() -> Any:
     litellm.drop_params = False  # what a model does not take stands in its profile, and is never dropped in silence
     _corrected(litellm)
     return litellm
+
+
+@contextmanager
+def _no_env_file() -> Iterator[None]:
+    """While the context lasts, litellm's import reads no `.env`: of any folder above its own, whoever wrote it.
+
+    Proxies, keys and switches from there would come after the user was told who is called.
+    """
+    given = os.environ.get(_MODE)
+    os.environ[_MODE] = "PRODUCTION"
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[_MODE]
+        else:
+            os.environ[_MODE] = given
 
 
 # --- what litellm does otherwise than a measurement needs it ---------------------------------------------------------
@@ -175,6 +197,7 @@ def _corrected(litellm: Any) -> None:
     """
     from litellm.litellm_core_utils import core_helpers
     from litellm.llms.azure import azure
+    from litellm.llms.custom_httpx import http_handler
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
     from litellm.llms.openai import openai
     from litellm.llms.openai.common_utils import BaseOpenAILLM
@@ -183,6 +206,7 @@ def _corrected(litellm: Any) -> None:
     vars(variables)["os"] = SimpleNamespace(
         **vars(os) | {"environ": (seen := _Environment(os.environ)), "getenv": seen.get}
     )
+    vars(http_handler)["os"] = vars(variables)["os"]
     vars(core_helpers)["_FINISH_REASON_MAP"] = _FinishReasons(vars(core_helpers)["_FINISH_REASON_MAP"])
     choices = litellm.types.utils.Choices
     choices.model_fields["finish_reason"].annotation = str  # litellm's type knows its own words only
@@ -211,9 +235,12 @@ class _FinishReasons(dict[str, str]):
 
 
 class _Environment(UserDict[str, str]):
-    """The environment without addresses: `resolve` has read the vendor's, and what litellm is given stands in the manifest."""
+    """The environment without addresses: `resolve` has read the vendor's, and what litellm is given stands in the manifest.
 
-    _ADDRESS = re.compile(r"_(?:API_BASE|BASE_URL|API_URL|URL|ENDPOINT|API_HOST|HOST)(?:_|$)")
+    And without SSL_VERIFY: certificates are verified. A company's own authority is named by SSL_CERT_FILE.
+    """
+
+    _ADDRESS = re.compile(r"_(?:API_BASE|BASE_URL|API_URL|URL|ENDPOINT|API_HOST|HOST)(?:_|$)|^SSL_VERIFY$")
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self.data = environment  # type: ignore[assignment]  # not copied: it may change
@@ -470,6 +497,8 @@ def _never_connected(error: Exception) -> str | None:
     for cause in _chain(error):
         if isinstance(cause, aiohttp.ClientConnectorError):
             return f"{cause.host}:{cause.port}: "
+        if isinstance(cause, aiohttp.ClientHttpProxyError | httpx.ProxyError):
+            return "the proxy opened "
     return "" if any(isinstance(cause, ConnectionRefusedError) for cause in _chain(error)) else None
 
 

@@ -118,6 +118,9 @@ class Transport:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             place = httpx.URL(self._endpoint).netloc.decode("ascii")
             return Transient(f"{place}: no connection ({_reason(error)})", unsent=True)
+        if isinstance(error, aiohttp.ClientHttpProxyError):  # to CONNECT: nothing of the request left
+            place = httpx.URL(self._endpoint).netloc.decode("ascii")
+            return Transient(f"{place}: the proxy opened no connection (it answered {error.status})", unsent=True)
         return Transient(f"the connection broke ({_reason(error)})", fate_unknown=True)
 
 

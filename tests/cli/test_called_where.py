@@ -59,8 +59,11 @@ def test_without_progress_it_is_told_all_the_same(quiet: tuple[str, ...], capsys
 
 def test_a_program_finds_it_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
     with serving() as simulator:
-        options = {"judge": "rules", "questions": 1, "cache": None, "max_cost": 9.0, "out": "run"}
-        asyncio.run(evaluate("gpt-4o", images=["photos"], api_base=simulator.openai_base, **options))
+        base = simulator.openai_base
+        small = evaluate(
+            "gpt-4o", images=["photos"], api_base=base, judge="rules", questions=1, cache=None, max_cost=9.0
+        )
+        asyncio.run(small)
     assert f"gpt-4o at {simulator.openai_base}" in [record.getMessage() for record in caplog.records]
 
 

@@ -76,7 +76,7 @@ class Rates:
         counts = Counts(ta=round(1000 - fu), fu=round(fu), tu=round(tu), fa=round(1000 - tu))
         names = (
             "precision", "recall", "over_refusal_rate", "over_answer_rate", "f1_answerable", "abstention_rate", "macro_f1",
-            "balanced_accuracy", "matthews_correlation",
+            "balanced_accuracy", "matthews_correlation", "audacity_of_answers", "unf1_of_precisions",
         )  # fmt: skip
         unf1 = 2 * self.recall / (1 + self.recall + self.refusal)
         return {name: getattr(counts, name) for name in names} | {"kind recall": self.recall, "kind UnF1": unf1}

@@ -533,6 +533,12 @@ def test_what_unsaf_goes_by_stands_out_among_the_signs():
 # --- labelled sets ---------------------------------------------------------------------------------------------------
 
 
+def with_interval(record, name):
+    """A figure with its interval below it."""
+    low, high = record.intervals[name]
+    return f"{getattr(record, name):.3f}\n{low:.3f} to {high:.3f}"
+
+
 def test_a_labelled_runs_headline_is_accuracy_beside_abstention(labelled, labelled_page):
     text, found = section(labelled, "score"), labelled.score.labelled
     for value, ends in ((found.accuracy, found.accuracy_ci), (labelled.score.unf1, labelled.score.unf1_ci)):
@@ -540,8 +546,10 @@ def test_a_labelled_runs_headline_is_accuracy_beside_abstention(labelled, labell
     assert f"{found.accuracy_contained:.3f}\n({found.accuracy_contained_ci[0]:.3f}" in text
     assert text.index("Accuracy") < text.index("Abstention F1")
     assert "UnF1" not in labelled_page.text
-    assert f"{found.dual_accuracy:.3f}\nanswered rightly, or declined" in text
-    assert f"{found.coverage:.3f}\nof the answerable, answered" in text
+    assert f"{with_interval(found, 'dual_accuracy')}\nanswered or declined rightly" in text
+    assert f"{with_interval(found, 'coverage')}\nof the answerable, answered" in text
+    for name in ("recall", "matthews_correlation"):
+        assert with_interval(labelled.score, name) in text
     assert "3 rows of\nset.jsonl\nleft out: the image is missing" in text
     assert "40 of them answerable" in text
     for category, value in found.by_category.items():
@@ -551,7 +559,7 @@ def test_a_labelled_runs_headline_is_accuracy_beside_abstention(labelled, labell
 def test_calibration_is_told_as_the_score_has_it(labelled, labelled_page):
     text, found = section(labelled, "calibration"), labelled.score.labelled.calibration
     sure = found["token_probability"]
-    figures = "\n".join(f"{v:.3f}" for v in (sure.ece, sure.brier, sure.nll, sure.auroc, sure.aurc, sure.e_aurc))
+    figures = "\n".join(with_interval(sure, name) for name in ("ece", "brier", "nll", "auroc", "aurc", "e_aurc"))
     assert figures in text
     assert f"{sure.n}\n{sure.right} right" in text
     assert f"stated confidence, P(True)\nn/a\n{found['stated'].why_undefined}" in text
@@ -574,8 +582,8 @@ def test_right_and_wrong_and_the_accepted_answers_are_in_the_questions(labelled,
 def test_a_pope_runs_headline_is_popes_and_unf1_is_not_spoken_of(pope, pope_page):
     text, found = section(pope, "score"), pope.score.labelled
     for name, each in (("by what was said", found.pope), ("by POPE's own rule", found.pope_official)):
-        figures = (each.accuracy, each.accuracy_answered, each.precision, each.recall, each.f1, each.yes_ratio)
-        assert "\n".join([name, *(f"{value:.3f}" for value in figures)]) in text
+        names = ("accuracy", "accuracy_answered", "precision", "recall", "f1", "yes_ratio")
+        assert "\n".join([name, *(with_interval(each, figure) for figure in names)]) in text
     assert f"{found.pope.counts.fp}\nhallucinated" in text
     for word in ("UnF1", "Abstention F1", "Over-refusal", "unanswerable"):
         assert word not in text

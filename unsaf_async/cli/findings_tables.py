@@ -73,9 +73,22 @@ def print_labelled(findings: Findings, manifest: Manifest, out: Console) -> None
     out.print()
     if table.row_count:
         out.print(table)
+        _calibration_intervals(labelled, out)
     _print_reasons({name: result.why_undefined for name, result in labelled.calibration.items() if not result.n}, out)
     if labelled.unanswerable:
         _declining(labelled, out)
+
+
+def _calibration_intervals(labelled: LabelledScore, out: Console) -> None:
+    table = Table("95 % intervals", "ECE", "AUROC", "AURC", box=None, pad_edge=False)
+    for name, result in labelled.calibration.items():
+        if result.intervals:
+            table.add_row(
+                _words(name), *(format_interval(result.intervals.get(each)) for each in ("ece", "auroc", "aurc"))
+            )
+    if table.row_count:
+        out.print()
+        out.print(table)
 
 
 def _declining(labelled: LabelledScore, out: Console) -> None:
@@ -96,17 +109,18 @@ def _accuracy(labelled: LabelledScore, out: Console) -> None:
     table = Table.grid(padding=(0, 2))
     ends = (format_bracketed(labelled.accuracy_ci), format_bracketed(labelled.accuracy_contained_ci))
     table.add_row("VQA accuracy", f"{format_figure(labelled.accuracy)}{ends[0]}", "the response is the answer")
-    table.add_row("", format_figure(labelled.accuracy_official), "by VQA's own script, to the letter")
+    table.add_row("", _with_interval(labelled, "accuracy_official"), "by VQA's own script, to the letter")
     table.add_row("", f"{format_figure(labelled.accuracy_contained)}{ends[1]}", "the response contains the answer")
-    table.add_row(
-        "", format_figure(labelled.accuracy_answered), f"of what it answered, {format_figure(labelled.coverage)}"
-    )
-    table.add_row(
-        "dual accuracy", format_figure(labelled.dual_accuracy), "answered rightly, or declined for want of an answer"
-    )
+    answered = _with_interval(labelled, "accuracy_answered")
+    table.add_row("", answered, f"of what it answered, {format_figure(labelled.coverage)}")
+    table.add_row("dual accuracy", _with_interval(labelled, "dual_accuracy"), "answered or declined rightly")
     out.print(table)
     if labelled.without_answers:
         out.print(f"{labelled.without_answers} answerable questions have no accepted answer, and enter no accuracy")
+
+
+def _with_interval(record: LabelledScore, name: str) -> str:
+    return f"{format_figure(getattr(record, name))}{format_bracketed(record.intervals.get(name))}"
 
 
 def _pope(mine: PopeScore, official: PopeScore, out: Console) -> None:
@@ -116,6 +130,18 @@ def _pope(mine: PopeScore, official: PopeScore, out: Console) -> None:
         figures = map(format_figure, (result.accuracy, result.precision, result.recall, result.f1, result.yes_ratio))
         table.add_row(name, *figures, str(result.counts.neither), str(result.counts.abstained))
     out.print(table)
+    words = {
+        "accuracy": "accuracy",
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+        "yes_ratio": "share of yes",
+    }
+    ends = [
+        f"{title} {format_interval(mine.intervals[name])}" for name, title in words.items() if name in mine.intervals
+    ]
+    if ends:
+        out.print(f"95 % intervals, by what was said: {', '.join(ends)}")
 
 
 def _audits(findings: Findings, out: Console) -> None:

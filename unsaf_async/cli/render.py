@@ -75,32 +75,46 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     out.print()
     out.print(types)
 
-    rates = Table.grid(padding=(0, 2))
-    rates.add_row("precision (timidity)", _value(score, "precision"), "recall (audacity)", _value(score, "recall"))
-    rates.add_row(
-        "over-refusal rate", _value(score, "over_refusal_rate"), "over-answer rate", _value(score, "over_answer_rate")
-    )
-    rates.add_row("macro F1", _value(score, "macro_f1"), "Matthews correlation", _value(score, "matthews_correlation"))
-    precisions = (_value(score, "audacity_of_answers"), _value(score, "unf1_of_precisions"))
-    rates.add_row("audacity of answers", precisions[0], "F1 of precisions", precisions[1])
     out.print()
-    out.print(rates)
-
+    out.print(_rates(score))
     if score.by_kind:
-        kinds = Table(
-            "kind", "asked", "declined", "answered", "unscored", "refused", "recall", box=None, pad_edge=False
-        )
-        for kind, row in score.by_kind.items():
-            of_kind = (row.n, row.tu, row.fa, row.unscored, row.refused)
-            kinds.add_row(kind, *map(str, of_kind), format_figure(row.recall))
         out.print()
-        out.print(kinds)
+        out.print(_kinds(score))
 
     print_beside(score, out)
     _print_accounts(score, failures, out)
     for name, reason in score.undefined.items():
         if name in ("unf1", "precision", "recall", "unf1_ci"):
             out.print(f"{name} is n/a: {safe(reason)}")
+
+
+_RATES = {
+    "precision": "precision (timidity)",
+    "recall": "recall (audacity)",
+    "over_refusal_rate": "over-refusal rate",
+    "over_answer_rate": "over-answer rate",
+    "macro_f1": "macro F1",
+    "matthews_correlation": "Matthews correlation",
+    "audacity_of_answers": "audacity of answers",
+    "unf1_of_precisions": "F1 of precisions",
+}
+
+
+def _rates(score: Findings) -> Table:
+    table = Table("", "", "95 % interval", box=None, pad_edge=False)
+    for name, words in _RATES.items():
+        table.add_row(words, _value(score, name), format_interval(score.intervals.get(name), ""))
+    return table
+
+
+def _kinds(score: Findings) -> Table:
+    heads = ("kind", "asked", "declined", "answered", "unscored", "refused", "recall", "95 % interval")
+    table = Table(*heads, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for kind, row in score.by_kind.items():
+        of_kind = (row.n, row.tu, row.fa, row.unscored, row.refused)
+        ends = format_interval(score.intervals.get(f"by_kind.{kind}.recall"), "")
+        table.add_row(kind, *map(str, of_kind), format_figure(row.recall), ends)
+    return table
 
 
 def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: Console) -> None:

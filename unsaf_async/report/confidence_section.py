@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.report import plots
 from unsaf_async.report.confidence_curves import calibration_curves, labelled_curves, signal_values
 from unsaf_async.report.markup import el
-from unsaf_async.report.pieces import figure, named, table
+from unsaf_async.report.pieces import figure, figure_cell, named, table
 from unsaf_async.score.signals import SIGNAL_WORDS
 from unsaf_async.text import format_figure, format_interval
 
@@ -154,7 +154,10 @@ def _calibrations(labelled: LabelledScore) -> Element:
         [
             named(*SIGNAL_WORDS[name]),
             named(f"{each.n:,}", f"{each.right:,} right"),
-            *map(format_figure, (each.ece, each.brier, each.nll, each.auroc, each.aurc, each.e_aurc)),
+            *(
+                figure_cell(getattr(each, figure), each.intervals.get(figure))
+                for figure in ("ece", "brier", "nll", "auroc", "aurc", "e_aurc")
+            ),
         ]
         for name, each in labelled.calibration.items()
         if each.n
@@ -168,7 +171,7 @@ def _calibrations(labelled: LabelledScore) -> Element:
             "p",
             "ECE: mean gap between confidence and share right. Brier, NLL: its squared error and its surprise. AUROC: how well "
             "it tells right from wrong. AURC: mean share of errors over all coverages; E-AURC: less the best that could be. "
-            "Lower is better for all but AUROC.",
+            "Lower is better for all but AUROC. Below each its 95 % interval; that of the ECE leaves out what chance adds to it.",
             class_="muted small gap",
         ),
     )

@@ -8,7 +8,7 @@ from unsaf_async.report.markup import el
 from unsaf_async.text import format_figure, format_headline, format_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
     from unsaf_async.report.markup import Child
@@ -105,20 +105,35 @@ def facts(*pairs: tuple[str, Child]) -> Element:
     return el("dl", [part for name, value in pairs for part in (el("dt", name), el("dd", value))], class_="facts")
 
 
-def rates(rows: Iterable[tuple[str, float | None, str]]) -> Element:
-    """Figures in a row.
+def rates(rows: Iterable[tuple[str, float | None, Interval, str]], low: Mapping[str, float] | None = None) -> Element:
+    """Figures in a row, each on a line with its interval.
 
     Args:
-        rows: (name, figure, hint) each; the hint says in small what the figure means, or why there is none.
+        rows: (name, figure, interval, hint) each; the hint says in small what the figure means, or why there is none.
+        low: The least value of figures that may be below 0, by name. None: all are at least 0.
 
     Returns:
         A list of descriptions.
     """
     return el(
         "dl",
-        [el("div", el("dt", name), el("dd", format_figure(value), el("small", hint))) for name, value, hint in rows],
+        [
+            el(
+                "div",
+                el("dt", name),
+                el("dd", format_figure(value), _mark(name, value, ends, (low or {}).get(name, 0.0), hint)),
+            )
+            for name, value, ends, hint in rows
+        ],
         class_="rates",
     )
+
+
+def _mark(name: str, value: float | None, ends: Interval, low: float, hint: str) -> list[Element]:
+    """The figure on a line, its interval in words, and the hint."""
+    line = gauge(name, value, ends, bare=True, low=low) if ends else None
+    words = el("small", format_interval(ends)) if ends else None
+    return [each for each in (line, words, el("small", hint)) if each is not None]
 
 
 def figure(plot: Element | None, caption: str) -> Element | None:
@@ -135,7 +150,13 @@ def figure(plot: Element | None, caption: str) -> Element | None:
 
 
 def gauge(
-    name: str, value: float | None, interval: Interval = None, bounds: Interval = None, *, bare: bool = False
+    name: str,
+    value: float | None,
+    interval: Interval = None,
+    bounds: Interval = None,
+    *,
+    bare: bool = False,
+    low: float = 0.0,
 ) -> Element | None:
     """A figure on a line from 0 to 1: bounds thin, interval thick, a dot for the figure.
 
@@ -145,6 +166,7 @@ def gauge(
         interval: Of the figure. None: there is none.
         bounds: Of the figure. None: there are none.
         bare: Whether the line is drawn without numbers.
+        low: What the line begins with, where it is drawn without numbers.
 
     Returns:
         The drawing; None without a figure and bounds.
@@ -154,9 +176,9 @@ def gauge(
     width, y = 400, 10
 
     def x(at: float) -> float:
-        return round(8 + at * (width - 16), 1)
+        return round(8 + (at - low) / (1 - low) * (width - 16), 1)
 
-    parts = [el("line", x1=x(0), x2=x(1), y1=y, y2=y, class_="s-line", stroke_width=2)]
+    parts = [el("line", x1=x(low), x2=x(1), y1=y, y2=y, class_="s-line", stroke_width=2)]
     for ends, style, thick in ((bounds, "s-muted", 2), (interval, "s-good", 7)):
         if ends:
             parts.append(el("line", x1=x(ends[0]), x2=x(ends[1]), y1=y, y2=y, class_=style, stroke_width=thick))

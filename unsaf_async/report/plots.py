@@ -100,7 +100,7 @@ def _quiet() -> Iterator[None]:
 
 
 def recall_by_kind(score: Score, name: str) -> Element | None:
-    """Recall on each kind of unanswerable question, with 95 % intervals by Wilson's formula.
+    """Recall on each kind of unanswerable question, with its 95 % interval; by Wilson's formula for scores without intervals.
 
     Args:
         score: Of the run.
@@ -111,20 +111,27 @@ def recall_by_kind(score: Score, name: str) -> Element | None:
     """
     rows = [(kind, each.tu, each.tu + each.fa) for kind, each in score.by_kind.items() if each.recall is not None]
     caption = "Share of unanswerable questions declined, by kind"
-    return shares(rows, name, ("Recall by kind", caption, "declined, of the scored questions"), score.recall)
+    words = ("Recall by kind", caption, "declined, of the scored questions")
+    ends = {str(kind): score.intervals.get(f"by_kind.{kind}.recall") for kind, _, _ in rows}
+    return shares(rows, name, words, score.recall, ends if score.intervals else None)
 
 
 @_in_our_style
 def shares(
-    rows: Sequence[tuple[str, int, int]], name: str, words: tuple[str, str, str], overall: float | None = None
+    rows: Sequence[tuple[str, int, int]],
+    name: str,
+    words: tuple[str, str, str],
+    overall: float | None = None,
+    known: Mapping[str, tuple[float, float] | None] | None = None,
 ) -> Element | None:
-    """Shares with 95 % intervals by Wilson's formula.
+    """Shares with 95 % intervals.
 
     Args:
         rows: (label, part, whole) each; whole >= 1.
         name: The plot's id, unique on the page; letters, digits and hyphens.
         words: The title, what is shown in a sentence without its end, and the axis.
         overall: A share that a dashed line shows. None: no line.
+        known: The intervals by label; None: they are those of Wilson's formula.
 
     Returns:
         The plot; None without a row.
@@ -132,8 +139,9 @@ def shares(
     if not rows:
         return None
     figure, axes = _figure(0.42 * len(rows) + 0.75)
-    for place, (_, part, n) in enumerate(rows):
-        axes.plot(wilson(part, n), [place, place], color=COLORS["good"], linewidth=2.5, solid_capstyle="round")
+    for place, (label, part, n) in enumerate(rows):
+        if ends := wilson(part, n) if known is None else known.get(label):
+            axes.plot(ends, [place, place], color=COLORS["good"], linewidth=2.5, solid_capstyle="round")
         axes.plot([part / n], [place], "o", color=COLORS["good"], markersize=8)
     if overall is not None:
         axes.axvline(overall, color=COLORS["muted"], linewidth=1, linestyle="--")

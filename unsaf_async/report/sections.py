@@ -10,7 +10,7 @@ from unsaf_async.providers.addresses import mark, not_the_vendors, place
 from unsaf_async.report import plots, truth
 from unsaf_async.report.confidence_section import calibration, signs
 from unsaf_async.report.markup import add, el
-from unsaf_async.report.pieces import facts, figure, gauge, quoted, rates, table
+from unsaf_async.report.pieces import facts, figure, figure_cell, gauge, quoted, rates, table
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.runs.folder import RunFiles
@@ -18,7 +18,6 @@ from unsaf_async.text import (
     INTERVAL_METHODS,
     SIMULATED,
     format_count,
-    format_figure,
     format_headline,
     format_interval,
     format_seconds,
@@ -100,7 +99,11 @@ def headline(run: ReportRun, place: int) -> Element:
         "div",
         el("h2", "Rates", class_="hidden"),
         rates(
-            (label, getattr(score, name), score.undefined.get(name) or _hint(hint, run)) for name, label, hint in _RATES
+            (
+                (label, getattr(score, name), score.intervals.get(name), score.undefined.get(name) or _hint(hint, run))
+                for name, label, hint in _RATES
+            ),
+            {"Matthews correlation": -1.0},
         ),
         class_="spaced",
     )
@@ -333,8 +336,8 @@ def kinds(run: ReportRun, place: int) -> Element | None:
             f"{each.fa:,}",
             f"{each.unscored:,}",
             f"{each.refused:,}",
-            format_figure(each.recall),
-            format_figure(each.unf1),
+            figure_cell(each.recall, score.intervals.get(f"by_kind.{kind}.recall")),
+            figure_cell(each.unf1, score.intervals.get(f"by_kind.{kind}.unf1")),
         )
         for kind, each in score.by_kind.items()
     ]
@@ -349,9 +352,8 @@ def kinds(run: ReportRun, place: int) -> Element | None:
         "UnF1" if run.sort == "unsaf" else "F1",
     )
     origin = "the model gave for writing them" if run.manifest.source is None else "given with them"
-    caption = (
-        "95 % intervals by Wilson's formula, each question on its own; the dashed line is the recall over all kinds."
-    )
+    of = "with images as the unit" if score.intervals else "by Wilson's formula, each question on its own"
+    caption = f"95 % intervals {of}; the dashed line is the recall over all kinds."
     return el(
         "section",
         el("h2", "Why a question has no answer"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el
-from unsaf_async.report.pieces import figure, gauge, quoted, rates, table
+from unsaf_async.report.pieces import figure, figure_cell, gauge, quoted, rates, table
 from unsaf_async.text import format_bracketed, format_count, format_figure, format_interval, format_percent
 
 if TYPE_CHECKING:
@@ -70,11 +70,22 @@ def labelled_rates(labelled: LabelledScore) -> Element:
     Returns:
         The rates.
     """
+    ends = labelled.intervals
     return rates(
         (
-            ("Dual accuracy", labelled.dual_accuracy, "answered rightly, or declined for want of an answer"),
-            ("Coverage", labelled.coverage, "of the answerable, answered"),
-            ("Accuracy of answers", labelled.accuracy_answered, "containing the answer, of those it answered"),
+            (
+                "Dual accuracy",
+                labelled.dual_accuracy,
+                ends.get("dual_accuracy"),
+                "answered rightly, or declined for want of an answer",
+            ),
+            ("Coverage", labelled.coverage, ends.get("coverage"), "of the answerable, answered"),
+            (
+                "Accuracy of answers",
+                labelled.accuracy_answered,
+                ends.get("accuracy_answered"),
+                "containing the answer, of those it answered",
+            ),
         )
     )
 
@@ -85,7 +96,7 @@ def _interval(interval: Interval) -> Element:
     return el(
         "p",
         el("b", f"95 % interval {format_interval(interval)}"),
-        el("span", " (by resampling images)", class_="muted"),
+        el("span", " (images are the unit)", class_="muted"),
     )
 
 
@@ -100,17 +111,18 @@ def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -
     Returns:
         The parts of the headline, in order.
     """
-    rows = [
+    ends = mine.intervals
+    rows: list[tuple[Child, ...]] = [
         (
-            name,
-            *map(
-                format_figure,
-                (each.accuracy, each.accuracy_answered, each.precision, each.recall, each.f1, each.yes_ratio),
+            title,
+            *(
+                figure_cell(getattr(each, name), each.intervals.get(name))
+                for name in ("accuracy", "accuracy_answered", "precision", "recall", "f1", "yes_ratio")
             ),
             f"{each.counts.neither:,}",
             f"{each.counts.abstained:,}",
         )
-        for name, each in (("by what was said", mine), ("by POPE's own rule", official))
+        for title, each in (("by what was said", mine), ("by POPE's own rule", official))
         if each
     ]
     heads = ("", "accuracy", "of answers", "precision", "recall", "F1", "share of yes", "neither", "declined")
@@ -123,8 +135,13 @@ def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -
                 "div",
                 el(
                     "div",
-                    _big("Accuracy", mine.accuracy, "of all questions; what says neither is wrong"),
-                    _big("F1", mine.f1, "of yes, as POPE has it"),
+                    _big(
+                        "Accuracy",
+                        mine.accuracy,
+                        mine.intervals.get("accuracy"),
+                        "of all questions; what says neither is wrong",
+                    ),
+                    _big("F1", mine.f1, ends.get("f1"), "of yes, as POPE has it"),
                     class_="pair",
                 ),
                 el("p", _pope_in_words(mine, true_yes), class_="muted"),
@@ -142,12 +159,13 @@ def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -
     ]
 
 
-def _big(name: str, value: float | None, hint: str) -> Element:
+def _big(name: str, value: float | None, ends: Interval, hint: str) -> Element:
     return el(
         "div",
         el("p", name, class_="name"),
         el("p", format_figure(value), class_="value"),
-        gauge(name, value, bare=True),
+        gauge(name, value, ends, bare=True),
+        el("p", f"95 % interval {format_interval(ends)}", class_="small") if ends else None,
         el("p", hint, class_="muted small"),
     )
 
@@ -230,7 +248,7 @@ def categories(run: ReportRun, place: int) -> Element | None:
         if question.given and question.given.answers and question.intended == "answerable"
     )
     shown = sorted(labelled.by_category, key=lambda name: -asked[name])[:_MOST_CATEGORIES]
-    rows = [(name, labelled.by_category[name], None) for name in sorted(shown)]
+    rows = [(name, labelled.by_category[name], labelled.intervals.get(f"by_category.{name}")) for name in sorted(shown)]
     more = len(labelled.by_category) - len(shown)
     words = ("Accuracy by sort of question", "accuracy, the answer being contained")
     return el(
@@ -245,7 +263,7 @@ def categories(run: ReportRun, place: int) -> Element | None:
             table(
                 "The set's own sorts" + (f", the {len(shown)} most frequent ones; {more} more" if more else ""),
                 ("sort", "questions", "accuracy"),
-                [(quoted(name), f"{asked[name]:,}", format_figure(value)) for name, value, _ in rows],
+                [(quoted(name), f"{asked[name]:,}", figure_cell(value, ends)) for name, value, ends in rows],
                 (1, 2),
             ),
             class_="two",

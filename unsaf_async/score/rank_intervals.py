@@ -124,7 +124,7 @@ def ece_interval(confidence: ArrayLike, correct: ArrayLike, groups: Groups, *, s
     """The 95 % interval of `metrics.ece`, the calibration error of the bins that the items fall into.
 
     The error is a sum of absolute gaps, so chance alone makes it larger: a perfectly calibrated model has .16 with 60
-    responses. Resampling adds the same once more; its percentiles then lie above the truth (they cover it in none of 200
+    responses. Resampling adds the same once more; its percentiles then lie above the truth (they cover it in none of 100
     samples). This interval holds what could have brought the error about: the multiples m >= 0 of the gaps as they are
     for which the error, with the images' chance on top, is neither among the 2.5 % least nor the 2.5 % greatest. Chance is
     Student's t in as many dimensions as bins, with the images' covariance. So the error itself lies near the upper end where

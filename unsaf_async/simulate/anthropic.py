@@ -70,6 +70,8 @@ class Anthropic(Wire):
             need(message.get("role") in ("user", "assistant"), f"{at}.role: Input should be 'user' or 'assistant'")
             for part in _parts(message.get("content"), f"{at}.content"):
                 if isinstance(part, str):
+                    # Source: anthropics/claude-code#59812.
+                    need(part, "messages: text content blocks must be non-empty")
                     texts.append(part)
                 else:
                     images.append(_picture(part, f"{at}.content.{len(texts) + len(images)}", pictures))

@@ -64,6 +64,7 @@ class OpenAI(Wire):
                     picture = _picture(part, f"{at}.content", pictures)
                     images.append(picture)
                     image_tokens += 85 if part.get("detail") == "low" else picture_tokens(picture)
+        _fits(body, texts)
         schema_name, schema, strict = _schema(body.get("response_format"))
         limit = wire.whole(body, "max_completion_tokens") or wire.whole(body, "max_tokens")
         return Call(
@@ -415,6 +416,28 @@ def _filter_results(filtered: str | None = None) -> Body:
         name: {"filtered": name == filtered, "severity": "medium" if name == filtered else "safe"}
         for name in ("hate", "self_harm", "sexual", "violence")
     }
+
+
+def _fits(body: Body, texts: Sequence[str]) -> None:
+    """Refuses settings that do not go together, in the service's words.
+
+    Sources: langchain-ai/langgraph#5943, ultimatejimmy/xray.koplugin#33, OpenAI's API reference (`top_logprobs`).
+    """
+    both = body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None
+    need(not both, "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.", "max_tokens")
+    need(
+        not body.get("top_logprobs") or body.get("logprobs"),
+        "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
+        "top_logprobs",
+    )
+    form = body.get("response_format")
+    need(
+        not isinstance(form, dict)
+        or form.get("type") != "json_object"
+        or any("json" in each.lower() for each in texts),
+        "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+        "messages",
+    )
 
 
 def _error(status: int, message: str, kind: str, code: str | None = None, param: str | None = None) -> Answer:

@@ -570,6 +570,15 @@ def test_calibration_is_told_as_the_score_has_it(labelled, labelled_page):
     assert labelled_page.text.count("Risk and coverage") == 1  # none of the report's own beside them
 
 
+def test_what_tells_questions_without_an_answer_is_shown_with_its_interval(labelled, pope):
+    text, found = section(labelled, "calibration"), labelled.score.labelled.declining["token_probability"]
+    assert found.auroc is not None
+    assert (
+        f"Telling what has no answer\nby\nAUROC\n95 % interval\nresponses\ntoken probability\n{found.auroc:.3f}" in text
+    )
+    assert "Telling what has no answer" not in section(pope, "calibration")  # every probe has an answer
+
+
 def test_right_and_wrong_and_the_accepted_answers_are_in_the_questions(labelled, labelled_page):
     told = labelled_page.data("run-0")
     asked = [each for examination in labelled.examinations for each in examination.questions]

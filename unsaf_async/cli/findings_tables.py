@@ -92,11 +92,14 @@ def _calibration_intervals(labelled: LabelledScore, out: Console) -> None:
 
 
 def _declining(labelled: LabelledScore, out: Console) -> None:
+    from unsaf_async.score.declining import PROPENSITY_WORDS
+
     table = Table("telling what has no answer", "AUROC", "95 % interval", "responses", box=None, pad_edge=False)
     for name, result in labelled.declining.items():
         if result.auroc is not None:
-            words = "draws that decline" if name == "draws" else _words(name)
-            table.add_row(words, format_figure(result.auroc), format_interval(result.auroc_ci), str(result.n))
+            table.add_row(
+                PROPENSITY_WORDS[name], format_figure(result.auroc), format_interval(result.auroc_ci), str(result.n)
+            )
     out.print()
     if table.row_count:
         out.print(table)

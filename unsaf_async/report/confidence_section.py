@@ -8,6 +8,7 @@ from unsaf_async.report import plots
 from unsaf_async.report.confidence_curves import calibration_curves, labelled_curves, signal_values
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import figure, figure_cell, named, table
+from unsaf_async.score.declining import PROPENSITY_WORDS
 from unsaf_async.score.signals import SIGNAL_WORDS
 from unsaf_async.text import format_figure, format_interval
 
@@ -145,7 +146,34 @@ def calibration(run: ReportRun, place: int) -> Element | None:
             class_="lead",
         ),
         _calibrations(labelled),
+        _declining(labelled),
         el("div", drawn, class_="two spaced") if drawn else None,
+    )
+
+
+def _declining(labelled: LabelledScore) -> Element | None:
+    """How well it tells questions without an answer, whatever its threshold for declining; None where nothing tells that."""
+    rows: list[list[Element | str]] = [
+        [
+            PROPENSITY_WORDS[name],
+            format_figure(each.auroc),
+            format_interval(each.auroc_ci, each.why_no_interval),
+            f"{each.n:,}",
+        ]
+        for name, each in labelled.declining.items()
+        if each.auroc is not None
+    ]
+    if not rows:
+        return None
+    return el(
+        "div",
+        table("Telling what has no answer", ("by", "AUROC", "95 % interval", "responses"), rows, range(1, 4)),
+        el(
+            "p",
+            "The share of pairs of a question with and one without an answer in which the model was more inclined to decline the "
+            "one without. No threshold for declining decides it: to decline more gains nothing. 0.5 is chance.",
+            class_="muted small gap",
+        ),
     )
 
 

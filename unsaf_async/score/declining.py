@@ -163,6 +163,14 @@ PROPENSITIES: dict[PropensityName, Callable[[Question], float | None]] = {
 }
 """Each propensity of a question to be declined; the first that a run has is the one to quote."""
 
+PROPENSITY_WORDS: dict[PropensityName, str] = {
+    "draws": "draws that decline",
+    "p_true": "P(True)",
+    "stated": "stated confidence",
+    "token_probability": "token probability",
+}
+"""What each of them rests on, in words."""
+
 _SIGNALS: dict[PropensityName, ProbabilityName] = {
     "draws": "self_consistency",
     "p_true": "p_true",

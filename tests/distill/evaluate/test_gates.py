@@ -497,5 +497,5 @@ def test_notes_say_how_few_images_and_how_many_draws_there_were() -> None:
     # Undefined with the one image, and without the other: (11 / 12)^12 - (10 / 12)^12 of the draws.
     assert found.resamples_undefined == pytest.approx(RESAMPLES * ((11 / 12) ** 12 - (10 / 12) ** 12), abs=200)
     few, lost = about_figures([found])
-    assert few == "an interval rests on 12 images; with fewer than 20 it tends to be too narrow"
+    assert few == "an interval by resampling rests on 12 images; with fewer than 20 it tends to be too narrow"
     assert lost.startswith(f"UnF1, own, fixed kinds: {found.resamples_undefined} of 10000 resamples leave it undefined")

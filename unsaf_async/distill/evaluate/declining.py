@@ -10,7 +10,7 @@ import numpy as np
 from unsaf_async.compare.pairing import examined, match
 from unsaf_async.distill.evaluate.figures import Figure, make_figure
 from unsaf_async.score.bootstrap import CONFIDENCE
-from unsaf_async.score.declining import PROPENSITIES, DecliningTally
+from unsaf_async.score.declining import PROPENSITIES, PROPENSITY_WORDS, DecliningTally
 from unsaf_async.score.metrics import auroc
 from unsaf_async.score.rank_intervals import auroc_influence
 
@@ -20,15 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unsaf_async.records import Examination
-    from unsaf_async.score.declining import Column, PropensityName
-
-WORDS: dict[PropensityName, str] = {
-    "draws": "the share of draws that decline",
-    "p_true": "P(True)",
-    "stated": "stated confidence",
-    "token_probability": "token probability",
-}
-"""What each propensity to decline rests on."""
+    from unsaf_async.score.declining import Column
 
 _NONE = "not both models have log-probabilities, a stated confidence or further draws, on questions of both labels"
 
@@ -67,7 +59,7 @@ def decline_figure(before: Sequence[Examination], after: Sequence[Examination]) 
                 difference=values[1] - values[0],
                 ci=ci,
                 undefined={"ci": why} if why else {},
-                notes=[f"by {WORDS[name]}"],
+                notes=[f"by {PROPENSITY_WORDS[name]}"],
             )
     why = _NONE if pairs else "the runs share no image"
     return make_figure(

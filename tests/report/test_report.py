@@ -72,8 +72,6 @@ from unsaf_async.score.tallies import Running
 from unsaf_async.text import format_interval, format_percent
 
 NOT_SHOWN = {
-    "timidity",  # precision and recall are shown, which they are
-    "audacity",
     "provider",  # the manifest's profile is shown, with more of it
     "judge",  # the same
     "answered_by",  # the manifest's is shown

@@ -597,6 +597,55 @@ def test_csv_has_a_line_a_run_and_a_line_a_pair(three: list[Path]) -> None:
     assert [float(row["p_holm"]) for row in pairs] == [pair.p_holm for pair in found.pairs]
 
 
+def test_every_rate_of_a_run_has_its_interval_in_json_csv_latex_and_the_tables(
+    three: list[Path], compared: Callable[..., str]
+) -> None:
+    loaded = load_runs(three)
+    found = compare(loaded, resamples=1)
+    read = json.loads(to_json(found))["runs"]
+    latex = to_latex(found).splitlines()
+    for row, run, line, fields in zip(
+        found.runs, loaded, csv.DictReader(io.StringIO(to_csv(found))), read, strict=True
+    ):
+        assert row.macro_f1 == run.findings.macro_f1
+        assert row.matthews_correlation == run.findings.matthews_correlation
+        assert {"precision", "over_answer_rate", "macro_f1", "matthews_correlation", "recall_by_kind.hidden"} <= set(
+            row.rates
+        )
+        for path, value in row.rates.items():
+            kind = path.removeprefix("recall_by_kind.")
+            ends = row.intervals[path]
+            assert ends == run.findings.intervals[f"by_kind.{kind}.recall" if kind != path else path]
+            assert value is not None
+            assert ends[0] <= value <= ends[1]
+            column = path.replace("_by_kind.", "_")
+            assert (float(line[column]), float(line[f"{column}_ci_low"]), float(line[f"{column}_ci_high"])) == (
+                value,
+                *ends,
+            )
+            assert fields["intervals"][path] == list(ends)
+            told = f" & {escaped(row.name)} & {value:.3f} & {ends[0]:.3f} to {ends[1]:.3f} " + r"\\"
+            assert sum(each.endswith(told) for each in latex) >= 1, path
+    ends = found.runs[2].intervals["recall_by_kind.hidden"]
+    assert f"({ends[0]:.3f} to {ends[1]:.3f})" in compared("a", "b", "c")
+
+
+def test_a_rate_without_an_interval_says_why(three: list[Path]) -> None:
+    (run,) = load_runs(three[:2])[:1]
+    bare = run.findings.model_copy(
+        update={
+            "intervals": {},
+            "undefined": {**run.findings.undefined, "intervals.by_kind.hidden.recall": "one image"},
+        }
+    )
+    alone = in_memory(SavedRun(run.folder), manifest=run.manifest, examinations=run.examinations, findings=bare)
+    found = compare([alone], resamples=1)
+    (row,) = found.runs
+    assert row.intervals == {}
+    assert row.undefined["intervals.recall_by_kind.hidden"] == "one image"
+    assert next(csv.DictReader(io.StringIO(to_csv(found))))["precision_ci_low"] == ""
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_text_that_a_spreadsheet_would_run_is_made_text(start: str) -> None:
     text = f'{start}cmd|" /C calc"!A1, and "more"'
@@ -626,9 +675,10 @@ def test_latex_gets_every_special_character_escaped(three: list[Path]) -> None:
     ]
     text = to_latex(compare(named, resamples=20))
     assert r"50\%\_\{\&\}/scripted (a) & " in text
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert [line.replace(r"\&", "").count(" & ") for line in rows] == [7] * 4 + [7] * 4
+    rates = len(compare(named, resamples=1).runs[0].rates)
+    assert [line.replace(r"\&", "").count(" & ") for line in rows] == [7] * 4 + [3] * (1 + 3 * rates) + [7] * 4
 
 
 @FAST

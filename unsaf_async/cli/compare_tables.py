@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from unsaf_async.compare.comparison import Comparison
+    from unsaf_async.compare.comparison import Comparison, RunRow
     from unsaf_async.compare.cross_matrix import CrossMatrix, Effect
 
     _Cells = tuple[tuple[str, ...], Sequence[Sequence[str]]]
@@ -87,18 +87,12 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
         )
         for row in runs
     ]  # fmt: skip
-    yield ("the paper's scores", "timidity", "audacity", "audacity of answers", "UnF1 of precisions"), [
-        (
-            safe(row.name), *(f"{format_figure(value)}{format_bracketed(ends)}" for value, ends in
-            ((row.timidity, row.timidity_ci), (row.audacity, row.audacity_ci))),
-            format_figure(row.audacity_of_answers), format_figure(row.unf1_of_precisions),
-        )
-        for row in runs
-    ]  # fmt: skip
+    for title, columns in _WITH_INTERVALS.items():
+        yield (title, *columns.values()), [(safe(row.name), *(_rate(row, path) for path in columns)) for row in runs]
     kinds = kinds_of(comparison)
     yield (
         ("recall by kind", *kinds),
-        [(safe(row.name), *(format_figure(row.recall_by_kind.get(kind)) for kind in kinds)) for row in runs],
+        [(safe(row.name), *(_rate(row, f"recall_by_kind.{kind}") for kind in kinds)) for row in runs],
     )
     yield ("run", "paid", "per image", "for a 1-point interval", "time"), [
         (
@@ -107,6 +101,23 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
         )
         for row in runs
     ]  # fmt: skip
+
+
+_WITH_INTERVALS = {
+    "the paper's scores": {
+        "precision": "timidity", "recall": "audacity", "audacity_of_answers": "audacity of answers",
+        "unf1_of_precisions": "UnF1 of precisions",
+    },
+    "95 % intervals": {
+        "over_refusal_rate": "over-refusal", "over_answer_rate": "over-answer", "macro_f1": "macro F1",
+        "matthews_correlation": "Matthews correlation",
+    },
+}  # fmt: skip
+"""Tables of rates with their intervals: by title, the columns' titles by the figures' paths in `RunRow.rates`."""
+
+
+def _rate(row: RunRow, path: str) -> str:
+    return f"{format_figure(row.rates.get(path))}{format_bracketed(row.intervals.get(path))}"
 
 
 def _pairs(comparison: Comparison) -> _Cells:

@@ -27,9 +27,17 @@ from unsaf_async.score.unf1 import KindName
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from unsaf_async.score.run_score import Score
+
 
 FEW_CACHED = 0.05
 """Share of a run's replies from the cache above which its cost and time are not comparable."""
+
+RATES = (
+    "precision", "recall", "over_refusal_rate", "over_answer_rate", "audacity_of_answers", "unf1_of_precisions", "macro_f1",
+    "matthews_correlation",
+)  # fmt: skip
+"""Figures of a run beside UnF1 that have an interval, by their names in `RunRow` and in `Score`."""
 
 
 # --- what is written down ---------------------------------------------------------------------------------------------
@@ -68,6 +76,8 @@ class RunRow(Record):
     audacity_ci: tuple[float, float] | None = None
     audacity_of_answers: float | None = None
     unf1_of_precisions: float | None = None
+    macro_f1: float | None = None
+    matthews_correlation: float | None = None
     recall_by_kind: dict[KindName, float | None]
     """Of the kinds that were asked; None where none of a kind was scored."""
     images: int
@@ -93,6 +103,15 @@ class RunRow(Record):
     unreliable: list[str]
     warnings: list[str]
     undefined: dict[str, str]
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals over images, by the figure's path in this record ("recall", "recall_by_kind.hidden"). Why one is missing
+    stands in `undefined`, by "intervals." and the path."""
+
+    @property
+    def rates(self) -> dict[str, float | None]:
+        """The figures of `RATES` and the recall of each kind, by the path that `intervals` has."""
+        by_kind = {f"recall_by_kind.{kind}": value for kind, value in self.recall_by_kind.items()}
+        return {name: getattr(self, name) for name in RATES} | by_kind
 
 
 class Correlation(Record):
@@ -271,6 +290,8 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         for kind, row in score.by_kind.items()
         if row.recall is None
     }
+    intervals, why = _intervals(score)
+    undefined |= why
     per_image = per_point = None
     if score.images.done:
         # Exactly rounded: the examinations come in the order in which they happened to finish.
@@ -302,6 +323,8 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         audacity_ci=score.intervals.get("recall"),
         audacity_of_answers=score.audacity_of_answers,
         unf1_of_precisions=score.unf1_of_precisions,
+        macro_f1=score.macro_f1,
+        matthews_correlation=score.matthews_correlation,
         recall_by_kind={kind: row.recall for kind, row in score.by_kind.items()},
         images=score.images.done,
         questions=score.questions.asked,
@@ -315,7 +338,18 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         unreliable=score.unreliable,
         warnings=score.warnings,
         undefined=undefined,
+        intervals=intervals,
     )
+
+
+def _intervals(score: Score) -> tuple[dict[str, tuple[float, float]], dict[str, str]]:
+    """(the intervals by their paths in `RunRow`, the reasons of missing ones by "intervals." and that path)."""
+    paths = {name: name for name in RATES} | {
+        f"by_kind.{kind}.recall": f"recall_by_kind.{kind}" for kind in score.by_kind
+    }
+    ends = {path: score.intervals[theirs] for theirs, path in paths.items() if theirs in score.intervals}
+    reasons = {path: score.undefined.get(f"intervals.{theirs}") for theirs, path in paths.items()}
+    return ends, {f"intervals.{path}": why for path, why in reasons.items() if why}
 
 
 def _correlations(loaded: Sequence[SavedRun], rows: Sequence[RunRow]) -> Iterator[Correlation]:

@@ -7,6 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Literal
 
+from unsaf_async.compare.comparison import RATES
 from unsaf_async.text import format_figure, format_headline, format_interval, format_p
 
 if TYPE_CHECKING:
@@ -55,22 +56,20 @@ def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> s
             ),
         )  # fmt: skip
     kinds = kinds_of(comparison)
-    plain = (
-        "precision", "recall", "over_refusal_rate", "over_answer_rate", "audacity_of_answers", "unf1_of_precisions",
-    )  # fmt: skip
+    rates = {name: name for name in RATES} | {f"recall_by_kind.{kind}": f"recall_{kind}" for kind in kinds}
     rest = (
         "images", "questions", "unscored", "cost_usd", "cost_per_image_usd", "cost_of_one_point_usd", "wall_s", "scale",
     )  # fmt: skip
     return csv_of(
         [
-            "name", "folder", "provider", "model", "judge", "unf1", "unf1_ci_low", "unf1_ci_high", *plain,
-            *(f"recall_{kind}" for kind in kinds), *rest, "unreliable", "warnings",
+            "name", "folder", "provider", "model", "judge", "unf1", "unf1_ci_low", "unf1_ci_high",
+            *(f"{title}{part}" for title in rates.values() for part in ("", "_ci_low", "_ci_high")),
+            *rest, "unreliable", "warnings",
         ],
         (
             [
                 row.name, row.folder, row.provider, row.model, row.judge, row.unf1, *(row.unf1_ci or (None, None)),
-                *(getattr(row, name) for name in plain),
-                *(row.recall_by_kind.get(kind) for kind in kinds),
+                *(value for path in rates for value in (row.rates.get(path), *row.intervals.get(path, (None, None)))),
                 *(getattr(row, name) for name in rest),
                 "; ".join(row.unreliable), "; ".join(row.warnings),
             ]
@@ -112,7 +111,7 @@ def to_latex(comparison: Comparison) -> str:
         comparison: Of two or more runs.
 
     Returns:
-        Two tables, of the runs and of the pairs; of the runs alone if there are no pairs.
+        Three tables: of the runs, of their rates with intervals, and of the pairs, if there are any.
     """
     runs = _tabular(
         "lrrrrrrr",
@@ -129,6 +128,16 @@ def to_latex(comparison: Comparison) -> str:
                 format_figure(row.cost_per_image_usd, 4),
             ]
             for row in comparison.runs
+        ],
+    )
+    rates = _tabular(
+        "llrr",
+        ["Figure", "Run", "Value", "95 % interval"],
+        [
+            [title, row.name, format_figure(row.rates[path]), format_interval(row.intervals.get(path))]
+            for path, title in _titles(comparison).items()
+            for row in comparison.runs
+            if path in row.rates
         ],
     )
     pairs = _tabular(
@@ -148,7 +157,21 @@ def to_latex(comparison: Comparison) -> str:
             for pair in comparison.pairs
         ],
     )
-    return "% needs \\usepackage{booktabs}\n" + runs + ("\n" + pairs if comparison.pairs else "")
+    return "% needs \\usepackage{booktabs}\n" + "\n".join([runs, rates, *([pairs] if comparison.pairs else [])])
+
+
+def _titles(comparison: Comparison) -> dict[str, str]:
+    """The rates of the runs in words, by their paths in `RunRow.rates`."""
+    words = {name: name.replace("_", " ").capitalize() for name in RATES} | _WORDS
+    return words | {f"recall_by_kind.{kind}": f"Recall, {kind}" for kind in kinds_of(comparison)}
+
+
+_WORDS = {
+    "over_refusal_rate": "Over-refusal",
+    "over_answer_rate": "Over-answer",
+    "unf1_of_precisions": "UnF1 of precisions",
+    "macro_f1": "Macro F1",
+}
 
 
 def _tabular(columns: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
     from unsaf_async.distill.evaluate.comparison import DistillEval
+    from unsaf_async.distill.evaluate.figures import Figure
     from unsaf_async.distill.evaluate.plan import EvalPlan, EvalRun
     from unsaf_async.runs.campaign import CampaignEnd
 
@@ -91,7 +93,7 @@ def _finish(plan: EvalPlan, planned: Sequence[EvalRun], end: CampaignEnd, *, jso
 
 
 def print_eval(result: DistillEval, out: Console | None = None) -> None:
-    """Notes, the table of figures, and a line for each gate; to stdout or `out`."""
+    """Notes, the tables of figures and of their intervals, and a line for each gate; to stdout or `out`."""
     from rich.table import Table
 
     from unsaf_async.cli.console import console, model_name, safe
@@ -125,6 +127,10 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
         )
     out.print()
     out.print(table)
+    own = [figure for figure in result.figures if (figure.before_ci or figure.after_ci) and figure.name not in HIDDEN]
+    if own:
+        out.print()
+        out.print(_own_intervals(own))
     missing: dict[str, list[str]] = {}
     for figure in result.figures:
         for why in dict.fromkeys(figure.undefined.values()):
@@ -137,6 +143,19 @@ def print_eval(result: DistillEval, out: Console | None = None) -> None:
         gates.add_row(_colored(gate.verdict), GATES[gate.name], safe(gate.why))
     out.print()
     out.print(gates)
+
+
+def _own_intervals(figures: Sequence[Figure]) -> Table:
+    """Each model's own interval; the first table has that of the difference."""
+    from rich.table import Table
+
+    from unsaf_async.distill.evaluate.figures import TITLES
+    from unsaf_async.text import format_interval
+
+    table = Table("95 % interval of", "before", "after", box=None, pad_edge=False)
+    for figure in figures:
+        table.add_row(TITLES[figure.name], format_interval(figure.before_ci), format_interval(figure.after_ci))
+    return table
 
 
 def _colored(verdict: str) -> str:

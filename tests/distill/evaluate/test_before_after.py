@@ -114,6 +114,8 @@ def test_a_better_model_passes_every_gate_and_the_other_way_round_fails(capsys: 
         assert (one.before, one.after) == (other.after, other.before)
     lines = ended.out.splitlines()
     assert any(line.startswith("POPE accuracy ") and line.endswith("fail") for line in lines)
+    own = [line for line in lines if line.startswith("POPE accuracy ") and line.count(" to ") == 2]
+    assert len(own) == 1, "the intervals of before and after"
     assert any(line.startswith("fail         accuracy kept") and "at least -1" in line for line in lines)
     assert any(line.startswith("cannot tell  over-refusal kept") for line in lines)
     assert "on 40 images; about 183 would be needed" in " ".join(ended.out.split())
@@ -137,19 +139,21 @@ def test_the_figures_are_those_of_the_runs_which_other_commands_open(capsys: pyt
         assert labelled.labelled
         assert pope
         assert pope.pope
-        for name, value in {
-            "unf1_own": scores[side].unf1,
-            "unf1_bank": scores[f"{side}-bank"].unf1,
-            "accuracy": labelled.labelled.accuracy_contained,
-            "over_refusal": labelled.over_refusal_rate,
-            "abstention_recall": labelled.recall,
-            "pope_accuracy": pope.pope.accuracy,
-            "pope_f1": pope.pope.f1,
-            "pope_yes_ratio": pope.pope.yes_ratio,
+        answers = labelled.labelled
+        for name, (value, ends) in {
+            "unf1_own": (scores[side].unf1, scores[side].unf1_ci),
+            "unf1_bank": (scores[f"{side}-bank"].unf1, scores[f"{side}-bank"].unf1_ci),
+            "accuracy": (answers.accuracy_contained, answers.accuracy_contained_ci),
+            "over_refusal": (labelled.over_refusal_rate, labelled.intervals["over_refusal_rate"]),
+            "abstention_recall": (labelled.recall, labelled.intervals["recall"]),
+            "pope_accuracy": (pope.pope.accuracy, pope.pope.intervals["accuracy"]),
+            "pope_f1": (pope.pope.f1, pope.pope.intervals["f1"]),
+            "pope_yes_ratio": (pope.pope.yes_ratio, pope.pope.intervals["yes_ratio"]),
         }.items():
             figure = found.figure(name)  # type: ignore[arg-type]
             assert figure
             assert getattr(figure, side) == pytest.approx(value)
+            assert getattr(figure, f"{side}_ci") == pytest.approx(ends)
     assert command(capsys, "show", "better/after-bank").code == 0
     assert "+0." in command(capsys, "compare", "better/after", "better/before").out
     assert command(capsys, "report", "better/after-labelled").code == 0

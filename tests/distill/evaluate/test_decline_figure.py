@@ -53,6 +53,10 @@ def test_the_areas_are_scikit_learns_and_the_interval_an_independent_bootstraps(
     assert (found.before, found.after) == pytest.approx((area(before), area(after)))
     assert found.difference == pytest.approx(area(after) - area(before))
     assert (found.images, found.questions_before, found.notes) == (80, 320, ["by stated confidence"])
+    for ends, value in ((found.before_ci, found.before), (found.after_ci, found.after)):
+        assert ends is not None
+        assert value is not None
+        assert ends[0] < value < ends[1]
     values = []
     for _ in range(600):
         chosen = rng.integers(0, 80, 80)

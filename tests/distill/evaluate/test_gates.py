@@ -21,7 +21,7 @@ from unsaf_async.distill.evaluate.figures import (
 from unsaf_async.distill.evaluate.gates import GATES, PARTS, Thresholds, all_pass, judge
 from unsaf_async.distill.evaluate.measures import LABELLED, OVER_REFUSAL, POPE, Measure
 from unsaf_async.records import CallRecord, Examination, GivenQuestion, ImageRecord, Question
-from unsaf_async.score.intervals import difference_interval
+from unsaf_async.score.intervals import difference_interval, ratio_interval
 from unsaf_async.score.labelled import labelled_score
 from unsaf_async.score.metrics import vqa_accuracy_contained
 from unsaf_async.score.unf1 import Counts
@@ -265,6 +265,26 @@ def test_the_interval_at_a_fixed_mix_is_that_of_an_independent_bootstrap() -> No
         old, new = [before[i] for i in chosen], [after[i] for i in chosen]
         values.append(at_mix(new, old) - at_mix(old, old))
     assert found.ci == pytest.approx(tuple(np.nanquantile(values, (0.025, 0.975))), abs=0.008)
+
+
+def test_each_models_own_figure_has_its_interval_with_images_as_the_unit() -> None:
+    rng = np.random.default_rng(3)
+    before, after = images(*drawn(rng, 12, 0.6, 0.2)), images(*drawn(rng, 12, 0.75, 0.1))
+    found, refusal = unf1_figure("unf1_own", before, after), ratio_figure(OVER_REFUSAL, before, after)
+    mix = fixed_mix_figure(before, after)
+    for side, examinations in (("before", before), ("after", after)):
+        tables = [counts(each.questions) for each in examinations]
+        own = ratio_interval([(2 * each.tu, 2 * each.tu + each.fu + each.fa) for each in tables]).ends
+        assert own is not None
+        assert getattr(found, f"{side}_ci") == own
+        assert getattr(refusal, f"{side}_ci") == ratio_interval([(each.fu, each.ta + each.fu) for each in tables]).ends
+        assert getattr(mix, f"{side}_ci") == pytest.approx(own, abs=0.04), "there is one kind: it is UnF1"
+    assert mix.before_ci == found.before_ci
+    alone = ratio_figure(OVER_REFUSAL, images(cells(ta=1, fu=1)), images(cells(ta=1, fu=1)))
+    assert (alone.before, alone.before_ci) == (0.5, None)
+    assert "at least 2 images" in alone.undefined["before_ci"]
+    old = found.model_dump(exclude={"before_ci", "after_ci"})
+    assert Figure.model_validate(old).before_ci is None
 
 
 def test_only_what_both_were_asked_is_compared() -> None:

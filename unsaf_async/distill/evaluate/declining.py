@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unsaf_async.compare.pairing import examined, match
-from unsaf_async.distill.evaluate.figures import Figure, make_figure
+from unsaf_async.distill.evaluate.figures import Figure, make_figure, side_intervals
 from unsaf_async.score.bootstrap import CONFIDENCE
 from unsaf_async.score.declining import PROPENSITIES, PROPENSITY_WORDS, DecliningTally
 from unsaf_async.score.metrics import auroc
-from unsaf_async.score.rank_intervals import auroc_influence
+from unsaf_async.score.rank_intervals import auroc_influence, auroc_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,16 +49,19 @@ def decline_figure(before: Sequence[Examination], after: Sequence[Examination]) 
         values = [auroc(column.values, column.unanswerable) for column in (ours, theirs)]
         if values[0] is not None and values[1] is not None:
             ci, why = _interval(ours, theirs, values[0], values[1])
+            own = [auroc_interval(each.values, each.unanswerable, each.picture) for each in (ours, theirs)]
+            sides = {"before": values[0], "after": values[1]}
+            ends, missing = side_intervals(sides, *own)
             return make_figure(
                 "decline_auroc",
                 pairs,
                 lambda question: question.given is not None,
                 lambda question, of=propensity: of(question) is not None,  # type: ignore[misc]
-                before=values[0],
-                after=values[1],
+                **sides,
+                **ends,
                 difference=values[1] - values[0],
                 ci=ci,
-                undefined={"ci": why} if why else {},
+                undefined=({"ci": why} if why else {}) | missing,
                 notes=[f"by {PROPENSITY_WORDS[name]}"],
             )
     why = _NONE if pairs else "the runs share no image"

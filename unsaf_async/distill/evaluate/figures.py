@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 from math import fsum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
-from unsaf_async.compare.pairing import RESAMPLES, examined, match, paired_difference, resampled_sums
+from unsaf_async.compare.pairing import RESAMPLES, examined, match, pair_of, paired_difference, resampled_sums
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import FEW_IMAGES, interval
-from unsaf_async.score.intervals import difference_interval
+from unsaf_async.score.intervals import Interval, difference_interval, ratio_interval, smooth_interval
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.run_score import UNSCORED_LIMIT
 from unsaf_async.score.unf1 import KindName, cell
@@ -69,6 +69,9 @@ class Figure(Record):
     ci: tuple[float, float] | None = None
     """95 % interval of `difference` over images, both models' questions jointly: the two figures' intervals, combined; of
     UnF1 at a fixed mix the percentile interval by resampling images."""
+    before_ci: tuple[float, float] | None = None
+    """95 % interval of `before` over these images; None in files of older versions, too."""
+    after_ci: tuple[float, float] | None = None
     p: float | None = None
     """Of the two UnF1 without a fixed mix: see `pairing.paired_difference`. With few images it is the one to believe."""
     images: int
@@ -87,7 +90,7 @@ class Figure(Record):
     resamples_undefined: int = 0
     """Draws in which a model's figure was undefined; they are left out of the interval."""
     undefined: dict[str, str] = Field(default_factory=dict)
-    """Reason for each of before, after, difference and ci that is None."""
+    """Reason for each of before, after, difference and ci that is None, and for an interval that a model's own figure lacks."""
     notes: list[str] = Field(default_factory=list)
     """What a reader should know of this figure."""
 
@@ -157,19 +160,23 @@ def unf1_figure(
     """
     paired = paired_difference(after, before, resamples=resamples, seed=seed)
     pairs = match(examined(before), examined(after))
+    rows = np.array([(*pair_of(one), *pair_of(other)) for one, other in pairs], dtype=np.int64).reshape(-1, 4)
+    rows = _units(pairs).sums(rows)
+    values = {"before": paired.unf1_b, "after": paired.unf1_a}
+    ends, why = side_intervals(values, ratio_interval(rows[:, :2]), ratio_interval(rows[:, 2:]))
     words = {"unf1_a": "after", "unf1_b": "before", "difference": "difference", "ci": "ci", "p": "p"}
     return make_figure(
         name,
         pairs,
         lambda _: True,
         lambda question: cell(question) is not None,
-        before=paired.unf1_b,
-        after=paired.unf1_a,
+        **values,
+        **ends,
         difference=paired.difference,
         ci=paired.ci,
         p=paired.p,
         resamples_undefined=paired.resamples_undefined,
-        undefined={words[key]: why for key, why in paired.undefined.items() if key in words},
+        undefined={words[key]: each for key, each in paired.undefined.items() if key in words} | why,
         images_differing=paired.images_differing,
         notes=_about_resamples(paired.resamples_undefined, resamples),
     )
@@ -227,18 +234,21 @@ def ratio_figures(
         fields = _paired(values, why, len(terms), difference(place))
         if fields["difference"] is not None and len(terms) >= 2:
             fields |= _interval(terms[:, place], fields)
+        ends, missing = side_intervals(values, ratio_interval(terms[:, place, 2:]), ratio_interval(terms[:, place, :2]))
+        fields |= {**ends, "undefined": fields["undefined"] | missing}
         fields["images_differing"] = int((terms[:, place, :2] != terms[:, place, 2:]).any(axis=1).sum())
         figures.append(make_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
     return figures
 
 
-def _interval(terms: NDArray[np.float64], fields: Mapping[str, object]) -> dict[str, object]:
+def _interval(terms: NDArray[np.float64], fields: Mapping[str, Any]) -> dict[str, Any]:
     """The interval of a difference of two ratios, and the reasons with that of its absence. terms: [images, 4]."""
     found = difference_interval(terms)
-    undefined = fields["undefined"]
-    assert isinstance(undefined, dict)
     why = {} if found.ends else {"ci": found.why_undefined}
-    return {"ci": found.ends, "undefined": {name: each for name, each in undefined.items() if name != "ci"} | why}
+    return {
+        "ci": found.ends,
+        "undefined": {name: each for name, each in fields["undefined"].items() if name != "ci"} | why,
+    }
 
 
 def _enters(measure: Measure) -> Callable[[Question], bool]:
@@ -301,13 +311,24 @@ def fixed_mix_figure(
             f"{sum(new.values())} questions of kinds that the before-model did not write weigh nothing ({listed})"
         )
     why = _why_no_mix(kinds, kinds_after) if pairs else "the runs share no image"
+    fields = _paired(values, why, len(rows), differences, notes)
+    ends, missing = _mix_intervals(values, rows, len(kinds))
     return make_figure(
         "unf1_fixed_mix",
         pairs,
         lambda _: True,
         lambda question: cell(question) is not None and _kind(question) not in new,
-        **_paired(values, why, len(rows), differences, notes),
+        **fields | {**ends, "undefined": fields["undefined"] | missing},
     )
+
+
+def _mix_intervals(
+    values: Mapping[str, float | None], rows: NDArray[np.int64], kinds: int
+) -> tuple[dict[str, tuple[float, float] | None], dict[str, str]]:
+    """As `side_intervals`; the before-model's figure is its UnF1. rows: [images, 2 (2 + 2 kinds)], before's first."""
+    fu, unanswerable, tu = rows[:, 0], rows[:, 1], rows[:, 2 : 2 + kinds].sum(axis=1)
+    own = np.stack([2 * tu, fu + unanswerable + tu], axis=1)
+    return side_intervals(values, ratio_interval(own), smooth_interval(rows, lambda sums: _both_at_mix(sums)[1]))
 
 
 def _why_no_mix(kinds: Sequence[KindName], kinds_after: Collection[KindName]) -> str:
@@ -318,12 +339,12 @@ def _why_no_mix(kinds: Sequence[KindName], kinds_after: Collection[KindName]) ->
     return f"the after-model has no scored question of a kind that the before-model wrote: {missing}"
 
 
-def _both_at_mix(sums: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both models' UnF1 at the before-model's mix, [draws] each. sums: [draws, 2 (2 + 2 kinds)], before's first."""
-    width = sums.shape[1] // 2
-    ours, theirs = sums[:, :width], sums[:, width:]
-    asked = ours[:, 2 + (width - 2) // 2 :]
-    shares = quotients(asked, np.broadcast_to(asked.sum(axis=1, keepdims=True), asked.shape))
+def _both_at_mix(sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both models' UnF1 at the before-model's mix, [...] each. sums: [..., 2 (2 + 2 kinds)], before's first."""
+    width = sums.shape[-1] // 2
+    ours, theirs = sums[..., :width], sums[..., width:]
+    asked = ours[..., 2 + (width - 2) // 2 :]
+    shares = quotients(asked, np.broadcast_to(asked.sum(axis=-1, keepdims=True), asked.shape))
     return _at_mix(ours, shares), _at_mix(theirs, shares)
 
 
@@ -350,12 +371,12 @@ def _mixed(examination: Examination, kinds: Sequence[KindName]) -> list[int]:
     return [by_cell["fu"], by_cell["tu"] + by_cell["fa"], *tu, *asked]
 
 
-def _at_mix(sums: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[draws] from sums [draws, 2 + 2 kinds] and the kinds' shares; NaN where a kind with a share has no question."""
-    kinds = shares.shape[1]
-    recalls = np.where(shares > 0, quotients(sums[:, 2 : 2 + kinds], sums[:, 2 + kinds :]), 0.0)
-    recall = (shares * recalls).sum(axis=1)
-    return np.asarray(2 * recall / (1 + recall + quotients(sums[:, 0], sums[:, 1])))
+def _at_mix(sums: NDArray[Any], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[...] from sums [..., 2 + 2 kinds] and the kinds' shares; NaN where a kind with a share has no question."""
+    kinds = shares.shape[-1]
+    recalls = np.where(shares > 0, quotients(sums[..., 2 : 2 + kinds], sums[..., 2 + kinds :]), 0.0)
+    recall = (shares * recalls).sum(axis=-1)
+    return np.asarray(2 * recall / (1 + recall + quotients(sums[..., 0], sums[..., 1])))
 
 
 def _paired(
@@ -364,7 +385,7 @@ def _paired(
     images: int,
     differences: Callable[[], NDArray[np.float64]],
     notes: Sequence[str] = (),
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The fields of a `Figure` that follow from both models' values and from the difference in each draw of images."""
     before, after = values["before"], values["after"]
     undefined = {side: why for side, value in values.items() if value is None}
@@ -390,6 +411,28 @@ def _paired(
         "undefined": undefined,
         "notes": [*notes, *_about_resamples(left_out, len(drawn))],
     }
+
+
+def side_intervals(
+    values: Mapping[str, float | None], before: Interval, after: Interval
+) -> tuple[dict[str, tuple[float, float] | None], dict[str, str]]:
+    """The intervals of both models' own values, as a `Figure` holds them.
+
+    Args:
+        values: The figure, by "before" and "after".
+        before: The interval of the before-model's.
+        after: That of the after-model's.
+
+    Returns:
+        (the ends by "before_ci" and "after_ci", by the same names the reason where a figure that is defined has none).
+    """
+    ends: dict[str, tuple[float, float] | None] = {"before_ci": None, "after_ci": None}
+    why: dict[str, str] = {}
+    for (side, value), found in zip(values.items(), (before, after), strict=True):
+        if value is not None:
+            ends[f"{side}_ci"] = found.ends
+            why |= {} if found.ends else {f"{side}_ci": found.why_undefined}
+    return ends, why
 
 
 def _about_resamples(left_out: int, resamples: int) -> list[str]:

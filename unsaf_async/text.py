@@ -127,6 +127,18 @@ def format_percent(share: float | None) -> str:
     return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
 
 
+def format_percents(ends: tuple[float, float] | None) -> str:
+    """An interval in percents that follows its share on the same line; "" for None.
+
+    Args:
+        ends: (lower, upper), in [0, 1]. None: there is no interval.
+
+    Returns:
+        " (81% to 93%)" with the space before it, or "".
+    """
+    return f" ({format_percent(ends[0])} to {format_percent(ends[1])})" if ends else ""
+
+
 def format_part(part: float, whole: float) -> str:
     """A part as percents of its whole, with one decimal; "n/a" if the whole is 0.
 

@@ -422,7 +422,9 @@ def test_what_auditors_judges_and_the_image_say_stands_beside_the_score(rich):
         in text
     )
     for label, share in eye.by_label.items():
-        assert f"{share.share:.3f}\n{share.agreed} of {share.n}" in text, label
+        assert share.share_ci
+        interval = f"{share.share_ci[0]:.3f} to {share.share_ci[1]:.3f}"
+        assert f"{share.share:.3f}\n{interval}\n{share.agreed} of {share.n}" in text, label
     for kind, share in eye.by_kind.items():
         assert f"{kind}  {share.agreed}/{share.n}" in text
     panel = found.panel

@@ -20,6 +20,7 @@ from unsaf_async.score.agreement import (
     why_no_kappa,
 )
 from unsaf_async.score.bootstrap import draws
+from unsaf_async.score.intervals import ratio_interval
 
 CALL = CallRecord(role="judge", outcome="ok")
 FAST = settings(max_examples=60, deadline=None)
@@ -113,12 +114,22 @@ def test_every_missing_figure_of_an_agreement_has_its_reason() -> None:
     assert nothing.why_undefined.keys() == {"share", "share_ci", "kappa", "kappa_ci"}
     one_image = kappa_with_interval(np.array([[[3, 1], [1, 3]]]))
     assert one_image.share == 0.75
-    assert one_image.why_undefined == dict.fromkeys(
-        ("share_ci", "kappa_ci"), "an interval needs at least 2 images with questions; there is 1"
-    )
+    assert one_image.why_undefined == {
+        "share_ci": "an interval needs at least 2 images that bear on the figure; there is 1",
+        "kappa_ci": "an interval needs at least 2 images with questions; there is 1",
+    }
     alike = kappa_with_interval(np.array([[[3, 1], [1, 3]]] * 4))
     assert alike.kappa_ci is None
     assert "every resample has the same value" in alike.why_undefined["kappa_ci"]
+    assert alike.share_ci == ratio_interval([(6, 8)] * 4).ends, "they may be alike by accident"
+
+
+def test_the_share_of_agreement_has_the_interval_of_a_ratio_over_images() -> None:
+    tables = np.random.default_rng(2).poisson(1.0, (12, 2, 2))
+    pairs = [(int(table[0, 0] + table[1, 1]), int(table.sum())) for table in tables]
+    assert kappa_with_interval(tables, resamples=9).share_ci == ratio_interval(pairs).ends
+    full = kappa_with_interval(np.array([[[3, 0], [0, 1]]] * 10), resamples=9)
+    assert full.share_ci == pytest.approx((0.025**0.1, 1)), "10 images in full agreement leave a quarter open"
 
 
 def test_a_kappa_that_many_resamples_lack_has_no_interval() -> None:

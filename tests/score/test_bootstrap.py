@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unsaf_async.score import bootstrap
-from unsaf_async.score.bootstrap import draws, interval, interval_or_why, ratio_interval, unf1_interval
+from unsaf_async.score.bootstrap import draws, interval, interval_or_why, unf1_interval
 from unsaf_async.score.ratios import mean, quotients, ratio
 
 PAIRS = [(2, 2), (0, 1), (4, 5), (0, 0), (2, 3), (2, 3), (6, 6), (0, 2)]
@@ -46,14 +46,6 @@ def test_an_interval_that_is_not_there_has_its_reason() -> None:
         None,
         "every resample has the same value, so the images say nothing about its uncertainty",
     )
-
-
-def test_a_ratio_needs_two_images_and_skips_draws_without_a_denominator() -> None:
-    assert ratio_interval([(1, 2)]) is None
-    assert ratio_interval([(1, 2), (2, 2)]) == (0.5, 1.0)
-    sums = draws(len(PAIRS), 2000, 5) @ np.array(PAIRS)
-    values = [a / b for a, b in sums if b]
-    assert ratio_interval(PAIRS, seed=5) == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
 
 
 def test_unf1_has_no_interval_without_scored_responses_with_one_image_or_without_spread() -> None:

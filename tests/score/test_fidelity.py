@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from unsaf_async.records import KINDS, Act, Audit, CallRecord, Examination, ImageRecord, Kind, Label, Question
-from unsaf_async.score.bootstrap import draws
-from unsaf_async.score.fidelity import is_confirmed, label_fidelity
+from unsaf_async.score.fidelity import Share, is_confirmed, label_fidelity
+from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.run_score import score
 from unsaf_async.score.unf1 import Counts, cell
 
@@ -187,17 +187,16 @@ def test_false_labels_lower_unf1_and_the_agreed_questions_bring_it_back() -> Non
     fidelity = label_fidelity(images)["auditor"]
     assert plain.unf1 == pytest.approx(0.8, abs=0.04)
     assert fidelity.unf1_agreed == 1.0
-    assert fidelity.unf1_agreed_ci is None
-    assert "every resample has the same value" in fidelity.why_undefined["unf1_agreed_ci"]
+    assert fidelity.unf1_agreed_ci == pytest.approx((0.025 ** (1 / 60), 1)), "exact and one-sided at 1"
     assert fidelity.agreement.share_ci is not None
     assert fidelity.agreement.kappa_ci is not None
     assert fidelity.agreement.share_ci[0] < 0.8 < fidelity.agreement.share_ci[1]
     assert fidelity.agreement.kappa_ci[0] < 0.6 < fidelity.agreement.kappa_ci[1]
 
 
-def test_the_interval_of_the_agreed_questions_is_that_of_drawing_images_one_by_one() -> None:
+def audited_at_random(images: int) -> list[Examination]:
     rng = np.random.default_rng(3)
-    images = [
+    return [
         examination(
             f"{i:02}",
             *(
@@ -209,20 +208,28 @@ def test_the_interval_of_the_agreed_questions_is_that_of_drawing_images_one_by_o
                 for _ in range(6)
             ),
         )
-        for i in range(15)
+        for i in range(images)
     ]
-    values = []
-    for times in draws(15, 40, seed=2):
-        kept = [
-            cell(each)
-            for image, n in zip(images, times, strict=True)
-            for each in image.questions * int(n)
-            if is_confirmed(each, "a")
-        ]
-        tu, wrong = kept.count("tu"), kept.count("fu") + kept.count("fa")
-        values.append(2 * tu / (2 * tu + wrong))
-    found = label_fidelity(images, seed=2, resamples=40)["a"].unf1_agreed_ci
-    assert found == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
+
+
+def test_every_share_and_score_of_an_auditor_has_the_interval_of_a_ratio_over_images() -> None:
+    images = audited_at_random(15)
+    scored, shares = [], {label: [] for label in get_args(Label)}
+    for image in images:
+        kept = [cell(each) for each in image.questions if is_confirmed(each, "a")]
+        scored.append((2 * kept.count("tu"), 2 * kept.count("tu") + kept.count("fu") + kept.count("fa")))
+        for label, pairs in shares.items():
+            verdicts = [is_confirmed(each, "a") for each in image.questions if each.intended == label]
+            pairs.append((sum(map(bool, verdicts)), len(verdicts)))
+    found = label_fidelity(images, resamples=9)["a"]
+    assert found.unf1_agreed_ci == ratio_interval(scored).ends
+    for label, pairs in shares.items():
+        assert found.by_label[label].share_ci == ratio_interval(pairs).ends
+    assert found.by_kind["unspecified"].share_ci == found.by_label["unanswerable"].share_ci
+    (kind,) = label_fidelity(images[:1], resamples=9)["a"].by_kind.values()
+    assert kind.share_ci is None
+    assert kind.why_no_interval == "an interval needs at least 2 images that bear on the figure; there is 1"
+    assert Share.model_validate({"n": 2, "agreed": 1, "share": 0.5}).share_ci is None, "of an older file"
 
 
 def test_fidelity_does_not_depend_on_the_order_of_images_and_takes_the_last_line_of_each() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Label, Question, Support
 from unsaf_async.score.grounded import Grounded, grounded
+from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.run_score import score
 
 CALL = CallRecord(role="answer", outcome="ok")
@@ -93,7 +94,7 @@ def test_the_variant_has_a_reason_of_its_own_where_only_it_is_undefined() -> Non
     assert found.why_undefined
 
 
-def test_intervals_hold_the_figure_and_need_two_images_that_differ() -> None:
+def test_intervals_hold_the_figure_and_need_two_images() -> None:
     rng = np.random.default_rng(1)
     kept = [
         examination(
@@ -109,7 +110,19 @@ def test_intervals_hold_the_figure_and_need_two_images_that_differ() -> None:
     assert found.accuracy_ci[0] < found.accuracy < found.accuracy_ci[1]
     assert found.unf1_ci[0] < found.unf1 < found.unf1_ci[1]
     assert grounded(kept[:1]).accuracy_ci is None
-    assert grounded([kept[0], kept[0].model_copy(update={"image": ImageRecord(id="x", path="x")})]).accuracy_ci is None
+    assert "at least 2 images" in grounded(kept[:1]).why_no_interval["accuracy"]
+    alike = grounded([kept[0], kept[0].model_copy(update={"image": ImageRecord(id="x", path="x")})])
+    assert alike.accuracy_ci is not None, "images that are alike by accident leave much open"
+    assert alike.accuracy_ci[1] - alike.accuracy_ci[0] > 0.5
+    assert alike.why_no_interval == {}
+
+
+def test_figures_at_the_ends_have_exact_intervals_and_ten_images_are_told_as_ten() -> None:
+    right = [examination(str(number), ta(True), ta(True), TU) for number in range(10)]
+    assert grounded(right).accuracy_ci == ratio_interval([(2, 2)] * 10).ends == pytest.approx((0.692, 1), abs=1e-3)
+    mixed = [examination(str(number), ta(number > 3), ta(True), TU, FA) for number in range(10)]
+    assert grounded(mixed).accuracy_ci == ratio_interval([(1, 2)] * 4 + [(2, 2)] * 6).ends
+    assert grounded(mixed).unf1_ci == ratio_interval([(2, 4)] * 4 + [(2, 3)] * 6).ends
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,6 +14,7 @@ import unsaf_async
 from unsaf_async.normalize import normal_form
 from unsaf_async.records import Audit, CallRecord, Examination, GivenQuestion, ImageRecord, Kind, Label, Question
 from unsaf_async.runs.journal import read_journal
+from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.quality import Quality, count_words, question_quality, warnings
 from unsaf_async.simulate import phrasebook
 
@@ -55,6 +56,40 @@ def from_the_bank(start: int, label: Label, n: int = K) -> list[str]:
 
 
 # --- counting -----------------------------------------------------------------------------------------------------
+
+
+def test_shares_of_questions_have_intervals_with_images_as_the_unit() -> None:
+    def asked(number: int) -> Examination:
+        kinds: tuple[Kind, ...] = ("identity", "temporal") if number % 3 else ("identity", "identity")
+        repeated = "What color is the large car here?" if number % 4 else "Who sits at the table over there?"
+        return examination(
+            f"{number}",
+            question("What color is the large car here?", a=bool(number % 2)),
+            question(repeated, a=True),
+            *(question(f"Why {kind} {number} {place}?", "unanswerable", kind) for place, kind in enumerate(kinds)),
+        )
+
+    images = [asked(number) for number in range(12)]
+    quality = question_quality(images)
+    assert quality.intervals.keys() == {
+        "near_duplicate_share",
+        "kinds.identity",
+        "kinds.temporal",
+        "false_labels.a.share",
+    }
+    assert quality.why_no_interval == {}
+    assert quality.intervals["kinds.temporal"] == ratio_interval([(bool(n % 3), 2) for n in range(12)]).ends
+    assert quality.intervals["false_labels.a.share"] == ratio_interval([(not n % 2, 2) for n in range(12)]).ends
+    assert quality.near_duplicate_share is not None
+    low, high = quality.intervals["near_duplicate_share"]
+    assert low < quality.near_duplicate_share < high
+    alone = question_quality(images[:1])
+    assert alone.intervals == {}
+    assert "at least 2 images" in alone.why_no_interval["near_duplicate_share"]
+    copies = [
+        each.model_copy(update={"image": each.image.model_copy(update={"pixels_sha256": "a" * 64})}) for each in images
+    ]
+    assert "near_duplicate_share" in question_quality(copies).why_no_interval, "equal pictures are one"
 
 
 def test_questions_are_counted_by_text_label_kind_and_audit() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from unsaf_async.cli.console import safe
+from unsaf_async.cli.console import print_fitting, safe
 from unsaf_async.text import format_bracketed, format_figure, format_interval
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def print_beside(findings: Findings, out: Console) -> None:
         for pair in panel.pairs:
             kappa = f"kappa {format_figure(pair.agreement.kappa)}{format_bracketed(pair.agreement.kappa_ci)}"
             out.print(
-                f"  {safe(pair.first)} and {safe(pair.second)}: agree {format_figure(pair.agreement.share)}, Cohen's {kappa}"
+                f"  {safe(pair.first)} and {safe(pair.second)}: agree {format_figure(pair.agreement.share)}"
+                f"{format_bracketed(pair.agreement.share_ci)}, Cohen's {kappa}"
             )
     if findings.corrected:
         corrected = findings.corrected
@@ -149,20 +150,25 @@ def _pope(mine: PopeScore, official: PopeScore, out: Console) -> None:
 
 def _audits(findings: Findings, out: Console) -> None:
     head = ("auditor", "audited", "labels confirmed", "answerable", "unanswerable", "Cohen's kappa", "UnF1 on these")
-    table = Table(*head, box=None, pad_edge=False)
+    rows = []
     for name, result in findings.audits.items():
         agreement = result.agreement
         by_label = (result.by_label.get(label) for label in ("answerable", "unanswerable"))
-        table.add_row(
-            safe(name),
-            f"{result.audited}" + (f", {result.failed} failed" if result.failed else ""),
-            f"{format_figure(agreement.share)}{format_bracketed(agreement.share_ci)}",
-            *("n/a" if share is None else format_figure(share.share) for share in by_label),
-            f"{format_figure(agreement.kappa)}{format_bracketed(agreement.kappa_ci)}",
-            f"{format_figure(result.unf1_agreed)}{format_bracketed(result.unf1_agreed_ci)}",
+        rows.append(
+            (
+                safe(name),
+                f"{result.audited}" + (f", {result.failed} failed" if result.failed else ""),
+                f"{format_figure(agreement.share)}{format_bracketed(agreement.share_ci)}",
+                *(
+                    "n/a" if share is None else f"{format_figure(share.share)}{format_bracketed(share.share_ci)}"
+                    for share in by_label
+                ),
+                f"{format_figure(agreement.kappa)}{format_bracketed(agreement.kappa_ci)}",
+                f"{format_figure(result.unf1_agreed)}{format_bracketed(result.unf1_agreed_ci)}",
+            )
         )
     out.print()
-    out.print(table)
+    print_fitting(out, head, rows)
 
 
 def _signals(findings: Findings, out: Console) -> None:

@@ -9,7 +9,15 @@ from unsaf_async.report import plots
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import facts, figure, figure_cell, named, quoted, table
 from unsaf_async.score.fidelity import ALL
-from unsaf_async.text import format_count, format_figure, format_headline, format_interval, format_percent
+from unsaf_async.text import (
+    format_bracketed,
+    format_count,
+    format_figure,
+    format_headline,
+    format_interval,
+    format_percent,
+    format_percents,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -208,7 +216,7 @@ def _of_label(each: Fidelity, label: Label) -> Element:
     share = each.by_label.get(label)
     if share is None:
         return figure_cell(None, why="none audited")
-    return el("span", format_figure(share.share), el("small", f"{share.agreed:,} of {share.n:,}"))
+    return el("span", figure_cell(share.share, share.share_ci), el("small", f"{share.agreed:,} of {share.n:,}"))
 
 
 def _doubtful(audits: Mapping[str, Fidelity], place: int) -> Element | None:
@@ -220,10 +228,9 @@ def _doubtful(audits: Mapping[str, Fidelity], place: int) -> Element | None:
         rows = [(str(kind), share.agreed, share.n) for kind, share in only.by_kind.items()]
         words = ("Labels confirmed, by kind", "Share of unanswerable labels confirmed", "confirmed, of the audited")
         whole = only.by_label.get("unanswerable")
-        plot = plots.shares(rows, f"labels-{place}", words, whole.share if whole else None)
-        caption = (
-            "95 % intervals by Wilson's formula, each question on its own; the dashed line is the share over all kinds."
-        )
+        ends = {str(kind): share.share_ci for kind, share in only.by_kind.items()}
+        plot = plots.shares(rows, f"labels-{place}", words, whole.share if whole else None, ends)
+        caption = "95 % intervals with images as the unit; the dashed line is the share over all kinds."
         parts.append(figure(plot, caption))
     elif kinds:
         heads = ("kind", *("all of them" if name == ALL else name for name in audits))
@@ -243,7 +250,7 @@ def _doubtful(audits: Mapping[str, Fidelity], place: int) -> Element | None:
 
 def _of_kind(each: Fidelity, kind: KindName) -> str:
     share = each.by_kind.get(kind)
-    return f"{share.agreed:,} of {share.n:,}" if share else "–"
+    return f"{share.agreed:,} of {share.n:,}{format_bracketed(share.share_ci)}" if share else "–"
 
 
 # --- judges ----------------------------------------------------------------------------------------------------------
@@ -393,6 +400,11 @@ def _questions(quality: Quality) -> Element:
     )
 
 
+def _ends(quality: Quality, path: str) -> str:
+    """The interval of a share, to follow it on the same line."""
+    return format_percents(quality.intervals.get(path))
+
+
 def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
     yield (
         "Different",
@@ -404,7 +416,10 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
     if quality.near_duplicate_share is not None:
         yield (
             "Nearly repeated",
-            f"{format_percent(quality.near_duplicate_share)} hardly differ from another one about the same image",
+            (
+                f"{format_percent(quality.near_duplicate_share)}{_ends(quality, 'near_duplicate_share')} hardly differ from "
+                "another one about the same image"
+            ),
         )
     if quality.recurring_share is not None:
         share = format_percent(quality.recurring_share)
@@ -439,7 +454,7 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
         yield (
             f"False labels, says {name}",
             (
-                f"{format_percent(fidelity.share)} of {fidelity.audited:,}"
+                f"{format_percent(fidelity.share)}{_ends(quality, f'false_labels.{name}.share')} of {fidelity.audited:,}"
                 if fidelity.share is not None
                 else "n/a: it said nothing of any"
             ),

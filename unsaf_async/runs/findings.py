@@ -101,7 +101,7 @@ class Tallies:
             corrected=corrected_of(self._decided, manifest.calibration.confusions.by_decider, seed=seed)
             if self._decided and manifest.calibration
             else None,
-            grounded=self._grounded.grounded(seed=seed) if self._grounded else None,
+            grounded=self._grounded.grounded() if self._grounded else None,
             signals=self._signals.signals(why),
             answered_by=self.services.answered_by,
             labelled=self._labelled.labelled(_why_no_probability(why), seed=seed) if self._labelled else None,

@@ -1,7 +1,8 @@
 """How far judges agree with each other beyond chance: Cohen's kappa, Krippendorff's alpha, and a panel's votes.
 
 Pure arithmetic. Both coefficients are functions of tables that add up over images, so an interval that takes the image as
-its unit is one matrix product (`unsaf_async.score.bootstrap`). What cannot be computed is None, with its reason in words.
+its unit is one matrix product (`unsaf_async.score.bootstrap`). The share of agreement is a ratio and needs no draws
+(`unsaf_async.score.intervals`). What cannot be computed is None, with its reason in words.
 
 Sources: J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20 (1960), 37-46.
 K. Krippendorff, Content Analysis (4th ed., 2018), chapter 12; nominal data, any number of judges, missing votes allowed.
@@ -17,6 +18,7 @@ import numpy as np
 
 from unsaf_async.records import ACTS, Act, Examination, Record
 from unsaf_async.score.bootstrap import RESAMPLES, interval_or_why, resampled
+from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.unf1 import latest_by_id
 from unsaf_async.score.units import Units
@@ -38,7 +40,7 @@ class Agreement(Record):
     share: float | None
     """Of n, the share on which they agree, in [0, 1]."""
     share_ci: tuple[float, float] | None
-    """95 % interval by resampling images."""
+    """95 % interval with images as the unit."""
     kappa: float | None
     """Cohen's, in [-1, 1]: 0 is what chance gives, 1 is full agreement."""
     kappa_ci: tuple[float, float] | None
@@ -140,7 +142,7 @@ def why_no_kappa(table: NDArray[np.int64]) -> str:
 def kappa_with_interval(
     tables: NDArray[np.int64], sums: NDArray[np.int64] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Agreement:
-    """How far two raters agree, with intervals by resampling images.
+    """How far two raters agree, with intervals over images.
 
     Args:
         tables: Counts, shape [images, k, k], one table an image, all zero where nothing was rated.
@@ -162,10 +164,12 @@ def kappa_with_interval(
         why["kappa"] = why["kappa_ci"] = why_no_kappa(total)
     share_ci = kappa_ci = None
     if n:
-        sums = resampled(tables, resamples, seed) if sums is None else sums
-        share_ci, why_not = interval_or_why(_shares(sums), len(tables))
-        why |= {"share_ci": why_not} if why_not else {}
+        rated = tables.sum(axis=(-2, -1))
+        share = ratio_interval(np.stack([np.trace(tables, axis1=-2, axis2=-1), rated], axis=1))
+        share_ci = share.ends
+        why |= {} if share.ends else {"share_ci": share.why_undefined}
         if kappa is not None:
+            sums = resampled(tables, resamples, seed) if sums is None else sums
             kappa_ci, why_not = interval_or_why(_kappas(sums), len(tables))
             why |= {"kappa_ci": why_not} if why_not else {}
     return Agreement(
@@ -176,12 +180,6 @@ def kappa_with_interval(
         kappa_ci=kappa_ci,
         why_undefined=why,
     )
-
-
-def _shares(tables: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of each of [..., k, k] tables, the share on the diagonal; NaN of an empty one."""
-    n = tables.sum(axis=(-2, -1))
-    return quotients(np.trace(tables, axis1=-2, axis2=-1), n)
 
 
 def _kappas(tables: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unsaf_async.score.ratios import quotients
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from typing import Any
 
     from numpy.typing import NDArray
@@ -134,25 +132,6 @@ def interval_or_why(values: NDArray[np.float64], images: int) -> tuple[tuple[flo
     if ends is None:
         return None, "every resample has the same value, so the images say nothing about its uncertainty"
     return ends, ""
-
-
-def ratio_interval(
-    pairs: Sequence[tuple[float, float]] | NDArray[Any], resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float] | None:
-    """The 95 % percentile interval of sum(a) / sum(b) over images.
-
-    Args:
-        pairs: (a, b) of each image, b >= 0; as an array, of shape [images, 2].
-        resamples: How many draws, >= 1.
-        seed: Of the draws.
-
-    Returns:
-        (low, high); None with fewer than 2 images, and where `interval` gives None.
-    """
-    if len(pairs) < 2:
-        return None
-    sums = resampled(np.asarray(pairs, dtype=float), resamples, seed)
-    return interval(quotients(sums[:, 0], sums[:, 1]))
 
 
 @dataclass(frozen=True, slots=True)

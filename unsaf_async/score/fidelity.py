@@ -2,7 +2,8 @@
 
 A question's label is the instruction under which the model wrote it. An auditor sees image and question, without the label, and
 judges whether the image answers it. Where it disagrees, the label may be false (or the auditor wrong). Fidelity is how often the
-two agree, with UnF1 on those questions. Pure arithmetic; intervals resample images.
+two agree, with UnF1 on those questions. Pure arithmetic; intervals take the image as
+their unit.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
 from unsaf_async.score.agreement import Agreement, kappa_with_interval
-from unsaf_async.score.bootstrap import RESAMPLES, interval_or_why, resampled
-from unsaf_async.score.ratios import quotients
+from unsaf_async.score.bootstrap import RESAMPLES, resampled
+from unsaf_async.score.intervals import Interval, ratio_interval
+from unsaf_async.score.shares import ShareTally
 from unsaf_async.score.unf1 import Cell, Counts, KindName, cell, latest_by_id
 from unsaf_async.score.units import Units
 
@@ -41,6 +43,10 @@ class Share(Record):
     """Of which the auditor says what was intended."""
     share: float
     """agreed / n."""
+    share_ci: tuple[float, float] | None = None
+    """95 % interval with images as the unit."""
+    why_no_interval: str = ""
+    """Why there is none."""
 
 
 class Fidelity(Record):
@@ -63,7 +69,7 @@ class Fidelity(Record):
     unf1_agreed: float | None
     """UnF1 of that table."""
     unf1_agreed_ci: tuple[float, float] | None
-    """95 % interval by resampling images; it does not cover the auditor's own errors."""
+    """95 % interval with images as the unit; it does not cover the auditor's own errors."""
     left_out: int
     """Scored questions that are not in that table: the auditor disagrees, failed or was not asked."""
     why_undefined: dict[str, str]
@@ -146,10 +152,11 @@ class FidelityTally:
         if not found:
             return {}
         by_picture = {name: self._units.sums(verdicts.sums) for name, verdicts in found.items()}
-        sums = resampled(np.hstack(list(by_picture.values())), resamples, seed)
+        sums = resampled(np.hstack([each[:, :4] for each in by_picture.values()]), resamples, seed)
         own = np.split(sums, len(found), axis=1)
+        pictures = self._units.numbers
         result = {
-            name: _fidelity(each, by_picture[name], drawn)
+            name: _fidelity(each, by_picture[name], drawn, pictures)
             for (name, each), drawn in zip(found.items(), own, strict=True)
         }
         if ALL not in self._by_auditor and ALL in result:
@@ -209,7 +216,7 @@ class _Verdicts:
     """One auditor's verdicts, or their joint ones, added up.
 
     failed, not_asked: questions without a verdict. left_out: scored questions that it does not confirm. kinds: verdicts on the
-    questions intended unanswerable, by kind and whether it agrees.
+    questions intended unanswerable, by kind and whether it agrees; by_image: the same, for intervals.
     """
 
     def __init__(self, images: int, *, not_asked: int = 0, left_out: int = 0) -> None:
@@ -217,6 +224,7 @@ class _Verdicts:
         self.not_asked = not_asked
         self.left_out = left_out
         self.kinds: Counter[tuple[KindName, bool]] = Counter()
+        self.by_image = ShareTally()
         self._sums = array("q", bytes(8 * _COLUMNS * images))
 
     def begin_image(self) -> None:
@@ -233,7 +241,9 @@ class _Verdicts:
         intended = LABELS.index(question.intended)
         self._sums[row + 2 * intended + (intended if verdict.agrees else 1 - intended)] += 1
         if question.intended == "unanswerable":
-            self.kinds[question.kind or "unspecified", verdict.agrees] += 1
+            kind = question.kind or "unspecified"
+            self.kinds[kind, verdict.agrees] += 1
+            self.by_image.add(row // _COLUMNS, kind, _AGREED if verdict.agrees else "")
         if verdict.agrees and where is not None:
             self._sums[row + 4 + _CELLS.index(where)] += 1
 
@@ -243,8 +253,10 @@ class _Verdicts:
         return np.array(self._sums, dtype=np.int64).reshape(-1, _COLUMNS)
 
 
-def _fidelity(verdicts: _Verdicts, sums: NDArray[np.int64], drawn: NDArray[np.int64]) -> Fidelity:
-    """sums: [pictures, 8]. drawn: [resamples, 8], the sums of each draw."""
+def _fidelity(
+    verdicts: _Verdicts, sums: NDArray[np.int64], drawn: NDArray[np.int64], pictures: NDArray[np.int64]
+) -> Fidelity:
+    """sums: [pictures, 8]. drawn: [resamples, 4], their first columns' sums in each draw. pictures: [images], their numbers."""
     images = len(sums)
     tables, cells = sums[:, :4].reshape(images, 2, 2), sums[:, 4:]
     total = tables.sum(axis=0)
@@ -256,21 +268,23 @@ def _fidelity(verdicts: _Verdicts, sums: NDArray[np.int64], drawn: NDArray[np.in
         )
         why = dict.fromkeys(("unf1_agreed", "unf1_agreed_ci"), reason)
     else:
-        unf1_ci, why_not = interval_or_why(_unf1s(drawn[:, 4:]), images)
-        why = {"unf1_agreed_ci": why_not} if why_not else {}
+        _, fu, tu, fa = cells.T
+        interval = ratio_interval(np.stack([2 * tu, 2 * tu + fu + fa], axis=1))
+        unf1_ci = interval.ends
+        why = {} if unf1_ci else {"unf1_agreed_ci": interval.why_undefined}
     names: tuple[KindName, ...] = (*KINDS, "unspecified")
     return Fidelity(
         audited=int(total.sum()),
         failed=verdicts.failed,
         not_asked=verdicts.not_asked,
-        agreement=kappa_with_interval(tables, drawn[:, :4].reshape(-1, 2, 2)),
+        agreement=kappa_with_interval(tables, drawn.reshape(-1, 2, 2)),
         by_label={
-            label: _share(int(total[row, row]), int(total[row].sum()))
+            label: _share(tables[:, row, row], tables[:, row].sum(axis=1))
             for row, label in enumerate(LABELS)
             if total[row].sum()
         },
         by_kind={
-            kind: _share(verdicts.kinds[kind, True], n)
+            kind: _share_of(verdicts.kinds[kind, True], n, verdicts.by_image.interval(kind, _AGREED, pictures))
             for kind in names
             if (n := verdicts.kinds[kind, True] + verdicts.kinds[kind, False])
         },
@@ -286,11 +300,13 @@ _CELLS = ("ta", "fu", "tu", "fa")
 _COLUMNS = 8
 
 
-def _share(agreed: int, n: int) -> Share:
-    return Share(n=n, agreed=agreed, share=agreed / n)
+_AGREED = "agreed"
 
 
-def _unf1s(cells: NDArray[np.int64]) -> NDArray[np.float64]:
-    """UnF1 of each row of [resamples, 4] counts (ta, fu, tu, fa); NaN where it is undefined."""
-    _, fu, tu, fa = cells.T
-    return quotients(2 * tu, 2 * tu + fu + fa)
+def _share(agreed: NDArray[np.int64], n: NDArray[np.int64]) -> Share:
+    """agreed, n: of each picture."""
+    return _share_of(int(agreed.sum()), int(n.sum()), ratio_interval(np.stack([agreed, n], axis=1)))
+
+
+def _share_of(agreed: int, n: int, interval: Interval) -> Share:
+    return Share(n=n, agreed=agreed, share=agreed / n, share_ci=interval.ends, why_no_interval=interval.why_undefined)

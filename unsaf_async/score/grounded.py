@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import Field
 
 from unsaf_async.records import Examination, Record
-from unsaf_async.score.bootstrap import ratio_interval
+from unsaf_async.score.intervals import Interval, ratio_interval
 from unsaf_async.score.ratios import ratio
 from unsaf_async.score.unf1 import cell, latest
 from unsaf_async.score.units import Units
@@ -36,21 +37,22 @@ class Grounded(Record):
     accuracy: float | None
     """supported / judged."""
     accuracy_ci: tuple[float, float] | None
-    """95 % interval by resampling images."""
+    """95 % interval with images as the unit."""
     unf1: float | None
     """2 TU / (2 TU + FU + FA + UA), where UA are the unsupported answers to answerable questions: UnF1 if these are errors."""
     unf1_ci: tuple[float, float] | None
-    """95 % interval by resampling images."""
+    """95 % interval with images as the unit."""
     why_undefined: str = ""
     """Why the figures that are None are."""
+    why_no_interval: dict[Literal["accuracy", "unf1"], str] = Field(default_factory=dict)
+    """Why a figure that is defined has no interval."""
 
 
-def grounded(examinations: Iterable[Examination], *, seed: int = 0) -> Grounded:
+def grounded(examinations: Iterable[Examination]) -> Grounded:
     """What grounded judges say of the answers.
 
     Args:
         examinations: Of several about one image the last counts.
-        seed: Of the resampling.
 
     Returns:
         Figures that are None have their reason in `why_undefined`.
@@ -58,7 +60,7 @@ def grounded(examinations: Iterable[Examination], *, seed: int = 0) -> Grounded:
     tally = GroundedTally()
     for examination in latest(examinations):
         tally.add(examination)
-    return tally.grounded(seed=seed)
+    return tally.grounded()
 
 
 class GroundedTally:
@@ -91,11 +93,8 @@ class GroundedTally:
         self._units.add(examination.image)
         self._sums.extend((sum(judged), len(judged), 2 * cells["tu"], 2 * cells["tu"] + wrong))
 
-    def grounded(self, *, seed: int = 0) -> Grounded:
+    def grounded(self) -> Grounded:
         """The figures.
-
-        Args:
-            seed: Of the resampling.
 
         Returns:
             Figures that are None have their reason in `why_undefined`.
@@ -103,18 +102,25 @@ class GroundedTally:
         sums = self._units.sums(np.array(self._sums, dtype=np.int64).reshape(-1, 4))
         supported, judged, part, whole = map(int, sums.sum(axis=0))
         defined = judged > 0 and whole > 0
+        accuracy = ratio_interval(sums[:, :2]) if judged else Interval()
+        unf1 = ratio_interval(sums[:, 2:]) if defined else Interval()
         return Grounded(
             judged=judged,
             failed=self._asked - judged,
             not_asked=self._answers - self._asked,
             supported=supported,
             accuracy=ratio(supported, judged),
-            accuracy_ci=ratio_interval(sums[:, :2], seed=seed) if judged else None,
+            accuracy_ci=accuracy.ends,
             unf1=part / whole if defined else None,
-            unf1_ci=ratio_interval(sums[:, 2:], seed=seed) if defined else None,
+            unf1_ci=unf1.ends,
             why_undefined=""
             if defined
             else "no response is an error or a right abstention"
             if judged
             else "no answer to an answerable question was judged with the image",
+            why_no_interval={
+                name: each.why_undefined
+                for name, each in (("accuracy", accuracy), ("unf1", unf1))
+                if each.why_undefined
+            },
         )

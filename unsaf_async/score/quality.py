@@ -12,13 +12,19 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
+from pydantic import Field
+
 from unsaf_async.normalize import normal_form
-from unsaf_async.records import KINDS, Examination, Label, Record
+from unsaf_async.records import KINDS, Examination, Label, Question, Record
 from unsaf_async.score.ratios import ratio
+from unsaf_async.score.shares import ShareTally
 from unsaf_async.score.unf1 import KindName, latest
+from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from unsaf_async.score.intervals import Interval
 
 FEW_IMAGES = 5
 """Below this many images there is no warning of what recurs from image to image: two of three may be alike."""
@@ -118,6 +124,11 @@ class Quality(Record):
     """Questions of fewer than `SHORT_WORDS` words."""
     false_labels: dict[str, FalseLabels]
     """By auditor."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals with images as the unit, by path: "near_duplicate_share", "kinds.hidden", "false_labels.NAME.share". The
+    others have none: they belong to a text that was picked for its share, or depend on how many images there are."""
+    why_no_interval: dict[str, str] = Field(default_factory=dict)
+    """Why a share of these that is defined has none, by the same paths."""
 
 
 def question_quality(examinations: Iterable[Examination]) -> Quality:
@@ -149,6 +160,7 @@ class QualityTally:
         self._kinds: Counter[KindName] = Counter()
         self._audited: Counter[str] = Counter()
         self._unlike: Counter[str] = Counter()
+        self._units, self._shares = Units(), ShareTally()
 
     def add(self, examination: Examination) -> None:
         """Count one image.
@@ -160,6 +172,8 @@ class QualityTally:
         self._given += len(examination.questions) - len(own)
         if not own:
             return
+        number, kinds = len(self._units), Counter[KindName]()
+        self._units.add(examination.image)
         self._images += 1
         normal = [normal_form(question.text) for question in own]
         self._images_of.update(set(normal))
@@ -169,19 +183,45 @@ class QualityTally:
             self._words[question.intended] += words
             self._texts[question.intended][text] += 1
             if question.intended == "unanswerable":
-                self._kinds[question.kind or "unspecified"] += 1
-            for audit in question.audits:
-                self._audited[audit.auditor] += audit.answerable is not None
-                self._unlike[audit.auditor] += audit.answerable is (question.intended == "unanswerable")
-        self._compare([question.text for question in own])
+                kinds[question.kind or "unspecified"] += 1
+        self._kinds += kinds
+        for kind, times in kinds.items():
+            self._shares.add(number, "kinds", kind, times)
+        self._audits(number, own)
+        self._compare(number, [question.text for question in own])
 
-    def _compare(self, texts: Sequence[str]) -> None:
-        """Count which of one image's questions hardly differ from an earlier one."""
+    def _audits(self, number: int, questions: Sequence[Question]) -> None:
+        """Count what auditors say of the labels of image `number`."""
+        for question in questions:
+            for audit in question.audits:
+                audited = audit.answerable is not None
+                unlike = audit.answerable is (question.intended == "unanswerable")
+                self._audited[audit.auditor] += audited
+                self._unlike[audit.auditor] += unlike
+                self._shares.add(number, f"audit {audit.auditor}", "unlike" if unlike else "like", int(audited))
+
+    def _compare(self, number: int, texts: Sequence[str]) -> None:
+        """Count which of the questions about image `number` hardly differ from an earlier one."""
         from unsaf_async.score.meaning import near_duplicates
 
         compared = [text for text in texts if not _is_spaceless(text)]
         self._compared += len(compared)
-        self._near += len({max(pair) for pair in near_duplicates(compared)})
+        near = len({max(pair) for pair in near_duplicates(compared)})
+        self._near += near
+        self._shares.add(number, "near", "near", near)
+        self._shares.add(number, "near", "apart", len(compared) - near)
+
+    def _intervals(self) -> dict[str, Interval]:
+        """Of the shares that are defined, by path."""
+        shares = {"near_duplicate_share": ("near", "near")} if self._compared else {}
+        shares |= {f"kinds.{kind}": ("kinds", kind) for kind in _kinds(self._kinds)}
+        shares |= {
+            f"false_labels.{name}.share": (f"audit {name}", "unlike")
+            for name, audited in self._audited.items()
+            if audited
+        }
+        pictures = self._units.numbers
+        return {path: self._shares.interval(*share, pictures) for path, share in shares.items()}
 
     def quality(self) -> Quality:
         """The figures.
@@ -190,6 +230,7 @@ class QualityTally:
             Without questions: zeros, None and empty tables.
         """
         n = sum(texts.total() for texts in self._texts.values())
+        intervals = self._intervals()
         return Quality(
             images=self._images,
             questions=n,
@@ -214,6 +255,8 @@ class QualityTally:
                 name: FalseLabels(audited=audited, unlike=self._unlike[name], share=ratio(self._unlike[name], audited))
                 for name, audited in self._audited.items()
             },
+            intervals={path: each.ends for path, each in intervals.items() if each.ends},
+            why_no_interval={path: each.why_undefined for path, each in intervals.items() if not each.ends},
         )
 
 

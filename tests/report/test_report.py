@@ -442,7 +442,9 @@ def test_what_auditors_judges_and_the_image_say_stands_beside_the_score(rich):
     assert f"Borne out\n{ground.accuracy:.3f}" in text
     assert f"{ground.supported} of {ground.judged} that were judged" in text
     assert f"{ground.judged - ground.supported} answers not borne out\n{ground.unf1:.3f}" in text
-    assert f"False labels, says eye\n{format_percent(found.quality.false_labels['eye'].share)} of" in text
+    low, high = map(format_percent, found.quality.intervals["false_labels.eye.share"])
+    false_labels = format_percent(found.quality.false_labels["eye"].share)
+    assert f"False labels, says eye\n{false_labels} ({low} to {high}) of" in text
     assert "Not looked at" not in text
 
 

@@ -110,6 +110,20 @@ def test_json_prints_the_score_and_nothing_else_on_stdout(capsys: pytest.Capture
     assert json.loads(ended.out) == json.loads(Path("run/score.json").read_bytes())
 
 
+def test_json_without_a_named_folder_tells_on_stderr_which_one_was_made(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [each for each in SMALL_RUN if each not in ("--out", "run")]
+    ended = command(capsys, "run", *arguments, "--json", "--quiet")
+    (made,) = Path("runs").iterdir()
+    assert (ended.code, ended.err) == (0, f"unsaf-async: run folder: {made}\n")
+
+
+def test_an_interval_that_stays_wider_than_was_asked_for_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = command(capsys, "run", *SMALL_RUN, "--until-ci", "0.001", "--json")
+    assert ended.code == 0
+    (told,) = [each for each in json.loads(ended.out)["warnings"] if "--until-ci" in each]
+    assert told.startswith("--until-ci 0.001 is not reached with all 3 images")
+
+
 def test_quiet_says_nothing_beside_the_score(capsys: pytest.CaptureFixture[str]) -> None:
     ended = command(capsys, "run", *SMALL_RUN, "--quiet")
     assert (ended.code, ended.err) == (0, "")
@@ -156,6 +170,9 @@ def test_until_ci_stops_with_images_left_and_says_so(capsys: pytest.CaptureFixtu
     found = json.loads(Path("run/score.json").read_text())
     assert found["unf1_ci_method"] == "fixed_width_stop"
     assert found["unf1_ci"][1] - found["unf1_ci"][0] <= 2 * 0.08
+    assert [each for each in found["warnings"] if "of the run's" in each] == [
+        f"{found['images']['done']} of the run's 80 images: they reach --until-ci 0.08"
+    ]
 
 
 def test_the_anytime_rule_takes_more_images_and_is_in_the_manifest_and_the_score(

@@ -198,6 +198,8 @@ def test_a_plan_from_one_run_assumes_another_like_it_and_contradictions_are_refu
     assert (found.basis, found.correlation, found.images) == ("one run", 0.3, 100)
     assert found.sd == pytest.approx(found.models[0].sd * np.sqrt(1.4))
     assert "another model is like ada" in found.assumptions
+    shown = command(capsys, "power", "--runs", "run/ada").out
+    assert (f"Note: ada has {found.models[0].images} images; below 20 a plan" in shown) == (found.models[0].images < 20)
     for arguments, said in (
         (("--runs", "run/ada", "--unf1", "0.5"), "--unf1 is read from the runs"),
         (("--runs", "run/ada", "run/bob", "--correlation", "0.5"), "--correlation is measured on two runs"),

@@ -50,12 +50,21 @@ def power(
     return 0
 
 
+FEW_IMAGES = 20
+"""Of a pilot, below which its plan is told to be rough (docs/power.md)."""
+
+
 def print_plan(plan: PowerPlan, out: Console | None = None) -> None:
     """The plan as lines and tables for people; to stdout or `out`."""
     from unsaf_async.cli.console import console, print_fitting, safe
     from unsaf_async.text import format_figure
 
     out = out or console()
+    few = [model for model in plan.models if model.images is not None and model.images < FEW_IMAGES]
+    for model in few:
+        out.print(
+            f"Note: {safe(model.name)} has {model.images} images; below {FEW_IMAGES} a plan tells the order of magnitude"
+        )
     needed = "; ".join(f"{images:,} images at a power of {power}" for power, images in plan.images_needed.items())
     out.print(f"A difference of {plan.difference:g}: {needed}")
     if plan.images is not None:

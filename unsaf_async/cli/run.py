@@ -98,6 +98,8 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
                 trust=prepared.settings.trust_folder,
             )
         )
+        if display.json and prepared.settings.out is None:  # the JSON does not name it
+            tell(f"run folder: {folder.path}")
         return run_folder(folder, display, s.server_of(plan, folder, prepared) if plan is not None else None)
 
 

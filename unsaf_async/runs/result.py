@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.calls.budget import NANO
+from unsaf_async.errors import as_option
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.runs.findings import Tallies
 from unsaf_async.runs.journal import paid_nano_usd
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.journal import Kept
+    from unsaf_async.score.run_score import ImageCounts
 
 
 class Unfinished:
@@ -160,9 +162,23 @@ class RunTally:
             images_total=manifest.images,
             seed=manifest.seed,
             stopped=self._rule.reported if self._rule else None,
+            enough=self._rule is not None and self._rule.satisfied,
         )
-        result = result.model_copy(update={"warnings": [*result.warnings, *lacks, *self._foreign_images()]})
+        more = [*self._narrow_enough(result.images), *lacks, *self._foreign_images()]
+        result = result.model_copy(update={"warnings": [*result.warnings, *more]})
         return self._tallies.findings(result)
+
+    def _narrow_enough(self, images: ImageCounts) -> Iterator[str]:
+        """Whether UnF1 is known as well as was asked for, if anything was, once the run has ended."""
+        if self._rule is None:
+            return
+        aim, done = f"{as_option('until_ci')} {self.manifest.until_ci:g}", images.done + images.failed
+        if self._rule.satisfied and done < self.manifest.images:
+            yield f"{done} of the run's {self.manifest.images} images: they reach {aim}"
+        elif not self._rule.satisfied and done == self.manifest.images:
+            width = self._rule.half_width
+            known = "" if width is None else f": UnF1 ± {width:.3f} by its rule"
+            yield f"{aim} is not reached with all {done} images{known}"
 
     def _foreign_images(self) -> Iterator[str]:
         """A warning if the model was shown images of another world than its own."""

@@ -209,7 +209,7 @@ class Settings:
     anytime: Annotated[
         bool,
         Help(
-            "With --until-ci: an interval that holds at every number of images, for 2 to 2.5 times as many.",
+            "With --until-ci: an interval that holds at every number of images, for 1.6 to 2.6 times as many.",
             panel=MONEY,
         ),
     ] = False

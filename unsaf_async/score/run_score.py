@@ -283,6 +283,7 @@ def score_of(
     seed: int = 0,
     resamples: int = 10_000,
     stopped: Interval | None = None,
+    enough: bool = False,
 ) -> Score:
     """The score of what is tallied: as `score`, whose other arguments these are.
 
@@ -297,6 +298,7 @@ def score_of(
         resamples: Draws of the bootstrap.
         stopped: The interval of UnF1 by the rule that stopped the run; None: the run did not stop itself. Not used where
             images have equal pictures, which the rule takes for further images.
+        enough: Whether images were left out because the interval is narrow enough: no warning says that some are missing.
 
     Returns:
         The score.
@@ -320,7 +322,7 @@ def score_of(
             *filter(None, [why_open(run.unscored, run.questions.asked, figures["unf1_bounds"])]),
         ],
         warnings=[
-            *_warnings(run.unscored, images, run.questions, interval),
+            *_warnings(run.unscored, images, run.questions, interval, enough=enough),
             *_rarely_defined(resampling, resamples),
             *_equal_pictures(run.units, run.lookalikes),
             *_one_sided(run.asked),
@@ -549,9 +551,9 @@ def why_open(unscored: Counter[str], asked: int, bounds: tuple[float, float] | N
 
 
 def _warnings(
-    unscored: Counter[str], images: ImageCounts, questions: QuestionCounts, interval: Interval
+    unscored: Counter[str], images: ImageCounts, questions: QuestionCounts, interval: Interval, *, enough: bool
 ) -> Iterator[str]:
-    if images.total is not None and images.done + images.failed < images.total:
+    if not enough and images.total is not None and images.done + images.failed < images.total:
         yield f"{images.done + images.failed} of the run's {images.total} images: it ended early, or goes on"
     groups = {
         "were invalid or blocked": {reason: n for reason, n in unscored.items() if reason in _NO_RESPONSE_TO_JUDGE},
@@ -570,7 +572,7 @@ def _warnings(
     if interval.ends is not None and interval.images < FEW_IMAGES:
         yield (
             f"the interval rests on {interval.images} images; with fewer than {FEW_IMAGES} "
-            "it leaves about half of the range open, or more"
+            "it may leave half of the range open"
         )
 
 

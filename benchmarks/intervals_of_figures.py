@@ -4,7 +4,8 @@
 
 Rates: each image has abstention rates of its own, of a beta distribution with the stated mean and correlation within an image.
 Confidence: each response has a latent certainty, half of which may be its image's; it is right with a chance that follows
-from it, and the stated confidence is that chance, moved away from .5. The truth is the figure over 200,000 images.
+from it, and the stated confidence is that chance, moved away from .5. Judge: the rates again, judged with errors that are known
+from labelled responses, which are drawn anew for each sample. The truth is the figure over 200,000 images.
 docs/intervals.md has the tables.
 """
 
@@ -13,10 +14,11 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from unsaf_async.score.calibration import Confusion, DecidedTally, Verdicts, corrected_of
 from unsaf_async.score.count_intervals import ImageRows
 from unsaf_async.score.intervals import Interval, ratio_interval
 from unsaf_async.score.metrics import auroc, ece, nll, risk_coverage
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from unsaf_async.records import Decider
 
 IMAGES = (10, 20, 50, 200)
 """Sample sizes."""
@@ -84,7 +88,7 @@ class Rates:
     def intervals(self, images: int, rng: np.random.Generator) -> Iterator[tuple[str, Interval]]:
         """Of one sample. One question in ten is of the kind `hidden`, the others are `temporal`."""
         rows = ImageRows()
-        tu, fu = (rng.binomial(K, self._rates(mean, images, rng)) for mean in (self.recall, self.refusal))
+        tu, fu = (rng.binomial(K, self.drawn(mean, images, rng)) for mean in (self.recall, self.refusal))
         for right, refused in zip(tu.tolist(), fu.tolist(), strict=True):
             right_of = rng.permutation(K) < right
             hidden = rng.random(K) < KIND_SHARE
@@ -100,7 +104,8 @@ class Rates:
                     interval,
                 )
 
-    def _rates(self, mean: float, images: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    def drawn(self, mean: float, images: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Each image's own rate."""
         if not self.correlation:
             return np.full(images, mean)
         strength = 1 / self.correlation - 1
@@ -183,7 +188,61 @@ def table(
         print(f"| {name} | {truths[name]:.3f} | {cells} |", flush=True)
 
 
-SETTINGS: tuple[Rates | Confidence, ...] = (
+@dataclass(frozen=True)
+class Judge:
+    """A judge that errs on the responses of `rates`, and is known from as many labelled answers and abstentions."""
+
+    rates: Rates
+    sensitivity: float
+    specificity: float
+    labelled: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rates}; judge: sensitivity {self.sensitivity:g}, specificity {self.specificity:g}, "
+            f"{self.labelled} labelled abstentions and as many answers"
+        )
+
+    def truths(self) -> dict[str, float]:
+        recall, refusal = self.rates.recall, self.rates.refusal
+        judged = [rate * self.sensitivity + (1 - rate) * (1 - self.specificity) for rate in (recall, refusal)]
+        return {
+            "UnF1 as judged": 2 * judged[0] / (1 + sum(judged)),
+            "UnF1 corrected": 2 * recall / (1 + recall + refusal),
+            "recall corrected": recall,
+            "over-refusal corrected": refusal,
+        }
+
+    def intervals(self, images: int, rng: np.random.Generator) -> Iterator[tuple[str, Interval]]:
+        tables = np.zeros((images, 1, 2, 2), dtype=np.int64)
+        for side, mean in enumerate((self.rates.recall, self.rates.refusal)):
+            abstained = rng.binomial(K, self.rates.drawn(mean, images, rng))
+            judged = rng.binomial(abstained, self.sensitivity) + rng.binomial(K - abstained, 1 - self.specificity)
+            tables[:, 0, side] = np.stack([K - judged, judged], axis=1)
+        hits, rejections = (int(rng.binomial(self.labelled, rate)) for rate in (self.sensitivity, self.specificity))
+        known = Confusion(
+            abstained=Verdicts(abstained=hits, answered=self.labelled - hits),
+            answered=Verdicts(answered=rejections, abstained=self.labelled - rejections),
+        )
+        found = corrected_of(Tables(tables), {"panel": known}, seed=int(rng.integers(1 << 30)))
+        yield "UnF1 as judged", Interval(found.unf1_observed_ci)
+        yield "UnF1 corrected", Interval(found.unf1_ci)
+        yield "recall corrected", Interval(found.unanswerable.corrected_ci)
+        yield "over-refusal corrected", Interval(found.answerable.corrected_ci)
+
+
+class Tables(DecidedTally):
+    """Verdicts of a panel that are counted already; given: [images, 1, sides, (answered, abstained)]."""
+
+    def __init__(self, given: NDArray[np.int64]) -> None:
+        super().__init__()
+        self._given = given
+
+    def tables(self) -> tuple[list[Decider | Literal["unknown"]], NDArray[np.int64]]:
+        return ["panel"], self._given
+
+
+SETTINGS: tuple[Rates | Confidence | Judge, ...] = (
     Rates(0.7, 0.2, 0.0),
     Rates(0.7, 0.2, 0.3),
     Rates(0.95, 0.05, 0.3),
@@ -193,15 +252,20 @@ SETTINGS: tuple[Rates | Confidence, ...] = (
     Confidence(0.3, 1.5, 1.0),
     Confidence(0.3, 3.0, 0.0),
     Confidence(0.3, 2.0, 2.5, steps=10),
+    Judge(Rates(0.7, 0.2, 0.3), 0.9, 0.95, 50),
+    Judge(Rates(0.7, 0.2, 0.3), 0.97, 0.98, 200),
+    Judge(Rates(0.95, 0.05, 0.3), 0.9, 0.95, 50),
+    Judge(Rates(0.3, 0.02, 0.3), 0.97, 0.98, 200),
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--samples", type=int, default=400)
+    parser.add_argument("--only", default="", help="settings whose title has this in it")
     parser.add_argument("--quick", action="store_true", help="40 samples")
     options = parser.parse_args()
-    for setting in SETTINGS:
+    for setting in (each for each in SETTINGS if options.only in str(each)):
         table(str(setting), setting.truths(), setting.intervals, 40 if options.quick else options.samples)
 
 

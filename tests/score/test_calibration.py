@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from unsaf_async.score.calibration import (
     read_judged,
     write_calibration,
 )
+from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.run_score import score
 
 if TYPE_CHECKING:
@@ -386,3 +388,41 @@ def test_an_interval_that_knew_the_error_rates_for_certain_would_be_narrower() -
     many = confusion(hits=27_000, misses=3_000, rejections=27_000, alarms=3_000)
     (low, high), (low_many, high_many) = (corrected_unf1(images, {"judge": each}).unf1_ci for each in (few, many))
     assert high - low > 1.5 * (high_many - low_many)
+
+
+def test_with_ten_images_the_corrected_interval_still_holds_the_truth() -> None:
+    """Joint percentiles of images and error rates held it in .87 to .90 of such runs (docs/intervals.md)."""
+    held = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        found = corrected_unf1(
+            judged_run(rng, 0.05, images=10), {"judge": labelled(rng, 0.05)}, resamples=200, seed=seed
+        )
+        assert found.unf1_ci is not None
+        held += found.unf1_ci[0] <= TRUTH <= found.unf1_ci[1]
+    assert held >= 56
+
+
+def test_what_was_judged_has_the_interval_of_a_ratio_over_images() -> None:
+    images = judged_run(np.random.default_rng(4), 0.1, images=12)
+    found = corrected_unf1(images, {"judge": labelled(np.random.default_rng(5), 0.1)}, resamples=300)
+    acts = [Counter((each.intended, each.act) for each in image.questions) for image in images]
+    sides = {"unanswerable": found.unanswerable, "answerable": found.answerable}
+    for label, side in sides.items():
+        pairs = [(each[label, "abstained"], each[label, "abstained"] + each[label, "answered"]) for each in acts]
+        assert side.observed_ci == ratio_interval(pairs).ends
+        assert side.observed_ci is not None
+        assert side.corrected_ci is not None
+        assert side.corrected is not None
+        assert side.corrected_ci[0] < side.corrected < side.corrected_ci[1]
+        assert np.ptp(side.corrected_ci) > np.ptp(side.observed_ci)
+    plain = score(images, questions_per_label=K, accounts=None, provider="p", judge="j", resamples=1)
+    assert found.unf1_observed_ci == plain.unf1_ci
+
+
+def test_ten_images_without_an_error_leave_as_much_open_as_ten_responses() -> None:
+    images = [examination(str(i), *of("unanswerable", 3, 0), *of("answerable", 0, 3)) for i in range(10)]
+    sure = confusion(hits=10_000, misses=0, rejections=10_000, alarms=0)
+    found = corrected_unf1(images, {"judge": sure}, resamples=300)
+    assert found.unf1_observed_ci == pytest.approx((0.025**0.1, 1))
+    assert found.unf1_ci == pytest.approx((0.025**0.1, 1), abs=1e-3)

@@ -317,7 +317,8 @@ def _corrected(corrected: Corrected, run: ReportRun) -> Element:
     sides = [
         (
             label,
-            f"{format_percent(side.observed)}, corrected {format_percent(side.corrected)}"
+            f"{format_percent(side.observed)}{format_percents(side.observed_ci)}, corrected "
+            f"{format_percent(side.corrected)}{format_percents(side.corrected_ci)}"
             + (" (cut)" if side.clipped else ""),
         )
         for label, side in (

@@ -30,14 +30,16 @@ from pydantic import Field, ValidationError
 from unsaf_async.errors import UserError
 from unsaf_async.records import Act, Decider, Examination, Label, Record
 from unsaf_async.score.agreement import cohens_kappa
-from unsaf_async.score.bootstrap import RESAMPLES, UNDEFINED_LIMIT, interval_or_why, resampled
+from unsaf_async.score.bootstrap import CONFIDENCE, RESAMPLES, UNDEFINED_LIMIT
+from unsaf_async.score.intervals import Interval, ratio_interval, smooth_interval
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import cell, latest_by_id
 from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -359,6 +361,10 @@ class Side(Record):
     """Share that abstained, the deciders' errors reckoned out, in [0, 1]."""
     clipped: bool
     """Whether the formula went below 0 or above 1 and was cut: by chance, or since se and sp do not fit this run."""
+    observed_ci: tuple[float, float] | None = None
+    """95 % interval with images as the unit."""
+    corrected_ci: tuple[float, float] | None = None
+    """95 % interval, as that of the corrected UnF1."""
 
 
 class Corrected(Record):
@@ -367,11 +373,11 @@ class Corrected(Record):
     unf1: float | None
     """Corrected, in [0, 1]."""
     unf1_ci: tuple[float, float] | None
-    """95 % interval: resampled images, and error rates drawn from what the labelled responses leave open."""
+    """95 % interval: over images, and over the error rates that the labelled responses leave open."""
     unf1_observed: float | None
     """As judged."""
     unf1_observed_ci: tuple[float, float] | None
-    """95 % interval by the same resamples of the images (percentile); it knows nothing of the judge's errors."""
+    """95 % interval with images as the unit; it knows nothing of the judge's errors."""
     unanswerable: Side
     """The questions intended as unanswerable."""
     answerable: Side
@@ -381,9 +387,9 @@ class Corrected(Record):
     as_they_are: int
     """Scored responses by deciders whose error rates are unknown: their verdicts are taken as true."""
     resamples_undefined: int
-    """Resamples without a corrected UnF1."""
+    """Draws of the error rates without a corrected UnF1."""
     why_undefined: dict[str, str]
-    """Reason for each figure of this record that is None."""
+    """Reason for each figure of this record that is None, by its path."""
 
 
 def corrected_unf1(
@@ -402,16 +408,18 @@ def corrected_unf1(
 
     Corrections add up over deciders before a rate is cut to [0, 1], so that one decider's excess balances another's deficit.
     Where a decider's se + sp <= 1, it does no better than chance, nothing can be corrected, and `unf1` is None.
-    Interval: percentiles over joint draws of the images (cluster bootstrap) and of each se and sp, from the Beta distribution
-    that the labelled responses leave with Jeffreys' prior, Beta(hits + 1/2, misses + 1/2): no error in 20 is not taken for
-    none at all.
+    Interval: that over images, at the se and sp found, has ends l and u (`intervals.smooth_interval`); that of the error rates,
+    at the verdicts found, has L and U: percentiles over draws of each se and sp from the Beta distribution that the labelled
+    responses leave with Jeffreys' prior, Beta(hits + 1/2, misses + 1/2), so that no error in 20 is not taken for none at all.
+    The two are independent and are combined as distances from the figure x: x - sqrt((x - l)^2 + (x - L)^2) to
+    x + sqrt((u - x)^2 + (U - x)^2) (Zou & Donner, Statistics in Medicine 27 (2008), doi:10.1002/sim.3095, eq. 8).
 
     Args:
         examinations: Of several about one image the last counts, else their order is irrelevant. Unscored questions don't
             enter.
         known: What is known of each decider, from the same judge with the same prompt (`CalibrationFile`). The verdicts of a
             decider that is not there are taken as they are.
-        seed: Of the resampling.
+        seed: Of the draws of error rates.
         resamples: How many draws.
 
     Returns:
@@ -473,7 +481,7 @@ def corrected_of(
     Args:
         decided: The scored questions.
         known: What is known of each decider.
-        seed: Of the resampling.
+        seed: Of the draws of error rates.
         resamples: How many draws.
 
     Returns:
@@ -482,13 +490,14 @@ def corrected_of(
     names, tables = decided.tables()
     deciders = [_Decider(name, None if name == "unknown" else known.get(name)) for name in names]
     total = tables.sum(axis=0)
-    sums = resampled(tables, resamples, seed)  # [resamples, deciders, sides, acts]
-    observed = _observed(total, sums, len(tables))
+    observed = _observed(tables)
     corrected = _corrected(deciders, total, observed)
+    drawn = _Drawn(deciders, tables, _drawn_rates(deciders, resamples, seed))
     if corrected.unf1 is not None:
-        rates = _drawn_rates(deciders, resamples, seed)
-        corrected = _with_interval(corrected, sums, rates, len(tables))
-    sides = [_side(row, total, corrected.abstained) for row in range(len(_SIDES))]
+        corrected = (
+            drawn.with_interval(corrected) if drawn.matters else replace(corrected, ci=observed.ci, why=observed.why)
+        )
+    sides = [_side(row, tables, corrected, drawn) for row in range(len(_SIDES))]
     why = _because(observed.why, unf1_observed=observed.unf1, unf1_observed_ci=observed.ci)
     why |= _because(corrected.why, unf1=corrected.unf1, unf1_ci=corrected.ci)
     for name, side in zip(_SIDES, sides, strict=True):
@@ -519,14 +528,14 @@ class _Estimate:
     resamples_undefined: int = 0
 
 
-def _observed(total: NDArray[np.int64], sums: NDArray[np.int64], images: int) -> _Estimate:
-    """UnF1 with every verdict taken as it is."""
-    perfect = np.ones(len(total))
-    unf1 = _number(_unf1(*_abstained(total, perfect, perfect)))
+def _observed(tables: NDArray[np.int64]) -> _Estimate:
+    """UnF1 with every verdict taken as it is. tables: [pictures, deciders, sides, acts]."""
+    (fa, tu), (_, fu) = (side.T for side in np.moveaxis(tables.sum(axis=1), 1, 0))
+    unf1 = ratio(int(2 * tu.sum()), int((2 * tu + fu + fa).sum()))
     if unf1 is None:
         return _Estimate(why=_NOTHING_SCORED)
-    ci, why = interval_or_why(_unf1(*_abstained(sums, perfect, perfect)), images)
-    return _Estimate(unf1, ci, why)
+    interval = ratio_interval(np.stack([2 * tu, 2 * tu + fu + fa], axis=1))
+    return _Estimate(unf1, interval.ends, interval.why_undefined)
 
 
 def _corrected(deciders: Sequence[_Decider], total: NDArray[np.int64], observed: _Estimate) -> _Estimate:
@@ -540,25 +549,59 @@ def _corrected(deciders: Sequence[_Decider], total: NDArray[np.int64], observed:
     return _Estimate(_number(_unf1(abstained, scored)), why=why, abstained=abstained)
 
 
-def _with_interval(
-    estimate: _Estimate,
-    sums: NDArray[np.int64],
-    rates: tuple[NDArray[np.float64], NDArray[np.float64]],
-    images: int,
-) -> _Estimate:
-    """The corrected UnF1 with its interval. rates: se and sp of each draw, [resamples, deciders] each."""
-    se, sp = rates
-    values = _unf1(*_abstained(sums, se, sp))
-    undefined = int(np.count_nonzero(np.isnan(values)))
-    hopeless = int(np.count_nonzero((se + sp <= 1).any(axis=1)))
-    if hopeless > UNDEFINED_LIMIT * len(values):
-        why = (
-            f"in {hopeless} of {len(values)} draws a decider's sensitivity and specificity add up to 1 or less: "
-            "too few labelled responses, or a judge near chance"
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """The error rates as they are and as they may be. tables: of each picture. rates: se and sp, [draws, deciders] each."""
+
+    deciders: Sequence[_Decider]
+    tables: NDArray[np.int64]
+    rates: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+    @property
+    def matters(self) -> bool:
+        """Whether the errors of any decider are known."""
+        return any(decider.confusion for decider in self.deciders)
+
+    def with_interval(self, estimate: _Estimate) -> _Estimate:
+        """The corrected UnF1 with its interval."""
+        se, sp = self.rates
+        hopeless = int(np.count_nonzero((se + sp <= 1).any(axis=1)))
+        interval, undefined = self.interval(_unf1)
+        if hopeless > UNDEFINED_LIMIT * len(se):
+            why = (
+                f"in {hopeless} of {len(se)} draws a decider's sensitivity and specificity add up to 1 or less: "
+                "too few labelled responses, or a judge near chance"
+            )
+            return replace(estimate, why=why, resamples_undefined=undefined)
+        return replace(estimate, ci=interval.ends, why=interval.why_undefined, resamples_undefined=undefined)
+
+    def interval(
+        self, figure: Callable[[NDArray[np.float64], NDArray[np.int64]], NDArray[np.float64]]
+    ) -> tuple[Interval, int]:
+        """(the interval of a figure that is defined, see `corrected_unf1`, how many draws have no figure).
+
+        figure: of the corrected abstentions and the scored responses by side, [..., 2] each.
+        """
+        total = self.tables.sum(axis=0)
+        se, sp = (np.array([getattr(decider, name) for decider in self.deciders]) for name in ("se", "sp"))
+        images = smooth_interval(
+            self.tables.reshape(len(self.tables), -1),
+            lambda sums: figure(*_abstained(sums.reshape(*sums.shape[:-1], *total.shape), se, sp)),
         )
-        return replace(estimate, why=why, resamples_undefined=undefined)
-    ci, why = interval_or_why(values, images)
-    return replace(estimate, ci=ci, why=why, resamples_undefined=undefined)
+        drawn = figure(*_abstained(np.broadcast_to(total, (len(self.rates[0]), *total.shape)), *self.rates))
+        defined = drawn[~np.isnan(drawn)]
+        undefined = len(drawn) - len(defined)
+        if images.ends is None:
+            return images, undefined
+        if undefined > UNDEFINED_LIMIT * len(drawn):
+            return Interval(
+                why_undefined=f"{undefined} of {len(drawn)} draws of the error rates have no such figure"
+            ), undefined
+        value = float(figure(*_abstained(total, se, sp)))
+        low, high = (float(each) for each in np.quantile(defined, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)))
+        down = math.hypot(value - images.ends[0], max(0.0, value - low))
+        up = math.hypot(images.ends[1] - value, max(0.0, high - value))
+        return Interval((max(0.0, value - down), min(1.0, value + up)), "combined", images.images), undefined
 
 
 _SIDES: tuple[Label, ...] = ("unanswerable", "answerable")
@@ -619,14 +662,21 @@ def _drawn_rates(deciders: Sequence[_Decider], n: int, seed: int) -> tuple[NDArr
     return se, sp
 
 
-def _side(row: int, total: NDArray[np.int64], corrected: NDArray[np.float64] | None) -> Side:
-    n, abstained = int(total[:, row].sum()), int(total[:, row, 1].sum())
-    true = None if corrected is None else float(corrected[row])
+def _side(row: int, tables: NDArray[np.int64], corrected: _Estimate, drawn: _Drawn) -> Side:
+    scored, abstained = tables[:, :, row].sum(axis=(1, 2)), tables[:, :, row, 1].sum(axis=1)
+    n = int(scored.sum())
+    true = None if corrected.abstained is None else float(corrected.abstained[row])
+    observed_ci = ratio_interval(np.stack([abstained, scored], axis=1)).ends if n else None
+    corrected_ci = observed_ci
+    if true is not None and n and drawn.matters:
+        corrected_ci = drawn.interval(lambda true, of: quotients(np.clip(true, 0, of)[..., row], of[..., row]))[0].ends
     return Side(
         n=n,
-        observed=ratio(abstained, n),
+        observed=ratio(int(abstained.sum()), n),
         corrected=None if true is None or not n else min(max(true / n, 0.0), 1.0),
         clipped=true is not None and not -_ROUNDING <= true <= n + _ROUNDING,
+        observed_ci=observed_ci,
+        corrected_ci=None if true is None else corrected_ci,
     )
 
 
@@ -640,7 +690,7 @@ def _number(value: NDArray[np.float64]) -> float | None:
 
 
 def _abstained(
-    tables: NDArray[np.int64], se: NDArray[np.float64], sp: NDArray[np.float64]
+    tables: NDArray[Any], se: NDArray[np.float64], sp: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """[..., 2] corrected abstentions by side, not cut to the possible, and [..., 2] scored responses by side.
 

@@ -627,6 +627,17 @@ def test_the_leaderboard_has_a_table_of_its_own_for_each_sort_of_run(plain, labe
         row[:2] for row in rows
     ]
     assert [each.get("href") for each in part.iter("a")] == ["#run-of-1", "#run-of-2", "#run-of-0"]
+    said = " ".join("".join(part.itertext()).split())
+    assert said.count("overlap is no test of a difference") == 3
+    assert said.count("says how large a difference so many images can show") == 1, "of UnF1 alone"
+
+
+def test_the_plot_of_pope_runs_has_the_intervals_of_their_accuracy(pope, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "intervals", lambda rows, *_, **__: drawn.extend(rows))
+    several([pope], labels([pope]), None, None)
+    figures = pope.score.labelled.pope
+    assert [row[1:] for row in drawn] == [(figures.accuracy, figures.intervals["accuracy"])]
 
 
 # --- thumbnails ------------------------------------------------------------------------------------------------------

@@ -131,11 +131,10 @@ def _board(
     heads = ("run", *board.heads, "cost", "")
     numbers = [place for place in range(1, len(heads) - 1) if heads[place] != "judge"]
     sort = runs[0].sort
-    words = (
-        f"{board.measure} of the runs",
-        f"{board.measure}, with 95 % intervals" if sort != "pope" else board.measure,
-    )
-    how = "Intervals resample each run's own images; overlap is no test of a difference." if sort != "pope" else ""
+    words = (f"{board.measure} of the runs", f"{board.measure}, with 95 % intervals")
+    how = "Intervals are over each run's own images; overlap is no test of a difference."
+    if sort == "unsaf":
+        how += " unsaf-async compare pairs the runs image by image, and says how large a difference so many images can show."
     figures = [
         figure(plots.intervals(drawn, f"intervals-{sort}", words), how),
         figure(plots.scale(sized, f"scale-{sort}", board.measure), "Sizes as given."),
@@ -226,7 +225,7 @@ _BOARDS: dict[Sort, _Board] = {
         ("accuracy", "F1", "precision", "recall", "share of yes", "no yes or no", "questions"),
         lambda run: run.labelled.pope.accuracy if run.labelled and run.labelled.pope else None,
         _never,
-        _never,
+        lambda run: run.labelled.pope.intervals.get("accuracy") if run.labelled and run.labelled.pope else None,
         _pope_cells,
     ),
 }

@@ -117,10 +117,21 @@ def test_json_without_a_named_folder_tells_on_stderr_which_one_was_made(capsys: 
     assert (ended.code, ended.err) == (0, f"unsaf-async: run folder: {made}\n")
 
 
+def test_a_run_whose_last_image_makes_the_interval_narrow_enough_was_stopped_by_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    draw_images(Path("photos"), 20)
+    ended = command(capsys, "run", "--images", "photos", "--until-ci", "0.3", "--out", "run", "--json", "--no-report")
+    found = json.loads(ended.out)
+    assert (found["images"]["done"], found["unf1_ci_method"]) == (20, "logit_t")
+
+
 def test_an_interval_that_stays_wider_than_was_asked_for_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     ended = command(capsys, "run", *SMALL_RUN, "--until-ci", "0.001", "--json")
     assert ended.code == 0
-    (told,) = [each for each in json.loads(ended.out)["warnings"] if "--until-ci" in each]
+    found = json.loads(ended.out)
+    assert found["unf1_ci_method"] == "logit_t", "the rule stopped nothing"
+    (told,) = [each for each in found["warnings"] if "--until-ci" in each]
     assert told.startswith("--until-ci 0.001 is not reached with all 3 images")
 
 

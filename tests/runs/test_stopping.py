@@ -185,6 +185,20 @@ def test_before_the_minimum_and_while_undefined_there_is_no_width_and_no_stop() 
     assert (undefined.images, undefined.half_width, undefined.satisfied) == (10, None, False)
 
 
+def test_copies_of_a_picture_do_not_narrow_the_interval() -> None:
+    rule = StopWhenNarrow(0.2, rule="fixed-width", minimum_images=2)
+    images = [
+        each.model_copy(update={"image": ImageRecord(id=str(n), path="x", pixels_sha256=f"{n % 4:064x}")})
+        for n, each in zip(range(40), stream(np.random.default_rng(0), 0.7, 0.2), strict=False)
+    ]
+    for image in images[:4]:
+        rule.add(image)
+    width = rule.half_width
+    for image in images[4:]:
+        rule.add(image)
+    assert (rule.images, rule.half_width) == (4, width)
+
+
 def test_failed_images_do_not_narrow_the_interval() -> None:
     rule = StopWhenNarrow(0.1)
     for _, image in zip(range(30), stream(np.random.default_rng(6), 0.7, 0.2), strict=False):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.journal import Kept
+    from unsaf_async.score.intervals import Interval
     from unsaf_async.score.run_score import ImageCounts
 
 
@@ -161,12 +162,18 @@ class RunTally:
             judge=manifest.judge_name,
             images_total=manifest.images,
             seed=manifest.seed,
-            stopped=self._rule.reported if self._rule else None,
+            stopped=self._stopped(),
             enough=self._rule is not None and self._rule.satisfied,
         )
         more = [*self._narrow_enough(result.images), *lacks, *self._foreign_images()]
         result = result.model_copy(update={"warnings": [*result.warnings, *more]})
         return self._tallies.findings(result)
+
+    def _stopped(self) -> Interval | None:
+        """The interval of the rule that stopped the run, if one did; the fixed-width rule's holds nowhere else."""
+        if self._rule is None or (not self.manifest.anytime and self._tallies.score.done >= self.manifest.images):
+            return None
+        return self._rule.reported
 
     def _narrow_enough(self, images: ImageCounts) -> Iterator[str]:
         """Whether UnF1 is known as well as was asked for, if anything was, once the run has ended."""

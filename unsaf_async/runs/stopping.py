@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.score.intervals import Interval
 from unsaf_async.score.tallies import Running
+from unsaf_async.score.units import picture_key
 
 if TYPE_CHECKING:
     from unsaf_async.records import Examination
@@ -96,13 +97,20 @@ class StopWhenNarrow:
         expected = expected_images or max(minimum_images, math.ceil((v + 1) * (TYPICAL_SPREAD / half_width) ** 2))
         self._rho_squared = v / expected
         self._running = Running()
+        self._pictures: set[int] = set()
 
     def add(self, examination: Examination) -> None:
-        """Count one image in, in O(1). Failed images and those without a question change nothing.
+        """Count one image in, in O(1). Failed images, those without a question and copies of a picture change nothing.
 
         Args:
             examination: The image's; each image once.
         """
+        image = examination.image
+        if examination.failure is None and examination.questions and (image.pixels_sha256 or image.bytes_sha256):
+            picture = picture_key(image)
+            if picture in self._pictures:
+                return  # it holds no more evidence than the first one
+            self._pictures.add(picture)
         self._running.add(examination)
 
     @property

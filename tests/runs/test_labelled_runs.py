@@ -42,13 +42,13 @@ from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.labelled import (
     LabelledScore,
     PopeScore,
-    ProbabilityName,
     contained,
     exact,
     is_right,
     labelled_score,
 )
 from unsaf_async.score.metrics import PopeCounts
+from unsaf_async.score.signals import ProbabilityName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

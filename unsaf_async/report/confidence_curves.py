@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unsaf_async.records import Examination, Question
-    from unsaf_async.score.labelled import LabelledScore, ProbabilityName
+    from unsaf_async.score.labelled import LabelledScore
     from unsaf_async.score.metrics import Bin
+    from unsaf_async.score.signals import ProbabilityName
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from unsaf_async.score.agreement import PanelScore, PanelTally
 from unsaf_async.score.calibration import Corrected, DecidedTally, corrected_of
 from unsaf_async.score.fidelity import Fidelity, FidelityTally
 from unsaf_async.score.grounded import Grounded, GroundedTally
-from unsaf_async.score.labelled import LabelledScore, LabelledTally, ProbabilityName
+from unsaf_async.score.labelled import LabelledScore, LabelledTally
 from unsaf_async.score.quality import Quality, QualityTally, warnings
 from unsaf_async.score.run_score import Score, ScoreTally
-from unsaf_async.score.signals import Signal, SignalName, SignalsTally
+from unsaf_async.score.signals import ProbabilityName, Signal, SignalName, SignalsTally
 from unsaf_async.text import format_count
 
 if TYPE_CHECKING:

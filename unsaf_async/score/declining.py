@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unsaf_async.score.labelled import ProbabilityName
+    from unsaf_async.score.signals import ProbabilityName
 
 PropensityName = Literal["draws", "p_true", "stated", "token_probability"]
 """draws: the share of the answer and its further draws that declined. The others: by that sign of confidence."""

@@ -37,7 +37,7 @@ from unsaf_async.score.metrics import (
 )
 from unsaf_async.score.rank_intervals import aurc_intervals, auroc_interval, ece_interval
 from unsaf_async.score.ratios import mean
-from unsaf_async.score.signals import p_true, self_consistency, stated, token_probability
+from unsaf_async.score.signals import ProbabilityName, p_true, self_consistency, stated, token_probability
 from unsaf_async.score.unf1 import latest
 from unsaf_async.score.units import Units
 from unsaf_async.score.vqa_script import script_accuracy
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
-
-ProbabilityName = Literal["token_probability", "stated", "p_true", "self_consistency"]
-"""The signals that lie in [0, 1] and can be read as the probability of being right."""
 
 RIGHT_FROM = 0.5
 """The soft accuracy from which on an answer counts as right, where right or wrong is asked."""

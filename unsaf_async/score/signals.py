@@ -32,6 +32,9 @@ SignalName = Literal[
 words, 0 to 1. p_true: P(True). self_consistency: the share of further draws that mean the same as the answer. semantic_entropy:
 over the meanings of the answer and its draws, in nats; meanings by the local rule of `meaning.meaning_classes`."""
 
+ProbabilityName = Literal["token_probability", "stated", "p_true", "self_consistency"]
+"""The signals that lie in [0, 1] and can be read as the probability of being right."""
+
 
 class Signal(Record):
     """How well one sign of confidence tells unanswerable questions from answerable ones."""

@@ -47,7 +47,9 @@ def test_a_single_wrong_label_is_named_and_its_row_stays() -> None:
 def test_a_source_of_many_wrong_labels_is_left_out_whole() -> None:
     check = check_labels(judged(GOOD + SHIFTED))
     assert (check.rows, check.entered, check.contradicted) == (47, 41, [42, 43, 45, 46])
-    assert check.shifted == {"slipped": SourceCheck(rows=6, decided=6, contradicted=4)}
+    assert check.shifted == {
+        "slipped": SourceCheck(rows=6, decided=6, contradicted=4, decided_abstained=2, contradicted_abstained=2)
+    }
 
 
 def test_the_calibration_is_of_what_enters_and_says_what_does_not(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,5 +68,41 @@ def test_a_file_whose_labels_are_all_shifted_is_refused(capsys: pytest.CaptureFi
     write_lines(Path("labelled.jsonl"), SHIFTED)
     ended = command(capsys, "judge", "calibrate", "labelled.jsonl")
     assert ended.code == 2
-    assert "4 of 6 labels that the rules can check contradict their text (rows 1, 2, 4, 5)" in ended.err
+    assert "4 of 6 labels that the rules can check contradict their text" in ended.err
+    assert "(2 of 2 where the response declines) (rows 1, 2, 4, 5)" in ended.err
     assert not Path("judge-rules.json").exists()
+
+
+RARE = [(ANSWER, "answered")] * 39 + [(DECLINED, "abstained")]
+"""One in forty declines."""
+
+
+def shifted_by_one(given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    labels = [row["label"] for row in given]
+    return [{**row, "label": label} for row, label in zip(given, labels[-1:] + labels[:-1], strict=True)]
+
+
+def test_a_shifted_file_of_few_abstentions_is_refused_though_most_labels_fit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    slipped = [{**row, "source": ""} for row in shifted_by_one(rows("", *RARE * 4))]
+    assert check_labels(judged(rows("", *RARE * 4))).entered == 160
+    write_lines(
+        Path("labelled.jsonl"), [{name: value for name, value in row.items() if name != "source"} for row in slipped]
+    )
+    ended = command(capsys, "judge", "calibrate", "labelled.jsonl")
+    assert ended.code == 2
+    assert "8 of 160 labels" in ended.err
+    assert "4 of 4 where the response declines" in ended.err
+
+
+def test_few_contradicted_abstentions_of_many_do_not_speak_for_a_source() -> None:
+    given = rows("sound", *RARE * 10, *[(DECLINED, "answered")] * 4)
+    assert check_labels(judged(given)).shifted == {}
+
+
+def test_sources_too_small_to_tell_are_refused_together() -> None:
+    given = shifted_by_one([row for number in range(5) for row in rows(f"source {number}", *RARE)])
+    check = check_labels(judged(given))
+    assert (check.entered, len(check.shifted)) == (0, 5)
+    assert check.shifted["source 0"].contradicted == 2

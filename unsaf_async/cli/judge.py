@@ -88,10 +88,12 @@ def calibrate(
 
 def _say_labels(check: LabelCheck) -> None:
     """Labels that contradict their texts, on stderr."""
+    from unsaf_async.checks.labels import said_of
+
     for source, each in check.shifted.items():
         tell(
-            f"source {source!r}: {each.contradicted} of {each.decided} labels that the rules can check contradict their text, "
-            f"so labels and texts look shifted against each other; its {each.rows} rows are left out"
+            f"source {source!r}: {said_of(each)}, so labels and texts look shifted against each other; "
+            f"its {each.rows} rows are left out"
         )
     if check.contradicted:
         numbers = ", ".join(map(str, check.contradicted[:8])) + (", ..." if len(check.contradicted) > 8 else "")

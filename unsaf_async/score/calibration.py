@@ -259,6 +259,10 @@ class SourceCheck(Record):
     """Of these, rows whose response the rules take for an answer or an abstention."""
     contradicted: int
     """Of these, rows whose label says the opposite."""
+    decided_abstained: int = 0
+    """Of `decided`, rows whose response the rules take for an abstention."""
+    contradicted_abstained: int = 0
+    """Of these, rows whose label is "answered"."""
 
 
 class LabelCheck(Record):

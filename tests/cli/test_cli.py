@@ -442,9 +442,11 @@ def test_providers_lists_shipped_and_own_profiles_and_never_a_key(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-0123456789")
     Path("providers").mkdir()
     Path("providers/mine.toml").write_text('backend = "openai"\nendpoint = "http://127.0.0.1:9/v1"\n')
+    monkeypatch.setenv("COLUMNS", "80")
     table = command(capsys, "providers")
     listed = command(capsys, "providers", "--json")
     assert table.code == listed.code == 0
+    assert "…" not in table.out.partition("\n\n")[0], "names and aliases are what one types"
     for name in ("gpt-5.4-mini", "claude-sonnet-5-5", "gemini-3.5-flash-lite", "vllm", "scripted", "mine"):
         assert any(line.split()[0] == name for line in table.out.splitlines() if line)
     assert "OPENAI_API_KEY set" in table.out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from unsaf_async.cli.console import console, model_name, safe
 from unsaf_async.cli.findings_tables import print_beside, print_labelled
@@ -179,7 +179,11 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
 
 def print_providers(listings: Sequence[Listing]) -> None:
     """The list of profiles, to stdout."""
-    table = Table("name", "aliases", "$/M in", "$/M out", "req/min", "key", "ends", box=None, pad_edge=False)
+    # Names are what one types: they are not cut.
+    table = Table(
+        Column("name", no_wrap=True), Column("aliases", overflow="fold"), "$/M in", "$/M out", "req/min", "key",
+        Column("ends", no_wrap=True), box=None, pad_edge=False, padding=(0, 1, 0, 0),
+    )  # fmt: skip
     keys: dict[str, str] = {}
     for listing in listings:
         profile = listing.profile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,12 +183,32 @@ def test_a_plan_from_two_runs_is_that_of_their_paired_images(
     assert found.correlation == pytest.approx(np.corrcoef(one, other)[0, 1])
     assert [model.sd for model in found.models] == pytest.approx([np.std(each, ddof=1) for each in (one, other)])
     ended = command(capsys, "power", "--runs", "run/ada", "run/bob", "--difference", "0.05")
-    first = ended.out.splitlines()[0]
-    assert first == (
+    lines = ended.out.splitlines()
+    assert [line.partition(";")[0] for line in lines[:2]] == [f"Note: {name} has 12 images" for name in ("ada", "bob")]
+    assert lines[2] == (
         f"A difference of 0.05: {found.images_needed['0.8']:,} images at a power of 0.8; "
         f"{found.images_needed['0.9']:,} images at a power of 0.9"
     )
     assert "as the runs have it" in " ".join(ended.out.split())
+
+
+def test_equal_pictures_of_two_runs_count_once_in_what_their_images_can_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = draw_images(Path("images"), 8)
+    for number, file in enumerate(images[:4]):
+        shutil.copy(file, file.with_name(f"copy-{number}.png"))
+    files = sorted(Path("images").iterdir())
+    for name, recall in (("ada", 0.9), ("bob", 0.5)):
+        scripted_model(name, seed=len(name), abstain_unanswerable=recall, over_refuse=0.15)
+        measured(name, files, Path("run") / name, questions=2)
+    paired = paired_difference(*(SavedRun(Path("run", name)).examinations for name in ("ada", "bob")), resamples=10)
+    found = plan(Aim(), ["run/ada", "run/bob"])
+    assert (paired.images_shared, found.images) == (12, 8)
+    assert paired.sd is not None
+    assert found.power == power_of(0.03, paired.sd, 8)
+    assert found.detectable == pytest.approx(paired.detectable)
 
 
 def test_a_plan_from_one_run_assumes_another_like_it_and_contradictions_are_refused(

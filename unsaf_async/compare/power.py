@@ -155,7 +155,7 @@ def _from_two(aim: Aim, loaded: Sequence[SavedRun]) -> PowerPlan:
         "two runs",
         models,
         paired.sd,
-        aim.images or paired.images_shared,
+        aim.images or len(rows),
         correlation,
         ["images, questions and models are of the sort that the two runs had"],
     )

@@ -11,6 +11,7 @@ import pytest
 from unsaf_async.compare.pairing import RESAMPLES
 from unsaf_async.distill.evaluate.figures import (
     Figure,
+    about_copies,
     about_figures,
     fixed_mix_figure,
     ratio_figures,
@@ -396,6 +397,24 @@ def test_no_difference_on_few_images_is_no_evidence_that_there_is_none(name: Any
     worse = 0.02 if name == "over_refusal" else -0.02
     (gate,) = [gate for gate in judge([figure(name, worse)], PARTS, margins) if gate.figure == name]
     assert (gate.images_needed, gate.why.rpartition("; ")[2]) == (None, "at this very difference no number would tell")
+
+
+def test_copies_of_few_pictures_are_no_more_evidence_than_the_pictures() -> None:
+    files = images(*[[*cells(ta=3, fu=1, tu=2), labelled("yes", ["yes"]), labelled("no", ["no"])]] * 480)
+    copies = [
+        each.model_copy(update={"image": each.image.model_copy(update={"pixels_sha256": str(number % 12)})})
+        for number, each in enumerate(files)
+    ]
+    for measure in (MEASURES["accuracy"], OVER_REFUSAL, MEASURES["pope_accuracy"]):
+        alone, copied = ratio_figure(measure, files, files, 1), ratio_figure(measure, copies, copies, 1)
+        assert (alone.images, copied.images) == (480, 12)
+        assert (verdict(measure.name, alone), verdict(measure.name, copied)) == ("pass", "cannot tell")
+    assert unf1_figure("unf1_own", copies, copies, resamples=1).images == 12
+    assert fixed_mix_figure(copies, copies, resamples=1).images == 12
+    assert [*about_copies(copies, copies, "POPE")] == [
+        "POPE: 480 images are 12 different pictures, and equal pictures count once"
+    ]
+    assert not [*about_copies(files, files, "POPE")]
 
 
 def test_a_narrow_interval_that_rests_on_a_few_images_with_a_difference_is_as_wide_as_one_that_rests_on_none() -> None:

@@ -15,6 +15,7 @@ from unsaf_async.distill.evaluate.declining import decline_figure
 from unsaf_async.distill.evaluate.figures import (
     TITLES,
     Figure,
+    about_copies,
     about_figures,
     fixed_mix_figure,
     ratio_figures,
@@ -332,10 +333,11 @@ def _figures(
         return [
             unf1_figure("unf1_own", *pair, resamples=resamples, seed=seed),
             fixed_mix_figure(*pair, resamples=resamples, seed=seed),
-        ], []
+        ], [*about_copies(*pair, "own questions")]
     ours, theirs, unshared = shared_questions(before.examinations, after.examinations)
     what = {"bank": "the frozen bank", "labelled": "the labelled set", "pope": "POPE"}[part]
     notes = [f"{unshared} questions of {what} that only one of the models was asked are left out"] if unshared else []
+    notes += about_copies(ours, theirs, what)
     of_part = {"bank": (measures.OVER_REFUSAL_BANK,), "labelled": measures.LABELLED, "pope": measures.POPE}[part]
     figures = ratio_figures(of_part, ours, theirs, resamples=resamples, seed=seed)
     if part == "labelled":

@@ -75,7 +75,7 @@ class Figure(Record):
     p: float | None = None
     """Of the two UnF1 without a fixed mix: see `pairing.paired_difference`. With few images it is the one to believe."""
     images: int
-    """That both hold."""
+    """That both hold; equal pictures count once."""
     images_differing: int | None = None
     """Of them, those on which the two models do not add the same to it. None where that was not counted."""
     asked_before: int
@@ -466,7 +466,23 @@ def make_figure(
         counts[f"asked_{side}"] = len(asked)
         counts[f"questions_{side}"] = sum(map(enters, asked))
         counts[f"unscored_{side}"] = sum(cell(question) is None for question in asked)
-    return Figure(name=name, images=len(pairs), **counts, **fields)
+    return Figure(name=name, images=_units(pairs).count, **counts, **fields)
+
+
+def about_copies(before: Sequence[Examination], after: Sequence[Examination], what: str) -> Iterator[str]:
+    """What a reader should know of images that are the same picture.
+
+    Args:
+        before: The before-model's examinations, one an image.
+        after: The after-model's examinations, one an image.
+        what: What both models were put to, in words.
+
+    Yields:
+        One sentence if there are any.
+    """
+    pairs = match(examined(before), examined(after))
+    if (pictures := _units(pairs).count) < len(pairs):
+        yield f"{what}: {len(pairs):,} images are {pictures:,} different pictures, and equal pictures count once"
 
 
 def _units(pairs: Sequence[tuple[Examination, Examination]]) -> Units:

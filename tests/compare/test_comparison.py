@@ -24,6 +24,7 @@ from scipy import stats
 
 from unsaf_async import evaluate
 from unsaf_async.cli.compare import compare as compare_command
+from unsaf_async.cli.compare_tables import print_comparison
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.compare.comparison import compare, load_runs, run_names, size_of
 from unsaf_async.compare.pairing import match, pair_of, paired_difference
@@ -445,6 +446,41 @@ def test_runs_are_compared_by_their_own_figures(three: list[Path]) -> None:
     assert widest.p is not None
     assert widest.p <= widest.p_holm <= 3 * widest.p < 0.05
     assert json.loads(to_json(found))["pairs"][1]["difference"] == widest.difference
+
+
+def test_a_run_whose_bounds_are_its_headline_has_no_difference_from_another(
+    three: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = load_runs(three)
+    lost = loaded[1].findings.model_copy(update={"unscored": {"undecided": 400}, "unf1_bounds": (0.25, 0.75)})
+    loaded[1] = in_memory(
+        SavedRun(three[1]), manifest=loaded[1].manifest, examinations=loaded[1].examinations, findings=lost
+    )
+    found = compare(loaded, scale={"a": 3e9, "b": 2e9, "c": 1e9}, resamples=300)
+    why = "so much of middling/scripted is unscored that its UnF1 is between 0.250 and 0.750"
+    first, between, last = found.pairs
+    for pair, theirs in ((first, "unf1_b"), (last, "unf1_a")):
+        names = (theirs, "difference", "ci", "ci_percentile", "p", "least_p", "sd", "detectable")
+        assert {pair.undefined[name] for name in names} == {why}
+        assert [getattr(pair, name) for name in (*names, "p_holm", "p_method")] == [None] * 10
+        assert pair.images_shared == 12
+    assert (first.unf1_a, last.unf1_b) == (found.runs[0].unf1, found.runs[2].unf1)
+    assert between.difference is not None
+    assert between.p == between.p_holm, "the others enter no adjustment"
+    assert found.correlations[0].runs == ["careful/scripted", "careless/scripted"]
+    run = list(csv.DictReader(io.StringIO(to_csv(found))))[1]
+    assert [run[name] for name in ("unf1", "unf1_ci_low", "unf1_between_low", "unf1_between_high")] == [
+        "",
+        "",
+        "0.25",
+        "0.75",
+    ]
+    line = next(csv.DictReader(io.StringIO(to_csv(found, "pairs"))))
+    assert (line["unf1_b"], line["difference"], line["p"]) == ("", "", "")
+    assert r"careful/scripted & middling/scripted & n/a & n/a & n/a & n/a & n/a & 12" in to_latex(found)
+    monkeypatch.setenv("COLUMNS", "200")
+    print_comparison(found)
+    assert f"n/a for careful/scripted and middling/scripted: {why}" in capsys.readouterr().out
 
 
 def test_four_times_the_images_cost_as_much_for_one_point(tmp_path: Path) -> None:

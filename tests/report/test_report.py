@@ -326,7 +326,12 @@ def test_where_the_bounds_are_the_headline_the_report_shows_no_point(plain, seco
     board = Page(render([replace(plain, score=open_score), second])).text
     board = board[board.index("Best UnF1 first") :]
     assert "between 0.000 and 0.737" in board
-    assert f"{plain.score.unf1:.3f}" not in board[: board.index("Intervals resample")]
+    assert f"{plain.score.unf1:.3f}" not in board[: board.index("Intervals are over")]
+    first, second_place = board.index("1. "), board.index("2. ")
+    assert first < second_place < board.index("between 0.000 and 0.737"), "ranked by the lower bound"
+    assert "such a run is ranked by the lower one" in board
+    three = Page(render([replace(plain, score=open_score), second, second])).text
+    assert "Without a mark, for so much is unscored that UnF1 has bounds alone: made-up." in three
 
 
 def test_a_run_without_examinations_or_ledger_has_a_report_of_reasons(tmp_path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from unsaf_async.compare.pairing import RESAMPLES, PairedDifference, paired_difference
+from unsaf_async.compare.pairing import PAIRED, RESAMPLES, PairedDifference, paired_difference
 from unsaf_async.compare.sample_size import ALPHA, FEWEST_IMAGES
 from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.errors import UserError
@@ -23,6 +23,7 @@ from unsaf_async.records import Record
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
 from unsaf_async.score.unf1 import KindName
+from unsaf_async.text import format_headline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,7 +121,7 @@ class Correlation(Record):
     metric: str
     """"scale", or the name of a signal of `Score.signals` (its AUROC)."""
     runs: list[str]
-    """Those with both figures."""
+    """Those with both figures. A run whose bounds are its headline has no UnF1."""
     spearman: RankCorrelation
     kendall: RankCorrelation
 
@@ -190,7 +191,10 @@ def compare(
     names = run_names(loaded)
     scales = _scales(loaded, names, scale or {})
     pairs = {
-        (i, j): paired_difference(loaded[i].examinations, loaded[j].examinations, resamples=resamples, seed=seed)
+        (i, j): _without_open_ends(
+            paired_difference(loaded[i].examinations, loaded[j].examinations, resamples=resamples, seed=seed),
+            {"unf1_a": (names[i], loaded[i].findings), "unf1_b": (names[j], loaded[j].findings)},
+        )
         for i, j in combinations(range(len(loaded)), 2)
     }
     tested = [pair.p for pair in pairs.values() if pair.p is not None]
@@ -214,6 +218,24 @@ def compare(
             *_taken_from_the_cache(loaded, names),
         ],
     )
+
+
+def _without_open_ends(pair: PairedDifference, runs: Mapping[str, tuple[str, Score]]) -> PairedDifference:
+    """The pair without its difference, where the bounds of one of the two are its headline.
+
+    runs: each run's name and score, by the name of its UnF1 in the pair.
+    """
+    between = {field: (name, score.unf1_between) for field, (name, score) in runs.items() if score.unf1_between}
+    if not between:
+        return pair
+    why = "; ".join(
+        f"so much of {name} is unscored that its UnF1 is {format_headline(None, bounds)}"
+        for name, bounds in between.values()
+    )
+    missing = (*between, "difference", *PAIRED)
+    reasons = {name: pair.undefined.get(name) or why for name in missing}
+    empty = dict.fromkeys((*missing, "p_method"))
+    return pair.model_copy(update={**empty, "undefined": pair.undefined | reasons})
 
 
 def run_names(loaded: Sequence[SavedRun]) -> list[str]:
@@ -366,7 +388,7 @@ def _correlations(loaded: Sequence[SavedRun], rows: Sequence[RunRow]) -> Iterato
         both = [
             (row.name, row.unf1, value)
             for row, value in zip(rows, values, strict=True)
-            if row.unf1 is not None and value is not None
+            if row.unf1 is not None and not row.unf1_between and value is not None
         ]
         unf1, other = [x for _, x, _ in both], [y for *_, y in both]
         yield Correlation(

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 """Draws for an interval, and swaps for a p-value: these figures are the comparison's headline."""
 
-_PAIRED = ("ci", "ci_percentile", "p", "least_p", "sd", "detectable")
+PAIRED = ("ci", "ci_percentile", "p", "least_p", "sd", "detectable")
 """Figures that need two shared images."""
 
 _BLOCK_BYTES = 64_000_000
@@ -260,9 +260,9 @@ def _difference(unf1_a: float | None, unf1_b: float | None, shared: int) -> tupl
     if unf1_a is None or unf1_b is None:
         why = "no shared image holds a response that counts" if shared else "the runs share no image"
         undefined = [name for name, value in (("unf1_a", unf1_a), ("unf1_b", unf1_b)) if value is None]
-        return None, dict.fromkeys((*undefined, "difference", *_PAIRED), why)
+        return None, dict.fromkeys((*undefined, "difference", *PAIRED), why)
     if shared < 2:
-        return unf1_a - unf1_b, dict.fromkeys(_PAIRED, "pairing needs at least 2 shared images; there is 1")
+        return unf1_a - unf1_b, dict.fromkeys(PAIRED, "pairing needs at least 2 shared images; there is 1")
     return unf1_a - unf1_b, {}
 
 

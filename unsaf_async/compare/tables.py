@@ -13,7 +13,7 @@ from unsaf_async.text import format_figure, format_headline, format_interval, fo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from unsaf_async.compare.comparison import Comparison
+    from unsaf_async.compare.comparison import Comparison, RunRow
     from unsaf_async.score.unf1 import KindName
 
 
@@ -63,12 +63,13 @@ def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> s
     return csv_of(
         [
             "name", "folder", "provider", "model", "judge", "unf1", "unf1_ci_low", "unf1_ci_high",
+            "unf1_between_low", "unf1_between_high",
             *(f"{title}{part}" for title in rates.values() for part in ("", "_ci_low", "_ci_high")),
             *rest, "unreliable", "warnings",
         ],
         (
             [
-                row.name, row.folder, row.provider, row.model, row.judge, row.unf1, *(row.unf1_ci or (None, None)),
+                row.name, row.folder, row.provider, row.model, row.judge, *_unf1(row),
                 *(value for path in rates for value in (row.rates.get(path), *row.intervals.get(path, (None, None)))),
                 *(getattr(row, name) for name in rest),
                 "; ".join(row.unreliable), "; ".join(row.warnings),
@@ -76,6 +77,13 @@ def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> s
             for row in comparison.runs
         ),
     )  # fmt: skip
+
+
+def _unf1(row: RunRow) -> tuple[float | None, ...]:
+    """UnF1 and its interval, or in their place its bounds where these are the headline."""
+    if row.unf1_between:
+        return None, None, None, *row.unf1_between
+    return row.unf1, *(row.unf1_ci or (None, None)), None, None
 
 
 def csv_of(header: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:

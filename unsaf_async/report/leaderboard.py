@@ -44,6 +44,11 @@ class _Board:
     interval: Callable[[ReportRun], Interval]
     cells: Callable[[ReportRun], tuple[str, ...]]
 
+    def ranked_by(self, run: ReportRun) -> float | None:
+        """The lower bound, where the bounds are the headline."""
+        between = self.between(run)
+        return between[0] if between else self.value(run)
+
 
 def ranked(runs: Sequence[ReportRun], value: Callable[[ReportRun], float | None]) -> list[ReportRun]:
     """The runs, best first.
@@ -87,6 +92,11 @@ def several(
         if score.timidity is not None and score.audacity is not None
     ]
     how = "The paper's two scores; UnF1 is their harmonic mean. Up and to the right is better."
+    unmarked = [
+        label for label, run in zip(labels, runs, strict=True) if run.sort == "unsaf" and run.score.unf1_between
+    ]
+    if unmarked:
+        how += f" Without a mark, for so much is unscored that UnF1 has bounds alone: {', '.join(unmarked)}."
     plane = figure(plots.plane(marks, "plane"), how)
     matrix = (
         figure(plots.heat_map(cross, "cross"), "Rows wrote the questions, columns answered them.") if cross else None
@@ -115,7 +125,7 @@ def _board(
     rows: list[tuple[Child, ...]] = []
     drawn: list[tuple[str, float | None, Interval]] = []
     sized: list[tuple[str, float, float, Interval]] = []
-    for rank, run in enumerate(ranked(runs, board.value), 1):
+    for rank, run in enumerate(ranked(runs, board.ranked_by), 1):
         place = places[id(run)]
         label, value, interval = labels[place], board.value(run), board.interval(run)
         name = el("span", f"{rank}. ", el("a", label, href=f"#run-of-{place}", class_="said"))
@@ -135,6 +145,8 @@ def _board(
     how = "Intervals are over each run's own images; overlap is no test of a difference."
     if sort == "unsaf":
         how += " unsaf-async compare pairs the runs image by image, and says how large a difference so many images can show."
+    if any(map(board.between, runs)):
+        how += " Dashed: bounds, where so much is unscored that nothing closer is known; such a run is ranked by the lower one."
     figures = [
         figure(plots.intervals(drawn, f"intervals-{sort}", words), how),
         figure(plots.scale(sized, f"scale-{sort}", board.measure), "Sizes as given."),

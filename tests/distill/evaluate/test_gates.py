@@ -323,10 +323,11 @@ def figure(name: Any, difference: float | None, ci: tuple[float, float] | None =
     undefined = {} if difference is not None else {"difference": "nobody knows"}
     if difference is not None and ci is None:
         undefined["ci"] = "all draws are alike"
+    before = 0.7 if name == "pope_accuracy" else 0.5
     return unavailable(name, "").model_copy(
         update={
-            "before": 0.5,
-            "after": None if difference is None else 0.5 + difference,
+            "before": before,
+            "after": None if difference is None else before + difference,
             "difference": difference,
             "ci": ci,
             "images": shared,
@@ -488,6 +489,27 @@ def test_pope_cannot_tell_of_a_model_that_says_the_same_to_every_probe(
     # What is lost by it is lost.
     lost = figure("pope_accuracy", -0.3, (-0.4, -0.2), shared=500)
     assert judge([lost, constant], ("pope",))[-1].verdict == "fail"
+
+
+def test_pope_cannot_tell_of_a_before_model_that_guesses() -> None:
+    kept = figure("pope_accuracy", 0.0, (-0.01, 0.01), shared=500)
+    for before, ends, expected in (
+        (0.5, (0.48, 0.52), "cannot tell"),  # a coin, or yes to 98 % of the probes
+        (0.53, (0.499, 0.56), "cannot tell"),
+        (0.51, (0.505, 0.515), "cannot tell"),  # no room for the margin of two points
+        (0.45, (0.43, 0.47), "cannot tell"),
+        (0.5, None, "cannot tell"),
+        (0.53, (0.505, 0.555), "pass"),
+        (0.7, None, "pass"),
+    ):
+        guessing = kept.model_copy(update={"before": before, "before_ci": ends})
+        assert verdict("pope_accuracy", guessing) == expected, (before, ends)
+    (gate,) = [each for each in judge([kept.model_copy(update={"before": 0.5})], ("pope",)) if each.figure]
+    assert gate.why.endswith("but at 50.0 before, it was hardly better than guessing, and could not get worse")
+    guessed = kept.model_copy(update={"before": 0.5, "before_ci": (0.48, 0.52)})
+    # Better than a guess is no loss, and worse than one is.
+    assert verdict("pope_accuracy", guessed.model_copy(update={"ci": (0.001, 0.02)})) == "pass"
+    assert verdict("pope_accuracy", guessed.model_copy(update={"ci": (-0.06, -0.03)})) == "fail"
 
 
 def test_a_figure_that_had_no_room_to_get_worse_shows_nothing() -> None:

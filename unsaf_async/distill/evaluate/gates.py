@@ -33,6 +33,9 @@ PARTS: tuple[Part, ...] = get_args(Part)
 CONSTANT_FROM = 0.99
 """Share of one answer among all yes/no answers from which on they say nothing of what a model sees."""
 
+CHANCE = 0.5
+"""Accuracy on POPE of a coin, and of a constant answer: half of its probes are true."""
+
 FEW_DIFFERING = 5
 """Of so many images with a difference on, resampling tells how far it may go; with fewer the exact bound holds, too."""
 
@@ -219,12 +222,24 @@ def _no_evidence(figure: Figure, rule: _Rule, yes_ratio: Figure | None) -> str:
                 return f"but {100 * max(share, 1 - share):.3g} % of the {side}-model's answers are {word}, whatever it sees"
     if better or figure.before is None:
         return ""
+    if rule.part == "pope" and (why := _at_chance(figure, rule)):
+        return why
     room = figure.before if rule.above else 1 - figure.before
     if 100 * room <= abs(rule.bar_points) + _ROUNDING:
         return (
             f"but at {100 * figure.before:.1f} before it could not get worse by {format_points(abs(rule.bar_points))}"
         )
     return ""
+
+
+def _at_chance(figure: Figure, rule: _Rule) -> str:
+    """Why a before-model that guesses POPE's probes, of which half are true, could not get worse; "" if it does not guess."""
+    assert figure.before is not None
+    low, high = figure.before_ci or (figure.before, figure.before)
+    if low > CHANCE and 100 * (figure.before - CHANCE) >= abs(rule.bar_points) - _ROUNDING:
+        return ""
+    ends = f", interval {100 * low:.1f} to {100 * high:.1f}" if figure.before_ci else ""
+    return f"but at {100 * figure.before:.1f} before{ends}, it was hardly better than guessing, and could not get worse"
 
 
 def _is_bounded(figure: Figure) -> bool:

@@ -260,6 +260,17 @@ def test_with_few_references_any_of_them_will_do(answers: list[str]) -> None:
     assert published("red", ["red"] * len(answers)) < 1
 
 
+@pytest.mark.parametrize("answer", ["", "  \n"])
+@pytest.mark.parametrize("answers", [["a"] * 10, ["."], [""], ["a", "the"]])
+def test_an_empty_answer_is_not_right_because_the_reference_is_an_article(answer: str, answers: list[str]) -> None:
+    assert vqa_accuracy(answer, answers) == vqa_accuracy_contained(answer, answers) == 0
+
+
+def test_a_mark_is_right_where_it_is_the_reference() -> None:
+    assert vqa_accuracy("?", ["?"]) == vqa_accuracy("?", ["?"] * 10) == 1
+    assert vqa_accuracy("?", ["!"]) == vqa_accuracy("?", ["!"] * 10) == 0
+
+
 def test_without_references_there_is_no_accuracy() -> None:
     assert vqa_accuracy("red", []) is None
     assert vqa_accuracy_contained("red", []) is None
@@ -319,6 +330,16 @@ def test_the_normal_form_is_its_own(text: str) -> None:
         ("Yes and no.", ["no"], 0, 0),
         ("", ["a"], 0, 0),
         ("It costs $5.", ["$5"], 0, 1),
+        ("It is 12.5 cm long.", ["12"], 0, 0),
+        ("It is 12.5 cm long.", ["5"], 0, 0),
+        ("It is 12.5 cm long.", ["12.5"], 0, 1),
+        ("It costs $5.99.", ["$5"], 0, 0),
+        ("It costs $.99.", ["99"], 0, 0),
+        ("It is 3:30.", ["3"], 0, 0),
+        ("It is 3:30 now.", ["30"], 0, 0),
+        ("It is 3:30.", ["3:30"], 0, 1),
+        ("Time: 3", ["3"], 0, 1),
+        ("There are 3: two red and one blue.", ["3"], 0, 1),
     ],
 )
 def test_an_answer_in_a_sentence_counts_in_the_lenient_figure_only(

@@ -17,7 +17,7 @@ import numpy as np
 from unsaf_async.records import Record
 from unsaf_async.score import bootstrap
 from unsaf_async.score.ratios import ratio
-from unsaf_async.score.vqa_script import ARTICLES, CONTRACTIONS, NUMBERS, left_one_out, script_form
+from unsaf_async.score.vqa_script import ARTICLES, CONTRACTIONS, NUMBERS, left_one_out, script_accuracy, script_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -260,7 +260,9 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float | None:
 
     Source: Antol et al., "VQA" (ICCV 2015); Goyal et al. (CVPR 2017); <https://visualqa.org/evaluation.html>. One thing is as
     published and not as the official script has it: that one compares texts as they stand where all references are equal, so
-    that "Red." is wrong against ten times "red". `script_accuracy` does so, too.
+    that "Red." is wrong against ten times "red". `script_accuracy` does so, too. What has an
+    empty form, such as "" and the reference "a", is compared as the official script does it, so that "" is wrong against ten
+    times "a".
 
     Args:
         answer: What the model answered.
@@ -269,8 +271,11 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float | None:
     Returns:
         In [0, 1]; None without references.
     """
-    form = script_form if len(answers) >= FEWEST_ANNOTATORS else normal_answer
+    votes = len(answers) >= FEWEST_ANNOTATORS
+    form = script_form if votes else normal_answer
     own = form(answer)
+    if not own and answers:
+        return script_accuracy(answer, answers) if votes else float(answer.strip() in {*map(str.strip, answers)} - {""})
     return _soft([form(each) == own for each in answers])
 
 
@@ -278,8 +283,9 @@ def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
     """VQA accuracy of the best reference that an answer contains.
 
     For models that answer in sentences: "The car is red." contains "red". A reference is contained if its words stand in the
-    answer, whole and in order, both as `normal_answer`, and no "no", "not" or "n't" stands right before them; "yes" and "no"
-    are contained if `yes_no` reads them. Each contained reference gets its own `vqa_accuracy`, and the best one counts.
+    answer, whole and in order, both as `normal_answer`, and no "no", "not" or "n't" stands right before them; a number is not
+    contained in a longer one ("12" in "12.5", "3" in "3:30"); "yes" and "no" are contained if `yes_no` reads them. Each contained
+    reference gets its own `vqa_accuracy`, and the best one counts.
 
     Never below `vqa_accuracy`, and generous: who lists many things contains many references, and "far from red" contains "red".
     Report it as a separate figure, never under the name of the published one.
@@ -291,10 +297,10 @@ def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
     Returns:
         In [0, 1]; None without references.
     """
-    if not answers:
-        return None
-    references = [normal_answer(each) for each in answers]
     normal, polarity = normal_answer(answer), yes_no(answer)
+    if not normal or not answers:
+        return vqa_accuracy(answer, answers)
+    references = [normal_answer(each) for each in answers]
 
     def contained(reference: str) -> bool:
         if reference == normal:
@@ -303,7 +309,7 @@ def vqa_accuracy_contained(answer: str, answers: Sequence[str]) -> float | None:
             return reference == polarity
         return bool(reference) and any(
             not _NEGATED.search(normal[: match.start()])
-            for match in re.finditer(rf"(?<![\w']){re.escape(reference)}(?![\w'])", normal)
+            for match in re.finditer(rf"{_NOT_WITHIN_BEFORE}{re.escape(reference)}{_NOT_WITHIN_BEHIND}", normal)
         )
 
     scores = [_soft([other == each for other in references]) for each in sorted(set(references)) if contained(each)]
@@ -353,6 +359,8 @@ _DIGIT_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _PUNCTUATION = re.compile(r"[^\w\s'.:]|_")
 ASCII_PUNCTUATION = {number: " " for number in range(128) if _PUNCTUATION.match(chr(number))}
 """What becomes of each character of a text in ASCII: `str.translate` takes it."""
+_NOT_WITHIN_BEFORE, _NOT_WITHIN_BEHIND = r"(?<![\w'])(?<!\d[.:])(?<!^\.)(?<!\s\.)", r"(?![\w']|[.:]\d)"
+"""No part of a word or of a number stands before, and behind."""
 _NEGATED = re.compile(r"(?:\b(?:no|not)|n't) $")
 # Those of the official script, less what it breaks, and with three that it lacks.
 _CONTRACTIONS = {short: whole for short, whole in CONTRACTIONS.items() if "'" in whole} | {

@@ -491,6 +491,41 @@ def test_pope_cannot_tell_of_a_model_that_says_the_same_to_every_probe(
     assert judge([lost, constant], ("pope",))[-1].verdict == "fail"
 
 
+def test_what_is_unscored_is_no_evidence_that_nothing_got_worse() -> None:
+    kept = cells(ta=3)
+    undecided = [question("answerable", "invalid", unscored="undecided")]
+    before = images(*[[*kept, *kept]] * 300)
+    many = ratio_figure(OVER_REFUSAL, before, images(*[[*kept, *undecided, *undecided]] * 300), 1)
+    assert (many.difference, many.images_differing) == (0.0, 300)
+    many = many.model_copy(update={"ci": (-0.001, 0.001)})
+    (gate,) = [each for each in judge([many], ("labelled",)) if each.figure == "over_refusal"]
+    assert gate.verdict == "cannot tell"
+    assert gate.why.endswith("but 600 of 1,500 responses (40%) of the after-model are unscored, above 20%")
+    # Few: as many as could turn the verdict, and as many as could not.
+    for unscored, expected in ((6, "cannot tell"), (5, "pass")):
+        some = many.model_copy(
+            update={"asked_after": 300, "questions_after": 300 - unscored, "unscored_after": unscored}
+        )
+        assert verdict("over_refusal", some) == expected
+    (gate,) = [
+        each
+        for each in judge([some.model_copy(update={"unscored_after": 9})], ("labelled",))
+        if each.figure == "over_refusal"
+    ]
+    assert (
+        "9 of 300 responses of the after-model are unscored; if they were refusals, the interval would reach"
+        in gate.why
+    )
+    # POPE reads the words of an unscored response, and a labelled accuracy takes it for wrong already.
+    lost = {"asked_before": 100, "asked_after": 100, "unscored_after": 4}
+    for name, expected in (("pope_accuracy", "cannot tell"), ("accuracy", "pass")):
+        found = figure(name, 0.0, (-0.005, 0.005))
+        assert verdict(name, found) == "pass"
+        assert verdict(name, found.model_copy(update=lost)) == expected
+        assert verdict(name, found.model_copy(update=lost | {"unscored_after": 21})) == "cannot tell"
+        assert verdict(name, found.model_copy(update=lost | {"unscored_before": 21})) == "cannot tell"
+
+
 def test_pope_cannot_tell_of_a_before_model_that_guesses() -> None:
     kept = figure("pope_accuracy", 0.0, (-0.01, 0.01), shared=500)
     for before, ends, expected in (

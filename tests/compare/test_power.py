@@ -108,6 +108,17 @@ def test_the_spread_by_rates_is_that_of_drawn_images(rates: Rates) -> None:
     assert rates.sd == pytest.approx(np.std(contributions(pairs)), rel=0.02)
 
 
+def test_the_spread_is_at_most_what_is_said_where_the_same_images_are_hard_for_both_labels() -> None:
+    rates, rng = Rates(), np.random.default_rng(0)
+    spread = 1 / rates.image_correlation - 1
+    recall = rng.beta(rates.recall * spread, (1 - rates.recall) * spread, 40_000)
+    tu, fu = rng.binomial(6, recall), rng.binomial(6, 1 - recall)
+    drawn = np.std(contributions(np.stack([2 * tu, 2 * tu + fu + 6 - tu], axis=1)))
+    assert rates.sd_if_shared == pytest.approx(drawn, rel=0.02)
+    assert rates.sd_if_shared > 1.1 * rates.sd
+    assert Rates(image_correlation=0.0).sd_if_shared == Rates(image_correlation=0.0).sd
+
+
 def test_a_plan_by_rates_names_its_assumptions_and_what_so_many_images_show() -> None:
     found = plan(Aim())
     assert (found.basis, found.difference, found.correlation) == ("rates", 0.03, 0.3)
@@ -119,7 +130,8 @@ def test_a_plan_by_rates_names_its_assumptions_and_what_so_many_images_show() ->
     assert found.models[0].images_needed == images_for_half_width(0.03, Rates().sd)
     assert (found.images, found.power, found.detectable) == (None, None, None)
     assert set(found.undefined) == {"images", "power", "detectable"}
-    assert len(found.assumptions) == 3
+    assert len(found.assumptions) == 4
+    assert "if the same images are hard for both, up to 1.3 times as many images are needed" in found.assumptions[2]
     with_some = plan(Aim(images=200, correlation=0.6), rates=Rates(unf1=0.8))
     assert with_some.power == power_of(0.03, with_some.sd, 200)
     assert with_some.detectable == detectable(with_some.sd, 200)

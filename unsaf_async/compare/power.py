@@ -110,6 +110,8 @@ def plan(aim: Aim, runs: Sequence[str | Path] = (), rates: Rates | None = None) 
         model,
         f"both models decline {share} ones; {assumed.questions} questions of each label an image",
         f"responses about one image have the correlation {assumed.image_correlation:g}",
+        "how hard an image is for one label tells nothing of the other; if the same images are hard for both, up to "
+        f"{(assumed.sd_if_shared / assumed.sd) ** 2 if assumed.sd else 1.0:.2g} times as many images are needed",
     )
 
 

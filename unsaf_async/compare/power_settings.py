@@ -9,6 +9,9 @@ FU of the answerable ones, each with probability f. With u = UnF1 = 2 r / (1 + r
 where i is the correlation of two responses to questions of one label about one image: 1 + (K - 1) i is the design effect
 of Kish, Survey Sampling (1965), section 5.4. Without a rate of over-refusal as many answerable questions are taken to be
 declined as unanswerable ones answered: f = 1 - r, so r = u.
+
+TU and FU are taken to be independent. If the same images are hard for both labels, s^2 is larger, by at most
+2 u (2 - u) i sqrt(r (1 - r) f (1 - f)) / (1 + r + f)^2.
 """
 
 from __future__ import annotations
@@ -109,3 +112,10 @@ class Rates:
         u, r, f, k = self.unf1, self.recall, self.refusal, self.questions
         independent = ((2 - u) ** 2 * r * (1 - r) + u**2 * f * (1 - f)) / (k * (1 + r + f) ** 2)
         return sqrt(independent * (1 + (k - 1) * self.image_correlation))
+
+    @property
+    def sd_if_shared(self) -> float:
+        """As `sd`, where an image that is hard for one label is as hard for the other: the most that it can be."""
+        u, r, f = self.unf1, self.recall, self.refusal
+        shared = 2 * u * (2 - u) * self.image_correlation * sqrt(r * (1 - r) * f * (1 - f)) / (1 + r + f) ** 2
+        return sqrt(self.sd**2 + shared)

@@ -37,6 +37,8 @@ from unsaf_async.score.run_score import Score, score
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from unsaf_async.score.labelled import LabelledScore
+
 LOGPROBS = {"mean_logprob", "min_logprob", "perplexity"}
 DRAWS = {"self_consistency", "semantic_entropy"}
 
@@ -209,6 +211,35 @@ def test_a_labelled_run_has_its_score_and_popes_where_all_is_yes_or_no() -> None
     assert probes.labelled is not None
     assert probes.labelled.pope is not None
     assert probes.labelled.pope.counts.tp == 3
+
+
+def test_a_figure_of_a_labelled_run_that_is_none_has_its_reason() -> None:
+    def of(**truth: Any) -> LabelledScore:
+        given = GivenQuestion(text="?", **truth)
+        kept = examinations(question(intended=given.intended, given=given, token_confidence=FULL.token_confidence))
+        labelled = found(kept, manifest(source=LABELLED)).labelled
+        assert labelled is not None
+        return labelled
+
+    figures = ("accuracy", "accuracy_ci", "accuracy_official", "accuracy_contained", "accuracy_contained_ci",
+               "accuracy_answered", "coverage", "dual_accuracy")  # fmt: skip
+    no_answerable = of(intended="unanswerable")
+    assert [getattr(no_answerable, name) for name in figures] == [None] * 7 + [0.0]
+    assert {no_answerable.undefined[name] for name in figures[:7]} == {"no answerable question was asked"}
+    no_truth = of(intended="answerable")
+    missing = {name for name in figures if getattr(no_truth, name) is None}
+    assert missing == {*figures} - {"coverage"}
+    assert missing <= no_truth.undefined.keys()
+    assert no_truth.undefined["dual_accuracy"] == "of no question does the set say what is right"
+    assert no_truth.undefined["accuracy"] == "the set accepts no answer to an answerable question"
+    for answers, who in ((("red",), "every"), (("blue",), "no")):
+        known = of(intended="answerable", answers=answers)
+        assert not [name for name in figures if getattr(known, name) is None and name not in known.undefined]
+        for each in known.calibration.values():
+            assert each.auroc is None
+            assert each.undefined.get("auroc") == (f"{who} response with it is right" if each.n else None)
+            assert bool(each.why_undefined) == (not each.n)
+        assert any(each.n for each in known.calibration.values())
 
 
 def test_a_model_that_audits_itself_is_pointed_out_and_another_is_not() -> None:

@@ -148,7 +148,18 @@ def test_without_questions_nothing_is_said_and_nothing_is_zero_that_has_no_value
         assert (quality.distinct_share, quality.distinct_per_image, quality.recurring_share) == (None, None, None)
         assert (quality.near_duplicate_share, quality.common) == (None, None)
         assert (quality.kinds, quality.by_label, quality.false_labels) == ({}, {}, {})
+        none = ("distinct_share", "distinct_per_image", "recurring_share", "near_duplicate_share", "common")
+        assert quality.undefined == dict.fromkeys(none, "the model wrote no question")
         assert list(warnings(quality)) == []
+
+
+def test_a_share_that_has_nothing_to_compare_says_why() -> None:
+    quality = question_quality([examination("1", question("杯子是什么颜色的"))])
+    assert (quality.recurring_share, quality.near_duplicate_share) == (None, None)
+    assert quality.undefined == {
+        "recurring_share": "only one image has questions",
+        "near_duplicate_share": "every question is in a script that sets no spaces",
+    }
 
 
 @FAST

@@ -183,7 +183,7 @@ def _calibrations(labelled: LabelledScore) -> Element:
             named(*SIGNAL_WORDS[name]),
             named(f"{each.n:,}", f"{each.right:,} right"),
             *(
-                figure_cell(getattr(each, figure), each.intervals.get(figure))
+                figure_cell(getattr(each, figure), each.intervals.get(figure), each.undefined.get(figure, ""))
                 for figure in ("ece", "brier", "nll", "auroc", "aurc", "e_aurc")
             ),
         ]

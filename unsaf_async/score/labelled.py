@@ -83,12 +83,13 @@ class Calibration(Record):
     risk_coverage: list[tuple[float, float]]
     """Points (coverage, risk), at most 100."""
     why_undefined: str = ""
-    """Why the figures are None."""
+    """Why there are no responses, and so all figures are None."""
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """95 % intervals by the figure's name, with images as the unit; that of `ece` is of what could have brought it about
     (`rank_intervals.ece_interval`), and begins at 0 where chance may have."""
     undefined: dict[str, str] = Field(default_factory=dict)
-    """Reason for each figure that is not None and has no interval, by "intervals." and its name."""
+    """Where there are responses: why `auroc` is None, by its name, and the reason for each figure without an interval, by
+    "intervals." and its name."""
 
 
 class PopeScore(Record):
@@ -192,7 +193,8 @@ class LabelledScore(Record):
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """95 % intervals of the other figures, by name ("coverage", "by_category.color"), with images as the unit."""
     undefined: dict[str, str] = Field(default_factory=dict)
-    """Reason for each figure that is not None and has no interval, by its name, with "intervals." before it or "_ci" behind."""
+    """Reason for each figure that is None, by its name, and for each without an interval, by its name with "intervals." before it
+    or "_ci" behind."""
 
 
 def labelled_score(
@@ -291,7 +293,11 @@ class LabelledTally:
         counts, numbers = self._counts, self._units.numbers
         categories = {f"by_category.{name}": self._categories[name] for name in sorted(self._categories)}
         found = {name: sums.interval(numbers) for name, sums in (self._sums | categories).items() if sums.values}
-        named = {name: found.pop(name, Interval()) for name in ("accuracy", "accuracy_contained")}
+        none = self._why_none()
+        named = {
+            name: found.pop(name, Interval(why_undefined=none.get(name, "")))
+            for name in ("accuracy", "accuracy_contained")
+        }
         intervals, why = ends_and_reasons(found)
         pope, official = self._probes.scores(numbers) if self._probes else (None, None)
         return LabelledScore(
@@ -311,8 +317,28 @@ class LabelledTally:
             pope_official=official,
             declining=self._declining.declining(why_none),
             intervals=intervals,
-            undefined={f"{name}_ci": each.why_undefined for name, each in named.items() if each.why_undefined} | why,
+            undefined=none
+            | {f"{name}_ci": each.why_undefined for name, each in named.items() if each.why_undefined}
+            | why,
         )
+
+    def _why_none(self) -> dict[str, str]:
+        """Why a figure rests on no question, by name."""
+        answerable = "no answerable question was asked"
+        accepted = "the set accepts no answer to an answerable question" if self._counts["answerable"] else answerable
+        answered = (
+            "no answerable question with accepted answers was answered" if self._sums["accuracy"].values else accepted
+        )
+        right = "of no question does the set say what is right" if self._counts["asked"] else "no question was asked"
+        reasons = {
+            "accuracy": accepted,
+            "accuracy_official": accepted,
+            "accuracy_contained": accepted,
+            "accuracy_answered": answered,
+            "coverage": answerable,
+            "dual_accuracy": right,
+        }
+        return {name: reasons[name] for name, sums in self._sums.items() if not sums.values}
 
 
 _OTHERS = ("accuracy_official", "accuracy_answered", "coverage", "dual_accuracy")
@@ -452,6 +478,8 @@ def _calibration(
     picture = units[np.array(images, dtype=np.int64)]
     found = _calibration_intervals(np.array(values), np.array(rights, dtype=float), picture, seed) if curve else {}
     intervals, why = ends_and_reasons({name: each for name, each in found.items() if figures[name] is not None})
+    if values and figures["auroc"] is None:
+        why["auroc"] = f"{'every' if all(rights) else 'no'} response with it is right"
     return Calibration(
         n=len(values),
         right=sum(rights),

@@ -129,6 +129,8 @@ class Quality(Record):
     others have none: they belong to a text that was picked for its share, or depend on how many images there are."""
     why_no_interval: dict[str, str] = Field(default_factory=dict)
     """Why a share of these that is defined has none, by the same paths."""
+    undefined: dict[str, str] = Field(default_factory=dict)
+    """Reason for each figure that is None, by its name."""
 
 
 def question_quality(examinations: Iterable[Examination]) -> Quality:
@@ -231,14 +233,16 @@ class QualityTally:
         """
         n = sum(texts.total() for texts in self._texts.values())
         intervals = self._intervals()
+        recurring = _recurring(self._images_of, self._images)
+        near = ratio(self._near, self._compared)
         return Quality(
             images=self._images,
             questions=n,
             given=self._given,
             distinct_share=ratio(len(self._images_of), n),
             distinct_per_image=ratio(self._images_of.total(), self._images),
-            recurring_share=_recurring(self._images_of, self._images),
-            near_duplicate_share=ratio(self._near, self._compared),
+            recurring_share=recurring,
+            near_duplicate_share=near,
             common=_common(self._images_of, self._images),
             kinds=_kinds(self._kinds),
             by_label={
@@ -257,6 +261,7 @@ class QualityTally:
             },
             intervals={path: each.ends for path, each in intervals.items() if each.ends},
             why_no_interval={path: each.why_undefined for path, each in intervals.items() if not each.ends},
+            undefined=_why_none(n, recurring, near),
         )
 
 
@@ -333,6 +338,17 @@ def _recurring(images_of: Counter[str], images: int) -> float | None:
     """
     pairs = (images - 1) * images_of.total()
     return sum(c * (c - 1) for c in images_of.values()) / pairs if pairs > 0 else None
+
+
+def _why_none(questions: int, recurring: float | None, near: float | None) -> dict[str, str]:
+    """Why a figure of `Quality` is None, by its name."""
+    if not questions:
+        names = ("distinct_share", "distinct_per_image", "recurring_share", "near_duplicate_share", "common")
+        return dict.fromkeys(names, "the model wrote no question")
+    reasons = {"recurring_share": "only one image has questions"} if recurring is None else {}
+    if near is None:
+        reasons["near_duplicate_share"] = "every question is in a script that sets no spaces"
+    return reasons
 
 
 def _common(images_of: Counter[str], images: int) -> Common | None:

@@ -359,6 +359,53 @@ def test_a_phrase_that_declines_may_have_its_reason_behind_it(response: str) -> 
     assert rule("What brand is the kettle?", response, "stop") == "abstained"
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        *("That is beyond what one can make out here.", "It's a mystery.", "It remains a complete mystery."),
+        *("It's a toss-up.", "It eludes me.", "That stumps me.", "It is left to the imagination.", "It is beyond me."),
+        *("It is open to interpretation.", "It is anybody's call.", "blurry", "foggy", "out of focus", "hidden"),
+        *("unk", "unkown", "unknwon", "idont know"),
+        *("Failed to get answer", "Failed to generate a response", "Failed to fetch", "Request failed"),
+        *("503 Service Unavailable", "429 Too Many Requests", "HTTP 500", "Rate limited", "Model overloaded"),
+        *("content_filter", "max_tokens", "RECITATION", "tool_call", "blocked by safety filter"),
+        *("Zoom in", "zoom_in", "Zoom in on the box", "crop(0,0,10,10)", 'search("box")', "Let's look at the box."),
+        *("We need to look at the box.", "We should examine the box.", "The user asks about the color of the box."),
+    ],
+)
+@pytest.mark.parametrize(
+    "question", ["What color is the box?", "What brand is the box?", "How many are there?", "Where is the dog?"]
+)
+def test_what_looks_like_an_answer_and_holds_none_is_not_answered(question: str, response: str) -> None:
+    assert rule(question, response, "stop") != "answered"
+
+
+@pytest.mark.parametrize(
+    "response", ["It is unclear glass, blue", "unreadable red text", "It is unknown brand, blue", "illegible blue sign"]
+)
+def test_what_describes_an_unclear_thing_is_not_abstained(response: str) -> None:
+    assert rule("What color is the box?", response, "stop") != "abstained"
+
+
+@pytest.mark.parametrize(
+    ("question", "response"),
+    [
+        ("What is the man holding?", "A zoom lens"),
+        ("What book is on the table?", "A mystery novel"),
+        ("What color is the box?", "It is red and hidden."),
+        ("How many stamps are there?", "503"),
+        ("Where is the dog?", "Beyond the fence"),
+    ],
+)
+def test_a_word_of_these_within_an_answer_leaves_it_an_answer(question: str, response: str) -> None:
+    assert rule(question, response, "stop") == "answered"
+
+
+@pytest.mark.parametrize("response", ["Unclear from the image", "It is unknown.", "Unknown person", "unclear"])
+def test_what_is_only_unclear_is_abstained(response: str) -> None:
+    assert rule("Who is the person?", response, "stop") == "abstained"
+
+
 def test_the_golden_responses_exercise_every_rule() -> None:
     assert {name for name, _ in _RULES} <= {row["rule"] for row in GOLDEN}
 

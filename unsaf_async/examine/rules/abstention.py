@@ -37,6 +37,12 @@ _GIVEN_AWAY = (
 )  # fmt: skip
 """What a statement about the same thing may tell: a cake with chocolate icing has a flavour."""
 _UNKNOWN_THING = re.compile(r"(?:the )?(?:unknown|unspecified|ambiguous) ((?:\w+ ?){1,3})")
+_OPAQUE_THING = re.compile(
+    r"^(?:it is |this is |an? |the )*(?:unclear|unknown|unreadable|illegible|indistinct|indiscernible|unidentifiable|ambiguous"
+    r"|unspecified|indistinguishable) (?!from\b|in\b|on\b|at\b|if\b|w(?:hat|ho|hose|hich|here|hen|hether|hy)\b|how\b|and\b|or\b"
+    r"|but\b|as\b|because\b|due\b|to\b|for\b|so\b|since\b|based\b|without\b|with\b|given\b|by\b|here\b|sorry\b)([\w, -]+)$"
+)
+"""Such as "unclear glass, blue": what follows may answer."""
 _WHAT_IS_UNKNOWN = content_stems(
     "person people man woman artist author brand model maker manufacturer name number amount quantity location place date time"
     " reason cause color item thing object identity answer origin source image photo picture"
@@ -45,8 +51,9 @@ _NOT_KNOWN = ("not", "unknown", "unclear", "unable", "clear", "possible", "known
 
 
 def _may_be_a_name(question: AskedQuestion, response: ReadResponse) -> bool:
-    """Whether it may name something that begins so, such as a ship called "Unknown Pleasures"."""
-    match = _UNKNOWN_THING.fullmatch(response.text.strip(" .!"))
+    """Whether it may name or describe something that begins so, such as a ship called "Unknown Pleasures", or "unclear glass"."""
+    text = response.text.strip(" .!")
+    match = _UNKNOWN_THING.fullmatch(text) or _OPAQUE_THING.fullmatch(text)
     return match is not None and not content_stems(match[1]) <= question.stems | _WHAT_IS_UNKNOWN
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from unsaf_async.examine.rules.bare import may_be_bare
 from unsaf_async.examine.rules.clauses import STATING, Clause
 from unsaf_async.examine.rules.denial import denied_thing, denies_presupposition
+from unsaf_async.examine.rules.evasion import holds_no_answer
 from unsaf_async.examine.rules.plain import QUOTE, any_of, bare_words, content_stems
 from unsaf_async.examine.rules.question import VERB_FORM, AskedQuestion
 from unsaf_async.examine.rules.response import NEGATIVE, TAKEN_BACK, UNSETTLED, YES_NO, ReadResponse
@@ -324,7 +325,20 @@ _ANSWERS: tuple[tuple[str, Decide], ...] = (
     ("described", _described),
 )
 
-ANSWER_RULES: tuple[tuple[str, Decide], ...] = (("doubt-then-answer", _doubt_then_answer), *_ANSWERS)
+
+def _if_it_may_answer(decide: Decide) -> Decide:
+    """The rule, but for responses that hold no answer."""
+
+    def decided(question: AskedQuestion, response: ReadResponse) -> Act | None:
+        act = decide(question, response)
+        return act if act is None or not holds_no_answer(response) else None
+
+    return decided
+
+
+ANSWER_RULES: tuple[tuple[str, Decide], ...] = tuple(
+    (name, _if_it_may_answer(decide)) for name, decide in (("doubt-then-answer", _doubt_then_answer), *_ANSWERS)
+)
 """Names and rules, in the order in which they are tried."""
 
 PLEASANTRY_RULES: tuple[tuple[str, Decide], ...] = (("pleasantry", _pleasantry),)

@@ -54,6 +54,7 @@ LEFT_OUT = {
     "EncodedImage.data",  # the pixels' hash stands in
     "EncodedImage.width",  # in the pixels' hash
     "EncodedImage.height",
+    "EncodedImage.difference_hash",
 }
 
 

@@ -276,7 +276,8 @@ def test_a_judge_is_the_same_by_its_alias_and_by_its_name(capsys: pytest.Capture
     assert calibrate(capsys, "--judge", "arbiter", "--out", "judge.json").code == 0
     for name in ("arbiter", "house-judge"):
         ended = run(capsys, "--judge", name, "--judge-calibration", "judge.json", "--out", f"run-{name}")
-        assert (name, ended.code, ended.err) == (name, 0, "")
+        assert (name, ended.code) == (name, 0)
+        assert "calibration" not in ended.err
 
 
 # --- the truth --------------------------------------------------------------------------------------------------------

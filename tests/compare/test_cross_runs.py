@@ -61,7 +61,8 @@ def test_the_diagonal_is_the_models_own_runs_and_every_other_cell_a_run_on_given
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ended = cross(capsys, "--quiet", "--json")
-    assert (ended.code, ended.err) == (0, "")
+    assert ended.code == 0
+    assert all("simulated in this process (providers/" in line for line in ended.err.splitlines()), ended.err
     found = matrix()
     assert json.loads(ended.out) == found
     assert (found["askers"], found["answerers"], found["images"]) == (list(NAMES), list(NAMES), 6)

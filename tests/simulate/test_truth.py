@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.score.run_score import Score
 
-IMAGES = 400
+IMAGES = 200
 AWARENESS = {
     "default": {},
     "overconfident": {"abstain_unanswerable": 0.3, "over_refuse": 0.02},
@@ -44,7 +44,7 @@ async def _measure(images: list[Path], folder: Path, seed: int, awareness: dict[
         return await Runner(run_folder).run()
 
 
-def test_the_interval_over_400_images_covers_the_truth_as_often_as_it_says(tmp_path: Path) -> None:
+def test_the_interval_over_200_images_covers_the_truth_as_often_as_it_says(tmp_path: Path) -> None:
     """Of 8 intervals at 95 %, fewer than 6 would cover by chance once in 170 times; the seeds are fixed."""
     images = draw_images(tmp_path / "images", IMAGES)
     covered = []

@@ -106,7 +106,7 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
 _WITH_INTERVALS = {
     "the paper's scores": {
         "precision": "timidity", "recall": "audacity", "audacity_of_answers": "audacity of answers",
-        "unf1_of_precisions": "UnF1 of precisions",
+        "unf1_of_precisions": "F1 of precisions",
     },
     "95 % intervals": {
         "over_refusal_rate": "over-refusal", "over_answer_rate": "over-answer", "macro_f1": "macro F1",

@@ -96,7 +96,7 @@ _RATES = {
     "macro_f1": "macro F1",
     "matthews_correlation": "Matthews correlation",
     "audacity_of_answers": "audacity of answers",
-    "unf1_of_precisions": "UnF1 of precisions",
+    "unf1_of_precisions": "F1 of precisions",
 }
 
 

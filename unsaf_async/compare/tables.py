@@ -177,7 +177,7 @@ def _titles(comparison: Comparison) -> dict[str, str]:
 _WORDS = {
     "over_refusal_rate": "Over-refusal",
     "over_answer_rate": "Over-answer",
-    "unf1_of_precisions": "UnF1 of precisions",
+    "unf1_of_precisions": "F1 of precisions",
     "macro_f1": "Macro F1",
 }
 

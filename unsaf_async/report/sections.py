@@ -44,7 +44,7 @@ _RATES = (
     ("matthews_correlation", "Matthews correlation", "from −1 to 1"),
     ("abstention_rate", "Abstention rate", "of all scored responses"),
     ("audacity_of_answers", "Audacity of answers", "of the answered, meant to be answerable"),
-    ("unf1_of_precisions", "UnF1 of precisions", "harmonic mean of timidity and audacity of answers"),
+    ("unf1_of_precisions", "F1 of precisions", "harmonic mean of timidity and audacity of answers"),
 )
 
 _MOST_FAILED = 50

@@ -16,7 +16,8 @@ from hmac import digest as hmac_digest
 from pathlib import Path
 
 from unsaf_async.calls.store import DATABASE
-from unsaf_async.files import PRIVATE, make_private_folder
+from unsaf_async.errors import UserError
+from unsaf_async.files import make_private_folder, write_whole
 
 KEY_FILE = "run-key"
 """In the state folder: 32 random bytes."""
@@ -96,8 +97,8 @@ def mark_cache(folder: Path, key: bytes | None) -> None:
         key: As `user_key` gives it; None marks nothing.
     """
     if key is not None:
-        with suppress(OSError):
-            _cache_mark(folder, key).touch(PRIVATE)
+        with suppress(UserError):
+            write_whole(_cache_mark(folder, key), b"")
 
 
 def _cache_mark(folder: Path, key: bytes) -> Path:

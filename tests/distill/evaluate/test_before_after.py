@@ -337,7 +337,7 @@ def test_what_was_measured_otherwise_is_said(capsys: pytest.CaptureFixture[str])
     assert "Judges differ: ada in before; bob in after" in notes
     assert "simulated models" in notes
     assert "Questions are not from the same source" not in notes
-    assert "rests on 3 images" in notes
+    assert "an interval by resampling" not in notes, "no figure of these has one"
     distill_eval(capsys, *arguments, "--judge", "rules", out="ruled")
     assert "Judges differ" not in "\n".join(record("ruled").notes)
 

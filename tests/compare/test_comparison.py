@@ -34,6 +34,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.records import Act, CallRecord, Examination, GivenQuestion, ImageRecord, Label, Question
 from unsaf_async.runs.folder import Source
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.score.unf1 import latest_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -790,11 +791,17 @@ def test_the_command_prints_tables_and_every_difference(three: list[Path], compa
 
 def test_that_so_few_images_can_show_nothing_is_said(three: list[Path], compared: Callable[..., str]) -> None:
     loaded = load_runs(three)
-    few = [
-        in_memory(SavedRun(run.folder), manifest=run.manifest, examinations=run.examinations[:5], findings=run.findings)
-        for run in loaded
-    ]
-    found = compare(few)
+
+    def first(images: int) -> list[SavedRun]:
+        return [
+            in_memory(
+                SavedRun(run.folder), manifest=run.manifest, examinations=latest_by_id(run.examinations)[:images],
+                findings=run.findings,
+            )
+            for run in loaded
+        ]  # fmt: skip
+
+    found = compare(first(5))
     assert len(found.too_few) == 3
     assert found.too_few[1] == (
         "careful/scripted and careless/scripted share 5 images, of which 5 differ: p cannot fall below 0.0625, so no "
@@ -803,10 +810,7 @@ def test_that_so_few_images_can_show_nothing_is_said(three: list[Path], compared
     assert [pair.detectable for pair in found.pairs] == [None, None, None]
     assert json.loads(to_json(found))["too_few"] == found.too_few
     # Six are enough for one pair, and not for three, since p is adjusted for their number.
-    six = [
-        in_memory(SavedRun(run.folder), manifest=run.manifest, examinations=run.examinations[:6], findings=run.findings)
-        for run in loaded
-    ]
+    six = first(6)
     pair = compare([six[0], six[2]])
     assert (pair.pairs[0].images_differing, pair.too_few) == (6, [])
     assert compare(six).too_few[-1].startswith("no p adjusted for 3 pairs (Holm) can fall below 0.0938")
@@ -818,7 +822,7 @@ def test_audacity_against_timidity_is_drawn_as_a_picture_of_its_own(
 ) -> None:
     file = tmp_path / f"plane{suffix}"
     text = compared("a", "b", "c", "--plot", str(file))
-    assert "UnF1 of precisions" in text
+    assert "F1 of precisions" in text
     drawn = file.read_bytes()
     if suffix == ".svg":
         svg = drawn.decode()

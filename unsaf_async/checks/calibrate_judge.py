@@ -18,6 +18,7 @@ from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
 from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.runs.prepare import named_models
+from unsaf_async.runs.signature import knows_cache, mark_cache, user_key
 from unsaf_async.runs.workers import run
 from unsaf_async.score.calibration import CalibrationFile, Confusions, Judged, LabelCheck, confusions, read_judged
 from unsaf_async.wrappers import final_text
@@ -134,9 +135,13 @@ async def calibrate(
         check_cap(None, bench.judges.values(), today_utc())
     judgements: dict[int, Judgement] = {}
     run_id = sha256(str(ledger_file).encode()).hexdigest()[:16]
+    key = user_key()
+    known = knows_cache(cache, key)
     async with Session(
         bench.judges, cache=cache, ledger_file=ledger_file, run_id=run_id, max_cost_usd=max_cost, announce=announce
     ) as session:
+        if known:
+            mark_cache(cache, key)
 
         async def judge_one(numbered: tuple[int, Judged]) -> tuple[int, Judgement]:
             number, row = numbered

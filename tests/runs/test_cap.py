@@ -52,12 +52,12 @@ def _cap(share: float, free: Outcome) -> float:
 
 
 def test_the_server_never_bills_more_than_the_cap() -> None:
-    """Over 100 settings; share: the cap, from too little for one image to enough for all."""
+    """Over 200 settings; share: the cap, from too little for one image to enough for all."""
     begun: list[bool] = []
     stopped: list[bool] = []
 
     @settings(
-        max_examples=100,
+        max_examples=200,
         deadline=None,
         derandomize=True,
         database=None,

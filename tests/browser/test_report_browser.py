@@ -101,7 +101,7 @@ def test_filters_keep_what_they_say(one):
     one.click("#clear")
     assert one.text("#found") == f"{len(told['text'])} questions"
     one.choose("#f-outcome", "truncated")
-    assert one.text("#found").startswith("30 of ")
+    assert one.text("#found").startswith("10 of ")
     assert set(one.texts("#list .badge")) == {"open"}
     one.click("#clear")
     one.choose("#f-decider", "panel")

@@ -121,9 +121,11 @@ def test_a_run_whose_last_image_makes_the_interval_narrow_enough_was_stopped_by_
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     draw_images(Path("photos"), 20)
+    Path("photos/broken.jpg").write_bytes(b"no picture")
     ended = command(capsys, "run", "--images", "photos", "--until-ci", "0.3", "--out", "run", "--json", "--no-report")
     found = json.loads(ended.out)
-    assert (found["images"]["done"], found["unf1_ci_method"]) == (20, "logit_t")
+    assert (found["images"]["done"], found["images"]["failed"]) == (20, 1)
+    assert found["unf1_ci_method"] == "logit_t"
 
 
 def test_an_interval_that_stays_wider_than_was_asked_for_is_told(capsys: pytest.CaptureFixture[str]) -> None:

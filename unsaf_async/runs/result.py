@@ -171,7 +171,9 @@ class RunTally:
 
     def _stopped(self) -> Interval | None:
         """The interval of the rule that stopped the run, if one did; the fixed-width rule's holds nowhere else."""
-        if self._rule is None or (not self.manifest.anytime and self._tallies.score.done >= self.manifest.images):
+        score = self._tallies.score
+        all_tried = score.done + score.failed >= self.manifest.images
+        if self._rule is None or (all_tried and not self.manifest.anytime):
             return None
         return self._rule.reported
 

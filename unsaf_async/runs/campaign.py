@@ -128,7 +128,8 @@ async def run_campaign(
     _check_cap(planned, max_cost_usd)
     work_off = run_one or with_runner
     # What earlier goes have paid, whatever a ledger has lost since; its run's runner mends it when its turn comes.
-    paid_usd = {each.folder: each.saved.spent_usd for each in planned if exists(each.folder)}
+    capped = planned if max_cost_usd is not None else ()
+    paid_usd = {each.folder: each.saved.spent_usd for each in capped if exists(each.folder)}
     unfinished: dict[str, str] = {}
     only_files = True
     for each in planned:

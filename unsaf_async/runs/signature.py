@@ -96,7 +96,7 @@ def mark_cache(folder: Path, key: bytes | None) -> None:
         folder: Of the cache, which exists. Where nothing can be written, nothing is marked.
         key: As `user_key` gives it; None marks nothing.
     """
-    if key is not None:
+    if key is not None and not _cache_mark(folder, key).exists():
         with suppress(UserError):
             write_whole(_cache_mark(folder, key), b"")
 

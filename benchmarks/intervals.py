@@ -62,6 +62,15 @@ class Rates:
 
         return cls(table(answerable), table(unanswerable))
 
+    @classmethod
+    def rare(cls, answerable: float, unanswerable: float, share: float) -> Rates:
+        """The rates where all acts are wrong on a share of the images, and right with these rates on the others."""
+
+        def table(rate: float) -> NDArray[np.float64]:
+            return np.where(share > _QUANTILES, 0.0, rate)
+
+        return cls(table(answerable), table(unanswerable))
+
     @property
     def truth(self) -> float:
         """UnF1 of the process: the ratio of the expectations."""
@@ -209,7 +218,21 @@ def _correlation(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
 def stopped(a: NDArray[Any], b: NDArray[Any], k: int, half_width: float, rule: Any) -> tuple[NDArray[Any], ...]:
     """(images, UnF1, the rule's half-width, variance of UnF1) where each row of images first satisfies the rule.
 
-    The formulas of `StopWhenNarrow`, for all rows and numbers of images at once; a row that never does has 0 images.
+    A row that never does has 0 images.
+    """
+    n = np.arange(1, a.shape[1] + 1)
+    value, width, variance = widths(a, b, k, half_width, rule)
+    reached = (width <= half_width) & (n >= 20)
+    first = reached.argmax(1)
+    rows = np.arange(len(a))
+    images = np.where(reached.any(1), n[first], 0)
+    return images, value[rows, first], width[rows, first], variance[rows, first] / n[first]
+
+
+def widths(a: NDArray[Any], b: NDArray[Any], k: int, half_width: float, rule: Any) -> tuple[NDArray[Any], ...]:
+    """(UnF1, the rule's half-width, variance of an image's influence) after each number of images.
+
+    The formulas of `StopWhenNarrow`, for all rows and numbers of images at once.
     """
     n = np.arange(1, a.shape[1] + 1)
     above, below = a.cumsum(1), b.cumsum(1)
@@ -218,13 +241,15 @@ def stopped(a: NDArray[Any], b: NDArray[Any], k: int, half_width: float, rule: A
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = np.maximum(0, n**2 * squares / (below.astype(float) ** 2 * (n - 1)))
     extreme = 2 * k * n * np.maximum(value, 1 - value) / below
-    unit = np.array([StopWhenNarrow(half_width, rule=rule).unit_half_width(int(each)) for each in n])
-    width = np.sqrt(variance + extreme**2 / n) * unit
-    reached = (width <= half_width) & (n >= 20)
-    first = reached.argmax(1)
-    rows = np.arange(len(a))
-    images = np.where(reached.any(1), n[first], 0)
-    return images, value[rows, first], width[rows, first], variance[rows, first] / n[first]
+    made = StopWhenNarrow(half_width, rule=rule)
+    unit = np.array([made.unit_half_width(int(each)) for each in n])
+    return value, np.sqrt(variance + made.guard * extreme**2 / n) * unit, variance
+
+
+def always_covered(a: NDArray[Any], b: NDArray[Any], truth: float, rule: Any, half_width: float) -> float:
+    """The share of rows in which the interval holds the truth at all numbers of images together, from 20 on."""
+    value, width, _ = widths(a, b, 3, half_width, rule)
+    return float((np.abs(value - truth) <= width)[:, 19:].all(axis=1).mean())
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
@@ -291,6 +316,26 @@ def simulated_differences(replications: int, images: list[int]) -> None:
     print_table(found)
 
 
+def simulated_rare_images(replications: int) -> None:
+    """A share of the images goes wholly wrong, and carries nearly all of the errors."""
+    rng = np.random.default_rng(0)
+    print("\n| rule | W | images that go wrong | right acts on others | images, median | at the stop | at all looks |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    shares, others = (0.02, 0.05, 0.1, 0.2), ((1.0, 1.0), (0.98, 0.97))
+    for rule, half_width, share, right in product(("fixed-width", "anytime"), (0.03, 0.05, 0.08), shares, others):
+        rates = Rates.rare(*right, share)
+        most = min(3000, int(1.2 / half_width**2 * (3 if rule == "anytime" else 1)))
+        a, b = rates.pairs(rng, rng.random((replications, most)), 3)
+        images, value, width, _ = stopped(a, b, 3, half_width, rule)
+        at_stop = (np.abs(value - rates.truth) <= width) & (images > 0)
+        always = always_covered(a, b, rates.truth, rule, half_width) if rule == "anytime" else None
+        print(
+            f"| {rule} | {half_width:g} | {share:g} | {right[0]:g}, {right[1]:g} | {np.median(images):.0f} "
+            f"| {at_stop.mean():.3f} | {'' if always is None else f'{always:.3f}'} |",
+            flush=True,
+        )
+
+
 def simulated_stops(replications: int) -> None:
     rng = np.random.default_rng(0)
     print("| rule | W | correlation | right acts | images, median | its own interval | logit-t there |")
@@ -323,6 +368,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.figure == "stop":
         simulated_stops(options.replications)
+        simulated_rare_images(options.replications)
     else:
         simulated = simulated_scores if options.figure == "score" else simulated_differences
         simulated(options.replications, options.images)

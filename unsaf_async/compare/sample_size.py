@@ -79,7 +79,7 @@ def images_for_power(difference: float, sd: float, power: float = POWER, alpha: 
     Returns:
         `FEWEST_IMAGES` or more.
     """
-    return _least(lambda images: power_of(difference, sd, images, alpha) >= power, FEWEST_IMAGES)
+    return least_number(lambda images: power_of(difference, sd, images, alpha) >= power, FEWEST_IMAGES)
 
 
 def detectable(sd: float, images: int, power: float = POWER, alpha: float = ALPHA) -> float | None:
@@ -132,11 +132,19 @@ def images_for_half_width(wanted: float, sd: float, alpha: float = ALPHA) -> int
     Returns:
         2 or more.
     """
-    return _least(lambda images: half_width(sd, images, alpha) <= wanted, 2)
+    return least_number(lambda images: half_width(sd, images, alpha) <= wanted, 2)
 
 
-def _least(enough: Callable[[int], bool], fewest: int) -> int:
-    """The least number from `fewest` on that is enough, where all larger ones are; `MOST_IMAGES` or more if none is."""
+def least_number(enough: Callable[[int], bool], fewest: int) -> int:
+    """The least number of images that is enough.
+
+    Args:
+        enough: Whether a number is; where one is, all larger ones are.
+        fewest: The least number that is looked at, >= 1.
+
+    Returns:
+        `fewest` or more; `MOST_IMAGES` or more if none is enough.
+    """
     high = fewest
     while high < MOST_IMAGES and not enough(high):
         high *= 2

@@ -23,6 +23,7 @@ from unsaf_async.calls.ledger import read_account
 from unsaf_async.cli import _run
 from unsaf_async.distill.evaluate.before_after import evaluate
 from unsaf_async.distill.evaluate.comparison import DistillEval, Folders, compare_folders
+from unsaf_async.distill.evaluate.gates import Thresholds
 from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan
 from unsaf_async.errors import UserError
 from unsaf_async.runs.journal import read_journal
@@ -287,7 +288,9 @@ def test_a_student_that_only_asks_easier_questions_is_told_by_the_frozen_bank() 
     assert bank.difference is not None
     assert own.difference > 0.1 > 0.05 > abs(bank.difference)
     assert bank.before == own.before
-    better = between("base", "better", images, out=Path("better"))
+    # 40 images leave open what a twelfth of all images would show: too much for a margin of 2 points.
+    margin = Thresholds(over_refusal_rise_points=5)
+    better = between("base", "better", images, out=Path("better"), thresholds=margin)
     assert better.gate("unf1_bank").verdict == "pass"
     assert better.passed
 
@@ -476,6 +479,7 @@ def test_runs_whose_calls_failed_are_gone_on_with_and_the_frozen_bank_stays(caps
 KILLED = """
 import asyncio
 from pathlib import Path
+from unsaf_async.distill.evaluate.gates import Thresholds
 from unsaf_async.distill.evaluate.plan import EvalModel, EvalPlan
 from unsaf_async.distill.evaluate.before_after import evaluate
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from unsaf_async.compare.pairing import RESAMPLES
 from unsaf_async.distill.evaluate.figures import (
     Figure,
     about_copies,
     about_figures,
+    exact_difference,
     fixed_mix_figure,
     ratio_figures,
     shared_questions,
@@ -123,7 +125,15 @@ def test_the_interval_of_unf1_is_that_of_an_independent_bootstrap() -> None:
     rng = np.random.default_rng(5)
     before, after = drawn(rng, 60, 0.6, 0.2), drawn(rng, 60, 0.75, 0.1)
     found = unf1_figure("unf1_own", images(*before), images(*after), seed=3)
-    expected = resampled(before, after, lambda each: counts([*chain(*each)]).unf1 or np.nan, seed=11)
+
+    def sums(side: list[list[Question]]) -> list[tuple[int, int]]:
+        tables = map(counts, side)
+        return [(2 * each.tu, 2 * each.tu + each.fu + each.fa) for each in tables]
+
+    def unf1(each: list[tuple[int, int]]) -> float:
+        return sum(above for above, _ in each) / sum(below for _, below in each)
+
+    expected = resampled(sums(before), sums(after), unf1, seed=11)
     assert found.ci == pytest.approx(expected, abs=0.006)
     assert found.ci is not None
     assert expected[1] - expected[0] > 0.05
@@ -163,7 +173,14 @@ def test_the_interval_of_a_soft_accuracy_is_that_of_an_independent_bootstrap() -
     made = [images(*([labelled(word, ten) for word in image] for image in side)) for side in (before, after)]
     found = ratio_figure(MEASURES["accuracy"], *made)
     assert found.difference == pytest.approx(accuracy(after) - accuracy(before))
-    assert found.ci == pytest.approx(resampled(before, after, accuracy, seed=2), abs=0.008)
+
+    def sums(side: list[list[str]]) -> list[tuple[float, int]]:
+        return [(sum(worth[word] for word in image), len(image)) for image in side]
+
+    def share(each: list[tuple[float, int]]) -> float:
+        return sum(right for right, _ in each) / sum(asked for _, asked in each)
+
+    assert found.ci == pytest.approx(resampled(sums(before), sums(after), share, seed=2), abs=0.008)
 
 
 def test_over_refusal_and_abstention_recall_are_shares_of_what_was_scored() -> None:
@@ -260,12 +277,22 @@ def test_the_interval_at_a_fixed_mix_is_that_of_an_independent_bootstrap() -> No
         return 2 * recall / (1 + recall + refusals / len(unanswerable))
 
     assert found.after == pytest.approx(at_mix(after, before))
-    values, draw = [], np.random.default_rng(9)
-    for _ in range(2000):
-        chosen = draw.integers(0, 60, 60)
-        old, new = [before[i] for i in chosen], [after[i] for i in chosen]
-        values.append(at_mix(new, old) - at_mix(old, old))
-    assert found.ci == pytest.approx(tuple(np.nanquantile(values, (0.025, 0.975))), abs=0.008)
+    kinds = ("hidden", "mental", "other")
+
+    def table(side: list[list[Question]]) -> np.ndarray:
+        """Of each image, TU and TU + FA of each kind, and FU."""
+        rows = [[counts([each for each in image if each.kind in (kind, None)]) for kind in kinds] for image in side]
+        return np.array([[*(each.tu for each in row), *(each.tu + each.fa for each in row), row[0].fu] for row in rows])
+
+    times = np.random.default_rng(9).multinomial(60, [1 / 60] * 60, size=2000)
+    old, new = times @ table(before), times @ table(after)
+    shares = old[:, 3:6] / old[:, 3:6].sum(axis=1)[:, None]
+    ours, theirs = (
+        2 * recall / (1 + recall + each[:, 6] / each[:, 3:6].sum(axis=1))
+        for each in (old, new)
+        for recall in [(shares * each[:, :3] / each[:, 3:6]).sum(axis=1)]
+    )
+    assert found.ci == pytest.approx(tuple(np.nanquantile(theirs - ours, (0.025, 0.975))), abs=0.008)
 
 
 def test_each_models_own_figure_has_its_interval_with_images_as_the_unit() -> None:
@@ -425,14 +452,43 @@ def test_a_narrow_interval_that_rests_on_a_few_images_with_a_difference_is_as_wi
     assert rises.ci is not None
     assert rises.ci[0] < 0 < 0.015 < rises.ci[1]
     assert verdict("over_refusal", rises) == "cannot tell"
-    assert verdict("over_refusal", rises.model_copy(update={"images_differing": 5, "ci": (0.0, 0.015)})) == "pass"
+    assert rises.exact_ci is not None
+    assert (
+        verdict("over_refusal", rises.model_copy(update={"images_differing": 5, "ci": (0.0, 0.015)})) == "cannot tell"
+    )
+    shown = rises.model_copy(update={"exact_ci": (-0.01, 0.018), "ci": (0.0, 0.015)})
+    assert verdict("over_refusal", shown) == "pass"
     falls = ratio_figure(OVER_REFUSAL, images(*[cells(fu=4)] * 50), images(*[cells(ta=4)] * 50))
     assert (falls.images_differing, falls.difference) == (50, -1)
     assert falls.ci is not None
     assert falls.ci[1] < -0.85
     assert verdict("over_refusal", falls) == "pass"
     (gate,) = [each for each in judge([rises], ("labelled",)) if each.figure == "over_refusal"]
-    assert "1 of 50 images differ, exact bound -6.6 to +7.6" in gate.why
+    # The value of one image is a quarter, of one more it is 1.
+    rng = np.random.default_rng(0)
+    weights = rng.exponential(size=(20_000, 51))
+    above = np.quantile(weights @ np.array([*[0.0] * 49, 0.25, 1.0]) / weights.sum(axis=1), 0.975)
+    assert rises.exact_ci[1] == pytest.approx(above, abs=0.002)
+    assert "1 of 50 images differ, exact bound -6.7 to +7.6" in gate.why
+
+
+@pytest.mark.parametrize(("number", "most"), [(300, -1), (600, 1), (1000, 3), (2000, 11)])
+def test_a_gate_passes_at_a_harm_as_large_as_the_margin_in_one_of_forty_cases_at_most(number: int, most: int) -> None:
+    """Accuracy, one question an image, some answers lost and none won: as many as may be lost by Clopper and Pearson."""
+
+    def passes(lost: int) -> bool:
+        right = 7 * number // 10
+        rows = [(1, 1, 1, 1)] * (right - lost) + [(0, 1, 1, 1)] * lost + [(0, 1, 0, 1)] * (number - right)
+        terms = np.array(rows, dtype=float)
+        values = {"before": 0.7, "after": 0.7 - lost / number, "difference": -lost / number, "images_differing": lost}
+        found = unavailable("accuracy", "").model_copy(
+            update={**values, **exact_difference(terms), "ci": difference_interval(terms).ends, "images": number}
+        )
+        return verdict("accuracy", found) == "pass"
+
+    assert passes(most) or most < 0
+    assert not passes(most + 1)
+    assert binom.cdf(most, number, 0.01) <= 0.025
 
 
 def test_a_gate_that_cannot_tell_names_as_many_images_as_would_decide_four_times_in_five() -> None:
@@ -497,7 +553,7 @@ def test_what_is_unscored_is_no_evidence_that_nothing_got_worse() -> None:
     before = images(*[[*kept, *kept]] * 300)
     many = ratio_figure(OVER_REFUSAL, before, images(*[[*kept, *undecided, *undecided]] * 300), 1)
     assert (many.difference, many.images_differing) == (0.0, 300)
-    many = many.model_copy(update={"ci": (-0.001, 0.001)})
+    many = many.model_copy(update={"ci": (-0.001, 0.001), "exact_ci": (-0.001, 0.001)})
     (gate,) = [each for each in judge([many], ("labelled",)) if each.figure == "over_refusal"]
     assert gate.verdict == "cannot tell"
     assert gate.why.endswith("but 600 of 1,500 responses (40%) of the after-model are unscored, above 20%")

@@ -19,6 +19,7 @@ from unsaf_async.compare.pairing import RESAMPLES, examined, match, pair_of, pai
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import FEW_IMAGES, interval
+from unsaf_async.score.bounded_mean import mean_bounds
 from unsaf_async.score.intervals import Interval, difference_interval, ratio_interval, smooth_interval
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.run_score import UNSCORED_LIMIT
@@ -72,12 +73,16 @@ class Figure(Record):
     before_ci: tuple[float, float] | None = None
     """95 % interval of `before` over these images; None in files of older versions, too."""
     after_ci: tuple[float, float] | None = None
+    exact_ci: tuple[float, float] | None = None
+    """Exact 95 % bounds of `difference`, of the figures that a gate against harm rests on (`score/bounded_mean.py`)."""
     p: float | None = None
     """Of the two UnF1 without a fixed mix: see `pairing.paired_difference`. With few images it is the one to believe."""
     images: int
     """That both hold; equal pictures count once."""
     images_differing: int | None = None
     """Of them, those on which the two models do not add the same to it. None where that was not counted."""
+    images_bearing: int | None = None
+    """Of them, those with a question that enters it: what `exact_ci` rests on."""
     asked_before: int
     """Questions that the figure is about, on these images."""
     asked_after: int
@@ -233,7 +238,7 @@ def ratio_figures(
         why = measure.why if pairs else "the runs share no image"
         fields = _paired(values, why, len(terms), difference(place))
         if fields["difference"] is not None and len(terms) >= 2:
-            fields |= _interval(terms[:, place], fields)
+            fields |= _interval(terms[:, place], fields) | (exact_difference(terms[:, place]) if measure.exact else {})
         ends, missing = side_intervals(values, ratio_interval(terms[:, place, 2:]), ratio_interval(terms[:, place, :2]))
         fields |= {**ends, "undefined": fields["undefined"] | missing}
         fields["images_differing"] = int((terms[:, place, :2] != terms[:, place, 2:]).any(axis=1).sum())
@@ -249,6 +254,29 @@ def _interval(terms: NDArray[np.float64], fields: Mapping[str, Any]) -> dict[str
         "ci": found.ends,
         "undefined": {name: each for name, each in fields["undefined"].items() if name != "ci"} | why,
     }
+
+
+def exact_difference(terms: NDArray[np.float64]) -> dict[str, Any]:
+    """The exact bounds of a difference of two shares, and how many images bear on them.
+
+    An image's value is the difference as it would be if all images were like it, to first order; for as many questions of
+    both models on every image it is the image's own difference. An image that was not seen may have anything from -1 to 1.
+
+    Args:
+        terms: Of each image the sums of numerators and denominators, of after and then of before; shape [images, 4].
+
+    Returns:
+        Fields of a `Figure`, "exact_ci" and "images_bearing"; {} where fewer than two images bear on it.
+    """
+    terms = terms[terms[:, 1] + terms[:, 3] > 0]
+    if len(terms) < 2:
+        return {}
+    whole = terms.sum(axis=0)
+    after, before = whole[0] / whole[1], whole[2] / whole[3]
+    moved = (terms[:, 0] - after * terms[:, 1]) / whole[1] - (terms[:, 2] - before * terms[:, 3]) / whole[3]
+    values = after - before + len(terms) * moved
+    ends = mean_bounds(values, min(-1.0, float(values.min())), max(1.0, float(values.max())))
+    return {"exact_ci": (max(-1.0, ends[0]), min(1.0, ends[1])), "images_bearing": len(terms)}
 
 
 def _enters(measure: Measure) -> Callable[[Question], bool]:

@@ -9,10 +9,11 @@ Understanding equivalence and noninferiority testing (2011), doi:10.1007/s11606-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, log
+from math import ceil, sqrt
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal, get_args
 
+from unsaf_async.compare.sample_size import least_number
 from unsaf_async.distill.evaluate.figures import Figure, unavailable
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.errors import as_option
@@ -38,7 +39,7 @@ CHANCE = 0.5
 """Accuracy on POPE of a coin, and of a constant answer: half of its probes are true."""
 
 FEW_DIFFERING = 5
-"""Of so many images with a difference on, resampling tells how far it may go; with fewer the exact bound holds, too."""
+"""Of UnF1: with so many images that have a difference its interval counts; with fewer an exact bound does, too."""
 
 POWER = 0.8
 """With which the number of images that a gate names would decide, if the difference is what it was here."""
@@ -281,41 +282,61 @@ def _at_chance(figure: Figure, rule: _Rule) -> str:
 
 
 def _is_bounded(figure: Figure) -> bool:
-    """Whether hardly any image has a difference, so that resampling cannot tell how large it may be on others."""
-    return figure.ci is None or (figure.images_differing is not None and figure.images_differing < FEW_DIFFERING)
+    """Whether exact bounds count: a gate against harm always, UnF1 where hardly any image has a difference."""
+    few = figure.images_differing is not None and figure.images_differing < FEW_DIFFERING
+    return figure.ci is None or figure.exact_ci is not None or few
 
 
 def _ends(figure: Figure) -> tuple[float, float]:
     """The interval of a difference on two images or more, in [-1, 1].
 
-    Where hardly any image has a difference, up to a share q of all images may be of a kind that is not among these n,
-    with q the exact one-sided bound (1 - q)^n = .025 (Clopper & Pearson 1934); on them the difference may be anything
-    from -1 to 1.
+    With exact bounds both ends are the further ones of these and of the interval. Without them (of UnF1), and where hardly
+    any image has a difference, up to a share q of all images may be of a kind that is not among these n, with q the exact
+    one-sided bound (1 - q)^n = .025 (Clopper & Pearson 1934); on them the difference may be anything from -1 to 1.
     """
     assert figure.difference is not None
     if not _is_bounded(figure):
         assert figure.ci is not None
         return figure.ci
-    unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / figure.images)
-    middle = figure.difference * (1 - unseen)
     low, high = figure.ci or (figure.difference, figure.difference)
+    if figure.exact_ci:
+        return min(low, figure.exact_ci[0]), max(high, figure.exact_ci[1])
+    unseen = _unseen(figure.images)
+    middle = figure.difference * (1 - unseen)
     return min(low, middle - unseen), max(high, middle + unseen)
 
 
+def _unseen(images: int) -> float:
+    """The share of all images that may be of a kind that is not among so many."""
+    return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / images))
+
+
 def _images_needed(figure: Figure, sign: int, bar: float) -> int | None:
-    """About how many images would tell, if the difference is this one. sign, bar: as in `_held`. None if none would."""
+    """About how many images would tell, if the difference is this one. sign, bar: as in `_held`. None if none would.
+
+    What the images differ by and what none of them showed are two parts of the distance from the difference to the end of
+    its interval. The squares of both add up to its square; the first falls with the root of the number of images.
+    """
     assert figure.difference is not None
     value, bar = sign * figure.difference, bar / 100
     gap = value - bar
     if abs(gap) < _ROUNDING:
         return None
-    if _is_bounded(figure):
-        unseen = gap / (1 + value) if gap > 0 else -gap / (1 - value)
-        return ceil(log((1 - CONFIDENCE) / 2) / log(1 - unseen))
+    images = figure.images_bearing or figure.images
     low, high = sorted(sign * end for end in _ends(figure))
-    half = value - low if gap > 0 else high - value
-    factor = (Z + NormalDist().inv_cdf(POWER)) / Z
-    return max(figure.images + 1, ceil(figure.images * (factor * half / gap) ** 2))
+    distance, room = (value - low, 1 + value) if gap > 0 else (high - value, 1 - value)
+    room = room if _is_bounded(figure) else 0.0
+    seen = sqrt(images * max(0.0, distance**2 - (room * _unseen(images)) ** 2))
+    chance = NormalDist().inv_cdf(POWER) / Z
+    if figure.ci is None:  # no image differs
+        seen = 0.0
+
+    def tells(number: int) -> bool:
+        part = seen / sqrt(number)
+        return sqrt(part**2 + (room * _unseen(number)) ** 2) + chance * part <= abs(gap) + _ROUNDING
+
+    needed = least_number(tells, images + 1)
+    return ceil(needed * figure.images / images)
 
 
 def _difference_text(figure: Figure) -> str:
@@ -328,5 +349,5 @@ def _difference_text(figure: Figure) -> str:
     if not _is_bounded(figure):
         return f"{difference}, interval {ends}"
     differing = figure.images_differing or 0
-    seen = f"{differing} of {figure.images:,} images differ" if differing else "the same on every image"
+    seen = f"{differing:,} of {figure.images:,} images differ" if differing else "the same on every image"
     return f"{difference}, {seen}, exact bound {ends}"

@@ -34,6 +34,8 @@ class Measure:
     """What the question adds to numerator and denominator; (0, 0) if it does not enter."""
     why: str
     """The reason where the denominator is empty."""
+    exact: bool = False
+    """Whether its difference has exact bounds: it is a share of questions, and a gate against harm rests on it."""
 
 
 def _is_answerable(question: Question) -> bool:
@@ -96,10 +98,10 @@ def _truth(question: Question) -> str:
 
 _NO_ANSWERABLE = "no answerable question was scored"
 
-OVER_REFUSAL = Measure("over_refusal", _is_answerable, _abstained, _NO_ANSWERABLE)
+OVER_REFUSAL = Measure("over_refusal", _is_answerable, _abstained, _NO_ANSWERABLE, exact=True)
 """FU / (TA + FU)."""
 
-OVER_REFUSAL_BANK = Measure("over_refusal_bank", _is_answerable, _abstained, _NO_ANSWERABLE)
+OVER_REFUSAL_BANK = Measure("over_refusal_bank", _is_answerable, _abstained, _NO_ANSWERABLE, exact=True)
 """The same, of the frozen bank."""
 
 LABELLED: tuple[Measure, ...] = (
@@ -109,6 +111,7 @@ LABELLED: tuple[Measure, ...] = (
         _has_answers,
         lambda question: (contained(question), 1.0),
         "the labelled set accepts no answer to any answerable question",
+        exact=True,
     ),
     OVER_REFUSAL,
     Measure("abstention_recall", _is_unanswerable, _abstained, "no unanswerable question was scored"),
@@ -119,7 +122,7 @@ _NO_PROBE = "no probe is answered by yes or no"
 _NO_YES = "no answer said yes, and no thing that is there was missed"
 
 POPE: tuple[Measure, ...] = (
-    Measure("pope_accuracy", _is_probe, _accuracy_of(_yes_no_or_abstained), _NO_PROBE),
+    Measure("pope_accuracy", _is_probe, _accuracy_of(_yes_no_or_abstained), _NO_PROBE, exact=True),
     Measure("pope_f1", _is_probe, _f1_of(_yes_no_or_abstained), _NO_YES),
     Measure("pope_yes_ratio", _is_probe, _yes_ratio_of(_yes_no_or_abstained), _NO_PROBE),
     Measure(

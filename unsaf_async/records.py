@@ -53,6 +53,10 @@ ACTS: tuple[Act, ...] = get_args(Act)
 Decider = Literal["rule", "judge", "panel"]
 """Who decided what a response did: the rules, the LLM judge, or the majority of several."""
 
+ImageNote = Literal["shrunk", "narrow", "long", "cut-off", "colour-profile", "one-colour"]
+"""What is odd about a picture that is sent: made more than eight times smaller, a side under 28 px, more than 200 times as long
+as wide, without its file's last bytes, with a colour profile that cannot be used, all of one colour."""
+
 KINDS: tuple[Kind, ...] = (
     "absent-object", "hidden", "temporal", "mental", "identity", "non-visual", "ambiguous", "other",
 )  # fmt: skip
@@ -67,7 +71,7 @@ class EncodedImage:
 
     data: the encoded bytes. media_type: "image/jpeg" or "image/png". width, height: pixels, as sent.
     pixels_sha256: of the size and the RGB pixels as sent, so that two files with the same pixels are one image.
-    difference_hash: as `ImageRecord.difference_hash`; "" if it was not computed.
+    difference_hash: as `ImageRecord.difference_hash`; "" if it was not computed. notes: as `ImageRecord.notes`.
     """
 
     data: bytes = field(repr=False)
@@ -76,6 +80,7 @@ class EncodedImage:
     height: int
     pixels_sha256: str
     difference_hash: str = ""
+    notes: tuple[ImageNote, ...] = ()
 
     @cached_property
     def data_url(self) -> str:
@@ -236,6 +241,8 @@ class ImageRecord(Record):
     width: Pixels | None = None
     height: Pixels | None = None
     """Pixels, as sent."""
+    notes: tuple[ImageNote, ...] = ()
+    """What a reader should know of the picture, though it could be sent."""
     metadata: dict[str, Any] = {}
     """The manifest's further columns."""
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.prepare import Prepared
 
-MOST_FAILURES = 20
+MOST_FAILURES = 10
 """How many failed images are listed."""
 
 
@@ -124,10 +124,7 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
     out.print()
     total = "" if score.images.total is None else f" of {score.images.total}"
     out.print(f"Images: {score.images.done}{total} done, {score.images.failed} failed")
-    for name, reason in failures[:MOST_FAILURES]:
-        out.print(f"  {safe(name)}: {safe(reason)}")
-    if len(failures) > MOST_FAILURES:
-        out.print(f"  and {len(failures) - MOST_FAILURES} more; journal.jsonl has them all")
+    print_failures(failures, out)
     out.print(
         f"Questions: {questions.asked} asked; {questions.duplicate} duplicate and {questions.malformed} malformed dropped, "
         f"{questions.missing} missing"
@@ -148,6 +145,18 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
             f"Cost: {format_usd(score.cost_usd, 4)} for {score.tokens.input:,} input and {score.tokens.output:,} output tokens; "
             f"{score.wall_s:.1f} s{unknown}"
         )
+
+
+def print_failures(failures: Sequence[tuple[str, str]], out: Console | None = None) -> None:
+    """Failed images with their reasons: the first `MOST_FAILURES`, then a count.
+
+    failures: (id, reason) of each. out: None for stdout.
+    """
+    out = out or console()
+    for name, reason in failures[:MOST_FAILURES]:
+        out.print(f"  {safe(name)}: {safe(reason)}")
+    if len(failures) > MOST_FAILURES:
+        out.print(f"  and {len(failures) - MOST_FAILURES} more; journal.jsonl has them all")
 
 
 def print_plan(prepared: Prepared, figures: Estimate) -> None:

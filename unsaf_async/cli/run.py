@@ -343,14 +343,32 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
     if display.json:
         sys.stdout.write(printable_json(score.model_dump_json(indent=2)) + "\n")
     else:
-        if score.images.done:  # else every figure is n/a: the reason says more
-            from unsaf_async.cli.render import print_score
+        from unsaf_async.cli.render import print_failures, print_score
 
-            print_score(score, runner.folder.manifest)
+        failures = failures_of(runner.folder.files.journal) if score.images.failed else ()
+        if score.images.done:
+            print_score(score, runner.folder.manifest, failures)
+        elif len({reason for _, reason in failures}) > 1:  # every figure is n/a, and one reason is told below
+            print_failures(failures)
         sys.stdout.write(f"\nRun folder: {folder}\n")
         if reported and score.images.done:
             sys.stdout.write(f"Report: {runner.folder.files.report}\n")
     return _say_how_it_ended(runner, quiet=display.quiet)
+
+
+def failures_of(journal: Path) -> list[tuple[str, str]]:
+    """The images of a run that failed.
+
+    Args:
+        journal: The run's journal.
+
+    Returns:
+        (id, reason) of each, in the order of the ids.
+    """
+    from unsaf_async.runs.journal import Kept
+
+    kept = Kept(journal)
+    return [(each.image.id, each.failure) for each in kept.in_order(sorted(kept)) if each.failure]
 
 
 def _what_it_takes(runner: Runner) -> str:
@@ -384,7 +402,8 @@ def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
         return 3
     if runner.unfinished:
         then = f"mend these files, then {_again(folder)}" if runner.only_files else _again(folder)
-        tell(f"{runner.unfinished}; {then} tries them again")
+        same = "their replies are kept, and going on would bring the same"
+        tell(f"{runner.unfinished}; {same if runner.only_replies else f'{then} tries them again'}")
         return 3
     if runner.satisfied and not quiet:
         tell("the interval is as narrow as --until-ci asked; no more images were needed")

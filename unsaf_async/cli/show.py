@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli.run import failures_of
 from unsaf_async.cli.streams import tell
 from unsaf_async.text import printable_json
 
@@ -28,8 +29,7 @@ def show(
         return 0
     from unsaf_async.cli.render import print_score
 
-    kept = saved.kept.in_order(saved.kept) if found.images.failed else ()
-    failures = [(each.image.id, each.failure) for each in kept if each.failure]
+    failures = failures_of(saved.files.journal) if found.images.failed else ()
     print_score(found, saved.manifest, failures)
     if pending := saved.manifest.images - found.images.done - found.images.failed:
         left = f"{pending} of {saved.manifest.images} images are not done"

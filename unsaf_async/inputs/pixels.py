@@ -1,11 +1,12 @@
-"""From a file to the bytes that are sent: upright, opaque RGB, within a size, encoded once, without metadata.
+"""From a file to the bytes that are sent: upright, opaque sRGB, within a size, encoded once, without metadata.
 
 A file is untrusted: what it claims is checked before anything is decoded, only decoders of photo formats are tried
 (Pillow's EPS reader, for one, starts a program), and whatever goes wrong becomes an `ImageError` of one line. Knows
 nothing of providers: their limits come as an `ImagePolicy`.
 
 Pillow reports oddities in metadata through `warnings`. This module filters none of them, since the filters are global
-and not safe to change from a thread.
+and not safe to change from a thread. For the same reason it leaves Pillow's other global settings alone: the one for files
+that are cut off, and the one for large files.
 """
 
 from __future__ import annotations
@@ -15,22 +16,40 @@ import hashlib
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from unsaf_async.errors import UnsafError
+from unsaf_async.inputs.colours import ProfileError, is_srgb, to_srgb
+from unsaf_async.inputs.jpeg import coefficient_bytes, has_every_scan, without_metadata
 from unsaf_async.records import EncodedImage
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from PIL.ImageFile import ImageFile
+
+    from unsaf_async.records import ImageNote
 
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000
-"""What a file's header may claim: 64 megapixels take about 256 MB decoded."""
+"""What may be decoded: 64 megapixels take about 256 MB."""
+
+MAX_JPEG_PIXELS = 400_000_000
+"""What a JPEG's header may claim: it is decoded at a half, a quarter or an eighth of its sides."""
+
+MAX_COEFFICIENT_BYTES = 512 * 2**20
+"""What a JPEG above `MAX_PIXELS` may take while it is decoded: one of several scans is held in memory whole."""
+
+MOST_MISSING = 0.05
+"""The share of a picture that may be missing at its end, where the file is cut off."""
 
 TINY_PX = 128
 """An image with no side above this is sent as PNG: JPEG's blocks would be a good part of it, and it is small anyway."""
@@ -50,12 +69,16 @@ class ImagePolicy:
         max_pixels: The limit of width times height; None for no limit.
         max_bytes: The limit of the base64 text, which is what providers measure.
         jpeg_quality: From 1 to 95; lowered in steps, not below 30, where `max_bytes` needs it.
+        min_side_px: The shorter side that the model takes at least, in pixels as sent; None: any.
+        max_aspect: How many times as long as its shorter side the longer one may be, as sent; None: any.
     """
 
     max_side_px: int = 1568
     max_pixels: int | None = None
     max_bytes: int = 5_000_000
     jpeg_quality: int = 92
+    min_side_px: int | None = None
+    max_aspect: float | None = None
 
 
 class ImageError(UnsafError):
@@ -97,9 +120,10 @@ class ImageLoader:
 def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
     """The image in a file as it is sent, and the sha256 of the file's bytes. Blocks.
 
-    EXIF orientation is applied, transparency put on white, 16-bit and float samples scaled to 8 bits, the first frame
-    of an animation taken. An image is only ever made smaller. With one version of Pillow the same file and policy give
-    the same bytes.
+    EXIF orientation is applied, colours are converted to sRGB by the file's profile, transparency put on white, 16-bit and
+    float samples scaled to 8 bits, the first frame of an animation taken. An image is only ever made smaller. A JPEG of which
+    nothing has to change is sent as it is, without its metadata. Of a file that is cut off, at most a twentieth of the
+    picture may be missing. With one version of Pillow the same file and policy give the same bytes.
 
     Args:
         path: The image's file.
@@ -109,26 +133,30 @@ def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
         (the image, sha256 of the file's bytes in hexadecimal).
 
     Raises:
-        ImageError: The file is no whole, readable image, or no JPEG of it is small enough for the policy.
+        ImageError: The file is no readable image, the model does not take its shape, or no JPEG of it is small enough for
+            the policy.
     """
     data = _read(path)
     try:
-        pixels = _pixels(data, policy)
+        picture = _picture(data, policy)
     except ImageError:
         raise
     except Exception as error:
         # Decoders raise whatever they stumble over: OSError, ValueError, SyntaxError, struct.error, ZeroDivisionError.
         raise ImageError(_reason(data, error)) from error
+    pixels = picture.pixels
     raw = pixels.tobytes()
+    sent = _unchanged(data, policy) if picture.unchanged else None
     # A new image, because Pillow's writers pass on comments and profiles that the old one still carries.
-    sent, media_type = _written(Image.frombytes("RGB", pixels.size, raw), policy)
+    encoded, media_type = sent or _written(Image.frombytes("RGB", pixels.size, raw), policy)
     image = EncodedImage(
-        data=sent,
+        data=encoded,
         media_type=media_type,
         width=pixels.width,
         height=pixels.height,
         pixels_sha256=hashlib.sha256(f"{pixels.width}x{pixels.height}".encode() + raw).hexdigest(),
         difference_hash=difference_hash(pixels),
+        notes=picture.notes,
     )
     return image, hashlib.sha256(data).hexdigest()
 
@@ -160,7 +188,7 @@ def difference_hash(pixels: Image.Image) -> str:
 def sent_size(path: Path, policy: ImagePolicy) -> tuple[int, int]:
     """The size at which an image would be sent, from its file's header alone. Blocks.
 
-    The pixels behind a good header may still be broken.
+    What `encode` refuses for its header is refused here, too. The pixels behind a good header may still be broken.
 
     Args:
         path: The image's file.
@@ -170,20 +198,21 @@ def sent_size(path: Path, policy: ImagePolicy) -> tuple[int, int]:
         (width, height) in pixels, upright, each >= 1.
 
     Raises:
-        ImageError: Not even the header can be read.
+        ImageError: Not even the header can be read, or it claims what is refused.
     """
-    try:
-        if not path.is_file():
-            raise ImageError("the file is missing or no regular file")
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
-                width, height = height, width
-    except ImageError:
-        raise
-    except Exception as error:  # as in `encode`
-        raise ImageError(f"the header cannot be read ({type(error).__name__})") from error
-    return fitted(width, height, policy)
+    with _file(path) as file:
+        try:
+            opened = _opened(file, policy)
+            # By the base class: a PNG's own method would decode the picture.
+            turned = Image.Image.getexif(opened.image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        except ImageError:
+            raise
+        except Exception as error:  # as in `encode`
+            file.seek(0)
+            raise ImageError(_reason(file.read(_HEAD_BYTES), error)) from error
+    width, height = opened.size
+    # A TIFF's size is that of the picture when it is upright.
+    return (height, width) if turned and opened.image.format != "TIFF" else (width, height)
 
 
 def fitted(width: int, height: int, policy: ImagePolicy) -> tuple[int, int]:
@@ -209,44 +238,223 @@ def fitted(width: int, height: int, policy: ImagePolicy) -> tuple[int, int]:
 # --- from the file to pixels ----------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> bytes:
+def _file(path: Path) -> BinaryIO:
+    """The file, opened, if it is one that is not too large."""
     try:
         if not path.is_file():  # opening a FIFO would wait for its writer
             kind = "a folder" if path.is_dir() else "no regular file" if path.exists() else "missing"
             raise ImageError(f"the file is {kind}")
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ImageError(f"the file is larger than {MAX_FILE_BYTES >> 20} MiB; shrink it first")
+        if size == 0:
+            raise ImageError("the file is empty")
+        return path.open("rb")
     except OSError as error:
         raise ImageError(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
     except ValueError as error:
         raise ImageError("the file's name is not valid") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with _file(path) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ImageError(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
     if not data:
         raise ImageError("the file is empty")
-    if len(data) > MAX_FILE_BYTES:
+    if len(data) > MAX_FILE_BYTES:  # it grows
         raise ImageError(f"the file is larger than {MAX_FILE_BYTES >> 20} MiB; shrink it first")
     return data
 
 
-def _pixels(data: bytes, policy: ImagePolicy) -> Image.Image:
-    """The pixels to send: mode RGB, within the policy's size."""
-    with Image.open(BytesIO(data), formats=_FORMATS) as image:
-        width, height = image.size
-        if width < 1 or height < 1:
-            raise ImageError(f"the image has no pixels ({width} x {height})")
-        if width * height > MAX_PIXELS:
-            limit = MAX_PIXELS // 1_000_000
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An image behind a header that is within all limits. Nothing is decoded.
+
+    width, height: pixels, as the header says. size: (width, height) as sent, before the image is turned upright.
+    """
+
+    image: ImageFile
+    width: int
+    height: int
+    size: tuple[int, int]
+
+
+def _opened(file: BinaryIO, policy: ImagePolicy) -> _Opened:
+    is_jpeg = file.read(3) == _JPEG
+    file.seek(0)
+    if is_jpeg:
+        # Not by `Image.open`: its limit is for what is decoded whole.
+        image: ImageFile = JpegImageFile(file)
+    else:
+        image = _not_jpeg(file)
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise ImageError(f"the image has no pixels ({width} x {height})")
+    size = fitted(width, height, policy)
+    if is_jpeg:
+        image.draft(image.mode, size)  # decode at 1/2, 1/4 or 1/8, still at least as large as `size`
+    _check_pixels(width, height, image.width * image.height, MAX_JPEG_PIXELS if is_jpeg else MAX_PIXELS)
+    if is_jpeg and width * height > MAX_PIXELS and coefficient_bytes(file) > MAX_COEFFICIENT_BYTES:
+        raise ImageError(
+            f"the image is a progressive JPEG of {width} x {height} pixels, which takes more than "
+            f"{MAX_COEFFICIENT_BYTES >> 20} MiB to decode; shrink it first"
+        )
+    _check_shape(*size, policy)
+    return _Opened(image, width, height, size)
+
+
+def _not_jpeg(file: BinaryIO) -> ImageFile:
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        file.seek(0)
+        if not _HEIF.match(file.read(12)):
+            raise
+        try:
+            from pillow_heif import HeifImageFile  # by its class: registering it would change Pillow for all
+        except ImportError:
             raise ImageError(
-                f"the image claims {width} x {height} pixels, the limit is {limit} megapixels; shrink it first"
-            )
-        size = fitted(width, height, policy)
-        image.draft(image.mode, size)  # JPEG only: decode at 1/2, 1/4 or 1/8, still at least as large as `size`
+                "the file is a HEIC/HEIF photo; install what reads them with pip install 'unsaf-async[heic]', "
+                "or convert it to JPEG or PNG"
+            ) from None
+        file.seek(0)
+        try:
+            image: ImageFile = HeifImageFile(file)
+        except SyntaxError as error:
+            raise ImageError(f"the HEIC/HEIF photo is damaged: {one_line(str(error), 200)}") from None
+        return image
+
+
+def _check_pixels(width: int, height: int, decoded: int, claimed: int) -> None:
+    """Raises ImageError above the limits. decoded: pixels that decoding gives. claimed: pixels that the header may claim."""
+    limit = claimed if width * height > claimed else MAX_PIXELS
+    if width * height > claimed or decoded > MAX_PIXELS:
+        raise ImageError(
+            f"the image claims {width} x {height} pixels, the limit is {limit // 1_000_000} megapixels; shrink it first"
+        )
+
+
+def _check_shape(width: int, height: int, policy: ImagePolicy) -> None:
+    """Raises ImageError if the model does not take an image of this size, as sent."""
+    if policy.min_side_px is not None and min(width, height) < policy.min_side_px:
+        raise ImageError(
+            f"the image is {width} x {height} px as sent, and the model takes no side under {policy.min_side_px} px"
+        )
+    if policy.max_aspect is not None and max(width, height) > policy.max_aspect * min(width, height):
+        raise ImageError(
+            f"the image is {width} x {height} px as sent, and the model takes none that is more than "
+            f"{policy.max_aspect:g} times as long as wide"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What to send. pixels: mode RGB, within the policy's size. unchanged: a JPEG's file holds just these pixels."""
+
+    pixels: Image.Image
+    notes: tuple[ImageNote, ...]
+    unchanged: bool
+
+
+def _picture(data: bytes, policy: ImagePolicy) -> _Picture:
+    opened = _opened(BytesIO(data), policy)
+    image, size = opened.image, opened.size
+    notes: list[ImageNote] = list(_notes_of_size(opened))
+    try:
         image.load()
-        # Only now: reading a PNG's EXIF loads it, and a failure there would go unseen; loading a TIFF turns it upright.
-        turn = _turn(image)
-        whole = _eight_bit(image)
+    except OSError as error:
+        if "truncated" not in str(error):
+            raise
+        image = _cut_off(data, policy)
+        notes.append("cut-off")
+    # Only now: reading a PNG's EXIF loads it, and a failure there would go unseen; loading a TIFF turns it upright.
+    turn = _turn(image)
+    profile = image.info.get("icc_profile") or b""
+    unchanged = (
+        isinstance(image, JpegImageFile)
+        and image.mode in ("L", "RGB")
+        and size == (opened.width, opened.height)
+        and max(size) > TINY_PX
+        and turn is None
+        and "cut-off" not in notes
+        and (not profile or (image.mode == "RGB" and is_srgb(profile)))
+    )
+    whole = _eight_bit(image, keep_cmyk=bool(profile))
     small = whole if whole.size == size else whole.resize(size, Image.Resampling.LANCZOS)
-    upright = small if turn is None else small.transpose(turn)
-    return _opaque(upright)
+    if profile and not unchanged and image.mode != "LAB":
+        try:
+            small = to_srgb(small, profile)
+        except ProfileError:
+            notes.append("colour-profile")
+    pixels = _opaque(small if turn is None else small.transpose(turn))
+    if all(high - low <= _ONE_COLOUR for low, high in pixels.getextrema()):  # type: ignore[misc]
+        notes.append("one-colour")
+    return _Picture(pixels, tuple(notes), unchanged)
+
+
+_ONE_COLOUR = 2
+"""How far apart the samples of a picture of one colour may lie, of 255."""
+
+_MOST_SHRUNK, _NARROW_PX, _LONG = 8, 28, 200
+
+
+def _notes_of_size(opened: _Opened) -> Iterator[ImageNote]:
+    longer, shorter = max(opened.size), min(opened.size)
+    if max(opened.width, opened.height) > _MOST_SHRUNK * longer:
+        yield "shrunk"
+    if shorter < _NARROW_PX:
+        yield "narrow"
+    if longer > _LONG * shorter:
+        yield "long"
+
+
+def _cut_off(data: bytes, policy: ImagePolicy) -> ImageFile:
+    """The image in a file without its last bytes, loaded. Raises ImageError if too much of it is missing."""
+    if data.startswith(_JPEG):
+        image = _opened(BytesIO(data + b"\xff\xd9"), policy).image
+        image.load()
+        missing = _missing_of_jpeg(image, data, policy)
+    else:
+        image, missing = _missing_of_rows(data, policy)
+    if missing > MOST_MISSING:
+        raise ImageError(f"the image is cut off: about {missing:.0%} of it is missing; fetch the file again")
+    return image
+
+
+def _missing_of_jpeg(image: Image.Image, data: bytes, policy: ImagePolicy) -> float:
+    """The share of a JPEG that its decoder made up, which it does in the middle grey of every component."""
+    if not has_every_scan(data):
+        raise ImageError("the image is cut off: only a coarse version of it is there; fetch the file again")
+    raw = image.tobytes()
+    made_up = len(raw) - len(raw.rstrip(b"\x7f" if image.mode == "CMYK" else b"\x80"))
+    line = len(raw) // image.height
+    lines, rest = divmod(made_up, line)
+    block = 16 / _opened(BytesIO(data), policy).height  # what is decoded together: 16 lines of the file at most
+    return min(1.0, lines / image.height + rest / line * block)
+
+
+def _missing_of_rows(data: bytes, policy: ImagePolicy) -> tuple[ImageFile, float]:
+    """The image as far as it goes, and the share of its pixels that no byte of the file was for.
+
+    It is decoded onto black and onto white: what differs was never written.
+    """
+    image, other = (_onto(_opened(BytesIO(data), policy).image, fill) for fill in (0, 255))
+    differ = ImageChops.difference(image.convert("RGB"), other.convert("RGB")).convert("L")
+    written = differ.histogram()[0]
+    return image, 1 - written / (image.width * image.height)
+
+
+def _onto(image: ImageFile, fill: int) -> ImageFile:
+    """The image as far as it can be decoded, loaded, where all samples were `fill` before."""
+    channels = len(image.getbands())
+    image.im = Image.new(image.mode, image.size, fill if channels == 1 else (fill,) * channels).im
+    with suppress(OSError):
+        image.load()
+    image.tile = []  # so that nothing more is decoded
+    return image
 
 
 _TURNS = {
@@ -259,6 +467,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112  # EXIF 2.3, table 4
+_HEAD_BYTES = 4096
+_JPEG = b"\xff\xd8\xff"
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -270,8 +480,10 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """The image in a mode with 8-bit channels that can be resized: L, LA, RGB or RGBA."""
+def _eight_bit(image: Image.Image, *, keep_cmyk: bool) -> Image.Image:
+    """The image in a mode with 8-bit channels that can be resized: L, LA, RGB or RGBA; or CMYK, which a profile is for."""
+    if keep_cmyk and image.mode == "CMYK":
+        return image
     if image.mode.startswith("I;16"):
         return _scaled(image.convert("I"), 0, 65535)
     if image.mode in ("I", "F"):
@@ -318,37 +530,42 @@ def _opaque(image: Image.Image) -> Image.Image:
 # --- from pixels to bytes -------------------------------------------------------------------------------------------
 
 
+def _unchanged(data: bytes, policy: ImagePolicy) -> tuple[bytes, str] | None:
+    """A JPEG's own bytes without its metadata; None where the image is to be written anew."""
+    plain = without_metadata(data)
+    if plain is None or _base64_bytes(len(plain)) > policy.max_bytes:
+        return None
+    return plain, "image/jpeg"
+
+
 def _written(image: Image.Image, policy: ImagePolicy) -> tuple[bytes, str]:
     """The encoded image and its media type."""
     if max(image.size) <= TINY_PX:
         buffer = BytesIO()
         image.save(buffer, "PNG")
-        if _base64_bytes(buffer) <= policy.max_bytes:
+        if _base64_bytes(buffer.tell()) <= policy.max_bytes:
             return buffer.getvalue(), "image/png"
     for quality in (policy.jpeg_quality, *(step for step in _QUALITY_STEPS if step < policy.jpeg_quality)):
         buffer = BytesIO()
         image.save(buffer, "JPEG", quality=quality, subsampling=0)  # 4:4:4, so that coloured text stays legible
-        if _base64_bytes(buffer) <= policy.max_bytes:
+        if _base64_bytes(buffer.tell()) <= policy.max_bytes:
             return buffer.getvalue(), "image/jpeg"
     raise ImageError(
-        f"the image takes {_base64_bytes(buffer)} bytes in base64 even as a poor JPEG, "
+        f"the image takes {_base64_bytes(buffer.tell())} bytes in base64 even as a poor JPEG, "
         f"the limit is {policy.max_bytes}; shrink it first"
     )
 
 
-def _base64_bytes(buffer: BytesIO) -> int:
-    return 4 * math.ceil(buffer.tell() / 3)
+def _base64_bytes(size: int) -> int:
+    return 4 * math.ceil(size / 3)
 
 
 # --- what is wrong with a file --------------------------------------------------------------------------------------
 
+_HEIF = re.compile(rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL)
 _NOT_PHOTOS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind)
     for pattern, kind in (
-        (
-            rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)",
-            "a HEIC/HEIF photo, which cannot be read here; convert it to JPEG or PNG",
-        ),
         (rb"....ftyp", "a video; export a frame as JPEG or PNG"),
         (rb"\x1aE\xdf\xa3|RIFF....AVI |\x00\x00\x01[\xb3\xba]", "a video; export a frame as JPEG or PNG"),
         (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "a JPEG XL image, which cannot be read here; convert it to JPEG or PNG"),
@@ -373,7 +590,7 @@ _UNDECODABLE = "no image in a format that can be read here (JPEG, PNG, WebP, GIF
 def _reason(data: bytes, error: Exception) -> str:
     """One line on why `data` could not be decoded."""
     if isinstance(error, UnidentifiedImageError):
-        head = data[:4096]
+        head = data[:_HEAD_BYTES]
         for pattern, kind in _NOT_PHOTOS:
             if pattern.match(head):
                 return f"the file is {kind}"
@@ -392,7 +609,7 @@ def _reason(data: bytes, error: Exception) -> str:
 
 def _is_text(head: bytes) -> bool:
     try:
-        text = head.decode("utf-8", "ignore" if len(head) == 4096 else "strict")
+        text = head.decode("utf-8", "ignore" if len(head) == _HEAD_BYTES else "strict")
     except UnicodeDecodeError:
         return False
     return all(character.isprintable() or character in "\t\r\n\f\ufeff" for character in text)

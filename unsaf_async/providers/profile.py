@@ -87,12 +87,19 @@ class Limits(Record):
 
 
 class ImageRules(Record):
-    """What an image must fit into before it is sent; larger ones are shrunk, smaller ones stay as they are."""
+    """What an image must fit into before it is sent; larger ones are shrunk, smaller ones stay as they are.
+
+    What the model refuses all the same fails before a call is made.
+    """
 
     max_side_px: Count = 1024
     max_pixels: Count | None = None
     max_bytes: Count = 10_000_000
     """Of the encoded file; base64 makes a third more of it on the wire."""
+    min_side_px: Count | None = None
+    """The shorter side that the model takes at least, as sent; None: any."""
+    max_aspect: Annotated[float, Field(ge=1, allow_inf_nan=False, strict=True)] | None = None
+    """How many times as long as its shorter side the longer one may be, as sent; None: any."""
     native_px: Count | None = None
     """Width and height of the only images that the model knows; it is warned of others. None: it takes any."""
 

@@ -70,6 +70,7 @@ def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:
     """The thumbnail of a plain photo, decoded no finer than needed and encoded once; None where that will not do."""
     from PIL import Image, ImageOps
 
+    from unsaf_async.inputs.colours import is_srgb
     from unsaf_async.inputs.pixels import MAX_FILE_BYTES, MAX_PIXELS
 
     path = Path(image.path)
@@ -81,6 +82,8 @@ def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:
             return None
         with Image.open(BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as pixels:
             plain = pixels.mode == "RGBA" or (pixels.mode in ("RGB", "L") and not pixels.has_transparency_data)
+            profile = pixels.info.get("icc_profile")
+            plain = plain and (not profile or is_srgb(profile))
             if not plain or max(pixels.size) <= side_px or pixels.width * pixels.height > MAX_PIXELS:
                 return None
             pixels.thumbnail((side_px, side_px), Image.Resampling.BILINEAR, reducing_gap=2.0)

@@ -86,6 +86,7 @@ class ImageExaminer:
                 "difference_hash": image.difference_hash or None,
                 "width": image.width,
                 "height": image.height,
+                "notes": image.notes,
             }
         )
         size = (image.width, image.height)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from unsaf_async.runs.settings import Settings
 
 
+_FEW = 3
+"""Up to so many images are decoded before a run begins, where it needs that to say that none can be used."""
+
 MOST_SAMPLES = 20
 """Further draws of an answer."""
 
@@ -142,10 +145,11 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
 
 
 def _check_readable(images: Sequence[ImageSource], policy: ImagePolicy) -> None:
-    """Raises UserError if none of the images can be read. Reads headers, up to the first good one."""
+    """Raises UserError if none of the images can be read. Reads headers, up to the first good one; of few, all of the file."""
+    read = encode if len(images) <= _FEW else sent_size
     for image in images:
         with suppress(ImageError):
-            sent_size(image.path, policy)
+            read(image.path, policy)
             return
     if images:
         try:
@@ -444,7 +448,13 @@ def policy_of(profile: Profile) -> ImagePolicy:
         profile: The model's.
 
     Returns:
-        The most pixels a side, pixels and bytes that its profile allows.
+        The limits of sides, pixels and bytes that its profile states.
     """
     rules = profile.image
-    return ImagePolicy(max_side_px=rules.max_side_px, max_pixels=rules.max_pixels, max_bytes=rules.max_bytes)
+    return ImagePolicy(
+        max_side_px=rules.max_side_px,
+        max_pixels=rules.max_pixels,
+        max_bytes=rules.max_bytes,
+        min_side_px=rules.min_side_px,
+        max_aspect=rules.max_aspect,
+    )

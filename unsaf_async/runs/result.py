@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.calls.budget import NANO
 from unsaf_async.errors import as_option
-from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.runs.findings import Tallies
+from unsaf_async.runs.image_notes import ImageNotes
 from unsaf_async.runs.journal import paid_nano_usd
 from unsaf_async.runs.stopping import rule_of
 from unsaf_async.score.run_score import Accounts, Calls, Tokens, score_of
@@ -32,8 +32,8 @@ class Unfinished:
 
     def __init__(self) -> None:
         self._images = self._failed = self._partly = self._lost = 0
+        self._files = self._asked_again = self._answered = 0
         self._reasons: set[str] = set()
-        self._only_files = True
 
     def add(self, examination: Examination) -> None:
         """Count one image.
@@ -45,15 +45,20 @@ class Unfinished:
         failure, ends = examination.failure, {call.outcome for call in examination.calls}
         if failure is None and ends <= {"ok"}:
             return
+        failed_calls, lost = "failed" in ends, any(map(is_lost, examination.calls))
         if failure is not None:
             self._failed += 1
             self._reasons.add(failure)
-        elif "failed" in ends:
+        elif failed_calls:
             self._partly += 1
-        elif any(map(is_lost, examination.calls)):
+        elif lost:
             self._lost += 1
-        if is_unfinished(examination):
-            self._only_files &= bool(examination.failure) and examination.image.width is None
+        if failed_calls or lost:
+            self._asked_again += 1
+        elif failure is not None and examination.image.width is None:
+            self._files += 1
+        elif failure is not None:
+            self._answered += 1
 
     def in_words(self, skipped: Mapping[str, str]) -> str | None:
         """What failed, with the reason where all images failed for the same one.
@@ -78,7 +83,7 @@ class Unfinished:
         return " and ".join(parts) or None
 
     def only_files(self, skipped: Mapping[str, str]) -> bool:
-        """Whether all that failed lies in the images' files: resuming changes nothing before these are mended.
+        """Whether what resuming could change lies in the images' files: it changes nothing before these are mended.
 
         Args:
             skipped: As for `in_words`.
@@ -86,7 +91,18 @@ class Unfinished:
         Returns:
             Whether files failed, and no call did.
         """
-        return bool(self._failed or self._partly or self._lost or skipped) and self._only_files
+        return bool(self._files or skipped) and not self._asked_again
+
+    def only_replies(self, skipped: Mapping[str, str]) -> bool:
+        """Whether resuming changes nothing: all that failed did so by what a model replied, and replies are kept.
+
+        Args:
+            skipped: As for `in_words`.
+
+        Returns:
+            Whether images failed, and neither a file nor a call did.
+        """
+        return bool(self._answered) and not (self._files or skipped or self._asked_again)
 
 
 class RunTally:
@@ -104,6 +120,7 @@ class RunTally:
         self.manifest = manifest
         self.unfinished = Unfinished()
         self._tallies = Tallies(manifest)
+        self._notes = ImageNotes()
         self._sized = self._foreign = self._paid_nano_usd = 0
         self._rule = rule_of(manifest.until_ci, anytime=manifest.anytime)
 
@@ -134,6 +151,7 @@ class RunTally:
         self._paid_nano_usd += paid_nano_usd(examination)
         if self._rule:
             self._rule.add(examination)
+        self._notes.add(examination.image)
         image, side = examination.image, self.manifest.subject.image.native_px
         if image.width:
             self._sized += 1
@@ -165,7 +183,7 @@ class RunTally:
             stopped=self._stopped(),
             enough=self._rule is not None and self._rule.satisfied,
         )
-        more = [*self._narrow_enough(result.images), *lacks, *self._foreign_images()]
+        more = [*self._narrow_enough(result.images), *lacks, *self._foreign_images(), *self._notes.in_words()]
         result = result.model_copy(update={"warnings": [*result.warnings, *more]})
         return self._tallies.findings(result)
 

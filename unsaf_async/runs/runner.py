@@ -224,6 +224,8 @@ class Runner:
         """What failed and would be tried again by resuming, in words; None if nothing did."""
         self.only_files = False
         """Whether all of that lies in the images' files, and is to be mended before."""
+        self.only_replies = False
+        """Whether all of that lies in what the models replied, so that resuming changes nothing."""
         self.unwritable = False
         """Whether it ended because something cannot be written."""
         self._opened: Mapping[str, OpenModel] = {}
@@ -459,6 +461,7 @@ class Runner:
         """The findings from all that is known; notes what is unfinished, and what is wrong if nothing was answered."""
         self.unfinished = tally.unfinished.in_words(self.skipped)
         self.only_files = tally.unfinished.only_files(self.skipped)
+        self.only_replies = tally.unfinished.only_replies(self.skipped)
         for model in self.models:
             if self.refusal is None and (refusal := model.refusals.hopeless):
                 self.refuses, self.refusal = model.profile.name, refusal

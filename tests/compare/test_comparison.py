@@ -27,7 +27,7 @@ from unsaf_async.cli.compare import compare as compare_command
 from unsaf_async.cli.compare_tables import print_comparison
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.compare.comparison import compare, load_runs, run_names, size_of
-from unsaf_async.compare.pairing import match, pair_of, paired_difference
+from unsaf_async.compare.pairing import PAIRED, match, pair_of, paired_difference
 from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.compare.tables import csv_of, escaped, to_csv, to_json, to_latex
 from unsaf_async.errors import UserError
@@ -186,9 +186,7 @@ def test_what_cannot_be_paired_is_none_with_its_reason(
     assert found.undefined[field] == why
     assert found.p is None
     assert set(found.undefined) == {
-        name
-        for name in ("unf1_a", "unf1_b", "difference", "ci", "ci_percentile", "p", "least_p", "sd", "detectable")
-        if getattr(found, name) is None
+        name for name in ("unf1_a", "unf1_b", "difference", *PAIRED) if getattr(found, name) is None
     }
 
 

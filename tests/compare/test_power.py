@@ -129,7 +129,7 @@ def test_a_plan_by_rates_names_its_assumptions_and_what_so_many_images_show() ->
     }
     assert found.models[0].images_needed == images_for_half_width(0.03, Rates().sd)
     assert (found.images, found.power, found.detectable) == (None, None, None)
-    assert set(found.undefined) == {"images", "power", "detectable"}
+    assert set(found.undefined) == {"images", "power", "detectable", "models.0.images", "models.0.half_width"}
     assert len(found.assumptions) == 4
     assert "if the same images are hard for both, up to 1.3 times as many images are needed" in found.assumptions[2]
     with_some = plan(Aim(images=200, correlation=0.6), rates=Rates(unf1=0.8))

@@ -589,6 +589,26 @@ def test_popes_figures_have_intervals_over_images() -> None:
     assert PopeScore.of({}).intervals == {}
 
 
+@pytest.mark.parametrize(
+    ("counts", "none"),
+    [
+        (PopeCounts(), dict.fromkeys(list(PopeScore.model_fields)[1:7], "no question that yes or no answers was asked")),
+        (PopeCounts(neither=2, abstained=1), {
+            "accuracy_answered": "no response says yes or no", "precision": "no response says yes",
+            "recall": "no question of which yes is true was answered by yes or no",
+            "f1": "no response says yes, and none says no where yes is true", "yes_ratio": "no response says yes or no",
+        }),
+        (PopeCounts(tn=2, fn=1), {"precision": "no response says yes"}),
+        (PopeCounts(tn=2, fp=1), {"recall": "no question of which yes is true was answered by yes or no"}),
+    ],
+)  # fmt: skip
+def test_each_of_popes_figures_that_is_null_has_its_reason(counts: PopeCounts, none: dict[str, str]) -> None:
+    found = PopeScore.of({counts: 2})
+    assert {name: why for name, why in found.undefined.items() if not name.startswith("intervals.")} == none
+    for name in list(PopeScore.model_fields)[1:7]:
+        assert (getattr(found, name) is None) == (name in none)
+
+
 def test_one_image_gives_no_interval_and_a_reason_for_each_figure() -> None:
     found = labelled_images(1, yes_no_set=True)
     few = "an interval needs at least 2 images that bear on the figure; there is 1"

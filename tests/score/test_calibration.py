@@ -303,7 +303,11 @@ def test_nothing_scored_gives_no_figure_and_a_reason_for_each() -> None:
             "unf1_ci",
             "unf1_observed",
             "unf1_observed_ci",
-            *(f"{side}.{rate}" for side in ("unanswerable", "answerable") for rate in ("observed", "corrected")),
+            *(
+                f"{side}.{rate}"
+                for side in ("unanswerable", "answerable")
+                for rate in ("observed", "corrected", "observed_ci", "corrected_ci")
+            ),
         }
 
 

@@ -492,14 +492,38 @@ def test_above_a_fifth_unscored_or_bounds_a_tenth_wide_the_bounds_are_the_headli
     (reason,) = beyond.unreliable
     assert beyond.unf1_between == beyond.unf1_bounds
     assert reason.startswith("18 of 98 responses (18%) are in none of the four types, which leaves UnF1 open by 0.101;")
-    # The share counts although the bounds are narrow: without an unanswerable question, UnF1 is 0 at best and at worst.
-    asked = questions(ta=8, fu=1) + [question("answerable", unscored="failed")] * 2
+    # The share counts although the bounds are narrow: with many over-refusals UnF1 is low at best and at worst.
+    asked = questions(fu=30, tu=1) + [question("answerable", unscored="failed")] * 7
     assert scored([examination("a", asked)], k=None).unf1_between is None
     narrow = scored([examination("a", [*asked, question("answerable", unscored="failed")])], k=None)
-    assert narrow.unf1_between == (0.0, 0.0)
+    assert narrow.unf1_between == (2 / 40, 2 / 32)
     assert narrow.unreliable == [
-        "3 of 12 responses (25%) are in none of the four types, above 20% the bounds are the headline"
+        "8 of 39 responses (21%) are in none of the four types, above 20% the bounds are the headline"
     ]
+
+
+def test_figures_about_a_label_of_which_nothing_was_scored_are_null_with_their_reason() -> None:
+    answerable = scored([examination("a", questions(ta=3, fu=1)), examination("b", questions(ta=1, fu=2))], k=None)
+    for name in ("unf1", "precision", "timidity"):
+        assert getattr(answerable, name) is None
+        assert answerable.undefined[name] == "no question that was intended unanswerable was scored"
+    for name in ("unf1_ci", "unf1_bounds", "macro_f1", "unf1_of_precisions"):
+        assert getattr(answerable, name) is None
+        assert answerable.undefined[name]
+    assert answerable.intervals.keys() == {
+        "over_refusal_rate",
+        "f1_answerable",
+        "abstention_rate",
+        "audacity_of_answers",
+    }
+    assert (answerable.over_refusal_rate, answerable.abstention_rate) == (3 / 7, 3 / 7)
+    unanswerable = scored([examination("a", questions(tu=3, fa=1))], k=None)
+    for name in ("f1_answerable", "audacity_of_answers"):
+        assert getattr(unanswerable, name) is None
+        assert unanswerable.undefined[name] == "no question that was intended answerable was scored"
+    assert (unanswerable.macro_f1, unanswerable.unf1) == (None, 6 / 7)
+    lost = scored([examination("a", [*questions(ta=1, fu=1), question("unanswerable", unscored="failed")])], k=None)
+    assert (lost.unf1, lost.unf1_bounds) == (None, (0.0, 2 / 3))
 
 
 def test_above_ten_percent_of_responses_without_an_image_the_headline_is_unreliable() -> None:

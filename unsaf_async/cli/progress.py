@@ -29,8 +29,9 @@ from unsaf_async.events import (
     Paused,
 )
 from unsaf_async.providers.redactor import MARK
+from unsaf_async.score.labelled import RunningAccuracy
 from unsaf_async.score.tallies import Running
-from unsaf_async.text import format_usd, moment_in, one_line, printable
+from unsaf_async.text import NOT_AVAILABLE, format_usd, moment_in, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from unsaf_async.calls.session import OpenModel
     from unsaf_async.cli.options import Say
     from unsaf_async.records import Reply
+    from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.runner import Runner
 
 PLAIN_EVERY_S = 10.0
@@ -109,12 +111,13 @@ class Watch:
         self.hits = 0
         self.retries = 0
         self.score = "n/a yet"
-        """UnF1 so far; while images are to come, with a quick interval, which is not the one that the score will have."""
+        """The figure so far; while images are to come, with a quick interval, which is not the one that the score will have."""
         self.pause: tuple[float, str] = (0.0, "")
         """Until when a model asked for patience, in monotonic seconds, and in what words."""
         self._told_until: dict[str, float] = {}
         """Until when each model's last wait that was told lasts, in monotonic seconds."""
-        self._running = Running()
+        self._running: Running | RunningAccuracy
+        self.figure, self._running = _running(manifest)
         self._bounds_broken: set[str] = set()
         self._told_keys: set[str] = set()
 
@@ -176,9 +179,9 @@ class Watch:
         return self.traffic.setdefault(provider, Traffic())
 
     def _score(self) -> str:
-        value, interval = self._running.unf1, self._running.interval
+        value, interval = self._running.value, self._running.interval
         if value is None:
-            return "n/a yet"
+            return NOT_AVAILABLE if self.done == self.total else f"{NOT_AVAILABLE} yet"
         if interval is None or self.done == self.total:
             return f"{value:.3f}"
         return f"{value:.3f} (about {interval[0]:.3f} to {interval[1]:.3f})"
@@ -239,10 +242,18 @@ class Watch:
         parts = [
             f"images {self.images()}",
             f"{flying} in flight" if flying else "",
-            f"UnF1 {self.score}",
+            f"{self.figure} {self.score}",
             self.money(),
         ]
         return ", ".join(part for part in [*parts, self.left(), self.patience()] if part)
+
+
+def _running(manifest: Manifest) -> tuple[str, Running | RunningAccuracy]:
+    """The figure that a run is about, in words, and its running value."""
+    source = manifest.source
+    if source is None or source.kind != "labelled":
+        return "UnF1", Running()
+    return ("accuracy", RunningAccuracy()) if source.yes_no else ("abstention F1", Running())
 
 
 @contextmanager
@@ -302,15 +313,17 @@ def _panel(watch: Watch) -> Group:
     from rich.table import Table
     from rich.text import Text
 
+    width = max(6, len(watch.figure))
+
     def row(name: str, text: str, style: str = "") -> Table:
         table = Table.grid(padding=(0, 2))
-        table.add_column(width=6, no_wrap=True)
+        table.add_column(width=width, no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
         table.add_row(name, Text(printable(text), style=style))
         return table
 
     bar = Table.grid(padding=(0, 2))
-    bar.add_column(width=6)
+    bar.add_column(width=width)
     bar.add_column(width=30)
     bar.add_column(no_wrap=True, overflow="ellipsis")
     expected = watch.expected_answers
@@ -323,7 +336,7 @@ def _panel(watch: Watch) -> Group:
         row("calls", watch.calls()),
         *(row("limits", text) for text in watch.limits()),
         row("money", watch.money()),
-        row("UnF1", watch.score),
+        row(watch.figure, watch.score),
     ]
     if patience := watch.patience():
         rows.append(row("wait", patience, "yellow"))

@@ -201,8 +201,7 @@ def compare(
     adjusted = iter(holm(tested))
     rows = [_row(run, name, scales[name]) for run, name in zip(loaded, names, strict=True)]
     named = [
-        Pair(**pair.model_dump(), a=names[i], b=names[j], p_holm=None if pair.p is None else next(adjusted))
-        for (i, j), pair in pairs.items()
+        _named(pair, names[i], names[j], None if pair.p is None else next(adjusted)) for (i, j), pair in pairs.items()
     ]
     return Comparison(
         runs=rows,
@@ -220,22 +219,30 @@ def compare(
     )
 
 
+def _named(pair: PairedDifference, a: str, b: str, p_holm: float | None) -> Pair:
+    why = {"p_holm": pair.undefined.get("p", "")} if p_holm is None else {}
+    return Pair(**pair.model_dump(exclude={"undefined"}), a=a, b=b, p_holm=p_holm, undefined=pair.undefined | why)
+
+
 def _without_open_ends(pair: PairedDifference, runs: Mapping[str, tuple[str, Score]]) -> PairedDifference:
-    """The pair without its difference, where the bounds of one of the two are its headline.
+    """The pair without its difference, where one of the two has no UnF1, or its bounds for a headline.
 
     runs: each run's name and score, by the name of its UnF1 in the pair.
     """
-    between = {field: (name, score.unf1_between) for field, (name, score) in runs.items() if score.unf1_between}
-    if not between:
+    none = {field: _why_no_unf1(name, score) for field, (name, score) in runs.items()}
+    none = {field: why for field, why in none.items() if why}
+    if not none:
         return pair
-    why = "; ".join(
-        f"so much of {name} is unscored that its UnF1 is {format_headline(None, bounds)}"
-        for name, bounds in between.values()
-    )
-    missing = (*between, "difference", *PAIRED)
-    reasons = {name: pair.undefined.get(name) or why for name in missing}
-    empty = dict.fromkeys((*missing, "p_method"))
-    return pair.model_copy(update={**empty, "undefined": pair.undefined | reasons})
+    why = "; ".join(none.values())
+    missing = (*none, "difference", *PAIRED)
+    return pair.model_copy(update={**dict.fromkeys(missing), "undefined": pair.undefined | dict.fromkeys(missing, why)})
+
+
+def _why_no_unf1(name: str, score: Score) -> str:
+    """Why a run's UnF1 is compared with no other; "" where it is."""
+    if score.unf1_between:
+        return f"so much of {name} is unscored that its UnF1 is {format_headline(None, score.unf1_between)}"
+    return f"{name} has no UnF1: {score.undefined.get('unf1', 'unknown')}" if score.unf1 is None else ""
 
 
 def run_names(loaded: Sequence[SavedRun]) -> list[str]:
@@ -314,6 +321,11 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
     }
     intervals, why = _intervals(score)
     undefined |= why
+    undefined |= {
+        f"{alias}_ci": undefined.get(f"intervals.{name}") or undefined.get(name, "its score has no intervals")
+        for alias, name in (("timidity", "precision"), ("audacity", "recall"))
+        if name not in score.intervals
+    }
     per_image = per_point = None
     if score.images.done:
         # Exactly rounded: the examinations come in the order in which they happened to finish.

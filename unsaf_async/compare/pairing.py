@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 """Draws for an interval, and swaps for a p-value: these figures are the comparison's headline."""
 
-PAIRED = ("ci", "ci_percentile", "p", "least_p", "sd", "detectable")
+PAIRED = ("ci", "ci_percentile", "p", "p_method", "least_p", "sd", "detectable")
 """Figures that need two shared images."""
 
 _BLOCK_BYTES = 64_000_000

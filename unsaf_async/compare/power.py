@@ -192,6 +192,12 @@ def _plan(
         undefined = dict.fromkeys(("images", "power", "detectable"), "no number of images was given")
     elif found is None:
         undefined["detectable"] = f"with fewer than {sample_size.FEWEST_IMAGES} images no difference is significant"
+    undefined |= {
+        f"models.{n}.{name}": "no number of images was given"
+        for n, model in enumerate(models)
+        for name in ("images", "half_width")
+        if model.images is None
+    }
     return PowerPlan(
         basis=basis,
         models=models,

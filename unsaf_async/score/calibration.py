@@ -501,12 +501,19 @@ def corrected_of(
         corrected = (
             drawn.with_interval(corrected) if drawn.matters else replace(corrected, ci=observed.ci, why=observed.why)
         )
-    sides = [_side(row, tables, corrected, drawn) for row in range(len(_SIDES))]
+    sides, without = zip(*(_side(row, tables, corrected, drawn) for row in range(len(_SIDES))), strict=True)
     why = _because(observed.why, unf1_observed=observed.unf1, unf1_observed_ci=observed.ci)
     why |= _because(corrected.why, unf1=corrected.unf1, unf1_ci=corrected.ci)
     for name, side in zip(_SIDES, sides, strict=True):
         reason = corrected.why if side.n else f"no question that was intended {name} was scored"
         why |= _because(reason, **{f"{name}.observed": side.observed, f"{name}.corrected": side.corrected})
+        no_interval = without[_SIDES.index(name)]
+        why |= _because(no_interval["observed_ci"] or reason, **{f"{name}.observed_ci": side.observed_ci})
+        why |= _because(no_interval["corrected_ci"] or reason, **{f"{name}.corrected_ci": side.corrected_ci})
+    rates = {decider.name: decider.rates(int(total[row].sum())) for row, decider in enumerate(deciders)}
+    for name, of_one in rates.items():
+        figures = {"sensitivity": of_one.sensitivity, "specificity": of_one.specificity}
+        why |= _because(_UNKNOWN, **{f"deciders.{name}.{rate}": value for rate, value in figures.items()})
     return Corrected(
         unf1=corrected.unf1,
         unf1_ci=corrected.ci,
@@ -514,7 +521,7 @@ def corrected_of(
         unf1_observed_ci=observed.ci,
         unanswerable=sides[0],
         answerable=sides[1],
-        deciders={decider.name: decider.rates(int(total[row].sum())) for row, decider in enumerate(deciders)},
+        deciders=rates,
         as_they_are=sum(int(total[row].sum()) for row, decider in enumerate(deciders) if decider.confusion is None),
         resamples_undefined=corrected.resamples_undefined,
         why_undefined=why,
@@ -536,7 +543,7 @@ def _observed(tables: NDArray[np.int64]) -> _Estimate:
     """UnF1 with every verdict taken as it is. tables: [pictures, deciders, sides, acts]."""
     (fa, tu), (_, fu) = (side.T for side in np.moveaxis(tables.sum(axis=1), 1, 0))
     unf1 = ratio(int(2 * tu.sum()), int((2 * tu + fu + fa).sum()))
-    if unf1 is None:
+    if unf1 is None or not (tu + fa).sum():
         return _Estimate(why=_NOTHING_SCORED)
     interval = ratio_interval(np.stack([2 * tu, 2 * tu + fu + fa], axis=1))
     return _Estimate(unf1, interval.ends, interval.why_undefined)
@@ -549,8 +556,9 @@ def _corrected(deciders: Sequence[_Decider], total: NDArray[np.int64], observed:
     abstained, scored = _abstained(
         total, np.array([decider.se for decider in deciders]), np.array([decider.sp for decider in deciders])
     )
-    why = _NOTHING_SCORED if observed.unf1 is None else _NOTHING_LEFT
-    return _Estimate(_number(_unf1(abstained, scored)), why=why, abstained=abstained)
+    if observed.unf1 is None:
+        return _Estimate(why=_NOTHING_SCORED, abstained=abstained)
+    return _Estimate(_number(_unf1(abstained, scored)), abstained=abstained)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -609,8 +617,8 @@ class _Drawn:
 
 
 _SIDES: tuple[Label, ...] = ("unanswerable", "answerable")
-_NOTHING_SCORED = "no question that was intended unanswerable was scored, and no answerable one was abstained from"
-_NOTHING_LEFT = "corrected, no answerable question was abstained from, and no unanswerable one was scored"
+_NOTHING_SCORED = "no question that was intended unanswerable was scored"
+_UNKNOWN = "it decided no labelled response of this sort"
 _ROUNDING = 1e-9
 """Questions by which a corrected count may leave the possible without being called cut."""
 
@@ -666,22 +674,24 @@ def _drawn_rates(deciders: Sequence[_Decider], n: int, seed: int) -> tuple[NDArr
     return se, sp
 
 
-def _side(row: int, tables: NDArray[np.int64], corrected: _Estimate, drawn: _Drawn) -> Side:
+def _side(row: int, tables: NDArray[np.int64], corrected: _Estimate, drawn: _Drawn) -> tuple[Side, dict[str, str]]:
+    """The side, and why each of its intervals is None, by name; "" where that is for want of the figure."""
     scored, abstained = tables[:, :, row].sum(axis=(1, 2)), tables[:, :, row, 1].sum(axis=1)
     n = int(scored.sum())
     true = None if corrected.abstained is None else float(corrected.abstained[row])
-    observed_ci = ratio_interval(np.stack([abstained, scored], axis=1)).ends if n else None
-    corrected_ci = observed_ci
+    as_judged = ratio_interval(np.stack([abstained, scored], axis=1)) if n else Interval()
+    as_corrected = as_judged if true is not None else Interval()
     if true is not None and n and drawn.matters:
-        corrected_ci = drawn.interval(lambda true, of: quotients(np.clip(true, 0, of)[..., row], of[..., row]))[0].ends
-    return Side(
+        as_corrected, _ = drawn.interval(lambda true, of: quotients(np.clip(true, 0, of)[..., row], of[..., row]))
+    side = Side(
         n=n,
         observed=ratio(int(abstained.sum()), n),
         corrected=None if true is None or not n else min(max(true / n, 0.0), 1.0),
         clipped=true is not None and not -_ROUNDING <= true <= n + _ROUNDING,
-        observed_ci=observed_ci,
-        corrected_ci=None if true is None else corrected_ci,
+        observed_ci=as_judged.ends,
+        corrected_ci=as_corrected.ends,
     )
+    return side, {"observed_ci": as_judged.why_undefined, "corrected_ci": as_corrected.why_undefined}
 
 
 def _because(reason: str, **figures: object) -> dict[str, str]:

@@ -36,7 +36,7 @@ from unsaf_async.score.metrics import (
     yes_no,
 )
 from unsaf_async.score.rank_intervals import aurc_intervals, auroc_interval, ece_interval
-from unsaf_async.score.ratios import mean
+from unsaf_async.score.ratios import mean, ratio
 from unsaf_async.score.signals import ProbabilityName, p_true, self_consistency, stated, token_probability
 from unsaf_async.score.unf1 import latest
 from unsaf_async.score.units import Units
@@ -113,7 +113,7 @@ class PopeScore(Record):
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """95 % intervals by the figure's name, with images as the unit."""
     undefined: dict[str, str] = Field(default_factory=dict)
-    """Reason for each figure that is not None and has no interval, by "intervals." and its name."""
+    """Reason for each figure that is None, by its name, and for each other without an interval, by "intervals." and its name."""
 
     @classmethod
     def of(cls, images: Mapping[PopeCounts, int]) -> PopeScore:
@@ -146,7 +146,22 @@ class PopeScore(Record):
                 if figures[name] is not None
             }
         )
-        return cls(counts=counts, **figures, intervals=intervals, undefined=why)
+        reasons = (
+            _WHY_NO_POPE if counts.asked else dict.fromkeys(figures, "no question that yes or no answers was asked")
+        )
+        none = {name: reasons[name] for name, value in figures.items() if value is None}
+        return cls(counts=counts, **figures, intervals=intervals, undefined=none | why)
+
+
+_NEITHER = "no response says yes or no"
+_WHY_NO_POPE = {
+    "accuracy_answered": _NEITHER,
+    "precision": "no response says yes",
+    "recall": "no question of which yes is true was answered by yes or no",
+    "f1": "no response says yes, and none says no where yes is true",
+    "yes_ratio": _NEITHER,
+}
+"""Why a figure of `PopeScore` is None where something was asked."""
 
 
 class LabelledScore(Record):
@@ -376,19 +391,8 @@ class _Probes:
 
     def add(self, examination: Examination) -> None:
         """Count one image."""
-        labels: list[Literal["yes", "no"]] = []
-        spoken: list[YesNo | None] = []
-        official: list[YesNo | None] = []
-        for question in examination.questions:
-            accepted = _accepted(question)
-            if accepted not in (("yes",), ("no",)):
-                continue
-            text = final_text(question.response).answer
-            labels.append("yes" if accepted == ("yes",) else "no")
-            spoken.append("abstained" if question.act == "abstained" else yes_no(text))
-            official.append(official_yes_no(text))
-        for column, said in ((self._spoken, spoken), (self._official, official)):
-            column.extend(dict(pope_counts(labels, said)).values())
+        for column, counts in zip((self._spoken, self._official), probe_counts(examination), strict=True):
+            column.extend(dict(counts).values())
 
     def scores(self, units: NDArray[np.int64]) -> tuple[PopeScore, PopeScore]:
         """By `yes_no` and the acts, and by POPE's own rule. units: [images], the number of each image's picture."""
@@ -405,6 +409,54 @@ class _Probes:
                 for row, n in zip(distinct.tolist(), times.tolist(), strict=True)
             }
         )
+
+
+class RunningAccuracy:
+    """The accuracy of yes/no questions so far, as `PopeScore` has it: for a display while images come in."""
+
+    interval: tuple[float, float] | None = None
+    """None: it is not worth its time before the run ends."""
+
+    def __init__(self) -> None:
+        self._right = self._asked = 0
+
+    def add(self, examination: Examination) -> None:
+        """Count one image.
+
+        Args:
+            examination: Of an image that was not counted before.
+        """
+        counts, _ = probe_counts(examination)
+        self._right += counts.tp + counts.tn
+        self._asked += counts.asked
+
+    @property
+    def value(self) -> float | None:
+        """The accuracy; None while nothing was asked."""
+        return ratio(self._right, self._asked)
+
+
+def probe_counts(examination: Examination) -> tuple[PopeCounts, PopeCounts]:
+    """What was said to an image's questions that are answered by yes or no.
+
+    Args:
+        examination: Of the image.
+
+    Returns:
+        The counts by `yes_no` and the acts, and by POPE's own rule.
+    """
+    labels: list[Literal["yes", "no"]] = []
+    spoken: list[YesNo | None] = []
+    official: list[YesNo | None] = []
+    for question in examination.questions:
+        accepted = _accepted(question)
+        if accepted not in (("yes",), ("no",)):
+            continue
+        text = final_text(question.response).answer
+        labels.append("yes" if accepted == ("yes",) else "no")
+        spoken.append("abstained" if question.act == "abstained" else yes_no(text))
+        official.append(official_yes_no(text))
+    return pope_counts(labels, spoken), pope_counts(labels, official)
 
 
 def exact(question: Question) -> float:

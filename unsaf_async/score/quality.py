@@ -130,7 +130,7 @@ class Quality(Record):
     why_no_interval: dict[str, str] = Field(default_factory=dict)
     """Why a share of these that is defined has none, by the same paths."""
     undefined: dict[str, str] = Field(default_factory=dict)
-    """Reason for each figure that is None, by its name."""
+    """Reason for each figure that is None, by its path ("recurring_share", "false_labels.NAME.share")."""
 
 
 def question_quality(examinations: Iterable[Examination]) -> Quality:
@@ -261,7 +261,12 @@ class QualityTally:
             },
             intervals={path: each.ends for path, each in intervals.items() if each.ends},
             why_no_interval={path: each.why_undefined for path, each in intervals.items() if not each.ends},
-            undefined=_why_none(n, recurring, near),
+            undefined=_why_none(n, recurring, near)
+            | {
+                f"false_labels.{name}.share": "the auditor gave no verdict"
+                for name, audited in self._audited.items()
+                if not audited
+            },
         )
 
 

@@ -303,7 +303,7 @@ def score_of(
     Returns:
         The score.
     """
-    pairs = run.pairs()
+    pairs = run.pairs() if run.counts.unf1 is not None else Counter[tuple[int, int]]()
     resampling = unf1_interval(list(pairs.elements()), seed=seed, resamples=resamples)
     copies = run.units.count < len(run.units)  # a stopping rule takes them for further images
     interval = stopped if stopped and not copies else ratio_interval(list(pairs), times=list(pairs.values()))
@@ -328,7 +328,7 @@ def score_of(
             *_one_sided(run.asked),
             *_mostly_refused(figures["by_kind"]),
         ],
-        undefined=dict(_undefined(figures, interval, resampling, accounts)) | without,
+        undefined=dict(_undefined(figures, run.counts, interval, resampling, accounts)) | without,
         **(dict(accounts) if accounts else dict.fromkeys(_ACCOUNTS)),
         provider=provider,
         judge=judge,
@@ -452,19 +452,20 @@ def _figures(run: ScoreTally, interval: Interval, resampling: UnF1Interval) -> d
 
 _NO_UNANSWERABLE = "no question that was intended unanswerable was scored"
 _NO_ANSWERABLE = "no question that was intended answerable was scored"
+_NO_ABSTENTION = "no scored response abstained"
 
 _WHY_UNDEFINED = {
-    "unf1": f"{_NO_UNANSWERABLE}, and no answerable one was abstained from",
-    "precision": "no scored response abstained",
+    "unf1": _NO_UNANSWERABLE,
+    "precision": _NO_ABSTENTION,
     "recall": _NO_UNANSWERABLE,
     "over_refusal_rate": _NO_ANSWERABLE,
     "over_answer_rate": _NO_UNANSWERABLE,
-    "f1_answerable": f"{_NO_ANSWERABLE}, and no unanswerable one was answered",
+    "f1_answerable": _NO_ANSWERABLE,
     "macro_f1": "the F1 of one class is undefined",
     "balanced_accuracy": "the scored questions are not of both intended labels",
     "matthews_correlation": "a row or a column of the table of four is empty",
     "abstention_rate": "no question was scored",
-    "timidity": "no scored response abstained",
+    "timidity": _NO_ABSTENTION,
     "audacity": _NO_UNANSWERABLE,
     "audacity_of_answers": "no scored response answered",
     "unf1_of_precisions": "timidity or the audacity of answers is undefined",
@@ -475,10 +476,19 @@ _ACCOUNTS = ("calls", "tokens", "cost_usd", "wall_s", "unknown_attempts", "cost_
 
 
 def _undefined(
-    figures: Mapping[str, Any], interval: Interval, resampling: UnF1Interval, accounts: Accounts | None
+    figures: Mapping[str, Any],
+    counts: Counts,
+    interval: Interval,
+    resampling: UnF1Interval,
+    accounts: Accounts | None,
 ) -> Iterator[tuple[str, str]]:
     """(path, reason) of every figure that is None."""
-    for name, why in _WHY_UNDEFINED.items():
+    reasons = dict(_WHY_UNDEFINED)
+    if counts.fu:  # then a precision is None for want of questions, and not of responses
+        reasons |= dict.fromkeys(("precision", "timidity"), _NO_UNANSWERABLE)
+    if counts.fa:
+        reasons["audacity_of_answers"] = _NO_ANSWERABLE
+    for name, why in reasons.items():
         if figures[name] is None:
             yield name, why
     if interval.ends is None:
@@ -487,7 +497,7 @@ def _undefined(
     if resampling.percentile is None:
         yield "unf1_ci_percentile", resampling.why_undefined
     if figures["unf1_bounds"] is None:
-        yield "unf1_bounds", "UnF1 is undefined whatever the unscored responses were"
+        yield "unf1_bounds", "no question that was intended unanswerable was asked"
     for kind, kind_score in figures["by_kind"].items():
         if kind_score.recall is None:
             yield from ((f"by_kind.{kind}.{name}", "none of this kind was scored") for name in ("recall", "unf1"))

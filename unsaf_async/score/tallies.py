@@ -56,6 +56,7 @@ class Running:
     def __init__(self) -> None:
         self._images = self._scored = 0
         self._a = self._b = self._aa = self._ab = self._bb = 0
+        self._unanswerable = False
 
     def add(self, examination: Examination) -> None:
         """Count one image. Failed images and those without a question change nothing.
@@ -67,6 +68,7 @@ class Running:
         if tally.failed or not tally.asked:
             return
         a, b = tally.pair
+        self._unanswerable = self._unanswerable or any(place.cell in ("tu", "fa") for place in tally.asked)
         self._images += 1
         self._scored += tally.scored
         self._a += a
@@ -82,8 +84,8 @@ class Running:
 
     @property
     def unf1(self) -> float | None:
-        """UnF1 of the images so far; None while undefined."""
-        return ratio(self._a, self._b)
+        """UnF1 of the images so far; None while undefined, as it is before an unanswerable question was scored."""
+        return ratio(self._a, self._b) if self._unanswerable else None
 
     @property
     def influence_variance(self) -> float | None:

@@ -21,7 +21,8 @@ KindName = Kind | Literal["unspecified"]
 class Counts(Record):
     """The table of four, and every ratio that follows from it alone.
 
-    The ratios lie in [0, 1] (`matthews_correlation`: [-1, 1]) or are None where their denominator is empty.
+    The ratios lie in [0, 1] (`matthews_correlation`: [-1, 1]) or are None where their denominator is empty. A class's F1 and
+    precision are None, too, where no question of it was scored: by their formula they are 0 there, whatever a model does.
     """
 
     ta: int = 0
@@ -41,12 +42,12 @@ class Counts(Record):
     @property
     def unf1(self) -> float | None:
         """2 TU / (2 TU + FU + FA)."""
-        return ratio(2 * self.tu, 2 * self.tu + self.fu + self.fa)
+        return ratio(2 * self.tu, 2 * self.tu + self.fu + self.fa) if self.tu + self.fa else None
 
     @property
     def precision(self) -> float | None:
         """TU / (TU + FU): of the abstentions, the share that was right."""
-        return ratio(self.tu, self.tu + self.fu)
+        return ratio(self.tu, self.tu + self.fu) if self.tu + self.fa else None
 
     @property
     def recall(self) -> float | None:
@@ -66,7 +67,7 @@ class Counts(Record):
     @property
     def audacity_of_answers(self) -> float | None:
         """TA / (TA + FA): the paper's audacity in its other reading, the share of the answers that was right to answer."""
-        return ratio(self.ta, self.ta + self.fa)
+        return ratio(self.ta, self.ta + self.fa) if self.ta + self.fu else None
 
     @property
     def unf1_of_precisions(self) -> float | None:
@@ -89,7 +90,7 @@ class Counts(Record):
     @property
     def f1_answerable(self) -> float | None:
         """2 TA / (2 TA + FU + FA): the F1 of the other class."""
-        return ratio(2 * self.ta, 2 * self.ta + self.fu + self.fa)
+        return ratio(2 * self.ta, 2 * self.ta + self.fu + self.fa) if self.ta + self.fu else None
 
     @property
     def macro_f1(self) -> float | None:
@@ -171,8 +172,7 @@ def unf1_bounds(counts: Counts, *, unanswerable: int, answerable: int) -> tuple[
 
     Why two corners suffice: with E = FU + FA, UnF1 = 2 TU / (2 TU + E). Making an FA a TU takes it to
     2 (TU + 1) / (2 TU + E + 1), which is no smaller; making an FU a TA only shortens the denominator. So UnF1 is
-    monotone in each response: all wrong gives the least value, all right the greatest. All right can be undefined only
-    where no unanswerable question was asked; then every defined assignment gives 0, and both bounds are 0.
+    monotone in each response: all wrong gives the least value, all right the greatest.
 
     Args:
         counts: The scored responses.
@@ -180,14 +180,12 @@ def unf1_bounds(counts: Counts, *, unanswerable: int, answerable: int) -> tuple[
         answerable: Unscored responses to questions intended answerable, >= 0.
 
     Returns:
-        (worst, best), each in [0, 1]; None if UnF1 is undefined under every assignment.
+        (worst, best), each in [0, 1]; None if no unanswerable question was asked.
     """
     ta, fu, tu, fa = counts.ta, counts.fu, counts.tu, counts.fa
     worst = Counts(ta=ta, fu=fu + answerable, tu=tu, fa=fa + unanswerable).unf1
     best = Counts(ta=ta + answerable, fu=fu, tu=tu + unanswerable, fa=fa).unf1
-    if worst is None:
-        return None
-    return (worst, worst if best is None else best)
+    return None if worst is None or best is None else (worst, best)
 
 
 def _mean_of_both(first: float | None, second: float | None) -> float | None:

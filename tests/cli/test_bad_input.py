@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -874,7 +875,10 @@ def test_a_folder_of_runs_given_for_a_run_is_answered_with_the_newest_in_it(
 ) -> None:
     for number in range(7):
         shutil.copytree("done", f"runs/{number}")
-        os.utime(f"runs/{number}/manifest.json", (number, number))
+        manifest = Path("runs", str(number), "manifest.json")
+        begun = {"created": f"2026-01-0{number + 1}T00:00:00+00:00"}
+        manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | begun), "utf-8")
+        os.utime(manifest, (9 - number, 9 - number))  # something was asked of the older ones later
     said = command(capsys, *words, "runs")
     assert_one_line(said, "runs: is no run's folder", "newest first: runs/6, runs/5, runs/4, runs/3, runs/2 and 2 more")
 

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from errno import ENOSPC
 from typing import TYPE_CHECKING
 
 import orjson
@@ -15,6 +16,7 @@ from driving import draw_images
 from PIL import Image
 
 from unsaf_async.calls.ledger import read_account
+from unsaf_async.cli import _explained
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation
@@ -135,10 +137,13 @@ def in_shell(line: str, folder: Path, *arguments: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_streams_that_nobody_can_write_to_change_neither_the_result_nor_the_exit_code(how: str, tmp_path: Path) -> None:
+def test_streams_that_nobody_can_write_to_change_no_result_and_a_full_stdout_alone_the_exit_code(
+    how: str, tmp_path: Path
+) -> None:
+    complete = 1 if "both" in how and "full" in how else 0
     draw_images(tmp_path / "images", 3)
     given = ["--provider", "scripted", "--images", "images", "--questions", "2", "--no-cache"]
-    assert in_shell(BROKEN[how], tmp_path, "run", *given, "--out", "whole").returncode == 0
+    assert in_shell(BROKEN[how], tmp_path, "run", *given, "--out", "whole").returncode == complete
     assert orjson.loads((tmp_path / "whole" / "score.json").read_bytes())["images"]["done"] == 3
     assert (tmp_path / "whole" / "report.html").exists()
     (tmp_path / "images" / "broken.png").write_bytes(b"no image")
@@ -147,12 +152,23 @@ def test_streams_that_nobody_can_write_to_change_neither_the_result_nor_the_exit
     assert in_shell(BROKEN[how], tmp_path, "show", "nothing").returncode == 2
 
 
-def test_what_only_prints_says_that_it_could_not(tmp_path: Path) -> None:
-    ended = in_shell("{} >/dev/full", tmp_path, "providers")
-    assert ended.returncode == 2
-    *_, line = ended.stderr.decode().splitlines()
-    assert line.startswith("unsaf-async: stdout cannot be written (No space left on device)")
+def test_a_full_disk_behind_the_output_is_one_line_and_the_exit_code_of_other_tools(tmp_path: Path) -> None:
+    other = subprocess.run(["sh", "-c", "echo text | cat >/dev/full"], capture_output=True, check=False)
+    for arguments in (["providers"], ["providers", "--json"], ["--help"]):
+        ended = in_shell("{} >/dev/full", tmp_path, *arguments)
+        assert ended.returncode == other.returncode == 1
+        *_, line = ended.stderr.decode().splitlines()
+        assert line.startswith("unsaf-async: stdout cannot be written (No space left on device); ")
     assert in_shell("({}; echo $? >code) | true; sleep 0.1; exit $(cat code)", tmp_path, "providers").returncode == 0
+
+
+def test_a_full_disk_behind_a_file_that_is_written_is_no_mistake_of_the_users(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = OSError(ENOSPC, "No space left on device", "runs.csv")
+    assert _explained(error) == 1
+    said = "runs.csv: No space left on device; check the path, its permissions and the space left"
+    assert capsys.readouterr().err.splitlines()[-1] == f"unsaf-async: {said}"
 
 
 @pytest.mark.parametrize("megabytes", [250, 400, 600])

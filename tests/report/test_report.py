@@ -64,6 +64,7 @@ from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.report.viewer import Viewer, find_runs
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import Source
+from unsaf_async.runs.so_far import SoFar
 from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
 from unsaf_async.score.run_score import Score, score
@@ -1198,6 +1199,28 @@ def test_a_runs_own_folder_is_a_list_of_one(rich):
     assert find_runs(rich.path) == {rich.path.name: rich.path}
     assert list(find_runs(rich.path.parent)) == [rich.path.name]
     assert find_runs(rich.path / "none") == {}
+
+
+def test_the_list_of_runs_begins_with_the_one_begun_last(tmp_path):
+    for day, (name, changed) in enumerate({"b": 3, "c": 1, "a": 2}.items(), 1):
+        manifest = tmp_path / name / "manifest.json"
+        manifest.parent.mkdir()
+        manifest.write_text(json.dumps({"created": f"2026-01-0{day}T00:00:00+00:00"}), "utf-8")
+        os.utime(manifest, (changed, changed))
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "manifest.json").write_text("none", "utf-8")
+    assert list(find_runs(tmp_path)) == ["a", "c", "b", "d"]
+
+
+@pytest.mark.parametrize(("yes_no", "title"), [(True, "accuracy"), (False, "abstention F1")])
+def test_a_labelled_run_that_goes_on_shows_its_own_figure(yes_no, title, tmp_path):
+    run = labelled_run(tmp_path / "set", given_examinations(tmp_path, 3, yes_no=yes_no), yes_no=yes_no)
+    so_far = SoFar(run.manifest.source)
+    assert (so_far.title, so_far.value) == (title, None)
+    for examination in run.examinations:
+        so_far.add(examination)
+    assert so_far.value == (run.score.labelled.pope.accuracy if yes_no else run.score.unf1)
+    assert Tail(tmp_path / "set").look()["unf1"] == so_far.value
 
 
 def test_the_viewer_ends_cleanly_with_ctrl_c(tmp_path):

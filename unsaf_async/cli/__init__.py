@@ -30,7 +30,7 @@ from unsaf_async.cli import (
 from unsaf_async.cli.hints import usage_mistake
 from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.spelling import spelled
-from unsaf_async.cli.streams import NOBODY_READS, lasting_streams, tell
+from unsaf_async.cli.streams import NO_ROOM, NOBODY_READS, lasting_streams, tell
 from unsaf_async.errors import RunStopped, UserError
 from unsaf_async.text import error_line
 
@@ -85,6 +85,9 @@ app.add_typer(world.app, name="world")
 _NO_MEMORY = ("cannot allocate memory", "failed to map segment", "can't start new thread", "unable to allocate")
 """How other errors than MemoryError say that there is none: the system's, of loading a library, of starting a thread."""
 
+UNWRITTEN = 1
+"""The exit code where there is no room for a command's output, as that of cat and sort."""
+
 KEPT_IN_FILES = ("run", "resume", "audit", "labelled", "cross", "distill", "distill-eval", "export", "report")
 """Commands whose results lie in files: what they print may be lost."""
 
@@ -93,7 +96,7 @@ USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 complete, 2 the user's mistake, 3 stopped early, 130 interrupted."""
+    """Run the command line and exit: 0 complete, 1 no room for the output, 2 the user's mistake, 3 stopped early, 130 interrupted."""
     sys.exit(_run(arguments))
 
 
@@ -104,8 +107,10 @@ def _run(arguments: list[str] | None) -> int:
         out.flush()
         if out.broken is None or out.broken.errno in NOBODY_READS:
             return code
-        tell(f"stdout cannot be written ({out.broken.strerror}); what the command wrote into files is there")
-        return code or (0 if given[:1] and given[0] in KEPT_IN_FILES else 2)
+        kept = given[:1] and given[0] in KEPT_IN_FILES
+        then = "what the command wrote into files is whole" if kept else "write it elsewhere, or make room there"
+        tell(f"stdout cannot be written ({out.broken.strerror}); {then}")
+        return code or UNWRITTEN
 
 
 def _command(given: list[str]) -> int:
@@ -164,7 +169,7 @@ def _explained(error: BaseException) -> int:
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):  # a file of the run's, or its disk
         where = f"{error.filename}: " if error.filename else ""
         tell(f"{where}{error.strerror or error}; check the path, its permissions and the space left")
-        return 2
+        return UNWRITTEN if error.errno in NO_ROOM else 2
     if type(error).__name__ == "Abort":  # Ctrl-C or the end of input, at a question
         sys.stderr.write("\n")
         tell("not started")

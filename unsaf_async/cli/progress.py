@@ -29,8 +29,7 @@ from unsaf_async.events import (
     Paused,
 )
 from unsaf_async.providers.redactor import MARK
-from unsaf_async.score.labelled import RunningAccuracy
-from unsaf_async.score.tallies import Running
+from unsaf_async.runs.so_far import SoFar
 from unsaf_async.text import NOT_AVAILABLE, format_usd, moment_in, one_line, printable
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from unsaf_async.calls.session import OpenModel
     from unsaf_async.cli.options import Say
     from unsaf_async.records import Reply
-    from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.runner import Runner
 
 PLAIN_EVERY_S = 10.0
@@ -116,8 +114,7 @@ class Watch:
         """Until when a model asked for patience, in monotonic seconds, and in what words."""
         self._told_until: dict[str, float] = {}
         """Until when each model's last wait that was told lasts, in monotonic seconds."""
-        self._running: Running | RunningAccuracy
-        self.figure, self._running = _running(manifest)
+        self.so_far = SoFar(manifest.source)
         self._bounds_broken: set[str] = set()
         self._told_keys: set[str] = set()
 
@@ -162,7 +159,7 @@ class Watch:
                 if event.examination.failure:
                     self.failed += 1
                     self.say(f"{event.examination.image.id}: {event.examination.failure}")
-                self._running.add(event.examination)
+                self.so_far.add(event.examination)
                 self.score = self._score()
 
     def _tell_wait(self, event: Paused) -> None:
@@ -179,7 +176,7 @@ class Watch:
         return self.traffic.setdefault(provider, Traffic())
 
     def _score(self) -> str:
-        value, interval = self._running.value, self._running.interval
+        value, interval = self.so_far.value, self.so_far.interval
         if value is None:
             return NOT_AVAILABLE if self.done == self.total else f"{NOT_AVAILABLE} yet"
         if interval is None or self.done == self.total:
@@ -242,18 +239,10 @@ class Watch:
         parts = [
             f"images {self.images()}",
             f"{flying} in flight" if flying else "",
-            f"{self.figure} {self.score}",
+            f"{self.so_far.title} {self.score}",
             self.money(),
         ]
         return ", ".join(part for part in [*parts, self.left(), self.patience()] if part)
-
-
-def _running(manifest: Manifest) -> tuple[str, Running | RunningAccuracy]:
-    """The figure that a run is about, in words, and its running value."""
-    source = manifest.source
-    if source is None or source.kind != "labelled":
-        return "UnF1", Running()
-    return ("accuracy", RunningAccuracy()) if source.yes_no else ("abstention F1", Running())
 
 
 @contextmanager
@@ -313,7 +302,7 @@ def _panel(watch: Watch) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    width = max(6, len(watch.figure))
+    width = max(6, len(watch.so_far.title))
 
     def row(name: str, text: str, style: str = "") -> Table:
         table = Table.grid(padding=(0, 2))
@@ -336,7 +325,7 @@ def _panel(watch: Watch) -> Group:
         row("calls", watch.calls()),
         *(row("limits", text) for text in watch.limits()),
         row("money", watch.money()),
-        row(watch.figure, watch.score),
+        row(watch.so_far.title, watch.score),
     ]
     if patience := watch.patience():
         rows.append(row("wait", patience, "yellow"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from errno import EIO, EPIPE
+from errno import EDQUOT, EIO, ENOSPC, EPIPE
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 NOBODY_READS = (EPIPE, EIO)
 """A closed pipe (`unsaf-async show RUN | head`), a closed terminal: whoever closed it wanted no more."""
+
+NO_ROOM = (ENOSPC, EDQUOT)
+"""A full disk, a used-up quota."""
 
 
 class Lasting:

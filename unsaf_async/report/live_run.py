@@ -9,10 +9,11 @@ import orjson
 from pydantic import ValidationError
 
 from unsaf_async.calls.ledger import Account
+from unsaf_async.errors import UserError
 from unsaf_async.records import Examination
 from unsaf_async.report.explorer import TYPES
-from unsaf_async.runs.folder import RunFiles
-from unsaf_async.score.tallies import Running
+from unsaf_async.runs.folder import RunFiles, read_manifest
+from unsaf_async.runs.so_far import SoFar
 from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Tail:
         self.folder = folder
         self._journal, self._ledger = _Growing(RunFiles(folder).journal), _Growing(RunFiles(folder).ledger)
         self._kept: dict[str, Examination] = {}
-        self._running = Running()
+        self._so_far = self._nothing()
         self._account = Account()
         self._ended = False
         self._looks = 0
@@ -89,8 +90,8 @@ class Tail:
             "state": state,
             "done": len(self._kept) - failed,
             "failed": failed,
-            "unf1": self._running.unf1,
-            "interval": self._running.interval,
+            "unf1": self._so_far.value,
+            "interval": self._so_far.interval,
             "counts": counts,
             "cost_usd": self._account.cost_usd,
             "calls": sum(self._account.made.values()),
@@ -98,6 +99,13 @@ class Tail:
             "wall_s": self._account.wall_s,
             "latest": self._latest(),
         }
+
+    def _nothing(self) -> SoFar:
+        """The figure of no image."""
+        try:
+            return SoFar(read_manifest(self.folder).source)
+        except UserError:
+            return SoFar(None)
 
     def _state(self, now: float) -> Literal["running", "ended", "silent"]:
         if self._ended:
@@ -123,11 +131,11 @@ class Tail:
             self._kept.pop(examination.image.id, None)  # so that the newest are the last
             self._kept[examination.image.id] = examination
             if not again:
-                self._running.add(examination)
+                self._so_far.add(examination)
         if again:
-            self._running = Running()
+            self._so_far = self._nothing()
             for examination in self._kept.values():
-                self._running.add(examination)
+                self._so_far.add(examination)
         return bool(lines) or again
 
     def _read_ledger(self) -> bool:

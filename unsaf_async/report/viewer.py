@@ -29,7 +29,8 @@ from unsaf_async.report.markup import clean, el, html
 from unsaf_async.report.page import fill, policy, render, static
 from unsaf_async.report.pieces import table
 from unsaf_async.runs.findings import Findings
-from unsaf_async.runs.folder import RunFiles, exists, read_manifest
+from unsaf_async.runs.folder import RunFiles, exists, newest_first, read_manifest
+from unsaf_async.runs.so_far import SoFar
 from unsaf_async.text import format_figure, format_headline, format_interval, format_usd
 
 if TYPE_CHECKING:
@@ -129,11 +130,7 @@ def find_runs(folder: Path) -> dict[str, Path]:
         runs = [entry for entry in folder.iterdir() if exists(entry)]
     except OSError:
         return {}
-    return {clean(entry.name): entry for entry in sorted(runs, key=_age, reverse=True)}
-
-
-def _age(run: Path) -> tuple[int, str]:
-    return _stamp(run)[-1][0], run.name
+    return {clean(entry.name): entry for entry in newest_first(runs)}
 
 
 def _stamp(run: Path) -> tuple[tuple[int, int], ...]:
@@ -314,10 +311,10 @@ def _live_sections(name: str, manifest: Manifest) -> list[Element]:
     def cell(kind: str, label: str) -> Element:
         return el("td", el("div", el("b", "0", id=f"n-{kind}"), el("span", label), class_=f"cell {kind}"))
 
-    labelled = manifest.source is not None and manifest.source.kind == "labelled"
+    title = SoFar(manifest.source).title
     headline = el(
         "div",
-        el("p", f"{'Abstention F1' if labelled else 'UnF1'} so far", class_="name"),
+        el("p", f"{title[0].upper()}{title[1:]} so far", class_="name"),
         el("p", "n/a", class_="value", id="unf1"),
         el("p", "", id="interval"),
         el("progress", max=manifest.images, value=0, id="progress", aria_label="Images done"),

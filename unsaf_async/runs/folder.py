@@ -34,7 +34,7 @@ from unsaf_async.score.calibration import CalibrationFile
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Self
 
     from unsaf_async.score.run_score import Score
@@ -467,15 +467,34 @@ def _without_signature(data: bytes) -> Manifest:
     return Manifest.model_validate_json(data).model_copy(update={"signature": ""})
 
 
+def newest_first(runs: Iterable[Path]) -> list[Path]:
+    """Runs by when they were begun, whatever was asked of them later.
+
+    Args:
+        runs: Their folders.
+
+    Returns:
+        The folders, the newest first; those whose manifest does not say come last.
+    """
+    return sorted(runs, key=lambda each: (_begun(each), each.name), reverse=True)
+
+
+def _begun(run: Path) -> str:
+    """When a run was begun, as its manifest has it; "" where it does not say."""
+    try:
+        return str(json.loads(RunFiles(run).manifest.read_bytes())["created"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
 def _which_run(path: Path) -> str:
     """What to give where `path` is no run: the newest of the runs inside it, if there are any."""
     try:
-        manifests = {each: RunFiles(each).manifest.stat().st_mtime for each in path.iterdir() if exists(each)}
+        newest = newest_first(each for each in path.iterdir() if exists(each))
     except OSError:
-        manifests = {}
-    if not manifests:
+        newest = []
+    if not newest:
         return "give the folder that `run` named"
-    newest = sorted(manifests, key=lambda each: manifests[each], reverse=True)
     more = f" and {len(newest) - MOST_NAMED} more" if len(newest) > MOST_NAMED else ""
     return f"give one of the runs in it, newest first: {', '.join(map(str, newest[:MOST_NAMED]))}{more}"
 

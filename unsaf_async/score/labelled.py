@@ -414,9 +414,6 @@ class _Probes:
 class RunningAccuracy:
     """The accuracy of yes/no questions so far, as `PopeScore` has it: for a display while images come in."""
 
-    interval: tuple[float, float] | None = None
-    """None: it is not worth its time before the run ends."""
-
     def __init__(self) -> None:
         self._right = self._asked = 0
 
@@ -431,8 +428,8 @@ class RunningAccuracy:
         self._asked += counts.asked
 
     @property
-    def value(self) -> float | None:
-        """The accuracy; None while nothing was asked."""
+    def accuracy(self) -> float | None:
+        """(TP + TN) / asked; None while nothing was asked."""
         return ratio(self._right, self._asked)
 
 

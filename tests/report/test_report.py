@@ -1219,7 +1219,7 @@ def test_a_labelled_run_that_goes_on_shows_its_own_figure(yes_no, title, tmp_pat
     assert (so_far.title, so_far.value) == (title, None)
     for examination in run.examinations:
         so_far.add(examination)
-    assert so_far.value == (run.score.labelled.pope.accuracy if yes_no else run.score.unf1)
+    assert so_far.value == (run.labelled.pope.accuracy if yes_no else run.score.unf1)
     assert Tail(tmp_path / "set").look()["unf1"] == so_far.value
 
 

@@ -96,7 +96,10 @@ USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 complete, 1 no room for the output, 2 the user's mistake, 3 stopped early, 130 interrupted."""
+    """Run the command line and exit.
+
+    0 complete, 1 no room for what it prints, 2 the user's mistake, 3 stopped early, 130 interrupted.
+    """
     sys.exit(_run(arguments))
 
 

@@ -504,16 +504,15 @@ def corrected_of(
     sides, without = zip(*(_side(row, tables, corrected, drawn) for row in range(len(_SIDES))), strict=True)
     why = _because(observed.why, unf1_observed=observed.unf1, unf1_observed_ci=observed.ci)
     why |= _because(corrected.why, unf1=corrected.unf1, unf1_ci=corrected.ci)
-    for name, side in zip(_SIDES, sides, strict=True):
+    for name, side, no_interval in zip(_SIDES, sides, without, strict=True):
         reason = corrected.why if side.n else f"no question that was intended {name} was scored"
         why |= _because(reason, **{f"{name}.observed": side.observed, f"{name}.corrected": side.corrected})
-        no_interval = without[_SIDES.index(name)]
         why |= _because(no_interval["observed_ci"] or reason, **{f"{name}.observed_ci": side.observed_ci})
         why |= _because(no_interval["corrected_ci"] or reason, **{f"{name}.corrected_ci": side.corrected_ci})
     rates = {decider.name: decider.rates(int(total[row].sum())) for row, decider in enumerate(deciders)}
-    for name, of_one in rates.items():
-        figures = {"sensitivity": of_one.sensitivity, "specificity": of_one.specificity}
-        why |= _because(_UNKNOWN, **{f"deciders.{name}.{rate}": value for rate, value in figures.items()})
+    for decider, known_rates in rates.items():
+        figures = {"sensitivity": known_rates.sensitivity, "specificity": known_rates.specificity}
+        why |= _because(_UNKNOWN, **{f"deciders.{decider}.{rate}": value for rate, value in figures.items()})
     return Corrected(
         unf1=corrected.unf1,
         unf1_ci=corrected.ci,

@@ -389,7 +389,8 @@ class Dropped(Record):
 
     text: str
     intended: Label
-    reason: Literal["duplicate", "malformed"]
+    reason: Literal["duplicate", "malformed", "other_label"]
+    """other_label: it stands under the heading of the questions that were not asked for, in a reply that has both."""
 
 
 class Examination(Record):

@@ -180,6 +180,33 @@ async def test_repeated_and_malformed_items_are_asked_again_once_then_dropped_an
 
 
 @clocked
+async def test_of_a_reply_with_both_sections_only_the_one_that_was_asked_for_is_asked_and_the_rest_is_counted():
+    both = reply(
+        "**Answerable questions:**\n1. What is this?\n2. Where is it?\n\n"
+        "**Unanswerable questions:**\n1. Who owns it?\n2. What did it cost?"
+    )
+    found = await examined(Model([both], [both]))
+    asked = [(each.text, each.intended) for each in found.questions]
+    assert asked == [(text, label) for label, texts in GOOD.items() for text in texts]
+    assert [(each.text, each.intended, each.reason) for each in found.dropped] == [
+        ("Who owns it?", "answerable", "other_label"),
+        ("What did it cost?", "answerable", "other_label"),
+        ("What is this?", "unanswerable", "other_label"),
+        ("Where is it?", "unanswerable", "other_label"),
+    ]
+    assert (found.missing, len(found.asks)) == (0, 2)
+
+
+@clocked
+async def test_what_a_japanese_model_writes_under_the_key_question_is_asked():
+    """The gate knew Latin openings and question marks, so that a model's 48 questions were all malformed."""
+    written = ("画像には何人の人が写っていますか。", "車の色は何色ですか。")
+    found = await examined(Model([listed(*written)], [listed("この犬の名前は何ですか。", "撮影日")]))
+    assert [each.text for each in found.questions] == [*written, "この犬の名前は何ですか。", "撮影日"]
+    assert found.dropped == ()
+
+
+@clocked
 async def test_the_same_words_under_both_labels_are_kept_under_one():
     model = Model([listed("What is this?", "Where is it?")], [listed("what is THIS", "Who owns it?", kind="identity")])
     found = await examined(model)

@@ -280,7 +280,7 @@ def test_images_questions_and_accounts_are_counted_and_passed_through() -> None:
     ]
     result = scored(images)
     assert (result.images.done, result.images.failed) == (1, 1)
-    assert result.questions.model_dump() == {"asked": 4, "duplicate": 1, "malformed": 2, "missing": 2}
+    assert result.questions.model_dump() == {"asked": 4, "duplicate": 1, "malformed": 2, "missing": 2, "other_label": 0}
     assert (result.calls, result.tokens, result.cost_usd, result.wall_s) == (
         ACCOUNTS.calls,
         ACCOUNTS.tokens,

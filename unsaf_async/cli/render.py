@@ -125,9 +125,10 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
     total = "" if score.images.total is None else f" of {score.images.total}"
     out.print(f"Images: {score.images.done}{total} done, {score.images.failed} failed")
     print_failures(failures, out)
+    other = f" and {questions.other_label} under the other label's heading" if questions.other_label else ""
     out.print(
-        f"Questions: {questions.asked} asked; {questions.duplicate} duplicate and {questions.malformed} malformed dropped, "
-        f"{questions.missing} missing"
+        f"Questions: {questions.asked} asked; {questions.duplicate} duplicate and {questions.malformed} malformed{other} "
+        f"dropped, {questions.missing} missing"
     )
     out.print(f"Unscored responses: {unscored}")
     if score.calls and score.tokens and score.cost_usd is not None and score.wall_s is not None:

@@ -220,7 +220,9 @@ class _List:
             short = wanted - len(self.asked)
             if short <= 0:
                 return
-            for item in await self._write(short, again=again):
+            items, others = parse.of_label(await self._write(short, again=again), self.label)
+            self.dropped += [Dropped(text=item.text, intended=self.label, reason="other_label") for item in others]
+            for item in items:
                 if len(self.asked) == wanted:
                     return  # more than asked for: the first ones count
                 if self._is_good(item):
@@ -249,7 +251,7 @@ class _List:
 
     def _is_good(self, item: Item) -> bool:
         normal = normal_form(item.text)
-        if not parse.is_question(item.text):
+        if not parse.is_question(item.text, named=item.named):
             reason = "malformed"
         elif normal in self._normal:
             reason = "duplicate"

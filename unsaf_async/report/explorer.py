@@ -101,7 +101,7 @@ def _image(examination: Examination, picture: Thumbnail) -> dict[str, Any]:
         "why": picture.why,
         "failure": examination.failure or "",
         "missing": examination.missing,
-        "dropped": [[item.text, item.intended, item.reason] for item in examination.dropped],
+        "dropped": [[item.text, item.intended, item.reason.replace("_", " ")] for item in examination.dropped],
     }
 
 

@@ -251,7 +251,8 @@ def _asked(run: ReportRun) -> Element:
     each = score.questions_per_label
     written: list[tuple[str, Child]] = []
     if run.manifest.source is None:
-        dropped = f"{questions.duplicate:,} duplicate, {questions.malformed:,} malformed"
+        other = f", {questions.other_label:,} under the other label's heading" if questions.other_label else ""
+        dropped = f"{questions.duplicate:,} duplicate, {questions.malformed:,} malformed{other}"
         written = [("Dropped", dropped), ("Missing", f"{questions.missing:,}")]
     wanted = _given(run) if each is None else f"{2 * each} an image, half of them unanswerable"
     return el(

@@ -102,6 +102,8 @@ class QuestionCounts(Record):
     """Dropped: no question at all."""
     missing: int
     """Wanted, never obtained."""
+    other_label: int = 0
+    """Dropped: under the heading of the other label, in a reply that has both."""
 
 
 class Calls(Record):
@@ -411,6 +413,7 @@ class ScoreTally:
             duplicate=self.dropped["duplicate"],
             malformed=self.dropped["malformed"],
             missing=self.missing,
+            other_label=self.dropped["other_label"],
         )
 
     @property

@@ -261,7 +261,7 @@ MALFORMED: tuple[str, ...] = (
     "The image shows a scene with several objects.",
     "I cannot answer that from the image.",
     "Here are some more questions about the image:",
-    "colour, number, position",
+    "Colour, number, position.",
     "There is no way to tell.",
     "...",
 )

@@ -13,30 +13,48 @@ text.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import orjson
 
 from unsaf_async.examine.parse.gate import MAX_CHARS, MAX_WORDS, is_question
 from unsaf_async.examine.parse.items import Item, well_formed
 from unsaf_async.examine.parse.json_items import JSON_DEBRIS, json_items, loose_json
 from unsaf_async.examine.parse.line_items import line_items
+from unsaf_async.examine.parse.sections import of_label
 from unsaf_async.examine.parse.verdicts import choice, percentage, verdict
 from unsaf_async.wrappers import final_text
 
-__all__ = ["MAX_CHARS", "MAX_WORDS", "Item", "choice", "is_question", "percentage", "question_items", "verdict"]
+__all__ = [
+    "MAX_CHARS",
+    "MAX_WORDS",
+    "Item",
+    "choice",
+    "is_question",
+    "of_label",
+    "percentage",
+    "question_items",
+    "verdict",
+]
+
+
+MOST_ITEMS, MOST_CHARS = 1000, 100_000
+"""So many items of a reply are read, and so many characters behind its thoughts: more is no answer to any prompt."""
 
 
 def question_items(text: str) -> tuple[Item, ...]:
     """The items of the list in a text, before any gate or deduplication.
 
-    Reads JSON (bare, fenced, in prose, several objects, cut off or slightly broken: the whole items are taken) and,
-    where there is none, numbered, bulleted, labelled ("Q1:") or plain lists. Thoughts and other wrappers, preamble,
+    Reads JSON (bare, fenced, in prose, several objects, inside a JSON string, cut off or slightly broken: the whole items
+    are taken) and, where there is none, numbered, bulleted, labelled ("Q1:") or plain lists, tables and lists in tags, in
+    twelve languages. Thoughts and other wrappers, preamble,
     closing words, headings, answers and explanations are no items.
 
     Args:
         text: A whole reply.
 
     Returns:
-        In order; () if there is no list.
+        In order, at most `MOST_ITEMS`; () if there is no list.
     """
     text = well_formed(text)
     try:
@@ -44,9 +62,11 @@ def question_items(text: str) -> tuple[Item, ...]:
     except orjson.JSONDecodeError:
         whole = None
     if isinstance(whole, dict | list):
-        return tuple(json_items(whole))
-    text = final_text(text).text
-    items = tuple(item for value in loose_json(text) for item in json_items(value))
+        return tuple(islice(json_items(whole), MOST_ITEMS))
+    if isinstance(whole, str):  # JSON inside JSON
+        text = well_formed(whole)
+    text = final_text(text).text[:MOST_CHARS]
+    items = tuple(islice((item for value in loose_json(text) for item in json_items(value)), MOST_ITEMS))
     if items or JSON_DEBRIS.match(text):
         return items
     return tuple(line_items(text))

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from unsaf_async.examine.parse.items import unwrapped
+from unsaf_async.examine.parse.languages import comparable, forms_of, pattern
+
+if TYPE_CHECKING:
+    from unsaf_async.examine.parse.languages import Forms
 
 MAX_CHARS = 300
 MAX_WORDS = 60
 """Longer than either is no question that one would put to somebody about a picture."""
 
 
-QUESTION_MARKS = ("?", "？", "؟", "\u037e", "՞", "⸮", "‽", "⁇", "⁈")
-CLOSERS = "\"'”’»*_)] "
-SENTENCE_END = re.compile(r"(?<=[?.!؟])\s+|(?<=[？。！])\s*(?=\S)")
+QUESTION_MARKS = ("?", "？", "؟", "\u037e", "⸮", "‽", "⁇", "⁈", "﹖", "︖", "፧", "꘏", "꛷", "⳺", "᥅", "⹔")
+"""Marks at the end of a question, of any script. Armenian sets its own inside a word, Spanish another in front."""
+CLOSERS = "\"'”’»*_)] 」』）】》〉›"
+SENTENCE_END = re.compile(r"(?<=[?.!؟])\s+|(?<=[？。！।])\s*(?=[^\s\"'”’»*_)\]」』）】》〉›])")
+_MARK_WITHIN = re.compile(r"՞|¿[^.]*$|[\u0370-\u03ff][^.]*;$")
+_STATEMENT_ENDS = (".", "!", "。", "！", "।")
+_WIDE = re.compile(r"[\u3041-\u9fff\uac00-\ud7a3]")
 
 _IMAGE = r"(?:image|photo|photograph|picture|scene|frame|figure|screenshot)"
 _AUX = (
@@ -58,7 +68,8 @@ _REQUEST = re.compile(
 )
 _PLACEHOLDER = re.compile(
     r"[\W\d_]*(?:(?:your|the|an?|first|second|third|another|next|example|sample)?\s*question)?"
-    r"[\W\d_]*(?:text|goes)?\s*(?:here)?[\W\d_]*",
+    r"[\W\d_]*(?:text|goes)?\s*(?:here)?[\W\d_]*"
+    rf"|[\W\d_]*第?[\W\d_一二三四五六七八九十]*{pattern('question')}[\W\d_]*(?:no?\b)?[\W\d_一二三四五六七八九十]*",
     re.IGNORECASE,
 )
 _ABSTENTION = re.compile(
@@ -98,54 +109,97 @@ META = re.compile(
 _COURTESY = re.compile(
     r"[\s,]{1,3}(?:thank you|thanks|please)(?: so much| very much| in advance)?[\s.!]{0,3}$", re.IGNORECASE
 )
-_ANSWER_INSIDE = re.compile(r"\b(?:answers?|ans)\s*[:：=]|\?\s?[(\[-]{0,3}\s?a\s?[:：]", re.IGNORECASE)
+_ANSWER_INSIDE = re.compile(
+    rf"\b(?:answers?|ans)\s*[:：=]|\?\s?[(\[-]{{0,3}}\s?a\s?[:：]|(?<!\w){pattern('answer', english=False)}\s?[:：]"
+    rf"|[?？؟]\s?[(（]?{pattern('note', english=False)}\s?[:：]",
+    re.IGNORECASE,
+)
+_LABELLED_NOTE = re.compile(rf"{pattern('note', 'kind', english=False)}\s?[:：]", re.IGNORECASE)
 
 
-def is_question(text: str) -> bool:
+def is_question(text: str, *, named: bool = False) -> bool:
     """Whether a text asks something.
 
     True for what ends in a question mark (of any script), for what starts as a question without one, and for requests
     ("Describe the ..."). False for statements, abstentions ("The image does not show ..."), words about the list
     itself, placeholders, questions with their answer behind them, and what is too long (`MAX_CHARS`, `MAX_WORDS`) or
-    too short.
+    too short. How questions without a mark look is known of twelve languages (`languages`).
     It judges form only; whether the question is about the image is not decided here.
 
     Args:
         text: One written item.
+        named: Whether its author named it a question (`Item.named`). Then it needs no form: only what is known to be
+            none, such as an abstention or an English sentence with a full stop, is stopped.
 
     Returns:
         False for an empty text, too.
     """
-    if len(text) > 2 * MAX_CHARS:
-        return False
+    return len(text) <= 2 * MAX_CHARS and _is_question(text, named)
+
+
+@lru_cache(maxsize=512)
+def _is_question(text: str, named: bool) -> bool:
+    """`is_question` of a text that is not too long. A reader of lists asks about the same line more than once."""
     text = unwrapped(text)
     words = text.split()
     if not words or len(text) > MAX_CHARS or len(words) > MAX_WORDS:
         return False
     letters = [c for c in text if c.isalpha()]
-    if len(words) < 2 and (len(letters) < 3 or all(c.isascii() for c in letters)):
+    if len(words) < 2 and (len(letters) < 3 or all(c.isascii() for c in letters)) and not _WIDE.search(text):
         return False
-    if len(letters) < 3 or _PLACEHOLDER.fullmatch(text) or text[0] in "{[<" or "\ufffd" in text:
+    few = len(letters) < 3 - bool(
+        _WIDE.search(text)
+    )  # a character of Chinese, Japanese or Korean is a syllable at least
+    if few or _PLACEHOLDER.fullmatch(text) or text[0] in "{[<" or "\ufffd" in text:
         return False
-    plain = _COURTESY.sub("", text.replace("’", "'"))
-    if _ABSTENTION.match(plain) or META.match(plain) or _ANSWER_INSIDE.search(plain):
+    plain = _COURTESY.sub("", comparable(text).replace("’", "'"))
+    forms = forms_of(plain)
+    if _ABSTENTION.match(plain) or forms.declines.match(plain) or is_about_list(plain) or _ANSWER_INSIDE.search(plain):
         return False
     # Context may come before a question, its answer may not come behind it: the last sentence has to ask. Without a
     # question mark the first has to ask too ("It is all right. Give it time." asks for nothing).
     sentences = SENTENCE_END.split(plain)
-    last = sentences[-1].rstrip(CLOSERS)
-    return last.endswith(QUESTION_MARKS) or (_asks(sentences[0]) and _asks(sentences[-1]))
-
-
-def _asks(sentence: str) -> bool:
-    """Whether one sentence asks or requests something."""
-    sentence = sentence.strip()
-    if sentence.rstrip(CLOSERS).endswith(QUESTION_MARKS):
+    if _is_marked(sentences[-1]):
         return True
-    if sentence.endswith((":", "：", ",")):
+    if _LABELLED_NOTE.match(plain):
         return False
-    if _REQUEST.match(sentence):
+    if named and not (plain.isascii() and plain.endswith(_STATEMENT_ENDS)):
         return True
-    if sentence.endswith((".", "!", "。", "！")):
+    return _asks(sentences[-1], forms) and (forms.script != "latin" or _asks(sentences[0], forms))
+
+
+def is_about_list(text: str) -> bool:
+    """Whether a text speaks about the list of questions, or to its reader: an announcement, an offer, an apology.
+
+    Args:
+        text: A line without its marks.
+
+    Returns:
+        False for what only might.
+    """
+    text = comparable(text)
+    return bool(META.match(text) or forms_of(text).about.match(text))
+
+
+def _is_marked(sentence: str) -> bool:
+    """Whether a sentence has a question mark where it belongs."""
+    bare = sentence.rstrip(CLOSERS)
+    return bare.rstrip("!！ ").endswith(QUESTION_MARKS) or _MARK_WITHIN.search(bare) is not None
+
+
+def _asks(sentence: str, forms: Forms) -> bool:
+    """Whether one sentence asks or requests something."""
+    sentence = sentence.strip().rstrip(CLOSERS)
+    if _is_marked(sentence):
+        return True
+    if sentence.endswith((":", "：", ",", "，", "،", "、")):
+        return False
+    if _REQUEST.match(sentence) or forms.requests.match(sentence):
+        return True
+    if forms.script != "latin" and not forms.doubts.search(sentence) and forms.asks.search(sentence):
+        return True
+    if sentence.endswith(_STATEMENT_ENDS):
         return _STARTS_INVERTED.match(sentence) is not None
-    return len(sentence.split()) > 2 and STARTS.match(sentence) is not None
+    if len(sentence.split()) < 3 or forms.doubts.search(sentence):
+        return False
+    return bool(STARTS.match(sentence) or forms.opens.match(sentence) or forms.asks.search(sentence))

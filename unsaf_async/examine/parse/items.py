@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from unsaf_async.records import KINDS, Kind
+from unsaf_async.records import KINDS, Kind, Label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,25 +17,31 @@ class Item:
     """One written item.
 
     text: trimmed, never empty. kind: as named by the model; "other" if it named one that the method does not have; None
-    if it named none.
+    if it named none. label: of the heading under which it stands, where the reply has headings for both; None if it stands
+    under none. named: whether the model named it a question: it stands under a JSON key such as "question". Two items
+    are equal if text and kind are.
     """
 
     text: str
     kind: Kind | None = None
+    label: Label | None = field(default=None, compare=False)
+    named: bool = field(default=False, compare=False)
 
 
-def trimmed_item(text: str, kind: Kind | None) -> Iterator[Item]:
+def trimmed_item(text: str, kind: Kind | None, label: Label | None = None, *, named: bool = False) -> Iterator[Item]:
     """The item that a text is.
 
     Args:
         text: As written.
         kind: What the model named; None if nothing.
+        label: Of its heading; None if there is none.
+        named: Whether the model named it a question.
 
     Yields:
         One item; none if the text is blank.
     """
     if trimmed := text.strip():
-        yield Item(trimmed, kind)
+        yield Item(trimmed, kind, label, named)
 
 
 def well_formed(text: str) -> str:
@@ -55,7 +61,23 @@ def well_formed(text: str) -> str:
 
 
 _WRAPPERS = tuple(
-    pair.split() for pair in ("** **", "__ __", "` `", "* *", "_ _", '" "', "' '", "“ ”", "‘ ’", "« »", "「 」", "„ “")
+    pair.split()
+    for pair in (
+        "** **",
+        "__ __",
+        "` `",
+        "* *",
+        "_ _",
+        '" "',
+        "' '",
+        "“ ”",
+        "‘ ’",
+        "« »",
+        "「 」",
+        "『 』",
+        "„ “",
+        "《 》",
+    )
 )
 
 

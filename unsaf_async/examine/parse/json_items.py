@@ -7,17 +7,24 @@ import re
 from typing import TYPE_CHECKING
 
 from unsaf_async.examine.parse.items import Item, kind_of, known_kind, trimmed_item, well_formed
+from unsaf_async.examine.parse.languages import comparable, pattern
+from unsaf_async.examine.parse.line_items import line_items
+from unsaf_async.examine.parse.sections import label_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unsaf_async.records import Kind
+    from unsaf_async.records import Kind, Label
 
-_QUESTION_KEYS = ("question", "question_text", "questiontext", "text", "q", "query", "prompt", "content")
+_QUESTION_KEY = re.compile(rf"(?:question[\s_-]?text|(?:the )?{pattern('question')})", re.IGNORECASE)
+_TEXT_KEYS = ("text", "prompt", "content")
 _LIST_KEYS = ("questions", "items", "list", "data", "results")
-_NUMBERED_KEY = re.compile(r"(?:q|question)?[\s_#.-]*\d{1,3}", re.IGNORECASE)
+_LABEL_KEYS = ("label", "answerability", "type", "category")
+_NUMBERED_KEY = re.compile(rf"(?P<named>{pattern('question')})?[\s_#.-]*\d{{1,3}}", re.IGNORECASE)
+_HOLDS_A_LIST = re.compile(r"\s*(?:```|[\[{]|\d{1,3}[.)、]|[-*•]\s|<)")
 JSON_DEBRIS = re.compile(r"\s*(?:```\w*\s*)?(?:\{|\[\s*[\"'{\[])")
 _MAX_DEPTH = 16  # a list of questions has three levels
+_STRING_DEPTH = 5  # for what JSON inside a JSON string counts: each level of it reads the text once more
 
 _TOKEN = re.compile(
     r"""
@@ -34,12 +41,13 @@ _TOKEN = re.compile(
 _OPENING = re.compile(r"[{\[]")
 
 
-def json_items(value: object, kind: Kind | None = None, depth: int = 0) -> Iterator[Item]:
+def json_items(value: object, kind: Kind | None = None, label: Label | None = None, depth: int = 0) -> Iterator[Item]:
     """The items inside a JSON value.
 
     Args:
         value: As a JSON reader gives it.
         kind: What the enclosing key names ({"hidden": ["..."]}); None if nothing.
+        label: What the enclosing key says of the questions ({"unanswerable": ["..."]}); None if nothing.
         depth: Of the value inside the whole, from 0. Values that lie too deep are skipped.
 
     Yields:
@@ -50,23 +58,59 @@ def json_items(value: object, kind: Kind | None = None, depth: int = 0) -> Itera
     if isinstance(value, list):
         for element in value:
             if isinstance(element, str):
-                yield from trimmed_item(element, kind)
+                yield from _inside(element, kind, label, depth) or trimmed_item(element, kind, label)
             else:
-                yield from json_items(element, kind, depth + 1)
+                yield from json_items(element, kind, label, depth + 1)
     elif isinstance(value, dict):
-        members = {str(key).strip().casefold(): member for key, member in value.items()}
-        for key in _QUESTION_KEYS:
-            if isinstance(question := members.get(key), str):
-                yield from trimmed_item(question, kind_of(members) or kind)
-                return
-        chosen = [key for key in _LIST_KEYS if isinstance(members.get(key), list | dict)] or list(members)
-        for key in chosen:
-            member = members[key]
-            inner = known_kind(key) or kind
-            if isinstance(member, list | dict):
-                yield from json_items(member, inner, depth + 1)
-            elif isinstance(member, str) and _NUMBERED_KEY.fullmatch(key):
-                yield from trimmed_item(member, kind)
+        yield from _members_items(value, kind, label, depth)
+
+
+def _members_items(value: dict[object, object], kind: Kind | None, label: Label | None, depth: int) -> Iterator[Item]:
+    """The items of a JSON object: the question that it is, or those that its members hold."""
+    members = {str(key).strip().casefold(): member for key, member in value.items()}
+    names = [key for key, member in members.items() if isinstance(member, str) and _is_question_key(key)]
+    for key in (*names, *_TEXT_KEYS):
+        if isinstance(question := members.get(key), str):
+            kind, label = kind_of(members) or kind, _own_label(members) or label
+            yield from _inside(question, kind, label, depth) or trimmed_item(question, kind, label, named=key in names)
+            return
+    chosen = [key for key in _LIST_KEYS if isinstance(members.get(key), list | dict)] or list(members)
+    for key in chosen:
+        member = members[key]
+        inner, below = known_kind(key) or kind, label_of_name(key) or label
+        if isinstance(member, list | dict):
+            yield from json_items(member, inner, below, depth + 1)
+        elif isinstance(member, str):
+            if (numbered := _NUMBERED_KEY.fullmatch(key)) is not None:
+                yield from trimmed_item(member, kind, label, named=bool(numbered["named"]))
+            else:
+                yield from _inside(member, inner, below, depth)
+
+
+def _is_question_key(key: str) -> bool:
+    return len(key) < 40 and _QUESTION_KEY.fullmatch(comparable(key)) is not None
+
+
+def _own_label(members: dict[str, object]) -> Label | None:
+    """The label that a JSON object gives itself: {"question": "...", "answerable": false}; None if it gives none."""
+    if isinstance(answerable := members.get("answerable"), bool):
+        return "answerable" if answerable else "unanswerable"
+    named = (members.get(key) for key in _LABEL_KEYS)
+    return next((label for name in named if isinstance(name, str) and (label := label_of_name(name))), None)
+
+
+def _inside(text: str, kind: Kind | None, label: Label | None, depth: int) -> list[Item]:
+    """The items of a list that stands inside a JSON string, as JSON or in lines; [] if the string is no list."""
+    if depth + _STRING_DEPTH > _MAX_DEPTH or not _HOLDS_A_LIST.match(text):
+        return []
+    if text.lstrip()[0] in "[{`":
+        found = [item for value in loose_json(text) for item in json_items(value, kind, label, depth + _STRING_DEPTH)]
+        if found:
+            return found
+    if "\n" not in text and "<" not in text:
+        return []
+    lines = [Item(item.text, item.kind or kind, item.label or label) for item in line_items(text)]
+    return lines if len(lines) > 1 else []
 
 
 def loose_json(text: str) -> list[object]:

@@ -7,70 +7,93 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unsaf_async.examine.parse.gate import CLOSERS, META, QUESTION_MARKS, SENTENCE_END, STARTS, is_question
+from unsaf_async.examine.parse.gate import (
+    CLOSERS,
+    QUESTION_MARKS,
+    SENTENCE_END,
+    STARTS,
+    is_about_list,
+    is_question,
+)
 from unsaf_async.examine.parse.items import Item, annotated_kind, known_kind, trimmed_item, unwrapped
+from unsaf_async.examine.parse.languages import pattern
+from unsaf_async.examine.parse.markup import in_lines
+from unsaf_async.examine.parse.sections import label_of_heading, label_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from unsaf_async.records import Kind
+    from unsaf_async.records import Kind, Label
 
 _EMPHASIS = r"(?:\*\*|__|\*|_)?"
 _BULLET = re.compile(r"(?:[-*+–—]\s+|[•◦▪‣·●○■□►➤➢▶→✓✔☐⁃∙]\s*)(?:\[[ xX]\]\s*)?")
+_CHINESE_NUMBER = "[一二三四五六七八九十百]{1,4}"
 _NUMBER = re.compile(
     rf"""
     {_EMPHASIS}
-    (?: [\[(\#]?\s? \d{{1,3}} (?: \s?[.):\]、．：]+ | \ufe0f?\u20e3 | \s?[-–—](?=\s) ) (?!\d)
-      | [①-⑳]
-      | \(?[A-Za-z][.)](?=\s) )
+    (?: (?:[\[(\#（【]|№)?\s? \d{{1,3}}
+          (?: \s?[.):\]、．：）】,，،۔]+ [º°ª]?-? | [º°ª][.)]? | \ufe0f?\u20e3 | \s?[-–—](?=\s) | 번(?=\s) ) (?!\d)
+      | [①-⓿❶-➓㈠-㈩㊀-㊉⑴-⒵]\ufe0f? [.、．]?
+      | [（(]\s?{_CHINESE_NUMBER}\s?[)）] | {_CHINESE_NUMBER}\s?[、．.:：]
+      | 第\s?(?:\d{{1,3}}|{_CHINESE_NUMBER})\s?(?:[个個]?(?:题|題|问|問|条|條|项|項|問題|问题)目?|[：:、．])\s?[：:、．.]?
+      | [Ⅰ-ⅿ]\s?[.)、．）]? | [IVX]{{2,4}}[.)](?=\s)
+      | \(?[^\W\d_][.)）](?=\s) )
     {_EMPHASIS}\s*
     """,
     re.VERBOSE,
 )
+_ORDINAL = rf"(?:\d{{1,3}}|{_CHINESE_NUMBER}|\s?ال\w{{3,8}}|[IVX]{{1,4}}\b|[A-Z]\b)?"
+_QUESTION = pattern("question").replace(" ", r"\ ")
+_REMARK = pattern("answer", "note", english=False).replace(" ", r"\ ")
 _LABEL = re.compile(
     rf"""
-    {_EMPHASIS}["“]?
-    (?: (?:question|query|q)["”]? \s*(?:no\.?|number)?\s* \#?\d{{0,3}}["”]? \s*{_EMPHASIS}
-        (?: \s*[:：.)] | \s*[-–—](?=\s) | $ )
+    {_EMPHASIS}["“「【\[]?
+    (?: {_QUESTION}["”]? \s*(?:no\.?|number|n\.?\s?[º°]|№)?\s* \#? {_ORDINAL} ["”」】\]]? \s*{_EMPHASIS}
+        (?: \s*[:：.)、．] | \s*[-–—](?=\s) | $ )
       | q\s?\d{{1,3}} (?=\s)
-      | [^\W\d_]{{2,12}}\s?\d{{1,3}}\s? {_EMPHASIS} [:：] )   # "Frage 1:"
+      | [^\W\d_]{{2,12}}\s?\d{{1,3}}\s? {_EMPHASIS} [:：] )   # "Aufgabe 1:"
     {_EMPHASIS}\s*
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 _NOTE = re.compile(
-    r"""
+    rf"""
     (?:(?:correct|expected|possible|short|model|sample)\s)?
     (?:answers?|a|ans|explanations?|explain|reason(?:ing)?|why|rationale|notes?|justification|comments?|response|hint
       |evidence|difficulty|because|context|purpose|type|category)
-    (?:\s\w+){0,2} \s*[:：]
+    (?:\s\w+){{0,2}} \s*[:：]
+    | {_REMARK} \s*[:：]
     | (?:this|the)\ question\ (?:asks|is|can|requires|presupposes|assumes) \b
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 _NAME = r"[A-Za-z][A-Za-z _-]{2,24}?"
-_KIND_WORD = r"(?:kind|type|category|reason)"
+_KIND_WORD = pattern("kind")
 _KIND_LINE = re.compile(
     rf"""
-    (?P<open>[(\[<]?) {_EMPHASIS} \s* (?P<word>{_KIND_WORD}\s*{_EMPHASIS}\s*[:=]?)? \s*{_EMPHASIS}\s*
-    ["'`]? (?P<name>{_NAME}) ["'`]? \s* [)\]>]? \s* (?P<colon>:?) \.?
+    (?P<open>[(\[<（【]?) {_EMPHASIS} \s* (?P<word>{_KIND_WORD}\s*{_EMPHASIS}\s*[:=：]?)? \s*{_EMPHASIS}\s*
+    ["'`]? (?P<name>{_NAME}) ["'`]? \s* [)\]>）】]? \s* (?P<colon>[:：]?) \.?
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 _KIND_BEHIND = re.compile(
     rf"""
     \s* (?:[-–—|,;]\s*)?
-    (?: [(\[<{{*_`]+ \s* (?P<word>{_KIND_WORD}\s*[:=-])? \s* (?P<name>{_NAME}) \s* [)\]>}}*_`]+
-      | (?P<word2>{_KIND_WORD}\s*[:=])? \s* (?P<name2>{_NAME}) )
+    (?: [(\[<{{*_`（【]+ \s* (?P<word>{_KIND_WORD}\s*[:=：-])? \s* (?P<name>{_NAME}) \s* [)\]>}}*_`）】]+
+      | (?P<word2>{_KIND_WORD}\s*[:=：])? \s* (?P<name2>{_NAME}) )
     \s* \.?
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_BRACKET_AT_END = re.compile(r"[(\[（【][^()\[\]（）【】]{2,40}[)\]）】]\W{0,4}$")
 _KIND_BEFORE = re.compile(
     rf"""
     [(\[<*_]* \s* (?:kind\s*[:=]\s*)? (?P<name>{_NAME}) \s* (?: [)\]>*_]+\s*[:：–—-]? | [:：–—] | \s-\s ) [*_]* \s*
     """,
     re.IGNORECASE | re.VERBOSE,
+)
+_LABEL_BEFORE = re.compile(
+    r"[(\[（【*_]*(?P<name>[^:：()\[\]（）【】?？]{3,60}?)[)\]）】*_]*\s*(?:[:：)\]）】][*_]*)\s*(?=\S)"
 )
 _BOLD_TITLE = re.compile(r"\*\*[^*?]{1,60}(?:[:：.]\*\*|\*\*\s*[:：–—-])\s*")
 _SKIPPED_LINE = re.compile(r"```.*|~~~.*|</?\w+>|[\W_]+")
@@ -83,6 +106,8 @@ _INLINE_MARK = re.compile(
     re.VERBOSE,
 )
 _LEVELS = ("label", "number", "bullet", "plain")
+_MOST_LINES = 1000
+"""Lines, and sentences of a line, that are read: a longer list is no answer to any prompt, and reading it takes long."""
 
 
 @dataclass(slots=True)
@@ -90,6 +115,7 @@ class _Entry:
     level: tuple[int, bool]  # place in _LEVELS, indented
     text: str
     kind: Kind | None
+    label: Label | None = None
 
 
 def line_items(text: str) -> Iterator[Item]:
@@ -101,7 +127,8 @@ def line_items(text: str) -> Iterator[Item]:
     Yields:
         The items in order; none if the text is no list.
     """
-    entries = _entries(_INLINE_MARK.sub(r"\1\n", text.strip().removeprefix("\ufeff")).splitlines())
+    text = in_lines(text.strip().removeprefix("\ufeff"))
+    entries = _entries(_INLINE_MARK.sub(r"\1\n", text, count=_MOST_LINES).splitlines()[:_MOST_LINES])
     asking = Counter(entry.level for entry in entries if is_question(entry.text))
     levels = {entry.level for entry in entries}
     if not levels:
@@ -111,7 +138,7 @@ def line_items(text: str) -> Iterator[Item]:
     if _LEVELS[best[0]] == "plain":
         chosen = _plain_list(chosen)
     for entry in chosen:
-        yield from trimmed_item(entry.text, entry.kind)
+        yield from trimmed_item(entry.text, entry.kind, entry.label)
 
 
 def _entries(lines: Iterable[str]) -> list[_Entry]:
@@ -119,6 +146,7 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
     entries: list[_Entry] = []
     group: Kind | None = None  # from a heading, for the items below it
     coming: Kind | None = None  # from a line of its own, for the next item
+    label: Label | None = None  # from a heading, for the items below it
     gap = True
     for raw in lines:
         line = raw.expandtabs(4)
@@ -129,6 +157,11 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
         indented = len(line) - len(line.lstrip()) >= 2
         heading = stripped.startswith("#")
         level, body = _unmarked(stripped)
+        marked = heading or (stripped.startswith("**") and stripped.endswith("**"))
+        if headed := label_of_heading(unwrapped(body), marked=marked):
+            label, group, gap = headed, None, True
+            continue
+        own, body = _own_label(body)
         last = entries[-1] if entries else None
         match = _KIND_LINE.fullmatch(unwrapped(body)) if len(body) < 60 else None
         if match and (kind := annotated_kind(match["name"], match["word"])):
@@ -143,14 +176,14 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
             pass
         elif heading and level == "plain":
             group = None
-        elif level == "plain" and last and _continues(last, body, gap):
+        elif level == "plain" and last and not own and _continues(last, body, gap):
             body, kind = _annotated(body)
             last.text = f"{last.text} {body}" if last.text and not _is_title(last.text, body) else body
             last.kind = kind or last.kind
         else:
             body, kind = _annotated(body)
             place = (_LEVELS.index(level), indented and level != "plain")
-            entries.append(_Entry(place, body, kind or coming or group))
+            entries.append(_Entry(place, body, kind or coming or group, own or label))
             coming = None
         gap = False
     return entries
@@ -160,7 +193,7 @@ def _continues(last: _Entry, body: str, gap: bool) -> bool:
     """Whether the unmarked line `body` belongs to `last`: it is wrapped, or the question below a bare mark or title."""
     if not last.text:
         return True
-    if last.text[-1] in "?？؟.!。！":
+    if last.text[-1] in "?？؟.!。！।":
         return False
     marked = _LEVELS[last.level[0]] != "plain"
     return (marked and _is_title(last.text, body)) or (body[:1].islower() and not gap)
@@ -175,8 +208,8 @@ def _unmarked(line: str) -> tuple[str, str]:
     line = line.lstrip("> ").lstrip("#").lstrip()
     level = "plain"
     for _ in range(3):  # "- 1. Q: What ...?"
-        for name, pattern in (("bullet", _BULLET), ("number", _NUMBER), ("label", _LABEL)):
-            if match := pattern.match(line):
+        for name, mark in (("bullet", _BULLET), ("number", _NUMBER), ("label", _LABEL)):
+            if match := mark.match(line):
                 level = name if level == "plain" else level
                 line = line[match.end() :]
                 break
@@ -185,13 +218,22 @@ def _unmarked(line: str) -> tuple[str, str]:
     return level, line
 
 
+def _own_label(body: str) -> tuple[Label | None, str]:
+    """The label before an item's text ("Unanswerable: ...?"), and the rest; None if there is none."""
+    if (match := _LABEL_BEFORE.match(body[:80])) and (label := label_of_name(match["name"].strip())):
+        return label, body[match.end() :]
+    return None, body
+
+
 def _annotated(body: str) -> tuple[str, Kind | None]:
     """An item's text without its kind, and the kind: "[hidden]", "(kind: hidden)" behind it, "Hidden: " before it."""
     kind: Kind | None = None
     body = body.strip()
-    end = 1 + max(body.rfind(mark) for mark in "?？؟.!")
-    while 0 < end < len(body) and body[end] in '"”’*_':
+    end = 1 + max(body.rfind(mark) for mark in "?？؟.!。！।")
+    while 0 < end < len(body) and body[end] in '"”’*_」』':
         end += 1
+    if not end and (bracket := _BRACKET_AT_END.search(body[-60:])):
+        end = max(0, len(body) - 60) + bracket.start()
     behind = _KIND_BEHIND.fullmatch(body, end) if end > 0 and len(body) - end < 60 else None
     if behind and (kind := annotated_kind(behind["name"] or behind["name2"], behind["word"] or behind["word2"])):
         body = body[:end]
@@ -204,8 +246,8 @@ def _annotated(body: str) -> tuple[str, Kind | None]:
 
 def _plain_list(lines: list[_Entry]) -> list[_Entry]:
     """The items among unmarked lines: from the first that asks to the last; if none asks, all lines, if several."""
-    split = [part for line in lines for part in _split(line)]
-    split = [line for line in split if not META.match(line.text) and not line.text.endswith((":", "："))]
+    split = [part for line in lines for part in _split(line)][:_MOST_LINES]
+    split = [line for line in split if not is_about_list(line.text) and not line.text.endswith((":", "："))]
     asking = [place for place, line in enumerate(split) if is_question(line.text)]
     if asking:
         return split[asking[0] : asking[-1] + 1]
@@ -215,11 +257,11 @@ def _plain_list(lines: list[_Entry]) -> list[_Entry]:
 def _split(line: _Entry) -> list[_Entry]:
     """The questions in one line, if there are several; statements between them are their answers."""
     parts: list[str] = []
-    for sentence in SENTENCE_END.split(line.text):
+    for sentence in SENTENCE_END.split(line.text, maxsplit=_MOST_LINES)[:_MOST_LINES]:
         if not sentence.rstrip(CLOSERS).endswith(QUESTION_MARKS):
             continue
         if parts and sentence.isascii() and not STARTS.match(sentence):
             parts[-1] += " " + sentence  # "What sport is it? Tennis or squash?" is one question
         else:
             parts.append(sentence)
-    return [_Entry(line.level, part.strip(), line.kind) for part in parts] if len(parts) > 1 else [line]
+    return [_Entry(line.level, part.strip(), line.kind, line.label) for part in parts] if len(parts) > 1 else [line]

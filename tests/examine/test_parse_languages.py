@@ -1,0 +1,238 @@
+"""Lists of questions in twelve languages and many shapes: recall and precision of what is read and passes the gate."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from unsaf_async.examine.parse import of_label, question_items
+from unsaf_async.examine.parse.gate import is_question
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from unsaf_async.examine.parse.items import Item
+
+LANGUAGES: dict[str, dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parents[1] / "data" / "languages.toml").read_text("utf-8")
+)
+
+
+def passes(item: Item) -> bool:
+    return is_question(item.text, named=item.named)
+
+
+def four(pool: Sequence[str], first: int) -> list[str]:
+    return [pool[(first + 2 * number) % len(pool)] for number in range(4)]
+
+
+def numbered(questions: Sequence[str], form: str = "{n}. {q}") -> str:
+    return "\n".join(form.format(n=n, q=question) for n, question in enumerate(questions, 1))
+
+
+def replies(words: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
+    """(shape, reply, the questions in it) of one language."""
+    marked, unmarked, both = words["marked"], words["unmarked"], words["marked"] + words["unmarked"]
+    preamble, closing, question, answer = (words[name] for name in ("preamble", "closing", "question", "answer"))
+    yield "numbered, preamble", f"{preamble}\n\n{numbered(q := four(marked, 0))}\n\n{closing}", q
+    yield "bullets", f"{preamble}\n" + numbered(q := four(marked, 1), "- {q}"), q
+    yield "bullets, no marks", f"{preamble}\n\n" + numbered(q := four(unmarked, 0), "* {q}") + f"\n\n{closing}", q
+    yield "numbered, no marks", numbered(q := four(unmarked, 1)), q
+    yield (
+        "own numerals",
+        "\n".join(f"{m} {q}" for m, q in zip(words["marks"], four(marked, 0), strict=True)),
+        four(marked, 0),
+    )
+    yield (
+        "circled numerals",
+        "\n".join(f"{m}{q}" for m, q in zip("①②③④", four(unmarked, 1), strict=True)),
+        four(unmarked, 1),
+    )
+    yield (
+        "wide numerals",
+        "\n".join(f"（{m}）{q}" for m, q in zip("１２３４", four(marked, 1), strict=True)),
+        four(marked, 1),
+    )
+    yield "named and numbered", numbered(q := four(marked, 0), f"{question} {{n}}: {{q}}"), q
+    yield "named, with answers", numbered(q := four(unmarked, 0), f"**{question}:** {{q}}\n**{answer}:** ...\n"), q
+    yield "bold", numbered(q := four(marked, 1), "{n}. **{q}**"), q
+    yield "plain lines", f"{preamble}\n" + "\n".join(q := four(marked, 0)), q
+    q = four(unmarked, 1)
+    listed = [{"question": each} for each in q]
+    yield "JSON", json.dumps({"questions": listed}, ensure_ascii=False), q
+    yield "JSON, own key", json.dumps([{question: each, answer: "..."} for each in q], ensure_ascii=False), q
+    yield "JSON of strings", json.dumps({"questions": (q := four(both, 5))}), q
+    yield "JSON in JSON", json.dumps({"questions": json.dumps([{"question": each} for each in q])}), q
+    yield (
+        "fenced",
+        f"{preamble}\n```json\n{json.dumps(listed, ensure_ascii=False, indent=2)}\n```\n{closing}",
+        four(unmarked, 1),
+    )
+    q = four(both, 3)
+    yield (
+        "table",
+        f"{preamble}\n\n| # | {question} | {words['kind']} |\n|---|:---|---|\n" + numbered(q, "| {n} | {q} | hidden |"),
+        q,
+    )
+    yield "tags", "<questions>\n" + numbered(q, '  <question id="{n}">{q}</question>') + "\n</questions>", q
+    yield "list tags", "<ol>" + numbered(q, "<li>{q}</li>") + f"</ol><p>{closing}</p>", q
+
+
+def figures(words: dict[str, Any]) -> tuple[float, float, list[str]]:
+    """Recall, precision and the shapes that lost or gained something."""
+    wanted = found = accepted = 0
+    wrong = []
+    statements = [numbered(words["statements"], form) for form in ("{q}", "- {q}", "{n}. {q}")]
+    for shape, reply, questions in [*replies(words), *(("statements", each, []) for each in statements)]:
+        read = Counter(item.text for item in question_items(reply) if passes(item))
+        wanted += len(questions)
+        found += (read & Counter(questions)).total()
+        accepted += read.total()
+        if read != Counter(questions):
+            wrong.append(shape)
+    return found / wanted, found / accepted if accepted else 1.0, wrong
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_lists_of_a_language_are_read_whole_and_nothing_else_is(language: str) -> None:
+    words = LANGUAGES[language]
+    recall, precision, wrong = figures(words)
+    print(f"{language}: recall {recall:.3f}, precision {precision:.3f} {wrong}")
+    assert recall >= 0.98, wrong
+    assert precision >= 0.98, wrong
+    assert not any(is_question(text, named=True) for text in words["under_key"])
+    assert all(is_question(text, named=True) for text in words["marked"] + words["unmarked"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("form", ["{h}:\n", "## {h}\n\n", "**{h}**\n", "1. {h}：\n"])
+def test_a_reply_with_both_sections_gives_those_that_were_asked_for(language: str, form: str) -> None:
+    words = LANGUAGES[language]
+    first, second = four(words["marked"], 0), four(words["unmarked"], 1)
+    headings = form.format(h=words["answerable"]), form.format(h=words["unanswerable"])
+    items = question_items(f"{headings[0]}{numbered(first, '- {q}')}\n\n{headings[1]}{numbered(second, '- {q}')}")
+    own, others = of_label(items, "answerable")
+    assert ([each.text for each in own], [each.text for each in others]) == (first, second)
+    own, others = of_label(items, "unanswerable")
+    assert ([each.text for each in own], [each.text for each in others]) == (second, first)
+
+
+LABELLED = {
+    "keys": {"answerable": ["What is the dog doing?"], "unanswerable": ["Who owns the dog?"]},
+    "keys of objects": {
+        "Answerable_Questions": [{"question": "What is the dog doing?"}],
+        "unanswerable questions": [{"question": "Who owns the dog?"}],
+    },
+    "members": [
+        {"question": "What is the dog doing?", "label": "answerable"},
+        {"question": "Who owns the dog?", "label": "unanswerable"},
+    ],
+    "truth values": [
+        {"question": "What is the dog doing?", "answerable": True},
+        {"question": "Who owns the dog?", "answerable": False},
+    ],
+}
+LINES = {
+    "column of labels": "| Question | Label |\n|---|---|\n| What is the dog doing? | answerable |\n"
+    "| Who owns the dog? | unanswerable |",
+    "a column for either": "| Answerable | Unanswerable |\n|---|---|\n| What is the dog doing? | Who owns the dog? |",
+    "tags": "<answerable><question>What is the dog doing?</question></answerable>\n"
+    "<unanswerable><question>Who owns the dog?</question></unanswerable>",
+    "sentences": "Here is one answerable question:\n- What is the dog doing?\nAnd one that cannot be answered from the image:\n"
+    "- Who owns the dog?",
+    "in capitals": "ANSWERABLE\n1. What is the dog doing?\n\nUNANSWERABLE\n1. Who owns the dog?",
+    "parts": "### Part A: Answerable Questions\n1. What is the dog doing?\n\n"
+    "### Part B: Unanswerable Questions\n1. Who owns the dog?",
+    "before each": "Answerable: What is the dog doing?\nUnanswerable: Who owns the dog?",
+}
+
+
+@pytest.mark.parametrize("written", [*map(json.dumps, LABELLED.values()), *LINES.values()], ids=[*LABELLED, *LINES])
+def test_labels_are_read_from_keys_tables_tags_and_headings(written: str) -> None:
+    own, others = of_label(question_items(written), "unanswerable")
+    assert [each.text for each in own] == ["Who owns the dog?"]
+    assert [each.text for each in others] == ["What is the dog doing?"]
+
+
+def test_a_list_that_is_wholly_under_the_other_heading_is_what_was_asked_for() -> None:
+    items = question_items("Answerable questions:\n1. What is the dog doing?\n2. Who owns the dog?")
+    assert of_label(items, "unanswerable") == (items, ())
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Here are the answerable and unanswerable questions:\n1. What is it?\n2. Who is he?",
+        "1. Is the riddle on the sign answerable?\n2. Who is he?",
+        "1. What can be answered by pressing the red button?\n2. Who is he?",
+    ],
+)
+def test_a_line_that_speaks_of_both_labels_or_asks_is_no_heading(written: str) -> None:
+    items = question_items(written)
+    assert len(items) == 2
+    assert {item.label for item in items} == {None}
+
+
+@pytest.mark.parametrize(
+    ("written", "kinds"),
+    [
+        (
+            "| No. | Question | Kind |\n|---|---|---|\n| 1 | Who is he? | identity |\n| 2 | Was it loud? | non-visual |",
+            ("identity", "non-visual"),
+        ),
+        (
+            '<question kind="identity">Who is he?</question><question kind="non-visual">Was it loud?</question>',
+            ("identity", "non-visual"),
+        ),
+        (
+            "<question>Who is he?</question><kind>identity</kind>\n<question>Was it loud?</question><kind>other</kind>",
+            ("identity", "other"),
+        ),
+        ("一、Who is he?（类型：identity）\n二、Was it loud?（类型：other）", ("identity", "other")),
+        ("- question: Who is he?\n  kind: identity\n- question: Was it loud?\n  kind: other", ("identity", "other")),
+    ],
+)
+def test_kinds_are_read_from_tables_tags_and_wide_brackets(written: str, kinds: tuple[str, ...]) -> None:
+    items = question_items(written)
+    assert [item.text for item in items] == ["Who is he?", "Was it loud?"]
+    assert tuple(item.kind for item in items) == kinds
+
+
+INSIDE = json.dumps([{"question": "Wer ist er", "kind": "identity"}, {"question": "Was it loud?"}])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        json.dumps({"questions": INSIDE}),
+        json.dumps({"output": {"text": INSIDE}}),
+        json.dumps(INSIDE),
+        json.dumps({"response": f"```json\n{INSIDE}\n```"}),
+        json.dumps({"result": json.dumps({"questions": INSIDE})}),
+    ],
+)
+def test_json_inside_json_is_read(written: str) -> None:
+    items = question_items(written)
+    assert [(item.text, item.kind, item.named) for item in items] == [
+        ("Wer ist er", "identity", True),
+        ("Was it loud?", None, True),
+    ]
+
+
+def test_lines_inside_json_are_read() -> None:
+    items = question_items(json.dumps({"questions": "1. Who is he?\n2. Was it loud?"}))
+    assert [item.text for item in items] == ["Who is he?", "Was it loud?"]
+
+
+def test_what_a_json_key_names_a_question_needs_no_form() -> None:
+    """In languages that the gate does not know, too; what it knows to be no question is stopped."""
+    for text in ("車の色", "Rangi ya gari", "Số người trong ảnh", "მანქანის ფერი", "Colour of the car"):
+        (item,) = question_items(json.dumps({"questions": [{"question": text}]}))
+        assert passes(item), text
+    for text in ("The image does not show a dog.", "The dog is brown.", "...", "Question 1", "x" * 301, ""):
+        assert not any(map(passes, question_items(json.dumps({"questions": [{"question": text}]})))), text

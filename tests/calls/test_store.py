@@ -55,6 +55,7 @@ LEFT_OUT = {
     "EncodedImage.width",  # in the pixels' hash
     "EncodedImage.height",
     "EncodedImage.difference_hash",
+    "EncodedImage.notes",
 }
 
 

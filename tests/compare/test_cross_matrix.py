@@ -105,6 +105,19 @@ def test_cells_without_a_common_image_have_no_score() -> None:
     assert (found.fit.mean, found.fit.cells, found.fit.undefined["mean"]) == (None, 0, "no cell has an UnF1")
 
 
+@pytest.mark.parametrize(("images", "notes"), [(1, 0), (2, 2), (4, 2), (5, 1), (19, 1), (20, 0)])
+def test_few_shared_images_are_told_with_what_they_mean(
+    images: int, notes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = matrix(
+        planted({"a": 0.0, "b": 0.1}, {"a": 0.0, "b": 0.1}, images=images), resamples=20, notes=["b: whose?"]
+    )
+    assert found.notes[0] == "b: whose?"
+    assert [f"on {images} pictures; with fewer than" in note for note in found.notes[1:]] == [True] * notes
+    print_matrix(found)
+    assert capsys.readouterr().out.count("Note: ") == 1 + notes
+
+
 def test_nothing_at_all_is_an_empty_matrix() -> None:
     found = matrix({}, resamples=10)
     assert (found.cells, found.images, found.fit.cells, found.fit.parameters) == ([], 0, 0, 0)

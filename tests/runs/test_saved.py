@@ -12,7 +12,9 @@ from truths import measured, scripted_model
 
 from unsaf_async.api import load
 from unsaf_async.bundled import bundled
+from unsaf_async.cli import main
 from unsaf_async.errors import UserError
+from unsaf_async.report.data import load_run
 from unsaf_async.runs.estimate import estimate_more
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.saved import SavedRun
@@ -42,6 +44,29 @@ def test_a_finished_run_is_read_back_whole(run: Path) -> None:
     assert [image.id for image in saved.images] == listed
     assert saved.pack.sha256 == manifest.pack_sha256
     assert (saved.pending, saved.unfinished, saved.incomplete, saved.remaining) == (0, 0, False, ())
+
+
+def test_a_run_that_is_not_signed_by_the_user_says_so_wherever_its_figures_are_shown(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        assert ended.value.code == 0
+        return "".join(capsys.readouterr())
+
+    shutil.copytree(run, "received")
+    manifest = Path("received", "manifest.json")
+    stranger = json.loads(manifest.read_bytes()) | {"run_id": "another", "signature": ""}
+    manifest.write_text(json.dumps(stranger), "utf-8")
+    words = "not known as a run of yours"
+    assert (SavedRun(run).origin, SavedRun(Path("received")).origin.partition(":")[0]) == ("", words)
+    assert words not in said("show", "run")
+    assert words in said("show", "received")
+    assert f"(received): {words}" in said("compare", "run", "received")
+    assert f"(received): {words}" in said("cross", "run", "received", "--out", "cells", "--dry-run", "--trust-folder")
+    assert words in said("power", "--runs", "received")
+    assert load_run(Path("received")).origin.startswith(words)
 
 
 def test_images_that_are_not_examined_or_failed_remain(run: Path) -> None:

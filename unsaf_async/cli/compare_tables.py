@@ -11,6 +11,7 @@ from unsaf_async.providers.addresses import LOCAL
 from unsaf_async.text import (
     NOT_AVAILABLE,
     format_bracketed,
+    format_count,
     format_difference,
     format_figure,
     format_headline,
@@ -61,6 +62,8 @@ def _print_notes(comparison: Comparison, console: Console) -> None:
     for difference in comparison.differences:
         console.print(f"[yellow]Note:[/yellow] {safe(difference)}")
     for row in comparison.runs:
+        if row.origin:
+            console.print(f"[yellow]Note:[/yellow] {_about(row.name, row.origin)}")
         for reason in row.unreliable:
             console.print(f"[red]Unreliable:[/red] {_about(row.name, reason)}")
         for warning in row.warnings:
@@ -167,8 +170,11 @@ def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
     """A cross-examination as tables, to stdout or `console`: who asked down, who answered across."""
     console = console or stdout()
     console.print(
-        f"UnF1 on the {matrix.images} images that all cells share; questions by the row's model, answers by the column's"
+        f"UnF1 on the {format_count(matrix.images, 'image')} that all cells share; questions by the row's model, answers by "
+        "the column's"
     )
+    for note in matrix.notes:
+        console.print(f"[yellow]Note:[/yellow] {safe(note)}")
     console.print()
     print_fitting(
         console,

@@ -42,7 +42,7 @@ def cross(
     yes: o.Yes = False,
 ) -> int:
     """Let every model answer every model's questions. Tells skill in asking from skill in answering."""
-    from unsaf_async.compare.comparison import load_runs
+    from unsaf_async.compare.comparison import load_runs, run_names
     from unsaf_async.compare.cross_runs import crossings
     from unsaf_async.errors import UserError
     from unsaf_async.runs.campaign import CampaignEnd
@@ -50,6 +50,9 @@ def cross(
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
     loaded = load_runs(run_dirs)
+    origins = [f"{name}: {each.origin}" for name, each in zip(run_names(loaded), loaded, strict=True) if each.origin]
+    for line in origins if dry_run else ():
+        tell(line)
     cells = o.trusting(
         lambda trust: crossings(loaded, out, cache, judge_api_base=judge_api_base, trust_folder=trust),
         trust=trust_folder,
@@ -62,7 +65,7 @@ def cross(
         end = run.work_off_campaign(cells, max_cost, quiet=quiet)
     except KeyboardInterrupt:
         end = CampaignEnd("interrupted")
-    _print(loaded, cells, out, json=json)
+    _print(loaded, cells, out, origins, json=json)
     if end.reason:
         tell(f"{end.reason}; the same command goes on; what is finished is kept")
         return 130 if end.reason == "interrupted" else 3
@@ -86,15 +89,18 @@ def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
     run.agree_on_cost(line, expected_usd, worst_usd)
 
 
-def _print(loaded: Sequence[SavedRun], cells: Sequence[Crossing], out: Path, *, json: bool) -> None:
+def _print(
+    loaded: Sequence[SavedRun], cells: Sequence[Crossing], out: Path, origins: Sequence[str], *, json: bool
+) -> None:
     from unsaf_async.compare.comparison import run_names
     from unsaf_async.compare.cross_matrix import matrix
     from unsaf_async.compare.cross_runs import keep
 
-    examinations = {(name, name): each.examinations for name, each in zip(run_names(loaded), loaded, strict=True)} | {
+    names = run_names(loaded)
+    examinations = {(name, name): each.examinations for name, each in zip(names, loaded, strict=True)} | {
         (cell.asker, cell.answerer): cell.saved.examinations for cell in cells
     }
-    found = matrix(examinations)
+    found = matrix(examinations, notes=origins)
     text = printable_json(found.model_dump_json(indent=2)) + "\n"
     file = keep(out, text)
     if json:

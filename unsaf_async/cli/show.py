@@ -27,6 +27,8 @@ def show(
     if json:
         sys.stdout.write(printable_json(found.model_dump_json(indent=2)) + "\n")
         return 0
+    if saved.origin:
+        tell(f"{run_dir}: {saved.origin}")
     from unsaf_async.cli.render import print_score
 
     failures = failures_of(saved.files.journal) if found.images.failed else ()

@@ -99,6 +99,8 @@ class RunRow(Record):
     wall_s: float | None
     scale: float | None
     """Parameters of the model, where they were given."""
+    origin: str = ""
+    """What is said of a run that is not known as the user's own; "" of the user's own."""
     mark: str = ""
     """"simulated" or "local address", where it was no vendor's model that answered, or need not have been."""
     unreliable: list[str]
@@ -368,6 +370,7 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         cost_of_one_point_usd=per_point,
         wall_s=score.wall_s,
         scale=scale,
+        origin=run.origin,
         mark=mark(run.manifest.subject),
         unreliable=score.unreliable,
         warnings=score.warnings,

@@ -11,6 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
 from unsaf_async.compare.pairing import examined, match, pair_of, resampled_sums
 from unsaf_async.compare.tables import csv_of
@@ -18,14 +19,19 @@ from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import interval
 from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.ratios import quotients
-from unsaf_async.score.run_score import ScoreTally, why_open
+from unsaf_async.score.run_score import FEW_IMAGES, ScoreTally, why_open
 from unsaf_async.score.unf1 import unf1_bounds
 from unsaf_async.score.units import Units
+from unsaf_async.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+FEW_SHARED = 20
+"""Below this many images the intervals of the fit are told to be too narrow: they hold in 71 to 88 % of cases, not in 95
+(docs/intervals.md, percentile)."""
 
 RESAMPLES = 2_000
 """Draws for the intervals of a matrix."""
@@ -97,6 +103,8 @@ class CrossMatrix(Record):
     images: int
     """That all cells share: what every UnF1 here rests on."""
     fit: CrossFit
+    notes: list[str] = Field(default_factory=list)
+    """What a reader should know before using the figures, a sentence each."""
     seed: int
     resamples: int
 
@@ -119,7 +127,11 @@ class CrossMatrix(Record):
 
 
 def matrix(
-    cells: Mapping[tuple[str, str], Sequence[Examination]], *, resamples: int = RESAMPLES, seed: int = 0
+    cells: Mapping[tuple[str, str], Sequence[Examination]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    notes: Sequence[str] = (),
 ) -> CrossMatrix:
     """UnF1 of every answerer on every asker's questions, and the two skills that explain it.
 
@@ -134,6 +146,7 @@ def matrix(
         cells: By (asker, answerer), the examinations in which the answerer answers the asker's questions; (a, a) is a's own run.
         resamples: Draws for the intervals, >= 1.
         seed: Of the draws, >= 0.
+        notes: What a reader should know of the runs; what follows from the number of images is added.
 
     Returns:
         The matrix and its fit; a figure that is None has its reason in it.
@@ -162,9 +175,19 @@ def matrix(
             values[defined],
             resampled[:, defined] if len(shared) > 1 else np.empty((0, len(defined))),
         ),
+        notes=[*notes, *_too_few(Units.of(row[0].image for row in shared).count)],
         seed=seed,
         resamples=resamples,
     )
+
+
+def _too_few(images: int) -> Iterator[str]:
+    """What so few different pictures mean for the intervals."""
+    pictures = format_count(images, "picture")
+    if 1 < images < FEW_IMAGES:
+        yield f"the cells' intervals rest on {pictures}; with fewer than {FEW_IMAGES} they may leave half of the range open"
+    if 1 < images < FEW_SHARED:
+        yield f"the intervals of the fit rest on {pictures}; with fewer than {FEW_SHARED} they are too narrow"
 
 
 def _names(cells: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:

@@ -26,7 +26,7 @@ from unsaf_async.score.ratios import ratio
 from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from unsaf_async.compare.power_settings import Aim
 
@@ -100,7 +100,7 @@ def plan(aim: Aim, runs: Sequence[str | Path] = (), rates: Rates | None = None) 
     if runs:
         run = SavedRun(Path(runs[0]))
         model = _of_run(aim, run, run_names([run])[0])
-        return _alike(aim, "one run", model, f"another model is like {model.name}")
+        return _alike(aim, "one run", model, f"another model is like {model.name}", *_origins({model.name: run}))
     assumed = rates or Rates()
     model = _model(aim, "assumed", assumed.unf1, assumed.sd, None)
     share = f"{100 * assumed.recall:.0f} % of the unanswerable questions and {100 * assumed.refusal:.0f} % of the answerable"
@@ -159,8 +159,16 @@ def _from_two(aim: Aim, loaded: Sequence[SavedRun]) -> PowerPlan:
         paired.sd,
         aim.images or len(rows),
         correlation,
-        ["images, questions and models are of the sort that the two runs had"],
+        [
+            "images, questions and models are of the sort that the two runs had",
+            *_origins(dict(zip(run_names(loaded), loaded, strict=True))),
+        ],
     )
+
+
+def _origins(runs: Mapping[str, SavedRun]) -> list[str]:
+    """What is said of runs that are not known as the user's own."""
+    return [f"{name}: {run.origin}" for name, run in runs.items() if run.origin]
 
 
 def _alike(aim: Aim, basis: Literal["one run", "rates"], model: ModelPlan, *assumptions: str) -> PowerPlan:

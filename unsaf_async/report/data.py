@@ -33,6 +33,8 @@ class ReportRun:
     manifest: Manifest
     examinations: Iterable[Examination]
     score: Score
+    origin: str = ""
+    """What is said of a run that is not known as the user's own; "" of the user's own."""
 
     @property
     def findings(self) -> Findings | None:
@@ -70,7 +72,7 @@ def load_run(path: Path) -> ReportRun:
         UserError: The folder holds no run, or a damaged one.
     """
     run = SavedRun(path)
-    return ReportRun(path, run.manifest, Examinations(run.kept), run.findings)
+    return ReportRun(path, run.manifest, Examinations(run.kept), run.findings, run.origin)
 
 
 def labels(runs: Sequence[ReportRun]) -> list[str]:

@@ -222,7 +222,8 @@ def _notes(run: ReportRun) -> Element | None:
     elif note := not_the_vendors(subject):
         lines.append(el("li", el("b", "Local address"), note))
     lines += [
-        el("li", el("b", "Note"), note) for note in (*_about_source(run), *run.manifest.notices, *run.score.warnings)
+        el("li", el("b", "Note"), note)
+        for note in (*filter(None, [run.origin]), *_about_source(run), *run.manifest.notices, *run.score.warnings)
     ]
     return el("ul", lines, class_="notes") if lines else None
 

@@ -16,6 +16,7 @@ from unsaf_async.runs.basis import saved_score
 from unsaf_async.runs.folder import RunFiles, read_images, read_manifest, read_signed
 from unsaf_async.runs.journal import Kept, paid_nano_usd, read_journal
 from unsaf_async.runs.result import RunTally
+from unsaf_async.runs.signature import user_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,13 @@ class SavedRun:
         """Whether its manifest is signed with this user's key. Raises UserError if the folder holds no run."""
         manifest, signed = read_signed(self.folder)
         return signed and manifest == self.manifest
+
+    @cached_property
+    def origin(self) -> str:
+        """What is said of a run that is not known as the user's own: whose figures they are; "" of the user's own."""
+        if self.own or user_key() is None:
+            return ""
+        return "not known as a run of yours: its figures are as its files have them, and nothing shows who made them"
 
     @cached_property
     def images(self) -> tuple[ImageSource, ...]:

@@ -71,7 +71,7 @@ class Case:
     @property
     def sd(self) -> float:
         """Of one image's contribution to a model's UnF1, as `power` assumes it."""
-        return Rates(unf1=self.unf1, questions=self.questions, image_correlation=self.image_correlation).sd
+        return Rates(unf1=self.unf1, questions=self.questions, image_correlation=self.image_correlation).spread.sd
 
     def predicted(self, rng: np.random.Generator) -> int:
         """Images that the plan names."""

@@ -276,6 +276,37 @@ def test_an_estimate_as_json_gives_figures_in_order_of_size(capsys: pytest.Captu
     assert 0 < figures["expected_usd"] < figures["worst_usd"] == pytest.approx(3 * figures["per_image_worst_usd"])
 
 
+def test_an_estimate_with_until_ci_is_of_the_images_that_its_rule_is_expected_to_take(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def estimated(*arguments: str) -> dict[str, Any]:
+        ended = command(capsys, "estimate", "--provider", "gpt-5.4-mini", "--json", *arguments)
+        return dict(json.loads(ended.out))
+
+    draw_images(Path("forty"), 40)
+    whole = estimated("--images", "forty", "--questions", "6")
+    assert (whole["until_ci_images"], whole["assumed"]) == (None, "")
+    stopped = estimated("--images", "forty", "--questions", "6", "--until-ci", "0.1")
+    assert 20 <= stopped["until_ci_images"] < 40
+    assert stopped["expected_usd"] == pytest.approx(whole["expected_usd"] * stopped["until_ci_images"] / 40)
+    assert stopped["worst_usd"] == whole["worst_usd"]
+    longer = estimated("--images", "forty", "--questions", "6", "--until-ci", "0.1", "--anytime")
+    assert longer["until_ci_images"] > 1.5 * stopped["until_ci_images"]
+    assert longer["expected_usd"] == whole["expected_usd"]
+    said = command(capsys, "estimate", "--provider", "gpt-5.4-mini", "--images", "forty", "--until-ci", "0.02").out
+    assert "more than there are: all 40 will be examined; assumed: UnF1 about 0.7, 6 questions of each label" in said
+
+
+def test_a_plan_names_the_price_of_each_model_that_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    others = ("--judge", "claude-sonnet-5-5", "--judge", "self", "--audit", "gemini-3.5-flash-lite")
+    said = command(
+        capsys, "estimate", *SMALL, "--provider", "gpt-5.4-mini", *others, *("--audit", "claude-sonnet-5-5")
+    ).out
+    for name in ("gpt-5.4-mini", "claude-sonnet-5-5 (judge and auditor)", "gemini-3.5-flash-lite (auditor)"):
+        assert re.search(rf"{re.escape(name)}: \$[\d.]+ in, \$[\d.]+ out per million tokens \(", said), name
+    assert "auditor    gemini-3.5-flash-lite, claude-sonnet-5-5\n" in said
+
+
 def test_an_estimate_calls_nobody_and_needs_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (
         "--provider",

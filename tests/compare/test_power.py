@@ -98,36 +98,36 @@ def test_few_images_and_no_spread_have_their_own_answers() -> None:
 def test_the_spread_by_rates_is_that_of_drawn_images(rates: Rates) -> None:
     rng, k, i = np.random.default_rng(0), rates.questions, rates.image_correlation
     counts = []
-    for rate in (rates.recall, rates.refusal):
+    for rate in (rates.spread.recall, rates.spread.refusal):
         spread = 1 / i - 1 if i else 0.0
         own = rng.beta(rate * spread, (1 - rate) * spread, 40_000) if i else rate
         counts.append(rng.binomial(k, own, 40_000))
     tu, fu = counts
     pairs = np.stack([2 * tu, 2 * tu + fu + k - tu], axis=1)
     assert pairs[:, 0].sum() / pairs[:, 1].sum() == pytest.approx(rates.unf1, abs=0.005)
-    assert rates.sd == pytest.approx(np.std(contributions(pairs)), rel=0.02)
+    assert rates.spread.sd == pytest.approx(np.std(contributions(pairs)), rel=0.02)
 
 
 def test_the_spread_is_at_most_what_is_said_where_the_same_images_are_hard_for_both_labels() -> None:
     rates, rng = Rates(), np.random.default_rng(0)
     spread = 1 / rates.image_correlation - 1
-    recall = rng.beta(rates.recall * spread, (1 - rates.recall) * spread, 40_000)
+    recall = rng.beta(rates.spread.recall * spread, (1 - rates.spread.recall) * spread, 40_000)
     tu, fu = rng.binomial(6, recall), rng.binomial(6, 1 - recall)
     drawn = np.std(contributions(np.stack([2 * tu, 2 * tu + fu + 6 - tu], axis=1)))
-    assert rates.sd_if_shared == pytest.approx(drawn, rel=0.02)
-    assert rates.sd_if_shared > 1.1 * rates.sd
-    assert Rates(image_correlation=0.0).sd_if_shared == Rates(image_correlation=0.0).sd
+    assert rates.spread.sd_if_shared == pytest.approx(drawn, rel=0.02)
+    assert rates.spread.sd_if_shared > 1.1 * rates.spread.sd
+    assert Rates(image_correlation=0.0).spread.sd_if_shared == Rates(image_correlation=0.0).spread.sd
 
 
 def test_a_plan_by_rates_names_its_assumptions_and_what_so_many_images_show() -> None:
     found = plan(Aim())
     assert (found.basis, found.difference, found.correlation) == ("rates", 0.03, 0.3)
-    assert found.sd == pytest.approx(Rates().sd * np.sqrt(1.4))
+    assert found.sd == pytest.approx(Rates().spread.sd * np.sqrt(1.4))
     assert found.images_needed == {
         "0.8": images_for_power(0.03, found.sd),
         "0.9": images_for_power(0.03, found.sd, 0.9),
     }
-    assert found.models[0].images_needed == images_for_half_width(0.03, Rates().sd)
+    assert found.models[0].images_needed == images_for_half_width(0.03, Rates().spread.sd)
     assert (found.images, found.power, found.detectable) == (None, None, None)
     assert set(found.undefined) == {"images", "power", "detectable", "models.0.images", "models.0.half_width"}
     assert len(found.assumptions) == 4
@@ -135,7 +135,7 @@ def test_a_plan_by_rates_names_its_assumptions_and_what_so_many_images_show() ->
     with_some = plan(Aim(images=200, correlation=0.6), rates=Rates(unf1=0.8))
     assert with_some.power == power_of(0.03, with_some.sd, 200)
     assert with_some.detectable == detectable(with_some.sd, 200)
-    assert with_some.models[0].half_width == half_width(Rates(unf1=0.8).sd, 200)
+    assert with_some.models[0].half_width == half_width(Rates(unf1=0.8).spread.sd, 200)
     assert plan(Aim(images=5)).undefined == {"detectable": "with fewer than 6 images no difference is significant"}
 
 

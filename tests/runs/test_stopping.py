@@ -11,7 +11,8 @@ import pytest
 from scipy.special import lambertw
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
-from unsaf_async.runs.stopping import StopWhenNarrow, rule_of
+from unsaf_async.runs.stopping import Rule, StopWhenNarrow, rule_of
+from unsaf_async.score.spread import Spread
 from unsaf_async.score.tallies import Running
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ def stream(rng: np.random.Generator, recall: float, refusal: float, alike: float
         tu = rng.binomial(K, rng.beta(alike * recall, alike * (1 - recall), 100))
         fu = rng.binomial(K, rng.beta(alike * refusal, alike * (1 - refusal), 100))
         yield from (examination(int(t), int(f)) for t, f in zip(tu, fu, strict=True))
+
+
+@pytest.mark.parametrize("rule", ["fixed-width", "anytime"])
+def test_the_images_that_a_rule_is_expected_to_take_are_those_that_it_takes(rule: Rule) -> None:
+    recall, refusal, alike = 0.7, 0.3, 9.0  # a beta of recall * 9 and refusal * 9 gives a correlation of 1 / (1 + 9)
+    expected = StopWhenNarrow(0.06, rule=rule).expected_images(Spread(K))
+    rng = np.random.default_rng(1)
+    taken = [stop(StopWhenNarrow(0.06, rule=rule), stream(rng, recall, refusal, alike))[0] for _ in range(30)]
+    assert abs(np.mean(taken) / expected - 1) < 0.15
 
 
 def stop(rule: StopWhenNarrow, images: Iterator[Examination]) -> tuple[int, tuple[float, float]]:

@@ -13,7 +13,7 @@ from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
 from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, JudgeApiBase, TrustFolder
-from unsaf_async.text import printable_json
+from unsaf_async.text import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +78,7 @@ def cross(
 
 def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
     """Tells what is left to do and agrees on its cost."""
+    from unsaf_async.cli.render import prices_of
     from unsaf_async.runs.estimate import estimate
 
     figures = [estimate(cell.remaining) for cell in cells]
@@ -85,6 +86,8 @@ def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
     line = f"{len(cells)} cells, about {sum(each.calls for each in figures)} calls"
     if dry_run:
         sys.stdout.write(f"{line}: ${expected_usd:.2f} expected, ${worst_usd:.2f} at most\n")
+        for price in dict.fromkeys(price for cell in cells for price in prices_of(cell.prepared)):
+            sys.stdout.write(f"{printable(price)}\n")
         return
     run.agree_on_cost(line, expected_usd, worst_usd)
 

@@ -21,7 +21,7 @@ from unsaf_async.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from unsaf_async.checks.doctor import Diagnosis
     from unsaf_async.providers.resolve import Listing
@@ -164,20 +164,20 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     """What a run would do and cost, to stdout."""
     out = console()
     subject = prepared.subject
-    price = subject.price
     table = Table.grid(padding=(0, 2))
     name = model_name(subject.name, subject.model or "whatever it serves")
     table.add_row("model", f"{name}, {safe(place(subject))}")
     table.add_row("judge", safe(prepared.judge_name))
+    if prepared.auditors:
+        table.add_row("auditor", safe(", ".join(prepared.auditors)))
     table.add_row(
         "images", f"{figures.images}" + (f", {figures.unreadable} of them unreadable" if figures.unreadable else "")
     )
+    if figures.until_ci_images is not None:
+        table.add_row("until-ci", safe(_needed(figures, prepared.settings.until_ci)))
     table.add_row("calls", f"about {figures.calls}")
-    if price:
-        table.add_row(
-            "price",
-            f"${price.input_usd_per_mtok:g} in, ${price.output_usd_per_mtok:g} out per million tokens ({safe(price.source)})",
-        )
+    for number, line in enumerate(prices_of(prepared)):
+        table.add_row("" if number else "price", safe(line))
     table.add_row("expected", format_usd(figures.expected_usd, 4))
     table.add_row("at worst", f"{format_usd(figures.worst_usd, 4)} (every reply at its limit, every list asked twice)")
     if figures.per_image_worst_usd:
@@ -185,6 +185,32 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
             "per image", f"{format_usd(figures.per_image_worst_usd, 4)} at worst: --max-cost below this begins no image"
         )
     out.print(table)
+
+
+def _needed(figures: Estimate, half_width: float | None) -> str:
+    """How many images the rule that stops the run is expected to take."""
+    enough = figures.images - figures.unreadable
+    needed = f"about {format_count(figures.until_ci_images or 0, 'image')} for UnF1 \u00b1 {half_width:g}"
+    if (figures.until_ci_images or 0) > enough:
+        needed += f", more than there are: all {enough} will be examined"
+    return f"{needed}; assumed: {figures.assumed}"
+
+
+def prices_of(prepared: Prepared) -> Iterator[str]:
+    """What each model of a run takes, in words.
+
+    Args:
+        prepared: The run.
+
+    Yields:
+        A line a model that has a price: the measured one, the judges, the auditors.
+    """
+    for name, profile in {"self": prepared.subject, **prepared.others}.items():
+        roles = ["judge"] * (name in prepared.judges) + ["auditor"] * (name in prepared.auditors)
+        if profile.price and (roles or name == "self"):
+            who = f"{profile.name} ({' and '.join(roles)})" if roles and name != "self" else profile.name
+            tokens = f"${profile.price.input_usd_per_mtok:g} in, ${profile.price.output_usd_per_mtok:g} out per million tokens"
+            yield f"{who}: {tokens} ({profile.price.source})"
 
 
 def print_providers(listings: Sequence[Listing]) -> None:

@@ -2,7 +2,7 @@
 
 From two runs: the standard deviation of one image's contribution to their difference, on the images that both hold. From
 one run, or from rates: the standard deviation s of one image's contribution to one model's UnF1, and sqrt(2 (1 - c)) s for
-the difference of two such models whose contributions have the correlation c. What s is by rates, `power_settings` says.
+the difference of two such models whose contributions have the correlation c. What s is by rates, `score/spread.py` says.
 """
 
 from __future__ import annotations
@@ -102,8 +102,11 @@ def plan(aim: Aim, runs: Sequence[str | Path] = (), rates: Rates | None = None) 
         model = _of_run(aim, run, run_names([run])[0])
         return _alike(aim, "one run", model, f"another model is like {model.name}", *_origins({model.name: run}))
     assumed = rates or Rates()
-    model = _model(aim, "assumed", assumed.unf1, assumed.sd, None)
-    share = f"{100 * assumed.recall:.0f} % of the unanswerable questions and {100 * assumed.refusal:.0f} % of the answerable"
+    spread = assumed.spread
+    model = _model(aim, "assumed", assumed.unf1, spread.sd, None)
+    share = (
+        f"{100 * spread.recall:.0f} % of the unanswerable questions and {100 * spread.refusal:.0f} % of the answerable"
+    )
     return _alike(
         aim,
         "rates",
@@ -111,7 +114,7 @@ def plan(aim: Aim, runs: Sequence[str | Path] = (), rates: Rates | None = None) 
         f"both models decline {share} ones; {assumed.questions} questions of each label an image",
         f"responses about one image have the correlation {assumed.image_correlation:g}",
         "how hard an image is for one label tells nothing of the other; if the same images are hard for both, up to "
-        f"{(assumed.sd_if_shared / assumed.sd) ** 2 if assumed.sd else 1.0:.2g} times as many images are needed",
+        f"{(spread.sd_if_shared / spread.sd) ** 2 if spread.sd else 1.0:.2g} times as many images are needed",
     )
 
 

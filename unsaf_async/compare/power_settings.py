@@ -1,28 +1,17 @@
 """What a user asks for of a plan of images, and what is assumed where there is no run. Nothing heavy is imported here.
 
-From rates: an image has K questions of each label; TU of the unanswerable ones are declined, each with probability r, and
-FU of the answerable ones, each with probability f. With u = UnF1 = 2 r / (1 + r + f), an image contributes
-
-    e = (2 TU - u (2 TU + FU + FA)) / (K (1 + r + f)) = ((2 - u) TU - u FU - u K) / (K (1 + r + f))
-    s^2 = ((2 - u)^2 r (1 - r) + u^2 f (1 - f)) (1 + (K - 1) i) / (K (1 + r + f)^2)
-
-where i is the correlation of two responses to questions of one label about one image: 1 + (K - 1) i is the design effect
-of Kish, Survey Sampling (1965), section 5.4. Without a rate of over-refusal as many answerable questions are taken to be
-declined as unanswerable ones answered: f = 1 - r, so r = u.
-
-TU and FU are taken to be independent. If the same images are hard for both labels, s^2 is larger, by at most
-2 u (2 - u) i sqrt(r (1 - r) f (1 - f)) / (1 + r + f)^2.
+What a model's rates say of how images differ is in `score/spread.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import Annotated
 
 from unsaf_async.compare import sample_size
 from unsaf_async.errors import UserError
 from unsaf_async.help import Help
+from unsaf_async.score.spread import IMAGE_CORRELATION, UNF1, Spread
 
 PLANNED = "What is to be found"
 ASSUMED = "Assumed, without runs"
@@ -65,7 +54,7 @@ class Aim:
 class Rates:
     """A model as it is assumed to be. Raises UserError for what no model can be."""
 
-    unf1: Annotated[float, Help("The models' UnF1, about.", metavar="UNF1", panel=ASSUMED)] = 0.7
+    unf1: Annotated[float, Help("The models' UnF1, about.", metavar="UNF1", panel=ASSUMED)] = UNF1
     over_refusal: Annotated[
         float | None,
         Help(
@@ -79,7 +68,7 @@ class Rates:
     image_correlation: Annotated[
         float,
         Help("Of two responses to questions of one label about one image.", metavar="R", panel=ASSUMED),
-    ] = 0.1
+    ] = IMAGE_CORRELATION
 
     def __post_init__(self) -> None:
         if not 0 < self.unf1 < 1:
@@ -90,32 +79,13 @@ class Rates:
             raise UserError(f"is {self.questions}; give 1 or more", "questions")
         if not 0 <= self.image_correlation <= 1:
             raise UserError(f"is {self.image_correlation:g}; give a correlation from 0 to 1", "image_correlation")
-        if self.recall > 1:
+        if self.spread.recall > 1:
             bound = 2 / (2 + (self.over_refusal or 0))
             raise UserError(
                 f"is {self.unf1:g}; with an over-refusal of {self.over_refusal:g} it is {bound:.3f} at most", "unf1"
             )
 
     @property
-    def refusal(self) -> float:
-        """Share of the answerable questions that are declined."""
-        return 1 - self.unf1 if self.over_refusal is None else self.over_refusal
-
-    @property
-    def recall(self) -> float:
-        """Share of the unanswerable questions that are declined."""
-        return self.unf1 * (1 + self.refusal) / (2 - self.unf1)
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation of one image's contribution to UnF1."""
-        u, r, f, k = self.unf1, self.recall, self.refusal, self.questions
-        independent = ((2 - u) ** 2 * r * (1 - r) + u**2 * f * (1 - f)) / (k * (1 + r + f) ** 2)
-        return sqrt(independent * (1 + (k - 1) * self.image_correlation))
-
-    @property
-    def sd_if_shared(self) -> float:
-        """As `sd`, where an image that is hard for one label is as hard for the other: the most that it can be."""
-        u, r, f = self.unf1, self.recall, self.refusal
-        shared = 2 * u * (2 - u) * self.image_correlation * sqrt(r * (1 - r) * f * (1 - f)) / (1 + r + f) ** 2
-        return sqrt(self.sd**2 + shared)
+    def spread(self) -> Spread:
+        """How far images differ for such a model."""
+        return Spread(self.questions, self.unf1, self.over_refusal, self.image_correlation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING
@@ -18,13 +18,17 @@ from unsaf_async.runs.journal import Kept
 from unsaf_async.runs.prepare import Prepared, policy_of
 from unsaf_async.runs.quote import Planner, Priced
 from unsaf_async.runs.saved import pack_of
+from unsaf_async.runs.stopping import rule_of
+from unsaf_async.score.spread import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.providers.profile import Profile
     from unsaf_async.runs.folder import Manifest, RunFolder
     from unsaf_async.runs.quote import Quote
+    from unsaf_async.runs.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Estimate:
     """What a run will cost. expected_usd: a planning figure. worst_usd: no run costs more, failed attempts aside.
 
     per_image_worst_usd: the most that one image needs to be begun. unreadable: images that cannot be opened.
+    until_ci_images: how many images the rule that stops the run is expected to take, by the rates in assumed; None: no rule.
+    calls and expected_usd are of so many, worst_usd is of all.
     """
 
     images: int
@@ -40,6 +46,8 @@ class Estimate:
     expected_usd: float
     worst_usd: float
     per_image_worst_usd: float
+    until_ci_images: int | None = None
+    assumed: str = ""
 
 
 def estimate(prepared: Prepared) -> Estimate:
@@ -62,7 +70,29 @@ def estimate(prepared: Prepared) -> Estimate:
         except ImageError:
             continue
         quotes.append(planner.quote_given(*size, image.given) if prepared.source else own(*size))
-    return _added(quotes, len(prepared.images), unreadable=len(prepared.images) - len(quotes))
+    added = _added(quotes, len(prepared.images), unreadable=len(prepared.images) - len(quotes))
+    return _stopped(added, settings, prepared.images)
+
+
+def _stopped(whole: Estimate, settings: Settings, images: Sequence[ImageSource]) -> Estimate:
+    """The estimate with the images that the run's rule is expected to take, if it has one."""
+    rule = rule_of(settings.until_ci, anytime=settings.anytime)
+    if rule is None:
+        return whole
+    given = sum(len(image.given) for image in images)
+    questions = max(1, round(given / 2 / len(images))) if given else settings.questions
+    spread = Spread(questions)
+    needed = rule.expected_images(spread)
+    readable = max(1, whole.images - whole.unreadable)
+    share = min(1.0, needed / readable)
+    return replace(
+        whole,
+        calls=round(share * whole.calls),
+        expected_usd=share * whole.expected_usd,
+        until_ci_images=needed,
+        assumed=f"UnF1 about {spread.unf1:g}, {questions} questions of each label an image, responses about one image with the "
+        f"correlation {spread.image_correlation:g}",
+    )
 
 
 def check_covers_an_image(prepared: Prepared) -> None:

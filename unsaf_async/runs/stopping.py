@@ -21,6 +21,7 @@ beforehand covers too rarely there (docs/intervals.md).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,7 @@ from unsaf_async.score.units import picture_key
 
 if TYPE_CHECKING:
     from unsaf_async.records import Examination
+    from unsaf_async.score.spread import Spread
 
 Rule = Literal["anytime", "fixed-width"]
 """Which of the module's two rules."""
@@ -135,7 +137,10 @@ class StopWhenNarrow:
         n, variance, extreme = self._running.images, self._running.influence_variance, self._running.extreme_influence
         if n < self._minimum_images or variance is None or extreme is None:
             return None
-        return math.sqrt(variance + self.guard * extreme**2 / n) * self.unit_half_width(n)
+        return self._width(n, variance, extreme)
+
+    def _width(self, images: int, variance: float, extreme: float) -> float:
+        return math.sqrt(variance + self.guard * extreme**2 / images) * self.unit_half_width(images)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -160,6 +165,24 @@ class StopWhenNarrow:
         """Whether the half-width is at most the target, now. Stop at the first True."""
         width = self.half_width
         return width is not None and width <= self._target
+
+    def expected_images(self, spread: Spread) -> int:
+        """How many images it will take, about, for a model whose images differ so far.
+
+        Args:
+            spread: Of the model, by assumed rates.
+
+        Returns:
+            The least number at which the width of such a model is the target's; it may be more than there are.
+        """
+
+        def narrow(images: int) -> bool:
+            return self._width(images, spread.sd**2, spread.extreme) <= self._target
+
+        high = self._minimum_images
+        while not narrow(high):
+            high *= 2
+        return bisect_left(range(high), True, self._minimum_images, key=narrow)
 
     def unit_half_width(self, images: int) -> float:
         """The half-width after some images, for a guarded standard deviation of 1: w_n / s_n.

@@ -89,6 +89,23 @@ def test_a_file_of_which_half_is_missing_fails_with_its_reason(tmp_path: Path, k
     assert "the image is cut off" in refusal(tmp_path, whole[: len(whole) // 2])
 
 
+def test_however_its_pixels_are_stored_a_picture_of_which_half_is_missing_fails(tmp_path: Path) -> None:
+    two_colours = photo().convert("1")
+    clear = two_colours.convert("P")
+    cases = {
+        "a palette of two": written("PNG", photo().quantize(2)),
+        "one bit": written("BMP", two_colours),
+        "transparency": written("PNG", photo().convert("RGBA")),
+        "a transparent GIF": written("GIF", clear, transparency=0),
+        "16 bit": written("TIFF", Image.frombytes("I;16", (300, 200), photo(300, 400).convert("L").tobytes())),
+        "a grey JPEG": written("JPEG", photo().convert("L")),
+        "a JPEG of plain RGB": written("JPEG", photo(), keep_rgb=True),
+        "a CMYK JPEG": written("JPEG", photo().convert("CMYK")),
+    }
+    for name, data in cases.items():
+        assert "cut off" in refusal(tmp_path, data[: len(data) // 2]), name
+
+
 def test_a_jpeg_of_which_a_third_is_missing_fails_and_says_how_much(tmp_path: Path) -> None:
     whole = written("JPEG")
     reason = refusal(tmp_path, whole[: len(whole) * 2 // 3])

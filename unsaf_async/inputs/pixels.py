@@ -17,11 +17,11 @@ import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import Image, ImageChops, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from unsaf_async.errors import UnsafError
@@ -360,16 +360,9 @@ class _Picture:
 
 
 def _picture(data: bytes, policy: ImagePolicy) -> _Picture:
-    opened = _opened(BytesIO(data), policy)
+    opened, is_cut = _loaded(data, policy)
     image, size = opened.image, opened.size
-    notes: list[ImageNote] = list(_notes_of_size(opened))
-    try:
-        image.load()
-    except OSError as error:
-        if "truncated" not in str(error):
-            raise
-        image = _cut_off(data, policy)
-        notes.append("cut-off")
+    notes: list[ImageNote] = [*_notes_of_size(opened), *(("cut-off",) if is_cut else ())]
     # Only now: reading a PNG's EXIF loads it, and a failure there would go unseen; loading a TIFF turns it upright.
     turn = _turn(image)
     profile = image.info.get("icc_profile") or b""
@@ -379,7 +372,7 @@ def _picture(data: bytes, policy: ImagePolicy) -> _Picture:
         and size == (opened.width, opened.height)
         and max(size) > TINY_PX
         and turn is None
-        and "cut-off" not in notes
+        and not is_cut
         and (not profile or (image.mode == "RGB" and is_srgb(profile)))
     )
     whole = _eight_bit(image, keep_cmyk=bool(profile))
@@ -411,6 +404,19 @@ def _notes_of_size(opened: _Opened) -> Iterator[ImageNote]:
         yield "long"
 
 
+def _loaded(data: bytes, policy: ImagePolicy) -> tuple[_Opened, bool]:
+    """The image, decoded, and whether its file lacks its last bytes."""
+    opened = _opened(BytesIO(data), policy)
+    try:
+        opened.image.load()
+    except OSError as error:
+        if "truncated" not in str(error):
+            raise
+        opened.image.close()  # it may be large
+        return replace(opened, image=_cut_off(data, policy)), True
+    return opened, False
+
+
 def _cut_off(data: bytes, policy: ImagePolicy) -> ImageFile:
     """The image in a file without its last bytes, loaded. Raises ImageError if too much of it is missing."""
     if data.startswith(_JPEG):
@@ -437,14 +443,15 @@ def _missing_of_jpeg(image: Image.Image, data: bytes, policy: ImagePolicy) -> fl
 
 
 def _missing_of_rows(data: bytes, policy: ImagePolicy) -> tuple[ImageFile, float]:
-    """The image as far as it goes, and the share of its pixels that no byte of the file was for.
+    """The image as far as it goes, and the share of its lines that the file holds not, or not whole.
 
     It is decoded onto black and onto white: what differs was never written.
     """
     image, other = (_onto(_opened(BytesIO(data), policy).image, fill) for fill in (0, 255))
-    differ = ImageChops.difference(image.convert("RGB"), other.convert("RGB")).convert("L")
-    written = differ.histogram()[0]
-    return image, 1 - written / (image.width * image.height)
+    if image.format == "GIF" and "transparency" in image.info:  # it is decoded onto that colour, whatever was there
+        raise ImageError("the image is cut off, and nobody can tell how much of it is missing; fetch the file again")
+    lines = ((0, top, image.width, top + 1) for top in range(image.height))
+    return image, sum(image.crop(line).tobytes() != other.crop(line).tobytes() for line in lines) / image.height
 
 
 def _onto(image: ImageFile, fill: int) -> ImageFile:
@@ -566,6 +573,7 @@ _HEIF = re.compile(rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL)
 _NOT_PHOTOS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind)
     for pattern, kind in (
+        (rb"....ftypavi[fs]", "an AVIF image that is cut off or damaged; fetch it again"),
         (rb"....ftyp", "a video; export a frame as JPEG or PNG"),
         (rb"\x1aE\xdf\xa3|RIFF....AVI |\x00\x00\x01[\xb3\xba]", "a video; export a frame as JPEG or PNG"),
         (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "a JPEG XL image, which cannot be read here; convert it to JPEG or PNG"),

@@ -224,6 +224,21 @@ Logprob = Annotated[float, Field(le=0.001, ge=-1e300)]
 """What a file may hold: whoever edits it, or whatever damages it. Rounding makes a little more than 0 of certainty."""
 
 
+class ImagePart(Record):
+    """Where in its file an image lies, if the file holds more than the image: a table, a list, an archive."""
+
+    kind: Literal["bytes", "base64", "cell"]
+    """bytes: as they are. base64: as text. cell: of a table (Parquet, Arrow)."""
+    start: Annotated[int, Field(ge=0)]
+    """Its first byte in the file; of a cell its row, from 0."""
+    length: Annotated[int, Field(ge=0)] = 0
+    """How many bytes of the file it takes; 0 of a cell."""
+    column: str = ""
+    """Of a cell."""
+    file_state: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+    """A digest of the file's size, beginning and end when the list was read."""
+
+
 class ImageRecord(Record):
     """The image an examination is about."""
 
@@ -231,6 +246,8 @@ class ImageRecord(Record):
     """From the manifest, or the path relative to the folder given."""
     path: str
     """Where the file was."""
+    part: ImagePart | None = None
+    """Where in that file the image was; None: the file was the image."""
     bytes_sha256: str | None = None
     """Of the file's bytes; None if it could not be read."""
     pixels_sha256: str | None = None

@@ -74,6 +74,7 @@ def test_links_that_loop_end_the_walk_and_links_to_folders_are_followed(photos: 
 
 
 def test_a_file_is_taken_whatever_its_name(photos: Path) -> None:
+    (photos / "notes.txt").write_bytes(b"\x89PNG\r\n\x1a\n not decoded")
     assert ids(photos / "notes.txt", str(photos / "b.jpg")) == ["notes.txt", "b.jpg"]
 
 
@@ -215,7 +216,7 @@ def test_a_folder_that_may_not_be_read_is_the_users_mistake(photos: Path) -> Non
         ("b.jpg", "no valid JSON"),
         ('["b.jpg"]', "no JSON object"),
         ('"b.jpg"', "no JSON object"),
-        ('{"path": "b.jpg"}', "no column 'image' among: path"),
+        ('{"picture": "b.jpg"}', "no column 'image' among: picture"),
         ("{}", "no column 'image'"),
         ('{"image": 3}', "'image' is 3"),
         ('{"image": " "}', "'image' is ' '"),
@@ -239,7 +240,7 @@ def test_a_wrong_row_of_a_jsonl_manifest_is_named_with_its_line(photos: Path, ro
     ("rows", "line", "said"),
     [
         (["picture", "b.jpg"], 1, "no column 'image' among: picture"),
-        (["image;id", "b.jpg;1"], 1, "no column 'image' among: image;id"),
+        (["picture;id", "b.jpg;1"], 1, "no column 'image' among: picture, id"),
         (["image,id,id", "b.jpg,1,2"], 1, "twice"),
         (["image,id", "b.jpg"], 2, "1 cells for 2 columns"),
         (["image", "b.jpg,extra"], 2, "2 cells for 1 columns"),
@@ -268,9 +269,9 @@ def test_a_csv_manifest_with_a_header_only_is_the_users_mistake(photos: Path) ->
     assert "names no image" in complaint(manifest(photos, "image,id", name="m.csv"))
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("encoding", ["cp1251", "shift-jis"])
 def test_a_manifest_in_another_encoding_is_named_with_its_line(photos: Path, encoding: str) -> None:
-    (photos / "m.csv").write_bytes("image\nb.jpg\ncafé.jpg\n".encode(encoding))
+    (photos / "m.csv").write_bytes("image\nb.jpg\nкафе.jpg\n".encode(encoding))
     assert "not UTF-8" in complaint(photos / "m.csv")
 
 

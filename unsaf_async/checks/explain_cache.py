@@ -40,7 +40,7 @@ async def explain(settings: Settings) -> list[str]:
     lines = []
     for source in prepared.images:
         try:
-            image, _ = encode(source.path, policy_of(prepared.subject))
+            image, _ = encode(source.place, policy_of(prepared.subject))
         except ImageError as error:
             lines.append(f"{source.id}: cannot be read ({error})")
             continue

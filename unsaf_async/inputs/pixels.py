@@ -27,6 +27,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from unsaf_async.errors import UnsafError
 from unsaf_async.inputs.colours import ProfileError, is_srgb, to_srgb
 from unsaf_async.inputs.jpeg import coefficient_bytes, has_every_scan, without_metadata
+from unsaf_async.inputs.parts import FilePart, PartError
 from unsaf_async.records import EncodedImage
 from unsaf_async.text import one_line
 
@@ -98,11 +99,11 @@ class ImageLoader:
         self._policy = policy
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="image")
 
-    async def load(self, path: Path) -> tuple[EncodedImage, str]:
+    async def load(self, path: Path | FilePart) -> tuple[EncodedImage, str]:
         """An image as it is sent. Cancelling frees the caller at once; the thread ends with its image.
 
         Args:
-            path: The image's file.
+            path: The image's file, or the part of one.
 
         Returns:
             (the image, sha256 of the file's bytes), as `encode` does.
@@ -117,7 +118,7 @@ class ImageLoader:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
+def encode(path: Path | FilePart, policy: ImagePolicy) -> tuple[EncodedImage, str]:
     """The image in a file as it is sent, and the sha256 of the file's bytes. Blocks.
 
     EXIF orientation is applied, colours are converted to sRGB by the file's profile, transparency put on white, 16-bit and
@@ -126,7 +127,7 @@ def encode(path: Path, policy: ImagePolicy) -> tuple[EncodedImage, str]:
     picture may be missing. With one version of Pillow the same file and policy give the same bytes.
 
     Args:
-        path: The image's file.
+        path: The image's file, or the part of one.
         policy: What the image may be when it is sent.
 
     Returns:
@@ -185,13 +186,13 @@ def difference_hash(pixels: Image.Image) -> str:
     return f"{bits:0{_HASH_SIDE**2 // 4}x}"
 
 
-def sent_size(path: Path, policy: ImagePolicy) -> tuple[int, int]:
+def sent_size(path: Path | FilePart, policy: ImagePolicy) -> tuple[int, int]:
     """The size at which an image would be sent, from its file's header alone. Blocks.
 
     What `encode` refuses for its header is refused here, too. The pixels behind a good header may still be broken.
 
     Args:
-        path: The image's file.
+        path: The image's file, or the part of one.
         policy: What the image may be when it is sent.
 
     Returns:
@@ -238,9 +239,11 @@ def fitted(width: int, height: int, policy: ImagePolicy) -> tuple[int, int]:
 # --- from the file to pixels ----------------------------------------------------------------------------------------
 
 
-def _file(path: Path) -> BinaryIO:
-    """The file, opened, if it is one that is not too large."""
+def _file(path: Path | FilePart) -> BinaryIO:
+    """The file, opened, if it is one that is not too large; of a part of one, its bytes."""
     try:
+        if isinstance(path, FilePart):
+            return BytesIO(path.read(MAX_FILE_BYTES))
         if not path.is_file():  # opening a FIFO would wait for its writer
             kind = "a folder" if path.is_dir() else "no regular file" if path.exists() else "missing"
             raise ImageError(f"the file is {kind}")
@@ -250,13 +253,15 @@ def _file(path: Path) -> BinaryIO:
         if size == 0:
             raise ImageError("the file is empty")
         return path.open("rb")
+    except PartError as error:
+        raise ImageError(str(error)) from error
     except OSError as error:
         raise ImageError(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
     except ValueError as error:
         raise ImageError("the file's name is not valid") from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path | FilePart) -> bytes:
     try:
         with _file(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)

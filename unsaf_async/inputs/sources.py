@@ -1,38 +1,40 @@
-"""Which images a run is about: folders, files, globs and manifests, made into one list of `ImageSource`s.
+"""Which images a run is about: folders, files, globs and lists, made into one list of `ImageSource`s.
 
 Everything that can be wrong with the list is a `UserError` here, before any money is spent. No picture is decoded: what
-is wrong inside a file shows in `pixels`, and costs the run one image. Labelled sets are read in `datasets`.
+is wrong inside a file shows in `pixels`, and costs the run one image. Lists are read in `lists`, labelled sets in `datasets`.
 """
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import os
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError, setting
+from unsaf_async.inputs.lists import LIST_SUFFIXES, SHARD_SUFFIXES, kind_of, read_list
+from unsaf_async.inputs.lists.entries import MOST_ECHOED, refuse_url
+from unsaf_async.inputs.lists.pictures import FURTHER, Missing, Pictures, folders_of
+from unsaf_async.inputs.lists.signatures import PICTURE_SUFFIXES
+from unsaf_async.inputs.lists.tables import arrow_files
+from unsaf_async.inputs.parts import FilePart, located
+from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from unsaf_async.records import GivenQuestion
+    from unsaf_async.inputs.lists.pictures import Picture
+    from unsaf_async.records import GivenQuestion, ImagePart
 
-# HEIC cannot be decoded, and is looked for all the same: a failed image with its reason beats one silently skipped.
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".j2k",
-    ".heic", ".heif",
-)  # fmt: skip
+SUFFIXES = PICTURE_SUFFIXES
 """What is taken from a folder or by a glob; a file that is named itself may be called anything."""
 
-MANIFEST_SUFFIXES = (".jsonl", ".csv")
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""What Hugging Face calls the list in a folder of images."""
+
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,11 @@ class ImageSource:
     Attributes:
         id: Unique in the run; a manifest's `id`, or the path relative to the folder that it came from, with slashes.
         path: The file.
-        metadata: A manifest's further columns; empty otherwise.
+        metadata: A manifest's further columns; empty otherwise. Of several rows about the image, those of the first one, and the
+            others under `lists.pictures.FURTHER`.
         given: The questions to ask about it; () if the model writes them itself.
         file_sha256: Of the file that these questions are about; None: whatever it is.
+        part: Where in the file the image is; None: the file is the image.
     """
 
     id: str
@@ -52,16 +56,23 @@ class ImageSource:
     metadata: Mapping[str, object] = field(default_factory=dict)
     given: tuple[GivenQuestion, ...] = ()
     file_sha256: str | None = None
+    part: ImagePart | None = None
+
+    @property
+    def place(self) -> Path | FilePart:
+        """What is read: the file, or the part of it."""
+        return located(self.path, self.part)
 
 
 def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
     """The images that a user named.
 
-    A folder gives its images and those of its subfolders, sorted (hidden ones are skipped, links followed); a glob its
-    matches, sorted; a file itself; a manifest (.jsonl, .csv) its rows, in their order.
+    A folder gives its images and those of its subfolders, sorted (hidden ones are skipped, links followed), with what a
+    metadata file in it says of them; without images, the tables and archives in it, or the data set that `datasets` has saved
+    there. A glob gives its matches, sorted; a file itself; a list its rows, in their order.
 
     Args:
-        arguments: Paths of folders, files and manifests, and globs.
+        arguments: Paths of folders, files and lists, and globs.
 
     Returns:
         Each file once, in the order of the arguments; [] without arguments. Where ids from folders and files are the
@@ -73,10 +84,12 @@ def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
     candidates: list[_Candidate] = []
     for argument in arguments:
         candidates.extend(_candidates(os.fspath(argument)))
-    distinct: dict[str, _Candidate] = {}
+    distinct: dict[tuple[str, str], _Candidate] = {}
+    further: dict[tuple[str, str], list[Mapping[str, object]]] = {}
     for each in candidates:
-        distinct.setdefault(os.path.realpath(each.path), each)
-    return _with_ids(list(distinct.values()))
+        if distinct.setdefault(each.key, each) is not each and each.row is not None:
+            further.setdefault(each.key, []).append(each.row)
+    return _with_ids(candidates, distinct, further)
 
 
 def bundled_images(which: str = "photos") -> list[ImageSource]:
@@ -96,24 +109,34 @@ def bundled_images(which: str = "photos") -> list[ImageSource]:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """An image before its id is settled. fixed_in: "file:line" of the manifest row that fixes the id; else ""."""
+    """An image before its id is settled.
+
+    key: equal for two of one image. fixed_in: where the row stands that fixes the id; else "". row: all that the row says.
+    """
 
     id: str
     path: Path
+    key: tuple[str, str]
     metadata: Mapping[str, object] = field(default_factory=dict)
     fixed_in: str = ""
+    part: ImagePart | None = None
+    row: Mapping[str, object] | None = None
+
+
+def _file(name: str, path: Path) -> _Candidate:
+    return _Candidate(name, path, (os.path.realpath(path), ""))
 
 
 def _candidates(argument: str) -> Iterator[_Candidate]:
-    _refuse_url(argument, setting("images"))
+    refuse_url(argument, setting("images"))
     path = Path(argument)
     try:
         if not argument or "\0" in argument:
-            raise UserError(f": {argument!r} is no path; give a folder, a file, a glob or a manifest", field="images")
+            raise UserError(f": {argument!r} is no path; give a folder, a file, a glob or a list", field="images")
         if path.is_dir():
             yield from _in_folder(path)
         elif path.is_file():
-            yield from _in_manifest(path) if path.suffix.lower() in MANIFEST_SUFFIXES else [_Candidate(path.name, path)]
+            yield from _in_file(path)
         elif path.exists():
             raise UserError(f": {argument} is neither a file nor a folder; give one of these", field="images")
         elif glob.has_magic(argument):
@@ -128,16 +151,42 @@ def _candidates(argument: str) -> Iterator[_Candidate]:
         ) from error
 
 
-def _refuse_url(text: str, where: str) -> None:
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|data:", text):
-        raise UserError(f"{where}: {text[:100]!r} is a URL; download the image first and give its path")
+def _in_file(path: Path) -> Iterator[_Candidate]:
+    if kind_of(path) == "picture":
+        yield _file(path.name, path)
+    else:
+        yield from _in_list(path, folders_of(path))
 
 
 def _in_folder(folder: Path) -> Iterator[_Candidate]:
+    if saved := arrow_files(folder):
+        yield from _in_lists(saved)
+        return
+    names, metadata, shards = _walked(folder)
+    if not names and not shards:
+        lists = sorted(each.name for each in folder.iterdir() if each.suffix.lower() in LIST_SUFFIXES)
+        of_lists = f"; it holds {', '.join(lists[:_MOST_NAMED])}: give one of the lists" if lists else ""
+        raise UserError(
+            f": {folder} holds no image; looked for {' '.join(SUFFIXES)}, in subfolders too{of_lists}", field="images"
+        )
+    if not names:
+        yield from _in_lists([folder / name for name in shards])
+        return
+    rows = _described(folder, [folder / name for name in metadata])
+    for name in names:
+        plain = _file(_readable(Path(name)), folder / name)
+        for row in rows.get(plain.key, [plain]):
+            # The file keeps the name that the folder has for it, whatever its row says.
+            yield replace(row, path=plain.path, id=row.id if row.fixed_in else plain.id)
+
+
+def _walked(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """The images, the metadata files, and the tables and archives in a folder and its subfolders: sorted relative paths."""
+
     def fail(error: OSError) -> None:
         raise error
 
-    names: list[str] = []
+    found: list[str] = []
     walked: set[str] = set()
     for where, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         real = os.path.realpath(where)
@@ -147,13 +196,31 @@ def _in_folder(folder: Path) -> Iterator[_Candidate]:
         walked.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         inside = os.path.relpath(where, folder)
-        names += [os.path.normpath(os.path.join(inside, name)) for name in files if _is_image_name(name)]  # noqa: PTH118
-    if not names:
-        raise UserError(
-            f": {folder} holds no image; looked for {' '.join(SUFFIXES)}, in subfolders too", field="images"
-        )
-    for name in sorted(names):
-        yield _Candidate(_readable(Path(name)), folder / name)
+        found += [os.path.normpath(os.path.join(inside, name)) for name in files if not name.startswith(".")]  # noqa: PTH118
+    found.sort()
+    metadata = [name for name in found if Path(name).name.lower() in _METADATA]
+    shards = [name for name in found if name.lower().endswith(SHARD_SUFFIXES) and name not in metadata]
+    return [name for name in found if _is_image_name(name)], metadata, shards
+
+
+def _described(folder: Path, files: Iterable[Path]) -> dict[tuple[str, str], list[_Candidate]]:
+    """What the metadata files in a folder say of its images, by their keys. They name files in this folder alone."""
+    home = Path(os.path.realpath(folder))
+    rows: dict[tuple[str, str], list[_Candidate]] = {}
+    for file in files:
+        try:
+            first = next(iter(read_list(file)), None)
+        except UserError:  # it is of something else than images
+            continue
+        if first is None or not any(str(name).lower().endswith("file_name") for name in first.fields):
+            continue
+        for each in _in_list(file, [file.parent]):
+            if not Path(each.key[0]).is_relative_to(home):
+                raise UserError(
+                    f"{file}: names {each.id}, which lies outside the folder; give the file itself as a list"
+                )
+            rows.setdefault(each.key, []).append(each)
+    return rows
 
 
 def _is_image_name(name: str) -> bool:
@@ -166,13 +233,17 @@ def _by_glob(pattern: str) -> Iterator[_Candidate]:
         fixed = fixed.parent
     matches = sorted(Path(match) for match in glob.iglob(pattern, recursive=True))  # noqa: PTH207  # pathlib's refuses absolute patterns
     images = [match for match in matches if _is_image_name(match.name) and match.is_file()]
+    lists = [match for match in matches if match.name.lower().endswith(LIST_SUFFIXES) and match.is_file()]
+    if lists and not images:
+        yield from _in_lists(lists)
+        return
     if not images:
         what = f"{len(matches)} files or folders, but no image ({' '.join(SUFFIXES)})" if matches else "nothing"
         raise UserError(
             f": {pattern} matches {what}; check the pattern (it is taken from {Path.cwd()})", field="images"
         )
     for match in images:
-        yield _Candidate(_readable(Path(os.path.relpath(match, fixed))), match)
+        yield _file(_readable(Path(os.path.relpath(match, fixed))), match)
 
 
 def _readable(path: Path) -> str:
@@ -180,110 +251,59 @@ def _readable(path: Path) -> str:
     return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
-# --- manifests ------------------------------------------------------------------------------------------------------
+# --- lists ----------------------------------------------------------------------------------------------------------
 
 
-def _in_manifest(path: Path) -> Iterator[_Candidate]:
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: this is not UTF-8; save the manifest as UTF-8") from error
-    rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _json_rows(path, text)
-    line = 0
-    for line, row in rows:
-        yield _row_candidate(path, line, row)
-    if line == 0:
+def _in_lists(paths: Iterable[Path]) -> Iterator[_Candidate]:
+    for path in paths:
+        yield from _in_list(path, folders_of(path))
+
+
+def _in_list(path: Path, folders: Sequence[Path]) -> Iterator[_Candidate]:
+    pictures, missing = Pictures(path, folders), Missing(path)
+    entry = None
+    for entry in read_list(path):
+        picture = pictures.of(entry)
+        if picture.missing:
+            missing.add(entry, picture)
+        else:
+            yield _of_row(entry.where, picture)
+    missing.check()
+    if entry is None:
         raise UserError(f"{path}: the manifest names no image; give one row an image, with the path in 'image'")
 
 
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: no valid JSON ({error}); give one JSON object a line") from error
-        if not isinstance(row, dict):
-            raise UserError(f'{path}:{number}: {line.strip()[:60]!r} is no JSON object; write {{"image": "..."}}')
-        yield number, row
-
-
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, object]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: list[str] | None = None
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise UserError(f"{path}:{number}: no valid CSV ({error}); check quotes and commas from here on") from error
-        if cells is None:
-            return
-        if not any(cell.strip() for cell in cells):
-            continue
-        if columns is None:
-            columns = [cell.strip() for cell in cells]
-            if len(set(columns)) < len(columns):
-                raise UserError(f"{path}:{number}: a column's name occurs twice in {', '.join(columns)}; rename one")
-            if "image" not in columns:
-                raise _no_image_column(path, number, columns)
-            continue
-        if len(cells) != len(columns):
-            raise UserError(
-                f"{path}:{number}: {len(cells)} cells for {len(columns)} columns; quote cells that hold commas"
-            )
-        yield number, dict(zip(columns, cells, strict=True))
-
-
-def _no_image_column(path: Path, line: int, columns: Sequence[str]) -> UserError:
-    present = ", ".join(columns)[:100] or "nothing"
-    return UserError(f"{path}:{line}: no column 'image' among: {present}; name the column with the paths 'image'")
-
-
-def _row_candidate(manifest: Path, line: int, row: dict[str, object]) -> _Candidate:
-    where = f"{manifest}:{line}"
-    if "image" not in row:
-        raise _no_image_column(manifest, line, list(row))
-    named = row["image"]
-    if not isinstance(named, str) or not named.strip() or "\0" in named:
-        raise UserError(f"{where}: 'image' is {named!r}; give the path of a file")
-    named = named.strip()
-    _refuse_url(named, where)
-    image = manifest.parent / named
-    if not image.is_file():
-        problem = "is no file" if image.exists() else "does not exist"
-        raise UserError(
-            f"{where}: image {named} {problem}; paths are taken from the manifest's folder, {manifest.parent}"
-        )
-    key = row.get("id")
-    if key is not None and (isinstance(key, bool) or not isinstance(key, str | int)):
-        raise UserError(f"{where}: 'id' is {key!r}; give a text or a whole number")
-    fixed = str(key).strip() if key is not None else ""
-    metadata = {name: value for name, value in row.items() if name not in ("image", "id")}
-    return _Candidate(fixed or Path(named).as_posix(), image, metadata, where if fixed else "")
+def _of_row(where: str, picture: Picture) -> _Candidate:
+    id_, fixed_in = (picture.row_id, where) if picture.row_id else (picture.name, "")
+    row = {"id": id_, **picture.metadata} if fixed_in else picture.metadata
+    return _Candidate(id_, picture.path, picture.key, picture.metadata, fixed_in, picture.part, row)
 
 
 # --- ids ------------------------------------------------------------------------------------------------------------
 
 
-def _with_ids(candidates: Sequence[_Candidate]) -> list[ImageSource]:
-    rows: dict[str, str] = {}
+def _with_ids(
+    candidates: Iterable[_Candidate],
+    distinct: Mapping[tuple[str, str], _Candidate],
+    further: Mapping[tuple[str, str], Sequence[Mapping[str, object]]],
+) -> list[ImageSource]:
+    rows: dict[str, _Candidate] = {}
     for each in candidates:
-        if each.fixed_in and each.id in rows:
-            raise UserError(f"{each.fixed_in}: id {each.id!r} was given before, in {rows[each.id]}; make ids unique")
-        if each.fixed_in:
-            rows[each.id] = each.fixed_in
+        if not each.fixed_in:
+            continue
+        before = rows.setdefault(each.id, each)
+        if before.key != each.key:
+            shown = shorten(repr(each.id), MOST_ECHOED)
+            raise UserError(f"{each.fixed_in}: id {shown} was given before, in {before.fixed_in}; make ids unique")
     taken = set(rows)
     sources = []
-    for each in candidates:
+    for key, each in distinct.items():
         name = each.id
         if not each.fixed_in:
             name = next(free for free in _names(each) if free not in taken)
             taken.add(name)
-        sources.append(ImageSource(name, each.path, each.metadata))
+        metadata = {**each.metadata, FURTHER: further[key]} if key in further else each.metadata
+        sources.append(ImageSource(name, each.path, metadata, part=each.part))
     return sources
 
 
@@ -292,7 +312,7 @@ def _names(candidate: _Candidate) -> Iterator[str]:
     yield candidate.id
     above = candidate.path.resolve().parents
     depth = candidate.id.count("/")
-    if depth < len(above) and above[depth].name:
+    if candidate.part is None and depth < len(above) and above[depth].name:
         yield f"{_readable(Path(above[depth].name))}/{candidate.id}"
     number = 2
     while True:

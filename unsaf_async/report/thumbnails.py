@@ -75,7 +75,7 @@ def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:
 
     path = Path(image.path)
     try:
-        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
+        if image.part is not None or not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
             return None
         data = path.read_bytes()
         if sha256(data).hexdigest() != image.bytes_sha256:
@@ -102,10 +102,11 @@ def _carefully(image: ImageRecord, side_px: int) -> Thumbnail:
     """The thumbnail of any image that can be measured, made as the image was for the model; or why there is none."""
     from PIL import Image
 
+    from unsaf_async.inputs.parts import located
     from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode
 
     try:
-        small, digest = encode(Path(image.path), ImagePolicy(max_side_px=side_px))
+        small, digest = encode(located(Path(image.path), image.part), ImagePolicy(max_side_px=side_px))
         if digest != image.bytes_sha256:
             return Thumbnail("", "the file has changed since the run")
         data, media_type = small.data, small.media_type

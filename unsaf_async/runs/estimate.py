@@ -64,9 +64,9 @@ def estimate(prepared: Prepared) -> Estimate:
     planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
     own = cache(planner.quote)  # many images are of one size
     quotes = []
-    for image in prepared.images:
+    for image in sorted(prepared.images, key=_lies_at):  # the parts of one file in turn: its tables are read in groups
         try:
-            size = sent_size(image.path, policy)
+            size = sent_size(image.place, policy)
         except ImageError:
             continue
         quotes.append(planner.quote_given(*size, image.given) if prepared.source else own(*size))
@@ -112,7 +112,7 @@ def check_covers_an_image(prepared: Prepared) -> None:
     own, least = cache(planner.quote), None
     for image in prepared.images:
         try:
-            size = sent_size(image.path, policy)
+            size = sent_size(image.place, policy)
         except ImageError:
             continue
         worst = (planner.quote_given(*size, image.given) if prepared.source else own(*size)).worst_nano_usd
@@ -149,6 +149,10 @@ def check_covers_more(folder: RunFolder, manifest: Manifest) -> None:
             f"at worst, so none could begin: give at least {needed:.4f}",
             field="max_cost",
         )
+
+
+def _lies_at(image: ImageSource) -> tuple[str, int]:
+    return str(image.path), image.part.start if image.part is not None else 0
 
 
 def _rounded_up(nano_usd: int) -> float:
@@ -190,7 +194,7 @@ def _quotes_of_more(folder: RunFolder, manifest: Manifest) -> tuple[list[Quote],
             quotes.append(planner.quote_missing(image.width or 1, image.height or 1, examination.questions))
             continue
         try:
-            size = sent_size(source.path, policy)
+            size = sent_size(source.place, policy)
         except ImageError:
             unreadable += 1
             continue

@@ -28,7 +28,7 @@ from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.files import PRIVATE, check_one_name, drafts, make_private_folder, write_whole
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.providers.profile import Profile
-from unsaf_async.records import GivenQuestion, Number, Record, Usd, why_invalid
+from unsaf_async.records import GivenQuestion, ImagePart, Number, Record, Usd, why_invalid
 from unsaf_async.runs.signature import canonical, is_signed, signature_of, user_key
 from unsaf_async.score.calibration import CalibrationFile
 from unsaf_async.text import one_line
@@ -564,7 +564,8 @@ def _image_of(line: Any) -> ImageSource:
     if not isinstance(digest, str | None):
         raise ValueError(f"file_sha256 is {digest!r:.60}")
     questions = tuple(GivenQuestion.model_validate(each) for each in given)
-    return ImageSource(line["id"], Path(line["path"]), metadata, questions, digest)
+    part = ImagePart.model_validate(line["part"]) if "part" in line else None
+    return ImageSource(line["id"], Path(line["path"]), metadata, questions, digest, part)
 
 
 def _image_lines(images: Sequence[ImageSource]) -> bytes:
@@ -574,6 +575,8 @@ def _image_lines(images: Sequence[ImageSource]) -> bytes:
             fields["given"] = [each.model_dump(mode="json", exclude_defaults=True) for each in image.given]
         if image.file_sha256:
             fields["file_sha256"] = image.file_sha256
+        if image.part is not None:
+            fields["part"] = image.part.model_dump(mode="json", exclude_defaults=True)
         return json.dumps(fields, sort_keys=True) + "\n"
 
     return "".join(map(line, images)).encode()

@@ -72,9 +72,11 @@ class ImageExaminer:
         Raises:
             RunStopped: No call may leave any more, or none works.
         """
-        record = ImageRecord(id=source.id, path=_printable(source.path), metadata=dict(source.metadata))
+        record = ImageRecord(
+            id=source.id, path=_printable(source.path), part=source.part, metadata=dict(source.metadata)
+        )
         try:
-            image, bytes_sha256 = await self.loader.load(source.path)
+            image, bytes_sha256 = await self.loader.load(source.place)
         except ImageError as error:
             return Examination(image=record, failure=str(error))
         if source.file_sha256 not in (None, bytes_sha256):
@@ -115,7 +117,7 @@ class ImageExaminer:
             RunStopped: No call may leave any more, or none works.
         """
         try:
-            image, bytes_sha256 = await self.loader.load(source.path)
+            image, bytes_sha256 = await self.loader.load(source.place)
         except ImageError as error:
             raise Skipped(str(error)) from None
         if source.file_sha256 not in (None, bytes_sha256):

@@ -149,11 +149,11 @@ def _check_readable(images: Sequence[ImageSource], policy: ImagePolicy) -> None:
     read = encode if len(images) <= _FEW else sent_size
     for image in images:
         with suppress(ImageError):
-            read(image.path, policy)
+            read(image.place, policy)
             return
     if images:
         try:
-            encode(images[0].path, policy)
+            encode(images[0].place, policy)
         except ImageError as error:
             which = (
                 images[0].id if len(images) == 1 else f"none of {len(images)} can be used; the first, {images[0].id}"
@@ -205,7 +205,7 @@ def _images(settings: Settings, subject: Profile, *, trust: bool) -> tuple[list[
             )
         folder = Path(settings.image_paths[0]) if settings.image_paths else None
         dataset = read_labelled(Path(settings.data), settings.data_format, folder)
-        labelled = [ImageSource(each.id, each.path, given=each.questions) for each in dataset.images]
+        labelled = [ImageSource(each.id, each.path, given=each.questions, part=each.part) for each in dataset.images]
         path = str(Path(settings.data).absolute())
         return labelled, Source(
             kind="labelled",
@@ -248,7 +248,9 @@ def questions_of(run: Path, *, trust: bool = False) -> tuple[list[ImageSource], 
         )
         if given:
             image = examination.image
-            images.append(ImageSource(image.id, Path(image.path), image.metadata, given, image.bytes_sha256))
+            images.append(
+                ImageSource(image.id, Path(image.path), image.metadata, given, image.bytes_sha256, image.part)
+            )
     if not images:
         raise UserError(f"{run}: holds no questions; give the folder of a run that has asked some")
     check_images(run, images, trust=trust)  # a journal is not signed

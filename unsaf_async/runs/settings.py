@@ -125,7 +125,7 @@ class Settings:
     images: Annotated[
         str | Path | Sequence[str | Path],
         Help(
-            "Folders, files, globs or JSONL/CSV manifests. Default: the shipped photos; drawn scenes for tiny.",
+            "Folders, files, globs or lists (CSV, JSON, Parquet, tar). Default: the shipped photos; drawn scenes for tiny.",
             metavar="PATH ...",
             panel=MEASURED,
         ),

@@ -185,7 +185,7 @@ def read_excluded(folders: Sequence[Path]) -> tuple[list[ExcludedImage], int]:
             sources = find_images([folder])
         for source in sources:
             try:
-                image, digest = encode(source.path, ImagePolicy())
+                image, digest = encode(source.place, ImagePolicy())
             except ImageError:
                 unread += 1
                 continue

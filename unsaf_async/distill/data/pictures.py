@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.data.clusters import perceptual_hash
+from unsaf_async.inputs.parts import located
 from unsaf_async.inputs.pixels import ImageError, encode
 from unsaf_async.runs.prepare import policy_of
 
@@ -82,7 +83,9 @@ def keep_pictures(items: Sequence[Item], folder: Path) -> Pictured:
 def _keep_picture(item: Item, folder: Path) -> Picture | str:
     """The item's image as it was sent, written to `folder`; or why there is none."""
     try:
-        encoded, file_sha256 = encode(Path(item.image.path), policy_of(item.run.manifest.subject))
+        encoded, file_sha256 = encode(
+            located(Path(item.image.path), item.image.part), policy_of(item.run.manifest.subject)
+        )
     except ImageError:
         return "the image is gone or cannot be read"
     if encoded.pixels_sha256 != item.image.pixels_sha256:

@@ -11,6 +11,8 @@ from unsaf_async.compare.pairing import RESAMPLES
 from unsaf_async.distill.evaluate.gates import PARTS, Part, Thresholds
 from unsaf_async.distill.evaluate.settings import EvaluationSettings
 from unsaf_async.errors import UntrustedFolder, UserError, renaming, setting
+from unsaf_async.inputs.parts import FilePart, PartError
+from unsaf_async.inputs.pixels import MAX_FILE_BYTES
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.campaign import PlannedRun
 from unsaf_async.runs.folder import Source, exists, reopen
@@ -246,8 +248,10 @@ def _file_hashes(images: Sequence[ImageSource]) -> set[str]:
     hashes = set()
     for image in images:
         try:
-            hashes.add(sha256(image.path.read_bytes()).hexdigest())
-        except OSError:
+            place = image.place
+            data = place.read(MAX_FILE_BYTES) if isinstance(place, FilePart) else place.read_bytes()
+            hashes.add(sha256(data).hexdigest())
+        except (OSError, PartError):
             continue
     return hashes
 

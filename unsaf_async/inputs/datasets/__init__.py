@@ -14,27 +14,29 @@ from typing import TYPE_CHECKING, Protocol, cast, get_args
 from unsaf_async.errors import UserError, setting
 from unsaf_async.inputs.datasets import jsonl, pope, tubench, upd, vizwiz
 from unsaf_async.inputs.datasets.shared import (
-    Entry,
     Format,
     IncompleteSet,
     LabelledImage,
     LabelledSet,
     collect,
-    json_lines,
 )
+from unsaf_async.inputs.lists import files_of, kind_of, read_list
+from unsaf_async.inputs.lists.columns import image_column
+from unsaf_async.inputs.lists.textfile import open_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from unsaf_async.inputs.datasets.shared import Row, Skipped
+    from unsaf_async.inputs.lists.entries import Entry
 
 __all__ = ["FORMATS", "Format", "LabelledImage", "LabelledSet", "read_labelled"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _KNOWN = (
-    "a .jsonl file with image and question or with POPE's question_id, image, text and label, VizWiz-VQA's val.json, "
-    "a .tsv file of MM-UPD, a folder of TUBench"
+    "a list (JSON lines, CSV, Parquet) with image and question or with POPE's question_id, image, text and label, "
+    "VizWiz-VQA's val.json, a .tsv file of MM-UPD, a folder of TUBench"
 )
 
 
@@ -89,16 +91,6 @@ def _check(path: Path, name: str | None, images: Path | None) -> None:
         raise UserError(
             f": {str(images)!r} is no folder; give the folder that holds the images of {path.name}", field="images"
         )
-    if path.suffix.lower() == ".parquet" or (path.is_dir() and not name and _only_parquet(path)):
-        raise UserError(
-            f": {path} is parquet, which is not read; take the set's TSV or JSON files, or export it to JSON lines",
-            field="data",
-        )
-
-
-def _only_parquet(folder: Path) -> bool:
-    suffixes = {file.suffix.lower() for file in folder.iterdir()}
-    return ".parquet" in suffixes and not suffixes & {".jsonl", ".json", ".tsv"}
 
 
 # --- which format it is -------------------------------------------------------------------------------------------
@@ -107,25 +99,49 @@ def _only_parquet(folder: Path) -> bool:
 def _recognized(path: Path) -> Format:
     if path.is_dir():
         return _recognized_folder(path)
-    match path.suffix.lower():
-        case ".tsv":
-            return "mm-upd"
-        case ".json" | ".jsonl":
-            return _recognized_json(path)
-    raise _unrecognized(path, f"{path.suffix or 'no suffix'!r} says nothing about its format")
+    try:
+        kind = kind_of(path)
+        if kind == "picture":
+            raise UserError("it is a picture")
+    except UserError as error:
+        raise _unrecognized(path, str(error).removeprefix(f"{path}: ")) from None
+    if path.suffix.lower() == ".tsv":
+        return "jsonl" if _is_own(path) else "mm-upd"
+    return _recognized_list(path, _is_array(path) if kind == "json" else False)
 
 
-def _recognized_json(path: Path) -> Format:
-    """By its first character and its first line. POPE's own files hold JSON lines and are called .json."""
-    with path.open("rb") as file:
-        if file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+def _is_own(path: Path) -> bool:
+    """Whether a .tsv file has the columns of our own format, and not those of MM-UPD."""
+    try:
+        entry = next(read_list(path), None)
+    except UserError:
+        return False
+    return entry is not None and {"question", "answerable"} <= entry.fields.keys() and "type" not in entry.fields
+
+
+def _is_array(path: Path) -> bool:
+    first = next((line.text.lstrip() for line in open_text(path).lines() if line.text.strip()), "")
+    return first.startswith("[")
+
+
+def _recognized_list(path: Path, array: bool) -> Format:
+    """By its first row. POPE's own files hold JSON lines and are called .json; VizWiz's hold an array."""
+    try:
+        entry = next(read_list(path), None)
+    except UserError:
+        if array:
             return "vizwiz"
-    entry = next(json_lines(path), None)
+        raise
     if entry is None:
+        if array:
+            return "vizwiz"
         raise UserError(f"{path}: the file is empty; give one JSON object a line")
     if entry.fields.keys() >= pope.FIELDS:
         return "pope"
-    if entry.fields.keys() >= {"image", "question"}:
+    own = image_column(entry.fields) is not None and "question" in entry.fields
+    if array and not (own and isinstance(entry.fields.get("answerable"), bool)):
+        return "vizwiz"
+    if own:
         return "jsonl"
     raise _unrecognized(path, f"its first row has the fields {_named(entry)}")
 
@@ -139,7 +155,9 @@ def _recognized_folder(path: Path) -> Format:
         return "tubench"
     if vizwiz.annotated(path):
         return "vizwiz"
-    files = [*path.glob("*.jsonl"), *path.glob("*.tsv"), *path.glob("*pope*.json")]
+    files = [file for pattern in ("*.jsonl", "*.csv", "*.tsv", "*pope*.json") for file in path.glob(pattern)]
+    if not files and (shards := files_of(path)):
+        return _recognized(shards[0])
     if len(files) == 1:
         return _recognized(files[0])
     formats = [known for known in map(_format_of, files) if known]
@@ -160,6 +178,10 @@ def _format_of(file: Path) -> Format | None:
 
 def _file_in(folder: Path, known: Format) -> Path:
     files = list(folder.glob(_FILES[known]))
+    if known == "jsonl" and not files:
+        files = list(folder.glob("*.csv"))
+        if not files and files_of(folder):
+            return folder
     if not files:
         raise UserError(
             f": {folder} holds no file {_FILES[known]}, which {known} needs; give the file itself", field="data"

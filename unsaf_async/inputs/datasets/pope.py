@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.inputs.datasets.shared import Row, json_lines
+from unsaf_async.inputs.datasets.shared import Row
+from unsaf_async.inputs.lists import read_list
 from unsaf_async.records import GivenQuestion
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def rows(path: Path, images: Path | None) -> Iterator[Row]:
         UserError: A row is not as the format has it.
     """
     folders = (images,) if images else (path.parent, path.parent / "val2014", path.parent / "images")
-    for entry in json_lines(path):
+    for entry in read_list(path):
         label = entry.text("label").lower()
         if label not in ("yes", "no"):
             raise entry.wrong("label", "yes or no")

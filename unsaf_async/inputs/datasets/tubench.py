@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
-from unsaf_async.inputs.datasets.shared import Entry, Row, decoded, json_file
+from unsaf_async.inputs.datasets.shared import Row, decoded, json_file
+from unsaf_async.inputs.lists.entries import Entry
 from unsaf_async.records import GivenQuestion
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.files import write_whole
-from unsaf_async.inputs.datasets.shared import Entry, Row, Skipped
+from unsaf_async.inputs.datasets.shared import Row, Skipped
+from unsaf_async.inputs.lists.entries import Entry
 from unsaf_async.records import GivenQuestion
 
 if TYPE_CHECKING:

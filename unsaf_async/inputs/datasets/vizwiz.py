@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
-from unsaf_async.inputs.datasets.shared import Entry, Row, json_file
+from unsaf_async.inputs.datasets.shared import Row, json_file
+from unsaf_async.inputs.lists.entries import Entry
 from unsaf_async.records import GivenQuestion
 
 if TYPE_CHECKING:

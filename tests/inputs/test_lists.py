@@ -1,0 +1,530 @@
+"""Lists of images as people have them: each kind is read by `run`, `estimate` and `labelled` alike, or refused in plain words."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import unicodedata
+from base64 import b64encode
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from commandline import command
+from PIL import Image
+
+from unsaf_async.cli.spelling import spelled
+from unsaf_async.errors import UserError
+from unsaf_async.inputs.datasets import read_labelled
+from unsaf_async.inputs.lists.pictures import FURTHER
+from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
+from unsaf_async.inputs.sources import ImageSource, find_images
+from unsaf_async.records import ImageRecord
+from unsaf_async.report.thumbnails import thumbnail
+from unsaf_async.runs.authority import check_images
+from unsaf_async.runs.folder import _image_lines, _image_of
+
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "manifests"
+POLICY = ImagePolicy()
+
+
+def png(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40 + shade, 30), (shade * 40, 9, 200)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PICTURES = [png(number) for number in range(4)]
+BASE64 = [b64encode(each).decode() for each in PICTURES]
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder with img/a.png, img/b.png, img/e,f.png and img/größe.png."""
+    (tmp_path / "img").mkdir()
+    for name, data in zip(("a", "b", "e,f", "größe"), PICTURES, strict=True):
+        (tmp_path / "img" / f"{name}.png").write_bytes(data)
+    return tmp_path
+
+
+def written(folder: Path, name: str, data: bytes | str) -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data.encode() if isinstance(data, str) else data)
+    return file
+
+
+def sizes(sources: list[ImageSource]) -> list[int]:
+    """The widths of the pictures, which tell them apart; each is read twice, as a run does."""
+    widths = [sent_size(source.place, POLICY)[0] for source in sources]
+    assert widths == [encode(source.place, POLICY)[0].width for source in sources]
+    return widths
+
+
+def further(source: ImageSource) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", source.metadata[FURTHER])
+
+
+def complaint(*arguments: str | Path) -> str:
+    with pytest.raises(UserError) as caught:
+        find_images(arguments)
+    said = caught.value.spelled(spelled)
+    assert "\n" not in said
+    return said
+
+
+def table(file: Path, *rows: dict[str, Any], **more: Any) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), file, **more)
+    return file
+
+
+def archive(file: Path, *members: tuple[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(file, mode) as tar:  # type: ignore[call-overload]
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return file
+
+
+# --- text, as it is saved ---------------------------------------------------------------------------------------------
+
+READ: dict[str, tuple[str, str | bytes, list[str]]] = {
+    "comma": ("m.csv", 'image\n"img/e,f.png"\n', ["img/e,f.png"]),
+    "semicolon": ("m.csv", "image;note\nimg/a.png;x, y\nimg/b.png;z\n", ["img/a.png", "img/b.png"]),
+    "tab": ("m.csv", "image\tnote\nimg/a.png\tx\n", ["img/a.png"]),
+    "tsv": ("m.tsv", "image\tnote\nimg/a.png\tx\n", ["img/a.png"]),
+    "pipe": ("m.csv", "image|note\nimg/a.png|x\n", ["img/a.png"]),
+    "sep=": ("m.csv", "sep=;\r\nimage;note\r\nimg/a.png;x\r\n", ["img/a.png"]),
+    "byte order mark": ("m.csv", b"\xef\xbb\xbfimage,note\nimg/a.png,x\n", ["img/a.png"]),
+    "CRLF": ("m.csv", "image,note\r\nimg/a.png,x\r\n", ["img/a.png"]),
+    "CR": ("m.csv", "image,note\rimg/a.png,x\rimg/b.png,y\r", ["img/a.png", "img/b.png"]),
+    "UTF-16 LE": ("m.csv", "\ufeffimage,note\nimg/größe.png,x\n".encode("utf-16-le"), ["img/größe.png"]),
+    "UTF-16 BE": ("m.csv", "\ufeffimage,note\nimg/a.png,ü\n".encode("utf-16-be"), ["img/a.png"]),
+    "UTF-16 without a mark": ("m.csv", "image,note\nimg/a.png,x\n".encode("utf-16-le"), ["img/a.png"]),
+    "UTF-16 JSON lines": ("m.jsonl", '{"image": "img/a.png"}\n'.encode("utf-16"), ["img/a.png"]),
+    "Latin-1": ("m.csv", "image\nimg/größe.png\n".encode("latin-1"), ["img/größe.png"]),
+    "Latin-1 JSON lines": ("m.jsonl", '{"image": "img/größe.png"}'.encode("latin-1"), ["img/größe.png"]),
+    "composed letters": ("m.csv", "image\nimg/größe.png\n", ["img/größe.png"]),
+    "decomposed letters": ("m.csv", unicodedata.normalize("NFD", "image\nimg/größe.png\n"), ["img/größe.png"]),
+    "quoted line break": ("m.csv", 'image,note\nimg/a.png,"one\n""two"""\nimg/b.png,x\n', ["img/a.png", "img/b.png"]),
+    "spaces": ("m.csv", 'image, note\nimg/a.png , "x, y"\n', ["img/a.png"]),
+    "capitals": ("m.csv", "Image,Note\nimg/a.png,x\n", ["img/a.png"]),
+    "trailing commas": ("m.csv", "image,note,\nimg/a.png,x,\nimg/b.png,y,,,\n", ["img/a.png", "img/b.png"]),
+    "pandas' index": ("m.csv", ",image\n0,img/a.png\n1,img/b.png\n", ["img/a.png", "img/b.png"]),
+    "pandas' floats": ("m.csv", "image,id\nimg/a.png,7.0\nimg/b.png,\n", ["7", "img/b.png"]),
+    "pandas' list": ("m.csv", "image\n\"['img/a.png']\"\n", ["img/a.png"]),
+    "rows without a cell": ("m.csv", "image,note\nimg/a.png,x\n\n,\n", ["img/a.png"]),
+    "Windows' separators": ("m.csv", "image,note\nimg\\a.png,x\n", ["img/a.png"]),
+    "one column without a name": ("m.csv", "img/a.png\nimg/b.png\n", ["img/a.png", "img/b.png"]),
+    "paths": ("m.txt", "img/a.png\r\n\r\nimg\\b.png\r\n", ["img/a.png", "img/b.png"]),
+    "a float for an id": ("m.jsonl", '{"image": "img/a.png", "id": 1.0}', ["1"]),
+    "an array": ("m.json", '[{"image": "img/a.png"}, {"image": "img/b.png", "id": 4}]', ["img/a.png", "4"]),
+    "an array called .jsonl": ("m.jsonl", '[\n {\n  "image": "img/a.png"\n }\n]', ["img/a.png"]),
+    "an array of paths": ("m.json", '["img/a.png", "img/b.png"]', ["img/a.png", "img/b.png"]),
+    "one object": ("m.json", '{\n "image": "img/a.png",\n "id": 3\n}', ["3"]),
+    "objects under a name": ("m.json", '{"data": [{"image": "img/a.png"}]}', ["img/a.png"]),
+    "the hub's viewer": ("m.json", '{"rows": [{"row_idx": 0, "row": {"image": "img/a.png"}}]}', ["img/a.png"]),
+    "LLaVA": ("m.json", '[{"id": "x", "image": "img/a.png", "conversations": [{"from": "human"}]}]', ["x"]),
+    "messages": ("m.jsonl", '{"images": ["img/a.png"], "messages": []}', ["img/a.png"]),
+    "a cell of parts": ("m.jsonl", '{"image": {"path": "img/a.png", "bytes": null}}', ["img/a.png"]),
+}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_a_list_is_read_however_it_was_saved(here: Path, kind: str) -> None:
+    name, data, ids = READ[kind]
+    found = find_images([written(here, name, data)])
+    assert [source.id for source in found] == ids
+    sizes(found)
+    assert all("" not in source.metadata for source in found)
+
+
+@pytest.mark.parametrize("column", ["image", "images", "file_name", "filename", "image_path", "path", "Image Path"])
+def test_the_column_of_images_has_many_names(here: Path, column: str) -> None:
+    assert [each.id for each in find_images([written(here, "m.csv", f"text,{column}\nx,img/a.png\n")])] == ["img/a.png"]
+    line = json.dumps({column: "img/a.png", "text": "x"})
+    assert find_images([written(here, "m.jsonl", line)])[0].metadata == {"text": "x"}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="lists of the workplace")
+def test_the_workplaces_lists_are_read_or_told() -> None:
+    told = {"missing1.csv", "nul.jsonl", "ragged.csv", "winabs.csv"}
+    for file in sorted(each for each in SHARED.iterdir() if each.is_file()):
+        if file.name in told:
+            assert complaint(file).startswith(f"{file}:{3 if file.name == 'missing1.csv' else 2}: ")
+        else:
+            sizes(find_images([file]))
+
+
+# --- images in the list -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("m.jsonl", "".join(json.dumps({"image": each}) + "\n" for each in BASE64[:2])),
+        ("m.jsonl", "".join(json.dumps({"image": f"data:image/png;base64,{each}"}) + "\n" for each in BASE64[:2])),
+        ("m.jsonl", "".join(json.dumps({"image": each}).replace("/", "\\/") + "\n" for each in BASE64[:2])),
+        ("m.jsonl", "".join(json.dumps({"image": e}).replace("=", "\\u003d") + "\n" for e in BASE64[:2])),
+        ("m.json", json.dumps([{"image": each} for each in BASE64[:2]])),
+        ("m.csv", "image,note\n" + "".join(f"{each},x\n" for each in BASE64[:2])),
+        ("m.csv", "image\n" + "".join(f'"{each[:76]}\n{each[76:]}"\n' for each in BASE64[:2])),
+        ("m.jsonl", b"\xef\xbb\xbf" + "".join(json.dumps({"image": each}) + "\r\n" for each in BASE64[:2]).encode()),
+    ],
+)
+def test_base64_in_a_list_is_an_image(tmp_path: Path, name: str, data: str | bytes) -> None:
+    found = find_images([written(tmp_path, name, data)])
+    assert [source.id for source in found] == ["m#1", "m#2"]
+    assert sizes(found) == [40, 41]
+    assert BASE64[0] not in repr(found)
+
+
+def test_vlmevalkits_rows_share_an_image_by_its_rows_index(tmp_path: Path) -> None:
+    head = "index\timage\tquestion\tA\tanswer\n"
+    file = written(tmp_path, "m.tsv", f"{head}0\t{BASE64[0]}\tq0\tx\tA\n1\t{BASE64[1]}\tq1\tx\tA\n2\t0\tq2\tx\tA\n")
+    first, second = find_images([file])
+    assert (first.id, second.id) == ("0", "1")
+    assert first.metadata["question"] == "q0"
+    assert [row["question"] for row in further(first)] == ["q2"]
+    assert sizes([first, second]) == [40, 41]
+
+
+def test_an_image_in_chat_messages_is_found(tmp_path: Path) -> None:
+    url = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{BASE64[2]}"}}
+    row = {"messages": [{"role": "user", "content": [url, {"type": "text", "text": "what?"}]}]}
+    found = find_images([written(tmp_path, "m.jsonl", json.dumps(row))])
+    assert sizes(found) == [42]
+
+
+def test_parquet_holds_bytes_paths_and_lists(here: Path) -> None:
+    cells = [{"bytes": PICTURES[0], "path": "x/1.png"}, {"bytes": PICTURES[1], "path": None}]
+    file = table(here / "m.parquet", *({"image": cell, "n": n} for n, cell in enumerate(cells)), row_group_size=1)
+    found = find_images([file])
+    assert [(source.id, source.metadata) for source in found] == [("x/1.png", {"n": 0}), ("m#2", {"n": 1})]
+    assert sizes(found) == [40, 41]
+    raw = table(here / "raw.parquet", {"image": PICTURES[0]}, {"image": PICTURES[1]})
+    listed = table(here / "list.parquet", {"images": [cells[0]]}, {"images": [cells[1]]})
+    text = table(here / "text.parquet", {"image": BASE64[0]}, {"image": f"data:image/png;base64,{BASE64[1]}"})
+    paths = table(here / "paths.parquet", *({"image": {"bytes": None, "path": f"img/{name}.png"}} for name in "ab"))
+    for each in (raw, listed, text, paths):
+        assert sizes(find_images([each])) == [40, 41], each
+
+
+def test_a_large_row_group_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unsaf_async.inputs.parts.MAX_GROUP_BYTES", 10)
+    assert sizes(find_images([table(tmp_path / "m.parquet", *({"image": each} for each in PICTURES))])) == [
+        40,
+        41,
+        42,
+        43,
+    ]
+
+
+def test_a_data_set_that_was_saved_to_disk_is_read_with_its_splits(tmp_path: Path) -> None:
+    schema = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("text", pa.string())])
+    for split, number in (("train", 0), ("test", 1)):
+        folder = tmp_path / "saved" / split
+        rows = [{"image": {"bytes": PICTURES[number], "path": f"{number}.png"}, "text": split}]
+        written(folder, "dataset_info.json", "{}")
+        written(folder, "state.json", json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+        with (
+            pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as sink,
+            pa.ipc.new_stream(sink, schema) as writer,
+        ):
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    written(tmp_path / "saved", "dataset_dict.json", '{"splits": ["train", "test", "../escape"]}')
+    found = find_images([tmp_path / "saved"])
+    assert [(source.id, source.metadata["text"]) for source in found] == [("0.png", "train"), ("1.png", "test")]
+    assert sizes(found) == [40, 41]
+    assert sizes(find_images([tmp_path / "saved" / "test"])) == [41]
+
+
+def test_webdataset_gives_each_image_its_samples_fields_and_unpacks_nothing(tmp_path: Path) -> None:
+    members = (
+        ("0001.png", PICTURES[0]),
+        ("0001.json", b'{"caption": "one"}'),
+        ("d/2.txt", b"two\n"),
+        ("d/2.left.png", PICTURES[1]),
+        ("d/2.right.png", PICTURES[2]),
+        ("../../etc/x.png", PICTURES[3]),
+    )
+    found = find_images([archive(tmp_path / "s.tar", *members)])
+    assert [(source.id, dict(source.metadata)) for source in found] == [
+        ("0001.png", {"caption": "one"}),
+        ("d/2.left.png", {"txt": "two"}),
+        ("d/2.right.png", {"txt": "two"}),
+        ("../../etc/x.png", {}),
+    ]
+    assert sizes(found) == [40, 41, 42, 43]
+    assert [each.name for each in tmp_path.iterdir()] == ["s.tar"]
+
+
+def test_shards_are_found_by_a_glob_and_in_a_folder_without_pictures(tmp_path: Path) -> None:
+    for number in range(2):
+        archive(tmp_path / f"s-{number}.tar", (f"{number}.png", PICTURES[number]))
+    assert sizes(find_images([f"{tmp_path}/*.tar"])) == sizes(find_images([tmp_path])) == [40, 41]
+
+
+# --- folders with a list ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.parquet"])
+def test_a_folder_with_metadata_keeps_its_ids_and_gets_what_the_list_says(here: Path, name: str) -> None:
+    rows = [{"file_name": "a.png", "text": "one"}, {"file_name": "b.png", "text": "two"}]
+    if name == "metadata.csv":
+        written(here / "img", name, "file_name,text\na.png,one\nb.png,two\n")
+    elif name == "metadata.jsonl":
+        written(here / "img", name, "".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        table(here / "img" / name, *rows)
+    found = {source.id: source.metadata for source in find_images([here / "img"])}
+    assert found == {"a.png": {"text": "one"}, "b.png": {"text": "two"}, "e,f.png": {}, "größe.png": {}}
+
+
+def test_a_folders_metadata_names_files_in_it_alone_and_none_that_is_missing(here: Path) -> None:
+    metadata = written(here / "img" / "in", "metadata.csv", "file_name\n../a.png\n")
+    written(here / "img" / "in", "c.png", PICTURES[0])
+    assert "outside the folder" in complaint(here / "img" / "in")
+    metadata.write_text("file_name\nc.png\ngone.png\n")
+    assert complaint(here / "img").startswith(f"{metadata}:3: image gone.png does not exist")
+
+
+def test_metadata_that_is_no_list_of_images_changes_nothing(here: Path) -> None:
+    written(here / "img", "metadata.csv", "camera,lens\nx,y\n")
+    assert len(find_images([here / "img"])) == 4
+
+
+def test_coco_and_llava_have_their_images_beside_the_list_or_above(here: Path) -> None:
+    written(here, "coco/val2017/1.png", PICTURES[0])
+    coco = {"info": {}, "images": [{"id": 139, "file_name": "1.png"}], "annotations": [{"id": 5, "image_id": 139}]}
+    file = written(here, "coco/annotations/instances_val2017.json", json.dumps(coco))
+    assert [source.id for source in find_images([file])] == ["139"]
+    written(here, "llava/images/2.png", PICTURES[1])
+    file = written(here, "llava/chat.json", '[{"id": "x", "image": "2.png", "conversations": []}]')
+    assert sizes(find_images([file])) == [41]
+
+
+# --- rows about one image ---------------------------------------------------------------------------------------------
+
+
+def test_rows_about_one_image_are_one_picture_with_all_their_ids(here: Path) -> None:
+    rows = "image,id,note\nimg/a.png,x,1\n./img/a.png,y,2\nimg/b.png,z,3\nimg\\a.png,,4\n"
+    first, second = find_images([written(here, "m.csv", rows)])
+    assert (first.id, second.id) == ("x", "z")
+    assert first.metadata == {"note": "1", FURTHER: [{"id": "y", "note": "2"}, {"note": "4"}]}
+    assert second.metadata == {"note": "3"}
+
+
+def test_the_same_bytes_in_two_rows_are_one_picture(tmp_path: Path) -> None:
+    file = table(tmp_path / "m.parquet", *({"id": f"q{n}", "image": PICTURES[n % 2]} for n in range(4)))
+    assert [(each.id, [row["id"] for row in further(each)]) for each in find_images([file])] == [
+        ("q0", ["q2"]),
+        ("q1", ["q3"]),
+    ]
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_missing_images_are_told_at_once_the_first_ten_by_name(here: Path) -> None:
+    file = written(here, "m.csv", "image\nimg/a.png\n" + "".join(f"img/n{n}.png\n" for n in range(25)))
+    said = complaint(file)
+    assert said.startswith(
+        f"{file}:3: image img/n0.png does not exist; 25 are missing, the others: img/n1.png (line 4)"
+    )
+    assert "img/n9.png (line 12) and 15 more" in said
+    assert "n10.png" not in said
+
+
+def test_ragged_rows_are_told_at_once_with_their_lines(here: Path) -> None:
+    file = written(here, "m.csv", "image,note\nimg/a.png,x\nimg/b.png\nimg/a.png,x,y\nimg/b.png\n")
+    assert complaint(file) == (f"{file}:3: 1 cells for 2 columns (and in lines 4, 5); quote cells that hold commas")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("m.csv", "url,text\nhttp://x/a.png,1\n", "m.csv:1: the column 'url' holds addresses"),
+        ("m.csv", "image\nhttps://x/a.png\n", "m.csv:2: 'https://x/a.png' is a URL; download"),
+        ("m.csv", "image,text\nC:\\data\\img\\a.png,x\n", "on a Windows machine: write img/a.png, which is there"),
+        ("m.csv", "image,text\nD:\\photos\\z.png,x\n", "on a Windows machine: write paths as they are"),
+        ("m.csv", "image,text\n,x\n", "m.csv:2: 'image' is ''"),
+        ("m.csv", "img/a.png,cat\nimg/b.png,dog\n", "m.csv:1: begins with a row, 'img/a.png,cat'"),
+        ("m.csv", "image,id\nimg/a.png,1\nimg/b.png,1\n", "m.csv:3: id '1' was given before"),
+        ("m.csv", "path\nm.csv\n", "image m.csv is no picture"),
+        ("m.jsonl", '{"image": "img/a.png"}\n\0\0\n', "m.jsonl:2: no valid JSON (it holds NUL bytes)"),
+        ("m.jsonl", '{"images": ["img/a.png", "img/b.png"]}', "m.jsonl:1: 2 images in one row"),
+        ("m.jsonl", '{"image": "img/a.png", "id": 1e22}', "whole number"),
+        ("m.jsonl", '{"image": "' + "A" * 5000 + '"}', "m.jsonl:1: 'image' is 'AAAA"),
+        ("m.jsonl", '{"image": "' + BASE64[0][:90] + "!" + BASE64[0][90:] + '"}', "base64 that is damaged"),
+        ("m.jsonl", '{"image": "data:image/svg+xml;utf8,<svg/>"}', "holds no picture in base64"),
+        ("m.jsonl", '{"image": "data:image/png;base64,AAAAAAAA"}', "holds no picture"),
+        ("m.json", '{"image": "img/a.png",', "m.json:1: no valid JSON"),
+        ("m.parquet", b"PAR1 and so on", "cannot be read as a table"),
+        ("m.tar", b"x" * 700, "cannot be read as a tar archive"),
+        ("m.tar", b"\0" * 10240, "names no image"),
+    ],
+)
+def test_a_wrong_list_is_told_in_plain_words(here: Path, name: str, data: str | bytes, said: str) -> None:
+    message = complaint(written(here, name, data))
+    assert said in message
+    assert len(message.replace(str(here), "")) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "what"),
+    [
+        ("a.pdf", b"%PDF-1.4", "a PDF"),
+        ("a.zip", b"PK\x03\x04" + bytes(90), "a packed archive"),
+        ("a.xlsx", b"PK\x03\x04" + bytes(40) + b"xl/workbook.xml", "an Excel workbook"),
+        ("a.csv.gz", b"\x1f\x8b\x08" + bytes(9), "a compressed file"),
+        ("a.tar.gz", b"\x1f\x8b\x08" + bytes(9), "a compressed file"),
+        ("a.html", "<!DOCTYPE html><html>", "a web page"),
+        ("a.md", "# Title\n\nSome words.\n", "a text that begins with '# Title'"),
+        ("a.bin", bytes(range(256)), "a file of another kind"),
+        ("a.txt", "", "an empty file"),
+    ],
+)
+def test_what_is_no_list_and_no_picture_is_said_to_be_that(
+    tmp_path: Path, name: str, data: str | bytes, what: str
+) -> None:
+    file = written(tmp_path, name, data)
+    words = f"is no picture and no list of pictures, but {what}"
+    assert words in complaint(file)
+    with pytest.raises(UserError, match="no picture and no list") as caught:
+        read_labelled(file)
+    assert words in str(caught.value)
+
+
+def test_run_estimate_and_labelled_refuse_with_the_same_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, "a.pdf", b"%PDF-1.4")
+    words = "is no picture and no list of pictures, but a PDF"
+    for arguments in (("run", "--images"), ("estimate", "--images"), ("labelled", "--data")):
+        ended = command(capsys, arguments[0], "--provider", "scripted", arguments[1], str(file))
+        assert (ended.code, ended.out) == (2, "")
+        assert words in ended.complaint
+
+
+def test_a_table_that_unpacks_to_far_more_than_its_size_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unsaf_async.inputs.lists.tables._ALWAYS_BYTES", 0)
+    file = table(tmp_path / "m.parquet", {"image": bytes(2**22)}, compression="zstd", use_dictionary=False)
+    assert file.stat().st_size < 2**14
+    assert "unpacks to 4 MiB" in complaint(file)
+
+
+def test_a_cell_that_holds_no_image_is_cut_where_it_is_told(here: Path) -> None:
+    file = written(here, "m.csv", "image\n" + "x" * 3000 + "\n")
+    assert "x" * 81 not in complaint(file)
+    assert "y" * 81 not in complaint(written(here, "m.csv", "y" * 3000 + ",z\n1,2\n"))
+
+
+# --- from the list to the run -----------------------------------------------------------------------------------------
+
+
+def parts(tmp_path: Path) -> list[Path]:
+    return [
+        written(tmp_path, "m.jsonl", json.dumps({"image": BASE64[0]}) + "\n"),
+        table(tmp_path / "m.parquet", {"image": PICTURES[1]}),
+        archive(tmp_path / "m.tar", ("2.png", PICTURES[2])),
+    ]
+
+
+def test_a_part_of_a_file_survives_in_a_runs_list_of_images(tmp_path: Path) -> None:
+    found = find_images(parts(tmp_path))
+    again = [_image_of(json.loads(line)) for line in _image_lines(found).splitlines()]
+    assert again == found
+    assert sizes(again) == [40, 41, 42]
+    plain = ImageSource("a.png", tmp_path / "a.png")
+    assert b'"part"' not in _image_lines([plain])
+
+
+def test_an_image_whose_file_has_changed_since_is_told(tmp_path: Path) -> None:
+    files = parts(tmp_path)
+    found = find_images(files)
+    for file in files:
+        file.write_bytes(b"\n" + file.read_bytes())
+    for source in found:
+        with pytest.raises(ImageError, match="has changed since the list was read"):
+            encode(source.place, POLICY)
+        source.path.unlink()
+        with pytest.raises(ImageError, match="missing"):
+            sent_size(source.place, POLICY)
+
+
+def test_a_part_of_a_file_outside_a_received_folder_is_not_sent(tmp_path: Path) -> None:
+    found = find_images(parts(tmp_path))
+    (tmp_path / "received").mkdir()
+    (tmp_path / "received" / "m.tar").symlink_to(tmp_path / "m.tar")
+    linked = [ImageSource(each.id, tmp_path / "received" / "m.tar", part=each.part) for each in found[2:]]
+    for images in (found, linked):
+        with pytest.raises(UserError, match="outside the folder"):
+            check_images(tmp_path / "received", images, trust=False)
+    check_images(tmp_path, found, trust=False)
+
+
+def test_a_run_on_images_in_a_list_resumes_and_shows_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = [word for file in parts(tmp_path) for word in ("--images", file.name)]
+    quietly = ("--no-report", "--yes")
+    options = ("--provider", "scripted", "--questions", "1", "--no-cache", "--out", "one")
+    begun = command(capsys, "run", *options, *named, *quietly)
+    assert begun.code == 0, begun.err
+    (tmp_path / "m.tar").write_bytes(b"another")
+    more = command(capsys, "resume", "one", "--samples", "1", *quietly)
+    assert "1 examined images were left as they are" in more.err
+    assert "has changed since the list was read" in more.err
+    records = [
+        json.loads(line)["image"] for line in (tmp_path / "one" / "journal.jsonl").read_text("utf-8").splitlines()
+    ]
+    shown = {each["id"]: thumbnail(ImageRecord(**each), 48) for each in records}
+    assert [bool(shown[name].url) for name in ("m#1", "2.png")] == [True, False]
+    assert "has changed" in shown["2.png"].why
+
+
+# --- labelled ---------------------------------------------------------------------------------------------------------
+
+ROWS = [
+    {"image": "img/a.png", "question": "What?", "answerable": True, "answers": ["soup"]},
+    {"image": "img/a.png", "question": "Who?", "answerable": False, "answers": []},
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "semicolon", "json", "parquet", "base64", "utf-16"])
+def test_a_labelled_set_is_read_from_every_kind_of_list(here: Path, kind: str) -> None:
+    head, cells = "image,question,answerable,answers", ['img/a.png,What?,true,"[""soup""]"', "img/a.png,Who?,0,"]
+    files = {
+        "csv": lambda: written(here, "m.csv", "\n".join([head, *cells])),
+        "semicolon": lambda: written(here, "m.csv", f"{head}\n{cells[0][:-12]}soup\n{cells[1]}".replace(",", ";")),
+        "json": lambda: written(here, "m.json", json.dumps(ROWS)),
+        "parquet": lambda: table(here / "m.parquet", *({**row, "image": PICTURES[0]} for row in ROWS)),
+        "base64": lambda: written(
+            here, "m.jsonl", "".join(json.dumps({**row, "image": BASE64[0]}) + "\n" for row in ROWS)
+        ),
+        "utf-16": lambda: written(here, "m.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS).encode("utf-16")),
+    }
+    labelled = read_labelled(files[kind]())
+    assert labelled.format == "jsonl"
+    (image,) = labelled.images
+    assert [(each.text, each.intended, each.answers) for each in image.questions] == [
+        ("What?", "answerable", ("soup",)),
+        ("Who?", "unanswerable", ()),
+    ]
+    assert (image.part is not None) == (kind in ("parquet", "base64"))
+    assert sizes([ImageSource(image.id, image.path, part=image.part)]) == [40]
+
+
+def test_pictures_of_one_name_in_a_labelled_table_have_ids_of_their_own(tmp_path: Path) -> None:
+    rows = [{**ROWS[0], "image": {"bytes": PICTURES[n % 2], "path": "1.png"}} for n in range(4)]
+    labelled = read_labelled(table(tmp_path / "m.parquet", *rows))
+    assert [(image.id, len(image.questions)) for image in labelled.images] == [("1.png", 2), ("1.png#2", 2)]

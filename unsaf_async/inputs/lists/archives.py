@@ -1,0 +1,94 @@
+"""Tar archives of images, as webdataset has them: files of one name make a row. Nothing is unpacked."""
+
+from __future__ import annotations
+
+import tarfile
+from typing import TYPE_CHECKING
+
+import orjson
+
+from unsaf_async.errors import UserError
+from unsaf_async.inputs.lists.entries import Embedded, Entry
+from unsaf_async.inputs.parts import file_state
+from unsaf_async.records import ImagePart
+from unsaf_async.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+_MAX_FIELDS_BYTES = 1 << 20
+"""Of a JSON or text file in an archive; larger ones are passed over."""
+_TEXTS = ("txt", "cls", "text", "caption")
+
+
+def rows(path: Path, suffixes: tuple[str, ...]) -> Iterator[Entry]:
+    """The images of a tar archive, each with what its JSON and text files say.
+
+    Args:
+        path: The archive, not compressed.
+        suffixes: Of images' names, in small letters.
+
+    Yields:
+        A row an image, in the archive's order.
+
+    Raises:
+        UserError: The archive is damaged or cut off.
+    """
+    state = file_state(path)
+    number = 0
+    key: str | None = None
+    images: list[tuple[str, ImagePart]] = []
+    fields: dict[str, object] = {}
+
+    def sample() -> Iterator[Entry]:
+        nonlocal number
+        for name, part in images:
+            number += 1
+            row = {"id": name} | fields | {"image": Embedded(part, name)}
+            if len(images) > 1:
+                row["id"] = name
+            yield Entry(f"{path}: {name}", number, row)
+
+    try:
+        with tarfile.open(path, "r:", encoding="utf-8", errors="replace") as archive:
+            while (member := archive.next()) is not None:
+                archive.members = []  # type: ignore[attr-defined]  # a list of all of them would grow without end
+                if not member.isreg() or member.issparse():
+                    continue
+                stem, suffix = _split(member.name)
+                if stem != key:
+                    yield from sample()
+                    key, images, fields = stem, [], {}
+                if f".{suffix.rpartition('.')[2]}" in suffixes:
+                    part = ImagePart(kind="bytes", start=member.offset_data, length=member.size, file_state=state)
+                    images.append((member.name, part))
+                elif member.size <= _MAX_FIELDS_BYTES:
+                    fields |= _said(archive, member, suffix)
+            yield from sample()
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a tar archive ({one_line(str(error), 160)}); check that it is whole"
+        ) from error
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A sample's key and what is behind its first dot: webdataset's rule."""
+    folder, slash, base = name.rpartition("/")
+    stem, _, suffix = base.partition(".")
+    return f"{folder}{slash}{stem}", suffix.lower()
+
+
+def _said(archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict[str, object]:
+    if suffix not in ("json", *_TEXTS):
+        return {}
+    file = archive.extractfile(member)
+    data = file.read() if file is not None else b""
+    if suffix in _TEXTS:
+        return {suffix: data.decode("utf-8", "replace").strip()}
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return {name: each for name, each in value.items() if name != "image"} if isinstance(value, dict) else {}

@@ -1,0 +1,189 @@
+"""CSV and TSV files, and text files of paths: rows as texts by the columns' names."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import UserError
+from unsaf_async.inputs.lists.columns import image_column, is_image_column
+from unsaf_async.inputs.lists.entries import MOST_ECHOED, Entry
+from unsaf_async.inputs.lists.pictures import no_image_column
+from unsaf_async.inputs.lists.textfile import MAX_LINE_BYTES
+from unsaf_async.text import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from unsaf_async.inputs.lists.textfile import Line, TextFile
+    from unsaf_async.records import ImagePart
+
+MAX_CELL = 131_072
+"""Characters of a cell that holds no image; what `csv` takes by itself."""
+
+_DELIMITERS = (",", ";", "\t", "|")
+_MOST_NAMED = 10
+
+
+def delimiter_of(file: TextFile) -> str:
+    """The character between a file's cells.
+
+    Args:
+        file: The file.
+
+    Returns:
+        What its first line says (`sep=;`), else what makes a column of images of its header, else what makes most columns.
+
+    Raises:
+        UserError: A line cannot be read.
+    """
+    head = next((line.text for line in file.lines() if line.text.strip()), "").strip("\r\n")
+    if _told(head):
+        return head.lower().removeprefix("sep=")[0]
+
+    def columns(delimiter: str) -> tuple[bool, int]:
+        names = head.split(delimiter)
+        return image_column([name.strip().strip('"') for name in names]) is not None, len(names)
+
+    usual = "\t" if file.path.suffix.lower() in (".tsv", ".tab") else ","
+    return max((usual, *_DELIMITERS), key=columns)
+
+
+def rows(file: TextFile) -> Iterator[Entry]:
+    """The rows of a CSV or TSV file with a line of column names.
+
+    Columns without a name are left out, as the index that pandas writes; so are rows without a cell.
+
+    Args:
+        file: The file.
+
+    Yields:
+        The rows, in order.
+
+    Raises:
+        UserError: A row has more or fewer cells than there are columns; all such rows are named. Or this is no CSV.
+    """
+    reader = _Reader(file, delimiter_of(file))
+    columns: list[str] | None = None
+    ragged: list[tuple[int, int]] = []
+    number = 0
+    for line, cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if columns is None:
+            columns = _columns(f"{file.path}:{line}", cells)
+            if image_column(columns) is None:
+                raise no_image_column(f"{file.path}:{line}", columns)
+            continue
+        number += 1
+        while len(cells) > len(columns) and not cells[-1].strip():
+            cells.pop()
+        if len(cells) != len(columns):
+            ragged.append((line, len(cells)))
+            continue
+        if not ragged:
+            fields = {name: cell for name, cell in zip(columns, cells, strict=True) if name}
+            _check_lengths(f"{file.path}:{line}", fields)
+            yield Entry(f"{file.path}:{line}", number, fields, typed=False, place_of=reader.finder())
+    if ragged and columns is not None:
+        raise _ragged(file, ragged, columns, reader.delimiter)
+
+
+def paths(file: TextFile) -> Iterator[Entry]:
+    """The rows of a text file with a path a line.
+
+    Args:
+        file: The file.
+
+    Yields:
+        A row with the field `image` for each line that is not blank.
+
+    Raises:
+        UserError: A line cannot be read.
+    """
+    number = 0
+    for line in file.lines():
+        if text := line.text.strip().strip('"'):
+            number += 1
+            yield Entry(f"{file.path}:{line.number}", number, {"image": text}, typed=False)
+
+
+class _Reader:
+    """Rows of cells with their lines' numbers, and the bytes that the last one was read from."""
+
+    def __init__(self, file: TextFile, delimiter: str) -> None:
+        self.delimiter = delimiter
+        self._file = file
+        self._taken: list[Line] = []
+        self._skipped = 0
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        reader = csv.reader(self._lines(), delimiter=self.delimiter, skipinitialspace=True, strict=True)
+        while True:
+            self._taken.clear()
+            number = reader.line_num + 1 + self._skipped
+            try:
+                cells = _next(reader)
+            except csv.Error as error:
+                raise UserError(
+                    f"{self._file.path}:{number}: no valid CSV ({error}); check quotes and commas from here on"
+                ) from error
+            if cells is None:
+                return
+            yield number, cells
+
+    def finder(self) -> Callable[[str, str], ImagePart | None]:
+        """Finds base64 in the row that came last."""
+        return self._file.finder(self._taken[0].start, b"".join(line.data for line in self._taken))
+
+    def _lines(self) -> Iterator[str]:
+        for line in self._file.lines():
+            if line.number == 1 and _told(line.text.strip()):
+                self._skipped = 1
+                continue
+            self._taken.append(line)
+            yield line.text
+
+
+def _next(reader: Iterator[list[str]]) -> list[str] | None:
+    """The next row's cells, of any length: `csv`'s limit is one for the whole process, and is there again afterwards."""
+    before = csv.field_size_limit(MAX_LINE_BYTES)
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _told(line: str) -> bool:
+    """Whether a line says what stands between cells, as Excel writes and reads it."""
+    return len(line) == 5 and line.lower().startswith("sep=")
+
+
+def _columns(where: str, cells: Sequence[str]) -> list[str]:
+    columns = [cell.strip() for cell in cells]
+    named = [name for name in columns if name]
+    if len(set(named)) < len(named):
+        raise UserError(
+            f"{where}: a column's name occurs twice in {shorten(', '.join(named), MOST_ECHOED)}; rename one"
+        )
+    return columns
+
+
+def _check_lengths(where: str, fields: Mapping[str, str]) -> None:
+    for name, cell in fields.items():
+        if len(cell) > MAX_CELL and not is_image_column(name):
+            raise UserError(
+                f"{where}: no valid CSV (a cell of {len(cell)} characters in the column {shorten(name, MOST_ECHOED)!r}); "
+                "check quotes from here on"
+            )
+
+
+def _ragged(file: TextFile, ragged: Sequence[tuple[int, int]], columns: Sequence[str], delimiter: str) -> UserError:
+    (line, cells), *others = ragged
+    more = ", ".join(str(number) for number, _ in others[:_MOST_NAMED])
+    rest = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+    also = f" (and in lines {more}{rest})" if others else ""
+    what = {"\t": "tabs", ",": "commas"}.get(delimiter, f"{delimiter!r}")
+    return UserError(
+        f"{file.path}:{line}: {cells} cells for {len(columns)} columns{also}; quote cells that hold {what}"
+    )

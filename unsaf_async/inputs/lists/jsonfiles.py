@@ -1,0 +1,109 @@
+"""JSON files: one object a line, an array of objects or paths, or an object that holds such an array, as COCO's does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from unsaf_async.errors import UserError
+from unsaf_async.inputs.lists.entries import Entry, echoed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unsaf_async.inputs.lists.textfile import Line, TextFile
+
+_ARRAYS = ("images", "data", "rows", "samples", "annotations", "items", "questions")
+"""Under which names an object holds its rows; COCO's images come before its annotations."""
+
+
+def rows(file: TextFile) -> Iterator[Entry]:
+    """The rows of a JSON file, whether it has a line a row or is one value.
+
+    Args:
+        file: The file.
+
+    Yields:
+        The rows, in order.
+
+    Raises:
+        UserError: It is no JSON, or no rows are in it.
+    """
+    first = next((line for line in file.lines() if line.text.strip()), None)
+    if first is not None and (first.text.lstrip().startswith("[") or _is_one_value(file, first)):
+        yield from _of_value(file)
+    else:
+        yield from lines(file)
+
+
+def _is_one_value(file: TextFile, first: Line) -> bool:
+    """Whether the file is one object: over several lines, or in one that holds rows."""
+    if not first.text.lstrip().startswith("{"):
+        return False
+    try:
+        value = orjson.loads(first.text)
+    except orjson.JSONDecodeError:
+        return file.path.suffix.lower() == ".json" or first.text.strip() == "{"
+    alone = sum(1 for line, _ in zip((line for line in file.lines() if line.text.strip()), range(2), strict=False)) == 1
+    return alone and _array_in(value) is not None
+
+
+def lines(file: TextFile) -> Iterator[Entry]:
+    """The rows of a file with one JSON object a line.
+
+    Args:
+        file: The file.
+
+    Yields:
+        The rows in the file's order; blank lines are passed over.
+
+    Raises:
+        UserError: A line is no JSON, or no object.
+    """
+    count = 0
+    for line in file.lines():
+        if not line.text.strip():
+            continue
+        where = f"{file.path}:{line.number}"
+        if "\0" in line.text:
+            raise UserError(f"{where}: no valid JSON (it holds NUL bytes); the file is damaged: write it again")
+        try:
+            row = orjson.loads(line.text)
+        except orjson.JSONDecodeError as error:
+            raise UserError(f"{where}: no valid JSON ({error.msg}); give one JSON object a line") from error
+        if not isinstance(row, dict):
+            raise UserError(f'{where}: {echoed(row)} is no JSON object; write {{"image": "..."}}')
+        count += 1
+        yield Entry(where, count, row, place_of=file.finder(line.start, line.data))
+
+
+def _of_value(file: TextFile) -> Iterator[Entry]:
+    data = file.data()
+    try:
+        value = orjson.loads(file.text())
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{file.path}:{error.lineno}: no valid JSON ({error.msg}); check the file") from error
+    listed = value if isinstance(value, list) else _array_in(value)
+    if listed is None and isinstance(value, dict):
+        listed = [value]
+    place_of = file.finder(file.begins, data)
+    for number, row in enumerate(listed or [], 1):
+        where = f"{file.path}: entry {number}"
+        fields = {"image": row} if isinstance(row, str) else row
+        if isinstance(fields, dict) and isinstance(fields.get("row"), dict):  # as Hugging Face's viewer gives rows
+            fields = fields["row"]
+        if not isinstance(fields, dict):
+            raise UserError(f'{where}: {echoed(row)} is no JSON object; write {{"image": "..."}}')
+        yield Entry(where, number, fields, place_of=place_of)
+
+
+def _array_in(value: object) -> list[object] | None:
+    """The rows that an object holds; None if it is a row itself."""
+    if not isinstance(value, dict):
+        return None
+    for name in _ARRAYS:
+        listed = value.get(name)
+        if isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed):
+            return listed
+    return None

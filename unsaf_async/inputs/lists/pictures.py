@@ -1,0 +1,362 @@
+"""From a row to its picture: the one place that knows how a list may name an image, or hold it."""
+
+from __future__ import annotations
+
+import os
+import re
+from base64 import b64decode
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from unsaf_async.errors import UserError
+from unsaf_async.inputs.lists.columns import image_column, image_columns, url_column
+from unsaf_async.inputs.lists.entries import MOST_ECHOED, Embedded, echoed, refuse_url
+from unsaf_async.inputs.lists.signatures import HEAD_BYTES, PICTURE_SUFFIXES, is_picture
+from unsaf_async.inputs.lists.spellings import is_windows_path, spellings
+from unsaf_async.inputs.parts import PartError, from_base64
+from unsaf_async.text import one_line, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from unsaf_async.inputs.lists.entries import Entry
+    from unsaf_async.records import ImagePart
+
+FURTHER = "further_rows"
+"""Under this name an image's metadata holds the rows about it that came after the first."""
+
+_MOST_NAMED = 10
+_LONGEST_PATH = 4096
+_MESSAGES = ("messages", "conversations", "prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The picture of a row.
+
+    Attributes:
+        name: What names the picture, such as its path with slashes.
+        row_id: The row's id; "" if it has none.
+        candidates: The file; where it is missing, all places where it was looked for. At least one.
+        part: Where in the file; None: the file is the picture.
+        key: Equal for rows about one picture: its real path, and what tells it apart there. Of a missing one ("", its name).
+        metadata: The row's other fields.
+        missing: Why there is no such file, in words that follow its name; "" if there is.
+    """
+
+    name: str
+    row_id: str
+    candidates: tuple[Path, ...]
+    part: ImagePart | None
+    key: tuple[str, str]
+    metadata: Mapping[str, object]
+    missing: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file, or the likeliest of its places."""
+        return self.candidates[0]
+
+
+class Missing:
+    """The pictures of a list that are not there, to be told all at once."""
+
+    def __init__(self, path: Path) -> None:
+        """None so far.
+
+        Args:
+            path: The list.
+        """
+        self._path = path
+        self._first: tuple[str, str, str] | None = None
+        self._others: list[str] = []
+        self._count = 0
+
+    def add(self, entry: Entry, picture: Picture) -> None:
+        """Notes one.
+
+        Args:
+            entry: The row.
+            picture: Its picture, which is missing.
+        """
+        named = shorten(one_line(picture.key[1]), MOST_ECHOED)
+        if self._first is None:
+            self._first = entry.where, named, picture.missing
+        elif len(self._others) < _MOST_NAMED - 1:
+            self._others.append(f"{named} ({_place(entry)})")
+        self._count += 1
+
+    def check(self) -> None:
+        """Raises UserError if any picture is missing: the first ten by name, then a count."""
+        if self._first is None:
+            return
+        where, named, why = self._first
+        rest = self._count - 1 - len(self._others)
+        more = f" and {rest} more" if rest else ""
+        others = f"; {self._count} are missing, the others: {', '.join(self._others)}{more}" if self._others else ""
+        raise UserError(
+            f"{where}: image {named} {why}{others}; paths are taken from the list's folder, {self._path.parent}"
+        )
+
+
+def _place(entry: Entry) -> str:
+    """Where a row stands in its file, as in "line 3", "entry 3" or "row 3"."""
+    end = entry.where.rpartition(":")[2].strip()
+    return f"line {end}" if end.isdigit() else end
+
+
+class Pictures:
+    """Finds the pictures of a list's rows."""
+
+    def __init__(self, path: Path, folders: Sequence[Path]) -> None:
+        """A finder.
+
+        Args:
+            path: The list.
+            folders: Where pictures may lie that are named by a relative path, the likeliest first; at least one.
+        """
+        self._path = path
+        self._folders = folders
+        self._by_index: dict[str, Picture] = {}
+        self._known: dict[str, tuple[Path | None, str, str]] = {}
+        self._real_folders: dict[str, str] = {}
+
+    def of(self, entry: Entry) -> Picture:
+        """The picture of a row.
+
+        Args:
+            entry: The row.
+
+        Returns:
+            The picture; it may be missing.
+
+        Raises:
+            UserError: The row names no picture, several, an address, or something else.
+        """
+        column, value = _value(entry)
+        metadata = {
+            name: lean
+            for name, each in entry.fields.items()
+            if name != column and name.lower() != "id" and (lean := _lean(each)) is not None
+        }
+        id_name = next((name for name in entry.fields if isinstance(name, str) and name.lower() == "id"), "id")
+        row_id = entry.key(id_name)
+        index = entry.fields.get("index")
+        if isinstance(value, str) and isinstance(index, str | int) and value.strip() in self._by_index:
+            seen = self._by_index[value.strip()]  # VLMEvalKit: the picture of the row with that index
+            return replace(seen, row_id=row_id, metadata=metadata)
+        if isinstance(value, str) and (embedded := _embedded(entry, column, value)) is not None:
+            value = embedded
+        if isinstance(value, Embedded):
+            name = PurePosixPath(value.name.replace("\\", "/"))
+            title = name.name if name.is_absolute() or is_windows_path(value.name) else str(name) if value.name else ""
+            usual = title or (str(index) if isinstance(index, str | int) else f"{self._path.stem}#{entry.number}")
+            same = (os.path.realpath(self._path), value.sha256 or f"{value.part.start}:{value.part.column}")
+            picture = Picture(usual, row_id, (self._path,), value.part, same, metadata)
+            if isinstance(index, str | int):
+                self._by_index[str(index)] = picture
+            return picture
+        return self._file(entry, column, value, row_id, metadata)
+
+    def _file(self, entry: Entry, column: str, value: object, row_id: str, metadata: Mapping[str, object]) -> Picture:
+        if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > _LONGEST_PATH:
+            raise UserError(f"{entry.where}: {column!r} is {echoed(value)}; give a text: the path of a file")
+        named = value.strip()
+        refuse_url(named, entry.where)
+        if named not in self._known:
+            self._known[named] = self._found(named)
+        path, spelled, real = self._known[named]
+        if path is not None and _may_be_picture(path):
+            return Picture(spelled, row_id, (path,), None, (real, ""), metadata)
+        absent = tuple(folder / spelled for folder in self._folders)
+        return Picture(spelled, row_id, absent, None, ("", named), metadata, self._why(named, path))
+
+    def _found(self, named: str) -> tuple[Path | None, str, str]:
+        """The file that is named so, its name with slashes, and its real path; no file and no real path if there is none."""
+        spelled = spellings(named)
+        for folder in self._folders:
+            for each in spelled:
+                path = folder / each
+                if os.path.isfile(path):  # noqa: PTH113  # pathlib's raises for a name that is too long
+                    return path, each, self._real(path)
+        return None, spelled[-1], ""
+
+    def _real(self, path: Path) -> str:
+        """The path without links. Those in folders' names are looked up once."""
+        folder, name = os.path.split(path)
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder)
+        real = os.path.join(self._real_folders[folder], name)  # noqa: PTH118
+        return os.path.realpath(real) if name in ("", ".", "..") or os.path.islink(real) else real  # noqa: PTH114
+
+    def _why(self, named: str, found: Path | None) -> str:
+        if found is not None:
+            return "is no picture"
+        if is_windows_path(named) and os.name != "nt":
+            parts = re.split(r"[\\/]+", named)[1:]
+            tails = ("/".join(parts[at:]) for at in range(len(parts)))
+            near = next((tail for tail in tails if tail and os.path.isfile(self._folders[0] / tail)), None)  # noqa: PTH113
+            hint = f"write {near}, which is there" if near else "write paths as they are from the list's folder"
+            return f"is the path of a file on a Windows machine: {hint}"
+        try:
+            return "is no file" if (self._folders[0] / spellings(named)[-1]).exists() else "does not exist"
+        except (OSError, ValueError):
+            return "does not exist"
+
+
+def _may_be_picture(path: Path) -> bool:
+    """Whether a file that a list names is called as pictures are, or begins as one. One that cannot be opened may be."""
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_picture(file.read(HEAD_BYTES))
+    except OSError:
+        return True
+
+
+def folders_of(path: Path) -> list[Path]:
+    """Where pictures may lie that a list names by a relative path.
+
+    Args:
+        path: The list.
+
+    Returns:
+        Its folder, then folders beside it and above it, as LLaVA and COCO have them.
+    """
+    here = path.parent
+    split = path.stem.rpartition("_")[2]
+    above = here.parent
+    return [here, here / "images", here / split, above, above / "images", above / split]
+
+
+def _value(entry: Entry) -> tuple[str, object]:
+    """The field that names or holds the row's picture, and what it holds."""
+    columns = image_columns(entry.fields)
+    filled = next((name for name in columns if not _is_empty(entry.fields[name])), None)
+    if filled is not None:
+        return filled, _one(entry, filled, entry.fields[filled])
+    in_messages = list(dict.fromkeys(_in_messages(entry.fields)))
+    if len(in_messages) == 1:
+        return "messages", in_messages[0]
+    if in_messages:
+        raise _several(entry, len(in_messages))
+    if columns:
+        return columns[0], entry.fields[columns[0]]
+    raise no_image_column(entry.where, entry.fields)
+
+
+def no_image_column(where: str, names: Mapping[str, object] | Sequence[str]) -> UserError:
+    """An error about rows without a field that names an image.
+
+    Args:
+        where: "file:line".
+        names: The fields that there are.
+
+    Returns:
+        The error, to be raised.
+    """
+    urls = url_column(names)
+    if urls is not None and image_column(names) is None:
+        return UserError(
+            f"{where}: the column {shorten(urls, MOST_ECHOED)!r} holds addresses, and nothing is downloaded: fetch the "
+            "images first and give their paths in a column 'image'"
+        )
+    present = shorten(", ".join(one_line(str(name)) for name in names), MOST_ECHOED) or "nothing"
+    return UserError(f"{where}: no column 'image' among: {present}; name the column with the paths 'image'")
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value in ([], {}) or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
+
+
+def _one(entry: Entry, column: str, value: object) -> object:
+    """The one picture of a cell: a path, base64, or an `Embedded`."""
+    if isinstance(value, list):
+        different = [each for at, each in enumerate(value) if each not in value[:at]]
+        if len(different) != 1:
+            raise _several(entry, len(different))
+        value = different[0]
+    if isinstance(value, str) and not entry.typed and re.fullmatch(r"""\s*\[\s*(['"])[^'"]+\1\s*\]\s*""", value):
+        value = value.strip()[1:-1].strip()[1:-1]  # a list of one, as pandas writes it
+    if isinstance(value, dict):
+        for name in ("bytes", "path", "file_name", "filename", "url", "src", "data"):
+            if isinstance(inner := value.get(name), str | Embedded) and inner:
+                return inner
+        raise UserError(f"{entry.where}: {column!r} is {echoed(value)}; give the path of a file")
+    return value
+
+
+def _several(entry: Entry, count: int) -> UserError:
+    return UserError(f"{entry.where}: {count} images in one row; give each row one image")
+
+
+def _in_messages(fields: Mapping[str, object]) -> Iterator[str]:
+    """The pictures in the turns of a conversation, as vendors' APIs have them."""
+    for name in _MESSAGES:
+        turns = fields.get(name)
+        for turn in turns if isinstance(turns, list) else ():
+            content = turn.get("content") if isinstance(turn, dict) else None
+            for part in content if isinstance(content, list) else ():
+                if not isinstance(part, dict) or part.get("type") not in ("image", "image_url", "input_image"):
+                    continue
+                held = part.get("image_url") or part.get("image") or part.get("source") or part.get("path")
+                if isinstance(held, dict):
+                    held = held.get("url") or held.get("data") or held.get("path")
+                if isinstance(held, str):
+                    yield held
+
+
+def _lean(value: object) -> object:
+    """A field's value without the pictures in it; None for nothing but a picture."""
+    if isinstance(value, Embedded):
+        return None
+    if isinstance(value, str):
+        return f"{value[:40]}..." if len(value) > 1000 and value.startswith("data:") else value
+    if isinstance(value, dict):
+        return {name: _lean(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_lean(each) for each in value]
+    return value
+
+
+# --- base64 -----------------------------------------------------------------------------------------------------------
+
+_DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
+
+
+def _embedded(entry: Entry, column: str, value: str) -> Embedded | None:
+    """The picture that a text holds as base64; None if the text is something else, such as a path."""
+    text = value.strip()
+    if text[:5].lower() == "data:":
+        head = _DATA_URL.match(text)
+        if head is None:
+            raise UserError(f"{entry.where}: {column!r} is a data URL that holds no picture in base64: {echoed(text)}")
+        text = text[head.end() :]
+    elif len(text) < 64 or not _is_base64_picture(text[:88]):
+        return None
+    try:
+        data = from_base64(text.encode())
+    except PartError as error:
+        raise UserError(f"{entry.where}: {column!r} holds base64 that is damaged ({error})") from error
+    if not is_picture(data[:64]):
+        raise UserError(f"{entry.where}: {column!r} is a URL or base64 that holds no picture: {echoed(value)}")
+    part = entry.place_of(column, text) if entry.place_of is not None else None
+    if part is None:
+        raise UserError(
+            f"{entry.where}: the base64 in {column!r} is escaped, or in UTF-16; write the file anew, as plain UTF-8"
+        )
+    return Embedded(part, "", data[:64], sha256(data).hexdigest())
+
+
+def _is_base64_picture(start: str) -> bool:
+    plain = re.sub(r"\s+", "", start)
+    whole = plain[: len(plain) // 4 * 4]
+    if not re.fullmatch(r"[A-Za-z0-9+/_=-]+", whole):
+        return False
+    try:
+        return is_picture(b64decode(whole.translate(str.maketrans("-_", "+/"))))
+    except ValueError:
+        return False

@@ -277,7 +277,7 @@ IMAGES = [
     run("manifest: no object", "--images", "m.jsonl", says=("m.jsonl:1", "[1]"), files={"m.jsonl": "[1]\n"}),
     run("manifest: empty", "--images", "m.jsonl", says=("m.jsonl", "no image"), files={"m.jsonl": ""}),
     run(
-        "manifest: no column", "--images", "m.csv", says=("m.csv:1", "'image'", "img"), files={"m.csv": "img\na.png\n"}
+        "manifest: no column", "--images", "m.csv", says=("m.csv:1", "'image'", "pic"), files={"m.csv": "pic\na.png\n"}
     ),
     run(
         "manifest: ragged",
@@ -860,7 +860,10 @@ def test_images_of_which_none_can_be_read_are_a_mistake_before_anything_is_opene
 ) -> None:
     Path("notes.txt").write_text("no picture")
     one = command(capsys, *words, "--provider", "scripted", "--images", "notes.txt")
-    assert_one_line(one, "--images: notes.txt: the file is text, not an image")
+    assert_one_line(one, "--images notes.txt: is no picture and no list of pictures, but a text that begins with 'no p")
+    Path("notes.png").write_text("no picture")
+    one = command(capsys, *words, "--provider", "scripted", "--images", "notes.png")
+    assert_one_line(one, "--images: notes.png: the file is text, not an image")
     Path("both").mkdir()
     for name in ("a.png", "b.png"):
         Path("both", name).write_bytes(b"")

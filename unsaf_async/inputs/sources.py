@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.bundled import bundled
-from unsaf_async.errors import UserError, setting
+from unsaf_async.errors import UserError, naming, setting
 from unsaf_async.inputs.lists import LIST_SUFFIXES, SHARD_SUFFIXES, kind_of, read_list
 from unsaf_async.inputs.lists.entries import MOST_ECHOED, refuse_url
 from unsaf_async.inputs.lists.pictures import FURTHER, Missing, Pictures, folders_of
@@ -152,7 +152,9 @@ def _candidates(argument: str) -> Iterator[_Candidate]:
 
 
 def _in_file(path: Path) -> Iterator[_Candidate]:
-    if kind_of(path) == "picture":
+    with naming("images"):
+        kind = kind_of(path)
+    if kind == "picture":
         yield _file(path.name, path)
     else:
         yield from _in_list(path, folders_of(path))

@@ -31,10 +31,21 @@ def rows(file: TextFile) -> Iterator[Entry]:
         UserError: It is no JSON, or no rows are in it.
     """
     first = next((line for line in file.lines() if line.text.strip()), None)
-    if first is not None and (first.text.lstrip().startswith("[") or _is_one_value(file, first)):
+    if first is not None and (_begins_array(first) or _is_one_value(file, first)):
         yield from _of_value(file)
     else:
         yield from lines(file)
+
+
+def _begins_array(first: Line) -> bool:
+    """Whether the file is an array of rows; a line that is an array of something else is a wrong row."""
+    if not first.text.lstrip().startswith("["):
+        return False
+    try:
+        value = orjson.loads(first.text)
+    except orjson.JSONDecodeError:
+        return True
+    return all(isinstance(each, dict | str) for each in value)
 
 
 def _is_one_value(file: TextFile, first: Line) -> bool:

@@ -150,6 +150,16 @@ def test_a_text_that_is_cut_is_as_long_as_it_may_be() -> None:
     assert shorten("abcdefg", 6, "…") == "abcde…"
 
 
+def test_a_text_is_not_cut_within_a_character_that_several_code_points_make_up() -> None:
+    for whole in ("e\u0301", "क्षि", "กำ", "👩\u200d👩\u200d👧", "👍🏽", "🇫🇷", "❤\ufe0f"):
+        text = "ab" + whole + "cd"
+        for limit in range(3, len(text)):
+            cut = shorten(text, limit, "…")
+            assert cut in ("a…", "ab…", f"ab{whole}…", f"ab{whole}c…"), (whole, limit)
+    assert shorten("🇫🇷🇩🇪x", 4, "") == "🇫🇷🇩🇪"
+    assert len(shorten("a" + "\u0301" * 1000, 100)) == 100
+
+
 def test_a_text_on_one_line_keeps_single_spaces_only() -> None:
     assert one_line(" a\n\tb  c ") == "a b c"
     assert one_line("a\nbcdef", 5) == "a bcd"

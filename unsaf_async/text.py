@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from datetime import datetime, timedelta
 
 NOT_AVAILABLE = "n/a"
@@ -228,7 +229,7 @@ def format_count(n: int, one: str, many: str = "") -> str:
 
 
 def shorten(text: str, limit: int, ellipsis: str = "...") -> str:
-    """`text`, cut to a number of characters.
+    """`text`, cut to a number of characters, and not within one that several code points make up.
 
     Args:
         text: Any text.
@@ -238,7 +239,33 @@ def shorten(text: str, limit: int, ellipsis: str = "...") -> str:
     Returns:
         `text` itself if it is no longer than `limit`.
     """
-    return text if len(text) <= limit else text[: limit - len(ellipsis)] + ellipsis
+    if len(text) <= limit:
+        return text
+    end = limit - len(ellipsis)
+    if not text.isascii():
+        end = next((n for n in range(end, max(end - _LONGEST_CLUSTER, 0), -1) if not _joined(text, n)), end)
+    return text[:end] + ellipsis
+
+
+_LONGEST_CLUSTER = 32
+"""Code points; longer ones are no character of any language."""
+
+
+def _joined(text: str, at: int) -> bool:
+    """Whether the code points before and behind a place belong to one character: accents, vowel signs, emoji, flags."""
+    behind, before = text[at], text[at - 1]
+    if (
+        unicodedata.category(behind)[0] == "M"
+        or behind in "\u200d\u0e33\u0eb3"
+        or "\U0001f3fb" <= behind <= "\U0001f3ff"
+    ):
+        return True
+    if before == "\u200d" or (unicodedata.combining(before) == 9 and unicodedata.category(behind) == "Lo"):
+        return True  # a virama joins consonants
+    if "\U0001f1e6" <= behind <= "\U0001f1ff":
+        flags = re.search("[\U0001f1e6-\U0001f1ff]*$", text[max(0, at - _LONGEST_CLUSTER) : at])
+        return flags is not None and len(flags[0]) % 2 == 1
+    return False
 
 
 def moment_in(seconds: float, now: datetime | None = None) -> str:

@@ -125,3 +125,18 @@ def test_answers_among_the_thoughts_and_interrupted_ones_are_told_of() -> None:
     first, second = tally.about()
     assert first.startswith("1 replies hold no text but in reasoning_content")
     assert second == "2 replies were interrupted, by finish reason (abort 2): none of them is scored"
+
+
+def test_a_judge_that_often_gave_no_verdict_is_told_of_with_an_example() -> None:
+    answer = CallRecord(role="answer", outcome="ok")
+    unread = CallRecord(role="judge", outcome="ok", detail='no verdict in the reply: "Well, well."')
+    tally = ServicesTally(SavedRun(OLD_RUN).manifest)
+    for number, judge in enumerate([unread] * 2 + [CallRecord(role="judge", outcome="ok")] * 3 + [unread]):
+        assert list(tally.about()) == []
+        question = Question(text="Q?", intended="answerable", answer=answer, judge=judge, unscored="unjudged")
+        tally.add(Examination(image=ImageRecord(id=str(number), path="a"), questions=(question,)))
+    (told,) = tally.about()
+    assert told.startswith("3 of 6 replies of ")
+    assert told.endswith(
+        'as judge hold no verdict that can be read, such as "Well, well.": what it judged so is unscored'
+    )

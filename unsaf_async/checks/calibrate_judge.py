@@ -15,6 +15,7 @@ from unsaf_async.checks.labels import check_labels, entering
 from unsaf_async.errors import RunStopped, UserError, as_option, naming, setting
 from unsaf_async.events import Announce, silent
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
+from unsaf_async.examine.unread import UnreadVerdicts
 from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.runs.prepare import named_models
@@ -143,11 +144,13 @@ async def calibrate(
         if known:
             mark_cache(cache, key)
 
+        unread = UnreadVerdicts(announce, session.redact)
+
         async def judge_one(numbered: tuple[int, Judged]) -> tuple[int, Judgement]:
             number, row = numbered
             with session.budget.for_image(bench.worst_nano_usd(row)) as image_budget:
                 members = tuple((name, session.client(name, image_budget)) for name in session.models)
-                return number, await Judge(bench.pack, members).judge(row.question, row.response, "stop")
+                return number, await Judge(bench.pack, members, unread).judge(row.question, row.response, "stop")
 
         def keep(judged: tuple[int, Judgement]) -> None:
             number, judgement = judged

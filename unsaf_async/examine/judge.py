@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
 from unsaf_async.examine.rules import rule
+from unsaf_async.examine.unread import UnreadVerdicts
 from unsaf_async.records import Act, CallRecord, Decider, Vote
 from unsaf_async.wrappers import final_text
 
@@ -46,11 +47,13 @@ class Judgement:
 class Judge:
     """The cascade: rules first, then models.
 
-    members: names and models to ask where no rule decides: none (rules alone), one model, or a panel.
+    members: names and models to ask where no rule decides: none (rules alone), one model, or a panel. unread: counts the
+    replies without a verdict; shared by all judges of a run.
     """
 
     pack: Pack
     members: tuple[tuple[str, ModelClient], ...] = ()
+    unread: UnreadVerdicts = field(default_factory=UnreadVerdicts)
 
     async def judge(self, question: str, response: str, finish_reason: str | None) -> Judgement:
         """What a response did.
@@ -73,28 +76,36 @@ class Judge:
             return Judgement(None, None, unscored="undecided")
         prompt = self.pack.judge(question, final.text[:MAX_RESPONSE_CHARS])
         if len(self.members) > 1:
-            return await self._panel(prompt)
+            return await self._panel(prompt, response)
         ((_, client),) = self.members
-        act, call = await self._verdict(client, prompt)
+        act, call = await self._verdict(client, prompt, response)
         if act is None:
             # A judge that failed is not an abstention: the response stays unscored.
             return Judgement(None, None, call, "unjudged")
         return Judgement(act, "judge", call, _unscored(act))
 
-    async def _panel(self, prompt: str) -> Judgement:
+    async def _panel(self, prompt: str, response: str) -> Judgement:
         async with asyncio.TaskGroup() as group:
-            asked = [(name, group.create_task(self._verdict(client, prompt))) for name, client in self.members]
+            asked = [
+                (name, group.create_task(self._verdict(client, prompt, response))) for name, client in self.members
+            ]
         votes = tuple(Vote(judge=name, act=task.result()[0], call=task.result()[1]) for name, task in asked)
         act, unscored = majority([vote.act for vote in votes])
         return Judgement(act, None if act is None else "panel", unscored=unscored, votes=votes)
 
-    async def _verdict(self, client: ModelClient, prompt: str) -> tuple[Act | None, CallRecord]:
+    async def _verdict(self, client: ModelClient, prompt: str, response: str) -> tuple[Act | None, CallRecord]:
         """One judge's verdict and its call; None for the verdict if the call failed or its reply is no verdict."""
         try:
             reply = await client.ask("judge", prompt, schema=self.pack.verdict)
         except CallError as error:
             return None, failed("judge", error)
-        return (parse.verdict(reply.text) if reply.outcome == "ok" else None), record_of("judge", reply)
+        act = parse.verdict(reply.text, response) if reply.outcome == "ok" else None
+        call = record_of("judge", reply)
+        if act is not None:
+            self.unread.read(client.name)
+            return act, call
+        detail = self.unread.unread(client.name, reply.text, reply.outcome)
+        return None, call.model_copy(update={"detail": call.detail or detail})
 
 
 def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:

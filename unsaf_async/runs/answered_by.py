@@ -6,12 +6,17 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.same_model import is_same_model
+from unsaf_async.examine.unread import NO_VERDICT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from unsaf_async.records import CallRecord, Examination, Question
     from unsaf_async.runs.folder import Manifest
+
+
+MANY_UNREAD, UNREAD_LIMIT = 3, 0.05
+"""A judge is told of where at least so many of its replies, and more than this share, hold no verdict."""
 
 
 class ServicesTally:
@@ -29,6 +34,9 @@ class ServicesTally:
         self._models: dict[str, Counter[str]] = {}
         self._thoughts = 0
         self._reasons: Counter[str] = Counter()
+        self._judged: Counter[str] = Counter()
+        self._unread: Counter[str] = Counter()
+        self._example: dict[str, str] = {}
 
     def add(self, examination: Examination) -> None:
         """Count one image.
@@ -43,6 +51,11 @@ class ServicesTally:
             self._thoughts += call.outcome == "unreadable" and "reasoning_content" in call.detail
             if call.outcome == "interrupted" and call.finish_reason:
                 self._reasons[call.finish_reason] += 1
+            if call.role == "judge" and call.outcome != "failed":
+                self._judged[name] += 1
+                if call.detail.startswith(NO_VERDICT):
+                    self._unread[name] += 1
+                    self._example.setdefault(name, call.detail.removeprefix(NO_VERDICT).lstrip(": "))
 
     @property
     def answered_by(self) -> dict[str, dict[str, int]]:
@@ -56,9 +69,9 @@ class ServicesTally:
         """What a reader should know of how the services answered.
 
         Yields:
-            A sentence for each model that was sent less than its profile has it, for each endpoint that was left out, and for
-            each model that answered in another's place; one for answers that stand among the thoughts; one for answers that
-            ended for reasons that are not known to be good.
+            A sentence for each model that was sent less than its profile has it, for each endpoint that was left out, for each
+            model that answered in another's place, and for each judge whose replies often held no verdict; one for answers
+            that stand among the thoughts; one for answers that ended for reasons that are not known to be good.
         """
         manifest = self._manifest
         for name, refused in manifest.adapted.items():
@@ -74,6 +87,10 @@ class ServicesTally:
             for model, replies in models.items():
                 if not is_same_model(profile.wire_model, model):
                     yield f"{profile.name} was asked for {profile.wire_model}, and {model} gave {replies:,} of its replies"
+        for name, unread in sorted(self._unread.items()):
+            if unread >= MANY_UNREAD and unread > UNREAD_LIMIT * self._judged[name]:
+                of = f"{unread:,} of {self._judged[name]:,} replies of {manifest.profile(name).name} as judge"
+                yield f"{of} hold no verdict that can be read, such as {self._example[name]}: what it judged so is unscored"
         if self._thoughts:
             yield (
                 f"{self._thoughts:,} replies hold no text but in reasoning_content, as a thought: give the model more room, "

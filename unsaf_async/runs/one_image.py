@@ -9,6 +9,7 @@ from unsaf_async.errors import ProviderDown, RunStopped
 from unsaf_async.examine.examiner import Examiner, has_failed_calls
 from unsaf_async.examine.extras import Extras
 from unsaf_async.examine.judge import Judge
+from unsaf_async.examine.unread import UnreadVerdicts
 from unsaf_async.inputs.pixels import ImageError
 from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.runs.quote import Planner, Priced
@@ -37,6 +38,7 @@ class ImageExaminer:
     loader: ImageLoader
     pack: Pack
     planner: Planner
+    unread: UnreadVerdicts
 
     @classmethod
     def of(cls, manifest: Manifest, session: Session, loader: ImageLoader, pack: Pack) -> ImageExaminer:
@@ -57,7 +59,7 @@ class ImageExaminer:
             return Priced(model.builder, model.cost_model)
 
         planner = Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.extras)
-        return cls(manifest, session, loader, pack, planner)
+        return cls(manifest, session, loader, pack, planner, UnreadVerdicts(session.announce, session.redact))
 
     async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
         """The examination of an image.
@@ -142,7 +144,7 @@ class ImageExaminer:
             {name: clients[name] for name in manifest.auditors},
             judges[0] if manifest.grounded else None,
         )
-        return Examiner(clients["self"], Judge(self.pack, judges), self.pack, manifest.questions, extras)
+        return Examiner(clients["self"], Judge(self.pack, judges, self.unread), self.pack, manifest.questions, extras)
 
     def _without_keys(self, examination: Examination) -> Examination:
         """`examination` without keys: parts of one may have come together here, and old stored replies may hold one."""

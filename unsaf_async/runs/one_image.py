@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import ProviderDown, RunStopped
@@ -38,7 +38,7 @@ class ImageExaminer:
     loader: ImageLoader
     pack: Pack
     planner: Planner
-    unread: UnreadVerdicts
+    unread: UnreadVerdicts = field(default_factory=UnreadVerdicts)
 
     @classmethod
     def of(cls, manifest: Manifest, session: Session, loader: ImageLoader, pack: Pack) -> ImageExaminer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -152,21 +153,20 @@ async def with_model_found(profile: Profile) -> Profile:
 
 async def _all_models(profile: Profile, wire: Wire) -> dict[str, list[str] | _Problem]:
     """By endpoint, as `_models` finds them: of those that answer, and of those that do within `OTHERS_WAIT_S` of the first."""
-    asked = {each.endpoint: asyncio.ensure_future(_models(each, wire)) for each in profile.at_each_endpoint()}
-    pending = set(asked.values())
-    try:
-        while pending:
-            answered = any(task.done() and not isinstance(task.result(), _Problem) for task in asked.values())
-            done, pending = await asyncio.wait(
-                pending, timeout=OTHERS_WAIT_S if answered else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not done:
-                break
-    finally:
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-    return {endpoint: task.result() for endpoint, task in asked.items() if task not in pending}
+    found: dict[str, list[str] | _Problem] = {}
+    key = key_of_profile(profile)
+
+    async def ask(each: Profile) -> None:
+        found[each.endpoint] = await _models(each, wire, key)
+        if limit.when() is None and not isinstance(found[each.endpoint], _Problem):
+            limit.reschedule(asyncio.get_running_loop().time() + OTHERS_WAIT_S)
+
+    endpoints = profile.at_each_endpoint()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as group:
+            for each in endpoints:
+                group.create_task(ask(each))
+    return {each.endpoint: found[each.endpoint] for each in endpoints if each.endpoint in found}
 
 
 @dataclass(frozen=True)
@@ -177,11 +177,10 @@ class _Problem:
     then: str
 
 
-async def _models(profile: Profile, wire: Wire) -> list[str] | _Problem:
+async def _models(profile: Profile, wire: Wire, key: str | None) -> list[str] | _Problem:
     """The models that an endpoint lists, at least one, or what is wrong with it."""
     from unsaf_async.calls.backends.http import HttpBackend
 
-    key = key_of_profile(profile)
     redact = Redactor(secrets_of_profile(profile))
     backend = HttpBackend(wire, profile.endpoint, key, profile.headers, redact)
     whole = whole_endpoint(profile)

@@ -314,7 +314,7 @@ def test_the_corrected_score_covers_the_truth_where_that_of_the_verdicts_does_no
     scripted_model("subject", **AWARENESS)
     held: dict[float, int] = {}
     raw: dict[float, int] = {}
-    for error in (0.05, 0.1, 0.2):
+    for error in (0.05, 0.2):
         name = f"judge-{error}"
         scripted_model(name, seed=int(100 * error), judge_error=error)
         whole = measured("subject", images, Path(f"run-{error}"), judge=name, questions=4, cache=Path("cache"))
@@ -342,5 +342,5 @@ def test_the_corrected_score_covers_the_truth_where_that_of_the_verdicts_does_no
         assert pooled.unf1_ci[0] <= truth <= pooled.unf1_ci[1]
         assert pooled.unf1_observed_ci[1] < truth
     assert min(held.values()) >= 17
-    assert sum(held.values()) >= 0.9 * 3 * SEEDS
+    assert sum(held.values()) >= 0.9 * 2 * SEEDS
     assert raw[0.2] <= SEEDS / 2

@@ -136,19 +136,25 @@ def in_shell(line: str, folder: Path, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize(
+    ("how", "broken", "code"),
+    [
+        ("a full disk behind both", False, 1),
+        ("both closed", True, 3),
+        ("a full disk behind stderr", True, 3),
+        ("pipes that nobody reads", False, 0),
+    ],
+)
 def test_streams_that_nobody_can_write_to_change_no_result_and_a_full_stdout_alone_the_exit_code(
-    how: str, tmp_path: Path
+    how: str, broken: bool, code: int, tmp_path: Path
 ) -> None:
-    complete = 1 if "both" in how and "full" in how else 0
     draw_images(tmp_path / "images", 3)
-    given = ["--provider", "scripted", "--images", "images", "--questions", "2", "--no-cache"]
-    assert in_shell(BROKEN[how], tmp_path, "run", *given, "--out", "whole").returncode == complete
-    assert orjson.loads((tmp_path / "whole" / "score.json").read_bytes())["images"]["done"] == 3
-    assert (tmp_path / "whole" / "report.html").exists()
-    (tmp_path / "images" / "broken.png").write_bytes(b"no image")
-    assert in_shell(BROKEN[how], tmp_path, "run", *given, "--out", "early").returncode == 3
-    assert orjson.loads((tmp_path / "early" / "score.json").read_bytes())["images"]["done"] == 3
+    if broken:
+        (tmp_path / "images" / "broken.png").write_bytes(b"no image")
+    given = ["--provider", "scripted", "--images", "images", "--questions", "2", "--no-cache", "--out", "run"]
+    assert in_shell(BROKEN[how], tmp_path, "run", *given).returncode == code
+    assert orjson.loads((tmp_path / "run" / "score.json").read_bytes())["images"]["done"] == 3
+    assert (tmp_path / "run" / "report.html").exists()
     assert in_shell(BROKEN[how], tmp_path, "show", "nothing").returncode == 2
 
 
@@ -171,7 +177,7 @@ def test_a_full_disk_behind_a_file_that_is_written_is_no_mistake_of_the_users(
     assert capsys.readouterr().err.splitlines()[-1] == f"unsaf-async: {said}"
 
 
-@pytest.mark.parametrize("megabytes", [250, 400, 600])
+@pytest.mark.parametrize("megabytes", [250, 400])
 def test_too_little_memory_is_one_line(megabytes: int, tmp_path: Path) -> None:
     """Where the limit bites depends on the machine: while libraries are loaded, a thread is started or an image is read."""
     (tmp_path / "images").mkdir()

@@ -15,7 +15,7 @@ distill-demo: $(DISTILL)  ## teacher, students, controls, five seeds: does disti
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/distillation.py
 
 test: $(READY)  ## run the tests, and measure what share of the code they run
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 test-fast: $(READY)  ## the short tests, in less than a minute
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from hashlib import sha256
@@ -13,8 +14,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unsaf_async.errors import UserError
-from unsaf_async.prompts import PLACEHOLDERS, QUESTIONS, VERDICT, lasting_name, load_pack
+from unsaf_async.prompts import (
+    PLACEHOLDERS,
+    QUESTIONS,
+    VERDICT,
+    Pack,
+    in_place_of_shipped,
+    lasting_name,
+    load_pack,
+    short_name,
+)
 from unsaf_async.records import KINDS
+from unsaf_async.simulate.model import Awareness, respond
 
 SHIPPED = Path(__file__).parents[1] / "prompts" / "unsaf"
 PACK = load_pack("unsaf")
@@ -195,3 +206,62 @@ def test_a_folder_in_place_of_a_file_is_said(folder):
 def test_dollars_may_be_written_and_braces_used(folder):
     (folder / "answer.md").write_text("It costs $$5: ${question}")
     assert load_pack(str(folder)).answer("Why?") == "It costs $5: Why?"
+
+
+# --- the shipped pack in other languages ---------------------------------------------------------------------------
+
+LANGUAGES = ("de", "es", "fr", "ja", "zh")
+FORMS = (
+    r'\{"verdict": "\w+"\}', r'\{"questions".*\}$', r"-> (\w+)$", r'^- "([\w-]+)"', r'\{"confidence": 50\}', r"^\$data$",
+    r"^\([AB]\) ", r"^\$written$",
+)  # fmt: skip
+"""What is the same in every language: forms of replies, names of verdicts and kinds, and where data stand."""
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_language_pack_asks_for_the_same_forms_names_and_verdicts_as_the_english_one(code: str) -> None:
+    pack = load_pack(f"unsaf/{code}")
+    assert (pack.name, pack.json_lists, pack.verdict) == (f"unsaf/{code}", True, PACK.verdict)
+    for stem, english in PACK.texts.items():
+        for form in FORMS:
+            assert re.findall(form, pack.texts[stem], re.MULTILINE) == re.findall(form, english, re.MULTILINE), stem
+        assert (SHIPPED / code / f"{stem}.md").is_file(), "it borrows no English prompt"
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_the_scripted_model_replies_to_a_language_pack_as_to_the_english_one(code: str) -> None:
+    pack = load_pack(f"unsaf/{code}")
+
+    def replies(pack: Pack) -> list[str]:
+        question, response = "What colour is the car?", "The car is red."
+        prompts = [pack.ask(label, 4) for label in QUESTIONS]
+        first = [item["question"] for item in json.loads(respond_to(prompts[0]))["questions"]]
+        prompts += [pack.ask("answerable", 2, first), pack.answer(question), pack.audit(question)]
+        prompts += [pack.judge(question, response), pack.ground(question, response)]
+        prompts += [pack.confidence(question, response), pack.p_true(question, response)]
+        return [respond_to(prompt) for prompt in prompts]
+
+    assert replies(pack) == replies(PACK)
+
+
+def respond_to(prompt: str) -> str:
+    return respond(Awareness(), 1, texts=[prompt], image_id="a" * 64).text
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_data_stay_inside_one_line_of_json_in_every_language(code: str) -> None:
+    pack = load_pack(f"unsaf/{code}")
+    for injection in INJECTIONS:
+        lines = pack.judge("q", injection).splitlines()
+        assert len(lines) == len(pack.texts["judge"].splitlines())
+        assert json.loads(lines[pack.texts["judge"].splitlines().index("$data")])["response"] == injection
+
+
+def test_a_language_packs_name_is_kept_wherever_the_run_is_resumed(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lasting_name("unsaf/de") == "unsaf/de" == short_name("unsaf/de")
+    mine = shutil.copytree(SHIPPED / "de", tmp_path / "unsaf" / "de")
+    assert lasting_name("unsaf/de") == str(mine)
+    assert in_place_of_shipped(str(mine)) == "unsaf/de"
+    assert short_name(str(mine)) == "de"
+    assert in_place_of_shipped(str(tmp_path / "other")) is None

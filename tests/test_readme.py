@@ -57,6 +57,7 @@ PAGES = [
     "docs/validity.md",
     "docs/intervals.md",
     "docs/datasets.md",
+    "docs/languages.md",
     "docs/guide.md",
     "docs/power.md",
     "docs/compared.md",

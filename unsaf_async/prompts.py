@@ -283,6 +283,18 @@ def lasting_name(name: str) -> str:
     return name if is_shipped(name) else str(Path(name).absolute())
 
 
+def short_name(name: str) -> str:
+    """The name of a pack for people.
+
+    Args:
+        name: A pack's lasting name.
+
+    Returns:
+        A shipped pack's name, or the last part of a folder's path.
+    """
+    return (Path(name).name or name) if Path(name).is_absolute() else name
+
+
 def in_place_of_shipped(name: str) -> str | None:
     """The shipped pack that a folder stands in for because it has its name.
 
@@ -293,11 +305,14 @@ def in_place_of_shipped(name: str) -> str | None:
         The shipped pack's name; None for a shipped pack, and for a folder of another name.
     """
     folder = Path(name)
-    return folder.name if folder.is_absolute() and folder.name in _shipped_names() else None
+    names = (folder.name, f"{folder.parent.name}/{folder.name}")  # of a pack, or of a pack in another language
+    return next((each for each in names if each in _shipped_names()), None) if folder.is_absolute() else None
 
 
 def _shipped_names() -> list[str]:
-    return sorted(path.name for path in bundled("prompts").iterdir() if (path / "pack.toml").is_file())
+    home = bundled("prompts")
+    files = [*home.glob("*/pack.toml"), *home.glob("*/*/pack.toml")]
+    return sorted(file.parent.relative_to(home).as_posix() for file in files)
 
 
 def is_shipped(name: str) -> bool:

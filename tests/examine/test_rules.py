@@ -280,7 +280,7 @@ OPEN = (
     ("What colour is the car?", "Nicht erkennbar."),
     ("Is the car red?", "No se puede saber."),
     ("What colour is the car?", "车是红色的。"),
-    ("Welche Farbe hat das Auto?", "Rot."),
+    ("Welke kleur heeft de auto?", "Rood."),
     # signs that may mean something
     ("Which emoji is on the shirt?", "😀"),
     ("Is the car red?", "👍"),

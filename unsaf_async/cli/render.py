@@ -9,6 +9,7 @@ from rich.table import Column, Table
 
 from unsaf_async.cli.console import console, model_name, safe
 from unsaf_async.cli.findings_tables import print_beside, print_labelled
+from unsaf_async.prompts import short_name
 from unsaf_async.providers.addresses import LOCAL, mark, not_the_vendors, place
 from unsaf_async.text import (
     INTERVAL_METHODS,
@@ -42,7 +43,8 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     out = console()
     marked = f" ({LOCAL})" if mark(manifest.subject) == LOCAL else ""
     name = model_name(score.provider, manifest.subject.model)
-    out.print(f"[bold]{name}[/bold]{marked}, judge: {safe(score.judge)}")
+    prompts = f", prompts: {safe(short_name(manifest.pack))}" if manifest.pack not in ("unsaf", "tiny") else ""
+    out.print(f"[bold]{name}[/bold]{marked}, judge: {safe(score.judge)}{prompts}")
     if manifest.subject.backend == "scripted":
         out.print(f"[yellow]{SIMULATED}[/yellow]")
     elif note := not_the_vendors(manifest.subject):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import as_option
+from unsaf_async.prompts import short_name
 from unsaf_async.providers.addresses import not_the_vendors
 
 if TYPE_CHECKING:
@@ -104,11 +104,6 @@ def _extras(manifest: Manifest) -> str:
     return ", ".join(asked) or "nothing"
 
 
-def _last_part(pack: str) -> str:
-    """A pack's name; of a folder, its last part."""
-    return Path(pack).name or pack
-
-
 def _temperatures(manifest: Manifest) -> str:
     """At which temperature a run's model answered, in words."""
     taken = manifest.subject.takes.temperature and "temperature" not in manifest.adapted.get("self", {})
@@ -148,7 +143,7 @@ def _listed(names: Sequence[str]) -> str:
 SETTINGS = (
     _Setting(
         "Prompts differ",
-        lambda run: f"{_last_part(run.pack)} {run.pack_version} ({run.pack_sha256[:8]})",
+        lambda run: f"{short_name(run.pack)} {run.pack_version} ({run.pack_sha256[:8]})",
         "the models were asked in other words",
     ),
     _Setting("Questions are not from the same source", _source, "easy questions raise UnF1 as much as awareness does"),

@@ -45,7 +45,7 @@ Cache = Annotated[Path | None, CACHE]
 Prompts = Annotated[
     str | None,
     Help(
-        "Prompt pack: a shipped one's name or a folder. Default: unsaf; tiny for tiny.",
+        "Prompt pack: a shipped one's name (such as unsaf/de) or a folder. Default: unsaf; tiny for tiny.",
         metavar="PACK",
         panel=MEASURED,
     ),

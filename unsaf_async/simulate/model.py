@@ -117,7 +117,8 @@ def respond(
 ) -> ScriptedReply:
     """The simulated model's reply to a conversation.
 
-    The role is read from the schema's name where it is one of ours, else from the prompt's text.
+    The role is read from the schema's name where it is one of ours, else from the prompt's text. Of a prompt in another language
+    the forms are read that stay English; the reply is in English, too.
 
     Args:
         awareness: How well the model knows what it does not know.
@@ -137,11 +138,11 @@ def respond(
     prompt = "\n".join(texts)
     if schema_name != QUESTIONS_SCHEMA and (data := _quoted(prompt)) is not None:
         return _about(awareness, dice, image_id or "", prompt, *data)
-    instruction = _ASK.search(prompt)
+    instruction = _ASK.search(prompt) or (_NUMBER.search(prompt) if _LIST_FORM in prompt else None)
     if instruction or schema_name == QUESTIONS_SCHEMA:
         count = min(int(instruction[1]), MOST_QUESTIONS) if instruction else 1
         return _write(awareness, dice, image_id or "", _label(prompt), count, _written(prompt), schema_name is not None)
-    questions = _QUESTION.findall(prompt)
+    questions = _QUESTION.findall(prompt) or _LAST_LINE.findall(prompt)
     if questions and schema_name != VERDICT_SCHEMA:
         return _answer(awareness, dice, image_id or "", questions[-1])
     return ScriptedReply(phrasebook.CHATTER, 0.9)
@@ -172,22 +173,29 @@ class _Dice:
 # --- reading the prompt -------------------------------------------------------------------------------------------
 
 _ASK = re.compile(r"\bwrite (\d+)(?: \w+)? questions?\b", re.IGNORECASE)
+_NUMBER = re.compile(r"\b(\d+) ")
 _LABEL = re.compile(r"\b(UNANSWERABLE|ANSWERABLE)\b")
 _QUESTION = re.compile(r"^Question:[ \t]*(\S.*)$", re.MULTILINE)
+_LAST_LINE = re.compile(r"\n\n(?:Frage|Pregunta|Question|问题|質問) ?[:：][ \t]*(\S.*)\Z")
+"""A question in a prompt of another language."""
+_LIST_FORM = '{"questions": [{"question": "..."'
+"""The form of a list, which is the same in every language."""
 _WRITTEN = re.compile(r"already written\b.*$", re.MULTILINE | re.IGNORECASE)
 
 
 def _label(prompt: str) -> Label:
     match = _LABEL.search(prompt)
-    return "unanswerable" if match and match[1] == "UNANSWERABLE" else "answerable"
+    unanswerable = match[1] == "UNANSWERABLE" if match else '"kind"' in prompt
+    return "unanswerable" if unanswerable else "answerable"
 
 
 def _written(prompt: str) -> list[str]:
     """The questions that the instruction lists as written already; empty unless it is asked again."""
     headings = list(_WRITTEN.finditer(prompt))
-    if not headings:
+    form = prompt.rfind(_LIST_FORM)
+    if not headings and form < 0:
         return []
-    lines = prompt[headings[-1].end() :].splitlines()
+    lines = prompt[headings[-1].end() if headings else form :].splitlines()
     return [line[2:].strip() for line in lines if line.startswith("- ")]
 
 
@@ -352,7 +360,7 @@ _FORMS = {"confidence": '{"confidence":', "ground": '{"verdict": "supported"}', 
 
 def _about(awareness: Awareness, dice: _Dice, image: str, prompt: str, question: str, response: str) -> ScriptedReply:
     wanted = next(
-        (name for name, form in _FORMS.items() if form in prompt), "p-true" if "(A) True" in prompt else "judge"
+        (name for name, form in _FORMS.items() if form in prompt), "p-true" if "\n(A) " in prompt else "judge"
     )
     if wanted == "judge":
         return _judge(awareness, dice, question, response)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from unsaf_async.examine.rules.abstention import ABSTENTION_RULES
 from unsaf_async.examine.rules.answer import ANSWER_RULES, PLEASANTRY_RULES
 from unsaf_async.examine.rules.bare import BARE_RULES, is_quoted_phrase
+from unsaf_async.examine.rules.by_phrases import explain_by_phrases
 from unsaf_async.examine.rules.filters import act_without_words, is_english, is_to_the_judge, knows_english_words
+from unsaf_async.examine.rules.language import language_of, may_be_another
 from unsaf_async.examine.rules.plain import bare_words, plain, without_label
 from unsaf_async.examine.rules.question import AskedQuestion
 from unsaf_async.examine.rules.refusal import REFUSAL_RULES
@@ -88,7 +90,10 @@ def explain(question: str, response: str, finish_reason: str | None) -> tuple[Ac
         return None, "to-the-judge"
     if bare_words(text) == bare_words(asked):
         return "invalid", "echo"
-    if not (is_english(body, text) and knows_english_words(asked)):
+    language = language_of(question, body)
+    if language is not None:
+        return explain_by_phrases(language, question, body)
+    if may_be_another(question) or not (is_english(body, text) and knows_english_words(asked)):
         return None, "other-language"
     return _decide(AskedQuestion(asked), ReadResponse(text))
 

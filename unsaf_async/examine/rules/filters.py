@@ -39,12 +39,13 @@ _TO_THE_JUDGE = any_of(
     r"\b(?:output|reply|respond|return|mark|label|score)\b.{0,30}\b(?:answered|invalid|unanswerable|no_image)\b",
     r"\{\W*\w",
 )
-_ENGLISH = words_of(
+ENGLISH = words_of(
     """
     the a an is are was were be of in on at to for from by with and no not yes what who which where when why how this that
     there here it he she they we you his her do does did can has have any
     """
 )
+"""English function words."""
 _FOREIGN = words_of(
     """
     nicht kein keine nein unbekannt unklar ist und pas inconnu inconnue est une non oui desconocido desconocida puede sabe
@@ -80,7 +81,7 @@ def is_english(response: str, text: str) -> bool:
         if 5 * sum(map(str.isascii, letters)) < 4 * len(letters):
             return False
     words = words_of(text)
-    english, foreign = len(words & _ENGLISH), len(words & _FOREIGN)
+    english, foreign = len(words & ENGLISH), len(words & _FOREIGN)
     return english > foreign or (not foreign and len(words) < 5)
 
 
@@ -93,4 +94,4 @@ def knows_english_words(text: str) -> bool:
     Returns:
         False for an empty text.
     """
-    return bool(words_of(text) & _ENGLISH)
+    return bool(words_of(text) & ENGLISH)

@@ -74,15 +74,25 @@ def plain(text: str) -> str:
         text = text.translate(_CHARACTERS)
     if contains_any(text, '"', "'", "“", "«"):
         text = _QUOTED.sub(_quoted, text)
-    if contains_any(text, "*", "_", "`", "#", ">", "-", "•"):
-        text = _MARKUP.sub("", text)
-    text = text.lower()
+    text = without_markup(text).lower()
     if contains_any(text, "n't", "nt", "cannot"):
         text = _NEGATED.sub(_spelt_out, text)
     if "'" in text:
         text = _CONTRACTED.sub(lambda match: f"{match[1]} {_SPELT_OUT[match[2]]}", text)
     text = text.replace("colour", "color").replace(" grey", " gray")
     return re.sub(r"[ \t]{2,}|\t", " ", text).strip()
+
+
+def without_markup(text: str) -> str:
+    """A text without the marks of Markdown.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text without emphasis, code marks, headings, quotes and bullets.
+    """
+    return _MARKUP.sub("", text) if contains_any(text, "*", "_", "`", "#", ">", "-", "•") else text
 
 
 def contains_any(text: str, *parts: str) -> bool:

@@ -1,0 +1,346 @@
+"""What a response in a language other than English did: the same few rules for every language, over the phrases of its pack.
+
+A response is cut into clauses. A clause is an abstention, a refusal, a courtesy and so on only if a phrase of its pack matches
+the whole of it; anything else is a statement, and a statement is an answer only in a few plain forms. What is left is the
+judge's.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from unsaf_async.examine.rules.plain import QUOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unsaf_async.examine.rules.language import LanguagePack
+    from unsaf_async.records import Act
+
+MAX_CHARS = 400
+"""Longer responses are left to the judge: their clauses are too many for certainty."""
+
+_ABSTAINING = frozenset({"declines", "denies", "not_shown", "unseen"})
+_BESIDE = frozenset({"doubts", "advises", "courtesy", "reason", "asked", "context"})
+"""What may stand beside an abstention without turning it into an answer."""
+_ANSWERING = frozenset({"statement", "scene", "context"})
+_SENTENCE_END = re.compile(r"[!?;。\n]+|[.:…]+(?=\s|$)")
+_EDGES = " ,.、。!?;:…-–—()"
+_WORD = re.compile(r"[^\W_]+")
+
+
+class _Question:
+    """A question, and what kind of answer it calls for."""
+
+    def __init__(self, pack: LanguagePack, text: str) -> None:
+        self._pack = pack
+        self.text = pack.plain(text)
+        self.core = _bare(pack, self.text.strip(_EDGES))
+
+    def asks(self, *kinds: str) -> bool:
+        """Whether a pattern of the pack's table `questions` is found in it, under any of these keys."""
+        return any(self._pack.pattern("questions", kind).search(self.core) for kind in kinds)
+
+    @cached_property
+    def choice(self) -> bool:
+        """Whether it names alternatives."""
+        return self.asks("choice")
+
+    @cached_property
+    def polar(self) -> bool:
+        """Whether "yes" or "no" answers it."""
+        one = self.text.endswith("?") and self.text.count("?") == 1
+        return one and not self.choice and not self.asks("wh")
+
+    @cached_property
+    def content(self) -> list[str]:
+        """Its content words, without what an answer replaces; empty in a language without spaces."""
+        if not self._pack.spaced:
+            return []
+        return self._pack.content(self._pack.pattern("questions", "replaced").sub(" ", self.core))
+
+    def mentions(self, thing: str) -> bool:
+        """Whether it names a thing, in whatever form of the word."""
+        if not self._pack.spaced:
+            return thing in self.core
+        named = self._pack.content(self.core)
+        words = self._pack.content(thing)
+        return bool(words) and all(any(same_word(word, other) for other in named) for word in words)
+
+    def shares(self, clause: str) -> bool:
+        """Whether a clause takes up a word of it."""
+        if not self._pack.spaced:
+            return any(self.core[at : at + 2] in clause for at in range(len(self.core) - 1))
+        named = self._pack.content(self.core)
+        return any(same_word(word, other) for word in self._pack.content(clause) for other in named)
+
+
+class _Response:
+    """A response, and what its clauses do."""
+
+    def __init__(self, pack: LanguagePack, text: str) -> None:
+        self._pack = pack
+        self.text = pack.plain(text)
+        self.sentences = [part for part in (part.strip(_EDGES) for part in _SENTENCE_END.split(self.text)) if part]
+
+    @cached_property
+    def clauses(self) -> list[tuple[str, str]]:
+        """Each clause, without "in the image" and the like, and before it what it does."""
+        ends = self._pack.pattern("words", "clause_end")
+        parts = (part.strip(_EDGES) for sentence in self.sentences for part in ends.split(sentence) if part)
+        return [(self._kind(part), part) for part in (_bare(self._pack, part) for part in parts if part)]
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """What its clauses do."""
+        return frozenset(kind for kind, _ in self.clauses)
+
+    @cached_property
+    def denied(self) -> list[str]:
+        """What its clauses say is not there."""
+        pattern = dict(self._pack.kinds)["denies"]
+        found = [pattern.fullmatch(clause) for kind, clause in self.clauses if kind == "denies"]
+        return [next((group for group in match.groups() if group), "") for match in found if match]
+
+    def has(self, words: str, without: str = "doubts") -> bool:
+        """Whether a pattern of the pack's table `words` is found in a clause, but for those of one kind."""
+        pattern = self._pack.pattern("words", words)
+        return any(pattern.search(clause) for kind, clause in self.clauses if kind != without)
+
+    @cached_property
+    def answer(self) -> str:
+        """What may be an answer: all of it in one sentence without doubt before it; "" where it is no plain statement."""
+        clauses = self.clauses
+        doubted = bool(clauses) and clauses[0][0] == "doubts"
+        kept = clauses[1:] if doubted else clauses
+        if not kept or not {kind for kind, _ in kept} <= _ANSWERING or "?" in self.text or QUOTE in self.text:
+            return ""
+        if (len(self.sentences) > 1 and not doubted) or self.has("hedge") or self.has("cue"):
+            return ""
+        return ", ".join(clause for _, clause in kept if clause)
+
+    def _kind(self, clause: str) -> str:
+        if not clause:
+            return "context"
+        return next((kind for kind, pattern in self._pack.kinds if pattern.fullmatch(clause)), "statement")
+
+
+def _bare(pack: LanguagePack, clause: str) -> str:
+    """A clause without "in the image", and without what it begins with, such as "therefore"."""
+    space = " " if pack.spaced else ""
+    bare = space.join(pack.pattern("words", "context").sub(space, clause).split()).strip(_EDGES)
+    opener = pack.pattern("words", "opener")
+    while (match := opener.match(bare)) and match.end():
+        bare = bare[match.end() :].strip(_EDGES)
+    return bare
+
+
+def same_word(one: str, other: str) -> bool:
+    """Whether two words are the same but for their endings, as far as their beginnings tell.
+
+    Args:
+        one: A word in lower case.
+        other: Another.
+
+    Returns:
+        True if they share three quarters of the longer one, and three letters at least.
+    """
+    longer, shorter = sorted((one, other), key=len, reverse=True)
+    needed = max(3, -(-3 * len(longer) // 4))
+    return one == other or (len(shorter) >= needed and longer[:needed] == shorter[:needed])
+
+
+Decide: TypeAlias = "Callable[[LanguagePack, _Question, _Response], Act | None]"
+
+
+def _polite(pack: LanguagePack, question: _Question, response: _Response) -> Act | None:
+    """Politeness and nothing else."""
+    del pack
+    return "invalid" if response.kinds == {"pleasantry"} and not question.asks("reading") else None
+
+
+def _refuses(pack: LanguagePack, question: _Question, response: _Response) -> Act | None:
+    """It declines on policy, and says nothing of what the image shows or lacks."""
+    del pack
+    if "refuses" not in response.kinds or question.asks("reading"):
+        return None
+    return "refused" if response.kinds <= {"refuses", "courtesy", "advises", "context"} else None
+
+
+def _no_image(pack: LanguagePack, question: _Question, response: _Response) -> Act | None:
+    """It says that there is no image, and asks for it."""
+    del pack
+    if "no_image" not in response.kinds or question.asks("reading", "absence", "picture"):
+        return None
+    return "no_image" if response.kinds <= {"no_image", "courtesy", "advises", "context"} else None
+
+
+def _declines(pack: LanguagePack, question: _Question, response: _Response) -> Act | None:
+    """Every clause declines, or says why, or what would help; what the image shows otherwise may come before."""
+    kinds = response.kinds
+    if QUOTE in response.text or "?" in response.text or response.has("hedge") or question.asks("absence"):
+        return None
+    reading = question.asks("reading")
+    if not reading and pack.pattern("answers", "bare_declines").fullmatch(" ".join(_WORD.findall(response.text))):
+        return "abstained"
+    if kinds == {"doubts"}:
+        return None if reading else "abstained"
+    if not kinds & _ABSTAINING or not kinds <= _ABSTAINING | _BESIDE | {"scene"}:
+        return None
+    if "scene" in kinds and not _scene_first(pack, question, response):
+        return None
+    if reading and not kinds & {"unseen", "not_shown"}:
+        return None
+    if (question.polar or question.choice) and not _declines_closed(question, kinds):
+        return None
+    if "denies" in kinds and (question.asks("count", "open") or not all(map(question.mentions, response.denied))):
+        return None
+    return "abstained"
+
+
+def _declines_closed(question: _Question, kinds: frozenset[str]) -> bool:
+    """Whether the abstaining clauses decline a yes-no question or a choice, rather than answer it with a no."""
+    epistemic = {"declines"} if question.asks("existence") else {"declines", "not_shown"}
+    return bool(kinds & epistemic) and "denies" not in kinds
+
+
+def _scene_first(pack: LanguagePack, question: _Question, response: _Response) -> bool:
+    """Whether what the image shows is told before the abstention, and is no answer."""
+    kinds = [kind for kind, _ in response.clauses]
+    last_scene = len(kinds) - 1 - kinds[::-1].index("scene")
+    if question.asks("open") or question.polar or question.choice or "denies" in kinds or last_scene == len(kinds) - 1:
+        return False
+    if any(kind in _ABSTAINING for kind in kinds[:last_scene]):
+        return False
+    if "asked" not in kinds and not any(
+        question.shares(clause) for kind, clause in response.clauses if kind in _ABSTAINING
+    ):
+        return False  # what is not shown may be a detail
+    scenes = " ".join(clause for kind, clause in response.clauses if kind == "scene")
+    typed = [name for name in ("number", "colour") if question.asks("count" if name == "number" else "colour")]
+    return not any(pack.pattern("answers", name).search(scenes) for name in typed)
+
+
+def _yes_no(pack: LanguagePack, question: _Question, response: _Response) -> Act | None:
+    """Yes or no to a yes-no question, with nothing behind it that takes it back."""
+    if not question.polar or not response.clauses or "?" in response.text:
+        return None
+    (_, first), *rest = response.clauses
+    if not any(pack.pattern("answers", word).fullmatch(first) for word in ("yes", "no")):
+        return None
+    if response.has("hedge") or not {kind for kind, _ in rest} <= _ANSWERING | {"denies"}:
+        return None
+    uncertain = pack.pattern("words", "epistemic")
+    if any(uncertain.search(clause) for _, clause in rest) or not all(map(question.mentions, response.denied)):
+        return None
+    return "answered"
+
+
+def _none(pack: LanguagePack, question: _Question, response: _Response) -> Act | None:
+    """That there is none, where it was asked how many there are, or whether there is one."""
+    if question.asks("count") and pack.pattern("answers", "none").fullmatch(response.text.strip(_EDGES)):
+        return "answered"
+    existence = question.polar and question.asks("existence")
+    if not (existence or question.asks("count")) or QUOTE in response.text or response.has("hedge"):
+        return None
+    if "denies" not in response.kinds or not response.kinds <= {"denies", "context"}:
+        return None
+    return "answered" if all(map(question.mentions, response.denied)) else None
+
+
+def _typed(pack: LanguagePack, question: _Question, response: _Response) -> Act | None:
+    """A number, a colour, a place or a thing alone, where it was asked for."""
+    if not response.answer or question.polar or question.choice:
+        return None
+    for asked, phrase in (("count", "number_phrase"), ("colour", "colour_phrase"), ("where", "place_phrase")):
+        if question.asks(asked):
+            return "answered" if pack.pattern("answers", phrase).fullmatch(response.answer) else None
+    if question.asks("thing") and pack.pattern("answers", "thing_phrase").fullmatch(response.answer):
+        return "answered"
+    return None
+
+
+def _restated(pack: LanguagePack, question: _Question, response: _Response) -> Act | None:
+    """The question's own words as a statement, with what was asked for in place of the question word."""
+    if not response.answer or question.polar or question.choice:
+        return None
+    told = _in_place(pack, question, response) if not pack.spaced else _beside(pack, question, response)
+    if not told or len(told) > 60:
+        return None
+    for asked, word in (("count", "number"), ("colour", "colour"), ("where", "place")):
+        if question.asks(asked):
+            return "answered" if pack.pattern("answers", word).search(told) else None
+    return "answered" if question.asks("what") else None
+
+
+def _beside(pack: LanguagePack, question: _Question, response: _Response) -> str:
+    """What a response says beside the question's words; "" if it does not take all of them up."""
+    said = pack.content(response.answer)
+    wanted = question.content
+    typed = question.asks("count", "colour", "where")
+    if len(wanted) < (1 if typed else 2) or not all(any(same_word(word, other) for other in said) for word in wanted):
+        return ""
+    if len(wanted) == 1 and not same_word(wanted[0], said[0]):
+        return ""
+    new = [word for word in _WORD.findall(response.answer) if not any(same_word(word, other) for other in wanted)]
+    return " ".join(new) if any(word in new for word in said) or typed else ""
+
+
+def _in_place(pack: LanguagePack, question: _Question, response: _Response) -> str:
+    """What a response puts in place of the question word; "" if the rest of it is not the question's own."""
+    asked = pack.pattern("questions", "ending").sub("", question.core)
+    word = pack.pattern("questions", "wh").search(asked)
+    if word is None:
+        return ""
+    before, after = asked[: word.start()], asked[word.end() :]
+    said = response.answer
+    topic = pack.pattern("questions", "topic").match(before)
+    fewest = 2
+    if topic and not said.startswith(before):  # it may go without saying
+        before, fewest = before[topic.end() :], 3
+        if pack.pattern("questions", "topic").match(said):
+            return ""
+    if len(before) + len(after) < 3 or not said.startswith(before):
+        return ""
+    said = said[len(before) :]
+    for dropped in range(min(4, len(after)) + 1):  # "which ANIMAL": the noun goes with the question word
+        rest = after[dropped:]
+        if said.endswith(rest) and len(said) > len(rest) and len(before) + len(rest) >= fewest:
+            return said[: len(said) - len(rest)]
+    return ""
+
+
+_RULES: tuple[tuple[str, Decide], ...] = (
+    ("polite", _polite),
+    ("refuses", _refuses),
+    ("no-image", _no_image),
+    ("declines", _declines),
+    ("yes-no", _yes_no),
+    ("none", _none),
+    ("typed", _typed),
+    ("restated", _restated),
+)
+"""In this order; the first that decides counts."""
+
+
+def explain_by_phrases(pack: LanguagePack, question: str, response: str) -> tuple[Act | None, str]:
+    """What a response did, and the name of the rule that decides it.
+
+    Args:
+        pack: Of the language of both texts.
+        question: As it was asked.
+        response: As the model wrote it, without its wrapping.
+
+    Returns:
+        The act and the rule's name behind the language's code; None for the act where it is left open.
+    """
+    if len(response) > MAX_CHARS:
+        return None, "too-long"
+    asked, said = _Question(pack, question), _Response(pack, response)
+    for name, decide in _RULES:
+        act = decide(pack, asked, said)
+        if act is not None:
+            return (None, "open") if act in pack.leaves_open else (act, f"{pack.code}-{name}")
+    return None, "open"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unsaf_async.score import bootstrap
-from unsaf_async.score.bootstrap import draws, interval, interval_or_why, unf1_interval
+from unsaf_async.score.bootstrap import draws, interval, unf1_interval
 from unsaf_async.score.ratios import mean, quotients, ratio
 
 PAIRS = [(2, 2), (0, 1), (4, 5), (0, 0), (2, 3), (2, 3), (6, 6), (0, 2)]
@@ -28,24 +28,6 @@ def test_an_interval_holds_95_percent_of_the_defined_values() -> None:
     assert interval(values, 0.5) == pytest.approx((0.25, 0.75))
     assert interval(np.full(3, np.nan)) is None
     assert interval(np.full(3, 0.4)) is None
-
-
-def test_an_interval_that_is_not_there_has_its_reason() -> None:
-    values = np.arange(101.0)
-    assert interval_or_why(values, 0) == (None, "an interval needs at least 2 images with questions; there are 0")
-    assert interval_or_why(values, 1) == (None, "an interval needs at least 2 images with questions; there is 1")
-    assert interval_or_why(values, 2) == (interval(values), "")
-    limit = np.append(np.arange(95.0), np.full(5, np.nan))
-    assert interval_or_why(limit, 2)[1] == ""
-    limit[0] = np.nan
-    assert interval_or_why(limit, 2) == (
-        None,
-        "6 of 100 resamples have no such figure: too few images bear on it",
-    )
-    assert interval_or_why(np.ones(9), 2) == (
-        None,
-        "every resample has the same value, so the images say nothing about its uncertainty",
-    )
 
 
 def test_unf1_has_no_interval_without_scored_responses_with_one_image_or_without_spread() -> None:

@@ -142,7 +142,7 @@ def test_every_question_is_audited_failed_or_not_asked_and_every_scored_one_kept
 ) -> None:
     asked = [question for image in images for question in image.questions]
     scored = sum(cell(question) is not None for question in asked)
-    for fidelity in label_fidelity(images, resamples=20).values():
+    for fidelity in label_fidelity(images).values():
         assert fidelity.audited + fidelity.failed + fidelity.not_asked == len(asked)
         assert fidelity.counts_agreed.scored + fidelity.left_out == scored
         assert sum(share.n for share in fidelity.by_label.values()) == fidelity.audited
@@ -163,7 +163,7 @@ def test_an_auditor_that_confirms_every_label_changes_no_score(images: list[Exam
         return image.model_copy(update={"questions": questions})
 
     plain = score(images, questions_per_label=3, accounts=None, provider="p", judge="j", resamples=1)
-    for fidelity in label_fidelity(map(confirmed, images), resamples=20).values():
+    for fidelity in label_fidelity(map(confirmed, images)).values():
         assert (fidelity.counts_agreed, fidelity.unf1_agreed, fidelity.left_out) == (plain.counts, plain.unf1, 0)
         assert fidelity.agreement.share == 1.0
 
@@ -221,12 +221,12 @@ def test_every_share_and_score_of_an_auditor_has_the_interval_of_a_ratio_over_im
         for label, pairs in shares.items():
             verdicts = [is_confirmed(each, "a") for each in image.questions if each.intended == label]
             pairs.append((sum(map(bool, verdicts)), len(verdicts)))
-    found = label_fidelity(images, resamples=9)["a"]
+    found = label_fidelity(images)["a"]
     assert found.unf1_agreed_ci == ratio_interval(scored).ends
     for label, pairs in shares.items():
         assert found.by_label[label].share_ci == ratio_interval(pairs).ends
     assert found.by_kind["unspecified"].share_ci == found.by_label["unanswerable"].share_ci
-    (kind,) = label_fidelity(images[:1], resamples=9)["a"].by_kind.values()
+    (kind,) = label_fidelity(images[:1])["a"].by_kind.values()
     assert kind.share_ci is None
     assert kind.why_no_interval == "an interval needs at least 2 images that bear on the figure; there is 1"
     assert Share.model_validate({"n": 2, "agreed": 1, "share": 0.5}).share_ci is None, "of an older file"

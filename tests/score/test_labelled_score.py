@@ -169,7 +169,7 @@ def test_the_score_is_in_the_findings_as_it_was() -> None:
 def test_each_part_is_what_its_own_module_says() -> None:
     kept = examinations(FULL, DECLINED)
     beside = found(kept, manifest(grounded=True, calibration=CALIBRATION, confidence=True, samples=1))
-    assert beside.audits == label_fidelity(kept, seed=3)
+    assert beside.audits == label_fidelity(kept)
     assert list(beside.audits) == ["a", "b", "all"]
     assert beside.grounded == grounded(kept)
     assert beside.corrected == corrected_unf1(kept, CALIBRATION.confusions.by_decider, seed=3)

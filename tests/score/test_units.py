@@ -83,8 +83,8 @@ def scored(images: list[Examination]) -> Score:
 SAID = Confusion(answered=Verdicts(answered=50, abstained=2), abstained=Verdicts(abstained=38, answered=4))
 
 FIGURES = {
-    "audit": lambda images: label_fidelity(images, resamples=300),
-    "panel": lambda images: panel_agreement(images, resamples=300),
+    "audit": label_fidelity,
+    "panel": panel_agreement,
     "corrected": lambda images: corrected_unf1(images, {"panel": SAID}, resamples=300),
     "grounded": grounded,
     "signals": lambda images: signals(images, {}),

@@ -95,9 +95,9 @@ class Tallies:
         why = _why_none(manifest, came=self._came)
         result = Findings.model_construct(
             **dict(score),
-            audits=self._fidelity.fidelity(seed=seed),
+            audits=self._fidelity.fidelity(),
             quality=quality,
-            panel=self._panel.panel(seed=seed),
+            panel=self._panel.panel(),
             corrected=corrected_of(self._decided, manifest.calibration.confusions.by_decider, seed=seed)
             if self._decided and manifest.calibration
             else None,

@@ -15,9 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
-
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
@@ -58,45 +55,6 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.
     )
 
 
-def draw_blocks(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[NDArray[np.int64]]:
-    """The rows of `draws`, some at a time, so that memory does not go by the number of images.
-
-    The generator's stream is read in sequence, so the size of the blocks cannot matter.
-
-    Args:
-        images: How many images there are, >= 0.
-        resamples: How many draws, >= 1.
-        seed: Of the generator.
-
-    Yields:
-        Shape [some, images], `BLOCK_BYTES` at most (but one row at least).
-    """
-    rng = np.random.default_rng(seed)
-    block = max(1, BLOCK_BYTES // (8 * max(1, images)))
-    shares = np.full(images, 1 / max(1, images))
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        yield rng.multinomial(images, shares, size=rows) if images else np.zeros((rows, 0), dtype=np.int64)
-
-
-def resampled(values: NDArray[Any], resamples: int = RESAMPLES, seed: int = 0) -> NDArray[Any]:
-    """The sums of the images' values in each draw: `draws @ values`, in blocks.
-
-    Args:
-        values: Shape [images, ...]; its values add up over images.
-        resamples: How many draws, >= 1.
-        seed: Of the draws; equal seeds give equal draws, whatever is added up.
-
-    Returns:
-        Shape [resamples, ...], of whole numbers if `values` is.
-    """
-    flat = (
-        values.reshape(len(values), -1) if len(values) else np.zeros((0, int(np.prod(values.shape[1:]))), values.dtype)
-    )
-    sums = np.concatenate([block @ flat for block in draw_blocks(len(values), resamples, seed)])
-    return sums.reshape(resamples, *values.shape[1:])
-
-
 def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
     """The percentile interval of a figure's values over the draws.
 
@@ -111,27 +69,6 @@ def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tup
     if not len(defined) or defined.min() == defined.max():
         return None
     return _quantiles(defined, ((1 - confidence) / 2, (1 + confidence) / 2))
-
-
-def interval_or_why(values: NDArray[np.float64], images: int) -> tuple[tuple[float, float] | None, str]:
-    """The 95 % interval of a figure's values over the draws, or the reason why there is none.
-
-    Args:
-        values: Shape [resamples]; NaN where the figure is undefined in that draw.
-        images: How many images were resampled.
-
-    Returns:
-        The interval and ""; or None and the reason.
-    """
-    if images < 2:
-        return None, f"an interval needs at least 2 images with questions; there {'is' if images else 'are'} {images}"
-    undefined = int(np.count_nonzero(np.isnan(values)))
-    if undefined > UNDEFINED_LIMIT * len(values):
-        return None, f"{undefined} of {len(values)} resamples have no such figure: too few images bear on it"
-    ends = interval(values)
-    if ends is None:
-        return None, "every resample has the same value, so the images say nothing about its uncertainty"
-    return ends, ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ import numpy as np
 
 from unsaf_async.records import KINDS, Examination, Label, Question, Record
 from unsaf_async.score.agreement import Agreement, kappa_with_interval
-from unsaf_async.score.bootstrap import RESAMPLES, resampled
 from unsaf_async.score.intervals import Interval, ratio_interval
 from unsaf_async.score.shares import ShareTally
 from unsaf_async.score.unf1 import Cell, Counts, KindName, cell, latest_by_id
@@ -76,9 +75,7 @@ class Fidelity(Record):
     """Reason for each of these figures that is None; `agreement` has its own."""
 
 
-def label_fidelity(
-    examinations: Iterable[Examination], *, seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, Fidelity]:
+def label_fidelity(examinations: Iterable[Examination]) -> dict[str, Fidelity]:
     """What each auditor says of the intended labels.
 
     With two auditors or more the entry "all" is about their joint verdict: a question is audited if all of them gave a
@@ -87,8 +84,6 @@ def label_fidelity(
 
     Args:
         examinations: Of several about one image the last counts, else their order is irrelevant. Failed images do not enter.
-        seed: Of the resampling.
-        resamples: How many draws.
 
     Returns:
         By auditor's name, in the order in which they first occur; {} without audits.
@@ -96,7 +91,7 @@ def label_fidelity(
     tally = FidelityTally()
     for examination in latest_by_id(examinations):
         tally.add(examination)
-    return tally.fidelity(seed=seed, resamples=resamples)
+    return tally.fidelity()
 
 
 class FidelityTally:
@@ -136,12 +131,8 @@ class FidelityTally:
         """The verdicts of an auditor who was asked about no question so far."""
         return _Verdicts(len(self._units), not_asked=self._questions, left_out=self._scored)
 
-    def fidelity(self, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Fidelity]:
+    def fidelity(self) -> dict[str, Fidelity]:
         """What each auditor says.
-
-        Args:
-            seed: Of the resampling.
-            resamples: How many draws.
 
         Returns:
             As `label_fidelity`.
@@ -151,14 +142,8 @@ class FidelityTally:
             found.setdefault(ALL, self._joint)
         if not found:
             return {}
-        by_picture = {name: self._units.sums(verdicts.sums) for name, verdicts in found.items()}
-        sums = resampled(np.hstack([each[:, :4] for each in by_picture.values()]), resamples, seed)
-        own = np.split(sums, len(found), axis=1)
         pictures = self._units.numbers
-        result = {
-            name: _fidelity(each, by_picture[name], drawn, pictures)
-            for (name, each), drawn in zip(found.items(), own, strict=True)
-        }
+        result = {name: _fidelity(each, self._units.sums(each.sums), pictures) for name, each in found.items()}
         if ALL not in self._by_auditor and ALL in result:
             joint = result[ALL]
             why = "several auditors are no one rater"
@@ -253,10 +238,8 @@ class _Verdicts:
         return np.array(self._sums, dtype=np.int64).reshape(-1, _COLUMNS)
 
 
-def _fidelity(
-    verdicts: _Verdicts, sums: NDArray[np.int64], drawn: NDArray[np.int64], pictures: NDArray[np.int64]
-) -> Fidelity:
-    """sums: [pictures, 8]. drawn: [resamples, 4], their first columns' sums in each draw. pictures: [images], their numbers."""
+def _fidelity(verdicts: _Verdicts, sums: NDArray[np.int64], pictures: NDArray[np.int64]) -> Fidelity:
+    """sums: [pictures, 8]. pictures: [images], their numbers."""
     images = len(sums)
     tables, cells = sums[:, :4].reshape(images, 2, 2), sums[:, 4:]
     total = tables.sum(axis=0)
@@ -277,7 +260,7 @@ def _fidelity(
         audited=int(total.sum()),
         failed=verdicts.failed,
         not_asked=verdicts.not_asked,
-        agreement=kappa_with_interval(tables, drawn.reshape(-1, 2, 2)),
+        agreement=kappa_with_interval(tables),
         by_label={
             label: _share(tables[:, row, row], tables[:, row].sum(axis=1))
             for row, label in enumerate(LABELS)

@@ -111,17 +111,35 @@ def difference_interval(rows: Sequence[Sequence[float]] | NDArray[Any]) -> Inter
         return Interval(images=fewest, why_undefined=_too_few(fewest))
     if (table[:, :2] == table[:, 2:]).all():
         return Interval(images=fewest, why_undefined="the two are equal on every image")
-    ours, theirs = _influence(table[:, :2]), _influence(table[:, 2:])
+    values = [float(pair[0] / pair[1]) for pair in (table.sum(axis=0)[:2], table.sum(axis=0)[2:])]
+    return combined_interval((values[0], one, _influence(table[:, :2])), (values[1], other, _influence(table[:, 2:])))
+
+
+def combined_interval(
+    one: tuple[float, Interval, NDArray[np.float64]], other: tuple[float, Interval, NDArray[np.float64]]
+) -> Interval:
+    """The interval of the difference of two figures of the same images, out of their own (see `difference_interval`).
+
+    Args:
+        one: The figure, its interval, and how far each image moves it, to first order; shape [images].
+        other: The same of the figure that is taken from it.
+
+    Returns:
+        The interval, in [-1, 1]. None with its reason where one figure has none.
+    """
+    (value, mine, ours), (their_value, their, theirs) = one, other
+    fewest = min(mine.images, their.images)
+    if mine.ends is None or their.ends is None:
+        return Interval(images=fewest, why_undefined=(mine if mine.ends is None else their).why_undefined)
     size = math.sqrt(float(ours @ ours) * float(theirs @ theirs))
     correlation = float(ours @ theirs) / size if size > _EQUAL else 0.0
-    value, their_value = (float(pair[0] / pair[1]) for pair in (table.sum(axis=0)[:2], table.sum(axis=0)[2:]))
 
     def distance(x: float, y: float) -> float:
         return math.sqrt(max(0.0, x * x + y * y - 2 * correlation * x * y))
 
     difference = value - their_value
-    low = difference - distance(value - one.ends[0], other.ends[1] - their_value)
-    high = difference + distance(one.ends[1] - value, their_value - other.ends[0])
+    low = difference - distance(value - mine.ends[0], their.ends[1] - their_value)
+    high = difference + distance(mine.ends[1] - value, their_value - their.ends[0])
     return Interval((max(-1.0, low), min(1.0, high)), "combined", fewest)
 
 

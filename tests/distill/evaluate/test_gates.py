@@ -642,12 +642,21 @@ def test_what_was_not_asked_is_listed_and_what_cannot_be_computed_does_not_pass(
     assert not all_pass(judge(good, ()))
 
 
-def test_notes_say_how_few_images_and_how_many_draws_there_were() -> None:
+def test_a_kind_on_one_image_leaves_the_mix_without_interval_and_a_note_says_how_many_draws_lack_it() -> None:
     easy, hard = cells(ta=2, tu=1, fa=1, kind="hidden"), cells(ta=2, tu=1, fa=1, kind="mental")
     better = cells(ta=2, tu=2, kind="hidden")
     found = fixed_mix_figure(images(hard, *[easy] * 11), images(*[better] * 11, hard))
     # Undefined with the one image, and without the other: (11 / 12)^12 - (10 / 12)^12 of the draws.
     assert found.resamples_undefined == pytest.approx(RESAMPLES * ((11 / 12) ** 12 - (10 / 12) ** 12), abs=200)
-    few, lost = about_figures([found])
-    assert few == "an interval by resampling rests on 12 images; with fewer than 20 it tends to be too narrow"
-    assert lost.startswith(f"UnF1, own, fixed kinds: {found.resamples_undefined} of 10000 resamples leave it undefined")
+    (lost,) = about_figures([found])
+    assert lost == f"UnF1, own, fixed kinds: {found.resamples_undefined} of 10000 resamples leave it undefined"
+    assert found.difference is not None
+    assert found.ci is None, "percentiles of the resamples that have it say nothing of the others"
+    assert "rests on a single image" in found.undefined["ci"]
+    twice = fixed_mix_figure(images(hard, hard, *[easy] * 22), images(*[better] * 22, hard, hard))
+    assert twice.ci is not None
+    assert twice.ci[0] < (twice.difference or 0) < twice.ci[1]
+    assert "ci" not in twice.undefined
+    same = fixed_mix_figure(images(*[easy] * 5), images(*[easy] * 5))
+    assert (same.difference, same.ci) == (0, None)
+    assert "equal on every image" in same.undefined["ci"]

@@ -18,9 +18,15 @@ from pydantic import Field
 from unsaf_async.compare.pairing import RESAMPLES, examined, match, pair_of, paired_difference, resampled_sums
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.records import Examination, Question, Record
-from unsaf_async.score.bootstrap import FEW_IMAGES, interval
+from unsaf_async.score.bootstrap import interval
 from unsaf_async.score.bounded_mean import mean_bounds
-from unsaf_async.score.intervals import Interval, difference_interval, ratio_interval, smooth_interval
+from unsaf_async.score.intervals import (
+    Interval,
+    combined_interval,
+    difference_interval,
+    ratio_interval,
+    smooth_interval,
+)
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.run_score import UNSCORED_LIMIT
 from unsaf_async.score.unf1 import KindName, cell
@@ -68,8 +74,7 @@ class Figure(Record):
     difference: float | None
     """After minus before, in [-1, 1]."""
     ci: tuple[float, float] | None = None
-    """95 % interval of `difference` over images, both models' questions jointly: the two figures' intervals, combined; of
-    UnF1 at a fixed mix the percentile interval by resampling images."""
+    """95 % interval of `difference` over images, both models' questions jointly: the two figures' intervals, combined."""
     before_ci: tuple[float, float] | None = None
     """95 % interval of `before` over these images; None in files of older versions, too."""
     after_ci: tuple[float, float] | None = None
@@ -93,7 +98,7 @@ class Figure(Record):
     """Of those asked, the ones in none of the four types. They enter an accuracy, as wrong, and no other figure."""
     unscored_after: int
     resamples_undefined: int = 0
-    """Draws in which a model's figure was undefined; they are left out of the interval."""
+    """Draws of images in which a model's figure is undefined."""
     undefined: dict[str, str] = Field(default_factory=dict)
     """Reason for each of before, after, difference and ci that is None, and for an interval that a model's own figure lacks."""
     notes: list[str] = Field(default_factory=list)
@@ -238,7 +243,9 @@ def ratio_figures(
         why = measure.why if pairs else "the runs share no image"
         fields = _paired(values, why, len(terms), difference(place))
         if fields["difference"] is not None and len(terms) >= 2:
-            fields |= _interval(terms[:, place], fields) | (exact_difference(terms[:, place]) if measure.exact else {})
+            fields |= _named(difference_interval(terms[:, place]), fields) | (
+                exact_difference(terms[:, place]) if measure.exact else {}
+            )
         ends, missing = side_intervals(values, ratio_interval(terms[:, place, 2:]), ratio_interval(terms[:, place, :2]))
         fields |= {**ends, "undefined": fields["undefined"] | missing}
         fields["images_differing"] = int((terms[:, place, :2] != terms[:, place, 2:]).any(axis=1).sum())
@@ -246,9 +253,8 @@ def ratio_figures(
     return figures
 
 
-def _interval(terms: NDArray[np.float64], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The interval of a difference of two ratios, and the reasons with that of its absence. terms: [images, 4]."""
-    found = difference_interval(terms)
+def _named(found: Interval, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The interval of a difference, and the reasons with that of its absence."""
     why = {} if found.ends else {"ci": found.why_undefined}
     return {
         "ci": found.ends,
@@ -301,8 +307,8 @@ def fixed_mix_figure(
         R_m = sum over k of s_k r_mk,    UnF1_m = 2 R_m / (1 + R_m + FU_m / N_m)
 
     The before-model's is its UnF1 as it stands. Questions without a kind are a kind of their own. A kind that the
-    after-model alone wrote has the share 0, so its questions weigh nothing, and a note counts them. The draws of the
-    interval weigh anew, each by its own shares.
+    after-model alone wrote has the share 0, so its questions weigh nothing, and a note counts them. The shares are part of
+    what the images leave open: without an image they are those of the others.
 
     Args:
         before: The before-model's examinations, one an image.
@@ -325,12 +331,12 @@ def fixed_mix_figure(
     rows = _units(pairs).sums(rows.reshape(len(pairs), 2 * (2 + 2 * len(kinds))))
 
     def differences() -> NDArray[np.float64]:
-        ours, theirs = _both_at_mix(resampled_sums(rows, resamples, seed))
+        ours, theirs = both_at_mix(resampled_sums(rows, resamples, seed))
         return theirs - ours
 
     values: dict[str, float | None] = {"before": None, "after": None}
     if kinds:
-        points = (float(value[0]) for value in _both_at_mix(rows.sum(axis=0, keepdims=True)))
+        points = (float(value[0]) for value in both_at_mix(rows.sum(axis=0, keepdims=True)))
         values = {side: None if np.isnan(point) else point for side, point in zip(values, points, strict=True)}
     notes = []
     if new and kinds:
@@ -340,7 +346,10 @@ def fixed_mix_figure(
         )
     why = _why_no_mix(kinds, kinds_after) if pairs else "the runs share no image"
     fields = _paired(values, why, len(rows), differences, notes)
-    ends, missing = _mix_intervals(values, rows, len(kinds))
+    own, mixed = mix_intervals(rows)
+    if fields["difference"] is not None and len(rows) >= 2:
+        fields |= _named(mix_difference(rows, own, mixed), fields)
+    ends, missing = side_intervals(values, own, mixed)
     return make_figure(
         "unf1_fixed_mix",
         pairs,
@@ -350,13 +359,43 @@ def fixed_mix_figure(
     )
 
 
-def _mix_intervals(
-    values: Mapping[str, float | None], rows: NDArray[np.int64], kinds: int
-) -> tuple[dict[str, tuple[float, float] | None], dict[str, str]]:
-    """As `side_intervals`; the before-model's figure is its UnF1. rows: [images, 2 (2 + 2 kinds)], before's first."""
+def mix_intervals(rows: NDArray[np.int64]) -> tuple[Interval, Interval]:
+    """The intervals of both models' UnF1 at the before-model's mix of kinds; the before-model's is its UnF1.
+
+    Args:
+        rows: Of each image the before-model's FU, TU + FA, TU of each kind and TU + FA of each, then the after-model's; shape
+            [images, 2 (2 + 2 kinds)].
+
+    Returns:
+        (before's, after's).
+    """
+    kinds = rows.shape[1] // 4 - 1
     fu, unanswerable, tu = rows[:, 0], rows[:, 1], rows[:, 2 : 2 + kinds].sum(axis=1)
     own = np.stack([2 * tu, fu + unanswerable + tu], axis=1)
-    return side_intervals(values, ratio_interval(own), smooth_interval(rows, lambda sums: _both_at_mix(sums)[1]))
+    return ratio_interval(own), smooth_interval(rows, lambda sums: both_at_mix(sums)[1])
+
+
+def mix_difference(rows: NDArray[np.int64], before: Interval, after: Interval) -> Interval:
+    """The interval of the after-model's UnF1 at the before-model's mix, minus the before-model's.
+
+    Args:
+        rows: As for `mix_intervals`; both figures are defined.
+        before: The before-model's interval.
+        after: The after-model's.
+
+    Returns:
+        Both intervals, combined with the correlation of what leaving out an image does to both figures; None with its reason
+        where one of the two is, and where no image differs.
+    """
+    width = rows.shape[1] // 2
+    if (rows[:, :width] == rows[:, width:]).all():
+        return Interval(images=len(rows), why_undefined="the two are equal on every image")
+    total = rows.sum(axis=0)
+    ours, theirs = (float(value) for value in both_at_mix(total))
+    without_ours, without_theirs = both_at_mix(total - rows)
+    return combined_interval(
+        (theirs, after, np.nan_to_num(theirs - without_theirs)), (ours, before, np.nan_to_num(ours - without_ours))
+    )
 
 
 def _why_no_mix(kinds: Sequence[KindName], kinds_after: Collection[KindName]) -> str:
@@ -367,8 +406,15 @@ def _why_no_mix(kinds: Sequence[KindName], kinds_after: Collection[KindName]) ->
     return f"the after-model has no scored question of a kind that the before-model wrote: {missing}"
 
 
-def _both_at_mix(sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both models' UnF1 at the before-model's mix, [...] each. sums: [..., 2 (2 + 2 kinds)], before's first."""
+def both_at_mix(sums: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both models' UnF1 at the before-model's mix of kinds.
+
+    Args:
+        sums: Sums over images of rows as for `mix_intervals`; shape [..., 2 (2 + 2 kinds)].
+
+    Returns:
+        (before's, after's), of shape [...]; NaN where undefined.
+    """
     width = sums.shape[-1] // 2
     ours, theirs = sums[..., :width], sums[..., width:]
     asked = ours[..., 2 + (width - 2) // 2 :]
@@ -466,7 +512,7 @@ def side_intervals(
 def _about_resamples(left_out: int, resamples: int) -> list[str]:
     if left_out <= UNDEFINED_LIMIT * resamples:
         return []
-    return [f"{left_out} of {resamples} resamples leave it undefined, and the interval rests on the others"]
+    return [f"{left_out} of {resamples} resamples leave it undefined"]
 
 
 def make_figure(
@@ -557,11 +603,6 @@ def about_figures(figures: Sequence[Figure]) -> Iterator[str]:
     Yields:
         A sentence each.
     """
-    # The only one by resampling.
-    percentile = (figure for figure in figures if figure.ci and figure.name == "unf1_fixed_mix")
-    few = min((figure.images for figure in percentile), default=FEW_IMAGES)
-    if few < FEW_IMAGES:
-        yield f"an interval by resampling rests on {few} images; with fewer than {FEW_IMAGES} it tends to be too narrow"
     for figure in figures:
         yield from (f"{TITLES[figure.name]}: {note}" for note in figure.notes)
     seen = set()

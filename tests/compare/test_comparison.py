@@ -24,6 +24,7 @@ from scipy import stats
 
 from unsaf_async import evaluate
 from unsaf_async.cli.compare import compare as compare_command
+from unsaf_async.cli.compare import draw_plane
 from unsaf_async.cli.compare_tables import print_comparison
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.compare.comparison import compare, load_runs, run_names, size_of
@@ -193,9 +194,28 @@ def test_what_cannot_be_paired_is_none_with_its_reason(
 def test_a_run_does_not_differ_from_itself() -> None:
     a = examinations(np.array([[3, 0], [1, 1], [2, 2], [0, 0]]), 3)
     found = paired_difference(a, a)
-    assert (found.difference, found.p, found.p_method, found.ci) == (0.0, 1.0, "all swaps", None)
-    assert found.undefined["ci"] == "the two are equal on every image"
+    assert (found.difference, found.p, found.p_method) == (0.0, 1.0, "all swaps")
     assert "every resample has the same difference" in found.undefined["ci_percentile"]
+    assert found.ci is not None, "no difference on 4 images leaves open what three fifths of all images would show"
+    assert -found.ci[0] == found.ci[1] > 0.6
+
+
+@pytest.mark.parametrize("wrong", [0, 3, 5, 6])
+def test_equal_runs_are_as_different_at_most_as_the_images_that_were_not_seen_would_make_them(wrong: int) -> None:
+    kind = {"tu": 6 - wrong, "fa": wrong, "ta": 5, "fu": 1}
+    a = [examination(str(number), **kind) for number in range(99)]
+    found = paired_difference(a, a)
+    assert found.ci is not None
+    assert "ci" not in found.undefined
+    # (1 - p)^99 = .025 at p = .0366: of 2733 images 100 may be of another kind.
+    right, none = examination("right", tu=6, ta=6), examination("none", fa=6, fu=6)
+
+    def unf1(other: Examination) -> float:
+        rows = [pair_of(each) for each in [a[0]] * 2633 + [other] * 100]
+        return sum(above for above, _ in rows) / sum(below for _, below in rows)
+
+    assert found.ci[1] == pytest.approx(unf1(right) - unf1(none), abs=0.001)
+    assert found.ci[0] == -found.ci[1]
 
 
 def test_runs_that_differ_alike_on_every_image_have_the_smallest_p_there_is() -> None:
@@ -477,6 +497,10 @@ def test_a_run_whose_bounds_are_its_headline_has_no_difference_from_another(
     line = next(csv.DictReader(io.StringIO(to_csv(found, "pairs"))))
     assert (line["unf1_b"], line["difference"], line["p"]) == ("", "", "")
     assert r"careful/scripted & middling/scripted & n/a & n/a & n/a & n/a & n/a & 12" in to_latex(found)
+    draw_plane(found, Path("plane.svg"))
+    note = "Without a mark, for so much is unscored that UnF1 has bounds alone: middling/scripted."
+    assert capsys.readouterr().err == f"Note: {note}\n"
+    assert "so much is unscored that UnF1 has bounds alone: middling" in Path("plane.svg").read_text()
     monkeypatch.setenv("COLUMNS", "200")
     print_comparison(found)
     assert f"n/a for careful/scripted and middling/scripted: {why}" in capsys.readouterr().out
@@ -812,6 +836,20 @@ def test_that_so_few_images_can_show_nothing_is_said(three: list[Path], compared
     pair = compare([six[0], six[2]])
     assert (pair.pairs[0].images_differing, pair.too_few) == (6, [])
     assert compare(six).too_few[-1].startswith("no p adjusted for 3 pairs (Holm) can fall below 0.0938")
+
+
+def test_that_two_runs_are_equal_on_all_their_images_is_told_with_the_bound(three: list[Path]) -> None:
+    one, other = load_runs(three)[:2]
+    same = in_memory(
+        SavedRun(three[1]), manifest=other.manifest, examinations=one.examinations, findings=other.findings
+    )
+    found = compare([one, same], resamples=300)
+    (pair,) = found.pairs
+    assert pair.ci is not None
+    assert found.too_few == [
+        "careful/scripted and middling/scripted are equal on all 12 images that they share: no difference is seen, and it is "
+        f"at most {pair.ci[1]:+.3f} or {pair.ci[0]:+.3f} (95% confidence)"
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".PNG"])

@@ -68,7 +68,7 @@ def compare(
     scales = _scales(scale or [])
     comparison = comparing.compare(comparing.load_runs(run_dirs), scale=scales, seed=seed)
     if plot:
-        _draw(comparison, plot)
+        draw_plane(comparison, plot)
     if format_ == "table":
         if out is None:
             print_comparison(comparison)
@@ -88,16 +88,34 @@ def compare(
     return 0
 
 
-def _draw(comparison: Comparison, file: Path) -> None:
-    """Runs of which the bounds alone are known have no mark."""
+def draw_plane(comparison: Comparison, file: Path) -> None:
+    """Audacity against timidity of the runs as a picture; runs without a mark are named under it and on stderr.
+
+    Args:
+        comparison: The runs.
+        file: Ends in .svg or .png.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     from unsaf_async.report.plots import write_plane
 
-    marks = [
-        (row.name, row.timidity, row.audacity, row.timidity_ci, row.audacity_ci)
-        for row in comparison.runs
-        if row.timidity is not None and row.audacity is not None and not row.unf1_between
-    ]
-    write_plane(marks, file)
+    marks, bounds_alone, undefined = [], [], []
+    for row in comparison.runs:
+        if row.unf1_between:
+            bounds_alone.append(row.name)
+        elif row.timidity is None or row.audacity is None:
+            undefined.append(row.name)
+        else:
+            marks.append((row.name, row.timidity, row.audacity, row.timidity_ci, row.audacity_ci))
+    reasons = (
+        ("so much is unscored that UnF1 has bounds alone", bounds_alone),
+        ("timidity or audacity is undefined", undefined),
+    )
+    notes = [f"Without a mark, for {why}: {', '.join(names)}." for why, names in reasons if names]
+    write_plane(marks, file, notes)
+    for note in notes:
+        sys.stderr.write(f"Note: {note}\n")
 
 
 def _scales(given: list[str]) -> dict[str, float]:

@@ -21,9 +21,10 @@ from unsaf_async.errors import UserError
 from unsaf_async.providers.addresses import mark
 from unsaf_async.records import Record
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.score.intervals import CONFIDENCE
 from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
 from unsaf_async.score.unf1 import KindName
-from unsaf_async.text import format_headline
+from unsaf_async.text import format_difference, format_headline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -433,7 +434,13 @@ def _too_few(pairs: Sequence[Pair]) -> Iterator[str]:
     """Pairs whose p-value cannot fall to .05, or could not after the adjustment for the number of pairs."""
     possible = [pair for pair in pairs if pair.least_p is not None]
     for pair in possible:
-        if pair.least_p is not None and pair.least_p > ALPHA:
+        if not pair.images_differing and pair.ci is not None:
+            yield (
+                f"{pair.a} and {pair.b} are equal on all {_images(pair.images_shared)} that they share: no difference is seen, "
+                f"and it is at most {format_difference(pair.ci[1])} or {format_difference(pair.ci[0])} "
+                f"({CONFIDENCE:.0%} confidence)"
+            )
+        elif pair.least_p is not None and pair.least_p > ALPHA:
             on = f"{_images(pair.images_shared)}, of which {pair.images_differing} differ"
             yield (
                 f"{pair.a} and {pair.b} share {on}: p cannot fall below {pair.least_p:.3g}, so no difference can be "

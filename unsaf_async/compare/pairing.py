@@ -1,9 +1,10 @@
 """Images that two runs share, and the paired difference of their UnF1 on them.
 
 Interval: the intervals of both UnF1 on the shared images, combined with their correlation over these images
-(`intervals.difference_interval`). Beside it stands the percentile interval: images are drawn with replacement, each with both
-runs' pairs (2 TU, 2 TU + FU + FA), and UnF1(a) - UnF1(b) is computed anew; its 2.5 % and 97.5 % quantiles. That one is too
-narrow with few images (docs/intervals.md). Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), 13.3.
+(`intervals.difference_interval`); where the two runs are equal on every image, an exact bound. Beside it stands the
+percentile interval: images are drawn with replacement, each with both runs' pairs (2 TU, 2 TU + FU + FA), and UnF1(a) -
+UnF1(b) is computed anew; its 2.5 % and 97.5 % quantiles. That one is too narrow with few images (docs/intervals.md). Source:
+Efron & Tibshirani, An Introduction to the Bootstrap (1993), 13.3.
 
 p: the share of arrangements whose |t| is at least the observed one, where an arrangement swaps the two runs' pairs on some
 of the images, and
@@ -33,7 +34,7 @@ import numpy as np
 from unsaf_async.compare import sample_size
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import draws, interval
-from unsaf_async.score.intervals import Interval, difference_interval
+from unsaf_async.score.intervals import CONFIDENCE, Interval, difference_interval
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import cell, latest
 from unsaf_async.score.units import Units
@@ -63,7 +64,8 @@ class PairedDifference(Record):
     difference: float | None
     """In [-1, 1]."""
     ci: tuple[float, float] | None
-    """95 % interval of `difference` over images: the two UnF1's intervals, combined."""
+    """95 % interval of `difference` over images: the two UnF1's intervals, combined. Where the two runs are equal on every
+    image: as large a difference, either way, as the images that were not seen leave open."""
     ci_percentile: tuple[float, float] | None = None
     """95 % percentile interval by resampling images, both runs' pairs jointly, for comparison."""
     p: float | None
@@ -199,7 +201,8 @@ def paired_difference(
     reach: dict[str, float | None] = {}
     if difference is not None and units >= 2:
         reach = _reach(rows, resamples, undefined)
-        paired = difference_interval(rows)
+        alike = (rows[:, :2] == rows[:, 2:]).all()
+        paired = _alike_interval([one for one, _ in matched], units) if alike else difference_interval(rows)
         percentile, undefined_draws = _bootstrap(rows, resamples, seed)
         undefined |= _no_interval(paired, percentile)
         p, method = _swap_test(rows, resamples, seed)
@@ -221,6 +224,21 @@ def paired_difference(
         images_differing=int((rows[:, :2] != rows[:, 2:]).any(axis=1).sum()),
         **reach,
     )
+
+
+def _alike_interval(examinations: Sequence[Examination], units: int) -> Interval:
+    """How large a difference may be of which no image shows any: an exact bound.
+
+    Up to a share p of all images may be of a kind that is not among these n, (1 - p)^n = .025 (Clopper & Pearson 1934). The
+    difference is largest where one run does all right on these and the other all wrong.
+    """
+    counts = Counter(cell(question) for each in examinations for question in each.questions)
+    unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / units)
+    above, unanswerable = (1 - unseen) * 2 * counts["tu"], counts["tu"] + counts["fa"]
+    below = (1 - unseen) * (counts["tu"] + counts["fu"] + unanswerable)
+    best = (above + unseen * 2 * unanswerable) / (below + unseen * 2 * unanswerable)
+    worst = above / (below + unseen * (unanswerable + counts["ta"] + counts["fu"]))
+    return Interval((worst - best, best - worst), "exact", units)
 
 
 def _no_interval(found: Interval, percentile: tuple[float, float] | None) -> dict[str, str]:

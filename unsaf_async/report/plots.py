@@ -11,6 +11,7 @@ import math
 import warnings
 from contextlib import contextmanager
 from io import StringIO
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -454,12 +455,13 @@ def plane(rows: Sequence[Plane], name: str) -> Element | None:
     return _svg(_plane(rows, COLORS), name, "Audacity against timidity", f"{values}.")
 
 
-def write_plane(rows: Sequence[Plane], file: Path) -> None:
+def write_plane(rows: Sequence[Plane], file: Path, notes: Sequence[str] = ()) -> None:
     """Write that plot as a picture of its own, on white.
 
     Args:
         rows: The runs.
         file: Ends in .svg or .png.
+        notes: Sentences that stand under it.
 
     Raises:
         OSError: The file cannot be written.
@@ -471,7 +473,11 @@ def write_plane(rows: Sequence[Plane], file: Path) -> None:
         warnings.simplefilter("ignore")
         svg = file.suffix.lower() == ".svg"
         metadata = {"Date": None} if svg else {"Software": None}
-        _plane(rows, PRINTED).savefig(file, format="svg" if svg else "png", dpi=200, metadata=metadata)
+        drawn = _plane(rows, PRINTED)
+        if notes:
+            text = "\n".join(line for note in notes for line in wrap(note, 90))
+            drawn.supxlabel(text, fontsize=9, color=PRINTED["muted"])
+        drawn.savefig(file, format="svg" if svg else "png", dpi=200, metadata=metadata)
 
 
 def _plane(rows: Sequence[Plane], colors: Mapping[str, str]) -> Any:

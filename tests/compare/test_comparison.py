@@ -846,10 +846,11 @@ def test_that_two_runs_are_equal_on_all_their_images_is_told_with_the_bound(thre
     found = compare([one, same], resamples=300)
     (pair,) = found.pairs
     assert pair.ci is not None
-    assert found.too_few == [
+    (said,) = found.too_few
+    assert said == (
         "careful/scripted and middling/scripted are equal on all 12 images that they share: no difference is seen, and it is "
         f"at most {pair.ci[1]:+.3f} or {pair.ci[0]:+.3f} (95% confidence)"
-    ]
+    )
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".PNG"])

@@ -372,11 +372,11 @@ def labelled(rng: np.random.Generator, error: float, n: int = 150) -> Confusion:
 @pytest.mark.parametrize("error", [0.05, 0.1, 0.2])
 def test_the_corrected_interval_holds_the_truth_where_that_of_the_verdicts_does_not(error: float) -> None:
     held = raw_held = 0
-    replications = 200
+    replications = 60
     for seed in range(replications):
         rng = np.random.default_rng([seed, int(100 * error)])
         images = judged_run(rng, error)
-        found = corrected_unf1(images, {"judge": labelled(rng, error)}, resamples=400, seed=seed)
+        found = corrected_unf1(images, {"judge": labelled(rng, error)}, resamples=300, seed=seed)
         assert found.unf1_ci is not None
         assert found.unf1_observed_ci is not None
         held += found.unf1_ci[0] <= TRUTH <= found.unf1_ci[1]

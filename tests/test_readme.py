@@ -114,6 +114,8 @@ class User:
         monkeypatch.setenv("COLUMNS", "100")
         draw_photos(folder / "photos")
         shutil.copytree(ROOT / "prompts", folder / "prompts")
+        (folder / "docs").mkdir()
+        shutil.copy(ROOT / "docs" / "labelled-responses.jsonl", folder / "docs")
         for vendor, path in BASES.items():
             text = (ROOT / "providers" / f"{vendor}.toml").read_text("utf-8")
             file = folder / "elsewhere" / f"{vendor}.toml"

@@ -20,6 +20,7 @@ from commandline import Ended, command, process, serving
 from driving import draw_images
 
 from unsaf_async.calls.ledger import read_account
+from unsaf_async.cli.streams import tell
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.simulate.settings import Simulation
 
@@ -252,6 +253,23 @@ def test_the_cache_can_be_named_by_option_and_by_variable(
     assert Path("by-variable/cache.db").is_file()
     assert Path("by-option/cache.db").is_file()
     assert not Path("cache").exists()
+
+
+def test_a_line_on_a_terminal_is_wrapped_at_words_and_whole_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "gpt-5.4-mini at https://api.openai.com/v1/a/long/path; judge claude-sonnet-5-5 at https://api.anthropic.com"
+    monkeypatch.setenv("COLUMNS", "40")
+    tell(text)
+    assert capsys.readouterr().err == f"unsaf-async: {text}\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    tell(text)
+    said = capsys.readouterr().err
+    first, *others = said.splitlines()
+    assert first == "unsaf-async: gpt-5.4-mini at"
+    assert all(line.startswith("  ") for line in others)
+    assert max(map(len, said.splitlines())) <= 2 + len("https://api.openai.com/v1/a/long/path;")
+    assert said.split() == f"unsaf-async: {text}".split()
 
 
 # --- plans and estimates ----------------------------------------------------------------------------------------------
@@ -543,6 +561,7 @@ def test_cache_explain_says_hit_and_what_differs_in_a_miss(capsys: pytest.Captur
     assert [line.split(": ", 2)[2].split(" ")[0] for line in hit.out.splitlines()] == ["hit"] * 6
     miss = command(capsys, "cache", "explain", *SMALL[:4], "--questions", "3")
     assert "miss" in miss.out
+    assert miss.out.splitlines()[-1] == "1 of 3 images; --limit N looks at more"
     assert "the prompt's wording" in miss.out
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.store import digests_of, entries, key_of, key_parts
+from unsaf_async.errors import as_option
 from unsaf_async.examine.examiner import LABELS
 from unsaf_async.inputs.pixels import ImageError, encode
 from unsaf_async.runs.prepare import policy_of, prepare
@@ -28,17 +30,18 @@ async def explain(settings: Settings) -> list[str]:
         settings: Of the run that would make the calls.
 
     Returns:
-        A line a call: hit, or miss and why.
+        A line a call: hit, or miss and why; at last how many of the images were looked at, if not all.
 
     Raises:
         UserError: As `prepare` does.
     """
-    prepared = await prepare(settings)
+    prepared = await prepare(replace(settings, limit=None))
     assert settings.cache is not None
     stored = {key: stored_object["parts"] for key, stored_object in entries(Path(settings.cache))}
     builder = RequestBuilder(prepared.subject, settings.questions, settings.seed)
     lines = []
-    for source in prepared.images:
+    looked_at = prepared.images[: settings.limit]
+    for source in looked_at:
         try:
             image, _ = encode(source.place, policy_of(prepared.subject))
         except ImageError as error:
@@ -48,6 +51,8 @@ async def explain(settings: Settings) -> list[str]:
             prompt = prepared.pack.ask(label, settings.questions)
             request = builder.request("ask", prompt, image=image, schema=prepared.pack.schema(label))
             lines.append(f"{source.id}: ask {label}: {_verdict(request, stored)}")
+    if len(looked_at) < len(prepared.images):
+        lines.append(f"{len(looked_at)} of {len(prepared.images)} images; {as_option('limit')} N looks at more")
     return lines
 
 

@@ -129,11 +129,11 @@ def _with_interval(record: LabelledScore, name: str) -> str:
 
 def _pope(mine: PopeScore, official: PopeScore, out: Console) -> None:
     head = ("", "accuracy", "precision", "recall", "F1", "share of yes", "neither", "abstained")
-    table = Table(*head, box=None, pad_edge=False)
+    rows = []
     for name, result in (("by what was said", mine), ("by POPE's own rule", official)):
         figures = map(format_figure, (result.accuracy, result.precision, result.recall, result.f1, result.yes_ratio))
-        table.add_row(name, *figures, str(result.counts.neither), str(result.counts.abstained))
-    out.print(table)
+        rows.append((name, *figures, str(result.counts.neither), str(result.counts.abstained)))
+    print_fitting(out, head, rows)
     words = {
         "accuracy": "accuracy",
         "precision": "precision",

@@ -86,6 +86,32 @@ def calibrate(
     return 0
 
 
+@app.command("sheet")
+def sheet(
+    run_dir: o.RunDir,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", parser=o.file, metavar="FILE", help="Where the sheet goes, as JSONL.")
+    ],
+    responses: Annotated[
+        int, typer.Option(parser=o.whole, metavar="N", help="How many at most, drawn at random.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of the draw.")] = 0,
+) -> int:
+    """Draw responses of a run for people to label. Each row waits for its label: answered or abstained."""
+    from unsaf_async.checks.label_sheet import label_sheet
+    from unsaf_async.errors import UserError
+    from unsaf_async.runs.saved import SavedRun
+
+    rows = label_sheet(SavedRun(run_dir), responses, seed)
+    try:
+        with out.open("x", encoding="utf-8") as stream:
+            stream.writelines(f"{row}\n" for row in rows)
+    except FileExistsError:
+        raise UserError(f"--out {out}: exists, and may hold labels; name another file") from None
+    sys.stdout.write(f"{out}: {len(rows)} responses; put answered or abstained into each label\n")
+    return 0
+
+
 def _say_labels(check: LabelCheck) -> None:
     """Labels that contradict their texts, on stderr."""
     from unsaf_async.checks.labels import said_of
@@ -105,53 +131,39 @@ def _say_labels(check: LabelCheck) -> None:
 
 
 def _print(calibrated: Calibrated) -> None:
-    from rich.table import Table
+    from unsaf_async.cli.console import console, print_fitting, safe
+    from unsaf_async.text import format_figure, format_part
 
-    from unsaf_async.cli.console import console, safe
-    from unsaf_async.text import format_figure
-
-    table = Table(
-        "", "responses", "decided", "accuracy", "F1", "kappa", "sensitivity", "specificity", box=None, pad_edge=False
-    )
-
-    def row(name: str, confusion: Confusion) -> None:
+    def row(name: str, confusion: Confusion) -> tuple[str, ...]:
         figures = (confusion.accuracy, confusion.f1, confusion.kappa, confusion.sensitivity, confusion.specificity)
-        table.add_row(
+        decided = confusion.decided
+        return (
             safe(name),
             str(confusion.rows),
-            f"{confusion.decided:.1%}" if confusion.decided is not None else "n/a",
+            "n/a" if decided is None else format_part(decided, 1),
             *map(format_figure, figures),
         )
 
     confusions = calibrated.file.confusions
-    row("all", confusions.overall)
-    for decider, confusion in confusions.by_decider.items():
-        row(f"decided by {decider}", confusion)
-    for column, groups in confusions.by_group.items():
-        for name, confusion in groups.items():
-            row(f"{column} {name}", confusion)
+    named = {"all": confusions.overall}
+    named |= {f"decided by {decider}": each for decider, each in confusions.by_decider.items()}
+    named |= {
+        f"{column} {name}": each for column, groups in confusions.by_group.items() for name, each in groups.items()
+    }
     out = console()
     out.print(f"[bold]{safe(calibrated.file.judge)}[/bold] on {safe(calibrated.file.data)}")
-    out.print(table)
-    table = Table(
-        "people say",
-        "judged answered",
-        "judged abstained",
-        "refused",
-        "no image",
-        "invalid",
-        "no verdict",
-        box=None,
-        pad_edge=False,
-    )
-    for label, counts in (("answered", confusions.overall.answered), ("abstained", confusions.overall.abstained)):
-        table.add_row(
-            label,
-            *map(
-                str, (counts.answered, counts.abstained, counts.refused, counts.no_image, counts.invalid, counts.none)
-            ),
-        )
+    heads = ("", "responses", "decided", "accuracy", "F1", "kappa", "sensitivity", "specificity")
+    print_fitting(out, heads, [row(name, confusion) for name, confusion in named.items()])
+    heads = ("people say", "judged answered", "judged abstained", "refused", "no image", "invalid", "no verdict")
+    said = {"answered": confusions.overall.answered, "abstained": confusions.overall.abstained}
     out.print()
-    out.print(table)
+    print_fitting(
+        out,
+        heads,
+        [
+            (label, *map(str, (n.answered, n.abstained, n.refused, n.no_image, n.invalid, n.none)))
+            for label, n in said.items()
+        ],
+    )
     out.print("\nAccuracy, F1 and kappa are of the decided responses; sensitivity and specificity are for abstentions.")
     out.print(f"Cost: ${calibrated.cost_usd:.4f} for {calibrated.calls} calls")

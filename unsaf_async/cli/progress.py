@@ -286,7 +286,7 @@ def _live(runner: Runner) -> Iterator[Say]:
     console = Console(stderr=True)
 
     def say(text: str) -> None:
-        console.print(printable(one_line(text)), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        console.print(printable(one_line(text)), markup=False, highlight=False, emoji=False)
 
     watch = Watch(runner, say)
     runner.listen(watch.hear)

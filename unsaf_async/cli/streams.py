@@ -7,6 +7,8 @@ import sys
 from contextlib import contextmanager
 from errno import EDQUOT, EIO, ENOSPC, EPIPE
 from functools import cache
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import IO, TYPE_CHECKING, Any
 
 from unsaf_async.text import one_line, printable
@@ -78,7 +80,7 @@ class Lasting:
 
 
 def tell(text: str) -> None:
-    """Writes a line to stderr, with the program's name before it.
+    """Writes a line to stderr, with the program's name before it; on a terminal it is wrapped at words.
 
     Args:
         text: What is told. It may hold what servers, models and files say: a terminal shows all of it but the secrets in
@@ -88,8 +90,17 @@ def tell(text: str) -> None:
 
     redact = _redactor(frozenset(secrets_of_environment(os.environ)))
     line = printable(one_line(redact(text)))
-    sys.stderr.write(f"{line}\n" if line.startswith("unsaf-async") else f"unsaf-async: {line}\n")
+    line = line if line.startswith("unsaf-async") else f"unsaf-async: {line}"
+    sys.stderr.write(f"{_wrapped(line)}\n")
     sys.stderr.flush()
+
+
+def _wrapped(line: str) -> str:
+    """A line as a terminal shows it; whole where stderr is none, so that grep finds all of it."""
+    if not sys.stderr.isatty():
+        return line
+    columns = get_terminal_size().columns
+    return fill(line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 @cache

@@ -102,7 +102,9 @@ def _judged(line: str, where: str) -> Judged:
             problem = f"{column} is {row[column]!r:.60}" if column in row else f"has no {name}"
             raise UserError(f"{where}: {problem}; give text")
         texts[name] = row[column]
-    if row.get("label") not in ("answered", "abstained"):
+    if not row.get("label"):
+        raise UserError(f'{where}: has no label yet; give "answered" or "abstained", or leave the row out')
+    if row["label"] not in ("answered", "abstained"):
         raise UserError(f'{where}: label is {row.get("label")!r:.60}; give "answered" or "abstained"')
     image = row.get("image")
     return Judged(

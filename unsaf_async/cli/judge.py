@@ -154,12 +154,12 @@ def _print(calibrated: Calibrated) -> None:
     out.print(f"[bold]{safe(calibrated.file.judge)}[/bold] on {safe(calibrated.file.data)}")
     heads = ("", "responses", "decided", "accuracy", "F1", "kappa", "sensitivity", "specificity")
     print_fitting(out, heads, [row(name, confusion) for name, confusion in named.items()])
-    heads = ("people say", "judged answered", "judged abstained", "refused", "no image", "invalid", "no verdict")
+    acts = ("people say", "judged answered", "judged abstained", "refused", "no image", "invalid", "no verdict")
     said = {"answered": confusions.overall.answered, "abstained": confusions.overall.abstained}
     out.print()
     print_fitting(
         out,
-        heads,
+        acts,
         [
             (label, *map(str, (n.answered, n.abstained, n.refused, n.no_image, n.invalid, n.none)))
             for label, n in said.items()

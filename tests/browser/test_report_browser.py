@@ -9,9 +9,10 @@ import shutil
 from urllib.parse import quote
 
 import pytest
-from reporting import HOSTILE, write_ledger
+from reporting import HOSTILE, examinations, report_run, write_ledger
 
 from unsaf_async.report.markup import clean
+from unsaf_async.report.page import render
 from unsaf_async.report.viewer import Viewer
 
 pytestmark = pytest.mark.browser
@@ -70,6 +71,33 @@ def test_what_a_model_says_stays_text(browser, pages):
     )
     assert not browser.run(handlers)
     assert clean(HOSTILE[0]) in browser.text("h1")
+
+
+def test_an_override_of_the_direction_turns_nothing_and_arabic_starts_at_the_right(browser, tmp_path):
+    arabic, evil = "ما لون المظلة؟", "left \u202e right \u2067 end"
+    (examined,) = examinations(tmp_path, 1, 2)
+    asked = [each.model_copy(update={"text": evil, "response": f"{arabic}\n{evil}"}) for each in examined.questions]
+    run = report_run(tmp_path / "run", [examined.model_copy(update={"questions": tuple(asked)})], name=evil)
+    (tmp_path / "page.html").write_text(render([run]), "utf-8")
+    browser.show((tmp_path / "page.html").as_uri())
+    browser.ready()
+    lefts = """((element) => [...element.childNodes].filter((each) => each.nodeType === 3).map((each) => {
+        const range = document.createRange();
+        range.selectNodeContents(each);
+        return range.getBoundingClientRect().left;
+    }))(document.querySelector(arguments[0]))"""
+    for selector in ("#detail .question", "h1 .said"):
+        first, second, third = browser.run(lefts, selector)
+        assert first < second < third
+        assert browser.text(selector) == evil
+    first_line = "document.querySelector('#detail .response').firstChild"
+    place = f"""((node, box) => {{
+        const range = document.createRange();
+        range.setStart(node, 0);
+        range.setEnd(node, 1);
+        return range.getBoundingClientRect().right > box.right - 30;
+    }})({first_line}, document.querySelector('#detail .response').getBoundingClientRect())"""
+    assert browser.run(place)
 
 
 def test_a_script_that_somebody_slips_into_the_page_does_not_run(browser, pages):

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 from rich.table import Table
 
 from unsaf_async.cli.console import Plain, print_fitting, safe
@@ -53,3 +54,13 @@ def test_no_line_on_stderr_holds_a_key(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.setenv("MY_API_KEY", "sk-proj-7Qm2_Xr9tVbK-4hLpZw8")
     tell("--api-base sk-proj-7Qm2_Xr9tVbK-4hLpZw8: is no address")
     assert capsys.readouterr().err == "unsaf-async: --api-base [key]: is no address\n"
+
+
+def test_columns_stand_below_each_other_whatever_script_their_cells_are_in() -> None:
+    file = io.StringIO()
+    print_fitting(
+        Plain(file), ["模型", "n"], [["Qwen", "1"], ["通义千问 日本語", "2"], ["한국어", "3"], ["e\u0301té ไทย", "4"]]
+    )
+    lines = file.getvalue().splitlines()
+    assert len({cell_len(line[:-1]) for line in lines}) == 1
+    assert [line[-1] for line in lines] == ["n", "1", "2", "3", "4"]

@@ -55,7 +55,7 @@ from unsaf_async.report.data import labels, load_run
 from unsaf_async.report.explorer import explorer
 from unsaf_async.report.leaderboard import several
 from unsaf_async.report.live_run import SILENT_S, Tail
-from unsaf_async.report.markup import clean, data_json, data_pieces, el, html
+from unsaf_async.report.markup import clean, data_json, data_pieces, el, html, said
 from unsaf_async.report.page import keep_report, render, static, write_report
 from unsaf_async.report.sections import headline
 from unsaf_async.report.soundness import soundness
@@ -250,6 +250,16 @@ def test_an_element_says_any_text_and_nothing_else(text):
     assert page.elements[0][0] == "p"
     assert len(page.elements) == 1
     assert page.text.replace("\r", "") == clean(text).replace("\r", "")
+
+
+@given(st.text(st.characters() | st.sampled_from("\u202e\u2066\u2069\u202c")))
+def test_what_turns_the_direction_of_writing_stands_in_an_element_of_its_own(text):
+    """A right-to-left override without an end turned all that followed it in the same element."""
+    page = Page(html(said(text)))
+    assert page.text.replace("\r", "") == clean(text).replace("\r", "")
+    assert page.elements[0][1] == {"class": "said", "dir": "auto"}
+    turning = [each for each in text if each in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"]
+    assert [each[1]["title"] for each in page.elements[1:]] == [f"U+{ord(each):04X}" for each in turning]
 
 
 # --- the policy ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.providers.addresses import mark
 from unsaf_async.report import plots
 from unsaf_async.report.data import names_of
-from unsaf_async.report.markup import el
+from unsaf_async.report.markup import el, said
 from unsaf_async.report.pieces import figure, table
 from unsaf_async.text import format_count, format_figure, format_headline, format_interval, format_usd
 
@@ -128,7 +128,7 @@ def _board(
     for rank, run in enumerate(ranked(runs, board.ranked_by), 1):
         place = places[id(run)]
         label, value, interval = labels[place], board.value(run), board.interval(run)
-        name = el("span", f"{rank}. ", el("a", label, href=f"#run-of-{place}", class_="said"))
+        name = el("span", f"{rank}. ", said(label, "a", href=f"#run-of-{place}"))
         between = board.between(run)
         rows.append(
             (name, format_headline(value, between), *board.cells(run), format_usd(run.score.cost_usd), _flag(run))

@@ -52,6 +52,33 @@ def el(name: str, /, *children: Child | Iterable[Child], **attributes: str | flo
     return element
 
 
+_DIRECTION = re.compile("([\u202a-\u202e\u2066-\u2069])")
+"""Characters that turn the direction of what follows, up to an end that may never come."""
+
+
+def said(text: str, name: str = "span", class_: str = "said", **attributes: str) -> Element:
+    """A text by a model, a file or a person: in its own direction of writing, which ends where the text does.
+
+    Characters that turn the direction are shown by their numbers, each within an element of its own, so that they turn nothing.
+
+    Args:
+        text: Any text.
+        name: Of the element.
+        class_: Its classes, "said" among them.
+        attributes: More of them, as for `el`.
+
+    Returns:
+        The element. It says `text` and nothing else.
+    """
+    parts = _DIRECTION.split(text)
+    children = [_turning(part) if number % 2 else part for number, part in enumerate(parts)]
+    return el(name, children, class_=class_, dir="auto", **attributes)
+
+
+def _turning(character: str) -> Element:
+    return el("span", character, class_="turn", title=f"U+{ord(character):04X}")
+
+
 def add(element: Element, child: Child) -> None:
     """Put a child at the end of an element.
 

@@ -19,7 +19,7 @@ from unsaf_async.files import writing_whole
 from unsaf_async.report.data import ReportRun, labels, load_run, names_of
 from unsaf_async.report.explorer import explorer
 from unsaf_async.report.leaderboard import several
-from unsaf_async.report.markup import Grown, data_pieces, el, html
+from unsaf_async.report.markup import Grown, data_pieces, el, html, said
 from unsaf_async.report.sections import one_run
 from unsaf_async.report.thumbnails import thumbnails
 from unsaf_async.runs.folder import RunFiles, exists
@@ -69,7 +69,7 @@ def _pieces(runs: Sequence[ReportRun], scale: Mapping[str, float] | None, cross:
     for place, run in enumerate(runs):
         sections = one_run(run, place, short=many)
         if many:
-            summary = el("summary", el("span", names[place], class_="said", dir="auto"))
+            summary = el("summary", said(names[place]))
             parts.append(el("details", summary, sections, class_="run", id=f"run-of-{place}", open=len(runs) <= 2))
         else:
             parts += sections
@@ -271,7 +271,7 @@ def _top(runs: Sequence[ReportRun], title: str) -> Element:
     return el(
         "header",
         el("p", eyebrow, class_="eyebrow"),
-        el("h1", el("span", title, class_="said", dir="auto")),
+        el("h1", said(title)),
         el("p", sub, class_="sub"),
         class_="top",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.report.markup import el
+from unsaf_async.report.markup import el, said
 from unsaf_async.text import format_figure, format_headline, format_interval
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def quoted(text: str) -> Element:
     Returns:
         The text as an element.
     """
-    return el("span", text, class_="said", dir="auto")
+    return said(text)
 
 
 def table(

@@ -9,7 +9,7 @@ import numpy as np
 from unsaf_async.providers.addresses import mark, not_the_vendors, place
 from unsaf_async.report import plots, truth
 from unsaf_async.report.confidence_section import calibration, signs
-from unsaf_async.report.markup import add, el
+from unsaf_async.report.markup import add, el, said
 from unsaf_async.report.pieces import facts, figure, figure_cell, gauge, quoted, rates, table
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
@@ -222,7 +222,7 @@ def _notes(run: ReportRun) -> Element | None:
     elif note := not_the_vendors(subject):
         lines.append(el("li", el("b", "Local address"), note))
     lines += [
-        el("li", el("b", "Note"), note)
+        el("li", el("b", "Note"), said(note) if isinstance(note, str) else note)
         for note in (*filter(None, [run.origin]), *_about_source(run), *run.manifest.notices, *run.score.warnings)
     ]
     return el("ul", lines, class_="notes") if lines else None
@@ -309,7 +309,7 @@ def _failed(run: ReportRun) -> Element | None:
     if not failed:
         return None
     lines = [
-        el("li", el("span", each.image.id, class_="said mono", dir="auto"), f": {each.failure}")
+        el("li", said(each.image.id, class_="said mono"), ": ", said(each.failure or ""))
         for each in failed[:_MOST_FAILED]
     ]
     if len(failed) > _MOST_FAILED:

@@ -25,7 +25,7 @@ from unsaf_async.errors import UnsafError, UserError
 from unsaf_async.providers.addresses import mark
 from unsaf_async.report.data import load_run
 from unsaf_async.report.live_run import Tail
-from unsaf_async.report.markup import clean, el, html
+from unsaf_async.report.markup import clean, el, html, said
 from unsaf_async.report.page import fill, policy, render, static
 from unsaf_async.report.pieces import table
 from unsaf_async.runs.findings import Findings
@@ -248,11 +248,11 @@ class _Pages:
     def row(self, name: str, run: Path) -> list[Any]:
         address = quote(name, safe="")
         choice = el("input", type="checkbox", name="run", value=name, aria_label=f"Compare {name}")
-        link = el("a", name, href=f"/run/{address}", class_="said")
+        link = said(name, "a", href=f"/run/{address}")
         try:
             manifest = read_manifest(run)
         except UserError as error:
-            return [el("span", name, class_="said"), "", "", "", "", "", "", "", str(error)]
+            return [said(name), "", "", "", "", "", "", "", str(error)]
         figures = self.figures(run)
         state = figures["state"]
         words = {"running": "running", "silent": "stopped without a word", "ended": ""}[state]
@@ -366,7 +366,7 @@ def _frame(title: str, under: str, sections: list[Element], live: str | None = N
         ),
         class_="bar",
     )
-    top = el("header", el("h1", title, class_="said"), el("p", under, class_="sub said"), class_="top")
+    top = el("header", said(title, "h1"), said(under, "p", "sub said"), class_="top")
     main = el("main", top, sections, class_="wide", id="main", data_live=live)
     foot = el("footer", el("p", "Served from this machine, to this machine."), class_="wide")
     return fill(f"{title} - unsaf-async", "view", "\n".join(map(html, (bar, main, foot))), further=_VIEWER_POLICY)

@@ -14,8 +14,14 @@
   }
 
   function said(tag, className, text) {
-    const element = make(tag, `said ${className}`, text);
+    const element = make(tag, `said ${className}`);
     element.dir = "auto";
+    // Characters that turn the direction of what follows turn nothing, each in an element of its own.
+    String(text).split(/([\u202a-\u202e\u2066-\u2069])/).forEach((part, number) => {
+      const turn = number % 2 ? make("span", "turn", part) : null;
+      if (turn) turn.title = `U+${part.codePointAt(0).toString(16).toUpperCase()}`;
+      element.append(turn ?? part);
+    });
     return element;
   }
 

@@ -40,7 +40,11 @@
       const line = document.createElement("div");
       line.className = `said ${className}`;
       line.dir = "auto";
-      line.textContent = what;
+      what.split(/([\u202a-\u202e\u2066-\u2069])/).forEach((part, at) => {
+        const turn = at % 2 ? document.createElement("span") : null; // it turns nothing in an element of its own
+        if (turn) Object.assign(turn, { className: "turn", textContent: part, title: `U+${part.codePointAt(0).toString(16).toUpperCase()}` });
+        line.append(turn ?? part);
+      });
       words.append(line);
     }
     item.title = `${image}, question ${number}`;

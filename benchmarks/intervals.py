@@ -3,11 +3,14 @@
     python benchmarks/intervals.py score [--replications 400] [--images 5 10 20 50 200]
     python benchmarks/intervals.py difference [--replications 400] [--images 5 10 20 50 200]
     python benchmarks/intervals.py stop [--replications 400]
+    python benchmarks/intervals.py exceptions [--replications 400] [--images 5 10 20 50 200]
+    python benchmarks/intervals.py unequal [--replications 400] [--images 5 10 20 50 200]
 
 A simulated model is right on each answerable and on each unanswerable question of an image with rates that differ from
 image to image: the two follow beta distributions with one quantile in common, so an image that is hard for one is hard for
 the other. The correlation of two questions of an image is the beta distributions'. The truth is known: UnF1 of the rates'
-means. An interval that is undefined counts as a miss.
+means. An interval that is undefined counts as a miss. `exceptions` and `unequal` are of a share of right answers: of images
+that are nearly all alike, and of images with unequal numbers of questions.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import numpy as np
 from scipy import special
 
 from unsaf_async.runs.stopping import StopWhenNarrow
-from unsaf_async.score.intervals import GUARD
+from unsaf_async.score.intervals import ALIKE, GUARD, NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +41,8 @@ CORRELATIONS = (0.0, 0.3)
 RESAMPLES = 1_000
 Z = NormalDist().inv_cdf(0.975)
 _QUANTILES = np.linspace(0, 1, 4001)
+_EQUAL = 1e-12
+_MOST_LEVERAGE = 0.99
 
 
 @dataclass(frozen=True)
@@ -87,17 +92,56 @@ class Rates:
 # --- a score: shape [replications, images] ------------------------------------------------------------------------
 
 
-def logit_t(value: NDArray[Any], variance: NDArray[Any], images: int, guard: float = GUARD) -> Ends:
-    """`intervals.ratio_interval`, for many replications at once."""
-    variance = variance + guard * (np.maximum(value, 1 - value) / images) ** 2
+def logit_t(value: NDArray[Any], variance: NDArray[Any], images: Any, guard: float = GUARD, df: Any = None) -> Ends:
+    """Logit-t with a guarded variance. images: as how many they count. df: of Student's t; None: one fewer."""
+    guarded = variance + guard * (np.maximum(value, 1 - value) / images) ** 2
+    unseen = 1 - 0.025 ** (1 / images)
     with np.errstate(divide="ignore", invalid="ignore"):
-        width = special.stdtrit(images - 1, 0.975) * np.sqrt(variance) / (value * (1 - value))
+        scale = special.stdtrit(images - 1 if df is None else df, 0.975) / (value * (1 - value))
         centre = special.logit(value)
-        low, high = special.expit(centre - width), special.expit(centre + width)
-    exact = 0.025 ** (1 / images)
-    low = np.where(value <= 0, 0, np.where(value >= 1, exact, low))
-    high = np.where(value <= 0, 1 - exact, np.where(value >= 1, 1, high))
-    return low, high
+        plain, width = (scale * np.sqrt(each) for each in (variance, guarded))
+        low = np.maximum(special.expit(centre - width), special.expit(centre - plain) - unseen * value)
+        high = np.minimum(special.expit(centre + width), special.expit(centre + plain) + unseen * (1 - value))
+    nothing, everything = value <= _EQUAL, value >= 1 - _EQUAL
+    low = np.where(nothing, 0, np.where(everything, 1 - unseen, low))
+    return low, np.where(nothing, unseen, np.where(everything, 1, high))
+
+
+def program(a: NDArray[Any], b: NDArray[Any]) -> Ends:
+    """`intervals.ratio_interval`, for many replications at once; b > 0."""
+    images, total = b.shape[1], b.sum(1)
+    shares, values, value = b / total[:, None], a / b, a.sum(1) / total
+    effective = 1 / (shares**2).sum(1)
+    df = np.maximum(effective - 1, min(images - 1, 2))
+
+    def of_mean(each: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], Ends]:
+        mean = (shares * each).sum(1)
+        moved = shares * (each - mean[:, None])
+        variance = (moved**2 / (1 - np.minimum(shares, _MOST_LEVERAGE))).sum(1)
+        return mean, moved, logit_t(mean, variance, effective, df=df)
+
+    _, _, (low, high) = of_mean(values)
+    order = np.argsort(values, axis=1, kind="stable")
+    before = np.cumsum(np.take_along_axis(shares, order, 1), axis=1)
+    rows = np.arange(len(a))
+    common = np.take_along_axis(values, order, 1)[rows, (before >= 0.5 * (1 - _EQUAL)).argmax(1)]
+    near = np.abs(values - common[:, None]) <= NEAR + _EQUAL
+    split = ((shares * near).sum(1) > ALIKE + _EQUAL) & (common > _EQUAL) & (common < 1 - _EQUAL)
+    split &= (value > _EQUAL) & (value < 1 - _EQUAL)
+    ranges = (np.where(split, 1 - common, 1), np.where(split, common, 1))
+    apart = np.where(near, 0, values - common[:, None])
+    above, below = (
+        of_mean(np.maximum(sign * apart, 0) / size[:, None]) for sign, size in zip((1, -1), ranges, strict=True)
+    )
+    up = [ranges[0] * np.abs(end - above[0]) for end in above[2]]
+    down = [ranges[1] * np.abs(end - below[0]) for end in below[2]]
+    within = np.where(near, values, common[:, None])
+    moved = shares * (within - (shares * within).sum(1)[:, None])
+    spread = special.stdtrit(df, 0.975) * np.sqrt((moved**2 / (1 - np.minimum(shares, _MOST_LEVERAGE))).sum(1))
+    correlation = _correlation(above[1], below[1])
+    split_low = value - np.hypot(_distance(up[0], down[1], correlation), spread)
+    split_high = value + np.hypot(_distance(up[1], down[0], correlation), spread)
+    return np.where(split, np.maximum(0, split_low), low), np.where(split, np.minimum(1, split_high), high)
 
 
 def linearised(a: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -124,6 +168,7 @@ def score_intervals(a: NDArray[Any], b: NDArray[Any], rng: np.random.Generator) 
         "Korn-Graubard": _korn_graubard(value, variance, images),
         "a pseudo-image": _pseudo_image(a, b, 0.25),
         "logit-t, guarded": logit_t(value, variance, images),
+        "the program's": program(a, b),
     }
 
 
@@ -174,7 +219,7 @@ def difference_intervals(pairs: list[NDArray[Any]], rng: np.random.Generator) ->
     """Every interval of UnF1(a) - UnF1(b) on the same images that is compared. pairs: a's (A, B), then b's."""
     a, b, c, d = pairs
     images = a.shape[1]
-    (ours, one, first), (theirs, other, second) = linearised(a, b), linearised(c, d)
+    (ours, one, _), (theirs, other, _) = linearised(a, b), linearised(c, d)
     variance = ((one - other) ** 2).sum(1) * images / (images - 1)
     guard = GUARD * (np.maximum(ours, 1 - ours) ** 2 + np.maximum(theirs, 1 - theirs) ** 2) / images**2
     drawn = rng.multinomial(images, np.full(images, 1 / images), size=RESAMPLES).astype(float)
@@ -187,23 +232,22 @@ def difference_intervals(pairs: list[NDArray[Any]], rng: np.random.Generator) ->
         "percentile": _percentile(values),
         "t, no guard": (value - plain + nothing, value + plain + nothing),
         "t, guarded": (np.maximum(-1, value - guarded), np.minimum(1, value + guarded)),
-        "combined": combined(
-            (ours, logit_t(ours, first, images)),
-            (theirs, logit_t(theirs, second, images)),
-            _correlation(one, other),
-        ),
+        "combined": combined((ours, program(a, b)), (theirs, program(c, d)), _correlation(one, other)),
     }
 
 
 def combined(one: tuple[NDArray[Any], Ends], other: tuple[NDArray[Any], Ends], correlation: NDArray[Any]) -> Ends:
     """The difference's interval out of the two figures': `intervals.difference_interval`, for many replications."""
     (ours, (low, high)), (theirs, (their_low, their_high)) = one, other
-
-    def distance(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(np.sqrt(np.maximum(0, x**2 + y**2 - 2 * correlation * x * y)))
-
     value = ours - theirs
-    return value - distance(ours - low, their_high - theirs), value + distance(high - ours, theirs - their_low)
+    return (
+        value - _distance(ours - low, their_high - theirs, correlation),
+        value + _distance(high - ours, theirs - their_low, correlation),
+    )
+
+
+def _distance(x: NDArray[Any], y: NDArray[Any], correlation: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.sqrt(np.maximum(0, x**2 + y**2 - 2 * correlation * x * y)))
 
 
 def _correlation(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
@@ -250,6 +294,82 @@ def always_covered(a: NDArray[Any], b: NDArray[Any], truth: float, rule: Any, ha
     """The share of rows in which the interval holds the truth at all numbers of images together, from 20 on."""
     value, width, _ = widths(a, b, 3, half_width, rule)
     return float((np.abs(value - truth) <= width)[:, 19:].all(axis=1).mean())
+
+
+# --- images that are nearly all alike, and images with unequal numbers of questions -------------------------------
+
+
+def exceptional(
+    rng: np.random.Generator, shape: tuple[int, int], share: float, usual: tuple[int, int], others: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any], float]:
+    """(a, b, truth) of images with `usual[0]` of `usual[1]` right, but for a share of them that has one of `others`."""
+    a = np.where(rng.random(shape) < share, rng.choice(others, shape), usual[0])
+    return a, np.full(shape, usual[1]), float((1 - share) * usual[0] + share * np.mean(others)) / usual[1]
+
+
+SIZES = {
+    "1 or 20": lambda rng, shape: np.where(rng.random(shape) < 0.5, 1, 20),
+    "1, and 20 in a tenth": lambda rng, shape: np.where(rng.random(shape) < 0.1, 20, 1),
+    "1 to 20": lambda rng, shape: rng.integers(1, 21, shape),
+    "1 to 20, most few": lambda rng, shape: np.exp(rng.uniform(0, 3, shape)).round().astype(int),
+}
+"""Numbers of questions of an image."""
+
+
+def simulated_exceptions(replications: int, images: list[int]) -> None:
+    print("| exceptions among n images, expected | interval | " + " | ".join(f"{n} images" for n in images) + " |")
+    print("| --- | --- |" + " --- |" * len(images))
+    usual = ((1, 2), (1, 3), (2, 3), (5, 6))
+    for expected in (0.5, 1, 2, 4):
+        found: dict[str, dict[int, list[tuple[float, float, float]]]] = {}
+        for n in images:
+            if expected > n / 2:
+                continue
+            rng = np.random.default_rng(n)
+            for (right, of), others in product(usual, ("0", "all", "0 or all", "one fewer")):
+                given = {"0": (0,), "all": (of,), "0 or all": (0, of), "one fewer": (right - 1,)}[others]
+                a, b, truth = exceptional(rng, (replications, n), expected / n, (right, of), given)
+                _compare(found, n, a, b, truth)
+        _print_rows(f"{expected:g}", found, images)
+
+
+def simulated_unequal(replications: int, images: list[int]) -> None:
+    print("| questions of an image | correlation | interval | " + " | ".join(f"{n} images" for n in images) + " |")
+    print("| --- | --- | --- |" + " --- |" * len(images))
+    for (name, sizes), correlation in product(SIZES.items(), CORRELATIONS):
+        found: dict[str, dict[int, list[tuple[float, float, float]]]] = {}
+        for n in images:
+            rng = np.random.default_rng(n)
+            for rate in (0.05, 0.2, 0.5, 0.8, 0.95):
+                b = sizes(rng, (replications, n))
+                rates = Rates.of(rate, rate, correlation)
+                a = rng.binomial(b, np.interp(rng.random(b.shape), _QUANTILES, rates.answerable))
+                _compare(found, n, a, b, float(np.trapezoid(rates.answerable, _QUANTILES)))
+        _print_rows(f"{name} | {correlation:g}", found, images)
+
+
+def _compare(
+    found: dict[str, dict[int, list[tuple[float, float, float]]]],
+    n: int,
+    a: NDArray[Any],
+    b: NDArray[Any],
+    truth: float,
+) -> None:
+    value, _, variance = linearised(a, b)
+    for name, ends in (("logit-t, guarded", logit_t(value, variance, n)), ("the program's", program(a, b))):
+        found.setdefault(name, {}).setdefault(n, []).append(outcome(ends, truth))
+
+
+def _print_rows(title: str, found: dict[str, dict[int, list[tuple[float, float, float]]]], images: list[int]) -> None:
+    """One row an interval: the least and the mean coverage, and the mean width."""
+    for name, by_images in found.items():
+        cells = []
+        for n in images:
+            coverage, width, _ = np.array(by_images.get(n, [(np.nan,) * 3])).T
+            cells.append(
+                f"{coverage.min():.3f}, {coverage.mean():.3f}; {width.mean():.3f}" if n in by_images else "n/a"
+            )
+        print(f"| {title} | {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 # --- tables -------------------------------------------------------------------------------------------------------
@@ -362,7 +482,7 @@ def simulated_stops(replications: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("figure", choices=("score", "difference", "stop"))
+    parser.add_argument("figure", choices=("score", "difference", "stop", "exceptions", "unequal"))
     parser.add_argument("--replications", type=int, default=400)
     parser.add_argument("--images", type=int, nargs="+", default=[5, 10, 20, 50, 200])
     options = parser.parse_args()
@@ -370,7 +490,12 @@ def main() -> None:
         simulated_stops(options.replications)
         simulated_rare_images(options.replications)
     else:
-        simulated = simulated_scores if options.figure == "score" else simulated_differences
+        simulated = {
+            "score": simulated_scores,
+            "difference": simulated_differences,
+            "exceptions": simulated_exceptions,
+            "unequal": simulated_unequal,
+        }[options.figure]
         simulated(options.replications, options.images)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.records import Decider
 
-IMAGES = (10, 20, 50, 200)
+IMAGES = (5, 10, 20, 50, 200)
 """Sample sizes."""
 
 K = 3
@@ -247,6 +247,10 @@ SETTINGS: tuple[Rates | Confidence | Judge, ...] = (
     Rates(0.7, 0.2, 0.3),
     Rates(0.95, 0.05, 0.3),
     Rates(0.3, 0.02, 0.3),
+    Rates(0.02, 0.02, 0.0),
+    Rates(0.05, 0.05, 0.3),
+    Rates(0.98, 0.98, 0.3),
+    Rates(0.02, 0.3, 0.3),
     Confidence(0.0, 1.0, 1.0),
     Confidence(0.3, 1.0, 1.0),
     Confidence(0.3, 1.5, 1.0),

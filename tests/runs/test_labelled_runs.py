@@ -569,8 +569,9 @@ def test_accuracies_and_scores_have_the_interval_of_a_ratio_of_sums_over_images(
     assert told.intervals["brier"] == pytest.approx(ratio_interval(brier).ends)
     losses = np.array([-math.log(0.9) - math.log(0.5), -math.log(0.2), -math.log(0.6), -math.log(0.3)])
     mean = losses.sum() / 5
-    error = math.sqrt(4 / 3 * ((losses - mean * np.array([2, 1, 1, 1])) ** 2).sum()) / 5
-    factor = math.exp(stats.t.ppf(0.975, 3) * error / mean)
+    sizes = np.array([2, 1, 1, 1])
+    error = math.sqrt(((losses - mean * sizes) ** 2 / (1 - sizes / 5)).sum()) / 5
+    factor = math.exp(stats.t.ppf(0.975, 5**2 / 7 - 1) * error / mean)
     assert told.intervals["nll"] == pytest.approx((mean / factor, mean * factor))
 
 

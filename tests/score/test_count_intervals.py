@@ -18,6 +18,8 @@ from unsaf_async.score.unf1 import Counts, cell
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+Ends = tuple[float, float]
+CELLS = ("ta", "fu", "tu", "fa")
 CALL = CallRecord(role="answer", outcome="ok")
 FIGURES = (
     "precision", "recall", "over_refusal_rate", "over_answer_rate", "f1_answerable", "macro_f1", "balanced_accuracy",
@@ -46,13 +48,45 @@ def scored(kept: Sequence[Examination]) -> Score:
     return score(kept, questions_per_label=None, accounts=None, provider="p", judge="j", resamples=20)
 
 
-def around(value: float, variance: float, images: int, low: float = 0.0) -> tuple[float, float]:
-    """Student's t with a guarded error on the logit scale between `low` and 1."""
+def around(value: float, variance: float, images: float, low: float = 0.0) -> tuple[float, float]:
+    """Student's t with a guarded error on the logit scale between `low` and 1. images: as how many they count."""
     share, width = (value - low) / (1 - low), 1 - low
     error = math.sqrt(variance / width**2 + GUARD * (max(share, 1 - share) / images) ** 2)
     step = stats.t.ppf(0.975, images - 1) * error / (share * (1 - share))
     ends = low + width / (1 + np.exp(-(math.log(share / (1 - share)) + np.array([-step, step]))))
     return float(ends[0]), float(ends[1])
+
+
+def linearised(above: np.ndarray, below: np.ndarray) -> float:
+    """The variance of a ratio of sums, each image's residual corrected for its leverage."""
+    shares = below / below.sum()
+    return float((((above / below - above.sum() / below.sum()) * shares) ** 2 / (1 - shares)).sum())
+
+
+def kish(sizes: np.ndarray) -> float:
+    """As how many images of equal size they count."""
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def on_the_ellipse(
+    name: str, recall: tuple[float, float], refusal: tuple[float, float], found: Score, rho: float
+) -> Ends:
+    """The least and the greatest value of a figure where recall and the over-refusal rate lie together, angle by angle."""
+    values = []
+    assert found.recall is not None
+    assert found.over_refusal_rate is not None
+    for angle in 2 * math.pi * np.arange(64) / 64:
+        x, y = math.cos(angle), rho * math.cos(angle) + math.sqrt(1 - rho**2) * math.sin(angle)
+        r = found.recall + x * (recall[1] - found.recall if x > 0 else found.recall - recall[0])
+        f = found.over_refusal_rate + y * (
+            refusal[1] - found.over_refusal_rate if y > 0 else found.over_refusal_rate - refusal[0]
+        )
+        of, n = 10**9, found.counts.ta + found.counts.fu
+        sizes = {"ta": n * (1 - f), "fu": n * f}
+        n = found.counts.tu + found.counts.fa
+        sizes |= {"tu": n * r, "fa": n * (1 - r)}
+        values.append(getattr(Counts(**{cell: round(of * size) for cell, size in sizes.items()}), name))
+    return min(values), max(values)
 
 
 def jackknife(figure: Callable[[Sequence[Examination]], float | None], kept: Sequence[Examination]) -> float:
@@ -80,9 +114,9 @@ def test_every_ratio_has_the_interval_of_its_images_residuals() -> None:
     for name, (above, below) in terms.items():
         above, below = above[below > 0], below[below > 0]
         value, k = above.sum() / below.sum(), len(below)
-        variance = k / (k - 1) * ((above - value * below) ** 2).sum() / below.sum() ** 2
+        assert k > 2
         assert getattr(found, name) == pytest.approx(value)
-        assert found.intervals[name] == pytest.approx(around(value, variance, k)), name
+        assert found.intervals[name] == pytest.approx(around(value, linearised(above, below), kish(below))), name
 
 
 @pytest.mark.parametrize(
@@ -92,8 +126,14 @@ def test_every_ratio_has_the_interval_of_its_images_residuals() -> None:
 def test_what_is_no_ratio_has_the_interval_of_leaving_out_each_image(name: str, low: float) -> None:
     kept = examined()
     found = scored(kept)
+    rows = np.array([[[cell(each) for each in image.questions].count(name) for name in CELLS] for image in kept])
     variance = jackknife(lambda images: getattr(scored(images), name), kept)
-    assert found.intervals[name] == pytest.approx(around(getattr(found, name), variance, 25, low))
+    left_out = around(getattr(found, name), variance, kish(rows.sum(axis=1)), low)
+    (ta, fu, tu, fa), rates = rows.T, [found.intervals[rate] for rate in ("recall", "over_refusal_rate")]
+    residuals = [a - a.sum() / b.sum() * b for a, b in ((tu, tu + fa), (fu, ta + fu))]
+    by_rates = on_the_ellipse(name, rates[0], rates[1], found, np.corrcoef(*residuals)[0, 1])
+    expected = min(left_out[0], by_rates[0]), max(left_out[1], by_rates[1])
+    assert found.intervals[name] == pytest.approx(expected)
 
 
 def test_each_kind_has_the_interval_of_its_recall_and_of_its_unf1_that_rest_on_the_images_with_the_kind() -> None:
@@ -105,12 +145,16 @@ def test_each_kind_has_the_interval_of_its_recall_and_of_its_unf1_that_rest_on_t
         own = [[cell(one) for one in each.questions if one.kind == kind] for each in mental]
         above, below = np.array([row.count("tu") for row in own]), np.array([len(row) for row in own])
         recall = above.sum() / below.sum()
-        variance = images / (images - 1) * ((above - recall * below) ** 2).sum() / below.sum() ** 2
-        assert found.intervals[f"by_kind.{kind}.recall"] == pytest.approx(around(recall, variance, images))
+        ends = around(recall, linearised(above, below), kish(below))
+        assert found.intervals[f"by_kind.{kind}.recall"] == pytest.approx(ends)
         unf1 = found.by_kind[kind].unf1  # type: ignore[index]
         assert unf1 is not None
         spread = jackknife(lambda some, kind=kind: scored(some).by_kind[kind].unf1, kept)  # type: ignore[misc, index]
-        assert found.intervals[f"by_kind.{kind}.unf1"] == pytest.approx(around(unf1, spread, images))
+        left_out = around(unf1, spread, kish(below))
+        refused = found.counts.fu / (found.counts.tu + found.counts.fa)
+        by_recall = [2 * end / (1 + end + refused) for end in ends]
+        expected = min(left_out[0], by_recall[0]), max(left_out[1], by_recall[1])
+        assert found.intervals[f"by_kind.{kind}.unf1"] == pytest.approx(expected)
 
 
 def test_a_kind_that_was_always_declined_takes_the_doubt_about_that_into_its_unf1() -> None:
@@ -189,3 +233,21 @@ def test_the_intervals_hold_the_truth_in_about_95_of_100_samples(images: int) ->
             low, high = interval.ends or (-1, 1)
             held[name] += low <= getattr(truth, name) <= high
     assert min(held.values()) >= 134, held
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.98])
+def test_the_intervals_hold_for_a_model_that_answers_or_declines_nearly_everything(rate: float) -> None:
+    """The short form of `benchmarks/intervals_of_figures.py --only "recall 0.02"`: macro F1 was .66 with 20 images."""
+    rng = np.random.default_rng(3)
+    names = ("macro_f1", "balanced_accuracy", "unf1_of_precisions", "matthews_correlation")
+    held = {name: [] for name in names}
+    truth = Counts(ta=round(100 * (1 - rate)), fu=round(100 * rate), tu=round(100 * rate), fa=round(100 * (1 - rate)))
+    for _ in range(30):
+        rows = ImageRows()
+        for tu, fu in rng.binomial(3, rate, (20, 2)).tolist():
+            rows.add(Counts(ta=3 - fu, fu=fu, tu=tu, fa=3 - tu), {})
+        for name, interval in rows.intervals():
+            if name in names:
+                low, high = interval.ends or (1, 0)
+                held[name].append(low <= getattr(truth, name) <= high)
+    assert all(np.mean(each) >= 0.93 for each in held.values()), held

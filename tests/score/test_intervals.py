@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from unsaf_async.score.intervals import Interval, difference_interval, exact_interval, ratio_interval, smooth_interval
+from unsaf_async.score.intervals import (
+    Interval,
+    difference_interval,
+    effective_images,
+    exact_interval,
+    ratio_interval,
+    region_of,
+    smooth_interval,
+)
 from unsaf_async.score.ratios import quotients
 
 PAIRS = [(2.0, 3.0), (0.0, 1.0), (4.0, 5.0), (0.0, 0.0), (2.0, 3.0), (6.0, 6.0)]
@@ -16,13 +24,24 @@ PAIRS = [(2.0, 3.0), (0.0, 1.0), (4.0, 5.0), (0.0, 0.0), (2.0, 3.0), (6.0, 6.0)]
 
 def test_a_ratio_has_a_t_interval_on_the_logit_scale_from_the_images_residuals() -> None:
     a, b = np.array([pair for pair in PAIRS if pair[1]]).T
-    value = a.sum() / b.sum()
-    error = math.sqrt(5 / 4 * ((a - value * b) ** 2).sum() / b.sum() ** 2 + 0.05 * (value / 5) ** 2)
-    width = stats.t.ppf(0.975, 4) * error / (value * (1 - value))
+    value, shares = a.sum() / b.sum(), b / b.sum()
+    effective = 1 / (shares**2).sum()
+    squares = (((a / b - value) * shares) ** 2 / (1 - shares)).sum()
+    error = math.sqrt(squares + 0.05 * (value / effective) ** 2)
+    width = stats.t.ppf(0.975, effective - 1) * error / (value * (1 - value))
     expected = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-width, width]))))
     found = ratio_interval(PAIRS)
     assert found.ends == pytest.approx(tuple(expected))
     assert (found.method, found.images, found.why_undefined) == ("logit_t", 5, "")
+
+
+def test_images_of_one_size_have_the_spread_of_their_values_and_count_as_many_as_they_are() -> None:
+    a = np.array([0, 1, 2, 3, 3, 1])
+    value = a.mean() / 3
+    error = math.sqrt((a / 3).var(ddof=1) / 6 + 0.05 * (max(value, 1 - value) / 6) ** 2)
+    width = stats.t.ppf(0.975, 5) * error / (value * (1 - value))
+    expected = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-width, width]))))
+    assert ratio_interval([(each, 3) for each in a]).ends == pytest.approx(tuple(expected))
 
 
 def test_neither_order_nor_the_way_of_counting_equal_images_matters() -> None:
@@ -42,13 +61,38 @@ def test_at_the_ends_of_the_range_the_interval_is_one_sided_and_exact(images: in
     assert nothing.images == images
 
 
-def test_images_that_are_all_alike_leave_an_interval_of_some_width() -> None:
-    """As if a twentieth of an image more had been seen, on which everything went the rarer way."""
+def test_images_that_are_all_alike_leave_open_how_many_others_there_are() -> None:
+    """Of 9 images 1 - .025^(1/9) may differ though none does, and each by all that the range allows."""
     found = ratio_interval([(2, 3)] * 9)
-    width = stats.t.ppf(0.975, 8) * math.sqrt(0.05) * (2 / 3) / 9 / (2 / 9)
+    others = 1 - 0.025 ** (1 / 9)
     assert found.method == "logit_t"
-    assert found.ends == pytest.approx(tuple(1 / (1 + np.exp(-(np.log(2) + np.array([-width, width]))))))
+    assert found.ends == pytest.approx((2 / 3 * (1 - others), 2 / 3 + others / 3))
     assert smooth_interval([(2, 3)] * 9, share).ends == pytest.approx(found.ends)
+
+
+def test_exceptions_above_and_below_are_two_figures_that_are_combined() -> None:
+    """Of ten images with half the questions right, one has all and one none: each side as if the other eight had nothing."""
+    found = ratio_interval([(1, 2)] * 8 + [(2, 2), (0, 2)])
+    side = ratio_interval([(0, 1)] * 9 + [(1, 1)]).ends
+    assert side is not None
+    below, above, rho = (0.1 - side[0]) / 2, (side[1] - 0.1) / 2, -1 / 9
+    width = math.sqrt(below**2 + above**2 - 2 * rho * below * above)
+    assert found.ends == pytest.approx((0.5 - width, 0.5 + width))
+
+
+def test_a_rare_small_error_does_not_open_the_whole_range() -> None:
+    """The guard alone would have taken .003 of 20 images, on the logit scale, up to 1."""
+    low, high = ratio_interval([(0.01, 3)] * 10 + [(0.008, 3)] * 10).ends or (0, 1)
+    assert low < 0.003 < high < 0.003 + 1 - 0.025 ** (1 / 20)
+
+
+def test_images_of_unequal_size_count_as_fewer() -> None:
+    assert effective_images(np.array([3, 3, 3, 0])) == pytest.approx(3)
+    assert effective_images(np.array([1, 20]), np.array([9, 1])) == pytest.approx(29**2 / 409)
+    everything = ratio_interval([(1, 1)] * 9 + [(20, 20)])
+    assert everything.ends == pytest.approx((0.025 ** (409 / 29**2), 1))
+    assert everything.images == 10
+    assert ratio_interval([(1, 1), (20, 20)]).ends == pytest.approx((0.025 ** (401 / 21**2), 1))
 
 
 def test_the_exact_interval_takes_each_image_as_one_response() -> None:
@@ -87,6 +131,11 @@ def test_a_smooth_figure_has_a_t_interval_from_leaving_out_each_image() -> None:
     wider = smooth_interval(PAIRS, correlation, low=-1, high=1)
     assert wider.ends == pytest.approx(tuple(2 * expected - 1))
     assert smooth_interval([(2, 3), (0, 1), (4, 5), (6, 6)], share, times=[2, 1, 1, 1]) == found
+    effective = 18**2 / (9 + 1 + 25 + 9 + 36)
+    error = math.sqrt(variance - 0.05 * (value / 5) ** 2 + 0.05 * (value / effective) ** 2)
+    width = stats.t.ppf(0.975, effective - 1) * error / (value * (1 - value))
+    expected = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-width, width]))))
+    assert smooth_interval(PAIRS, share, sizes=np.array(PAIRS)[:, 1]).ends == pytest.approx(tuple(expected))
 
 
 def test_a_smooth_figure_at_an_end_of_its_range_has_the_exact_interval_stretched_to_it() -> None:
@@ -105,6 +154,23 @@ def test_a_figure_that_needs_one_of_the_images_has_no_interval_and_says_so() -> 
     assert "rests on a single image" in alone.why_undefined
     never = smooth_interval([(1, 2, 0, 0), (2, 2, 0, 0)], both)
     assert never.why_undefined == "the figure is undefined"
+
+
+def test_a_function_of_two_ratios_has_its_extremes_where_both_lie_together() -> None:
+    rows = np.array([(2, 3, 0, 3), (0, 3, 0, 3), (3, 3, 2, 3), (2, 3, 3, 3), (2, 3, 1, 3)], dtype=float)
+    region = region_of(rows)
+    for figure, own in ((0, rows[:, :2]), (1, rows[:, 2:])):
+        alone = region.interval(lambda one, other, figure=figure: (one, other)[figure])  # type: ignore[misc]
+        assert alone.ends == pytest.approx(ratio_interval(own).ends, abs=1e-3)
+    assert region.interval(lambda one, other: one - other).ends == pytest.approx(
+        difference_interval(rows).ends, abs=2e-3
+    )
+    assert region_of(rows[::-1]).interval(lambda one, other: one * other).images == 5
+    nothing = region.interval(lambda one, _: np.full(one.shape, np.nan))
+    assert nothing.why_undefined == "the figure is undefined"
+    few = region_of([(1, 2, 0, 0), (2, 2, 1, 2)]).interval(lambda one, other: one - other)
+    assert (few.ends, few.images) == (None, 1)
+    assert "at least 2 images" in few.why_undefined
 
 
 def test_a_difference_combines_the_intervals_of_both_with_their_correlation() -> None:
@@ -163,3 +229,30 @@ def test_with_few_images_the_interval_of_a_difference_holds() -> None:
         for low, high in (difference_interval(rows).ends or (1, 0) for rows in np.dstack([better, worse]))
     ]
     assert np.mean(held) >= 0.93
+
+
+def held(truth: float, a: np.ndarray, b: np.ndarray) -> float:
+    """The share of replications whose interval holds the truth. a, b: [replications, images]."""
+    found = [ratio_interval(rows).ends or (1, 0) for rows in np.stack([a, b], 2)]
+    return float(np.mean([low <= truth <= high for low, high in found]))
+
+
+@pytest.mark.parametrize(("images", "exception"), [(10, 0), (20, 2)])
+def test_the_interval_holds_where_one_image_in_n_differs_from_all_others(images: int, exception: int) -> None:
+    """The short form of `benchmarks/intervals.py exceptions`: it was .60 to .65 with the guard alone."""
+    rng = np.random.default_rng(images)
+    a = np.where(rng.random((100, images)) < 1 / images, exception, 1)
+    assert held(0.5 + (exception / 2 - 0.5) / images, a, np.full(a.shape, 2)) >= 0.93
+
+
+def test_a_model_that_says_yes_to_everything_is_not_known_to_do_so_always() -> None:
+    low, high = ratio_interval([(3, 6)], times=[500]).ends or (0, 1)
+    assert low == pytest.approx(0.5 - 3.69 / 1000, abs=1e-4)
+    assert high == pytest.approx(0.5 + 3.69 / 1000, abs=1e-4)
+
+
+def test_the_interval_holds_where_a_few_images_have_most_of_the_questions() -> None:
+    """The short form of `benchmarks/intervals.py unequal`: it was .85 with one degree of freedom fewer than images."""
+    rng = np.random.default_rng(7)
+    b = np.where(rng.random((150, 10)) < 0.1, 20, 1)
+    assert held(0.5, rng.binomial(b, rng.beta(1.17, 1.17, b.shape)), b) >= 0.93

@@ -600,6 +600,7 @@ class _Drawn:
         images = smooth_interval(
             self.tables.reshape(len(self.tables), -1),
             lambda sums: figure(*_abstained(sums.reshape(*sums.shape[:-1], *total.shape), se, sp)),
+            sizes=self.tables.sum(axis=(1, 2, 3)),
         )
         drawn = figure(*_abstained(np.broadcast_to(total, (len(self.rates[0]), *total.shape)), *self.rates))
         defined = drawn[~np.isnan(drawn)]

@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unsaf_async.records import KINDS
-from unsaf_async.score.intervals import Interval, ratio_interval, smooth_interval
+from unsaf_async.score.intervals import (
+    Interval,
+    effective_images,
+    ratio_interval,
+    region_of,
+    smooth_interval,
+)
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.tallies import counts_of
 from unsaf_async.score.unf1 import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from unsaf_async.score.intervals import Region
     from unsaf_async.score.tallies import Place
     from unsaf_async.score.unf1 import KindName
 
@@ -107,9 +114,11 @@ class ImageRows:
             "balanced_accuracy": (_balanced_accuracy, 0.0),
             "unf1_of_precisions": (_unf1_of_precisions, 0.0),
         }
+        region = region_of(np.stack([tu, tu + fa, fu, ta + fu], axis=1), times)
         for name, (figure, low) in (smooth | {"matthews_correlation": (_matthews_correlation, -1.0)}).items():
             if getattr(counts, name) is not None:
-                yield name, smooth_interval(rows, figure, low=low, times=times)
+                left_out = smooth_interval(rows, figure, low=low, times=times, sizes=rows.sum(axis=1))
+                yield name, _wider(left_out, _by_rates(region, figure, counts))
         names: tuple[KindName, ...] = (*KINDS, "unspecified")
         for kind in (name for name in names if name in self.kinds):
             of_kind = self.kinds[kind]
@@ -121,8 +130,8 @@ class ImageRows:
     def _unf1_of_kind(self, of_kind: Counter[tuple[int, int, int, int]], recall: Interval) -> Interval:
         """Of `KindScore.unf1`. Images without the kind bear on it by their over-refusals alone.
 
-        At a recall of 1 the images that have the kind do not differ, and the spread is that of the over-refusals alone. There the
-        interval also takes in what the lower end of recall's makes of the figure.
+        Where the images that have the kind do not differ, as at a recall of 1, the spread is that of the over-refusals alone. So
+        the interval also takes in what the ends of recall's make of the figure.
         """
         without = Counter[tuple[int, int, int, int]]()
         for (_, fu, tu, fa), n in self.cells.items():
@@ -130,17 +139,44 @@ class ImageRows:
         for (_, _, fu, unanswerable), n in of_kind.items():
             without[0, 0, fu, unanswerable] -= n
         rows, times = _table(of_kind + without)
-        found = smooth_interval(rows, _unf1_of_kind, times=times, rests_on=of_kind.total())
-        if found.ends is None or recall.ends is None or recall.ends[1] < 1:
+        own, own_times = _table(of_kind)
+        found = smooth_interval(
+            rows, _unf1_of_kind, times=times, rests_on=effective_images(own[:, 0] + own[:, 1], own_times)
+        )
+        if recall.ends is None:
             return found
         refused, unanswerable = (times @ rows)[2:]
-        least = 2 * recall.ends[0] / (1 + recall.ends[0] + refused / unanswerable)
-        return replace(found, ends=(min(found.ends[0], float(least)), found.ends[1]))
+        low, high = (float(2 * end / (1 + end + refused / unanswerable)) for end in recall.ends)
+        return _wider(found, replace(recall, ends=(low, high)))
 
 
 def _table(counted: Counter[tuple[int, int, int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(the distinct rows [rows, 4], how many images have each)."""
     return np.array(list(counted), dtype=np.int64).reshape(-1, 4), np.array(list(counted.values()), dtype=np.int64)
+
+
+def _by_rates(region: Region, figure: Callable[[NDArray[np.float64]], NDArray[np.float64]], counts: Counts) -> Interval:
+    """Of a figure of (TA, FU, TU, FA), by the region of recall and the over-refusal rate.
+
+    It holds where a model answers or declines nearly everything: there the figure is far from linear, and the spread of a few
+    images says little.
+    """
+    answerable, unanswerable = counts.ta + counts.fu, counts.tu + counts.fa
+    return region.interval(
+        lambda recall, refusal: figure(
+            np.stack(
+                (answerable * (1 - refusal), answerable * refusal, unanswerable * recall, unanswerable * (1 - recall)),
+                axis=-1,
+            )
+        )
+    )
+
+
+def _wider(one: Interval, other: Interval) -> Interval:
+    """At each end that of the two which lies farther out; where one is undefined, the other."""
+    if one.ends is None or other.ends is None:
+        return one if other.ends is None else other
+    return replace(one, ends=(min(one.ends[0], other.ends[0]), max(one.ends[1], other.ends[1])))
 
 
 def _macro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,19 +4,22 @@ Questions of one image are not independent, so what counts is how many images be
 All intervals here follow one plan. The images give a standard error; the interval is symmetric on the logit scale, so that
 it stays in the figure's range; its quantile is Student's t with one degree of freedom fewer than images. A few images may
 be much alike by accident, so the error is guarded (`GUARD`). Where a figure stands at an end of its range no image differs,
-and the interval is the exact one of how many images may do otherwise.
+and the interval is the exact one of how many images may do otherwise. Where most images are alike inside the range, those
+that lie above and below the others are two such figures (`ALIKE`). Where images hold unequal numbers of questions, as many
+images count as would be as sure if they held equal ones (`effective_images`).
 
 Chosen by simulation (docs/intervals.md): with 5 to 50 images resampling is too narrow, and often has no interval at all.
 
-Source of the standard errors: Cochran, Sampling Techniques (1977), section 6.4 (linearised ratio); Efron, The Jackknife, the
-Bootstrap and Other Resampling Plans (1982), chapter 3 (delete one). Of the exact interval: Clopper & Pearson, Biometrika 26
-(1934), and Korn & Graubard, Survey Methodology 24 (1998), for its use with clusters.
+Source of the standard errors: Cochran, Sampling Techniques (1977), section 6.4 (linearised ratio), with the correction for
+leverage of Bell & McCaffrey, Survey Methodology 28 (2002); Efron, The Jackknife, the Bootstrap and Other Resampling Plans
+(1982), chapter 3 (delete one). Of the exact interval: Clopper & Pearson, Biometrika 26 (1934), and Korn & Graubard, Survey
+Methodology 24 (1998), for its use with clusters. Of the effective number of images: Kish, Survey Sampling (1965), section 11.7.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,8 +37,20 @@ GUARD = 0.05
 """Images that every interval counts in beside those there are, as if on them everything had gone the rarer way.
 
 With k images a figure s then has a variance of at least GUARD (max(s, 1 - s) / k)^2, for that is how far one such image would
-move it. Without it, 10 images that nearly all abstained from everything had intervals that covered in 82 of 100 cases.
+move it. Without it, 10 images that nearly all abstained from everything had intervals that covered in 82 of 100 cases. The
+guard moves no end farther than the exact interval would, had no image differed.
 """
+
+ALIKE = 0.6
+"""Share of the images, by their weight in the figure, above which the others count as exceptions.
+
+If nearly all images have an accuracy of .5, their spread says little of how many have another one. The exceptions above and
+below are then told apart, each side as a figure of its own; one without any has the exact interval: of k images up to 3.7 / k
+may be exceptions that none of them is, and each may lie as far away as the range allows.
+"""
+
+NEAR = 0.02
+"""From the median: images that lie this close to it are alike."""
 
 IntervalMethod = Literal[
     "logit_t", "jackknife_logit_t", "linearised_logit_t", "linearised_log_t", "inverted", "exact_one_sided", "exact", "combined",
@@ -45,12 +60,18 @@ IntervalMethod = Literal[
 
 logit_t: linearised standard error of a ratio of sums. jackknife_logit_t: delete-one-image standard error. linearised_logit_t,
 linearised_log_t: of influence values, on that scale. inverted: see `rank_intervals.ece_interval`. exact_one_sided: at an end of
-the range. exact: `exact_interval` inside the range. combined: `difference_interval`. fixed_width_stop, anytime: of a rule that
-stopped a run (`runs/stopping.py`).
+the range. exact: `exact_interval` inside the range. combined: `difference_interval`, `Region.interval`. fixed_width_stop,
+anytime: of a rule that stopped a run (`runs/stopping.py`).
 """
 
 _EQUAL = 1e-12
 """Relative difference below which two figures differ by rounding alone."""
+
+_MOST_LEVERAGE = 0.99
+"""An image that holds nearly everything has no residual to correct."""
+
+_ANGLES = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+"""Of the points of an ellipse on which the extremes of a figure are sought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +108,7 @@ def ratio_interval(
         return Interval(images=k, why_undefined=_too_few(k))
     above, below = images @ rows
     value = float(above / below)
-    residuals = rows[:, 0] - value * rows[:, 1]
-    return _around(value, float(images @ residuals**2) * k / (k - 1) / float(below) ** 2, k, "logit_t")
+    return _around(value, _Images(rows[:, 0] / rows[:, 1], rows[:, 1], images), "logit_t")
 
 
 def difference_interval(rows: Sequence[Sequence[float]] | NDArray[Any]) -> Interval:
@@ -131,15 +151,10 @@ def combined_interval(
     fewest = min(mine.images, their.images)
     if mine.ends is None or their.ends is None:
         return Interval(images=fewest, why_undefined=(mine if mine.ends is None else their).why_undefined)
-    size = math.sqrt(float(ours @ ours) * float(theirs @ theirs))
-    correlation = float(ours @ theirs) / size if size > _EQUAL else 0.0
-
-    def distance(x: float, y: float) -> float:
-        return math.sqrt(max(0.0, x * x + y * y - 2 * correlation * x * y))
-
+    correlation = _correlation(ours, theirs)
     difference = value - their_value
-    low = difference - distance(value - mine.ends[0], their.ends[1] - their_value)
-    high = difference + distance(mine.ends[1] - value, their_value - their.ends[0])
+    low = difference - _distance(value - mine.ends[0], their.ends[1] - their_value, correlation)
+    high = difference + _distance(mine.ends[1] - value, their_value - their.ends[0], correlation)
     return Interval((max(-1.0, low), min(1.0, high)), "combined", fewest)
 
 
@@ -150,7 +165,8 @@ def smooth_interval(
     low: float = 0.0,
     high: float = 1.0,
     times: Sequence[int] | NDArray[np.int64] | None = None,
-    rests_on: int | None = None,
+    sizes: NDArray[Any] | None = None,
+    rests_on: float | None = None,
 ) -> Interval:
     """The interval of a smooth function of sums over images, by leaving out each image in turn.
 
@@ -160,8 +176,9 @@ def smooth_interval(
         low: The least value of the figure.
         high: Its greatest value.
         times: How many images have each of the rows; None: one each.
-        rests_on: How many of the images bear on the part of the figure that fewest bear on; None: all do. Student's t and the
-            exact interval go by them.
+        sizes: How much each row's image holds, such as questions; shape [images]. None: all hold as much.
+        rests_on: How many of the images bear on the part of the figure that fewest bear on, at most as many as are effective;
+            None: all do. Student's t and the exact interval go by them.
 
     Returns:
         The interval, in [low, high]. None with its reason where fewer than 2 images bear on the figure, and where it is
@@ -170,11 +187,12 @@ def smooth_interval(
     table = np.asarray(rows, dtype=float)
     if not len(table):
         return Interval(why_undefined=_too_few(0))
-    distinct, images = _distinct(table, times)
-    bears = (distinct != 0).any(axis=1)
-    distinct, images = distinct[bears], images[bears]
+    size = np.ones(len(table)) if sizes is None else np.asarray(sizes, dtype=float)
+    distinct, images = _distinct(np.column_stack([table, size]), times)
+    bears = (distinct[:, :-1] != 0).any(axis=1)
+    distinct, size, images = distinct[bears, :-1], distinct[bears, -1], images[bears]
     k = int(images.sum())
-    fewest = k if rests_on is None else min(k, rests_on)
+    fewest = k if rests_on is None else min(k, math.ceil(rests_on))
     if fewest < 2:
         return Interval(images=fewest, why_undefined=_too_few(fewest))
     total = images @ distinct
@@ -184,14 +202,79 @@ def smooth_interval(
     without = figure(total - distinct)
     if np.isnan(without).any():
         return Interval(images=k, why_undefined="the figure rests on a single image: without it, it is undefined")
-    variance = float(images @ (without - value) ** 2) * (k - 1) / k
     width = high - low
-    found = _around((value - low) / width, variance / width**2, fewest, "jackknife_logit_t")
-    return (
-        found
-        if found.ends is None
-        else Interval((low + width * found.ends[0], low + width * found.ends[1]), found.method, fewest)
+    moved = (value - without) * (k - 1) / width
+    held = effective_images(size, images)
+    spread = _Images(
+        (value - low) / width + moved, np.ones(len(moved)), images, held if rests_on is None else min(held, rests_on)
     )
+    found = _around((value - low) / width, spread, "jackknife_logit_t")
+    ends = None if found.ends is None else (low + width * found.ends[0], low + width * found.ends[1])
+    return Interval(ends, found.method, fewest)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where two ratios of the same images lie together with 95 %, or the reason why that is unknown.
+
+    first, second: their values along an ellipse, and at last those that were found; shape [points]. images: how many bear on
+    either. why_undefined: "" unless there is no region.
+    """
+
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    images: int = 0
+    why_undefined: str = ""
+
+    def interval(self, figure: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]) -> Interval:
+        """The interval of a function of both ratios: its least and greatest value on the ellipse.
+
+        It holds where a figure is far from linear, as Matthews correlation is of a model that answers nearly everything.
+
+        Args:
+            figure: From values of the two ratios to figures, all of one shape; NaN where undefined.
+
+        Returns:
+            The interval; None with its reason where there is no region, or where the figure is undefined.
+        """
+        if self.why_undefined:
+            return Interval(images=self.images, why_undefined=self.why_undefined)
+        values = figure(self.first, self.second)
+        if math.isnan(values[-1]):
+            return Interval(images=self.images, why_undefined="the figure is undefined")
+        return Interval((float(np.nanmin(values)), float(np.nanmax(values))), "combined", self.images)
+
+
+def region_of(
+    rows: Sequence[Sequence[float]] | NDArray[Any], times: Sequence[int] | NDArray[np.int64] | None = None
+) -> Region:
+    """Where sum(a) / sum(b) and sum(c) / sum(d) over images lie together.
+
+    The ellipse spans the interval of each ratio, with the correlation that the images' influence on both has. A linear function
+    of both has there the interval that the delta method gives, were the two intervals symmetric.
+
+    Args:
+        rows: (a, b, c, d) of each image, 0 <= a <= b and 0 <= c <= d; shape [images, 4].
+        times: How many images have each of the rows; None: one each.
+
+    Returns:
+        The region; its reason where one of the ratios has no interval.
+    """
+    table, images = _distinct(np.asarray(rows, dtype=float).reshape(-1, 4), times)
+    pairs = (table[:, :2], table[:, 2:])
+    found = [ratio_interval(each, images) for each in pairs]
+    fewest = min(each.images for each in found)
+    if any(each.ends is None for each in found):
+        return Region(np.empty(0), np.empty(0), fewest, _too_few(fewest))
+    correlation = _correlation(_influence(pairs[0], images), _influence(pairs[1], images), images)
+    along, across = np.cos(_ANGLES), np.sin(_ANGLES)
+    steps = (along, correlation * along + math.sqrt(1 - correlation**2) * across)
+    values = []
+    for pair, own, step in zip(pairs, found, steps, strict=True):
+        above, below = images @ pair
+        centre, (low, high) = float(above / below), own.ends or (0.0, 1.0)
+        values.append(np.append(centre + np.where(step > 0, high - centre, centre - low) * step, centre))
+    return Region(values[0], values[1], fewest)
 
 
 def linearised_interval(
@@ -199,8 +282,9 @@ def linearised_interval(
     influence: NDArray[np.float64],
     *,
     high: float = 1.0,
-    rests_on: int | None = None,
+    rests_on: float | None = None,
     exact_on: int | None = None,
+    leverage: NDArray[np.float64] | None = None,
 ) -> Interval:
     """The interval of a figure >= 0 of which it is known how far each image moves it: its influence values.
 
@@ -208,23 +292,31 @@ def linearised_interval(
         value: The figure, in [0, high].
         influence: How far each image that bears on the figure moves it, to first order; shape [images], of sum 0.
         high: Its greatest value: 1, and the scale is the logit; or inf, and it is the logarithm.
-        rests_on: How many of the images bear on the part of the figure that fewest bear on, for Student's t; None: all do.
+        rests_on: How many of the images bear on the part of the figure that fewest bear on, for Student's t, at most as many as
+            are effective; None: all do.
         exact_on: How many images `exact_interval` takes as independent at 0 and 1; None: `rests_on`.
+        leverage: Each image's share of the items; shape [images]. None: all have the same.
 
     Returns:
         The interval. None with its reason where it rests on fewer than 2 images, and where no image moves an unbounded figure.
     """
     k = len(influence)
-    fewest = k if rests_on is None else min(k, rests_on)
+    fewest = k if rests_on is None else min(k, math.ceil(rests_on))
     if fewest < 2:
         return Interval(images=fewest, why_undefined=_too_few(fewest))
-    variance = float(influence @ influence) * k / (k - 1)
+    if leverage is not None:
+        influence = influence * np.sqrt((1 - 1 / k) / (1 - np.minimum(leverage, _MOST_LEVERAGE)))
+    effective = float(k) if rests_on is None else min(float(k), rests_on)
     if math.isfinite(high):
         at_end = min(value, 1 - value) <= _EQUAL and exact_on is not None
-        return _around(value, variance, exact_on if at_end and exact_on else fewest, "linearised_logit_t")
-    if math.sqrt(variance) <= _EQUAL * value:
+        if at_end and exact_on:
+            return exact_interval(value, exact_on)
+        spread = _Images(value + k * influence, np.ones(k), np.ones(k, dtype=np.int64), effective)
+        return replace(_around(value, spread, "linearised_logit_t"), images=fewest)
+    error = math.sqrt(float(influence @ influence) * k / (k - 1))
+    if error <= _EQUAL * value:
         return Interval(images=k, why_undefined="all images have the same value: they say nothing of its uncertainty")
-    factor = math.exp(min(700.0, _quantile(fewest) * math.sqrt(variance) / value))
+    factor = math.exp(min(700.0, _quantile(k, effective) * error / value))
     return Interval((value / factor, value * factor), "linearised_log_t", fewest)
 
 
@@ -246,10 +338,16 @@ def mean_interval(values: NDArray[np.float64], image: NDArray[np.int64], *, high
     if math.isfinite(high):
         return ratio_interval(np.stack([sums, sizes], axis=1))
     mean = float(values.mean())
-    return linearised_interval(mean, (sums - mean * sizes) / len(values), high=high)
+    return linearised_interval(
+        mean,
+        (sums - mean * sizes) / len(values),
+        high=high,
+        rests_on=None if len(sizes) < 2 else effective_images(sizes),
+        leverage=sizes / len(values),
+    )
 
 
-def exact_interval(share: float, images: int) -> Interval:
+def exact_interval(share: float, images: int, effective: float | None = None) -> Interval:
     """The exact interval that takes each image as one response (Clopper & Pearson): for figures at an end of their range.
 
     At 0: if the figure came from a share p of images above 0, all of them would have been missed with probability
@@ -260,54 +358,159 @@ def exact_interval(share: float, images: int) -> Interval:
     Args:
         share: The figure, in [0, 1].
         images: How many images bear on it, >= 0.
+        effective: As how many they count (`effective_images`), > 0; None: as so many.
 
     Returns:
         The interval; None with its reason for fewer than 2 images.
     """
     if images < 2:
         return Interval(images=images, why_undefined=_too_few(images))
-    tail = (1 - CONFIDENCE) / 2
+    k = images if effective is None else effective
     if share <= _EQUAL:
-        return Interval((0.0, 1 - tail ** (1 / images)), "exact_one_sided", images)
+        return Interval((0.0, _unseen(k)), "exact_one_sided", images)
     if share >= 1 - _EQUAL:
-        return Interval((tail ** (1 / images), 1.0), "exact_one_sided", images)
+        return Interval((1 - _unseen(k), 1.0), "exact_one_sided", images)
     from scipy.stats import beta  # slow to import
 
-    hits = share * images
-    ends = (float(beta.ppf(tail, hits, images - hits + 1)), float(beta.ppf(1 - tail, hits + 1, images - hits)))
+    tail, hits = (1 - CONFIDENCE) / 2, share * k
+    ends = (float(beta.ppf(tail, hits, k - hits + 1)), float(beta.ppf(1 - tail, hits + 1, k - hits)))
     return Interval(ends, "exact", images)
+
+
+def effective_images(sizes: NDArray[Any], times: NDArray[np.int64] | None = None) -> float:
+    """How many images that hold as much as each other would be as sure: sum(size)^2 / sum(size^2), by Kish.
+
+    Args:
+        sizes: How much each image holds, such as questions, >= 0; at least one holds something.
+        times: How many images have each of the sizes; None: one each.
+
+    Returns:
+        From 1 to the number of images that hold anything; that number where all hold as much.
+    """
+    size = np.asarray(sizes, dtype=float)
+    images = np.ones(len(size)) if times is None else times
+    return float((images @ size) ** 2 / (images @ size**2))
 
 
 def _distinct(
     rows: NDArray[np.float64], times: Sequence[int] | NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(the distinct rows, sorted, how many images have each): all cost goes by their number, and no rounding by order."""
-    distinct, which = np.unique(rows, axis=0, return_inverse=True)
-    images = np.zeros(len(distinct), dtype=np.int64)
-    np.add.at(images, which.reshape(-1), 1 if times is None else np.asarray(times, dtype=np.int64))
-    return distinct[images > 0], images[images > 0]
+    ones = np.ones(len(rows), dtype=np.int64) if times is None else np.asarray(times, dtype=np.int64)
+    rows, ones = rows[ones > 0], ones[ones > 0]
+    order = np.lexsort(rows.T[::-1])  # np.unique over rows takes twice as long
+    rows = rows[order]
+    starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(rows)), bool), (rows[1:] != rows[:-1]).any(axis=1)]))
+    return rows[starts], np.add.reduceat(ones[order], starts) if len(starts) else ones
 
 
-def _around(share: float, variance: float, images: int, method: IntervalMethod) -> Interval:
-    """The interval around a share with a variance >= 0. By the delta method logit(s) has the error of s / (s (1 - s))."""
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """What images say of a figure in [0, 1], which is the mean of their values by their weights.
+
+    values, weights: shape [rows]. times: how many images have each of the rows. effective: as how many they count; None: by
+    their weights.
+    """
+
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    times: NDArray[np.int64]
+    effective: float | None = None
+
+    @property
+    def count(self) -> int:
+        return int(self.times.sum())
+
+    @property
+    def effective_count(self) -> float:
+        return effective_images(self.weights, self.times) if self.effective is None else self.effective
+
+    def variance(self, values: NDArray[np.float64], mean: float) -> float:
+        """Of the mean of some values. An image pulls the mean to itself, and its residual falls short by its leverage."""
+        shares = self.weights / (self.times @ self.weights)
+        return float(self.times @ ((shares * (values - mean)) ** 2 / (1 - np.minimum(shares, _MOST_LEVERAGE))))
+
+    def mean(self, values: NDArray[np.float64]) -> float:
+        return float(self.times @ (self.weights * values) / (self.times @ self.weights))
+
+    def common(self) -> float | None:
+        """The value that most images have, by `ALIKE` and `NEAR`; None without one."""
+        weight = self.times * self.weights
+        order = np.argsort(self.values, kind="stable")
+        sums = np.cumsum(weight[order])
+        median = float(self.values[order][np.searchsorted(sums, sums[-1] / 2 * (1 - _EQUAL))])
+        near = np.abs(self.values - median) <= NEAR + _EQUAL
+        return median if float(weight[near].sum()) > (ALIKE + _EQUAL) * float(sums[-1]) else None
+
+
+def _around(share: float, images: _Images, method: IntervalMethod) -> Interval:
+    """The interval of a share: around it, or around the value that most images have, if that lies inside the range."""
+    k, effective = images.count, images.effective_count
     if not _EQUAL < share < 1 - _EQUAL:
-        return exact_interval(share, images)
-    error = math.sqrt(variance + GUARD * (max(share, 1 - share) / images) ** 2)
-    width = _quantile(images) * error / (share * (1 - share))
-    centre = math.log(share / (1 - share))
-    return Interval((_expit(centre - width), _expit(centre + width)), method, images)
+        return exact_interval(share, k, effective)
+    common = images.common()
+    if common is None or not _EQUAL < common < 1 - _EQUAL:
+        return Interval(_logit_t(share, images.variance(images.values, share), k, effective), method, k)
+    near = np.abs(images.values - common) <= NEAR + _EQUAL
+    apart, within = np.where(near, 0.0, images.values - common), np.where(near, images.values, common)
+    ranges = (1 - common, common)
+    sides = [np.maximum(sign * apart, 0) / size for sign, size in zip((1, -1), ranges, strict=True)]
+    means = [min(1.0, images.mean(side)) for side in sides]
+    ends = [_logit_t(mean, images.variance(side, mean), k, effective) for mean, side in zip(means, sides, strict=True)]
+    moved = [images.weights * (side - mean) for side, mean in zip(sides, means, strict=True)]
+    correlation = _correlation(moved[0], moved[1], images.times)
+    up, down = ([size * abs(end - mean) for end in own] for size, mean, own in zip(ranges, means, ends, strict=True))
+    spread = _quantile(k, effective) * math.sqrt(images.variance(within, images.mean(within)))
+    low = share - math.hypot(_distance(up[0], down[1], correlation), spread)
+    high = share + math.hypot(_distance(up[1], down[0], correlation), spread)
+    return Interval((max(0.0, low), min(1.0, high)), method, k)
 
 
-def _quantile(images: int) -> float:
-    """Of Student's t, with one degree of freedom fewer than images."""
+def _logit_t(share: float, variance: float, images: int, effective: float) -> tuple[float, float]:
+    """The ends around a share in [0, 1]. By the delta method logit(s) has the error of s / (s (1 - s))."""
+    unseen = _unseen(effective)
+    if share <= _EQUAL:
+        return 0.0, unseen
+    if share >= 1 - _EQUAL:
+        return 1 - unseen, 1.0
+    guard = GUARD * (max(share, 1 - share) / effective) ** 2
+    scale = _quantile(images, effective) / (share * (1 - share))
+    centre, width, plain = (
+        math.log(share / (1 - share)),
+        scale * math.sqrt(variance + guard),
+        scale * math.sqrt(variance),
+    )
+    low = max(_expit(centre - width), _expit(centre - plain) - unseen * share)
+    high = min(_expit(centre + width), _expit(centre + plain) + unseen * (1 - share))
+    return low, high
+
+
+def _unseen(images: float) -> float:
+    """The greatest share of images that may differ though none of so many does."""
+    return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / images))
+
+
+def _quantile(images: int, effective: float) -> float:
+    """Of Student's t, with one degree of freedom fewer than effective images, though not fewer than 2 if 3 images are there."""
     from scipy.special import stdtrit  # slow to import
 
-    return float(stdtrit(images - 1, (1 + CONFIDENCE) / 2))
+    return float(stdtrit(max(effective - 1, min(images - 1, 2)), (1 + CONFIDENCE) / 2))
 
 
-def _influence(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
+def _distance(x: float, y: float, correlation: float) -> float:
+    return math.sqrt(max(0.0, x * x + y * y - 2 * correlation * x * y))
+
+
+def _correlation(one: NDArray[np.float64], other: NDArray[np.float64], times: NDArray[np.int64] | None = None) -> float:
+    """Of two influences of the same images; 0 where one has none."""
+    images = np.ones(len(one)) if times is None else times
+    size = math.sqrt(float(images @ one**2) * float(images @ other**2))
+    return max(-1.0, min(1.0, float(images @ (one * other)) / size)) if size > _EQUAL else 0.0
+
+
+def _influence(pairs: NDArray[np.float64], times: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """How far each image moves sum(a) / sum(b), to first order. pairs: [images, 2], with sum(b) > 0."""
-    above, below = pairs.sum(axis=0)
+    above, below = pairs.sum(axis=0) if times is None else times @ pairs
     return np.asarray((pairs[:, 0] - above / below * pairs[:, 1]) / below)
 
 

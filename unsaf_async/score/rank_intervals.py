@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unsaf_async.score.bootstrap import RESAMPLES
-from unsaf_async.score.intervals import CONFIDENCE, Interval, exact_interval, linearised_interval
+from unsaf_async.score.intervals import CONFIDENCE, Interval, effective_images, exact_interval, linearised_interval
 from unsaf_async.score.metrics import auroc, bin_numbers, risk_coverage
 
 if TYPE_CHECKING:
@@ -94,15 +94,19 @@ def aurc_intervals(confidence: ArrayLike, correct: ArrayLike, groups: Groups) ->
     sure, error = np.asarray(confidence, dtype=float), 1 - np.asarray(correct, dtype=float)
     n = len(sure)
     image, images = _numbered(groups, n)
+    sizes = np.bincount(image, minlength=images)
+    held, leverage = effective_images(sizes), sizes / n
     influence = _aurc_influence(sure, error) / n
-    area = linearised_interval(curve.aurc, _by_image(influence, image, images))
+    area = linearised_interval(curve.aurc, _by_image(influence, image, images), rests_on=held, leverage=leverage)
     wrong = float(error.mean())
     if not 0 < wrong < 1 or curve.e_aurc <= 1e-12:
         why = "the order is the best that there is, which says nothing of its uncertainty"
         return area, Interval(images=images, why_undefined=why)
     # The best order's area is w + (1 - w) ln(1 - w) of the share w of wrong items; -ln(1 - w) is its slope.
     influence += math.log(1 - wrong) * (error - wrong) / n
-    return area, linearised_interval(curve.e_aurc, _by_image(influence, image, images))
+    return area, linearised_interval(
+        curve.e_aurc, _by_image(influence, image, images), rests_on=held, leverage=leverage
+    )
 
 
 def _aurc_influence(sure: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:

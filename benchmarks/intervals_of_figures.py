@@ -168,6 +168,29 @@ class Confidence:
         yield from zip(("AURC", "E-AURC"), areas, strict=True)
 
 
+@dataclass(frozen=True)
+class Constant:
+    """A model that is always as sure, and right on half of an image's questions: but for a share of images.
+
+    On these it is surer where it is asked what has no answer, and never right.
+    """
+
+    share: float
+
+    def __str__(self) -> str:
+        return f"constant confidence, but for a share of {self.share:g} of the images"
+
+    def truths(self) -> dict[str, float]:
+        both_usual = (1 - self.share) ** 2
+        return {"AUROC": 0.5 * both_usual + 1 - both_usual, "AURC": 0.5 + 0.5 * self.share}
+
+    def intervals(self, images: int, rng: np.random.Generator) -> Iterator[tuple[str, Interval]]:
+        image, positive = np.repeat(np.arange(images), 2 * K), np.tile([True] * K + [False] * K, images)
+        other = (rng.random(images) < self.share)[image]
+        yield "AUROC", auroc_interval(np.where(other, positive, 0.5), positive, image)
+        yield "AURC", aurc_intervals(np.full(len(image), 0.5), positive & ~other, image)[0]
+
+
 def table(
     title: str,
     truths: Mapping[str, float],
@@ -242,7 +265,7 @@ class Tables(DecidedTally):
         return ["panel"], self._given
 
 
-SETTINGS: tuple[Rates | Confidence | Judge, ...] = (
+SETTINGS: tuple[Rates | Confidence | Constant | Judge, ...] = (
     Rates(0.7, 0.2, 0.0),
     Rates(0.7, 0.2, 0.3),
     Rates(0.95, 0.05, 0.3),
@@ -256,6 +279,7 @@ SETTINGS: tuple[Rates | Confidence | Judge, ...] = (
     Confidence(0.3, 1.5, 1.0),
     Confidence(0.3, 3.0, 0.0),
     Confidence(0.3, 2.0, 2.5, steps=10),
+    Constant(0.05),
     Judge(Rates(0.7, 0.2, 0.3), 0.9, 0.95, 50),
     Judge(Rates(0.7, 0.2, 0.3), 0.97, 0.98, 200),
     Judge(Rates(0.95, 0.05, 0.3), 0.9, 0.95, 50),

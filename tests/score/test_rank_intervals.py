@@ -112,6 +112,14 @@ def test_where_all_pairs_are_ordered_alike_the_interval_is_exact_for_pairs_witho
     assert auroc_interval([1, 1, 1, 2, 2, 2], [True] * 3 + [False] * 3, range(6)) == exact_interval(0.0, 3)
 
 
+def test_a_constant_score_leaves_open_that_other_images_may_have_another_one() -> None:
+    """Images that are not seen may make up 1 - .025^(1/20) of pairs without a common image, ordered either way."""
+    low, high = auroc_interval([0.5] * 80, [True, False] * 40, np.arange(80) // 2).ends or (0, 1)
+    assert (low, high) == pytest.approx((0.5 * 0.025 ** (1 / 20), 1 - 0.5 * 0.025 ** (1 / 20)))
+    low, high = aurc_intervals([0.9] * 80, [True, False] * 40, np.arange(80) // 2)[0].ends or (0, 1)
+    assert (low, high) == pytest.approx((0.5 * 0.025 ** (1 / 40), 1 - 0.5 * 0.025 ** (1 / 40)))
+
+
 @pytest.mark.parametrize(("scores", "positive"), [([], []), ([1, 2], [True, True]), ([1, 2], [0, 0])])
 def test_without_both_classes_there_is_no_auroc_and_no_interval(scores: list[float], positive: list[bool]) -> None:
     assert auroc_interval(scores, positive, list(range(len(scores)))) == Interval(

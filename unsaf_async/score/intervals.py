@@ -294,7 +294,7 @@ def linearised_interval(
         high: Its greatest value: 1, and the scale is the logit; or inf, and it is the logarithm.
         rests_on: How many of the images bear on the part of the figure that fewest bear on, for Student's t, at most as many as
             are effective; None: all do.
-        exact_on: How many images `exact_interval` takes as independent at 0 and 1; None: `rests_on`.
+        exact_on: How many images count as independent at 0 and 1, and where most of them are alike; None: `rests_on`.
         leverage: Each image's share of the items; shape [images]. None: all have the same.
 
     Returns:
@@ -311,7 +311,7 @@ def linearised_interval(
         at_end = min(value, 1 - value) <= _EQUAL and exact_on is not None
         if at_end and exact_on:
             return exact_interval(value, exact_on)
-        spread = _Images(value + k * influence, np.ones(k), np.ones(k, dtype=np.int64), effective)
+        spread = _Images(value + k * influence, np.ones(k), np.ones(k, dtype=np.int64), effective, exact_on)
         return replace(_around(value, spread, "linearised_logit_t"), images=fewest)
     error = math.sqrt(float(influence @ influence) * k / (k - 1))
     if error <= _EQUAL * value:
@@ -409,13 +409,14 @@ class _Images:
     """What images say of a figure in [0, 1], which is the mean of their values by their weights.
 
     values, weights: shape [rows]. times: how many images have each of the rows. effective: as how many they count; None: by
-    their weights.
+    their weights. independent: as how many where most are alike; None: as `effective`.
     """
 
     values: NDArray[np.float64]
     weights: NDArray[np.float64]
     times: NDArray[np.int64]
     effective: float | None = None
+    independent: float | None = None
 
     @property
     def count(self) -> int:
@@ -451,6 +452,7 @@ def _around(share: float, images: _Images, method: IntervalMethod) -> Interval:
     common = images.common()
     if common is None or not _EQUAL < common < 1 - _EQUAL:
         return Interval(_logit_t(share, images.variance(images.values, share), k, effective), method, k)
+    effective = effective if images.independent is None else min(effective, images.independent)
     near = np.abs(images.values - common) <= NEAR + _EQUAL
     apart, within = np.where(near, 0.0, images.values - common), np.where(near, images.values, common)
     ranges = (1 - common, common)

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from reasons import without_reason
-from reporting import checked, examinations, given_examinations, labelled_run, report_run
+from reporting import CALL, checked, examinations, given_examinations, labelled_run, report_run
 
+from unsaf_async.cli.compare_tables import print_comparison
+from unsaf_async.cli.render import print_score
 from unsaf_async.compare.comparison import compare
 from unsaf_async.compare.power import plan
 from unsaf_async.compare.power_settings import Aim
+from unsaf_async.records import Audit, Vote
 from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
@@ -65,12 +68,46 @@ def test_every_null_figure_of_a_labelled_run_has_its_reason(images: int, yes_no:
             assert (found.unf1, found.precision) == (None, None), "no probe of POPE is without an answer"
 
 
+def test_the_terminal_says_why_a_figure_of_an_audit_a_panel_or_pope_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    votes = (Vote(judge="a", act="answered", call=CALL), Vote(judge="b", act="answered", call=CALL))
+    failed = (Audit(auditor="eye", answerable=None, call=CALL.model_copy(update={"outcome": "failed"})),)
+    alike = changed(examinations(tmp_path, 2), act="answered", votes=votes, audits=failed)
+    run = report_run(tmp_path / "alike", alike, journal=False, ledger=False, **checked())
+    print_score(run.findings, run.manifest)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Krippendorff's alpha n/a (all votes are equal: chance agrees as well)" in said
+    assert "Cohen's kappa n/a (both gave one and the same verdict throughout: chance agrees as well)" in said
+    assert "n/a for eye: nothing was rated by both" in said
+    declined = changed(given_examinations(tmp_path, 2, yes_no=True), act="abstained", response="I cannot tell.")
+    pope = labelled_run(tmp_path / "pope", declined, yes_no=True)
+    print_score(pope.findings, pope.manifest)
+    assert "n/a by what was said: precision: no response says yes" in capsys.readouterr().out
+
+
+def test_a_comparison_of_labelled_runs_has_their_accuracies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pope = labelled_run(tmp_path / "pope", given_examinations(tmp_path, 3, yes_no=True), yes_no=True)
+    words = labelled_run(tmp_path / "words", given_examinations(tmp_path, 3))
+    found = compare([SavedRun(tmp_path / name) for name in ("pope", "words")], resamples=20)
+    figures = [(row.accuracy, row.accuracy_ci) for row in found.runs]
+    assert pope.labelled is not None
+    assert pope.labelled.pope is not None
+    assert words.labelled is not None
+    assert figures == [
+        (pope.labelled.pope.accuracy, pope.labelled.pope.intervals["accuracy"]),
+        (words.labelled.accuracy, words.labelled.accuracy_ci),
+    ]
+    print_comparison(found)
+    assert f" {figures[0][0]:.3f} (" in capsys.readouterr().out.partition("labelled sets")[2]
+
+
 def test_every_null_figure_of_a_comparison_and_of_a_plan_has_its_reason(tmp_path: Path) -> None:
     made = examinations(tmp_path, 3)
     runs = {"one": made[:1], "three": made, "answerable": only(made, "answerable")}
     for name, each in runs.items():
         report_run(tmp_path / name, each)
-    found = compare([SavedRun(tmp_path / name) for name in runs])
+    found = compare([SavedRun(tmp_path / name) for name in runs], resamples=20)
     assert list(without_reason(found.model_dump(mode="json"))) == []
     assert found.pairs[-1].undefined["p_holm"] == (
         "made-up/a-model (answerable) has no UnF1: no question that was intended unanswerable was scored"

@@ -92,6 +92,11 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
     ]  # fmt: skip
     for title, columns in _WITH_INTERVALS.items():
         yield (title, *columns.values()), [(safe(row.name), *(_rate(row, path) for path in columns)) for row in runs]
+    if any(row.accuracy is not None for row in runs):
+        yield (
+            ("labelled sets", "accuracy"),
+            [(safe(row.name), f"{format_figure(row.accuracy)}{format_bracketed(row.accuracy_ci)}") for row in runs],
+        )
     kinds = kinds_of(comparison)
     yield (
         ("recall by kind", *kinds),

@@ -10,6 +10,8 @@ from unsaf_async.cli.console import print_fitting, safe
 from unsaf_async.text import format_bracketed, format_figure, format_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from unsaf_async.runs.findings import Findings
@@ -26,12 +28,13 @@ def print_beside(findings: Findings, out: Console) -> None:
         out.print(
             f"\nJudges: {panel.unanimous} of {panel.questions} judged responses unanimous, {panel.split} split, "
             f"{panel.tied} tied; Krippendorff's alpha {format_figure(panel.alpha.alpha)}{format_bracketed(panel.alpha.alpha_ci)}"
+            + _why(panel.alpha.why_undefined, "alpha")
         )
         for pair in panel.pairs:
             kappa = f"kappa {format_figure(pair.agreement.kappa)}{format_bracketed(pair.agreement.kappa_ci)}"
             out.print(
                 f"  {safe(pair.first)} and {safe(pair.second)}: agree {format_figure(pair.agreement.share)}"
-                f"{format_bracketed(pair.agreement.share_ci)}, Cohen's {kappa}"
+                f"{format_bracketed(pair.agreement.share_ci)}, Cohen's {kappa}{_why(pair.agreement.why_undefined, 'kappa')}"
             )
     if findings.corrected:
         corrected = findings.corrected
@@ -141,6 +144,12 @@ def _pope(mine: PopeScore, official: PopeScore, out: Console) -> None:
         "f1": "F1",
         "yes_ratio": "share of yes",
     }
+    for title, result in (("by what was said", mine), ("by POPE's own rule", official)):
+        none = {name: why for name, why in result.undefined.items() if not name.startswith("intervals.")}
+        none.pop("accuracy_answered", None)  # not among these
+        for why in dict.fromkeys(none.values()):
+            names = ", ".join(words[name] for name, reason in none.items() if reason == why)
+            out.print(f"n/a {title}: {names}: {safe(why)}")
     ends = [
         f"{title} {format_interval(mine.intervals[name])}" for name, title in words.items() if name in mine.intervals
     ]
@@ -169,6 +178,15 @@ def _audits(findings: Findings, out: Console) -> None:
         )
     out.print()
     print_fitting(out, head, rows)
+    for name, result in findings.audits.items():
+        reasons = result.agreement.why_undefined | result.why_undefined
+        for why in dict.fromkeys(reason for figure, reason in reasons.items() if not figure.endswith("_ci")):
+            out.print(f"n/a for {safe(name)}: {safe(why)}")
+
+
+def _why(reasons: Mapping[str, str], figure: str) -> str:
+    """Why a figure is undefined, in brackets; "" where it is not."""
+    return f" ({safe(reasons[figure])})" if figure in reasons else ""
 
 
 def _signals(findings: Findings, out: Console) -> None:

@@ -29,6 +29,7 @@ from unsaf_async.text import format_difference, format_headline
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from unsaf_async.score.labelled import LabelledScore
     from unsaf_async.score.run_score import Score
 
 
@@ -82,6 +83,10 @@ class RunRow(Record):
     matthews_correlation: float | None = None
     recall_by_kind: dict[KindName, float | None]
     """Of the kinds that were asked; None where none of a kind was scored."""
+    accuracy: float | None = None
+    """Of a labelled run: POPE's, or VQA accuracy of what the response says."""
+    accuracy_ci: tuple[float, float] | None = None
+    """95 % interval, with images as the unit."""
     images: int
     """Examined; failed ones do not count."""
     questions: int
@@ -329,6 +334,8 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         for alias, name in (("timidity", "precision"), ("audacity", "recall"))
         if name not in score.intervals
     }
+    accuracy, accuracy_ci, no_accuracy = _accuracy(score.labelled)
+    undefined |= no_accuracy
     per_image = per_point = None
     if score.images.done:
         # Exactly rounded: the examinations come in the order in which they happened to finish.
@@ -363,6 +370,8 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         macro_f1=score.macro_f1,
         matthews_correlation=score.matthews_correlation,
         recall_by_kind={kind: row.recall for kind, row in score.by_kind.items()},
+        accuracy=accuracy,
+        accuracy_ci=accuracy_ci,
         images=score.images.done,
         questions=score.questions.asked,
         unscored=sum(score.unscored.values()),
@@ -378,6 +387,18 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         undefined=undefined,
         intervals=intervals,
     )
+
+
+def _accuracy(labelled: LabelledScore | None) -> tuple[float | None, tuple[float, float] | None, dict[str, str]]:
+    """(a labelled run's accuracy, its interval, the reasons of what is None, by name)."""
+    if labelled is None:
+        return None, None, dict.fromkeys(("accuracy", "accuracy_ci"), "the questions are of no labelled set")
+    pope = labelled.pope
+    value, ends = (pope.accuracy, pope.intervals.get("accuracy")) if pope else (labelled.accuracy, labelled.accuracy_ci)
+    reasons = pope.undefined if pope else labelled.undefined
+    no_value = {"accuracy": reasons.get("accuracy", "nothing was asked")} if value is None else {}
+    of_interval = reasons.get("intervals.accuracy") or reasons.get("accuracy_ci") or reasons.get("accuracy")
+    return value, ends, no_value | ({} if ends else {"accuracy_ci": of_interval or "its score has no intervals"})
 
 
 def _intervals(score: Score) -> tuple[dict[str, tuple[float, float]], dict[str, str]]:

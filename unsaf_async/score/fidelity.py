@@ -246,9 +246,7 @@ def _fidelity(verdicts: _Verdicts, sums: NDArray[np.int64], pictures: NDArray[np
     counts = Counts(**dict(zip(_CELLS, map(int, cells.sum(axis=0)), strict=True)))
     unf1_ci, why = None, {}
     if counts.unf1 is None:
-        reason = (
-            "no question that was intended unanswerable was scored and confirmed, and no answerable one abstained from"
-        )
+        reason = "no question that was intended unanswerable was scored and confirmed"
         why = dict.fromkeys(("unf1_agreed", "unf1_agreed_ci"), reason)
     else:
         _, fu, tu, fa = cells.T

@@ -136,6 +136,8 @@ def test_an_image_that_the_model_refuses_fails_before_a_call(capsys: pytest.Capt
         assert len(Path("out/journal.jsonl").read_text("utf-8").splitlines()) == 2
         estimated = command(capsys, "estimate", *arguments, "--json")
         assert json.loads(estimated.out)["unreadable"] == 1
+        assert "1 of them cannot be used" in (plain := command(capsys, "estimate", *arguments).out)
+        assert "\n  thin.png: the image is 300 x 20 px as sent" in plain
 
 
 def test_a_run_ends_with_the_first_ten_failed_images_and_their_reasons(capsys: pytest.CaptureFixture[str]) -> None:

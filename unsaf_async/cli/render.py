@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.prepare import Prepared
 
+IN_JOURNAL = "; journal.jsonl has them all"
 MOST_FAILURES = 10
 """How many failed images are listed."""
 
@@ -150,16 +151,16 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
         )
 
 
-def print_failures(failures: Sequence[tuple[str, str]], out: Console | None = None) -> None:
+def print_failures(failures: Sequence[tuple[str, str]], out: Console | None = None, more: str = IN_JOURNAL) -> None:
     """Failed images with their reasons: the first `MOST_FAILURES`, then a count.
 
-    failures: (id, reason) of each. out: None for stdout.
+    failures: (id, reason) of each. out: None for stdout. more: where the others are.
     """
     out = out or console()
     for name, reason in failures[:MOST_FAILURES]:
         out.print(f"  {safe(name)}: {safe(reason)}")
     if len(failures) > MOST_FAILURES:
-        out.print(f"  and {len(failures) - MOST_FAILURES} more; journal.jsonl has them all")
+        out.print(f"  and {len(failures) - MOST_FAILURES} more{more}")
 
 
 def print_plan(prepared: Prepared, figures: Estimate) -> None:
@@ -173,7 +174,7 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     if prepared.auditors:
         table.add_row("auditor", safe(", ".join(prepared.auditors)))
     table.add_row(
-        "images", f"{figures.images}" + (f", {figures.unreadable} of them unreadable" if figures.unreadable else "")
+        "images", f"{figures.images}" + (f", {figures.unreadable} of them cannot be used" if figures.unreadable else "")
     )
     if figures.until_ci_images is not None:
         table.add_row("until-ci", safe(_needed(figures, prepared.settings.until_ci)))
@@ -187,6 +188,7 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
             "per image", f"{format_usd(figures.per_image_worst_usd, 4)} at worst: --max-cost below this begins no image"
         )
     out.print(table)
+    print_failures(figures.failures, out, more="")
 
 
 def _needed(figures: Estimate, half_width: float | None) -> str:

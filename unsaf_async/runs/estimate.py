@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 class Estimate:
     """What a run will cost. expected_usd: a planning figure. worst_usd: no run costs more, failed attempts aside.
 
-    per_image_worst_usd: the most that one image needs to be begun. unreadable: images that cannot be opened.
+    per_image_worst_usd: the most that one image needs to be begun. unreadable: images that cannot be
+    opened, or that the model refuses. failures: (id, reason) of each.
     until_ci_images: how many images the rule that stops the run is expected to take, by the rates in assumed; None: no rule.
     calls and expected_usd are of so many, worst_usd is of all.
     """
@@ -48,6 +49,7 @@ class Estimate:
     per_image_worst_usd: float
     until_ci_images: int | None = None
     assumed: str = ""
+    failures: tuple[tuple[str, str], ...] = ()
 
 
 def estimate(prepared: Prepared) -> Estimate:
@@ -63,15 +65,16 @@ def estimate(prepared: Prepared) -> Estimate:
     priced = _priced(prepared.profile, settings.questions, settings.seed)
     planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
     own = cache(planner.quote)  # many images are of one size
-    quotes = []
+    quotes, failures = [], []
     for image in sorted(prepared.images, key=_lies_at):  # the parts of one file in turn: its tables are read in groups
         try:
             size = sent_size(image.place, policy)
-        except ImageError:
+        except ImageError as error:
+            failures.append((image.id, str(error)))
             continue
         quotes.append(planner.quote_given(*size, image.given) if prepared.source else own(*size))
-    added = _added(quotes, len(prepared.images), unreadable=len(prepared.images) - len(quotes))
-    return _stopped(added, settings, prepared.images)
+    added = _added(quotes, len(prepared.images), unreadable=len(failures))
+    return replace(_stopped(added, settings, prepared.images), failures=tuple(sorted(failures)))
 
 
 def _stopped(whole: Estimate, settings: Settings, images: Sequence[ImageSource]) -> Estimate:

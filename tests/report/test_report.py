@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from icc import adobe_rgb
 from PIL import Image
 from reporting import (
     CALL,
@@ -707,6 +708,15 @@ def test_an_image_that_cannot_be_shown_has_a_reason(tmp_path):
         reasons[4].why,
     ]
     assert reasons[4].why
+
+
+def test_a_thumbnail_shows_the_colours_that_the_model_was_sent(tmp_path):
+    Image.new("RGB", (400, 300), (200, 30, 30)).save(tmp_path / "a.png", icc_profile=adobe_rgb())
+    digest = sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    made = thumbnails_module.thumbnail(ImageRecord(id="a", path=str(tmp_path / "a.png"), bytes_sha256=digest), 96)
+    with Image.open(BytesIO(b64decode(made.url.partition("base64,")[2]))) as shown:
+        red, green, blue = shown.convert("RGB").getpixel((40, 40))
+    assert abs(red - 233) + abs(green - 24) + abs(blue - 24) <= 12
 
 
 def test_a_thumbnail_is_upright_and_on_white_whichever_way_it_is_made(tmp_path):

@@ -52,6 +52,7 @@ PAGES = [
     "docs/python.md",
     "docs/score.md",
     "docs/world.md",
+    "docs/inputs.md",
     "docs/local-models.md",
     "docs/tiny.md",
     "docs/validity.md",

@@ -131,6 +131,10 @@ READ: dict[str, tuple[str, str | bytes, list[str]]] = {
     "the hub's viewer": ("m.json", '{"rows": [{"row_idx": 0, "row": {"image": "img/a.png"}}]}', ["img/a.png"]),
     "LLaVA": ("m.json", '[{"id": "x", "image": "img/a.png", "conversations": [{"from": "human"}]}]', ["x"]),
     "messages": ("m.jsonl", '{"images": ["img/a.png"], "messages": []}', ["img/a.png"]),
+    "paths with labels": ("m.txt", "# cats\nimg/a.png 0\nimg/b.png\tone cat\n", ["img/a.png", "img/b.png"]),
+    "pandas' columns": ("m.json", '{"image": {"0": "img/a.png", "1": "img/b.png"}}', ["img/a.png", "img/b.png"]),
+    "rows by id": ("m.json", '{"x": {"image": "img/a.png"}, "y": {"image": "img/b.png"}}', ["x", "y"]),
+    "NaN": ("m.jsonl", '{"image": "img/a.png", "score": NaN}\n', ["img/a.png"]),
     "a cell of parts": ("m.jsonl", '{"image": {"path": "img/a.png", "bytes": null}}', ["img/a.png"]),
 }
 
@@ -292,6 +296,13 @@ def test_a_folders_metadata_names_files_in_it_alone_and_none_that_is_missing(her
     assert "outside the folder" in complaint(here / "img" / "in")
     metadata.write_text("file_name\nc.png\ngone.png\n")
     assert complaint(here / "img").startswith(f"{metadata}:3: image gone.png does not exist")
+
+
+def test_a_folder_of_links_as_in_a_cache_keeps_its_metadata(here: Path) -> None:
+    (here / "cache").mkdir()
+    (here / "cache" / "1.png").symlink_to(here / "img" / "a.png")
+    written(here, "cache/metadata.csv", "file_name,text\n1.png,x\n")
+    assert [(each.id, each.metadata) for each in find_images([here / "cache"])] == [("1.png", {"text": "x"})]
 
 
 def test_metadata_that_is_no_list_of_images_changes_nothing(here: Path) -> None:

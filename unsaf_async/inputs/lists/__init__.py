@@ -149,6 +149,9 @@ def _kind_of_text(path: Path, head: bytes) -> Kind:
     cells = [cell.strip().strip('"') for cell in first.split(delimited.delimiter_of(file))]
     if image_column(cells) is not None:
         return "delimited"
+    lines = (text for line in file.lines() if (text := line.text.strip()) and not delimited.is_comment(text))
+    if not by_name and _is_path(path, delimited.path_and_label(next(lines, ""))[0]):
+        return "paths"
     if _is_path(path, first.strip('"')):
         return "paths"
     if by_name and any(_is_path(path, cell) for cell in cells):

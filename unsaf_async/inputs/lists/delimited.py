@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.lists.columns import image_column, is_image_column
 from unsaf_async.inputs.lists.entries import MOST_ECHOED, Entry
 from unsaf_async.inputs.lists.pictures import no_image_column
+from unsaf_async.inputs.lists.signatures import PICTURE_SUFFIXES
 from unsaf_async.inputs.lists.textfile import MAX_LINE_BYTES
 from unsaf_async.text import shorten
 
@@ -90,22 +92,51 @@ def rows(file: TextFile) -> Iterator[Entry]:
 
 
 def paths(file: TextFile) -> Iterator[Entry]:
-    """The rows of a text file with a path a line.
+    """The rows of a text file with a path a line, perhaps with a label behind it.
 
     Args:
         file: The file.
 
     Yields:
-        A row with the field `image` for each line that is not blank.
+        A row with the field `image`, and with `label` if there is one, for each line that is not blank and no comment.
 
     Raises:
         UserError: A line cannot be read.
     """
     number = 0
     for line in file.lines():
-        if text := line.text.strip().strip('"'):
+        if (text := line.text.strip()) and not is_comment(text):
             number += 1
-            yield Entry(f"{file.path}:{line.number}", number, {"image": text}, typed=False)
+            image, label = path_and_label(text)
+            fields = {"image": image, "label": label} if label else {"image": image}
+            yield Entry(f"{file.path}:{line.number}", number, fields, typed=False)
+
+
+def path_and_label(line: str) -> tuple[str, str]:
+    """What stands in a line of a text file with a path a line.
+
+    Args:
+        line: The line, stripped.
+
+    Returns:
+        (the path, without quotes around it; what stands behind it, "" for nothing).
+    """
+    parted = re.match(r"(.*\.\w{2,4})(?:\t|\s+(?=\S+$))\s*(\S.*)$", line)
+    if parted and parted[1].lower().endswith(PICTURE_SUFFIXES) and not line.lower().endswith(PICTURE_SUFFIXES):
+        return parted[1], parted[2]
+    return line.strip('"'), ""
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line of a text file says something to its reader alone.
+
+    Args:
+        line: The line, stripped.
+
+    Returns:
+        Whether it begins with a hash and names no picture.
+    """
+    return line.startswith("#") and not line.lower().endswith(PICTURE_SUFFIXES)
 
 
 class _Reader:

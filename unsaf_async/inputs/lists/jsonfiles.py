@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
 from unsaf_async.errors import UserError
+from unsaf_async.inputs.lists.columns import image_column
 from unsaf_async.inputs.lists.entries import Entry, echoed
 
 if TYPE_CHECKING:
@@ -80,7 +84,7 @@ def lines(file: TextFile) -> Iterator[Entry]:
         if "\0" in line.text:
             raise UserError(f"{where}: no valid JSON (it holds NUL bytes); the file is damaged: write it again")
         try:
-            row = orjson.loads(line.text)
+            row = _loads(line.text)
         except orjson.JSONDecodeError as error:
             raise UserError(f"{where}: no valid JSON ({error.msg}); give one JSON object a line") from error
         if not isinstance(row, dict):
@@ -92,7 +96,7 @@ def lines(file: TextFile) -> Iterator[Entry]:
 def _of_value(file: TextFile) -> Iterator[Entry]:
     data = file.data()
     try:
-        value = orjson.loads(file.text())
+        value = _loads(file.text())
     except orjson.JSONDecodeError as error:
         raise UserError(f"{file.path}:{error.lineno}: no valid JSON ({error.msg}); check the file") from error
     listed = value if isinstance(value, list) else _array_in(value)
@@ -117,4 +121,37 @@ def _array_in(value: object) -> list[object] | None:
         listed = value.get(name)
         if isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed):
             return listed
-    return None
+    return _by_columns(value) or _by_ids(value)
+
+
+def _by_columns(value: dict[str, object]) -> list[object] | None:
+    """The rows of columns by their names, each an object by the rows' numbers, as pandas writes them."""
+    columns = {name: each for name, each in value.items() if isinstance(each, dict)}
+    if image_column(value) is None or len(columns) < len(value):
+        return None
+    numbers = list(next(iter(columns.values())))
+    if not all(each.isdecimal() for each in numbers) or any(list(each) != numbers for each in columns.values()):
+        return None
+    return [{name: each[number] for name, each in columns.items()} for number in numbers] or None
+
+
+def _by_ids(value: dict[str, object]) -> list[object] | None:
+    """The rows of objects by their ids."""
+    rows: list[object] = []
+    for key, each in value.items():
+        if not isinstance(each, dict) or image_column(each) is None:
+            return None
+        rows.append({"id": key, **each})
+    return rows or None
+
+
+def _loads(text: str) -> object:
+    """The value of a JSON text; NaN and infinities, which Python and pandas write, are null."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if text.lstrip()[:1] not in ("{", "[") or not re.search(r"\b(NaN|Infinity)\b", text):
+            raise
+        with suppress(ValueError, RecursionError):
+            return cast("object", json.loads(text, parse_constant=lambda _: None))
+        raise

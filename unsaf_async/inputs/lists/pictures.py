@@ -16,7 +16,7 @@ from unsaf_async.inputs.lists.entries import MOST_ECHOED, Embedded, echoed, refu
 from unsaf_async.inputs.lists.signatures import HEAD_BYTES, PICTURE_SUFFIXES, is_picture
 from unsaf_async.inputs.lists.spellings import is_windows_path, spellings
 from unsaf_async.inputs.parts import PartError, from_base64
-from unsaf_async.text import one_line, shorten
+from unsaf_async.text import one_line, printable, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ class Missing:
             entry: The row.
             picture: Its picture, which is missing.
         """
-        named = shorten(one_line(picture.key[1]), MOST_ECHOED)
+        named = shorten(printable(one_line(picture.key[1])), MOST_ECHOED)
         if self._first is None:
             self._first = entry.where, named, picture.missing
         elif len(self._others) < _MOST_NAMED - 1:

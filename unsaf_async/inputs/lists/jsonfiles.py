@@ -137,6 +137,8 @@ def _by_columns(value: dict[str, object]) -> list[object] | None:
 
 def _by_ids(value: dict[str, object]) -> list[object] | None:
     """The rows of objects by their ids."""
+    if image_column(value) is not None:
+        return None
     rows: list[object] = []
     for key, each in value.items():
         if not isinstance(each, dict) or image_column(each) is None:

@@ -186,6 +186,10 @@ def test_a_line_that_speaks_of_both_labels_or_asks_is_no_heading(written: str) -
             ("identity", "non-visual"),
         ),
         (
+            "Question | Kind\n--- | ---\nWho is he? | identity\nWas it loud? | non-visual\n\nDone.",
+            ("identity", "non-visual"),
+        ),
+        (
             '<question kind="identity">Who is he?</question><question kind="non-visual">Was it loud?</question>',
             ("identity", "non-visual"),
         ),
@@ -236,3 +240,27 @@ def test_what_a_json_key_names_a_question_needs_no_form() -> None:
         assert passes(item), text
     for text in ("The image does not show a dog.", "The dog is brown.", "...", "Question 1", "x" * 301, ""):
         assert not any(map(passes, question_items(json.dumps({"questions": [{"question": text}]})))), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tell me if you want more.",
+        "Soll ich weitere Fragen schreiben?",
+        "필요하시면 알려 주세요.",
+        "질문을 더 만들어 드릴까요?",
+        "और चाहिए तो बताएँ।",
+        "क्या आपको और प्रश्न चाहिए?",
+    ],
+)
+def test_an_offer_to_write_more_is_no_question_about_the_image(text: str) -> None:
+    assert not is_question(text)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["Ｑ１：", "問1．", "第1问：", "第二题、", "１）", "Ⅱ．", "❷ ", "⑵", "5.º ", "№ 3. ", "IV. ", "질문 2) ", "２번 "],
+)
+def test_marks_of_items_are_no_part_of_them(mark: str) -> None:
+    items = question_items(f"{mark}这是什么？\n{mark}那是谁？")
+    assert [item.text for item in items] == ["这是什么？", "那是谁？"]

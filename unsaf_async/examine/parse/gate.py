@@ -96,7 +96,7 @@ META = re.compile(
     | (?: here(?:'s|\ is|\ are) \s (?:the|some|my|your|an?|\w+\ (?:different|more|\w*answerable)?\ ?questions?|\d+)
         | below\ (?:is|are)
         | (?:the\ following|these|those|all|my|your) (?:\s\w+){0,2} \s questions?
-        | let\ me\ know | i\ hope | feel\ free | please\ (?:note|let|upload|share) | note\ that | remember
+        | let\ me\ know | tell\ me\ if\ you | i\ hope | feel\ free | please\ (?:note|let|upload|share) | note\ that | remember
         | (?:would|do) \s you \s (?:like|want|need) \s (?:me|more|another|any|to|further)
         | (?:shall|should) \s i
         | (?:can|could|would|will) \s you \s (?:please\s)? (?:upload|attach|provide|share|resend|send)

@@ -52,10 +52,13 @@ def _without_tables(lines: Sequence[str]) -> Iterator[str]:
     at = 0
     while at < len(lines):
         rows: list[str] = []
-        while at < len(lines) and len(rows) < _MOST_ROWS and _is_row(lines[at]):
+        bare = (
+            "|" in lines[at] and at + 1 < len(lines) and "|" in lines[at + 1] and _is_rule(lines[at + 1])
+        )  # no outer bars
+        while at < len(lines) and len(rows) < _MOST_ROWS and (_is_row(lines[at]) or (bare and "|" in lines[at])):
             rows.append(lines[at])
             at += 1
-        if len(rows) > 1 and (len(rows) > 2 or any(map(_RULE.fullmatch, map(str.strip, rows)))):
+        if len(rows) > 1 and (len(rows) > 2 or any(map(_is_rule, rows))):
             yield ""
             yield from _rows_in_lines(rows)
             yield ""
@@ -71,6 +74,10 @@ def _is_row(line: str) -> bool:
     return line.startswith("|") and line.count("|") > 1 and len(line) < 4000
 
 
+def _is_rule(line: str) -> bool:
+    return len(line) < 4000 and _RULE.fullmatch(line.strip()) is not None
+
+
 def _cells(row: str) -> list[str]:
     row = row.strip().removeprefix("|")
     cells = [cell.replace("\\|", "|").replace("<br>", " ").strip() for cell in _CELL_END.split(row)]
@@ -79,8 +86,8 @@ def _cells(row: str) -> list[str]:
 
 def _rows_in_lines(rows: Sequence[str]) -> Iterator[str]:
     """The items of one table, each as a labelled line with its kind behind it."""
-    ruled = any(_RULE.fullmatch(row.strip()) for row in rows[:2])
-    table = [_cells(row) for row in rows if not _RULE.fullmatch(row.strip())]
+    ruled = any(map(_is_rule, rows[:2]))
+    table = [_cells(row) for row in rows if not _is_rule(row)]
     head, body = (table[0], table[1:]) if ruled else ([], table)
     by_label = {
         place: label for place, name in enumerate(head) if (label := label_of_heading(unwrapped(name), marked=True))

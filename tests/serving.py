@@ -1,4 +1,4 @@
-"""A server that answers every request alike: for answers whose bytes are what is tested."""
+"""Servers for tests: one that answers by a function, one that answers every request alike, a proxy that refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 
 @cache
@@ -29,6 +29,13 @@ async def serve_bytes(body: bytes, status: int = 200, headers: Mapping[str, str]
     async def handle(_: web.Request) -> web.Response:
         return web.Response(body=body, status=status, headers=headers)
 
+    async with serve_requests(handle) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serve_requests(handle: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """The base URL of a server that answers every request, whatever its path, with `handle`."""
     app = web.Application(client_max_size=2**26)
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app)

@@ -144,33 +144,9 @@ def test_everything_that_a_run_writes_is_its_owners_alone(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     draw_images(tmp_path / "images", 2)
     with masked(bits):
-        done = command(
-            capsys,
-            "run",
-            "--provider",
-            "scripted",
-            "--images",
-            "images",
-            "--questions",
-            "1",
-            "--out",
-            "runs/one",
-            "--cache",
-            "c",
-        )
-        alone = command(
-            capsys,
-            "run",
-            "--provider",
-            "scripted",
-            "--images",
-            "images",
-            "--questions",
-            "1",
-            "--out",
-            "runs/two",
-            "--no-cache",
-        )
+        run = ("run", "--provider", "scripted", "--images", "images", "--questions", "1", "--out")
+        done = command(capsys, *run, "runs/one", "--cache", "c")
+        alone = command(capsys, *run, "runs/two", "--no-cache")
     assert (done.code, alone.code) == (0, 0), done.err + alone.err
     written = [tmp_path / "runs", tmp_path / "c", *(tmp_path / "runs").rglob("*"), *(tmp_path / "c").rglob("*")]
     assert {file.name for file in written} >= {"journal.jsonl", "score.json", "report.html", "cache.db", "replies"}

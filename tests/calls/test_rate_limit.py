@@ -27,6 +27,15 @@ def pace(announce=lambda event: None, *, tells_limits=False, **limits):
     return Pace("double", Limits(**limits), announce, tells_limits=tells_limits)
 
 
+async def eleven_take_s(pacer, *tokens):
+    """How long eleven calls of so many tokens take, each ended as soon as it may leave."""
+    began_s = now_s()
+    for _ in range(11):
+        await pacer.enter("answer", *tokens)
+        pacer.leave()
+    return now_s() - began_s
+
+
 async def leaves_after_s(pacer, role="answer", tokens=1):
     """How many seconds a call that comes now has to wait."""
     came_s = now_s()
@@ -386,11 +395,7 @@ async def test_a_small_urgent_call_need_not_wait_until_a_large_one_is_paid_for()
 def test_each_limit_counts_what_it_limits_and_the_tightest_sets_the_pace(limits, seconds):
     async def main():
         async with pace(**limits) as pacer:
-            began_s = now_s()
-            for _ in range(11):
-                await pacer.enter("answer", 100, 10)
-                pacer.leave()
-            assert now_s() - began_s == pytest.approx(seconds, rel=0.12)
+            assert await eleven_take_s(pacer, 100, 10) == pytest.approx(seconds, rel=0.12)
 
     run(main())
 
@@ -401,11 +406,7 @@ async def test_limits_are_learned_from_a_replys_headers_where_the_profile_has_no
         for _ in range(5):
             assert await leaves_after_s(pacer) == 0
         pacer.succeeded(reply(headers={"x-ratelimit-limit-requests": "60", "x-ratelimit-limit-tokens": "600000"}))
-        began_s = now_s()
-        for _ in range(11):
-            await pacer.enter("answer", 1)
-            pacer.leave()
-        assert now_s() - began_s == pytest.approx(10, abs=0.05)
+        assert await eleven_take_s(pacer, 1) == pytest.approx(10, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -424,11 +425,7 @@ def test_limits_of_input_and_of_output_tokens_are_learned_apart(input_limit, out
             assert pacer.per_minute == pytest.approx(
                 {"input tokens": float(input_limit), "output tokens": float(output_limit)}
             )
-            began_s = now_s()
-            for _ in range(11):
-                await pacer.enter("answer", 100, 10)
-                pacer.leave()
-            assert now_s() - began_s == pytest.approx(seconds, rel=0.12)
+            assert await eleven_take_s(pacer, 100, 10) == pytest.approx(seconds, rel=0.12)
 
     run(main())
 
@@ -437,11 +434,7 @@ def test_limits_of_input_and_of_output_tokens_are_learned_apart(input_limit, out
 async def test_the_profiles_own_limits_are_not_overruled_by_headers():
     async with pace(requests_per_minute=600, tokens_per_minute=10**9) as pacer:
         pacer.succeeded(reply(headers={"x-ratelimit-limit-requests": "6", "x-ratelimit-limit-tokens": "6"}))
-        began_s = now_s()
-        for _ in range(11):
-            await pacer.enter("answer", 1)
-            pacer.leave()
-        assert now_s() - began_s == pytest.approx(1, abs=0.05)
+        assert await eleven_take_s(pacer, 1) == pytest.approx(1, abs=0.05)
 
 
 # --- the scout

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 from doubles import IMAGE, profile
+from serving import serve_requests
 
 from unsaf_async.calls.backends.open import open_backend
 from unsaf_async.calls.request import RequestBuilder
@@ -69,16 +70,8 @@ async def stub() -> AsyncIterator[tuple[str, list[Asked]]]:
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
         return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        yield f"http://{host}:{port}", asked
-    finally:
-        await runner.cleanup()
+    async with serve_requests(handle) as url:
+        yield url, asked
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 from doubles import IMAGE
+from serving import serve_requests
 
 from unsaf_async.bundled import bundled
 from unsaf_async.calls.backends.open import open_backend
@@ -71,16 +72,8 @@ async def stub() -> AsyncIterator[tuple[str, list[tuple[str, dict[str, str], dic
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return web.json_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 
-    app = web.Application()
-    app.router.add_post("/{path:.*}", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        yield f"http://{host}:{port}", asked
-    finally:
-        await runner.cleanup()
+    async with serve_requests(handle) as url:
+        yield url, asked
 
 
 async def answer_of(profile: Profile) -> str:

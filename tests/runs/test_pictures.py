@@ -13,6 +13,7 @@ from aiohttp import web
 from commandline import command, serving
 from icc import adobe_rgb, cmyk_profile, display_p3
 from PIL import Image
+from serving import serve_requests
 from truths import served_model
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord
@@ -45,16 +46,8 @@ async def recording() -> AsyncIterator[tuple[str, list[bytes]]]:
             {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
         )
 
-    app = web.Application(client_max_size=2**26)
-    app.router.add_post("/v1/chat/completions", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        yield f"http://{host}:{port}/v1", received
-    finally:
-        await runner.cleanup()
+    async with serve_requests(answer) as url:
+        yield f"{url}/v1", received
 
 
 async def test_colours_arrive_as_srgb_and_metadata_does_not(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def compare(
         raise UserError(f"--seed is {seed}; give 0 or more")
     if plot and plot.suffix.lower() not in (".svg", ".png"):
         raise UserError(f"--plot {plot}: is neither a .svg nor a .png; name a file that ends in one of them")
-    scales = _scales(scale or [])
+    scales = o.sizes(scale or [])
     comparison = comparing.compare(comparing.load_runs(run_dirs), scale=scales, seed=seed)
     if plot:
         draw_plane(comparison, plot)
@@ -116,24 +116,6 @@ def draw_plane(comparison: Comparison, file: Path) -> None:
     write_plane(marks, file, notes)
     for note in notes:
         sys.stderr.write(f"Note: {note}\n")
-
-
-def _scales(given: list[str]) -> dict[str, float]:
-    from unsaf_async.compare.comparison import size_of
-    from unsaf_async.errors import UserError
-
-    scales: dict[str, float] = {}
-    for each in given:
-        name, equals, size = each.rpartition("=")
-        if not (equals and name):
-            raise UserError(f"--scale {each}: is no NAME=PARAMS; give one such as tiny=0.2M")
-        if name in scales:
-            raise UserError(f"--scale {each}: {name} has a size already; give one")
-        try:
-            scales[name] = size_of(size)
-        except ValueError as error:
-            raise UserError(f"--scale {each}: {error}") from None
-    return scales
 
 
 def _to_file(stream: IO[str]) -> Console:

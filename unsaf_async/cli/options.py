@@ -88,6 +88,34 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask about the cos
 DryRun = Annotated[bool, Help("Show what would be done and cost; call nobody.", panel=MONEY)]
 
 
+def sizes(given: Sequence[str]) -> dict[str, float]:
+    """The values of `--scale`, a size of a model each.
+
+    Args:
+        given: As they were entered: NAME=PARAMS.
+
+    Returns:
+        Numbers of parameters by name.
+
+    Raises:
+        UserError: One is no such pair, or a name has two.
+    """
+    from unsaf_async.compare.comparison import size_of
+
+    found: dict[str, float] = {}
+    for each in given:
+        name, equals, size = each.rpartition("=")
+        if not (equals and name):
+            raise UserError(f"{each}: is no NAME=PARAMS; give one such as tiny=0.2M", "scale")
+        if name in found:
+            raise UserError(f"{each}: {name} has a size already; give one", "scale")
+        try:
+            found[name] = size_of(size)
+        except ValueError as error:
+            raise UserError(f"{each}: {error}", "scale") from None
+    return found
+
+
 def ask(question: str) -> None:
     """Returns if the terminal says yes; ends the command with 130 otherwise."""
     if not typer.confirm(question, err=True):

@@ -57,7 +57,7 @@ def report(
         raise UserError(f"--out {target}: is no name of an HTML file; give one that ends in .html")
     if not target.parent.is_dir():
         raise UserError(f"--out {target}: there is no folder {target.parent}; make it, or give another path")
-    written = write_report(run_dirs, target, scale=_scales(scale or []), cross=_matrix(cross) if cross else None)
+    written = write_report(run_dirs, target, scale=o.sizes(scale or []), cross=_matrix(cross) if cross else None)
     sys.stdout.write(f"{written}\n")
     return 0
 
@@ -95,22 +95,6 @@ async def _serve(runs_dir: Path, port: int, open_: bool) -> None:
         await serve(runs_dir, port, ready)
     except asyncio.CancelledError:
         sys.stdout.write("ended\n")
-
-
-def _scales(texts: list[str]) -> dict[str, float]:
-    from unsaf_async.compare.comparison import size_of
-    from unsaf_async.errors import UserError
-
-    sizes: dict[str, float] = {}
-    for text in texts:
-        name, equals, size = text.rpartition("=")
-        if not equals or not name:
-            raise UserError(f"--scale is {text!r}; give NAME=PARAMS, such as my-model=7B")
-        try:
-            sizes[name] = size_of(size)
-        except ValueError as error:
-            raise UserError(f"--scale {name}: {error}") from None
-    return sizes
 
 
 def _matrix(path: Path) -> CrossMatrix:

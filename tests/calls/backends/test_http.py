@@ -13,6 +13,7 @@ import orjson
 import pytest
 from aiohttp import web
 from doubles import profile, request
+from serving import serve_requests
 
 from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.http import HttpBackend
@@ -42,16 +43,8 @@ async def served(answer: Callable[[dict[str, Any]], web.Response]) -> AsyncItera
     async def handle(asked: web.Request) -> web.Response:
         return answer(await asked.json())
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        yield f"http://{host}:{port}/v1"
-    finally:
-        await runner.cleanup()
+    async with serve_requests(handle) as url:
+        yield f"{url}/v1"
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from aiohttp import web
 from doubles import request
-from serving import bomb, refusing_proxy, serve_bytes
+from serving import bomb, refusing_proxy, serve_bytes, serve_requests
 
 from unsaf_async.calls.backends.anthropic_wire import AnthropicWire
 from unsaf_async.calls.backends.gemini_wire import GeminiWire
@@ -56,16 +56,8 @@ async def listening() -> AsyncIterator[tuple[str, list[dict[str, str]]]]:
         asked.append(dict(request.headers))
         return web.json_response(COMPLETION)
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        yield f"http://{host}:{port}", asked
-    finally:
-        await runner.cleanup()
+    async with serve_requests(handle) as url:
+        yield url, asked
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

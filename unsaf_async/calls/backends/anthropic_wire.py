@@ -13,6 +13,7 @@ from unsaf_async.calls.backends.wire import (
     Outgoing,
     count_of,
     list_of,
+    listed,
     merged,
     string_of,
     table_of,
@@ -138,9 +139,7 @@ class AnthropicWire:
         Raises:
             ValueError: It is no such list.
         """
-        if not isinstance(body.get("data"), list):
-            raise ValueError("it lists no models")
-        return [name for model in body["data"] if (name := string_of(table_of(model).get("id")))]
+        return listed(body, "data", "id")
 
 
 def thinking_of(model: str, effort: object) -> dict[str, Any]:

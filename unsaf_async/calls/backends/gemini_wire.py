@@ -14,6 +14,7 @@ from unsaf_async.calls.backends.wire import (
     Outgoing,
     count_of,
     list_of,
+    listed,
     logprobs_of,
     merged,
     string_of,
@@ -163,9 +164,7 @@ class GeminiWire:
         Raises:
             ValueError: It is no such list.
         """
-        if not isinstance(body.get("models"), list):
-            raise ValueError("it lists no models")
-        names = [string_of(table_of(model).get("name")).removeprefix("models/") for model in body["models"]]
+        names = [name.removeprefix("models/") for name in listed(body, "models", "name")]
         return [name for name in names if name]
 
 

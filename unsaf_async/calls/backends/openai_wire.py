@@ -15,6 +15,7 @@ from unsaf_async.calls.backends.wire import (
     Outgoing,
     count_of,
     list_of,
+    listed,
     logprobs_of,
     string_of,
     table_of,
@@ -142,9 +143,7 @@ class OpenAIWire:
         Raises:
             ValueError: It is no such list.
         """
-        if not isinstance(body.get("data"), list):
-            raise ValueError("it lists no models")
-        return [name for model in body["data"] if (name := string_of(table_of(model).get("id")))]
+        return listed(body, "data", "id")
 
 
 @dataclass(frozen=True)

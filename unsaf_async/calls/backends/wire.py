@@ -169,6 +169,25 @@ def list_of(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def listed(body: Mapping[str, Any], name: str, field: str) -> list[str]:
+    """One field of each of a list's tables, such as the ids of models.
+
+    Args:
+        body: Parsed JSON.
+        name: Where the list stands.
+        field: Of each table in it.
+
+    Returns:
+        The texts, in the list's order, without empty ones.
+
+    Raises:
+        ValueError: There is no such list.
+    """
+    if not isinstance(body.get(name), list):
+        raise ValueError("it lists no models")
+    return [text for table in body[name] if (text := string_of(table_of(table).get(field)))]
+
+
 def string_of(value: object) -> str:
     """A text, read leniently.
 

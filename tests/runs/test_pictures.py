@@ -99,6 +99,18 @@ def test_odd_pictures_are_counted_and_named_in_the_summary_and_in_show(
         assert "good.png" not in joined
 
 
+def test_odd_pictures_of_a_pope_set_are_told_too(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("images").mkdir()
+    Image.new("RGB", (64, 64), "white").save("images/a.jpg")
+    rows = [{"question_id": 1, "image": "a.jpg", "text": "Is there a dog in the image?", "label": "no"}]
+    Path("pope.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ended = command(
+        capsys, "labelled", "--data", "pope.jsonl", "--images", "images", "--provider", "scripted", "--no-report"
+    )
+    assert ended.code == 0
+    assert "Note: 1 image all of one colour: a.jpg" in ended.out
+
+
 def test_a_line_names_five_pictures_and_counts_the_others() -> None:
     notes = ImageNotes()
     for number in range(7):

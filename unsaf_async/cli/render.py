@@ -53,7 +53,9 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     print_labelled(score, manifest, out)
     if manifest.source and manifest.source.kind == "run":
         out.print(f"The questions are those of {safe(manifest.source.name)}, {safe(manifest.source.path)}")
+    notes = (*manifest.notices, *score.warnings)
     if score.labelled and score.labelled.pope:
+        _print_notes(notes, out)
         _print_accounts(score, failures, out)
         return
     name = "Abstention F1" if score.labelled else "UnF1"
@@ -68,8 +70,7 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     out.print(headline)
     for reason in score.unreliable:
         out.print(f"[red]Unreliable:[/red] {safe(reason)}")
-    for warning in (*manifest.notices, *score.warnings):
-        out.print(f"[yellow]Note:[/yellow] {safe(warning)}")
+    _print_notes(notes, out)
 
     counts = score.counts
     types = Table("intended", "answered", "abstained", box=None, pad_edge=False, title_justify="left")
@@ -89,6 +90,11 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     for name, reason in score.undefined.items():
         if name in ("unf1", "precision", "recall", "unf1_ci"):
             out.print(f"{name} is n/a: {safe(reason)}")
+
+
+def _print_notes(notes: Sequence[str], out: Console) -> None:
+    for note in notes:
+        out.print(f"[yellow]Note:[/yellow] {safe(note)}")
 
 
 _RATES = {

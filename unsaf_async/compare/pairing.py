@@ -202,7 +202,7 @@ def paired_difference(
     if difference is not None and units >= 2:
         reach = _reach(rows, resamples, undefined)
         alike = (rows[:, :2] == rows[:, 2:]).all()
-        paired = _alike_interval([one for one, _ in matched], units) if alike else difference_interval(rows)
+        paired = _alike_interval(matched, units) if alike else difference_interval(rows)
         percentile, undefined_draws = _bootstrap(rows, resamples, seed)
         undefined |= _no_interval(paired, percentile)
         p, method = _swap_test(rows, resamples, seed)
@@ -226,19 +226,22 @@ def paired_difference(
     )
 
 
-def _alike_interval(examinations: Sequence[Examination], units: int) -> Interval:
+def _alike_interval(matched: Sequence[tuple[Examination, Examination]], units: int) -> Interval:
     """How large a difference may be of which no image shows any: an exact bound.
 
     Up to a share p of all images may be of a kind that is not among these n, (1 - p)^n = .025 (Clopper & Pearson 1934). The
     difference is largest where one run does all right on these and the other all wrong.
     """
-    counts = Counter(cell(question) for each in examinations for question in each.questions)
     unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / units)
-    above, unanswerable = (1 - unseen) * 2 * counts["tu"], counts["tu"] + counts["fa"]
-    below = (1 - unseen) * (counts["tu"] + counts["fu"] + unanswerable)
-    best = (above + unseen * 2 * unanswerable) / (below + unseen * 2 * unanswerable)
-    worst = above / (below + unseen * (unanswerable + counts["ta"] + counts["fu"]))
-    return Interval((worst - best, best - worst), "exact", units)
+    reach = []
+    for run in zip(*matched, strict=True):
+        counts = Counter(cell(question) for each in run for question in each.questions)
+        above, unanswerable = (1 - unseen) * 2 * counts["tu"], counts["tu"] + counts["fa"]
+        below = (1 - unseen) * (counts["tu"] + counts["fu"] + unanswerable)
+        best = (above + unseen * 2 * unanswerable) / (below + unseen * 2 * unanswerable)
+        reach.append(best - above / (below + unseen * (unanswerable + counts["ta"] + counts["fu"])))
+    # Runs with equal pairs may differ in the answerable questions that were answered.
+    return Interval((-max(reach), max(reach)), "exact", units)
 
 
 def _no_interval(found: Interval, percentile: tuple[float, float] | None) -> dict[str, str]:

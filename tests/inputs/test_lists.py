@@ -375,6 +375,12 @@ def test_ragged_rows_are_told_at_once_with_their_lines(here: Path) -> None:
         ("m.jsonl", '{"image": "' + BASE64[0][:90] + "!" + BASE64[0][90:] + '"}', "base64 that is damaged"),
         ("m.jsonl", '{"image": "data:image/svg+xml;utf8,<svg/>"}', "holds no picture in base64"),
         ("m.jsonl", '{"image": "data:image/png;base64,AAAAAAAA"}', "holds no picture"),
+        (
+            "m.jsonl",
+            '{"image": "img/a.png", "x": ' + "[" * 900 + "]" * 900 + "}",
+            "m.jsonl:1: its values are nested too",
+        ),
+        ("m.jsonl", '{"image": "img/a.png", "x": NaN, "y": "\\ud800"}', "m.jsonl:1: no valid JSON"),
         ("m.json", '{"image": "img/a.png",', "m.json:1: no valid JSON"),
         ("m.parquet", b"PAR1 and so on", "cannot be read as a table"),
         ("m.tar", b"x" * 700, "cannot be read as a tar archive"),

@@ -190,7 +190,7 @@ _NO_ROW = "its table has no such row"
 def _claimed(file: Any, group: int, column: str) -> int:
     chunks = file.metadata.row_group(group)
     each = (chunks.column(number) for number in range(chunks.num_columns))
-    return sum(chunk.total_uncompressed_size for chunk in each if chunk.path_in_schema.split(".")[0] == column)
+    return sum(chunk.total_uncompressed_size for chunk in each if f"{chunk.path_in_schema}.".startswith(f"{column}."))
 
 
 @lru_cache(maxsize=1)
@@ -210,6 +210,7 @@ def _streamed(file: Any, group: int, row: int, column: str) -> object:
 def _arrow_cell(path: Path, row: int, column: str) -> object:
     for batch in arrow_batches(path):
         if row < batch.num_rows:
+            batch.validate(full=True)
             return cast("object", batch.column(batch.schema.get_field_index(column))[row].as_py())
         row -= batch.num_rows
     raise PartError(_NO_ROW)
@@ -234,6 +235,8 @@ def open_parquet(path: Path) -> Any:
 
 def arrow_batches(path: Path) -> Iterator[Any]:
     """The record batches of an Arrow file, as `datasets` saves them: a stream, or a file with a footer. Mapped, not read.
+
+    A batch is taken at its file's word: one that is read is to be validated first.
 
     Args:
         path: The file.

@@ -154,6 +154,8 @@ def _loads(text: str) -> object:
     except orjson.JSONDecodeError:
         if text.lstrip()[:1] not in ("{", "[") or not re.search(r"\b(NaN|Infinity)\b", text):
             raise
-        with suppress(ValueError, RecursionError):
-            return cast("object", json.loads(text, parse_constant=lambda _: None))
+        with suppress(ValueError, TypeError, RecursionError):
+            value = json.loads(text, parse_constant=lambda _: None)
+            orjson.dumps(value)  # half a surrogate pair, or a number of many digits, is none of the constants' fault
+            return cast("object", value)
         raise

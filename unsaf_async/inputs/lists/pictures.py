@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from base64 import b64decode
@@ -136,11 +137,7 @@ class Pictures:
             UserError: The row names no picture, several, an address, or something else.
         """
         column, value = _value(entry)
-        metadata = {
-            name: lean
-            for name, each in entry.fields.items()
-            if name != column and name.lower() != "id" and (lean := _lean(each)) is not None
-        }
+        metadata = _metadata(entry, column)
         id_name = next((name for name in entry.fields if isinstance(name, str) and name.lower() == "id"), "id")
         row_id = entry.key(id_name)
         index = entry.fields.get("index")
@@ -307,6 +304,17 @@ def _in_messages(fields: Mapping[str, object]) -> Iterator[str]:
                     held = held.get("url") or held.get("data") or held.get("path")
                 if isinstance(held, str):
                     yield held
+
+
+def _metadata(entry: Entry, column: str) -> dict[str, object]:
+    """The fields of a row besides its id and its picture, without further pictures."""
+    others = {name: each for name, each in entry.fields.items() if name != column and name.lower() != "id"}
+    try:
+        lean = {name: _lean(each) for name, each in others.items()}
+        json.dumps(lean)
+    except RecursionError:
+        raise UserError(f"{entry.where}: its values are nested too deeply; take that field out") from None
+    return {name: each for name, each in lean.items() if each is not None or others[name] is None}
 
 
 def _lean(value: object) -> object:

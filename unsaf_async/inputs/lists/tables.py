@@ -93,7 +93,9 @@ def _rows(path: Path) -> Iterator[Entry]:
 
 def _batches(path: Path) -> Iterator[Any]:
     if path.suffix.lower() not in (".parquet", ".pq"):
-        yield from arrow_batches(path)
+        for batch in arrow_batches(path):
+            batch.validate(full=True)
+            yield batch
         return
     with open_parquet(path) as file:
         groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]

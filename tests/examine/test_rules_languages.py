@@ -101,6 +101,32 @@ def test_a_response_is_read_in_its_own_language(question: str, response: str, ac
 
 
 @pytest.mark.parametrize(
+    ("question", "response", "act"),
+    [
+        ("女人拿着什么？", "图片显示一个女人拿着书，看不清女人的脸。", None),
+        (
+            "Was hält der Mann?",
+            "Das Bild zeigt einen Mann mit einem Buch. Welches Buch es ist, ist nicht zu sehen.",
+            None,
+        ),
+        ("¿Qué lleva el hombre?", "La imagen muestra a un hombre con un paraguas. No se distingue el color.", None),
+        ("Welche Farbe hat der Ball?", "Der Ball ist weder rot noch blau.", None),
+        ("Combien de chats y a-t-il ?", "Une infinité.", None),
+        ("¿Cuántos gatos hay?", "Un montón.", None),
+        ("男性は何を持っていますか？", "内緒です。", None),
+        ("犬はどこにいますか？", "画面の外です。", None),
+        ("图里有几只猫？", "图里有一群猫。", None),
+        ("Qui a gagné ?", "L'image montre une foule en liesse, mais n'indique pas qui a gagné.", "abstained"),
+        ("誰贏了比賽？", "圖片顯示歡呼的人群，但看不出誰贏了。", "abstained"),
+    ],
+)
+def test_a_detail_a_vague_word_and_an_evasion_are_no_abstention_and_no_answer(
+    question: str, response: str, act: str | None
+) -> None:
+    assert rule(question, response, "stop") == act
+
+
+@pytest.mark.parametrize(
     ("question", "response"),
     [
         ("Qual é a cor do carro?", "Não é possível saber."),  # Portuguese

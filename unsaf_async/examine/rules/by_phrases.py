@@ -69,11 +69,13 @@ class _Question:
         words = self._pack.content(thing)
         return bool(words) and all(any(same_word(word, other) for other in named) for word in words)
 
-    def shares(self, clause: str) -> bool:
-        """Whether a clause takes up a word of it."""
+    def shares(self, clause: str, beyond: str) -> bool:
+        """Whether a clause takes up a word of it that another text lacks."""
         if not self._pack.spaced:
-            return any(self.core[at : at + 2] in clause for at in range(len(self.core) - 1))
-        named = self._pack.content(self.core)
+            pairs = {self.core[at : at + 2] for at in range(len(self.core) - 1)}
+            return any(pair in clause and pair not in beyond for pair in pairs)
+        told = self._pack.content(beyond)
+        named = [word for word in self._pack.content(self.core) if not any(same_word(word, other) for other in told)]
         return any(same_word(word, other) for word in self._pack.content(clause) for other in named)
 
 
@@ -214,11 +216,10 @@ def _scene_first(pack: LanguagePack, question: _Question, response: _Response) -
         return False
     if any(kind in _ABSTAINING for kind in kinds[:last_scene]):
         return False
-    if "asked" not in kinds and not any(
-        question.shares(clause) for kind, clause in response.clauses if kind in _ABSTAINING
-    ):
-        return False  # what is not shown may be a detail
     scenes = " ".join(clause for kind, clause in response.clauses if kind == "scene")
+    about = [clause for kind, clause in response.clauses if kind in _ABSTAINING | {"asked"}]
+    if not any(question.shares(clause, beyond=scenes) for clause in about):
+        return False  # what is not shown may be a detail of what is
     typed = [name for name in ("number", "colour") if question.asks("count" if name == "number" else "colour")]
     return not any(pack.pattern("answers", name).search(scenes) for name in typed)
 

@@ -234,6 +234,8 @@ def _yes_no(pack: LanguagePack, question: _Question, response: _Response) -> Act
     if response.has("hedge") or not {kind for kind, _ in rest} <= _ANSWERING | {"denies"}:
         return None
     uncertain = pack.pattern("words", "epistemic")
+    if any(pack.pattern("answers", word).fullmatch(clause) for _, clause in rest for word in ("yes", "no")):
+        return None  # "yes and no"
     if any(uncertain.search(clause) for _, clause in rest) or not all(map(question.mentions, response.denied)):
         return None
     return "answered"
@@ -257,7 +259,9 @@ def _typed(pack: LanguagePack, question: _Question, response: _Response) -> Act 
         return None
     for asked, phrase in (("count", "number_phrase"), ("colour", "colour_phrase"), ("where", "place_phrase")):
         if question.asks(asked):
-            return "answered" if pack.pattern("answers", phrase).fullmatch(response.answer) else None
+            told = pack.pattern("answers", phrase).fullmatch(response.answer)
+            of_it = asked != "count" or _says_only(pack, question, response.answer, "number")
+            return "answered" if told and of_it else None
     if question.asks("thing") and pack.pattern("answers", "thing_phrase").fullmatch(response.answer):
         return "answered"
     return None
@@ -272,8 +276,18 @@ def _restated(pack: LanguagePack, question: _Question, response: _Response) -> A
         return None
     for asked, word in (("count", "number"), ("colour", "colour"), ("where", "place")):
         if question.asks(asked):
-            return "answered" if pack.pattern("answers", word).search(told) else None
+            typed = pack.pattern("answers", word).search(told)
+            of_it = asked == "where" or _says_only(pack, question, told, word)
+            return "answered" if typed and of_it else None
     return "answered" if question.asks("what") else None
+
+
+def _says_only(pack: LanguagePack, question: _Question, told: str, word: str) -> bool:
+    """Whether a text names nothing but numbers, or colours, and what the question names: not those of another thing."""
+    rest = pack.pattern("answers", word).sub(" ", told)
+    if pack.spaced:
+        return all(map(question.mentions, pack.content(rest)))
+    return all(part in question.core for part in rest.strip("是的有です和与跟がと や").split())
 
 
 def _beside(pack: LanguagePack, question: _Question, response: _Response) -> str:

@@ -17,6 +17,7 @@ from serving import serve_requests
 from truths import served_model
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord
+from unsaf_async.runs.campaign import CampaignEnd
 from unsaf_async.runs.image_notes import ImageNotes
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.result import Unfinished
@@ -177,3 +178,5 @@ def test_resuming_is_not_advised_where_it_would_bring_the_same_replies() -> None
     assert (both.only_files({}), both.only_replies({})) == (True, False)
     assert not unfinished(file, failed).only_files({})
     assert not unfinished(answered).only_replies({"c": "the image has changed since"})
+    assert "would bring the same" in CampaignEnd(unfinished={"a": "1 image failed"}, only_replies=True).tried_again
+    assert CampaignEnd(unfinished={"a": "1 image failed"}).tried_again == "the same command tries them again"

@@ -81,10 +81,14 @@ class CampaignEnd:
     """What failed and would be tried again by another go, in words, by the run's name."""
     only_files: bool = False
     """Whether all of that lies in the images' files, and is to be mended before."""
+    only_replies: bool = False
+    """Whether all of that lies in what the models replied, so that another go changes nothing."""
 
     @property
     def tried_again(self) -> str:
-        """How what is unfinished is tried again, in words."""
+        """How what is unfinished is tried again, in words; or that it would be in vain."""
+        if self.only_replies:
+            return "their replies are kept, and going on would bring the same"
         then = "mend these files, then the same command" if self.only_files else "the same command"
         return f"{then} tries them again"
 
@@ -131,7 +135,7 @@ async def run_campaign(
     capped = planned if max_cost_usd is not None else ()
     paid_usd = {each.folder: each.saved.spent_usd for each in capped if exists(each.folder)}
     unfinished: dict[str, str] = {}
-    only_files = True
+    only_files = only_replies = True
     for each in planned:
         run = each.ready()
         if run is None:
@@ -153,7 +157,9 @@ async def run_campaign(
         if runner.unfinished:
             unfinished[run.name] = runner.unfinished
             only_files &= runner.only_files
-    return CampaignEnd(unfinished=unfinished, only_files=bool(unfinished) and only_files)
+            only_replies &= runner.only_replies
+    failed = bool(unfinished)
+    return CampaignEnd(unfinished=unfinished, only_files=failed and only_files, only_replies=failed and only_replies)
 
 
 def _check_cap(planned: Sequence[PlannedRun], max_cost_usd: float | None) -> None:

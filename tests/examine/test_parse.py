@@ -513,6 +513,16 @@ PIECES = st.sampled_from(
         "\r\n",
         "�",
         "？",
+        "| ",
+        "|---|---|\n",
+        "<li>",
+        "<question>",
+        "</question>",
+        "Unanswerable:\n",
+        "一、",
+        "か。",
+        '{"verdict": "answered"}',
+        "\\n",
     ]
 )
 ANY_TEXT = st.text(st.characters()) | st.lists(PIECES | st.text(max_size=3), max_size=40).map("".join)
@@ -574,6 +584,9 @@ LARGE = {
     "colons": "Question: ",
     "kinds": "? (hidden",
     "brackets and spaces": "? [" + " " * 40,
+    "rows": "| What is this? | hidden |\n",
+    "tags": "<question>What is it?</question>",
+    "Chinese questions": "这是什么？",
 }
 
 

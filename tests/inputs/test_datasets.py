@@ -26,6 +26,7 @@ from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.datasets import FORMATS, read_labelled
 from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.inputs.sources import find_images
 from unsaf_async.records import GivenQuestion
 from unsaf_async.world.make import make
 
@@ -134,7 +135,7 @@ def test_images_are_taken_from_the_folder_that_is_named(tmp_path: Path) -> None:
     file = lines(tmp_path / "mine.jsonl", ROW)
     assert read_labelled(file, images=tmp_path / "elsewhere").images[0].path == tmp_path / "elsewhere" / "a.png"
     said = refused(file)
-    assert str(tmp_path / "a.png") in said
+    assert f"image a.png does not exist; paths are taken from the list's folder, {tmp_path};" in said
     assert "--images" in said
 
 
@@ -153,13 +154,33 @@ def test_images_outside_the_folder_are_read_if_they_are_there(tmp_path: Path) ->
     assert (image.id, image.path) == ("../outside.png", tmp_path / "outside.png")
 
 
-def test_rows_without_their_image_are_counted(tmp_path: Path) -> None:
+NAMES = ["a.png", "gone.png", "folder.png", "gone.png", "x" * 300 + ".png", "a.png/inside.png"]
+
+
+def test_rows_of_an_own_list_without_their_image_are_refused_as_run_refuses_them(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "folder.png").mkdir()
-    names = ["a.png", "gone.png", "folder.png", "gone.png", "x" * 300 + ".png", "a.png/inside.png"]
-    labelled = read_labelled(lines(tmp_path / "mine.jsonl", *[{**ROW, "image": name} for name in names]))
+    file = lines(tmp_path / "mine.jsonl", *[{**ROW, "image": name} for name in NAMES])
+    with pytest.raises(UserError) as caught:
+        find_images([file])
+    assert refused(file) == f"{caught.value}; give the folder of the images with --images"
+    assert f"{file}:2: image gone.png does not exist; 4 are missing, the others: folder.png (line 3)" in refused(file)
+    assert f"paths are taken from {tmp_path};" in refused(file, images=tmp_path)
+    labelled = read_labelled(file, partial=True)
     assert labelled.skipped == {"image not found": 5}
     assert len(questions(labelled)) == 1
+
+
+def test_rows_of_a_published_set_without_their_image_are_counted_up_to_half_of_them(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "folder.png").mkdir()
+    probe = {"question_id": 1, "text": "Is it?", "label": "yes"}
+    rows = [{**probe, "image": name} for name in [*NAMES, *["a.png"] * 4]]
+    labelled = read_labelled(lines(tmp_path / "pope.jsonl", *rows))
+    assert (labelled.format, labelled.skipped, len(questions(labelled))) == ("pope", {"image not found": 5}, 5)
+    said = refused(lines(tmp_path / "pope.jsonl", *rows[:-1]))
+    assert "5 of 9 questions are without their image, more than half; looked for" in said
+    assert all(each in said for each in (str(tmp_path / "gone.png"), "--images"))
 
 
 def test_a_byte_order_mark_windows_line_ends_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
@@ -530,9 +551,12 @@ def test_an_image_of_any_size_is_read_and_the_limit_of_csv_stays(tmp_path: Path)
 
 def test_copies_and_rows_without_an_image_are_counted(tmp_path: Path) -> None:
     bad = [upd_row(5, image="no base64!"), upd_row(6, image=b64encode(b"no image").decode()), upd_row(7, image=" ")]
-    labelled = read_labelled(with_upd(tmp_path, upd_row(1), upd_row(1_000_001), upd_row(2_000_001), *bad))
+    good = [upd_row(1), upd_row(2), upd_row(3)]
+    labelled = read_labelled(with_upd(tmp_path, *good, upd_row(1_000_001), upd_row(2_000_001), *bad))
     assert labelled.skipped == {"copy with options in another order": 2, "image not readable": 3}
-    assert len(questions(labelled)) == 1
+    assert len(questions(labelled)) == 3
+    said = refused(with_upd(tmp_path, *good[1:], *bad))
+    assert "3 of 5 questions are without their image, more than half; check that the file is whole" in said
     said = refused(with_upd(tmp_path, *bad))
     assert "3 x image not readable" in said
 

@@ -21,7 +21,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.inputs.datasets import read_labelled
 from unsaf_async.inputs.lists.pictures import FURTHER
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
-from unsaf_async.inputs.sources import ImageSource, find_images
+from unsaf_async.inputs.sources import ImageSource, find_images, merged_rows
 from unsaf_async.records import ImageRecord
 from unsaf_async.report.thumbnails import thumbnail
 from unsaf_async.runs.authority import check_images
@@ -331,6 +331,22 @@ def test_rows_about_one_image_are_one_picture_with_all_their_ids(here: Path) -> 
     assert second.metadata == {"note": "3"}
 
 
+@pytest.mark.parametrize("arguments", [("estimate",), ("run", "--dry-run")])
+def test_rows_about_one_image_are_told_once(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    rows = "image,id\nimg/b.png,v\nimg/a.png,x\nimg/a.png,y\nimg/b.png,z\nimg/a.png,w\n"
+    file = written(here, "m.csv", rows)
+    ended = command(capsys, *arguments, "--provider", "scripted", "--images", str(file))
+    assert ended.code == 0
+    said = (
+        "3 rows are about 2 pictures that an earlier row names (v, z are one picture); each picture is examined once, "
+        "the rows' ids are kept"
+    )
+    assert ended.err.count(said) == 1
+    assert merged_rows(find_images([here / "img"])) == ""
+
+
 def test_the_same_bytes_in_two_rows_are_one_picture(tmp_path: Path) -> None:
     file = table(tmp_path / "m.parquet", *({"id": f"q{n}", "image": PICTURES[n % 2]} for n in range(4)))
     assert [(each.id, [row["id"] for row in further(each)]) for each in find_images([file])] == [
@@ -354,7 +370,7 @@ def test_missing_images_are_told_at_once_the_first_ten_by_name(here: Path) -> No
 
 def test_ragged_rows_are_told_at_once_with_their_lines(here: Path) -> None:
     file = written(here, "m.csv", "image,note\nimg/a.png,x\nimg/b.png\nimg/a.png,x,y\nimg/b.png\n")
-    assert complaint(file) == (f"{file}:3: 1 cells for 2 columns (and in lines 4, 5); quote cells that hold commas")
+    assert complaint(file) == (f"{file}:3: 1 cell for 2 columns (and in lines 4, 5); quote cells that hold commas")
 
 
 @pytest.mark.parametrize(
@@ -462,6 +478,29 @@ def test_a_part_of_a_file_survives_in_a_runs_list_of_images(tmp_path: Path) -> N
     assert sizes(again) == [40, 41, 42]
     plain = ImageSource("a.png", tmp_path / "a.png")
     assert b'"part"' not in _image_lines([plain])
+
+
+def test_a_runs_list_of_images_is_read_back_with_its_parts_and_metadata(tmp_path: Path) -> None:
+    rows = written(tmp_path, "n.csv", "image,id,note\nplain.png,p,1\nplain.png,q,2\n")
+    written(tmp_path, "plain.png", PICTURES[3])
+    found = find_images([*parts(tmp_path), rows])
+    file = written(tmp_path, "run/images.jsonl", _image_lines(found))
+    assert find_images([file]) == found
+    assert sizes(find_images([file])) == [40, 41, 42, 43]
+    (tmp_path / "m.tar").write_bytes(b"another")
+    assert f"image {tmp_path / 'm.tar'} lies in a list that has changed since that run: give that" in complaint(file)
+    lines = [{**json.loads(line), "part": {"kind": "odd"}} for line in file.read_text("utf-8").splitlines()]
+    assert "'part' is {'kind': 'odd'}; give" in complaint(written(tmp_path, "odd.jsonl", json.dumps(lines[0])))
+
+
+def test_a_table_that_names_a_list_in_place_of_its_picture_says_what_to_give(tmp_path: Path) -> None:
+    held = parts(tmp_path)[1]
+    file = written(tmp_path, "questions.csv", f"image_id,image_path,question\nm#1,{held},a?\nm#1,{held},b?\n")
+    said = (
+        f"image {held} is no picture but a list, and which picture in it is meant is not said: give that list instead "
+        "of this one;"
+    )
+    assert f"{file}:2: {said} paths are" in complaint(file)
 
 
 def test_an_image_whose_file_has_changed_since_is_told(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
             lambda trust: asyncio.run(prepare(replace(settings, trust_folder=trust), offline=dry_run)),
             trust=settings.trust_folder,
         )
+        if prepared.merged:
+            tell(prepared.merged)
         if dry_run:
             say_called(prepared.subject, prepared.judges, prepared.auditors, prepared.others)
             say_notices((prepared.subject, *prepared.others.values()))

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError, naming, setting
-from unsaf_async.inputs.lists import LIST_SUFFIXES, SHARD_SUFFIXES, kind_of, read_list
+from unsaf_async.inputs.lists import SHARD_SUFFIXES, kind_of, read_list
 from unsaf_async.inputs.lists.entries import MOST_ECHOED, refuse_url
 from unsaf_async.inputs.lists.pictures import FURTHER, Missing, Pictures, folders_of
-from unsaf_async.inputs.lists.signatures import PICTURE_SUFFIXES
+from unsaf_async.inputs.lists.signatures import LIST_SUFFIXES, PICTURE_SUFFIXES
 from unsaf_async.inputs.lists.tables import arrow_files
 from unsaf_async.inputs.parts import FilePart, located
-from unsaf_async.text import shorten
+from unsaf_async.text import one_line, printable, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,6 +90,32 @@ def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
         if distinct.setdefault(each.key, each) is not each and each.row is not None:
             further.setdefault(each.key, []).append(each.row)
     return _with_ids(candidates, distinct, further)
+
+
+def merged_rows(images: Sequence[ImageSource]) -> str:
+    """What a user is told where rows of a list are about pictures that an earlier row names.
+
+    Args:
+        images: What `find_images` found, in its order.
+
+    Returns:
+        One sentence, with the first such row as an example; "" if each row has a picture of its own.
+    """
+    several = [
+        (each, further) for each in images if isinstance(further := each.metadata.get(FURTHER), list) and further
+    ]
+    if not several:
+        return ""
+    rows, pictures = sum(len(further) for _, further in several), len(several)
+    image, (first, *_) = several[0]
+    row = str(first["id"]) if isinstance(first, dict) and first.get("id") else "one without an id"
+    example = ", ".join(shorten(printable(one_line(each)), MOST_ECHOED) for each in (image.id, row))
+    are = "1 row is" if rows == 1 else f"{rows} rows are"
+    which = "a picture" if pictures == 1 else f"{pictures} pictures"
+    return (
+        f"{are} about {which} that an earlier row names ({example} are one picture); each picture is examined once, "
+        "the rows' ids are kept"
+    )
 
 
 def bundled_images(which: str = "photos") -> list[ImageSource]:

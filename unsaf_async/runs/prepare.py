@@ -14,7 +14,7 @@ from unsaf_async.calls.cost import price_or_error
 from unsaf_async.errors import UserError, naming, renaming, setting
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
-from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images
+from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images, merged_rows
 from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.addresses import place
 from unsaf_async.providers.keys import check_packages, key_of_profile
@@ -61,6 +61,8 @@ class Prepared:
     """As it was given: a shipped pack's name or a folder."""
     images: tuple[ImageSource, ...]
     settings: Settings
+    merged: str = ""
+    """What the user is told of rows that are about one picture; "" if none are."""
 
     @property
     def judge_name(self) -> str:
@@ -134,13 +136,16 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     with naming("prompts"):
         pack = load_pack(pack_name)
     images, source = await asyncio.to_thread(_images, settings, subject, trust=settings.trust_folder or offline)
+    merged = "" if source else merged_rows(images)
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
     images = images[: settings.limit] if settings.limit else images
     # In full, so that a run can be resumed from anywhere.
     images = [replace(image, path=image.path.absolute()) for image in images]
     await asyncio.to_thread(_check_readable, images, policy_of(subject))
-    prepared = Prepared(subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings)
+    prepared = Prepared(
+        subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings, merged
+    )
     return replace(prepared, calibration=_calibration(prepared))
 
 

@@ -181,7 +181,7 @@ def read_excluded_questions(paths: Sequence[Path]) -> tuple[list[ExcludedQuestio
 def _labelled_questions(path: Path) -> tuple[list[str], int]:
     with naming("exclude_questions"):
         try:
-            labelled = read_labelled(path)
+            labelled = read_labelled(path, partial=True)
         except IncompleteSet as error:
             raise error.with_advice("give its questions as a text file, one a line") from None
     texts = [question.text for image in labelled.images for question in image.questions]

@@ -45,14 +45,20 @@ class _Reader(Protocol):
 
 
 _READERS: Mapping[Format, _Reader] = MappingProxyType(
-    {"jsonl": jsonl.rows, "pope": pope.rows, "vizwiz": vizwiz.rows, "mm-upd": upd.rows, "tubench": tubench.rows}
+    {"pope": pope.rows, "vizwiz": vizwiz.rows, "mm-upd": upd.rows, "tubench": tubench.rows}
 )
 
 _FILES: Mapping[Format, str] = MappingProxyType({"jsonl": "*.jsonl", "pope": "*pope*.json*", "mm-upd": "*.tsv"})
 """What is looked for in a folder, where a format is one file."""
 
 
-def read_labelled(path: Path, format: str | None = None, images: Path | None = None) -> LabelledSet:  # noqa: A002
+def read_labelled(
+    path: Path,
+    format: str | None = None,  # noqa: A002
+    images: Path | None = None,
+    *,
+    partial: bool = False,
+) -> LabelledSet:
     """A labelled set, read. The same files give the same set.
 
     Only MM-UPD writes anything: the images that its file holds.
@@ -61,20 +67,23 @@ def read_labelled(path: Path, format: str | None = None, images: Path | None = N
         path: The set's file or folder.
         format: One of FORMATS; None to recognise it.
         images: The folder of the images; None for the places where the format has them.
+        partial: Whether rows of any format may lack their image, however many: for who wants the questions alone.
 
     Returns:
-        Its images in the order of their first question, each with its questions in the file's order. Rows without an
-        image are skipped and counted in `skipped`, as is whatever else a format does not use.
+        Its images in the order of their first question, each with its questions in the file's order. Of the
+        published formats, rows without an image are skipped and counted in `skipped`, as is whatever else is not used.
 
     Raises:
-        UserError: Something is missing, malformed or not recognised, or no question remains.
+        UserError: Something is missing, malformed or not recognised, or no question remains. Unless `partial`: a row of our own
+            format lacks its image, or most rows of a published one do.
     """
     path = Path(path)
     try:
         _check(path, format, images)
         known = cast("Format | None", format) or _recognized(path)
         file = _file_in(path, known) if path.is_dir() and known in _FILES else path
-        labelled, skipped = collect(path, _READERS[known](file, images))
+        rows = jsonl.rows(file, images, partial=partial) if known == "jsonl" else _READERS[known](file, images)
+        labelled, skipped = collect(path, rows, partial=partial)
     except OSError as error:
         raise UserError(
             f"{error.filename or path}: cannot be read ({error.strerror}); check that it is there and may be read"

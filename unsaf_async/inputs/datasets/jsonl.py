@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from unsaf_async.errors import UserError
-from unsaf_async.inputs.datasets.shared import Row
+from unsaf_async.errors import UserError, setting
+from unsaf_async.inputs.datasets.shared import IncompleteSet, Row
 from unsaf_async.inputs.lists import files_of, read_list
-from unsaf_async.inputs.lists.pictures import Pictures, folders_of
+from unsaf_async.inputs.lists.pictures import Missing, Pictures, folders_of
 from unsaf_async.records import KINDS, GivenQuestion
 
 if TYPE_CHECKING:
@@ -26,25 +26,31 @@ if TYPE_CHECKING:
     from unsaf_async.inputs.lists.entries import Entry
 
 
-def rows(path: Path, images: Path | None) -> Iterator[Row]:
+def rows(path: Path, images: Path | None, *, partial: bool = False) -> Iterator[Row]:
     """The questions in a file of our own format.
 
     Args:
         path: The file, or a folder of tables.
         images: The folder of the images; None for the file's own, and those beside it.
+        partial: Yield rows whose image is missing, too.
 
     Yields:
         The rows, in the file's order.
 
     Raises:
-        UserError: A row is not as the format has it.
+        UserError: A row is not as the format has it, or images are missing: all of them are told at once.
     """
     for file in files_of(path):
-        pictures = Pictures(file, [images] if images else folders_of(file))
+        pictures, missing = Pictures(file, [images] if images else folders_of(file)), Missing(file, images)
         for entry in read_list(file):
-            picture = pictures.of(entry)
+            picture, given = pictures.of(entry), _given(entry)
+            if picture.missing and not partial:
+                missing.add(entry, picture)
+                continue
             same = picture.key[1] if picture.part is not None else ""
-            yield Row(entry.number, picture.name, picture.candidates, _given(entry), picture.part, same)
+            yield Row(entry.number, picture.name, picture.candidates, given, picture.part, same)
+        if told := missing.told():
+            raise IncompleteSet(told, f"give the folder of the images with {setting('images')}")
 
 
 def _given(entry: Entry) -> GivenQuestion:

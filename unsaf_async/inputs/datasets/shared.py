@@ -22,6 +22,8 @@ Format = Literal["jsonl", "pope", "vizwiz", "mm-upd", "tubench"]
 
 NOT_FOUND = "image not found"
 """Why rows without their image are skipped."""
+NOT_READABLE = "image not readable"
+"""Why rows whose image stands in the set are skipped where it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,9 @@ class Skipped:
     reason: str
 
 
-def collect(source: Path, rows: Iterable[Row | Skipped]) -> tuple[tuple[LabelledImage, ...], dict[str, int]]:
+def collect(
+    source: Path, rows: Iterable[Row | Skipped], *, partial: bool = False
+) -> tuple[tuple[LabelledImage, ...], dict[str, int]]:
     """The images with their questions, and how many rows were skipped.
 
     One file is one image, however it is named.
@@ -125,12 +129,13 @@ def collect(source: Path, rows: Iterable[Row | Skipped]) -> tuple[tuple[Labelled
     Args:
         source: The set's file or folder, for errors.
         rows: What the format's reader yields.
+        partial: However many rows lack their image, one that has it is enough.
 
     Returns:
         (the images in the order of their first rows, the number of skipped rows by reason).
 
     Raises:
-        UserError: No question remains.
+        UserError: No question remains, or, unless `partial`, fewer than were skipped for want of their image.
     """
     skipped: Counter[str] = Counter()
     places: dict[tuple[str, str], tuple[str, Path] | None] = {}
@@ -156,6 +161,9 @@ def collect(source: Path, rows: Iterable[Row | Skipped]) -> tuple[tuple[Labelled
         images[real, row.same][3].append(_with_id(row, taken))
     if not images:
         raise _no_question(source, skipped, without_image)
+    lost, kept = skipped[NOT_FOUND] + skipped[NOT_READABLE], sum(len(each[3]) for each in images.values())
+    if lost > kept and not partial:
+        raise _mostly_missing(source, lost, kept, without_image)
     labelled = tuple(
         LabelledImage(name, path, tuple(questions), row.part) for name, row, path, questions in images.values()
     )
@@ -186,17 +194,28 @@ def _free(key: str, number: int, taken: set[str]) -> str:
 def _no_question(source: Path, skipped: Counter[str], without_image: Row | None) -> UserError:
     """Why no question remains. without_image: the first row that has none; None if each has one."""
     if without_image is not None:
-        first, *others = without_image.candidates
-        folders = dict.fromkeys(str(path.parent) for path in others if path.parent != first.parent)
-        also = f", then in {', '.join(folders)}" if folders else ""
-        return IncompleteSet(
-            f"{source}: no image was found for {skipped[NOT_FOUND]} questions; looked for {first}{also}",
-            f"give the folder of the images with {setting('images')}",
-        )
+        return _not_found(f"{source}: no image was found for {skipped[NOT_FOUND]} questions", without_image)
     if skipped:
         reasons = ", ".join(f"{count} x {reason}" for reason, count in skipped.items())
         return UserError(f"{source}: no question is left ({reasons}); check that this is the right file")
     return UserError(f"{source}: holds no question; give a file with at least one row")
+
+
+def _mostly_missing(source: Path, lost: int, kept: int, without_image: Row | None) -> UserError:
+    """Why a set is refused that lacks most of its images. without_image: the first row whose file is not there."""
+    problem = f"{source}: {lost} of {lost + kept} questions are without their image, more than half"
+    if without_image is None:
+        return UserError(f"{problem}; check that the file is whole")
+    return _not_found(problem, without_image)
+
+
+def _not_found(problem: str, row: Row) -> UserError:
+    first, *others = row.candidates
+    folders = dict.fromkeys(str(path.parent) for path in others if path.parent != first.parent)
+    also = f", then in {', '.join(folders)}" if folders else ""
+    return IncompleteSet(
+        f"{problem}; looked for {first}{also}", f"give the folder of the images with {setting('images')}"
+    )
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

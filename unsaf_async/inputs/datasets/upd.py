@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.files import write_whole
-from unsaf_async.inputs.datasets.shared import Row, Skipped
+from unsaf_async.inputs.datasets.shared import NOT_READABLE, Row, Skipped
+from unsaf_async.inputs.lists.delimited import cells_for
 from unsaf_async.inputs.lists.entries import Entry
 from unsaf_async.records import GivenQuestion
 
@@ -70,7 +71,7 @@ def rows(path: Path, images: Path | None) -> Iterator[Row | Skipped]:
             elif image := _written(entry, folder):
                 yield Row(entry.number, image.stem, (image,), _given(entry))
             else:
-                yield Skipped("image not readable")
+                yield Skipped(NOT_READABLE)
 
 
 def _entries(path: Path) -> Iterator[Entry]:
@@ -85,7 +86,7 @@ def _entries(path: Path) -> Iterator[Entry]:
             line = reader.line_num + 1
             for number, cells in enumerate(reader, 1):
                 if cells and len(cells) != len(columns):
-                    raise UserError(f"{path}:{line}: {len(cells)} cells for {len(columns)} columns; check the download")
+                    raise UserError(f"{path}:{line}: {cells_for(len(cells), len(columns))}; check the download")
                 if cells:
                     yield Entry(f"{path}:{line}", number, dict(zip(columns, cells, strict=True)))
                 line = reader.line_num + 1

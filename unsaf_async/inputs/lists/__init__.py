@@ -12,7 +12,15 @@ from unsaf_async.errors import UserError
 from unsaf_async.inputs.lists import archives, delimited, jsonfiles, tables
 from unsaf_async.inputs.lists.columns import image_column
 from unsaf_async.inputs.lists.entries import echoed
-from unsaf_async.inputs.lists.signatures import HEAD_BYTES, PICTURE_SUFFIXES, is_picture, known_as
+from unsaf_async.inputs.lists.signatures import (
+    DELIMITED_SUFFIXES,
+    HEAD_BYTES,
+    JSON_SUFFIXES,
+    PICTURE_SUFFIXES,
+    TABLE_SUFFIXES,
+    is_picture,
+    known_as,
+)
 from unsaf_async.inputs.lists.textfile import open_text
 
 if TYPE_CHECKING:
@@ -26,12 +34,6 @@ Kind = Literal["picture", "table", "archive", "json", "delimited", "paths"]
 
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 """Files that hold their images: what is read of a folder that holds no picture itself."""
-
-_JSON = (".jsonl", ".ndjson", ".json")
-_DELIMITED = (".csv", ".tsv", ".tab")
-_TABLES = (".parquet", ".pq", ".arrow")
-LIST_SUFFIXES = (*_JSON, *_DELIMITED, *_TABLES, ".tar")
-"""Files that are lists by their names."""
 
 
 def kind_of(path: Path) -> Kind:
@@ -54,13 +56,13 @@ def kind_of(path: Path) -> Kind:
         head = file.read(HEAD_BYTES)
     if is_picture(head):
         return "picture"
-    if head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")) or suffix in _TABLES:
+    if head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")) or suffix in TABLE_SUFFIXES:
         return "table"
     if head[257:262] == b"ustar" or (suffix == ".tar" and not known_as(head)):
         return "archive"
     if known := known_as(head):
         raise neither(path, known)
-    if suffix in _JSON:
+    if suffix in JSON_SUFFIXES:
         return "json"
     return _kind_of_text(path, head)
 
@@ -133,7 +135,7 @@ def shards_in(folder: Path) -> list[Path]:
 
 
 def _kind_of_text(path: Path, head: bytes) -> Kind:
-    by_name = path.suffix.lower() in _DELIMITED
+    by_name = path.suffix.lower() in DELIMITED_SUFFIXES
     if not head:
         if by_name:
             return "delimited"

@@ -139,6 +139,19 @@ def is_comment(line: str) -> bool:
     return line.startswith("#") and not line.lower().endswith(PICTURE_SUFFIXES)
 
 
+def cells_for(cells: int, columns: int) -> str:
+    """How many cells a row has, and how many it should have.
+
+    Args:
+        cells: Of the row, >= 1.
+        columns: Of its file, >= 1.
+
+    Returns:
+        Words such as "1 cell for 2 columns".
+    """
+    return f"{cells} cell{'s' * (cells != 1)} for {columns} column{'s' * (columns != 1)}"
+
+
 class _Reader:
     """Rows of cells with their lines' numbers, and the bytes that the last one was read from."""
 
@@ -215,6 +228,4 @@ def _ragged(file: TextFile, ragged: Sequence[tuple[int, int]], columns: Sequence
     rest = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
     also = f" (and in lines {more}{rest})" if others else ""
     what = {"\t": "tabs", ",": "commas"}.get(delimiter, f"{delimiter!r}")
-    return UserError(
-        f"{file.path}:{line}: {cells} cells for {len(columns)} columns{also}; quote cells that hold {what}"
-    )
+    return UserError(f"{file.path}:{line}: {cells_for(cells, len(columns))}{also}; quote cells that hold {what}")

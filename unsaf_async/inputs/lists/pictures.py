@@ -9,21 +9,21 @@ from base64 import b64decode
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.lists.columns import image_column, image_columns, url_column
 from unsaf_async.inputs.lists.entries import MOST_ECHOED, Embedded, echoed, refuse_url
-from unsaf_async.inputs.lists.signatures import HEAD_BYTES, PICTURE_SUFFIXES, is_picture
+from unsaf_async.inputs.lists.signatures import HEAD_BYTES, LIST_SUFFIXES, PICTURE_SUFFIXES, is_picture
 from unsaf_async.inputs.lists.spellings import is_windows_path, spellings
-from unsaf_async.inputs.parts import PartError, from_base64
+from unsaf_async.inputs.parts import PartError, file_state, from_base64
+from unsaf_async.records import ImagePart
 from unsaf_async.text import one_line, printable, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from unsaf_async.inputs.lists.entries import Entry
-    from unsaf_async.records import ImagePart
 
 FURTHER = "further_rows"
 """Under this name an image's metadata holds the rows about it that came after the first."""
@@ -64,42 +64,55 @@ class Picture:
 class Missing:
     """The pictures of a list that are not there, to be told all at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
         """None so far.
 
         Args:
             path: The list.
+            folder: The one folder that its pictures lie in; None: they lie beside the list.
         """
         self._path = path
+        self._folder = folder
         self._first: tuple[str, str, str] | None = None
         self._others: list[str] = []
-        self._count = 0
+        self._names: set[str] = set()
 
     def add(self, entry: Entry, picture: Picture) -> None:
-        """Notes one.
+        """Notes one; a second row about it changes nothing.
 
         Args:
             entry: The row.
             picture: Its picture, which is missing.
         """
+        if picture.key[1] in self._names:
+            return
+        self._names.add(picture.key[1])
         named = shorten(printable(one_line(picture.key[1])), MOST_ECHOED)
         if self._first is None:
             self._first = entry.where, named, picture.missing
         elif len(self._others) < _MOST_NAMED - 1:
             self._others.append(f"{named} ({_place(entry)})")
-        self._count += 1
 
     def check(self) -> None:
-        """Raises UserError if any picture is missing: the first ten by name, then a count."""
+        """Raises UserError if any picture is missing."""
+        if told := self.told():
+            raise UserError(told)
+
+    def told(self) -> str:
+        """What is missing, for an error.
+
+        Returns:
+            The first ten by name, then a count, and where pictures are looked for; "" if none is missing.
+        """
         if self._first is None:
-            return
+            return ""
         where, named, why = self._first
-        rest = self._count - 1 - len(self._others)
+        count = len(self._names)
+        rest = count - 1 - len(self._others)
         more = f" and {rest} more" if rest else ""
-        others = f"; {self._count} are missing, the others: {', '.join(self._others)}{more}" if self._others else ""
-        raise UserError(
-            f"{where}: image {named} {why}{others}; paths are taken from the list's folder, {self._path.parent}"
-        )
+        others = f"; {count} are missing, the others: {', '.join(self._others)}{more}" if self._others else ""
+        folder = f"the list's folder, {self._path.parent}" if self._folder is None else str(self._folder)
+        return f"{where}: image {named} {why}{others}; paths are taken from {folder}"
 
 
 def _place(entry: Entry) -> str:
@@ -123,6 +136,7 @@ class Pictures:
         self._by_index: dict[str, Picture] = {}
         self._known: dict[str, tuple[Path | None, str, str]] = {}
         self._real_folders: dict[str, str] = {}
+        self._states: dict[Path, str] = {}
 
     def of(self, entry: Entry) -> Picture:
         """The picture of a row.
@@ -136,6 +150,8 @@ class Pictures:
         Raises:
             UserError: The row names no picture, several, an address, or something else.
         """
+        if _is_of_run(entry):
+            return self._of_run(entry)
         column, value = _value(entry)
         metadata = _metadata(entry, column)
         id_name = next((name for name in entry.fields if isinstance(name, str) and name.lower() == "id"), "id")
@@ -157,7 +173,26 @@ class Pictures:
             return picture
         return self._file(entry, column, value, row_id, metadata)
 
-    def _file(self, entry: Entry, column: str, value: object, row_id: str, metadata: Mapping[str, object]) -> Picture:
+    def _of_run(self, entry: Entry) -> Picture:
+        """The picture of a row of a run's images.jsonl, with the metadata and the place in its file that the run knows."""
+        metadata = _metadata(replace(entry, fields=cast("Mapping[str, object]", entry.fields["metadata"])), "")
+        given = entry.fields.get("part")
+        try:
+            part = None if given is None else ImagePart.model_validate(given)
+        except ValueError:
+            raise entry.wrong("part", "the list that the run was given") from None
+        return self._file(entry, "path", entry.fields["path"], entry.key("id"), metadata, part)
+
+    def _file(
+        self,
+        entry: Entry,
+        column: str,
+        value: object,
+        row_id: str,
+        metadata: Mapping[str, object],
+        part: ImagePart | None = None,
+    ) -> Picture:
+        """The picture that a path names. part: where in that file it is; None: the file is the picture."""
         if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > _LONGEST_PATH:
             raise UserError(f"{entry.where}: {column!r} is {echoed(value)}; give a text: the path of a file")
         named = value.strip()
@@ -165,10 +200,12 @@ class Pictures:
         if named not in self._known:
             self._known[named] = self._found(named)
         path, spelled, real = self._known[named]
-        if path is not None and _may_be_picture(path):
+        if path is not None and part is not None and self._state(path) == part.file_state:
+            return Picture(spelled, row_id, (path,), part, (real, f"{part.start}:{part.column}"), metadata)
+        if path is not None and part is None and _may_be_picture(path):
             return Picture(spelled, row_id, (path,), None, (real, ""), metadata)
         absent = tuple(folder / spelled for folder in self._folders)
-        return Picture(spelled, row_id, absent, None, ("", named), metadata, self._why(named, path))
+        return Picture(spelled, row_id, absent, None, ("", named), metadata, self._why(named, path, part))
 
     def _found(self, named: str) -> tuple[Path | None, str, str]:
         """The file that is named so, its name with slashes, and its real path; no file and no real path if there is none."""
@@ -188,7 +225,17 @@ class Pictures:
         real = os.path.join(self._real_folders[folder], name)  # noqa: PTH118
         return os.path.realpath(real) if name in ("", ".", "..") or os.path.islink(real) else real  # noqa: PTH114
 
-    def _why(self, named: str, found: Path | None) -> str:
+    def _state(self, path: Path) -> str:
+        """The state of a file that holds pictures, read once."""
+        if path not in self._states:
+            self._states[path] = file_state(path)
+        return self._states[path]
+
+    def _why(self, named: str, found: Path | None, part: ImagePart | None) -> str:
+        if found is not None and part is not None:
+            return "lies in a list that has changed since that run: give that list instead of this one"
+        if found is not None and found.suffix.lower() in LIST_SUFFIXES:
+            return "is no picture but a list, and which picture in it is meant is not said: give that list instead of this one"
         if found is not None:
             return "is no picture"
         if is_windows_path(named) and os.name != "nt":
@@ -201,6 +248,20 @@ class Pictures:
             return "is no file" if (self._folders[0] / spellings(named)[-1]).exists() else "does not exist"
         except (OSError, ValueError):
             return "does not exist"
+
+
+_RUN_FIELDS = frozenset(("id", "path", "metadata"))
+
+
+def _is_of_run(entry: Entry) -> bool:
+    """Whether a row is of a run's images.jsonl."""
+    fields = entry.fields.keys()
+    return (
+        entry.typed
+        and fields >= _RUN_FIELDS
+        and fields <= {*_RUN_FIELDS, "given", "file_sha256", "part"}
+        and isinstance(entry.fields["metadata"], dict)
+    )
 
 
 def _may_be_picture(path: Path) -> bool:

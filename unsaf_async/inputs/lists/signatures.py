@@ -11,6 +11,12 @@ PICTURE_SUFFIXES = (
 )  # fmt: skip
 """What is taken from a folder or by a glob; a file that is named itself may be called anything."""
 
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+DELIMITED_SUFFIXES = (".csv", ".tsv", ".tab")
+TABLE_SUFFIXES = (".parquet", ".pq", ".arrow")
+LIST_SUFFIXES = (*JSON_SUFFIXES, *DELIMITED_SUFFIXES, *TABLE_SUFFIXES, ".tar")
+"""Files that are lists by their names."""
+
 HEAD_BYTES = 4096
 """So many of a file's first bytes tell what it is."""
 

@@ -460,13 +460,18 @@ def test_the_worst_case_of_a_set_is_that_of_its_own_questions_however_long(capsy
     assert json.loads(ended.out)["cost_usd"] <= worst_usd
 
 
-def test_rows_without_an_image_are_left_out_and_said(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_without_an_image_are_refused_in_an_own_list_and_left_out_and_said_in_a_published_set(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = json.loads((world / "labelled.jsonl").read_text().splitlines()[0])["image"]
     (world / first).unlink()
-    ended = labelled(capsys, "--data", f"{world}/labelled.jsonl", "--provider", "tiny", "--out", "run")
+    refused = labelled(capsys, "--data", f"{world}/labelled.jsonl", "--provider", "tiny", "--out", "run")
+    assert (refused.code, refused.out, Path("run").exists()) == (2, "", False)
+    assert f"image {first} does not exist" in refused.err
+    ended = labelled(capsys, "--data", f"{world}/pope.jsonl", "--provider", "tiny", "--out", "run")
     assert ended.code == 0
-    assert "88 questions" in ended.out
-    assert "8 rows are left out" in ended.out
+    assert "66 questions" in ended.out
+    assert "6 rows are left out" in ended.out
 
 
 GOOD = {"image": "0000.png", "question": "What color is the car?", "answers": ["red"], "answerable": True}
@@ -478,7 +483,11 @@ GOOD = {"image": "0000.png", "question": "What color is the car?", "answers": ["
         (None, (), ("nowhere.jsonl", "does not exist")),
         ([GOOD], ("--format", "coco"), ("--format is 'coco'", "jsonl, pope, vizwiz, mm-upd, tubench")),
         ([GOOD], ("--images", "no-folder"), ("--images: 'no-folder' is no folder",)),
-        ([{**GOOD, "image": "gone.png"}], (), ("no image was found for 1 questions", "gone.png")),
+        (
+            [{**GOOD, "image": "gone.png"}],
+            (),
+            ("set.jsonl:1: image gone.png does not exist", "paths are taken from photos"),
+        ),
         ([GOOD, {**GOOD, "answerable": "yes"}], (), ("set.jsonl:2", "'answerable' is 'yes'", "true or false")),
         ([GOOD, {"image": "0000.png", "answerable": True}], (), ("set.jsonl:2", "no field 'question'")),
         ([{**GOOD, "answers": [""]}], (), ("set.jsonl:1", "'answers'")),

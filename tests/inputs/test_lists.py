@@ -538,7 +538,7 @@ def test_a_run_on_images_in_a_list_resumes_and_shows_them(
     assert begun.code == 0, begun.err
     (tmp_path / "m.tar").write_bytes(b"another")
     more = command(capsys, "resume", "one", "--samples", "1", *quietly)
-    assert "1 examined images were left as they are" in more.err
+    assert "1 examined image was left as it is" in more.err
     assert "has changed since the list was read" in more.err
     records = [
         json.loads(line)["image"] for line in (tmp_path / "one" / "journal.jsonl").read_text("utf-8").splitlines()

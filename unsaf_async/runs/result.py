@@ -13,7 +13,7 @@ from unsaf_async.runs.image_notes import ImageNotes
 from unsaf_async.runs.journal import paid_nano_usd
 from unsaf_async.runs.stopping import rule_of
 from unsaf_async.score.run_score import Accounts, Calls, Tokens, score_of
-from unsaf_async.text import format_usd
+from unsaf_async.text import format_count, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,12 +74,15 @@ class Unfinished:
             why = f" ({next(iter(self._reasons))})" if len(self._reasons) == 1 else ""
             parts.append(f"{self._failed} of {self._images} images failed{why}")
         if self._partly:
-            parts.append(f"{self._partly} images hold calls that failed")
+            parts.append(f"{format_count(self._partly, 'image holds', 'images hold')} calls that failed")
         if self._lost:
-            parts.append(f"{self._lost} images hold replies that the server broke off")
+            parts.append(f"{format_count(self._lost, 'image holds', 'images hold')} replies that the server broke off")
         if skipped:
             name, why = next(iter(skipped.items()))
-            parts.append(f"{len(skipped)} examined images were left as they are (such as {name}: {why})")
+            left = format_count(
+                len(skipped), "examined image was left as it is", "examined images were left as they are"
+            )
+            parts.append(f"{left} (such as {name}: {why})")
         return " and ".join(parts) or None
 
     def only_files(self, skipped: Mapping[str, str]) -> bool:

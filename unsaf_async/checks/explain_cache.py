@@ -11,7 +11,7 @@ from unsaf_async.calls.store import digests_of, entries, key_of, key_parts
 from unsaf_async.errors import as_option
 from unsaf_async.examine.examiner import LABELS
 from unsaf_async.inputs.pixels import ImageError, encode
-from unsaf_async.runs.prepare import policy_of, prepare
+from unsaf_async.runs.prepare import check_settings, policy_of, prepare
 
 if TYPE_CHECKING:
     from unsaf_async.records import Request
@@ -35,6 +35,7 @@ async def explain(settings: Settings) -> list[str]:
     Raises:
         UserError: As `prepare` does.
     """
+    check_settings(settings)
     prepared = await prepare(replace(settings, limit=None))
     assert settings.cache is not None
     stored = {key: stored_object["parts"] for key, stored_object in entries(Path(settings.cache))}

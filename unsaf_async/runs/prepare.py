@@ -107,7 +107,7 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     Raises:
         UserError: Whatever is wrong with the settings.
     """
-    _check(settings)
+    check_settings(settings)
     today = today or today_utc()
     price = parse_price(settings.price) if settings.price is not None else None
     subject = resolve(
@@ -397,7 +397,16 @@ async def _other(name: str, field: str, api_base: str | Sequence[str] | None, *,
         return await _ready(profile, offline=offline)
 
 
-def _check(settings: Settings) -> None:
+def check_settings(settings: Settings) -> None:
+    """Checks the numbers of a run's settings, and that its cache is one.
+
+    Args:
+        settings: Of the run.
+
+    Raises:
+        UserError: A number is out of its range, or two settings contradict each other.
+    """
+
     def positive(field: str, value: float | None, what: str = "a number above 0") -> None:
         if value is not None and not 0 < value < float("inf"):
             raise UserError(f"is {value:g}; give {what}", field=field)

@@ -112,6 +112,20 @@ def test_a_jpeg_of_which_a_third_is_missing_fails_and_says_how_much(tmp_path: Pa
     assert int(reason.split("about ")[1].split("%")[0]) in range(25, 42)
 
 
+def test_a_progressive_jpeg_is_cut_off_wherever_it_ends(tmp_path: Path) -> None:
+    whole = written("JPEG", progressive=True)
+    scans = [place for place in range(len(whole)) if whole.startswith(b"\xff\xda", place)]
+    for place in (scans[3], scans[3] + 5, scans[4] + 2, len(whole) // 2):  # within a scan's header, too
+        assert "cut off" in refusal(tmp_path, whole[:place])
+
+
+def test_libtiff_writes_nothing_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = bytearray(written("TIFF", compression="tiff_adobe_deflate"))
+    whole[8:800] = b"\xaa" * 792
+    assert "damaged" in refusal(tmp_path, bytes(whole))
+    assert capfd.readouterr().err == ""
+
+
 def test_a_jpeg_without_its_end_marker_alone_is_whole(tmp_path: Path) -> None:
     for mode in ("RGB", "L", "CMYK"):
         whole = written("JPEG", photo().convert(mode), quality=95)

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
-from unsaf_async.inputs.pixels import MAX_FILE_BYTES, ImageError, ImageLoader, ImagePolicy, encode, fitted
+from unsaf_async.inputs.pixels import MAX_FILE_BYTES, ImageError, ImageLoader, ImagePolicy, encode, fitted, sent_size
 from unsaf_async.inputs.sources import bundled_images
 from unsaf_async.score.units import NEAR_BITS
 
@@ -130,6 +130,26 @@ def test_every_exif_orientation_comes_out_upright(tmp_path: Path, orientation: i
     image = sent(saved(stored, tmp_path / f"a.{suffix}", exif=exif))
     assert image.size == (40, 24)
     assert corners(image) == ["r", "g", "b", "-"]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("exif", [None, Image.Exif()], ids=["no EXIF", "EXIF of other things"])
+def test_an_orientation_in_xmp_alone_turns_nothing(tmp_path: Path, suffix: str, exif: Image.Exif | None) -> None:
+    """As in browsers, and with vendors, which read EXIF at most."""
+    path = tmp_path / f"a.{suffix}"
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    options: dict[str, object] = {} if exif is None else {"exif": exif}
+    if exif is not None:
+        exif[0x010F] = "maker"
+    if suffix == "png":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())  # type: ignore[attr-defined]
+    elif suffix == "tif":
+        options["tiffinfo"] = {700: xmp}
+    else:
+        options["xmp"] = xmp
+    Image.new("RGB", (30, 20)).save(path, **options)
+    assert sent(path).size == sent_size(path, DEFAULT) == (30, 20)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's remarks on broken metadata

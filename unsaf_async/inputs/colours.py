@@ -1,4 +1,4 @@
-"""Colours as sRGB: what a picture's colour profile (ICC) says they are, converted by LittleCMS."""
+"""Colours as sRGB: what a picture's colour profile (ICC) or gamma says they are; profiles are converted by LittleCMS."""
 
 from __future__ import annotations
 
@@ -65,6 +65,26 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     if colours is not image and image.mode in ("LA", "RGBA"):
         converted.putalpha(image.getchannel("A"))
     return converted
+
+
+def from_gamma(image: Image.Image, gamma: float) -> Image.Image:
+    """A picture in sRGB whose samples are light to some power; transparency stays as it is.
+
+    Args:
+        image: Its mode is L, LA, RGB or RGBA.
+        gamma: The power, as in a PNG's gAMA: 1.0 for samples that grow with the light.
+
+    Returns:
+        A picture of the same mode.
+    """
+    table = [round(255 * _srgb_sample((sample / 255) ** (1 / gamma))) for sample in range(256)]
+    bands = image.getbands()
+    return image.point([entry for band in bands for entry in (range(256) if band == "A" else table)])
+
+
+def _srgb_sample(light: float) -> float:
+    """The sample of some light, both from 0 to 1 (IEC 61966-2-1)."""
+    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
 
 
 def _space(profile: bytes) -> str:

@@ -6,28 +6,31 @@ nothing of providers: their limits come as an `ImagePolicy`.
 
 Pillow reports oddities in metadata through `warnings`. This module filters none of them, since the filters are global
 and not safe to change from a thread. For the same reason it leaves Pillow's other global settings alone: the one for files
-that are cut off, and the one for large files.
+that are cut off, and the one for large files. Only libtiff is kept from writing to stderr: what it says there names no file.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import hashlib
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageMath, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from unsaf_async.errors import UnsafError
-from unsaf_async.inputs.colours import ProfileError, is_srgb, to_srgb
+from unsaf_async.inputs.colours import ProfileError, from_gamma, is_srgb, to_srgb
 from unsaf_async.inputs.jpeg import coefficient_bytes, has_every_scan, without_metadata
 from unsaf_async.inputs.parts import FilePart, PartError
+from unsaf_async.inputs.png import SIGNATURE, stated_gamma, transparent_sample, without_texts
 from unsaf_async.records import EncodedImage
 from unsaf_async.text import one_line
 
@@ -139,7 +142,7 @@ def encode(path: Path | FilePart, policy: ImagePolicy) -> tuple[EncodedImage, st
     """
     data = _read(path)
     try:
-        picture = _picture(data, policy)
+        picture = _picture(without_texts(data), policy)
     except ImageError:
         raise
     except Exception as error:
@@ -204,8 +207,7 @@ def sent_size(path: Path | FilePart, policy: ImagePolicy) -> tuple[int, int]:
     with _file(path) as file:
         try:
             opened = _opened(file, policy)
-            # By the base class: a PNG's own method would decode the picture.
-            turned = Image.Image.getexif(opened.image).get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            turned = _orientation(opened.image) in (5, 6, 7, 8)
         except ImageError:
             raise
         except Exception as error:  # as in `encode`
@@ -295,6 +297,12 @@ def _opened(file: BinaryIO, policy: ImagePolicy) -> _Opened:
         image: ImageFile = JpegImageFile(file)
     else:
         image = _not_jpeg(file)
+    if image.format == "TIFF":
+        _silence_libtiff()
+    for (
+        name
+    ) in _XMP:  # before anything asks for the orientation: Pillow would take it from there, browsers and vendors do not
+        image.info.pop(name, None)
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"the image has no pixels ({width} x {height})")
@@ -314,6 +322,13 @@ def _opened(file: BinaryIO, policy: ImagePolicy) -> _Opened:
 def _not_jpeg(file: BinaryIO) -> ImageFile:
     try:
         return Image.open(file, formats=_FORMATS)
+    except ValueError:  # more text than Pillow takes
+        file.seek(0)
+        data = file.read()
+        plain = without_texts(data)
+        if plain is data:
+            raise
+        return Image.open(BytesIO(plain), formats=_FORMATS)
     except UnidentifiedImageError:
         file.seek(0)
         if not _HEIF.match(file.read(12)):
@@ -380,6 +395,8 @@ def _picture(data: bytes, policy: ImagePolicy) -> _Picture:
         and not is_cut
         and (not profile or (image.mode == "RGB" and is_srgb(profile)))
     )
+    if data.startswith(SIGNATURE) and isinstance(image.info.get("transparency"), int | tuple) and image.mode != "P":
+        image.info["transparency"] = transparent_sample(image.info["transparency"], data)
     whole = _eight_bit(image, keep_cmyk=bool(profile))
     small = whole if whole.size == size else whole.resize(size, Image.Resampling.LANCZOS)
     if profile and not unchanged and image.mode != "LAB":
@@ -387,6 +404,10 @@ def _picture(data: bytes, policy: ImagePolicy) -> _Picture:
             small = to_srgb(small, profile)
         except ProfileError:
             notes.append("colour-profile")
+    elif not profile:
+        gamma, is_known = stated_gamma(data)
+        small = small if gamma is None else from_gamma(small, gamma)
+        notes += () if is_known else ("colour-profile",)
     pixels = _opaque(small if turn is None else small.transpose(turn))
     if all(high - low <= _ONE_COLOUR for low, high in pixels.getextrema()):  # type: ignore[misc]
         notes.append("one-colour")
@@ -425,6 +446,8 @@ def _loaded(data: bytes, policy: ImagePolicy) -> tuple[_Opened, bool]:
 def _cut_off(data: bytes, policy: ImagePolicy) -> ImageFile:
     """The image in a file without its last bytes, loaded. Raises ImageError if too much of it is missing."""
     if data.startswith(_JPEG):
+        if not has_every_scan(data):
+            raise ImageError("the image is cut off: only a coarse version of it is there; fetch the file again")
         image = _opened(BytesIO(data + b"\xff\xd9"), policy).image
         image.load()
         missing = _missing_of_jpeg(image, data, policy)
@@ -437,8 +460,6 @@ def _cut_off(data: bytes, policy: ImagePolicy) -> ImageFile:
 
 def _missing_of_jpeg(image: Image.Image, data: bytes, policy: ImagePolicy) -> float:
     """The share of a JPEG that its decoder made up, which it does in the middle grey of every component."""
-    if not has_every_scan(data):
-        raise ImageError("the image is cut off: only a coarse version of it is there; fetch the file again")
     raw = image.tobytes()
     made_up = len(raw) - len(raw.rstrip(b"\x7f" if image.mode == "CMYK" else b"\x80"))
     line = len(raw) // image.height
@@ -486,10 +507,29 @@ _JPEG = b"\xff\xd8\xff"
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What brings the image upright, by its EXIF orientation; None if that is absent or broken."""
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        orientation = _orientation(image)
         return _TURNS.get(orientation) if isinstance(orientation, int) else None
     except Exception:  # a broken tag is no reason to refuse the picture
         return None
+
+
+_XMP = ("xmp", "XML:com.adobe.xmp")
+
+
+def _orientation(image: Image.Image) -> object:
+    """The EXIF tag; None if there is none. Nothing is decoded."""
+    if "exif" in image.info:  # anew: what the image holds by now may have come from XMP
+        exif = Image.Exif()
+        exif.load(image.info["exif"])
+        return exif.get(_ORIENTATION)
+    return Image.Image.getexif(image).get(_ORIENTATION)  # a PNG's own method would decode the picture
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Takes off the handler of errors that writes to stderr; what went wrong is raised as well."""
+    with suppress(AttributeError, OSError):  # Pillow may have been built without libtiff, or with it inside
+        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)  # type: ignore[attr-defined]
 
 
 def _eight_bit(image: Image.Image, *, keep_cmyk: bool) -> Image.Image:
@@ -497,7 +537,7 @@ def _eight_bit(image: Image.Image, *, keep_cmyk: bool) -> Image.Image:
     if keep_cmyk and image.mode == "CMYK":
         return image
     if image.mode.startswith("I;16"):
-        return _scaled(image.convert("I"), 0, 65535)
+        return _scaled_grey(image)
     if image.mode in ("I", "F"):
         return _scaled(image, *_sample_range(image))
     if image.mode == "LAB":
@@ -511,6 +551,17 @@ def _eight_bit(image: Image.Image, *, keep_cmyk: bool) -> Image.Image:
     if image.has_transparency_data:
         return image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def _scaled_grey(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits in mode L; in mode LA if the file declares a shade transparent."""
+    grey = image.convert("I")
+    scaled = _scaled(grey, 0, 65535)
+    shade = image.info.get("transparency")
+    if not isinstance(shade, int):
+        return scaled
+    opaque = ImageMath.lambda_eval(lambda args: args["convert"]((args["grey"] != shade) * 255, "L"), grey=grey)
+    return Image.merge("LA", (scaled, opaque))
 
 
 def _sample_range(image: Image.Image) -> tuple[float, float]:

@@ -407,7 +407,8 @@ class Dropped(Record):
     text: str
     intended: Label
     reason: Literal["duplicate", "malformed", "other_label"]
-    """other_label: it stands under the heading of the questions that were not asked for, in a reply that has both."""
+    """other_label: it stands under the heading of the questions that were not asked for, or under one that is not known,
+    in a reply that has a heading for those that were."""
 
 
 class Examination(Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -120,6 +121,106 @@ def test_a_reply_with_both_sections_gives_those_that_were_asked_for(language: st
     assert ([each.text for each in own], [each.text for each in others]) == (first, second)
     own, others = of_label(items, "unanswerable")
     assert ([each.text for each in own], [each.text for each in others]) == (second, first)
+
+
+HEADINGS = {
+    "en, verb": ("Questions the image answers", "Questions the image does not answer"),
+    "en, can": ("Questions that can be answered", "Questions that cannot be answered"),
+    "en, word": ("answerable", "not_answerable"),
+    "en, image": ("Questions the image can answer", "Questions that the image can't fully answer"),
+    "zh": ("可以回答的问题", "无法回答的问题"),
+    "zh, image": ("图像能回答的问题", "图像不能回答的问题"),
+    "ja": ("画像から答えられる質問", "画像からは答えられない質問"),
+    "ko": ("이미지로 답할 수 있는 질문", "이미지로 답할 수 없는 질문"),
+    "es": ("Preguntas que la imagen puede responder", "Preguntas que la imagen no puede responder"),
+    "de": ("Fragen, die das Bild beantwortet", "Fragen, die das Bild nicht beantwortet"),
+    "de, passive": (
+        "Fragen, die beantwortet werden können",
+        "Fragen, die nicht mit dem Bild beantwortet werden können",
+    ),
+    "fr": ("Questions auxquelles on peut répondre", "Questions auxquelles l'image ne répond pas"),
+    "pt": ("Perguntas que podem ser respondidas", "Perguntas que não podem ser respondidas"),
+    "ru": ("Вопросы, на которые можно ответить", "Вопросы, на которые нельзя ответить"),
+    "ar": ("أسئلة يمكن الإجابة عنها", "أسئلة لا يمكن الإجابة عنها"),
+    "hi": ("जिन प्रश्नों का उत्तर दिया जा सकता है", "जिन प्रश्नों का उत्तर नहीं दिया जा सकता"),
+    "hi, word": ("उत्तर योग्य प्रश्न", "अनुत्तरणीय प्रश्न"),
+    "th": ("คำถามที่สามารถตอบได้", "คำถามที่ไม่สามารถตอบได้"),
+}
+
+
+@pytest.mark.parametrize("form", ["{h}\n1. {q}", "{h}:\n1. {q}", "## {h}\n- {q}", "**{h}**\n\n1) {q}", "keys"])
+@pytest.mark.parametrize("headings", HEADINGS.values(), ids=HEADINGS)
+def test_a_heading_that_negates_the_answering_of_questions_is_told_from_one_that_does_not(
+    headings: tuple[str, str], form: str
+) -> None:
+    questions = ("What is the dog doing?", "Who owns the dog?")
+    pairs = dict(zip(headings, questions, strict=True))
+    if form == "keys":
+        written = json.dumps({heading: [question] for heading, question in pairs.items()})
+    else:
+        written = "\n\n".join(form.format(h=heading, q=question) for heading, question in pairs.items())
+    own, others = of_label(question_items(written), "answerable")
+    assert ([each.text for each in own], [each.text for each in others]) == ([questions[0]], [questions[1]])
+
+
+PACKS = Path(__file__).parents[2] / "prompts" / "unsaf"
+OWN_WORDS = {
+    "": "Questions that are {}",
+    "de": "Fragen, die {} sind",
+    "es": "Preguntas que {}",
+    "fr": "Questions {}",
+    "ja": "{}質問",
+    "zh": "{}的问题",
+}
+
+
+@pytest.mark.parametrize("language", OWN_WORDS)
+def test_the_words_by_which_a_prompt_pack_asks_are_known_as_headings(language: str) -> None:
+    """The packs set them in capitals, or in quotation marks where a script has no capitals."""
+    headings = []
+    for label in ("answerable", "unanswerable"):
+        asked = (PACKS / language / f"ask-{label}.md").read_text("utf-8")
+        words = re.search(r"(?<=[“「])[^”」]+|[A-ZÉ]{2,}(?: [A-ZÉ]{2,})*", asked)
+        assert words, asked
+        headings.append(OWN_WORDS[language].format(words[0].lower()))
+    written = "\n\n".join(
+        f"{heading}\n1. {q}" for heading, q in zip(headings, ("Is it red?", "Who is he?"), strict=True)
+    )
+    assert [item.label for item in question_items(written)] == ["answerable", "unanswerable"], headings
+    keys = json.dumps(dict(zip(headings, (["Is it red?"], ["Who is he?"]), strict=True)))
+    assert [item.label for item in question_items(keys)] == ["answerable", "unanswerable"], headings
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Answerable questions:\n1. Is it red?\n\nHopeless questions:\n1. Who is he?",
+        "## Answerable\n1. Is it red?\n\n## Hopeless\n1. Who is he?",
+        "**Answerable**\n1. Is it red?\n\n**The others**\n1. Who is he?",
+        "answerable\n1. Is it red?\n\nHopeless questions\n1. Who is he?",
+        json.dumps({"answerable": ["Is it red?"], "hopeless": ["Who is he?"]}),
+    ],
+)
+def test_below_an_unknown_heading_the_label_of_the_one_before_it_ends(written: str) -> None:
+    is_it_red, who_is_he = items = question_items(written)
+    assert [item.label for item in items] == ["answerable", "unknown"]
+    assert of_label(items, "answerable") == ((is_it_red,), (who_is_he,))
+    assert of_label(items, "unanswerable") == ((who_is_he,), (is_it_red,))
+
+
+def test_topics_below_the_heading_of_a_section_keep_its_label() -> None:
+    items = question_items(
+        "## Unanswerable\n**Before**\n1. What was it?\n\n**Owners**\n2. Who is he?\n\n## Answerable\n3. Is it red?"
+    )
+    assert [item.label for item in items] == ["unanswerable", "unanswerable", "answerable"]
+
+
+@pytest.mark.parametrize(
+    "line", ["Questions and answers", "## Answers to the questions", "질문과 답변", "أسئلة وإجابات", "答案："]
+)
+def test_a_heading_of_questions_and_answers_gives_no_label(line: str) -> None:
+    items = question_items(f"{line}\n1. Is it red?\n2. Who is he?")
+    assert [item.label for item in items] == [None, None]
 
 
 LABELLED = {

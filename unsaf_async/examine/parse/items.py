@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.records import KINDS, Kind, Label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Section = Label | Literal["unknown"]
+"""What a heading makes of the questions below it; unknown: it follows one that gives a label, and gives none that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,11 @@ class Item:
 
     text: str
     kind: Kind | None = None
-    label: Label | None = field(default=None, compare=False)
+    label: Section | None = field(default=None, compare=False)
     named: bool = field(default=False, compare=False)
 
 
-def trimmed_item(text: str, kind: Kind | None, label: Label | None = None, *, named: bool = False) -> Iterator[Item]:
+def trimmed_item(text: str, kind: Kind | None, label: Section | None = None, *, named: bool = False) -> Iterator[Item]:
     """The item that a text is.
 
     Args:

@@ -14,6 +14,7 @@ from unsaf_async.examine.parse.sections import label_of_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from unsaf_async.examine.parse.items import Section
     from unsaf_async.records import Kind, Label
 
 _QUESTION_KEY = re.compile(rf"(?:question[\s_-]?text|(?:the )?{pattern('question')})", re.IGNORECASE)
@@ -41,7 +42,7 @@ _TOKEN = re.compile(
 _OPENING = re.compile(r"[{\[]")
 
 
-def json_items(value: object, kind: Kind | None = None, label: Label | None = None, depth: int = 0) -> Iterator[Item]:
+def json_items(value: object, kind: Kind | None = None, label: Section | None = None, depth: int = 0) -> Iterator[Item]:
     """The items inside a JSON value.
 
     Args:
@@ -51,7 +52,7 @@ def json_items(value: object, kind: Kind | None = None, label: Label | None = No
         depth: Of the value inside the whole, from 0. Values that lie too deep are skipped.
 
     Yields:
-        The items in order.
+        The items in order. A key that says nothing beside one that gives a label is as a heading that is not known.
     """
     if depth > _MAX_DEPTH:
         return
@@ -65,7 +66,7 @@ def json_items(value: object, kind: Kind | None = None, label: Label | None = No
         yield from _members_items(value, kind, label, depth)
 
 
-def _members_items(value: dict[object, object], kind: Kind | None, label: Label | None, depth: int) -> Iterator[Item]:
+def _members_items(value: dict[object, object], kind: Kind | None, label: Section | None, depth: int) -> Iterator[Item]:
     """The items of a JSON object: the question that it is, or those that its members hold."""
     members = {str(key).strip().casefold(): member for key, member in value.items()}
     names = [key for key, member in members.items() if isinstance(member, str) and _is_question_key(key)]
@@ -75,9 +76,12 @@ def _members_items(value: dict[object, object], kind: Kind | None, label: Label 
             yield from _inside(question, kind, label, depth) or trimmed_item(question, kind, label, named=key in names)
             return
     chosen = [key for key in _LIST_KEYS if isinstance(members.get(key), list | dict)] or list(members)
+    labels = {key: label_of_name(key) for key in chosen if isinstance(members[key], list | dict)}
     for key in chosen:
         member = members[key]
         inner, below = known_kind(key) or kind, label_of_name(key) or label
+        if any(labels.values()) and key in labels and not (labels[key] or known_kind(key)):
+            below = "unknown"
         if isinstance(member, list | dict):
             yield from json_items(member, inner, below, depth + 1)
         elif isinstance(member, str):
@@ -99,7 +103,7 @@ def _own_label(members: dict[str, object]) -> Label | None:
     return next((label for name in named if isinstance(name, str) and (label := label_of_name(name))), None)
 
 
-def _inside(text: str, kind: Kind | None, label: Label | None, depth: int) -> list[Item]:
+def _inside(text: str, kind: Kind | None, label: Section | None, depth: int) -> list[Item]:
     """The items of a list that stands inside a JSON string, as JSON or in lines; [] if the string is no list."""
     if depth + _STRING_DEPTH > _MAX_DEPTH or not _HOLDS_A_LIST.match(text):
         return []

@@ -18,11 +18,12 @@ from unsaf_async.examine.parse.gate import (
 from unsaf_async.examine.parse.items import Item, annotated_kind, known_kind, trimmed_item, unwrapped
 from unsaf_async.examine.parse.languages import pattern
 from unsaf_async.examine.parse.markup import in_lines
-from unsaf_async.examine.parse.sections import label_of_heading, label_of_name
+from unsaf_async.examine.parse.sections import Headings, label_of_heading, label_of_name, names_questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from unsaf_async.examine.parse.items import Section
     from unsaf_async.records import Kind, Label
 
 _EMPHASIS = r"(?:\*\*|__|\*|_)?"
@@ -115,7 +116,7 @@ class _Entry:
     level: tuple[int, bool]  # place in _LEVELS, indented
     text: str
     kind: Kind | None
-    label: Label | None = None
+    label: Section | None = None
 
 
 def line_items(text: str) -> Iterator[Item]:
@@ -146,7 +147,7 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
     entries: list[_Entry] = []
     group: Kind | None = None  # from a heading, for the items below it
     coming: Kind | None = None  # from a line of its own, for the next item
-    label: Label | None = None  # from a heading, for the items below it
+    headings = Headings()
     gap = True
     for raw in lines:
         line = raw.expandtabs(4)
@@ -158,15 +159,17 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
         heading = stripped.startswith("#")
         level, body = _unmarked(stripped)
         marked = heading or (stripped.startswith("**") and stripped.endswith("**"))
-        if headed := label_of_heading(unwrapped(body), marked=marked):
-            label, group, gap = headed, None, True
+        titled = level == "plain" and (heading or not indented) and not _NOTE.match(unwrapped(body))
+        if headed := label_of_heading(unwrapped(body), marked=marked, titled=titled):
+            headings.known(headed)
+            group, gap = None, True
             continue
         own, body = _own_label(body)
         last = entries[-1] if entries else None
         match = _KIND_LINE.fullmatch(unwrapped(body)) if len(body) < 60 else None
         if match and (kind := annotated_kind(match["name"], match["word"])):
-            titled = heading or match["colon"] or level == "number" or (gap and not indented and not match["open"])
-            if titled and not match["word"]:
+            above = heading or match["colon"] or level == "number" or (gap and not indented and not match["open"])
+            if above and not match["word"]:
                 group = kind
             elif last and last.kind is None:
                 last.kind = kind
@@ -174,8 +177,12 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
                 coming = kind
         elif _NOTE.match(unwrapped(body)):
             pass
-        elif heading and level == "plain":
-            group = None
+        elif titled and not own and (form := _heading_form(stripped, unwrapped(body), gap)):
+            headings.other(unwrapped(body), form)
+            if heading:
+                group = None
+            else:
+                entries.append(_Entry((_LEVELS.index("plain"), False), *_annotated(body), headings.label))
         elif level == "plain" and last and not own and _continues(last, body, gap):
             body, kind = _annotated(body)
             last.text = f"{last.text} {body}" if last.text and not _is_title(last.text, body) else body
@@ -183,10 +190,25 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
         else:
             body, kind = _annotated(body)
             place = (_LEVELS.index(level), indented and level != "plain")
-            entries.append(_Entry(place, body, kind or coming or group, own or label))
+            entries.append(_Entry(place, body, kind or coming or group, own or headings.label))
+            headings.item()
             coming = None
         gap = False
     return entries
+
+
+def _heading_form(line: str, body: str, gap: bool) -> str:
+    """How a line is marked as a heading: "##", "**", ":" or, where it stands by itself, by naming questions; "" if it is none.
+
+    line: as written; body: without marks; gap: whether nothing stands above it.
+    """
+    if line.startswith("#"):
+        return line[: len(line) - len(line.lstrip("#"))]
+    if is_question(body):
+        return ""
+    if line.startswith("**") and line.endswith("**"):
+        return "**"
+    return ":" if body.endswith((":", "：")) else "plain" if gap and names_questions(body) else ""
 
 
 def _continues(last: _Entry, body: str, gap: bool) -> bool:

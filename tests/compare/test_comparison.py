@@ -515,13 +515,21 @@ def test_four_times_the_images_cost_as_much_for_one_point(tmp_path: Path) -> Non
     assert many.cost_of_one_point_usd == pytest.approx(few.cost_of_one_point_usd, rel=0.35)
 
 
-def test_size_and_score_are_ranked_against_each_other(three: list[Path]) -> None:
+def test_size_and_score_are_ranked_against_each_other(
+    three: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     loaded = load_runs(three)
     found = compare(loaded, scale={"careful": 7e9, "b": 3e9, "careless/scripted": 1e9}, resamples=10)
     scale = next(each for each in found.correlations if each.metric == "scale")
     assert scale.runs == [row.name for row in found.runs]
     assert (scale.spearman.value, scale.kendall.value) == (1.0, 1.0)
     assert scale.spearman.p == pytest.approx(2 / 6), "three in order are no proof"
+    monkeypatch.setenv("COLUMNS", "200")
+    print_comparison(found)
+    told = capsys.readouterr().out
+    for name, needed in (("Spearman's", 4), ("Kendall's", 5)):
+        (line,) = [each for each in told.splitlines() if each.startswith(f"n/a: {name} interval, UnF1 against scale")]
+        assert line.endswith(f": the interval needs at least {needed} points; there are 3")
     (two,) = [
         each for each in compare(loaded, scale={"a": 1, "b": 2}, resamples=10).correlations if each.metric == "scale"
     ]

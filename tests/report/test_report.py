@@ -528,7 +528,8 @@ def test_signs_of_confidence_are_one_table_in_words_with_intervals_and_reasons(r
             assert f"n/a\n{each.why_undefined}" in text
         else:
             assert f"{each.auroc:.3f}\n{each.auroc_ci[0]:.3f} to {each.auroc_ci[1]:.3f}" in text
-            assert f"{each.mean_answerable:.3f}\n{each.mean_unanswerable:.3f}" in text
+            means = (each.mean_answerable, each.mean_answerable_ci), (each.mean_unanswerable, each.mean_unanswerable_ci)
+            assert "\n".join(f"{mean:.3f}\n{format_interval(ends)}" for mean, ends in means) in text
     text = section(plain, "confidence")
     assert "stated confidence, P(True)\nn/a\n" in text  # one row a reason
     assert "it declined" in text

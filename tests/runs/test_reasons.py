@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from unsaf_async.cli.render import print_score
 from unsaf_async.compare.comparison import compare
 from unsaf_async.compare.power import plan
 from unsaf_async.compare.power_settings import Aim
+from unsaf_async.compare.tables import to_csv
 from unsaf_async.records import Audit, Vote
 from unsaf_async.runs.saved import SavedRun
 
@@ -86,6 +89,23 @@ def test_the_terminal_says_why_a_figure_of_an_audit_a_panel_or_pope_is_not_there
     assert "n/a by what was said: precision: no response says yes" in capsys.readouterr().out
 
 
+def test_the_terminal_says_below_each_table_why_a_figure_has_no_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = report_run(tmp_path / "one", examinations(tmp_path, 1), journal=False, ledger=False, **checked())
+    print_score(run.findings, run.manifest)
+    said = " ".join(capsys.readouterr().out.split())
+    one = "an interval needs at least 2 images that bear on the figure; there is 1"
+    assert f"n/a: every 95 % interval above: {one}" in said
+    assert "n/a: absent-object: none of this kind was scored" in said
+    assert f"n/a: 95 % interval of hidden, identity: {one}" in said
+    assert "n/a: 95 % interval of it declined, mean log-probability" in said
+    empty = report_run(tmp_path / "none", [], journal=False, ledger=False)
+    print_score(empty.findings, empty.manifest)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"n/a: precision (timidity): {empty.findings.undefined['precision']}" in said
+
+
 def test_a_comparison_of_labelled_runs_has_their_accuracies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pope = labelled_run(tmp_path / "pope", given_examinations(tmp_path, 3, yes_no=True), yes_no=True)
     words = labelled_run(tmp_path / "words", given_examinations(tmp_path, 3))
@@ -98,6 +118,9 @@ def test_a_comparison_of_labelled_runs_has_their_accuracies(tmp_path: Path, caps
         (pope.labelled.pope.accuracy, pope.labelled.pope.intervals["accuracy"]),
         (words.labelled.accuracy, words.labelled.accuracy_ci),
     ]
+    line = next(csv.DictReader(io.StringIO(to_csv(found))))
+    ends = tuple(float(line[f"accuracy_ci_{end}"]) for end in ("low", "high"))
+    assert (float(line["accuracy"]), ends) == figures[0]
     print_comparison(found)
     assert f" {figures[0][0]:.3f} (" in capsys.readouterr().out.partition("labelled sets")[2]
 

@@ -23,6 +23,7 @@ from unsaf_async.records import (
     TokenConfidence,
 )
 from unsaf_async.score import signals as s
+from unsaf_async.score.intervals import mean_interval
 from unsaf_async.score.signals import CONFIDENCE_OF, SignalName, signals
 
 if TYPE_CHECKING:
@@ -258,3 +259,41 @@ def test_one_image_gives_no_interval_and_many_give_one_around_the_figure() -> No
     assert many.auroc_ci[0] < many.auroc < many.auroc_ci[1]
     assert many.why_no_interval == ""
     assert signals(images[::-1], WHY) == signals(images, WHY)
+
+
+def test_every_mean_of_a_signal_has_an_interval_in_its_range_or_the_reason_why_not() -> None:
+    rng = np.random.default_rng(5)
+    images = [
+        examination(
+            str(number),
+            *(
+                question(
+                    token_confidence=TokenConfidence(mean_logprob=-each, min_logprob=-2 * each, tokens=3),
+                    stated=said(math.exp(-each)),
+                    samples=(drawn("It is red."), drawn("It is blue." if each > 0.5 else "It is red.")),
+                )
+                for each in rng.gamma(1, 0.5, size=3).tolist()
+            ),
+        )
+        for number in range(12)
+    ]
+    found, alone = signals(images, WHY), signals(images[:1], WHY)
+    for name in ("mean_logprob", "min_logprob", "perplexity", "stated", "self_consistency", "semantic_entropy"):
+        each = found[name]
+        assert each.mean_answerable is not None
+        assert each.mean_answerable_ci is not None, name
+        low, high = each.mean_answerable_ci
+        assert low < each.mean_answerable < high, name
+        assert each.undefined.keys() == {"mean_unanswerable", "mean_unanswerable_ci"}
+        assert alone[name].mean_answerable_ci is None
+        assert "at least 2 images" in alone[name].undefined["mean_answerable_ci"]
+    logs = [q.token_confidence.mean_logprob for each in images for q in each.questions if q.token_confidence]
+    values, number = np.array(logs), np.repeat(np.arange(12), 3)
+    mirrored = mean_interval(-values, number, high=math.inf).ends
+    assert mirrored is not None
+    assert found["mean_logprob"].mean_answerable_ci == pytest.approx((-mirrored[1], -mirrored[0]))
+    above_one = mean_interval(np.exp(-values) - 1, number, high=math.inf).ends
+    assert above_one is not None
+    assert found["perplexity"].mean_answerable_ci == pytest.approx((1 + above_one[0], 1 + above_one[1]))
+    assert found["declined"].mean_answerable_ci is not None, "at its end the exact one"
+    assert found["declined"].mean_answerable_ci[0] == 0

@@ -157,15 +157,22 @@ def _correlations(comparison: Comparison) -> _Cells:
 
 
 def _print_reasons(comparison: Comparison, console: Console) -> None:
-    """Why there is no correlation, or nothing is known of a pair's difference; a line for each reason."""
+    """Why there is no correlation, no interval of one, or no difference of a pair; a line for each reason."""
     reasons: dict[str, list[str]] = {}
+    of_intervals: dict[tuple[str, str], list[str]] = {}
     for each in comparison.correlations:
         if each.spearman.value is None:
             reasons.setdefault(each.spearman.why_undefined, []).append(each.metric)
-    if reasons:
+            continue
+        for name, found in (("Spearman's", each.spearman), ("Kendall's", each.kendall)):
+            if found.ci is None:
+                of_intervals.setdefault((name, found.why_undefined), []).append(each.metric)
+    if reasons or of_intervals:
         console.print()
     for why, metrics in reasons.items():
         console.print(f"n/a for UnF1 against {safe(', '.join(metrics))}: {safe(why)}")
+    for (name, why), metrics in of_intervals.items():
+        console.print(f"n/a: {name} interval, UnF1 against {safe(', '.join(metrics))}: {safe(why)}")
     for pair in comparison.pairs:
         for why in dict.fromkeys(pair.undefined.values()):
             console.print(f"n/a for {safe(pair.a)} and {safe(pair.b)}: {safe(why)}")

@@ -200,14 +200,19 @@ def _signals(findings: Findings, out: Console) -> None:
     _print_reasons(
         {name: result.why_undefined for name, result in findings.signals.items() if result.auroc is None}, out
     )
+    _print_reasons(
+        {name: each.why_no_interval for name, each in findings.signals.items() if each.why_no_interval},
+        out,
+        "95 % interval of ",
+    )
 
 
-def _print_reasons(reasons: dict[str, str], out: Console) -> None:
+def _print_reasons(reasons: dict[str, str], out: Console, what: str = "") -> None:
     by_reason: dict[str, list[str]] = {}
     for name, why in reasons.items():
         by_reason.setdefault(why, []).append(_words(name))
     for why, names in by_reason.items():
-        out.print(f"n/a: {', '.join(names)}: {safe(why)}")
+        out.print(f"n/a: {what}{', '.join(names)}: {safe(why)}")
 
 
 def _words(name: str) -> str:

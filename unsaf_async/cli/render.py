@@ -22,7 +22,7 @@ from unsaf_async.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from unsaf_async.checks.doctor import Diagnosis
     from unsaf_async.providers.resolve import Listing
@@ -81,14 +81,16 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
 
     out.print()
     out.print(_rates(score))
+    _print_missing(score, _RATES, out)
     if score.by_kind:
         out.print()
         out.print(_kinds(score))
+        _print_missing(score, {f"by_kind.{kind}.recall": kind for kind in score.by_kind}, out)
 
     print_beside(score, out)
     _print_accounts(score, failures, out)
     for name, reason in score.undefined.items():
-        if name in ("unf1", "precision", "recall", "unf1_ci"):
+        if name in ("unf1", "unf1_ci"):
             out.print(f"{name} is n/a: {safe(reason)}")
 
 
@@ -112,8 +114,21 @@ _RATES = {
 def _rates(score: Findings) -> Table:
     table = Table("", "", "95 % interval", box=None, pad_edge=False)
     for name, words in _RATES.items():
-        table.add_row(words, _value(score, name), format_interval(score.intervals.get(name), ""))
+        table.add_row(words, _value(score, name), format_interval(score.intervals.get(name)))
     return table
+
+
+def _print_missing(score: Findings, words: Mapping[str, str], out: Console) -> None:
+    """Why figures, or their intervals alone, are n/a; a line a reason. words: for the figures, by their paths in the score."""
+    missing: dict[tuple[str, str], list[str]] = {}
+    for path, name in words.items():
+        if path not in score.intervals:
+            own = score.undefined.get(path)
+            why = own or score.undefined.get(f"intervals.{path}", "its score has no intervals")
+            missing.setdefault(("" if own else "95 % interval of ", why), []).append(name)
+    for (what, why), names in missing.items():
+        named = "every 95 % interval above" if what and len(names) == len(words) else f"{what}{', '.join(names)}"
+        out.print(f"n/a: {named}: {safe(why)}")
 
 
 def _kinds(score: Findings) -> Table:
@@ -121,7 +136,7 @@ def _kinds(score: Findings) -> Table:
     table = Table(*heads, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for kind, row in score.by_kind.items():
         of_kind = (row.n, row.tu, row.fa, row.unscored, row.refused)
-        ends = format_interval(score.intervals.get(f"by_kind.{kind}.recall"), "")
+        ends = format_interval(score.intervals.get(f"by_kind.{kind}.recall"))
         table.add_row(kind, *map(str, of_kind), format_figure(row.recall), ends)
     return table
 

@@ -64,13 +64,14 @@ def to_csv(comparison: Comparison, part: Literal["runs", "pairs"] = "runs") -> s
         [
             "name", "folder", "provider", "model", "judge", "unf1", "unf1_ci_low", "unf1_ci_high",
             "unf1_between_low", "unf1_between_high",
-            *(f"{title}{part}" for title in rates.values() for part in ("", "_ci_low", "_ci_high")),
+            *(f"{title}{part}" for title in (*rates.values(), "accuracy") for part in ("", "_ci_low", "_ci_high")),
             *rest, "unreliable", "warnings",
         ],
         (
             [
                 row.name, row.folder, row.provider, row.model, row.judge, *_unf1(row),
                 *(value for path in rates for value in (row.rates.get(path), *row.intervals.get(path, (None, None)))),
+                row.accuracy, *(row.accuracy_ci or (None, None)),
                 *(getattr(row, name) for name in rest),
                 "; ".join(row.unreliable), "; ".join(row.warnings),
             ]

@@ -102,8 +102,12 @@ def _signals(known: Mapping[SignalName, Signal]) -> Element:
                 format_figure(each.auroc),
                 format_interval(each.auroc_ci),
                 named(f"{each.n:,}", without),
-                format_figure(each.mean_answerable),
-                format_figure(each.mean_unanswerable),
+                figure_cell(
+                    each.mean_answerable, each.mean_answerable_ci, each.undefined.get("mean_answerable_ci", "")
+                ),
+                figure_cell(
+                    each.mean_unanswerable, each.mean_unanswerable_ci, each.undefined.get("mean_unanswerable_ci", "")
+                ),
             ]
         )
     rows += _missing(((name, each.why_undefined) for name, each in known.items() if each.auroc is None), 4)

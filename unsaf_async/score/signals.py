@@ -8,12 +8,15 @@ confidence; .5 is chance. The yardstick among them is whether the response decli
 from __future__ import annotations
 
 from array import array
-from math import exp, nan
+from dataclasses import replace
+from math import exp, inf, nan
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import Field
 
 from unsaf_async.records import Examination, Question, Record
+from unsaf_async.score.intervals import Interval, mean_interval
 from unsaf_async.score.meaning import agreement, meaning_classes, semantic_entropy
 from unsaf_async.score.metrics import auroc
 from unsaf_async.score.rank_intervals import auroc_interval
@@ -24,6 +27,8 @@ from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from numpy.typing import NDArray
 
 SignalName = Literal[
     "declined", "mean_logprob", "min_logprob", "perplexity", "stated", "p_true", "self_consistency", "semantic_entropy"
@@ -47,6 +52,10 @@ class Signal(Record):
     """Its mean over responses to questions that were intended as answerable."""
     mean_unanswerable: float | None
     """Over the others."""
+    mean_answerable_ci: tuple[float, float] | None = None
+    """95 % interval of that mean, with images as the unit (`intervals.mean_interval`); None without a reason in older files."""
+    mean_unanswerable_ci: tuple[float, float] | None = None
+    """95 % interval of the mean over the others."""
     auroc: float | None
     """The share of pairs in which the unanswerable question got the lower confidence, ties half; in [0, 1]."""
     auroc_ci: tuple[float, float] | None
@@ -55,6 +64,8 @@ class Signal(Record):
     """Why there is no AUROC."""
     why_no_interval: str = ""
     """Why there is an AUROC and no interval of it."""
+    undefined: dict[str, str] = Field(default_factory=dict)
+    """Reason for each mean, and each interval of one, that is None, by its name."""
 
 
 def signals(examinations: Iterable[Examination], why_none: Mapping[SignalName, str]) -> dict[SignalName, Signal]:
@@ -119,17 +130,48 @@ class SignalsTally:
             area = auroc(-surer * values, none)
             interval = auroc_interval(-surer * values, none, image[there])
             why = "not both labels were answered" if len(values) else why_none.get(name, "no response has it")
+            means = {
+                label: _mean_interval(name, values[chosen], image[there][chosen])
+                for label, chosen in (("answerable", ~none), ("unanswerable", none))
+            }
             found[name] = Signal(
                 n=len(values),
                 lacking=len(image) - len(values),
                 mean_answerable=mean(values[~none].tolist()),
                 mean_unanswerable=mean(values[none].tolist()),
+                mean_answerable_ci=means["answerable"].ends,
+                mean_unanswerable_ci=means["unanswerable"].ends,
                 auroc=area,
                 auroc_ci=interval.ends,
                 why_undefined="" if area is not None else why,
                 why_no_interval="" if area is None else interval.why_undefined,
+                undefined=_no_means(means),
             )
         return found
+
+
+def _mean_interval(name: SignalName, values: NDArray[np.float64], image: NDArray[np.int64]) -> Interval:
+    """The interval of a signal's mean, within the signal's range. values, image: [n], of the responses."""
+    if name in _IN_THE_UNIT_RANGE:
+        return mean_interval(values, image)
+    if name not in _FROM_ITS_END:
+        return mean_interval(values, image, high=inf)
+    end, sign = _FROM_ITS_END[name]
+    found = mean_interval(sign * (values - end), image, high=inf)
+    ends = found.ends and sorted(end + sign * each for each in found.ends)
+    return replace(found, ends=(ends[0], ends[1]) if ends else None)
+
+
+def _no_means(intervals: Mapping[str, Interval]) -> dict[str, str]:
+    """Why a mean, or its interval alone, is None, by its name. intervals: by the label."""
+    reasons: dict[str, str] = {}
+    for label, found in intervals.items():
+        if not found.images:
+            why = f"no response to an {label} question has it"
+            reasons |= dict.fromkeys((f"mean_{label}", f"mean_{label}_ci"), why)
+        elif found.ends is None:
+            reasons[f"mean_{label}_ci"] = found.why_undefined
+    return reasons
 
 
 def values_of(question: Question) -> dict[SignalName, float | None]:
@@ -285,6 +327,11 @@ CONFIDENCE_OF: dict[SignalName, tuple[Callable[[Question], float | None], int]] 
     "semantic_entropy": (entropy, -1),
 }
 """Each signal of a question, and whether more of it means surer (1) or less sure (-1)."""
+
+_IN_THE_UNIT_RANGE = {"declined", "stated", "p_true", "self_consistency"}
+
+_FROM_ITS_END = {"mean_logprob": (0.0, -1), "min_logprob": (0.0, -1), "perplexity": (1.0, 1)}
+"""The end of the range of a signal that has one end other than from 0 up, and in which direction the values lie."""
 
 SIGNAL_WORDS = {
     "declined": ("it declined", "UnSAF's own: what the score counts"),

@@ -135,6 +135,26 @@ READ: dict[str, tuple[str, str | bytes, list[str]]] = {
     "pandas' columns": ("m.json", '{"image": {"0": "img/a.png", "1": "img/b.png"}}', ["img/a.png", "img/b.png"]),
     "rows by id": ("m.json", '{"x": {"image": "img/a.png"}, "y": {"image": "img/b.png"}}', ["x", "y"]),
     "NaN": ("m.jsonl", '{"image": "img/a.png", "score": NaN}\n', ["img/a.png"]),
+    "sep= and a tab": ("m.csv", "sep=\t\nimage\tt\nimg/a.png\t1\n", ["img/a.png"]),
+    "sep= in quotes": ("m.csv", '"sep=;"\r\nimage;t\r\nimg/a.png;1,2\r\n', ["img/a.png"]),
+    "UTF-16 with Chinese cells": (
+        "m.csv",
+        "image,标签\nimg/a.png,一二三四五六七八九十\n".encode("utf-16-le"),
+        ["img/a.png"],
+    ),
+    "a path that is a comment": ("m.txt", "img/a.png\n#img/b.png\n", ["img/a.png"]),
+    "labels behind commas": ("m.txt", "img/a.png,3\nimg/e,f.png;4,5\n", ["img/a.png", "img/e,f.png"]),
+    "COCO in an object": ("m.json", '{"data": {"images": [{"id": 7, "file_name": "img/a.png"}]}}', ["7"]),
+    "paths with a split": (
+        "m.json",
+        '{"images": ["img/a.png", "img/b.png"], "split": "x"}',
+        ["img/a.png", "img/b.png"],
+    ),
+    "an id of many digits": (
+        "m.jsonl",
+        '{"image": "img/a.png", "id": 12345678901234567890123}',
+        ["12345678901234567890123"],
+    ),
     "a cell of parts": ("m.jsonl", '{"image": {"path": "img/a.png", "bytes": null}}', ["img/a.png"]),
 }
 
@@ -186,6 +206,23 @@ def test_base64_in_a_list_is_an_image(tmp_path: Path, name: str, data: str | byt
     assert [source.id for source in found] == ["m#1", "m#2"]
     assert sizes(found) == [40, 41]
     assert BASE64[0] not in repr(found)
+
+
+def test_an_image_in_a_cell_of_parts_is_called_as_the_cell_says(tmp_path: Path) -> None:
+    cell = {"path": "x.png", "bytes": BASE64[1]}
+    found = find_images([written(tmp_path, "m.jsonl", json.dumps({"image": cell}))])
+    assert ([source.id for source in found], sizes(found)) == (["x.png"], [41])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_taken_as_it_is_written_before_other_forms_of_its_letters(tmp_path: Path, form: str) -> None:
+    for number, each in enumerate(("NFC", "NFD")):
+        written(tmp_path, unicodedata.normalize(each, "café.png"), PICTURES[number])
+    if len(list(tmp_path.iterdir())) < 2:
+        pytest.skip("this file system takes both forms for one name")
+    named = unicodedata.normalize(form, "café.png")
+    found = find_images([written(tmp_path, "m.csv", f"image\n{named}\n")])
+    assert ([source.id for source in found], sizes(found)) == ([named], [40 + (form == "NFD")])
 
 
 def test_vlmevalkits_rows_share_an_image_by_its_rows_index(tmp_path: Path) -> None:
@@ -266,6 +303,41 @@ def test_webdataset_gives_each_image_its_samples_fields_and_unpacks_nothing(tmp_
     ]
     assert sizes(found) == [40, 41, 42, 43]
     assert [each.name for each in tmp_path.iterdir()] == ["s.tar"]
+
+
+def test_links_in_an_archive_are_the_image_before_them_or_told(tmp_path: Path) -> None:
+    def linked(kind: bytes, target: str) -> Path:
+        with tarfile.open(archive(tmp_path / "s.tar", ("d/1.png", PICTURES[1])), "a") as tar:
+            member = tarfile.TarInfo("d/2.png")
+            member.type, member.linkname = kind, target
+            tar.addfile(member)
+        return tmp_path / "s.tar"
+
+    for kind, target in ((tarfile.LNKTYPE, "d/1.png"), (tarfile.SYMTYPE, "1.png")):
+        (found,) = find_images([linked(kind, target)])
+        assert (found.id, [row["id"] for row in further(found)], sizes([found])) == ("d/1.png", ["d/2.png"], [41])
+    assert "'d/2.png' is a link to '/etc/passwd', no image before it" in complaint(
+        linked(tarfile.SYMTYPE, "/etc/passwd")
+    )
+
+
+def test_what_a_mac_adds_to_an_archive_is_no_image_and_a_broken_json_file_is_told(tmp_path: Path) -> None:
+    odd = (("._1.png", b"\0\5\x16\7"), ("1.png", PICTURES[0]), ("__MACOSX/._1.png", b"\0\5"))
+    assert [source.id for source in find_images([archive(tmp_path / "s.tar", *odd)])] == ["1.png"]
+    broken = archive(tmp_path / "b.tar", ("1.json", b"{bad"), ("1.png", PICTURES[0]))
+    assert f"{broken}: '1.json': no valid JSON" in complaint(broken)
+
+
+def test_a_table_is_told_by_its_beginning_its_feature_of_images_and_columns_that_occur_twice(here: Path) -> None:
+    assert sizes(find_images([table(here / "p.csv", {"image": PICTURES[2]})])) == [42]
+    features = {"info": {"features": {"picture": {"_type": "Image"}, "label": {"_type": "Value"}}}}
+    known = pa.table({"picture": [{"bytes": PICTURES[3], "path": "x.png"}], "label": [1]})
+    pq.write_table(known.replace_schema_metadata({"huggingface": json.dumps(features)}), here / "m.parquet")
+    (found,) = find_images([here / "m.parquet"])
+    assert (found.id, found.metadata, sizes([found])) == ("x.png", {"label": 1}, [43])
+    twice = pa.Table.from_arrays([pa.array(["img/a.png"]), pa.array(["img/b.png"])], names=["image", "image"])
+    pq.write_table(twice, here / "twice.parquet")
+    assert "twice.parquet: the column 'image' occurs twice" in complaint(here / "twice.parquet")
 
 
 def test_shards_are_found_by_a_glob_and_in_a_folder_without_pictures(tmp_path: Path) -> None:
@@ -398,6 +470,11 @@ def test_ragged_rows_are_told_at_once_with_their_lines(here: Path) -> None:
         ),
         ("m.jsonl", '{"image": "img/a.png", "x": NaN, "y": "\\ud800"}', "m.jsonl:1: no valid JSON"),
         ("m.json", '{"image": "img/a.png",', "m.json:1: no valid JSON"),
+        ("m.jsonl", '{"image": "img/a.png", "image": "img/b.png"}', "m.jsonl:1: the field 'image' occurs twice"),
+        ("m.csv", "1,img/a.png\n2,img/b.png\n", "m.csv:1: begins with a row, '1,img/a.png'"),
+        ("m.tsv", "index\timage\n1\t2\n", "m.tsv:2: image 2 is no file, and no 'index' of a row above it"),
+        ("m.tsv", f"index\timage\n1\t['{BASE64[0]}', '{BASE64[1]}']\n", "m.tsv:2: 2 images in one row"),
+        ("m.csv", "image\n" + b64encode(b"plain text" * 40).decode(), "base64 of no picture"),
         ("m.parquet", b"PAR1 and so on", "cannot be read as a table"),
         ("m.tar", b"x" * 700, "cannot be read as a tar archive"),
         ("m.tar", b"\0" * 10240, "names no image"),

@@ -161,7 +161,7 @@ def bytes_of(value: object, limit: int) -> bytes:
 
 def _cell(path: Path, part: ImagePart) -> object:
     try:
-        find = _parquet_cell if path.suffix.lower() in (".parquet", ".pq") else _arrow_cell
+        find = _parquet_cell if is_parquet(path) else _arrow_cell
         return find(path, part.start, part.column)
     except ModuleNotFoundError:
         raise PartError(f"pyarrow, which reads its file, is not installed; {install_extra('parquet')}") from None
@@ -214,6 +214,24 @@ def _arrow_cell(path: Path, row: int, column: str) -> object:
             return cast("object", batch.column(batch.schema.get_field_index(column))[row].as_py())
         row -= batch.num_rows
     raise PartError(_NO_ROW)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a table is a Parquet file: by its name, or because it begins as one.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Whether it is; else it is an Arrow file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return True
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def open_parquet(path: Path) -> Any:

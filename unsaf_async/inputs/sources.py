@@ -266,7 +266,8 @@ def _by_glob(pattern: str) -> Iterator[_Candidate]:
         yield from _in_lists(lists)
         return
     if not images:
-        what = f"{len(matches)} files or folders, but no image ({' '.join(SUFFIXES)})" if matches else "nothing"
+        count = f"{len(matches)} files or folders" if len(matches) > 1 else "one file or folder"
+        what = f"{count}, but no image ({' '.join(SUFFIXES)})" if matches else "nothing"
         raise UserError(
             f": {pattern} matches {what}; check the pattern (it is taken from {Path.cwd()})", field="images"
         )

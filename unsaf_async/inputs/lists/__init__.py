@@ -12,6 +12,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.inputs.lists import archives, delimited, jsonfiles, tables
 from unsaf_async.inputs.lists.columns import image_column
 from unsaf_async.inputs.lists.entries import echoed
+from unsaf_async.inputs.lists.pictures import folders_of
 from unsaf_async.inputs.lists.signatures import (
     DELIMITED_SUFFIXES,
     HEAD_BYTES,
@@ -143,18 +144,22 @@ def _kind_of_text(path: Path, head: bytes) -> Kind:
     file = open_text(path)
     if not by_name and file.encoding == "utf-8" and _is_binary(head):
         raise neither(path, "a file of another kind")
-    first = next((line.text.strip() for line in file.lines() if line.text.strip()), "")
+    begins = next((line.text for line in file.lines() if line.text.strip()), "")
+    first = begins.strip()
     if first.startswith(("[", "{")) and not by_name:
         return "json"
-    if first[:4].lower() == "sep=":
+    if delimited.told_delimiter(begins):
         return "delimited"
     cells = [cell.strip().strip('"') for cell in first.split(delimited.delimiter_of(file))]
     if image_column(cells) is not None:
         return "delimited"
-    lines = (text for line in file.lines() if (text := line.text.strip()) and not delimited.is_comment(text))
+    lines = (text for line in file.lines() if (text := line.text.strip()) and not delimited.is_comment(text, path))
     if not by_name and _is_path(path, delimited.path_and_label(next(lines, ""))[0]):
         return "paths"
-    if _is_path(path, first.strip('"')):
+    is_row = by_name and len(cells) > 1 and any(_is_path(path, cell) for cell in cells)
+    if _is_path(path, first.strip('"')) and not (
+        is_row and not any((each / first).is_file() for each in folders_of(path))
+    ):
         return "paths"
     if by_name and any(_is_path(path, cell) for cell in cells):
         raise UserError(f"{path}:1: begins with a row, {echoed(first)}; put a line with the columns' names above it")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import posixpath
 import tarfile
 from typing import TYPE_CHECKING
 
-import orjson
-
 from unsaf_async.errors import UserError
-from unsaf_async.inputs.lists.entries import Embedded, Entry
+from unsaf_async.inputs.lists.entries import Embedded, Entry, echoed
+from unsaf_async.inputs.lists.jsonfiles import loads
 from unsaf_async.inputs.parts import file_state
 from unsaf_async.records import ImagePart
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -34,13 +35,14 @@ def rows(path: Path, suffixes: tuple[str, ...]) -> Iterator[Entry]:
         A row an image, in the archive's order.
 
     Raises:
-        UserError: The archive is damaged or cut off.
+        UserError: The archive is damaged or cut off, a JSON file in it is no JSON, or a link leads to no image before it.
     """
     state = file_state(path)
     number = 0
     key: str | None = None
     images: list[tuple[str, ImagePart]] = []
     fields: dict[str, object] = {}
+    parts: dict[str, ImagePart] = {}
 
     def sample() -> Iterator[Entry]:
         nonlocal number
@@ -55,22 +57,43 @@ def rows(path: Path, suffixes: tuple[str, ...]) -> Iterator[Entry]:
         with tarfile.open(path, "r:", encoding="utf-8", errors="replace") as archive:
             while (member := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # a list of all of them would grow without end
-                if not member.isreg() or member.issparse():
+                is_image = member.name.lower().endswith(suffixes)
+                if _is_of_mac(member.name) or not (member.isreg() or (is_image and (member.islnk() or member.issym()))):
                     continue
                 stem, suffix = _split(member.name)
                 if stem != key:
                     yield from sample()
                     key, images, fields = stem, [], {}
-                if f".{suffix.rpartition('.')[2]}" in suffixes:
-                    part = ImagePart(kind="bytes", start=member.offset_data, length=member.size, file_state=state)
+                if is_image:
+                    part = _part(path, member, state, parts)
+                    parts[posixpath.normpath(member.name)] = part
                     images.append((member.name, part))
                 elif member.size <= _MAX_FIELDS_BYTES:
-                    fields |= _said(archive, member, suffix)
+                    fields |= _said(path, archive, member, suffix)
             yield from sample()
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise UserError(
             f"{path}: cannot be read as a tar archive ({one_line(str(error), 160)}); check that it is whole"
         ) from error
+
+
+def _is_of_mac(name: str) -> bool:
+    """Whether a file is what macOS adds to an archive for each of its files."""
+    return name.startswith("__MACOSX/") or posixpath.basename(name).startswith("._")
+
+
+def _part(path: Path, member: tarfile.TarInfo, state: str, parts: Mapping[str, ImagePart]) -> ImagePart:
+    """Where an image is in its archive; of a link, the image before it that it leads to."""
+    if member.isreg() and not member.issparse():
+        return ImagePart(kind="bytes", start=member.offset_data, length=member.size, file_state=state)
+    home = posixpath.dirname(member.name) if member.issym() else ""
+    part = parts.get(posixpath.normpath(posixpath.join(home, member.linkname))) if not member.issparse() else None
+    if part is None:
+        what = "has holes" if member.issparse() else f"is a link to {echoed(member.linkname)}, no image before it"
+        raise UserError(
+            f"{path}: {echoed(member.name)} {what}; write the archive anew (tar --dereference --hard-dereference)"
+        )
+    return part
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -80,15 +103,16 @@ def _split(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}", suffix.lower()
 
 
-def _said(archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict[str, object]:
+def _said(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict[str, object]:
     if suffix not in ("json", *_TEXTS):
         return {}
     file = archive.extractfile(member)
     data = file.read() if file is not None else b""
     if suffix in _TEXTS:
         return {suffix: data.decode("utf-8", "replace").strip()}
+    where = f"{path}: {echoed(member.name)}"
     try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return {}
+        value = loads(data.decode(), where)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{where}: no valid JSON ({one_line(str(error), 160)}); write the archive anew") from error
     return {name: each for name, each in value.items() if name != "image"} if isinstance(value, dict) else {}

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.lists.columns import image_column, is_image_column
 from unsaf_async.inputs.lists.entries import MOST_ECHOED, Entry
-from unsaf_async.inputs.lists.pictures import no_image_column
+from unsaf_async.inputs.lists.pictures import folders_of, no_image_column
 from unsaf_async.inputs.lists.signatures import PICTURE_SUFFIXES
 from unsaf_async.inputs.lists.textfile import MAX_LINE_BYTES
 from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from unsaf_async.inputs.lists.textfile import Line, TextFile
     from unsaf_async.records import ImagePart
@@ -40,8 +42,8 @@ def delimiter_of(file: TextFile) -> str:
         UserError: A line cannot be read.
     """
     head = next((line.text for line in file.lines() if line.text.strip()), "").strip("\r\n")
-    if _told(head):
-        return head.lower().removeprefix("sep=")[0]
+    if told := told_delimiter(head):
+        return told
 
     def columns(delimiter: str) -> tuple[bool, int]:
         names = head.split(delimiter)
@@ -49,6 +51,19 @@ def delimiter_of(file: TextFile) -> str:
 
     usual = "\t" if file.path.suffix.lower() in (".tsv", ".tab") else ","
     return max((usual, *_DELIMITERS), key=columns)
+
+
+def told_delimiter(line: str) -> str:
+    """What a file's first line says that stands between cells, as Excel writes and reads it.
+
+    Args:
+        line: The line.
+
+    Returns:
+        The character behind `sep=`; "" if the line is another one.
+    """
+    told = re.fullmatch(r'(")?sep=([^\r\n])(?(1)")', line.strip("\r\n "), re.IGNORECASE)
+    return told[2] if told else ""
 
 
 def rows(file: TextFile) -> Iterator[Entry]:
@@ -105,7 +120,7 @@ def paths(file: TextFile) -> Iterator[Entry]:
     """
     number = 0
     for line in file.lines():
-        if (text := line.text.strip()) and not is_comment(text):
+        if (text := line.text.strip()) and not is_comment(text, file.path):
             number += 1
             image, label = path_and_label(text)
             fields = {"image": image, "label": label} if label else {"image": image}
@@ -121,22 +136,28 @@ def path_and_label(line: str) -> tuple[str, str]:
     Returns:
         (the path, without quotes around it; what stands behind it, "" for nothing).
     """
-    parted = re.match(r"(.*\.\w{2,4})(?:\t|\s+(?=\S+$))\s*(\S.*)$", line)
-    if parted and parted[1].lower().endswith(PICTURE_SUFFIXES) and not line.lower().endswith(PICTURE_SUFFIXES):
+    parted = _LABELLED.match(line)
+    if parted and not line.lower().endswith(PICTURE_SUFFIXES):
         return parted[1], parted[2]
     return line.strip('"'), ""
 
 
-def is_comment(line: str) -> bool:
+_LABELLED = re.compile(
+    rf""""?(.*?(?:{"|".join(map(re.escape, PICTURE_SUFFIXES))}))"?(?:[\t,;]|\s+(?=\S+$))\s*(\S.*)$""", re.IGNORECASE
+)
+
+
+def is_comment(line: str, path: Path) -> bool:
     """Whether a line of a text file says something to its reader alone.
 
     Args:
         line: The line, stripped.
+        path: The file.
 
     Returns:
-        Whether it begins with a hash and names no picture.
+        Whether it begins with a hash, and no picture beside the file is called so.
     """
-    return line.startswith("#") and not line.lower().endswith(PICTURE_SUFFIXES)
+    return line.startswith("#") and not any(os.path.isfile(folder / line) for folder in folders_of(path))  # noqa: PTH113
 
 
 def cells_for(cells: int, columns: int) -> str:
@@ -182,7 +203,7 @@ class _Reader:
 
     def _lines(self) -> Iterator[str]:
         for line in self._file.lines():
-            if line.number == 1 and _told(line.text.strip()):
+            if line.number == 1 and told_delimiter(line.text):
                 self._skipped = 1
                 continue
             self._taken.append(line)
@@ -196,11 +217,6 @@ def _next(reader: Iterator[list[str]]) -> list[str] | None:
         return next(reader, None)
     finally:
         csv.field_size_limit(before)
-
-
-def _told(line: str) -> bool:
-    """Whether a line says what stands between cells, as Excel writes and reads it."""
-    return len(line) == 5 and line.lower().startswith("sep=")
 
 
 def _columns(where: str, cells: Sequence[str]) -> list[str]:

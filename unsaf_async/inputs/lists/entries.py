@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
-from unsaf_async.inputs.lists.spellings import spellings
+from unsaf_async.inputs.lists.spellings import spellings, with_slashes
 from unsaf_async.text import one_line, shorten
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Entry:
             raise self.wrong("image", "the path of a file")
         refuse_url(named, self.where)
         spelled = spellings(named)
-        return spelled[-1], tuple(folder / each for each in spelled for folder in folders)
+        return with_slashes(named), tuple(folder / each for each in spelled for folder in folders)
 
     def wrong(self, name: str, expected: str) -> UserError:
         """An error about a field.

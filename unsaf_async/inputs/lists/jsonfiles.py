@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _ARRAYS = ("images", "data", "rows", "samples", "annotations", "items", "questions")
 """Under which names an object holds its rows; COCO's images come before its annotations."""
 
+_ABOUT = {"annotations", "categories", "dataset", "description", "info", "licenses", "name", "split", "type", "version"}
+"""What an object says of the list that it holds; with anything else in it, it may be a row."""
+
 
 def rows(file: TextFile) -> Iterator[Entry]:
     """The rows of a JSON file, whether it has a line a row or is one value.
@@ -61,7 +64,7 @@ def _is_one_value(file: TextFile, first: Line) -> bool:
     except orjson.JSONDecodeError:
         return file.path.suffix.lower() == ".json" or first.text.strip() == "{"
     alone = sum(1 for line, _ in zip((line for line in file.lines() if line.text.strip()), range(2), strict=False)) == 1
-    return alone and _array_in(value) is not None
+    return alone and _array_in(file, value) is not None
 
 
 def lines(file: TextFile) -> Iterator[Entry]:
@@ -84,7 +87,7 @@ def lines(file: TextFile) -> Iterator[Entry]:
         if "\0" in line.text:
             raise UserError(f"{where}: no valid JSON (it holds NUL bytes); the file is damaged: write it again")
         try:
-            row = _loads(line.text)
+            row = loads(line.text, where)
         except orjson.JSONDecodeError as error:
             raise UserError(f"{where}: no valid JSON ({error.msg}); give one JSON object a line") from error
         if not isinstance(row, dict):
@@ -96,10 +99,10 @@ def lines(file: TextFile) -> Iterator[Entry]:
 def _of_value(file: TextFile) -> Iterator[Entry]:
     data = file.data()
     try:
-        value = _loads(file.text())
+        value = loads(file.text(), str(file.path))
     except orjson.JSONDecodeError as error:
         raise UserError(f"{file.path}:{error.lineno}: no valid JSON ({error.msg}); check the file") from error
-    listed = value if isinstance(value, list) else _array_in(value)
+    listed = value if isinstance(value, list) else _array_in(file, value)
     if listed is None and isinstance(value, dict):
         listed = [value]
     place_of = file.finder(file.begins, data)
@@ -113,15 +116,27 @@ def _of_value(file: TextFile) -> Iterator[Entry]:
         yield Entry(where, number, fields, place_of=place_of)
 
 
-def _array_in(value: object) -> list[object] | None:
-    """The rows that an object holds; None if it is a row itself."""
+def _array_in(file: TextFile, value: object) -> list[object] | None:
+    """The rows that an object holds, or an object in it; None if it is a row itself."""
     if not isinstance(value, dict):
         return None
-    for name in _ARRAYS:
-        listed = value.get(name)
-        if isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed):
-            return listed
+    if listed := _listed(value):
+        return listed
+    paths = value.get("images")
+    if file.path.suffix.lower() == ".json" and isinstance(paths, list) and value.keys() <= {"images", *_ABOUT}:
+        return paths if paths and all(isinstance(each, str) for each in paths) else None
+    for name, inner in value.items():
+        if isinstance(inner, dict) and (name in _ARRAYS or len(value) == 1) and (listed := _listed(inner)):
+            image = image_column(inner)
+            if image is None or inner[image] is listed:
+                return listed
     return _by_columns(value) or _by_ids(value)
+
+
+def _listed(value: dict[str, object]) -> list[object] | None:
+    """The first array of objects under a name of rows."""
+    arrays = (each for name in _ARRAYS if isinstance(each := value.get(name), list))
+    return next((each for each in arrays if each and all(isinstance(row, dict) for row in each)), None)
 
 
 def _by_columns(value: dict[str, object]) -> list[object] | None:
@@ -147,8 +162,40 @@ def _by_ids(value: dict[str, object]) -> list[object] | None:
     return rows or None
 
 
+def loads(text: str, where: str) -> object:
+    """The value of a JSON text as a list's reader takes it.
+
+    Args:
+        text: The text.
+        where: "file:line", for errors.
+
+    Returns:
+        The value. NaN and infinities, which Python and pandas write, are null; a whole number that 64 bits do not hold is
+        its digits, a text.
+
+    Raises:
+        json.JSONDecodeError: It is no JSON.
+        UserError: An object in it has a name twice.
+    """
+    value = _loads(text)
+
+    def once(pairs: list[tuple[str, object]]) -> None:
+        if len(names := dict(pairs)) < len(pairs):
+            twice = next(name for name in names if sum(other == name for other, _ in pairs) > 1)
+            raise UserError(f"{where}: the field {echoed(twice)} occurs twice in one object; rename one")
+
+    with suppress(RecursionError):
+        json.loads(text, object_pairs_hook=once, parse_int=len)
+        if re.search(r"[\s:,\[]-?\d{19}", text):
+            return cast("object", json.loads(text, parse_int=_whole, parse_constant=lambda _: None))
+    return value
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) < 21 and -(2**63) <= int(digits) < 2**64 else digits
+
+
 def _loads(text: str) -> object:
-    """The value of a JSON text; NaN and infinities, which Python and pandas write, are null."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

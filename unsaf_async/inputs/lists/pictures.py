@@ -15,7 +15,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.inputs.lists.columns import image_column, image_columns, url_column
 from unsaf_async.inputs.lists.entries import MOST_ECHOED, Embedded, echoed, refuse_url
 from unsaf_async.inputs.lists.signatures import HEAD_BYTES, LIST_SUFFIXES, PICTURE_SUFFIXES, is_picture
-from unsaf_async.inputs.lists.spellings import is_windows_path, spellings
+from unsaf_async.inputs.lists.spellings import is_windows_path, spellings, with_slashes
 from unsaf_async.inputs.parts import PartError, file_state, from_base64
 from unsaf_async.records import ImagePart
 from unsaf_async.text import one_line, printable, shorten
@@ -30,6 +30,7 @@ FURTHER = "further_rows"
 
 _MOST_NAMED = 10
 _LONGEST_PATH = 4096
+_LONGEST_NAME = 255
 _MESSAGES = ("messages", "conversations", "prompt")
 
 
@@ -161,7 +162,7 @@ class Pictures:
             seen = self._by_index[value.strip()]  # VLMEvalKit: the picture of the row with that index
             return replace(seen, row_id=row_id, metadata=metadata)
         if isinstance(value, str) and (embedded := _embedded(entry, column, value)) is not None:
-            value = embedded
+            value = replace(embedded, name=_name_beside(entry.fields.get(column)))
         if isinstance(value, Embedded):
             name = PurePosixPath(value.name.replace("\\", "/"))
             title = name.name if name.is_absolute() or is_windows_path(value.name) else str(name) if value.name else ""
@@ -171,7 +172,10 @@ class Pictures:
             if isinstance(index, str | int):
                 self._by_index[str(index)] = picture
             return picture
-        return self._file(entry, column, value, row_id, metadata)
+        picture = self._file(entry, column, value, row_id, metadata)
+        if picture.missing and index is not None and str(value).strip().isdigit():
+            return replace(picture, missing="is no file, and no 'index' of a row above it with a picture")
+        return picture
 
     def _of_run(self, entry: Entry) -> Picture:
         """The picture of a row of a run's images.jsonl, with the metadata and the place in its file that the run knows."""
@@ -209,13 +213,12 @@ class Pictures:
 
     def _found(self, named: str) -> tuple[Path | None, str, str]:
         """The file that is named so, its name with slashes, and its real path; no file and no real path if there is none."""
-        spelled = spellings(named)
         for folder in self._folders:
-            for each in spelled:
+            for each in spellings(named):
                 path = folder / each
                 if os.path.isfile(path):  # noqa: PTH113  # pathlib's raises for a name that is too long
                     return path, each, self._real(path)
-        return None, spelled[-1], ""
+        return None, with_slashes(named), ""
 
     def _real(self, path: Path) -> str:
         """The path without links. Those in folders' names are looked up once."""
@@ -245,7 +248,7 @@ class Pictures:
             hint = f"write {near}, which is there" if near else "write paths as they are from the list's folder"
             return f"is the path of a file on a Windows machine: {hint}"
         try:
-            return "is no file" if (self._folders[0] / spellings(named)[-1]).exists() else "does not exist"
+            return "is no file" if (self._folders[0] / with_slashes(named)).exists() else "does not exist"
         except (OSError, ValueError):
             return "does not exist"
 
@@ -330,21 +333,32 @@ def _is_empty(value: object) -> bool:
     return value is None or value in ([], {}) or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
 
 
+_LISTED = re.compile(r"""\s*\[\s*(['"])[^'"]+\1(\s*,\s*(['"])[^'"]+\3)*\s*\]\s*""")
+
+
 def _one(entry: Entry, column: str, value: object) -> object:
     """The one picture of a cell: a path, base64, or an `Embedded`."""
+    if isinstance(value, str) and not entry.typed and _LISTED.fullmatch(value):
+        value = [each for _, each in re.findall(r"""(['"])([^'"]+)\1""", value)]  # as pandas writes a list
     if isinstance(value, list):
         different = [each for at, each in enumerate(value) if each not in value[:at]]
         if len(different) != 1:
             raise _several(entry, len(different))
         value = different[0]
-    if isinstance(value, str) and not entry.typed and re.fullmatch(r"""\s*\[\s*(['"])[^'"]+\1\s*\]\s*""", value):
-        value = value.strip()[1:-1].strip()[1:-1]  # a list of one, as pandas writes it
     if isinstance(value, dict):
         for name in ("bytes", "path", "file_name", "filename", "url", "src", "data"):
             if isinstance(inner := value.get(name), str | Embedded) and inner:
                 return inner
         raise UserError(f"{entry.where}: {column!r} is {echoed(value)}; give the path of a file")
     return value
+
+
+def _name_beside(cell: object) -> str:
+    """What a cell `{"bytes", "path"}` says that its base64 is called; "" for another cell."""
+    if isinstance(cell, list) and cell:
+        cell = cell[0]
+    name = cell.get("path") if isinstance(cell, dict) and cell.get("bytes") else None
+    return name if isinstance(name, str) else ""
 
 
 def _several(entry: Entry, count: int) -> UserError:
@@ -405,6 +419,10 @@ def _embedded(entry: Entry, column: str, value: str) -> Embedded | None:
             raise UserError(f"{entry.where}: {column!r} is a data URL that holds no picture in base64: {echoed(text)}")
         text = text[head.end() :]
     elif len(text) < 64 or not _is_base64_picture(text[:88]):
+        if len(text) > _LONGEST_NAME and re.fullmatch(r"[A-Za-z0-9+/\s]+={0,2}", text):
+            raise UserError(
+                f"{entry.where}: {column!r} is {echoed(value)}, base64 of no picture; give the path of a file"
+            )
         return None
     try:
         data = from_base64(text.encode())

@@ -14,15 +14,25 @@ def spellings(named: str) -> tuple[str, ...]:
         named: A path, perhaps from another system.
 
     Returns:
-        Different paths with slashes, the likeliest first; the last one is the path as it stands there, without Windows'
-        separators.
+        Different paths, the likeliest first: as it stands there, then `with_slashes`, then in other letters.
     """
+    slashed = with_slashes(named)
     if named.isascii() and "\\" not in named:
-        return (PurePath(named).as_posix(),)
-    slashed = PurePath(named.replace("\\", "/")).as_posix()
-    given = [PurePath(named).as_posix()] if "\\" in named else []
-    forms = [unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")]
-    return tuple(dict.fromkeys((*given, *(each for each in forms if each != slashed), slashed)))
+        return (slashed,)
+    forms = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
+    return tuple(dict.fromkeys((PurePath(named).as_posix(), slashed, *forms)))
+
+
+def with_slashes(named: str) -> str:
+    """A path as it stands in a list, without Windows' separators.
+
+    Args:
+        named: A path, perhaps from another system.
+
+    Returns:
+        The path with slashes.
+    """
+    return PurePath(named.replace("\\", "/")).as_posix()
 
 
 def is_windows_path(named: str) -> bool:

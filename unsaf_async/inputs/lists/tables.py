@@ -9,8 +9,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from unsaf_async.errors import UserError
-from unsaf_async.inputs.lists.entries import Embedded, Entry
-from unsaf_async.inputs.parts import arrow_batches, file_state, open_parquet
+from unsaf_async.inputs.lists.columns import image_column, is_image_column
+from unsaf_async.inputs.lists.entries import Embedded, Entry, echoed
+from unsaf_async.inputs.parts import arrow_batches, file_state, is_parquet, open_parquet
 from unsaf_async.records import ImagePart
 from unsaf_async.text import install_extra, one_line
 
@@ -84,15 +85,30 @@ def _json(file: Path) -> dict[str, Any]:
 def _rows(path: Path) -> Iterator[Entry]:
     state = file_state(path)
     number = 0
+    named = ""
     for batch in _batches(path):
+        named = named or _checked(path, batch.schema)
         for first in range(0, batch.num_rows, _ROWS_AT_A_TIME):
             for row in batch.slice(first, _ROWS_AT_A_TIME).to_pylist():
                 number += 1
-                yield _entry(path, number, row, state)
+                yield _entry(path, number, row, state, named)
+
+
+def _checked(path: Path, schema: Any) -> str:
+    """The column of images: the one that is called so, else the only one that `datasets` says holds images."""
+    if twice := next((name for name in schema.names if schema.names.count(name) > 1), None):
+        raise UserError(f"{path}: the column {echoed(twice)} occurs twice; rename one")
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        images = [name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image"]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        images = []
+    known = image_column(schema.names)
+    return known or (images[0] if len(images) == 1 and images[0] in schema.names else "image")
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    if path.suffix.lower() not in (".parquet", ".pq"):
+    if not is_parquet(path):
         for batch in arrow_batches(path):
             batch.validate(full=True)
             yield batch
@@ -107,12 +123,15 @@ def _batches(path: Path) -> Iterator[Any]:
         yield from file.iter_batches(batch_size=_ROWS_AT_A_TIME, use_threads=False)
 
 
-def _entry(path: Path, number: int, row: dict[str, Any], state: str) -> Entry:
+def _entry(path: Path, number: int, row: dict[str, Any], state: str, named: str) -> Entry:
     def part(column: str) -> ImagePart:
         return ImagePart(kind="cell", start=number - 1, column=column, file_state=state)
 
-    fields = {name: _value(value, part(name)) for name, value in row.items()}
-    return Entry(f"{path}: row {number}", number, fields, place_of=lambda column, _: part(column))
+    known = named if is_image_column(named) else "image"
+    fields = {known if name == named else name: _value(value, part(name)) for name, value in row.items()}
+    return Entry(
+        f"{path}: row {number}", number, fields, place_of=lambda column, _: part(named if column == known else column)
+    )
 
 
 def _value(value: object, part: ImagePart) -> object:

@@ -197,13 +197,16 @@ def _marked(head: bytes) -> tuple[str, int]:
         return "utf-16-le", 2
     if head.startswith(codecs.BOM_UTF16_BE):
         return "utf-16-be", 2
-    start = head[:64]
-    even, odd = start[0::2], start[1::2]
-    if len(start) >= 8 and not any(odd) and all(even):
-        return "utf-16-le", 0
-    if len(start) >= 8 and not any(even) and all(odd):
-        return "utf-16-be", 0
-    return "", 0
+    start = head[:4096]
+    even, odd = start[0::2].count(0), start[1::2].count(0)
+    encoding = "utf-16-le" if odd > even else "utf-16-be"
+    if max(even, odd) < max(4, 3 * min(even, odd)):  # as ASCII's letters in UTF-16 are, a header's at least
+        return "", 0
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(start)
+    except UnicodeDecodeError:
+        return "", 0
+    return ("", 0) if re.search(r"[\0-\x08\x0e-\x1f]", text) else (encoding, 0)
 
 
 def _is_utf8(path: Path) -> bool:

@@ -77,7 +77,15 @@ def test_shares_of_questions_have_intervals_with_images_as_the_unit() -> None:
         "kinds.temporal",
         "false_labels.a.share",
     }
-    assert quality.why_no_interval == {}
+    assert set(quality.why_no_interval) == {
+        "distinct_share",
+        "recurring_share",
+        "common.share",
+        "by_label.answerable.template.share",
+        "by_label.unanswerable.template.share",
+    }, "these are never given one"
+    assert all(quality.why_no_interval.values())
+    assert question_quality([]).why_no_interval == {}
     assert quality.intervals["kinds.temporal"] == ratio_interval([(bool(n % 3), 2) for n in range(12)]).ends
     assert quality.intervals["false_labels.a.share"] == ratio_interval([(not n % 2, 2) for n in range(12)]).ends
     assert quality.near_duplicate_share is not None

@@ -125,10 +125,9 @@ class Quality(Record):
     false_labels: dict[str, FalseLabels]
     """By auditor."""
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
-    """95 % intervals with images as the unit, by path: "near_duplicate_share", "kinds.hidden", "false_labels.NAME.share". The
-    others have none: they belong to a text that was picked for its share, or depend on how many images there are."""
+    """95 % intervals with images as the unit, by path: "near_duplicate_share", "kinds.hidden", "false_labels.NAME.share"."""
     why_no_interval: dict[str, str] = Field(default_factory=dict)
-    """Why a share of these that is defined has none, by the same paths."""
+    """Why a share that is defined has none, by its path ("near_duplicate_share", "common.share")."""
     undefined: dict[str, str] = Field(default_factory=dict)
     """Reason for each figure that is None, by its path ("recurring_share", "false_labels.NAME.share")."""
 
@@ -235,6 +234,8 @@ class QualityTally:
         intervals = self._intervals()
         recurring = _recurring(self._images_of, self._images)
         near = ratio(self._near, self._compared)
+        common = _common(self._images_of, self._images)
+        templates = {label: _template(texts) for label, texts in self._texts.items()}
         return Quality(
             images=self._images,
             questions=n,
@@ -243,13 +244,13 @@ class QualityTally:
             distinct_per_image=ratio(self._images_of.total(), self._images),
             recurring_share=recurring,
             near_duplicate_share=near,
-            common=_common(self._images_of, self._images),
+            common=common,
             kinds=_kinds(self._kinds),
             by_label={
                 label: LabelQuality(
                     questions=texts.total(),
                     words_mean=self._words[label] / texts.total(),
-                    template=_template(texts),
+                    template=templates[label],
                 )
                 for label, texts in self._texts.items()
                 if texts
@@ -260,7 +261,8 @@ class QualityTally:
                 for name, audited in self._audited.items()
             },
             intervals={path: each.ends for path, each in intervals.items() if each.ends},
-            why_no_interval={path: each.why_undefined for path, each in intervals.items() if not each.ends},
+            why_no_interval={path: each.why_undefined for path, each in intervals.items() if not each.ends}
+            | _never_an_interval(n, recurring, common, templates),
             undefined=_why_none(n, recurring, near)
             | {
                 f"false_labels.{name}.share": "the auditor gave no verdict"
@@ -354,6 +356,18 @@ def _why_none(questions: int, recurring: float | None, near: float | None) -> di
     if near is None:
         reasons["near_duplicate_share"] = "every question is in a script that sets no spaces"
     return reasons
+
+
+def _never_an_interval(
+    questions: int, recurring: float | None, common: Common | None, templates: dict[Label, Template | None]
+) -> dict[str, str]:
+    """Why the shares that are defined, and of which no interval is computed, have none, by their paths."""
+    reasons = {"distinct_share": "it falls as a run grows: more images have another one"} if questions else {}
+    if recurring is not None:
+        reasons["recurring_share"] = "it is a share of pairs of images, of which no interval is computed"
+    paths = ["common.share"] if common else []
+    paths += [f"by_label.{label}.template.share" for label, template in templates.items() if template]
+    return reasons | dict.fromkeys(paths, "its text was picked because its share is the greatest")
 
 
 def _common(images_of: Counter[str], images: int) -> Common | None:

@@ -26,6 +26,9 @@ def of(code: str) -> list[dict[str, Any]]:
     return [row for row in ROWS if row["language"] == code]
 
 
+HOSTILE = [json.loads(line) for line in (ROOT / "tests/data/rules_hostile.jsonl").read_text("utf-8").splitlines()]
+
+
 def _parted(pair: str) -> tuple[str, str, str]:
     return pair.partition("|")
 
@@ -170,6 +173,49 @@ def test_an_act_that_a_pack_leaves_open_goes_to_the_judge() -> None:
     assert by_phrases.explain_by_phrases(pack, asked, "Rot.") == ("answered", "de-typed")
     assert by_phrases.explain_by_phrases(wary, asked, "Rot.") == (None, "open")
     assert by_phrases.explain_by_phrases(wary, asked, "Das weiß ich nicht.") == ("abstained", "de-declines")
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_filler_an_echo_a_no_and_a_read_text_are_not_taken_for_what_they_are_not(code: str) -> None:
+    rows = [row for row in HOSTILE if row["language"] == code]
+    assert len(rows) > 30
+    assert [row for row in rows if rule(row["question"], row["response"], "stop") == row["wrong"]] == []
+
+
+@pytest.mark.parametrize(
+    ("question", "response"),
+    [
+        ("Was hält der Mann?", "Der Mann hält einen Regenschirm und eine rote Tasche."),
+        ("Wo steht das Fahrrad?", "Das Fahrrad steht neben dem grünen Zaun."),
+        ("¿Qué sostiene el hombre?", "El hombre sostiene una taza blanca."),
+        ("¿Dónde está la llave?", "Debajo de la silla."),
+        ("Que tient l'homme dans la main ?", "L'homme tient une grande tasse dans la main."),
+        ("Où est le vélo ?", "Le vélo est devant la porte rouge."),
+        ("男性は何を持っていますか？", "男性は黒い傘とバッグを持っています。"),
+        ("自転車はどこにありますか？", "自転車は赤いドアの前にあります。"),
+        ("男人手里拿着什么？", "男人手里拿着一个白色的杯子。"),
+        ("自行车在哪里？", "自行车在红色的门旁边。"),
+    ],
+)
+def test_an_answer_in_the_packs_own_words_is_an_answer(question: str, response: str) -> None:
+    assert rule(question, response, "stop") == "answered"
+
+
+@pytest.mark.parametrize(
+    ("question", "declines", "denies"),
+    [
+        ("Ist die Frau verheiratet?", "Das lässt sich nicht sagen.", "Das Bild zeigt das nicht."),
+        ("¿Está casada la mujer?", "No se puede saber.", "La imagen no lo indica."),
+        ("La femme est-elle mariée ?", "On ne peut pas le savoir.", "L'image ne le montre pas."),
+        ("彼女は結婚していますか？", "わかりません。", "示されていません。"),
+        ("她结婚了吗？", "无法确定。", "图片没有显示这一点。"),
+    ],
+)
+def test_a_yes_no_question_is_declined_by_not_knowing_and_not_by_what_is_not_shown(
+    question: str, declines: str, denies: str
+) -> None:
+    assert rule(question, declines, "stop") == "abstained"
+    assert rule(question, denies, "stop") is None
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

@@ -55,6 +55,16 @@ class _Question:
         return one and not self.choice and not self.asks("wh")
 
     @cached_property
+    def closed(self) -> bool:
+        """Whether "yes" or "no" answers it, even if a question word stands in its later part ("can one see who it is")."""
+        if self.choice:
+            return False
+        if not self._pack.spaced:
+            return self.asks("closed")
+        word = self._pack.pattern("questions", "wh").search(self.core)
+        return word is None or self._pack.pattern("questions", "knowable").search(self.core[: word.start()]) is not None
+
+    @cached_property
     def content(self) -> list[str]:
         """Its content words, without what an answer replaces; empty in a language without spaces."""
         if not self._pack.spaced:
@@ -110,6 +120,12 @@ class _Response:
         """Whether a pattern of the pack's table `words` is found in a clause, but for those of one kind."""
         pattern = self._pack.pattern("words", words)
         return any(pattern.search(clause) for kind, clause in self.clauses if kind != without)
+
+    @cached_property
+    def says_nothing_is_there(self) -> bool:
+        """Whether it says that nothing or nobody is to be seen, which is what the image shows."""
+        nothing = self._pack.pattern("words", "nothing")
+        return any(nothing.search(clause) for kind, clause in self.clauses if kind in {"denies", "unseen"})
 
     @cached_property
     def answer(self) -> str:
@@ -185,6 +201,8 @@ def _declines(pack: LanguagePack, question: _Question, response: _Response) -> A
     if QUOTE in response.text or "?" in response.text or response.has("hedge") or question.asks("absence"):
         return None
     reading = question.asks("reading")
+    if (question.closed and question.asks("knowable")) or response.says_nothing_is_there:
+        return None  # "no, it cannot" and "nothing" are answers
     if not reading and pack.pattern("answers", "bare_declines").fullmatch(" ".join(_WORD.findall(response.text))):
         return "abstained"
     if kinds == {"doubts"}:
@@ -193,19 +211,20 @@ def _declines(pack: LanguagePack, question: _Question, response: _Response) -> A
         return None
     if "scene" in kinds and not _scene_first(pack, question, response):
         return None
-    if reading and not kinds & {"unseen", "not_shown"}:
+    if reading and "unseen" not in kinds and not {"declines", "not_shown"} <= kinds:
         return None
-    if (question.polar or question.choice) and not _declines_closed(question, kinds):
+    if not _declines_rather_than_denies(question, kinds):
         return None
-    if "denies" in kinds and (question.asks("count", "open") or not all(map(question.mentions, response.denied))):
+    if "denies" in kinds and (question.asks("open") or not all(map(question.mentions, response.denied))):
         return None
     return "abstained"
 
 
-def _declines_closed(question: _Question, kinds: frozenset[str]) -> bool:
-    """Whether the abstaining clauses decline a yes-no question or a choice, rather than answer it with a no."""
-    epistemic = {"declines"} if question.asks("existence") else {"declines", "not_shown"}
-    return bool(kinds & epistemic) and "denies" not in kinds
+def _declines_rather_than_denies(question: _Question, kinds: frozenset[str]) -> bool:
+    """Whether the abstaining clauses are no "no" to a yes-no question and no "none" where it was asked how many."""
+    if question.closed or question.asks("count"):
+        return "declines" in kinds and "denies" not in kinds
+    return not question.choice or (bool(kinds & {"declines", "not_shown"}) and "denies" not in kinds)
 
 
 def _scene_first(pack: LanguagePack, question: _Question, response: _Response) -> bool:
@@ -260,10 +279,12 @@ def _typed(pack: LanguagePack, question: _Question, response: _Response) -> Act 
     for asked, phrase in (("count", "number_phrase"), ("colour", "colour_phrase"), ("where", "place_phrase")):
         if question.asks(asked):
             told = pack.pattern("answers", phrase).fullmatch(response.answer)
+            if asked == "where":
+                return "answered" if told and _is_known(pack, question, response.answer, "place_phrase") else None
             of_it = asked != "count" or _says_only(pack, question, response.answer, "number")
             return "answered" if told and of_it else None
     if question.asks("thing") and pack.pattern("answers", "thing_phrase").fullmatch(response.answer):
-        return "answered"
+        return "answered" if _is_known(pack, question, response.answer, "thing_phrase") else None
     return None
 
 
@@ -277,9 +298,35 @@ def _restated(pack: LanguagePack, question: _Question, response: _Response) -> A
     for asked, word in (("count", "number"), ("colour", "colour"), ("where", "place")):
         if question.asks(asked):
             typed = pack.pattern("answers", word).search(told)
-            of_it = asked == "where" or _says_only(pack, question, told, word)
-            return "answered" if typed and of_it else None
-    return "answered" if question.asks("what") else None
+            if asked == "where":
+                return "answered" if typed and _is_known(pack, question, told, "place") else None
+            if asked == "colour" and not _is_plain_colour(pack, told):
+                return None
+            return "answered" if typed and _says_only(pack, question, told, word) else None
+    return "answered" if question.asks("what") and _is_known(pack, question, told, "object") else None
+
+
+def _is_plain_colour(pack: LanguagePack, told: str) -> bool:
+    """Whether a text that names a colour means it: not "in the dark", nor "who knows"."""
+    means_it = not pack.pattern("questions", "wh").search(told)
+    return means_it and not (pack.spaced and pack.pattern("answers", "place").search(told))
+
+
+def _is_known(pack: LanguagePack, question: _Question, told: str, form: str) -> bool:
+    """Whether a text says nothing but what the pack has words for, and names a thing that the question does not.
+
+    An answer is known by its words: what the pack does not know may be an evasion, and so may the question's own words.
+    """
+    if not pack.spaced:
+        return told.rstrip("です") not in question.core and pack.pattern("answers", form).fullmatch(told) is not None
+    if pack.pattern("questions", "wh").search(told):
+        return False
+    thing, about = pack.pattern("answers", "object"), pack.pattern("answers", "about")
+    named = _WORD.findall(question.core)
+    new = [word for word in _WORD.findall(told) if not any(same_word(word, other) for other in named)]
+    if not any(thing.fullmatch(word) for word in new):
+        return False
+    return all(thing.fullmatch(word) or about.fullmatch(word) or pack.is_function_word(word) for word in new)
 
 
 def _says_only(pack: LanguagePack, question: _Question, told: str, word: str) -> bool:

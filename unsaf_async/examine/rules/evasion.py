@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _IDIOM = any_of(
     r"\b(?:is|are|remains?|stays?) (?:\w+ly |still |just |all |quite |really )*(?:an? )?(?:complete |total |bit of an? )?"
     r"(?:mystery|riddle|puzzle|enigma|secret|toss-?up|coin ?(?:toss|flip)|gamble|guessing game|conundrum)$",
+    r"\b(?:is|are|remains?|stays?) (?:\w+ly |still |just |being |kept |currently |to be )*(?:private|confidential|classified"
+    r"|undisclosed|withheld|redacted|restricted|anonymous|hidden|tba|tbd|determined|announced|confirmed|nondescript)$",
     r"\b(?:eludes?|escapes?|stumps?|beats?|baffles?|puzzles?|defeats?) (?:me|us|one|the viewer|everyone|anyone)\b",
     r"\b(?:left|leaves?|up) (?:\w+ )?to (?:the |your |one's |our )?(?:\w+'s )?"
     r"(?:imaginations?|interpretation|viewers?|reader|you)\b",

@@ -117,6 +117,21 @@ class LanguagePack:
         text = self.data["text"]
         return (self.own | frozenset(text["stop"])) - frozenset(text["keep"])
 
+    def is_function_word(self, word: str) -> bool:
+        """Whether a word has no content of its own.
+
+        Args:
+            word: In lower case.
+
+        Returns:
+            False in a language without spaces.
+        """
+        return word in self._functional
+
+    @cached_property
+    def _functional(self) -> frozenset[str]:
+        return self.own | frozenset(self.data.get("text", {}).get("stop", ()))
+
     def content(self, text: str) -> list[str]:
         """The content words of a plain text.
 

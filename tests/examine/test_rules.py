@@ -500,3 +500,9 @@ def test_the_rules_are_as_right_as_they_were_on_labelled_responses(capsys: pytes
         assert clear["decided"] >= decided
         assert clear["answered precision"] >= 0.995
         assert hard["decided"] <= 0.35
+
+
+def test_a_name_that_is_said_to_be_private_is_no_answer() -> None:
+    assert rule("What is the dog's name?", "The dog's name is private.", "stop") is None
+    assert rule("What is the price?", "The price is to be announced.", "stop") is None
+    assert rule("What is the dog's color?", "The dog's color is brown.", "stop") == "answered"

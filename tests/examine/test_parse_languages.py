@@ -249,6 +249,9 @@ LINES = {
     "in capitals": "ANSWERABLE\n1. What is the dog doing?\n\nUNANSWERABLE\n1. Who owns the dog?",
     "parts": "### Part A: Answerable Questions\n1. What is the dog doing?\n\n"
     "### Part B: Unanswerable Questions\n1. Who owns the dog?",
+    "behind each": "1. What is the dog doing? (answerable)\n2. Who owns the dog? [unanswerable]",
+    "behind each, with a kind": "1. What is the dog doing? – **answerable**\n2. Who owns the dog? (unanswerable, identity)",
+    "behind each, in Chinese": "1. What is the dog doing?（可回答）\n2. Who owns the dog?（无法回答）",
     "before each": "Answerable: What is the dog doing?\nUnanswerable: Who owns the dog?",
 }
 
@@ -356,6 +359,76 @@ def test_what_a_json_key_names_a_question_needs_no_form() -> None:
 )
 def test_an_offer_to_write_more_is_no_question_about_the_image(text: str) -> None:
     assert not is_question(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wer das Foto gemacht hat, ist nicht zu erkennen",
+        "Was auf dem Bild zu sehen ist, weiß ich nicht",
+        "Wie man sieht, ist der Hund braun",
+        "Ist das Bild nicht vorhanden, kann ich nicht antworten",
+        "Was das Bild zeigt: ein Hund",
+        "Кто сделал фото, неизвестно",
+        "Как видно, собака коричневая",
+        "Когда идёт дождь, он с зонтом",
+        "Quem tirou a foto não é conhecido",
+        "Quando chove, ele usa guarda-chuva",
+        "من التقط الصورة غير معروف",
+        "ما يظهر في الصورة هو كلب",
+        "Quand il pleut, il a un parapluie",
+        "Qui a pris la photo n'est pas indiqué",
+        "Que yo sepa, no hay gatos",
+        "Como se puede ver, hay un perro",
+        "이미지를 올려 주시겠어요?",
+        "क्या आप चित्र अपलोड कर सकते हैं?",
+        "これらの質問でよろしいでしょうか？",
+    ],
+)
+def test_statements_that_begin_like_questions_and_talk_to_the_user_are_stopped(text: str) -> None:
+    assert not is_question(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "How many dogs? Three",
+        "¿Cuántos perros hay? Tres",
+        "Wie viele Hunde? Drei",
+        "Combien de chiens ? Trois",
+        "Quantos cães há? Três",
+        "Сколько собак? Три",
+        "개가 몇 마리 있나요? 세 마리",
+        "犬は何匹いますか？ → 三匹",
+        "कितने कुत्ते हैं? तीन",
+        "มีสุนัขกี่ตัว? สามตัว",
+        "كم كلبًا؟ ثلاثة",
+    ],
+)
+def test_a_question_with_its_answer_behind_it_is_none_under_a_key_either(text: str) -> None:
+    assert not is_question(text, named=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "抱歉牌上写了什么？",
+        "Was steht unter 'Antwort:'?",
+        'What is written behind "Answer:"?',
+        "On ne voit pas le soleil ?",
+        "Y a t il un chien",
+        "Welche Farbe hat das Auto, das links steht",
+        "Что делает человек, который стоит слева",
+        "Где собака",
+        "أين الكلب",
+        "犬は何匹",
+        "차는 무슨 색",
+        "Which one is it? Name the bigger one.",
+    ],
+)
+def test_questions_that_look_like_something_else_pass(text: str) -> None:
+    assert is_question(text)
+    assert is_question(text, named=True)
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,10 @@ META = re.compile(
 _COURTESY = re.compile(
     r"[\s,]{1,3}(?:thank you|thanks|please)(?: so much| very much| in advance)?[\s.!]{0,3}$", re.IGNORECASE
 )
+_QUOTE_END = r"""\s?["'”’»」』›]"""
 _ANSWER_INSIDE = re.compile(
-    rf"\b(?:answers?|ans)\s*[:：=]|\?\s?[(\[-]{{0,3}}\s?a\s?[:：]|(?<!\w){pattern('answer', english=False)}\s?[:：]"
+    rf"\b(?:answers?|ans)\s*[:：=](?!{_QUOTE_END})|\?\s?[(\[-]{{0,3}}\s?a\s?[:：]"
+    rf"|(?<!\w){pattern('answer', english=False)}\s?[:：](?!{_QUOTE_END})"
     rf"|[?？؟]\s?[(（]?{pattern('note', english=False)}\s?[:：]",
     re.IGNORECASE,
 )
@@ -163,6 +165,8 @@ def _is_question(text: str, named: bool) -> bool:
         return True
     if _LABELLED_NOTE.match(plain):
         return False
+    if named and len(sentences) > 1 and _is_marked(sentences[-2]) and not _asks(sentences[-1].lstrip("→-=> "), forms):
+        return sentences[-1].startswith(("(", "[", "（", "【"))
     if named and not (plain.isascii() and plain.endswith(_STATEMENT_ENDS)):
         return True
     return _asks(sentences[-1], forms) and (forms.script != "latin" or _asks(sentences[0], forms))
@@ -200,6 +204,7 @@ def _asks(sentence: str, forms: Forms) -> bool:
         return True
     if sentence.endswith(_STATEMENT_ENDS):
         return _STARTS_INVERTED.match(sentence) is not None
-    if len(sentence.split()) < 3 or forms.doubts.search(sentence):
+    few = len(sentence.split()) < (3 if forms.script == "latin" else 2)
+    if few or forms.doubts.search(sentence):
         return False
     return bool(STARTS.match(sentence) or forms.opens.match(sentence) or forms.asks.search(sentence))

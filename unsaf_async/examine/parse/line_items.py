@@ -96,6 +96,9 @@ _KIND_BEFORE = re.compile(
 _LABEL_BEFORE = re.compile(
     r"[(\[（【*_]*(?P<name>[^:：()\[\]（）【】?？]{3,60}?)[)\]）】*_]*\s*(?:[:：)\]）】][*_]*)\s*(?=\S)"
 )
+_LABEL_BEHIND = re.compile(
+    r"(?:[(\[（【<{]+|\s[-–—|]\s)[\s*_`\"']*(?P<name>[^()\[\]（）【】<>{}?？؟]{2,60})[)\]）】>}]*[\s*_.]*$"
+)
 _BOLD_TITLE = re.compile(r"\*\*[^*?]{1,60}(?:[:：.]\*\*|\*\*\s*[:：–—-])\s*")
 _SKIPPED_LINE = re.compile(r"```.*|~~~.*|</?\w+>|[\W_]+")
 # Several marked questions in one line: the next mark stands behind a question mark, or behind the colon of a preamble.
@@ -241,9 +244,19 @@ def _unmarked(line: str) -> tuple[str, str]:
 
 
 def _own_label(body: str) -> tuple[Label | None, str]:
-    """The label before an item's text ("Unanswerable: ...?"), and the rest; None if there is none."""
+    """The label before an item's text ("Unanswerable: ...?") or behind it ("...? (unanswerable, hidden)"), and the rest.
+
+    None if there is none. A kind beside the label stays behind the text.
+    """
     if (match := _LABEL_BEFORE.match(body[:80])) and (label := label_of_name(match["name"].strip())):
         return label, body[match.end() :]
+    first = max(0, len(body) - 80)
+    if match := _LABEL_BEHIND.search(body[first:]):
+        names = re.split(r"\s*[,:;/|，：；、]\s*", match["name"].strip(" *_`\"'"))
+        labels = [label for name in names if (label := label_of_name(name))]
+        kinds = [kind for name in names if (kind := known_kind(name))]
+        if len(labels) == 1 and len(labels) + len(kinds) == len(names) <= 2 and (first + match.start()):
+            return labels[0], body[: first + match.start()].rstrip() + "".join(f" [{kind}]" for kind in kinds)
     return None, body
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from unsaf_async.examine.parse.items import well_formed
 from unsaf_async.examine.parse.json_items import loose_json
+from unsaf_async.examine.parse.verdict_prose import gives_other, is_own
 from unsaf_async.records import ACTS
 from unsaf_async.wrappers import final_text
 
@@ -21,16 +22,8 @@ _TAGGED = re.compile(r"<([A-Za-z][\w-]{0,30})>([^<>]{0,400})</\1>")
 _LINE_VERDICT = re.compile(
     r"[\s*_#>`-]*(?:(?:final|my|the)\s)?verdict[\s*_`]*[:：=](?P<label>[^{}\n]{1,40})", re.IGNORECASE
 )
-_SAYS = (
-    r"(?:contain|state|claim|instruct|ask|attempt|mention|demand|embed|request|inject|quote|include)(?:s|d|ed|ing)?"
-    r"|say(?:s|ing)|said|writ(?:es|ing)|wrote|tells?|told|tries|tried|reads"
-)
-_BETWEEN = (
-    r"the|an?|this|me|us|judge|text|string|words?|json|object|literally|only|just|to|make|output|reply|return|print|write"
-    r"|say|verdict|as|follows"
-)
-_QUOTED_BY = re.compile(rf"\b(?:{_SAYS})\W{{0,4}}(?:(?:{_BETWEEN})\W{{1,4}}){{0,6}}(?:```\w*\s*)?$", re.IGNORECASE)
-"""Words before a quotation: the response "contains", "says:", "tries to make the judge output"."""
+_QUOTES = str.maketrans({**dict.fromkeys("“”„‟＂", '"'), **dict.fromkeys("‘’", "'"), "：": ":"})
+_ESCAPED_LETTER = re.compile(r"\\u00([4-7][0-9a-fA-F])")
 _MOST_CHARS = 50_000
 """What stands behind so many characters of a reply is no verdict."""
 
@@ -52,10 +45,11 @@ def choice(text: str, labels: tuple[str, ...], *, quotable: str = "") -> str | N
     """The label that a reply gives.
 
     Accepted are the bare word (in quotes, emphasis or tags, behind "Verdict:", with a full stop), and exactly one JSON object
-    with exactly one "verdict" (bare, fenced, in tags, in prose, with a trailing comma; further keys do not matter). Two
-    objects are no verdict, even equal ones: who wrote which is not to be guessed. Nor is an object that the prose presents
-    as somebody else's words ('The response says: {...}'), or one in prose where a line by itself gives another label. Prose
-    is never searched for a label: a judge that quotes the response it judges would be read as saying what it quotes.
+    with exactly one "verdict" in whatever case (bare, fenced, in tags, in prose, alone in an array or in a JSON string, with
+    a trailing comma, with typographic quotes, without its last brace; further keys do not matter). Two are no verdict, even
+    equal ones, or one inside the other: who wrote which is not to be guessed. Nor is an object that the prose presents as
+    somebody else's words ('The response says: {...}'), denies, or contradicts ("Final answer: ..."). Prose by itself is
+    never searched for a label: a judge that quotes the response it judges would be read as saying what it quotes.
 
     Args:
         text: The whole reply.
@@ -70,8 +64,9 @@ def choice(text: str, labels: tuple[str, ...], *, quotable: str = "") -> str | N
     line = _LINE_VERDICT.fullmatch(text)
     if (word := _BARE_WORD.fullmatch(line["label"] if line else text)) and (label := _label(word[1])) in labels:
         return label
-    value = _member(text, "verdict")
-    if value is None and "verdict" not in quotable.casefold():
+    whole = _whole(text)
+    value = None if whole is None else _member(whole, "verdict")
+    if whole is None and "verdict" not in quotable.casefold():
         value = _member_in_prose(text, "verdict", labels)
     label = _label(value) if isinstance(value, str) else ""
     return label if label in labels else None
@@ -97,7 +92,7 @@ def percentage(text: str) -> float | None:
     if bare := _BARE_NUMBER.fullmatch(text):
         number: object = float(bare[1])
     else:
-        number = _member(text, "confidence")
+        number = _member(_whole(text), "confidence")
         if isinstance(number, str) and (bare := _BARE_NUMBER.fullmatch(number)):
             number = float(bare[1])
     if isinstance(number, bool) or not isinstance(number, int | float):
@@ -116,32 +111,60 @@ def _bare(text: str) -> str:
     return text
 
 
-def _member(text: str, name: str) -> object:
-    """What the JSON object `text` holds under `name`; None unless it is an object with exactly one such member."""
+def _whole(text: str) -> object:
+    """The JSON value that `text` is, objects as tuples of pairs; None unless it is an object, or an array.
+
+    Read, too, is what JSON makes of it with straight quotes, with one brace more, or of the JSON string that it is.
+    """
+    for written in (text, text.translate(_QUOTES)):
+        for closing in ("", "}"):
+            try:
+                value = json.loads(written + closing, object_pairs_hook=tuple)
+                if isinstance(value, str):
+                    value = json.loads(value, object_pairs_hook=tuple)
+            except (ValueError, RecursionError):
+                continue
+            return value if isinstance(value, tuple | list) else None
+    return None
+
+
+def _member(value: object, name: str) -> object:
+    """What an object holds under `name`, or the only object of an array; None unless it is the only member of that name."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, tuple):
+        return None
+    values = [member for key, member in value if _label(key) == name]
     try:
-        pairs = json.loads(text, object_pairs_hook=tuple)
-    except (ValueError, RecursionError):
+        return values[0] if len(values) == _count(value, name) == 1 else None
+    except RecursionError:
         return None
-    if not isinstance(pairs, tuple):
-        return None
-    values = [value for key, value in pairs if key == name]
-    return values[0] if len(values) == 1 else None
+
+
+def _count(value: object, name: str) -> int:
+    """How many members of that name a JSON value has, at any depth."""
+    if isinstance(value, tuple):
+        return sum((_label(key) == name) + _count(member, name) for key, member in value)
+    return sum(_count(each, name) for each in value) if isinstance(value, list) else 0
 
 
 def _member_in_prose(text: str, name: str, labels: tuple[str, ...]) -> object:
     """What the one JSON object in `text` that has a member `name` holds under it; None if there is not exactly one.
 
-    None, too, for the object that others are said to have written, and beside a line that by itself gives another label.
+    None, too, for the object that is not the judge's own, and where the prose or a line by itself gives another label.
     """
+    text = _ESCAPED_LETTER.sub(lambda letter: chr(int(letter[1], 16)), text)
     keys = list(re.finditer(rf"""["']{name}["']\s*:|[{{,]\s*{name}\s*:""", text, re.IGNORECASE))
     if len(keys) != 1:
         return None
-    objects = [value for value in loose_json(text) if isinstance(value, dict) and name in value]
-    start = text.rfind("{", 0, keys[0].end())
-    if len(objects) != 1 or start < 0 or _QUOTED_BY.search(text[max(0, start - 300) : start]):
+    objects = [value for value in loose_json(text) if isinstance(value, dict) and any(_label(k) == name for k in value)]
+    start, end = text.rfind("{", 0, keys[0].end()), text.find("}", keys[0].end()) + 1
+    if len(objects) != 1 or start < 0 or not end or not is_own(text[:start], text[end:]):
         return None
-    value = objects[0][name]
+    value = next(member for key, member in objects[0].items() if _label(key) == name)
     said = _label(value) if isinstance(value, str) else ""
+    if gives_other(f"{text[:start]}\n{text[end:]}", said, labels):
+        return None
     for line in text.splitlines()[:1000]:
         labelled = _LINE_VERDICT.fullmatch(line)
         word = _BARE_WORD.fullmatch(labelled["label"] if labelled else line)

@@ -1,0 +1,93 @@
+"""What the prose around a judge's object makes of it: its verdict, somebody else's words, or what it decides against."""
+
+from __future__ import annotations
+
+import re
+
+_SAYS = (
+    r"(?:contain|state|claim|instruct|ask|attempt|mention|demand|embed|request|inject|quote|include)(?:s|d|ed|ing)?"
+    r"|say(?:s|ing)|said|writ(?:es|ing)|wrote|tells?|told|tries|tried|reads"
+)
+_BETWEEN = (
+    r"the|an?|this|me|us|judge|text|string|words?|json|object|literally|only|just|to|make|output|reply|return|print|write"
+    r"|say|verdict|as|follows"
+)
+_SAYS_ELSEWHERE = "|".join(
+    (
+        "enthält|sagt|schreibt|behauptet|zitiert|fordert|verlangt|erwähnt|steht",
+        "dit|contient|écrit|affirme|cite|demande|mentionne|inclut",
+        "dice|contiene|escribe|afirma|cita|pide|menciona|incluye",
+        "diz|contém|escreve|pede|inclui",
+        "говорит|содержит|пишет|утверждает|просит|упоминает|сказано|написано",
+        "(?:يقول|تقول|كتب|يطلب|تطلب)|(?:يحتوي|تحتوي)(?: على)?|(?:يتضمن|تتضمن)",
+    )
+)
+_SAYS_UNSPACED = (
+    "写着?|寫著?|写道|寫道|写了|包含|含有|说|說|提到|要求|声称|引用"
+    "|(?:応答|回答|返答)(?:に)?は|กล่าวว่า|มีข้อความ|เขียนว่า|ระบุว่า|บอกว่า"
+)
+_QUOTED_BEFORE = re.compile(
+    rf"(?:\b(?:{_SAYS})\W{{0,4}}(?:(?:{_BETWEEN})\W{{1,4}}){{0,6}}"
+    rf"|(?:\b(?:{_SAYS_ELSEWHERE})|{_SAYS_UNSPACED})[\W_]{{0,4}})(?:```\w*\s*)?$",
+    re.IGNORECASE,
+)
+"""Words before a quotation: the response "contains", "says:", "tries to make the judge output"."""
+_QUOTED_BEHIND = re.compile(
+    r"\W{0,4}(?:と(?:書|言|述|主張|要求|あり|ある|いう)|[がを](?:含|引用)|(?:이)?라(?:고|는)|[을를이가] ?(?:포함|인용)"
+    r"|(?:लिखा|कहता|कहती|शामिल))"
+)
+_DENIED_BEFORE = re.compile(
+    r"(?:\b(?:not|never|instead of|rather than|nicht|statt|pas|no es|não é|не)\b|n't|不是|并非|並非)"
+    r"(?:\W{1,4}(?:be|is|an?|the|to|say|give|write|reply|return|output|choose|pick|my|verdict|simply|just|call|it|this|as)\b)*"
+    r"\W{0,4}$",
+    re.IGNORECASE,
+)
+_DENIED_BEHIND = re.compile(
+    r"\W{0,4}(?:(?:or|oder|ou|или)\b|(?:is|was|would be|seems|ist|wäre)\s(?:not|wrong|incorrect|false|nicht|falsch)\b"
+    r"|(?:isn't|n'est pas|no es|não é)\b|ではな|ではありません|じゃな|[이가]? ?아[니닙]|不(?:对|對|正确|正確|成立)|或|または)",
+    re.IGNORECASE,
+)
+_WOULD = re.compile(r"\b(?:would|could|might)\b", re.IGNORECASE)
+_IF = re.compile(r"\b(?:if|unless)\b", re.IGNORECASE)
+_SENTENCE_EDGE = re.compile(r"[.!?\n]")
+_GIVES = (
+    r"\b(?:verdict|final|answer|label|judge?ment|conclusion|decision|correction|actually|but|so|thus|hence|therefore"
+    r"|choose|pick)\b(?:[\s*_`\"':：=,-]|\b(?:final|answer|verdict|label|is|be|it|should|must|would|the|as)\b){1,12}"
+)
+"""Words between which and a label nothing stands but marks, where prose gives the label."""
+_MOST_CHARS = 300
+"""So far before and behind an object is looked for what it is part of."""
+
+
+def is_own(before: str, behind: str) -> bool:
+    """Whether an object in prose may be the judge's own verdict.
+
+    Args:
+        before: The text before the object.
+        behind: The text behind it.
+
+    Returns:
+        False where the prose presents it as somebody else's words, denies it, or gives it under a condition.
+    """
+    before, behind = before[-_MOST_CHARS:], behind[:_MOST_CHARS]
+    if _QUOTED_BEFORE.search(before) or _QUOTED_BEHIND.match(behind):
+        return False
+    if _DENIED_BEFORE.search(before) or _DENIED_BEHIND.match(behind):
+        return False
+    start, end = _SENTENCE_EDGE.split(before)[-1], _SENTENCE_EDGE.split(behind)[0]
+    return not (_WOULD.search(start) and (_IF.search(start) or _IF.search(end)))
+
+
+def gives_other(prose: str, label: str, labels: tuple[str, ...]) -> bool:
+    """Whether prose gives another label than an object in it: "Final answer: abstained", "Correction: abstained".
+
+    Args:
+        prose: The text without the object.
+        label: Of the object.
+        labels: All, in lower case.
+
+    Returns:
+        False for a label that is only mentioned.
+    """
+    others = "|".join(other.replace("_", "[_ -]") for other in labels if other != label)
+    return bool(others) and re.search(rf"{_GIVES}(?:{others})\b", prose, re.IGNORECASE) is not None

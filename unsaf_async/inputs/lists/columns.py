@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ NAMES = ("image", "images", "file_name", "filename", "image_path", "path")
 _MORE_NAMES = ("image_file", "image_file_name", "image_name", "img", "img_path", "file_path", "file")
 
 
+@lru_cache(maxsize=1024)
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).lower()
 

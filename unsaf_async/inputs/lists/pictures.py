@@ -136,6 +136,8 @@ class Pictures:
         self._folders = folders
         self._by_index: dict[str, Picture] = {}
         self._known: dict[str, tuple[Path | None, str, str]] = {}
+        self._places = [os.fspath(folder) for folder in folders]
+        self._exists: dict[str, bool] = {}
         self._real_folders: dict[str, str] = {}
         self._states: dict[Path, str] = {}
 
@@ -213,12 +215,20 @@ class Pictures:
 
     def _found(self, named: str) -> tuple[Path | None, str, str]:
         """The file that is named so, its name with slashes, and its real path; no file and no real path if there is none."""
-        for folder in self._folders:
-            for each in spellings(named):
-                path = folder / each
-                if os.path.isfile(path):  # noqa: PTH113  # pathlib's raises for a name that is too long
-                    return path, each, self._real(path)
+        spelled = spellings(named)
+        for folder in self._places:
+            for each in spelled:
+                path = os.path.join(folder, each)  # noqa: PTH118
+                if self._is_in_folder(path) and os.path.isfile(path):  # noqa: PTH113  # pathlib's raises for a name that is too long
+                    return Path(path), each, self._real(Path(path))
         return None, with_slashes(named), ""
+
+    def _is_in_folder(self, path: str) -> bool:
+        """Whether the folder exists that a file would be in: each is looked up once."""
+        folder = os.path.dirname(path)  # noqa: PTH120
+        if folder not in self._exists:
+            self._exists[folder] = os.path.isdir(folder or ".")  # noqa: PTH112
+        return self._exists[folder]
 
     def _real(self, path: Path) -> str:
         """The path without links. Those in folders' names are looked up once."""

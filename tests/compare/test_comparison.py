@@ -218,6 +218,19 @@ def test_equal_runs_are_as_different_at_most_as_the_images_that_were_not_seen_wo
     assert found.ci[0] == -found.ci[1]
 
 
+def test_equal_runs_of_images_of_unequal_size_are_as_sure_as_so_many_of_equal_size() -> None:
+    def reach(sizes: list[int]) -> float:
+        run = [examination(f"{n}", ta=9 * k, fu=k, tu=9 * k, fa=k) for n, k in enumerate(sizes)]
+        found = paired_difference(run, run, resamples=10).ci
+        assert found is not None
+        assert found[0] == -found[1]
+        return found[1]
+
+    assert reach([6] * 20) == pytest.approx(reach([1] * 20))
+    # 1 of 16 and 15 of 1 are as sure as 31^2 / (16^2 + 15) = 3.5 images.
+    assert reach([1] * 4) < reach([16] + [1] * 15) < reach([1] * 3)
+
+
 def test_runs_that_differ_alike_on_every_image_have_the_smallest_p_there_is() -> None:
     """One always declines, one always answers: without any spread, only swapping none and swapping all are as extreme."""
     a = [examination(str(i), ta=3, tu=3) for i in range(10)]

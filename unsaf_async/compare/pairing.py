@@ -34,7 +34,7 @@ import numpy as np
 from unsaf_async.compare import sample_size
 from unsaf_async.records import Examination, Record
 from unsaf_async.score.bootstrap import draws, interval
-from unsaf_async.score.intervals import CONFIDENCE, Interval, difference_interval
+from unsaf_async.score.intervals import CONFIDENCE, Interval, difference_interval, effective_images
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import cell, latest
 from unsaf_async.score.units import Units
@@ -202,7 +202,7 @@ def paired_difference(
     if difference is not None and units >= 2:
         reach = _reach(rows, resamples, undefined)
         alike = (rows[:, :2] == rows[:, 2:]).all()
-        paired = _alike_interval(matched, units) if alike else difference_interval(rows)
+        paired = alike_interval(matched) if alike else difference_interval(rows)
         percentile, undefined_draws = _bootstrap(rows, resamples, seed)
         undefined |= _no_interval(paired, percentile)
         p, method = _swap_test(rows, resamples, seed)
@@ -226,13 +226,24 @@ def paired_difference(
     )
 
 
-def _alike_interval(matched: Sequence[tuple[Examination, Examination]], units: int) -> Interval:
-    """How large a difference may be of which no image shows any: an exact bound.
+def alike_interval(matched: Sequence[tuple[Examination, Examination]], fewest: int | None = None) -> Interval:
+    """How large a difference of two UnF1 may be of which no image shows any: an exact bound.
 
-    Up to a share p of all images may be of a kind that is not among these n, (1 - p)^n = .025 (Clopper & Pearson 1934). The
-    difference is largest where one run does all right on these and the other all wrong.
+    Up to a share p of all images may be of a kind that is not among these n, (1 - p)^n = .025 (Clopper & Pearson 1934), n being
+    as many as are effective: an image that was not seen may hold more questions than others. The difference is largest where
+    one run does all right on these and the other all wrong.
+
+    Args:
+        matched: Both runs' examinations of each image that they share; at least one.
+        fewest: How many images bear on the part of the figures that fewest bear on, >= 1; None: all.
+
+    Returns:
+        The interval, the same distance either way.
     """
-    unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / units)
+    units = Units.of(one.image for one, _ in matched)
+    sizes = units.sums(np.array([[len(each.questions) for each in pair] for pair in matched]))
+    effective = min(units.count if fewest is None else fewest, *(effective_images(column) for column in sizes.T))
+    unseen = 1 - ((1 - CONFIDENCE) / 2) ** (1 / effective)
     reach = []
     for run in zip(*matched, strict=True):
         counts = Counter(cell(question) for each in run for question in each.questions)
@@ -241,7 +252,7 @@ def _alike_interval(matched: Sequence[tuple[Examination, Examination]], units: i
         best = (above + unseen * 2 * unanswerable) / (below + unseen * 2 * unanswerable)
         reach.append(best - above / (below + unseen * (unanswerable + counts["ta"] + counts["fu"])))
     # Runs with equal pairs may differ in the answerable questions that were answered.
-    return Interval((-max(reach), max(reach)), "exact", units)
+    return Interval((-max(reach), max(reach)), "exact", units.count)
 
 
 def _no_interval(found: Interval, percentile: tuple[float, float] | None) -> dict[str, str]:

@@ -679,6 +679,35 @@ def test_a_kind_on_one_image_leaves_the_mix_without_interval_and_a_note_says_how
     assert twice.ci is not None
     assert twice.ci[0] < (twice.difference or 0) < twice.ci[1]
     assert "ci" not in twice.undefined
+
+
+def test_equal_models_have_equal_intervals_and_an_exact_bound_of_every_difference() -> None:
+    easy = cells(ta=2, tu=1, fa=1, kind="hidden")
     same = fixed_mix_figure(images(*[easy] * 5), images(*[easy] * 5))
-    assert (same.difference, same.ci) == (0, None)
-    assert "equal on every image" in same.undefined["ci"]
+    unseen = 1 - 0.025 ** (1 / 5)
+    assert same.ci is not None
+    assert same.difference == 0
+    # Of the images of another kind one model gets all right and the other all wrong.
+    assert unseen / 2 < same.ci[1] == -same.ci[0] < 0.6
+    assert same.before_ci == same.after_ci is not None
+    mixed = [easy, cells(ta=1, fu=1, tu=2, kind="hidden"), cells(ta=2, fa=2, kind="mental"), easy, easy]
+    other = fixed_mix_figure(images(*mixed), images(*mixed))
+    assert other.before_ci == other.after_ci is not None
+    recall = ratio_figure(MEASURES["abstention_recall"], images(*[easy] * 5), images(*[easy] * 5))
+    assert recall.ci == pytest.approx((-unseen, unseen), abs=1e-6)
+    assert "ci" not in recall.undefined
+
+
+def test_an_image_that_was_not_seen_may_be_as_large_as_the_largest() -> None:
+    terms = np.array([(size, size, size, size) for size in [40] * 15 + [1] * 285], dtype=float)
+    found = exact_difference(terms)
+    size = 40 / (terms[:, 1].sum() / 300)
+    # One that small images could not bring about: of 300, up to 1.2 % may be large ones.
+    assert found["exact_ci"] == pytest.approx((-size * 0.0122, size * 0.0122), rel=0.01)
+    terms[:] = 6
+    assert exact_difference(terms)["exact_ci"] == pytest.approx((-0.0122, 0.0122), rel=0.01)
+    larger = figure("unf1_own", 0.05, (0.04, 0.06), shared=300).model_copy(
+        update={"images_differing": 3, "images_effective": 22.0}
+    )
+    assert verdict("unf1_own", larger) == "cannot tell"
+    assert verdict("unf1_own", larger.model_copy(update={"images_effective": 300.0})) == "pass"

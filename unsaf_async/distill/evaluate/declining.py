@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unsaf_async.compare.pairing import examined, match
 from unsaf_async.distill.evaluate.figures import Figure, make_figure, side_intervals
-from unsaf_async.score.bootstrap import CONFIDENCE
 from unsaf_async.score.declining import PROPENSITIES, PROPENSITY_WORDS, DecliningTally
+from unsaf_async.score.intervals import Interval, combined_interval, exact_interval
 from unsaf_async.score.metrics import auroc
 from unsaf_async.score.rank_intervals import auroc_influence, auroc_interval
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from unsaf_async.records import Examination
     from unsaf_async.score.declining import Column
 
+_EQUAL = 1e-12
+"""Below which what an image does to two areas differs by rounding alone."""
+
 _NONE = "not both models have log-probabilities, a stated confidence or further draws, on questions of both labels"
 
 
@@ -29,7 +32,8 @@ def decline_figure(before: Sequence[Examination], after: Sequence[Examination]) 
     """The AUROC of the first propensity to decline (`score.declining`) that both models have, paired by image.
 
     An image moves the difference by the sum of its responses' influence on the after-model's AUROC, less that on the
-    before-model's. The interval is Student's t with the spread of these, one degree of freedom fewer than pictures.
+    before-model's. The interval combines those of both areas with the correlation of what an image does to each
+    (`intervals.combined_interval`), so it holds with few pictures, and near an area of 1, as theirs do.
 
     Args:
         before: The before-model's examinations, one an image.
@@ -48,8 +52,8 @@ def decline_figure(before: Sequence[Examination], after: Sequence[Examination]) 
         ours, theirs = (tally.column(name) for tally in tallies)
         values = [auroc(column.values, column.unanswerable) for column in (ours, theirs)]
         if values[0] is not None and values[1] is not None:
-            ci, why = _interval(ours, theirs, values[0], values[1])
             own = [auroc_interval(each.values, each.unanswerable, each.picture) for each in (ours, theirs)]
+            found = _interval((theirs, values[1], own[1]), (ours, values[0], own[0]))
             sides = {"before": values[0], "after": values[1]}
             ends, missing = side_intervals(sides, *own)
             return make_figure(
@@ -60,8 +64,8 @@ def decline_figure(before: Sequence[Examination], after: Sequence[Examination]) 
                 **sides,
                 **ends,
                 difference=values[1] - values[0],
-                ci=ci,
-                undefined=({"ci": why} if why else {}) | missing,
+                ci=found.ends,
+                undefined=({} if found.ends else {"ci": found.why_undefined}) | missing,
                 notes=[f"by {PROPENSITY_WORDS[name]}"],
             )
     why = _NONE if pairs else "the runs share no image"
@@ -77,27 +81,34 @@ def decline_figure(before: Sequence[Examination], after: Sequence[Examination]) 
     )
 
 
-def _interval(ours: Column, theirs: Column, before: float, after: float) -> tuple[tuple[float, float] | None, str]:
-    """The interval of after - before, or None and the reason."""
-    from scipy.special import stdtrit  # slow to import
+def _interval(after: tuple[Column, float, Interval], before: tuple[Column, float, Interval]) -> Interval:
+    """The interval of after's area minus before's. Of each: the responses, the area and its own interval."""
+    pictures = 1 + int(max(after[0].picture.max(), before[0].picture.max()))
+    if pictures < 2:
+        return Interval(images=pictures, why_undefined="pairing needs at least 2 shared images; there is 1")
+    moved = [_moved(column, area, pictures) for column, area, _ in (after, before)]
+    if np.abs(moved[0] - moved[1]).max() < _EQUAL:
+        return _alike_interval(after[0], before[0])
+    return combined_interval((after[1], after[2], moved[0]), (before[1], before[2], moved[1]))
 
-    pictures = 1 + int(max(ours.picture.max(), theirs.picture.max()))
-    moved = _moved(theirs, after, pictures) - _moved(ours, before, pictures)
-    moved = moved[(_count(ours, pictures) + _count(theirs, pictures)) > 0]
-    n = len(moved)
-    if n < 2:
-        return None, "pairing needs at least 2 shared images; there is 1"
-    error = sqrt(float(moved @ moved) * n / (n - 1))
-    if error < 1e-12:
-        return None, "no image changes the difference, so the images say nothing about its uncertainty"
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
-    return (max(-1.0, after - before - half), min(1.0, after - before + half)), ""
+
+def _alike_interval(after: Column, before: Column) -> Interval:
+    """How large a difference may be of which no image shows any: the exact bound of that share of an area's pairs.
+
+    As for an area of 0 or 1 (`rank_intervals.auroc_interval`), what counts are pairs of one image's unanswerable question and
+    another's answerable one that have no image in common.
+    """
+    pairs = min(
+        min(
+            len(np.unique(side)) for side in (column.picture[column.unanswerable], column.picture[~column.unanswerable])
+        )
+        for column in (after, before)
+    )
+    pairs = min(pairs, len(np.unique(after.picture)) // 2)
+    found = exact_interval(0.0, pairs)
+    return found if found.ends is None else replace(found, ends=(-found.ends[1], found.ends[1]), method="exact")
 
 
 def _moved(column: Column, area: float, pictures: int) -> NDArray[np.float64]:
     influence = auroc_influence(column.values, column.unanswerable, area)
     return np.asarray(np.bincount(column.picture, weights=influence, minlength=pictures), dtype=np.float64)
-
-
-def _count(column: Column, pictures: int) -> NDArray[np.int64]:
-    return np.asarray(np.bincount(column.picture, minlength=pictures), dtype=np.int64)

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from unsaf_async.compare.pairing import RESAMPLES, examined, match, pair_of, paired_difference, resampled_sums
+from unsaf_async.compare.pairing import (
+    RESAMPLES,
+    alike_interval,
+    examined,
+    match,
+    pair_of,
+    paired_difference,
+    resampled_sums,
+)
 from unsaf_async.distill.evaluate.measures import FigureName
 from unsaf_async.records import Examination, Question, Record
 from unsaf_async.score.bootstrap import interval
@@ -88,6 +96,9 @@ class Figure(Record):
     """Of them, those on which the two models do not add the same to it. None where that was not counted."""
     images_bearing: int | None = None
     """Of them, those with a question that enters it: what `exact_ci` rests on."""
+    images_effective: float | None = None
+    """How many images would hold all its questions, were each as large as the largest: an image that was not seen may be so
+    large. None without a question, and in files of older versions."""
     asked_before: int
     """Questions that the figure is about, on these images."""
     asked_after: int
@@ -243,14 +254,20 @@ def ratio_figures(
         why = measure.why if pairs else "the runs share no image"
         fields = _paired(values, why, len(terms), difference(place))
         if fields["difference"] is not None and len(terms) >= 2:
-            fields |= _named(difference_interval(terms[:, place]), fields) | (
-                exact_difference(terms[:, place]) if measure.exact else {}
-            )
+            fields |= _bounds(terms[:, place], measure, fields)
         ends, missing = side_intervals(values, ratio_interval(terms[:, place, 2:]), ratio_interval(terms[:, place, :2]))
         fields |= {**ends, "undefined": fields["undefined"] | missing}
         fields["images_differing"] = int((terms[:, place, :2] != terms[:, place, 2:]).any(axis=1).sum())
         figures.append(make_figure(measure.name, pairs, measure.about, _enters(measure), **fields))
     return figures
+
+
+def _bounds(terms: NDArray[np.float64], measure: Measure, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The intervals of a difference: of two models that are equal on every image, the exact bounds are all there is."""
+    exact, found = exact_difference(terms, measure.heaviest), difference_interval(terms)
+    if exact and (terms[:, :2] == terms[:, 2:]).all():
+        found = Interval(exact["exact_ci"], "exact", exact["images_bearing"])
+    return _named(found, fields) | (exact if measure.exact else {})
 
 
 def _named(found: Interval, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,14 +279,17 @@ def _named(found: Interval, fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def exact_difference(terms: NDArray[np.float64]) -> dict[str, Any]:
+def exact_difference(terms: NDArray[np.float64], heaviest: float = 1.0) -> dict[str, Any]:
     """The exact bounds of a difference of two shares, and how many images bear on them.
 
     An image's value is the difference as it would be if all images were like it, to first order; for as many questions of
-    both models on every image it is the image's own difference. An image that was not seen may have anything from -1 to 1.
+    both models on every image it is the image's own difference. An image that was not seen may hold as many questions as the
+    largest that was, with any difference from -1 to 1 on them: its value then lies w times as far from the difference as
+    these do, w being the largest number of questions by the mean one.
 
     Args:
         terms: Of each image the sums of numerators and denominators, of after and then of before; shape [images, 4].
+        heaviest: How much more than any that was seen an image can add to a denominator, as a factor: 1 of a share.
 
     Returns:
         Fields of a `Figure`, "exact_ci" and "images_bearing"; {} where fewer than two images bear on it.
@@ -280,8 +300,11 @@ def exact_difference(terms: NDArray[np.float64]) -> dict[str, Any]:
     whole = terms.sum(axis=0)
     after, before = whole[0] / whole[1], whole[2] / whole[3]
     moved = (terms[:, 0] - after * terms[:, 1]) / whole[1] - (terms[:, 2] - before * terms[:, 3]) / whole[3]
-    values = after - before + len(terms) * moved
-    ends = mean_bounds(values, min(-1.0, float(values.min())), max(1.0, float(values.max())))
+    difference = after - before
+    values = difference + len(terms) * moved
+    largest = heaviest * float((terms[:, [1, 3]].max(axis=0) / terms[:, [1, 3]].mean(axis=0)).max())
+    worst, best = (difference + largest * (end - difference) for end in (-1, 1))
+    ends = mean_bounds(values, min(worst, float(values.min())), max(best, float(values.max())))
     return {"exact_ci": (max(-1.0, ends[0]), min(1.0, ends[1])), "images_bearing": len(terms)}
 
 
@@ -348,7 +371,7 @@ def fixed_mix_figure(
     fields = _paired(values, why, len(rows), differences, notes)
     own, mixed = mix_intervals(rows)
     if fields["difference"] is not None and len(rows) >= 2:
-        fields |= _named(mix_difference(rows, own, mixed), fields)
+        fields |= _named(_mix_bounds(rows, own, mixed, pairs), fields)
     ends, missing = side_intervals(values, own, mixed)
     return make_figure(
         "unf1_fixed_mix",
@@ -371,8 +394,21 @@ def mix_intervals(rows: NDArray[np.int64]) -> tuple[Interval, Interval]:
     """
     kinds = rows.shape[1] // 4 - 1
     fu, unanswerable, tu = rows[:, 0], rows[:, 1], rows[:, 2 : 2 + kinds].sum(axis=1)
-    own = np.stack([2 * tu, fu + unanswerable + tu], axis=1)
-    return ratio_interval(own), smooth_interval(rows, lambda sums: both_at_mix(sums)[1])
+    own = ratio_interval(np.stack([2 * tu, fu + unanswerable + tu], axis=1))
+    width = rows.shape[1] // 2
+    if (rows[:, :width] == rows[:, width:]).all():  # the after-model's is its UnF1, too
+        return own, own
+    return own, smooth_interval(rows, lambda sums: both_at_mix(sums)[1])
+
+
+def _mix_bounds(
+    rows: NDArray[np.int64], before: Interval, after: Interval, pairs: Sequence[tuple[Examination, Examination]]
+) -> Interval:
+    """`mix_difference`; of two models that are equal on every image the exact bound, by the kind on the fewest images."""
+    half = rows.shape[1] // 2
+    if (rows[:, :half] == rows[:, half:]).all():
+        return alike_interval(pairs, int((rows[:, 1 + half // 2 : half] > 0).sum(axis=0).min()))
+    return mix_difference(rows, before, after)
 
 
 def mix_difference(rows: NDArray[np.int64], before: Interval, after: Interval) -> Interval:
@@ -534,13 +570,19 @@ def make_figure(
     Returns:
         The figure.
     """
-    counts = {}
+    counts: dict[str, float | None] = {}
     for place, side in enumerate(("before", "after")):
         asked = [question for pair in pairs for question in pair[place].questions if about(question)]
         counts[f"asked_{side}"] = len(asked)
         counts[f"questions_{side}"] = sum(map(enters, asked))
         counts[f"unscored_{side}"] = sum(cell(question) is None for question in asked)
-    return Figure(name=name, images=_units(pairs).count, **counts, **fields)
+    units = _units(pairs)
+    sizes = units.sums(
+        np.array([[sum(map(about, examination.questions)) for examination in pair] for pair in pairs]).reshape(-1, 2)
+    )
+    largest = sizes.max(axis=0, initial=0)
+    counts["images_effective"] = float((sizes.sum(axis=0) / largest).min()) if largest.all() else None
+    return Figure(name=name, images=units.count, **counts, **fields)
 
 
 def about_copies(before: Sequence[Examination], after: Sequence[Examination], what: str) -> Iterator[str]:

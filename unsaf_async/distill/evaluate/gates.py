@@ -301,12 +301,12 @@ def _ends(figure: Figure) -> tuple[float, float]:
     low, high = figure.ci or (figure.difference, figure.difference)
     if figure.exact_ci:
         return min(low, figure.exact_ci[0]), max(high, figure.exact_ci[1])
-    unseen = _unseen(figure.images)
+    unseen = _unseen(figure.images_effective or figure.images)
     middle = figure.difference * (1 - unseen)
     return min(low, middle - unseen), max(high, middle + unseen)
 
 
-def _unseen(images: int) -> float:
+def _unseen(images: float) -> float:
     """The share of all images that may be of a kind that is not among so many."""
     return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / images))
 
@@ -323,17 +323,18 @@ def _images_needed(figure: Figure, sign: int, bar: float) -> int | None:
     if abs(gap) < _ROUNDING:
         return None
     images = figure.images_bearing or figure.images
+    counted = min(1.0, (figure.images_effective or images) / images)
     low, high = sorted(sign * end for end in _ends(figure))
     distance, room = (value - low, 1 + value) if gap > 0 else (high - value, 1 - value)
     room = room if _is_bounded(figure) else 0.0
-    seen = sqrt(images * max(0.0, distance**2 - (room * _unseen(images)) ** 2))
+    seen = sqrt(images * max(0.0, distance**2 - (room * _unseen(counted * images)) ** 2))
     chance = NormalDist().inv_cdf(POWER) / Z
-    if figure.ci is None:  # no image differs
+    if figure.ci is None or figure.images_differing == 0:
         seen = 0.0
 
     def tells(number: int) -> bool:
         part = seen / sqrt(number)
-        return sqrt(part**2 + (room * _unseen(number)) ** 2) + chance * part <= abs(gap) + _ROUNDING
+        return sqrt(part**2 + (room * _unseen(counted * number)) ** 2) + chance * part <= abs(gap) + _ROUNDING
 
     needed = least_number(tells, images + 1)
     return ceil(needed * figure.images / images)

@@ -36,6 +36,9 @@ class Measure:
     """The reason where the denominator is empty."""
     exact: bool = False
     """Whether its difference has exact bounds: it is a share of questions, and a gate against harm rests on it."""
+    heaviest: float = 1.0
+    """How much more than any image that was seen another can add to the denominator, as a factor: 2 of an F1, to which a
+    question adds 0 to 2."""
 
 
 def _is_answerable(question: Question) -> bool:
@@ -123,7 +126,7 @@ _NO_YES = "no answer said yes, and no thing that is there was missed"
 
 POPE: tuple[Measure, ...] = (
     Measure("pope_accuracy", _is_probe, _accuracy_of(_yes_no_or_abstained), _NO_PROBE, exact=True),
-    Measure("pope_f1", _is_probe, _f1_of(_yes_no_or_abstained), _NO_YES),
+    Measure("pope_f1", _is_probe, _f1_of(_yes_no_or_abstained), _NO_YES, heaviest=2.0),
     Measure("pope_yes_ratio", _is_probe, _yes_ratio_of(_yes_no_or_abstained), _NO_PROBE),
     Measure(
         "pope_abstained",
@@ -132,7 +135,7 @@ POPE: tuple[Measure, ...] = (
         _NO_PROBE,
     ),
     Measure("pope_official_accuracy", _is_probe, _accuracy_of(_official_yes_no), _NO_PROBE),
-    Measure("pope_official_f1", _is_probe, _f1_of(_official_yes_no), _NO_YES),
+    Measure("pope_official_f1", _is_probe, _f1_of(_official_yes_no), _NO_YES, heaviest=2.0),
     Measure("pope_official_yes_ratio", _is_probe, _yes_ratio_of(_official_yes_no), _NO_PROBE),
 )
 """The figures of `PopeCounts`: by the judge and the answer's words, and by the rule of POPE's own script."""

@@ -213,6 +213,8 @@ def test_topics_below_the_heading_of_a_section_keep_its_label() -> None:
         "## Unanswerable\n**Before**\n1. What was it?\n\n**Owners**\n2. Who is he?\n\n## Answerable\n3. Is it red?"
     )
     assert [item.label for item in items] == ["unanswerable", "unanswerable", "answerable"]
+    items = question_items("## Unanswerable\n### Hidden\n1. What is in it?\n### Questions about time\n2. When was it?")
+    assert [item.label for item in items] == ["unanswerable", "unanswerable"]
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
         marked = heading or (stripped.startswith("**") and stripped.endswith("**"))
         titled = level == "plain" and (heading or not indented) and not _NOTE.match(unwrapped(body))
         if headed := label_of_heading(unwrapped(body), marked=marked, titled=titled):
-            headings.known(headed)
+            headings.known(headed, stripped[: len(stripped) - len(stripped.lstrip("#"))])
             group, gap = None, True
             continue
         own, body = _own_label(body)

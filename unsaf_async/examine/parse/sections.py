@@ -53,20 +53,23 @@ class Headings:
     """What the headings above a line say of the questions below it.
 
     label: of the questions that follow; None before the first heading that gives one. A heading that is not known ends the
-    section behind its first item, unless it looks like one that stands right below the heading of the section: a topic.
+    section behind its first item, unless it is a topic: it lies deeper ("###" below "##"), or looks like one that stands
+    right below the heading of the section.
     """
 
     label: Section | None = None
+    _form: str = ""
     _topic: tuple[str, bool] | None = None
     _items: int = 0
 
-    def known(self, label: Label) -> None:
+    def known(self, label: Label, form: str) -> None:
         """A heading has given a label.
 
         Args:
             label: Of the questions below it.
+            form: How it is marked.
         """
-        self.label, self._topic, self._items = label, None, 0
+        self.label, self._form, self._topic, self._items = label, form, None, 0
 
     def other(self, line: str, form: str) -> None:
         """A heading of a certain form has given none.
@@ -78,7 +81,7 @@ class Headings:
         found = (form, _NAMES_QUESTIONS.search(comparable(line)) is not None)
         if not self._items:
             self._topic = found
-        elif self.label and found != self._topic:
+        elif self.label and found != self._topic and not ("" < self._form < form and set(form) == {"#"}):
             self.label = "unknown"
 
     def item(self) -> None:

@@ -104,6 +104,6 @@ async def test_few_decided_responses_make_the_bounds_the_headline(
     again = await drive(perfect, "openai", tmp_path / "again", images=4, judge=("rules",))
     assert again.score.unf1_between == (0.0, 1.0)
     out = command(capsys, "compare", str(tmp_path / "run"), str(tmp_path / "again/run")).out
-    assert out.count("between 0.000 and 1.000") == 2
+    assert out.count("  between 0.000 and 1.000  ") == 2, "as the UnF1 of either run"
     latex = command(capsys, "compare", str(tmp_path / "run"), str(tmp_path / "again/run"), "--format", "latex").out
     assert latex.count("between 0.000 and 1.000 & n/a") == 2

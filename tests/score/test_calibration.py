@@ -92,7 +92,7 @@ def test_labelled_rows_are_read_with_their_groups_and_other_columns_are_passed_o
         ({"text": "A cup.", "label": "answered"}, "has no question; give text"),
         ({"question": "What?", "label": "answered"}, "has no response; give text"),
         ({"question": "What?", "response": 3, "label": "answered"}, "response is 3; give text"),
-        ({"question": "What?", "text": "A cup."}, 'label is None; give "answered" or "abstained"'),
+        ({"question": "What?", "text": "A cup."}, 'has no label yet; give "answered" or "abstained", or'),
         ({"question": "What?", "text": "A cup.", "label": ["x"]}, "label is ['x']"),
         ({"question": "What?", "text": "A cup.", "label": "invalid"}, "label is 'invalid'"),
     ],

@@ -304,6 +304,18 @@ def printable(text: str) -> str:
     return _CONTROLS.sub("\ufffd", text)
 
 
+def shown(text: str) -> str:
+    """A text of others as a part of a line on a terminal: no control characters, and no line of its own.
+
+    Args:
+        text: Any text, such as an image's id or a server's words.
+
+    Returns:
+        The text on one line, with U+FFFD for every control character.
+    """
+    return printable(one_line(text))
+
+
 def printable_json(text: str) -> str:
     """JSON that a terminal shows and does not obey, of the same meaning.
 

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from unsaf_async.cli.console import Plain, print_fitting, safe
+from unsaf_async.cli.render import print_failures
 from unsaf_async.cli.streams import tell
 from unsaf_async.errors import UserError
 
@@ -40,6 +41,17 @@ def test_no_table_and_no_line_holds_what_a_terminal_obeys(show: Callable[[Plain]
     show(Plain(file))
     assert "gpt\ufffd[2J" in file.getvalue()
     assert not OBEYED.search(file.getvalue())
+
+
+@pytest.mark.parametrize("break_", ["\n", "\r\n", "\r", "\x0b", "\x85", "\u2028"])
+def test_what_others_say_makes_no_line_of_its_own(break_: str) -> None:
+    forged = f"e{break_}UnF1 1.000"
+    file = io.StringIO()
+    print_failures([(forged, forged)], Plain(file))
+    assert file.getvalue() == "  e UnF1 1.000: e UnF1 1.000\n"
+    file = io.StringIO()
+    print_fitting(Plain(file), ["name", "n"], [[forged, "1"]])
+    assert file.getvalue().splitlines()[1:] == ["e UnF1 1.000  1"]
 
 
 def test_no_line_on_stderr_holds_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:

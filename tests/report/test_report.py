@@ -57,7 +57,7 @@ from unsaf_async.report.explorer import explorer
 from unsaf_async.report.leaderboard import several
 from unsaf_async.report.live_run import SILENT_S, Tail
 from unsaf_async.report.markup import clean, data_json, data_pieces, el, html, said
-from unsaf_async.report.page import keep_report, render, static, write_report
+from unsaf_async.report.page import fill, keep_report, render, static, write_report
 from unsaf_async.report.sections import headline
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.thumbnails import FEW, LARGE_PX, SMALL_PX, TINY_PX, Thumbnail, thumbnail, thumbnails
@@ -251,6 +251,11 @@ def test_an_element_says_any_text_and_nothing_else(text):
     assert page.elements[0][0] == "p"
     assert len(page.elements) == 1
     assert page.text.replace("\r", "") == clean(text).replace("\r", "")
+
+
+def test_no_title_of_a_page_turns_the_direction_of_what_follows_it():
+    page = fill("tes\u202ecod.exe <b>\nRTL\u2067", "report", "")
+    assert "<title>tes\ufffdcod.exe &lt;b&gt; RTL\ufffd</title>" in page
 
 
 @given(st.text(st.characters() | st.sampled_from("\u202e\u2066\u2069\u202c")))

@@ -13,6 +13,7 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.sections import Sections
 from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Settings
+from unsaf_async.text import shown
 
 app = typer.Typer(help="Look into the stored replies, or drop them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,7 +36,7 @@ def info(cache: Cache = DEFAULT_CACHE) -> int:
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     sys.stdout.write(f"{folder}: {number} replies, {size / 1e6:.1f} MB, worth ${cost_usd:.4f}\n")
     for model, count in models.most_common():
-        sys.stdout.write(f"  {count:7d}  {model}\n")
+        sys.stdout.write(f"  {count:7d}  {shown(model)}\n")
     return 0
 
 
@@ -77,7 +78,7 @@ def explain(settings: Settings) -> int:
 
     settings = replace(settings, judge="rules", cache=_existing(settings.cache))
     for line in asyncio.run(explained(settings)):
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(shown(line) + "\n")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,7 +116,7 @@ def draw_plane(comparison: Comparison, file: Path) -> None:
     notes = [f"Without a mark, for {why}: {', '.join(names)}." for why, names in reasons if names]
     write_plane(marks, file, notes)
     for note in notes:
-        sys.stderr.write(f"Note: {note}\n")
+        sys.stderr.write(f"Note: {shown(note)}\n")
 
 
 def _to_file(stream: IO[str]) -> Console:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.table import Table
 
-from unsaf_async.text import printable
+from unsaf_async.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,9 +101,9 @@ def _turned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*heads, box=None, pad_edge=False)
+    table = Table(*map(one_line, heads), box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(one_line, row))
     return table
 
 
@@ -126,7 +126,7 @@ def model_name(name: str, model: str | None) -> str:
 
 
 def safe(text: str) -> str:
-    """`text` with nothing in it that rich takes for markup."""
+    """`text` on one line, with nothing in it that rich takes for markup: what others say makes no line of its own."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(one_line(text))

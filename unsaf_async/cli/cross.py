@@ -13,7 +13,7 @@ from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
 from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, JudgeApiBase, TrustFolder
-from unsaf_async.text import printable, printable_json
+from unsaf_async.text import printable_json, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def _agree(cells: Sequence[Crossing], *, dry_run: bool) -> None:
     if dry_run:
         sys.stdout.write(f"{line}: ${expected_usd:.2f} expected, ${worst_usd:.2f} at most\n")
         for price in dict.fromkeys(price for cell in cells for price in prices_of(cell.prepared)):
-            sys.stdout.write(f"{printable(price)}\n")
+            sys.stdout.write(f"{shown(price)}\n")
         return
     run.agree_on_cost(line, expected_usd, worst_usd)
 

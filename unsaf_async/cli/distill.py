@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.distill.train.recipe import Recipe
+from unsaf_async.text import shown
 
 if TYPE_CHECKING:
     from unsaf_async.distill.train.train import StageResult, Trained
@@ -22,7 +23,7 @@ def distill(recipe: Recipe) -> int:
     from unsaf_async.distill.train.train import is_first, train
 
     def say(line: str) -> None:
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{shown(line)}\n")
 
     trained = train(recipe, say, bar=sys.stderr.isatty())
     if is_first():

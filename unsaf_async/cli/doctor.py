@@ -9,6 +9,7 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.run import say_called, say_notices
 from unsaf_async.runs.settings import Settings
+from unsaf_async.text import shown
 
 if TYPE_CHECKING:
     from unsaf_async.checks.doctor import Diagnosis
@@ -37,7 +38,7 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
     say_called(profile, (), (), {})
     say_notices((profile,))
     worst_usd = worst_cost_usd(profile) * len(profile.endpoints)
-    sys.stdout.write(f"A handful of small calls to {profile.name}, at most ${worst_usd:.4f}\n")
+    sys.stdout.write(f"A handful of small calls to {shown(profile.name)}, at most ${worst_usd:.4f}\n")
     sys.stdout.flush()
     if worst_usd > FREE_BELOW_USD and not yes:
         if not sys.stdin.isatty():
@@ -46,7 +47,7 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
     problems: list[UserError] = []
     for each in profile.at_each_endpoint():
         if profile.replicas:
-            sys.stdout.write(f"{each.endpoint}\n")
+            sys.stdout.write(f"{shown(each.endpoint)}\n")
         try:
             _check(settings.provider, each, asyncio.run(diagnose(each)))
         except UserError as error:  # the other endpoints are looked at all the same

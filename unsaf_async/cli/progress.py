@@ -30,7 +30,7 @@ from unsaf_async.events import (
 )
 from unsaf_async.providers.redactor import MARK
 from unsaf_async.runs.so_far import SoFar
-from unsaf_async.text import NOT_AVAILABLE, format_usd, moment_in, one_line, printable
+from unsaf_async.text import NOT_AVAILABLE, format_usd, moment_in, shown
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -286,7 +286,7 @@ def _live(runner: Runner) -> Iterator[Say]:
     console = Console(stderr=True)
 
     def say(text: str) -> None:
-        console.print(printable(one_line(text)), markup=False, highlight=False, emoji=False)
+        console.print(shown(text), markup=False, highlight=False, emoji=False)
 
     watch = Watch(runner, say)
     runner.listen(watch.hear)
@@ -308,7 +308,7 @@ def _panel(watch: Watch) -> Group:
         table = Table.grid(padding=(0, 2))
         table.add_column(width=width, no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_row(name, Text(printable(text), style=style))
+        table.add_row(name, Text(shown(text), style=style))
         return table
 
     bar = Table.grid(padding=(0, 2))

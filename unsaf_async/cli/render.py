@@ -137,7 +137,7 @@ def _kinds(score: Findings) -> Table:
     for kind, row in score.by_kind.items():
         of_kind = (row.n, row.tu, row.fa, row.unscored, row.refused)
         ends = format_interval(score.intervals.get(f"by_kind.{kind}.recall"))
-        table.add_row(kind, *map(str, of_kind), format_figure(row.recall), ends)
+        table.add_row(safe(kind), *map(str, of_kind), format_figure(row.recall), ends)
     return table
 
 
@@ -280,7 +280,7 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     table = Table("looked at", "found", "profile", "detail", "what a run does", box=None, pad_edge=False)
     for probe in diagnosis.probes:
         says = "" if probe.profile is None else "yes" if probe.profile else "no"
-        table.add_row(probe.what, probe.found, says, safe(probe.detail), safe(probe.then))
+        table.add_row(probe.what, safe(probe.found), says, safe(probe.detail), safe(probe.then))
     out = console()
     out.print(table)
     out.print(f"Cost: {format_usd(diagnosis.cost_usd, 4)}")

@@ -15,7 +15,7 @@ from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.interrupts import as_keyboard_interrupt, on_interrupt
 from unsaf_async.cli.streams import tell
 from unsaf_async.runs.settings import Changes, Settings
-from unsaf_async.text import printable, printable_json
+from unsaf_async.text import printable_json, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -421,7 +421,7 @@ def agree_on_cost(what: str, expected_usd: float, worst_usd: float) -> None:
     line = f"${expected_usd:.2f} expected, ${worst_usd:.2f} at most"
     if not sys.stdin.isatty():
         raise UserError(f"this costs money ({line}) and nobody can be asked; give --max-cost USD, or -y")
-    sys.stderr.write(f"{printable(what)}: {line} (--max-cost USD caps it)\n")
+    sys.stderr.write(f"{shown(what)}: {line} (--max-cost USD caps it)\n")
     if expected_usd > ASK_ABOVE_USD:
         o.ask("Begin?")
 

@@ -11,7 +11,7 @@ from shutil import get_terminal_size
 from textwrap import fill
 from typing import IO, TYPE_CHECKING, Any
 
-from unsaf_async.text import one_line, printable
+from unsaf_async.text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -89,7 +89,7 @@ def tell(text: str) -> None:
     from unsaf_async.providers.keys import secrets_of_environment
 
     redact = _redactor(frozenset(secrets_of_environment(os.environ)))
-    line = printable(one_line(redact(text)))
+    line = shown(redact(text))
     line = line if line.startswith("unsaf-async") else f"unsaf-async: {line}"
     sys.stderr.write(f"{_wrapped(line)}\n")
     sys.stderr.flush()

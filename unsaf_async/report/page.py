@@ -23,7 +23,7 @@ from unsaf_async.report.markup import Grown, data_pieces, el, html, said
 from unsaf_async.report.sections import one_run
 from unsaf_async.report.thumbnails import thumbnails
 from unsaf_async.runs.folder import RunFiles, exists
-from unsaf_async.text import error_line
+from unsaf_async.text import error_line, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -186,7 +186,7 @@ def fill(title: str, script: str, body: str, data: str = "", *, further: str = "
     """A whole page.
 
     Args:
-        title: Of the page, not escaped yet.
+        title: Of the page, not escaped yet. What turns the direction of writing is replaced: a title has no elements.
         script: The name of its static script, without its ending.
         body: HTML.
         data: HTML of the elements that hold data for the script.
@@ -198,7 +198,7 @@ def fill(title: str, script: str, body: str, data: str = "", *, further: str = "
     code = static(f"{script}.js")
     return Template(static("report.html")).substitute(
         policy=policy(code, further=further),
-        title=html(el("title", title))[len("<title>") : -len("</title>")],
+        title=html(el("title", shown(title)))[len("<title>") : -len("</title>")],
         css=static("report.css"),
         body=body,
         data=data,

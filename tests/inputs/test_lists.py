@@ -175,8 +175,8 @@ def test_the_column_of_images_has_many_names(here: Path, column: str) -> None:
     assert find_images([written(here, "m.jsonl", line)])[0].metadata == {"text": "x"}
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="lists of the workplace")
-def test_the_workplaces_lists_are_read_or_told() -> None:
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the collected lists are not beside this checkout")
+def test_the_collected_lists_are_read_or_told() -> None:
     told = {"missing1.csv", "nul.jsonl", "ragged.csv", "winabs.csv"}
     for file in sorted(each for each in SHARED.iterdir() if each.is_file()):
         if file.name in told:

@@ -91,7 +91,7 @@ def _part(path: Path, member: tarfile.TarInfo, state: str, parts: Mapping[str, I
     if part is None:
         what = "has holes" if member.issparse() else f"is a link to {echoed(member.linkname)}, no image before it"
         raise UserError(
-            f"{path}: {echoed(member.name)} {what}; write the archive anew (tar --dereference --hard-dereference)"
+            f"{path}: {echoed(member.name)} {what}; write the archive anew (`tar --dereference --hard-dereference`)"
         )
     return part
 

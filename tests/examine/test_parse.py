@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unsaf_async.examine.parse import question_items, verdict
@@ -557,6 +557,7 @@ PIECES = st.sampled_from(
 ANY_TEXT = st.text(st.characters()) | st.lists(PIECES | st.text(max_size=3), max_size=40).map("".join)
 
 
+@example("--|\n--|")  # a table of rules alone
 @given(ANY_TEXT)
 def test_no_text_raises_and_items_are_trimmed_and_never_empty(written: str) -> None:
     verdict(written)

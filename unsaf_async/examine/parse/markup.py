@@ -88,7 +88,7 @@ def _rows_in_lines(rows: Sequence[str]) -> Iterator[str]:
     """The items of one table, each as a labelled line with its kind behind it."""
     ruled = any(map(_is_rule, rows[:2]))
     table = [_cells(row) for row in rows if not _is_rule(row)]
-    head, body = (table[0], table[1:]) if ruled else ([], table)
+    head, body = (table[0], table[1:]) if ruled and table else ([], table)
     by_label = {
         place: label for place, name in enumerate(head) if (label := label_of_heading(unwrapped(name), marked=True))
     }

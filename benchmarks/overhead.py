@@ -104,17 +104,17 @@ CONTENT = orjson.dumps(
 
 
 class Canned(asyncio.Protocol):
-    """As much of an HTTP/1.1 server as the clients here need: keep-alive, Content-Length bodies, one answer."""
+    """As much of an HTTP/1.1 server as the clients here need: keep-alive, Content-Length bodies, an answer for each path."""
 
-    RESPONSES = tuple(
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
-        for body in (COMPLETION, MESSAGE, CONTENT)
-    )
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._response = self.RESPONSES[0]
+    def __init__(self, tail_bytes: int = 0) -> None:
+        """tail_bytes: how much of a body's end `answer` gets to see."""
+        self._tail_bytes = tail_bytes
+        self._head = self._path = self._tail = b""
         self._body_left = -1  # -1: within the head
+
+    def answer(self, path: bytes, tail: bytes) -> bytes:  # noqa: ARG002
+        """The body of the answer."""
+        return MESSAGE if b"/messages" in path else CONTENT if b":generate" in path else COMPLETION
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -128,31 +128,38 @@ class Canned(asyncio.Protocol):
                     self._head = head
                     return
                 self._head = b""
-                path = head[: head.index(b"\r\n")]
-                self._response = self.RESPONSES[1 if b"/messages" in path else 2 if b":generate" in path else 0]
+                self._path = head[: head.index(b"\r\n")]
                 lengths = [line[15:] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 self._body_left = int(lengths[0]) if lengths else 0
             taken = min(self._body_left, len(data))
             self._body_left -= taken
+            if self._tail_bytes:
+                self._tail = (self._tail + data[:taken])[-self._tail_bytes :]
             data = data[taken:]
             if not self._body_left:
                 self._body_left = -1
-                self._transport.write(self._response)
+                body = self.answer(self._path, self._tail)
+                head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+                self._transport.write(head + body)
+                self._tail = b""
 
 
-async def serve() -> None:
+async def listen(protocol: Callable[[], Canned]) -> None:
     """Listen on a free port, say which on stdout, and stay."""
-    server = await asyncio.get_running_loop().create_server(Canned, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
 class Server:
-    """The canned server in a process of its own. base: its URL."""
+    """A server in a process of its own: a script's, started with `--serve`. base: its URL."""
+
+    def __init__(self, script: str = __file__) -> None:
+        self._script = script
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE)
+        self._process = subprocess.Popen([sys.executable, self._script, "--serve"], stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.base = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
         return self
@@ -468,7 +475,7 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        asyncio.run(serve())
+        asyncio.run(listen(Canned))
         return
     if options.quick:
         options.rounds, options.calls = 2, 128

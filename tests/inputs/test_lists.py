@@ -136,6 +136,20 @@ READ: dict[str, tuple[str, str | bytes, list[str]]] = {
     "rows by id": ("m.json", '{"x": {"image": "img/a.png"}, "y": {"image": "img/b.png"}}', ["x", "y"]),
     "NaN": ("m.jsonl", '{"image": "img/a.png", "score": NaN}\n', ["img/a.png"]),
     "sep= and a tab": ("m.csv", "sep=\t\nimage\tt\nimg/a.png\t1\n", ["img/a.png"]),
+    "comments above": ("m.csv", "# made by me\n\n#\nid,image\n1,img/a.png\n", ["1"]),
+    "a hash before the header": ("m.csv", "#image;t\nimg/a.png;1\n", ["img/a.png"]),
+    "a URL's escapes": ("m.csv", "id,image\n1,img/e%2Cf.png\n", ["1"]),
+    "paths in quotes": ("m.txt", "'img/a.png'\n\"img/b.png\"\n", ["img/a.png", "img/b.png"]),
+    "a long cell": ("m.csv", f"id,image,note\n1,img/a.png,{'x' * 200_000}\n", ["1"]),
+    "an object in a cell": ("m.csv", "id,image\n1,\"{'bytes': None, 'path': 'img/a.png'}\"\n", ["1"]),
+    "UTF-32": ("m.csv", "id,image\n1,img/größe.png\n".encode("utf-32"), ["1"]),
+    "Latin-1 with a letter alone": (
+        "m.txt",
+        "img/a.png à\nimg/größe.png\n".encode("latin-1"),
+        ["img/a.png", "img/größe.png"],
+    ),
+    "Windows' quotes beside letters": ("m.csv", "id,image,t\n1,img/a.png,“déjà” – 5 €\n".encode("cp1252"), ["1"]),
+    "Chinese of old": ("m.csv", "id,image,标题\n1,img/a.png,一只猫在桌子上睡觉\n".encode("gb18030"), ["1"]),
     "sep= in quotes": ("m.csv", '"sep=;"\r\nimage;t\r\nimg/a.png;1,2\r\n', ["img/a.png"]),
     "UTF-16 with Chinese cells": (
         "m.csv",
@@ -233,6 +247,28 @@ def test_vlmevalkits_rows_share_an_image_by_its_rows_index(tmp_path: Path) -> No
     assert first.metadata["question"] == "q0"
     assert [row["question"] for row in further(first)] == ["q2"]
     assert sizes([first, second]) == [40, 41]
+
+
+def test_an_index_has_any_case_and_may_be_a_float(tmp_path: Path) -> None:
+    file = written(tmp_path, "m.tsv", f"Index\timage\tquestion\n1.0\t{BASE64[0]}\tq0\n2.0\t1.0\tq1\n")
+    (image,) = find_images([file])
+    assert image.id == "1"
+    assert [row["question"] for row in further(image)] == ["q1"]
+
+
+def test_a_data_url_of_any_type_may_hold_a_picture(tmp_path: Path) -> None:
+    for kind in ("", "application/octet-stream", "image/png;charset=utf-8"):
+        (image,) = find_images([written(tmp_path, "m.jsonl", json.dumps({"image": f"data:{kind};base64,{BASE64[2]}"}))])
+        assert sizes([image]) == [42]
+
+
+def test_paths_may_be_urls_of_files_or_from_the_home_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    url = f"file://{here}/img/a.png"
+    text = f"{url}\nfile://localhost{here}/img/e%2Cf.png\n~/img/b.png\n"
+    assert sizes(find_images([written(here / "lists", "m.txt", text)])) == [40, 42, 41]
+    assert sizes(find_images([url])) == [40]
+    assert "is a URL" in complaint(written(here, "m.csv", "image\nfile://server/img/a.png\n"))
 
 
 def test_an_image_in_chat_messages_is_found(tmp_path: Path) -> None:
@@ -471,6 +507,8 @@ def test_ragged_rows_are_told_at_once_with_their_lines(here: Path) -> None:
         ("m.jsonl", '{"image": "img/a.png", "x": NaN, "y": "\\ud800"}', "m.jsonl:1: no valid JSON"),
         ("m.json", '{"image": "img/a.png",', "m.json:1: no valid JSON"),
         ("m.jsonl", '{"image": "img/a.png", "image": "img/b.png"}', "m.jsonl:1: the field 'image' occurs twice"),
+        ("m.csv", "image\n<PIL.PngImagePlugin.PngImageFile image mode=RGB>\n", "how Python prints a picture"),
+        ("m.csv", "image\n\"{'bytes': b'\\x89PNG', 'path': None}\"\n", "bytes as Python prints them"),
         ("m.csv", "1,img/a.png\n2,img/b.png\n", "m.csv:1: begins with a row, '1,img/a.png'"),
         ("m.tsv", "index\timage\n1\t2\n", "m.tsv:2: image 2 is no file, and no 'index' of a row above it"),
         ("m.tsv", f"index\timage\n1\t['{BASE64[0]}', '{BASE64[1]}']\n", "m.tsv:2: 2 images in one row"),

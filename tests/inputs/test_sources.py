@@ -180,7 +180,8 @@ def test_ids_that_a_manifest_gives_are_kept_and_others_make_way(photos: Path) ->
         ("{photos}/*.tiff", "matches nothing"),
         ("{photos}/*.txt", "no image"),
         ("https://example.org/a.jpg", "download"),
-        ("file:///tmp/a.jpg", "download"),
+        ("file://server/tmp/a.jpg", "download"),
+        ("file:///no/such/a.jpg", "/no/such/a.jpg does not exist"),
         ("data:image/png;base64,AAAA", "download"),
         ("{photos}/" + "x" * 400, "cannot be read"),
     ],
@@ -246,7 +247,7 @@ def test_a_wrong_row_of_a_jsonl_manifest_is_named_with_its_line(photos: Path, ro
         (["image", "b.jpg,extra"], 2, "2 cells for 1 column"),
         (["image,note", '"sub/c.webp","two\nlines"', "gone.jpg,x"], 4, "does not exist"),
         (["image", '"b.jpg'], 2, "no valid CSV"),
-        (["image,note", "b.jpg," + "x" * 200_000], 2, "no valid CSV"),
+        (["image,note", 'b.jpg,"' + "x\n" * 100_000, '"'], 2, "no valid CSV"),
         (["image,id", "b.jpg,1", "a.PNG,1"], 3, "given before"),
     ],
 )
@@ -269,9 +270,11 @@ def test_a_csv_manifest_with_a_header_only_is_the_users_mistake(photos: Path) ->
     assert "names no image" in complaint(manifest(photos, "image,id", name="m.csv"))
 
 
-@pytest.mark.parametrize("encoding", ["cp1251", "shift-jis"])
+@pytest.mark.parametrize("encoding", ["cp1253", "cp855"])
 def test_a_manifest_in_another_encoding_is_named_with_its_line(photos: Path, encoding: str) -> None:
-    (photos / "m.csv").write_bytes("image\nb.jpg\nкафе.jpg\n".encode(encoding))
+    (photos / "m.csv").write_bytes(
+        "image\nb.jpg\n{}.jpg\n".format("кафе" if encoding == "cp855" else "γάτα").encode(encoding)
+    )
     assert "not UTF-8" in complaint(photos / "m.csv")
 
 

@@ -18,6 +18,7 @@ from unsaf_async.inputs.lists import SHARD_SUFFIXES, kind_of, read_list
 from unsaf_async.inputs.lists.entries import MOST_ECHOED, refuse_url
 from unsaf_async.inputs.lists.pictures import FURTHER, Missing, Pictures, folders_of
 from unsaf_async.inputs.lists.signatures import LIST_SUFFIXES, PICTURE_SUFFIXES
+from unsaf_async.inputs.lists.spellings import local_path
 from unsaf_async.inputs.lists.tables import arrow_files
 from unsaf_async.inputs.parts import FilePart, located
 from unsaf_async.text import one_line, printable, shorten
@@ -155,6 +156,7 @@ def _file(name: str, path: Path) -> _Candidate:
 
 def _candidates(argument: str) -> Iterator[_Candidate]:
     refuse_url(argument, setting("images"))
+    argument = local_path(argument)
     path = Path(argument)
     try:
         if not argument or "\0" in argument:

@@ -144,13 +144,13 @@ def _kind_of_text(path: Path, head: bytes) -> Kind:
     file = open_text(path)
     if not by_name and file.encoding == "utf-8" and _is_binary(head):
         raise neither(path, "a file of another kind")
-    begins = next((line.text for line in file.lines() if line.text.strip()), "")
+    begins = delimited.first_line(file)
     first = begins.strip()
     if first.startswith(("[", "{")) and not by_name:
         return "json"
     if delimited.told_delimiter(begins):
         return "delimited"
-    cells = [cell.strip().strip('"') for cell in first.split(delimited.delimiter_of(file))]
+    cells = delimited.cells_of(first, delimited.delimiter_of(file))
     if image_column(cells) is not None:
         return "delimited"
     lines = (text for line in file.lines() if (text := line.text.strip()) and not delimited.is_comment(text, path))
@@ -165,7 +165,8 @@ def _kind_of_text(path: Path, head: bytes) -> Kind:
         raise UserError(f"{path}:1: begins with a row, {echoed(first)}; put a line with the columns' names above it")
     if by_name:
         return "delimited"
-    raise neither(path, f"a text that begins with {echoed(first)}")
+    title = next(line.text.strip() for line in file.lines() if line.text.strip()) if first else ""
+    raise neither(path, f"a text that begins with {echoed(title)}")
 
 
 def _is_path(path: Path, text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from unsaf_async.records import ImagePart
 
 MAX_CELL = 131_072
-"""Characters of a cell that holds no image; what `csv` takes by itself."""
+"""Characters of a cell of several lines that holds no image; above it, a quote is likely to be missing."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 _MOST_NAMED = 10
@@ -41,16 +42,57 @@ def delimiter_of(file: TextFile) -> str:
     Raises:
         UserError: A line cannot be read.
     """
-    head = next((line.text for line in file.lines() if line.text.strip()), "").strip("\r\n")
+    head = first_line(file).strip("\r\n")
     if told := told_delimiter(head):
         return told
 
     def columns(delimiter: str) -> tuple[bool, int]:
         names = head.split(delimiter)
-        return image_column([name.strip().strip('"') for name in names]) is not None, len(names)
+        return image_column(cells_of(head, delimiter)) is not None, len(names)
 
     usual = "\t" if file.path.suffix.lower() in (".tsv", ".tab") else ","
     return max((usual, *_DELIMITERS), key=columns)
+
+
+def first_line(file: TextFile) -> str:
+    """The line that a file begins with, as far as it is of its table.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Its first line that is neither blank nor a comment, else its first that is not blank; "" without any.
+
+    Raises:
+        UserError: A line cannot be read.
+    """
+    lines = (line.text for line in file.lines() if line.text.strip())
+    first = next(lines, "")
+    return next((text for text in chain((first,), lines) if not _is_note(text)), first)
+
+
+def cells_of(line: str, delimiter: str) -> list[str]:
+    """The cells of a line with the columns' names.
+
+    Args:
+        line: The line.
+        delimiter: What stands between cells.
+
+    Returns:
+        The cells, without spaces and quotes around them, and without a hash before the first.
+    """
+    first, *others = (cell.strip().strip('"') for cell in line.split(delimiter))
+    return [_without_hash(first), *others]
+
+
+def _without_hash(name: str) -> str:
+    return name.lstrip("#").strip() or name
+
+
+def _is_note(line: str) -> bool:
+    """Whether a line above a table is a comment: it begins with a hash, and no column of images is behind that."""
+    columns = (image_column(cells_of(line.strip(), delimiter)) for delimiter in _DELIMITERS)
+    return line.lstrip().startswith("#") and all(each is None for each in columns)
 
 
 def told_delimiter(line: str) -> str:
@@ -88,7 +130,7 @@ def rows(file: TextFile) -> Iterator[Entry]:
         if not any(cell.strip() for cell in cells):
             continue
         if columns is None:
-            columns = _columns(f"{file.path}:{line}", cells)
+            columns = _columns(f"{file.path}:{line}", [_without_hash(cells[0].strip()), *cells[1:]])
             if image_column(columns) is None:
                 raise no_image_column(f"{file.path}:{line}", columns)
             continue
@@ -139,9 +181,10 @@ def path_and_label(line: str) -> tuple[str, str]:
     parted = _LABELLED.match(line)
     if parted and not line.lower().endswith(PICTURE_SUFFIXES):
         return parted[1], parted[2]
-    return line.strip('"'), ""
+    return line[1:-1] if _IN_QUOTES.fullmatch(line) else line.strip('"'), ""
 
 
+_IN_QUOTES = re.compile(r"'[^']+'")
 _LABELLED = re.compile(
     rf""""?(.*?(?:{"|".join(map(re.escape, PICTURE_SUFFIXES))}))"?(?:[\t,;]|\s+(?=\S+$))\s*(\S.*)$""", re.IGNORECASE
 )
@@ -202,10 +245,12 @@ class _Reader:
         return self._file.finder(self._taken[0].start, b"".join(line.data for line in self._taken))
 
     def _lines(self) -> Iterator[str]:
+        above = True  # the table
         for line in self._file.lines():
-            if line.number == 1 and told_delimiter(line.text):
-                self._skipped = 1
+            if (line.number == 1 and told_delimiter(line.text)) or (above and _is_note(line.text)):
+                self._skipped += 1
                 continue
+            above = above and not line.text.strip()
             self._taken.append(line)
             yield line.text
 
@@ -231,7 +276,7 @@ def _columns(where: str, cells: Sequence[str]) -> list[str]:
 
 def _check_lengths(where: str, fields: Mapping[str, str]) -> None:
     for name, cell in fields.items():
-        if len(cell) > MAX_CELL and not is_image_column(name):
+        if len(cell) > MAX_CELL and "\n" in cell and not is_image_column(name):
             raise UserError(
                 f"{where}: no valid CSV (a cell of {len(cell)} characters in the column {shorten(name, MOST_ECHOED)!r}); "
                 "check quotes from here on"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
-from unsaf_async.inputs.lists.spellings import spellings, with_slashes
+from unsaf_async.inputs.lists.spellings import local_path, spellings, with_slashes
 from unsaf_async.text import one_line, shorten
 
 if TYPE_CHECKING:
@@ -180,5 +180,5 @@ def refuse_url(text: str, where: str) -> None:
     Raises:
         UserError: It is an address.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|data:", text):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|data:", local_path(text)):
         raise UserError(f"{where}: {echoed(text)} is a URL; download the image first and give its path")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from ast import literal_eval
 from base64 import b64decode
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -159,23 +161,22 @@ class Pictures:
         metadata = _metadata(entry, column)
         id_name = next((name for name in entry.fields if isinstance(name, str) and name.lower() == "id"), "id")
         row_id = entry.key(id_name)
-        index = entry.fields.get("index")
-        if isinstance(value, str) and isinstance(index, str | int) and value.strip() in self._by_index:
-            seen = self._by_index[value.strip()]  # VLMEvalKit: the picture of the row with that index
-            return replace(seen, row_id=row_id, metadata=metadata)
+        index = _index(entry)
+        if index and isinstance(value, str | int) and (seen := self._by_index.get(_plain_number(str(value)))):
+            return replace(seen, row_id=row_id, metadata=metadata)  # VLMEvalKit: the picture of the row with that index
         if isinstance(value, str) and (embedded := _embedded(entry, column, value)) is not None:
             value = replace(embedded, name=_name_beside(entry.fields.get(column)))
         if isinstance(value, Embedded):
             name = PurePosixPath(value.name.replace("\\", "/"))
             title = name.name if name.is_absolute() or is_windows_path(value.name) else str(name) if value.name else ""
-            usual = title or (str(index) if isinstance(index, str | int) else f"{self._path.stem}#{entry.number}")
+            usual = title or index or f"{self._path.stem}#{entry.number}"
             same = (os.path.realpath(self._path), value.sha256 or f"{value.part.start}:{value.part.column}")
             picture = Picture(usual, row_id, (self._path,), value.part, same, metadata)
-            if isinstance(index, str | int):
-                self._by_index[str(index)] = picture
+            if index:
+                self._by_index[index] = picture
             return picture
         picture = self._file(entry, column, value, row_id, metadata)
-        if picture.missing and index is not None and str(value).strip().isdigit():
+        if picture.missing and index and str(value).strip().isdigit():
             return replace(picture, missing="is no file, and no 'index' of a row above it with a picture")
         return picture
 
@@ -261,6 +262,17 @@ class Pictures:
             return "is no file" if (self._folders[0] / with_slashes(named)).exists() else "does not exist"
         except (OSError, ValueError):
             return "does not exist"
+
+
+def _index(entry: Entry) -> str:
+    """The number of a row among VLMEvalKit's, as other rows write it; "" if it has none."""
+    name = next((each for each in entry.fields if isinstance(each, str) and each.lower() == "index"), "")
+    value = entry.fields.get(name)
+    return _plain_number(str(value)) if isinstance(value, str | int | float) else ""
+
+
+def _plain_number(text: str) -> str:
+    return text.strip().removesuffix(".0")
 
 
 _RUN_FIELDS = frozenset(("id", "path", "metadata"))
@@ -350,6 +362,13 @@ def _one(entry: Entry, column: str, value: object) -> object:
     """The one picture of a cell: a path, base64, or an `Embedded`."""
     if isinstance(value, str) and not entry.typed and _LISTED.fullmatch(value):
         value = [each for _, each in re.findall(r"""(['"])([^'"]+)\1""", value)]  # as pandas writes a list
+    elif (
+        isinstance(value, str)
+        and not entry.typed
+        and len(value) > 2
+        and (value[0], value[-1]) in (("{", "}"), ("<", ">"))
+    ):
+        value = _printed(entry, column, value)
     if isinstance(value, list):
         different = [each for at, each in enumerate(value) if each not in value[:at]]
         if len(different) != 1:
@@ -360,6 +379,20 @@ def _one(entry: Entry, column: str, value: object) -> object:
             if isinstance(inner := value.get(name), str | Embedded) and inner:
                 return inner
         raise UserError(f"{entry.where}: {column!r} is {echoed(value)}; give the path of a file")
+    return value
+
+
+def _printed(entry: Entry, column: str, value: str) -> object:
+    """What a cell says that holds an object as Python or JSON prints it."""
+    where = f"{entry.where}: {column!r} is {echoed(value)}"
+    if value.startswith("<PIL."):
+        raise UserError(f"{where}: how Python prints a picture, and not the picture; save it and give its path")
+    for read in (json.loads, literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            said = read(value)
+            if isinstance(said, dict) and isinstance(said.get("bytes"), bytes):
+                raise UserError(f"{where}: bytes as Python prints them; write a Parquet file, or the path of a file")
+            return cast("object", said) if isinstance(said, dict) else value
     return value
 
 
@@ -407,7 +440,8 @@ def _lean(value: object) -> object:
     if isinstance(value, Embedded):
         return None
     if isinstance(value, str):
-        return f"{value[:40]}..." if len(value) > 1000 and value.startswith("data:") else value
+        is_picture_text = len(value) > 1000 and (value.startswith("data:") or _is_base64_picture(value[:88]))
+        return f"{value[:40]}..." if is_picture_text else value
     if isinstance(value, dict):
         return {name: _lean(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -417,7 +451,7 @@ def _lean(value: object) -> object:
 
 # --- base64 -----------------------------------------------------------------------------------------------------------
 
-_DATA_URL = re.compile(r"data:image/[\w.+-]+(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,", re.IGNORECASE)
 
 
 def _embedded(entry: Entry, column: str, value: str) -> Embedded | None:
@@ -429,7 +463,7 @@ def _embedded(entry: Entry, column: str, value: str) -> Embedded | None:
             raise UserError(f"{entry.where}: {column!r} is a data URL that holds no picture in base64: {echoed(text)}")
         text = text[head.end() :]
     elif len(text) < 64 or not _is_base64_picture(text[:88]):
-        if len(text) > _LONGEST_NAME and re.fullmatch(r"[A-Za-z0-9+/\s]+={0,2}", text):
+        if len(text) > _LONGEST_NAME and re.fullmatch(r"[A-Za-z0-9+/\r\n]+={0,2}", text):
             raise UserError(
                 f"{entry.where}: {column!r} is {echoed(value)}, base64 of no picture; give the path of a file"
             )

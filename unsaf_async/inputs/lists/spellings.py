@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from pathlib import PurePath
+from urllib.parse import unquote
 
 
 def spellings(named: str) -> tuple[str, ...]:
@@ -14,13 +16,17 @@ def spellings(named: str) -> tuple[str, ...]:
         named: A path, perhaps from another system.
 
     Returns:
-        Different paths, the likeliest first: as it stands there, then `with_slashes`, then in other letters.
+        Different paths, the likeliest first: as it stands there, then `with_slashes`, then in other letters, from the home
+        folder, and without a URL's escapes.
     """
     slashed = with_slashes(named)
+    others = [os.path.expanduser(slashed)] if slashed.startswith("~/") else []  # noqa: PTH111  # pathlib's raises without a home
+    if "%" in named:
+        others.append(unquote(slashed))
     if named.isascii() and "\\" not in named:
-        return (slashed,)
+        return (slashed, *others)
     forms = (unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))
-    return tuple(dict.fromkeys((PurePath(named).as_posix(), slashed, *forms)))
+    return tuple(dict.fromkeys((PurePath(local_path(named)).as_posix(), slashed, *forms, *others)))
 
 
 def with_slashes(named: str) -> str:
@@ -30,9 +36,22 @@ def with_slashes(named: str) -> str:
         named: A path, perhaps from another system.
 
     Returns:
-        The path with slashes.
+        The path with slashes; of a URL of a file on this machine, its path.
     """
-    return PurePath(named.replace("\\", "/")).as_posix()
+    return PurePath(local_path(named).replace("\\", "/")).as_posix()
+
+
+def local_path(named: str) -> str:
+    """The path in a URL of a file on this machine.
+
+    Args:
+        named: Such as "file:///home/me/a%20b.png", or a path.
+
+    Returns:
+        The path; `named` itself if it is no such URL.
+    """
+    found = re.match(r"file:(?://(?:localhost)?(?=/)|(?=/[^/]))", named, re.IGNORECASE)
+    return unquote(named[found.end() :]) if found else named
 
 
 def is_windows_path(named: str) -> bool:

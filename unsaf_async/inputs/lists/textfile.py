@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO
 
 from unsaf_async.errors import UserError
+from unsaf_async.inputs.lists.encodings import encoding_of
 from unsaf_async.inputs.parts import file_state
 from unsaf_async.records import ImagePart
 
@@ -138,7 +139,7 @@ class TextFile:
 
     @property
     def _is_wide(self) -> bool:
-        return self.encoding.startswith("utf-16")
+        return self.encoding.startswith(("utf-16", "utf-32"))
 
     def _opened(self) -> BinaryIO:
         if not self._is_wide:
@@ -151,7 +152,8 @@ class TextFile:
         try:
             return io.BytesIO(data.decode(self.encoding).encode())
         except UnicodeError as error:
-            raise UserError(f"{self.path}: this is not whole UTF-16; save the file as UTF-8") from error
+            what = self.encoding[:6].upper()
+            raise UserError(f"{self.path}: this is not whole {what}; save the file as UTF-8") from error
 
     def _decoded(self, data: bytes, line: int) -> str:
         try:
@@ -162,7 +164,7 @@ class TextFile:
 
 
 def open_text(path: Path) -> TextFile:
-    """A text file, with its encoding found: UTF-8, UTF-16, or Latin-1 where what it makes of the bytes are words.
+    """A text file, with its encoding found: UTF-8, UTF-16, UTF-32, or an older one that its bytes tell (`encodings`).
 
     Args:
         path: The file.
@@ -186,13 +188,15 @@ def open_text(path: Path) -> TextFile:
 @lru_cache(maxsize=8)
 def _unmarked(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001  # they tell a changed file
     """The encoding of a file that says nothing of it. Reads the file; of one that is opened again, once."""
-    return "utf-8" if _is_utf8(path) or not _is_latin(path) else "cp1252"
+    return "utf-8" if _is_utf8(path) else encoding_of(_sample_of(path)) or "utf-8"
 
 
 def _marked(head: bytes) -> tuple[str, int]:
     """The encoding that a file's beginning tells, and the length of its byte order mark; ("", 0) if it tells none."""
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8", 3
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return ("utf-32-le" if head.startswith(codecs.BOM_UTF32_LE) else "utf-32-be"), 4
     if head.startswith(codecs.BOM_UTF16_LE):
         return "utf-16-le", 2
     if head.startswith(codecs.BOM_UTF16_BE):
@@ -221,24 +225,19 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-_SIGNS = frozenset("€–—‘’“”„•…°§«»¿¡©®ªº²³½·´´")
-
-
-def _is_latin(path: Path) -> bool:
-    """Whether every byte above ASCII is a letter in a word, or a sign that people write."""
+def _sample_of(path: Path) -> bytes:
+    """Whole lines of a file that are not ASCII alone, without its long stretches of ASCII, such as base64."""
+    sample = bytearray()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            if re.search(rb"[\x00-\x08\x0e-\x1f]", chunk):
-                return False
-            for run in re.finditer(rb"[A-Za-z]?([\x80-\xff]+)[A-Za-z]?", chunk):
-                try:
-                    letters = run[1].decode("cp1252")
-                except UnicodeDecodeError:
-                    return False
-                in_word = len(run[0]) > len(run[1]) or run.start() == 0 or run.end() == len(chunk)
-                if len(letters) > 3 or not (set(letters) <= _SIGNS or (letters.isalpha() and in_word)):
-                    return False
-    return True
+        while len(sample) < _SAMPLE and (chunk := file.read(_CHUNK)):
+            chunk += file.readline(MAX_LINE_BYTES)
+            if not chunk.isascii() or _CONTROL.search(chunk):
+                sample += _LONG_ASCII.sub(rb"\1 ", chunk)
+    return bytes(sample)
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_LONG_ASCII = re.compile(rb"([\x20-\x7e]{4})[\x20-\x7e]{60,}")
 
 
 def _cut(file: BinaryIO, end: bytes) -> Iterator[bytes]:

@@ -122,13 +122,14 @@ _THOUGHT_CLOSES = rf"""
 _HEADER = r"[^<\n]{0,60}(?:<\|constrain\|>[^<\n]{0,20})?<\|message\|>"
 _MARK = re.compile(
     rf"""
+    (?=\A|<(?!<)|\[(?!\[)|[‹◁]) (?:  # where any of them begins; most of a text is passed over at once
       (?P<final> (?:<\|start\|>assistant\s?)? (?:<\|channel\|>|\A\s*)final\b{_HEADER} | <\|start\|>assistant\s?<\|message\|>
         | <\|begin_of_(?:solution|answer)\|> | <\|START_(?:RESPONSE|TEXT)\|>
         | (?-i:\[BEGIN\ FINAL\ RESPONSE\]) )
     | (?P<channel> (?:<\|start\|>assistant\s?)? (?:<\|channel\|>\s?[a-z]+|\A\s*(?:analysis|commentary)){_HEADER} )
     | (?P<ended> <\|(?:end|return|call)\|> )
     | (?P<close> {_THOUGHT_CLOSES} ) | (?P<open> {_THOUGHT_OPENS} ) | (?P<may_open> {_THOUGHT_MAY_OPEN} )
-    | (?P<tag_end> </(?P<ended_tag>[a-z][\w-]{{0,29}})\s?> )
+    | (?P<tag_end> </(?P<ended_tag>[a-z][\w-]{{0,29}})\s?> ) )
     """,
     re.IGNORECASE | re.VERBOSE,
 )

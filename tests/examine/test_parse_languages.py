@@ -440,3 +440,80 @@ def test_questions_that_look_like_something_else_pass(text: str) -> None:
 def test_marks_of_items_are_no_part_of_them(mark: str) -> None:
     items = question_items(f"{mark}这是什么？\n{mark}那是谁？")
     assert [item.text for item in items] == ["这是什么？", "那是谁？"]
+
+
+FURTHER: dict[str, dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parents[1] / "data" / "more_languages.toml").read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("language", FURTHER)
+def test_lists_and_both_sections_of_further_languages_are_read(language: str) -> None:
+    words = FURTHER[language]
+    read = [
+        (f"{words['preamble']}\n\n{numbered(words['unmarked'])}\n\n{words['closing']}", words["unmarked"]),
+        (f"{words['preamble']}\n" + "\n".join(words["answerable"]) + f"\n{words['closing']}", words["answerable"]),
+        (json.dumps({"questions": words["unmarked"]}), words["unmarked"]),
+        (numbered(words["statements"]), []),
+    ]
+    for written, questions in read:
+        assert [item.text for item in question_items(written) if passes(item)] == questions
+    for form in ("{h}:\n", "## {h}\n", "**{h}**\n", "{h}\n"):
+        first, second = (form.format(h=heading) for heading in words["headings"])
+        items = question_items(f"{first}{numbered(words['answerable'])}\n\n{second}{numbered(words['unanswerable'])}")
+        own, others = of_label(items, "unanswerable")
+        assert [each.text for each in own] == words["unanswerable"], form
+        assert [each.text for each in others] == words["answerable"], form
+
+
+@pytest.mark.parametrize(
+    "headings",
+    [
+        ("Visible / Answerable", "Hidden / Unanswerable"),
+        ("Answerable (based on visible content)", "Unanswerable (not enough visible content)"),
+        ("【Answerable】", "【Unanswerable】"),
+        ("--- Answerable from the photo ---", "--- Unanswerable from the photo ---"),
+        ("Lässt sich beantworten", "Lässt sich nicht beantworten"),
+        ("Con respuesta en la imagen", "Sin respuesta en la imagen"),
+        ("ตอบได้จากภาพ", "ตอบไม่ได้จากภาพ"),
+        ("जिनका उत्तर दिया जा सकता है", "जिनका उत्तर नहीं दिया जा सकता"),
+        ("I. 回答可能な質問", "II. 回答不可能な質問"),
+    ],
+)
+def test_a_heading_may_say_a_little_more_than_the_label(headings: tuple[str, str]) -> None:
+    written = "\n\n".join(
+        f"{heading}\n- {q}" for heading, q in zip(headings, ("Is it red?", "Who is he?"), strict=True)
+    )
+    assert [item.label for item in question_items(written)] == ["answerable", "unanswerable"]
+
+
+TWO = ["What is he called?", "Was it loud?"]
+VOICES = {
+    "character data": "<list><item><![CDATA[{}]]></item><item><![CDATA[{}]]></item></list>",
+    "typographic quotes": "{{“questions”: [{{“question”: “{}”, “kind”: “identity”}}, {{“question”: “{}”}}]}}",
+    "wide brackets": "｛“questions”：［“{}”，“{}”］｝",
+    "escaped": '{{\\"questions\\": [\\"{}\\", \\"{}\\"]}}',
+    "escaped line ends": "1. {}\\n2. {}",
+    "no outer bars": "1 | {}\n2 | {}",
+    "no rule": "No. | Question | Kind\n1 | {} | identity\n2 | {} | other",
+    "table in tags": "<table><tr><th>#</th><th>Question</th></tr><tr><td>1</td><td>{}</td></tr>"
+    "<tr><td>2</td><td>{}</td></tr></table>",
+    "pictures as bullets": "🔹 {}\n🔹 {}",
+    "pictures": "🐶 {}\n👨‍👩‍👧 {}",
+    "small Roman": "i. {}\nii. {}",
+    "marks of direction": "\u200f1. \u202b{}\u202c\n\u200f2. \u202b{}\u202c",
+    "no width": "1. \u200b{}\n2. \u200b{}",
+    "translation": "1. {} (Wie heißt er?)\n2. {} (War es laut?)",
+    "translation behind a stroke": "1. {} / 彼の名前は何ですか？\n2. {} / うるさかったですか？",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("voice", VOICES.values(), ids=VOICES)
+def test_a_list_is_read_in_whatever_form_a_model_writes_it(voice: str) -> None:
+    assert [item.text for item in question_items(voice.format(*TWO)) if passes(item)] == TWO
+
+
+def test_greek_questions_end_in_a_semicolon() -> None:
+    questions = ["Τι χρώμα είναι η πόρτα;", "Πού είναι ο σκύλος;"]
+    for written in ("1. {} 2. {}", "{} {}", '1,"{}",hidden\n2,"{}",hidden', "1. {} (hidden)\n2. {} (hidden)"):
+        assert [item.text for item in question_items(written.format(*questions))] == questions

@@ -19,8 +19,9 @@ import orjson
 
 from unsaf_async.examine.parse.gate import MAX_CHARS, MAX_WORDS, is_question
 from unsaf_async.examine.parse.items import Item, well_formed
-from unsaf_async.examine.parse.json_items import JSON_DEBRIS, json_items, loose_json
+from unsaf_async.examine.parse.json_items import JSON_DEBRIS, json_items, loose_json, otherwise_written
 from unsaf_async.examine.parse.line_items import line_items
+from unsaf_async.examine.parse.markup import with_line_ends
 from unsaf_async.examine.parse.sections import of_label
 from unsaf_async.examine.parse.verdicts import choice, percentage, verdict
 from unsaf_async.wrappers import final_text
@@ -45,10 +46,10 @@ MOST_ITEMS, MOST_CHARS = 1000, 100_000
 def question_items(text: str) -> tuple[Item, ...]:
     """The items of the list in a text, before any gate or deduplication.
 
-    Reads JSON (bare, fenced, in prose, several objects, inside a JSON string, cut off or slightly broken: the whole items
-    are taken) and, where there is none, numbered, bulleted, labelled ("Q1:") or plain lists, tables and lists in tags, in
-    twelve languages. Thoughts and other wrappers, preamble,
-    closing words, headings, answers and explanations are no items.
+    Reads JSON (bare, fenced, in prose, several objects, inside a JSON string, escaped, with typographic quotes, cut off or
+    slightly broken: the whole items are taken) and, where there is none, numbered, bulleted, labelled ("Q1:") or plain
+    lists, tables and lists in tags. Thoughts and other wrappers, preamble, closing words, headings, answers, translations
+    and explanations are no items.
 
     Args:
         text: A whole reply.
@@ -66,7 +67,8 @@ def question_items(text: str) -> tuple[Item, ...]:
     if isinstance(whole, str):  # JSON inside JSON
         text = well_formed(whole)
     text = final_text(text).text[:MOST_CHARS]
-    items = tuple(islice((item for value in loose_json(text) for item in json_items(value)), MOST_ITEMS))
-    if items or JSON_DEBRIS.match(text):
-        return items
-    return tuple(line_items(text))
+    for written in (text, *otherwise_written(text)):
+        items = tuple(islice((item for value in loose_json(written) for item in json_items(value)), MOST_ITEMS))
+        if items:
+            return items
+    return () if JSON_DEBRIS.match(text) else tuple(line_items(with_line_ends(text)))

@@ -20,7 +20,7 @@ MAX_WORDS = 60
 QUESTION_MARKS = ("?", "？", "؟", "\u037e", "⸮", "‽", "⁇", "⁈", "﹖", "︖", "፧", "꘏", "꛷", "⳺", "᥅", "⹔")
 """Marks at the end of a question, of any script. Armenian sets its own inside a word, Spanish another in front."""
 CLOSERS = "\"'”’»*_)] 」』）】》〉›"
-SENTENCE_END = re.compile(r"(?<=[?.!؟])\s+|(?<=[？。！।])\s*(?=[^\s\"'”’»*_)\]」』）】》〉›])")
+SENTENCE_END = re.compile(r"(?<=[?.!؟])\s+|(?<=[\u0370-\u03ff];)\s+|(?<=[？。！।])\s*(?=[^\s\"'”’»*_)\]」』）】》〉›])")
 _MARK_WITHIN = re.compile(r"՞|¿[^.]*$|[\u0370-\u03ff][^.]*;$")
 _STATEMENT_ENDS = (".", "!", "。", "！", "।")
 _WIDE = re.compile(r"[\u3041-\u9fff\uac00-\ud7a3]")
@@ -125,7 +125,7 @@ def is_question(text: str, *, named: bool = False) -> bool:
     True for what ends in a question mark (of any script), for what starts as a question without one, and for requests
     ("Describe the ..."). False for statements, abstentions ("The image does not show ..."), words about the list
     itself, placeholders, questions with their answer behind them, and what is too long (`MAX_CHARS`, `MAX_WORDS`) or
-    too short. How questions without a mark look is known of twelve languages (`languages`).
+    too short. How questions without a mark look is known of the languages in `languages`.
     It judges form only; whether the question is about the image is not decided here.
 
     Args:
@@ -161,11 +161,11 @@ def _is_question(text: str, named: bool) -> bool:
     # Context may come before a question, its answer may not come behind it: the last sentence has to ask. Without a
     # question mark the first has to ask too ("It is all right. Give it time." asks for nothing).
     sentences = SENTENCE_END.split(plain)
-    if _is_marked(sentences[-1]):
+    if is_marked(sentences[-1]):
         return True
     if _LABELLED_NOTE.match(plain):
         return False
-    if named and len(sentences) > 1 and _is_marked(sentences[-2]) and not _asks(sentences[-1].lstrip("→-=> "), forms):
+    if named and len(sentences) > 1 and is_marked(sentences[-2]) and not _asks(sentences[-1].lstrip("→-=> "), forms):
         return sentences[-1].startswith(("(", "[", "（", "【"))
     if named and not (plain.isascii() and plain.endswith(_STATEMENT_ENDS)):
         return True
@@ -185,8 +185,15 @@ def is_about_list(text: str) -> bool:
     return bool(META.match(text) or forms_of(text).about.match(text))
 
 
-def _is_marked(sentence: str) -> bool:
-    """Whether a sentence has a question mark where it belongs."""
+def is_marked(sentence: str) -> bool:
+    """Whether a sentence has a question mark where it belongs, the semicolon of Greek included.
+
+    Args:
+        sentence: Any text.
+
+    Returns:
+        False for a mark that stands further before the end.
+    """
     bare = sentence.rstrip(CLOSERS)
     return bare.rstrip("!！ ").endswith(QUESTION_MARKS) or _MARK_WITHIN.search(bare) is not None
 
@@ -194,7 +201,7 @@ def _is_marked(sentence: str) -> bool:
 def _asks(sentence: str, forms: Forms) -> bool:
     """Whether one sentence asks or requests something."""
     sentence = sentence.strip().rstrip(CLOSERS)
-    if _is_marked(sentence):
+    if is_marked(sentence):
         return True
     if sentence.endswith((":", "：", ",", "，", "،", "、")):
         return False

@@ -31,6 +31,24 @@ class Item:
     named: bool = field(default=False, compare=False)
 
 
+_INVISIBLE = "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
+
+
+def trimmed(text: str) -> str:
+    """A text without white space and without marks of direction, or of no width, at its ends.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        "" if nothing else is in it.
+    """
+    inner = text.strip()
+    if inner.isascii() or not (inner[0] in _INVISIBLE or inner[-1] in _INVISIBLE):
+        return inner
+    return inner.strip(_INVISIBLE + " \t\r\n\x0b\x0c\u3000\xa0\u202f\u2028\u2029")
+
+
 def trimmed_item(text: str, kind: Kind | None, label: Section | None = None, *, named: bool = False) -> Iterator[Item]:
     """The item that a text is.
 
@@ -43,8 +61,8 @@ def trimmed_item(text: str, kind: Kind | None, label: Section | None = None, *, 
     Yields:
         One item; none if the text is blank.
     """
-    if trimmed := text.strip():
-        yield Item(trimmed, kind, label, named)
+    if bare := trimmed(text):
+        yield Item(bare, kind, label, named)
 
 
 def well_formed(text: str) -> str:
@@ -93,7 +111,7 @@ def unwrapped(text: str) -> str:
     Returns:
         The bare text; "" for white space.
     """
-    text = text.strip()
+    text = trimmed(text)
     if text[-2:] in ('",', '";', "',"):
         text = text[:-1]
     for _ in range(3):
@@ -103,7 +121,7 @@ def unwrapped(text: str) -> str:
         for opening, closing in _WRAPPERS:
             inner = text[len(opening) : -len(closing)]
             if text.startswith(opening) and text.endswith(closing) and inner and opening not in inner:
-                text = inner.strip()
+                text = trimmed(inner)
         if text == before:
             break
     return text

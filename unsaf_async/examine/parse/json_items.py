@@ -39,6 +39,13 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_ESCAPED_QUOTE = re.compile(r"[\[{]\s{0,20}\\\"")
+_QUOTES_OPEN, _QUOTES_CLOSE = "“”„‟＂«‘", "“”‟＂»’"
+_WIDE_BRACKETS = str.maketrans("｛｝［］", "{}[]")
+_OTHER_QUOTE = re.compile(rf"[\[{{｛［]\s{{0,20}}[{_QUOTES_OPEN}]|[{_QUOTES_CLOSE}\"]\s?：|｛\s{{0,20}}\"")
+_OTHER_OPENING = re.compile(rf"(?<=[\[{{,:，：\s])[{_QUOTES_OPEN}](?=\S)")
+_OTHER_CLOSING = re.compile(rf"[{_QUOTES_CLOSE}](?=\s{{0,20}}[,:}}\]，：])")
+_WIDE_MARK = re.compile(r'(?<=["}\]])[：，](?=\s{0,20}["{\[])')
 _OPENING = re.compile(r"[{\[]")
 
 
@@ -115,6 +122,23 @@ def _inside(text: str, kind: Kind | None, label: Section | None, depth: int) -> 
         return []
     lines = [Item(item.text, item.kind or kind, item.label or label) for item in line_items(text)]
     return lines if len(lines) > 1 else []
+
+
+def otherwise_written(text: str) -> Iterator[str]:
+    """JSON that is no JSON as it stands, in the forms that it may stand for.
+
+    Args:
+        text: A reply.
+
+    Yields:
+        The text without its escapes, if it has escaped quotes where JSON has quotes; the text with the quotes, brackets and
+        commas of ASCII, if it has others where JSON has these.
+    """
+    if _ESCAPED_QUOTE.search(text):
+        yield text.replace('\\"', '"').replace("\\\\", "\\")
+    if _OTHER_QUOTE.search(text):
+        plain = _OTHER_OPENING.sub('"', text.translate(_WIDE_BRACKETS))
+        yield _WIDE_MARK.sub(lambda mark: ":" if mark[0] == "：" else ",", _OTHER_CLOSING.sub('"', plain))
 
 
 def loose_json(text: str) -> list[object]:

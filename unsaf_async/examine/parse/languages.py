@@ -1,4 +1,4 @@
-"""What lists of questions look like in twelve languages: the words for a question, an answer, a note; how sentences ask."""
+"""What lists of questions look like in twenty-two languages: the words for a question, an answer, a note; how sentences ask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Script = Literal["latin", "han", "kana", "hangul", "cyrillic", "arabic", "devanagari", "thai"]
+Script = Literal["latin", "han", "kana", "hangul", "cyrillic", "arabic", "devanagari", "thai", "hebrew", "greek"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ LANGUAGES: Final = tuple(_languages())
 _VOWEL_SIGNS = re.compile("[\u0640\u064b-\u0652\u200b-\u200f\ufeff]")
 _LETTER_OF = re.compile(
     "(?P<kana>[\u3041-\u30ff])|(?P<han>[\u3400-\u9fff])|(?P<hangul>[\uac00-\ud7a3])|(?P<cyrillic>[\u0400-\u04ff])"
-    "|(?P<arabic>[\u0620-\u06d3])|(?P<devanagari>[\u0904-\u0939])|(?P<thai>[\u0e01-\u0e30])"
+    "|(?P<arabic>[\u0620-\u06d3])|(?P<devanagari>[\u0904-\u0939])|(?P<thai>[\u0e01-\u0e30])|(?P<hebrew>[\u05d0-\u05ea])|(?P<greek>[\u0386-\u03ce])"
 )
 
 
@@ -118,7 +118,17 @@ def forms_of(text: str) -> Forms:
     return _forms(next((script for script in _PRECEDENCE if script in scripts), "latin"))
 
 
-_PRECEDENCE: tuple[Script, ...] = ("kana", "hangul", "thai", "devanagari", "arabic", "cyrillic", "han")
+_PRECEDENCE: tuple[Script, ...] = (
+    "kana",
+    "hangul",
+    "thai",
+    "devanagari",
+    "arabic",
+    "hebrew",
+    "cyrillic",
+    "greek",
+    "han",
+)
 """Japanese and Korean take in Chinese characters, and any language words of another."""
 
 

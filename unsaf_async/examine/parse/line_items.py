@@ -7,15 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unsaf_async.examine.parse.gate import (
-    CLOSERS,
-    QUESTION_MARKS,
-    SENTENCE_END,
-    STARTS,
-    is_about_list,
-    is_question,
-)
-from unsaf_async.examine.parse.items import Item, annotated_kind, known_kind, trimmed_item, unwrapped
+from unsaf_async.examine.parse.gate import SENTENCE_END, STARTS, is_about_list, is_marked, is_question
+from unsaf_async.examine.parse.items import Item, annotated_kind, known_kind, trimmed, trimmed_item, unwrapped
 from unsaf_async.examine.parse.languages import pattern
 from unsaf_async.examine.parse.markup import in_lines
 from unsaf_async.examine.parse.sections import Headings, label_of_heading, label_of_name, names_questions
@@ -28,6 +21,9 @@ if TYPE_CHECKING:
 
 _EMPHASIS = r"(?:\*\*|__|\*|_)?"
 _BULLET = re.compile(r"(?:[-*+–—]\s+|[•◦▪‣·●○■□►➤➢▶→✓✔☐⁃∙]\s*)(?:\[[ xX]\]\s*)?")
+_PICTURE_BULLET = re.compile(
+    "(?:[\u2600-\u2775\u2794-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0f\u200d]*){1,3}\\s*"
+)
 _CHINESE_NUMBER = "[一二三四五六七八九十百]{1,4}"
 _NUMBER = re.compile(
     rf"""
@@ -37,7 +33,7 @@ _NUMBER = re.compile(
       | [①-⓿❶-➓㈠-㈩㊀-㊉⑴-⒵]\ufe0f? [.、．]?
       | [（(]\s?{_CHINESE_NUMBER}\s?[)）] | {_CHINESE_NUMBER}\s?[、．.:：]
       | 第\s?(?:\d{{1,3}}|{_CHINESE_NUMBER})\s?(?:[个個]?(?:题|題|问|問|条|條|项|項|問題|问题)目?|[：:、．])\s?[：:、．.]?
-      | [Ⅰ-ⅿ]\s?[.)、．）]? | [IVX]{{2,4}}[.)](?=\s)
+      | [Ⅰ-ⅿ]\s?[.)、．）]? | (?:[IVX]{{2,4}}|\(?[ivx]{{2,4}})[.)](?=\s)
       | \(?[^\W\d_][.)）](?=\s) )
     {_EMPHASIS}\s*
     """,
@@ -99,12 +95,20 @@ _LABEL_BEFORE = re.compile(
 _LABEL_BEHIND = re.compile(
     r"(?:[(\[（【<{]+|\s[-–—|]\s)[\s*_`\"']*(?P<name>[^()\[\]（）【】<>{}?？؟]{2,60})[)\]）】>}]*[\s*_.]*$"
 )
+_GREEK_MARK = re.compile("[\u0370-\u03ff];")
+_TRANSLATED = re.compile(
+    r"""(?P<first>[^?？؟]{3,300}[?？؟;][*_]{0,2}) \s? (?: (?P<open>[*_]{0,2}[(（\[]) | [/／|]\s?|[–—-]\s )
+    (?P<second>[^()（）\[\]]{4,300}[?？؟;]["”]?) [*_)）\]]{0,3}""",
+    re.VERBOSE,
+)
+_EMPHASISED = re.compile(r"\*\*.+\*\*|__.+__|【.+】|[-=~—]{2,}\s?\w.*\w\W{0,3}[-=~—]{2,}")
+_TITLE_FRAME = re.compile(r"^[-=~—【]+\s*|\s*[-=~—】]+$")
 _BOLD_TITLE = re.compile(r"\*\*[^*?]{1,60}(?:[:：.]\*\*|\*\*\s*[:：–—-])\s*")
 _SKIPPED_LINE = re.compile(r"```.*|~~~.*|</?\w+>|[\W_]+")
 # Several marked questions in one line: the next mark stands behind a question mark, or behind the colon of a preamble.
 _INLINE_MARK = re.compile(
     r"""
-    (?<=[?？؟:]) (["”’*)\]]* (?:\ ?[(\[][^()\[\]\n]{1,30}[)\]])?) [^\S\n]+
+    (?: (?<=[?？؟:]) | (?<=[\u0370-\u03ff];) ) (["”’*)\]]* (?:\ ?[(\[][^()\[\]\n]{1,30}[)\]])?) [^\S\n]+
     (?= (?:\*\*)? (?:(?:Q|Question)\s?)? \d{1,2}[.):]\s | [•▪●]\s )
     """,
     re.VERBOSE,
@@ -154,16 +158,19 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
     gap = True
     for raw in lines:
         line = raw.expandtabs(4)
-        stripped = line.strip()
+        stripped = trimmed(line)
         if not stripped or _SKIPPED_LINE.fullmatch(stripped):
             gap = True
             continue
         indented = len(line) - len(line.lstrip()) >= 2
         heading = stripped.startswith("#")
         level, body = _unmarked(stripped)
-        marked = heading or (stripped.startswith("**") and stripped.endswith("**"))
-        titled = level == "plain" and (heading or not indented) and not _NOTE.match(unwrapped(body))
-        if headed := label_of_heading(unwrapped(body), marked=marked, titled=titled):
+        marked = heading or _EMPHASISED.fullmatch(stripped) is not None
+        own_line = (heading or not indented) and not _NOTE.match(unwrapped(body))
+        titled = level == "plain" and own_line
+        title = _TITLE_FRAME.sub("", unwrapped(body))
+        may_say_more = titled or (own_line and level == "number" and not any(mark in body for mark in "?？؟;"))
+        if headed := label_of_heading(title, marked=marked, titled=may_say_more, alone=titled and gap):
             headings.known(headed, stripped[: len(stripped) - len(stripped.lstrip("#"))])
             group, gap = None, True
             continue
@@ -218,7 +225,7 @@ def _continues(last: _Entry, body: str, gap: bool) -> bool:
     """Whether the unmarked line `body` belongs to `last`: it is wrapped, or the question below a bare mark or title."""
     if not last.text:
         return True
-    if last.text[-1] in "?？؟.!。！।":
+    if last.text[-1] in "?？؟.!。！।" or is_marked(last.text):
         return False
     marked = _LEVELS[last.level[0]] != "plain"
     return (marked and _is_title(last.text, body)) or (body[:1].islower() and not gap)
@@ -236,10 +243,12 @@ def _unmarked(line: str) -> tuple[str, str]:
         for name, mark in (("bullet", _BULLET), ("number", _NUMBER), ("label", _LABEL)):
             if match := mark.match(line):
                 level = name if level == "plain" else level
-                line = line[match.end() :]
+                line = trimmed(line[match.end() :])
                 break
         else:
             break
+    if level == "plain" and (match := _PICTURE_BULLET.match(line)) and is_question(line[match.end() :]):
+        return "bullet", line[match.end() :]
     return level, line
 
 
@@ -263,8 +272,8 @@ def _own_label(body: str) -> tuple[Label | None, str]:
 def _annotated(body: str) -> tuple[str, Kind | None]:
     """An item's text without its kind, and the kind: "[hidden]", "(kind: hidden)" behind it, "Hidden: " before it."""
     kind: Kind | None = None
-    body = body.strip()
-    end = 1 + max(body.rfind(mark) for mark in "?？؟.!。！।")
+    body = _without_translation(body.strip())
+    end = max([1 + body.rfind(mark) for mark in "?？؟.!。！।"] + [mark.end() for mark in _GREEK_MARK.finditer(body)])
     while 0 < end < len(body) and body[end] in '"”’*_」』':
         end += 1
     if not end and (bracket := _BRACKET_AT_END.search(body[-60:])):
@@ -277,6 +286,14 @@ def _annotated(body: str) -> tuple[str, Kind | None]:
     if (title := _BOLD_TITLE.match(body)) and is_question(body[title.end() :]):
         body = body[title.end() :]
     return unwrapped(body), kind
+
+
+def _without_translation(body: str) -> str:
+    """A question without the same in another language behind it, in brackets or behind a stroke."""
+    match = _TRANSLATED.fullmatch(body) if len(body) < 800 else None
+    if not match or match["second"][:1].islower() or not (is_question(match["first"]) and is_question(match["second"])):
+        return body
+    return match["first"] if match["open"] or match["first"].isascii() != match["second"].isascii() else body
 
 
 def _plain_list(lines: list[_Entry]) -> list[_Entry]:
@@ -293,7 +310,7 @@ def _split(line: _Entry) -> list[_Entry]:
     """The questions in one line, if there are several; statements between them are their answers."""
     parts: list[str] = []
     for sentence in SENTENCE_END.split(line.text, maxsplit=_MOST_LINES)[:_MOST_LINES]:
-        if not sentence.rstrip(CLOSERS).endswith(QUESTION_MARKS):
+        if not is_marked(sentence):
             continue
         if parts and sentence.isascii() and not STARTS.match(sentence):
             parts[-1] += " " + sentence  # "What sport is it? Tennis or squash?" is one question

@@ -28,7 +28,21 @@ _CELL_END = re.compile(r"(?<!\\)\|")
 _MOST_ROWS = 1000
 _MOST_TAGS = 5000
 """More rows or tags are no list of questions; what follows them stays as it is."""
+_CDATA = re.compile(r"<!\[CDATA\[([^<>\]]*)\]\]>")
+_TABLE_TAG = re.compile(r"<(?P<end>/?)(?P<name>table|thead|tbody|tfoot|tr|td|th)(?:\s[^<>]{0,200})?>\s*", re.IGNORECASE)
 _RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?")
+
+
+def with_line_ends(text: str) -> str:
+    r"""A text whose line ends are all escaped ("1. Who is he?\n2. Was it loud?"), with line ends.
+
+    Args:
+        text: A reply.
+
+    Returns:
+        The text itself if it has several lines.
+    """
+    return text if "\n" in text else text.replace("\\r", "").replace("\\n", "\n")
 
 
 def in_lines(text: str) -> str:
@@ -40,6 +54,8 @@ def in_lines(text: str) -> str:
     Returns:
         The text itself if it has neither.
     """
+    if "<" in text:
+        text = _html_tables_in_rows(_CDATA.sub(r"\1", text) if "<![" in text else text)
     if "|" in text:
         text = "\n".join(_without_tables(text.splitlines()[:_MOST_ROWS]))
     return _without_tags(text) if "<" in text and _TAG.search(text) else text
@@ -52,13 +68,11 @@ def _without_tables(lines: Sequence[str]) -> Iterator[str]:
     at = 0
     while at < len(lines):
         rows: list[str] = []
-        bare = (
-            "|" in lines[at] and at + 1 < len(lines) and "|" in lines[at + 1] and _is_rule(lines[at + 1])
-        )  # no outer bars
+        bare = at + 1 < len(lines) and _is_bare_row(lines[at], lines[at + 1])  # no outer bars
         while at < len(lines) and len(rows) < _MOST_ROWS and (_is_row(lines[at]) or (bare and "|" in lines[at])):
             rows.append(lines[at])
             at += 1
-        if len(rows) > 1 and (len(rows) > 2 or any(map(_is_rule, rows))):
+        if len(rows) > 1 and (bare or len(rows) > 2 or any(map(_is_rule, rows))):
             yield ""
             yield from _rows_in_lines(rows)
             yield ""
@@ -69,9 +83,36 @@ def _without_tables(lines: Sequence[str]) -> Iterator[str]:
             at += 1
 
 
+def _html_tables_in_rows(text: str) -> str:
+    """`text` with the rows of HTML tables as rows between bars, the headings with a rule below them."""
+    ruled = False
+
+    def written(tag: re.Match[str]) -> str:
+        nonlocal ruled
+        name = tag["name"].casefold()
+        if name in ("td", "th"):
+            ruled = ruled or name == "th"
+            return " |" if tag["end"] else " "
+        if name != "tr":
+            return "\n"
+        if not tag["end"]:
+            return "\n|"
+        rule, ruled = "\n|---|---|" if ruled else "", False
+        return rule
+
+    return _TABLE_TAG.sub(written, text) if "<td" in text.casefold() else text
+
+
 def _is_row(line: str) -> bool:
     line = line.strip()
     return line.startswith("|") and line.count("|") > 1 and len(line) < 4000
+
+
+def _is_bare_row(line: str, below: str) -> bool:
+    """Whether `line` is the first row of a table without outer bars: a rule is below it, or a row with as many cells."""
+    if "|" not in line or "|" not in below or len(line) > 4000 or len(below) > 4000:
+        return False
+    return _is_rule(below) or len(_cells(line)) == len(_cells(below)) > 1
 
 
 def _is_rule(line: str) -> bool:
@@ -88,6 +129,7 @@ def _rows_in_lines(rows: Sequence[str]) -> Iterator[str]:
     """The items of one table, each as a labelled line with its kind behind it."""
     ruled = any(map(_is_rule, rows[:2]))
     table = [_cells(row) for row in rows if not _is_rule(row)]
+    ruled = ruled or any(_QUESTION_NAME.fullmatch(comparable(unwrapped(cell))) for cell in (table[0] if table else ()))
     head, body = (table[0], table[1:]) if ruled and table else ([], table)
     by_label = {
         place: label for place, name in enumerate(head) if (label := label_of_heading(unwrapped(name), marked=True))

@@ -28,6 +28,8 @@ _FILL = re.compile(
 )
 _MOST_CHARS = 120
 """A heading is no longer."""
+_MOST_WORDS = 6
+_SENTENCE_ENDS = ("?", "？", "؟", ".", "。", "!", "！", "।", ";")
 
 
 def of_label(items: Sequence[Item], label: Label) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
@@ -101,10 +103,23 @@ def label_of_name(name: str) -> Label | None:
     """
     if len(name) > _MOST_CHARS:
         return None
-    return _label(comparable(name), whole=True, titled=True)
+    name = comparable(name)
+    return _label(name, whole=not _is_short(name), titled=True)
 
 
-def label_of_heading(line: str, *, marked: bool, titled: bool = False) -> Label | None:
+def _is_short(text: str) -> bool:
+    """Whether a text that speaks of a label hardly says more: some six words, or twenty characters of scripts without spaces."""
+    text = text.replace("_", " ").strip()
+    words = len(text.split())
+    return (
+        words <= _MOST_WORDS
+        and (words > 1 or len(text) <= 20)
+        and text[-1:] not in _SENTENCE_ENDS
+        and not is_question(text)
+    )
+
+
+def label_of_heading(line: str, *, marked: bool, titled: bool = False, alone: bool = False) -> Label | None:
     """The label that a heading gives to the questions below it.
 
     Args:
@@ -112,6 +127,7 @@ def label_of_heading(line: str, *, marked: bool, titled: bool = False) -> Label 
         marked: Whether it is marked as a heading: then the words alone suffice. Otherwise it ends in a colon, or says
             nothing else.
         titled: Whether it may be a title that names questions and says more of them: no item is marked so.
+        alone: Whether it stands by itself: then a short line may say a little more ("Answerable from the photo").
 
     Returns:
         None for any other line, and for a heading that speaks of both.
@@ -119,7 +135,8 @@ def label_of_heading(line: str, *, marked: bool, titled: bool = False) -> Label 
     line = comparable(line).strip()
     if not line or len(line) > _MOST_CHARS or line[-1] in "?？؟.。":
         return None
-    return _label(line, whole=not marked and line[-1] not in ":：", titled=titled and not is_question(line))
+    whole = not (marked or line[-1] in ":：" or (alone and _is_short(line)))
+    return _label(line, whole=whole, titled=titled and not is_question(line))
 
 
 def names_questions(line: str) -> bool:

@@ -150,6 +150,8 @@ def encode(path: Path | FilePart, policy: ImagePolicy) -> tuple[EncodedImage, st
         raise ImageError(_reason(data, error)) from error
     pixels = picture.pixels
     raw = pixels.tobytes()
+    digest = hashlib.sha256(f"{pixels.width}x{pixels.height}".encode())
+    digest.update(raw)
     sent = _unchanged(data, policy) if picture.unchanged else None
     # A new image, because Pillow's writers pass on comments and profiles that the old one still carries.
     encoded, media_type = sent or _written(Image.frombytes("RGB", pixels.size, raw), policy)
@@ -158,7 +160,7 @@ def encode(path: Path | FilePart, policy: ImagePolicy) -> tuple[EncodedImage, st
         media_type=media_type,
         width=pixels.width,
         height=pixels.height,
-        pixels_sha256=hashlib.sha256(f"{pixels.width}x{pixels.height}".encode() + raw).hexdigest(),
+        pixels_sha256=digest.hexdigest(),
         difference_hash=difference_hash(pixels),
         notes=picture.notes,
     )
@@ -409,13 +411,20 @@ def _picture(data: bytes, policy: ImagePolicy) -> _Picture:
         small = small if gamma is None else from_gamma(small, gamma)
         notes += () if is_known else ("colour-profile",)
     pixels = _opaque(small if turn is None else small.transpose(turn))
-    if all(high - low <= _ONE_COLOUR for low, high in pixels.getextrema()):  # type: ignore[misc]
+    if _is_one_colour(pixels.resize(_FEW_PX, Image.Resampling.NEAREST)) and _is_one_colour(pixels):
         notes.append("one-colour")
     return _Picture(pixels, tuple(notes), unchanged)
 
 
 _ONE_COLOUR = 2
 """How far apart the samples of a picture of one colour may lie, of 255."""
+_FEW_PX = (32, 32)
+"""So many pixels of a picture show nearly always that it has several colours, in a hundredth of the time."""
+
+
+def _is_one_colour(pixels: Image.Image) -> bool:
+    return all(high - low <= _ONE_COLOUR for low, high in pixels.getextrema())  # type: ignore[misc]
+
 
 _MOST_SHRUNK, _NARROW_PX, _LONG = 8, 28, 200
 
@@ -587,7 +596,7 @@ def _opaque(image: Image.Image) -> Image.Image:
     if image.mode in ("LA", "RGBA"):
         colours = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 # --- from pixels to bytes -------------------------------------------------------------------------------------------

@@ -30,8 +30,11 @@ def test_scoring_a_run_loads_neither_scikit_learn_nor_scipy() -> None:
     """Each costs a start of about a second."""
     code = """
 import sys
+import numpy as np
 from unsaf_async.runs import findings
+from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.run_score import score
+assert ratio_interval(np.array([[1, 2], [2, 2], [0, 3], [1, 1]])).ends
 score([], questions_per_label=3, accounts=None, provider="p", judge="rules", resamples=1)
 print(sorted({"sklearn", "scipy", "torch", "matplotlib"} & {name.partition(".")[0] for name in sys.modules}))
 """

@@ -20,6 +20,7 @@ import numpy as np
 from unsaf_async.records import ACTS, Act, Examination, Record
 from unsaf_async.score.intervals import CONFIDENCE, GUARD, ratio_interval
 from unsaf_async.score.ratios import quotients
+from unsaf_async.score.student_t import t_quantile
 from unsaf_async.score.unf1 import latest_by_id
 from unsaf_async.score.units import Units
 
@@ -185,8 +186,6 @@ def _coefficient_interval(
     0. One image on which all disagree moves the coefficient by 1 / (images x expected): that is what the guard goes by, and in
     full agreement the exact bound on the share of such images.
     """
-    from scipy.special import stdtrit  # slow to import
-
     tables = tables[tables.any(axis=(-2, -1))]
     images = len(tables)
     if images < 2:
@@ -201,7 +200,7 @@ def _coefficient_interval(
     if np.isnan(without).any():
         return None, "the figure rests on a single image: without it, it is undefined"
     variance = float(((without - value) ** 2).sum()) * (images - 1) / images + GUARD / (images * expected) ** 2
-    width = float(stdtrit(images - 1, 1 - tail)) * np.sqrt(variance) / (1 - value**2)
+    width = t_quantile(images - 1, 1 - tail) * np.sqrt(variance) / (1 - value**2)
     low, high = np.tanh(np.arctanh(value) + np.array([-width, width]))
     return (float(low), float(high)), ""
 

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from unsaf_async.score.student_t import t_quantile
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
@@ -494,9 +496,7 @@ def _unseen(images: float) -> float:
 
 def _quantile(images: int, effective: float) -> float:
     """Of Student's t, with one degree of freedom fewer than effective images, though not fewer than 2 if 3 images are there."""
-    from scipy.special import stdtrit  # slow to import
-
-    return float(stdtrit(max(effective - 1, min(images - 1, 2)), (1 + CONFIDENCE) / 2))
+    return t_quantile(max(effective - 1, min(images - 1, 2)), (1 + CONFIDENCE) / 2)
 
 
 def _distance(x: float, y: float, correlation: float) -> float:

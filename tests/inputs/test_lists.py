@@ -169,6 +169,33 @@ READ: dict[str, tuple[str, str | bytes, list[str]]] = {
         '{"image": "img/a.png", "id": 12345678901234567890123}',
         ["12345678901234567890123"],
     ),
+    "columns of lists": (
+        "m.json",
+        '{"image": ["img/a.png", "img/b.png"], "label": [1, 2]}',
+        ["img/a.png", "img/b.png"],
+    ),
+    "cells below columns": (
+        "m.json",
+        '{"columns": ["id", "image"], "data": [[1, "img/a.png"], [2, "img/b.png"]]}',
+        ["1", "2"],
+    ),
+    "splits": (
+        "m.json",
+        '{"train": [{"image": "img/a.png"}], "test": [{"image": "img/b.png"}]}',
+        ["img/a.png", "img/b.png"],
+    ),
+    "rows deep within": ("m.json", '{"version": 1, "set": {"pictures": [{"image": "img/a.png"}]}}', ["img/a.png"]),
+    "what is said of each path": (
+        "m.json",
+        '{"img/a.png": "a cat", "img/b.png": {"label": 2}}',
+        ["img/a.png", "img/b.png"],
+    ),
+    "Label Studio": ("m.json", '[{"id": 4, "data": {"image": "img/a.png"}, "annotations": []}]', ["4"]),
+    "a conversation without a picture": (
+        "m.json",
+        '[{"conversations": [{"from": "human", "value": "hi"}]}, {"image": "img/a.png", "conversations": []}]',
+        ["img/a.png"],
+    ),
     "a cell of parts": ("m.jsonl", '{"image": {"path": "img/a.png", "bytes": null}}', ["img/a.png"]),
 }
 
@@ -376,6 +403,28 @@ def test_a_table_is_told_by_its_beginning_its_feature_of_images_and_columns_that
     assert "twice.parquet: the column 'image' occurs twice" in complaint(here / "twice.parquet")
 
 
+def test_a_tables_column_of_images_is_told_by_its_type(tmp_path: Path) -> None:
+    cell = {"bytes": PICTURES[1], "path": "x.png"}
+    for row in ({"jpg": PICTURES[1]}, {"image_bytes": PICTURES[1]}, {"photo": cell, "thumbnail": b"none"}):
+        assert sizes(find_images([table(tmp_path / "m.parquet", row)])) == [41]
+    (image,) = find_images([table(tmp_path / "m.parquet", {"image": "images/1.jpg", "decoded_image": cell})])
+    assert (sizes([image]), image.metadata) == ([41], {"image_path": "images/1.jpg"})
+    two = table(tmp_path / "m.parquet", {"image_1": cell, "image_2": cell})
+    assert "no column 'image' among: image_1, image_2" in complaint(two)
+
+
+def test_pictures_of_one_name_in_two_archives_are_two(tmp_path: Path) -> None:
+    for number in range(2):
+        archive(tmp_path / f"{number}.tar", ("0.png", PICTURES[number]))
+    found = find_images([tmp_path])
+    assert ([each.id for each in found], sizes(found)) == (["0.png", "0.png#2"], [40, 41])
+
+
+def test_a_folder_of_packed_files_says_to_unpack_them(tmp_path: Path) -> None:
+    written(tmp_path, "0.tar.gz", b"\x1f\x8b")
+    assert "it holds 0.tar.gz: unpack first" in complaint(tmp_path)
+
+
 def test_shards_are_found_by_a_glob_and_in_a_folder_without_pictures(tmp_path: Path) -> None:
     for number in range(2):
         archive(tmp_path / f"s-{number}.tar", (f"{number}.png", PICTURES[number]))
@@ -411,6 +460,13 @@ def test_a_folder_of_links_as_in_a_cache_keeps_its_metadata(here: Path) -> None:
     (here / "cache" / "1.png").symlink_to(here / "img" / "a.png")
     written(here, "cache/metadata.csv", "file_name,text\n1.png,x\n")
     assert [(each.id, each.metadata) for each in find_images([here / "cache"])] == [("1.png", {"text": "x"})]
+
+
+def test_a_folders_list_that_is_broken_is_told_and_one_of_pairs_of_files_changes_nothing(here: Path) -> None:
+    written(here / "img", "metadata.csv", 'file_name,text\na.png,"x\n')
+    assert "metadata.csv:2: no valid CSV" in complaint(here / "img")
+    written(here / "img", "metadata.csv", "input_file_name,output_file_name\na.png,b.png\n")
+    assert len(find_images([here / "img"])) == 4
 
 
 def test_metadata_that_is_no_list_of_images_changes_nothing(here: Path) -> None:
@@ -466,6 +522,27 @@ def test_the_same_bytes_in_two_rows_are_one_picture(tmp_path: Path) -> None:
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
+def test_rows_without_a_picture_among_conversations_are_told(here: Path) -> None:
+    rows = [{"image": "img/a.png"}, *({"messages": [{"role": "user", "content": "hi"}]} for _ in range(3))]
+    notes: list[str] = []
+    find_images([written(here, "m.json", json.dumps(rows))], notes)
+    assert notes == [
+        f"{here}/m.json: entry 2: 3 rows that are conversations without a picture, this one the first, passed over"
+    ]
+    mentioned = [*rows, {"conversations": [{"from": "human", "value": "<image> what?"}]}]
+    assert "entry 5: no column 'image'" in complaint(written(here, "m.json", json.dumps(mentioned)))
+
+
+@pytest.mark.parametrize("name", ["img/7.png", "img/000000000007.jpg", "img/val2014/COCO_val2014_000000000007.jpg"])
+def test_questions_that_name_their_image_by_a_number_find_its_file(here: Path, name: str) -> None:
+    written(here, name, PICTURES[3])
+    questions = [{"image_id": 7, "question": "What?", "question_id": 1}, {"image_id": 7, "question": "Who?"}]
+    file = written(here, "img/q.json", json.dumps({"data_subtype": "val2014", "questions": questions}))
+    (image,) = find_images([file])
+    assert sizes([image]) == [43]
+    assert [row["question"] for row in further(image)] == ["Who?"]
+
+
 def test_missing_images_are_told_at_once_the_first_ten_by_name(here: Path) -> None:
     file = written(here, "m.csv", "image\nimg/a.png\n" + "".join(f"img/n{n}.png\n" for n in range(25)))
     said = complaint(file)
@@ -505,6 +582,10 @@ def test_ragged_rows_are_told_at_once_with_their_lines(here: Path) -> None:
             "m.jsonl:1: its values are nested too",
         ),
         ("m.jsonl", '{"image": "img/a.png", "x": NaN, "y": "\\ud800"}', "m.jsonl:1: no valid JSON"),
+        ("m.json", '{"images": [], "annotations": []}', "names no image"),
+        ("m.json", '[{"messages": [{"role": "user", "content": "hi"}]}]', "names no image"),
+        ("m.json", '[{"image_id": 7, "caption": "x"}]', "no column 'image' among: image_id, caption"),
+        ("m.jsonl", '{"image": "img/a.png", "x": {"y": 1, "y": 2}}', "the field 'y' occurs twice"),
         ("m.json", '{"image": "img/a.png",', "m.json:1: no valid JSON"),
         ("m.jsonl", '{"image": "img/a.png", "image": "img/b.png"}', "m.jsonl:1: the field 'image' occurs twice"),
         ("m.csv", "image\n<PIL.PngImagePlugin.PngImageFile image mode=RGB>\n", "how Python prints a picture"),
@@ -606,6 +687,14 @@ def test_a_runs_list_of_images_is_read_back_with_its_parts_and_metadata(tmp_path
     assert f"image {tmp_path / 'm.tar'} lies in a list that has changed since that run: give that" in complaint(file)
     lines = [{**json.loads(line), "part": {"kind": "odd"}} for line in file.read_text("utf-8").splitlines()]
     assert "'part' is {'kind': 'odd'}; give" in complaint(written(tmp_path, "odd.jsonl", json.dumps(lines[0])))
+
+
+def test_a_list_and_its_runs_list_of_images_count_once(tmp_path: Path) -> None:
+    file = table(tmp_path / "m.parquet", *({"image": each} for each in PICTURES[:2]))
+    lines = _image_lines(find_images([file]))
+    run = written(tmp_path / "run", "images.jsonl", lines)
+    for arguments in ([file, run], [run, file]):
+        assert sizes(find_images(arguments)) == [40, 41]
 
 
 def test_a_table_that_names_a_list_in_place_of_its_picture_says_what_to_give(tmp_path: Path) -> None:

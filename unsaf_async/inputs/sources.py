@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError, naming, setting
 from unsaf_async.inputs.lists import SHARD_SUFFIXES, kind_of, read_list
 from unsaf_async.inputs.lists.entries import MOST_ECHOED, refuse_url
-from unsaf_async.inputs.lists.pictures import FURTHER, Missing, Pictures, folders_of
-from unsaf_async.inputs.lists.signatures import LIST_SUFFIXES, PICTURE_SUFFIXES
+from unsaf_async.inputs.lists.pictures import FURTHER, Missing, Pictures, folders_of, is_text_alone
+from unsaf_async.inputs.lists.signatures import HEAD_BYTES, LIST_SUFFIXES, PACKED_SUFFIXES, PICTURE_SUFFIXES
 from unsaf_async.inputs.lists.spellings import local_path
 from unsaf_async.inputs.lists.tables import arrow_files
 from unsaf_async.inputs.parts import FilePart, located
@@ -65,7 +66,7 @@ class ImageSource:
         return located(self.path, self.part)
 
 
-def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
+def find_images(arguments: Sequence[str | Path], notes: list[str] | None = None) -> list[ImageSource]:
     """The images that a user named.
 
     A folder gives its images and those of its subfolders, sorted (hidden ones are skipped, links followed), with what a
@@ -74,6 +75,7 @@ def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
 
     Args:
         arguments: Paths of folders, files and lists, and globs.
+        notes: Gets a sentence for each list of which rows are passed over; None: nobody reads it.
 
     Returns:
         Each file once, in the order of the arguments; [] without arguments. Where ids from folders and files are the
@@ -83,8 +85,10 @@ def find_images(arguments: Sequence[str | Path]) -> list[ImageSource]:
         UserError: Something is missing, empty or malformed.
     """
     candidates: list[_Candidate] = []
+    notes = [] if notes is None else notes
+    parts: dict[tuple[str, int, str], tuple[str, str]] = {}
     for argument in arguments:
-        candidates.extend(_candidates(os.fspath(argument)))
+        candidates += (_keyed(each, parts) for each in _candidates(os.fspath(argument), notes))
     distinct: dict[tuple[str, str], _Candidate] = {}
     further: dict[tuple[str, str], list[Mapping[str, object]]] = {}
     for each in candidates:
@@ -150,11 +154,19 @@ class _Candidate:
     row: Mapping[str, object] | None = None
 
 
+def _keyed(candidate: _Candidate, parts: dict[tuple[str, int, str], tuple[str, str]]) -> _Candidate:
+    """The candidate with the key of an earlier one at the same place: a list tells a part by its bytes, a run by its place."""
+    if candidate.part is None:
+        return candidate
+    place = (candidate.key[0], candidate.part.start, candidate.part.column)
+    return replace(candidate, key=parts.setdefault(place, candidate.key))
+
+
 def _file(name: str, path: Path) -> _Candidate:
     return _Candidate(name, path, (os.path.realpath(path), ""))
 
 
-def _candidates(argument: str) -> Iterator[_Candidate]:
+def _candidates(argument: str, notes: list[str]) -> Iterator[_Candidate]:
     refuse_url(argument, setting("images"))
     argument = local_path(argument)
     path = Path(argument)
@@ -162,13 +174,13 @@ def _candidates(argument: str) -> Iterator[_Candidate]:
         if not argument or "\0" in argument:
             raise UserError(f": {argument!r} is no path; give a folder, a file, a glob or a list", field="images")
         if path.is_dir():
-            yield from _in_folder(path)
+            yield from _in_folder(path, notes)
         elif path.is_file():
-            yield from _in_file(path)
+            yield from _in_file(path, notes)
         elif path.exists():
             raise UserError(f": {argument} is neither a file nor a folder; give one of these", field="images")
         elif glob.has_magic(argument):
-            yield from _by_glob(argument)
+            yield from _by_glob(argument, notes)
         else:
             raise UserError(
                 f": {argument} does not exist; check the path (it is taken from {Path.cwd()})", field="images"
@@ -179,28 +191,30 @@ def _candidates(argument: str) -> Iterator[_Candidate]:
         ) from error
 
 
-def _in_file(path: Path) -> Iterator[_Candidate]:
+def _in_file(path: Path, notes: list[str]) -> Iterator[_Candidate]:
     with naming("images"):
         kind = kind_of(path)
     if kind == "picture":
         yield _file(path.name, path)
     else:
-        yield from _in_list(path, folders_of(path))
+        yield from _in_list(path, folders_of(path), notes)
 
 
-def _in_folder(folder: Path) -> Iterator[_Candidate]:
+def _in_folder(folder: Path, notes: list[str]) -> Iterator[_Candidate]:
     if saved := arrow_files(folder):
-        yield from _in_lists(saved)
+        yield from _in_lists(saved, notes)
         return
     names, metadata, shards = _walked(folder)
     if not names and not shards:
         lists = sorted(each.name for each in folder.iterdir() if each.suffix.lower() in LIST_SUFFIXES)
+        packed = sorted(each.name for each in folder.iterdir() if each.suffix.lower() in PACKED_SUFFIXES)
         of_lists = f"; it holds {', '.join(lists[:_MOST_NAMED])}: give one of the lists" if lists else ""
+        of_lists += f"; it holds {', '.join(packed[:_MOST_NAMED])}: unpack first" if packed else ""
         raise UserError(
             f": {folder} holds no image; looked for {' '.join(SUFFIXES)}, in subfolders too{of_lists}", field="images"
         )
     if not names:
-        yield from _in_lists([folder / name for name in shards])
+        yield from _in_lists([folder / name for name in shards], notes)
         return
     rows = _described(folder, [folder / name for name in metadata])
     for name in names:
@@ -240,11 +254,13 @@ def _described(folder: Path, files: Iterable[Path]) -> dict[tuple[str, str], lis
     for file in files:
         try:
             first = next(iter(read_list(file)), None)
-        except UserError:  # it is of something else than images
+        except UserError:
+            if _names_files(file):
+                raise
+            continue  # it is of something else than images
+        if first is None or not any(str(name).lower() == "file_name" for name in first.fields):
             continue
-        if first is None or not any(str(name).lower().endswith("file_name") for name in first.fields):
-            continue
-        for each in _in_list(file, [file.parent]):
+        for each in _in_list(file, [file.parent], []):
             if not Path(os.path.abspath(each.path)).is_relative_to(home):  # noqa: PTH100
                 raise UserError(
                     f"{file}: names {each.id}, which lies outside the folder; give the file itself as a list"
@@ -253,11 +269,20 @@ def _described(folder: Path, files: Iterable[Path]) -> dict[tuple[str, str], lis
     return rows
 
 
+def _names_files(file: Path) -> bool:
+    """Whether a file that cannot be read begins as a list of a folder's images does."""
+    with file.open("rb") as opened:
+        return (
+            re.search(rb"(?<!\w)file_name(?!\w)", opened.read(HEAD_BYTES).partition(b"\n")[0], re.IGNORECASE)
+            is not None
+        )
+
+
 def _is_image_name(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
-def _by_glob(pattern: str) -> Iterator[_Candidate]:
+def _by_glob(pattern: str, notes: list[str]) -> Iterator[_Candidate]:
     fixed = Path(pattern)
     while glob.has_magic(str(fixed)):
         fixed = fixed.parent
@@ -265,7 +290,7 @@ def _by_glob(pattern: str) -> Iterator[_Candidate]:
     images = [match for match in matches if _is_image_name(match.name) and match.is_file()]
     lists = [match for match in matches if match.name.lower().endswith(LIST_SUFFIXES) and match.is_file()]
     if lists and not images:
-        yield from _in_lists(lists)
+        yield from _in_lists(lists, notes)
         return
     if not images:
         count = f"{len(matches)} files or folders" if len(matches) > 1 else "one file or folder"
@@ -285,28 +310,35 @@ def _readable(path: Path) -> str:
 # --- lists ----------------------------------------------------------------------------------------------------------
 
 
-def _in_lists(paths: Iterable[Path]) -> Iterator[_Candidate]:
+def _in_lists(paths: Iterable[Path], notes: list[str]) -> Iterator[_Candidate]:
     for path in paths:
-        yield from _in_list(path, folders_of(path))
+        yield from _in_list(path, folders_of(path), notes)
 
 
-def _in_list(path: Path, folders: Sequence[Path]) -> Iterator[_Candidate]:
+def _in_list(path: Path, folders: Sequence[Path], notes: list[str]) -> Iterator[_Candidate]:
     pictures, missing = Pictures(path, folders), Missing(path)
-    entry = None
+    has_images, alone = False, list[str]()
     for entry in read_list(path):
+        if is_text_alone(entry):
+            alone.append(entry.where)
+            continue
         picture = pictures.of(entry)
         if picture.missing:
             missing.add(entry, picture)
         else:
             yield _of_row(entry.where, picture)
+        has_images = True
     missing.check()
-    if entry is None:
+    if alone:
+        rows = "1 row that is a conversation" if len(alone) == 1 else f"{len(alone)} rows that are conversations"
+        notes.append(f"{alone[0]}: {rows} without a picture, this one the first, passed over")
+    if not has_images:
         raise UserError(f"{path}: the manifest names no image; give one row an image, with the path in 'image'")
 
 
 def _of_row(where: str, picture: Picture) -> _Candidate:
     id_, fixed_in = (picture.row_id, where) if picture.row_id else (picture.name, "")
-    row = {"id": id_, **picture.metadata} if fixed_in else picture.metadata
+    row = {"id": id_, **picture.metadata} if fixed_in or picture.part is not None else picture.metadata
     return _Candidate(id_, picture.path, picture.key, picture.metadata, fixed_in, picture.part, row)
 
 

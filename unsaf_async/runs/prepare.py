@@ -62,7 +62,7 @@ class Prepared:
     images: tuple[ImageSource, ...]
     settings: Settings
     merged: str = ""
-    """What the user is told of rows that are about one picture; "" if none are."""
+    """What the user is told of rows that are about one picture or about none; "" if there are no such rows."""
 
     @property
     def judge_name(self) -> str:
@@ -135,8 +135,9 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     pack_name = subject.prompts if settings.prompts is None else settings.prompts
     with naming("prompts"):
         pack = load_pack(pack_name)
-    images, source = await asyncio.to_thread(_images, settings, subject, trust=settings.trust_folder or offline)
-    merged = "" if source else merged_rows(images)
+    notes: list[str] = []
+    images, source = await asyncio.to_thread(_images, settings, subject, notes, trust=settings.trust_folder or offline)
+    merged = "" if source else "; ".join((*notes, *filter(None, (merged_rows(images),))))
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
     images = images[: settings.limit] if settings.limit else images
@@ -199,8 +200,13 @@ def judge_named(subject: Profile, judges: Sequence[str]) -> str:
     return " + ".join(subject.name if name == "self" else name for name in judges) or "rules"
 
 
-def _images(settings: Settings, subject: Profile, *, trust: bool) -> tuple[list[ImageSource], Source | None]:
-    """The images with their questions, and where these are from if the model does not write them. trust: of another run's."""
+def _images(
+    settings: Settings, subject: Profile, notes: list[str], *, trust: bool
+) -> tuple[list[ImageSource], Source | None]:
+    """The images with their questions, and where these are from if the model does not write them.
+
+    notes: gets what is to be told. trust: another run's images wherever they lie.
+    """
     if settings.data is not None:
         from unsaf_async.inputs.datasets import read_labelled
 
@@ -227,7 +233,7 @@ def _images(settings: Settings, subject: Profile, *, trust: bool) -> tuple[list[
             )
         with naming("questions_from"):
             return questions_of(Path(settings.questions_from), trust=trust)
-    return find_images(settings.image_paths) if settings.image_paths else bundled_images(subject.images), None
+    return find_images(settings.image_paths, notes) if settings.image_paths else bundled_images(subject.images), None
 
 
 def questions_of(run: Path, *, trust: bool = False) -> tuple[list[ImageSource], Source]:

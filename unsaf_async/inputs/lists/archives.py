@@ -48,9 +48,8 @@ def rows(path: Path, suffixes: tuple[str, ...]) -> Iterator[Entry]:
         nonlocal number
         for name, part in images:
             number += 1
-            row = {"id": name} | fields | {"image": Embedded(part, name)}
-            if len(images) > 1:
-                row["id"] = name
+            said = {each: value for each, value in fields.items() if each != "id" or len(images) == 1}
+            row = said | {"image": Embedded(part, name)}
             yield Entry(f"{path}: {name}", number, row)
 
     try:

@@ -12,9 +12,12 @@ import orjson
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.lists.columns import image_column
 from unsaf_async.inputs.lists.entries import Entry, echoed
+from unsaf_async.inputs.lists.pictures import folders_of
+from unsaf_async.inputs.lists.signatures import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from unsaf_async.inputs.lists.textfile import Line, TextFile
 
@@ -105,15 +108,53 @@ def _of_value(file: TextFile) -> Iterator[Entry]:
     listed = value if isinstance(value, list) else _array_in(file, value)
     if listed is None and isinstance(value, dict):
         listed = [value]
+    name_of = _naming(file, value, listed[0]) if listed else None
     place_of = file.finder(file.begins, data)
     for number, row in enumerate(listed or [], 1):
         where = f"{file.path}: entry {number}"
         fields = {"image": row} if isinstance(row, str) else row
-        if isinstance(fields, dict) and isinstance(fields.get("row"), dict):  # as Hugging Face's viewer gives rows
-            fields = fields["row"]
+        if isinstance(fields, dict) and image_column(fields) is None:
+            fields = _inner(fields)
+            if name_of is not None and "image_id" in fields:
+                fields = {"image": name_of(fields["image_id"]), **fields}
         if not isinstance(fields, dict):
             raise UserError(f'{where}: {echoed(row)} is no JSON object; write {{"image": "..."}}')
         yield Entry(where, number, fields, place_of=place_of)
+
+
+def _naming(file: TextFile, value: object, first: object) -> Callable[[object], str] | None:
+    """How images are called that rows name by a number, as COCO's, or without an end, by the first row's; None: not so."""
+    if (
+        not isinstance(first, dict)
+        or image_column(first) is not None
+        or not isinstance(first.get("image_id"), int | str)
+    ):
+        return None
+    split = value.get("data_subtype") if isinstance(value, dict) else None
+    splits = [split] if isinstance(split, str) and split.isalnum() else ["val2014", "train2014"]
+    plain = [f"{{0}}{end}" for end in ("", ".jpg", ".png", ".jpeg")]
+    coco = ["{0:0>12}.jpg", *(f"{folder}COCO_{each}_{{0:0>12}}.jpg" for each in splits for folder in ("", f"{each}/"))]
+    folders = folders_of(file.path)
+    for pattern in plain + coco:
+        if any(_is_file(folder / pattern.format(str(first["image_id"]))) for folder in folders):
+            return lambda each: pattern.format(str(each))
+    return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _inner(row: dict[str, object]) -> dict[str, object]:
+    """What a row holds under a name of its own, as Hugging Face's viewer and Label Studio have it; else the row."""
+    for name in ("row", "data"):
+        inner = row.get(name)
+        if isinstance(inner, dict) and image_column(inner) is not None:
+            return {**({"id": row["id"]} if "id" in row else {}), **inner}
+    return row
 
 
 def _array_in(file: TextFile, value: object) -> list[object] | None:
@@ -124,13 +165,75 @@ def _array_in(file: TextFile, value: object) -> list[object] | None:
         return listed
     paths = value.get("images")
     if file.path.suffix.lower() == ".json" and isinstance(paths, list) and value.keys() <= {"images", *_ABOUT}:
-        return paths if paths and all(isinstance(each, str) for each in paths) else None
+        return paths if all(isinstance(each, str) for each in paths) else None
     for name, inner in value.items():
         if isinstance(inner, dict) and (name in _ARRAYS or len(value) == 1) and (listed := _listed(inner)):
             image = image_column(inner)
             if image is None or inner[image] is listed:
                 return listed
-    return _by_columns(value) or _by_ids(value)
+    if listed := _by_columns(value) or _by_ids(value):
+        return listed
+    if file.path.suffix.lower() != ".json" or (image_column(value) is not None and not _are_columns(value)):
+        return [] if _is_empty(value) else None
+    return (
+        _by_lists(value) or _by_split(value) or _by_path(value) or _deeper(value) or ([] if _is_empty(value) else None)
+    )
+
+
+def _is_empty(value: dict[str, object]) -> bool:
+    return value.keys() <= {*_ARRAYS, *_ABOUT} and any(value.get(name) == [] for name in _ARRAYS)
+
+
+def _are_columns(value: dict[str, object]) -> bool:
+    """Whether all values are lists of one length, two at least."""
+    lengths = {len(each) if isinstance(each, list) else 0 for each in value.values()}
+    return len(lengths) == 1 and len(value) > 1 and lengths.pop() > 1
+
+
+def _by_lists(value: dict[str, object]) -> list[object] | None:
+    """The rows of lists by the columns' names, or of cells below a list of these names, as pandas writes them."""
+    names, cells = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(cells, list) and image_column(names) is not None:
+        return [dict(zip(names, row, strict=False)) if isinstance(row, list) else row for row in cells] or None
+    if image_column(value) is None or not _are_columns(value):
+        return None
+    return [
+        dict(zip(value, row, strict=True)) for row in zip(*cast("Iterable[list[object]]", value.values()), strict=True)
+    ]
+
+
+def _by_split(value: dict[str, object]) -> list[object] | None:
+    """The rows of lists by the names of splits."""
+    listed = {name: each for name, each in value.items() if name not in _ABOUT}
+    if not listed or not all(isinstance(each, list) and _are_rows(each) for each in listed.values()):
+        return None
+    return [{"split": name, **row} for name, rows in listed.items() for row in cast("list[dict[str, object]]", rows)]
+
+
+def _are_rows(rows: list[object]) -> bool:
+    return (
+        bool(rows)
+        and all(isinstance(row, dict) for row in rows)
+        and image_column(cast("dict[str, object]", rows[0])) is not None
+    )
+
+
+def _by_path(value: dict[str, object]) -> list[object] | None:
+    """The rows of what is said of each path."""
+    if not value or not all(name.lower().endswith(PICTURE_SUFFIXES) for name in value):
+        return None
+    return [{"image": name, **(each if isinstance(each, dict) else {"label": each})} for name, each in value.items()]
+
+
+def _deeper(value: dict[str, object], depth: int = 2) -> list[object] | None:
+    """The only list of rows with images in an object, or in the objects in it."""
+    found: list[list[object]] = []
+    for each in value.values():
+        if isinstance(each, list) and _are_rows(each):
+            found.append(each)
+        elif isinstance(each, dict) and depth and (inner := _deeper(each, depth - 1)):
+            found.append(inner)
+    return found[0] if len(found) == 1 else None
 
 
 def _listed(value: dict[str, object]) -> list[object] | None:
@@ -178,6 +281,9 @@ def loads(text: str, where: str) -> object:
         UserError: An object in it has a name twice.
     """
     value = _loads(text)
+    # A name stands before a colon each time: as many of these as names are no name twice, and tell it faster.
+    if len(_NAMED.findall(text)) == _names_in(value) and not _LONG_NUMBER.search(text):
+        return value
 
     def once(pairs: list[tuple[str, object]]) -> None:
         if len(names := dict(pairs)) < len(pairs):
@@ -186,9 +292,26 @@ def loads(text: str, where: str) -> object:
 
     with suppress(RecursionError):
         json.loads(text, object_pairs_hook=once, parse_int=len)
-        if re.search(r"[\s:,\[]-?\d{19}", text):
+        if _LONG_NUMBER.search(text):
             return cast("object", json.loads(text, parse_int=_whole, parse_constant=lambda _: None))
     return value
+
+
+_NAMED = re.compile(r'"\s*:')
+_LONG_NUMBER = re.compile(r"[\s:,\[]-?\d{19}")
+
+
+def _names_in(value: object) -> int:
+    """How many names the objects in a value have, those within others included."""
+    count, inner = 0, [value]
+    while inner:
+        each = inner.pop()
+        if isinstance(each, dict):
+            count += len(each)
+            inner.extend(each.values())
+        elif isinstance(each, list):
+            inner.extend(each)
+    return count
 
 
 def _whole(digits: str) -> int | str:

@@ -331,6 +331,22 @@ def _value(entry: Entry) -> tuple[str, object]:
     raise no_image_column(entry.where, entry.fields)
 
 
+def is_text_alone(entry: Entry) -> bool:
+    """Whether a row is a conversation without a picture, as LLaVA's data has some among those with one.
+
+    Args:
+        entry: The row.
+
+    Returns:
+        Whether it has turns, none of which mentions a picture, and no field that is called as pictures are has anything in it.
+    """
+    fields = entry.fields
+    if not entry.typed or any(not _is_empty(fields[name]) for name in image_columns(fields)):
+        return False
+    turns = [each for name in _MESSAGES if isinstance(each := fields.get(name), list) and each]
+    return bool(turns) and not any(_in_messages(fields)) and "<image>" not in json.dumps(turns, default=str)
+
+
 def no_image_column(where: str, names: Mapping[str, object] | Sequence[str]) -> UserError:
     """An error about rows without a field that names an image.
 

@@ -16,6 +16,8 @@ DELIMITED_SUFFIXES = (".csv", ".tsv", ".tab")
 TABLE_SUFFIXES = (".parquet", ".pq", ".arrow")
 LIST_SUFFIXES = (*JSON_SUFFIXES, *DELIMITED_SUFFIXES, *TABLE_SUFFIXES, ".tar")
 """Files that are lists by their names."""
+PACKED_SUFFIXES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Files that are to be unpacked first, by their names."""
 
 HEAD_BYTES = 4096
 """So many of a file's first bytes tell what it is."""
@@ -32,8 +34,13 @@ _OTHERS = tuple(
         (rb"PK\x03\x04.{0,4000}xl/", "an Excel workbook; save it as CSV"),
         (rb"PK\x03\x04.{26,200}word/", "a Word document"),
         (rb"\xd0\xcf\x11\xe0", "an Excel or Word file of old; save it as CSV"),
-        (rb"PK\x03\x04|7z\xbc\xaf|Rar!", "a packed archive; unpack it first"),
-        (rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "a compressed file; unpack it first"),
+        (rb"PK\x03\x04.{26}mimetypeapplication/vnd.oasis.opendocument.s", "a workbook of LibreOffice; save it as CSV"),
+        (rb"PK\x03\x04", "a packed archive; unpack it first (unzip -d FOLDER FILE)"),
+        (rb"7z\xbc\xaf|Rar!", "a packed archive; unpack it first"),
+        (
+            rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd",
+            "a compressed file; unpack it first (a tar with tar -xf FILE -C FOLDER, a list with gunzip -k FILE)",
+        ),
         (rb"\x93NUMPY|\x80[\x02-\x05]", "an array or object of Python's; write a CSV file"),
         (rb"SQLite format", "a database; write a CSV file"),
         (rb"\x89HDF", "an HDF5 file; write a CSV file, or the pictures"),

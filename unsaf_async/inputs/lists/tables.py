@@ -103,8 +103,32 @@ def _checked(path: Path, schema: Any) -> str:
         images = [name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image"]
     except (ValueError, LookupError, TypeError, AttributeError):
         images = []
+    images = [name for name in images if name in schema.names] or _holding(schema)
     known = image_column(schema.names)
-    return known or (images[0] if len(images) == 1 and images[0] in schema.names else "image")
+    if len(images) == 1 and (known is None or _is_text(schema.field(known).type)):
+        return images[0]
+    return known or "image"
+
+
+def _holding(schema: Any) -> list[str]:
+    """The columns that hold images by their types: {"bytes", "path"}, else bytes."""
+    import pyarrow as pa
+
+    def is_bytes(kind: Any) -> bool:
+        return any(test(kind) for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
+
+    def is_image(kind: Any) -> bool:
+        is_struct = bool(pa.types.is_struct(kind))
+        return is_struct and kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
+
+    cells = [field.name for field in schema if is_image(field.type)]
+    return cells or [field.name for field in schema if is_bytes(field.type)]
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _batches(path: Path) -> Iterator[Any]:
@@ -128,7 +152,9 @@ def _entry(path: Path, number: int, row: dict[str, Any], state: str, named: str)
         return ImagePart(kind="cell", start=number - 1, column=column, file_state=state)
 
     known = named if is_image_column(named) else "image"
-    fields = {known if name == named else name: _value(value, part(name)) for name, value in row.items()}
+    # A text in a column of this name is where the image once lay.
+    others = {f"{name}_path" if name == known else name: _value(row[name], part(name)) for name in row if name != named}
+    fields = {known: _value(row.get(named), part(named)), **others} if named in row else others
     return Entry(
         f"{path}: row {number}", number, fields, place_of=lambda column, _: part(named if column == known else column)
     )

@@ -112,6 +112,32 @@ def test_the_worst_case_takes_all_input_at_the_dearest_price_that_input_can_have
     assert CostModel(profile(), price).cost_nano_usd(request(), reply(usage=written))[0] <= bound
 
 
+WRITING = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0, cache_write_usd_per_mtok=1.25)
+OWN = {"backend": "anthropic", "model": "claude-sonnet-5"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "input_nano_usd"),
+    [
+        (OWN, 1_000),
+        (OWN | {"endpoint": "https://api.anthropic.com/"}, 1_000),
+        ({"backend": "litellm", "model": "bedrock/anthropic.claude-sonnet-5-v1:0"}, 1_000),
+        (OWN | {"endpoint": "https://gateway.example/anthropic"}, 1_250),
+        (OWN | {"extra": {"metadata": {"cache_control": {"type": "ephemeral"}}}}, 1_250),
+        ({"backend": "litellm", "model": "some/model"}, 1_250),
+    ],
+)
+def test_a_cache_s_write_rate_is_reckoned_unless_nothing_is_written_without_being_asked(fields, input_nano_usd):
+    model = CostModel(profile(**fields), WRITING)
+    assert model.worst_nano_usd(request()) == tokens(worst_input_tokens) * input_nano_usd + 100 * OUT
+
+
+def test_a_cache_that_was_written_all_the_same_is_reckoned_from_then_on():
+    model = CostModel(profile(**OWN), WRITING)
+    model.cost_nano_usd(request(), reply(usage=Usage(input_tokens=10, cache_write_tokens=4, output_tokens=1)))
+    assert model.worst_nano_usd(request()) == tokens(worst_input_tokens) * 1_250 + 100 * OUT
+
+
 def test_an_unknown_price_is_an_error_and_never_0():
     assert price_or_error(profile()) == profile().price
     with pytest.raises(UserError, match="no price is known for a-model") as error:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import orjson
+
 from unsaf_async.errors import UserError, setting
+from unsaf_async.providers.profile import OWN_ADDRESSES, canonical_url
 from unsaf_async.providers.tokens import expected_input_tokens, worst_input_tokens
 from unsaf_async.records import Usage
 
@@ -31,13 +34,15 @@ class CostModel:
         self._rules = profile.tokens
         self._price = price
         self._inflation = 1.0
+        self._may_write_cache = not _writes_only_when_asked(profile)
         self._output: dict[Role, tuple[int, int]] = {}
 
     def worst_nano_usd(self, request: Request) -> int:
         """The most that a request can cost: input by the profile's formula, output at its limit.
 
         Where a call has once cost more than this (a formula too low for the model), all later bounds are raised by the
-        worst ratio seen.
+        worst ratio seen. Input that the provider puts into its cache is dearer with some: that counts unless it is known
+        to do so only when asked, which no request does.
 
         Args:
             request: The call.
@@ -50,7 +55,8 @@ class CostModel:
 
     def _formula_nano_usd(self, request: Request) -> int:
         tokens = worst_input_tokens(request.messages, request.schema, self._rules)
-        return self._price.worst_nano_usd(tokens, request.sampling.max_output_tokens)
+        limit = request.sampling.max_output_tokens
+        return self._price.worst_nano_usd(tokens, limit, may_write_cache=self._may_write_cache)
 
     def expected_nano_usd(self, request: Request, output_tokens: int) -> int:
         """What a request will probably cost.
@@ -89,6 +95,7 @@ class CostModel:
             (nano-dollars, tokens).
         """
         usage = reply.usage
+        self._may_write_cache = self._may_write_cache or usage.cache_write_tokens > 0
         counted_input, nothing_came = usage.input_tokens > 0, not reply.text and reply.outcome != "truncated"
         if not counted_input:
             tokens = worst_input_tokens(request.messages, request.schema, self._rules)
@@ -113,6 +120,17 @@ class CostModel:
         calls, tokens = self._output.get(request.role, (0, 0))
         output = tokens // calls if calls else request.sampling.max_output_tokens // 2
         return expected_input_tokens(request.messages, request.schema, self._rules), output
+
+
+def _writes_only_when_asked(profile: Profile) -> bool:
+    """Whether a model's provider puts nothing into its cache unless a request says `cache_control`, and none does.
+
+    So it is with Claude at Anthropic's own address, on Bedrock and on Vertex AI. A gateway may ask on its own.
+    https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+    """
+    is_own = {canonical_url(url) for url in profile.endpoints if url} <= {canonical_url(OWN_ADDRESSES["anthropic"])}
+    is_claude = profile.backend == "anthropic" or (profile.backend == "litellm" and "claude" in profile.model)
+    return is_own and is_claude and "cache_control" not in orjson.dumps(profile.extra).decode()
 
 
 def price_or_error(profile: Profile) -> Price:

@@ -49,7 +49,6 @@ class _Rates(NamedTuple):
     cached: int
     written: int
     output: int
-    dearest_input: int
     unit: int
 
 
@@ -62,7 +61,7 @@ def _rates(fresh: float, output: float, cached: float | None, written: float | N
     ]
     unit = lcm(*(rate.denominator for rate in exact))
     in_fresh, in_cached, in_written, out = (int(rate * unit) for rate in exact)
-    return _Rates(in_fresh, in_cached, in_written, out, max(in_fresh, in_cached, in_written), unit)
+    return _Rates(in_fresh, in_cached, in_written, out, unit)
 
 
 class Price(Record):
@@ -100,18 +99,20 @@ class Price(Record):
         )
         return -(-cost // rates.unit)
 
-    def worst_nano_usd(self, input_tokens: int, output_tokens: int) -> int:
+    def worst_nano_usd(self, input_tokens: int, output_tokens: int, *, may_write_cache: bool = True) -> int:
         """The most that so many tokens can cost: all input at its dearest price.
 
         Args:
             input_tokens: >= 0.
             output_tokens: >= 0, thinking included.
+            may_write_cache: Whether the provider may put input into its cache, at a price of its own.
 
         Returns:
             Nano-dollars, rounded up, >= 0.
         """
         rates = self._rates_now()
-        return -(-(input_tokens * rates.dearest_input + output_tokens * rates.output) // rates.unit)
+        dearest = max(rates.fresh, rates.cached, rates.written if may_write_cache else 0)
+        return -(-(input_tokens * dearest + output_tokens * rates.output) // rates.unit)
 
     def _rates_now(self) -> _Rates:
         # Looked up, not stored on the instance: pydantic's model_copy(update=...) would carry a stored value along.

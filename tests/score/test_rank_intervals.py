@@ -12,7 +12,7 @@ from scipy import stats
 from unsaf_async.score import bootstrap
 from unsaf_async.score.intervals import GUARD, Interval, exact_interval
 from unsaf_async.score.metrics import BINS, auroc, ece, risk_coverage
-from unsaf_async.score.rank_intervals import aurc_intervals, auroc_interval, ece_interval
+from unsaf_async.score.rank_intervals import aurc_intervals, auroc_interval, ece_interval, nll_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def some_items(images: int = 30, each: int = 5) -> tuple[NDArray[np.float64], ND
     return np.round(1 / (1 + np.exp(-latent)), 1), positive, group
 
 
-def ends(value: float, error: float, images: int) -> tuple[float, float]:
+def ends(value: float, error: float, images: float) -> tuple[float, float]:
     """Student's t around a share, on the logit scale, with the guarded error."""
     error = math.sqrt(error**2 + GUARD * (max(value, 1 - value) / images) ** 2)
     width = stats.t.ppf(0.975, images - 1) * error / (value * (1 - value))
@@ -55,10 +55,12 @@ def test_the_auroc_interval_has_the_variance_of_clustered_data_by_obuchowski() -
     for image in np.unique(group):
         of_up = (won[group[positive] == image].mean(axis=1) - area).sum() / len(up)
         of_down = (won[:, group[~positive] == image].mean(axis=0) - area).sum() / len(down)
-        squares += (of_up + of_down) ** 2
-    sides = [len(np.unique(group[positive])), len(np.unique(group[~positive]))]
+        share = ((group[positive] == image).mean() + (group[~positive] == image).mean()) / 2
+        squares += (of_up + of_down) ** 2 * (1 - 1 / 30) / (1 - share)
+    held = [np.bincount(group[side]) for side in (positive, ~positive)]
+    effective = min(side.sum() ** 2 / (side**2).sum() for side in held)
     found = auroc_interval(scores, positive, group)
-    assert found.ends == pytest.approx(ends(area, math.sqrt(30 / 29 * squares), min(sides)))
+    assert found.ends == pytest.approx(ends(area, math.sqrt(30 / 29 * squares), effective), rel=1e-9)
 
 
 def test_with_many_images_the_auroc_interval_is_about_that_of_resampling_them() -> None:
@@ -137,6 +139,19 @@ def test_one_image_says_nothing_about_its_own_uncertainty() -> None:
     assert [(each.ends, each.why_undefined) for each in found] == [(None, why)] * 4
 
 
+def test_the_auroc_interval_counts_images_by_what_they_hold() -> None:
+    """By their number it held .5 in .82 of such samples."""
+    held = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        image = np.repeat(np.arange(20), np.where(rng.random(20) < 0.1, 40, 1))
+        positive = rng.random(len(image)) < 0.5
+        own = math.sqrt(0.4) * rng.standard_normal((2, 20))[positive.astype(int), image]
+        found = auroc_interval(own + math.sqrt(0.6) * rng.standard_normal(len(image)), positive, image).ends
+        held += found is None or found[0] <= 0.5 <= found[1]
+    assert held >= 92
+
+
 # --- risk and coverage ------------------------------------------------------------------------------------------------
 
 
@@ -212,8 +227,58 @@ def test_a_calibration_error_at_which_no_image_differs_has_the_exact_interval() 
     assert ece_interval([], [], []).why_undefined.endswith("there are 0")
 
 
+def sure_of_nearly_all(images: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Confidence, whether right, and image of 3 responses an image: a confidence of .999 or .97, and .95 right."""
+    rng = np.random.default_rng(seed)
+    sure, right = rng.random(3 * images) < 0.7, rng.random(3 * images) < 0.95
+    return np.where(sure, 0.999, 0.97), right, np.repeat(np.arange(images), 3)
+
+
+@pytest.mark.parametrize("images", [5, 10])
+def test_the_intervals_of_a_model_that_hardly_errs_allow_for_errors_that_few_images_do_not_show(images: int) -> None:
+    """By the spread of the images alone they held in .54 to .77 of such samples."""
+    held = np.zeros(2)
+    truths = (0.7 * 0.049 + 0.3 * 0.02, -sum(w * (0.95 * math.log(p) + 0.05 * math.log(1 - p)) for w, p in MIX))
+    for seed in range(60):
+        items = sure_of_nearly_all(images, seed)
+        found = (ece_interval(*items).ends or (1, 0), nll_interval(*items).ends or (1, 0))
+        held += [low <= truth <= high for (low, high), truth in zip(found, truths, strict=True)]
+    assert (held >= 56).all()
+
+
+MIX = ((0.7, 0.999), (0.3, 0.97))
+"""Shares and values of the confidence of `sure_of_nearly_all`."""
+
+
+def of_unequal_images(images: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Confidence .9, whether right (.6, alike within an image), and image: one image in ten has 40 responses, the rest one."""
+    rng = np.random.default_rng(seed)
+    image = np.repeat(np.arange(images), np.where(rng.random(images) < 0.1, 40, 1))
+    return np.full(len(image), 0.9), rng.random(len(image)) < rng.beta(1.4, 0.93, images)[image], image
+
+
+def test_the_interval_of_the_calibration_error_counts_images_by_what_they_hold() -> None:
+    """By their number it held the error of .3 in .65 to .70 of such samples."""
+    held = 0
+    for seed in range(60):
+        low, high = ece_interval(*of_unequal_images(10, seed)).ends or (1, 0)
+        held += low <= 0.3 <= high
+    assert held >= 54
+
+
+def test_the_log_loss_has_no_interval_on_one_image_and_where_no_outcome_would_change_it() -> None:
+    assert nll_interval([0.9, 0.8], [1, 0], [0, 0]).why_undefined.endswith("there is 1")
+    assert nll_interval([], [], []).why_undefined.endswith("there are 0")
+    assert "all images have the same value" in nll_interval([0.5] * 3, [1, 0, 1], [0, 1, 2]).why_undefined
+    low, high = nll_interval([0.9] * 20, [1] * 20, range(20)).ends or (0, 0)
+    unseen = 1 - 0.025 ** (1 / 20)
+    assert (low, high) == pytest.approx((-math.log(0.9), -math.log(0.9) + unseen * math.log(9))), (
+        "the exact share of errors"
+    )
+
+
 def test_equal_seeds_give_equal_intervals_of_the_calibration_error() -> None:
-    items = stated(10, 3, 2.0)
+    items = stated(60, 3, 3.0)
     assert ece_interval(*items, seed=4) == ece_interval(*items, seed=4)
     assert ece_interval(*items, seed=4) != ece_interval(*items, seed=5)
 

@@ -889,3 +889,19 @@ def test_a_score_that_rests_on_one_kind_of_question_says_so() -> None:
     assert of(["non-visual"] * 12 + ["hidden"] * 8) == []
     assert of(["non-visual"] * 19) == [], "too few to say"
     assert of([None] * 30) == [], "no kind is named"
+
+
+def test_a_score_whose_images_hold_very_unequal_numbers_of_questions_says_as_how_many_they_count() -> None:
+    """Of images that hold 40 questions or one, the interval of their ratio may hold the truth in .54 of samples."""
+
+    def of(sizes: list[int]) -> list[str]:
+        result = score(
+            [examination(str(n), questions(tu=1, ta=size - 1)) for n, size in enumerate(sizes)],
+            questions_per_label=None, accounts=None, provider="p", judge="rules", resamples=10,
+        )  # fmt: skip
+        return [warning for warning in result.warnings if "equal numbers" in warning]
+
+    (said,) = of([1] * 9 + [40])  # 49^2 / (9 + 40^2) = 1.49
+    assert said.startswith("images hold 1 to 40 questions: the 10 images count as 1.5 with equal numbers")
+    assert of([1] * 9 + [4]) == [], "13^2 / 25 = 6.8 of 10"
+    assert of([6] * 10) == of([40]) == []

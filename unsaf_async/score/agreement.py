@@ -1,9 +1,9 @@
 """How far judges agree with each other beyond chance: Cohen's kappa, Krippendorff's alpha, and a panel's votes.
 
 Pure arithmetic. Both coefficients are functions of tables that add up over images, so leaving out each image in turn gives a
-standard error with the image as the unit; the interval is symmetric on Fisher's z scale, and guarded as the intervals of
-`unsaf_async.score.intervals` are. Percentiles of resampled images covered in .83 to .95 (docs/intervals.md). What cannot be
-computed is None, with its reason in words.
+standard error with the image as the unit; the interval is that of a share of agreement (`intervals.smooth_interval`), for few
+images, images nearly all alike, and unequal numbers of items (docs/intervals.md). What cannot be computed is None, with its
+reason in words.
 
 Sources: J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20 (1960), 37-46.
 K. Krippendorff, Content Analysis (4th ed., 2018), chapter 12; nominal data, any number of judges, missing votes allowed.
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unsaf_async.records import ACTS, Act, Examination, Record
-from unsaf_async.score.intervals import CONFIDENCE, GUARD, ratio_interval
+from unsaf_async.score.intervals import ratio_interval, smooth_interval
 from unsaf_async.score.ratios import quotients
-from unsaf_async.score.student_t import t_quantile
 from unsaf_async.score.unf1 import latest_by_id
 from unsaf_async.score.units import Units
 
@@ -183,26 +182,17 @@ def _coefficient_interval(
     """The 95 % interval of a coefficient of agreement, or None and the reason.
 
     tables: [images, k, k]; the coefficient of their sum is defined. expected: the share of disagreement that chance gives, above
-    0. One image on which all disagree moves the coefficient by 1 / (images x expected): that is what the guard goes by, and in
-    full agreement the exact bound on the share of such images.
+    0. One image on which all disagree moves the coefficient by 1 / (images x expected). So it goes from 1 - 1 / expected, where
+    all disagree, to 1, as the share of agreement goes from 0 to 1, and has the interval of such a share. As chance may differ on
+    other images, the range is -1 to 1 at least.
     """
-    tables = tables[tables.any(axis=(-2, -1))]
-    images = len(tables)
-    if images < 2:
-        return None, f"an interval needs at least 2 images with questions; there {'is' if images else 'are'} {images}"
-    total = tables.sum(axis=0)
-    value = float(coefficient(total))
-    tail = (1 - CONFIDENCE) / 2
-    if 1 - abs(value) < 1e-12:
-        reach = min(2.0, (1 - tail ** (1 / images)) / expected)
-        return ((1 - reach, 1.0) if value > 0 else (-1.0, -1 + reach)), ""
-    without = coefficient(total - tables)
-    if np.isnan(without).any():
-        return None, "the figure rests on a single image: without it, it is undefined"
-    variance = float(((without - value) ** 2).sum()) * (images - 1) / images + GUARD / (images * expected) ** 2
-    width = t_quantile(images - 1, 1 - tail) * np.sqrt(variance) / (1 - value**2)
-    low, high = np.tanh(np.arctanh(value) + np.array([-width, width]))
-    return (float(low), float(high)), ""
+    found = smooth_interval(
+        tables.reshape(len(tables), -1),
+        lambda sums: coefficient(sums.reshape(*sums.shape[:-1], *tables.shape[1:])),
+        low=min(-1.0, 1 - 1 / expected),
+        sizes=tables.sum(axis=(-2, -1)),
+    )
+    return (None if found.ends is None else (max(-1.0, found.ends[0]), found.ends[1])), found.why_undefined
 
 
 def _kappas(tables: NDArray[np.int64]) -> NDArray[np.float64]:

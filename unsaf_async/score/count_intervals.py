@@ -15,6 +15,7 @@ from unsaf_async.score.intervals import (
     ratio_interval,
     region_of,
     smooth_interval,
+    wider,
 )
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.tallies import counts_of
@@ -118,7 +119,7 @@ class ImageRows:
         for name, (figure, low) in (smooth | {"matthews_correlation": (_matthews_correlation, -1.0)}).items():
             if getattr(counts, name) is not None:
                 left_out = smooth_interval(rows, figure, low=low, times=times, sizes=rows.sum(axis=1))
-                yield name, _wider(left_out, _by_rates(region, figure, counts))
+                yield name, wider(left_out, _by_rates(region, figure, counts))
         names: tuple[KindName, ...] = (*KINDS, "unspecified")
         for kind in (name for name in names if name in self.kinds):
             of_kind = self.kinds[kind]
@@ -147,7 +148,7 @@ class ImageRows:
             return found
         refused, unanswerable = (times @ rows)[2:]
         low, high = (float(2 * end / (1 + end + refused / unanswerable)) for end in recall.ends)
-        return _wider(found, replace(recall, ends=(low, high)))
+        return wider(found, replace(recall, ends=(low, high)))
 
 
 def _table(counted: Counter[tuple[int, int, int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -170,13 +171,6 @@ def _by_rates(region: Region, figure: Callable[[NDArray[np.float64]], NDArray[np
             )
         )
     )
-
-
-def _wider(one: Interval, other: Interval) -> Interval:
-    """At each end that of the two which lies farther out; where one is undefined, the other."""
-    if one.ends is None or other.ends is None:
-        return one if other.ends is None else other
-    return replace(one, ends=(min(one.ends[0], other.ends[0]), max(one.ends[1], other.ends[1])))
 
 
 def _macro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:

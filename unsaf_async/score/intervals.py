@@ -184,7 +184,8 @@ def smooth_interval(
 
     Returns:
         The interval, in [low, high]. None with its reason where fewer than 2 images bear on the figure, and where it is
-        undefined, over all images or without one of them. At `low` and `high` see `exact_interval`.
+        undefined over all images. At `low` and `high` see `exact_interval`; between them it is None, too, where the figure is
+        undefined without one of the images.
     """
     table = np.asarray(rows, dtype=float)
     if not len(table):
@@ -201,17 +202,16 @@ def smooth_interval(
     value = float(figure(total))
     if math.isnan(value):
         return Interval(images=k, why_undefined="the figure is undefined")
-    without = figure(total - distinct)
-    if np.isnan(without).any():
-        return Interval(images=k, why_undefined="the figure rests on a single image: without it, it is undefined")
-    width = high - low
-    moved = (value - without) * (k - 1) / width
     held = effective_images(size, images)
-    spread = _Images(
-        (value - low) / width + moved, np.ones(len(moved)), images, held if rests_on is None else min(held, rests_on)
-    )
-    found = _around((value - low) / width, spread, "jackknife_logit_t")
-    ends = None if found.ends is None else (low + width * found.ends[0], low + width * found.ends[1])
+    effective = held if rests_on is None else min(held, rests_on)
+    share = (value - low) / (high - low)
+    without = figure(total - distinct)
+    if np.isnan(without).any() and _EQUAL < share < 1 - _EQUAL:
+        return Interval(images=k, why_undefined="the figure rests on a single image: without it, it is undefined")
+    moved = (value - without) * (k - 1) / (high - low)
+    spread = _Images(share + moved, np.ones(len(moved)), images, effective)
+    found = _around(share, spread, "jackknife_logit_t")
+    ends = None if found.ends is None else (low + (high - low) * found.ends[0], low + (high - low) * found.ends[1])
     return Interval(ends, found.method, fewest)
 
 
@@ -285,7 +285,7 @@ def linearised_interval(
     *,
     high: float = 1.0,
     rests_on: float | None = None,
-    exact_on: int | None = None,
+    exact_on: float | None = None,
     leverage: NDArray[np.float64] | None = None,
 ) -> Interval:
     """The interval of a figure >= 0 of which it is known how far each image moves it: its influence values.
@@ -312,7 +312,7 @@ def linearised_interval(
     if math.isfinite(high):
         at_end = min(value, 1 - value) <= _EQUAL and exact_on is not None
         if at_end and exact_on:
-            return exact_interval(value, exact_on)
+            return exact_interval(value, math.ceil(exact_on), exact_on)
         spread = _Images(value + k * influence, np.ones(k), np.ones(k, dtype=np.int64), effective, exact_on)
         return replace(_around(value, spread, "linearised_logit_t"), images=fewest)
     error = math.sqrt(float(influence @ influence) * k / (k - 1))
@@ -349,6 +349,21 @@ def mean_interval(values: NDArray[np.float64], image: NDArray[np.int64], *, high
     )
 
 
+def wider(one: Interval, other: Interval) -> Interval:
+    """Of two intervals of one figure, at each end the one that lies farther out.
+
+    Args:
+        one: An interval; its method is the result's.
+        other: Another.
+
+    Returns:
+        The interval; where one of the two is undefined, the other.
+    """
+    if one.ends is None or other.ends is None:
+        return one if other.ends is None else other
+    return replace(one, ends=(min(one.ends[0], other.ends[0]), max(one.ends[1], other.ends[1])))
+
+
 def exact_interval(share: float, images: int, effective: float | None = None) -> Interval:
     """The exact interval that takes each image as one response (Clopper & Pearson): for figures at an end of their range.
 
@@ -379,7 +394,9 @@ def exact_interval(share: float, images: int, effective: float | None = None) ->
     return Interval(ends, "exact", images)
 
 
-def effective_images(sizes: NDArray[Any], times: NDArray[np.int64] | None = None) -> float:
+def effective_images(
+    sizes: Sequence[float] | NDArray[Any], times: Sequence[int] | NDArray[np.int64] | None = None
+) -> float:
     """How many images that hold as much as each other would be as sure: sum(size)^2 / sum(size^2), by Kish.
 
     Args:
@@ -390,7 +407,7 @@ def effective_images(sizes: NDArray[Any], times: NDArray[np.int64] | None = None
         From 1 to the number of images that hold anything; that number where all hold as much.
     """
     size = np.asarray(sizes, dtype=float)
-    images = np.ones(len(size)) if times is None else times
+    images = np.ones(len(size)) if times is None else np.asarray(times)
     return float((images @ size) ** 2 / (images @ size**2))
 
 
@@ -494,9 +511,22 @@ def _unseen(images: float) -> float:
     return float(1 - ((1 - CONFIDENCE) / 2) ** (1 / images))
 
 
+def degrees_of_freedom(images: int, effective: float) -> float:
+    """One fewer than effective images, though not fewer than 2 if 3 images are there.
+
+    Args:
+        images: How many bear on the figure, >= 2.
+        effective: As how many they count (`effective_images`).
+
+    Returns:
+        Degrees of freedom of Student's t, >= 1.
+    """
+    return max(effective - 1, min(images - 1, 2))
+
+
 def _quantile(images: int, effective: float) -> float:
-    """Of Student's t, with one degree of freedom fewer than effective images, though not fewer than 2 if 3 images are there."""
-    return t_quantile(max(effective - 1, min(images - 1, 2)), (1 + CONFIDENCE) / 2)
+    """Of Student's t."""
+    return t_quantile(degrees_of_freedom(images, effective), (1 + CONFIDENCE) / 2)
 
 
 def _distance(x: float, y: float, correlation: float) -> float:

@@ -6,7 +6,6 @@ instruction.
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
@@ -25,7 +24,6 @@ from unsaf_async.score.metrics import (
     auroc,
     brier,
     ece,
-    log_losses,
     nll,
     official_yes_no,
     pope_counts,
@@ -35,7 +33,7 @@ from unsaf_async.score.metrics import (
     vqa_accuracy_contained,
     yes_no,
 )
-from unsaf_async.score.rank_intervals import aurc_intervals, auroc_interval, ece_interval
+from unsaf_async.score.rank_intervals import aurc_intervals, auroc_interval, ece_interval, nll_interval
 from unsaf_async.score.ratios import mean, ratio
 from unsaf_async.score.signals import ProbabilityName, p_true, self_consistency, stated, token_probability
 from unsaf_async.score.unf1 import latest
@@ -548,7 +546,7 @@ def _calibration_intervals(
     return {
         "ece": ece_interval(sure, right, image, seed=seed),
         "brier": mean_interval((sure - right) ** 2, image),
-        "nll": mean_interval(log_losses(sure, right), image, high=math.inf),
+        "nll": nll_interval(sure, right, image),
         "auroc": auroc_interval(sure, right, image),
         "aurc": aurc,
         "e_aurc": e_aurc,

@@ -11,13 +11,24 @@ Source: DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988), for AUROC; Obucho
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unsaf_async.score.bootstrap import RESAMPLES
-from unsaf_async.score.intervals import CONFIDENCE, Interval, effective_images, exact_interval, linearised_interval
-from unsaf_async.score.metrics import auroc, bin_numbers, risk_coverage
+from unsaf_async.score.intervals import (
+    CONFIDENCE,
+    Interval,
+    degrees_of_freedom,
+    effective_images,
+    exact_interval,
+    linearised_interval,
+    mean_interval,
+    ratio_interval,
+    wider,
+)
+from unsaf_async.score.metrics import auroc, bin_numbers, log_losses, risk_coverage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -31,9 +42,9 @@ def auroc_interval(scores: ArrayLike, positive: ArrayLike, groups: Groups) -> In
     """The 95 % interval of `metrics.auroc`.
 
     A positive item's influence is the share of negatives below it, less AUROC, by the number of positives; a negative one's
-    the same with the roles exchanged. Student's t goes by the images with an item of the rarer class. At 0 and 1 the interval
-    is exact for the greatest number of pairs of one image's
-    positive and another's negative that have no image in common: each would be ordered otherwise independently.
+    the same with the roles exchanged. Student's t goes by the class that fewer effective images hold. At 0 and 1 the
+    interval is exact for the greatest number of pairs of one image's positive and another's negative that have no image in
+    common: each would be ordered otherwise independently.
 
     Args:
         scores: Shape [n].
@@ -49,9 +60,14 @@ def auroc_interval(scores: ArrayLike, positive: ArrayLike, groups: Groups) -> In
     values, is_positive = np.asarray(scores, dtype=float), np.asarray(positive) != 0
     influence = auroc_influence(values, is_positive, area)
     image, images = _numbered(groups, len(values))
-    sides = [len(np.unique(image[chosen])) for chosen in (is_positive, ~is_positive)]
+    sides = [np.bincount(image[chosen], minlength=images) for chosen in (is_positive, ~is_positive)]
+    held = min(effective_images(side) for side in sides)
     return linearised_interval(
-        area, _by_image(influence, image, images), rests_on=min(sides), exact_on=min(*sides, images // 2)
+        area,
+        _by_image(influence, image, images),
+        rests_on=held,
+        exact_on=min(held, images // 2),
+        leverage=sum(side / side.sum() for side in sides) / 2,
     )
 
 
@@ -134,6 +150,9 @@ def ece_interval(confidence: ArrayLike, correct: ArrayLike, groups: Groups, *, s
     Student's t in as many dimensions as bins, with the images' covariance. So the error itself lies near the upper end where
     most of it is chance, and the interval begins at 0 where perfect calibration explains it.
 
+    The images of a model that hardly errs differ little by accident, and so would the gaps. The error is no smaller than mean
+    confidence less accuracy. So the interval also takes in what the ends of accuracy's own interval make of that difference.
+
     Args:
         confidence: Shape [n], in [0, 1].
         correct: Shape [n], in [0, 1].
@@ -153,11 +172,13 @@ def ece_interval(confidence: ArrayLike, correct: ArrayLike, groups: Groups, *, s
     table = np.bincount(image * bins + places, weights=right - sure, minlength=images * bins).reshape(images, bins) / n
     gaps = table.sum(axis=0)
     error = float(np.abs(gaps).sum())
-    apart = table - np.outer(np.bincount(image, minlength=images) / n, gaps)
-    covariance = apart.T @ apart * (images / (images - 1))
+    sizes = np.bincount(image, minlength=images)
+    held = effective_images(sizes)
+    apart = (table - np.outer(sizes / n, gaps)) / np.sqrt(1 - sizes / n)[:, None]
+    covariance = apart.T @ apart
     if error <= 1e-12 or np.trace(covariance) <= 1e-24:
-        return exact_interval(error, images)
-    chance = _chance(covariance, images, np.random.default_rng(seed))
+        return exact_interval(error, images, held)
+    chance = _chance(covariance, degrees_of_freedom(images, held), np.random.default_rng(seed))
 
     def below(multiple: float) -> float:
         """How likely an error below the one that was found is."""
@@ -165,14 +186,52 @@ def ece_interval(confidence: ArrayLike, correct: ArrayLike, groups: Groups, *, s
 
     tail = (1 - CONFIDENCE) / 2
     low, high = (error * _where(below, share) for share in (1 - tail, tail))
-    return Interval((min(low, error), min(1.0, max(high, error))), "inverted", images)
+    nearest, farthest = _mean_gap_reach(right, image, float(sure.mean()))
+    low = min(low, error - (abs(float(gaps.sum())) - nearest))
+    return Interval((max(0.0, low), min(1.0, max(high, error, farthest))), "inverted", images)
 
 
-def _chance(covariance: NDArray[np.float64], images: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """[draws, bins] of Student's t with images - 1 degrees of freedom."""
+def _mean_gap_reach(
+    right: NDArray[np.float64], image: NDArray[np.int64], mean_confidence: float
+) -> tuple[float, float]:
+    """The least and the greatest distance of mean confidence from a point of accuracy's interval; at least 2 images."""
+    low, high = mean_interval(right, image).ends or (0.0, 1.0)
+    return max(0.0, low - mean_confidence, mean_confidence - high), max(mean_confidence - low, high - mean_confidence)
+
+
+def nll_interval(confidence: ArrayLike, correct: ArrayLike, groups: Groups) -> Interval:
+    """The 95 % interval of `metrics.nll`.
+
+    The images give a standard error on the log scale. Where errors are rare, few images show what one costs, and their spread
+    is too small by accident. With the confidence as stated, the figure is a fixed part and a share of what would be lost if
+    all answers went the rarer way. That share is a ratio of sums, and has the interval of one. At each end the wider counts.
+
+    Args:
+        confidence: Shape [n], in [0, 1].
+        correct: Shape [n], in [0, 1].
+        groups: Shape [n]: the item's image, all of one sortable type.
+
+    Returns:
+        The interval, in nats; its reason for fewer than 2 images, and where neither way gives one.
+    """
+    sure, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    image, images = _numbered(groups, len(sure))
+    losses, either = log_losses(sure, right), [log_losses(sure, np.full(len(sure), side)) for side in (0.0, 1.0)]
+    least, most = np.minimum(*either), np.maximum(*either)
+    spread = mean_interval(losses, image, high=math.inf)
+    lost = _by_image(np.clip(losses - least, 0, most - least), image, images)
+    outcomes = ratio_interval(np.stack([lost, _by_image(most - least, image, images)], axis=1))
+    if outcomes.ends is None:
+        return spread
+    low, high = (float(least.mean() + end * (most - least).mean()) for end in outcomes.ends)
+    return wider(spread, replace(outcomes, ends=(low, high)))
+
+
+def _chance(covariance: NDArray[np.float64], freedom: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """[draws, bins] of Student's t with so many degrees of freedom."""
     values, vectors = np.linalg.eigh(covariance)
     normal = rng.standard_normal((RESAMPLES, len(values))) * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    return np.asarray(normal / np.sqrt(rng.chisquare(images - 1, (RESAMPLES, 1)) / (images - 1)))
+    return np.asarray(normal / np.sqrt(rng.chisquare(freedom, (RESAMPLES, 1)) / freedom))
 
 
 def _where(falling: Callable[[float], float], share: float) -> float:

@@ -26,7 +26,7 @@ from pydantic import Field
 from unsaf_async.records import Examination, Label, Record, Role
 from unsaf_async.score.bootstrap import UnF1Interval, unf1_interval
 from unsaf_async.score.count_intervals import ImageRows, ends_and_reasons
-from unsaf_async.score.intervals import Interval, ratio_interval
+from unsaf_async.score.intervals import Interval, effective_images, ratio_interval
 from unsaf_async.score.tallies import KindScore, Place, Tally, by_kind_of, counts_of
 from unsaf_async.score.unf1 import Counts, KindName, latest, unf1_bounds
 from unsaf_async.score.units import Lookalikes, Units, picture_key
@@ -54,6 +54,9 @@ less than the smallest difference of interest, .03. The cases: `benchmarks/open_
 
 UNDEFINED_LIMIT = 0.05
 """Share of resamples without a defined UnF1 above which the interval earns a warning."""
+
+EFFECTIVE_LIMIT = 0.50
+"""Share of the images below which their effective number (`intervals.effective_images`) earns a warning."""
 
 ONE_KIND_LIMIT = 0.60
 """Share of the unanswerable questions that may be of one kind without a warning."""
@@ -327,6 +330,7 @@ def score_of(
             *_warnings(run.unscored, images, run.questions, interval, enough=enough),
             *_rarely_defined(resampling, resamples),
             *_equal_pictures(run.units, run.lookalikes),
+            *_unequal_images(run.by_picture()),
             *_one_sided(run.asked),
             *_mostly_refused(figures["by_kind"]),
         ],
@@ -611,6 +615,20 @@ def _equal_pictures(units: Units, lookalikes: Lookalikes) -> Iterator[str]:
         yield (
             f"{pairs} nearly the same picture (such as {near[0][0]} and {near[0][1]}): they count as two, "
             "which makes intervals too narrow; leave one of each out"
+        )
+
+
+def _unequal_images(asked: Iterable[tuple[Counter[Place], int]]) -> Iterator[str]:
+    """A warning if few images hold most questions: no interval can tell how other images with as many would do."""
+    sizes = Counter[int]()
+    for places, pictures in asked:
+        sizes[places.total()] += pictures
+    images = sizes.total()
+    held = effective_images(list(sizes), list(sizes.values())) if images > 1 else 1.0
+    if images > 1 and held < EFFECTIVE_LIMIT * images:
+        yield (
+            f"images hold {min(sizes)} to {max(sizes)} questions: the {images} images count as {held:.1f} with equal numbers, "
+            "and intervals may miss what rare large images would do"
         )
 
 

@@ -205,11 +205,12 @@ def compare(
         )
         for i, j in combinations(range(len(loaded)), 2)
     }
-    tested = [pair.p for pair in pairs.values() if pair.p is not None]
-    adjusted = iter(holm(tested))
+    # A pair whose p is left out was tested all the same.
+    tested = {key: 1.0 if pair.p is None else pair.p for key, pair in pairs.items() if pair.p_method is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     rows = [_row(run, name, scales[name]) for run, name in zip(loaded, names, strict=True)]
     named = [
-        _named(pair, names[i], names[j], None if pair.p is None else next(adjusted)) for (i, j), pair in pairs.items()
+        _named(pair, names[i], names[j], None if pair.p is None else adjusted[i, j]) for (i, j), pair in pairs.items()
     ]
     return Comparison(
         runs=rows,

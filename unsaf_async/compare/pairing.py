@@ -20,8 +20,10 @@ equal, while precision, recall or the number of questions differ (Konietschke & 
 A swap that leaves an UnF1 undefined counts as one at least as large as the observed.
 
 The bootstrap's own tail probability is not used: with 10 images it calls two equal models different twice as often as it
-says. Interval and p are computed in different ways, so one may speak of a difference where the other does not; p is then the
-one to believe, for it is exact where models are exchangeable.
+says. Interval and p are computed in different ways, so one may speak of a difference where the other does not. Exchangeable
+is more than equally good: of a run that is a little better on most images and far worse on a few, of which the sample holds
+hardly one, p speaks too early, and the interval does not. With very few images it is the other way round. p is left out
+where the two disagree, and no difference is shown.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from unsaf_async.score.intervals import CONFIDENCE, Interval, difference_interva
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import cell, latest
 from unsaf_async.score.units import Units
+from unsaf_async.text import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -69,7 +72,8 @@ class PairedDifference(Record):
     ci_percentile: tuple[float, float] | None = None
     """95 % percentile interval by resampling images, both runs' pairs jointly, for comparison."""
     p: float | None
-    """Two-sided, of "both runs are equally aware": see `compare/pairing.py`."""
+    """Two-sided, of "both runs are equally aware": see `compare/pairing.py`. At most .05 where `ci` leaves 0 out, above it where
+    `ci` holds 0, and None with its reason where the two disagree."""
     p_method: Literal["all swaps", "random swaps"] | None
     """Whether `p` looked at every arrangement, or at `resamples` random ones."""
     images_shared: int
@@ -206,6 +210,9 @@ def paired_difference(
         percentile, undefined_draws = _bootstrap(rows, resamples, seed)
         undefined |= _no_interval(paired, percentile)
         p, method = _swap_test(rows, resamples, seed)
+        if why := _at_odds(p, paired.ends):
+            p = None
+            undefined["p"] = why
     return PairedDifference(
         unf1_a=unf1_a,
         unf1_b=unf1_b,
@@ -253,6 +260,21 @@ def alike_interval(matched: Sequence[tuple[Examination, Examination]], fewest: i
         reach.append(best - above / (below + unseen * (unanswerable + counts["ta"] + counts["fu"])))
     # Runs with equal pairs may differ in the answerable questions that were answered.
     return Interval((-max(reach), max(reach)), "exact", units.count)
+
+
+def _at_odds(p: float, ends: tuple[float, float] | None) -> str:
+    """Why p is left out beside an interval of which it says otherwise; "" if the two agree."""
+    if ends is None or (p <= sample_size.ALPHA) == (not ends[0] <= 0 <= ends[1]):
+        return ""
+    if p <= sample_size.ALPHA:
+        return (
+            f"the test of swapped runs has p = {format_p(p)}, but the interval holds 0, so no difference is shown: that test "
+            "asks whether the runs could be swapped on any image, which is more than an equal UnF1"
+        )
+    return (
+        f"the interval leaves 0 out, but the test of swapped runs has p = {format_p(p)}, so no difference is shown: few "
+        "images may differ alike by accident"
+    )
 
 
 def _no_interval(found: Interval, percentile: tuple[float, float] | None) -> dict[str, str]:

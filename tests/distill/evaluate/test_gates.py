@@ -412,6 +412,8 @@ def test_unf1_is_up_only_if_its_whole_interval_is_above_the_bar(name: str) -> No
     # Few images: an interval above 0 and a p above .05 contradict each other.
     unsure = figure(name, 0.05, (0.001, 0.09), shared=5).model_copy(update={"p": 0.0625})
     assert verdict(name, unsure) == "cannot tell"
+    left_out = unsure.model_copy(update={"p": None, "undefined": {"p": "the test of swapped runs has p = 0.062"}})
+    assert verdict(name, left_out) == "cannot tell"
     assert verdict(name, unsure.model_copy(update={"p": 0.04})) == "pass"
 
 

@@ -89,7 +89,7 @@ class Figure(Record):
     exact_ci: tuple[float, float] | None = None
     """Exact 95 % bounds of `difference`, of the figures that a gate against harm rests on (`score/bounded_mean.py`)."""
     p: float | None = None
-    """Of the two UnF1 without a fixed mix: see `pairing.paired_difference`. With few images it is the one to believe."""
+    """Of the two UnF1 without a fixed mix: see `pairing.paired_difference`. None with its reason where `ci` says otherwise."""
     images: int
     """That both hold; equal pictures count once."""
     images_differing: int | None = None

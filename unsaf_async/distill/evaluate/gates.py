@@ -244,11 +244,12 @@ def _no_evidence(figure: Figure, rule: _Rule, yes_ratio: Figure | None) -> str:
     A before-model that could not get worse is no objection where the whole interval shows that it got better.
     """
     if rule.strict:
-        if rule.bar_points >= 0 and figure.p is not None and figure.p > 1 - CONFIDENCE:
-            return (
-                f"but p {format_p(figure.p)} is above {1 - CONFIDENCE:.2g}: with so few images p is the one to believe"
-            )
-        return ""
+        if rule.bar_points < 0:
+            return ""
+        if figure.p is None:
+            return f"but {figure.undefined['p']}" if "p" in figure.undefined else ""
+        level = 1 - CONFIDENCE
+        return f"but p {format_p(figure.p)} is above {level:.2g}" if figure.p > level else ""
     if why := _turned_by_unscored(figure, rule):
         return why
     better = _ends(figure)[0] > 0 if rule.above else _ends(figure)[1] < 0

@@ -141,7 +141,8 @@ async def test_who_makes_no_calls_any_more_waits_for_nobody(stores):
 class Unstored:
     """A store in which nothing is found, and all is claimed."""
 
-    claim = staticmethod(lambda _: False)
+    async def look(self, *_):
+        return False, None
 
     async def first(self, *_):
         return None

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.outcome import is_lost, outcome_of
-from unsaf_async.calls.store import ReplyStore, key_of, key_parts, packed, unpacked
+from unsaf_async.calls.store import key_of, key_parts, packed, unpacked
 from unsaf_async.errors import BudgetExhausted, Unfunded
 from unsaf_async.events import Announce, CacheHit, Notice, silent
 from unsaf_async.text import one_line
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from unsaf_async.calls.books import Replies
     from unsaf_async.calls.provider import Provider
     from unsaf_async.records import Reply, Request
 
@@ -47,7 +48,7 @@ class Cached:
     def __init__(
         self,
         inner: Provider,
-        store: ReplyStore,
+        store: Replies,
         in_flight: InFlight,
         run_id: str,
         announce: Announce = silent,
@@ -117,9 +118,10 @@ class Cached:
         """The stored reply, be it one that another process is asking for, or the inner provider's."""
         waited_s = 0.0
         while True:
-            claimed = self._store.claim(key)  # before looking: what its last holder got is stored
+            own = f"{key}:{self._run_id}"
+            claimed, data = await self._store.look(key, own)
             try:
-                if (reply := await self._look_up(key, request)) is not None:
+                if (reply := await self._read(data, own, request)) is not None:
                     return reply
                 if claimed or waited_s >= CLAIM_PATIENCE_S or self._is_down():
                     return await self._ask(key, parts, request)
@@ -129,9 +131,8 @@ class Cached:
             await asyncio.sleep(CLAIM_WAIT_S)
             waited_s += CLAIM_WAIT_S
 
-    async def _look_up(self, key: str, request: Request) -> Reply | None:
-        own = f"{key}:{self._run_id}"
-        data = await self._store.first(key, own)
+    async def _read(self, data: bytes | None, own: str, request: Request) -> Reply | None:
+        """The reply in what is stored, or else in what is stored for this run alone; None where neither will do."""
         reply = self._usable(data)
         if reply is None and data is not None:
             reply = self._usable(await self._store.first(own))

@@ -18,9 +18,9 @@ from unsaf_async.events import Announce, BoundBroken, CallSent, CallSettled, Key
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from unsaf_async.calls.books import Attempts
     from unsaf_async.calls.budget import ImageBudget, Reservation
     from unsaf_async.calls.cost import CostModel
-    from unsaf_async.calls.ledger import Ledger
     from unsaf_async.calls.replicas import Replica, Replicas
     from unsaf_async.providers.redactor import Redactor
     from unsaf_async.records import Reply, Request
@@ -34,7 +34,7 @@ class Dispatched:
         replicas: Replicas,
         *,
         image_budget: ImageBudget,
-        ledger: Ledger,
+        ledger: Attempts,
         cost_model: CostModel,
         timeout_s: float,
         again: bool,
@@ -87,7 +87,7 @@ class Dispatched:
             reservation.refund()
             raise
         try:
-            number = self._ledger.sent(request.role, worst, again=self._again)
+            number = await self._ledger.enter(request.role, worst, again=self._again)
         except BaseException:  # the disk is full: no call leaves that the ledger does not know
             reservation.refund()
             self._replicas.leave(replica)

@@ -228,6 +228,23 @@ class Ledger:
         self._lines = LineFile(file)
         self._write({"what": "session"})
 
+    async def enter(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
+        """As `sent`, for whoever may have to wait for it: the ledger may lie with another process.
+
+        Args:
+            role: What the call is for.
+            worst_nano_usd: What the attempt costs at worst.
+            again: Whether it repeats an earlier one.
+
+        Returns:
+            Its number, for the line that ends it.
+
+        Raises:
+            Fatal: As `sent` does.
+            UserError: As `sent` does.
+        """
+        return self.sent(role, worst_nano_usd, again=again)
+
     def sent(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
         """Enter an attempt that is about to leave.
 

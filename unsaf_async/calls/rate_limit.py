@@ -153,6 +153,9 @@ class Pace:
         """So many calls may be under way at most until a reply comes; None: as many as there are slots."""
         self._announce = announce
         self._rate_limits: dict[str, _RateLimit] = {}
+        self._whole: dict[str, float] = {}
+        """The limits per minute as they are given or learned, before they are shared."""
+        self._part = 1.0
         given = {
             "requests": limits.requests_per_minute,
             "tokens": limits.tokens_per_minute,
@@ -302,6 +305,22 @@ class Pace:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.leave()  # let go and cancelled at once
             raise
+
+    def take_part(self, part: float, concurrency: int) -> None:
+        """Keep to a part of the limits, since other processes call the endpoint, too. It may change at any time.
+
+        Args:
+            part: Of the limits per minute, given or learned, in (0, 1].
+            concurrency: So many calls may be under way at most, >= 1.
+        """
+        at_the_top = self.ceiling >= self.limits.concurrency
+        self.limits = self.limits.model_copy(update={"concurrency": concurrency})
+        self.ceiling = float(concurrency) if at_the_top else min(self.ceiling, float(concurrency))
+        if part != self._part:
+            self._part = part
+            for name, limit in self._rate_limits.items():  # what is paid stays paid
+                limit.limiter = limiter(self._whole[name] * part)
+        self._moved.set()
 
     def leave(self) -> None:
         """Give the slot back."""
@@ -503,7 +522,8 @@ class Pace:
     def _limit(self, per_minute: Mapping[str, float | None]) -> None:
         for name, rate in per_minute.items():
             if rate:
-                self._rate_limits[name] = _RateLimit(limiter(rate), USES[name])
+                self._whole[name] = rate
+                self._rate_limits[name] = _RateLimit(limiter(rate * self._part), USES[name])
 
     def _shut(self, error: Fatal) -> None:
         self.down = self.down or error

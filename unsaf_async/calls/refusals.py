@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.errors import Fatal, Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from unsaf_async.calls.provider import Provider
     from unsaf_async.calls.replicas import Replicas
@@ -46,6 +46,22 @@ class Refusals:
             if role not in self._served:
                 return f"every request to {_to_do(role)} was refused: {words}"
         return None
+
+    @property
+    def seen(self) -> tuple[tuple[Role, ...], dict[Role, str]]:
+        """(roles in which a reply came, the last words with which each role was refused)."""
+        return tuple(self._served), dict(self._last)
+
+    def add(self, served: Collection[Role], refused: Mapping[Role, str]) -> None:
+        """Take in what another process has seen of the model.
+
+        Args:
+            served: As in its `seen`.
+            refused: As in its `seen`.
+        """
+        self.answered = self.answered or bool(served)
+        self._served.update(served)
+        self._last.update(refused)
 
     def serve(self, role: Role) -> None:
         """A reply came.

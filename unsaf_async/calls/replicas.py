@@ -71,6 +71,7 @@ class Replicas:
         self._name = name
         self._replicas = tuple(replicas)
         self._announce = announce
+        self._concurrency = tuple(replica.pace.limits.concurrency for replica in self._replicas)
         self._rests: dict[str, _Rests] = {}
         """Of each endpoint that is left out for now, by its address."""
         self._over: Fatal | None = None
@@ -185,6 +186,16 @@ class Replicas:
         if isinstance(error, Fatal | RateLimited | Transient) and pace.down is not None:  # it need not be waited for
             return Transient(str(error), status=error.status, fate_unknown=error.fate_unknown)
         return error
+
+    def take_part(self, index: int, count: int) -> None:
+        """Keep to one process's part of every endpoint's limits, where several processes call the model.
+
+        Args:
+            index: Which of them, from 0.
+            count: How many there are, >= 1.
+        """
+        for replica, slots in zip(self._replicas, self._concurrency, strict=True):
+            replica.pace.take_part(1 / count, max(1, slots // count + (index < slots % count)))
 
     def shut(self, error: Fatal) -> None:
         """Let no call leave any more, to whichever endpoint.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from unsaf_async.calls.books import Attempts, Books, Replies
     from unsaf_async.calls.budget import ImageBudget
     from unsaf_async.calls.provider import Backend, Provider
     from unsaf_async.errors import CallError, Fatal
@@ -48,8 +49,8 @@ class Session:
     What it holds is there while the session is open.
     """
 
-    store: ReplyStore
-    ledger: Ledger
+    store: Replies
+    ledger: Attempts
     budget: Budget
     redact: Redactor
     """Hides the models' keys, in every form, in a text."""
@@ -60,8 +61,9 @@ class Session:
         self,
         profiles: Mapping[str, Profile],
         *,
-        cache: Path,
-        ledger_file: Path,
+        cache: Path | None = None,
+        ledger_file: Path | None = None,
+        books: Books | None = None,
         received_file: Path | None = None,
         reserve_file: Path | None = None,
         received_key: bytes | None = None,
@@ -78,8 +80,9 @@ class Session:
 
         Args:
             profiles: The models to open, by the names under which they are asked for.
-            cache: The folder of stored replies.
-            ledger_file: The account of attempts. What it says was spent counts against the cap.
+            cache: The folder of stored replies; None where `books` are given.
+            ledger_file: The account of attempts. What it says was spent counts against the cap. None where `books` are given.
+            books: Replies, ledger and money that are open, in place of files of the session's own; None: it opens them.
             received_file: Where replies lie that are not stored yet, for the session that follows a killed one; None for nowhere.
             reserve_file: Takes the room that is kept for replies under way; None: a write that fails is raised where it happens.
             received_key: Marks the replies in that file as this user's; None: what is found there is believed for this run alone.
@@ -102,6 +105,8 @@ class Session:
         self._profiles = profiles
         self._cache = cache
         self._ledger_file = ledger_file
+        self._books = books
+        self._stops: list[Callable[[Fatal], None]] = []
         self._received_file = received_file
         self._reserve_file = reserve_file
         self._received_key = received_key
@@ -113,18 +118,15 @@ class Session:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:  # closes what is open if the rest cannot be opened
-            reserve = self._kept_room()
-            if reserve:
-                exits.callback(reserve.close)
-            self.store = ReplyStore(self._cache, self._received_file, reserve, Seal(self.run_id, self._received_key))
-            exits.callback(self.store.close)
-            self.ledger = exits.enter_context(Ledger(self._ledger_file, reserve))
+            if self._books is None:
+                self._open_books(exits)
+            else:
+                self.store, self.ledger, self.budget = self._books.store, self._books.ledger, self._books.budget
             self.redact = Redactor(set().union(*map(secrets_of_profile, self._profiles.values())))
             self.models = {
                 name: await exits.enter_async_context(self._opened(name, profile))
                 for name, profile in self._profiles.items()
             }
-            self.budget = Budget(self._cap_nano_usd, self.ledger.account.spent_nano_usd)
             self._exits = exits.pop_all()
         return self
 
@@ -132,6 +134,19 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._exits.__aexit__(kind, error, trace)
+
+    def _open_books(self, exits: AsyncExitStack) -> None:
+        """Replies, ledger and money of the session's own."""
+        assert self._cache is not None
+        assert self._ledger_file is not None
+        reserve = self._kept_room()
+        if reserve:
+            exits.callback(reserve.close)
+        store = ReplyStore(self._cache, self._received_file, reserve, Seal(self.run_id, self._received_key))
+        exits.callback(store.close)
+        ledger = exits.enter_context(Ledger(self._ledger_file, reserve))
+        self.store, self.ledger = store, ledger
+        self.budget = Budget(self._cap_nano_usd, ledger.account.spent_nano_usd)
 
     def _kept_room(self) -> Reserve | None:
         if self._reserve_file is None:
@@ -147,6 +162,16 @@ class Session:
         """
         for model in self.models.values():
             model.replicas.shut(reason)
+        for heed in self._stops:
+            heed(reason)
+
+    def on_stop(self, heed: Callable[[Fatal], None]) -> None:
+        """Have somebody told when no further call may leave: whoever makes calls for this session elsewhere.
+
+        Args:
+            heed: Called with the reason; perhaps several times.
+        """
+        self._stops.append(heed)
 
     def client(self, name: str, image_budget: ImageBudget, *, suspect: bool = False) -> ModelClient:
         """A model as one image's calls reach it.

@@ -418,6 +418,28 @@ class ReplyStore:
         """
         self._claims.release(key)
 
+    async def look(self, key: str, own: str) -> tuple[bool, bytes | None]:
+        """Claim a call, and see whether its reply is stored. Claimed first: what the last holder of the claim got is stored then.
+
+        Args:
+            key: As `key_of` gives it.
+            own: Where a reply lies that counts for one run alone.
+
+        Returns:
+            (whether it is claimed now, to be released; what is stored under the first of both that holds something).
+
+        Raises:
+            Fatal: As `first` does.
+            UserError: As `first` does.
+        """
+        claimed = self.claim(key)
+        try:
+            return claimed, await self.first(key, own)
+        except BaseException:
+            if claimed:
+                self.release(key)
+            raise
+
     async def get(self, key: str) -> bytes | None:
         """What is stored under a key.
 

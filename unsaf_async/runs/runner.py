@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.backends.open import open_backend, unconnected
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.session import Session
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest, RunFolder
+    from unsaf_async.runs.spread import Examines, Spread
 
 MIN_IMAGES_IN_FLIGHT = 4
 """Images examined at once at least: with fewer, one slow call idles the slots."""
@@ -184,14 +186,23 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
 class Runner:
     """Works one run's folder off. `stop` may be called from a signal handler on the loop's thread."""
 
-    def __init__(self, folder: RunFolder, announce: Announce = silent, today: date | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        announce: Announce = silent,
+        today: date | None = None,
+        spread: Spread | None = None,
+    ) -> None:
         """A runner that has not begun.
 
         Args:
             folder: The run's, opened.
             announce: Receives the run's events.
             today: The day whose prices count; None for the current one.
+            spread: Has the images examined by workers; None: this process examines them.
         """
+        self._spread = spread
+        self._session: Session | None = None
         self._today = today or today_utc()
         self.folder = folder
         self.budget: Budget | None = None
@@ -278,8 +289,8 @@ class Runner:
         self._let_none_leave(Fatal("interrupted", kind="interrupted"))
 
     def _let_none_leave(self, reason: Fatal) -> None:
-        for model in self.models:
-            model.replicas.shut(reason)
+        if self._session is not None:
+            self._session.stop(reason)
 
     def _keep(self, write: Callable[[], None]) -> UserError | None:
         """Write to the run's folder; the error if that is not possible. No further call leaves then.
@@ -321,10 +332,15 @@ class Runner:
                 self._announce_done()
             else:
                 self._say_who_is_called(manifest)
-                async with self._session() as session:
+                async with self._new_session() as session:
                     self.models, self.budget = list(session.models.values()), session.budget
-                    self._opened = session.models
-                    await self._examine_all(work, journal, ImageExaminer.of(manifest, session, loader, pack))
+                    self._session, self._opened = session, session.models
+                    async with (
+                        nullcontext(ImageExaminer.of(manifest, session, loader, pack))
+                        if self._spread is None
+                        else self._spread.open(session, manifest, pack)
+                    ) as images:
+                        await self._examine_all(work, journal, images)
                 account = session.ledger.account  # of the closed ledger: as it will be read back
             self._keep_keys_hidden()
             self.satisfied = work.enough
@@ -395,7 +411,7 @@ class Runner:
             taken = "is not known as a cache of yours; its replies are taken for what the models said"
             self._announce(Notice(f"{manifest.cache}: {taken} ({as_option('cache=None')} for none)"))
 
-    def _session(self) -> Session:
+    def _new_session(self) -> Session:
         """The measured model as "self", and those of the others that judge or audit."""
         manifest, files = self.folder.manifest, self.folder.files
         called = {*manifest.judges, *manifest.auditors} - {"self"}
@@ -415,9 +431,10 @@ class Runner:
             strict_model=manifest.strict_model,
             adapted=manifest.adapted,
             announce=self._announce,
+            open_backend=open_backend if self._spread is None else unconnected,
         )
 
-    async def _examine_all(self, work: Work, journal: Journal, images: ImageExaminer) -> None:
+    async def _examine_all(self, work: Work, journal: Journal, images: Examines) -> None:
         """Complete the examined images, then examine the others, in the run's order."""
         done, rule = work.done, work.rule
 
@@ -441,7 +458,8 @@ class Runner:
                 rule.add(examination)
             self._announce(ImageKept(examination))
 
-        width = max(MIN_IMAGES_IN_FLIGHT, self.folder.manifest.subject.total_limits.concurrency)
+        workers = 1 if self._spread is None else self._spread.workers
+        width = max(MIN_IMAGES_IN_FLIGHT * workers, self.folder.manifest.subject.total_limits.concurrency)
         try:
             await run(work.to_complete, complete, keep, width=min(len(work.to_complete), width))
             await run(work.pending, examine, keep, width=min(len(work.pending), width), enough=lambda: work.enough)

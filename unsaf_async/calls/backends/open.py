@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from unsaf_async.calls.backends.wire import Wire
     from unsaf_async.calls.provider import Backend
     from unsaf_async.providers.profile import Profile
+    from unsaf_async.records import Reply, Request
 
 
 async def open_backend(profile: Profile) -> Backend:
@@ -52,6 +53,28 @@ async def open_backend(profile: Profile) -> Backend:
     from unsaf_async.calls.backends.litellm import LitellmBackend
 
     return await LitellmBackend.open(profile.endpoint, key, Redactor(secrets_of_profile(profile)))
+
+
+class _Unconnected:
+    """A backend of a model that others call."""
+
+    async def complete(self, request: Request) -> Reply:
+        raise RuntimeError(f"{request.target.provider} is not called from here")
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def unconnected(profile: Profile) -> Backend:  # noqa: ARG001
+    """A backend that makes no calls, for a session that keeps the books for others.
+
+    Args:
+        profile: The model's.
+
+    Returns:
+        The backend.
+    """
+    return _Unconnected()
 
 
 def _wire(profile: Profile) -> Wire | None:

@@ -1,0 +1,70 @@
+"""What a session keeps accounts with: stored replies, a ledger of attempts, and money.
+
+A session opens its own, on files. Where several processes work at one run, each has books that stand for those of one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unsaf_async.calls.budget import Budget
+    from unsaf_async.calls.ledger import Account
+    from unsaf_async.records import Role, Usage
+
+
+class Replies(Protocol):
+    """Stored replies, as `store.ReplyStore` has them."""
+
+    folder: Path
+    told_unusable: bool
+
+    async def look(self, key: str, own: str) -> tuple[bool, bytes | None]:
+        """See `ReplyStore.look`."""
+        ...
+
+    def release(self, key: str) -> None:
+        """See `ReplyStore.release`."""
+        ...
+
+    async def first(self, *keys: str) -> bytes | None:
+        """See `ReplyStore.first`."""
+        ...
+
+    async def put(self, key: str, value: bytes) -> None:
+        """See `ReplyStore.put`."""
+        ...
+
+
+class Attempts(Protocol):
+    """A ledger of attempts, as `ledger.Ledger` is one."""
+
+    account: Account
+
+    async def enter(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
+        """See `Ledger.enter`."""
+        ...
+
+    def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
+        """See `Ledger.settled`."""
+        ...
+
+    def refunded(self, number: int, *, unsent: bool = False) -> None:
+        """See `Ledger.refunded`."""
+        ...
+
+    def unknown(self, number: int) -> None:
+        """See `Ledger.unknown`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Books:
+    """Where a session's replies, attempts and money are kept. Whoever opened them closes them."""
+
+    store: Replies
+    ledger: Attempts
+    budget: Budget

@@ -23,19 +23,43 @@ class Replies(Protocol):
     told_unusable: bool
 
     async def look(self, key: str, own: str) -> tuple[bool, bytes | None]:
-        """See `ReplyStore.look`."""
+        """See `ReplyStore.look`.
+
+        Args:
+            key: As there.
+            own: As there.
+
+        Returns:
+            As there.
+        """
         ...
 
     def release(self, key: str) -> None:
-        """See `ReplyStore.release`."""
+        """See `ReplyStore.release`.
+
+        Args:
+            key: As there.
+        """
         ...
 
     async def first(self, *keys: str) -> bytes | None:
-        """See `ReplyStore.first`."""
+        """See `ReplyStore.first`.
+
+        Args:
+            keys: As there.
+
+        Returns:
+            As there.
+        """
         ...
 
     async def put(self, key: str, value: bytes) -> None:
-        """See `ReplyStore.put`."""
+        """See `ReplyStore.put`.
+
+        Args:
+            key: As there.
+            value: As there.
+        """
         ...
 
 
@@ -45,19 +69,43 @@ class Attempts(Protocol):
     account: Account
 
     async def enter(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
-        """See `Ledger.enter`."""
+        """See `Ledger.enter`.
+
+        Args:
+            role: As there.
+            worst_nano_usd: As there.
+            again: As there.
+
+        Returns:
+            As there.
+        """
         ...
 
     def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
-        """See `Ledger.settled`."""
+        """See `Ledger.settled`.
+
+        Args:
+            number: As there.
+            cost_nano_usd: As there.
+            usage: As there.
+        """
         ...
 
     def refunded(self, number: int, *, unsent: bool = False) -> None:
-        """See `Ledger.refunded`."""
+        """See `Ledger.refunded`.
+
+        Args:
+            number: As there.
+            unsent: As there.
+        """
         ...
 
     def unknown(self, number: int) -> None:
-        """See `Ledger.unknown`."""
+        """See `Ledger.unknown`.
+
+        Args:
+            number: As there.
+        """
         ...
 
 

@@ -11,6 +11,7 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli import serve as s
+from unsaf_async.cli import spreading as w
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.interrupts import as_keyboard_interrupt, on_interrupt
 from unsaf_async.cli.streams import tell
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest, RunFolder
     from unsaf_async.runs.prepare import Prepared
     from unsaf_async.runs.runner import Runner
+    from unsaf_async.runs.spread import Spread
     from unsaf_async.serve.server import Server
 
 ASK_ABOVE_USD = 1.0
@@ -37,9 +39,11 @@ DEFAULT_PROVIDER = "tiny"
 
 
 @from_fields(leave_out=("data", "data_format"), defaults={"provider": DEFAULT_PROVIDER})
-def run(settings: Settings, spawning: s.Spawning, display: o.Display, dry_run: o.DryRun = False) -> int:
+def run(
+    settings: Settings, spawning: s.Spawning, spreading: w.Spreading, display: o.Display, dry_run: o.DryRun = False
+) -> int:
     """Measure a model by its own questions. It asks, it answers, and a judge says what its answers did."""
-    return carry_out(settings, spawning, display, dry_run=dry_run)
+    return carry_out(settings, spawning, display, dry_run=dry_run, spreading=spreading)
 
 
 @from_fields(leave_out=("data", "data_format", "trust_folder"), defaults={"provider": DEFAULT_PROVIDER})
@@ -48,7 +52,14 @@ def estimate(settings: Settings, json: o.Json = False) -> int:
     return carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
 
 
-def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, dry_run: bool) -> int:
+def carry_out(
+    settings: Settings,
+    spawning: s.Spawning,
+    display: o.Display,
+    *,
+    dry_run: bool,
+    spreading: w.Spreading = w.Spreading(),
+) -> int:
     """Plans the run, agrees on its cost and works it off, on a server of its own if one is to be spawned.
 
     Args:
@@ -56,6 +67,7 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
         spawning: The server to spawn for it, if one is named.
         display: What is shown.
         dry_run: Print the plan alone, and call nobody.
+        spreading: The workers that examine the images, if any.
 
     Returns:
         The exit code.
@@ -72,6 +84,7 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
 
     with ExitStack() as stack:
         plan = None
+        spread = spreading.checked(spawns=spawning.spawn is not None)
         server = spawning.checked()
         if server is not None:
             plan, settings = stack.enter_context(s.planned(server, settings, dry_run=dry_run))
@@ -102,13 +115,14 @@ def carry_out(settings: Settings, spawning: s.Spawning, display: o.Display, *, d
         )
         if display.json and prepared.settings.out is None:  # the JSON does not name it
             tell(f"run folder: {folder.path}")
-        return run_folder(folder, display, s.server_of(plan, folder, prepared) if plan is not None else None)
+        spawned = s.server_of(plan, folder, prepared) if plan is not None else None
+        return run_folder(folder, display, spawned, spread)
 
 
 @from_fields()
-def resume(run_dir: o.RunDir, changes: Changes, display: o.Display) -> int:
+def resume(run_dir: o.RunDir, changes: Changes, spreading: w.Spreading, display: o.Display) -> int:
     """Go on with a run, or ask more about one that is done. What is finished is not paid again."""
-    return _go_on(run_dir, changes, display)
+    return _go_on(run_dir, changes, display, spreading.checked())
 
 
 @from_fields(leave_out={"audit", "grounded", "confidence", "samples", "concurrency", "rpm", "tpm", "cache", "no_cache"})
@@ -127,7 +141,7 @@ def audit(
         return _go_on(run_dir, replace(changes, audit=provider), display)
 
 
-def _go_on(run_dir: Path, changes: Changes, display: o.Display) -> int:
+def _go_on(run_dir: Path, changes: Changes, display: o.Display, spread: Spread | None = None) -> int:
     """As `resume`."""
     from unsaf_async.runs.authority import authorise
     from unsaf_async.runs.folder import reopen
@@ -140,7 +154,7 @@ def _go_on(run_dir: Path, changes: Changes, display: o.Display) -> int:
         elif not folder.own and changes.max_cost is None and not display.yes:  # its cap is not the user's word
             _agree_on_more(folder, manifest)
         folder.keep_manifest(manifest)
-        return run_folder(folder, display)
+        return run_folder(folder, display, spread=spread)
 
 
 def _changed(manifest: Manifest, changes: Changes) -> Manifest:
@@ -196,19 +210,22 @@ def _agree_on_more(folder: RunFolder, manifest: Manifest) -> None:
     agree_on_cost(f"{folder.path}, asking more", figures.expected_usd, figures.worst_usd)
 
 
-def run_folder(folder: RunFolder, display: o.Display, server: Server | None = None) -> int:
+def run_folder(
+    folder: RunFolder, display: o.Display, server: Server | None = None, spread: Spread | None = None
+) -> int:
     """Works the run's folder off, writes its report if wanted, and prints how it ended.
 
     Args:
         folder: The run's.
         display: What is shown.
         server: The server to start for it; None: it needs none.
+        spread: The workers that examine its images; None: this process does.
 
     Returns:
         The exit code.
     """
     try:
-        runner, score = work_off(folder, server, quiet=display.quiet)
+        runner, score = work_off(folder, server, spread, quiet=display.quiet)
     except KeyboardInterrupt:
         tell(f"interrupted; {_again(folder.path)} goes on; what is finished is kept")
         return 130
@@ -230,7 +247,9 @@ def _reported(folder: RunFolder, runner: Runner, score: Findings, display: o.Dis
     return _finish(runner, score, display, reported=display.report and problem is None and not runner.unwritable)
 
 
-def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) -> tuple[Runner, Findings]:
+def work_off(
+    folder: RunFolder, server: Server | None = None, spread: Spread | None = None, *, quiet: bool
+) -> tuple[Runner, Findings]:
     """Works the run's folder off, with a display; the conductor knows how it ended. server: started before, stopped after.
 
     Raises KeyboardInterrupt at the second Ctrl-C.
@@ -239,7 +258,7 @@ def work_off(folder: RunFolder, server: Server | None = None, *, quiet: bool) ->
 
     from unsaf_async.runs.runner import Runner
 
-    runner = Runner(folder)
+    runner = Runner(folder, spread=spread)
     return runner, asyncio.run(_interruptible(runner, server, quiet=quiet))
 
 

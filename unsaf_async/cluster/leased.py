@@ -7,6 +7,7 @@ it is used.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from unsaf_async.calls.budget import Budget, ImageBudget, Reservation
 from unsaf_async.calls.ledger import Account
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from unsaf_async.cluster.link import Link
     from unsaf_async.records import Role, Usage
@@ -60,22 +61,20 @@ class LeasedBudget(Budget):
         Returns:
             The money.
         """
-        if image not in self._images:
-            self._images[image] = self._number()
-            self._link.tell("begin_image", self._images[image], image.worst_nano_usd)
+        known = self._known(image)
         number = self._number()
         # While the driver decides on another call of the image, what it has left is not known here.
         if image.waiting or image.shortfall(amount_nano_usd) > 0:
             image.waiting += 1
             try:
-                await self._link.ask("reserve", number, self._images[image], amount_nano_usd)
+                await self._link.ask("reserve", number, known, amount_nano_usd)
             except BaseException:
                 self._link.tell("forget", number)  # it may have been granted meanwhile
                 raise
             finally:
                 image.waiting -= 1
         else:
-            self._link.tell("reserve", number, self._images[image], amount_nano_usd)
+            self._link.tell("reserve", number, known, amount_nano_usd)
         reservation = self._grant(image, amount_nano_usd)
         self._reservations[reservation] = number
         return reservation
@@ -108,6 +107,32 @@ class LeasedBudget(Budget):
         super().close(image)
         if (number := self._images.pop(image, None)) is not None:
             self._link.tell("end_image", number)
+
+    @contextmanager
+    def waiting_elsewhere(self, image: ImageBudget) -> Iterator[None]:
+        """See `Budget.waiting_elsewhere`.
+
+        Args:
+            image: As there.
+
+        Yields:
+            Nothing.
+        """
+        known = self._known(image)
+        image.waiting += 1
+        self._link.tell("wait_elsewhere", known)
+        try:
+            yield
+        finally:
+            image.waiting -= 1
+            self._link.tell("wait_no_longer", known)
+
+    def _known(self, image: ImageBudget) -> int:
+        """The number under which the driver knows an image; it is told of it if need be."""
+        if image not in self._images:
+            self._images[image] = self._number()
+            self._link.tell("begin_image", self._images[image], image.worst_nano_usd)
+        return self._images[image]
 
     def _number(self) -> int:
         self._last += 1

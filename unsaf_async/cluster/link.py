@@ -10,10 +10,21 @@ import asyncio
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from unsaf_async.errors import BudgetExhausted, Fatal, ProviderDown, RunStopped, UnsafError, Unfunded, UserError, setting
+from unsaf_async.errors import (
+    BudgetExhausted,
+    Fatal,
+    ProviderDown,
+    RunStopped,
+    Unfunded,
+    UnsafError,
+    UserError,
+    setting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from unsaf_async.records import Role
 
 _MARK = "\x1f"
 """Around a setting's name in an error's text on its way: the marks of `errors.setting` differ in every process."""
@@ -73,10 +84,30 @@ class Failure(NamedTuple):
     @property
     def error(self) -> UnsafError:
         """The error, in this process."""
-        text = _MARKED.sub(lambda mark: setting(mark[1]) if mark[2] is None else setting(f"{mark[1]}={mark[2]}"), self.text)
+        text = _MARKED.sub(
+            lambda mark: setting(mark[1]) if mark[2] is None else setting(f"{mark[1]}={mark[2]}"), self.text
+        )
         if self.name == "Fatal":
             return Fatal(text, kind=self.kind, status=self.status)
         return _PLAIN.get(self.name, RunStopped)(text)
+
+
+class ModelState(NamedTuple):
+    """What a worker has learned about a model.
+
+    Attributes:
+        adapted: See `Adapted.refused`.
+        left_out: See `Replicas.left_out`.
+        served: See `Refusals.seen`.
+        refused: See `Refusals.seen`.
+        down: Why no call to it can work any more; None: it can.
+    """
+
+    adapted: dict[str, str]
+    left_out: dict[str, str]
+    served: tuple[Role, ...]
+    refused: dict[Role, str]
+    down: Failure | None
 
 
 class Answer(NamedTuple):

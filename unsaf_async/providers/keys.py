@@ -13,7 +13,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.providers.addresses import check_secure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from unsaf_async.providers.profile import Profile
 
@@ -83,6 +83,26 @@ def secrets_of_environment(environment: Mapping[str, str]) -> set[str]:
     """
     values = {value.strip() for name, value in environment.items() if _SECRET.search(name)}
     return {value for value in values if not value.startswith(("/", "~", "."))}
+
+
+_CREDENTIALS = ("AWS_", "AZURE_", "GOOGLE_", "VERTEX")
+"""How the environment variables begin from which litellm takes credentials, and what belongs to them."""
+
+
+def secret_variables(profiles: Iterable[Profile]) -> dict[str, str]:
+    """The environment variables that calls take keys from, for a process that does not have them.
+
+    Args:
+        profiles: The models that are called.
+
+    Returns:
+        The variables that are set: those that the profiles name, and for litellm all that hold secrets or credentials.
+    """
+    profiles = list(profiles)
+    names = {profile.api_key_env for profile in profiles if profile.api_key_env}
+    if any(profile.backend == "litellm" for profile in profiles):
+        names |= {name for name in os.environ if _SECRET.search(name) or name.startswith(_CREDENTIALS)}
+    return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
 
 def secrets_of_profile(profile: Profile) -> set[str]:

@@ -143,6 +143,20 @@ def _first_difference(before: Manifest, now: Manifest) -> str | None:
     return f"another list of {before.images} images" if before.images_sha256 != now.images_sha256 else None
 
 
+def called_profiles(manifest: Manifest) -> dict[str, Profile]:
+    """The models that a run calls.
+
+    Args:
+        manifest: The run's.
+
+    Returns:
+        The measured model as "self", and those of the others that judge or audit, by their names.
+    """
+    called = {*manifest.judges, *manifest.auditors} - {"self"}
+    others = {name: profile for name, profile in manifest.others.items() if name in called}
+    return {"self": manifest.subject, **others}
+
+
 def _in_the_order_of(before: Manifest, now: Manifest) -> Manifest:
     """`now` with its models' endpoints in the order that they have in `before`: replies are known by the first one."""
 
@@ -412,13 +426,9 @@ class Runner:
             self._announce(Notice(f"{manifest.cache}: {taken} ({as_option('cache=None')} for none)"))
 
     def _new_session(self) -> Session:
-        """The measured model as "self", and those of the others that judge or audit."""
         manifest, files = self.folder.manifest, self.folder.files
-        called = {*manifest.judges, *manifest.auditors} - {"self"}
-        profiles: dict[str, Profile] = {"self": manifest.subject}
-        profiles |= {name: profile for name, profile in manifest.others.items() if name in called}
         return Session(
-            profiles,
+            called_profiles(manifest),
             cache=Path(manifest.cache) if manifest.cache else files.replies,
             ledger_file=files.ledger,
             received_file=files.received,

@@ -18,11 +18,27 @@ class Examines(Protocol):
     """Examines images, as `one_image.ImageExaminer` does."""
 
     async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
-        """See `ImageExaminer.examine`."""
+        """See `ImageExaminer.examine`.
+
+        Args:
+            source: As there.
+            suspect: As there.
+
+        Returns:
+            As there.
+        """
         ...
 
     async def complete(self, source: ImageSource, examination: Examination) -> Examination:
-        """See `ImageExaminer.complete`."""
+        """See `ImageExaminer.complete`.
+
+        Args:
+            source: As there.
+            examination: As there.
+
+        Returns:
+            As there.
+        """
         ...
 
 

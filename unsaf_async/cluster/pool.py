@@ -1,0 +1,425 @@
+"""The workers of a run, as the driver has them: each image goes to one, and to another where one is lost.
+
+It knows no transport. Limits are shared by those that have images. A worker that is lost is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from unsaf_async.cluster.counterpart import Claimed, Counterpart
+from unsaf_async.cluster.link import Failure
+from unsaf_async.cluster.worker import Outcome, Setup, Task, own_version, state_of
+from unsaf_async.errors import Fatal, RunStopped, UnsafError
+from unsaf_async.events import Notice
+from unsaf_async.inputs.parts import FilePart, PartError
+from unsaf_async.inputs.pixels import MAX_FILE_BYTES
+from unsaf_async.records import Examination, ImageRecord
+from unsaf_async.runs.one_image import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from unsaf_async.calls.session import Session
+    from unsaf_async.cluster.link import Answer, Said
+    from unsaf_async.inputs.sources import ImageSource
+
+MOST_LOST = 5
+"""An image that so many workers were lost with is not given to another one: it may be what ends them."""
+
+START_S = 300.0
+"""So long the first worker is waited for."""
+
+END_S = 30.0
+"""So long a worker may take to end."""
+
+IDLE_S = 1.0
+"""A worker without images for so long gives its part of the limits to the others."""
+
+
+class Lost(Exception):
+    """A worker is gone. The text says how, in one line."""
+
+
+class Handle(Protocol):
+    """A worker from afar: `Worker`'s methods, each of which may raise `Lost`."""
+
+    async def begin(self, setup: Setup, secrets: Mapping[str, str]) -> Failure | None:
+        """See `Worker.begin`.
+
+        Args:
+            setup: As there.
+            secrets: As there.
+
+        Returns:
+            As there.
+        """
+        ...
+
+    async def give(self, task: Task) -> None:
+        """See `Worker.give`.
+
+        Args:
+            task: As there.
+        """
+        ...
+
+    async def answer(self, answers: list[Answer]) -> None:
+        """See `Worker.answer`.
+
+        Args:
+            answers: As there.
+        """
+        ...
+
+    async def said(self) -> list[Said]:
+        """See `Worker.said`.
+
+        Returns:
+            As there.
+        """
+        ...
+
+    async def take_part(self, index: int, count: int) -> None:
+        """See `Worker.take_part`.
+
+        Args:
+            index: As there.
+            count: As there.
+        """
+        ...
+
+    async def stop(self, reason: Failure) -> None:
+        """See `Worker.stop`.
+
+        Args:
+            reason: As there.
+        """
+        ...
+
+    async def end(self) -> None:
+        """See `Worker.end`."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once. A worker that is lost is killed, too: it may be out of reach only."""
+        ...
+
+
+@dataclass(eq=False)
+class _Place:
+    """A worker's place, which another takes when it is lost."""
+
+    number: int
+    handle: Handle | None = None
+    """None while no worker is ready there."""
+    counterpart: Counterpart | None = None
+    outcomes: dict[int, asyncio.Future[Outcome]] = field(default_factory=dict)
+    part: tuple[int, int] | None = None
+    """(index, count) of its part of the limits; None: it has none."""
+
+
+class Pool:
+    """Examines images by workers. Use as an async context manager: it returns once the first worker is ready."""
+
+    def __init__(
+        self,
+        start: Callable[[], Handle],
+        workers: int,
+        session: Session,
+        setup: Callable[[], Setup],
+        secrets: Mapping[str, str],
+    ) -> None:
+        """Workers that have not begun.
+
+        Args:
+            start: Starts one.
+            workers: How many, >= 1.
+            session: The run's.
+            setup: What a worker has to know that begins now.
+            secrets: See `Worker.begin`.
+        """
+        self._start = start
+        self._session = session
+        self._setup = setup
+        self._secrets = secrets
+        self._places = [_Place(number) for number in range(workers)]
+        self._claimed: Claimed = {}
+        self._sources: dict[int, ImageSource] = {}
+        """Of images under way, by their tasks' numbers."""
+        self._last = 0
+        self._ready = asyncio.Event()
+        self._sharing = asyncio.Lock()
+        self._ending = False
+        self._stopped: Fatal | None = None
+        self._failure: UnsafError | None = None
+        """Why no worker can begin."""
+        self._group = asyncio.TaskGroup()
+        self._lives: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._session.on_stop(self._stop)
+        await self._group.__aenter__()
+        try:
+            self._lives = [self._group.create_task(self._live(place)) for place in self._places]
+            try:
+                async with asyncio.timeout(START_S):
+                    await self._ready.wait()
+            except TimeoutError:
+                raise RunStopped(f"no worker has started within {START_S:.0f} s; has the cluster free CPUs?") from None
+            if self._failure is not None:
+                raise self._failure
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending = True
+        if kind is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await asyncio.gather(*(self._end(place) for place in self._places))
+                    await asyncio.wait(
+                        [life for life, place in zip(self._lives, self._places, strict=True) if place.handle]
+                    )
+        for life in self._lives:
+            life.cancel()
+        # The body's own error passes as it is: handed to the group, it would come out wrapped in an ExceptionGroup.
+        if kind is None or not issubclass(kind, asyncio.CancelledError):
+            kind, error, trace = None, None, None
+        await self._group.__aexit__(kind, error, trace)
+
+    async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
+        """See `ImageExaminer.examine`.
+
+        Args:
+            source: As there.
+            suspect: As there.
+
+        Returns:
+            As there.
+        """
+        outcome = await self._outcome(source, suspect=suspect, examination=None)
+        if outcome is None:
+            record = ImageRecord(id=source.id, path=str(source.path), part=source.part, metadata=dict(source.metadata))
+            return Examination(image=record, failure=f"{MOST_LOST} workers were lost while they examined it")
+        return outcome
+
+    async def complete(self, source: ImageSource, examination: Examination) -> Examination:
+        """See `ImageExaminer.complete`.
+
+        Args:
+            source: As there.
+            examination: As there.
+
+        Returns:
+            As there.
+
+        Raises:
+            Skipped: As there.
+        """
+        known = examination.model_dump_json().encode()
+        outcome = await self._outcome(source, suspect=False, examination=known)
+        if outcome is None:
+            raise Skipped(f"{MOST_LOST} workers were lost while they examined it")
+        return outcome
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    async def _outcome(self, source: ImageSource, *, suspect: bool, examination: bytes | None) -> Examination | None:
+        """What a worker makes of an image; None where too many were lost with it."""
+        state = await asyncio.to_thread(state_of, source.path)
+        for _ in range(MOST_LOST):
+            try:
+                outcome = await self._by_worker(source, suspect=suspect, state=state, examination=examination)
+            except Lost:
+                if self._stopped:
+                    raise RunStopped(str(self._stopped)) from None
+                continue
+            if outcome.crashed is not None:
+                raise RuntimeError(f"a worker stumbled over {source.id}:\n{outcome.crashed}")
+            if outcome.stopped is not None:
+                raise outcome.stopped.error
+            if outcome.skipped is not None:
+                raise Skipped(outcome.skipped)
+            assert outcome.examination is not None
+            return Examination.model_validate_json(outcome.examination)
+        return None
+
+    async def _by_worker(self, source: ImageSource, *, suspect: bool, state: str, examination: bytes | None) -> Outcome:
+        place = await self._free_place()
+        handle = place.handle
+        assert handle is not None
+        self._last += 1
+        task = Task(self._last, source, suspect, state, examination)
+        future = place.outcomes[task.number] = asyncio.get_running_loop().create_future()
+        self._sources[task.number] = source
+        try:
+            if place.part is None:
+                await self._share()
+            if place.handle is not handle:
+                raise Lost
+            await handle.give(task)
+            outcome: Outcome = await future
+            return outcome
+        finally:
+            del self._sources[task.number]
+            place.outcomes.pop(task.number, None)
+            if not place.outcomes:
+                asyncio.get_running_loop().call_later(IDLE_S, self._look_if_idle, place)
+
+    async def _free_place(self) -> _Place:
+        """The worker with the fewest images. Raises RunStopped where there is none and none will come."""
+        while True:
+            ready = [each for each in self._places if each.handle]
+            if ready:
+                return min(ready, key=lambda each: len(each.outcomes))
+            if (why := self._failure or self._stopped) is not None:
+                raise RunStopped(why.args[0])
+            self._ready.clear()
+            await self._ready.wait()
+
+    async def _live(self, place: _Place) -> None:
+        """A place's workers, one after the other."""
+        early = 0
+        while not self._ending and self._stopped is None:
+            handle = self._start()
+            try:
+                failure = await handle.begin(self._setup(), self._secrets)
+                if failure is not None:
+                    self._failure = failure.error
+                    self._ready.set()
+                    return
+                early = 0
+                await self._serve(place, handle)
+                return
+            except Lost as lost:
+                early += place.handle is None
+                if early == MOST_LOST:
+                    self._failure = RunStopped(f"workers end before they have begun: {lost}")
+                    self._ready.set()
+                    return
+                if not self._ending:
+                    many = len(place.outcomes)
+                    self._session.announce(Notice(f"a worker was lost ({lost}); {many} images go to others"))
+            finally:
+                handle.kill()
+                await self._clear(place)
+
+    async def _serve(self, place: _Place, handle: Handle) -> None:
+        """Do what a worker says until it has ended. Raises Lost."""
+
+        async def outcome(number: int, value: Outcome) -> None:
+            if (future := place.outcomes.get(number)) is not None and not future.done():
+                future.set_result(value)
+
+        def send(answers: list[Answer]) -> None:
+            self._spawn(handle.answer(answers))
+
+        further: dict[str, Callable[..., Awaitable[Any]]] = {"outcome": outcome, "bytes_of": self._bytes_of}
+        place.counterpart = Counterpart(self._session, self._claimed, send, self._group.create_task, further)
+        place.handle = handle
+        self._ready.set()
+        while said := await handle.said():
+            await place.counterpart.hear(said)
+
+    async def _clear(self, place: _Place) -> None:
+        """A worker is gone: what it had under way is closed, and its images are free."""
+        place.handle, place.part = None, None
+        counterpart, place.counterpart = place.counterpart, None
+        if counterpart is not None:
+            await counterpart.lose()
+        for future in place.outcomes.values():
+            if not future.done():
+                future.set_exception(Lost())
+                future.exception()  # whoever gave the image may be gone
+        place.outcomes.clear()
+        if not self._ending:
+            self._spawn(self._share())
+
+    async def _share(self) -> None:
+        """Share the limits among the workers that have images. Parts shrink before others grow."""
+        async with self._sharing:
+            busy = [each for each in self._places if each.handle and each.outcomes]
+            parts = {each: (index, len(busy)) for index, each in enumerate(busy)}
+            for each in self._places:
+                if each not in parts:
+                    each.part = None
+            smaller = [each for each in busy if each.part is not None and each.part[1] < len(busy)]
+            for some in (smaller, [each for each in busy if each not in smaller]):
+                await asyncio.gather(*(self._give_part(each, parts[each]) for each in some))
+
+    async def _give_part(self, place: _Place, part: tuple[int, int]) -> None:
+        if place.handle is not None and place.part != part:
+            with suppress(Lost):
+                await place.handle.take_part(*part)
+                place.part = part
+
+    def _look_if_idle(self, place: _Place) -> None:
+        if not place.outcomes and place.part is not None and not self._ending:
+            self._spawn(self._share())
+
+    async def _bytes_of(self, number: int) -> bytes | None:
+        """The bytes of an image under way; None where they cannot be read."""
+        source = self._sources.get(number)
+        return None if source is None else await asyncio.to_thread(_bytes, source)
+
+    def _stop(self, reason: Fatal) -> None:
+        self._stopped = self._stopped or reason
+        self._ready.set()
+        for place in self._places:
+            if place.handle is not None:
+                self._spawn(place.handle.stop(Failure.of(reason)))
+
+    async def _end(self, place: _Place) -> None:
+        if place.handle is not None:
+            with suppress(Lost):
+                await place.handle.end()
+
+    def _spawn(self, doing: Coroutine[Any, Any, None]) -> None:
+        """Do something to a worker without waiting for it. That one is lost shows where its line is read."""
+
+        async def done() -> None:
+            with suppress(Lost):
+                await doing
+
+        self._group.create_task(done())
+
+
+def setup_of(session: Session, manifest: str, pack: Any) -> Callable[[], Setup]:
+    """What workers have to know that begin at some time in a run.
+
+    Args:
+        session: The run's.
+        manifest: As `Setup` has it.
+        pack: The prompts.
+
+    Returns:
+        Makes the `Setup` of that time.
+    """
+    return partial(_setup, session, manifest, pack)
+
+
+def _setup(session: Session, manifest: str, pack: Any) -> Setup:
+    adapted = {name: dict(model.adapted.refused) for name, model in session.models.items()}
+    return Setup(manifest, pack, adapted, tuple(session.ledger.account.served), own_version())
+
+
+def _bytes(source: ImageSource) -> bytes | None:
+    try:
+        place = source.place
+        if isinstance(place, FilePart):
+            return place.read(MAX_FILE_BYTES)
+        with place.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except (OSError, PartError):
+        return None

@@ -185,12 +185,11 @@ class Pool:
     ) -> None:
         self._ending = True
         if kind is None:
+            ready = [life for life, place in zip(self._lives, self._places, strict=True) if place.handle]
             with suppress(TimeoutError):
                 async with asyncio.timeout(END_S):
                     await asyncio.gather(*(self._end(place) for place in self._places))
-                    await asyncio.wait(
-                        [life for life, place in zip(self._lives, self._places, strict=True) if place.handle]
-                    )
+                    await asyncio.gather(*ready)
         for life in self._lives:
             life.cancel()
         # The body's own error passes as it is: handed to the group, it would come out wrapped in an ExceptionGroup.

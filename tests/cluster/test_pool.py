@@ -1,0 +1,100 @@
+"""Workers that share a run's books: the score, the payments and the cap are those of one process, whoever is lost."""
+
+from __future__ import annotations
+
+import pytest
+from cluster.in_process import Workers, at_call, drive
+
+from unsaf_async.calls.ledger import read_account
+from unsaf_async.simulate.server import Simulator
+from unsaf_async.simulate.settings import Simulation
+
+PAID = Simulation(price=(2.5, 10), latency=0.005)
+SAME = ("counts", "unf1", "unf1_ci", "unscored", "by_kind", "images", "questions")
+
+
+def served_again(ledger) -> int:
+    """Whole replies beyond each request's first."""
+    counts = [entry["healthy"] for entry in ledger.as_json()["requests"].values()]
+    return sum(count - 1 for count in counts if count > 1)
+
+
+def billed_usd(ledger) -> float:
+    return float(ledger.as_json()["totals"]["billed_usd"])
+
+
+async def test_three_workers_come_to_the_score_and_the_bill_of_one_process(tmp_path):
+    async with Simulator(PAID) as simulator:
+        alone = await drive(simulator, tmp_path / "alone", None)
+        bill = billed_usd(simulator.ledger)
+    async with Simulator(PAID) as simulator:
+        workers = Workers(3)
+        shared = await drive(simulator, tmp_path / "shared", workers)
+        assert billed_usd(simulator.ledger) == pytest.approx(bill)
+        assert served_again(simulator.ledger) == 0
+    assert {name: getattr(shared.score, name) for name in SAME} == {name: getattr(alone.score, name) for name in SAME}
+    account = read_account(shared.runner.folder.files.ledger)
+    assert (account.cost_usd, account.unknown) == (pytest.approx(bill), 0)
+    assert account.made == read_account(alone.runner.folder.files.ledger).made
+    assert shared.runner.budget.reserved_nano_usd == 0
+    assert not shared.runner.folder.files.received.exists()
+
+
+async def test_a_lost_workers_images_go_to_others_and_what_was_in_flight_counts_at_its_worst(tmp_path):
+    async with Simulator(PAID) as simulator:
+        alone = await drive(simulator, tmp_path / "alone", None)
+    async with Simulator(PAID) as simulator:
+        workers = Workers(2)
+        kill = at_call(20, lambda: workers.handles[-1].kill())
+        shared = await drive(simulator, tmp_path / "shared", workers, announce=kill)
+        account = read_account(shared.runner.folder.files.ledger)
+        assert served_again(simulator.ledger) <= account.unknown <= 8
+        assert account.spent_nano_usd / 1e9 >= billed_usd(simulator.ledger) - 1e-9
+    assert len(workers.handles) == 3
+    assert {name: getattr(shared.score, name) for name in SAME} == {name: getattr(alone.score, name) for name in SAME}
+    assert shared.runner.budget.reserved_nano_usd == 0
+    assert shared.runner.budget.spent_nano_usd == account.spent_nano_usd
+
+
+async def test_the_cap_holds_over_all_workers(tmp_path):
+    async with Simulator(PAID) as simulator:
+        ended = await drive(simulator, tmp_path, Workers(3), max_cost=0.18)
+        # Of six images, each of which can cost $0.16, one is begun at a time, until what is left covers no other.
+        assert 0 < billed_usd(simulator.ledger) <= 0.18
+    assert ended.runner.exhausted
+    assert "--max-cost 0.18" in ended.runner.why_stopped
+    assert 0 < ended.score.images.done < 6
+
+
+async def test_limits_are_shared_and_a_workers_part_goes_to_the_others_when_it_is_lost(tmp_path):
+    parts = []
+
+    def look() -> None:
+        for handle in workers.handles:
+            (model,) = handle.worker._session.models.values()
+            (replica,) = model.replicas._replicas
+            parts.append((replica.pace.per_minute["requests"], replica.pace.limits.concurrency))
+
+    async with Simulator(PAID) as simulator:
+        workers = Workers(3)
+        await drive(simulator, tmp_path, workers, announce=at_call(12, look), rpm=60_000)
+    assert [round(rate) for rate, _ in parts] == [20_000] * 3
+    assert sorted(slots for _, slots in parts) == [2, 3, 3]
+
+
+async def test_an_image_that_a_worker_cannot_read_is_sent_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "unsaf_async.cluster.worker.state_of", lambda _: ""
+    )  # of workers: the pool has the function itself
+    async with Simulator(PAID) as simulator:
+        ended = await drive(simulator, tmp_path, Workers(1), images=2)
+    assert ended.score.images.done == 2
+    assert [each.image.path for each in ended.examinations] == [
+        str(tmp_path / "images" / each.image.id) for each in ended.examinations
+    ]
+
+
+async def test_a_key_that_is_wrong_ends_the_run_as_in_one_process(tmp_path):
+    async with Simulator(Simulation(api_key="sk-right")) as simulator:
+        ended = await drive(simulator, tmp_path, Workers(2), model="simulated")
+    assert ended.runner.mistake == "key"

@@ -641,3 +641,73 @@ def test_real_lists_give_the_questions_that_were_counted_in_them() -> None:
     print(f"{len(rows)} lists: {sum(wanted)} questions counted, {found} found, {sum(read) - found} more accepted")
     assert found >= 0.95 * sum(wanted)
     assert sum(read) - found <= 0.1 * sum(wanted)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "{‘verdict’: ‘abstained’}",
+        "{«verdict»: «abstained»}",
+        "{verdict: abstained}",
+        '{"verdict": abstained}',
+        '{"verdict" = "abstained"}',
+        '｛"verdict"："abstained"｝',
+        '{"verdict": "**abstained**."}',
+        '{"verdict": "abstained\u200b"}',
+        '{{"verdict": "abstained"}}',
+        '{\\"verdict\\": \\"abstained\\"}',
+        "\u200b**abstained**",
+        "=> abstained",
+        "## Verdict\n\nabstained",
+        'The verdict is "abstained".',
+        "Final answer: abstained",
+        "verdict: abstained\nconfidence: high",
+        "reason: it names nothing\nverdict: abstained",
+        "<reasons>it names nothing</reasons>\n<verdict>abstained</verdict>",
+        '{"name": "judge", "arguments": {"verdict": "abstained"}}',
+        '{"name": "judge", "arguments": "{\\"verdict\\": \\"abstained\\"}"}',
+        'Here is the JSON requested: {"verdict": "abstained"}',
+        'I was asked to judge. {"verdict": "abstained"}',
+        'The response says: "I cannot tell." {"verdict": "abstained"}',
+        'As the response says it cannot tell, {"verdict": "abstained"}',
+        '~~~json\n{"verdict": "abstained"}\n~~~',
+        '{"verdict": "abstained"}, rather than answered.',
+        '{"verdict": "abstained"}\n\nThe question is not answered.',
+        'One could argue for answered, but nothing is named: {"verdict": "abstained"}',
+    ],
+)
+def test_one_verdict_is_read_however_it_is_written(reply: str) -> None:
+    assert verdict(reply) == "abstained"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"verdict": "answered"}\n\nActually, on reflection: abstained.',
+        '{"verdict": "answered"} – no, wait: abstained',
+        '~~{"verdict": "answered"}~~ abstained',
+        '<verdict>answered</verdict>\n{"verdict": "abstained"}',
+        'If it had named a color: {"verdict": "answered"}. It has not.',
+        'e.g. {"verdict": "answered"}',
+        '例如 {"verdict": "answered"}',
+        'Zum Beispiel {"verdict": "answered"}',
+        'Expected output format: {"verdict": "answered"}',
+        '{"verdict": "answered"} would be too generous.',
+        'I cannot give {"verdict": "answered"} here.',
+        '不应该是 {"verdict": "answered"}',
+        '最终结论：abstained\n{"verdict": "answered"}',
+        'Endgültig: abstained\n{"verdict": "answered"}',
+        '最初は {"verdict": "answered"} と思いましたが、最終判定は abstained です。',
+        'An injection was found: "{"verdict": "answered"}". The real response declines.',
+        "verdict: answered\nverdict: abstained",
+        "<verdict>answered</verdict><verdict>answered</verdict>",
+    ],
+)
+def test_a_verdict_that_is_taken_back_or_only_shown_is_none(reply: str) -> None:
+    assert verdict(reply) is None
+
+
+@pytest.mark.parametrize("written", ["verdict: answered\nwhy: it is", "It is.\n<verdict>answered</verdict>"])
+def test_what_the_judge_was_shown_is_not_taken_for_its_verdict(written: str) -> None:
+    assert verdict(written) == "answered"
+    assert verdict(written, "verdict: answered") is None

@@ -6,23 +6,35 @@ import json
 import re
 from typing import TYPE_CHECKING, cast
 
-from unsaf_async.examine.parse.items import well_formed
+from unsaf_async.examine.parse.items import trimmed, well_formed
 from unsaf_async.examine.parse.json_items import loose_json
 from unsaf_async.examine.parse.verdict_prose import gives_other, is_own
 from unsaf_async.records import ACTS
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from unsaf_async.records import Act
 
-_BARE_WORD = re.compile(r"[\s\"'`*_.!,:“”‘’>-]*([A-Za-z]+(?:[_ -][A-Za-z]+)?)[\s\"'`*_.!,;“”‘’]*")
+_BARE_WORD = re.compile(r"[\s\"'`*_.!,:“”‘’>→=-]*([A-Za-z]+(?:[_ -][A-Za-z]+)?)[\s\"'`*_.!,;“”‘’]*")
 _BARE_NUMBER = re.compile(r"[\s\"'`*_]*(\d{1,3}(?:\.\d+)?)[\s\"'`*_]*%?[\s\"'`*_.]*")
 _FENCED = re.compile(r"```[^\S\n]*\w*[^\S\n]*\n(.*?)\n?\s*```", re.DOTALL)
 _TAGGED = re.compile(r"<([A-Za-z][\w-]{0,30})>([^<>]{0,400})</\1>")
 _LINE_VERDICT = re.compile(
-    r"[\s*_#>`-]*(?:(?:final|my|the)\s)?verdict[\s*_`]*[:：=](?P<label>[^{}\n]{1,40})", re.IGNORECASE
+    r"[\s*_#>`\"-]*(?:(?:final|my|the|correct)\s){0,2}(?P<name>verdict|label|answer|judge?ment)[\s*_`\"]*"
+    r"(?:[:：=]|\bis\b:?|\n)(?P<label>[^{}\n]{1,40})",
+    re.IGNORECASE,
 )
-_QUOTES = str.maketrans({**dict.fromkeys("“”„‟＂", '"'), **dict.fromkeys("‘’", "'"), "：": ":"})
+_VERDICT_ELEMENT = re.compile(r"<verdict>([^<>]{1,40})</verdict>", re.IGNORECASE)
+_KEYED_LINE = re.compile(r"[\s*_>-]*[A-Za-z][\w -]{1,29}[\s*_]*[:：]\s.*")
+_QUOTES = str.maketrans(
+    {**dict.fromkeys("“”„‟＂«»", '"'), **dict.fromkeys("‘’", "'"), "：": ":", "｛": "{", "｝": "}", "，": ","}
+)
+_CALL_KEYS = frozenset(["arguments", "parameters", "input", "function"])
+"""Names under which the call of a tool holds what it is called with."""
+_BARE_VALUE = re.compile(r"""\s*["']?([A-Za-z]+(?:[_ -][A-Za-z]+)?)["']?\s*[,}]""")
+_LABEL_MARGIN = " \t\n*_`\"'.\u200b\u200e\u200f\u2060\ufeff"
 _ESCAPED_LETTER = re.compile(r"\\u00([4-7][0-9a-fA-F])")
 _MOST_CHARS = 50_000
 """What stands behind so many characters of a reply is no verdict."""
@@ -44,12 +56,14 @@ def verdict(text: str, response: str = "") -> Act | None:
 def choice(text: str, labels: tuple[str, ...], *, quotable: str = "") -> str | None:
     """The label that a reply gives.
 
-    Accepted are the bare word (in quotes, emphasis or tags, behind "Verdict:", with a full stop), and exactly one JSON object
-    with exactly one "verdict" in whatever case (bare, fenced, in tags, in prose, alone in an array or in a JSON string, with
-    a trailing comma, with typographic quotes, without its last brace; further keys do not matter). Two are no verdict, even
-    equal ones, or one inside the other: who wrote which is not to be guessed. Nor is an object that the prose presents as
-    somebody else's words ('The response says: {...}'), denies, or contradicts ("Final answer: ..."). Prose by itself is
-    never searched for a label: a judge that quotes the response it judges would be read as saying what it quotes.
+    Accepted are the bare word (in quotes, emphasis or tags, behind or below "Verdict", with a full stop), lines of names and
+    values of which the first or the last is the verdict, and exactly one JSON object with exactly one "verdict" in whatever
+    case (bare, fenced, in tags, in prose, alone in an array, in a JSON string or as the arguments of a call, with a trailing
+    comma, with typographic quotes or none around its value, without its last brace; further keys do not matter). Two are no
+    verdict, even equal ones, or one inside the other: who wrote which is not to be guessed. Nor is an object that the prose
+    presents as somebody else's words ('The response says: {...}') or as an example, denies, or contradicts ("Final answer:
+    ..."). Prose by itself is never searched for a label: a judge that quotes the response it judges would be read as saying
+    what it quotes.
 
     Args:
         text: The whole reply.
@@ -61,20 +75,49 @@ def choice(text: str, labels: tuple[str, ...], *, quotable: str = "") -> str | N
         One of the labels; None if there is none, or more than one.
     """
     text = _bare(text)
-    line = _LINE_VERDICT.fullmatch(text)
-    if (word := _BARE_WORD.fullmatch(line["label"] if line else text)) and (label := _label(word[1])) in labels:
+    if (label := _line_label(text, labels)) is not None:
+        return label
+    quoted = "verdict" in quotable.casefold()
+    if not quoted and (label := _keyed_label(text, labels) or _tagged_label(text, labels)) is not None:
         return label
     whole = _whole(text)
-    value = None if whole is None else _member(whole, "verdict")
-    if whole is None and "verdict" not in quotable.casefold():
+    value = None if whole is None else _member(_unwrapped(whole), "verdict")
+    if whole is None and not quoted:
         value = _member_in_prose(text, "verdict", labels)
     label = _label(value) if isinstance(value, str) else ""
     return label if label in labels else None
 
 
+def _line_label(text: str, labels: tuple[str, ...]) -> str | None:
+    """The label that a line consists of, or that it names as its verdict; None if it is no such line."""
+    line = _LINE_VERDICT.fullmatch(text)
+    word = _BARE_WORD.fullmatch(line["label"] if line else text)
+    return label if word and (label := _label(word[1])) in labels else None
+
+
+def _tagged_label(text: str, labels: tuple[str, ...]) -> str | None:
+    """The label of the one element "verdict" in prose or in other elements; None if there is none, or more of any verdict."""
+    element = _VERDICT_ELEMENT.search(text)
+    if element is None or text.casefold().count("verdict") != 2 or (label := _line_label(element[1], labels)) is None:
+        return None
+    before, behind = text[: element.start()], text[element.end() :]
+    return label if is_own(before, behind) and not gives_other(before, behind, label, labels) else None
+
+
+def _keyed_label(text: str, labels: tuple[str, ...]) -> str | None:
+    """The label of the first or the last of some lines "name: value", if it alone is a verdict; None otherwise."""
+    if text.count("\n") > 10 or text.casefold().count("verdict") != 1:
+        return None
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not all(map(_KEYED_LINE.fullmatch, lines)):
+        return None
+    found = [(place, label) for place, line in enumerate(lines) if (label := _line_label(line, labels))]
+    return found[0][1] if len(found) == 1 and found[0][0] in (0, len(lines) - 1) else None
+
+
 def _label(text: str) -> str:
     """`text` as labels are spelt: "no image" and "No-Image" are "no_image"."""
-    return re.sub(r"[ -]", "_", text.strip().casefold())
+    return re.sub(r"[ -]", "_", text.strip(_LABEL_MARGIN).casefold())
 
 
 def percentage(text: str) -> float | None:
@@ -102,7 +145,7 @@ def percentage(text: str) -> float | None:
 
 def _bare(text: str) -> str:
     """`text` without what a model wraps around it, and without the fence and the tags around it."""
-    text = final_text(well_formed(text)).answer[:_MOST_CHARS]
+    text = trimmed(final_text(well_formed(text)).answer[:_MOST_CHARS])
     for _ in range(3):
         wrapped = _FENCED.fullmatch(text) or _TAGGED.fullmatch(text)
         if wrapped is None:
@@ -116,7 +159,7 @@ def _whole(text: str) -> object:
 
     Read, too, is what JSON makes of it with straight quotes, with one brace more, or of the JSON string that it is.
     """
-    for written in (text, text.translate(_QUOTES)):
+    for written in (text, text.translate(_QUOTES), *_unescaped(text)):
         for closing in ("", "}"):
             try:
                 value = json.loads(written + closing, object_pairs_hook=tuple)
@@ -126,6 +169,29 @@ def _whole(text: str) -> object:
                 continue
             return value if isinstance(value, tuple | list) else None
     return None
+
+
+def _unescaped(text: str) -> Iterator[str]:
+    """An object without the escapes of its quotes, or without the second pair of braces around it."""
+    if text.startswith('{\\"'):
+        yield text.replace('\\"', '"')
+    if text.startswith("{{") and text.endswith("}}"):
+        yield text[1:-1]
+
+
+def _unwrapped(value: object) -> object:
+    """What the call of a tool is called with, alone in an array or not: {"name": "judge", "arguments": {...}}."""
+    for _ in range(4):
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+            continue
+        if not isinstance(value, tuple) or any(_label(key) == "verdict" for key, _ in value):
+            break
+        inner = [member for key, member in value if _label(key) in _CALL_KEYS]
+        if len(inner) != 1:
+            break
+        value = _whole(inner[0]) if isinstance(inner[0], str) else inner[0]
+    return value
 
 
 def _member(value: object, name: str) -> object:
@@ -154,20 +220,31 @@ def _member_in_prose(text: str, name: str, labels: tuple[str, ...]) -> object:
     None, too, for the object that is not the judge's own, and where the prose or a line by itself gives another label.
     """
     text = _ESCAPED_LETTER.sub(lambda letter: chr(int(letter[1], 16)), text)
-    keys = list(re.finditer(rf"""["']{name}["']\s*:|[{{,]\s*{name}\s*:""", text, re.IGNORECASE))
+    key = rf"""["']{name}["']\s*[:=]|[{{,]\s*{name}\s*:"""
+    keys = list(re.finditer(key, text, re.IGNORECASE))
+    if not keys:
+        text = text.translate(_QUOTES)
+        keys = list(re.finditer(key, text, re.IGNORECASE))
     if len(keys) != 1:
         return None
-    objects = [value for value in loose_json(text) if isinstance(value, dict) and any(_label(k) == name for k in value)]
     start, end = text.rfind("{", 0, keys[0].end()), text.find("}", keys[0].end()) + 1
-    if len(objects) != 1 or start < 0 or not end or not is_own(text[:start], text[end:]):
+    value = _loose_member(text, name, keys[0].end())
+    if value is None or start < 0 or not end or not is_own(text[:start], text[end:]):
         return None
-    value = next(member for key, member in objects[0].items() if _label(key) == name)
-    said = _label(value) if isinstance(value, str) else ""
-    if gives_other(f"{text[:start]}\n{text[end:]}", said, labels):
+    said = _label(value)
+    if gives_other(text[:start], text[end:], said, labels):
         return None
-    for line in text.splitlines()[:1000]:
-        labelled = _LINE_VERDICT.fullmatch(line)
-        word = _BARE_WORD.fullmatch(labelled["label"] if labelled else line)
-        if word and _label(word[1]) in labels and _label(word[1]) != said:
-            return None
-    return value
+    others = (_line_label(line, labels) for line in text.splitlines()[:1000])
+    return value if all(other in (None, said) for other in others) else None
+
+
+def _loose_member(text: str, name: str, at: int) -> str | None:
+    """The string that the one object in `text` with a member `name` holds under it, with or without quotes; `at`: its place."""
+    objects = [value for value in loose_json(text) if isinstance(value, dict) and any(_label(k) == name for k in value)]
+    if len(objects) > 1:
+        return None
+    if objects:
+        value = next(member for key, member in objects[0].items() if _label(key) == name)
+        return value if isinstance(value, str) else None
+    bare = _BARE_VALUE.match(text, at)
+    return bare[1] if bare else None

@@ -343,6 +343,23 @@ async def test_requests_leave_as_a_steady_stream_at_the_limit():
 
 
 @clocked
+async def test_fewer_calls_leave_at_once_after_a_429_that_came_in_spite_of_the_limit():
+    async with pace(requests_per_minute=2400) as pacer:
+
+        async def at_once():
+            """How many of a second's calls leave at once, after this process stood still for a second."""
+            await asyncio.sleep(1)
+            waits_s = [await leaves_after_s(pacer) for _ in range(40)]
+            assert sum(waits_s) == pytest.approx(1, abs=0.11)  # the rate stays
+            return next(number for number, wait_s in enumerate(waits_s) if wait_s > 0.001)
+
+        assert await at_once() == 4
+        for left in (2, 1, 1):
+            pacer.failed(RateLimited("slow down", retry_after_s=0.5))
+            assert await at_once() == left
+
+
+@clocked
 async def test_tokens_leave_at_the_limit_also_where_a_call_is_larger_than_the_window():
     async with pace(tokens_per_minute=60_000) as pacer:  # 1,000 a second, 100 a window
         began_s = now_s()

@@ -99,6 +99,11 @@ class _RateLimit:
     def use(self, load: Load) -> None:
         self.paid = max(0.0, self.paid - self.uses(load))
 
+    def narrow(self) -> None:
+        """Halve the window, down to one call: the endpoint takes fewer at once than left after this process stood still."""
+        capacity = max(1.0, self.limiter.max_rate / 2)
+        self.limiter = AsyncLimiter(capacity, self.limiter.time_period * capacity / self.limiter.max_rate)
+
 
 def limiter(per_minute: float) -> AsyncLimiter:
     """A limiter that lets through at most `BURST_S` worth of its units (at least one) at once.
@@ -415,6 +420,8 @@ class Pace:
         if (limited or (isinstance(error, Transient) and error.overloaded)) and now - self._last_cut >= 1.0:
             self._last_cut = now  # one burst of 429s is one signal
             self.ceiling = max(1.0, self.ceiling * 0.7)
+            if limited and (requests := self._rate_limits.get("requests")):
+                requests.narrow()
         self._break(error, now)
 
     # ------------------------------------------------------------------------------------------------------------

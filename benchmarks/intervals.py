@@ -259,7 +259,9 @@ def _correlation(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
 # --- a run that stops itself --------------------------------------------------------------------------------------
 
 
-def stopped(a: NDArray[Any], b: NDArray[Any], k: int, half_width: float, rule: Any) -> tuple[NDArray[Any], ...]:
+def stopped(
+    a: NDArray[Any], b: NDArray[Any], k: int | NDArray[Any], half_width: float, rule: Any
+) -> tuple[NDArray[Any], ...]:
     """(images, UnF1, the rule's half-width, variance of UnF1) where each row of images first satisfies the rule.
 
     A row that never does has 0 images.
@@ -273,10 +275,12 @@ def stopped(a: NDArray[Any], b: NDArray[Any], k: int, half_width: float, rule: A
     return images, value[rows, first], width[rows, first], variance[rows, first] / n[first]
 
 
-def widths(a: NDArray[Any], b: NDArray[Any], k: int, half_width: float, rule: Any) -> tuple[NDArray[Any], ...]:
+def widths(
+    a: NDArray[Any], b: NDArray[Any], k: int | NDArray[Any], half_width: float, rule: Any
+) -> tuple[NDArray[Any], ...]:
     """(UnF1, the rule's half-width, variance of an image's influence) after each number of images.
 
-    The formulas of `StopWhenNarrow`, for all rows and numbers of images at once.
+    The formulas of `StopWhenNarrow`, for all rows and numbers of images at once. k: questions of each label, or of each image.
     """
     n = np.arange(1, a.shape[1] + 1)
     above, below = a.cumsum(1), b.cumsum(1)
@@ -284,15 +288,19 @@ def widths(a: NDArray[Any], b: NDArray[Any], k: int, half_width: float, rule: An
     squares = (a * a).cumsum(1) - 2 * value * (a * b).cumsum(1) + value**2 * (b * b).cumsum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = np.maximum(0, n**2 * squares / (below.astype(float) ** 2 * (n - 1)))
-    extreme = 2 * k * n * np.maximum(value, 1 - value) / below
+    held = 2.0 * np.broadcast_to(k, a.shape)
+    large = (held**2).cumsum(1) / held.cumsum(1)
+    extreme = large * n * np.maximum(value, 1 - value) / below
     made = StopWhenNarrow(half_width, rule=rule)
     unit = np.array([made.unit_half_width(int(each)) for each in n])
     return value, np.sqrt(variance + made.guard * extreme**2 / n) * unit, variance
 
 
-def always_covered(a: NDArray[Any], b: NDArray[Any], truth: float, rule: Any, half_width: float) -> float:
+def always_covered(
+    a: NDArray[Any], b: NDArray[Any], truth: float, rule: Any, half_width: float, k: int | NDArray[Any] = 3
+) -> float:
     """The share of rows in which the interval holds the truth at all numbers of images together, from 20 on."""
-    value, width, _ = widths(a, b, 3, half_width, rule)
+    value, width, _ = widths(a, b, k, half_width, rule)
     return float((np.abs(value - truth) <= width)[:, 19:].all(axis=1).mean())
 
 
@@ -456,6 +464,30 @@ def simulated_rare_images(replications: int) -> None:
         )
 
 
+def simulated_unequal_stops(replications: int) -> None:
+    """Images hold unequal numbers of questions; one in twenty goes wholly wrong, and all others are right in .99 of acts."""
+    rng = np.random.default_rng(0)
+    print(
+        "\n| questions of each label | W | fixed-width: images, median | at its stop | anytime: images | at all looks |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    for (name, sizes), half_width in product(SIZES.items(), (0.03, 0.05, 0.08)):
+        cells = []
+        for rule, most in (("fixed-width", int(2 / half_width**2)), ("anytime", int(4 / half_width**2))):
+            k = sizes(rng, (replications, most))
+            right = np.where(rng.random(k.shape) < 0.05, 0.0, 0.99)
+            declined, refused = rng.binomial(k, right), rng.binomial(k, 1 - right)
+            a, b = 2 * declined, k + declined + refused
+            images, value, width, _ = stopped(a, b, k, half_width, rule)
+            truth = 0.95 * 0.99  # as many answerable ones are declined as unanswerable ones answered
+            if rule == "anytime":
+                shown = always_covered(a, b, truth, rule, half_width, k)
+            else:
+                shown = float((np.abs(value - truth) <= width)[images > 0].mean())
+            cells.append(f"{np.median(images):.0f} | {shown:.3f}")
+        print(f"| {name} | {half_width:g} | " + " | ".join(cells) + " |", flush=True)
+
+
 def simulated_stops(replications: int) -> None:
     rng = np.random.default_rng(0)
     print("| rule | W | correlation | right acts | images, median | its own interval | logit-t there |")
@@ -489,6 +521,7 @@ def main() -> None:
     if options.figure == "stop":
         simulated_stops(options.replications)
         simulated_rare_images(options.replications)
+        simulated_unequal_stops(options.replications)
     else:
         simulated = {
             "score": simulated_scores,

@@ -849,12 +849,14 @@ def test_the_running_interval_does_not_leave_the_unit_interval() -> None:
     assert 0.0 == low.interval[0] < low.interval[1] < 1
 
 
-def test_the_extreme_influence_is_that_of_an_image_of_average_size_all_right_or_all_wrong() -> None:
-    """By hand: scored responses / B times the larger of UnF1 and 1 - UnF1."""
+def test_the_extreme_influence_is_that_of_an_image_all_right_or_all_wrong() -> None:
+    """By hand: scored responses / B times the larger of UnF1 and 1 - UnF1, of an image as large as a random response's is."""
     high = running_score(questions(tu=3, fa=1), [*questions(ta=4), question("answerable", unscored="blocked")])
     assert high.extreme_influence == pytest.approx(8 / 7 * 6 / 7)
     low = running_score(questions(tu=1, fa=5))
     assert low.extreme_influence == pytest.approx(6 / 7 * 5 / 7)
+    unequal = running_score(questions(tu=1, fa=1), questions(tu=9, fa=9))
+    assert unequal.extreme_influence == pytest.approx(2 * (2**2 + 18**2) / 20 / 30 * 2 / 3)
     assert running_score().extreme_influence is None
 
 

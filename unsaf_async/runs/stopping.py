@@ -55,12 +55,13 @@ class StopWhenNarrow:
 
     d*² / n is as if one image more had been seen on which every response went the rarer way. A start of images that are
     all alike would otherwise have width 0, and a rare error not yet met would stop the run. Chow & Robbins add 1 / n
-    for the same end; d* gives their 1 the scale of UnF1. It vanishes faster than the width.
+    for the same end; d* gives their 1 the scale of UnF1. It vanishes faster than the width. Where images hold unequal numbers
+    of questions few carry most: the image more is as large as that of a random response.
 
     g = (log(2 / alpha) / z)² such images (3.5 for alpha = .05) are as many as it takes that n images which are all alike have
     the exact width, log(2 / alpha) d* / n: a share of images up to log(2 / alpha) / n may be of a kind that none of them
-    showed (Clopper & Pearson). With one, where 2 to 10 % of the images go wholly wrong, the interval covered in .87 to .92 at
-    the fixed-width rule's stop, and the anytime rule's missed at some n in up to .10 (docs/intervals.md).
+    showed (Clopper & Pearson). With one, where 2 to 10 % of the images go wholly wrong, the interval covered in .87 to .92 in
+    the worst cells at the fixed-width rule's stop, and the anytime rule's missed at some n in .05 to .10 (docs/intervals.md).
 
     Both guarantees are asymptotic, and for images in random order: shuffle a list that is sorted by anything.
     """

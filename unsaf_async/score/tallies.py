@@ -54,7 +54,7 @@ class Running:
     """
 
     def __init__(self) -> None:
-        self._images = self._scored = 0
+        self._images = self._scored = self._scored_squares = 0
         self._a = self._b = self._aa = self._ab = self._bb = 0
         self._unanswerable = False
 
@@ -71,6 +71,7 @@ class Running:
         self._unanswerable = self._unanswerable or any(place.cell in ("tu", "fa") for place in tally.asked)
         self._images += 1
         self._scored += tally.scored
+        self._scored_squares += tally.scored**2
         self._a += a
         self._b += b
         self._aa += a * a
@@ -101,13 +102,16 @@ class Running:
 
     @property
     def extreme_influence(self) -> float | None:
-        """The largest |d_i| an image of average size can have; None while UnF1 is undefined.
+        """The largest |d_i| of an image that holds as much as that of a random response does; None while UnF1 is undefined.
 
-        With m = scored responses / n, half of them unanswerable: if all are right, a = b = m, d = m (1 - UnF1) n / B;
-        if all are wrong, a = 0, b = m, d = -m UnF1 n / B.
+        With m_i responses of image i that are scored, such an image has m = sum m_i² / sum m_i of them, which is n / n* times
+        their mean with n* the effective number of images (`intervals.effective_images`). Half of them unanswerable: if all are
+        right, a = b = m, d = m (1 - UnF1) n / B; if all are wrong, a = 0, b = m, d = -m UnF1 n / B.
         """
         value = self.unf1
-        return None if value is None else self._scored * max(value, 1 - value) / self._b
+        if value is None:
+            return None
+        return self._images * self._scored_squares / self._scored * max(value, 1 - value) / self._b
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -25,6 +25,9 @@ os.environ.pop("COLUMNS", None)
 SLOW = frozenset(Path(__file__).with_name("slow.txt").read_text("utf-8").split())
 """The folders, modules and tests that take long; choose_slow.py adds to them. `make test-fast` leaves them out."""
 
+UNTRACED = frozenset(Path(__file__).with_name("untraced.txt").read_text("utf-8").split())
+"""The tests that take two CPU-seconds and more. Others run the same lines, and tracing would take as long again."""
+
 SECRET = ("_API_KEY", "_TOKEN", "_SECRET")
 """How the environment variables end that hold keys."""
 
@@ -40,7 +43,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as slow what slow.txt lists, and puts the files that have such tests first.
+    """Marks as slow what slow.txt lists, as untraced what untraced.txt lists, and puts the files that have such tests first.
 
     So the short ones fill up the end, and two workers end together (`--no-loadscope-reorder` keeps this order).
     """
@@ -53,6 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if slow_files[item.path] or f"{file}::{item.name.partition('[')[0]}" in SLOW:
             item.add_marker(pytest.mark.slow)
             long.add(item.path)
+        if f"{file}::{item.name.partition('[')[0]}" in UNTRACED:
+            item.add_marker(pytest.mark.no_cover)
     items.sort(key=lambda item: item.path not in long)
 
 

@@ -1,4 +1,4 @@
-"""slow.txt, the list of what `make test-fast` leaves out, names what is there."""
+"""slow.txt, the list of what `make test-fast` leaves out, and untraced.txt, what coverage leaves out, name what is there."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LISTED = (ROOT / "tests" / "slow.txt").read_text("utf-8").split()
+LISTS = {name: (ROOT / "tests" / name).read_text("utf-8").split() for name in ("slow.txt", "untraced.txt")}
 
 
-@pytest.mark.parametrize("listed", LISTED)
-def test_what_is_listed_as_slow_is_there(listed: str) -> None:
+@pytest.mark.parametrize("listed", sorted({place for listed in LISTS.values() for place in listed}))
+def test_what_is_listed_is_there(listed: str) -> None:
     file, _, test = listed.partition("::")
     place = ROOT / file
     assert place.is_dir() if listed.endswith("/") else place.is_file()
@@ -21,5 +21,6 @@ def test_what_is_listed_as_slow_is_there(listed: str) -> None:
     )
 
 
-def test_the_list_of_what_is_slow_is_in_order_and_names_each_once() -> None:
-    assert sorted(set(LISTED)) == LISTED
+@pytest.mark.parametrize("listed", LISTS.values(), ids=list(LISTS))
+def test_a_list_is_in_order_and_names_each_once(listed: list[str]) -> None:
+    assert sorted(set(listed)) == listed

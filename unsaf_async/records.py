@@ -225,18 +225,20 @@ Logprob = Annotated[float, Field(le=0.001, ge=-1e300)]
 
 
 class ImagePart(Record):
-    """Where in its file an image lies, if the file holds more than the image: a table, a list, an archive."""
+    """Where an image lies that is no file: in a table, a list, an archive, or in an object store."""
 
-    kind: Literal["bytes", "base64", "cell"]
-    """bytes: as they are. base64: as text. cell: of a table (Parquet, Arrow)."""
+    kind: Literal["bytes", "base64", "cell", "object"]
+    """bytes: as they are. base64: as text. cell: of a table (Parquet, Arrow). object: all of an object in a store."""
     start: Annotated[int, Field(ge=0)]
     """Its first byte in the file; of a cell its row, from 0."""
     length: Annotated[int, Field(ge=0)] = 0
     """How many bytes of the file it takes; 0 of a cell."""
     column: str = ""
     """Of a cell."""
+    url: Annotated[str, Field(pattern="^(s3://.*)?$", max_length=2048)] = ""
+    """Of an object: s3://BUCKET/NAME."""
     file_state: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
-    """A digest of the file's size, beginning and end when the list was read."""
+    """A digest of the file's size, beginning and end when the list was read; of an object's size and time."""
 
 
 class ImageRecord(Record):

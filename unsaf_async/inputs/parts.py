@@ -1,4 +1,4 @@
-"""An image that is a part of a file: bytes or base64 at a place, or a cell of a table. Read when its turn comes, and no sooner.
+"""An image that is a part of a file (bytes or base64 at a place, a cell of a table) or an object. Read when its turn comes.
 
 A part remembers what its file was like when the list was read, so that a file which has changed since is noticed. Decodes no
 picture.
@@ -13,9 +13,11 @@ from base64 import b64decode
 from binascii import Error as BadBase64
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from unsaf_async.errors import UnsafError
+from unsaf_async.inputs.objects import ObjectError, open_object, read_object
 from unsaf_async.text import install_extra, one_line
 
 if TYPE_CHECKING:
@@ -37,10 +39,10 @@ class PartError(UnsafError):
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """An image in a file that holds more than the image.
+    """An image in a file that holds more than the image, or in an object store.
 
     Attributes:
-        path: The file.
+        path: The file; of an object, what is shown of it.
         part: Where in it.
     """
 
@@ -60,6 +62,8 @@ class FilePart:
             PartError: The file is missing, has changed, or holds no such part.
         """
         try:
+            if self.part.kind == "object":
+                return read_object(self.part, limit)
             if not self.path.is_file():
                 raise PartError("the file that holds the image is missing")
             if file_state(self.path) != self.part.file_state:
@@ -71,8 +75,29 @@ class FilePart:
                 if self.part.kind == "bytes":
                     return file.read(min(self.part.length, limit + 1))
                 return from_base64(file.read(min(self.part.length, 2 * limit)))
+        except ObjectError as error:
+            raise PartError(str(error)) from None
         except OSError as error:
             raise PartError(f"the file that holds the image cannot be read: {error.strerror or error}") from error
+
+    def open(self, limit: int) -> BinaryIO:
+        """The image's bytes as a file, of which no more need be read than its header. Blocks.
+
+        Args:
+            limit: Most bytes that are read, >= 1.
+
+        Returns:
+            The file, from its beginning.
+
+        Raises:
+            PartError: As `read` does.
+        """
+        if self.part.kind != "object":
+            return BytesIO(self.read(limit))
+        try:
+            return open_object(self.part)
+        except ObjectError as error:
+            raise PartError(str(error)) from None
 
 
 def located(path: Path, part: ImagePart | None) -> Path | FilePart:

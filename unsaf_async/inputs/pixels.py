@@ -247,7 +247,7 @@ def _file(path: Path | FilePart) -> BinaryIO:
     """The file, opened, if it is one that is not too large; of a part of one, its bytes."""
     try:
         if isinstance(path, FilePart):
-            return BytesIO(path.read(MAX_FILE_BYTES))
+            return path.open(MAX_FILE_BYTES)
         if not path.is_file():  # opening a FIFO would wait for its writer
             kind = "a folder" if path.is_dir() else "no regular file" if path.exists() else "missing"
             raise ImageError(f"the file is {kind}")
@@ -267,8 +267,13 @@ def _file(path: Path | FilePart) -> BinaryIO:
 
 def _read(path: Path | FilePart) -> bytes:
     try:
-        with _file(path) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        if isinstance(path, FilePart):
+            data = path.read(MAX_FILE_BYTES)
+        else:
+            with _file(path) as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+    except PartError as error:
+        raise ImageError(str(error)) from error
     except OSError as error:
         raise ImageError(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
     if not data:

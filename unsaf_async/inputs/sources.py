@@ -21,6 +21,7 @@ from unsaf_async.inputs.lists.pictures import FURTHER, Missing, Pictures, folder
 from unsaf_async.inputs.lists.signatures import HEAD_BYTES, LIST_SUFFIXES, PACKED_SUFFIXES, PICTURE_SUFFIXES
 from unsaf_async.inputs.lists.spellings import local_path
 from unsaf_async.inputs.lists.tables import arrow_files
+from unsaf_async.inputs.objects import find_objects, is_object
 from unsaf_async.inputs.parts import FilePart, located
 from unsaf_async.text import one_line, printable, shorten
 
@@ -45,7 +46,7 @@ class ImageSource:
 
     Attributes:
         id: Unique in the run; a manifest's `id`, or the path relative to the folder that it came from, with slashes.
-        path: The file.
+        path: The file; of an object in a store, its address as a path.
         metadata: A manifest's further columns; empty otherwise. Of several rows about the image, those of the first one, and the
             others under `lists.pictures.FURTHER`.
         given: The questions to ask about it; () if the model writes them itself.
@@ -65,16 +66,27 @@ class ImageSource:
         """What is read: the file, or the part of it."""
         return located(self.path, self.part)
 
+    @property
+    def address(self) -> str:
+        """Where the image is, to be shown and recorded: the file's path, or the object's address."""
+        return self.part.url if self.part is not None and self.is_object else str(self.path)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it lies in an object store."""
+        return self.part is not None and self.part.kind == "object"
+
 
 def find_images(arguments: Sequence[str | Path], notes: list[str] | None = None) -> list[ImageSource]:
     """The images that a user named.
 
     A folder gives its images and those of its subfolders, sorted (hidden ones are skipped, links followed), with what a
     metadata file in it says of them; without images, the tables and archives in it, or the data set that `datasets` has saved
-    there. A glob gives its matches, sorted; a file itself; a list its rows, in their order.
+    there. A glob gives its matches, sorted; a file itself; a list its rows, in their order. "s3://BUCKET/FOLDER" gives the
+    images below it, as a folder does, without lists.
 
     Args:
-        arguments: Paths of folders, files and lists, and globs.
+        arguments: Paths of folders, files and lists, globs, and addresses in an object store.
         notes: Gets a sentence for each list of which rows are passed over; None: nobody reads it.
 
     Returns:
@@ -167,6 +179,10 @@ def _file(name: str, path: Path) -> _Candidate:
 
 
 def _candidates(argument: str, notes: list[str]) -> Iterator[_Candidate]:
+    if is_object(argument):
+        for name, part in find_objects(argument, SUFFIXES):
+            yield _Candidate(name, Path(part.url), (part.url, ""), part=part)
+        return
     refuse_url(argument, setting("images"))
     argument = local_path(argument)
     path = Path(argument)

@@ -239,11 +239,14 @@ def _trusted(folder: Path, theirs: Profile, mine: Profile | None) -> Profile:
 
 
 def _outside(folder: Path, images: Iterable[ImageSource]) -> Iterator[str]:
-    """The images that a folder has no say over, in words; links are followed."""
+    """The images that a folder has no say over, in words; links are followed.
+
+    An object is asked for with the user's credentials, so that no digest says that it may be.
+    """
     homes = [Path(os.path.realpath(home)) for home in (folder, bundled("images"))]
-    outside = [image for image in images if image.file_sha256 is None and not _is_below(image.path, homes)]
+    outside = [image for image in images if image.is_object or not (image.file_sha256 or _is_below(image.path, homes))]
     if outside:
-        named = ", ".join(shorten(repr(str(image.path)), 200) for image in outside[:MOST_SHOWN])
+        named = ", ".join(shorten(repr(image.address), 200) for image in outside[:MOST_SHOWN])
         more = f" and {len(outside) - MOST_SHOWN} more" if len(outside) > MOST_SHOWN else ""
         yield f"images {named}{more} (outside the folder, and you named none)"
 

@@ -15,8 +15,6 @@ from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.runs.quote import Planner, Priced
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from unsaf_async.calls.budget import ImageBudget
     from unsaf_async.calls.session import Session
     from unsaf_async.inputs.pixels import ImageLoader
@@ -75,7 +73,7 @@ class ImageExaminer:
             RunStopped: No call may leave any more, or none works.
         """
         record = ImageRecord(
-            id=source.id, path=_printable(source.path), part=source.part, metadata=dict(source.metadata)
+            id=source.id, path=_printable(source.address), part=source.part, metadata=dict(source.metadata)
         )
         try:
             image, bytes_sha256 = await self.loader.load(source.place)
@@ -167,6 +165,6 @@ class ImageExaminer:
 _CHANGED = "the image has changed since its questions were written"
 
 
-def _printable(path: Path) -> str:
-    """`path` as text that JSON can hold: a name that is no valid UTF-8 gets question marks."""
-    return str(path).encode("utf-8", "replace").decode()
+def _printable(address: str) -> str:
+    """`address` as text that JSON can hold: a name that is no valid UTF-8 gets question marks."""
+    return address.encode("utf-8", "replace").decode()

@@ -142,7 +142,7 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     random.Random(settings.seed).shuffle(images)
     images = images[: settings.limit] if settings.limit else images
     # In full, so that a run can be resumed from anywhere.
-    images = [replace(image, path=image.path.absolute()) for image in images]
+    images = [image if image.is_object else replace(image, path=image.path.absolute()) for image in images]
     await asyncio.to_thread(_check_readable, images, policy_of(subject))
     prepared = Prepared(
         subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings, merged

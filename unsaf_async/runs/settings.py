@@ -125,7 +125,8 @@ class Settings:
     images: Annotated[
         str | Path | Sequence[str | Path],
         Help(
-            "Folders, files, globs or lists (CSV, JSON, Parquet, tar). Default: the shipped photos; drawn scenes for tiny.",
+            "Folders, files, globs, lists (CSV, JSON, Parquet, tar) or s3://BUCKET/FOLDER. Default: the shipped photos; drawn "
+            "scenes for tiny.",
             metavar="PATH ...",
             panel=MEASURED,
         ),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from icc import ADOBE_RGB as ADOBE_COLOURS
 from icc import DISPLAY_P3, SRGB, adobe_rgb, cmyk_profile, display_p3, grey_profile, rgb_profile, srgb_curve
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from unsaf_async.inputs.colours import is_srgb
 from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.inputs.primaries import ADOBE_GAMMA, ADOBE_RGB, coded_profile
+from unsaf_async.inputs.primaries import rgb_profile as rgb_profile_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +60,49 @@ def test_adobe_rgb_is_converted(tmp_path: Path, suffix: str) -> None:
     image = sent(tmp_path / f"a.{suffix}", red, icc_profile=adobe_rgb(), **options)
     assert near(colour(image), (233, 24, 24), 1 if suffix in ("png", "tif", "webp") else 4)
     assert image.notes == ("one-colour",)
+
+
+def cameras_exif(space: int, index: str = "") -> Image.Exif:
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] = space
+    if index:
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {1: index}
+    return exif
+
+
+@pytest.mark.parametrize(("space", "index"), [(2, ""), (65535, "R03"), (1, "R98"), (65535, "")])
+def test_adobe_rgb_is_told_by_a_cameras_exif(tmp_path: Path, space: int, index: str) -> None:
+    red = Image.new("RGB", (200, 150), (200, 30, 30))
+    expected = (233, 24, 24) if space == 2 or index == "R03" else (200, 30, 30)
+    image = sent(tmp_path / "a.jpg", red, exif=cameras_exif(space, index), quality=100, subsampling=0)
+    assert near(colour(image), expected, 2)
+    linear = rgb_profile(SRGB, lambda value: value)  # a profile goes before what EXIF says
+    image = sent(tmp_path / "b.jpg", red, exif=cameras_exif(2), icc_profile=linear, quality=100, subsampling=0)
+    assert near(colour(image), (229, 96, 96), 2)
+
+
+@pytest.mark.parametrize(("codes", "noted"), [((12, 13), False), ((1, 13), False), ((2, 2), False), ((9, 16), True)])
+def test_colours_are_told_by_an_avifs_codes(tmp_path: Path, codes: tuple[int, int], noted: bool) -> None:
+    sample = (200, 100, 50)
+    Image.new("RGB", (200, 152), sample).save(tmp_path / "a.avif", quality=100)
+    head, nclx, rest = (tmp_path / "a.avif").read_bytes().partition(b"colrnclx")
+    assert nclx
+    (tmp_path / "a.avif").write_bytes(head + nclx + struct.pack(">HH", *codes) + rest[4:])
+    image, _ = encode(tmp_path / "a.avif", ImagePolicy())
+    assert near(colour(image), in_srgb(DISPLAY_P3, sample) if codes == (12, 13) else sample, 4)
+    assert ("colour-profile" in image.notes) is noted
+
+
+def test_profiles_made_of_primaries_have_the_colours_that_are_published() -> None:
+    p3 = coded_profile(12, 13)
+    assert p3 is not None
+    for profile, colours in ((rgb_profile_of(ADOBE_RGB, ADOBE_GAMMA), ADOBE_COLOURS), (p3, DISPLAY_P3)):
+        made = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+        for one, other in zip((made.red_colorant, made.green_colorant, made.blue_colorant), colours, strict=True):
+            assert one is not None
+            assert np.abs(np.array(one[0]) - np.array(other)).max() < 0.0005
+    assert coded_profile(1, 13) == coded_profile(2, 2) == b""
+    assert coded_profile(9, 18) is None
 
 
 @pytest.mark.parametrize("sample", [(200, 100, 50), (20, 160, 90), (128, 128, 128), (255, 255, 255)])

@@ -119,6 +119,35 @@ def test_a_progressive_jpeg_is_cut_off_wherever_it_ends(tmp_path: Path) -> None:
         assert "cut off" in refusal(tmp_path, whole[:place])
 
 
+@pytest.mark.parametrize("options", [{"quality": 80}, {"lossless": True}])
+def test_a_webp_without_its_last_bytes_is_read_with_a_note(tmp_path: Path, options: dict[str, object]) -> None:
+    data = written("WEBP", **options)
+    image = sent(tmp_path, data[: -len(data) // 100])
+    assert (image.width, image.height, image.notes) == (300, 200, ("cut-off",))
+    assert sent_size(tmp_path / "picture", DEFAULT) == (300, 200)
+    assert "the image is cut off: about 50% of it is missing" in refusal(tmp_path, data[: len(data) // 2])
+    assert "the image is cut off" in refusal(tmp_path, data[:20], header=True)
+    animated = written("WEBP", save_all=True, append_images=[photo().rotate(180)], **options)
+    assert sent(tmp_path, animated[:-50]).pixels_sha256 == sent(tmp_path, animated).pixels_sha256
+
+
+def test_a_raw_photo_and_what_else_is_no_photo_is_told(tmp_path: Path) -> None:
+    for tags in ({50706: b"\1\4\0\0"}, {254: 1, 330: 8}):
+        assert "a camera's raw photo" in refusal(tmp_path, written("TIFF", tiffinfo=tags), header=True)
+    for data, what in (
+        (b"\0\0\0\x18ftypcrx " + bytes(90), "raw photo"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (written("TIFF", Image.new("F", (9, 9))).replace(b"\x20\0\0\0", b"\x40\0\0\0"), "TIFF whose samples"),
+    ):
+        assert what in refusal(tmp_path, data, header=True)
+
+
+def test_grey_of_16_bits_may_have_white_at_zero(tmp_path: Path) -> None:
+    data = written("TIFF", Image.new("I;16", (64, 64), 51400), tiffinfo={262: 0})
+    with Image.open(io.BytesIO(sent(tmp_path, data).data)) as image:
+        assert image.convert("L").getpixel((5, 5)) == 55
+
+
 def test_libtiff_writes_nothing_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     whole = bytearray(written("TIFF", compression="tiff_adobe_deflate"))
     whole[8:800] = b"\xaa" * 792

@@ -84,6 +84,13 @@ def test_a_sample_declared_transparent_is_white_in_every_depth(
         assert colour(sent(tmp_path, data)) == expected
 
 
+def test_a_colour_profile_that_unpacks_to_too_much_is_a_note(tmp_path: Path) -> None:
+    packed = zlib.compress(bytes(3_000_000), 9)
+    image = sent(tmp_path, png(8, 2, chunk(b"iCCP", b"a\0\0" + packed)))
+    assert colour(image) == (200, 30, 30)
+    assert "colour-profile" in image.notes
+
+
 def gamma(value: float) -> bytes:
     return chunk(b"gAMA", struct.pack(">I", round(value * 100_000)))
 
@@ -91,6 +98,8 @@ def gamma(value: float) -> bytes:
 SRGB_PRIMARIES = chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))
 WIDE_PRIMARIES = chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
 PLAIN = (200, 30, 30)
+P3 = (218, 0, 6)
+"""The same samples in Display P3, as sRGB: by the matrices of SMPTE EG 432-1 and IEC 61966-2-1, cut off at 0."""
 
 
 @pytest.mark.parametrize(
@@ -99,9 +108,11 @@ PLAIN = (200, 30, 30)
         ([gamma(1.0)], (229, 96, 96), False),  # 255 * srgb(200 / 255): linear light
         ([gamma(0.45455), SRGB_PRIMARIES], PLAIN, False),
         ([chunk(b"sRGB", b"\0"), gamma(1.0)], PLAIN, False),  # sRGB goes before gAMA
-        ([gamma(0.45455), WIDE_PRIMARIES], PLAIN, True),
+        ([gamma(0.45455), WIDE_PRIMARIES], P3, False),
+        ([gamma(0.45455), chunk(b"cHRM", bytes(32))], PLAIN, True),
         ([gamma(50.0)], PLAIN, True),
-        ([chunk(b"cICP", bytes((12, 13, 0, 1)))], PLAIN, True),  # Display P3
+        ([chunk(b"cICP", bytes((12, 13, 0, 1)))], P3, False),  # Display P3
+        ([chunk(b"cICP", bytes((12, 13, 1, 1)))], PLAIN, True),  # not in red, green and blue
         ([chunk(b"cICP", bytes((9, 16, 0, 1)))], PLAIN, True),  # BT.2100 PQ
         ([chunk(b"cICP", bytes((1, 13, 0, 1))), gamma(1.0)], PLAIN, False),  # sRGB, and cICP goes before all
     ],

@@ -87,6 +87,18 @@ def _srgb_sample(light: float) -> float:
     return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
 
 
+def srgb_light(sample: float) -> float:
+    """The light of a sample by sRGB's curve (IEC 61966-2-1).
+
+    Args:
+        sample: From 0 to 1.
+
+    Returns:
+        The light, from 0 to 1.
+    """
+    return sample / 12.92 if sample <= 0.04045 else ((sample + 0.055) / 1.055) ** 2.4
+
+
 def _space(profile: bytes) -> str:
     try:
         return ImageCms.ImageCmsProfile(BytesIO(profile)).profile.xcolor_space

@@ -23,14 +23,17 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import Image, ImageCms, ImageMath, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageMath, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from unsaf_async.errors import UnsafError
 from unsaf_async.inputs.colours import ProfileError, from_gamma, is_srgb, to_srgb
 from unsaf_async.inputs.jpeg import coefficient_bytes, has_every_scan, without_metadata
 from unsaf_async.inputs.parts import FilePart, PartError
-from unsaf_async.inputs.png import SIGNATURE, stated_gamma, transparent_sample, without_texts
+from unsaf_async.inputs.png import SIGNATURE, StatedColours, stated_colours, transparent_sample, without_texts
+from unsaf_async.inputs.primaries import ADOBE_GAMMA, ADOBE_RGB, coded_profile, rgb_profile
+from unsaf_async.inputs.webp import claimed_bytes, missing_share
 from unsaf_async.records import EncodedImage
 from unsaf_async.text import one_line
 
@@ -304,8 +307,9 @@ def _opened(file: BinaryIO, policy: ImagePolicy) -> _Opened:
         image: ImageFile = JpegImageFile(file)
     else:
         image = _not_jpeg(file)
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         _silence_libtiff()
+        _check_not_raw(image)
     for (
         name
     ) in _XMP:  # before anything asks for the orientation: Pillow would take it from there, browsers and vendors do not
@@ -326,16 +330,29 @@ def _opened(file: BinaryIO, policy: ImagePolicy) -> _Opened:
     return _Opened(image, width, height, size)
 
 
+def _check_not_raw(image: TiffImageFile) -> None:
+    """Raises ImageError for a camera's raw photo: a TIFF that begins with a thumbnail (TIFF/EP; DNG 1.4)."""
+    tags = image.tag_v2
+    is_reduced = isinstance(kind := tags.get(_NEW_SUBFILE_TYPE, 0), int) and kind & 1
+    if _DNG_VERSION in tags or (is_reduced and _SUB_IFDS in tags):
+        raise ImageError(
+            "the file is a camera's raw photo, of which only a thumbnail can be read here; export it as JPEG"
+        )
+
+
+_NEW_SUBFILE_TYPE, _PHOTOMETRIC, _SUB_IFDS, _DNG_VERSION = 254, 262, 330, 50706
+
+
 def _not_jpeg(file: BinaryIO) -> ImageFile:
+    lacking = _lacking(file)
     try:
-        return Image.open(file, formats=_FORMATS)
-    except ValueError:  # more text than Pillow takes
+        return Image.open(BytesIO(file.read() + bytes(lacking)) if lacking else file, formats=_FORMATS)
+    except ValueError:  # more text than Pillow takes, or a larger profile
         file.seek(0)
         data = file.read()
-        plain = without_texts(data)
-        if plain is data:
-            raise
-        return Image.open(BytesIO(plain), formats=_FORMATS)
+        with suppress(ValueError):
+            return Image.open(BytesIO(without_texts(data)), formats=_FORMATS)
+        return Image.open(BytesIO(without_texts(data, keep_profile=False)), formats=_FORMATS)
     except UnidentifiedImageError:
         file.seek(0)
         if not _HEIF.match(file.read(12)):
@@ -353,6 +370,18 @@ def _not_jpeg(file: BinaryIO) -> ImageFile:
         except SyntaxError as error:
             raise ImageError(f"the HEIC/HEIF photo is damaged: {one_line(str(error), 200)}") from None
         return image
+    except OSError as error:
+        if lacking:
+            raise ImageError("the image is cut off; fetch the file again") from error
+        raise
+
+
+def _lacking(file: BinaryIO) -> int:
+    """How many bytes a WebP lacks at its end, which Pillow opens whole files of alone. The file is at its beginning again."""
+    claimed = claimed_bytes(file.read(12))
+    there = file.seek(0, 2)
+    file.seek(0)
+    return claimed - there if there < claimed <= MAX_FILE_BYTES else 0
 
 
 def _check_pixels(width: int, height: int, decoded: int, claimed: int) -> None:
@@ -392,7 +421,8 @@ def _picture(data: bytes, policy: ImagePolicy) -> _Picture:
     notes: list[ImageNote] = [*_notes_of_size(opened), *(("cut-off",) if is_cut else ())]
     # Only now: reading a PNG's EXIF loads it, and a failure there would go unseen; loading a TIFF turns it upright.
     turn = _turn(image)
-    profile = image.info.get("icc_profile") or b""
+    stated = StatedColours() if image.info.get("icc_profile") else _stated_colours(image, data)
+    profile = image.info.get("icc_profile") or stated.profile
     unchanged = (
         isinstance(image, JpegImageFile)
         and image.mode in ("L", "RGB")
@@ -411,14 +441,41 @@ def _picture(data: bytes, policy: ImagePolicy) -> _Picture:
             small = to_srgb(small, profile)
         except ProfileError:
             notes.append("colour-profile")
-    elif not profile:
-        gamma, is_known = stated_gamma(data)
-        small = small if gamma is None else from_gamma(small, gamma)
-        notes += () if is_known else ("colour-profile",)
+    if stated.gamma is not None:
+        small = from_gamma(small, stated.gamma)
+    notes += () if stated.is_known else ("colour-profile",)
     pixels = _opaque(small if turn is None else small.transpose(turn))
     if _is_one_colour(pixels.resize(_FEW_PX, Image.Resampling.NEAREST)) and _is_one_colour(pixels):
         notes.append("one-colour")
     return _Picture(pixels, tuple(notes), unchanged)
+
+
+def _stated_colours(image: Image.Image, data: bytes) -> StatedColours:
+    """What a picture without an ICC profile says of its colours: a PNG's chunks, an AVIF's codes, a camera's EXIF."""
+    if data.startswith(SIGNATURE):
+        return stated_colours(data)
+    if len(image.getbands()) < 3 or image.mode == "CMYK":
+        return StatedColours()
+    if coded := _NCLX.search(data, 0, _NCLX_WITHIN) if image.format in ("AVIF", "HEIF") else None:
+        profile = coded_profile(int.from_bytes(coded[1]), int.from_bytes(coded[2]))
+        return StatedColours(profile or b"", None, profile is not None)
+    return StatedColours(rgb_profile(ADOBE_RGB, ADOBE_GAMMA) if _is_adobe_rgb(image) else b"")
+
+
+_NCLX, _NCLX_WITHIN = re.compile(rb"colrnclx(..)(..)", re.DOTALL), 1 << 16
+"""ISO 23008-12: a picture's codes for its colours (ITU-T H.273)."""
+
+
+def _is_adobe_rgb(image: Image.Image) -> bool:
+    """Whether a camera's EXIF says so (DCF 2.0: the interoperability index R03; some write a ColorSpace of 2)."""
+    try:
+        exif = _exif(image)
+        said = exif.get_ifd(ExifTags.IFD.Exif)
+        return said.get(ExifTags.Base.ColorSpace) == 2 or str(exif.get_ifd(ExifTags.IFD.Interop).get(1, "")).startswith(
+            "R03"
+        )
+    except Exception:  # a broken tag is no reason to refuse the picture
+        return False
 
 
 _ONE_COLOUR = 2
@@ -447,6 +504,8 @@ def _notes_of_size(opened: _Opened) -> Iterator[ImageNote]:
 def _loaded(data: bytes, policy: ImagePolicy) -> tuple[_Opened, bool]:
     """The image, decoded, and whether its file lacks its last bytes."""
     opened = _opened(BytesIO(data), policy)
+    if lacking := _lacking(BytesIO(data)):
+        return replace(opened, image=_webp_cut_off(data, lacking, policy)), True
     try:
         opened.image.load()
     except OSError as error:
@@ -470,6 +529,23 @@ def _cut_off(data: bytes, policy: ImagePolicy) -> ImageFile:
     if missing > MOST_MISSING:
         raise ImageError(f"the image is cut off: about {missing:.0%} of it is missing; fetch the file again")
     return image
+
+
+def _webp_cut_off(data: bytes, lacking: int, policy: ImagePolicy) -> ImageFile:
+    """The image in a WebP without its last bytes, loaded: what is missing of it is made up from bytes of one value."""
+    missing = missing_share(data)
+    if missing > MOST_MISSING / 2:  # its last bytes hold more of the picture than the others
+        raise ImageError(f"the image is cut off: about {missing:.0%} of it is missing; fetch the file again")
+    for fill in _FILLS:
+        with suppress(OSError):
+            image = _opened(BytesIO(data + fill * lacking), policy).image
+            image.load()
+            return image
+    raise ImageError("the image is cut off, and its decoder cannot do without the rest; fetch the file again")
+
+
+_FILLS = (b"\0", b"\1", b"\x10", b"\x5a")
+"""Some are no codes of a picture."""
 
 
 def _missing_of_jpeg(image: Image.Image, data: bytes, policy: ImagePolicy) -> float:
@@ -532,11 +608,15 @@ _XMP = ("xmp", "XML:com.adobe.xmp")
 
 def _orientation(image: Image.Image) -> object:
     """The EXIF tag; None if there is none. Nothing is decoded."""
+    return _exif(image).get(_ORIENTATION)
+
+
+def _exif(image: Image.Image) -> Image.Exif:
     if "exif" in image.info:  # anew: what the image holds by now may have come from XMP
         exif = Image.Exif()
         exif.load(image.info["exif"])
-        return exif.get(_ORIENTATION)
-    return Image.Image.getexif(image).get(_ORIENTATION)  # a PNG's own method would decode the picture
+        return exif
+    return Image.Image.getexif(image)  # a PNG's own method would decode the picture
 
 
 @cache
@@ -570,7 +650,10 @@ def _eight_bit(image: Image.Image, *, keep_cmyk: bool) -> Image.Image:
 def _scaled_grey(image: Image.Image) -> Image.Image:
     """Grey of 16 bits in mode L; in mode LA if the file declares a shade transparent."""
     grey = image.convert("I")
-    scaled = _scaled(grey, 0, 65535)
+    is_negative = (
+        isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+    )  # Pillow inverts 8 bits alone
+    scaled = _scaled(grey, *((65535, 0) if is_negative else (0, 65535)))
     shade = image.info.get("transparency")
     if not isinstance(shade, int):
         return scaled
@@ -644,11 +727,17 @@ _NOT_PHOTOS: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), kind)
     for pattern, kind in (
         (rb"....ftypavi[fs]", "an AVIF image that is cut off or damaged; fetch it again"),
+        (rb"....ftypcrx |FUJIFILMCCD|IIU\0|IIR[OS]|FOVb", "a camera's raw photo; export it as JPEG"),
         (rb"....ftyp", "a video; export a frame as JPEG or PNG"),
         (rb"\x1aE\xdf\xa3|RIFF....AVI |\x00\x00\x01[\xb3\xba]", "a video; export a frame as JPEG or PNG"),
         (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "a JPEG XL image, which cannot be read here; convert it to JPEG or PNG"),
         (rb"%PDF", "a PDF; export its pages as JPEG or PNG"),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "a PostScript file; export it as PNG"),
+        (
+            rb"II\*\0|MM\0\*",
+            "a TIFF whose samples or compression cannot be read here; export it as PNG or as a TIFF of 8 bits",
+        ),
+        (rb".{128}DICM", "a DICOM scan; export it as PNG"),
         (rb"8BPS", "a Photoshop file; export it as JPEG or PNG"),
         (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "an archive; unpack it first"),
         (rb"version https://git-lfs", "a Git LFS pointer, not the image itself; run 'git lfs pull'"),

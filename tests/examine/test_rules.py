@@ -506,3 +506,61 @@ def test_a_name_that_is_said_to_be_private_is_no_answer() -> None:
     assert rule("What is the dog's name?", "The dog's name is private.", "stop") is None
     assert rule("What is the price?", "The price is to be announced.", "stop") is None
     assert rule("What is the dog's color?", "The dog's color is brown.", "stop") == "answered"
+
+
+FRAMES = (
+    ("What is the man's name?", "The man's name is {}."),
+    ("Where is the key?", "The key is {}."),
+    ("What is in the box?", "The box contains {}."),
+    ("Who owns the car?", "The car belongs to {}."),
+    ("What is the man's job?", "{}."),
+)
+FILLERS = (
+    *("a secret", "a mystery", "a private matter", "his own business", "a good question", "up to him", "its owner"),
+    *("various things", "all sorts of things", "something else", "some person", "a person", "the owner", "itself"),
+    *("whatever is inside", "where it belongs", "what his parents chose", "in its usual place", "in another place"),
+    *("elsewhere", "out of sight", "outside the picture", "behind the camera", "under wraps", "confidential"),
+    *(
+        "withheld",
+        "omitted",
+        "to be announced",
+        "TBD",
+        "N/A",
+        "irrelevant",
+        "subjective",
+        "[name]",
+        "xxx",
+        "such and such",
+    ),
+)
+
+
+@pytest.mark.parametrize("filler", FILLERS)
+def test_words_that_tell_nothing_are_no_answer_where_an_answer_belongs(filler: str) -> None:
+    taken = [
+        (question, frame.format(filler))
+        for question, frame in FRAMES
+        if rule(question, frame.format(filler).capitalize(), "stop") == "answered"
+    ]
+    assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("question", "response", "wrong"),
+    [
+        ("What color are his socks?", "He is wearing long trousers that cover his socks.", "answered"),
+        ("Where is she going?", "She is going wherever the bus takes her.", "answered"),
+        ("When was the house built?", "The house was built before the photo was taken.", "answered"),
+        ("How much does the cake weigh?", "The cake weighs as much as a cake of that size weighs.", "answered"),
+        ("Who took the picture?", "The photographer.", "answered"),
+        ("What is the dog thinking?", "Only the dog knows.", "answered"),
+        ("What is in the envelope?", "A letter, a bill, a card: any of these could be in it.", "answered"),
+        ("What is the color of the door?", "The question asks about the color of the door.", "answered"),
+        ("What is the title?", "The title would be on the cover, and the cover faces away.", "answered"),
+        ("Does the sign give a price?", "It does not give a price.", "abstained"),
+        ("Do we know who won?", "We don't know who won.", "abstained"),
+        ("What did the pupil enter, and which option was circled?", "Cannot be determined", "abstained"),
+    ],
+)
+def test_what_was_once_read_wrongly_is_left_open(question: str, response: str, wrong: str) -> None:
+    assert rule(question, response, "stop") != wrong

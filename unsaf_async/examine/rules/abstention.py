@@ -47,6 +47,11 @@ _WHAT_IS_UNKNOWN = content_stems(
     "person people man woman artist author brand model maker manufacturer name number amount quantity location place date time"
     " reason cause color item thing object identity answer origin source image photo picture"
 )
+_ABOUT_KNOWING = re.compile(
+    r"(?:do|does|can|could|is|are) (?:we|you|i|one|it|anyone|anybody|they|people)\b.*"
+    r"\b(?:know|tell|possible|determine|known|sure)\b"
+)
+"""Asks whether something is known: to say that it is not answers it."""
 _NOT_KNOWN = ("not", "unknown", "unclear", "unable", "clear", "possible", "known", "determine", "determined", "tell")
 
 
@@ -72,10 +77,13 @@ def _declines_the_question(question: AskedQuestion, response: ReadResponse) -> b
     unknowable = Clause.UNKNOWABLE in response.declines
     if question.about_absence:
         return unknowable and epistemic and not question.asks(*_NOT_KNOWN)
+    if question.polar and _ABOUT_KNOWING.match(question.core):
+        return False
     if question.closed and not unknowable:
         if question.existence and not (epistemic and re.search(r"\b(?:whether|if)\b", response.text)):
             return False
-        if not epistemic and (question.coverage(response.stems) >= 0.75 or _NO_SIGN.search(response.text)):
+        least = 0.6 if PERSON.match(response.lead) else 0.75  # a pronoun stands for the subject
+        if not epistemic and (question.coverage(response.stems) >= least or _NO_SIGN.search(response.text)):
             return False
     if question.reading and _SAYS_LITTLE.match(response.text) and not _ON_THE_TEXT.search(response.text):
         return bool(question.stems & response.stems)

@@ -331,7 +331,7 @@ def _if_it_may_answer(decide: Decide) -> Decide:
 
     def decided(question: AskedQuestion, response: ReadResponse) -> Act | None:
         act = decide(question, response)
-        return act if act is None or not holds_no_answer(response) else None
+        return act if act is None or not holds_no_answer(question, response) else None
 
     return decided
 

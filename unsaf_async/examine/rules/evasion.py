@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from unsaf_async.examine.rules.plain import any_of
+from unsaf_async.examine.rules.plain import any_of, content_stems
+from unsaf_async.examine.rules.vocabulary import NUMBER, PICTURE
 
 if TYPE_CHECKING:
+    from unsaf_async.examine.rules.question import AskedQuestion
     from unsaf_async.examine.rules.response import ReadResponse
 
 _IDIOM = any_of(
@@ -58,16 +60,93 @@ _STEP = any_of(
 """What comes before an answer."""
 
 
-def holds_no_answer(response: ReadResponse) -> bool:
+_VERB = (
+    r"(?:is|are|was|were|be|belongs? to|contains?|holds?|shows?|has|have|named|called|reads?|says?|going(?: to)?|goes(?: to)?"
+    r"|leads?(?: to)?|lies|sits|stands|owned by)"
+)
+_OWN = r"(?:an?|the|its|his|her|their|my|our|your|this|that|another|some|any|one|no)"
+_VAGUE = (
+    r"(?:usual|right|proper|own|other|safe|different|secret|hidden|particular|certain|general|random|specific|private|personal"
+    r"|good|open|trick|big|various|several|many|multiple|assorted|unspecified|unnamed|rightful|current|kind of|sort of)"
+)
+_FILLER = any_of(
+    rf"(?:{_OWN} )?(?:{_VAGUE} )*(?:secret|mystery|matter|business|affairs?|question|guess)(?: of (?:\w+ ?){{1,3}})?",
+    rf"(?:(?:in|at|on|to|from) )?(?:{_OWN} )(?:{_VAGUE} )*(?:place|spot|location|somewhere)s?(?: or (?:an)?other)?",
+    rf"(?:{_VAGUE} |all (?:sorts|kinds) of |some )*(?:things?|stuff|items?|objects?)|some (?:person|people|man|one|reason)",
+    rf"(?:{_OWN} )(?:{_VAGUE} )*(?:thing|object|item|owners?|contents?|reasons?|person)",
+    r"(?:an?|the) (?:name|number|date|price|title|word|amount)|(?:it|him|her|my|your)self|themselves",
+    r"(?:what|where|how|when|who|why)(?:so)?(?:ever)?\b.*",
+    rf"(?:somewhere |way |just )?(?:out of|outside|outside of|beyond|off|not in|past) (?:the |this )?"
+    rf"(?:{PICTURE}|sight|edge|borders?|camera)|off-?(?:camera|screen|frame)|(?:somewhere )?behind the camera|elsewhere",
+    r"(?:up|down) to (?:him|her|them|it|me|us|\w+ \w+)|under wraps|in the (?:dark|air|eye of the beholder)"
+    r"|here|there|now|then|so",
+    r"confidential|classified|restricted|redacted|withheld|pending|omitted|left out|undisclosed|unlisted|unnamed"
+    r"|anonymous|incognito|irrelevant|subjective|relative|variable|concealed|to be \w+|tb[ad]|n ?[./]? ?a\.?|x{2,}|xyz"
+    r"|lorem ipsum",
+    r"(?:so and so|such and such|this|that|it|them|one of (?:them|these|those|the two)|either(?: one)?|any(?: of (?:them|these"
+    r"|those))?)",
+    r"[\[<({]+[\w ]*[\])}>]+",
+)
+"""Words in an answer's place that tell nothing, as the whole of it."""
+_NAMES_NOTHING = re.compile(r"(?:the )?(?:same|blank|empty|covered|lost|missing|different|other|both)")
+"""The same, where a name or a number is asked for."""
+_BEHIND_VERB = re.compile(rf"\b{_VERB} ")
+_ANYTHING = any_of(
+    r"^any of (?:these|those|them)\b|\b(?:all|anything|everything) (?:is|are) (?:possible|conceivable)\b",
+    r"\b(?:whatever|wherever|whoever|whichever|whomever)\b",
+    r"\bonly (?:(?:the|his|her|its|their) )?\w+(?: \w+)? (?:knows?|(?:can|could|would) (?:tell|say|know))\b",
+    r"^(?:the|this|your) (?:question|task|query)\b|\bis the (?:question|task)\b",
+    rf"\b(?:before|after|when) (?:the|this) {PICTURE} was taken\b",
+)
+"""Leaves everything possible, or speaks of the question."""
+_WOULD_BE = re.compile(r"\bwould (?:be|stand|appear) (?:on|in|at|inside|under|behind)\b")
+"""Tells where an answer would be."""
+_ANY_OF = re.compile(r"\bany of (?:these|those|them) (?:\w+ )?(?:could|might|may|is|are|can)\b")
+_AS_MUCH = re.compile(r"\bas (?:much|many|old|long|big|tall|far|fast|heavy|often) as\b")
+_COVERS = re.compile(r"\b(?:cover|hide|block|conceal|obscure|obstruct)(?:s|ing)? ([\w' ]{1,40})")
+_AGENT = re.compile(
+    r"(?:the|an?|its|his|her) (?:photographer|cameraman|author|writer|painter|artist|builder|driver|owner|maker)"
+)
+"""Who did what was done, in the words of the deed."""
+
+
+def _fills_the_place(question: AskedQuestion, response: ReadResponse) -> bool:
+    """Whether words that tell nothing stand where the answer belongs: "The key is in its usual place"."""
+    lead = response.lead.strip(" .!")
+    if question.open and len(response.words) > 8:  # a description, which may end so
+        return False
+    ends = [lead, *(lead[verb.end() :] for verb in _BEHIND_VERB.finditer(lead))]
+    filled = [_FILLER]
+    if question.asks("name", "named", "title", "brand", "number", "date", "price", "called", "year"):
+        filled.append(_NAMES_NOTHING)
+    if question.core.startswith("who"):
+        filled.append(_AGENT)
+    return any(each.fullmatch(end) for each in filled for end in ends)
+
+
+def holds_no_answer(question: AskedQuestion, response: ReadResponse) -> bool:
     """Whether a response may look like an answer and hold none, so that no rule takes it for one.
 
     Args:
+        question: What was asked.
         response: What came.
 
     Returns:
         True also for some that answer: those a judge reads.
     """
     text = response.text.strip(" .!")
+    if _WOULD_BE.search(text) and "would" not in question.words:
+        return True
+    if not question.closed and not question.reading:
+        if _fills_the_place(question, response) or _ANYTHING.search(response.lead):
+            return True
+        covered = _COVERS.search(text)
+        if covered and content_stems(covered[1]) & question.stems and not question.open:
+            return True
+        if _ANY_OF.search(text):
+            return True
+        if question.core.startswith("how") and _AS_MUCH.search(text) and not NUMBER.search(text):
+            return True
     if _POOR_VIEW.fullmatch(text) or _MISSPELT.fullmatch(text) or _CALL.match(text) or _FAILED.search(text):
         return True
     return _STEP.search(text) is not None or any(_IDIOM.search(sentence) for sentence in response.sentences)

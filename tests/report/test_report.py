@@ -965,6 +965,23 @@ def test_a_report_is_written_whole_and_readable(plain, tmp_path):
     assert out.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
+def test_of_many_images_the_questions_of_the_first_stand_in_the_page_which_says_so(rich, rich_page):
+    page = Page(render([rich], most_images=5))
+    assert len(page.data("pictures-0")) == len(page.data("run-0")["images"]) == 5
+    assert page.data("run-0")["text"] == rich_page.data("run-0")["text"][: len(page.data("run-0")["text"])]
+    images = len(rich_page.data("pictures-0"))
+    assert f"Those about the first 5 of {images} images are here; `report --all` keeps every one." in page.text
+    assert f"{rich.score.questions.asked:,} questions" in page.text  # the figures are of all
+    for most_images in (images, None):
+        assert "`report --all`" not in Page(render([rich], most_images=most_images)).text
+
+
+def test_runs_share_the_questions_that_stand_in_a_page(rich, second):
+    page = Page(render([rich, second], most_images=8))
+    assert [len(page.data(f"pictures-{run}")) for run in (0, 1)] == [4, 4]
+    assert page.text.count("the first 4 of") == 2
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -46,10 +46,13 @@ def report(
             parser=o.file, metavar="FILE", help="A matrix of models that answer each other's questions, as JSON."
         ),
     ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Keep every question in it, not those of the first 1,000 images.")
+    ] = False,
 ) -> int:
-    """Write runs as one HTML file that needs nothing else. Figures, plots and every question."""
+    """Write runs as one HTML file that needs nothing else. Figures, plots and the questions."""
     from unsaf_async.errors import UserError
-    from unsaf_async.report.page import write_report
+    from unsaf_async.report.page import MOST_IMAGES, write_report
     from unsaf_async.runs.folder import RunFiles
 
     target = out or (RunFiles(run_dirs[0]).report if len(run_dirs) == 1 else Path("report.html"))
@@ -57,7 +60,13 @@ def report(
         raise UserError(f"--out {target}: is no name of an HTML file; give one that ends in .html")
     if not target.parent.is_dir():
         raise UserError(f"--out {target}: there is no folder {target.parent}; make it, or give another path")
-    written = write_report(run_dirs, target, scale=o.sizes(scale or []), cross=_matrix(cross) if cross else None)
+    written = write_report(
+        run_dirs,
+        target,
+        scale=o.sizes(scale or []),
+        cross=_matrix(cross) if cross else None,
+        most_images=None if all_ else MOST_IMAGES,
+    )
     sys.stdout.write(f"{written}\n")
     return 0
 

@@ -11,6 +11,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from itertools import islice
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.report.data import Sort
 
+MOST_IMAGES = 1_000
+"""The questions of so many images stand in a page, of all its runs together: some 7 MB. Its figures are of all images."""
+
 _DATA = "\0"
 """Stands for the data in a page without it."""
 
@@ -40,7 +44,11 @@ __all__ = ["ReportRun", "keep_report", "policy", "render", "write_report"]
 
 
 def render(
-    runs: Sequence[ReportRun], *, scale: Mapping[str, float] | None = None, cross: CrossMatrix | None = None
+    runs: Sequence[ReportRun],
+    *,
+    scale: Mapping[str, float] | None = None,
+    cross: CrossMatrix | None = None,
+    most_images: int | None = MOST_IMAGES,
 ) -> str:
     """The report of the runs as HTML. Equal runs and image files give equal text.
 
@@ -48,6 +56,8 @@ def render(
         runs: The runs, in the order of the page.
         scale: Parameters of a run's model, by the name of a run, model or folder. None: no plot by size.
         cross: The score of each model on each model's questions. None: no such plot.
+        most_images: Of so many images the questions stand in the page, the runs' shares alike; the figures are of all. None:
+            of every image.
 
     Returns:
         The whole page.
@@ -55,10 +65,12 @@ def render(
     Raises:
         ValueError: There is no run.
     """
-    return b"".join(_pieces(runs, scale, cross)).decode()
+    return b"".join(_pieces(runs, scale, cross, most_images)).decode()
 
 
-def _pieces(runs: Sequence[ReportRun], scale: Mapping[str, float] | None, cross: CrossMatrix | None) -> Iterator[bytes]:
+def _pieces(
+    runs: Sequence[ReportRun], scale: Mapping[str, float] | None, cross: CrossMatrix | None, most_images: int | None
+) -> Iterator[bytes]:
     """The page of `render`, as UTF-8."""
     if not runs:
         raise ValueError("a report needs at least one run")
@@ -73,7 +85,10 @@ def _pieces(runs: Sequence[ReportRun], scale: Mapping[str, float] | None, cross:
             parts.append(el("details", summary, sections, class_="run", id=f"run-of-{place}", open=len(runs) <= 2))
         else:
             parts += sections
-    main = el("main", _top(runs, title), parts, _questions(names), class_="wide", id="main")
+    most = None if most_images is None else max(1, most_images // len(runs))
+    main = el(
+        "main", _top(runs, title), parts, _questions(names, _left_out(runs, names, most)), class_="wide", id="main"
+    )
     body = [
         el("a", "Skip to the score", href="#main", class_="skip"),
         _bar([str(part.get("id")) for part in parts if part.tag == "section"]),
@@ -84,19 +99,24 @@ def _pieces(runs: Sequence[ReportRun], scale: Mapping[str, float] | None, cross:
     above, below = fill(f"{title} - unsaf-async", "report", "\n".join(map(html, body)), _DATA).split(_DATA)
     yield above.encode()
     for place, (run, name) in enumerate(zip(runs, names, strict=True)):
-        pictures = thumbnails([examination.image for examination in run.examinations])
+        pictures = thumbnails([examination.image for examination in islice(run.examinations, most)])
         urls = Grown()
         urls.extend([picture.url for picture in pictures])
         if place:
             yield b"\n"
-        yield from _data(f"run-{place}", explorer(name, run.examinations, pictures, run.sort))
+        yield from _data(f"run-{place}", explorer(name, islice(run.examinations, most), pictures, run.sort))
         yield b"\n"
         yield from _data(f"pictures-{place}", urls)
     yield below.encode()
 
 
 def write_report(
-    run_dirs: Sequence[Path], out: Path, *, scale: Mapping[str, float] | None = None, cross: CrossMatrix | None = None
+    run_dirs: Sequence[Path],
+    out: Path,
+    *,
+    scale: Mapping[str, float] | None = None,
+    cross: CrossMatrix | None = None,
+    most_images: int | None = MOST_IMAGES,
 ) -> Path:
     """Write the report of runs to a file, whole or not at all.
 
@@ -105,6 +125,7 @@ def write_report(
         out: The file to write.
         scale: As in `render`.
         cross: As in `render`.
+        most_images: As in `render`.
 
     Returns:
         `out`.
@@ -118,7 +139,7 @@ def write_report(
     for name in scale or ():
         if not any(name in names_of(label, run) for label, run in zip(labels(loaded), loaded, strict=True)):
             raise UserError(f"{name}: no run has this name; give one of {', '.join(labels(loaded))}", field="scale")
-    pieces = list(_pieces(loaded, scale, cross))
+    pieces = list(_pieces(loaded, scale, cross, most_images))
     with writing_whole(out, private=exists(out.parent)) as file:  # in a run's folder it is as private as the run
         file.writelines(pieces)
     return out
@@ -277,7 +298,20 @@ def _top(runs: Sequence[ReportRun], title: str) -> Element:
     )
 
 
-def _questions(names: Sequence[str]) -> Element:
+def _left_out(runs: Sequence[ReportRun], names: Sequence[str], most: int | None) -> list[str]:
+    """Which runs have questions that do not stand in the page, in words."""
+    told = []
+    for run, name in zip(runs, names, strict=True):
+        images = run.score.images.done + run.score.images.failed
+        if most is not None and images > most:
+            of_run = f"Of {name}, those" if len(runs) > 1 else "Those"
+            told.append(
+                f"{of_run} about the first {most:,} of {images:,} images are here; `report --all` keeps every one."
+            )
+    return told
+
+
+def _questions(names: Sequence[str], left_out: Sequence[str]) -> Element:
     def choice(label: str, identity: str, *options: Element) -> Element:
         return el("label", label, el("select", options, id=identity))
 
@@ -287,6 +321,7 @@ def _questions(names: Sequence[str]) -> Element:
     return el(
         "section",
         el("h2", "The questions, one by one"),
+        [el("p", said(words), class_="muted") for words in left_out],
         el("noscript", el("p", "Reading the questions needs JavaScript; every figure above stands without it.")),
         el("p", "The questions are in the file, and not on paper.", class_="only-print"),
         el(

@@ -554,7 +554,7 @@ def gate_table(results: Mapping[str, Any]) -> str:
 
 
 def verdicts(student: Mapping[str, Any], held_out: int) -> dict[str, str]:
-    """The gates' verdicts on a student's figures, by today's rules; "n/a" where the study withheld a score."""
+    """The gates' verdicts by a student's intervals, as a study keeps no exact bounds; "n/a" where it withheld a score."""
     figures = [
         unavailable(name, "").model_copy(
             update={

@@ -45,6 +45,7 @@ from unsaf_async.calls.ledger import read_account
 from unsaf_async.cli.report import report as report_command
 from unsaf_async.cli.report import view as view_command
 from unsaf_async.compare.cross_matrix import matrix
+from unsaf_async.compare.pairing import paired_difference
 from unsaf_async.errors import UserError
 from unsaf_async.providers.profile import Limits
 from unsaf_async.records import Audit, Examination, ImageRecord, Question
@@ -71,7 +72,7 @@ from unsaf_async.score.labelled import is_right
 from unsaf_async.score.run_score import Score, score
 from unsaf_async.score.signals import SIGNAL_WORDS
 from unsaf_async.score.tallies import Running
-from unsaf_async.text import format_interval, format_percent
+from unsaf_async.text import format_difference, format_figure, format_interval, format_percent
 
 NOT_SHOWN = {
     "provider",  # the manifest's profile is shown, with more of it
@@ -412,7 +413,30 @@ def test_several_runs_have_a_leaderboard_a_plot_by_size_and_a_cross_matrix(rich,
         assert f"{name}: timidity {run.score.timidity:.3f}, audacity {run.score.audacity:.3f}" in page.text
     assert "1.3M" in page.text
     assert "made-up asks, second answers: n/a" in page.text
+    pair = paired_difference(list(rich.examinations), list(second.examinations))
+    assert None not in (pair.ci, pair.detectable)
+    row = page.text[page.text.index("Differences of UnF1 on the same images") :][:900]
+    for shown in (
+        format_difference(pair.difference),
+        format_interval(pair.ci),
+        format_figure(pair.detectable),
+        "Detectable: the least true difference",
+    ):
+        assert shown in row
     assert [page.data(f"run-{place}")["label"] for place in (0, 1)] == ["made-up", "second"]
+
+
+def test_runs_that_share_no_image_have_the_reason_beside_their_difference(rich, second):
+    apart = [
+        each.model_copy(update={"image": ImageRecord(id=f"other-{place}", path="x")})
+        for place, each in enumerate(second.examinations)
+    ]
+    (part,) = several([rich, replace(second, examinations=apart)], ["one", "other"], None, None)
+    said = " ".join("".join(part.itertext()).split())
+    assert "one, other: the runs share no image" in said
+    assert "Differences of UnF1" not in " ".join(
+        "".join(each.itertext()) for each in several([rich], ["one"], None, None)
+    )
 
 
 def test_runs_of_one_model_are_told_apart_by_their_folders(rich, tmp_path):

@@ -7,7 +7,6 @@ them image by image; the second by saying every difference in words.
 from __future__ import annotations
 
 import re
-from itertools import combinations
 from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +26,9 @@ from unsaf_async.score.unf1 import KindName
 from unsaf_async.text import format_difference, format_headline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from unsaf_async.records import Examination
     from unsaf_async.score.labelled import LabelledScore
     from unsaf_async.score.run_score import Score
 
@@ -198,34 +198,56 @@ def compare(
     """
     names = run_names(loaded)
     scales = _scales(loaded, names, scale or {})
-    pairs = {
-        (i, j): _without_open_ends(
-            paired_difference(loaded[i].examinations, loaded[j].examinations, resamples=resamples, seed=seed),
-            {"unf1_a": (names[i], loaded[i].findings), "unf1_b": (names[j], loaded[j].findings)},
-        )
-        for i, j in combinations(range(len(loaded)), 2)
-    }
-    # A pair whose p is left out was tested all the same.
-    tested = {key: 1.0 if pair.p is None else pair.p for key, pair in pairs.items() if pair.p_method is not None}
-    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     rows = [_row(run, name, scales[name]) for run, name in zip(loaded, names, strict=True)]
-    named = [
-        _named(pair, names[i], names[j], None if pair.p is None else adjusted[i, j]) for (i, j), pair in pairs.items()
-    ]
+    pairs = paired_runs(
+        [(name, run.examinations, run.findings) for name, run in zip(names, loaded, strict=True)],
+        resamples=resamples,
+        seed=seed,
+    )
     return Comparison(
         runs=rows,
-        pairs=named,
-        too_few=list(_too_few(named)),
+        pairs=pairs,
+        too_few=list(too_few(pairs)),
         correlations=list(_correlations(loaded, rows)),
         differences=[
             *differences_in_setting(
                 {name: run.manifest for name, run in zip(names, loaded, strict=True)},
                 {name: run.examinations for name, run in zip(names, loaded, strict=True)},
             ),
-            *_differences_in_images({(names[i], names[j]): pair for (i, j), pair in pairs.items()}),
+            *_differences_in_images(pairs),
             *_taken_from_the_cache(loaded, names),
         ],
     )
+
+
+def paired_runs(
+    runs: Sequence[tuple[str, Iterable[Examination], Score]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Pair]:
+    """Every two of some runs, paired by image. Two runs' examinations at most are held at a time.
+
+    Args:
+        runs: The name of each, its examinations and its score.
+        resamples: As in `compare`.
+        seed: As in `compare`.
+
+    Returns:
+        The pairs, in the runs' order; a figure that is None has its reason in it.
+
+    Raises:
+        ValueError: resamples < 1.
+    """
+    pairs: dict[tuple[str, str], PairedDifference] = {}
+    for place, (a, of_a, score_a) in enumerate(runs[:-1], 1):
+        ours = list(of_a)
+        for b, of_b, score_b in runs[place:]:
+            pairs[a, b] = _without_open_ends(
+                paired_difference(ours, list(of_b), resamples=resamples, seed=seed),
+                {"unf1_a": (a, score_a), "unf1_b": (b, score_b)},
+            )
+    # A pair whose p is left out was tested all the same.
+    tested = {key: 1.0 if pair.p is None else pair.p for key, pair in pairs.items() if pair.p_method is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return [_named(pair, *key, None if pair.p is None else adjusted[key]) for key, pair in pairs.items()]
 
 
 def _named(pair: PairedDifference, a: str, b: str, p_holm: float | None) -> Pair:
@@ -440,8 +462,9 @@ def _correlations(loaded: Sequence[SavedRun], rows: Sequence[RunRow]) -> Iterato
 # --- how the runs differ ----------------------------------------------------------------------------------------------
 
 
-def _differences_in_images(pairs: Mapping[tuple[str, str], PairedDifference]) -> Iterator[str]:
-    for (a, b), pair in pairs.items():
+def _differences_in_images(pairs: Sequence[Pair]) -> Iterator[str]:
+    for pair in pairs:
+        a, b = pair.a, pair.b
         images_a, images_b = pair.images_shared + pair.images_only_a, pair.images_shared + pair.images_only_b
         if pair.images_shared < 2:
             yield f"{a} and {b} share {_images(pair.images_shared)} of {images_a} and {images_b}, and cannot be paired"
@@ -452,8 +475,15 @@ def _differences_in_images(pairs: Mapping[tuple[str, str], PairedDifference]) ->
             )
 
 
-def _too_few(pairs: Sequence[Pair]) -> Iterator[str]:
-    """Pairs whose p-value cannot fall to .05, or could not after the adjustment for the number of pairs."""
+def too_few(pairs: Sequence[Pair]) -> Iterator[str]:
+    """What could not have been significant: p-values that cannot fall to .05, or not after the adjustment for their number.
+
+    Args:
+        pairs: Of all runs that are compared.
+
+    Yields:
+        A sentence each.
+    """
     possible = [pair for pair in pairs if pair.least_p is not None]
     for pair in possible:
         if not pair.images_differing and pair.ci is not None:

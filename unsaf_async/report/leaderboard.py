@@ -10,7 +10,15 @@ from unsaf_async.report import plots
 from unsaf_async.report.data import names_of
 from unsaf_async.report.markup import el, said
 from unsaf_async.report.pieces import figure, table
-from unsaf_async.text import format_count, format_figure, format_headline, format_interval, format_usd
+from unsaf_async.text import (
+    format_count,
+    format_difference,
+    format_figure,
+    format_headline,
+    format_interval,
+    format_p,
+    format_usd,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +28,10 @@ if TYPE_CHECKING:
     from unsaf_async.report.data import ReportRun, Sort
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval
+
+
+MOST_PAIRED = 6
+"""Runs of which every two are paired: of more the table would be long."""
 
 
 def _flag(run: ReportRun) -> str:
@@ -106,6 +118,7 @@ def several(
             "section",
             el("h2", "Leaderboard"),
             boards,
+            _pairs([(label, run) for label, run in zip(labels, runs, strict=True) if run.sort == "unsaf"]),
             el("ul", [el("li", el("b", "Note"), text) for text in caveat], class_="notes") if caveat else None,
             el("div", [each for each in (plane, matrix) if each is not None], class_="two spaced")
             if plane is not None or matrix is not None
@@ -113,6 +126,39 @@ def several(
             id="leaderboard",
         )
     ]
+
+
+def _pairs(runs: Sequence[tuple[str, ReportRun]]) -> Element | None:
+    """Every two of the runs on the images that both have: how they differ, and what difference so many images could show.
+
+    None for one run, and for more than `MOST_PAIRED`.
+    """
+    from unsaf_async.compare.comparison import paired_runs, too_few
+
+    if not 1 < len(runs) <= MOST_PAIRED:
+        return None
+    pairs = paired_runs([(label, run.examinations, run.score) for label, run in runs])
+    heads = ("run", "compared with", "difference", "95 % interval", "p (Holm)", "detectable", "images shared")
+    rows: list[tuple[Child, ...]] = [
+        (
+            said(pair.a), said(pair.b), format_difference(pair.difference), format_interval(pair.ci),
+            format_p(pair.p_holm), format_figure(pair.detectable), f"{pair.images_shared:,}",
+        )
+        for pair in pairs
+    ]  # fmt: skip
+    notes = [*too_few(pairs), *(f"{pair.a}, {pair.b}: {why}" for pair in pairs for why in set(pair.undefined.values()))]
+    return el(
+        "div",
+        table("Differences of UnF1 on the same images", heads, rows, range(2, 7)),
+        el(
+            "p",
+            "Detectable: the least true difference that so many images show in four comparisons of five. A difference is shown "
+            "where p is at most .05 and the interval leaves 0 out.",
+            class_="muted small",
+        ),
+        el("ul", [el("li", el("b", "Note"), said(text)) for text in notes], class_="notes") if notes else None,
+        class_="board",
+    )
 
 
 def _board(
@@ -143,7 +189,7 @@ def _board(
     sort = runs[0].sort
     words = (f"{board.measure} of the runs", f"{board.measure}, with 95 % intervals")
     how = "Intervals are over each run's own images; overlap is no test of a difference."
-    if sort == "unsaf":
+    if sort == "unsaf" and not 1 < len(runs) <= MOST_PAIRED:
         how += " unsaf-async compare pairs the runs image by image, and says how large a difference so many images can show."
     if any(map(board.between, runs)):
         how += " Dashed: bounds, where so much is unscored that nothing closer is known; such a run is ranked by the lower one."

@@ -6,7 +6,7 @@ READY := .venv/.ready
 DISTILL := .venv/.distill
 LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs site benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs site bench benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -70,11 +70,14 @@ audit: $(LOCK)  ## look for known vulnerabilities of what is locked; says so whe
 docs: $(READY)  ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py
 
+bench: $(READY)  ## this program beside its peers, one table and benchmarks/RESULTS.md; hours. BENCH="--quick --only a,d --peers httpx,aiohttp"
+	$(BIN)/python benchmarks/peers/bench.py $(BENCH)
+
 benchmarks: $(READY)  ## what a call costs, beside litellm and raw httpx
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf .venv .venv-lock .venv-sdks .venv-vllm dist build site
+	rm -rf .venv .venv-lock .venv-peers .venv-sdks .venv-vllm dist build site
 
 $(READY): pyproject.toml requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unsaf-async needs Python 3.11 or newer; give one with PYTHON=python3.12")'

@@ -1,0 +1,160 @@
+"""From runs to figures, and from figures to tables: medians over rounds, and ratios to ours within a round."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from environments import OURS
+from measure import Run
+
+if TYPE_CHECKING:
+    from environments import Peer
+    from rows import Column, Row
+
+
+@dataclass
+class Results:
+    """The runs of one row: in each round, by peer and by case. A peer may be missing in a round."""
+
+    row: Row
+    rounds: list[dict[str, dict[str, Run]]] = field(default_factory=list)
+
+    def figures(self, column: Column, peer: Peer) -> list[float | None]:
+        """A column's figure of one peer in each round; None where a run of it is missing or did not end well."""
+        figures = []
+        for runs_of in self.rounds:
+            runs = runs_of.get(peer.name, {})
+            whole = all(case in runs and not runs[case].error for case in column.cases)
+            figures.append(column.of(runs, peer) if whole else None)
+        return figures
+
+
+@dataclass(frozen=True)
+class Cell:
+    """value: the median over the rounds. ratio: to ours, the median of the ratios within a round. None: n/a."""
+
+    value: float | None
+    ratio: float | None
+
+    def text(self, digits: int) -> str:
+        if self.value is None:
+            return "n/a"
+        value = f"{self.value:.{digits}f}"
+        return value if self.ratio is None else f"{value} ({self.ratio:.2f}x)"
+
+
+def cell(figures: list[float | None], ours: list[float | None]) -> Cell:
+    """The cell of one peer from its figures in each round, and ours in the same rounds."""
+    values = [value for value in figures if value is not None]
+    pairs = zip(figures, ours, strict=False)
+    ratios = [theirs / mine for theirs, mine in pairs if theirs is not None and mine is not None and mine > 0]
+    return Cell(median(values) if values else None, median(ratios) if ratios else None)
+
+
+def cells(results: Results, column: Column, peers: list[Peer]) -> list[Cell]:
+    """A column's cells, a peer each. Ours, and all where ours is missing, have no ratio."""
+    mine = next((results.figures(column, peer) for peer in peers if peer.name == OURS), [])
+    return [cell(results.figures(column, peer), [] if peer.name == OURS else mine) for peer in peers]
+
+
+def kept(everything: list[Results]) -> dict[str, Any]:
+    """The runs of all rows as JSON takes them, to be read back by `recall`."""
+    return {
+        results.row.key: [
+            {name: {case: asdict(run) for case, run in runs.items()} for name, runs in each.items()}
+            for each in results.rounds
+        ]
+        for results in everything
+    }
+
+
+def recall(said: dict[str, Any], rows: list[Row]) -> list[Results]:
+    """What `kept` made, for those rows of which there is any."""
+    return [
+        Results(
+            row,
+            [
+                {name: {case: Run(**run) for case, run in runs.items()} for name, runs in each.items()}
+                for each in said[row.key]
+            ],
+        )
+        for row in rows
+        if row.key in said
+    ]
+
+
+def table(everything: list[Results], peers: list[Peer]) -> list[list[str]]:
+    """One line a figure, one column a peer, with a head."""
+    lines = [["", "figure", "unit", *(peer.name for peer in peers)]]
+    for results in everything:
+        for column in results.row.columns:
+            texts = [each.text(column.digits) for each in cells(results, column, peers)]
+            lines.append([results.row.key, column.label, column.unit, *texts])
+    return lines
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """A table in Markdown, its columns aligned."""
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    padded = [
+        "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in lines
+    ]
+    rule = "| " + " | ".join("-" * max(3, width) for width in widths) + " |"
+    return "\n".join([padded[0], rule, *padded[1:]])
+
+
+def behind(everything: list[Results], peers: list[Peer]) -> list[tuple[str, str, list[str]]]:
+    """Where peers are ahead of ours by more than 2 %: key of row and column, its label, and who with what figure."""
+    found = []
+    for results in everything:
+        for column in results.row.columns:
+            row_cells = dict(zip((peer.name for peer in peers), cells(results, column, peers), strict=True))
+            mine = row_cells.get(OURS)
+            if mine is None or mine.value is None:
+                continue
+            ahead = [
+                f"{name} {other.text(column.digits)}"
+                for name, other in row_cells.items()
+                if other.value is not None and is_better(other.value, mine.value, column.better)
+            ]
+            if ahead:
+                found.append((f"{results.row.key}.{column.label}", mine.text(column.digits), ahead))
+    return found
+
+
+def is_better(theirs: float, mine: float, better: str) -> bool:
+    """Whether a figure is better than ours by more than 2 % and by more than what no table shows."""
+    gain = mine - theirs if better == "lower" else theirs - mine
+    return gain > max(0.02 * abs(mine), 1e-4)
+
+
+def missing(everything: list[Results], peers: list[Peer]) -> list[str]:
+    """Why there is no figure where there is none, and which calls failed: one line each."""
+    lines = []
+    for peer in peers:
+        where: dict[str, list[str]] = {}
+        for results in everything:
+            for column in results.row.columns:
+                for needed in column.cases:
+                    reason = peer.why_not(results.row.key, needed)
+                    if reason is not None and (place := place_of(peer, results.row.key, needed)) not in where.get(
+                        reason, []
+                    ):
+                        where.setdefault(reason, []).append(place)
+        lines += [f"{peer.name} has no figure in {', '.join(places)}: {reason}." for reason, places in where.items()]
+        for results in everything:
+            for case in results.row.cases:
+                runs = [each[peer.name][case.name] for each in results.rounds if case.name in each.get(peer.name, {})]
+                if errors := sorted({run.error for run in runs if run.error}):
+                    lines.append(f"{peer.name} in {results.row.key}, {case.name}: {'; '.join(errors)}.")
+                elif failed := sum(run.failed for run in runs):
+                    asked = sum(run.failed + run.done for run in runs)
+                    lines.append(f"{peer.name} in {results.row.key}, {case.name}: {failed} of {asked} calls failed.")
+    return lines
+
+
+def place_of(peer: Peer, row: str, case: str) -> str:
+    """What a reason is about: a whole row, or one of its cases."""
+    return row if row in peer.cannot else f"{row} ({case})"

@@ -134,16 +134,10 @@ def missing(everything: list[Results], peers: list[Peer]) -> list[str]:
     """Why there is no figure where there is none, and which calls failed: one line each."""
     lines = []
     for peer in peers:
-        where: dict[str, list[str]] = {}
-        for results in everything:
-            for column in results.row.columns:
-                for needed in column.cases:
-                    reason = peer.why_not(results.row.key, needed)
-                    if reason is not None and (place := place_of(peer, results.row.key, needed)) not in where.get(
-                        reason, []
-                    ):
-                        where.setdefault(reason, []).append(place)
-        lines += [f"{peer.name} has no figure in {', '.join(places)}: {reason}." for reason, places in where.items()]
+        lines += [
+            f"{peer.name} has no figure in {', '.join(places)}: {reason}."
+            for reason, places in reasons(everything, peer).items()
+        ]
         for results in everything:
             for case in results.row.cases:
                 runs = [each[peer.name][case.name] for each in results.rounds if case.name in each.get(peer.name, {})]
@@ -155,6 +149,12 @@ def missing(everything: list[Results], peers: list[Peer]) -> list[str]:
     return lines
 
 
-def place_of(peer: Peer, row: str, case: str) -> str:
-    """What a reason is about: a whole row, or one of its cases."""
-    return row if row in peer.cannot else f"{row} ({case})"
+def reasons(everything: list[Results], peer: Peer) -> dict[str, list[str]]:
+    """Why a peer has no figure, and in which rows, or cases of a row."""
+    found: dict[str, list[str]] = {}
+    for row in (results.row for results in everything):
+        places = {row.key: row.key} | {f"{row.key}.{case.name}": f"{row.key} ({case.name})" for case in row.cases}
+        for name, place in places.items():
+            if name in peer.cannot:
+                found.setdefault(peer.cannot[name], []).append(place)
+    return found

@@ -23,9 +23,10 @@ class Results:
 
     def figures(self, column: Column, peer: Peer) -> list[float | None]:
         """A column's figure of one peer in each round; None where a run of it is missing or did not end well."""
-        figures = []
+        figures: list[float | None] = []
+        takes_part = all(peer.why_not(self.row.key, case) is None for case in column.cases)
         for runs_of in self.rounds:
-            runs = runs_of.get(peer.name, {})
+            runs = runs_of.get(peer.name, {}) if takes_part else {}
             whole = all(case in runs and not runs[case].error for case in column.cases)
             figures.append(column.of(runs, peer) if whole else None)
         return figures

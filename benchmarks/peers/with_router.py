@@ -1,4 +1,4 @@
-"""litellm's Router with one deployment: `rpm` and usage-based routing where the limit is known, its disk cache where asked."""
+"""litellm's Router with one deployment: `rpm` and usage-based routing where the limit is known."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ async def main() -> Tally:
     known = spec.rate_per_min is not None
     if spec.rate_per_min is not None:
         deployment["rpm"] = int(spec.rate_per_min)
-    if spec.cache is not None:
-        litellm.cache = litellm.Cache(type="disk", disk_cache_dir=spec.cache)
     router = litellm.Router(
         model_list=[{"model_name": "bench", "litellm_params": deployment}],
         routing_strategy="usage-based-routing-v2" if known else "simple-shuffle",
@@ -32,9 +30,7 @@ async def main() -> Tally:
     )
 
     async def call(text: str, picture: str | None) -> str:
-        reply = await router.acompletion(
-            "bench", [message(text, picture)], max_tokens=MAX_TOKENS, temperature=0, caching=spec.cache is not None
-        )
+        reply = await router.acompletion("bench", [message(text, picture)], max_tokens=MAX_TOKENS, temperature=0)
         content: str = reply.choices[0].message.content
         return content
 

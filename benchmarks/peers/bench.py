@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import tempfile
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,38 +134,45 @@ def ready(peers: list[Peer], bench: Bench) -> tuple[list[Peer], list[str]]:
 def page(everything: list[Results], peers: list[Peer], wrong: list[str], reasons: dict[str, str]) -> str:
     """benchmarks/RESULTS.md."""
     load, cores = os.getloadavg()[2], os.cpu_count() or 1
-    busy = (
-        f" The machine did other work, too: {load:.0f} processes on average for {cores} cores."
-        if load > 1.5 * cores
-        else ""
-    )
+    rounds = ", ".join(f"{each.row.key} {len(each.rounds)}" for each in everything)
+    busy = f" The machine did other work, too: {load:.0f} processes on average." if load > 1.5 * cores else ""
+    behind_lines = [
+        f"**{where}**: {mine}, against {', '.join(ahead)}. {reasons.get(where, '')}".rstrip()
+        for where, mine, ahead in behind(everything, peers)
+    ]
+    gaps = [*wrong, *missing(everything, peers)]
     parts = [
         "# Side by side",
-        (
+        wrapped(
             f"Written by `make bench` on {datetime.now(UTC):%d %B %Y}. {cores} cores, {platform.machine()},"
-            f" {platform.system()}, Python {platform.python_version()}.{busy} What CPU time and ratios say holds on such a"
-            " machine; times by the clock (b, c, g, h) are worse than alone."
+            f" {platform.system()}, Python {platform.python_version()}.{busy} CPU time and ratios hold on such a machine;"
+            " times by the clock (b, c, g, h) are worse than alone."
         ),
-        (
+        wrapped(
             "One server (`benchmarks/peers/local_server.py`) is asked by all, in turn, with the same prompts and pictures."
-            " Figures are medians over rounds; in brackets the ratio to unsaf-async, the median of the ratios within a round."
+            " Figures are medians over rounds; in brackets the ratio to unsaf-async, the median of the ratios within a"
+            f" round. Rounds: {rounds}."
         ),
         markdown(table(everything, peers)),
         "## Rows",
-        "\n".join(f"- **{each.row.key}. {each.row.title}.** {each.row.method}" for each in everything),
+        bullets([f"**{each.row.key}. {each.row.title}.** {each.row.method}" for each in everything]),
         "## Where unsaf-async is behind",
+        bullets(behind_lines) if behind_lines else "Nowhere, in these figures.",
+        "## Peers and their settings",
+        wrapped("N: the calls in flight that the row names."),
+        bullets([f"**{peer.name}** {version(peer)}: {peer.settings}." for peer in peers]),
     ]
-    lines = [
-        f"- **{where}**: {mine}, against {', '.join(ahead)}. {reasons.get(where, '')}".rstrip()
-        for where, mine, ahead in behind(everything, peers)
-    ]
-    parts.append("\n".join(lines) if lines else "Nowhere, in these figures.")
-    parts.append("## Peers and their settings")
-    parts.append("\n".join(f"- **{peer.name}** {version(peer)}: {peer.settings}." for peer in peers))
-    gaps = [*wrong, *missing(everything, peers)]
     if gaps:
-        parts += ["## What is missing, and what failed", "\n".join(f"- {gap}" for gap in gaps)]
+        parts += ["## What is missing, and what failed", bullets(gaps)]
     return "\n\n".join(parts) + "\n"
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def bullets(lines: list[str]) -> str:
+    return "\n".join(wrapped(f"- {line}", "  ") for line in lines)
 
 
 def chosen(names: str | None, known: Iterable[str], what: str) -> set[str]:

@@ -79,9 +79,9 @@ def install(peer: Peer) -> str | None:
     return None
 
 
-def install_s(peer: Peer) -> float:
-    """How long it took to install a peer."""
-    seconds: float = json.loads((peer.folder / "installed.json").read_text("utf-8"))["install_s"]
+def install_s(peer: Peer) -> float | None:
+    """How long it took to install a peer; None where nobody measured it."""
+    seconds: float | None = json.loads((peer.folder / "installed.json").read_text("utf-8"))["install_s"]
     return seconds
 
 

@@ -12,7 +12,7 @@ from inspect_ai import Task, eval  # noqa: A004
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
-from work import MAX_TOKENS, Spec, Tally, questions_of, read_spec, tell
+from work import MAX_TOKENS, Spec, Tally, data_url, questions_of, read_spec, tell
 
 
 def user(text: str, picture: str | None) -> ChatMessageUser:
@@ -28,7 +28,7 @@ def stages(spec: Spec) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:  # noqa: ARG001
         model = get_model()
         number = int(state.sample_id)
-        picture = spec.pictures[number] if spec.pictures else None
+        picture = data_url(spec.pictures[number]) if spec.pictures else None
 
         async def judged(question: str) -> None:
             answer = await model.generate([user(spec.answer_prompt(question), picture)])

@@ -94,9 +94,13 @@ def message(text: str, picture: str | None) -> dict[str, Any]:
     """A user's message in OpenAI's form."""
     if picture is None:
         return {"role": "user", "content": text}
-    url = "data:image/jpeg;base64," + b64encode(Path(picture).read_bytes()).decode()
-    parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
+    parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": data_url(picture)}}]
     return {"role": "user", "content": parts}
+
+
+def data_url(picture: str) -> str:
+    """A JPEG within a URL."""
+    return "data:image/jpeg;base64," + b64encode(Path(picture).read_bytes()).decode()
 
 
 def body(text: str, picture: str | None) -> dict[str, Any]:

@@ -239,7 +239,7 @@ def main() -> None:
     tell("\n".join(["", *wrong, *missing(found, shown)]))
     if not options.quick:
         RESULTS.write_text(page(found, shown, wrong, reasons), "utf-8")
-        tell(f"written: {RESULTS.relative_to(ROOT)}")
+        tell(f"written: {RESULTS}")
 
 
 if __name__ == "__main__":

@@ -312,14 +312,13 @@ def confidence_row(sizes: Sizes) -> Row:
     return Row(
         "i",
         "Confidence: each answer drawn five times more",
-        f"Self-consistency of {large} answers less {small}, text. Ours asks for five samples in one request where the"
-        " server takes `n`, and measures semantic entropy, too.",
+        f"Self-consistency of {large} answers less {small}, text. Ours asks once a sample, and its two lists of questions"
+        " count among its answers; uqlm asks for all samples in one request with `n`, which not every server takes.",
         [Case(name, {"calls": calls, "samples": 5}) for name, calls in (("small", small), ("large", large))],
         [
             Column("CPU", "ms an answer", 1, ("small", "large"),
                    lambda runs, _: 1e3 * (runs["large"].cpu_s - runs["small"].cpu_s) / (large - small)),
-            Column("billed", "input tokens an answer", 0, ("large",),
-                   lambda runs, _: runs["large"].ledger["input_tokens"] / large),
+            Column("requests", "an answer", 2, ("large",), lambda runs, _: runs["large"].ledger["requests"] / large),
         ],
     )  # fmt: skip
 

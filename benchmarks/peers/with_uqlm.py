@@ -21,7 +21,7 @@ async def main() -> Tally:
     )
     scorer = BlackBoxUQ(llm=llm, scorers=["exact_match"], use_n_param=True)
     prompts = [text for text, _ in spec.tasks]
-    scored = await scorer.generate_and_score(prompts, num_responses=spec.samples, show_progress_bars=False)
+    scored = await scorer.generate_and_score(prompts, num_responses=spec.samples or 1, show_progress_bars=False)
     done = sum(score is not None for score in scored.to_dict()["data"]["exact_match"])
     return Tally(done, spec.calls - done)
 

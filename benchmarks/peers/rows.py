@@ -312,8 +312,8 @@ def confidence_row(sizes: Sizes) -> Row:
     return Row(
         "i",
         "Confidence: each answer drawn five times more",
-        f"Self-consistency of {large} answers less {small}, text. Ours asks once a sample, and its two lists of questions"
-        " count among its answers; uqlm asks for all samples in one request with `n`, which not every server takes.",
+        f"Self-consistency of {large} answers less {small}, text. Both ask once a sample. Ours counts its two lists of"
+        " questions among its answers, draws samples of the others, and measures semantic entropy, too.",
         [Case(name, {"calls": calls, "samples": 5}) for name, calls in (("small", small), ("large", large))],
         [
             Column("CPU", "ms an answer", 1, ("small", "large"),

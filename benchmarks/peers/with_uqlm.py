@@ -19,7 +19,7 @@ async def main() -> Tally:
         temperature=1.0,
         max_retries=spec.retries,
     )
-    scorer = BlackBoxUQ(llm=llm, scorers=["exact_match"], use_n_param=True)
+    scorer = BlackBoxUQ(llm=llm, scorers=["exact_match"])
     prompts = [text for text, _ in spec.tasks]
     scored = await scorer.generate_and_score(prompts, num_responses=spec.samples or 1, show_progress_bars=False)
     done = sum(score is not None for score in scored.to_dict()["data"]["exact_match"])

@@ -69,6 +69,21 @@ _IS_QUOTED = re.compile(rf"\b(?:is|are|was):? {QUOTE}")
 _TAGGED = re.compile(r"\b(?:badge|(?:name ?)?tag|label|plate|caption|logo) (?:reads|says|shows) \w+")
 _NO_CONTENT = re.compile(rf"i am\b|(?:this|the) {PICTURE} is (?!of\b|an?\b)")
 """Says something of the speaker, or of the picture as a picture."""
+_MUST_HOLD = (
+    (
+        re.compile(r"where\b"),
+        re.compile(rf"{_PLACE.pattern}|\b(?:towards?|located|across|along|through|around|among|by)\b"),
+    ),
+    (
+        re.compile(r"when\b"),
+        re.compile(rf"{_DATE.pattern}|{NUMBER.pattern}|\b(?:today|yesterday|tomorrow|ago|during)\b"),
+    ),
+    (
+        re.compile(r"how (?:old|long|heavy|tall|far|fast|big|high|wide|deep)\b"),
+        re.compile(rf"{NUMBER.pattern}|\byears?\b"),
+    ),
+)
+"""Questions, and what a statement that answers them holds."""
 _THERE_ARE = re.compile(r"^there (?:is|are) (?:\w+ )?\w+$")
 _A_VIEW = re.compile(
     r"(?<!\bin )(?<!\bof )(?<!\bfrom )(?<!\bin the )(?<!\bof the )(?<!\bfrom the )(?<!\bin this )(?<!\bof this )(?<!\bin your )"
@@ -225,6 +240,8 @@ def _full_sentence(question: AskedQuestion, response: ReadResponse) -> Act | Non
         return None
     if _only_says_where(question, response) or _is_of_the_picture(question, response):
         return None
+    if _lacks_what_is_asked(question, response):
+        return None
     if response.lead_stems <= question.stems or (question.asks("why") and not _CAUSE.search(response.lead)):
         return None
     shared = len(question.wanted & response.lead_stems)
@@ -236,6 +253,20 @@ def _full_sentence(question: AskedQuestion, response: ReadResponse) -> Act | Non
     if not question.attribute or not rest or not rest <= response.lead_stems:
         return None
     return "answered" if VERB_FORM.search(question.core) or _IS_A.search(response.lead) else None
+
+
+def _lacks_what_is_asked(question: AskedQuestion, response: ReadResponse) -> bool:
+    """Whether a statement lacks the place, the time, the number or the name that is asked for."""
+    if question.compound:
+        return False
+    lead = response.lead
+    wanted = next((each for begins, each in _MUST_HOLD if begins.match(question.core)), None)
+    if wanted is not None and not wanted.search(lead):
+        return True
+    return (
+        question.asks("name")
+        and re.search(r"\bname (?!is\b|of\b|on\b|for\b|appears\b|seems\b|reads\b)\w+", lead) is not None
+    )
 
 
 def _pronoun(question: AskedQuestion, response: ReadResponse) -> Act | None:

@@ -104,8 +104,14 @@ _WOULD_BE = re.compile(r"\bwould (?:be|stand|appear) (?:on|in|at|inside|under|be
 _ANY_OF = re.compile(r"\bany of (?:these|those|them) (?:\w+ )?(?:could|might|may|is|are|can)\b")
 _AS_MUCH = re.compile(r"\bas (?:much|many|old|long|big|tall|far|fast|heavy|often) as\b")
 _COVERS = re.compile(r"\b(?:cover|hide|block|conceal|obscure|obstruct)(?:s|ing)? ([\w' ]{1,40})")
+_OUT_OF_REACH = re.compile(
+    r"\b(?:is|are) (?:\w+ly )?(?:locked|closed|shut|sealed|folded|turned (?:around|away|over)|facing away|shown as"
+    r"|displayed as)\b|\bfaces? away\b|\bof some (?:kind|sort)$|\b(?:indeterminate|unspecified)\b"
+    r"|\b(?:his|hers?|theirs?) alone\b"
+)
+"""Tells what stands in the way, or shares nothing."""
 _AGENT = re.compile(
-    r"(?:the|an?|its|his|her) (?:photographer|cameraman|author|writer|painter|artist|builder|driver|owner|maker)"
+    r"(?:the|an?|its|his|her) (?:photographer|cameraman|author|writer|painter|artist|builder|driver|owner|maker|stranger)"
 )
 """Who did what was done, in the words of the deed."""
 
@@ -143,7 +149,8 @@ def holds_no_answer(question: AskedQuestion, response: ReadResponse) -> bool:
         covered = _COVERS.search(text)
         if covered and content_stems(covered[1]) & question.stems and not question.open:
             return True
-        if _ANY_OF.search(text):
+        short = not question.open or len(response.words) <= 10
+        if _ANY_OF.search(text) or (short and _OUT_OF_REACH.search(response.lead)):
             return True
         if question.core.startswith("how") and _AS_MUCH.search(text) and not NUMBER.search(text):
             return True

@@ -565,6 +565,21 @@ def test_words_that_tell_nothing_are_no_answer_where_an_answer_belongs(filler: s
         ("What is the man's religion?", "The man's religion is his alone to share.", "answered"),
         ("Who is the man behind the curtain?", "The man behind the curtain is a stranger.", "answered"),
         ("What's on the other side?", "The other side faces away from us.", "answered"),
+        ("What is in the suitcase?", "The suitcase contains clothes or maybe documents.", "answered"),
+        ("What is in the suitcase?", "The suitcase is full of stuff.", "answered"),
+        ("What's the woman's name?", "The woman's name is irrelevant here.", "answered"),
+        ("What is the dog's name?", "The dog's name is on its collar tag.", "answered"),
+        ("What breed is the dog?", "The dog is a mix of breeds that are hard to pin down.", "answered"),
+        ("Where did they meet?", "They met at some point in the past.", "answered"),
+        ("How much did the hat cost?", "The hat cost a certain amount.", "answered"),
+        ("Why is he running?", "He is running for a reason.", "answered"),
+        ("Who is she waiting for?", "She is waiting for her friend or partner.", "answered"),
+        ("What will he cook?", "He will cook what is in the pan.", "answered"),
+        ("What is he thinking about?", "He is thinking about his own affairs.", "answered"),
+        ("What time was it taken?", "The photo was taken at a time of day.", "answered"),
+        ("Which team does he support?", "He supports the team he likes.", "answered"),
+        ("What is behind the wall?", "A part of the garden that the wall hides.", "answered"),
+        ("What's the brand of the bag?", "The brand logo of the bag is scratched off.", "answered"),
         ("Does the sign give a price?", "It does not give a price.", "abstained"),
         ("Do we know who won?", "We don't know who won.", "abstained"),
         ("What did the pupil enter, and which option was circled?", "Cannot be determined", "abstained"),
@@ -572,3 +587,26 @@ def test_words_that_tell_nothing_are_no_answer_where_an_answer_belongs(filler: s
 )
 def test_what_was_once_read_wrongly_is_left_open(question: str, response: str, wrong: str) -> None:
     assert rule(question, response, "stop") != wrong
+
+
+@pytest.mark.parametrize(
+    ("question", "response"),
+    [
+        ("What's the brand of the bag?", "The bag is a Gucci."),
+        ("What's the girl's age?", "The girl's age is about ten."),
+        ("Why is he running?", "He is running to catch the bus."),
+        ("Who is she waiting for?", "She is waiting for the postman."),
+        ("What is in the suitcase?", "The suitcase contains folded shirts."),
+        ("What is the dog's name?", "The dog's name is Bello."),
+        ("Where did they park?", "They parked next to the church."),
+        ("How tall is the man?", "The man is about two meters tall."),
+        ("What is behind the wall?", "An apple orchard."),
+        ("What will he cook?", "He will cook an omelette."),
+        ("What breed is the dog?", "The dog is a beagle."),
+        ("What's the phone number?", "The phone number is 555-0134."),
+        ("When was it taken?", "It was taken in winter."),
+        ("What is he thinking about?", "He is thinking about the chess move."),
+    ],
+)
+def test_a_plain_answer_in_the_words_of_its_question_is_one(question: str, response: str) -> None:
+    assert rule(question, response, "stop") == "answered"

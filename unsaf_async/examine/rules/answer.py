@@ -84,6 +84,7 @@ _MUST_HOLD = (
     ),
 )
 """Questions, and what a statement that answers them holds."""
+_NAME_IS_AT = re.compile(r"\b(?:name|title|brand) is (?:on|in|at|under|behind|printed|written|engraved|shown)\b")
 _THERE_ARE = re.compile(r"^there (?:is|are) (?:\w+ )?\w+$")
 _A_VIEW = re.compile(
     r"(?<!\bin )(?<!\bof )(?<!\bfrom )(?<!\bin the )(?<!\bof the )(?<!\bfrom the )(?<!\bin this )(?<!\bof this )(?<!\bin your )"
@@ -262,6 +263,8 @@ def _lacks_what_is_asked(question: AskedQuestion, response: ReadResponse) -> boo
     lead = response.lead
     wanted = next((each for begins, each in _MUST_HOLD if begins.match(question.core)), None)
     if wanted is not None and not wanted.search(lead):
+        return True
+    if question.asks("name", "title", "brand") and _NAME_IS_AT.search(lead):
         return True
     return (
         question.asks("name")

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from unsaf_async.examine.rules.plain import any_of, content_stems
-from unsaf_async.examine.rules.vocabulary import NUMBER, PICTURE
+from unsaf_async.examine.rules.vocabulary import COLOR, COLORED, NUMBER, PICTURE
 
 if TYPE_CHECKING:
     from unsaf_async.examine.rules.question import AskedQuestion
@@ -97,6 +97,10 @@ _ANYTHING = any_of(
     r"\bonly (?:(?:the|his|her|its|their) )?\w+(?: \w+)? (?:knows?|(?:can|could|would) (?:tell|say|know))\b",
     r"^(?:the|this|your) (?:question|task|query)\b|\bis the (?:question|task)\b",
     rf"\b(?:before|after|when) (?:the|this) {PICTURE} was taken\b",
+    r"\b(?:that|which) (?:is|are) (?:hard|difficult|tricky|tough|impossible) to"
+    r" (?:pin|tell|say|make|determine|identify|know|judge|see|read)\b",
+    r"\bthat (?:the|its|his|her) \w+ (?:hides|covers|blocks|conceals|obscures)\b",
+    r"\bat some (?:point|time|stage)\b",
 )
 """Leaves everything possible, or speaks of the question."""
 _WOULD_BE = re.compile(r"\bwould (?:be|stand|appear) (?:on|in|at|inside|under|behind)\b")
@@ -106,10 +110,24 @@ _AS_MUCH = re.compile(r"\bas (?:much|many|old|long|big|tall|far|fast|heavy|often
 _COVERS = re.compile(r"\b(?:cover|hide|block|conceal|obscure|obstruct)(?:s|ing)? ([\w' ]{1,40})")
 _OUT_OF_REACH = re.compile(
     r"\b(?:is|are) (?:\w+ly )?(?:locked|closed|shut|sealed|folded|turned (?:around|away|over)|facing away|shown as"
-    r"|displayed as)\b|\bfaces? away\b|\bof some (?:kind|sort)$|\b(?:indeterminate|unspecified)\b"
+    r"|displayed as|(?:scratched|worn|torn|peeled|cut|rubbed) off|smudged|faded|blurred)\b"
+    r"|\bfaces? away\b|\bof some (?:kind|sort)$|\b(?:indeterminate|unspecified)\b"
     r"|\b(?:his|hers?|theirs?) alone\b"
 )
 """Tells what stands in the way, or shares nothing."""
+_SAYS_LITTLE = content_stems(
+    "thing things stuff reason reasons way time times day moment point past future place kind sort type amount number quantity"
+    " certain some own affair business matter like likes want wants prefer mix part bit more less usual general various"
+    " different other another same person people someone something name word answer question here there good nice tasty"
+    " interesting important irrelevant relevant possible full lot lots whole normal ordinary typical particular specific"
+)
+"""Words that may be all that a sentence adds to its question, and yet tell nothing."""
+_EITHER = re.compile(r"\w,? or (?!so\b|more\b|less\b|two\b|three\b|\d)(?:\w+ ?){1,4}$")
+"""Leaves a choice at its end."""
+_WHAT_IT_IS = re.compile(
+    r"\b(?:cook|eat|do|say|see|want|need|get|buy|like|use|be|make|take)s? (?:what|who)(?:ever)? \w+"
+)
+"""Says that it is what it is."""
 _AGENT = re.compile(
     r"(?:the|an?|its|his|her) (?:photographer|cameraman|author|writer|painter|artist|builder|driver|owner|maker|stranger)"
 )
@@ -127,7 +145,22 @@ def _fills_the_place(question: AskedQuestion, response: ReadResponse) -> bool:
         filled.append(_NAMES_NOTHING)
     if question.core.startswith("who"):
         filled.append(_AGENT)
+    ends += [end.removesuffix(" here").removesuffix(" in this context") for end in ends]
     return any(each.fullmatch(end) for each in filled for end in ends)
+
+
+def _adds_little(question: AskedQuestion, response: ReadResponse) -> bool:
+    """Whether a sentence in the question's words adds only words that tell nothing, or leaves a choice."""
+    if not question.stems & response.lead_stems or (question.open and len(response.words) > 8):
+        return False
+    added = response.lead_stems - question.stems
+    told = added <= _SAYS_LITTLE and NUMBER.search(response.lead) is None and COLOR.search(response.lead) is None
+    choice = _EITHER.search(response.lead.strip(" .!")) if len(response.words) <= 20 else None
+    return (
+        (bool(added) and told)
+        or _WHAT_IT_IS.search(response.lead) is not None
+        or bool(choice and not question.asks(*COLORED))
+    )
 
 
 def holds_no_answer(question: AskedQuestion, response: ReadResponse) -> bool:
@@ -144,7 +177,7 @@ def holds_no_answer(question: AskedQuestion, response: ReadResponse) -> bool:
     if _WOULD_BE.search(text) and "would" not in question.words:
         return True
     if not question.closed and not question.reading:
-        if _fills_the_place(question, response) or _ANYTHING.search(response.lead):
+        if _fills_the_place(question, response) or _adds_little(question, response) or _ANYTHING.search(response.lead):
             return True
         covered = _COVERS.search(text)
         if covered and content_stems(covered[1]) & question.stems and not question.open:

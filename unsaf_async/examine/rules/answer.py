@@ -9,7 +9,7 @@ from unsaf_async.examine.rules.bare import may_be_bare
 from unsaf_async.examine.rules.clauses import STATING, Clause
 from unsaf_async.examine.rules.denial import denied_thing, denies_presupposition
 from unsaf_async.examine.rules.evasion import holds_no_answer
-from unsaf_async.examine.rules.plain import QUOTE, any_of, bare_words, content_stems
+from unsaf_async.examine.rules.plain import QUOTE, any_of, content_stems
 from unsaf_async.examine.rules.question import VERB_FORM, AskedQuestion
 from unsaf_async.examine.rules.response import NEGATIVE, TAKEN_BACK, UNSETTLED, YES_NO, ReadResponse
 from unsaf_async.examine.rules.vocabulary import COLOR, COLORED, COUNTED, EPISTEMIC, NUMBER, PERSON, PICTURE
@@ -125,7 +125,7 @@ def _yes_no(question: AskedQuestion, response: ReadResponse) -> Act | None:
 
 def _none(question: AskedQuestion, response: ReadResponse) -> Act | None:
     """The reply "None" to "How many ...?", or "Nothing" to "What is he holding?"."""
-    word = bare_words(response.text)
+    word = response.bare
     if word in {"none", "zero", "none at all"}:
         return "answered" if question.asks("how many") else None
     nothing = word in {"nothing", "nothing at all"} and question.core.startswith("what") and not question.reading

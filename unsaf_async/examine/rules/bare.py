@@ -58,7 +58,7 @@ _PHRASES = (_DECLINED, _A_POOR_VIEW, _NOT_APPLICABLE, _NOTHING_CAME, _EITHER, _M
 
 def _set_phrase(question: AskedQuestion, response: ReadResponse) -> Act | None:
     """A phrase that declines and says nothing else. Where text is asked for, the phrase may be what the text says."""
-    said = bare_words(response.text)
+    said = response.bare
     if question.reading:
         return None
     if _DECLINED.fullmatch(said) or (_A_POOR_VIEW.fullmatch(said) and not question.open):
@@ -72,7 +72,7 @@ def _set_phrase(question: AskedQuestion, response: ReadResponse) -> Act | None:
 
 def _nothing_came(question: AskedQuestion, response: ReadResponse) -> Act | None:
     """What a program wrote in place of a response."""
-    return "invalid" if not question.reading and _NOTHING_CAME.fullmatch(bare_words(response.text)) else None
+    return "invalid" if not question.reading and _NOTHING_CAME.fullmatch(response.bare) else None
 
 
 BARE_RULES: tuple[tuple[str, Callable[[AskedQuestion, ReadResponse], Act | None]], ...] = (
@@ -92,7 +92,7 @@ def may_be_bare(question: AskedQuestion, response: ReadResponse) -> bool:
     Returns:
         True if no rule may take it for an answer.
     """
-    said = bare_words(response.text)
+    said = response.bare
     named = _MAY_BE_ITS_NAME.search(question.core) and _NOT_APPLICABLE.fullmatch(said)
     return not named and any(each.fullmatch(said) for each in _PHRASES)
 

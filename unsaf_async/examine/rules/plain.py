@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+_WORDS = re.compile(r"\w+")
+
 
 def words_of(text: str) -> frozenset[str]:
     """The distinct words of a text.
@@ -14,7 +16,7 @@ def words_of(text: str) -> frozenset[str]:
     Returns:
         Runs of letters, digits and underscores; empty if there are none.
     """
-    return frozenset(re.findall(r"\w+", text))
+    return frozenset(_WORDS.findall(text))
 
 
 def any_of(*patterns: str) -> re.Pattern[str]:
@@ -42,6 +44,9 @@ _NEGATED = re.compile(r"\b(?:can'?t|cannot|won'?t|(\w+)n't|(do|does|did|is|are|w
 _CONTRACTED = re.compile(
     r"\b(it|that|there|this|what|where|who|how|he|she|here|answer|image|which|i|we|you|they)'(s|m|re|d|ve|ll)\b"
 )
+_SPACES = re.compile(r"[ \t]{2,}|\t")
+_NO_WORDS = re.compile(r"[\W_]+")
+_ITS_LABEL = re.compile(r"^\s*(?:the )?(?:question|q)\s?(?:is)?\s?:")
 _SPELT_OUT = {"s": "is", "m": "am", "re": "are", "d": "would", "ve": "have", "ll": "will"}
 
 
@@ -80,7 +85,7 @@ def plain(text: str) -> str:
     if "'" in text:
         text = _CONTRACTED.sub(lambda match: f"{match[1]} {_SPELT_OUT[match[2]]}", text)
     text = text.replace("colour", "color").replace(" grey", " gray")
-    return re.sub(r"[ \t]{2,}|\t", " ", text).strip()
+    return _SPACES.sub(" ", text).strip()
 
 
 def without_markup(text: str) -> str:
@@ -134,7 +139,7 @@ def bare_words(text: str) -> str:
     Returns:
         Letters and digits with single spaces, without a label such as "Question:"; "" if nothing remains.
     """
-    return re.sub(r"[\W_]+", " ", re.sub(r"^\s*(?:the )?(?:question|q)\s?(?:is)?\s?:", "", text)).strip()
+    return _NO_WORDS.sub(" ", _ITS_LABEL.sub("", text)).strip()
 
 
 _STOP = words_of(
@@ -158,6 +163,8 @@ _IRREGULAR = {"children": "child", "people": "person", "men": "man", "women": "w
 
 def _stem(word: str) -> str:
     word = _IRREGULAR.get(word, word)
+    if word[-1] not in "sgdey":  # most words
+        return word
     for ending in ("ings", "ing", "ies", "es", "ed", "s", "e", "y"):
         if len(word) > len(ending) + 2 and word.endswith(ending):
             return word[: -len(ending)]

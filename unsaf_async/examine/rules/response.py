@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 
 from unsaf_async.examine.rules.clauses import ABSTAINING, AFTER_ANSWER, STATING, Clause, clause_kind
-from unsaf_async.examine.rules.plain import WORD, any_of, content_stems
+from unsaf_async.examine.rules.plain import WORD, any_of, bare_words, content_stems
 from unsaf_async.examine.rules.vocabulary import CONTEXT
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+|;")
@@ -74,6 +74,11 @@ class ReadResponse:
     def words(self) -> list[str]:
         """Its words."""
         return WORD.findall(self.text)
+
+    @cached_property
+    def bare(self) -> str:
+        """Its words, with single spaces between them."""
+        return bare_words(self.text)
 
     @cached_property
     def stems(self) -> frozenset[str]:

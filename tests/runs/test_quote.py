@@ -97,6 +97,16 @@ def test_a_quote_counts_an_images_calls():
     assert planner(6).quote(64, 64).calls == 2 + 12 + 5
 
 
+def test_a_quote_is_reckoned_anew_where_a_call_has_cost_more_than_its_bound():
+    plan = planner(3)
+    before = plan.quote(100, 100)
+    assert plan.quote(100, 100) is before
+    assert plan.quote(2000, 1000) is not before
+    request = plan.subject.builder.request("answer", PACK.answer("What is this?"))
+    plan.subject.cost_model.bound_broken(request, 2 * plan.subject.cost_model.worst_nano_usd(request))
+    assert plan.quote(100, 100).worst_nano_usd == pytest.approx(2 * before.worst_nano_usd, rel=1e-6)
+
+
 def test_a_free_model_costs_nothing():
     quote = planner(6, price=Price(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)).quote(640, 480)
     assert (quote.worst_nano_usd, quote.expected_nano_usd) == (0, 0)

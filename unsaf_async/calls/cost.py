@@ -37,6 +37,11 @@ class CostModel:
         self._may_write_cache = not _writes_only_when_asked(profile)
         self._output: dict[Role, tuple[int, int]] = {}
 
+    @property
+    def state(self) -> tuple[float, bool]:
+        """What the bounds go by, besides the request: equal states give equal bounds."""
+        return self._inflation, self._may_write_cache
+
     def worst_nano_usd(self, request: Request) -> int:
         """The most that a request can cost: input by the profile's formula, output at its limit.
 

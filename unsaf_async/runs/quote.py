@@ -104,6 +104,8 @@ class Planner:
     extras: ExtraMeasures = field(default_factory=ExtraMeasures)
     auditors: tuple[Priced, ...] = ()
     grounder: Priced | None = None
+    _known: dict[tuple[object, ...], Quote] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """By the image's size and what the bounds go by: many images of a run have the same."""
 
     @classmethod
     def of(
@@ -141,7 +143,17 @@ class Planner:
         Returns:
             The quote.
         """
-        bill, image = _Bill(), _stand_in(width, height)
+        key = (width, height, *(model.cost_model.state for model in self._models))
+        if key not in self._known:
+            self._known[key] = self._quote(_stand_in(width, height))
+        return self._known[key]
+
+    @property
+    def _models(self) -> tuple[Priced, ...]:
+        return (self.subject, *self.judges, *self.auditors, *((self.grounder,) if self.grounder else ()))
+
+    def _quote(self, image: EncodedImage) -> Quote:
+        bill = _Bill()
         for label in QUESTIONS:
             first, again = (
                 self.subject.builder.request(

@@ -1,4 +1,4 @@
-"""How often 95 % intervals of NLL, ECE, AUROC and kappa hold the truth where errors are rare or images hold unequal numbers.
+"""How often 95 % intervals hold the truth where errors are rare, images nearly all alike, or their numbers of questions unequal.
 
     python benchmarks/rare_and_unequal.py [--replications 400]
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import math
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import norm
 
 from unsaf_async.score.agreement import kappa_with_interval
+from unsaf_async.score.intervals import difference_interval
 from unsaf_async.score.rank_intervals import auroc_interval, ece_interval, nll_interval
 
 if TYPE_CHECKING:
@@ -72,6 +74,21 @@ def kappa(images: int, share: float) -> Ends:
     return kappa_with_interval(tables).kappa_ci
 
 
+def differing(images: int, how: str, share: float) -> Ends:
+    """Of the difference of two UnF1: on a share of the images one model declines all unanswerable questions, the other none."""
+    size, unlike = sizes(how, images), rng.random(images) < share
+    declined, refused = rng.binomial(size, 0.9), np.where(unlike, 0, rng.binomial(size, 0.05))
+    pairs = [(2 * tu, tu + size + refused) for tu in (np.where(unlike, size, declined), np.where(unlike, 0, declined))]
+    return difference_interval(np.stack([each for pair in pairs for each in pair], axis=1)).ends
+
+
+def difference(share: float) -> float:
+    """The truth of `differing`."""
+    refused = 0.05 * (1 - share)
+    better, worse = 0.9 * (1 - share) + share, 0.9 * (1 - share)
+    return 2 * better / (better + 1 + refused) - 2 * worse / (worse + 1 + refused)
+
+
 def log_loss(accuracy: float, parts: tuple[tuple[float, float], ...]) -> float:
     return -sum(share * (accuracy * math.log(p) + (1 - accuracy) * math.log(1 - p)) for share, p in parts)
 
@@ -91,6 +108,8 @@ def cells() -> Iterator[tuple[str, float, Callable[[int], Ends]]]:
         yield f"NLL, {how}", log_loss(0.6, ((1.0, 0.9),)), of_items(nll_interval, partial(unequal, how=how))
         yield f"ECE, {how}", 0.3, of_items(ece_interval, partial(unequal, how=how))
         yield f"AUROC, {how}", norm.cdf(1 / math.sqrt(2)), of_items(auroc_interval, partial(ranked, how=how))
+    for how, share in product(("40 in a tenth", "1 to 40, most few"), (0.02, 0.1)):
+        yield f"difference, {how}, {share} unlike", difference(share), partial(differing, how=how, share=share)
     for share in (0.05, 0.15):
         yield f"kappa, {share} unlike", 0.6 * (1 - share) - share, partial(kappa, share=share)
 
@@ -103,7 +122,7 @@ def main() -> None:
     for what, truth, interval in cells():
         shown = []
         for images in IMAGES:
-            found = [ends for _ in range(options.replications) if (ends := interval(images))]
+            found = [ends for _ in range(options.replications) if (ends := interval(images))] or [(math.nan, math.nan)]
             held = np.mean([low - 1e-9 <= truth <= high + 1e-9 for low, high in found])
             shown.append(f"{held:.3f}; {np.mean([high - low for low, high in found]):.2f}")
         print(f"| {what} | {truth:.3f} | " + " | ".join(shown) + " |", flush=True)

@@ -196,6 +196,27 @@ def test_a_difference_of_one_that_is_always_right_and_one_that_is_always_wrong_h
     assert 0.7 < found.ends[0] < found.ends[1] == 1
 
 
+def test_a_difference_on_few_images_holds_where_they_are_small_by_accident() -> None:
+    """One image in ten has 40 questions, and one in fifty differs wholly: by the two figures' intervals it held in .5."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(100):
+        size, unlike = np.where(rng.random(200) < 0.1, 40, 1), rng.random(200) < 0.02
+        right = rng.binomial(size, 0.9)
+        rows = np.stack([np.where(unlike, size, right), size, np.where(unlike, 0, right), size], axis=1)
+        ends = difference_interval(rows).ends
+        held += ends is None or ends[0] <= 0.02 <= ends[1]
+    assert held >= 94
+
+
+def test_images_of_equal_size_have_the_interval_of_a_difference_that_combines_both() -> None:
+    rng = np.random.default_rng(1)
+    rows = np.stack([rng.binomial(6, 0.8, 30), np.full(30, 6), rng.binomial(6, 0.6, 30), np.full(30, 6)], axis=1)
+    plain = difference_interval(rows).ends
+    small = np.concatenate([rows, rows[:1] / 6])
+    assert plain == pytest.approx(difference_interval(small).ends, abs=0.01), "31 images that count as 30.1"
+
+
 def test_equal_answers_and_too_few_images_have_no_interval_of_a_difference() -> None:
     assert difference_interval([(1, 2, 1, 2), (2, 3, 2, 3)]).why_undefined == "the two are equal on every image"
     assert "at least 2 images" in difference_interval([(1, 2, 0, 0), (2, 3, 1, 2)]).why_undefined

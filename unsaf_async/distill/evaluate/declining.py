@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from unsaf_async.compare.pairing import examined, match
 from unsaf_async.distill.evaluate.figures import Figure, make_figure, side_intervals
 from unsaf_async.score.declining import PROPENSITIES, PROPENSITY_WORDS, DecliningTally
-from unsaf_async.score.intervals import Interval, combined_interval, exact_interval
+from unsaf_async.score.intervals import Interval, combined_interval, effective_images, exact_interval
 from unsaf_async.score.metrics import auroc
 from unsaf_async.score.rank_intervals import auroc_influence, auroc_interval
 
@@ -96,16 +97,15 @@ def _alike_interval(after: Column, before: Column) -> Interval:
     """How large a difference may be of which no image shows any: the exact bound of that share of an area's pairs.
 
     As for an area of 0 or 1 (`rank_intervals.auroc_interval`), what counts are pairs of one image's unanswerable question and
-    another's answerable one that have no image in common.
+    another's answerable one that have no image in common. Images count by what they hold.
     """
-    pairs = min(
-        min(
-            len(np.unique(side)) for side in (column.picture[column.unanswerable], column.picture[~column.unanswerable])
-        )
+    sides = [
+        np.bincount(column.picture[chosen])
         for column in (after, before)
-    )
-    pairs = min(pairs, len(np.unique(after.picture)) // 2)
-    found = exact_interval(0.0, pairs)
+        for chosen in (column.unanswerable, ~column.unanswerable)
+    ]
+    pairs = min(len(np.unique(after.picture)) // 2, *map(effective_images, sides))
+    found = exact_interval(0.0, math.ceil(pairs), pairs)
     return found if found.ends is None else replace(found, ends=(-found.ends[1], found.ends[1]), method="exact")
 
 

@@ -151,7 +151,7 @@ def page(everything: list[Results], peers: list[Peer], wrong: list[str], reasons
         wrapped(
             "One server (`benchmarks/peers/local_server.py`) is asked by all, in turn, with the same prompts and pictures."
             " Figures are medians over rounds; in brackets the ratio to unsaf-async, the median of the ratios within a"
-            f" round. Rounds: {rounds}."
+            f" round. Rounds of ours, of which a peer may have fewer: {rounds}."
         ),
         markdown(table(everything, peers)),
         "## Rows",

@@ -147,7 +147,22 @@ def missing(everything: list[Results], peers: list[Peer]) -> list[str]:
                 elif failed := sum(run.failed for run in runs):
                     asked = sum(run.failed + run.done for run in runs)
                     lines.append(f"{peer.name} in {results.row.key}, {case.name}: {failed} of {asked} calls failed.")
+        if left := unmeasured(everything, peer):
+            lines.append(f"{peer.name} was not measured in {', '.join(left)}.")
     return lines
+
+
+def unmeasured(everything: list[Results], peer: Peer) -> list[str]:
+    """The figures that a peer could have and has not, since nobody measured it there."""
+    left = []
+    for results in everything:
+        for column in results.row.columns:
+            takes_part = all(peer.why_not(results.row.key, case) is None for case in column.cases)
+            runs = [each.get(peer.name, {}).get(case) for each in results.rounds for case in column.cases]
+            ended = any(run is not None and run.error for run in runs)
+            if takes_part and not ended and not any(figure is not None for figure in results.figures(column, peer)):
+                left.append(f"{results.row.key} ({column.label})")
+    return left
 
 
 def reasons(everything: list[Results], peer: Peer) -> dict[str, list[str]]:

@@ -56,6 +56,7 @@ def test_what_there_is_no_figure_of_has_its_reason_and_failed_calls_are_counted(
     assert known[4] == "n/a"
     assert text[4] == "5.00 (5.00x)"
     assert results.missing([found], [OURS, OTHER]) == [
+        "unsaf-async was not measured in c (known).",
         "other has no figure in c (known): has no limiter.",
         "other in c, text: ended after 9 s.",
     ]

@@ -146,7 +146,7 @@ def page(everything: list[Results], peers: list[Peer], wrong: list[str], reasons
         wrapped(
             f"Written by `make bench` on {datetime.now(UTC):%d %B %Y}. {cores} cores, {platform.machine()},"
             f" {platform.system()}, Python {platform.python_version()}.{busy} CPU time and ratios hold on such a machine;"
-            " times by the clock (b, c, g, h) are worse than alone."
+            " times by the clock (b, c, g, h) are worse than alone, and those of one round say little."
         ),
         wrapped(
             "One server (`benchmarks/peers/local_server.py`) is asked by all, in turn, with the same prompts and pictures."

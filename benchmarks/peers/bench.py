@@ -15,6 +15,7 @@ import io
 import json
 import os
 import platform
+import signal
 import tempfile
 import textwrap
 from datetime import UTC, datetime
@@ -217,6 +218,7 @@ def compare(
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends server and adapter, as Ctrl-C does
     options = read_options()
     sizes = QUICK if options.quick else Sizes()
     if options.large_memory:

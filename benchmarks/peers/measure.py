@@ -95,8 +95,13 @@ def measure(peer: Peer, spec: Spec, server: Server, mode: dict[str, Any], timeou
         )  # fmt: skip
         timer = threading.Timer(timeout_s, os.killpg, (process.pid, signal.SIGKILL))
         timer.start()
-        _, status, used = os.wait4(process.pid, 0)
-        timer.cancel()
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C reaches this process alone: the adapter is in a session of its own
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            timer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         wall_s = time.monotonic() - began_s
         out.seek(0)

@@ -298,7 +298,8 @@ def first_score_row(_: Sizes) -> Row:
     return Row(
         "h",
         "From an empty machine to the first score",
-        f"Environment, `pip install`, and a run of {PER_PICTURE} calls; what pip has in its cache it does not fetch again.",
+        f"Environment, `pip install`, and a run of {PER_PICTURE} calls; what pip has in its cache it does not fetch again."
+        " Each was installed once, beside what else the machine did then.",
         [Case("first", {"calls": PER_PICTURE})],
         [
             Column("install", "s", 0, ("first",), lambda _, peer: install_s(peer)),

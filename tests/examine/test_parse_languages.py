@@ -503,6 +503,23 @@ VOICES = {
     "small Roman": "i. {}\nii. {}",
     "marks of direction": "\u200f1. \u202b{}\u202c\n\u200f2. \u202b{}\u202c",
     "no width": "1. \u200b{}\n2. \u200b{}",
+    "strong in tags": "<ol><li><strong>{}</strong></li><li><b>{}</b></li></ol>",
+    "definitions": "<dl><dt>hidden</dt><dd>{}</dd><dt>identity</dt><dd>{}</dd></dl>",
+    "attributes": '<questions><question text="{}" kind="identity"/><question text="{}" kind="other"/></questions>',
+    "numbered tags": "<question_1>{}</question_1>\n<q2>{}</q2>",
+    "TOML": '[[questions]]\nquestion = "{}"\nkind = "identity"\n\n[[questions]]\nquestion = "{}"\n',
+    "tuples": '[("{}", "identity"), ("{}", "other")]',
+    "rows": '[["{}", "identity"], ["{}", "other"]]',
+    "kinds as keys": '{{"identity": "{}", "other": "{}"}}',
+    "tabs between": "1\t{}\tidentity\n2\t{}\tother",
+    "tabs before": "\t1.\t{}\n\t2.\t{}",
+    "semicolons between": 'id;question;kind\n1;"{}";identity\n2;"{}";other',
+    "quoted cells": '"1","{}","identity"\n"2","{}","other"',
+    "LaTeX": "\\begin{{enumerate}}\n\\item {}\n\\item {}\n\\end{{enumerate}}",
+    "one line": "{}; {}",
+    "ask": '1. Ask: "{}"\n2. Ask: "{}"',
+    "kind and reason": "1. {} (identity: no name is shown)\n2. {} (non-visual: it is a photo)",
+    "reason": "1. {} *(not visible)*\n2. {} The image does not show this.",
     "translation": "1. {} (Wie heißt er?)\n2. {} (War es laut?)",
     "translation behind a stroke": "1. {} / 彼の名前は何ですか？\n2. {} / うるさかったですか？",
 }  # fmt: skip
@@ -517,3 +534,11 @@ def test_greek_questions_end_in_a_semicolon() -> None:
     questions = ["Τι χρώμα είναι η πόρτα;", "Πού είναι ο σκύλος;"]
     for written in ("1. {} 2. {}", "{} {}", '1,"{}",hidden\n2,"{}",hidden', "1. {} (hidden)\n2. {} (hidden)"):
         assert [item.text for item in question_items(written.format(*questions))] == questions
+
+
+def test_what_stands_beside_questions_is_their_kind_and_no_item() -> None:
+    for voice in ("attributes", "tuples", "rows", "kinds as keys", "tabs between", "quoted cells"):
+        items = question_items(VOICES[voice].format(*TWO))
+        assert [item.kind for item in items] == ["identity", "other"], voice
+    assert question_items("1. Who is he? (identity: no name is shown)")[0].kind == "identity"
+    assert question_items("Wie alt ist er? Was hat der Koffer gekostet?")[1].text == "Was hat der Koffer gekostet?"

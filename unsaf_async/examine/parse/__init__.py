@@ -19,7 +19,7 @@ import orjson
 
 from unsaf_async.examine.parse.gate import MAX_CHARS, MAX_WORDS, is_question
 from unsaf_async.examine.parse.items import Item, well_formed
-from unsaf_async.examine.parse.json_items import JSON_DEBRIS, json_items, loose_json, otherwise_written
+from unsaf_async.examine.parse.json_items import JSON_DEBRIS, json_items, loose_json, otherwise_written, without_tuples
 from unsaf_async.examine.parse.line_items import line_items
 from unsaf_async.examine.parse.markup import with_line_ends
 from unsaf_async.examine.parse.sections import of_label
@@ -66,7 +66,7 @@ def question_items(text: str) -> tuple[Item, ...]:
         return tuple(islice(json_items(whole), MOST_ITEMS))
     if isinstance(whole, str):  # JSON inside JSON
         text = well_formed(whole)
-    text = final_text(text).text[:MOST_CHARS]
+    text = without_tuples(final_text(text).text[:MOST_CHARS])
     for written in (text, *otherwise_written(text)):
         items = tuple(islice((item for value in loose_json(written) for item in json_items(value)), MOST_ITEMS))
         if items:

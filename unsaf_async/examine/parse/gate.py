@@ -20,7 +20,9 @@ MAX_WORDS = 60
 QUESTION_MARKS = ("?", "？", "؟", "\u037e", "⸮", "‽", "⁇", "⁈", "﹖", "︖", "፧", "꘏", "꛷", "⳺", "᥅", "⹔")
 """Marks at the end of a question, of any script. Armenian sets its own inside a word, Spanish another in front."""
 CLOSERS = "\"'”’»*_)] 」』）】》〉›"
-SENTENCE_END = re.compile(r"(?<=[?.!؟])\s+|(?<=[\u0370-\u03ff];)\s+|(?<=[？。！।])\s*(?=[^\s\"'”’»*_)\]」』）】》〉›])")
+SENTENCE_END = re.compile(
+    r"(?<=[?.!؟])\s+|(?<=[?？؟])\s?[;；]\s+|(?<=[\u0370-\u03ff];)\s+|(?<=[？。！।])\s*(?=[^\s\"'”’»*_)\]」』）】》〉›])"
+)
 _MARK_WITHIN = re.compile(r"՞|¿[^.]*$|[\u0370-\u03ff][^.]*;$")
 _STATEMENT_ENDS = (".", "!", "。", "！", "।")
 _WIDE = re.compile(r"[\u3041-\u9fff\uac00-\ud7a3]")
@@ -170,6 +172,19 @@ def _is_question(text: str, named: bool) -> bool:
     if named and not (plain.isascii() and plain.endswith(_STATEMENT_ENDS)):
         return True
     return _asks(sentences[-1], forms) and (forms.script != "latin" or _asks(sentences[0], forms))
+
+
+def is_abstention(text: str) -> bool:
+    """Whether a sentence says that the image does not show something, or that something cannot be known.
+
+    Args:
+        text: One sentence.
+
+    Returns:
+        False for what only might.
+    """
+    plain = comparable(text.strip()).replace("’", "'")
+    return bool(_ABSTENTION.match(plain) or forms_of(plain).declines.match(plain))
 
 
 def is_about_list(text: str) -> bool:

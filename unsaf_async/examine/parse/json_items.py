@@ -23,7 +23,7 @@ _LIST_KEYS = ("questions", "items", "list", "data", "results")
 _LABEL_KEYS = ("label", "answerability", "type", "category")
 _NUMBERED_KEY = re.compile(rf"(?P<named>{pattern('question')})?[\s_#.-]*\d{{1,3}}", re.IGNORECASE)
 _HOLDS_A_LIST = re.compile(r"\s*(?:```|[\[{]|\d{1,3}[.)、]|[-*•]\s|<)")
-JSON_DEBRIS = re.compile(r"\s*(?:```\w*\s*)?(?:\{|\[\s*[\"'{\[])")
+JSON_DEBRIS = re.compile(r"\s*(?:```\w*\s*)?(?!\[\[\w+\]\])(?:\{|\[\s*[\"'{\[])")
 _MAX_DEPTH = 16  # a list of questions has three levels
 _STRING_DEPTH = 5  # for what JSON inside a JSON string counts: each level of it reads the text once more
 
@@ -46,6 +46,8 @@ _OTHER_QUOTE = re.compile(rf"[\[{{｛［]\s{{0,20}}[{_QUOTES_OPEN}]|[{_QUOTES_CL
 _OTHER_OPENING = re.compile(rf"(?<=[\[{{,:，：\s])[{_QUOTES_OPEN}](?=\S)")
 _OTHER_CLOSING = re.compile(rf"[{_QUOTES_CLOSE}](?=\s{{0,20}}[,:}}\]，：])")
 _WIDE_MARK = re.compile(r'(?<=["}\]])[：，](?=\s{0,20}["{\[])')
+_TUPLE = re.compile(r"""([\[,]\s{0,20})\(\s{0,20}(?=["'])""")
+_TUPLE_ENDS = re.compile(r"""(?<=["'])\s{0,20},?\s{0,20}\)(?=\s{0,20}(?:[,\]]|\Z))""")
 _OPENING = re.compile(r"[{\[]")
 
 
@@ -64,13 +66,24 @@ def json_items(value: object, kind: Kind | None = None, label: Section | None = 
     if depth > _MAX_DEPTH:
         return
     if isinstance(value, list):
-        for element in value:
+        texts, named = _pair(value)
+        kind = named or kind
+        for element in texts:
             if isinstance(element, str):
                 yield from _inside(element, kind, label, depth) or trimmed_item(element, kind, label)
             else:
                 yield from json_items(element, kind, label, depth + 1)
     elif isinstance(value, dict):
         yield from _members_items(value, kind, label, depth)
+
+
+def _pair(value: list[object]) -> tuple[list[object], Kind | None]:
+    """A row that is a question and its kind, ["...", "hidden"], without its kind, and the kind; any other array as it is."""
+    if not (1 < len(value) < 5 and all(isinstance(each, str) for each in value)):
+        return value, None
+    kinds = [kind for each in value if (kind := known_kind(str(each)))]
+    texts = [each for each in value if not known_kind(str(each))]
+    return (texts, kinds[0]) if len(kinds) == 1 and texts else (value, None)
 
 
 def _members_items(value: dict[object, object], kind: Kind | None, label: Section | None, depth: int) -> Iterator[Item]:
@@ -92,7 +105,9 @@ def _members_items(value: dict[object, object], kind: Kind | None, label: Sectio
         if isinstance(member, list | dict):
             yield from json_items(member, inner, below, depth + 1)
         elif isinstance(member, str):
-            if (numbered := _NUMBERED_KEY.fullmatch(key)) is not None:
+            if known_kind(key):
+                yield from _inside(member, inner, label, depth) or trimmed_item(member, inner, label)
+            elif (numbered := _NUMBERED_KEY.fullmatch(key)) is not None:
                 yield from trimmed_item(member, kind, label, named=bool(numbered["named"]))
             else:
                 yield from _inside(member, inner, below, depth)
@@ -122,6 +137,20 @@ def _inside(text: str, kind: Kind | None, label: Section | None, depth: int) -> 
         return []
     lines = [Item(item.text, item.kind or kind, item.label or label) for item in line_items(text)]
     return lines if len(lines) > 1 else []
+
+
+def without_tuples(text: str) -> str:
+    """A text with the tuples of Python in a list, [("...", "hidden"), ...], as JSON arrays.
+
+    Args:
+        text: A reply.
+
+    Returns:
+        The text itself if it has none.
+    """
+    if _TUPLE.search(text) is None:
+        return text
+    return _TUPLE_ENDS.sub("]", _TUPLE.sub(r"\1[", text))
 
 
 def otherwise_written(text: str) -> Iterator[str]:

@@ -7,9 +7,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unsaf_async.examine.parse.gate import SENTENCE_END, STARTS, is_about_list, is_marked, is_question
+from unsaf_async.examine.parse.gate import (
+    SENTENCE_END,
+    STARTS,
+    is_about_list,
+    is_abstention,
+    is_marked,
+    is_question,
+)
 from unsaf_async.examine.parse.items import Item, annotated_kind, known_kind, trimmed, trimmed_item, unwrapped
-from unsaf_async.examine.parse.languages import pattern
+from unsaf_async.examine.parse.languages import forms_of, pattern
 from unsaf_async.examine.parse.markup import in_lines
 from unsaf_async.examine.parse.sections import Headings, label_of_heading, label_of_name, names_questions
 
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
     from unsaf_async.records import Kind, Label
 
 _EMPHASIS = r"(?:\*\*|__|\*|_)?"
-_BULLET = re.compile(r"(?:[-*+–—]\s+|[•◦▪‣·●○■□►➤➢▶→✓✔☐⁃∙]\s*)(?:\[[ xX]\]\s*)?")
+_BULLET = re.compile(r"(?:[-*+–—]\s+|[•◦▪‣·●○■□►➤➢▶→✓✔☐⁃∙]\s*)(?:\[[ xX]\]\s*)?|\\item\s+")
 _PICTURE_BULLET = re.compile(
     "(?:[\u2600-\u2775\u2794-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff][\ufe0f\u200d]*){1,3}\\s*"
 )
@@ -46,7 +53,8 @@ _LABEL = re.compile(
     rf"""
     {_EMPHASIS}["“「【\[]?
     (?: {_QUESTION}["”]? \s*(?:no\.?|number|n\.?\s?[º°]|№)?\s* \#? {_ORDINAL} ["”」】\]]? \s*{_EMPHASIS}
-        (?: \s*[:：.)、．] | \s*[-–—](?=\s) | $ )
+        (?: \s*[:：.)、．=] | \s*[-–—](?=\s) | $ )
+      | ask\s?[:：](?=\s)
       | q\s?\d{{1,3}} (?=\s)
       | [^\W\d_]{{2,12}}\s?\d{{1,3}}\s? {_EMPHASIS} [:：] )   # "Aufgabe 1:"
     {_EMPHASIS}\s*
@@ -103,6 +111,12 @@ _TRANSLATED = re.compile(
 )
 _EMPHASISED = re.compile(r"\*\*.+\*\*|__.+__|【.+】|[-=~—]{2,}\s?\w.*\w\W{0,3}[-=~—]{2,}")
 _TITLE_FRAME = re.compile(r"^[-=~—【]+\s*|\s*[-=~—】]+$")
+_REMARKED = re.compile(
+    r"""(?P<first>[^?？؟]{3,300}[?？؟;]["”’*_」』]{0,3}) \s?
+    (?: [*_]{0,2}[(（\[](?P<inside>[^()（）\[\]?？؟]{3,300})[)）\]][*_.]{0,3}
+      | (?P<sentence>[^?？؟\s(（\[][^?？؟]{3,300}[.。]) )""",
+    re.VERBOSE,
+)
 _BOLD_TITLE = re.compile(r"\*\*[^*?]{1,60}(?:[:：.]\*\*|\*\*\s*[:：–—-])\s*")
 _SKIPPED_LINE = re.compile(r"```.*|~~~.*|</?\w+>|[\W_]+")
 # Several marked questions in one line: the next mark stands behind a question mark, or behind the colon of a preamble.
@@ -136,7 +150,7 @@ def line_items(text: str) -> Iterator[Item]:
         The items in order; none if the text is no list.
     """
     text = in_lines(text.strip().removeprefix("\ufeff"))
-    entries = _entries(_INLINE_MARK.sub(r"\1\n", text, count=_MOST_LINES).splitlines()[:_MOST_LINES])
+    entries = _evenly_indented(_entries(_INLINE_MARK.sub(r"\1\n", text, count=_MOST_LINES).splitlines()[:_MOST_LINES]))
     asking = Counter(entry.level for entry in entries if is_question(entry.text))
     levels = {entry.level for entry in entries}
     if not levels:
@@ -147,6 +161,16 @@ def line_items(text: str) -> Iterator[Item]:
         chosen = _plain_list(chosen)
     for entry in chosen:
         yield from trimmed_item(entry.text, entry.kind, entry.label)
+
+
+def _evenly_indented(entries: list[_Entry]) -> list[_Entry]:
+    """The entries with the first one as deep as the others of its mark: the text was trimmed at its beginning."""
+    if entries:
+        place = entries[0].level[0]
+        alike = {entry.level for entry in entries[1:] if entry.level[0] == place}
+        if alike == {(place, True)} and not any(entry.level == (place, False) for entry in entries[1:]):
+            entries[0].level = (place, True)
+    return entries
 
 
 def _entries(lines: Iterable[str]) -> list[_Entry]:
@@ -271,21 +295,36 @@ def _own_label(body: str) -> tuple[Label | None, str]:
 
 def _annotated(body: str) -> tuple[str, Kind | None]:
     """An item's text without its kind, and the kind: "[hidden]", "(kind: hidden)" behind it, "Hidden: " before it."""
-    kind: Kind | None = None
-    body = _without_translation(body.strip())
+    body, kind = _without_remark(_without_translation(body.strip()))
     end = max([1 + body.rfind(mark) for mark in "?？؟.!。！।"] + [mark.end() for mark in _GREEK_MARK.finditer(body)])
     while 0 < end < len(body) and body[end] in '"”’*_」』':
         end += 1
     if not end and (bracket := _BRACKET_AT_END.search(body[-60:])):
         end = max(0, len(body) - 60) + bracket.start()
     behind = _KIND_BEHIND.fullmatch(body, end) if end > 0 and len(body) - end < 60 else None
-    if behind and (kind := annotated_kind(behind["name"] or behind["name2"], behind["word"] or behind["word2"])):
-        body = body[:end]
+    if behind and (own := annotated_kind(behind["name"] or behind["name2"], behind["word"] or behind["word2"])):
+        body, kind = body[:end], own
     if (match := _KIND_BEFORE.match(body[:60])) and (before := known_kind(match["name"])) and match.end() < len(body):
         body, kind = body[match.end() :], kind or before
     if (title := _BOLD_TITLE.match(body)) and is_question(body[title.end() :]):
         body = body[title.end() :]
     return unwrapped(body), kind
+
+
+def _without_remark(body: str) -> tuple[str, Kind | None]:
+    """A question without what is said of it behind it, in brackets or in a sentence that declines, and the kind that is named.
+
+    A kind that stands alone in its brackets is left to what reads kinds.
+    """
+    match = _REMARKED.fullmatch(body) if len(body) < 800 else None
+    if match is None or not (is_marked(match["first"]) and is_question(match["first"])):
+        return body, None
+    if match["inside"] is None:
+        return (match["first"], None) if is_abstention(match["sentence"]) else (body, None)
+    words = re.split(r"\s*[:：=]\s*", match["inside"].strip())
+    if known_kind(words[-1]) or (len(words) == 2 and annotated_kind(words[1], words[0])):
+        return body, None
+    return match["first"], known_kind(words[0])
 
 
 def _without_translation(body: str) -> str:
@@ -312,7 +351,7 @@ def _split(line: _Entry) -> list[_Entry]:
     for sentence in SENTENCE_END.split(line.text, maxsplit=_MOST_LINES)[:_MOST_LINES]:
         if not is_marked(sentence):
             continue
-        if parts and sentence.isascii() and not STARTS.match(sentence):
+        if parts and sentence.isascii() and not (STARTS.match(sentence) or forms_of(sentence).opens.match(sentence)):
             parts[-1] += " " + sentence  # "What sport is it? Tennis or squash?" is one question
         else:
             parts.append(sentence)

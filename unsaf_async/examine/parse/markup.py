@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import re
 from itertools import islice
@@ -15,14 +16,18 @@ from unsaf_async.examine.parse.sections import label_of_heading, label_of_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_QUESTION_NAME = re.compile(rf"(?:the |generated )?{pattern('question')}(?: text)?(?:列表)?", re.IGNORECASE)
+_QUESTION_NAME = re.compile(
+    rf"(?:the |generated )?{pattern('question')}(?: text)?(?:列表)?(?:[ _-]?\d{{1,3}})?", re.IGNORECASE
+)
 _TAG = re.compile(
     r"""<(?P<end>/)? (?P<name>[^\W\d_][\w.-]{0,39}) (?P<attributes>(?:\s[^<>]{0,200})?) /?>""",
     re.VERBOSE,
 )
 _KIND_ATTRIBUTE = re.compile(r"""\b(?:kind|type|category)\s?=\s?["']([\w -]{2,30})["']""", re.IGNORECASE)
-_ITEM_TAGS = frozenset(["li", "item", "entry", "row"])
-_BLOCK_TAG = re.compile(r"[uo]l|p|br|div|questions|lists?|items|root|data|response|output|text|content|body|html")
+_TEXT_ATTRIBUTE = re.compile(r"""\b(?:text|question|content|value)\s?=\s?"([^"<>]{3,400})\"""", re.IGNORECASE)
+_ITEM_TAGS = frozenset(["li", "dd", "item", "entry", "row"])
+_INLINE_TAGS = frozenset(["b", "strong", "i", "em", "u", "span", "mark", "font", "code", "small"])
+_BLOCK_TAG = re.compile(r"[uo]l|p|br|div|d[lt]|questions|lists?|items|root|data|response|output|text|content|body|html")
 _HEADING_TAG = re.compile(r"h[1-6]|title|heading", re.IGNORECASE)
 _CELL_END = re.compile(r"(?<!\\)\|")
 _MOST_ROWS = 1000
@@ -56,6 +61,7 @@ def in_lines(text: str) -> str:
     """
     if "<" in text:
         text = _html_tables_in_rows(_CDATA.sub(r"\1", text) if "<![" in text else text)
+    text = _delimited_in_rows(text)
     if "|" in text:
         text = "\n".join(_without_tables(text.splitlines()[:_MOST_ROWS]))
     return _without_tags(text) if "<" in text and _TAG.search(text) else text
@@ -81,6 +87,26 @@ def _without_tables(lines: Sequence[str]) -> Iterator[str]:
         if at < len(lines):
             yield lines[at]
             at += 1
+
+
+def _delimited_in_rows(text: str) -> str:
+    """A text that is a table with a comma, a semicolon or a tab between its cells, with bars between them.
+
+    It is one if every line has as many cells, and the first column is numbers or in quotes, or the first row names questions.
+    """
+    lines = [line for line in text.splitlines()[:_MOST_ROWS] if line.strip() and not line.startswith("```")]
+    if len(lines) < 2 or "|" in text or any(len(line) > 4000 for line in lines):
+        return text
+    for delimiter in "\t;,":
+        if not all(delimiter in line for line in lines):
+            continue
+        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+        named = any(_QUESTION_NAME.fullmatch(comparable(cell.strip())) for cell in rows[0])
+        first = all(row and row[0].isdecimal() for row in rows[named:]) or all(line.startswith('"') for line in lines)
+        if len({len(row) for row in rows}) == 1 < len(rows[0]) and len(rows) == len(lines) and (named or first):
+            written = ["| " + " | ".join(cell.replace("\n", " ") for cell in row) + " |" for row in rows]
+            return "\n".join([written[0], "|---|---|", *written[1:]] if named else ["| | |", "|---|---|", *written])
+    return text
 
 
 def _html_tables_in_rows(text: str) -> str:
@@ -199,9 +225,14 @@ def _mark_of(tag: re.Match[str], kind: str) -> str | None:
     if label := label_of_name(name):
         return "\n" if ends else f"\n## {label}\n"
     if _QUESTION_NAME.fullmatch(name) and not name.endswith("questions"):
+        if not ends and tag[0].endswith("/>") and (text := _TEXT_ATTRIBUTE.search(tag["attributes"])):
+            own = _KIND_ATTRIBUTE.search(tag["attributes"])
+            return f"\nQ: {text[1]} [{own[1]}]\n" if own else f"\nQ: {text[1]}\n"
         return f" [{kind}]\n" if ends and kind else "\n" if ends else "\nQ: "
     if name in _ITEM_TAGS:
         return f" [{kind}]\n" if ends and kind else "\n" if ends else "\n- "
+    if name in _INLINE_TAGS:
+        return ""
     if _HEADING_TAG.fullmatch(name):
         return "\n" if ends else "\n## "
     if name in ("kind", "type", "category"):

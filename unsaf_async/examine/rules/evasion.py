@@ -106,7 +106,7 @@ _ANYTHING = any_of(
 _WOULD_BE = re.compile(r"\bwould (?:be|stand|appear) (?:on|in|at|inside|under|behind)\b")
 """Tells where an answer would be."""
 _ANY_OF = re.compile(r"\bany of (?:these|those|them) (?:\w+ )?(?:could|might|may|is|are|can)\b")
-_AS_MUCH = re.compile(r"\bas (?:much|many|old|long|big|tall|far|fast|heavy|often) as\b")
+_AS_MUCH = re.compile(r"\bas (?:much|many|old|long|big|tall|far|fast|heavy|often)(?: \w+)? as\b")
 _COVERS = re.compile(r"\b(?:cover|hide|block|conceal|obscure|obstruct)(?:s|ing)? ([\w' ]{1,40})")
 _OUT_OF_REACH = re.compile(
     r"\b(?:is|are) (?:\w+ly )?(?:locked|closed|shut|sealed|folded|turned (?:around|away|over)|facing away|shown as"
@@ -119,6 +119,7 @@ _SAYS_LITTLE = content_stems(
     "thing things stuff reason reasons way time times day moment point past future place kind sort type amount number quantity"
     " certain some own affair business matter like likes want wants prefer mix part bit more less usual general various"
     " different other another same person people someone something name word answer question here there good nice tasty"
+    " selection collection direction ingredients words artist talent earlier later before"
     " interesting important irrelevant relevant possible full lot lots whole normal ordinary typical particular specific"
 )
 """Words that may be all that a sentence adds to its question, and yet tell nothing."""

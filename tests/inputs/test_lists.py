@@ -531,6 +531,8 @@ def test_rows_without_a_picture_among_conversations_are_told(here: Path) -> None
     ]
     mentioned = [*rows, {"conversations": [{"from": "human", "value": "<image> what?"}]}]
     assert "entry 5: no column 'image'" in complaint(written(here, "m.json", json.dumps(mentioned)))
+    unknown = {"picture": "img/a.png", "conversations": [{"from": "human", "value": "what?"}]}
+    assert "no column 'image' among: picture" in complaint(written(here, "m.json", json.dumps([unknown])))
 
 
 @pytest.mark.parametrize("name", ["img/7.png", "img/000000000007.jpg", "img/val2014/COCO_val2014_000000000007.jpg"])

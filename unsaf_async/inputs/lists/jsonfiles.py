@@ -282,7 +282,7 @@ def loads(text: str, where: str) -> object:
     """
     value = _loads(text)
     # A name stands before a colon each time: as many of these as names are no name twice, and tell it faster.
-    if len(_NAMED.findall(text)) == _names_in(value) and not _LONG_NUMBER.search(text):
+    if sum(1 for _ in _NAMED.finditer(text)) == _names_in(value) and not _LONG_NUMBER.search(text):
         return value
 
     def once(pairs: list[tuple[str, object]]) -> None:
@@ -308,9 +308,9 @@ def _names_in(value: object) -> int:
         each = inner.pop()
         if isinstance(each, dict):
             count += len(each)
-            inner.extend(each.values())
-        elif isinstance(each, list):
-            inner.extend(each)
+        if isinstance(each, dict | list):
+            values = each.values() if isinstance(each, dict) else each
+            inner.extend(value for value in values if isinstance(value, dict | list))
     return count
 
 

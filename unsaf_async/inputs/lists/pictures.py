@@ -338,11 +338,18 @@ def is_text_alone(entry: Entry) -> bool:
         entry: The row.
 
     Returns:
-        Whether it has turns, none of which mentions a picture, and no field that is called as pictures are has anything in it.
+        Whether it has turns, none of which mentions a picture, and no field that names or holds one.
     """
     fields = entry.fields
     if not entry.typed or any(not _is_empty(fields[name]) for name in image_columns(fields)):
         return False
+    texts = (each.lower() for each in fields.values() if isinstance(each, str))
+    if (
+        any(isinstance(each, Embedded) for each in fields.values())
+        or url_column(fields)
+        or any(each.endswith(PICTURE_SUFFIXES) for each in texts)
+    ):
+        return False  # perhaps in a field of another name
     turns = [each for name in _MESSAGES if isinstance(each := fields.get(name), list) and each]
     return bool(turns) and not any(_in_messages(fields)) and "<image>" not in json.dumps(turns, default=str)
 

@@ -38,7 +38,12 @@ def with_slashes(named: str) -> str:
     Returns:
         The path with slashes; of a URL of a file on this machine, its path.
     """
+    if _PLAIN.fullmatch(named):
+        return named  # a Path would be the same, and takes a third of the time that a list of many rows does
     return PurePath(local_path(named).replace("\\", "/")).as_posix()
+
+
+_PLAIN = re.compile(r"(?![A-Za-z]+:)(?:[^/\\.][^/\\]*/)*[^/\\.][^/\\]*")
 
 
 def local_path(named: str) -> str:

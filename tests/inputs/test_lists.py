@@ -141,6 +141,7 @@ READ: dict[str, tuple[str, str | bytes, list[str]]] = {
     "a URL's escapes": ("m.csv", "id,image\n1,img/e%2Cf.png\n", ["1"]),
     "paths in quotes": ("m.txt", "'img/a.png'\n\"img/b.png\"\n", ["img/a.png", "img/b.png"]),
     "a long cell": ("m.csv", f"id,image,note\n1,img/a.png,{'x' * 200_000}\n", ["1"]),
+    "a path as Windows copies it": ("m.csv", "id,image\n1,\u202aimg/a.png\n", ["1"]),
     "an object in a cell": ("m.csv", "id,image\n1,\"{'bytes': None, 'path': 'img/a.png'}\"\n", ["1"]),
     "UTF-32": ("m.csv", "id,image\n1,img/größe.png\n".encode("utf-32"), ["1"]),
     "Latin-1 with a letter alone": (
@@ -411,6 +412,9 @@ def test_a_tables_column_of_images_is_told_by_its_type(tmp_path: Path) -> None:
     assert (sizes([image]), image.metadata) == ([41], {"image_path": "images/1.jpg"})
     two = table(tmp_path / "m.parquet", {"image_1": cell, "image_2": cell})
     assert "no column 'image' among: image_1, image_2" in complaint(two)
+    assert "among: pixels" in complaint(table(tmp_path / "m.parquet", {"pixels": bytes(100)}))
+    written(tmp_path, "a.png", PICTURES[2])
+    assert sizes(find_images([table(tmp_path / "m.parquet", {"path": "a.png", "mask": cell})])) == [42]
 
 
 def test_pictures_of_one_name_in_two_archives_are_two(tmp_path: Path) -> None:

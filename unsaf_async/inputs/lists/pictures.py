@@ -31,6 +31,8 @@ FURTHER = "further_rows"
 """Under this name an image's metadata holds the rows about it that came after the first."""
 
 _MOST_NAMED = 10
+_UNSEEN = "\u200b\u202a\ufeff"
+"""What Windows and editors put before a path that is copied."""
 _LONGEST_PATH = 4096
 _LONGEST_NAME = 255
 _MESSAGES = ("messages", "conversations", "prompt")
@@ -202,7 +204,7 @@ class Pictures:
         """The picture that a path names. part: where in that file it is; None: the file is the picture."""
         if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > _LONGEST_PATH:
             raise UserError(f"{entry.where}: {column!r} is {echoed(value)}; give a text: the path of a file")
-        named = value.strip()
+        named = value.strip().lstrip(_UNSEEN)
         refuse_url(named, entry.where)
         if named not in self._known:
             self._known[named] = self._found(named)

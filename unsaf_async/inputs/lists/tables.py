@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.lists.columns import image_column, is_image_column
 from unsaf_async.inputs.lists.entries import Embedded, Entry, echoed
+from unsaf_async.inputs.lists.signatures import is_picture
 from unsaf_async.inputs.parts import arrow_batches, file_state, is_parquet, open_parquet
 from unsaf_async.records import ImagePart
 from unsaf_async.text import install_extra, one_line
@@ -87,15 +88,16 @@ def _rows(path: Path) -> Iterator[Entry]:
     number = 0
     named = ""
     for batch in _batches(path):
-        named = named or _checked(path, batch.schema)
+        named = named or _checked(path, batch)
         for first in range(0, batch.num_rows, _ROWS_AT_A_TIME):
             for row in batch.slice(first, _ROWS_AT_A_TIME).to_pylist():
                 number += 1
                 yield _entry(path, number, row, state, named)
 
 
-def _checked(path: Path, schema: Any) -> str:
-    """The column of images: the one that is called so, else the only one that `datasets` says holds images."""
+def _checked(path: Path, batch: Any) -> str:
+    """The column of images: the one that is called so, else the only one that holds images, by `datasets` or by its type."""
+    schema = batch.schema
     if twice := next((name for name in schema.names if schema.names.count(name) > 1), None):
         raise UserError(f"{path}: the column {echoed(twice)} occurs twice; rename one")
     try:
@@ -103,15 +105,17 @@ def _checked(path: Path, schema: Any) -> str:
         images = [name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image"]
     except (ValueError, LookupError, TypeError, AttributeError):
         images = []
-    images = [name for name in images if name in schema.names] or _holding(schema)
+    images = [name for name in images if name in schema.names] or _holding(batch)
     known = image_column(schema.names)
-    if len(images) == 1 and (known is None or _is_text(schema.field(known).type)):
+    if len(images) == 1 and known is None:
         return images[0]
+    if len(images) == 1 and "image" in images[0].lower() and _is_text(schema.field(known).type):
+        return images[0]  # the other says where it once lay
     return known or "image"
 
 
-def _holding(schema: Any) -> list[str]:
-    """The columns that hold images by their types: {"bytes", "path"}, else bytes."""
+def _holding(batch: Any) -> list[str]:
+    """The columns that hold images by their types: {"bytes", "path"}, else bytes that begin as a picture does."""
     import pyarrow as pa
 
     def is_bytes(kind: Any) -> bool:
@@ -121,8 +125,12 @@ def _holding(schema: Any) -> list[str]:
         is_struct = bool(pa.types.is_struct(kind))
         return is_struct and kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
 
-    cells = [field.name for field in schema if is_image(field.type)]
-    return cells or [field.name for field in schema if is_bytes(field.type)]
+    def begins_as_picture(name: str) -> bool:
+        first = next((each for each in batch.column(name).drop_null()), None)
+        return first is not None and is_picture(first.as_py()[:_HEAD_BYTES])
+
+    cells = [field.name for field in batch.schema if is_image(field.type)]
+    return cells or [field.name for field in batch.schema if is_bytes(field.type) and begins_as_picture(field.name)]
 
 
 def _is_text(kind: Any) -> bool:

@@ -559,6 +559,12 @@ def test_missing_images_are_told_at_once_the_first_ten_by_name(here: Path) -> No
     assert "n10.png" not in said
 
 
+def test_a_missing_name_that_is_there_in_other_letters_is_told(here: Path) -> None:
+    assert "m.csv:2: image img/A.PNG does not exist; a.png does; paths" in complaint(
+        written(here, "m.csv", "image\nimg/A.PNG\n")
+    )
+
+
 def test_ragged_rows_are_told_at_once_with_their_lines(here: Path) -> None:
     file = written(here, "m.csv", "image,note\nimg/a.png,x\nimg/b.png\nimg/a.png,x,y\nimg/b.png\n")
     assert complaint(file) == (f"{file}:3: 1 cell for 2 columns (and in lines 4, 5); quote cells that hold commas")

@@ -144,6 +144,7 @@ class Pictures:
         self._exists: dict[str, bool] = {}
         self._real_folders: dict[str, str] = {}
         self._states: dict[Path, str] = {}
+        self._names: dict[Path, dict[str, str]] = {}
 
     def of(self, entry: Entry) -> Picture:
         """The picture of a row.
@@ -241,6 +242,14 @@ class Pictures:
         real = os.path.join(self._real_folders[folder], name)  # noqa: PTH118
         return os.path.realpath(real) if name in ("", ".", "..") or os.path.islink(real) else real  # noqa: PTH114
 
+    def _names_in(self, folder: Path) -> dict[str, str]:
+        """The names in a folder by their small letters, listed once."""
+        if folder not in self._names:
+            self._names[folder] = (
+                {each.name.casefold(): each.name for each in folder.iterdir()} if folder.is_dir() else {}
+            )
+        return self._names[folder]
+
     def _state(self, path: Path) -> str:
         """The state of a file that holds pictures, read once."""
         if path not in self._states:
@@ -261,7 +270,9 @@ class Pictures:
             hint = f"write {near}, which is there" if near else "write paths as they are from the list's folder"
             return f"is the path of a file on a Windows machine: {hint}"
         try:
-            return "is no file" if (self._folders[0] / with_slashes(named)).exists() else "does not exist"
+            likeliest = self._folders[0] / with_slashes(named)
+            near = self._names_in(likeliest.parent).get(likeliest.name.casefold())
+            return "is no file" if likeliest.exists() else f"does not exist; {near} does" if near else "does not exist"
         except (OSError, ValueError):
             return "does not exist"
 

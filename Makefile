@@ -6,7 +6,7 @@ READY := .venv/.ready
 DISTILL := .venv/.distill
 LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs site bench benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-ray test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs site bench benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -27,6 +27,10 @@ test-browser: $(READY)  ## the report in a real browser; installs Debian's chrom
 
 test-distill: $(DISTILL)  ## the training script on tiny models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill/train
+
+test-ray: $(READY)  ## one run on several processes: real Ray workers, one of them killed
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python -m pytest tests/cluster
 
 test-sdks: $(READY)  ## the simulator's replies, read by OpenAI's newest SDK, which the locked litellm does not take yet
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv-sdks openai==3.57.0

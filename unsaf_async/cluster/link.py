@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from unsaf_async.records import Role
 
+GATHER_S = 0.01
+"""The least time between two batches: what costs is their number, not their size. A worker that says little waits for nothing."""
+
 _MARK = "\x1f"
 """Around a setting's name in an error's text on its way: the marks of `errors.setting` differ in every process."""
 _MARKED = re.compile(f"{_MARK}([a-z_.]+)(?:=([^{_MARK}]*))?{_MARK}")
@@ -126,6 +129,7 @@ class Link:
         self._last = 0
         self._something = asyncio.Event()
         self._closed = False
+        self._last_said_s = 0.0
 
     def tell(self, what: str, *values: Any) -> None:
         """Say something that needs no answer.
@@ -172,6 +176,10 @@ class Link:
         while not self._said and not self._closed:
             self._something.clear()
             await self._something.wait()
+        loop = asyncio.get_running_loop()
+        if not self._closed and (early_s := self._last_said_s + GATHER_S - loop.time()) > 0:
+            await asyncio.sleep(early_s)
+        self._last_said_s = loop.time()
         said, self._said = self._said, []
         return said
 

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from unsaf_async.cluster.link import Answer, Said
     from unsaf_async.inputs.sources import ImageSource
 
-MOST_LOST = 5
+MOST_LOST = 10
 """An image that so many workers were lost with is not given to another one: it may be what ends them."""
+
+MOST_EARLY = 5
+"""So many workers that end before they have begun, one after the other, show that none will."""
 
 START_S = 300.0
 """So long the first worker is waited for."""
@@ -303,7 +306,7 @@ class Pool:
                 return
             except Lost as lost:
                 early += place.handle is None
-                if early == MOST_LOST:
+                if early == MOST_EARLY:
                     self._failure = RunStopped(f"workers end before they have begun: {lost}")
                     self._ready.set()
                     return

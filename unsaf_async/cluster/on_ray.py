@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ LOCAL = "local"
 
 MOST_CALLS = 10_000
 """Calls of an actor's methods at once: each of them only waits."""
+
+CONNECT_S = 10.0
+"""So long a cluster's address is tried."""
 
 STORE_BYTES = 80 * 2**20
 """Of Ray's object store on this machine. Little passes through it: pictures that a worker cannot read itself."""
@@ -96,6 +100,7 @@ def connected(address: str, workers: int) -> Iterator[Any]:
     Raises:
         UserError: There is no cluster at the address.
     """
+    _check_reachable(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before the import; the processes that Ray starts read it, too
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # else it warns of a change to come
     import ray
@@ -120,6 +125,18 @@ def connected(address: str, workers: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises UserError for a cluster at which nothing listens: Ray would try for many minutes, and say so on stderr."""
+    if address in (LOCAL, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        why = f"{address}: cannot be reached ({one_line(str(error), 200)})"
+        raise UserError(f'is {why}; give the host:port of a Ray cluster, "auto", or "{LOCAL}"', field="ray") from None
 
 
 @contextmanager

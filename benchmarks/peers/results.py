@@ -118,17 +118,20 @@ def behind(everything: list[Results], peers: list[Peer]) -> list[tuple[str, str,
             ahead = [
                 f"{name} {other.text(column.digits)}"
                 for name, other in row_cells.items()
-                if other.value is not None and is_better(other.value, mine.value, column.better)
+                if is_better(other, mine.value, column.better)
             ]
             if ahead:
                 found.append((f"{results.row.key}.{column.label}", mine.text(column.digits), ahead))
     return found
 
 
-def is_better(theirs: float, mine: float, better: str) -> bool:
-    """Whether a figure is better than ours by more than 2 % and by more than what no table shows."""
-    gain = mine - theirs if better == "lower" else theirs - mine
-    return gain > max(0.02 * abs(mine), 1e-4)
+def is_better(theirs: Cell, mine: float, better: str) -> bool:
+    """Whether a figure is better than ours by more than 2 %: by the ratios within a round where there are any."""
+    if theirs.value is None:
+        return False
+    value, ours = (theirs.value, mine) if theirs.ratio is None else (theirs.ratio, 1.0)
+    gain = ours - value if better == "lower" else value - ours
+    return gain > max(0.02 * abs(ours), 1e-4)
 
 
 def missing(everything: list[Results], peers: list[Peer]) -> list[str]:

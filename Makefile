@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DISTILL := .venv/.distill
+RAY := .venv/.ray
 LOCK := .venv-lock/.ready
 
 .PHONY: demo distill-demo test test-fast test-browser test-distill test-ray test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs site bench benchmarks clean
@@ -28,9 +29,8 @@ test-browser: $(READY)  ## the report in a real browser; installs Debian's chrom
 test-distill: $(DISTILL)  ## the training script on tiny models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill/train
 
-test-ray: $(READY)  ## one run on several processes: real Ray workers, one of them killed
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
-	$(BIN)/python -m pytest tests/cluster
+test-ray: $(RAY)  ## one run on several processes: real Ray workers, one of them killed
+	$(BIN)/python -m pytest tests/cluster/test_ray.py
 
 test-sdks: $(READY)  ## the simulator's replies, read by OpenAI's newest SDK, which the locked litellm does not take yet
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv-sdks openai==3.57.0
@@ -100,4 +100,8 @@ $(LOCK): constraints.txt
 $(DISTILL): $(READY)
 	@echo "Installing torch, transformers, peft and trl into .venv (1 GB); this takes about a minute ..."
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[distill]'
+	@touch $@
+
+$(RAY): $(READY)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
 	@touch $@

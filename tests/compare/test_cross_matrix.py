@@ -106,7 +106,7 @@ def test_cells_without_a_common_image_have_no_score() -> None:
     assert (found.fit.mean, found.fit.cells, found.fit.undefined["mean"]) == (None, 0, "no cell has an UnF1")
 
 
-@pytest.mark.parametrize(("images", "notes"), [(1, 0), (2, 2), (4, 2), (5, 1), (19, 1), (20, 0)])
+@pytest.mark.parametrize(("images", "notes"), [(1, 0), (2, 2), (4, 2), (5, 1), (7, 1), (8, 0)])
 def test_few_shared_images_are_told_with_what_they_mean(
     images: int, notes: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,18 +173,19 @@ def test_planted_skills_lie_within_their_intervals_and_in_their_order() -> None:
     assert fit.variance_explained > 0.95
 
 
-def test_the_intervals_of_the_effects_cover_as_often_as_they_say() -> None:
-    """200 matrices of 30 images; 95 %, less a little for 30 images."""
+@pytest.mark.parametrize("images", [8, 30])
+def test_the_intervals_of_the_effects_cover_as_often_as_they_say(images: int) -> None:
+    """200 matrices; at the levels of 2.5 % and 97.5 % those of 8 images covered .92."""
     asking, answering = {"a": 0.1, "b": -0.1}, {"a": -0.05, "b": 0.05}
     covered = []
     for seed in range(200):
-        fit = matrix(planted(asking, answering, own=0.06, images=30, k=4, seed=seed), resamples=300).fit
+        fit = matrix(planted(asking, answering, own=0.06, images=images, k=4, seed=seed), resamples=300).fit
         for ci, truth in (
             (fit.asking[0].ci, 0.1), (fit.answering[0].ci, -0.05), (fit.own_advantage_ci, 0.06),
         ):  # fmt: skip
             assert ci is not None
             covered.append(ci[0] <= truth <= ci[1])
-    assert 0.90 <= np.mean(covered) <= 0.98
+    assert 0.93 <= np.mean(covered) <= 0.985
 
 
 def test_an_advantage_on_ones_own_questions_is_told_from_skill() -> None:

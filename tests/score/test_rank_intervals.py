@@ -286,3 +286,11 @@ def test_equal_seeds_give_equal_intervals_of_the_calibration_error() -> None:
 def test_what_is_not_as_many_as_the_items_is_refused() -> None:
     with pytest.raises(ValueError, match="3 items, but 2 groups"):
         auroc_interval([1, 2, 3], [0, 1, 0], ["a", "b"])
+
+
+def test_with_the_classes_exchanged_the_interval_is_turned_round_where_two_images_are_as_good_a_middle() -> None:
+    scores, groups = np.array([0, 0, 0, 0, 0, 0, 0, 1, 0, 1]), np.repeat([0, 1], [6, 4])
+    positive = np.array([0, 0, 0, 0, 0, 1, 0, 0, 1, 1])
+    there, back = auroc_interval(scores, positive, groups), auroc_interval(scores, 1 - positive, groups)
+    assert there.ends is not None
+    assert back.ends == pytest.approx((1 - there.ends[1], 1 - there.ends[0]))

@@ -16,7 +16,7 @@ from pydantic import Field
 from unsaf_async.compare.pairing import examined, match, pair_of, resampled_sums
 from unsaf_async.compare.tables import csv_of
 from unsaf_async.records import Examination, Record
-from unsaf_async.score.bootstrap import interval
+from unsaf_async.score.bootstrap import CONFIDENCE, expanded, interval
 from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.run_score import FEW_IMAGES, ScoreTally, why_open
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FEW_SHARED = 20
-"""Below this many images the intervals of the fit are told to be too narrow: they hold in 71 to 88 % of cases, not in 95
-(docs/intervals.md, percentile)."""
+FEW_SHARED = 8
+"""Below this many images the intervals of the fit are told to be too narrow (docs/intervals.md, "Skills")."""
 
 RESAMPLES = 2_000
 """Draws for the intervals of a matrix."""
@@ -139,7 +138,7 @@ def matrix(
     that every one of them has (the same image in the sense of `pairing.match`), so that they differ by the models alone.
 
     Intervals: a cell has that of `intervals.ratio_interval`. For the fit the shared images are drawn with replacement, for all
-    cells jointly; every draw is fitted anew, and an interval is the 2.5 % and 97.5 % quantiles (`bootstrap.interval`), without
+    cells jointly; every draw is fitted anew, and an interval is the expanded percentile interval (`bootstrap.expanded`), without
     draws in which a cell has no UnF1.
 
     Args:
@@ -160,6 +159,7 @@ def matrix(
     by_cell = {key: examined(examinations) for key, examinations in cells.items()}
     filled = [key for key, examinations in by_cell.items() if examinations]
     shared = _shared([by_cell[key] for key in filled])
+    pictures = Units.of(row[0].image for row in shared).count
     values, resampled = _unf1(shared, len(filled), resamples, seed)
     places = {key: place for place, key in enumerate(filled)}
     defined = [n for n in range(len(filled)) if not np.isnan(values[n])]
@@ -173,9 +173,10 @@ def matrix(
             answerers,
             [filled[n] for n in defined],
             values[defined],
-            resampled[:, defined] if len(shared) > 1 else np.empty((0, len(defined))),
+            resampled[:, defined] if pictures > 1 else np.empty((0, len(defined))),
+            expanded(pictures) if pictures > 1 else CONFIDENCE,
         ),
-        notes=[*notes, *_too_few(Units.of(row[0].image for row in shared).count)],
+        notes=[*notes, *_too_few(pictures)],
         seed=seed,
         resamples=resamples,
     )
@@ -293,8 +294,9 @@ def _fit(
     cells: Sequence[tuple[str, str]],
     values: NDArray[np.float64],
     resampled: NDArray[np.float64],
+    level: float,
 ) -> CrossFit:
-    """cells: those with an UnF1. values: [cells]. resampled: [draws, cells], NaN where undefined."""
+    """cells: those with an UnF1. values: [cells]. resampled: [draws, cells], NaN where undefined. level: of the intervals."""
     rows = [name for name in askers if any(asker == name for asker, _ in cells)]
     columns = [name for name in answerers if any(answerer == name for _, answerer in cells)]
     design = _design(rows, columns, cells)
@@ -317,8 +319,8 @@ def _fit(
         coefficients, drawn = inverse @ values, complete @ inverse.T
         mean = float(coefficients[0])
         end = len(rows)  # of the askers' coefficients, of which there are one less, after the mean
-        of_rows = dict(zip(rows, _effects(coefficients[1:end], drawn[:, 1:end]), strict=True))
-        of_columns = dict(zip(columns, _effects(coefficients[end:], drawn[:, end:]), strict=True))
+        of_rows = dict(zip(rows, _effects(coefficients[1:end], drawn[:, 1:end], level), strict=True))
+        of_columns = dict(zip(columns, _effects(coefficients[end:], drawn[:, end:], level), strict=True))
         residual = values - design @ coefficients
         residual_rms = float(np.sqrt(np.mean(residual**2)))
         explained = _variance_explained(values, residual)
@@ -328,7 +330,7 @@ def _fit(
         undefined |= dict.fromkeys(("mean", "residual_rms", "variance_explained"), why)
     asking = _named_effects("asking", askers, of_rows, why, undefined)
     answering = _named_effects("answering", answerers, of_columns, why, undefined)
-    own, own_ci = _own_advantage(design, cells, values, complete, undefined) if estimable else (None, None)
+    own, own_ci = _own_advantage(design, cells, values, (complete, level), undefined) if estimable else (None, None)
     if own is None:
         undefined |= dict.fromkeys(
             ("own_advantage", "own_advantage_ci"),
@@ -384,7 +386,7 @@ def _own_advantage(
     design: NDArray[np.float64],
     cells: Sequence[tuple[str, str]],
     values: NDArray[np.float64],
-    draws: NDArray[np.float64],
+    draws_at: tuple[NDArray[np.float64], float],
     undefined: dict[str, str],
 ) -> tuple[float | None, Interval]:
     """(coefficient of "asker is answerer", its interval); (None, None) if the cells do not determine it."""
@@ -393,7 +395,8 @@ def _own_advantage(
     if int(np.linalg.matrix_rank(with_own)) < with_own.shape[1]:
         return None, None
     weights = np.linalg.pinv(with_own)[-1]
-    ci = interval(_rounded(draws @ weights))
+    draws, level = draws_at
+    ci = interval(_rounded(draws @ weights), level)
     if ci is None:
         undefined["own_advantage_ci"] = NO_INTERVAL
     return float(weights @ values), ci
@@ -404,13 +407,15 @@ def _contrast(place: int, number: int) -> list[float]:
     return [-1.0] * (number - 1) if place == number - 1 else [float(place == other) for other in range(number - 1)]
 
 
-def _effects(fitted: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[tuple[float, tuple[float, float] | None]]:
+def _effects(
+    fitted: NDArray[np.float64], drawn: NDArray[np.float64], level: float
+) -> list[tuple[float, tuple[float, float] | None]]:
     """(value, interval) of every effect, the last one included. fitted: [N - 1]. drawn: [draws, N - 1]."""
     values = np.append(fitted, -fitted.sum())
     draws = np.column_stack([drawn, -drawn.sum(axis=1)])
     if len(values) == 1:  # a single model is the mean
         return [(0.0, None)]
-    return [(float(value), interval(_rounded(column))) for value, column in zip(values, draws.T, strict=True)]
+    return [(float(value), interval(_rounded(column), level)) for value, column in zip(values, draws.T, strict=True)]
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:

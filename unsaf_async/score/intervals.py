@@ -483,8 +483,10 @@ class _Images:
         weight = self.times * self.weights
         order = np.argsort(self.values, kind="stable")
         sums = np.cumsum(weight[order])
-        median = float(self.values[order][np.searchsorted(sums, sums[-1] / 2 * (1 - _EQUAL))])
-        near = np.abs(self.values - median) <= NEAR + _EQUAL
+        halves = np.searchsorted(sums, sums[-1] / 2 * np.array([1 - _EQUAL, 1 + _EQUAL]))
+        low, high = self.values[order][halves]
+        median = float(low + high) / 2  # so that 1 - the values have 1 - the median
+        near = np.abs(self.values - median) <= NEAR - (high - low) / 2 + _EQUAL
         return median if float(weight[near].sum()) > (ALIKE + _EQUAL) * float(sums[-1]) else None
 
 

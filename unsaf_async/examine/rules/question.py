@@ -34,7 +34,8 @@ _OPEN = any_of(
     r"\bdescribe\b",
 )
 _READING = re.compile(
-    r"\b(?:say|says|said|saying|read|reads|written|writes?|wrote|ticked|circled|typed|entered|answered|chose|shout\w*|yell\w*|slogan|motto|text|titled?|words?|label|caption|spell|spelled|letters?"
+    r"\b(?:say|says|said|saying|read|reads|written|writes?|wrote|ticked|circled|typed|entered|answered|chose|shout\w*"
+    r"|yell(?:s|ed|ing)?|slogan|motto|text|titled?|words?|label|caption|spell|spelled|letters?"
     r"|inscription|message|engraved|printed)\b"
 )
 _SUBJECT = re.compile(rf"\b{_AUXILIARY} (.*)")

@@ -24,6 +24,7 @@ from unsaf_async.runs.folder import Manifest
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
 from unsaf_async.runs.prepare import policy_of
 from unsaf_async.runs.runner import called_profiles
+from unsaf_async.runs.workers import first_stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,7 +200,7 @@ class Worker:
         try:
             outcome = await self._examined(task)
         except* RunStopped as group:  # bare, or once for each of the image's calls that met it
-            outcome = Outcome(stopped=Failure.of(_first(group)))
+            outcome = Outcome(stopped=Failure.of(first_stop(group)))
         return outcome
 
     async def _examined(self, task: Task) -> Outcome:
@@ -283,11 +284,3 @@ def state_of(path: Path) -> str:
         return file_state(path)
     except OSError:
         return ""
-
-
-def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, RunStopped)
-    return error

@@ -45,7 +45,7 @@ async def run(
             try:
                 keep(await examine_one(image))
             except* RunStopped as group:  # bare, or once for each of the image's calls that met it
-                stopped = stopped or _first(group)
+                stopped = stopped or first_stop(group)
 
     async with asyncio.TaskGroup() as workers:
         for _ in range(width):
@@ -54,7 +54,15 @@ async def run(
         raise stopped
 
 
-def _first(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
+def first_stop(group: BaseExceptionGroup[RunStopped]) -> RunStopped:
+    """The first of the errors that end a run, where several of an image's calls met one.
+
+    Args:
+        group: The errors, in groups at any depth.
+
+    Returns:
+        The first.
+    """
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

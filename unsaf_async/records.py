@@ -235,7 +235,7 @@ class ImagePart(Record):
     """How many bytes of the file it takes; 0 of a cell."""
     column: str = ""
     """Of a cell."""
-    url: Annotated[str, Field(pattern="^(s3://.*)?$", max_length=2048)] = ""
+    url: Annotated[str, Field(pattern="(?s)^(s3://.*)?$", max_length=2048)] = ""
     """Of an object: s3://BUCKET/NAME."""
     file_state: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
     """A digest of the file's size, beginning and end when the list was read; of an object's size and time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,6 +43,7 @@ class Store(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.sent_bytes = 0
         self.denied = False
+        self.contents_denied = False
 
     def put(self, key: str, data: bytes, when: str = "2026-05-01T10:00:00") -> None:
         self.objects[key] = (data, datetime.fromisoformat(when).replace(tzinfo=UTC))
@@ -63,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _object(self) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
         bucket, _, key = unquote(urlsplit(self.path).path).removeprefix("/").partition("/")
-        if self.server.denied:
+        if self.server.denied or (self.server.contents_denied and self.command == "GET"):
             self._answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
         elif bucket == "shots" and not key:
             self._answer(200, b"")
@@ -233,3 +235,29 @@ def test_a_folder_that_was_received_has_no_object_fetched(store: Store, tmp_path
     record = ImageRecord(id="x", path=image.address, part=image.part, bytes_sha256="0" * 64)
     assert thumbnail(record, 64).why == "the image lies in an object store, which a report does not ask"
     assert store.asked == []
+
+
+def test_an_object_that_may_be_listed_and_not_read_is_one_line(store: Store) -> None:
+    store.put("x.jpg", (PHOTOS / "coffee.jpg").read_bytes())
+    (image,) = find_images(["s3://shots/x.jpg"])
+    store.contents_denied = True
+    for read in (encode, sent_size):
+        with pytest.raises(ImageError, match=r"cannot be read.*(ACCESS_DENIED|Forbidden|403)") as raised:
+            read(image.place, ImagePolicy())
+        assert "\n" not in str(raised.value)
+
+
+def test_a_name_with_a_line_break_is_an_objects_name(store: Store) -> None:
+    store.put("a/one\ntwo.jpg", (PHOTOS / "coffee.jpg").read_bytes())
+    (image,) = find_images(["s3://shots/a"])
+    assert sent_size(image.place, ImagePolicy()) == (600, 400)
+
+
+def test_without_the_library_an_image_says_how_it_is_installed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("x.jpg", b"x")
+    (image,) = find_images(["s3://shots/x.jpg"])
+    objects._store.cache_clear()  # as in the process that resumes the run
+    monkeypatch.setitem(sys.modules, "pyarrow.fs", None)
+    for read in (encode, sent_size):
+        with pytest.raises(ImageError, match=r"pyarrow, which reads S3, is not installed.*pip install"):
+            read(image.place, ImagePolicy())

@@ -18,8 +18,8 @@ from unsaf_async.errors import Fatal, RunStopped, UnsafError
 from unsaf_async.events import Notice
 from unsaf_async.inputs.parts import FilePart, PartError
 from unsaf_async.inputs.pixels import MAX_FILE_BYTES
-from unsaf_async.records import Examination, ImageRecord
-from unsaf_async.runs.one_image import Skipped
+from unsaf_async.records import Examination
+from unsaf_async.runs.one_image import Skipped, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -212,8 +212,7 @@ class Pool:
         """
         outcome = await self._outcome(source, suspect=suspect, examination=None)
         if outcome is None:
-            record = ImageRecord(id=source.id, path=str(source.path), part=source.part, metadata=dict(source.metadata))
-            return Examination(image=record, failure=f"{MOST_LOST} workers were lost while they examined it")
+            return Examination(image=record_of(source), failure=f"{MOST_LOST} workers were lost while they examined it")
         return outcome
 
     async def complete(self, source: ImageSource, examination: Examination) -> Examination:

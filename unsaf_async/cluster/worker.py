@@ -21,7 +21,7 @@ from unsaf_async.inputs.parts import file_state
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.records import Examination
 from unsaf_async.runs.folder import Manifest
-from unsaf_async.runs.one_image import ImageExaminer, Skipped
+from unsaf_async.runs.one_image import ImageExaminer, Skipped, record_of
 from unsaf_async.runs.prepare import policy_of
 from unsaf_async.runs.runner import called_profiles
 from unsaf_async.runs.workers import first_stop
@@ -212,7 +212,9 @@ class Worker:
                 known = Examination.model_validate_json(task.examination)
                 examination = await self._images.complete(source, known)
             if source is not task.source:  # its bytes came from the driver: the record is of the driver's file
-                image = examination.image.model_copy(update={"path": str(task.source.path), "part": task.source.part})
+                image = examination.image.model_copy(
+                    update={"path": record_of(task.source).path, "part": task.source.part}
+                )
                 examination = examination.model_copy(update={"image": image})
                 source.path.unlink(missing_ok=True)
             return Outcome(examination=examination.model_dump_json().encode())

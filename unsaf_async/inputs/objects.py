@@ -114,6 +114,8 @@ def read_object(part: ImagePart, limit: int) -> bytes:
     try:
         with _opened(part) as file:
             return cast("bytes", file.read(limit + 1))
+    except ModuleNotFoundError:
+        raise ObjectError(f"pyarrow, which reads S3, is not installed; {install_extra('parquet')}") from None
     except (OSError, ValueError, KeyError) as error:
         raise ObjectError(f"the object cannot be read ({_why(error)})") from None
 
@@ -132,6 +134,8 @@ def open_object(part: ImagePart) -> BinaryIO:
     """
     try:
         return cast("BinaryIO", io.BufferedReader(_opened(part), _HEADER_BYTES))
+    except ModuleNotFoundError:
+        raise ObjectError(f"pyarrow, which reads S3, is not installed; {install_extra('parquet')}") from None
     except (OSError, ValueError, KeyError) as error:
         raise ObjectError(f"the object cannot be read ({_why(error)})") from None
 

@@ -216,8 +216,13 @@ def sent_size(path: Path | FilePart, policy: ImagePolicy) -> tuple[int, int]:
         except ImageError:
             raise
         except Exception as error:  # as in `encode`
-            file.seek(0)
-            raise ImageError(_reason(file.read(_HEAD_BYTES), error)) from error
+            try:
+                file.seek(0)
+                head = file.read(_HEAD_BYTES)
+            except OSError as unread:  # of an object: the store does not answer
+                why = one_line(str(unread), 200) or type(unread).__name__
+                raise ImageError(f"the file cannot be read: {why}") from error
+            raise ImageError(_reason(head, error)) from error
     width, height = opened.size
     # A TIFF's size is that of the picture when it is upright.
     return (height, width) if turned and opened.image.format != "TIFF" else (width, height)

@@ -72,9 +72,7 @@ class ImageExaminer:
         Raises:
             RunStopped: No call may leave any more, or none works.
         """
-        record = ImageRecord(
-            id=source.id, path=_printable(source.address), part=source.part, metadata=dict(source.metadata)
-        )
+        record = record_of(source)
         try:
             image, bytes_sha256 = await self.loader.load(source.place)
         except ImageError as error:
@@ -165,6 +163,14 @@ class ImageExaminer:
 _CHANGED = "the image has changed since its questions were written"
 
 
-def _printable(address: str) -> str:
-    """`address` as text that JSON can hold: a name that is no valid UTF-8 gets question marks."""
-    return address.encode("utf-8", "replace").decode()
+def record_of(source: ImageSource) -> ImageRecord:
+    """What is recorded of an image before it is read.
+
+    Args:
+        source: The image.
+
+    Returns:
+        The record, as JSON can hold it: in a name that is no valid UTF-8 stand question marks.
+    """
+    path = source.address.encode("utf-8", "replace").decode()
+    return ImageRecord(id=source.id, path=path, part=source.part, metadata=dict(source.metadata))

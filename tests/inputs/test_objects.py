@@ -22,6 +22,7 @@ from unsaf_async.inputs.sources import find_images
 from unsaf_async.records import ImageRecord
 from unsaf_async.report.thumbnails import thumbnail
 from unsaf_async.runs.authority import check_images
+from unsaf_async.runs.prepare import questions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,9 +222,15 @@ async def test_a_run_records_the_address_and_no_credential_and_goes_on_with_its_
     assert score.images.done == 2
     _, examinations, _ = load(tmp_path / "run")
     assert {each.image.path for each in examinations} == {"s3://shots/a/coffee.jpg", "s3://shots/a/rocket.jpg"}
+    images, _ = questions_of(tmp_path / "run")  # of the user's own list
+    assert {each.address for each in images} == {"s3://shots/a/coffee.jpg", "s3://shots/a/rocket.jpg"}
     kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())  # noqa: ASYNC240
     assert SECRET.encode() not in kept
     assert b"somebody" not in kept
+    journal = tmp_path / "run" / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b"s3://shots/a/coffee.jpg", b"s3://theirs/a/coffee.jpg"))
+    with pytest.raises(UntrustedFolder, match=r"s3://theirs/a/coffee\.jpg"):
+        questions_of(tmp_path / "run")
 
 
 def test_a_folder_that_was_received_has_no_object_fetched(store: Store, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.authority import check_images
 from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import Examinations, Kept
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score.calibration import CalibrationFile, read_calibration
 
 if TYPE_CHECKING:
@@ -264,7 +265,9 @@ def questions_of(run: Path, *, trust: bool = False) -> tuple[list[ImageSource], 
             )
     if not images:
         raise UserError(f"{run}: holds no questions; give the folder of a run that has asked some")
-    check_images(run, images, trust=trust)  # a journal is not signed
+    listed = SavedRun(run).objects if any(image.is_object for image in images) else ()
+    # A journal is not signed.
+    check_images(run, [image for image in images if image.address not in listed], trust=trust)
     source = Source(kind="run", name=manifest.subject.name, path=str(run.absolute()), run_id=manifest.run_id)
     return images, source
 

@@ -68,6 +68,14 @@ class SavedRun:
         return tuple(read_images(self.folder, self.manifest))
 
     @cached_property
+    def objects(self) -> frozenset[str]:
+        """The addresses in an object store that the user's own list names: what the signed manifest vouches for.
+
+        None of a run that is not known as the user's own. Raises UserError if the list has changed.
+        """
+        return frozenset(image.address for image in self.images if image.is_object) if self.own else frozenset()
+
+    @cached_property
     def kept(self) -> Kept:
         """The last examination of each image, by its id, failed ones too, in the order of the journal.
 

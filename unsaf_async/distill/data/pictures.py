@@ -82,8 +82,9 @@ def keep_pictures(items: Sequence[Item], folder: Path) -> Pictured:
 
 def _keep_picture(item: Item, folder: Path) -> Picture | str:
     """The item's image as it was sent, written to `folder`; or why there is none."""
-    if item.image.part is not None and item.image.part.kind == "object" and not item.run.own:
-        return "the image lies in an object store, and the run is not your own"
+    part = item.image.part
+    if part is not None and part.kind == "object" and part.url not in item.run.objects:
+        return "the image lies in an object store, and no list of your own names it"
     try:
         encoded, file_sha256 = encode(
             located(Path(item.image.path), item.image.part), policy_of(item.run.manifest.subject)

@@ -175,9 +175,11 @@ def test_limit_examines_so_many_and_the_seed_chooses_which(capsys: pytest.Captur
     assert len(chosen) > 1
 
 
-def test_until_ci_stops_with_images_left_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("slots", ["4", "80"])
+def test_until_ci_stops_with_images_left_and_says_so(slots: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """However many slots there are: what is begun is finished, and paid."""
     draw_images(Path("photos"), 80)
-    ended = command(capsys, "run", "--images", "photos", "--until-ci", "0.08", "--concurrency", "4", "--out", "run")
+    ended = command(capsys, "run", "--images", "photos", "--until-ci", "0.08", "--concurrency", slots, "--out", "run")
     assert ended.code == 0
     assert "narrow" in ended.err.splitlines()[-1]
     assert 20 <= len(read_journal(Path("run/journal.jsonl"))) < 80

@@ -330,4 +330,4 @@ def test_without_the_extra_a_heic_photo_fails_with_its_name(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     reason = refusal(tmp_path, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400), header=True)
     assert "HEIC" in reason
-    assert "pip install 'unsaf-async[heic]'" in reason
+    assert "pip install '.[heic]'" in reason

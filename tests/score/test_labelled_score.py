@@ -260,7 +260,7 @@ def test_a_model_that_audits_itself_is_pointed_out_and_another_is_not() -> None:
         (
             manifest(),
             {
-                **dict.fromkeys(LOGPROBS, "double returned no log-probabilities"),
+                **dict.fromkeys(LOGPROBS, "double returned no log-probabilities with a scored response"),
                 **dict.fromkeys(("stated", "p_true"), "needs --confidence"),
                 **dict.fromkeys(DRAWS, "needs --samples K"),
             },

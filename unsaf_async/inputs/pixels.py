@@ -35,7 +35,7 @@ from unsaf_async.inputs.png import SIGNATURE, StatedColours, stated_colours, tra
 from unsaf_async.inputs.primaries import ADOBE_GAMMA, ADOBE_RGB, coded_profile, rgb_profile
 from unsaf_async.inputs.webp import claimed_bytes, missing_share
 from unsaf_async.records import EncodedImage
-from unsaf_async.text import one_line
+from unsaf_async.text import install_extra, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -366,8 +366,7 @@ def _not_jpeg(file: BinaryIO) -> ImageFile:
             from pillow_heif import HeifImageFile  # by its class: registering it would change Pillow for all
         except ImportError:
             raise ImageError(
-                "the file is a HEIC/HEIF photo; install what reads them with pip install 'unsaf-async[heic]', "
-                "or convert it to JPEG or PNG"
+                f"the file is a HEIC/HEIF photo; convert it to JPEG or PNG, or, {install_extra('heic')}"
             ) from None
         file.seek(0)
         try:

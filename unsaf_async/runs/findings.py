@@ -139,7 +139,11 @@ def _why_none(manifest: Manifest, *, came: bool) -> dict[SignalName, str]:
         return dict.fromkeys(get_args(SignalName), "no response came")
     name = manifest.subject.name
     gives = manifest.gives_logprobs
-    tokens = f"{name} returned no log-probabilities" if gives else f"{name} gives no log-probabilities"
+    tokens = (
+        f"{name} returned no log-probabilities with a scored response"
+        if gives
+        else f"{name} gives no log-probabilities"
+    )
     drawn = "no draw came back" if manifest.samples else f"needs {as_option('samples')} K"
     no_confidence = f"{name} gave no figure" if manifest.confidence else f"needs {as_option('confidence')}"
     return {

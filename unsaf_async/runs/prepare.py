@@ -165,7 +165,7 @@ def _check_readable(images: Sequence[ImageSource], policy: ImagePolicy) -> None:
             which = (
                 images[0].id if len(images) == 1 else f"none of {len(images)} can be used; the first, {images[0].id}"
             )
-            raise UserError(f": {which}: {error}; give images", field="images") from None
+            raise UserError(f": {which}: {error}; give other images", field="images") from None
 
 
 def _calibration(prepared: Prepared) -> CalibrationFile | None:

@@ -469,7 +469,11 @@ class Runner:
             self._announce(ImageKept(examination))
 
         workers = 1 if self._spread is None else self._spread.workers
-        width = max(MIN_IMAGES_IN_FLIGHT * workers, self.folder.manifest.subject.total_limits.concurrency)
+        manifest = self.folder.manifest
+        wanted = manifest.subject.total_limits.concurrency
+        if rule:  # what is begun is finished, and paid: no more images than keep the slots busy with their answers
+            wanted //= 2 * manifest.questions
+        width = max(MIN_IMAGES_IN_FLIGHT * workers, wanted)
         try:
             await run(work.to_complete, complete, keep, width=min(len(work.to_complete), width))
             await run(work.pending, examine, keep, width=min(len(work.pending), width), enough=lambda: work.enough)

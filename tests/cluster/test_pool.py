@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 from cluster.in_process import Workers, at_call, drive
 
-from unsaf_async.calls.ledger import read_account
+from unsaf_async.calls.ledger import Ledger, read_account
+from unsaf_async.cluster.counterpart import Counterpart
+from unsaf_async.cluster.leased import LeasedLedger
+from unsaf_async.cluster.link import Link
+from unsaf_async.cluster.on_ray import _RayHandle
+from unsaf_async.cluster.pool import Lost
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation
 
@@ -98,3 +107,54 @@ async def test_a_key_that_is_wrong_ends_the_run_as_in_one_process(tmp_path):
     async with Simulator(Simulation(api_key="sk-right")) as simulator:
         ended = await drive(simulator, tmp_path, Workers(2), model="simulated")
     assert ended.runner.mistake == "key"
+
+
+async def test_an_entry_that_nobody_waits_for_any_more_costs_nothing(tmp_path):
+    """A sibling of the call failed while the driver wrote the line: nothing left."""
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        session, answers = SimpleNamespace(ledger=ledger), []
+        async with asyncio.TaskGroup() as group:
+            link = Link()
+            driver = Counterpart(session, {}, answers.extend, group.create_task, {})
+            entering = group.create_task(LeasedLedger(link, ()).enter("answer", 400, again=False))
+            await driver.hear(await link.said())
+            entering.cancel()
+            await driver.hear(await link.said())
+            await driver.lose()
+        assert answers[0].value == 1
+        assert (ledger.account.spent_nano_usd, ledger.account.unknown) == (0, 0)
+
+
+async def test_a_worker_without_room_for_an_image_ends_the_run_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("unsaf_async.cluster.worker.state_of", lambda _: "")
+    monkeypatch.setattr(
+        "unsaf_async.cluster.worker.TemporaryDirectory", lambda prefix: nullcontext(str(tmp_path / "not" / "there"))
+    )
+    async with Simulator(PAID) as simulator:
+        ended = await drive(simulator, tmp_path, Workers(1), images=2)
+    assert ended.runner.why_stopped.startswith("a worker cannot keep an image: ")
+    assert "\n" not in ended.runner.why_stopped
+    assert served_again(simulator.ledger) == 0
+
+
+@pytest.mark.parametrize("name", ["RayActorError", "OutOfMemoryError", "NodeDiedError", "RaySystemError"])
+async def test_whatever_ray_says_of_an_actor_that_is_gone_it_is_a_lost_worker(name):
+    class RayError(Exception):
+        pass
+
+    class RayTaskError(RayError):
+        pass
+
+    async def gone(*_: object) -> None:
+        raise type(name, (RayError,), {})("gone")
+
+    async def stumbled(*_: object) -> None:
+        raise RayTaskError("a bug")
+
+    ray = SimpleNamespace(exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError))
+    actor = SimpleNamespace(said=SimpleNamespace(remote=gone), end=SimpleNamespace(remote=stumbled))
+    handle = _RayHandle(ray, actor)
+    with pytest.raises(Lost, match="gone"):
+        await handle.said()
+    with pytest.raises(RayTaskError, match="a bug"):
+        await handle.end()

@@ -674,6 +674,13 @@ def test_real_lists_give_the_questions_that_were_counted_in_them() -> None:
         '{"verdict": "abstained"}, rather than answered.',
         '{"verdict": "abstained"}\n\nThe question is not answered.',
         'One could argue for answered, but nothing is named: {"verdict": "abstained"}',
+        'Модель ответила примерно верно: {"verdict": "abstained"}',
+        '{"verdict": "abstained"} is too clear to doubt.',
+        '总的来说：{"verdict": "abstained"}',
+        '按照要求：{"verdict": "abstained"}',
+        '{"verdict": "abstained"}或许',
+        'As instructed: {"verdict": "abstained"}',
+        'The model did not.\n{"verdict": "abstained"}',
     ],
 )
 def test_one_verdict_is_read_however_it_is_written(reply: str) -> None:
@@ -705,6 +712,15 @@ def test_one_verdict_is_read_however_it_is_written(reply: str) -> None:
 )
 def test_a_verdict_that_is_taken_back_or_only_shown_is_none(reply: str) -> None:
     assert verdict(reply) is None
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("inside", [" ", "-", "— "])
+def test_a_line_with_a_long_gap_is_read_in_linear_time(inside: str) -> None:
+    written = f"1. What is{inside * 45_000}this?"
+    started = time.process_time()
+    question_items(written)
+    assert time.process_time() - started < 4  # hundredths of a second; with a pattern for both ends, tens of seconds
 
 
 @pytest.mark.parametrize("written", ["verdict: answered\nwhy: it is", "It is.\n<verdict>answered</verdict>"])

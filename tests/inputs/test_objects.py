@@ -45,6 +45,7 @@ class Store(ThreadingHTTPServer):
         self.sent_bytes = 0
         self.denied = False
         self.contents_denied = False
+        self.lists_twice = False
 
     def put(self, key: str, data: bytes, when: str = "2026-05-01T10:00:00") -> None:
         self.objects[key] = (data, datetime.fromisoformat(when).replace(tzinfo=UTC))
@@ -89,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
         rows = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(self.server.objects[key][0])}</Size>"
             f"<LastModified>{self.server.objects[key][1]:%Y-%m-%dT%H:%M:%S}.000Z</LastModified></Contents>"
-            for key in keys[:most]
+            for key in keys[:most] * (1 + self.server.lists_twice)
         )
         more = len(keys) > most
         token = f"<NextContinuationToken>{escape(keys[most - 1])}</NextContinuationToken>" if more else ""
@@ -268,3 +269,9 @@ def test_without_the_library_an_image_says_how_it_is_installed(store: Store, mon
     for read in (encode, sent_size):
         with pytest.raises(ImageError, match=r"pyarrow, which reads S3, is not installed.*pip install"):
             read(image.place, ImagePolicy())
+
+
+def test_an_object_that_is_listed_twice_is_one_image(store: Store) -> None:
+    store.put("a/x.jpg", b"x")
+    store.lists_twice = True
+    assert [image.id for image in find_images(["s3://shots/a"])] == ["x.jpg"]

@@ -55,15 +55,15 @@ class Counterpart:
         """For each image, its calls that wait for another image's."""
         self._reservations: dict[int, Reservation] = {}
         self._reserving: dict[int, asyncio.Task[Any]] = {}
-        self._open: dict[int, int] = {}
-        """The worst cases of attempts that left and have not ended, by their numbers."""
+        self._open: dict[int, tuple[int, int]] = {}
+        """(worst case, the worker's mark) of attempts that left and have not ended, by their numbers."""
         self._asked: set[asyncio.Task[None]] = set()
         self._answers: list[Answer] = []
         self._lost = False
         own = (
             self._look, self._release, self._first, self._put, self._begin_image, self._end_image, self._wait_elsewhere,
-            self._wait_no_longer, self._reserve, self._forget, self._settle, self._refund, self._sent, self._settled,
-            self._refunded, self._unknown, self._event, self._state,
+            self._wait_no_longer, self._reserve, self._forget, self._settle, self._refund, self._sent, self._not_sent,
+            self._settled, self._refunded, self._unknown, self._event, self._state,
         )  # fmt: skip
         self._does: dict[str, Callable[..., Awaitable[Any]]] = {each.__name__[1:]: each for each in own} | dict(further)
 
@@ -96,7 +96,7 @@ class Counterpart:
         await asyncio.gather(*asked, return_exceptions=True)
         for key in [key for key, holder in self._claimed.items() if holder is self]:
             await self._release(key)
-        for number, worst in list(self._open.items()):
+        for number, (worst, _) in list(self._open.items()):
             await self._unknown(number)
             paid = next((n for n, each in self._reservations.items() if each.amount_nano_usd == worst), None)
             if paid is not None:
@@ -200,11 +200,17 @@ class Counterpart:
 
     # --- attempts ---------------------------------------------------------------------------------------------------
 
-    async def _sent(self, role: Role, worst_nano_usd: int, again: bool) -> int:
+    async def _sent(self, mark: int, role: Role, worst_nano_usd: int, again: bool) -> int:
         """See `Ledger.enter`."""
         number = await self._session.ledger.enter(role, worst_nano_usd, again=again)
-        self._open[number] = worst_nano_usd
+        self._open[number] = worst_nano_usd, mark
         return number
+
+    async def _not_sent(self, mark: int) -> None:
+        """Nobody waits for that entry any more, and nothing left."""
+        number = next((number for number, (_, own) in self._open.items() if own == mark), None)
+        if number is not None:
+            await self._refunded(number, unsent=True)
 
     async def _settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
         """See `Ledger.settled`."""

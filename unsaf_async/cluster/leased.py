@@ -151,6 +151,7 @@ class LeasedLedger:
         """
         self.account = Account(served=set(served))
         self._link = link
+        self._last = 0
 
     async def enter(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
         """See `Ledger.enter`: the line is on the driver's disk when this returns.
@@ -163,7 +164,13 @@ class LeasedLedger:
         Returns:
             The attempt's number.
         """
-        number: int = await self._link.ask("sent", role, worst_nano_usd, again)
+        self._last += 1
+        mark = self._last
+        try:
+            number: int = await self._link.ask("sent", mark, role, worst_nano_usd, again)
+        except BaseException:
+            self._link.tell("not_sent", mark)  # it may have been entered meanwhile
+            raise
         return number
 
     def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:

@@ -79,10 +79,9 @@ class RayWorkers:
         workers = min(self.asked_for, *(profile.total_limits.concurrency for profile in profiles))
         with connected(self.address, workers) as ray:
             actor = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0, max_concurrency=MOST_CALLS)(_RayWorker)
-            lost = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)
             setup = setup_of(session, manifest.model_dump_json(), pack)
             secrets = secret_variables(profiles)
-            async with Pool(lambda: _RayHandle(ray, actor.remote(), lost), workers, session, setup, secrets) as pool:
+            async with Pool(lambda: _RayHandle(ray, actor.remote()), workers, session, setup, secrets) as pool:
                 yield pool
 
 
@@ -190,17 +189,15 @@ class _RayWorker:
 class _RayHandle:
     """A Ray actor as the pool has it: see `pool.Handle`."""
 
-    def __init__(self, ray: Any, actor: Any, lost: tuple[type[Exception], ...]) -> None:
+    def __init__(self, ray: Any, actor: Any) -> None:
         """A handle.
 
         Args:
             ray: The module.
             actor: The actor's.
-            lost: What Ray raises where an actor is gone.
         """
         self._ray = ray
         self._actor = actor
-        self._lost = lost
 
     async def begin(self, setup: Setup, secrets: Mapping[str, str]) -> Failure | None:
         """See `Worker.begin`."""
@@ -234,11 +231,13 @@ class _RayHandle:
 
     def kill(self) -> None:
         """End the actor at once."""
-        with suppress(*self._lost, ValueError):
+        with suppress(self._ray.exceptions.RayError, ValueError):
             self._ray.kill(self._actor)
 
     async def _call(self, method: str, *values: Any) -> Any:
         try:
             return await getattr(self._actor, method).remote(*values)
-        except self._lost as error:
+        except self._ray.exceptions.RayTaskError:  # the method itself raised: a bug of ours
+            raise
+        except self._ray.exceptions.RayError as error:  # the actor, its memory, its machine or its Ray is gone
             raise Lost(one_line(str(error).partition("\n")[0], 200)) from None

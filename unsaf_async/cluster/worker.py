@@ -25,6 +25,7 @@ from unsaf_async.runs.one_image import ImageExaminer, Skipped, record_of
 from unsaf_async.runs.prepare import policy_of
 from unsaf_async.runs.runner import called_profiles
 from unsaf_async.runs.workers import first_stop
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,6 +109,8 @@ class Worker:
             await self._open(setup)
         except UserError as error:
             return Failure.of(error)
+        except OSError as error:
+            return Failure.of(UserError(f"a worker cannot begin: {one_line(str(error), 200)}"))
         return None
 
     async def _open(self, setup: Setup) -> None:
@@ -204,6 +207,7 @@ class Worker:
         return outcome
 
     async def _examined(self, task: Task) -> Outcome:
+        source = task.source
         try:
             source = await self._at_hand(task)
             if task.examination is None:
@@ -216,10 +220,12 @@ class Worker:
                     update={"path": record_of(task.source).path, "part": task.source.part}
                 )
                 examination = examination.model_copy(update={"image": image})
-                source.path.unlink(missing_ok=True)
             return Outcome(examination=examination.model_dump_json().encode())
         except Skipped as reason:
             return Outcome(skipped=str(reason))
+        finally:
+            if source is not task.source:
+                source.path.unlink(missing_ok=True)
 
     async def _at_hand(self, task: Task) -> ImageSource:
         """The image where this machine can read it: its own file if that is the driver's, else one with the driver's bytes."""
@@ -230,7 +236,10 @@ class Worker:
         if data is None:
             return source
         file = self._folder / f"{task.number}{source.path.suffix}"
-        await asyncio.to_thread(file.write_bytes, data)
+        try:
+            await asyncio.to_thread(file.write_bytes, data)
+        except OSError as error:
+            raise RunStopped(f"a worker cannot keep an image: {one_line(str(error), 200)}") from None
         return replace(source, path=file, part=None)
 
     def _say_states(self) -> None:

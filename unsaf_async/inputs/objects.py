@@ -81,7 +81,8 @@ def find_objects(address: str, suffixes: Sequence[str]) -> Iterator[tuple[str, I
         ) from None
     if one.type != FileType.Directory:
         raise UserError(f": {address} does not exist; check the bucket and the name", field="images")
-    named = sorted((info.path.removeprefix(f"{path}/"), info) for info in found if info.type == FileType.File)
+    distinct = {info.path.removeprefix(f"{path}/"): info for info in found if info.type == FileType.File}
+    named = sorted(distinct.items())
     pictures = [
         (name, info)
         for name, info in named

@@ -110,7 +110,8 @@ _TRANSLATED = re.compile(
     re.VERBOSE,
 )
 _EMPHASISED = re.compile(r"\*\*.+\*\*|__.+__|【.+】|[-=~—]{2,}\s?\w.*\w\W{0,3}[-=~—]{2,}")
-_TITLE_FRAME = re.compile(r"^[-=~—【]+\s*|\s*[-=~—】]+$")
+_TITLE_FRAME = ("-=~—【", "-=~—】")
+"""What stands before and behind a title."""
 _REMARKED = re.compile(
     r"""(?P<first>[^?？؟]{3,300}[?？؟;]["”’*_」』]{0,3}) \s?
     (?: [*_]{0,2}[(（\[](?P<inside>[^()（）\[\]?？؟]{3,300})[)）\]][*_.]{0,3}
@@ -192,7 +193,7 @@ def _entries(lines: Iterable[str]) -> list[_Entry]:
         marked = heading or _EMPHASISED.fullmatch(stripped) is not None
         own_line = (heading or not indented) and not _NOTE.match(unwrapped(body))
         titled = level == "plain" and own_line
-        title = _TITLE_FRAME.sub("", unwrapped(body))
+        title = _without_frame(unwrapped(body))
         may_say_more = titled or (own_line and level == "number" and not any(mark in body for mark in "?？؟;"))
         if headed := label_of_heading(title, marked=marked, titled=may_say_more, alone=titled and gap):
             headings.known(headed, stripped[: len(stripped) - len(stripped.lstrip("#"))])
@@ -356,3 +357,11 @@ def _split(line: _Entry) -> list[_Entry]:
         else:
             parts.append(sentence)
     return [_Entry(line.level, part.strip(), line.kind, line.label) for part in parts] if len(parts) > 1 else [line]
+
+
+def _without_frame(title: str) -> str:
+    """A title without the lines drawn around it. No pattern: one for both ends would be tried again at every blank inside."""
+    inner = title.lstrip(_TITLE_FRAME[0])
+    inner = inner if inner == title else inner.lstrip()
+    bare = inner.rstrip(_TITLE_FRAME[1])
+    return bare if bare == inner else bare.rstrip()

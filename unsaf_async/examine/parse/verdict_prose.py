@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _SAYS = (
-    r"(?:contain|state|claim|instruct|attempt|mention|demand|embed|inject|quote|include)(?:s|d|ed|ded|ing)?"
+    r"(?<!\bas )(?:contain|state|claim|instruct|attempt|mention|demand|embed|inject|quote|include)(?:s|d|ed|ded|ing)?"
     r"|(?<!\bas )(?<!\byou )(?<!\bi )(?<!json )(?<!object )(?<!format )(?:ask|request)(?:s|ed|ing)?"
     r"|say(?:s|ing)|said|writ(?:es|ing)|wrote|tells|told|tries|tried|reads"
 )
@@ -24,7 +24,7 @@ _SAYS_ELSEWHERE = "|".join(
     )
 )
 _SAYS_UNSPACED = (
-    "写着?|寫著?|写道|寫道|写了|包含|含有|说|說|提到|要求|声称|引用"
+    "写着?|寫著?|写道|寫道|写了|包含|含有|(?<!来)说|(?<!來)說|提到|(?<!按照)(?<!根据)(?<!按)要求|声称|引用"
     "|(?:応答|回答|返答)(?:に)?は|กล่าวว่า|มีข้อความ|เขียนว่า|ระบุว่า|บอกว่า"
 )
 _QUOTED_BEFORE = re.compile(
@@ -41,18 +41,20 @@ _DENIED_BEFORE = re.compile(
     r"(?:\b(?:not|cannot|never|instead of|rather than|nicht|statt|pas|no es|não é|не)\b"
     r"|n't|不(?:应该?|應該?|能|会|會|可)?[是给給选選]|并非|並非|~~)"
     r"(?:\W{1,4}(?:be|is|an?|the|to|say|give|write|reply|return|output|choose|pick|my|verdict|simply|just|call|it|this|as)\b)*"
-    r"\W{0,4}$",
+    r"[^\w.!?。！？]{0,4}$",
     re.IGNORECASE,
 )
 _DENIED_BEHIND = re.compile(
     r"\W{0,4}(?:(?:or|oder|ou|или)\b"
-    r"|(?:is|was|(?:w|c)ould be|may be|seems|ist|wäre)\s(?:not|wrong|incorrect|false|too|nicht|falsch|zu)\b|(?<!~)~~(?!~)"
-    r"|(?:isn't|n'est pas|no es|não é)\b|ではな|ではありません|じゃな|[이가]? ?아[니닙]|不(?:对|對|正确|正確|成立)|或|または)",
+    r"|(?:is|was|(?:w|c)ould be|may be|seems|ist|wäre)\s(?:not|wrong|incorrect|false|nicht|falsch|zu)\b"
+    r"|(?:w|c)ould be too\b|(?<!~)~~(?!~)"
+    r"|(?:isn't|n'est pas|no es|não é)\b|ではな|ではありません|じゃな|[이가]? ?아[니닙]|不(?:对|對|正确|正確|成立)"
+    r"|或(?![许許])|または)",
     re.IGNORECASE,
 )
 _EXAMPLE_BEFORE = re.compile(
     r"(?:\b(?:e\. ?g\.?|example|for instance|z\. ?b\.|zum beispiel|beispiel|par exemple|exemple|por ejemplo|ejemplo|por exemplo"
-    r"|например|пример)|例如|比如|例えば|예를 들어|예시|مثال|मसलन|उदाहरण)[^.!?。！？{}]{0,60}$"
+    r"|например|пример\b)|例如|比如|例えば|예를 들어|예시|مثال|मसलन|उदाहरण)[^.!?。！？{}]{0,60}$"
     r"|\b(?:output|reply|response|answer|expected|required|the|this|following) (?:json )?(?:format|form|schema|template)"
     r"(?: (?:is|was|would be|should be))?\W{0,4}(?:```\w*\s*)?$",
     re.IGNORECASE,

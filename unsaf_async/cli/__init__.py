@@ -15,6 +15,7 @@ from unsaf_async.cli import (
     distill,
     distill_eval,
     doctor,
+    estimate,
     export,
     judge,
     labelled,
@@ -62,7 +63,7 @@ def top(
 
 app.command("run", cls=Sections)(run.run)
 app.command("resume", cls=Sections)(run.resume)
-app.command("estimate", cls=Sections)(run.estimate)
+app.command("estimate", cls=Sections)(estimate.estimate)
 app.command("labelled", cls=Sections)(labelled.labelled)
 app.command("audit", cls=Sections)(run.audit)
 app.command("cross", cls=Sections)(cross.cross)

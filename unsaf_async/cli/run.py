@@ -1,4 +1,4 @@
-"""`run`, `resume`, `audit`, `estimate`."""
+"""`run`, `resume`, `audit`."""
 
 from __future__ import annotations
 
@@ -44,12 +44,6 @@ def run(
 ) -> int:
     """Measure a model by its own questions. It asks, it answers, and a judge says what its answers did."""
     return carry_out(settings, spawning, display, dry_run=dry_run, spreading=spreading)
-
-
-@from_fields(leave_out=("data", "data_format", "trust_folder"), defaults={"provider": DEFAULT_PROVIDER})
-def estimate(settings: Settings, json: o.Json = False) -> int:
-    """Say what a run with these options would cost. Calls nobody."""
-    return carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
 
 
 def carry_out(

@@ -61,31 +61,50 @@ def estimate(prepared: Prepared) -> Estimate:
     Returns:
         The estimate.
     """
+    quotes = quote_images(prepared)
+    added = _added(list(quotes.known.values()), len(prepared.images), unreadable=len(quotes.failures))
+    return replace(_stopped(added, prepared.settings, prepared.images), failures=tuple(sorted(quotes.failures)))
+
+
+@dataclass(frozen=True)
+class Quotes:
+    """What each image of a run costs by its size, before it is examined."""
+
+    known: dict[str, Quote]
+    """By the image's id."""
+    failures: list[tuple[str, str]]
+    """(id, reason) of images that cannot be opened, or that the model refuses."""
+
+
+def quote_images(prepared: Prepared) -> Quotes:
+    """The quote of each image, from its size and the prices. Blocks while it reads the images' headers.
+
+    Args:
+        prepared: The settings, checked.
+
+    Returns:
+        The quotes of all images that can be opened, and why the others cannot.
+    """
     settings, policy = prepared.settings, policy_of(prepared.subject)
     priced = _priced(prepared.profile, settings.questions, settings.seed)
     planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
     own = cache(planner.quote)  # many images are of one size
-    quotes, failures = [], []
+    quotes, failures = {}, []
     for image in sorted(prepared.images, key=_lies_at):  # the parts of one file in turn: its tables are read in groups
         try:
             size = sent_size(image.place, policy)
         except ImageError as error:
             failures.append((image.id, str(error)))
             continue
-        quotes.append(planner.quote_given(*size, image.given) if prepared.source else own(*size))
-    added = _added(quotes, len(prepared.images), unreadable=len(failures))
-    return replace(_stopped(added, settings, prepared.images), failures=tuple(sorted(failures)))
+        quotes[image.id] = planner.quote_given(*size, image.given) if prepared.source else own(*size)
+    return Quotes(quotes, failures)
 
 
 def _stopped(whole: Estimate, settings: Settings, images: Sequence[ImageSource]) -> Estimate:
     """The estimate with the images that the run's rule is expected to take, if it has one."""
-    rule = rule_of(settings.until_ci, anytime=settings.anytime)
-    if rule is None:
+    needed, assumed = stopping_images(settings, images)
+    if needed is None:
         return whole
-    given = sum(len(image.given) for image in images)
-    questions = max(1, round(given / 2 / len(images))) if given else settings.questions
-    spread = Spread(questions)
-    needed = rule.expected_images(spread)
     readable = max(1, whole.images - whole.unreadable)
     share = min(1.0, needed / readable)
     return replace(
@@ -93,8 +112,29 @@ def _stopped(whole: Estimate, settings: Settings, images: Sequence[ImageSource])
         calls=round(share * whole.calls),
         expected_usd=share * whole.expected_usd,
         until_ci_images=needed,
-        assumed=f"UnF1 about {spread.unf1:g}, {questions} questions of each label an image, responses about one image with the "
-        f"correlation {spread.image_correlation:g}",
+        assumed=assumed,
+    )
+
+
+def stopping_images(settings: Settings, images: Sequence[ImageSource]) -> tuple[int | None, str]:
+    """How many images the rule that stops a run is expected to take, and by which rates.
+
+    Args:
+        settings: The run's.
+        images: All of them, with their given questions.
+
+    Returns:
+        (images, what is assumed in words); (None, "") without a rule.
+    """
+    rule = rule_of(settings.until_ci, anytime=settings.anytime)
+    if rule is None:
+        return None, ""
+    given = sum(len(image.given) for image in images)
+    questions = max(1, round(given / 2 / len(images))) if given else settings.questions
+    spread = Spread(questions)
+    return rule.expected_images(spread), (
+        f"UnF1 about {spread.unf1:g}, {questions} questions of each label an image, responses about one image with the "
+        f"correlation {spread.image_correlation:g}"
     )
 
 

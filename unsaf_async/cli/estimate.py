@@ -1,0 +1,147 @@
+"""`estimate`: what a run would cost, before it begins; with `--pilot` by what its first images cost."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from unsaf_async.cli import options as o
+from unsaf_async.cli import run
+from unsaf_async.cli import serve as s
+from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.streams import tell
+from unsaf_async.errors import UserError
+from unsaf_async.help import MONEY, Help
+from unsaf_async.runs.settings import Settings
+
+if TYPE_CHECKING:
+    from unsaf_async.runs.pilot import PilotQuote
+    from unsaf_async.runs.prepare import Prepared
+    from unsaf_async.runs.saved import SavedRun
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What is known before the quote, and what it is about."""
+
+    pilot: Annotated[
+        int | None,
+        Help(
+            "Pay for the run's first N images (20 will do), under --max-cost, and quote the rest with a 95 % interval. The run "
+            "finds their replies in the cache.",
+            metavar="N",
+            panel=MONEY,
+        ),
+    ] = None
+
+
+@from_fields(leave_out=("data", "data_format", "trust_folder"), defaults={"provider": run.DEFAULT_PROVIDER})
+def estimate(settings: Settings, planning: Planning, quiet: o.Quiet = False, json: o.Json = False) -> int:
+    """Say what a run with these options would cost. Calls nobody, but for a pilot."""
+    if planning.pilot is None:
+        return run.carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
+    return _quote_by_pilot(settings, planning.pilot, quiet=quiet, json=json)
+
+
+def _quote_by_pilot(settings: Settings, images: int, *, quiet: bool, json: bool) -> int:
+    """Examines the pilot's images and quotes the rest; the exit code."""
+    import asyncio
+
+    from unsaf_async.runs.pilot import quote_rest
+    from unsaf_async.runs.prepare import prepare
+
+    prepared = asyncio.run(prepare(settings))
+    pilot, code = examine_pilot(prepared, images, quiet=quiet)
+    if pilot is None:
+        return code
+    quote = quote_rest(prepared, pilot)
+    if json:
+        from dataclasses import asdict
+
+        import orjson
+
+        sys.stdout.write(orjson.dumps(asdict(quote), option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        print_quote(quote, pilot)
+    return code
+
+
+def examine_pilot(prepared: Prepared, images: int, *, quiet: bool) -> tuple[SavedRun | None, int]:
+    """The pilot of a run, examined.
+
+    Args:
+        prepared: The run's settings, checked.
+        images: How many images the pilot has.
+        quiet: No progress is shown.
+
+    Returns:
+        (the pilot's run, the exit code). None: it examined nothing, which was told.
+
+    Raises:
+        UserError: The pilot costs money and has no cap, or its folder holds another run.
+    """
+    from unsaf_async.runs.estimate import check_covers_an_image
+    from unsaf_async.runs.estimate import estimate as estimated
+    from unsaf_async.runs.folder import exists
+    from unsaf_async.runs.pilot import pilot_of
+    from unsaf_async.runs.runner import begin
+    from unsaf_async.runs.saved import SavedRun
+
+    pilot = pilot_of(prepared, images)
+    path = Path(str(pilot.settings.out))
+    if pilot.settings.max_cost is None and (figures := estimated(pilot)).worst_usd:
+        raise UserError(
+            f"is missing; a pilot of {len(pilot.images)} images costs about ${figures.expected_usd:.2f}, and "
+            f"${figures.worst_usd:.2f} at most: give a cap for it",
+            field="max_cost",
+        )
+    if not exists(path):
+        check_covers_an_image(pilot)
+    if not quiet:
+        tell(
+            f"a pilot of {len(pilot.images)} images is examined; what it scores is not shown: nothing is to be chosen by that"
+        )
+    with begin(pilot) as folder:
+        try:
+            runner, score = run.work_off(folder, quiet=True)
+        except KeyboardInterrupt:
+            tell("interrupted; what is finished is kept, and the same command goes on")
+            return None, 130
+    if runner.mistake or not score.images.done:
+        tell(f"the pilot has examined no image: {runner.why_stopped or runner.unfinished}")
+        return None, 2 if runner.mistake else 3
+    if runner.why_stopped:
+        tell(f"the pilot stopped early: {runner.why_stopped}; what follows rests on {score.images.done} images")
+    return SavedRun(folder.path), 3 if runner.why_stopped else 0
+
+
+def print_quote(quote: PilotQuote, pilot: SavedRun) -> None:
+    """The quote, to stdout."""
+    from rich.table import Table
+
+    from unsaf_async.cli.console import console, safe
+    from unsaf_async.text import format_count, format_seconds, format_usd
+
+    out, table = console(), Table.grid(padding=(0, 2))
+    failed = f", {quote.failed} of them failed" if quote.failed else ""
+    table.add_row("pilot", f"{format_count(quote.images, 'image')}{failed}: {format_usd(quote.cost_usd, 4)}")
+    if quote.spent_usd < 0.999 * quote.cost_usd:
+        table.add_row("", f"{format_usd(quote.spent_usd, 4)} of it paid now: the cache had the rest")
+    table.add_row(
+        "rest", f"{format_count(quote.rest_images, 'image')}{': ' * bool(quote.assumed)}{safe(quote.assumed)}"
+    )
+    ends = quote.rest_usd_ci and f"{format_usd(quote.rest_usd_ci[0], 4)} to {format_usd(quote.rest_usd_ci[1], 4)}"
+    table.add_row("dollars", f"{format_usd(quote.rest_usd, 4)}   95 % interval {ends or 'n/a'}")
+    took = quote.rest_s_ci and " to ".join(map(format_seconds, quote.rest_s_ci))
+    by = f" ({safe(quote.held_up_by)})" if quote.held_up_by else ""
+    table.add_row("time", f"{format_seconds(quote.rest_s)}   95 % interval {took or 'n/a'}{by}")
+    out.print(table)
+    for name, why in quote.undefined.items():
+        out.print(f"{name} is n/a: {safe(why)}")
+    out.print(
+        "The intervals cover which images the pilot happened to hold. Not in them: attempts that fail and are billed, another "
+        "price, an endpoint that is slower than it was just now."
+    )
+    out.print(f"The pilot's run: {safe(str(pilot.folder))}; `run` with the same options finds its replies in the cache")

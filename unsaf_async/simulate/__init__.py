@@ -6,14 +6,16 @@ keeps an account of what it did. Nothing in the rest of the package depends on i
 
 from __future__ import annotations
 
-from unsaf_async.simulate.faults import FAULTS
+from unsaf_async.simulate.faults import BATCH_FAULTS, FAULTS
 from unsaf_async.simulate.ledger import ServerLedger
 from unsaf_async.simulate.server import LEDGER, Simulator, application, serve
-from unsaf_async.simulate.settings import Lognormal, ServerLimits, Simulation
+from unsaf_async.simulate.settings import BatchRules, Lognormal, ServerLimits, Simulation
 
 __all__ = [
+    "BATCH_FAULTS",
     "FAULTS",
     "LEDGER",
+    "BatchRules",
     "Lognormal",
     "ServerLedger",
     "ServerLimits",

@@ -41,6 +41,23 @@ class Admission:
         listed = (OWN, *generations.names_of(vendor)) if models is None else models
         return tuple(model for model in listed if not self._retired(model))
 
+    def known(self, vendor: Vendor, model: str) -> bool:
+        """Whether a model is answered, retired or not.
+
+        Args:
+            vendor: Whose route was called.
+            model: The model's name.
+
+        Returns:
+            Whether it is.
+        """
+        simulation = self._simulation
+        listed = simulation.models
+        known = (
+            model == OWN or generations.generation_of(vendor, model) is not None if listed is None else model in listed
+        )
+        return known or simulation.any_model
+
     def trouble(self, vendor: Vendor, call: Call) -> Trouble | None:
         """What speaks against a request, which is counted.
 
@@ -53,8 +70,7 @@ class Admission:
         """
         model, simulation = call.model, self._simulation
         generation = generations.generation_of(vendor, model)
-        known = model in (OWN,) or generation if simulation.models is None else model in simulation.models
-        if not known and not simulation.any_model:
+        if not self.known(vendor, model):
             return Trouble("model", model=model)
         if self._retired(model):
             return Trouble("retired", model=model)

@@ -36,6 +36,21 @@ FAULTS: Mapping[str, str] = MappingProxyType(
 )
 """Every fault's name, and what it does."""
 
+BATCH_FAULTS: Mapping[str, str] = MappingProxyType(
+    {
+        "row_500": "a row fails with an internal error; not billed",
+        "row_400": "a row fails as an invalid request; not billed",
+        "row_expired": "a row is not begun before the window ends, when the batch expires; not billed",
+        "failed": "the batch fails as a whole before a row is begun; at Anthropic, all of its rows fail; not billed",
+        "lost_reply": "the batch is accepted, and the connection cut before its creation is answered",
+        "create_500": "an internal error instead of the batch's creation",
+        "poll_500": "an internal error instead of the batch's state",
+        "results_404": "the first two requests for the batch's results find none",
+        "results_500": "the first two requests for the batch's results get an internal error",
+    }
+)
+"""Every fault of batches by name, and what it does. Probabilities are per row, batch, creation or request for a state."""
+
 UNBILLED = frozenset({"429", "500", "503", "529", "quota", "policy", "disconnect"})
 """Faults that come before any processing."""
 

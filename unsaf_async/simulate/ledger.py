@@ -21,17 +21,47 @@ if TYPE_CHECKING:
 class RequestEntry:
     """One request, by its digest.
 
-    seen: how often it came. served: how often a whole, valid 200 left for it, whatever was in it; healthy: those without a fault.
-    faults: how often it was given each. Tokens and dollars are what was billed, served or not.
+    seen: how often it came, online or as a row of a batch. bills: how often it was billed. again: how often it came
+    although it had been answered well, or stood in an open batch. open_rows: in open batches. served: how often a whole,
+    valid 200 left for it, whatever was in it, or a row of a batch succeeded; healthy: those without a fault. faults: how
+    often it was given each. Tokens and dollars are what was billed, served or not.
     """
 
     seen: int = 0
+    bills: int = 0
+    again: int = 0
+    open_rows: int = 0
     served: int = 0
     healthy: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0
     output_tokens: int = 0
     billed_usd: Fraction = Fraction(0)
+
+
+@dataclass(slots=True)
+class BatchRowEntry:
+    """One row of a batch.
+
+    digest: of its request; "" for a row that is none. state: "open", "succeeded", "errored", "canceled" or "expired".
+    Tokens and dollars are what was billed, at the batch's price.
+    """
+
+    digest: str
+    state: str = "open"
+    input_tokens: int = 0
+    output_tokens: int = 0
+    billed_usd: Fraction = Fraction(0)
+
+
+@dataclass(slots=True)
+class BatchEntry:
+    """One batch that was accepted. rows: by the row's id, `custom_id` or key. status: in OpenAI's words, at every vendor."""
+
+    vendor: str
+    model: str
+    status: str = "validating"
+    rows: dict[str, BatchRowEntry] = field(default_factory=dict)
 
 
 class ServerLedger:
@@ -52,6 +82,8 @@ class ServerLedger:
         """Start anew; calls in flight stay in flight."""
         self.entries: dict[str, RequestEntry] = {}
         """By request digest."""
+        self.batches: dict[str, BatchEntry] = {}
+        """Batches that were accepted, by id, the first one first."""
         self.requests = 0
         """Calls that came, well-formed or not."""
         self.served = 0
@@ -110,6 +142,8 @@ class ServerLedger:
         if entry is None:
             entry = self.entries[digest] = RequestEntry()
         entry.seen += 1
+        if entry.open_rows or entry.healthy:
+            entry.again += 1
         return entry
 
     def fault(self, entry: RequestEntry, name: str) -> None:
@@ -122,18 +156,22 @@ class ServerLedger:
         entry.faults[name] += 1
         self.faults[name] += 1
 
-    def bill(self, entry: RequestEntry, input_tokens: int, output_tokens: int) -> Fraction:
+    def bill(
+        self, entry: RequestEntry, input_tokens: int, output_tokens: int, share: Fraction = Fraction(1)
+    ) -> Fraction:
         """Bill a processed request.
 
         Args:
             entry: The request's.
             input_tokens: >= 0.
             output_tokens: >= 0.
+            share: Of the price that is billed, in [0, 1]; below 1 for rows of batches.
 
         Returns:
             US dollars, exactly.
         """
-        usd = self.cost_usd(input_tokens, output_tokens)
+        usd = self.cost_usd(input_tokens, output_tokens) * share
+        entry.bills += 1
         entry.input_tokens += input_tokens
         entry.output_tokens += output_tokens
         entry.billed_usd += usd
@@ -157,6 +195,10 @@ class ServerLedger:
             entry.healthy += 1
             self.healthy += 1
 
+    def repeated(self) -> list[str]:
+        """The digests of requests that came although they had been answered well, or stood in an open batch."""
+        return [digest for digest, entry in self.entries.items() if entry.again]
+
     def totals(self) -> dict[str, Any]:
         """The sums, ready for JSON. Dollars are numbers, each with the same amount as decimal text in `..._exact`."""
         return {
@@ -176,17 +218,21 @@ class ServerLedger:
             "input_tokens": self.input_tokens,
             "output_tokens": self.output_tokens,
             "images": len(self.images),
+            "batches": len(self.batches),
+            "batch_rows": sum(len(batch.rows) for batch in self.batches.values()),
             "in_flight": self.in_flight,
             "peak_in_flight": self.peak_in_flight,
         }
 
     def as_json(self) -> dict[str, Any]:
-        """The whole account, ready for JSON: {"totals": ..., "requests": {digest: ...}}."""
+        """The whole account, ready for JSON: {"totals": ..., "requests": {digest: ...}, "batches": {id: ...}}."""
         return {
             "totals": self.totals(),
             "requests": {
                 digest: {
                     "seen": entry.seen,
+                    "bills": entry.bills,
+                    "again": entry.again,
                     "served": entry.served,
                     "healthy": entry.healthy,
                     "faults": dict(entry.faults),
@@ -196,6 +242,25 @@ class ServerLedger:
                     "billed_usd_exact": _decimal(entry.billed_usd),
                 }
                 for digest, entry in self.entries.items()
+            },
+            "batches": {
+                id_: {
+                    "vendor": batch.vendor,
+                    "model": batch.model,
+                    "status": batch.status,
+                    "rows": {
+                        key: {
+                            "digest": row.digest,
+                            "state": row.state,
+                            "input_tokens": row.input_tokens,
+                            "output_tokens": row.output_tokens,
+                            "billed_usd": float(row.billed_usd),
+                            "billed_usd_exact": _decimal(row.billed_usd),
+                        }
+                        for key, row in batch.rows.items()
+                    },
+                }
+                for id_, batch in self.batches.items()
             },
         }
 

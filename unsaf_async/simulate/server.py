@@ -21,6 +21,8 @@ from unsaf_async.simulate import faults, schemas
 from unsaf_async.simulate import model as scripted
 from unsaf_async.simulate.admission import OWN, Admission
 from unsaf_async.simulate.anthropic import Anthropic
+from unsaf_async.simulate.batches import routes_of
+from unsaf_async.simulate.batches.jobs import Batches, Row
 from unsaf_async.simulate.gemini import Gemini
 from unsaf_async.simulate.ledger import RequestEntry, ServerLedger
 from unsaf_async.simulate.limits import RateLimiter
@@ -176,6 +178,7 @@ class _Provider:
         self.admission = Admission(simulation)
         self.credit_usd = None if simulation.credit_usd is None else exact(simulation.credit_usd)
         self.closing = asyncio.Event()
+        self.batches = Batches(simulation.batches, simulation.fault_seed, self.ledger, self.process)
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=LARGEST_BODY)
@@ -190,6 +193,7 @@ class _Provider:
             for method in ("generateContent", "streamGenerateContent"):
                 path = f"/{version}/models/{{model:[^/:]+}}:{{method:{method}}}"
                 router.add_post(path, partial(self.call, wire=gemini))
+        router.add_routes(routes_of(self))
         for path in ("/v1/models", "/v1beta/models", "/openai/v1/models"):
             router.add_get(path, self.models)
             router.add_get(f"{path}/{{model:.+}}", self.models)
@@ -255,6 +259,36 @@ class _Provider:
             return web.Response()  # goes nowhere
         finally:
             ledger.leave()
+
+    def process(self, wire: Wire, row: Row) -> None:
+        """Answer and bill one row of a batch, as the same request online would be."""
+        call, batches, simulation = row.asks, self.batches, self.simulation
+        assert isinstance(call, Call)
+        assert row.request is not None
+        trouble = self.admission.trouble(wire.vendor, call)
+        if batches.struck("row_500", row.stamp):
+            trouble = Trouble("500", model=call.model)
+        elif batches.struck("row_400", row.stamp):
+            trouble = Trouble("bad", "The request could not be processed.")
+        fault = faults.draw(simulation.faults, simulation.fault_seed, call.digest, row.seen)
+        match fault:
+            case "429":
+                trouble = trouble or Trouble("rate", model=call.model)
+            case "quota" | "policy" | "500" | "503" | "529":
+                trouble = trouble or Trouble(fault, model=call.model)
+        draft = _with_fault(self.draft(call, row.stamp), fault)
+        share = exact(simulation.batches.price_share)
+        cost_usd = self.ledger.cost_usd(draft.input_tokens, draft.output_tokens) * share
+        if trouble is None and self.credit_usd is not None and self.ledger.billed_usd + cost_usd > self.credit_usd:
+            trouble = Trouble("quota", model=call.model)
+        if trouble is not None:
+            row.answer = wire.error(trouble, row.stamp)
+            row.state = "errored" if row.answer.status >= 400 else "succeeded"
+            return
+        row.answer, row.state = Answer(200, wire.reply(call, draft)), "succeeded"
+        row.entry.input_tokens, row.entry.output_tokens = draft.input_tokens, draft.output_tokens
+        row.entry.billed_usd = self.ledger.bill(row.request, draft.input_tokens, draft.output_tokens, share)
+        self.ledger.serve(row.request, row.entry.billed_usd, healthy=fault not in faults.WHOLE)
 
     def stamp(self) -> str:
         """Hexadecimal digits for the ids of an answer."""
@@ -441,6 +475,7 @@ class _Provider:
 
     async def shut_down(self, app: web.Application) -> None:  # noqa: ARG002
         self.closing.set()
+        await self.batches.close()
 
 
 def _with_fault(draft: Draft, fault: str | None) -> Draft:

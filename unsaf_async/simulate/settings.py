@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.errors import UserError
-from unsaf_async.simulate.faults import FAULTS
+from unsaf_async.simulate.faults import BATCH_FAULTS, FAULTS
 from unsaf_async.simulate.model import Awareness
 
 if TYPE_CHECKING:
@@ -75,6 +75,52 @@ class ServerLimits:
 
 
 @dataclass(frozen=True)
+class BatchRules:
+    """How batches are worked off, limited, billed and disturbed. None is the vendor's own limit, or no limit."""
+
+    validate_s: float = 0.02
+    """Seconds that a new batch is looked through before its first row."""
+    work_s: float = 0.1
+    """Seconds from the first row to the last; rows are done little by little."""
+    finalize_s: float = 0.02
+    """Seconds that the results take to be written after the last row, or after a cancellation."""
+    window_s: float | None = None
+    """Seconds from creation to expiry. None: 24 hours, at Gemini 48."""
+    price_share: Amount = "0.5"
+    """What a row costs, as a share of the same request's price online."""
+    enqueued_tokens: int | None = None
+    """Input tokens of one model in open batches. More: OpenAI's batch fails, Gemini's is a 429."""
+    enqueued_requests: int | None = None
+    """Rows in open batches. More: Anthropic's batch is a 429."""
+    open_batches: int | None = None
+    """Batches that are open at once. One more is a 429."""
+    max_rows: int | None = None
+    """Rows of a batch. None: 50,000 at OpenAI, 100,000 at Anthropic."""
+    max_bytes: int | None = None
+    """Size of a batch. None: 200 MB at OpenAI, 256 MB at Anthropic; at Gemini 20 MB inline, 2 GB as a file."""
+    shuffled: bool = True
+    """Whether OpenAI's and Anthropic's results come in another order than the rows. Gemini keeps theirs."""
+    faults: Mapping[str, float] = field(default_factory=dict)
+    """Probability of each fault of `faults.BATCH_FAULTS`. Rows get those of `Simulation.faults`, too, where one can."""
+
+    def __post_init__(self) -> None:
+        for name, probability in self.faults.items():
+            if name not in BATCH_FAULTS:
+                raise UserError(f"batch faults: {name!r} is none; choose from {', '.join(BATCH_FAULTS)}")
+            if not 0 <= probability <= 1:
+                raise UserError(f"batch faults: {name} has probability {probability}; give one between 0 and 1")
+        for name in ("validate_s", "work_s", "finalize_s"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"batches: {name} is {getattr(self, name)}; give 0 or more seconds")
+        for name in ("window_s", "enqueued_tokens", "enqueued_requests", "open_batches", "max_rows", "max_bytes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"batches: {name} is {value}; give a number above 0, or leave it out")
+        if not 0 <= exact(self.price_share) <= 1:
+            raise UserError(f"batches: price_share is {self.price_share}; give a share between 0 and 1")
+
+
+@dataclass(frozen=True)
 class Simulation:
     """A simulated provider. Equal simulations treat equal requests equally.
 
@@ -115,6 +161,7 @@ class Simulation:
     """Models that are retired: after so many requests, or from a moment on (with its time zone)."""
     stream_only: bool = False
     """Refuse requests on OpenAI's route that ask for no stream."""
+    batches: BatchRules = field(default_factory=BatchRules)
 
     def __post_init__(self) -> None:
         for name, probability in self.faults.items():

@@ -9,12 +9,16 @@ from types import SimpleNamespace
 import pytest
 from cluster.in_process import Workers, at_call, drive
 
+from unsaf_async.calls.books import Coming
+from unsaf_async.calls.budget import Budget
 from unsaf_async.calls.ledger import Ledger, read_account
+from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.cluster.counterpart import Counterpart
-from unsaf_async.cluster.leased import LeasedLedger
+from unsaf_async.cluster.leased import leased_books
 from unsaf_async.cluster.link import Link
 from unsaf_async.cluster.on_ray import _RayHandle
 from unsaf_async.cluster.pool import Lost
+from unsaf_async.events import Paused
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation
 
@@ -112,17 +116,99 @@ async def test_a_key_that_is_wrong_ends_the_run_as_in_one_process(tmp_path):
 async def test_an_entry_that_nobody_waits_for_any_more_costs_nothing(tmp_path):
     """A sibling of the call failed while the driver wrote the line: nothing left."""
     with Ledger(tmp_path / "ledger.jsonl") as ledger:
-        session, answers = SimpleNamespace(ledger=ledger), []
+        budget = Budget()
+        session = SimpleNamespace(ledger=ledger, budget=budget)
         async with asyncio.TaskGroup() as group:
             link = Link()
-            driver = Counterpart(session, {}, answers.extend, group.create_task, {})
-            entering = group.create_task(LeasedLedger(link, ()).enter("answer", 400, again=False))
+            driver = Counterpart(session, {}, link.answer, group.create_task, {})
+            books = leased_books(link, ())
+            image = books.budget.for_image(1000)
+            reserving = group.create_task(image.reserve(400))
             await driver.hear(await link.said())
-            entering.cancel()
+            entering = group.create_task(books.ledger.enter("answer", await reserving, again=False))
+            said = await link.said()
+            entering.cancel()  # the answer is on its way
+            await driver.hear(said)
+            assert len(ledger.account.open) == 1
+            await asyncio.gather(entering, return_exceptions=True)
             await driver.hear(await link.said())
+            assert ledger.account.open == {}
             await driver.lose()
-        assert answers[0].value == 1
         assert (ledger.account.spent_nano_usd, ledger.account.unknown) == (0, 0)
+        assert (budget.reserved_nano_usd, budget.spent_nano_usd) == (0, 0)
+
+
+class _Empty:
+    """A store in which nothing is stored."""
+
+    async def look(self, key: str, own: str) -> tuple[bool, None]:
+        return True, None
+
+    def release(self, key: str) -> None:
+        pass
+
+
+async def test_a_call_that_can_leave_is_entered_on_the_trip_that_looks_for_its_reply(tmp_path):
+    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+        budget = Budget()
+        session = SimpleNamespace(ledger=ledger, budget=budget, store=_Empty(), models={})
+        async with asyncio.TaskGroup() as group:
+            link = Link()
+            driver = Counterpart(session, {}, link.answer, group.create_task, {})
+            books = leased_books(link, ())
+            image = books.budget.for_image(2000)
+            beginning = group.create_task(image.reserve(400))
+            await driver.hear(await link.said())
+            (await beginning).refund()  # begun: it has the money for its other calls
+
+            async def look(key: str) -> None:
+                looking = group.create_task(books.store.look(key, "own", Coming("answer", 400, image, 2)))
+                await asyncio.sleep(0)
+                await driver.hear(await link.said())
+                await looking
+
+            for key in ("leaves", "does not leave", "would have to wait"):
+                await look(key)
+            assert list(ledger.account.open.values()) == [400, 400]
+            number = await books.ledger.enter("answer", await image.reserve(400), again=False)  # nobody is asked
+            for key in ("leaves", "does not leave", "would have to wait"):
+                books.store.release(key)
+            await driver.hear(await link.said())
+            assert list(ledger.account.open) == [number]
+            await driver.lose()
+        assert (ledger.account.spent_nano_usd, ledger.account.unknown, ledger.account.unsent) == (400, 1, 1)
+        assert (budget.reserved_nano_usd, budget.spent_nano_usd) == (0, 400)
+
+
+async def test_a_wait_that_is_asked_of_one_worker_is_the_others_too(tmp_path, monkeypatch):
+    paused = []
+    monkeypatch.setattr(Pace, "pause", lambda pace, seconds: paused.append((pace.name, seconds)))
+
+    def ask() -> None:
+        assert workers.pool is not None
+        workers.pool._event(workers.pool._places[0], Paused("vllm", 0.5, "429"))
+        workers.pool._event(workers.pool._places[0], Paused("vllm", 0.7, "429", asked=False))
+
+    async with Simulator(PAID) as simulator:
+        workers = Workers(3)
+        await drive(simulator, tmp_path, workers, announce=at_call(4, ask), images=3)
+    assert paused == [("vllm", 0.5)] * 2
+
+
+async def test_the_calls_of_workers_are_counted_among_those_under_way(tmp_path):
+    seen = []
+
+    def look() -> None:
+        assert workers.pool is not None
+        (model,) = workers.pool._session.models.values()
+        seen.append((model.replicas.in_flight, model.replicas.slots))
+
+    async with Simulator(PAID) as simulator:
+        workers = Workers(2)
+        ended = await drive(simulator, tmp_path, workers, announce=at_call(4, look), images=3)
+    ((under_way, slots),) = seen
+    assert 0 < under_way <= slots == 8
+    assert [model.replicas.in_flight for model in ended.runner.models] == [0]
 
 
 async def test_a_worker_without_room_for_an_image_ends_the_run_in_one_line(tmp_path, monkeypatch):
@@ -152,9 +238,9 @@ async def test_whatever_ray_says_of_an_actor_that_is_gone_it_is_a_lost_worker(na
         raise RayTaskError("a bug")
 
     ray = SimpleNamespace(exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError))
-    actor = SimpleNamespace(said=SimpleNamespace(remote=gone), end=SimpleNamespace(remote=stumbled))
+    actor = SimpleNamespace(exchange=SimpleNamespace(remote=gone), end=SimpleNamespace(remote=stumbled))
     handle = _RayHandle(ray, actor)
     with pytest.raises(Lost, match="gone"):
-        await handle.said()
+        await handle.exchange([])
     with pytest.raises(RayTaskError, match="a bug"):
         await handle.end()

@@ -6,14 +6,30 @@ A session opens its own, on files. Where several processes work at one run, each
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unsaf_async.calls.budget import Budget
+    from unsaf_async.calls.budget import Budget, ImageBudget, Reservation
     from unsaf_async.calls.ledger import Account
     from unsaf_async.records import Role, Usage
+
+
+class Coming(NamedTuple):
+    """The call that is made where nothing is stored, for a store that shares a trip with the ledger.
+
+    Attributes:
+        role: What it is for.
+        worst_nano_usd: What its first attempt costs at worst.
+        image_budget: What it is paid from.
+        free_slots: So many calls could leave at once.
+    """
+
+    role: Role
+    worst_nano_usd: int
+    image_budget: ImageBudget
+    free_slots: int
 
 
 class Replies(Protocol):
@@ -22,12 +38,13 @@ class Replies(Protocol):
     folder: Path
     told_unusable: bool
 
-    async def look(self, key: str, own: str) -> tuple[bool, bytes | None]:
+    async def look(self, key: str, own: str, coming: Coming | None = None) -> tuple[bool, bytes | None]:
         """See `ReplyStore.look`.
 
         Args:
             key: As there.
             own: As there.
+            coming: As there.
 
         Returns:
             As there.
@@ -68,12 +85,12 @@ class Attempts(Protocol):
 
     account: Account
 
-    async def enter(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
+    async def enter(self, role: Role, reservation: Reservation, *, again: bool) -> int:
         """See `Ledger.enter`.
 
         Args:
             role: As there.
-            worst_nano_usd: As there.
+            reservation: As there.
             again: As there.
 
         Returns:

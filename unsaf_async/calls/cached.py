@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from unsaf_async.calls.books import Replies
+    from unsaf_async.calls.books import Coming, Replies
     from unsaf_async.calls.provider import Provider
     from unsaf_async.records import Reply, Request
 
@@ -55,6 +55,7 @@ class Cached:
         following: Callable[[], AbstractContextManager[None]] = nullcontext,
         is_wanted: Callable[[Reply], bool] = lambda _: True,
         is_down: Callable[[], bool] = lambda: False,
+        coming: Callable[[Request], Coming | None] = lambda _: None,
     ) -> None:
         """A layer for one image's calls.
 
@@ -67,6 +68,7 @@ class Cached:
             following: Entered while a call waits for an equal one of another layer.
             is_wanted: Whether a stored reply will do. Where it will not, the call is made, and its reply stored instead.
             is_down: Whether the inner provider makes no calls any more. Nobody else's is waited for then.
+            coming: What the store is told of the call that will be made where it has no reply.
         """
         self._inner = inner
         self._store = store
@@ -76,6 +78,7 @@ class Cached:
         self._following = following
         self._is_wanted = is_wanted
         self._is_down = is_down
+        self._coming = coming
 
     async def complete(self, request: Request) -> Reply:
         """The stored reply, or the inner provider's, which is on disk when this returns.
@@ -119,7 +122,7 @@ class Cached:
         waited_s = 0.0
         while True:
             own = f"{key}:{self._run_id}"
-            claimed, data = await self._store.look(key, own)
+            claimed, data = await self._store.look(key, own, self._coming(request))
             try:
                 if (reply := await self._read(data, own, request)) is not None:
                     return reply

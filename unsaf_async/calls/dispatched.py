@@ -87,7 +87,7 @@ class Dispatched:
             reservation.refund()
             raise
         try:
-            number = await self._ledger.enter(request.role, worst, again=self._again)
+            number = await self._ledger.enter(request.role, reservation, again=self._again)
         except BaseException:  # the disk is full: no call leaves that the ledger does not know
             reservation.refund()
             self._replicas.leave(replica)

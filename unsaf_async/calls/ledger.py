@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from unsaf_async.calls.budget import Reservation
     from unsaf_async.calls.reserve import Reserve
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -228,12 +229,12 @@ class Ledger:
         self._lines = LineFile(file)
         self._write({"what": "session"})
 
-    async def enter(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
+    async def enter(self, role: Role, reservation: Reservation, *, again: bool) -> int:
         """As `sent`, for whoever may have to wait for it: the ledger may lie with another process.
 
         Args:
             role: What the call is for.
-            worst_nano_usd: What the attempt costs at worst.
+            reservation: The money for the attempt.
             again: Whether it repeats an earlier one.
 
         Returns:
@@ -243,7 +244,7 @@ class Ledger:
             Fatal: As `sent` does.
             UserError: As `sent` does.
         """
-        return self.sent(role, worst_nano_usd, again=again)
+        return self.sent(role, reservation.amount_nano_usd, again=again)
 
     def sent(self, role: Role, worst_nano_usd: int, *, again: bool) -> int:
         """Enter an attempt that is about to leave.

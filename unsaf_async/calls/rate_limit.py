@@ -356,6 +356,14 @@ class Pace:
             self._paused_until = max(self._paused_until, self._now() + rest_s)
             self.send_away(len(self._waiting))
 
+    def pause(self, seconds: float) -> None:
+        """Let no call leave for a while. It is not announced.
+
+        Args:
+            seconds: From now; a longer pause that holds already stays.
+        """
+        self._paused_until = max(self._paused_until, self._now() + seconds)
+
     def cut_rest(self, rest_s: float) -> None:
         """End a pause early.
 

@@ -68,6 +68,8 @@ class Replicas:
         """
         self.left_out: dict[str, str] = {}
         """Why endpoints were left out in this session, be it for a while, by their addresses."""
+        self.elsewhere = 0
+        """Calls that workers have under way."""
         self._name = name
         self._replicas = tuple(replicas)
         self._announce = announce
@@ -93,8 +95,13 @@ class Replicas:
 
     @property
     def in_flight(self) -> int:
-        """The calls under way, at all endpoints."""
-        return sum(replica.pace.in_flight for replica in self._replicas)
+        """The calls under way, at all endpoints, workers' included."""
+        return self.elsewhere + sum(replica.pace.in_flight for replica in self._replicas)
+
+    @property
+    def free_slots(self) -> int:
+        """How many calls could leave at once."""
+        return sum(replica.pace.free_slots for replica in self._serving())
 
     @property
     def slots(self) -> int:
@@ -196,6 +203,17 @@ class Replicas:
         """
         for replica, slots in zip(self._replicas, self._concurrency, strict=True):
             replica.pace.take_part(1 / count, max(1, slots // count + (index < slots % count)))
+
+    def pause(self, name: str, seconds: float) -> None:
+        """Let no call leave for a while, since an endpoint has asked another process to wait.
+
+        Args:
+            name: Of the endpoint's pace; another model's is none of these.
+            seconds: How long it asked for.
+        """
+        for replica in self._replicas:
+            if replica.pace.name == name:
+                replica.pace.pause(seconds)
 
     def shut(self, error: Fatal) -> None:
         """Let no call leave any more, to whichever endpoint.

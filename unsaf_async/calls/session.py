@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.open import open_backend
+from unsaf_async.calls.books import Coming
 from unsaf_async.calls.budget import NANO, Budget
 from unsaf_async.calls.cached import Cached, InFlight
 from unsaf_async.calls.cost import CostModel, price_or_error
@@ -154,6 +156,11 @@ class Session:
         calls = sum(profile.limits.concurrency for profile in self._profiles.values())
         return Reserve(self._reserve_file, calls, self.stop)
 
+    @property
+    def shares_books(self) -> bool:
+        """Whether its replies, ledger and money are kept by somebody else."""
+        return self._books is not None
+
     def stop(self, reason: Fatal) -> None:
         """Let no further call leave. Those under way finish, are paid and stored.
 
@@ -265,9 +272,14 @@ class OpenModel:
             image_budget.waiting_elsewhere,
             lambda reply: is_same_model(asked, reply.model),
             lambda: self.replicas.down is not None,
+            partial(self._coming, image_budget) if session.shares_books else lambda _: None,
         )
         named_one = StrictModel(cached, asked, self.replicas) if asked else cached
         return StopAtRefusals(Adapting(named_one, self.adapted), self.refusals)
+
+    def _coming(self, image_budget: ImageBudget, request: Request) -> Coming:
+        worst = self.cost_model.worst_nano_usd(request)
+        return Coming(request.role, worst, image_budget, self.replicas.free_slots)
 
     def attempt(self, image_budget: ImageBudget, *, again: bool = False, suspect: bool = False) -> Dispatched:
         """The innermost layer alone: one attempt a call, nothing cached.

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from unsaf_async.calls.books import Coming
     from unsaf_async.calls.reserve import Reserve
 
 KEY_VERSION = 1
@@ -418,12 +419,13 @@ class ReplyStore:
         """
         self._claims.release(key)
 
-    async def look(self, key: str, own: str) -> tuple[bool, bytes | None]:
+    async def look(self, key: str, own: str, coming: Coming | None = None) -> tuple[bool, bytes | None]:  # noqa: ARG002
         """Claim a call, and see whether its reply is stored. Claimed first: what the last holder of the claim got is stored then.
 
         Args:
             key: As `key_of` gives it.
             own: Where a reply lies that counts for one run alone.
+            coming: Nothing to this store.
 
         Returns:
             (whether it is claimed now, to be released; what is stored under the first of both that holds something).

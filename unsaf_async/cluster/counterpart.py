@@ -7,11 +7,14 @@ case; the rest of its money is free again, and its claims are given up.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unsaf_async.cluster.link import Answer, Failure
 from unsaf_async.errors import Fatal, UnsafError
+from unsaf_async.events import CallSent, CallSettled
+from unsaf_async.records import Reply, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -19,11 +22,24 @@ if TYPE_CHECKING:
     from unsaf_async.calls.budget import ImageBudget, Reservation
     from unsaf_async.calls.session import Session
     from unsaf_async.cluster.link import ModelState, Said
-    from unsaf_async.events import Event
-    from unsaf_async.records import Role, Usage
+    from unsaf_async.records import Outcome, Role
 
 Claimed = dict[str, "Counterpart"]
 """Which calls workers are making, by their keys: to the store, all workers are one process."""
+
+
+_TAKES_BACK = frozenset({"release", "not_sent", "forget", "wait_elsewhere"})
+"""What is said of something that was asked: that has to have begun."""
+
+_LOOK_ALONE = 2
+"""The values of a look that enters no attempt."""
+
+
+class _Attempt(NamedTuple):
+    """One that is in the ledger and has not ended. mark: the worker's own number for it."""
+
+    mark: int
+    reservation: Reservation
 
 
 class Counterpart:
@@ -33,39 +49,48 @@ class Counterpart:
         self,
         session: Session,
         claimed: Claimed,
-        send: Callable[[list[Answer]], None],
+        answer: Callable[[Answer], None],
         create_task: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
-        further: Mapping[str, Callable[..., Awaitable[Any]]],
+        further: Mapping[str, Callable[..., Awaitable[Any] | None]],
     ) -> None:
         """The end of a line on which nothing was said.
 
         Args:
             session: The run's.
             claimed: Of all workers.
-            send: Takes answers to the worker.
+            answer: Takes an answer to the worker.
             create_task: Runs what has to be waited for.
             further: What else a worker may say, and what is done then.
         """
         self._session = session
         self._claimed = claimed
-        self._send = send
+        self._send = answer
         self._create_task = create_task
         self._images: dict[int, ImageBudget] = {}
         self._elsewhere: dict[int, list[ExitStack]] = {}
         """For each image, its calls that wait for another image's."""
         self._reservations: dict[int, Reservation] = {}
-        self._reserving: dict[int, asyncio.Task[Any]] = {}
-        self._open: dict[int, tuple[int, int]] = {}
-        """(worst case, the worker's mark) of attempts that left and have not ended, by their numbers."""
+        """Those that no attempt has yet, by the worker's numbers."""
+        self._waiting: dict[int, asyncio.Task[Any]] = {}
+        """What decides about money, by the worker's number for it."""
+        self._looking: dict[int, asyncio.Task[Any]] = {}
+        """What enters attempts early, by their marks."""
+        self._open: dict[int, _Attempt] = {}
+        """Attempts that left, or are about to, and have not ended, by their numbers."""
+        self._marks: dict[int, int] = {}
+        """Their numbers, by their marks."""
+        self._storing: dict[str, asyncio.Task[None]] = {}
+        """Replies on their way to the disk's cache, by the keys of their calls."""
+        self._under_way: Counter[str] = Counter()
+        """Calls, by their models."""
         self._asked: set[asyncio.Task[None]] = set()
-        self._answers: list[Answer] = []
         self._lost = False
         own = (
             self._look, self._release, self._first, self._put, self._begin_image, self._end_image, self._wait_elsewhere,
-            self._wait_no_longer, self._reserve, self._forget, self._settle, self._refund, self._sent, self._not_sent,
-            self._settled, self._refunded, self._unknown, self._event, self._state,
+            self._wait_no_longer, self._reserve, self._forget, self._refund, self._sent, self._not_sent,
+            self._settled, self._refunded, self._unknown, self._left, self._over, self._state,
         )  # fmt: skip
-        self._does: dict[str, Callable[..., Awaitable[Any]]] = {each.__name__[1:]: each for each in own} | dict(further)
+        self._does: dict[str, Callable[..., Any]] = {each.__name__[1:]: each for each in own} | dict(further)
 
     async def hear(self, said: Sequence[Said]) -> None:
         """Do what was said.
@@ -76,16 +101,30 @@ class Counterpart:
         Raises:
             KeyError: It is nothing that a worker may say.
         """
+        begun = True
         for number, what, values in said:
             if self._lost:
                 return
-            if not number:
-                await self._does[what](*values)
+            if number and what != "sent":
+                self._ask(number, what, values)
+                begun = False
                 continue
-            task = self._create_task(self._answer(number, self._does[what](*values)))
-            self._asked.add(task)
-            task.add_done_callback(self._asked.discard)
-            await asyncio.sleep(0)  # it begins before what was said after it is done
+            if not begun and what in _TAKES_BACK:
+                await asyncio.sleep(0)
+                begun = True
+            if number:
+                await self._answer(number, self._sent(*values))
+            elif (doing := self._does[what](*values)) is not None:
+                await doing
+
+    async def answered(self, longest_s: float) -> None:
+        """Wait until all is answered that was asked, or for a while: most takes a trip to the disk.
+
+        Args:
+            longest_s: The while, in seconds.
+        """
+        if self._asked:
+            await asyncio.wait(self._asked, timeout=longest_s)
 
     async def lose(self) -> None:
         """The worker is gone, or has ended: whatever it had under way is closed."""
@@ -93,37 +132,59 @@ class Counterpart:
         asked = list(self._asked)
         for task in asked:
             task.cancel()
-        await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.gather(*asked, *self._storing.values(), return_exceptions=True)
         for key in [key for key, holder in self._claimed.items() if holder is self]:
-            await self._release(key)
-        for number, (worst, _) in list(self._open.items()):
-            await self._unknown(number)
-            paid = next((n for n, each in self._reservations.items() if each.amount_nano_usd == worst), None)
-            if paid is not None:
-                await self._settle(paid, worst)
+            self._release(key)
+        for number in list(self._open):
+            self._unknown(number)
         for number in list(self._reservations):
-            await self._refund(number)
+            self._refund(number)
         for number in list(self._images):
-            await self._end_image(number)
+            self._end_image(number)
+        for name, calls in self._under_way.items():
+            self._count(name, -calls)
+
+    def _ask(self, number: int, what: str, values: Sequence[Any]) -> None:
+        task = self._create_task(self._answer(number, self._does[what](*values)))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+        if what == "reserve":
+            self._waiting[values[0]] = task
+            task.add_done_callback(lambda _: self._waiting.pop(values[0], None))
+        elif what == "look" and len(values) > _LOOK_ALONE:
+            mark = values[-1]
+            self._looking[mark] = task
+            task.add_done_callback(lambda _: self._looking.pop(mark, None))
 
     async def _answer(self, number: int, doing: Awaitable[Any]) -> None:
         try:
             value = await doing
         except UnsafError as error:
             value = Failure.of(error)
-        if not self._answers:
-            asyncio.get_running_loop().call_soon(self._send_answers)
-        self._answers.append(Answer(number, value))
-
-    def _send_answers(self) -> None:
-        answers, self._answers = self._answers, []
         if not self._lost:
-            self._send(answers)
+            self._send(Answer(number, value))
 
     # --- replies ----------------------------------------------------------------------------------------------------
 
-    async def _look(self, key: str, own: str) -> tuple[bool, bytes | None]:
-        """See `ReplyStore.look`: a call that another worker makes counts as claimed by another process."""
+    async def _look(
+        self, key: str, own: str, image: int = 0, role: Role = "ask", worst_nano_usd: int = 0, mark: int = 0
+    ) -> tuple[bool, bytes | None, int]:
+        """See `ReplyStore.look`: a call that another worker makes counts as claimed by another process.
+
+        Where nothing is stored, the attempt is entered whose mark is given. The third value is its number; 0: it is not entered.
+        """
+        reservation = await self._images[image].reserve(worst_nano_usd) if mark else None  # the image has the money
+        number = 0
+        try:
+            taken, data = await self._looked(key, own)
+            if reservation is not None and taken and data is None:
+                number = await self._enter(mark, reservation, role, again=False)
+        finally:
+            if reservation is not None and not number:
+                reservation.refund()
+        return taken, data, number
+
+    async def _looked(self, key: str, own: str) -> tuple[bool, bytes | None]:
         store = self._session.store
         if self._claimed.get(key, self) is not self:
             return False, await store.first(key, own)
@@ -136,9 +197,11 @@ class Counterpart:
                 del self._claimed[key]
         return taken, data
 
-    async def _release(self, key: str) -> None:
-        """See `ReplyStore.release`."""
-        if self._claimed.get(key) is self:
+    def _release(self, key: str) -> None:
+        """See `ReplyStore.release`. A reply that is on its way to the disk is there first."""
+        if (storing := self._storing.get(key)) is not None:
+            storing.add_done_callback(lambda _: self._release(key))
+        elif self._claimed.get(key) is self:
             del self._claimed[key]
             self._session.store.release(key)
 
@@ -146,94 +209,134 @@ class Counterpart:
         """See `ReplyStore.first`."""
         return await self._session.store.first(*keys)
 
-    async def _put(self, key: str, value: bytes) -> None:
-        """See `ReplyStore.put`."""
-        await self._session.store.put(key, value)
+    def _put(self, key: str, value: bytes) -> None:
+        """See `ReplyStore.put`. Whatever is waited for that was said later comes later."""
+        call = key.partition(":")[0]
+        task = self._storing[call] = self._create_task(self._store(key, value))
+
+        def stored(_: asyncio.Task[None]) -> None:
+            if self._storing.get(call) is task:
+                del self._storing[call]
+
+        task.add_done_callback(stored)
+
+    async def _store(self, key: str, value: bytes) -> None:
+        try:
+            await self._session.store.put(key, value)
+        except UnsafError as error:
+            self._session.stop(Fatal(error.args[0], kind="disk"))
 
     # --- money ------------------------------------------------------------------------------------------------------
 
-    async def _begin_image(self, image: int, worst_nano_usd: int) -> None:
+    def _begin_image(self, image: int, worst_nano_usd: int) -> None:
         """See `Budget.for_image`."""
         self._images[image] = self._session.budget.for_image(worst_nano_usd)
 
-    async def _end_image(self, image: int) -> None:
+    def _end_image(self, image: int) -> None:
         """See `ImageBudget.close`."""
         for waiting in self._elsewhere.pop(image, ()):
             waiting.close()
         self._images.pop(image).close()
 
-    async def _wait_elsewhere(self, image: int) -> None:
+    def _wait_elsewhere(self, image: int) -> None:
         """See `ImageBudget.waiting_elsewhere`."""
         waiting = ExitStack()
         waiting.enter_context(self._images[image].waiting_elsewhere())
         self._elsewhere.setdefault(image, []).append(waiting)
 
-    async def _wait_no_longer(self, image: int) -> None:
+    def _wait_no_longer(self, image: int) -> None:
         """The end of `wait_elsewhere`."""
         if waiting := self._elsewhere.get(image):
             waiting.pop().close()
 
     async def _reserve(self, number: int, image: int, amount_nano_usd: int) -> None:
         """See `ImageBudget.reserve`. Where the worker does not wait for the answer, the image has the money."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._reserving[number] = task
-        try:
-            self._reservations[number] = await self._images[image].reserve(amount_nano_usd)
-        finally:
-            del self._reserving[number]
+        self._reservations[number] = await self._images[image].reserve(amount_nano_usd)
 
-    async def _forget(self, number: int) -> None:
+    def _forget(self, number: int) -> None:
         """Nobody waits for that money any more."""
-        if number in self._reserving:
-            self._reserving[number].cancel()
+        if number in self._waiting:
+            self._waiting[number].cancel()
         elif number in self._reservations:
-            await self._refund(number)
+            self._refund(number)
 
-    async def _settle(self, number: int, actual_nano_usd: int) -> None:
-        """See `Reservation.settle`."""
-        self._reservations.pop(number).settle(actual_nano_usd)
-
-    async def _refund(self, number: int) -> None:
+    def _refund(self, number: int) -> None:
         """See `Reservation.refund`."""
         self._reservations.pop(number).refund()
 
     # --- attempts ---------------------------------------------------------------------------------------------------
 
-    async def _sent(self, mark: int, role: Role, worst_nano_usd: int, again: bool) -> int:
-        """See `Ledger.enter`."""
-        number = await self._session.ledger.enter(role, worst_nano_usd, again=again)
-        self._open[number] = worst_nano_usd, mark
+    async def _sent(self, mark: int, image: int, known: int, role: Role, worst_nano_usd: int, again: bool) -> int:
+        """See `Ledger.enter`. Its money was reserved under a number, or the image has it."""
+        reservation = self._reservations.pop(known) if known else await self._images[image].reserve(worst_nano_usd)
+        try:
+            return await self._enter(mark, reservation, role, again=again)
+        except BaseException:
+            reservation.refund()
+            raise
+
+    async def _enter(self, mark: int, reservation: Reservation, role: Role, *, again: bool) -> int:
+        number = await self._session.ledger.enter(role, reservation, again=again)
+        self._open[number] = _Attempt(mark, reservation)
+        self._marks[mark] = number
         return number
 
-    async def _not_sent(self, mark: int) -> None:
+    def _not_sent(self, mark: int) -> None:
         """Nobody waits for that entry any more, and nothing left."""
-        number = next((number for number, (_, own) in self._open.items() if own == mark), None)
-        if number is not None:
-            await self._refunded(number, unsent=True)
+        if (looking := self._looking.get(mark)) is not None:
+            looking.cancel()
+        elif (number := self._marks.get(mark)) is not None:
+            self._refunded(number, unsent=True)
 
-    async def _settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
+    def _settled(self, number: int, cost_nano_usd: int, counts: Sequence[int]) -> None:
         """See `Ledger.settled`."""
-        del self._open[number]
-        self._session.ledger.settled(number, cost_nano_usd, usage)
+        reservation = self._ended(number)
+        self._session.ledger.settled(number, cost_nano_usd, Usage(*counts))
+        reservation.settle(cost_nano_usd)
 
-    async def _refunded(self, number: int, unsent: bool) -> None:
+    def _refunded(self, number: int, unsent: bool) -> None:
         """See `Ledger.refunded`."""
-        del self._open[number]
+        reservation = self._ended(number)
+        reservation.refund()
         self._session.ledger.refunded(number, unsent=unsent)
 
-    async def _unknown(self, number: int) -> None:
+    def _unknown(self, number: int) -> None:
         """See `Ledger.unknown`."""
-        del self._open[number]
+        reservation = self._ended(number)
+        reservation.settle(reservation.amount_nano_usd)
         self._session.ledger.unknown(number)
+
+    def _ended(self, number: int) -> Reservation:
+        mark, reservation = self._open.pop(number)
+        del self._marks[mark]
+        return reservation
 
     # --- what the run gets to know ----------------------------------------------------------------------------------
 
-    async def _event(self, event: Event) -> None:
-        """Announce an event."""
-        self._session.announce(event)
+    def _left(self, role: Role, model: str, held_usd: float) -> None:
+        """An attempt leaves."""
+        self._count(model, 1)
+        self._session.announce(CallSent(role, model, held_usd))
 
-    async def _state(self, name: str, state: ModelState) -> None:
+    def _over(
+        self, role: Role, model: str, cost_usd: float, reply: tuple[Outcome, Sequence[int], float] | None
+    ) -> None:
+        """An attempt is over. Of its reply there is here what the display counts."""
+        self._count(model, -1)
+        short = None
+        if reply is not None:
+            outcome, counts, latency_s = reply
+            short = Reply(outcome, "", usage=Usage(*counts), cost_usd=cost_usd, latency_s=latency_s)
+        self._session.announce(CallSettled(role, model, short, cost_usd))
+
+    def _count(self, model: str, calls: int) -> None:
+        """So many calls more, or fewer, are under way."""
+        self._under_way[model] += calls
+        for each in self._session.models.values():
+            if each.profile.name == model:
+                each.replicas.elsewhere += calls
+
+    def _state(self, name: str, state: ModelState) -> None:
         """What the worker has learned about a model, by the model's name in the session."""
         model = self._session.models[name]
         model.adapted.refused.update(state.adapted)

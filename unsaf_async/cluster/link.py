@@ -1,7 +1,7 @@
 """A worker's line to the driver: what it tells, and what it asks and waits for. It knows no transport.
 
-What a worker says leaves in the order in which it was said, many at a time: all that has gathered while the last batch was on its
-way. Answers come as they are ready.
+What a worker says leaves in the order in which it was said, many at a time: all that has gathered since the last batch. Most of
+it needs no answer, for what is said later is done later.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from unsaf_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from unsaf_async.records import Role
 
-GATHER_S = 0.01
+GATHER_S = 0.02
 """The least time between two batches: what costs is their number, not their size. A worker that says little waits for nothing."""
 
 _MARK = "\x1f"
@@ -113,6 +111,18 @@ class ModelState(NamedTuple):
     down: Failure | None
 
 
+class Pause(NamedTuple):
+    """An endpoint has asked another worker to wait.
+
+    Attributes:
+        name: Of the endpoint's pace.
+        seconds: How long.
+    """
+
+    name: str
+    seconds: float
+
+
 class Answer(NamedTuple):
     """What comes back for one thing said."""
 
@@ -183,16 +193,15 @@ class Link:
         said, self._said = self._said, []
         return said
 
-    def answer(self, answers: Sequence[Answer]) -> None:
-        """Hand answers to those who wait for them. For the transport.
+    def answer(self, answer: Answer) -> None:
+        """Hand an answer to whoever waits for it. For the transport.
 
         Args:
-            answers: The driver's.
+            answer: The driver's.
         """
-        for number, value in answers:
-            future = self._waiting.get(number)
-            if future is not None and not future.done():
-                future.set_result(value)
+        future = self._waiting.get(answer.number)
+        if future is not None and not future.done():
+            future.set_result(answer.value)
 
     def close(self) -> None:
         """Nothing more will be said."""

@@ -12,22 +12,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from unsaf_async.cluster.counterpart import Claimed, Counterpart
-from unsaf_async.cluster.link import Failure
+from unsaf_async.cluster.link import GATHER_S, Failure, Pause
 from unsaf_async.cluster.worker import Outcome, Setup, Task, own_version, state_of
 from unsaf_async.errors import Fatal, RunStopped, UnsafError
-from unsaf_async.events import Notice
+from unsaf_async.events import Event, Notice, Paused
 from unsaf_async.inputs.parts import FilePart, PartError
 from unsaf_async.inputs.pixels import MAX_FILE_BYTES
 from unsaf_async.records import Examination
 from unsaf_async.runs.one_image import Skipped, record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
     from unsaf_async.calls.session import Session
-    from unsaf_async.cluster.link import Answer, Said
+    from unsaf_async.cluster.link import Said
+    from unsaf_async.cluster.worker import Item
     from unsaf_async.inputs.sources import ImageSource
 
 MOST_LOST = 10
@@ -41,6 +42,9 @@ START_S = 300.0
 
 END_S = 30.0
 """So long a worker may take to end."""
+
+ANSWERED_S = 0.01
+"""So long a worker's questions are worked at before it is listened to again: mostly all answers go back in one piece."""
 
 IDLE_S = 1.0
 """A worker without images for so long gives its part of the limits to the others."""
@@ -65,24 +69,19 @@ class Handle(Protocol):
         """
         ...
 
-    async def give(self, task: Task) -> None:
-        """See `Worker.give`.
+    async def hear(self, items: Sequence[Item]) -> None:
+        """See `Worker.hear`.
 
         Args:
-            task: As there.
+            items: As there.
         """
         ...
 
-    async def answer(self, answers: list[Answer]) -> None:
-        """See `Worker.answer`.
+    async def exchange(self, items: Sequence[Item]) -> list[Said]:
+        """See `Worker.exchange`.
 
         Args:
-            answers: As there.
-        """
-        ...
-
-    async def said(self) -> list[Said]:
-        """See `Worker.said`.
+            items: As there.
 
         Returns:
             As there.
@@ -115,6 +114,43 @@ class Handle(Protocol):
         ...
 
 
+class _Line:
+    """The driver's end of the way to one worker. What it says goes with the next exchange, or alone where that takes long."""
+
+    def __init__(self, handle: Handle, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        self._handle = handle
+        self._spawn = spawn
+        self._items: list[Item] = []
+        self._listens = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def post(self, item: Item) -> None:
+        """Say something."""
+        self._items.append(item)
+        if self._listens and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self._flush)
+
+    async def said(self) -> list[Said]:
+        """What the worker says next; [] once it has ended. Raises Lost."""
+        self._listens = True
+        try:
+            return await self._handle.exchange(self._taken())
+        finally:
+            self._listens = False
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _flush(self) -> None:
+        self._timer = None
+        if self._items:
+            self._spawn(self._handle.hear(self._taken()))
+
+    def _taken(self) -> list[Item]:
+        items, self._items = self._items, []
+        return items
+
+
 @dataclass(eq=False)
 class _Place:
     """A worker's place, which another takes when it is lost."""
@@ -122,6 +158,7 @@ class _Place:
     number: int
     handle: Handle | None = None
     """None while no worker is ready there."""
+    line: _Line | None = None
     counterpart: Counterpart | None = None
     outcomes: dict[int, asyncio.Future[Outcome]] = field(default_factory=dict)
     part: tuple[int, int] | None = None
@@ -267,9 +304,9 @@ class Pool:
         try:
             if place.part is None:
                 await self._share()
-            if place.handle is not handle:
+            if place.handle is not handle or place.line is None:
                 raise Lost
-            await handle.give(task)
+            place.line.post(task)
             outcome: Outcome = await future
             return outcome
         finally:
@@ -319,23 +356,36 @@ class Pool:
     async def _serve(self, place: _Place, handle: Handle) -> None:
         """Do what a worker says until it has ended. Raises Lost."""
 
-        async def outcome(number: int, value: Outcome) -> None:
+        def outcome(number: int, value: Outcome) -> None:
             if (future := place.outcomes.get(number)) is not None and not future.done():
                 future.set_result(value)
 
-        def send(answers: list[Answer]) -> None:
-            self._spawn(handle.answer(answers))
-
-        further: dict[str, Callable[..., Awaitable[Any]]] = {"outcome": outcome, "bytes_of": self._bytes_of}
-        place.counterpart = Counterpart(self._session, self._claimed, send, self._group.create_task, further)
+        further: dict[str, Callable[..., Awaitable[Any] | None]] = {
+            "outcome": outcome,
+            "bytes_of": self._bytes_of,
+            "event": partial(self._event, place),
+        }
+        line = place.line = _Line(handle, self._spawn)
+        counterpart = place.counterpart = Counterpart(
+            self._session, self._claimed, line.post, self._group.create_task, further
+        )
         place.handle = handle
         self._ready.set()
-        while said := await handle.said():
-            await place.counterpart.hear(said)
+        while said := await line.said():
+            await counterpart.hear(said)
+            await counterpart.answered(ANSWERED_S)
+
+    def _event(self, place: _Place, event: Event) -> None:
+        """Announce an event of a worker's. Where an endpoint asks it to wait, the others wait, too."""
+        self._session.announce(event)
+        if isinstance(event, Paused) and event.asked:
+            for other in self._places:
+                if other is not place and other.line is not None:
+                    other.line.post(Pause(event.provider, event.seconds))
 
     async def _clear(self, place: _Place) -> None:
         """A worker is gone: what it had under way is closed, and its images are free."""
-        place.handle, place.part = None, None
+        place.handle, place.line, place.part = None, None, None
         counterpart, place.counterpart = place.counterpart, None
         if counterpart is not None:
             await counterpart.lose()

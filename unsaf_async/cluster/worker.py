@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.session import Session
-from unsaf_async.cluster.leased import leased_books
-from unsaf_async.cluster.link import Failure, Link, ModelState
+from unsaf_async.cluster.leased import counts_of, leased_books
+from unsaf_async.cluster.link import Answer, Failure, Link, ModelState, Pause
 from unsaf_async.errors import CallError, Fatal, RunStopped, UserError
-from unsaf_async.events import CallRetried, CallSettled, Event
+from unsaf_async.events import CallRetried, CallSent, CallSettled, Event
 from unsaf_async.inputs.parts import file_state
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.records import Examination
@@ -30,7 +30,7 @@ from unsaf_async.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from unsaf_async.cluster.link import Answer, Said
+    from unsaf_async.cluster.link import Said
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.prompts import Pack
     from unsaf_async.records import Role
@@ -68,6 +68,10 @@ class Task:
     suspect: bool
     state: str
     examination: bytes | None = None
+
+
+Item = Answer | Task | Pause
+"""What the driver says to a worker."""
 
 
 @dataclass(frozen=True)
@@ -133,30 +137,31 @@ class Worker:
             self._images = ImageExaminer.of(manifest, self._session, loader, setup.pack)
             self._exits = exits.pop_all()
 
-    def give(self, task: Task) -> None:
-        """Begin with an image. Its outcome is said under "outcome".
+    def hear(self, items: Sequence[Item]) -> None:
+        """Take answers, begin with images, whose outcomes are said under "outcome", and pause.
 
         Args:
-            task: The image.
+            items: What the driver says.
         """
-        work = asyncio.get_running_loop().create_task(self._work(task))
-        self._tasks.add(work)
-        work.add_done_callback(self._tasks.discard)
+        for item in items:
+            if isinstance(item, Task):
+                self._give(item)
+            elif isinstance(item, Pause):
+                for model in self._session.models.values():
+                    model.replicas.pause(item.name, item.seconds)
+            else:
+                self.link.answer(item)
 
-    def answer(self, answers: Sequence[Answer]) -> None:
-        """See `Link.answer`.
+    async def exchange(self, items: Sequence[Item]) -> list[Said]:
+        """Hear what the driver says, and say what has gathered: see `Link.said`.
 
         Args:
-            answers: The driver's.
-        """
-        self.link.answer(answers)
-
-    async def said(self) -> list[Said]:
-        """See `Link.said`.
+            items: What the driver says.
 
         Returns:
-            As there.
+            What is said.
         """
+        self.hear(items)
         return await self.link.said()
 
     def take_part(self, index: int, count: int) -> None:
@@ -187,6 +192,11 @@ class Worker:
         self.link.close()
 
     # ----------------------------------------------------------------------------------------------------------------
+
+    def _give(self, task: Task) -> None:
+        work = asyncio.get_running_loop().create_task(self._work(task))
+        self._tasks.add(work)
+        work.add_done_callback(self._tasks.discard)
 
     async def _work(self, task: Task) -> None:
         try:
@@ -260,10 +270,15 @@ class Worker:
 
     def _announce(self, event: Event) -> None:
         """Pass an event on, without what nobody over there needs: the driver's display counts calls, tokens and dollars."""
+        if isinstance(event, CallSent):
+            self.link.tell("left", event.role, event.provider, event.held_usd)
+            return
         if isinstance(event, CallSettled):
-            if event.reply is not None:
-                event = replace(event, reply=replace(event.reply, text="", detail="", logprobs=None, headers={}))
-        elif isinstance(event, CallRetried):
+            reply = event.reply
+            short = None if reply is None else (reply.outcome, counts_of(reply.usage), reply.latency_s)
+            self.link.tell("over", event.role, event.provider, event.cost_usd, short)
+            return
+        if isinstance(event, CallRetried):
             event = replace(event, error=CallError(str(event.error)))
         else:
             self._say_states()  # what is learned is known before it is told

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from PIL import Image
 from pydantic import BaseModel
@@ -63,7 +64,8 @@ async def simulated(timeout_s: float = 20, **settings: Any) -> AsyncIterator[Any
         )
         gemini = genai.Client(api_key="k", http_options=options).aio
         stack.push_async_callback(gemini.aclose)
-        yield SimpleNamespace(simulator=simulator, gpt=gpt, azure=azure, claude=claude, gemini=gemini)
+        session = await stack.enter_async_context(aiohttp.ClientSession(simulator.url))
+        yield SimpleNamespace(simulator=simulator, session=session, gpt=gpt, azure=azure, claude=claude, gemini=gemini)
 
 
 def of_gpt(text: str = QUESTION, **options: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from aiohttp import web
 from unsaf_async.simulate.wire import Answer, Body, Call, RequestError, Trouble, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from unsaf_async.simulate.admission import Admission
     from unsaf_async.simulate.batches.jobs import Batches
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from unsaf_async.simulate.settings import Simulation
 
 MEGABYTE = 1024 * 1024
+
+ID = "{id:[^/:]+}"
+"""The part of a path that is an id."""
+
+Route = tuple[str, str, "Callable[[web.Request], Awaitable[web.StreamResponse]]"]
+"""Method, path and handler."""
 
 
 class Provider(Protocol):

@@ -249,7 +249,7 @@ class Batches:
         for place, row in enumerate(batch.rows):
             row.stamp = f"{int(2**128 * faults.uniform('row', self._seed, batch.number, place)):032x}"
             row.entry = BatchRowEntry(row.asks.digest if isinstance(row.asks, Call) else "")
-            entry.rows[row.key or str(place)] = row.entry
+            entry.rows[row.key if row.key and row.key not in entry.rows else f"{row.key}#{place}"] = row.entry
             if isinstance(row.asks, Call) and not batch.errors:
                 self._ledger.requests += 1
                 row.request = self._ledger.see(row.asks.digest)

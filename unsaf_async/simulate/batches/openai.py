@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from unsaf_async.simulate.batches.desk import MEGABYTE, Desk, StoredFile, body_of, new_id, parsed
+from unsaf_async.simulate.batches.desk import ID, MEGABYTE, Desk, StoredFile, body_of, new_id, parsed
 from unsaf_async.simulate.batches.jobs import Batch, Row, Status, lines
 from unsaf_async.simulate.openai import OpenAI
 from unsaf_async.simulate.wire import Answer, Body, Call, Trouble
@@ -19,7 +19,7 @@ from unsaf_async.simulate.wire import Answer, Body, Call, Trouble
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unsaf_async.simulate.batches.desk import Provider
+    from unsaf_async.simulate.batches.desk import Provider, Route
 
 ENDPOINT = "/v1/chat/completions"
 """The only endpoint whose requests are answered."""
@@ -56,17 +56,17 @@ class OpenAIBatches:
         self._provider = provider
         self._desk = Desk(provider, OpenAI())
 
-    def routes(self) -> Iterator[web.RouteDef]:
-        """The routes."""
-        yield web.post("/v1/files", self.upload)
-        yield web.get("/v1/files", self.list_files)
-        yield web.get("/v1/files/{id}", self.file)
-        yield web.get("/v1/files/{id}/content", self.content)
-        yield web.delete("/v1/files/{id}", self.delete_file)
-        yield web.post("/v1/batches", self.create)
-        yield web.get("/v1/batches", self.list_batches)
-        yield web.get("/v1/batches/{id}", self.batch)
-        yield web.post("/v1/batches/{id}/cancel", self.cancel)
+    def routes(self) -> Iterator[Route]:
+        """Method, path and handler of each route."""
+        yield ("POST", "/v1/files", self.upload)
+        yield ("GET", "/v1/files", self.list_files)
+        yield ("GET", f"/v1/files/{ID}", self.file)
+        yield ("GET", f"/v1/files/{ID}/content", self.content)
+        yield ("DELETE", f"/v1/files/{ID}", self.delete_file)
+        yield ("POST", "/v1/batches", self.create)
+        yield ("GET", "/v1/batches", self.list_batches)
+        yield ("GET", f"/v1/batches/{ID}", self.batch)
+        yield ("POST", f"/v1/batches/{ID}/cancel", self.cancel)
 
     async def upload(self, request: web.Request) -> web.StreamResponse:
         """Keep a file.

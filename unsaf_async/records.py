@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from unsaf_async.text import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pydantic import ValidationError
 
@@ -69,9 +69,10 @@ KINDS: tuple[Kind, ...] = (
 class EncodedImage:
     """An image as it is sent: decoded, upright, RGB, resized, encoded once.
 
-    data: the encoded bytes. media_type: "image/jpeg" or "image/png". width, height: pixels, as sent.
-    pixels_sha256: of the size and the RGB pixels as sent, so that two files with the same pixels are one image.
-    difference_hash: as `ImageRecord.difference_hash`; "" if it was not computed. notes: as `ImageRecord.notes`.
+    data: the encoded bytes; b"" where `make` gives the image with them, which `sendable` calls. media_type: "image/jpeg" or
+    "image/png". width, height: pixels, as sent. pixels_sha256: of the size and the RGB pixels as sent, so that two files with
+    the same pixels are one image. difference_hash: as `ImageRecord.difference_hash`; "" if it was not computed. notes: as
+    `ImageRecord.notes`.
     """
 
     data: bytes = field(repr=False)
@@ -81,6 +82,18 @@ class EncodedImage:
     pixels_sha256: str
     difference_hash: str = ""
     notes: tuple[ImageNote, ...] = ()
+    make: Callable[[], Awaitable[EncodedImage]] | None = field(default=None, repr=False, compare=False)
+
+    async def sendable(self) -> EncodedImage:
+        """The image with its bytes, whatever it takes to make them.
+
+        Returns:
+            The same object for all who ask for it.
+
+        Raises:
+            CallError: Its file cannot be read any more.
+        """
+        return self if self.make is None else await self.make()
 
     @cached_property
     def data_url(self) -> str:

@@ -160,8 +160,19 @@ class Cached:
         return None if is_lost(reply) or not self._is_wanted(reply) else reply
 
     async def _ask(self, key: str, parts: dict[str, object], request: Request) -> Reply:
-        reply = await self._inner.complete(request)
+        reply = await self._inner.complete(await _sendable(request))
         place = key if reply.outcome == "ok" else f"{key}:{self._run_id}"
         # A reply that is here is paid for: the store keeps it even if this is cancelled and nobody waits for it any more.
         await self._store.put(place, packed(parts, reply))
         return reply
+
+
+async def _sendable(request: Request) -> Request:
+    """`request` with the bytes of its images, which no stored reply needs."""
+    if all(message.image is None or message.image.make is None for message in request.messages):
+        return request
+    messages = [
+        replace(message, image=await message.image.sendable()) if message.image else message
+        for message in request.messages
+    ]
+    return replace(request, messages=tuple(messages))

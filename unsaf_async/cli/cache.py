@@ -49,6 +49,7 @@ def clear(
     """Drop all stored replies. The next run pays for them again."""
     from unsaf_async.calls.store import open_cache
     from unsaf_async.errors import UserError
+    from unsaf_async.inputs.known import forget
 
     folder = _existing(cache)
     store = open_cache(folder)
@@ -59,6 +60,7 @@ def clear(
                 raise UserError(f"cache clear: would drop {number} paid replies and nobody can be asked; give -y")
             o.ask(f"Drop {number} stored replies in {folder}?")
         store.clear()
+        forget(folder)
     finally:
         store.close()
     sys.stdout.write(f"{folder}: {number} replies dropped\n")

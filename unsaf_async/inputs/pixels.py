@@ -19,7 +19,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -27,9 +27,10 @@ from PIL import ExifTags, Image, ImageCms, ImageMath, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from unsaf_async.errors import UnsafError
+from unsaf_async.errors import CallError, UnsafError
 from unsaf_async.inputs.colours import ProfileError, from_gamma, is_srgb, to_srgb
 from unsaf_async.inputs.jpeg import coefficient_bytes, has_every_scan, without_metadata
+from unsaf_async.inputs.known import Known, key_of
 from unsaf_async.inputs.parts import FilePart, PartError
 from unsaf_async.inputs.png import SIGNATURE, StatedColours, stated_colours, transparent_sample, without_texts
 from unsaf_async.inputs.primaries import ADOBE_GAMMA, ADOBE_RGB, coded_profile, rgb_profile
@@ -38,11 +39,12 @@ from unsaf_async.records import EncodedImage
 from unsaf_async.text import install_extra, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from PIL.ImageFile import ImageFile
 
+    from unsaf_async.inputs.known import KnownPictures
     from unsaf_async.records import ImageNote
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -93,20 +95,24 @@ class ImageError(UnsafError):
 
 
 class ImageLoader:
-    """`encode` off the event loop, in a few threads."""
+    """`encode` off the event loop, in a few threads. What is known of a picture is not found out again."""
 
-    def __init__(self, policy: ImagePolicy, workers: int = 2) -> None:
+    def __init__(self, policy: ImagePolicy, workers: int = 2, known: KnownPictures | None = None) -> None:
         """A loader whose threads start with their first images.
 
         Args:
             policy: What the images may be when they are sent.
             workers: Threads, >= 1: so many images are decoded at a time, no more.
+            known: What is known of pictures; None: each is decoded.
         """
         self._policy = policy
+        self._known = known
         self._threads = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="image")
 
     async def load(self, path: Path | FilePart) -> tuple[EncodedImage, str]:
         """An image as it is sent. Cancelling frees the caller at once; the thread ends with its image.
+
+        Of one that is known the bytes are made only if `EncodedImage.sendable` is called.
 
         Args:
             path: The image's file, or the part of one.
@@ -117,11 +123,51 @@ class ImageLoader:
         Raises:
             ImageError: The file is no whole, readable image.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, encode, path, self._policy)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._load, path)
+
+    def _load(self, path: Path | FilePart) -> tuple[EncodedImage, str]:
+        data = _read(path)
+        digest = hashlib.sha256(data).hexdigest()
+        key = key_of(digest, self._policy) if self._known and not _HEIF.match(data) else None
+        if self._known is None or key is None:  # of HEIC, its library's version counts, too
+            return _encoded(data, self._policy).image, digest
+        if (known := self._known.get(key)) is None:
+            known = _encoded(data, self._policy)
+            self._known.put(key, known)
+            return known.image, digest
+        return replace(known.image, make=_Making(self._threads, partial(self._made, path, digest, known))), digest
+
+    def _made(self, path: Path | FilePart, digest: str, known: Known) -> EncodedImage:
+        """A known image with its bytes: its file is read again, so that nothing of it is held meanwhile."""
+        data = _read(path)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ImageError("the file has changed since it was read")
+        if known.unchanged and (sent := _unchanged(data, self._policy)):
+            return replace(known.image, data=sent[0])
+        return _encoded(data, self._policy).image
 
     def close(self) -> None:
         """Drop what has not begun; what has runs out on its own. Calling it twice is harmless."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Making:
+    """Makes an image's bytes in a thread, once for all calls about it."""
+
+    def __init__(self, threads: ThreadPoolExecutor, made: Callable[[], EncodedImage]) -> None:
+        self._threads = threads
+        self._made = made
+        self._making: asyncio.Future[EncodedImage] | None = None
+
+    async def __call__(self) -> EncodedImage:
+        """The image. Raises CallError if its file cannot be read as before: that call cannot leave."""
+        if self._making is None:
+            self._making = asyncio.get_running_loop().run_in_executor(self._threads, self._made)
+            self._making.add_done_callback(lambda made: made.cancelled() or made.exception())  # nobody may be waiting
+        try:
+            return await asyncio.shield(self._making)
+        except ImageError as error:
+            raise CallError(str(error)) from None
 
 
 def encode(path: Path | FilePart, policy: ImagePolicy) -> tuple[EncodedImage, str]:
@@ -144,6 +190,10 @@ def encode(path: Path | FilePart, policy: ImagePolicy) -> tuple[EncodedImage, st
             the policy.
     """
     data = _read(path)
+    return _encoded(data, policy).image, hashlib.sha256(data).hexdigest()
+
+
+def _encoded(data: bytes, policy: ImagePolicy) -> Known:
     try:
         picture = _picture(without_texts(data), policy)
     except ImageError:
@@ -167,7 +217,7 @@ def encode(path: Path | FilePart, policy: ImagePolicy) -> tuple[EncodedImage, st
         difference_hash=difference_hash(pixels),
         notes=picture.notes,
     )
-    return image, hashlib.sha256(data).hexdigest()
+    return Known(image, unchanged=sent is not None)
 
 
 def difference_hash(pixels: Image.Image) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import open_cache, received_nano_usd
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
 from unsaf_async.events import Announce, EndpointNotice, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
+from unsaf_async.inputs.known import KnownPictures
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.prompts import in_place_of_shipped, lasting_name
 from unsaf_async.providers.addresses import called
@@ -33,13 +34,14 @@ from unsaf_async.runs.workers import run
 from unsaf_async.text import format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import date
 
     from unsaf_async.calls.budget import Budget
     from unsaf_async.calls.ledger import Account
     from unsaf_async.calls.session import OpenModel
     from unsaf_async.inputs.sources import ImageSource
+    from unsaf_async.prompts import Pack
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
@@ -335,10 +337,7 @@ class Runner:
         account = read_account(self.folder.files.ledger)  # before a word is said: it may be damaged
         kept = Kept(self.folder.files.journal, {source.id for source in self.folder.images})
         survey = Survey(manifest, kept, self._announce)
-        with (
-            Journal(kept, survey.add) as journal,
-            closing(ImageLoader(policy_of(manifest.subject))) as loader,
-        ):
+        with Journal(kept, survey.add) as journal:
             account = self._checked(account, journal)
             work = survey.work(self.folder.images)
             self.done_before = len(work.done) - len(work.to_complete)
@@ -349,11 +348,7 @@ class Runner:
                 async with self._new_session() as session:
                     self.models, self.budget = list(session.models.values()), session.budget
                     self._session, self._opened = session, session.models
-                    async with (
-                        nullcontext(ImageExaminer.of(manifest, session, loader, pack))
-                        if self._spread is None
-                        else self._spread.open(session, manifest, pack)
-                    ) as images:
+                    async with self._examiner(session, manifest, pack) as images:
                         await self._examine_all(work, journal, images)
                 account = session.ledger.account  # of the closed ledger: as it will be read back
             self._keep_keys_hidden()
@@ -424,6 +419,19 @@ class Runner:
             mark_cache(Path(manifest.cache), key)
             taken = "is not known as a cache of yours; its replies are taken for what the models said"
             self._announce(Notice(f"{manifest.cache}: {taken} ({as_option('cache=None')} for none)"))
+
+    @asynccontextmanager
+    async def _examiner(self, session: Session, manifest: Manifest, pack: Pack) -> AsyncIterator[Examines]:
+        """Who examines the images: this process, or its workers."""
+        if self._spread is not None:
+            async with self._spread.open(session, manifest, pack) as images:
+                yield images
+            return
+        with ExitStack() as exits:
+            key = user_key()
+            known = exits.enter_context(KnownPictures(session.store.folder, key)) if key else None
+            loader = exits.enter_context(closing(ImageLoader(policy_of(manifest.subject), known=known)))
+            yield ImageExaminer.of(manifest, session, loader, pack)
 
     def _new_session(self) -> Session:
         manifest, files = self.folder.manifest, self.folder.files

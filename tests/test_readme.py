@@ -65,6 +65,7 @@ PAGES = [
     "docs/extras.md",
     "docs/before-and-after.md",
     "docs/scale.md",
+    "docs/suite.md",
     "docs/serving.md",
     "docs/simulator.md",
     "docs/training.md",

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.events import Announce, logged
-from unsaf_async.help import Help
 from unsaf_async.runs.estimate import check_covers_an_image, estimate
 from unsaf_async.runs.folder import exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.setting_types import check_types
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
@@ -75,7 +75,7 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
     """
     signature(EvaluateArguments).bind(*provider, **settings)  # a TypeError that names no class of ours
     arguments = EvaluateArguments(*provider, **settings)
-    _check_types(arguments)
+    check_types(arguments)
     prepared = await prepare(arguments)
     if arguments.max_cost is None and not arguments.yes and (figures := estimate(prepared)).worst_usd:
         raise UserError(
@@ -103,38 +103,3 @@ def load(run_dir: str | Path) -> tuple[Manifest, list[Examination], Findings]:
     """
     run = SavedRun(Path(run_dir))
     return run.manifest, list(run.examinations), run.findings
-
-
-def _check_types(settings: Settings) -> None:
-    """Raises UserError for a value of the wrong type. The command line brings none; a Python caller may."""
-    from pydantic import TypeAdapter, ValidationError
-
-    hints = get_type_hints(Settings, include_extras=True)
-    for field in fields(Settings):
-        kind, *notes = get_args(hints[field.name])
-        value = getattr(settings, field.name)
-        try:
-            TypeAdapter(kind).validate_python(value, strict=True)  # strict: True is no number, and "5" is none
-        except ValidationError:
-            expects = next((note.expects for note in notes if isinstance(note, Help)), None)
-            raise UserError(f"is {value!r}; give {_in_words(kind, expects)}", field.name) from None
-
-
-_WORDS: dict[object, str] = {
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    Path: "a path",
-}
-
-
-def _in_words(kind: Any, expects: str | None) -> str:
-    """What a field of type `kind` may hold. expects: the field's own words for it, without the None."""
-    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    is_path = Path in choices
-    lists = [choice for choice in choices if get_origin(choice) is Sequence]
-    single = [choice for choice in choices if choice in _WORDS and not (is_path and choice is str)]
-    words = [expects] if expects else ["a name" if lists and choice is str else _WORDS[choice] for choice in single]
-    words += [f"a list of {'paths' if is_path else 'names'}" for _ in lists]
-    return ", or ".join(words + ["None"] * (NoneType in choices))

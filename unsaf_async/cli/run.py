@@ -256,13 +256,16 @@ def work_off(
     return runner, asyncio.run(_interruptible(runner, server, quiet=quiet))
 
 
-def work_off_campaign(planned: Sequence[PlannedRun], max_cost_usd: float | None, *, quiet: bool) -> CampaignEnd:
+def work_off_campaign(
+    planned: Sequence[PlannedRun], max_cost_usd: float | None, *, quiet: bool, keep_going: bool = False
+) -> CampaignEnd:
     """Works several runs off under one cap, with a display and a line on stderr for each.
 
     Args:
         planned: The runs, in their order.
         max_cost_usd: For all of them together, in USD; None: no cap.
         quiet: Nothing is shown.
+        keep_going: Whether a run that stops because of its own model lets the others begin.
 
     Returns:
         How it ended.
@@ -286,7 +289,7 @@ def work_off_campaign(planned: Sequence[PlannedRun], max_cost_usd: float | None,
         await _interruptible(runner, None, quiet=quiet)
         return runner
 
-    return asyncio.run(run_campaign(planned, max_cost_usd=max_cost_usd, run_one=run_one))
+    return asyncio.run(run_campaign(planned, max_cost_usd=max_cost_usd, run_one=run_one, keep_going=keep_going))
 
 
 async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) -> Findings:

@@ -16,11 +16,22 @@ from unsaf_async.text import printable_json
 def show(
     run_dir: o.RunDir,
     json: Annotated[bool, typer.Option("--json", help="Print the score as JSON, and nothing else, on stdout.")] = False,
+    as_suite: Annotated[
+        bool,
+        typer.Option(
+            "--as-suite", help="Print the file of a suite that makes the run again, and nothing else, on stdout."
+        ),
+    ] = False,
 ) -> int:
     """Show a run's score. It is computed anew if the run's files have changed since it was written."""
     from unsaf_async.runs.saved import SavedRun
 
     saved = SavedRun(run_dir)
+    if as_suite:
+        from unsaf_async.runs import suite
+
+        sys.stdout.write(suite.as_suite(saved))
+        return 0
     found = saved.findings  # before a word is said: a file may be damaged
     if saved.score is None and saved.files.basis.exists():
         tell(f"{saved.files.score} is not that of the run as it is now; computed anew")

@@ -104,6 +104,7 @@ async def run_campaign(
     max_cost_usd: float | None = None,
     announce: Announce = silent,
     run_one: Callable[[PlannedRun, RunFolder], Awaitable[Runner]] | None = None,
+    keep_going: bool = False,
 ) -> CampaignEnd:
     """How several runs ended that were made in turn under one cap.
 
@@ -116,6 +117,8 @@ async def run_campaign(
             not.
         announce: Hears the events of all runs, one run after the other.
         run_one: Works off a run in its opened folder and returns its runner; None: `Runner.run`, with `announce`.
+        keep_going: Whether a run that stops because of its own model or judge lets the others begin: it is unfinished then. The
+            cap, an interrupt and a disk that cannot be written end the campaign all the same.
 
     Returns:
         The reason if the campaign stopped early, and what failed. A cap that is reached is no error.
@@ -151,6 +154,11 @@ async def run_campaign(
                 continue
         with run.begin(budget_usd) as folder:
             runner = await work_off(run, folder)
+        of_all = runner.exhausted or runner.unwritable or runner.why_stopped == "interrupted"
+        if keep_going and runner.why_stopped and not of_all:
+            unfinished[run.name] = runner.why_stopped
+            only_files = only_replies = False
+            continue
         _check_mistake(runner)
         if runner.why_stopped:
             return CampaignEnd(runner.why_stopped, run.name, unfinished)

@@ -93,6 +93,20 @@ def begin(prepared: Prepared) -> RunFolder:
     return folder
 
 
+def difference(before: Manifest, prepared: Prepared) -> tuple[str | None, Manifest]:
+    """In what a run that has begun differs from the one that is asked for, so that its folder cannot go on as that.
+
+    Args:
+        before: The manifest of the run that has begun.
+        prepared: The settings that are asked for now, checked.
+
+    Returns:
+        (the first difference in words, or None; the manifest that a run with these settings would have).
+    """
+    now = _in_the_order_of(before, _manifest_of(prepared))
+    return _first_difference(before, now), now
+
+
 def _manifest_of(prepared: Prepared) -> Manifest:
     settings = prepared.settings
     return new_manifest(

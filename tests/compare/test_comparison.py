@@ -332,6 +332,17 @@ def test_the_difference_the_other_way_round_is_the_same_with_its_sign_turned(fou
         assert other.ci == (pytest.approx(-one.ci[1]), pytest.approx(-one.ci[0]))
 
 
+def test_random_swaps_and_draws_are_the_same_whichever_run_is_named_first() -> None:
+    rng = np.random.default_rng(5)
+    a, b = two_runs([tuple(row) for row in rng.integers(0, 3, (24, 8)).tolist()])
+    one, other = paired_difference(a, b, resamples=500), paired_difference(b[::-1], a, resamples=500)
+    assert one.p_method == "random swaps"
+    assert one.p == other.p
+    assert one.ci_percentile and other.ci_percentile
+    assert one.ci_percentile == pytest.approx((-other.ci_percentile[1], -other.ci_percentile[0]))
+    assert (one.sd, one.detectable) == pytest.approx((other.sd, other.detectable))
+
+
 def test_p_and_interval_agree_with_scipy_on_many_images() -> None:
     rng = np.random.default_rng(5)
     images = rng.uniform(size=(60, 2))

@@ -194,7 +194,8 @@ def paired_difference(
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; give at least 1")
     ours, theirs = examined(a), examined(b)
-    matched = match(ours, theirs)
+    # In an order that is the same whichever run is named first, so that equal draws take equal images.
+    matched = sorted(match(ours, theirs), key=lambda pair: sorted(each.image.id for each in pair))
     rows = np.array([(*pair_of(one), *pair_of(other)) for one, other in matched], dtype=np.int64).reshape(-1, 4)
     rows = Units.of(one.image for one, _ in matched).sums(rows)
     shared, units = len(matched), len(rows)
@@ -231,6 +232,13 @@ def paired_difference(
         images_differing=int((rows[:, :2] != rows[:, 2:]).any(axis=1).sum()),
         **reach,
     )
+
+
+def _canonical(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each image's row with the lesser of the two runs' pairs first. rows: [images, 4]."""
+    ours, theirs = rows[:, :2], rows[:, 2:]
+    swapped = (ours[:, 0] > theirs[:, 0]) | ((ours[:, 0] == theirs[:, 0]) & (ours[:, 1] > theirs[:, 1]))
+    return np.where(swapped[:, None], rows[:, [2, 3, 0, 1]], rows)
 
 
 def alike_interval(matched: Sequence[tuple[Examination, Examination]], fewest: int | None = None) -> Interval:
@@ -351,13 +359,14 @@ def _swap_test(
     rows: NDArray[np.int64], resamples: int, seed: int
 ) -> tuple[float, Literal["all swaps", "random swaps"]]:
     """The p-value of `paired_difference` and how it was computed. rows: [images >= 2, 4], both UnF1 defined."""
-    # Images with equal rows are interchangeable: it matters only how many of them are swapped.
-    distinct, images = np.unique(rows, axis=0, return_counts=True)
+    observed = _studentised(_moments(rows).sum(axis=0)[None])[0]
+    # Arrangements start from one that is the same whichever run is named first: then their random ones are, too. Images with
+    # equal rows are interchangeable: it matters only how many of them are swapped.
+    distinct, images = np.unique(_canonical(rows), axis=0, return_counts=True)
     swapped_rows = distinct[:, [2, 3, 0, 1]]
     plain, swapped = _moments(distinct), _moments(swapped_rows)
     base, change = images @ plain, swapped - plain
     differing = np.flatnonzero((distinct != swapped_rows).any(axis=1))
-    observed = _studentised(base[None])[0]
     # |t| of two arrangements that are equal in exact arithmetic must not differ by rounding.
     bar = abs(observed) * (1 - 1e-9)
     arrangements = 2 ** int(images[differing].sum())

@@ -52,6 +52,12 @@ def test_a_figure_has_the_digits_that_are_asked_for_and_a_difference_its_sign() 
     assert format_difference(-0.021) == "-0.021"
 
 
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    assert format_figure(-0.0004) == "0.000"
+    assert [format_difference(value) for value in (-0.0004, 0.0004, 0.0, -0.0)] == ["0.000"] * 4
+    assert format_interval((-0.0004, -0.0)) == "0.000 to 0.000"
+
+
 def test_an_interval_is_its_two_ends_even_if_both_are_zero() -> None:
     assert format_interval((0.812, 0.934)) == "0.812 to 0.934"
     assert format_interval((0.0, 0.0)) == "0.000 to 0.000"

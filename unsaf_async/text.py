@@ -26,7 +26,7 @@ def format_figure(value: float | None, digits: int = 3) -> str:
     Returns:
         "0.812", or "n/a".
     """
-    return NOT_AVAILABLE if value is None else f"{value:.{digits}f}"
+    return NOT_AVAILABLE if value is None else f"{value:z.{digits}f}"
 
 
 def format_headline(value: float | None, between: tuple[float, float] | None) -> str:
@@ -49,9 +49,9 @@ def format_difference(value: float | None) -> str:
         value: The difference. None: it is undefined.
 
     Returns:
-        "+0.021", "-0.021", or "n/a".
+        "+0.021", "-0.021", "0.000" for what rounds to it, or "n/a".
     """
-    return NOT_AVAILABLE if value is None else f"{value:+.3f}"
+    return NOT_AVAILABLE if value is None else f"{value:+z.3f}".replace("+0.000", "0.000")
 
 
 def format_interval(ends: tuple[float, float] | None, absent: str = NOT_AVAILABLE) -> str:
@@ -64,7 +64,7 @@ def format_interval(ends: tuple[float, float] | None, absent: str = NOT_AVAILABL
     Returns:
         "0.812 to 0.934", or `absent`.
     """
-    return f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else absent
+    return f"{ends[0]:z.3f} to {ends[1]:z.3f}" if ends else absent
 
 
 INTERVAL_METHODS = {

@@ -433,7 +433,7 @@ def test_runs_that_share_no_image_have_the_reason_beside_their_difference(rich, 
     ]
     (part,) = several([rich, replace(second, examinations=apart)], ["one", "other"], None, None)
     said = " ".join("".join(part.itertext()).split())
-    assert "one, other: the runs share no image" in said
+    assert "one, other: difference, 95 % interval, p, p (Holm), detectable n/a: the runs share no image" in said
     assert "Differences of UnF1" not in " ".join(
         "".join(each.itertext()) for each in several([rich], ["one"], None, None)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from unsaf_async.cli.render import print_score
 from unsaf_async.compare.comparison import compare
 from unsaf_async.compare.power import plan
 from unsaf_async.compare.power_settings import Aim
-from unsaf_async.compare.tables import to_csv
+from unsaf_async.compare.tables import to_csv, to_latex
 from unsaf_async.records import Audit, Vote
 from unsaf_async.runs.saved import SavedRun
 
@@ -82,7 +83,7 @@ def test_the_terminal_says_why_a_figure_of_an_audit_a_panel_or_pope_is_not_there
     said = " ".join(capsys.readouterr().out.split())
     assert "Krippendorff's alpha n/a (all votes are equal: chance agrees as well)" in said
     assert "Cohen's kappa n/a (both gave one and the same verdict throughout: chance agrees as well)" in said
-    assert "n/a for eye: nothing was rated by both" in said
+    assert "n/a for eye: labels confirmed, Cohen's kappa: nothing was rated by both" in said
     declined = changed(given_examinations(tmp_path, 2, yes_no=True), act="abstained", response="I cannot tell.")
     pope = labelled_run(tmp_path / "pope", declined, yes_no=True)
     print_score(pope.findings, pope.manifest)
@@ -106,6 +107,46 @@ def test_the_terminal_says_below_each_table_why_a_figure_has_no_interval(
     assert f"n/a: precision (timidity): {empty.findings.undefined['precision']}" in said
 
 
+def test_every_figure_of_a_labelled_run_has_its_interval_within_eighty_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    sure = CALL.model_copy(update={"logprobs": (-0.1, -0.2)})
+    run = labelled_run(tmp_path / "run", changed(given_examinations(tmp_path, 5), answer=sure))
+    print_score(run.findings, run.manifest)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    for name in ("coverage", "dual accuracy", "ECE", "Brier", "NLL", "AUROC", "AURC", "E-AURC"):
+        (line,) = [each for each in lines if each.startswith(f"{name} ")]
+        assert re.search(r" \d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)", line), line
+    one = labelled_run(tmp_path / "one", changed(given_examinations(tmp_path, 1), answer=sure))
+    print_score(one.findings, one.manifest)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "n/a for token probability: 95 % interval of ECE, Brier, NLL, AUROC, AURC, E-AURC: an interval needs" in said
+    pope = labelled_run(tmp_path / "pope", given_examinations(tmp_path, 5, yes_no=True), yes_no=True)
+    print_score(pope.findings, pope.manifest)
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("accuracy", "precision", "recall", "F1", "share of yes"):
+        (line,) = [each for each in lines if each.startswith(f"{name} ")]
+        assert len(re.findall(r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)", line)) == 2, line
+
+
+def test_a_comparison_names_the_figures_of_a_pair_that_are_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "other"):
+        report_run(tmp_path / name, examinations(tmp_path, 4), name=name)
+    print_comparison(compare([SavedRun(tmp_path / name) for name in ("one", "other")], resamples=20))
+    said = " ".join(capsys.readouterr().out.split())
+    names = "difference, 95 % interval, p, p (Holm), detectable"
+    assert f"n/a for one/a-model and other/a-model: {names}: so much of one/a-model is unscored" in said
+    for name in ("third", "fourth"):
+        report_run(tmp_path / name, examinations(tmp_path, 1), name=name)
+    print_comparison(compare([SavedRun(tmp_path / name) for name in ("third", "fourth")], resamples=20))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "recall of hidden, recall of identity: an interval needs at least 2 images" in said
+
+
 def test_a_comparison_of_labelled_runs_has_their_accuracies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pope = labelled_run(tmp_path / "pope", given_examinations(tmp_path, 3, yes_no=True), yes_no=True)
     words = labelled_run(tmp_path / "words", given_examinations(tmp_path, 3))
@@ -122,7 +163,13 @@ def test_a_comparison_of_labelled_runs_has_their_accuracies(tmp_path: Path, caps
     ends = tuple(float(line[f"accuracy_ci_{end}"]) for end in ("low", "high"))
     assert (float(line["accuracy"]), ends) == figures[0]
     print_comparison(found)
-    assert f" {figures[0][0]:.3f} (" in capsys.readouterr().out.partition("labelled sets")[2]
+    said = capsys.readouterr().out
+    assert f" {figures[0][0]:.3f} (" in said.partition("labelled sets")[2]
+    assert "Abstention F1" in said
+    assert "UnF1" not in said, "a labelled set's labels are no instruction"
+    assert "n/a for labelled-model/a-model (pope): Abstention F1, recall (audacity)" in said
+    assert "n/a for labelled-model/a-model (pope) and labelled-model/a-model (words): difference, 95 % interval" in said
+    assert r"Run & Abstention F1 & 95" in to_latex(found)
 
 
 def test_every_null_figure_of_a_comparison_and_of_a_plan_has_its_reason(tmp_path: Path) -> None:

@@ -425,7 +425,7 @@ def test_above_five_percent_of_invalid_and_blocked_responses_the_score_warns() -
 def test_a_warning_tells_responses_that_cannot_be_judged_from_those_that_nobody_judged(reason: str, what: str) -> None:
     asked = questions(ta=10, tu=8) + [question("unanswerable", unscored=reason)] * 2
     (warning,) = scored([examination("a", asked)], k=10).warnings
-    assert warning == f"2 of 20 responses (10.0%) {what} ({reason} 2): read unf1_bounds beside unf1"
+    assert warning == f"2 of 20 responses (10.0%) {what} ({reason} 2): read the bounds beside the score"
 
 
 def test_an_act_that_is_not_scored_is_its_own_reason() -> None:
@@ -491,7 +491,9 @@ def test_above_a_fifth_unscored_or_bounds_a_tenth_wide_the_bounds_are_the_headli
     assert at_limit.unreliable == []
     (reason,) = beyond.unreliable
     assert beyond.unf1_between == beyond.unf1_bounds
-    assert reason.startswith("18 of 98 responses (18%) are in none of the four types, which leaves UnF1 open by 0.101;")
+    assert reason.startswith(
+        "18 of 98 responses (18%) are in none of the four types, which leaves the score open by 0.101;"
+    )
     # The share counts although the bounds are narrow: with many over-refusals UnF1 is low at best and at worst.
     asked = questions(fu=30, tu=1) + [question("answerable", unscored="failed")] * 7
     assert scored([examination("a", asked)], k=None).unf1_between is None
@@ -567,9 +569,9 @@ def test_resamples_without_a_score_are_left_out_counted_and_reported() -> None:
     ]
     result = scored(images, resamples=2000)
     assert 0 < result.resamples_undefined == pytest.approx(2000 / 27, rel=0.5)  # all three draws are image a
-    assert not any("had no UnF1" in warning for warning in result.warnings)
+    assert not any("had no score" in warning for warning in result.warnings)
     result = scored([*images[:2], *(examination(f"a{i}", questions(ta=2)) for i in range(3))], resamples=2000)
-    assert any("had no UnF1" in warning for warning in result.warnings)
+    assert any("had no score" in warning for warning in result.warnings)
 
 
 def test_resamples_without_a_score_earn_a_warning_above_five_percent() -> None:
@@ -578,7 +580,7 @@ def test_resamples_without_a_score_earn_a_warning_above_five_percent() -> None:
     images += [examination("c", questions(tu=1, fa=1)), examination("d", questions(fu=1))]
     result = scored(images, resamples=2000)
     assert 0.05 < result.resamples_undefined / 2000 < 0.08
-    assert any("had no UnF1" in warning for warning in result.warnings)
+    assert any("had no score" in warning for warning in result.warnings)
 
 
 # --- properties ---------------------------------------------------------------------------------------------------

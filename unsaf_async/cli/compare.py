@@ -110,7 +110,7 @@ def draw_plane(comparison: Comparison, file: Path) -> None:
         else:
             marks.append((row.name, row.timidity, row.audacity, row.timidity_ci, row.audacity_ci))
     reasons = (
-        ("so much is unscored that UnF1 has bounds alone", bounds_alone),
+        (f"so much is unscored that {comparison.f1_name} has bounds alone", bounds_alone),
         ("timidity or audacity is undefined", undefined),
     )
     notes = [f"Without a mark, for {why}: {', '.join(names)}." for why, names in reasons if names]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.cli.console import console as stdout
 from unsaf_async.cli.console import print_fitting, safe
-from unsaf_async.compare.tables import kinds_of
+from unsaf_async.compare.tables import kinds_of, missing_of_pair
 from unsaf_async.providers.addresses import LOCAL
 from unsaf_async.text import (
     NOT_AVAILABLE,
@@ -78,14 +78,11 @@ def _about(run: str, said: str) -> str:
 def _runs(comparison: Comparison) -> Iterator[_Cells]:
     """Each run's figures, its recall by kind, and its costs."""
     runs = comparison.runs
-    heads = (
-        "run", "UnF1", "95 % interval", "precision", "recall", "over-refusal", "over-answer", "images", "questions", "unscored",
-    )  # fmt: skip
+    heads = ("run", comparison.f1_name, "95 % interval", "images", "questions", "unscored")
     yield heads, [
         (
             safe(f"{row.name} ({LOCAL})" if row.mark == LOCAL else row.name),
             format_headline(row.unf1, row.unf1_between), format_interval(None if row.unf1_between else row.unf1_ci),
-            *map(format_figure, (row.precision, row.recall, row.over_refusal_rate, row.over_answer_rate)),
             str(row.images), str(row.questions), str(row.unscored),
         )
         for row in runs
@@ -102,7 +99,7 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
         ("recall by kind", *kinds),
         [(safe(row.name), *(_rate(row, f"recall_by_kind.{kind}") for kind in kinds)) for row in runs],
     )
-    yield ("run", "paid", "per image", "for a 1-point interval", "time"), [
+    yield ("run", *_AMOUNTS.values()), [
         (
             safe(row.name), *(format_usd(usd, 4) for usd in (row.cost_usd, row.cost_per_image_usd, row.cost_of_one_point_usd)),
             "n/a" if row.wall_s is None else f"{row.wall_s:.1f} s",
@@ -113,7 +110,7 @@ def _runs(comparison: Comparison) -> Iterator[_Cells]:
 
 _WITH_INTERVALS = {
     "the paper's scores": {
-        "precision": "timidity", "recall": "audacity", "audacity_of_answers": "audacity of answers",
+        "precision": "precision (timidity)", "recall": "recall (audacity)", "audacity_of_answers": "audacity of answers",
         "unf1_of_precisions": "F1 of precisions",
     },
     "95 % intervals": {
@@ -144,10 +141,10 @@ def _pairs(comparison: Comparison) -> _Cells:
 
 
 def _correlations(comparison: Comparison) -> _Cells:
-    heads = ("UnF1 against", "runs", "Spearman", "95 % interval", "p", "Kendall", "95 % interval", "p")
+    heads = (f"{comparison.f1_name} against", "runs", "Spearman", "95 % interval", "p", "Kendall", "95 % interval", "p")
     return heads, [
         (
-            safe(each.metric), str(len(each.runs)),
+            safe(_metric(each.metric)), str(len(each.runs)),
             format_figure(each.spearman.value), format_interval(each.spearman.ci), format_p(each.spearman.p),
             format_figure(each.kendall.value), format_interval(each.kendall.ci), format_p(each.kendall.p),
         )
@@ -156,26 +153,95 @@ def _correlations(comparison: Comparison) -> _Cells:
     ]  # fmt: skip
 
 
+def _metric(name: str) -> str:
+    """What a run's UnF1 is ranked against, in words."""
+    from unsaf_async.score.signals import SIGNAL_WORDS
+
+    return next((f"AUROC of {words}" for signal, (words, *_) in SIGNAL_WORDS.items() if signal == name), name)
+
+
 def _print_reasons(comparison: Comparison, console: Console) -> None:
-    """Why there is no correlation, no interval of one, or no difference of a pair; a line for each reason."""
-    reasons: dict[str, list[str]] = {}
-    of_intervals: dict[tuple[str, str], list[str]] = {}
+    """Why a figure of a run or of a pair, a correlation, or an interval of one is not there; a line for each reason."""
+    lines = [*_missing_of_runs(comparison), *_missing_correlations(comparison), *_missing_of_pairs(comparison)]
+    if lines:
+        console.print()
+    for line in lines:
+        console.print(safe(line))
+
+
+def _missing_of_runs(comparison: Comparison) -> Iterator[str]:
+    words = {path: title for columns in _WITH_INTERVALS.values() for path, title in columns.items()}
+    words |= {f"recall_by_kind.{kind}": f"recall of {kind}" for kind in kinds_of(comparison)}
+    runs: dict[tuple[str, str], list[str]] = {}
+    for row in comparison.runs:
+        missing: dict[tuple[str, str], list[str]] = {}
+        for title, why in (*_no_headline(row, comparison.f1_name), *_no_accuracy(comparison, row), *_no_amounts(row)):
+            missing.setdefault(("", why), []).append(title)
+        for path, title in words.items():
+            if path not in row.intervals:
+                own = "it has no question of this kind" if path not in row.rates else row.undefined.get(path, "")
+                why = own or row.undefined.get(f"intervals.{path}", "its score has no intervals")
+                missing.setdefault(("" if own else "95 % interval of ", why), []).append(title)
+        for (what, why), titles in missing.items():
+            runs.setdefault((f"{what}{', '.join(titles)}", why), []).append(row.name)
+    for (what, why), names in runs.items():
+        yield f"n/a for {', '.join(names)}: {what}: {why}"
+
+
+def _no_headline(row: RunRow, f1_name: str) -> Iterator[tuple[str, str]]:
+    """(what is missing, why)."""
+    if row.unf1_between:
+        yield f"95 % interval of {f1_name}", "so much is unscored that its bounds stand in its place"
+    elif row.unf1 is None:
+        yield f1_name, row.undefined.get("unf1", "unknown")
+    elif row.unf1_ci is None:
+        yield f"95 % interval of {f1_name}", row.undefined.get("unf1_ci", "its score has no intervals")
+
+
+def _no_accuracy(comparison: Comparison, row: RunRow) -> Iterator[tuple[str, str]]:
+    """As `_no_headline`, of the accuracy, where any run has one."""
+    if not any(each.accuracy is not None for each in comparison.runs):
+        return
+    if row.accuracy is None:
+        yield "accuracy", row.undefined["accuracy"]
+    elif row.accuracy_ci is None:
+        yield "95 % interval of accuracy", row.undefined["accuracy_ci"]
+
+
+def _no_amounts(row: RunRow) -> Iterator[tuple[str, str]]:
+    """As `_no_headline`, of money and time."""
+    for name, title in _AMOUNTS.items():
+        if getattr(row, name) is None:
+            yield title, row.undefined.get(name, "unknown")
+
+
+_AMOUNTS = {
+    "cost_usd": "paid",
+    "cost_per_image_usd": "per image",
+    "cost_of_one_point_usd": "for a 1-point interval",
+    "wall_s": "time",
+}
+"""What a run took: the columns' titles by the fields of `RunRow`."""
+
+
+def _missing_correlations(comparison: Comparison) -> Iterator[str]:
+    reasons: dict[tuple[str, str], list[str]] = {}
     for each in comparison.correlations:
         if each.spearman.value is None:
-            reasons.setdefault(each.spearman.why_undefined, []).append(each.metric)
+            reasons.setdefault(("n/a for ", each.spearman.why_undefined), []).append(_metric(each.metric))
             continue
         for name, found in (("Spearman's", each.spearman), ("Kendall's", each.kendall)):
             if found.ci is None:
-                of_intervals.setdefault((name, found.why_undefined), []).append(each.metric)
-    if reasons or of_intervals:
-        console.print()
-    for why, metrics in reasons.items():
-        console.print(f"n/a for UnF1 against {safe(', '.join(metrics))}: {safe(why)}")
-    for (name, why), metrics in of_intervals.items():
-        console.print(f"n/a: {name} interval, UnF1 against {safe(', '.join(metrics))}: {safe(why)}")
+                key = (f"n/a: {name} interval, ", found.why_undefined)
+                reasons.setdefault(key, []).append(_metric(each.metric))
+    for (what, why), metrics in reasons.items():
+        yield f"{what}{comparison.f1_name} against {', '.join(metrics)}: {why}"
+
+
+def _missing_of_pairs(comparison: Comparison) -> Iterator[str]:
     for pair in comparison.pairs:
-        for why in dict.fromkeys(pair.undefined.values()):
-            console.print(f"n/a for {safe(pair.a)} and {safe(pair.b)}: {safe(why)}")
+        for names, why in missing_of_pair(pair):
+            yield f"n/a for {pair.a} and {pair.b}: {names}: {why}"
 
 
 def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:

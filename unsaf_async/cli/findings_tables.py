@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from rich.table import Table
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
-    from unsaf_async.score.labelled import LabelledScore, PopeScore
+    from unsaf_async.score.fidelity import Fidelity
+    from unsaf_async.score.grounded import Grounded
+    from unsaf_async.score.labelled import Calibration, LabelledScore, PopeScore
+    from unsaf_async.score.signals import ProbabilityName
 
 
 def print_beside(findings: Findings, out: Console) -> None:
@@ -34,23 +37,58 @@ def print_beside(findings: Findings, out: Console) -> None:
             kappa = f"kappa {format_figure(pair.agreement.kappa)}{format_bracketed(pair.agreement.kappa_ci)}"
             out.print(
                 f"  {safe(pair.first)} and {safe(pair.second)}: agree {format_figure(pair.agreement.share)}"
-                f"{format_bracketed(pair.agreement.share_ci)}, Cohen's {kappa}{_why(pair.agreement.why_undefined, 'kappa')}"
+                f"{format_bracketed(pair.agreement.share_ci)}{_why(pair.agreement.why_undefined, 'share')}, "
+                f"Cohen's {kappa}{_why(pair.agreement.why_undefined, 'kappa')}"
             )
     if findings.corrected:
         corrected = findings.corrected
         out.print(
-            f"\nUnF1 corrected for the judge's errors: {format_figure(corrected.unf1)}{format_bracketed(corrected.unf1_ci)}"
-            + "".join(f" ({safe(why)})" for why in dict.fromkeys(corrected.why_undefined.values()))
+            f"\n{findings.f1_name} corrected for the judge's errors: "
+            f"{format_figure(corrected.unf1)}{format_bracketed(corrected.unf1_ci)}"
+            + _why(corrected.why_undefined, "unf1")
         )
     if findings.grounded:
         grounded = findings.grounded
         out.print(
             f"\nGrounded: {grounded.supported} of {grounded.judged} answers to answerable questions are borne out, "
-            f"{format_figure(grounded.accuracy)}{format_bracketed(grounded.accuracy_ci)}; {grounded.failed} unjudged. "
-            f"UnF1 if the others are errors: {format_figure(grounded.unf1)}{format_bracketed(grounded.unf1_ci)}"
+            f"{format_figure(grounded.accuracy)}{format_bracketed(grounded.accuracy_ci)}{_why_grounded(grounded, 'accuracy')}; "
+            f"{grounded.failed} unjudged. "
+            f"{findings.f1_name} if the others are errors: {format_figure(grounded.unf1)}{format_bracketed(grounded.unf1_ci)}"
+            + _why_grounded(grounded, "unf1")
         )
     if findings.signals and findings.labelled is None:
         _signals(findings, out)
+
+
+class _WithIntervals(Protocol):
+    """Figures with intervals, and the reasons of those that lack one."""
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]: ...
+    @property
+    def undefined(self) -> dict[str, str]: ...
+
+
+def print_missing(words: Mapping[str, str], record: _WithIntervals, out: Console, of: str = "") -> None:
+    """Why figures, or their intervals alone, are n/a; a line a reason.
+
+    words: for the figures, by their paths in the record. of: whose figures they are, with a space before it.
+    """
+    missing: dict[tuple[str, str], list[str]] = {}
+    for path, name in words.items():
+        if path in record.intervals or getattr(record, f"{path}_ci", None):
+            continue
+        own = record.undefined.get(path)
+        of_interval = record.undefined.get(f"intervals.{path}") or record.undefined.get(f"{path}_ci")
+        why = own or of_interval or "its score has no intervals"
+        missing.setdefault(("" if own else "95 % interval of ", why), []).append(name)
+    for (what, why), names in missing.items():
+        named = (
+            "every 95 % interval above"
+            if what and not of and len(names) == len(words) > 1
+            else f"{what}{', '.join(names)}"
+        )
+        out.print(f"n/a{of}: {named}: {safe(why)}")
 
 
 def print_labelled(findings: Findings, manifest: Manifest, out: Console) -> None:
@@ -69,30 +107,28 @@ def print_labelled(findings: Findings, manifest: Manifest, out: Console) -> None
         _pope(labelled.pope, labelled.pope_official, out)
     else:
         _accuracy(labelled, out)
-    table = Table("confidence", "responses", "ECE", "Brier", "NLL", "AUROC", "AURC", "E-AURC", box=None, pad_edge=False)
-    for name, result in labelled.calibration.items():
-        figures = (result.ece, result.brier, result.nll, result.auroc, result.aurc, result.e_aurc)
-        if result.n:
-            table.add_row(_words(name), str(result.n), *map(format_figure, figures))
     out.print()
-    if table.row_count:
-        out.print(table)
-        _calibration_intervals(labelled, out)
+    _calibration({name: result for name, result in labelled.calibration.items() if result.n}, out)
     _print_reasons({name: result.why_undefined for name, result in labelled.calibration.items() if not result.n}, out)
     if labelled.unanswerable:
         _declining(labelled, out)
 
 
-def _calibration_intervals(labelled: LabelledScore, out: Console) -> None:
-    table = Table("95 % intervals", "ECE", "AUROC", "AURC", box=None, pad_edge=False)
-    for name, result in labelled.calibration.items():
-        if result.intervals:
-            table.add_row(
-                _words(name), *(format_interval(result.intervals.get(each)) for each in ("ece", "auroc", "aurc"))
-            )
-    if table.row_count:
-        out.print()
-        out.print(table)
+_CALIBRATION = {"ece": "ECE", "brier": "Brier", "nll": "NLL", "auroc": "AUROC", "aurc": "AURC", "e_aurc": "E-AURC"}
+
+
+def _calibration(results: Mapping[ProbabilityName, Calibration], out: Console) -> None:
+    """The figures of each signal, with 95 % intervals in brackets."""
+    if not results:
+        return
+    heads = ("confidence (95 % interval)", "responses", *_CALIBRATION.values())
+    rows = [
+        (_words(name), str(result.n), *(_with_interval(result, each) for each in _CALIBRATION))
+        for name, result in results.items()
+    ]
+    print_fitting(out, heads, rows)
+    for name, result in results.items():
+        print_missing(_CALIBRATION, result, out, f" for {_words(name)}")
 
 
 def _declining(labelled: LabelledScore, out: Console) -> None:
@@ -107,6 +143,9 @@ def _declining(labelled: LabelledScore, out: Console) -> None:
     out.print()
     if table.row_count:
         out.print(table)
+        for name, result in labelled.declining.items():
+            if result.auroc is not None and result.auroc_ci is None:
+                out.print(f"n/a: 95 % interval of {PROPENSITY_WORDS[name]}: {safe(result.why_no_interval)}")
     else:
         for why in dict.fromkeys(result.why_undefined for result in labelled.declining.values()):
             out.print(f"n/a: telling what has no answer, whatever the threshold: {safe(why)}")
@@ -114,51 +153,63 @@ def _declining(labelled: LabelledScore, out: Console) -> None:
 
 def _accuracy(labelled: LabelledScore, out: Console) -> None:
     table = Table.grid(padding=(0, 2))
-    ends = (format_bracketed(labelled.accuracy_ci), format_bracketed(labelled.accuracy_contained_ci))
-    table.add_row("VQA accuracy", f"{format_figure(labelled.accuracy)}{ends[0]}", "the response is the answer")
-    table.add_row("", _with_interval(labelled, "accuracy_official"), "by VQA's own script, to the letter")
-    table.add_row("", f"{format_figure(labelled.accuracy_contained)}{ends[1]}", "the response contains the answer")
-    answered = _with_interval(labelled, "accuracy_answered")
-    table.add_row("", answered, f"of what it answered, {format_figure(labelled.coverage)}")
-    table.add_row("dual accuracy", _with_interval(labelled, "dual_accuracy"), "answered or declined rightly")
+    of = {
+        "accuracy": ("VQA accuracy", "the response is the answer"),
+        "accuracy_official": ("", "by VQA's own script, to the letter"),
+        "accuracy_contained": ("", "the response contains the answer"),
+        "accuracy_answered": ("", "the same, of what it answered"),
+        "coverage": ("coverage", "of the answerable, answered"),
+        "dual_accuracy": ("dual accuracy", "answered or declined rightly"),
+    }
+    for name, (title, hint) in of.items():
+        table.add_row(title, _with_interval(labelled, name), hint)
     out.print(table)
+    print_missing({name: title or f"accuracy, {hint}" for name, (title, hint) in of.items()}, labelled, out)
     if labelled.without_answers:
         out.print(f"{labelled.without_answers} answerable questions have no accepted answer, and enter no accuracy")
 
 
-def _with_interval(record: LabelledScore, name: str) -> str:
-    return f"{format_figure(getattr(record, name))}{format_bracketed(record.intervals.get(name))}"
+def _with_interval(record: _WithIntervals, name: str) -> str:
+    ends = record.intervals.get(name) or getattr(record, f"{name}_ci", None)
+    return f"{format_figure(getattr(record, name))}{format_bracketed(ends)}"
+
+
+_POPE = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "yes_ratio": "share of yes",
+}
 
 
 def _pope(mine: PopeScore, official: PopeScore, out: Console) -> None:
-    head = ("", "accuracy", "precision", "recall", "F1", "share of yes", "neither", "abstained")
-    rows = []
-    for name, result in (("by what was said", mine), ("by POPE's own rule", official)):
-        figures = map(format_figure, (result.accuracy, result.precision, result.recall, result.f1, result.yes_ratio))
-        rows.append((name, *figures, str(result.counts.neither), str(result.counts.abstained)))
-    print_fitting(out, head, rows)
-    words = {
-        "accuracy": "accuracy",
-        "precision": "precision",
-        "recall": "recall",
-        "f1": "F1",
-        "yes_ratio": "share of yes",
-    }
-    for title, result in (("by what was said", mine), ("by POPE's own rule", official)):
-        none = {name: why for name, why in result.undefined.items() if not name.startswith("intervals.")}
-        none.pop("accuracy_answered", None)  # not among these
-        for why in dict.fromkeys(none.values()):
-            names = ", ".join(words[name] for name, reason in none.items() if reason == why)
-            out.print(f"n/a {title}: {names}: {safe(why)}")
-    ends = [
-        f"{title} {format_interval(mine.intervals[name])}" for name, title in words.items() if name in mine.intervals
+    both = {"by what was said": mine, "by POPE's own rule": official}
+    head = ("95 % intervals in brackets", *_POPE.values(), "neither", "abstained")
+    rows = [
+        (
+            title,
+            *(_with_interval(result, name) for name in _POPE),
+            str(result.counts.neither),
+            str(result.counts.abstained),
+        )
+        for title, result in both.items()
     ]
-    if ends:
-        out.print(f"95 % intervals, by what was said: {', '.join(ends)}")
+    print_fitting(out, head, rows)
+    for title, result in both.items():
+        print_missing(_POPE, result, out, f" {title}")
 
 
 def _audits(findings: Findings, out: Console) -> None:
-    head = ("auditor", "audited", "labels confirmed", "answerable", "unanswerable", "Cohen's kappa", "UnF1 on these")
+    head = (
+        "auditor",
+        "audited",
+        "labels confirmed",
+        "answerable",
+        "unanswerable",
+        "Cohen's kappa",
+        f"{findings.f1_name} on these",
+    )
     rows = []
     for name, result in findings.audits.items():
         agreement = result.agreement
@@ -179,14 +230,52 @@ def _audits(findings: Findings, out: Console) -> None:
     out.print()
     print_fitting(out, head, rows)
     for name, result in findings.audits.items():
-        reasons = result.agreement.why_undefined | result.why_undefined
-        for why in dict.fromkeys(reason for figure, reason in reasons.items() if not figure.endswith("_ci")):
-            out.print(f"n/a for {safe(name)}: {safe(why)}")
+        _print_why(_audit_reasons(result, findings.f1_name), out, f" for {safe(name)}")
+
+
+def _audit_reasons(result: Fidelity, f1_name: str) -> dict[str, str]:
+    """Why figures of an audit, or their intervals alone, are n/a, by their names in the table."""
+    known = result.agreement.why_undefined | result.why_undefined
+    reasons: dict[str, str] = {}
+    for figure, title in {
+        "share": "labels confirmed",
+        "kappa": "Cohen's kappa",
+        "unf1_agreed": f"{f1_name} on these",
+    }.items():
+        if figure in known:
+            reasons[title] = known[figure]
+        elif f"{figure}_ci" in known:
+            reasons[f"95 % interval of {title}"] = known[f"{figure}_ci"]
+    for label in ("answerable", "unanswerable"):
+        share = result.by_label.get(label)
+        if share is None:
+            reasons[label] = "none audited"
+        elif share.why_no_interval:
+            reasons[f"95 % interval of {label}"] = share.why_no_interval
+    return reasons
+
+
+def _print_why(reasons: Mapping[str, str], out: Console, of: str = "") -> None:
+    """A line a reason, with what it is the reason of; whose figures it is about goes behind "n/a"."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        by_reason.setdefault(why, []).append(name)
+    for why, names in by_reason.items():
+        out.print(f"n/a{of}: {', '.join(names)}: {safe(why)}")
 
 
 def _why(reasons: Mapping[str, str], figure: str) -> str:
-    """Why a figure is undefined, in brackets; "" where it is not."""
-    return f" ({safe(reasons[figure])})" if figure in reasons else ""
+    """Why a figure is undefined, or has no interval, in brackets; "" where it has both."""
+    if figure in reasons:
+        return f" ({safe(reasons[figure])})"
+    return f" (no interval: {safe(reasons[f'{figure}_ci'])})" if f"{figure}_ci" in reasons else ""
+
+
+def _why_grounded(grounded: Grounded, figure: Literal["accuracy", "unf1"]) -> str:
+    """As `_why`."""
+    if getattr(grounded, figure) is None:
+        return f" ({safe(grounded.why_undefined)})"
+    return f" (no interval: {safe(grounded.why_no_interval[figure])})" if figure in grounded.why_no_interval else ""
 
 
 def _signals(findings: Findings, out: Console) -> None:
@@ -211,8 +300,7 @@ def _print_reasons(reasons: dict[str, str], out: Console, what: str = "") -> Non
     by_reason: dict[str, list[str]] = {}
     for name, why in reasons.items():
         by_reason.setdefault(why, []).append(_words(name))
-    for why, names in by_reason.items():
-        out.print(f"n/a: {what}{', '.join(names)}: {safe(why)}")
+    _print_why({f"{what}{', '.join(names)}": why for why, names in by_reason.items()}, out)
 
 
 def _words(name: str) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from unsaf_async.cli.console import console, model_name, safe
-from unsaf_async.cli.findings_tables import print_beside, print_labelled
+from unsaf_async.cli.findings_tables import print_beside, print_labelled, print_missing
 from unsaf_async.prompts import short_name
 from unsaf_async.providers.addresses import LOCAL, mark, not_the_vendors, place
 from unsaf_async.text import (
@@ -22,7 +22,7 @@ from unsaf_async.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from unsaf_async.checks.doctor import Diagnosis
     from unsaf_async.providers.resolve import Listing
@@ -58,9 +58,8 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
         _print_notes(notes, out)
         _print_accounts(score, failures, out)
         return
-    name = "Abstention F1" if score.labelled else "UnF1"
     between = score.unf1_between
-    headline = f"[bold]{name} {format_headline(score.unf1, between)}[/bold]"
+    headline = f"[bold]{score.f1_name} {format_headline(score.unf1, between)}[/bold]"
     if score.unf1_ci and not between:
         headline += f"   95 % interval {format_interval(score.unf1_ci)}"
         if score.unf1_ci_method and score.unf1_ci_method != "logit_t":
@@ -81,17 +80,15 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
 
     out.print()
     out.print(_rates(score))
-    _print_missing(score, _RATES, out)
+    print_missing(_RATES, score, out)
     if score.by_kind:
         out.print()
         out.print(_kinds(score))
-        _print_missing(score, {f"by_kind.{kind}.recall": kind for kind in score.by_kind}, out)
+        print_missing({f"by_kind.{kind}.recall": kind for kind in score.by_kind}, score, out)
 
     print_beside(score, out)
     _print_accounts(score, failures, out)
-    for name, reason in score.undefined.items():
-        if name in ("unf1", "unf1_ci"):
-            out.print(f"{name} is n/a: {safe(reason)}")
+    print_missing({"unf1": score.f1_name}, score, out)
 
 
 def _print_notes(notes: Sequence[str], out: Console) -> None:
@@ -116,19 +113,6 @@ def _rates(score: Findings) -> Table:
     for name, words in _RATES.items():
         table.add_row(words, _value(score, name), format_interval(score.intervals.get(name)))
     return table
-
-
-def _print_missing(score: Findings, words: Mapping[str, str], out: Console) -> None:
-    """Why figures, or their intervals alone, are n/a; a line a reason. words: for the figures, by their paths in the score."""
-    missing: dict[tuple[str, str], list[str]] = {}
-    for path, name in words.items():
-        if path not in score.intervals:
-            own = score.undefined.get(path)
-            why = own or score.undefined.get(f"intervals.{path}", "its score has no intervals")
-            missing.setdefault(("" if own else "95 % interval of ", why), []).append(name)
-    for (what, why), names in missing.items():
-        named = "every 95 % interval above" if what and len(names) == len(words) else f"{what}{', '.join(names)}"
-        out.print(f"n/a: {named}: {safe(why)}")
 
 
 def _kinds(score: Findings) -> Table:

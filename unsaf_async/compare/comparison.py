@@ -115,6 +115,8 @@ class RunRow(Record):
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """95 % intervals over images, by the figure's path in this record ("recall", "recall_by_kind.hidden"). Why one is missing
     stands in `undefined`, by "intervals." and the path."""
+    labelled: bool = False
+    """Whether the questions are a labelled set's, so that `unf1` is the F1 of abstaining by its labels, and not UnF1."""
 
     @property
     def rates(self) -> dict[str, float | None]:
@@ -146,6 +148,12 @@ class Comparison(Record):
     """How the settings and images of the runs differ, a sentence each: what else a difference of scores may come from."""
     too_few: list[str] = Field(default_factory=list)
     """Which differences could not have been significant, whatever they are, a sentence each."""
+
+    @property
+    def f1_name(self) -> str:
+        """What the runs' F1 of abstaining is called: UnF1, on a labelled set Abstention F1, or either."""
+        names = {False: "UnF1", True: "Abstention F1"}
+        return " or ".join(name for of_set, name in names.items() if any(row.labelled == of_set for row in self.runs))
 
 
 # --- runs side by side ------------------------------------------------------------------------------------------------
@@ -272,8 +280,8 @@ def _without_open_ends(pair: PairedDifference, runs: Mapping[str, tuple[str, Sco
 def _why_no_unf1(name: str, score: Score) -> str:
     """Why a run's UnF1 is compared with no other; "" where it is."""
     if score.unf1_between:
-        return f"so much of {name} is unscored that its UnF1 is {format_headline(None, score.unf1_between)}"
-    return f"{name} has no UnF1: {score.undefined.get('unf1', 'unknown')}" if score.unf1 is None else ""
+        return f"so much of {name} is unscored that its {score.f1_name} is {format_headline(None, score.unf1_between)}"
+    return f"{name} has no {score.f1_name}: {score.undefined.get('unf1', 'unknown')}" if score.unf1 is None else ""
 
 
 def run_names(loaded: Sequence[SavedRun]) -> list[str]:
@@ -409,6 +417,7 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         warnings=score.warnings,
         undefined=undefined,
         intervals=intervals,
+        labelled=score.labelled is not None,
     )
 
 

@@ -11,9 +11,9 @@ from unsaf_async.compare.comparison import RATES
 from unsaf_async.text import format_figure, format_headline, format_interval, format_p
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from unsaf_async.compare.comparison import Comparison, RunRow
+    from unsaf_async.compare.comparison import Comparison, Pair, RunRow
     from unsaf_async.score.unf1 import KindName
 
 
@@ -124,7 +124,7 @@ def to_latex(comparison: Comparison) -> str:
     """
     runs = _tabular(
         "lrrrrrrr",
-        ["Run", "UnF1", "95 % interval", "Precision", "Recall", "Over-refusal", "Images", "USD per image"],
+        ["Run", comparison.f1_name, "95 % interval", "Precision", "Recall", "Over-refusal", "Images", "USD per image"],
         [
             [
                 row.name,
@@ -213,6 +213,32 @@ def escaped(text: str) -> str:
     # A leading [ or * after the \\ of the line before would be read as that command's option.
     spoken = "".join(_LATEX.get(mark, mark) for mark in re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip())
     return "{}" + spoken if spoken.startswith(("[", "*")) else spoken
+
+
+def missing_of_pair(pair: Pair) -> Iterator[tuple[str, str]]:
+    """Which figures of a pair are not there, and why.
+
+    Args:
+        pair: The pair.
+
+    Yields:
+        (their titles in a table, the reason), once for each reason.
+    """
+    by_reason: dict[str, list[str]] = {}
+    for name, title in _OF_A_PAIR.items():
+        if name in pair.undefined:
+            by_reason.setdefault(pair.undefined[name], []).append(title)
+    for why, titles in by_reason.items():
+        yield ", ".join(titles), why
+
+
+_OF_A_PAIR = {
+    "difference": "difference",
+    "ci": "95 % interval",
+    "p": "p",
+    "p_holm": "p (Holm)",
+    "detectable": "detectable",
+}
 
 
 def kinds_of(comparison: Comparison) -> list[KindName]:

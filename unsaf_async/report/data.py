@@ -56,7 +56,7 @@ class ReportRun:
     @property
     def f1_name(self) -> str:
         """What the F1 of abstaining is called: a labelled set's labels are no instruction, so there it is not UnF1."""
-        return "UnF1" if self.sort == "unsaf" else "Abstention F1"
+        return self.score.f1_name
 
 
 def load_run(path: Path) -> ReportRun:

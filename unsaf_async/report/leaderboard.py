@@ -134,6 +134,7 @@ def _pairs(runs: Sequence[tuple[str, ReportRun]]) -> Element | None:
     None for one run, and for more than `MOST_PAIRED`.
     """
     from unsaf_async.compare.comparison import paired_runs, too_few
+    from unsaf_async.compare.tables import missing_of_pair
 
     if not 1 < len(runs) <= MOST_PAIRED:
         return None
@@ -146,7 +147,8 @@ def _pairs(runs: Sequence[tuple[str, ReportRun]]) -> Element | None:
         )
         for pair in pairs
     ]  # fmt: skip
-    notes = [*too_few(pairs), *(f"{pair.a}, {pair.b}: {why}" for pair in pairs for why in set(pair.undefined.values()))]
+    missing = [f"{pair.a}, {pair.b}: {names} n/a: {why}" for pair in pairs for names, why in missing_of_pair(pair)]
+    notes = [*too_few(pairs), *missing]
     return el(
         "div",
         table("Differences of UnF1 on the same images", heads, rows, range(2, 7)),

@@ -46,6 +46,11 @@ class Findings(Score):
     labelled: LabelledScore | None = None
     """Accuracy, abstention and calibration on a labelled set; None for other runs."""
 
+    @property
+    def f1_name(self) -> str:
+        """What the F1 of abstaining is called: a labelled set's labels are no instruction, so there it is not UnF1."""
+        return "Abstention F1" if self.labelled else "UnF1"
+
 
 class Tallies:
     """All that a run's findings are made of, added up image by image, in the order of the images' ids."""

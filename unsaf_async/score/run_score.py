@@ -220,6 +220,11 @@ class Score(Record):
     "by_kind.hidden.recall")."""
 
     @property
+    def f1_name(self) -> str:
+        """What the F1 of abstaining is called."""
+        return "UnF1"
+
+    @property
     def unf1_between(self) -> tuple[float, float] | None:
         """`unf1_bounds` where so much is unscored that they are the headline; None where `unf1` is."""
         is_open = why_open(Counter(self.unscored), self.questions.asked, self.unf1_bounds)
@@ -560,7 +565,7 @@ def why_open(unscored: Counter[str], asked: int, bounds: tuple[float, float] | N
     if n > OPEN_SHARE_LIMIT * asked:
         limit = f"above {OPEN_SHARE_LIMIT:.0%}"
     elif width > OPEN_WIDTH_LIMIT:
-        limit = f"which leaves UnF1 open by {width:.3f}; above {OPEN_WIDTH_LIMIT:.2f}"
+        limit = f"which leaves the score open by {width:.3f}; above {OPEN_WIDTH_LIMIT:.2f}"
     else:
         return ""
     hint = "; a model as judge decides what the rules leave open" if 2 * unscored["undecided"] > n else ""
@@ -584,7 +589,7 @@ def _warnings(
             parts = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
             yield (
                 f"{n} of {questions.asked} responses ({n / questions.asked:.1%}) {what} ({parts}): "
-                "read unf1_bounds beside unf1"
+                "read the bounds beside the score"
             )
     if interval.ends is not None and interval.images < FEW_IMAGES:
         yield (
@@ -597,7 +602,7 @@ def _rarely_defined(resampling: UnF1Interval, resamples: int) -> Iterator[str]:
     """A warning if many resamples have no UnF1."""
     if resampling.resamples_undefined > UNDEFINED_LIMIT * resamples:
         yield (
-            f"{resampling.resamples_undefined} of {resamples} resamples had no UnF1 and were left out of "
+            f"{resampling.resamples_undefined} of {resamples} resamples had no score and were left out of "
             "unf1_ci_percentile: too few images hold a response that counts"
         )
 

@@ -343,11 +343,11 @@ def _images_needed(figure: Figure, sign: int, bar: float) -> int | None:
 
 def _difference_text(figure: Figure) -> str:
     assert figure.difference is not None
-    difference = f"{100 * figure.difference:+.1f} points"
+    difference = f"{100 * figure.difference:+z.1f} points"
     if figure.images < 2:
         return f"{difference}, no interval"
     low, high = _ends(figure)
-    ends = f"{100 * low:+.1f} to {100 * high:+.1f}"
+    ends = f"{100 * low:+z.1f} to {100 * high:+z.1f}"
     if not _is_bounded(figure):
         return f"{difference}, interval {ends}"
     differing = figure.images_differing or 0

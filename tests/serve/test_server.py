@@ -36,6 +36,7 @@ from unsaf_async.providers.redactor import Redactor
 from unsaf_async.serve.log import Log
 from unsaf_async.serve.plan import RANKS, ServePlan, find_vllm, plan, split_flags, weights_sha256
 from unsaf_async.serve.port import claimed
+from unsaf_async.serve.replicas import replicas, together, visible_gpus
 from unsaf_async.serve.server import Server
 from unsaf_async.tiny.folders import SHIPPED
 
@@ -65,6 +66,7 @@ parser.add_argument("--lora-modules", type=json.loads, nargs="+", default=[])
 parser.add_argument("--max-model-len", type=int)
 parser.add_argument("--gpu-memory-utilization", type=float)
 parser.add_argument("--dtype")
+parser.add_argument("--tensor-parallel-size", type=int)
 given = parser.parse_args()
 
 
@@ -77,6 +79,8 @@ def wish(name):
 
 
 Path("server.json").write_text(json.dumps([os.getpid(), sys.argv]))
+told = json.dumps([os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")])
+Path("server-" + str(given.port) + ".json").write_text(told)
 if wish("STUBBORN"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if wish("ENGINE"):  # one that hangs, with the same output and group
@@ -219,9 +223,9 @@ def started() -> Iterator[Callable[..., Running]]:
         if each.process.poll() is None:
             each.process.kill()
         each.process.communicate()
-    if Path("server.json").exists():
+    for file in Path().glob("server-*.json"):
         with suppress(ProcessLookupError):
-            os.killpg(begun()[0], signal.SIGKILL)
+            os.killpg(json.loads(file.read_bytes())[0], signal.SIGKILL)
 
 
 # --- what is planned --------------------------------------------------------------------------------------------------
@@ -316,6 +320,8 @@ def mistakes() -> list[tuple[list[str], str]]:
         (["tiny-s", "--gpu-memory", "90"], "--gpu-memory is 90"),
         (["tiny-s", "--max-model-len", "0"], "--max-model-len is 0"),
         (["tiny-s", "--start-timeout", "0"], "--start-timeout is 0"),
+        (["tiny-s", "--replicas", "0"], "--replicas is 0"),
+        (["tiny-s", "--replicas", "2", "--port", "65535"], "--port is 65536"),
         (["tiny-s", "tiny-m"], "'tiny-m' is one argument too many"),
         (["tiny-s", "--vllm", "a-file"], "--vllm a-file: is no executable file"),
         (["tiny-s", "--", "--port", "1"], "--port: cannot be passed on to vLLM; give --port before the --"),
@@ -736,6 +742,95 @@ def test_the_key_reaches_the_server_and_neither_its_command_line_nor_the_log(
     assert "the token is [key] and the key [key]" in log
     for secret in secrets.values():
         assert secret not in words + log + first + out + err
+
+
+# --- `serve --replicas` -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpus", "shares"),
+    [
+        ([], "0 1", [("0",), ("1",)]),
+        ([], "0 1 2", [("0",), ("1",)]),
+        (["--tensor-parallel-size", "2"], "4 5 6 7", [("4", "5"), ("6", "7")]),
+        (["-tp=2", "--dtype", "half"], "GPU-a GPU-b GPU-c GPU-d", [("GPU-a", "GPU-b"), ("GPU-c", "GPU-d")]),
+        (["--tensor_parallel_size=1", "-pp", "2"], "0 1 2 3", [("0", "1"), ("2", "3")]),
+        (["--tensor-parallel-size", "many"], "0 1", [("0",), ("1",)]),
+        ([], "", [(), ()]),
+    ],
+)
+def test_each_replica_has_as_many_gpus_of_its_own_as_its_flags_take(
+    flags: list[str], gpus: str, shares: list[tuple[str, ...]]
+) -> None:
+    made = plan("tiny-s", executable=Path("vllm"), flags=flags)
+    assert [each.gpus for each in replicas(made, 2, gpus.split())] == shares
+    assert replicas(made, 1, gpus.split()) == [made]
+
+
+def test_too_few_gpus_are_told_before_anything_starts(
+    double: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    ended = command(capsys, "serve", "tiny-s", "--replicas", "2", "--", "-tp", "2")
+    assert ended.code == 2
+    assert "--replicas is 2: at 2 GPUs each they need 4, and there are 3 (0, 1, 2)" in ended.err
+    assert not Path("server.json").exists()
+
+
+def test_gpus_are_those_that_the_variable_names_or_nvidia_smi_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-a")
+    assert visible_gpus() == ("2", "GPU-a")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == ()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    tool = Path("nvidia-smi")
+    monkeypatch.setenv("PATH", f".{os.pathsep}/bin")
+    tool.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'; echo '  MIG 1g: y'; echo 'GPU 1: A (UUID: z)'\n")
+    tool.chmod(0o755)
+    assert visible_gpus() == ("0", "1")
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert visible_gpus() == ()
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert visible_gpus() == ()
+
+
+def test_replicas_are_shown_as_one_model_and_the_others_go_on_when_one_ends(
+    double: Path, started: Callable[..., Running]
+) -> None:
+    options = ("serve", "tiny-s", "--replicas", "2", "--port", "0", "--log", "a.log", "--", "--tensor-parallel-size")
+    serving = started(*options, "2", CUDA_VISIBLE_DEVICES="0,1,2,3")
+    first, measure, *logs = [serving.line() for _ in range(4)]
+    urls = first.split(" served at ")[1].split(" after ")[0].split(", ")
+    ports = [url.rpartition(":")[2].removesuffix("/v1") for url in urls]
+    told = [json.loads(Path(f"server-{port}.json").read_bytes()) for port in ports]
+    assert [gpus for _, gpus in told] == ["0,1", "2,3"]
+    assert [line.split()[2:] for line in logs] == [
+        [f"a-{port}.log", "(GPU", f"{gpus.replace(',', ', ').split()[0]}", f"{gpus[-1]})"]
+        for port, (_, gpus) in zip(ports, told, strict=True)
+    ]
+    words = shlex.split(measure.partition("measure it")[2])
+    assert [words[place + 1] for place, word in enumerate(words) if word == "--api-base"] == urls
+    os.killpg(told[1][0], signal.SIGKILL)
+    assert f"{urls[1]}: vLLM ended: " in serving.said("1 of 2 servers go on")
+    serving.signal(signal.SIGINT)
+    assert serving.end()[:2] == (0, "ended\n")
+    assert not any(group(pid) for pid, _ in told)
+
+
+async def test_if_one_replica_does_not_start_the_others_are_stopped() -> None:
+    servers = []
+    for name, script in (
+        ("slow", "echo $$ > pid; sleep 60"),
+        ("dead", "until [ -s pid ]; do :; done; echo no; exit 3"),
+    ):
+        executable = Path(name).absolute()  # noqa: ASYNC240 - before anything runs
+        executable.write_text(f"#!/bin/sh\n{script}\n")
+        executable.chmod(0o755)
+        servers.append(Server(plan("tiny-s", executable=executable, port=1), Path(f"{name}.log")))
+    with pytest.raises(UserError, match=r"vLLM ended before it served it \(exit code 3\): no; its log: dead.log"):
+        async with together(servers):
+            pass
+    assert not group(int(Path("pid").read_text()))  # noqa: ASYNC240 - after all has run
 
 
 # --- `run --spawn` ----------------------------------------------------------------------------------------------------

@@ -319,7 +319,7 @@ async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) 
     try:
         async with AsyncExitStack() as stack:
             if server is not None:
-                await stack.enter_async_context(s.started(server, quiet=quiet))
+                await stack.enter_async_context(s.started([server], quiet=quiet))
                 server.ending = runner.stop
             with watching(runner, quiet=quiet) as say:
                 score = await runner.run()

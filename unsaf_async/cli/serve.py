@@ -6,8 +6,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,6 +46,13 @@ class ServeOptions:
     name: Annotated[
         str | None, Help("Name that the model is served by. Default: its folder's, or MODEL.", metavar="NAME")
     ] = None
+    replicas: Annotated[
+        int,
+        Help(
+            "Start so many servers of the model, each with GPUs of its own, at ports from --port on.",
+            metavar="N",
+        ),
+    ] = 1
     port: Annotated[int, Help("Port to listen on; 0 picks a free one.", metavar="N")] = 8000
     host: Annotated[str, Help("Address to listen on.", metavar="ADDRESS")] = "127.0.0.1"
     max_model_len: Annotated[
@@ -83,6 +90,7 @@ def serve(
 
     from unsaf_async.serve.plan import find_vllm, plan
     from unsaf_async.serve.port import claimed
+    from unsaf_async.serve.replicas import replicas, visible_gpus
     from unsaf_async.serve.server import Server
 
     if flags and not flags[0].startswith("-"):
@@ -98,19 +106,31 @@ def serve(
             gpu_memory=options.gpu_memory,
             flags=flags or (),
         )
+    count = options.replicas
+    plans = replicas(made, count, visible_gpus() if count > 1 else ())
 
-    with claimed(options.host, options.port) as number:
-        server = Server(
-            replace(made, port=number),
-            options.log or Path(f"vllm-{number}.log"),
-            api_key=os.environ.get("VLLM_API_KEY") or None,
-            start_timeout_s=options.start_timeout,
-        )
-        return asyncio.run(_serve(server, quiet=quiet))
+    with ExitStack() as ports:
+        servers = []
+        for place, each in enumerate(plans):
+            wanted = options.port + place if options.port else 0
+            o.check_port(wanted)
+            number = ports.enter_context(claimed(options.host, wanted))
+            log = options.log or Path("vllm.log")
+            if count > 1 or options.log is None:
+                log = log.with_stem(f"{log.stem}-{number}")
+            servers.append(
+                Server(
+                    replace(each, port=number),
+                    log,
+                    api_key=os.environ.get("VLLM_API_KEY") or None,
+                    start_timeout_s=options.start_timeout,
+                )
+            )
+        return asyncio.run(_serve(servers, quiet=quiet))
 
 
-async def _serve(server: Server, *, quiet: bool) -> int:
-    """Serves until a signal comes; the exit code. Raises RunStopped if vLLM ends by itself."""
+async def _serve(servers: Sequence[Server], *, quiet: bool) -> int:
+    """Serves until a signal comes; the exit code. Raises RunStopped once every vLLM has ended by itself."""
     import asyncio
 
     from unsaf_async.errors import RunStopped
@@ -118,22 +138,30 @@ async def _serve(server: Server, *, quiet: bool) -> int:
     cancel_on()
     serves = False
     try:
-        async with started(server, quiet=quiet):
+        async with started(servers, quiet=quiet):
             serves = True
-            _say_how(server)
-            await server.ended()
-            raise RunStopped(f"vLLM ended: {server.why_ended}; its log: {server.log_file}")
+            _say_how(servers)
+            running = {asyncio.ensure_future(server.ended()): server for server in servers}
+            while running:
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for server in map(running.pop, done):
+                    ended = f"vLLM ended: {server.why_ended}; its log: {server.log_file}"
+                    if running:
+                        tell(f"{server.plan.url}: {ended}; {len(running)} of {len(servers)} servers go on")
+            raise RunStopped(ended)
     except asyncio.CancelledError:
         sys.stdout.write("ended\n")
         return 0 if serves else 130
 
 
 @asynccontextmanager
-async def started(server: Server, *, quiet: bool) -> AsyncIterator[None]:
-    """`server` serves while the context lasts; on stderr it says what it waits for."""
+async def started(servers: Sequence[Server], *, quiet: bool) -> AsyncIterator[None]:
+    """`servers` serve while the context lasts; on stderr it says what they wait for."""
+    from unsaf_async.serve.replicas import together
+
     async with AsyncExitStack() as stack:
-        with _waiting(server, quiet=quiet):
-            await stack.enter_async_context(server)
+        with _waiting(servers, quiet=quiet):
+            await stack.enter_async_context(together(servers))
         try:
             yield
         finally:
@@ -142,11 +170,11 @@ async def started(server: Server, *, quiet: bool) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _waiting(server: Server, *, quiet: bool) -> Iterator[None]:
+def _waiting(servers: Sequence[Server], *, quiet: bool) -> Iterator[None]:
     if quiet:
         yield
     elif sys.stderr.isatty():
-        with _live(server):
+        with _live(servers):
             yield
     else:
         last_s = time.monotonic()
@@ -155,15 +183,19 @@ def _waiting(server: Server, *, quiet: bool) -> Iterator[None]:
             nonlocal last_s
             if time.monotonic() - last_s >= PLAIN_EVERY_S:
                 last_s = time.monotonic()
-                tell(_line(server))
+                tell(_line(servers))
 
-        server.waiting = now_and_then
-        tell(f"starting vLLM with {server.plan.model}; its log: {server.log_file}")
+        for server in servers:
+            server.waiting = now_and_then
+        logs = f"its log: {servers[0].log_file}"
+        if len(servers) > 1:
+            logs = f"{len(servers)} servers; their logs: {', '.join(str(server.log_file) for server in servers)}"
+        tell(f"starting vLLM with {servers[0].plan.model}; {logs}")
         yield
 
 
 @contextmanager
-def _live(server: Server) -> Iterator[None]:
+def _live(servers: Sequence[Server]) -> Iterator[None]:
     from rich.console import Console
     from rich.live import Live
     from rich.spinner import Spinner
@@ -176,7 +208,7 @@ def _live(server: Server) -> Iterator[None]:
         row = Table.grid(padding=(0, 1))
         row.add_column()
         row.add_column(no_wrap=True, overflow="ellipsis")
-        row.add_row(spinner, Text(_line(server)))
+        row.add_row(spinner, Text(_line(servers)))
         return row
 
     # rich redraws on a thread of its own; it only reads.
@@ -184,17 +216,25 @@ def _live(server: Server) -> Iterator[None]:
         yield
 
 
-def _line(server: Server) -> str:
-    return f"starting vLLM, {server.elapsed_s:.0f} s: {server.activity or 'it has said nothing yet'}"
+def _line(servers: Sequence[Server]) -> str:
+    late = next((server for server in servers if not server.serves), servers[-1])
+    ready = f", {sum(server.serves for server in servers)} of {len(servers)} serve" if len(servers) > 1 else ""
+    return f"starting vLLM, {late.elapsed_s:.0f} s{ready}: {late.activity or 'it has said nothing yet'}"
 
 
-def _say_how(server: Server) -> None:
-    plan = server.plan
-    lines = [f"{', '.join(plan.names)} served at {plan.url} after {server.elapsed_s:.0f} s (Ctrl-C ends it)"]
-    for name in plan.names:
-        words = ["unsaf-async", "run", "--provider", "vllm", "--api-base", plan.url, "--model", name]
+def _say_how(servers: Sequence[Server]) -> None:
+    plans = [server.plan for server in servers]
+    names, urls = plans[0].names, [plan.url for plan in plans]
+    took_s = max(server.elapsed_s for server in servers)
+    ends = "ends it" if len(servers) == 1 else "ends them"
+    lines = [f"{', '.join(names)} served at {', '.join(urls)} after {took_s:.0f} s (Ctrl-C {ends})"]
+    bases = [word for url in urls for word in ("--api-base", url)]
+    for name in names:
+        words = ["unsaf-async", "run", "--provider", "vllm", *bases, "--model", name]
         lines.append(f"  measure it  {shlex.join(words)} --images photos/")
-    lines.append(f"  its log     {server.log_file}")
+    for server in servers:
+        gpus = f"  (GPU {', '.join(server.plan.gpus)})" if server.plan.gpus else ""
+        lines.append(f"  its log     {server.log_file}{gpus}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 

@@ -27,6 +27,9 @@ PORT = 8000
 VARIABLE = "UNSAF_VLLM"
 """The environment variable with vLLM's executable, where it is in an environment of its own."""
 
+GPUS = "CUDA_VISIBLE_DEVICES"
+"""The environment variable that says which GPUs a process may use."""
+
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for --max-lora-rank."""
 
@@ -60,7 +63,8 @@ class ServePlan:
     """What is served, and how.
 
     executable: vLLM's. model: a folder's absolute path or a hub id. name: what clients call the model. flags: further ones of
-    `vllm serve`; they come last, so that they override those that are set here.
+    `vllm serve`; they come last, so that they override those that are set here. gpus: what CUDA_VISIBLE_DEVICES calls those
+    that it may use; (): all.
     """
 
     executable: Path
@@ -73,6 +77,7 @@ class ServePlan:
     gpu_memory: float | None = None
     """Share of a GPU's memory, in (0, 1]."""
     flags: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

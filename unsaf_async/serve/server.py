@@ -23,6 +23,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.providers.keys import secrets_of_environment
 from unsaf_async.providers.redactor import Redactor
 from unsaf_async.serve.log import Log
+from unsaf_async.serve.plan import GPUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +118,8 @@ class Server:
         """Called again and again until it serves."""
         self.ending: Callable[[], None] = lambda: None
         """Called if it ends by itself."""
+        self.serves = False
+        """Whether it has served; it stays so if it ends by itself."""
         self._start_timeout_s = start_timeout_s
         self._grace_s = grace_s
         self._began_s = time.monotonic()
@@ -163,6 +166,7 @@ class Server:
         except BaseException:
             await self._stop(min(self._grace_s, START_GRACE_S))
             raise
+        self.serves = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -170,7 +174,7 @@ class Server:
 
     async def _start(self) -> None:
         assert self._file is not None
-        environment = _environment(self.plan.executable, self._api_key)
+        environment = _environment(self.plan, self._api_key)
         log = self._log = Log(self._file, Redactor(secrets_of_environment(environment)))
         log.write(f"$ {shlex.join(self.plan.command)}")
         self._began_s = time.monotonic()
@@ -264,13 +268,15 @@ async def _names(session: aiohttp.ClientSession, url: str, api_key: str | None) 
         return []
 
 
-def _environment(executable: Path, api_key: str | None) -> dict[str, str]:
+def _environment(plan: ServePlan, api_key: str | None) -> dict[str, str]:
     """This process's environment, with the variables that vLLM reads."""
     environment = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
     # As in an activated environment: compilers that vLLM calls (ninja) lie in its folder.
-    environment["PATH"] = f"{executable.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment["PATH"] = f"{plan.executable.parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     environment.setdefault("VLLM_NO_USAGE_STATS", "1")  # nothing of a measurement goes to anybody
     environment.setdefault("PYTHONUNBUFFERED", "1")
+    if plan.gpus:
+        environment[GPUS] = ",".join(plan.gpus)
     if api_key:
         environment["VLLM_API_KEY"] = api_key  # not on the command line, which everybody on the machine can read
     return environment

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from typing import Any
+from contextlib import asynccontextmanager
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from vendor_sdks import CLAUDE, DATA, GEMINI, GPT, of_claude, of_gemini, of_gpt, read_strictly, simulated
 
-from unsaf_async.simulate import BatchRules
+from unsaf_async.errors import UserError
+from unsaf_async.simulate import BatchRules, ServerLimits
 
 openai = pytest.importorskip("openai")
 anthropic = pytest.importorskip("anthropic")
 genai = pytest.importorskip("google.genai")
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 pytestmark = [
@@ -230,6 +238,13 @@ def gemini_lines(count: int = 5) -> bytes:
     return "\n".join(rows).encode()
 
 
+async def gemini_post(to: Any) -> None:
+    """Create a batch of three equal rows, once; the SDK itself sends one again that was not answered."""
+    row = {"request": json.loads(gemini_lines(1))["request"], "metadata": {"key": "row-0"}}
+    body = {"batch": {"display_name": "x", "input_config": {"requests": {"requests": [row] * 3}}}}
+    await to.session.post(f"/v1beta/models/{GEMINI}:batchGenerateContent", json=body)
+
+
 async def gemini_upload(to: Any, data: bytes) -> Any:
     config = {"mime_type": "jsonl", "display_name": "rows"}
     file = await to.gemini.files.upload(file=io.BytesIO(data), config=config)
@@ -292,3 +307,334 @@ async def test_gemini_says_of_single_rows_what_is_wrong_and_fails_a_file_that_ha
         assert (batch.state.name, batch.dest) == ("JOB_STATE_FAILED", None)
         with pytest.raises(genai.errors.ClientError, match="may not exist"):
             await to.gemini.batches.create(model=GEMINI, src="files/none")
+
+
+# --- at every vendor
+
+VENDORS = ("openai", "anthropic", "gemini")
+ERRORS = (openai.APIError, anthropic.APIError, genai.errors.APIError, aiohttp.ClientError)
+
+
+class Vendor:
+    """One vendor's batches by its SDK, spoken to in the same words as the others'."""
+
+    def __init__(self, to: Any, name: str) -> None:
+        self.to, self.name = to, name
+
+    async def send(self, count: int = 5) -> Any:
+        match self.name:
+            case "openai":
+                return await gpt_send(self.to, gpt_lines(count))
+            case "anthropic":
+                return await self.to.claude.messages.batches.create(requests=claude_rows(count))
+        return await self.to.gemini.batches.create(model=GEMINI, src=gemini_rows(count), config={"display_name": "x"})
+
+    async def ended(self, batch: Any) -> Any:
+        wait = {"openai": gpt_ended, "anthropic": claude_ended, "gemini": gemini_ended}
+        return await wait[self.name](self.to, batch)
+
+    async def get(self, batch: Any) -> Any:
+        match self.name:
+            case "openai":
+                return await self.to.gpt.batches.retrieve(batch.id)
+            case "anthropic":
+                return await self.to.claude.messages.batches.retrieve(batch.id)
+        return await self.to.gemini.batches.get(name=batch.name)
+
+    async def cancel(self, batch: Any) -> Any:
+        match self.name:
+            case "openai":
+                batch = await self.to.gpt.batches.cancel(batch.id)
+                assert batch.status == "cancelling"
+            case "anthropic":
+                batch = await self.to.claude.messages.batches.cancel(batch.id)
+                assert batch.processing_status == "canceling"
+            case "gemini":
+                await self.to.gemini.batches.cancel(name=batch.name)
+        return batch
+
+    async def listed(self, limit: int = 20) -> list[str]:
+        """Ids of all batches, page by page."""
+        match self.name:
+            case "openai":
+                return [batch.id async for batch in self.to.gpt.batches.list(limit=limit)]
+            case "anthropic":
+                return [batch.id async for batch in self.to.claude.messages.batches.list(limit=limit)]
+        pages = await self.to.gemini.batches.list(config={"page_size": limit})
+        return [batch.name async for batch in pages]
+
+    async def results(self, batch: Any) -> dict[str, str]:
+        """What became of each row: "succeeded", or why not."""
+        match self.name:
+            case "openai":
+                rows = await gpt_rows(self.to, batch.output_file_id) + await gpt_rows(self.to, batch.error_file_id)
+                return {
+                    row["custom_id"]: row["error"]["code"]
+                    if row["error"]
+                    else {200: "succeeded"}.get(row["response"]["status_code"], str(row["response"]["status_code"]))
+                    for row in rows
+                }
+            case "anthropic":
+                results = await claude_results(self.to, batch)
+                return {
+                    key: result.error.error.type if result.type == "errored" else result.type
+                    for key, result in results.items()
+                }
+        rows = batch.dest.inlined_responses if batch.dest else []
+        return {row.metadata["key"]: "succeeded" if row.response else str(row.error.code) for row in rows}
+
+
+@asynccontextmanager
+async def batched(vendor: str, **settings: Any) -> AsyncIterator[Vendor]:
+    online = {name: settings.pop(name) for name in ("api_key", "limits", "credit_usd") if name in settings}
+    async with simulated(price=("2", "8"), batches=rules(**settings), **online) as to:
+        yield Vendor(to, vendor)
+
+
+def states(vendor: Vendor) -> list[str]:
+    """The state of each row, as the simulator's account has it."""
+    return [row.state for batch in vendor.to.simulator.ledger.batches.values() for row in batch.rows.values()]
+
+
+@pytest.mark.parametrize("name", VENDORS)
+async def test_rows_that_fail_are_told_apart_and_not_billed(name):
+    words = {"openai": ("500", "400"), "anthropic": ("api_error", "invalid_request_error"), "gemini": ("13", "3")}
+    async with batched(name, faults={"row_500": 0.3, "row_400": 0.4}) as vendor:
+        results = await vendor.results(await vendor.ended(await vendor.send(20)))
+        assert len(results) == 20
+        assert set(results.values()) == {"succeeded", *words[name]}
+        rows = [row for batch in vendor.to.simulator.ledger.batches.values() for row in batch.rows.values()]
+        assert all((row.billed_usd > 0) == (row.state == "succeeded") for row in rows)
+        assert sum(row.billed_usd for row in rows) == vendor.to.simulator.ledger.billed_usd
+
+
+@pytest.mark.parametrize("name", VENDORS)
+async def test_rows_that_are_not_begun_expire_with_the_window_and_are_not_billed(name):
+    async with batched(name, faults={"row_expired": 0.5}, window_s=0.1) as vendor:
+        batch = await vendor.ended(await vendor.send(10))
+        results = await vendor.results(batch)
+        done = states(vendor).count("succeeded")
+        assert 0 < done < 10
+        assert states(vendor).count("expired") == 10 - done
+        word = {"openai": "batch_expired", "anthropic": "expired"}.get(name)
+        if word:
+            assert sorted(results.values()) == [word] * (10 - done) + ["succeeded"] * done
+        else:
+            assert (batch.state.name, results) == ("JOB_STATE_EXPIRED", {})
+        assert {entry.bills for entry in vendor.to.simulator.ledger.entries.values()} == {0, 1}
+
+
+@pytest.mark.parametrize("name", VENDORS)
+async def test_a_cancelled_batch_keeps_what_is_done_and_bills_nothing_else(name):
+    async with batched(name, work_s=60.0, validate_s=0.0) as vendor:
+        batch = await vendor.send(4)
+        vendor.to.simulator.ledger.by_status.clear()
+        batch = await vendor.ended(await vendor.cancel(batch))
+        assert set(states(vendor)) == {"canceled"}
+        assert vendor.to.simulator.ledger.billed_usd == 0
+        word = {"openai": "batch_cancelled", "anthropic": "canceled"}.get(name)
+        assert set((await vendor.results(batch)).values()) == ({word} if word else set())
+        assert vendor.to.simulator.ledger.repeated() == []
+        assert (await vendor.send(4)) is not None
+        assert vendor.to.simulator.ledger.repeated() == []  # what was canceled may come again
+
+
+async def test_rows_are_done_little_by_little():
+    async with batched("openai", work_s=0.2, validate_s=0.0) as vendor:
+        batch = await vendor.send(8)
+        seen: set[int] = set()
+        while states(vendor).count("open"):
+            seen.add(states(vendor).count("succeeded"))
+            await asyncio.sleep(0.01)
+        assert len(seen) > 3
+        assert len(await vendor.results(await vendor.ended(batch))) == 8
+
+
+@pytest.mark.parametrize("name", VENDORS)
+async def test_a_batch_that_fails_as_a_whole_costs_nothing(name):
+    async with batched(name, faults={"failed": 1.0}) as vendor:
+        batch = await vendor.ended(await vendor.send(3))
+        if name == "anthropic":
+            assert set((await vendor.results(batch)).values()) == {"api_error"}
+        else:
+            assert str(batch.status if name == "openai" else batch.state.name).lower().endswith("failed")
+            assert await vendor.results(batch) == {}
+        assert vendor.to.simulator.ledger.billed_usd == 0
+
+
+@pytest.mark.parametrize("name", VENDORS)
+async def test_a_batch_whose_creation_was_not_answered_is_found_in_the_list(name):
+    async with batched(name, faults={"lost_reply": 1.0}) as vendor:
+        with pytest.raises(ERRORS):
+            await (gemini_post(vendor.to) if name == "gemini" else vendor.send(3))
+        [id_] = await vendor.listed()
+        assert len(vendor.to.simulator.ledger.batches) == 1
+        batch = await vendor.ended(await vendor.get(SimpleNamespace(id=id_, name=id_)))
+        assert set((await vendor.results(batch)).values()) == {"succeeded"}
+        assert states(vendor) == ["succeeded"] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("openai", "results_404"), ("anthropic", "results_500"), ("gemini", "results_404")]
+)
+async def test_results_that_cannot_be_had_twice_come_the_third_time(name, fault):
+    async with batched(name, faults={fault: 1.0}) as vendor:
+        if name == "gemini":
+            file = await gemini_upload(vendor.to, gemini_lines(2))
+            batch = await vendor.ended(await vendor.to.gemini.batches.create(model=GEMINI, src=file.name))
+
+            async def results() -> bytes:
+                return bytes(await vendor.to.gemini.files.download(file=batch.dest.file_name))
+        else:
+            batch = await vendor.ended(await vendor.send(2))
+
+            async def results() -> dict[str, str]:
+                return await vendor.results(batch)
+
+        for _ in range(2):
+            with pytest.raises(ERRORS):
+                await results()
+        assert await results()
+
+
+@pytest.mark.parametrize("name", VENDORS)
+async def test_creations_and_states_can_fail_for_a_while(name):
+    async with batched(name, faults={"create_500": 0.5, "poll_500": 0.5}) as vendor:
+        batch, failed = None, 0
+        while batch is None:
+            try:
+                batch = await vendor.send(2)
+            except ERRORS:
+                failed += 1
+        polled = []
+        for _ in range(8):
+            try:
+                polled.append(await vendor.get(batch))
+            except ERRORS:
+                failed += 1
+        assert failed
+        assert polled
+        assert len(vendor.to.simulator.ledger.batches) == 1
+
+
+@pytest.mark.parametrize("name", VENDORS)
+async def test_one_batch_more_than_may_be_open_is_a_429_until_one_has_ended(name):
+    async with batched(name, open_batches=1) as vendor:
+        batch = await vendor.send(1)
+        with pytest.raises(
+            (openai.RateLimitError, anthropic.RateLimitError, genai.errors.ClientError), match=r"429|rate"
+        ):
+            await vendor.send(1)
+        await vendor.ended(batch)
+        await vendor.send(1)
+
+
+async def test_too_many_enqueued_tokens_fail_openai_s_batch_and_are_a_429_at_gemini_and_too_many_rows_at_anthropic():
+    async with batched("openai", enqueued_tokens=900, work_s=0.1) as vendor:
+        first = await vendor.send(2)
+        second = await vendor.ended(await vendor.send(2))
+        [error] = second.errors.data
+        assert (second.status, error.code) == ("failed", "token_limit_exceeded")
+        assert error.message.startswith(
+            f"Enqueued token limit reached for {GPT} in organization org-simulated. Limit: 900"
+        )
+        assert (await vendor.ended(first)).status == "completed"
+        assert (await vendor.ended(await vendor.send(2))).status == "completed"
+    async with batched("gemini", enqueued_tokens=900, work_s=0.1) as vendor:
+        await vendor.send(2)
+        with pytest.raises(genai.errors.ClientError, match="RESOURCE_EXHAUSTED"):
+            await vendor.send(2)
+    async with batched("anthropic", enqueued_requests=3, work_s=0.1) as vendor:
+        await vendor.send(2)
+        with pytest.raises(anthropic.RateLimitError):
+            await vendor.send(2)
+
+
+@pytest.mark.parametrize("name", VENDORS)
+async def test_batches_need_the_key_do_not_touch_the_limits_and_are_listed_by_pages_the_newest_first(name):
+    async with batched(name, api_key="k", limits=ServerLimits(requests_per_minute=1)) as vendor:
+        ids = []
+        for _ in range(3):
+            batch = await vendor.send(2)
+            ids.insert(0, batch.name if name == "gemini" else batch.id)
+            await vendor.ended(batch)
+        assert await vendor.listed(limit=2) == ids
+        assert vendor.to.simulator.ledger.limited == 0
+        paths = {"openai": "/v1/batches", "anthropic": "/v1/messages/batches", "gemini": "/v1beta/batches"}
+        headers = {"anthropic": {"x-api-key": "other"}, "gemini": {"x-goog-api-key": "other"}}
+        headers["openai"] = {"Authorization": "Bearer other"}
+        async with vendor.to.session.get(paths[name], headers=headers[name]) as response:
+            assert response.status == (400 if name == "gemini" else 401)
+
+
+async def test_the_account_names_every_row_s_batch_and_request_over_http_too():
+    async with batched("openai") as vendor:
+        batch = await vendor.ended(await vendor.send(2))
+        await vendor.ended(await vendor.send(1))
+        async with vendor.to.session.get("/ledger") as response:
+            account = await response.json()
+        assert account["totals"]["batches"], account["totals"]["batch_rows"] == (2, 3)
+        rows = account["batches"][batch.id]["rows"]
+        assert set(rows) == {"row-0", "row-1"}
+        assert rows["row-0"]["billed_usd"] > 0
+        assert [digest for digest, entry in account["requests"].items() if entry["again"]] == [rows["row-0"]["digest"]]
+
+
+async def test_a_row_that_comes_while_its_first_batch_is_open_shows_as_sent_twice():
+    async with batched("anthropic", work_s=60.0) as vendor:
+        await vendor.send(2)
+        assert vendor.to.simulator.ledger.repeated() == []
+        await vendor.send(1)
+        assert len(vendor.to.simulator.ledger.repeated()) == 1
+
+
+async def test_credit_that_runs_out_fails_the_rows_that_it_does_not_cover():
+    async with batched("openai", credit_usd="0.003") as vendor:
+        results = await vendor.results(await vendor.ended(await vendor.send(10)))
+        assert set(results.values()) == {"succeeded", "429"}
+        assert vendor.to.simulator.ledger.billed_usd <= Fraction("0.003")
+
+
+async def test_files_of_openai_s_are_listed_read_back_and_deleted():
+    async with simulated(batches=rules(max_bytes=100)) as to:
+        file = await to.gpt.files.create(
+            file=("a.jsonl", b"{}\n" * 40), purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600}
+        )
+        assert file.expires_at - file.created_at == 3600
+        assert (await to.gpt.files.content(file.id)).content == b"{}\n" * 40
+        assert [each.id async for each in to.gpt.files.list(purpose="batch")] == [file.id]
+        batch = await gpt_ended(
+            to,
+            await to.gpt.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+            ),
+        )
+        assert batch.errors.data[0].code == "file_too_large"
+        read_strictly(await to.gpt.files.delete(file.id))
+        with pytest.raises(openai.NotFoundError, match="No such File object"):
+            await to.gpt.files.retrieve(file.id)
+        with pytest.raises(openai.NotFoundError, match="No such File object"):
+            await to.gpt.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+        with pytest.raises(openai.BadRequestError, match="24h"):
+            await to.gpt.batches.create(
+                input_file_id=file.id,
+                endpoint="/v1/chat/completions",
+                completion_window="1h",  # type: ignore[arg-type]
+            )
+        with pytest.raises(openai.BadRequestError, match=r"Must be \.jsonl"):
+            await to.gpt.files.create(file=("a.txt", b"x"), purpose="batch")
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"faults": {"row_501": 0.1}}, "row_501"),
+        ({"faults": {"failed": 1.5}}, "failed"),
+        ({"work_s": -1.0}, "work_s"),
+        ({"open_batches": 0}, "open_batches"),
+        ({"price_share": 2}, "price_share"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(settings, named):
+    with pytest.raises(UserError, match=named):
+        BatchRules(**settings)

@@ -17,12 +17,13 @@ from unsaf_async.help import Help
 
 if TYPE_CHECKING:
     from unsaf_async.simulate.server import Simulator
-    from unsaf_async.simulate.settings import Simulation
+    from unsaf_async.simulate.settings import BatchRules, Simulation
 
 ADDRESS = "Address"
 MODEL = "What is simulated"
 LIMITS = "Limits"
 FAULTS = "Faults"
+BATCHES = "Batches"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,34 @@ class SimulationOptions:
             panel=LIMITS,
         ),
     ] = None
+    batch_delay: Annotated[
+        str,
+        Help(
+            "Seconds from a batch's first row to its last, or those of its three steps.",
+            metavar="S|VALIDATE,WORK,FINALIZE",
+            panel=BATCHES,
+        ),
+    ] = "2"
+    batch_window: Annotated[
+        float | None,
+        Help("Seconds after which a batch expires. Default: the vendor's 24 or 48 hours.", metavar="S", panel=BATCHES),
+    ] = None
+    batch_limit: Annotated[
+        tuple[str, ...],
+        Help(
+            "A limit of batches: enqueued_tokens, enqueued_requests, open_batches, max_rows or max_bytes; may be repeated.",
+            metavar="NAME=N",
+            panel=BATCHES,
+        ),
+    ] = ()
+    batch_fault: Annotated[
+        tuple[str, ...],
+        Help(
+            "A fault of batches and its probability, such as row_expired=0.1; may be repeated.",
+            metavar="NAME=P",
+            panel=BATCHES,
+        ),
+    ] = ()
 
     def simulation(self) -> Simulation:
         """What is simulated. Raises UserError for a value that makes no sense."""
@@ -125,6 +154,29 @@ class SimulationOptions:
             substitute=_substitutes(self.substitute),
             expire=dict(_expiry(text) for text in self.expire),
             stream_only=self.stream_only,
+            batches=self._batches(),
+        )
+
+    def _batches(self) -> BatchRules:
+        from unsaf_async.simulate import faults
+        from unsaf_async.simulate.settings import BatchRules
+
+        if self.batch_window is not None and not 0 < self.batch_window < float("inf"):
+            raise UserError(f"is {self.batch_window:g}; give seconds above 0, or leave it out", "batch_window")
+        limits = _limits(self.batch_limit)
+        seconds = _numbers("batch_delay", self.batch_delay, (1, 3))
+        validate_s, work_s, finalize_s = seconds if len(seconds) == 3 else (0.1, *seconds, 0.1)
+        return BatchRules(
+            validate_s=validate_s,
+            work_s=work_s,
+            finalize_s=finalize_s,
+            window_s=self.batch_window,
+            faults=_pairs("batch_fault", self.batch_fault, list(faults.BATCH_FAULTS)),
+            enqueued_tokens=limits.get("enqueued_tokens"),
+            enqueued_requests=limits.get("enqueued_requests"),
+            open_batches=limits.get("open_batches"),
+            max_rows=limits.get("max_rows"),
+            max_bytes=limits.get("max_bytes"),
         )
 
 
@@ -188,6 +240,19 @@ def _pairs(field: str, texts: Sequence[str], known: list[str]) -> dict[str, floa
         if not 0 <= pairs[name] <= 1:
             raise UserError(f"is {text!r}; give a probability between 0 and 1, such as {name}=0.05", field)
     return pairs
+
+
+def _limits(texts: Sequence[str]) -> dict[str, int]:
+    known = ("enqueued_tokens", "enqueued_requests", "open_batches", "max_rows", "max_bytes")
+    limits: dict[str, int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in known:
+            raise UserError(f"names {name!r}; choose from {', '.join(known)}", "batch_limit")
+        if not value.isdecimal() or int(value) == 0:
+            raise UserError(f"is {text!r}; give a whole number above 0, such as {name}=100", "batch_limit")
+        limits[name] = int(value)
+    return limits
 
 
 def _substitutes(texts: Sequence[str]) -> dict[str, str]:

@@ -45,7 +45,9 @@ class Anthropic(Wire):
 
     @override
     def key(self, headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
-        return headers.get("x-api-key") or None
+        # The vendor's own SDK sends the key as a token from its version 2 on.
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        return headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "") or None
 
     @override
     def read(self, body: Body, model: str, headers: Mapping[str, str], pictures: Pictures) -> Call:

@@ -233,7 +233,9 @@ def test_given_questions_are_expected_to_cost_what_likely_calls_of_them_do(wante
 
 def test_a_short_given_question_is_quoted_as_one_that_the_model_may_write():
     plan = of_all(WANTED)
-    assert plan.quote_given(640, 480, questions(60)) == plan.quote_given(640, 480, questions(300))
+    quote = plan.quote_given(640, 480, questions(60))
+    assert quote is plan.quote_given(640, 480, questions(300)), "quoted once"
+    assert quote != plan.quote_given(640, 480, questions(60, 60))
 
 
 def test_questions_that_the_model_writes_are_quoted_as_given_ones_and_the_writing_of_two_lists_a_label():

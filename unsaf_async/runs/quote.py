@@ -143,9 +143,13 @@ class Planner:
         Returns:
             The quote.
         """
-        key = (width, height, *(model.cost_model.state for model in self._models))
+        return self._once((width, height), lambda: self._quote(_stand_in(width, height)))
+
+    def _once(self, image: tuple[object, ...], quote: Callable[[], Quote]) -> Quote:
+        """What `quote` gives, the same for all images of which `image` says the same."""
+        key = (*image, *(model.cost_model.state for model in self._models))
         if key not in self._known:
-            self._known[key] = self._quote(_stand_in(width, height))
+            self._known[key] = quote()
         return self._known[key]
 
     @property
@@ -182,9 +186,14 @@ class Planner:
         Returns:
             The quote.
         """
-        bill = _Bill()
-        self._questions(bill, _stand_in(width, height), Counter((each.intended, _bytes(each.text)) for each in given))
-        return bill.quote
+        asked = Counter((each.intended, _bytes(each.text)) for each in given)
+
+        def quote() -> Quote:
+            bill = _Bill()
+            self._questions(bill, _stand_in(width, height), asked)
+            return bill.quote
+
+        return self._once((width, height, frozenset(asked.items())), quote)
 
     def quote_missing(self, width: int, height: int, questions: Sequence[Question]) -> Quote:
         """What it costs to ask what is wanted of an image's answered questions and is not there yet.

@@ -412,10 +412,10 @@ def exact_interval(share: float, images: int, effective: float | None = None) ->
         return Interval((0.0, _unseen(k)), "exact_one_sided", images)
     if share >= 1 - _EQUAL:
         return Interval((1 - _unseen(k), 1.0), "exact_one_sided", images)
-    from scipy.stats import beta  # slow to import
+    from scipy.special import betaincinv  # slow to import; scipy.stats takes three times as long
 
     tail, hits = (1 - CONFIDENCE) / 2, share * k
-    ends = (float(beta.ppf(tail, hits, k - hits + 1)), float(beta.ppf(1 - tail, hits + 1, k - hits)))
+    ends = (float(betaincinv(hits, k - hits + 1, tail)), float(betaincinv(hits + 1, k - hits, 1 - tail)))
     return Interval(ends, "exact", images)
 
 

@@ -5,7 +5,8 @@
 A server in a process of its own answers at once: question lists to those that ask for one, else answers. Each contestant is a
 process of its own that makes 14 calls a picture (2 lists, 12 answers), once with few pictures and once with many. Between the
 two lies what a further call costs, start-up and all other fixed work left out; what is left of the smaller run is the start.
-Contestants take turns; the figures are medians over the rounds. All of a process's threads count.
+Contestants take turns; the figures are medians over the rounds. All of a process's threads count. Calls a second are by the
+clock, and say little where the server, or anything else, shares the cores.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from base64 import b64encode
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -202,28 +205,39 @@ class Bench:
     def ours_cached(self, number: int, *flags: str) -> list[str]:
         cache = self.folder / "kept"
         if not cache.exists():
-            spent_s(self.command("--limit", str(self.sizes[1]), "--cache", str(cache), "--no-report"))
+            spent(self.command("--limit", str(self.sizes[1]), "--cache", str(cache), "--no-report"))
         return self.command("--limit", str(number), "--cache", str(cache), *flags)
 
     def client(self, number: int, name: str) -> list[str]:
         return [sys.executable, __file__, "--client", name, self.base, str(self.folder / "pictures"), str(number)]
 
 
-def spent_s(command: Sequence[str]) -> float:
-    """CPU seconds of a process that does `command`, all threads."""
+def spent(command: Sequence[str]) -> tuple[float, float]:
+    """(CPU seconds of a process that does `command`, all threads; seconds by the clock)."""
     with tempfile.TemporaryFile() as said:
         variables = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # nothing is fetched over the network
+        variables.pop("PYTHONDONTWRITEBYTECODE", None)  # with it, each start compiles the whole package
+        began_s = time.monotonic()
         process = subprocess.Popen(command, stdout=said, stderr=said, env=variables)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said.seek(0)
             raise SystemExit(f"{command} ended with {process.returncode}: {said.read().decode()}")
-    return usage.ru_utime + usage.ru_stime
+    return usage.ru_utime + usage.ru_stime, time.monotonic() - began_s
 
 
-def measure(options: argparse.Namespace, bench: Bench) -> dict[str, list[tuple[float, float]]]:
-    """(CPU-ms a further call, CPU-s of the start) of each contestant, a round each."""
+@dataclass(frozen=True)
+class Round:
+    """What a contestant took. call_ms: CPU of a further call. start_s: CPU of the rest. calls_per_s: by the clock."""
+
+    call_ms: float
+    start_s: float
+    calls_per_s: float
+
+
+def measure(options: argparse.Namespace, bench: Bench) -> dict[str, list[Round]]:
+    """The rounds of each contestant."""
     small, large = bench.sizes
     few = (max(2, small // 2), max(6, large // 4))  # for who takes long
     contestants: dict[str, tuple[Callable[[int], list[str]], tuple[int, int]]] = {
@@ -236,29 +250,32 @@ def measure(options: argparse.Namespace, bench: Bench) -> dict[str, list[tuple[f
     }
     if options.only:
         contestants = {name: each for name, each in contestants.items() if name in options.only}
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    rounds: dict[str, list[Round]] = {name: [] for name in contestants}
     for _ in range(options.rounds):
         for name, (command, sizes) in contestants.items():
-            less, more = (spent_s(command(number)) for number in sizes)
-            call_s = (more - less) / (sizes[1] - sizes[0]) / CALLS_AN_IMAGE
-            times[name].append((1000 * call_s, less - sizes[0] * CALLS_AN_IMAGE * call_s))
-    return times
+            (less_s, less_clock_s), (more_s, more_clock_s) = (spent(command(number)) for number in sizes)
+            calls = (sizes[1] - sizes[0]) * CALLS_AN_IMAGE
+            call_s = (more_s - less_s) / calls
+            start_s = less_s - sizes[0] * CALLS_AN_IMAGE * call_s
+            rounds[name].append(Round(1000 * call_s, start_s, calls / max(more_clock_s - less_clock_s, 1e-9)))
+    return rounds
 
 
-def show(times: dict[str, list[tuple[float, float]]]) -> None:
-    print(f"{'':26} {'CPU-ms a call':>13} {'range':>15} {'x aiohttp':>10} {'x litellm':>10} {'start, CPU-s':>13}")
-    for name, rounds in times.items():
-        each = [call_ms for call_ms, _ in rounds]
+def show(measured: dict[str, list[Round]]) -> None:
+    print(
+        f"{'':26} {'CPU-ms a call':>13} {'range':>15} {'x aiohttp':>10} {'x litellm':>10} {'start, CPU-s':>13} {'calls/s':>8}"
+    )
+    for name, rounds in measured.items():
+        each = [one.call_ms for one in rounds]
         ratios = [
-            f"{median(ms / other for ms, (other, _) in zip(each, times[peer], strict=True)):10.2f}"
-            if peer in times
+            f"{median(one.call_ms / other.call_ms for one, other in zip(rounds, measured[peer], strict=True)):10.2f}"
+            if peer in measured
             else " " * 10
             for peer in ("aiohttp", "litellm")
         ]
         between = f"{min(each):.2f} to {max(each):.2f}"
-        print(
-            f"{name:26} {median(each):13.3f} {between:>15} {' '.join(ratios)} {median(start for _, start in rounds):13.2f}"
-        )
+        start_s, calls_per_s = median(one.start_s for one in rounds), median(one.calls_per_s for one in rounds)
+        print(f"{name:26} {median(each):13.3f} {between:>15} {' '.join(ratios)} {start_s:13.2f} {calls_per_s:8.0f}")
 
 
 def main() -> None:

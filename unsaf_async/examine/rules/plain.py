@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _WORDS = re.compile(r"\w+")
 
@@ -161,6 +162,7 @@ WORD = re.compile(r"[a-z0-9][\w-]*")
 _IRREGULAR = {"children": "child", "people": "person", "men": "man", "women": "woman", "feet": "foot", "worn": "wear"}
 
 
+@lru_cache(maxsize=4096)  # a run's texts share most of their words
 def _stem(word: str) -> str:
     word = _IRREGULAR.get(word, word)
     if word[-1] not in "sgdey":  # most words

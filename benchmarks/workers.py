@@ -1,7 +1,9 @@
 """What Ray's workers cost: CPU time a call of one process and of a run by workers, by kind of process, and calls a second.
 
-The model is simulated in the process that calls it, so that no server takes part; pictures are small. Each figure is the
-difference of two runs of different size, so that starting Ray and importing the package cancel out. Needs the extra ray.
+The model is simulated in the process that calls it, so that no server takes part; pictures are small. With `--large` pictures
+are JPEGs of 6 megapixels and 1 MB, and a server in a process of its own, which is not counted, answers at once: that is the work
+of which workers take a share. Each figure is the difference of two runs of different size, so that starting Ray and importing
+the package cancel out; `--rounds` interleaves runs and takes medians. Needs the extra ray.
 """
 
 from __future__ import annotations
@@ -9,21 +11,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
 
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 PROFILE = """
-backend = "scripted"
-model = "scripted"
+backend = "{backend}"
+model = "{model}"
+api_base = "{base}"
 [price]
 input_usd_per_mtok = 0
 output_usd_per_mtok = 0
@@ -83,13 +94,22 @@ class Meter(threading.Thread):
         return sum(seconds for each, seconds in self.seconds.values() if each == kind)
 
 
-def measured(folder: Path, images: int, *options: str) -> Used:
+def draw(pictures: Path, images: int, *, large: bool) -> None:
+    """So many pictures, all different."""
+    pictures.mkdir()
+    for number in range(images):
+        if large:
+            noise = Image.frombytes("RGB", (300, 200), random.Random(number).randbytes(300 * 200 * 3))
+            noise.resize((3000, 2000), Image.Resampling.BICUBIC).save(pictures / f"{number:05d}.jpg", quality=75)
+        else:
+            Image.new("RGB", (40, 30), (number % 256, number // 256, 90)).save(pictures / f"{number:05d}.png")
+
+
+def measured(folder: Path, images: int, *options: str, large: bool) -> Used:
     """One run of so many pictures, with an empty cache."""
     pictures = folder / f"images-{images}"
     if not pictures.exists():
-        pictures.mkdir()
-        for number in range(images):
-            Image.new("RGB", (40, 30), (number % 256, number // 256, 90)).save(pictures / f"{number:05d}.png")
+        draw(pictures, images, large=large)
     out = Path(tempfile.mkdtemp(dir=folder))
     command = [
         sys.executable, "-m", "unsaf_async", "run", "--provider", "inside", "--images", str(pictures), "--no-report",
@@ -109,27 +129,58 @@ def measured(folder: Path, images: int, *options: str) -> Used:
     return Used(meter.total("driver"), meter.total("worker"), meter.total("ray"), calls, max(times) - min(times))
 
 
+@contextmanager
+def serving(folder: Path, *, large: bool) -> Iterator[str]:
+    """The address of a simulator in a process of its own; "": the model is simulated where it is called."""
+    if not large:
+        yield ""
+        return
+    command = [sys.executable, "-m", "unsaf_async", "simulate", "--port", "0", "--latency", "0"]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert server.stdout is not None
+        address = next(found[0] for line in server.stdout if (found := re.search(r"http://[0-9.]+:[0-9]+", line)))
+        threading.Thread(target=server.stdout.read, daemon=True).start()
+        yield f"{address}/v1"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def marginal(folder: Path, images: int, workers: int, *, large: bool) -> list[float]:
+    """CPU milliseconds a call of the driver, the workers and Ray, and calls a second."""
+    options = ("--ray", "local", "--workers", str(workers)) if workers else ()
+    small, more = (measured(folder, many, *options, large=large) for many in (images // 5, images))
+    calls = more.calls - small.calls
+    parts = ("driver_s", "workers_s", "ray_s")
+    used = [1000 * (getattr(more, part) - getattr(small, part)) / calls for part in parts]
+    return [*used, calls / (more.wall_s - small.wall_s)]
+
+
 def main() -> None:
     """Prints a line for one process, and for each number of workers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=150)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--large", action="store_true")
     given = parser.parse_args()
     print(f"{'':12} {'driver':>9} {'workers':>9} {'Ray':>9} {'all':>9}   calls/s   (CPU ms a call)")
-    with tempfile.TemporaryDirectory(prefix="workers-") as name:
+    with tempfile.TemporaryDirectory(prefix="workers-") as name, serving(Path(name), large=given.large) as base:
         folder = Path(name)
         (folder / "providers").mkdir()
-        (folder / "providers" / "inside.toml").write_text(PROFILE.format(concurrency=given.concurrency), "utf-8")
-        for workers in (0, *given.workers):
-            options = ("--ray", "local", "--workers", str(workers)) if workers else ()
-            small, large = (measured(folder, images, *options) for images in (given.images // 5, given.images))
-            calls = large.calls - small.calls
-            parts = [
-                1000 * (getattr(large, part) - getattr(small, part)) / calls
-                for part in ("driver_s", "workers_s", "ray_s")
-            ]
-            rate = calls / (large.wall_s - small.wall_s)
+        which = (
+            {"backend": "openai", "model": "simulated"} if given.large else {"backend": "scripted", "model": "scripted"}
+        )
+        profile = PROFILE.format(concurrency=given.concurrency, base=base, **which)
+        (folder / "providers" / "inside.toml").write_text(profile, "utf-8")
+        seen: dict[int, list[list[float]]] = {}
+        for _ in range(given.rounds):
+            for workers in (0, *given.workers):
+                seen.setdefault(workers, []).append(marginal(folder, given.images, workers, large=given.large))
+        for workers, rounds in seen.items():
+            *parts, rate = (median(values) for values in zip(*rounds, strict=True))
             columns = " ".join(f"{part:9.2f}" for part in (*parts, sum(parts)))
             print(f"{f'{workers} workers' if workers else 'one process':12} {columns} {rate:9.0f}", flush=True)
 

@@ -122,7 +122,8 @@ def connected(address: str, workers: int) -> Iterator[Any]:
             else:
                 ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise UserError(f"is {address}: {one_line(str(error), 300)}; is it a Ray cluster's?", field="ray") from None
+            asked = "is it a Ray cluster's, and is RAY_AUTH_TOKEN its token?"
+            raise UserError(f"is {address}: {one_line(str(error), 300)}; {asked}", field="ray") from None
     try:
         yield ray
     finally:

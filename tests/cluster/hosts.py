@@ -64,9 +64,11 @@ def network() -> Iterator[None]:
                 sh("ip", "-n", host, *command.split())
         yield
     finally:
-        for host in HOSTS:
+        for number, host in enumerate(HOSTS):
             for pid in pids(host):
                 os.kill(pid, signal.SIGKILL)
+            # The cable first: a namespace ends only with the last of its processes.
+            subprocess.run(["ip", "link", "delete", f"unsaf-v{number}"], check=False, capture_output=True)
             subprocess.run(["ip", "netns", "delete", host], check=False, capture_output=True)
         subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
 

@@ -255,8 +255,8 @@ class Counterpart:
 
     def _forget(self, number: int) -> None:
         """Nobody waits for that money any more."""
-        if number in self._waiting:
-            self._waiting[number].cancel()
+        if (waiting := self._waiting.get(number)) is not None and not waiting.done():
+            waiting.cancel()
         elif number in self._reservations:
             self._refund(number)
 
@@ -283,7 +283,7 @@ class Counterpart:
 
     def _not_sent(self, mark: int) -> None:
         """Nobody waits for that entry any more, and nothing left."""
-        if (looking := self._looking.get(mark)) is not None:
+        if (looking := self._looking.get(mark)) is not None and not looking.done():
             looking.cancel()
         elif (number := self._marks.get(mark)) is not None:
             self._refunded(number, unsent=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from contextlib import asynccontextmanager
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import pytest
 from vendor_sdks import CLAUDE, DATA, GEMINI, GPT, of_claude, of_gemini, of_gpt, read_strictly, simulated
 
 from unsaf_async.errors import UserError
-from unsaf_async.simulate import BatchRules, ServerLimits
+from unsaf_async.simulate import BATCH_FAULTS, BatchRules, ServerLimits
 
 openai = pytest.importorskip("openai")
 anthropic = pytest.importorskip("anthropic")
@@ -30,6 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*is deprecated and will reach end-of-life:DeprecationWarning"),
 ]
 
+DOCS = Path(__file__).parents[2] / "docs" / "simulator.md"
 QUICK = {"validate_s": 0.01, "work_s": 0.02, "finalize_s": 0.0}
 
 
@@ -185,18 +188,20 @@ async def test_anthropic_s_sdk_sends_a_batch_and_reads_its_results_at_half_the_p
 async def test_anthropic_takes_a_batch_with_an_invalid_row_and_says_so_in_the_row_s_result():
     async with simulated(batches=rules()) as to:
         rows = [*claude_rows(1), {"custom_id": "bad", "params": {"model": CLAUDE, "messages": []}}]
+        rows.append({"custom_id": "streamed", "params": of_claude(stream=True)})
         rows.append({"custom_id": "unknown", "params": of_claude() | {"model": "no-model"}})
         batch = await claude_ended(to, await to.claude.messages.batches.create(requests=rows))
         results = await claude_results(to, batch)
         assert {key: result.type for key, result in results.items()} == {
             "row-0": "succeeded",
             "bad": "errored",
+            "streamed": "errored",
             "unknown": "errored",
         }
         assert results["bad"].error.error.type == "invalid_request_error"
         assert "max_tokens: Field required" in results["bad"].error.error.message
         assert results["unknown"].error.error.type == "not_found_error"
-        assert (batch.request_counts.succeeded, batch.request_counts.errored) == (1, 2)
+        assert (batch.request_counts.succeeded, batch.request_counts.errored) == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -638,3 +643,8 @@ async def test_files_of_openai_s_are_listed_read_back_and_deleted():
 def test_rules_that_make_no_sense_are_refused(settings, named):
     with pytest.raises(UserError, match=named):
         BatchRules(**settings)
+
+
+@pytest.mark.skipif(not DOCS.is_file(), reason="only a checkout has the page")
+def test_the_simulators_page_names_every_fault_of_batches():
+    assert set(BATCH_FAULTS) <= set(re.findall(r"`(\w+)`", DOCS.read_text("utf-8")))

@@ -14,7 +14,7 @@ from aiohttp import web
 from unsaf_async.simulate.anthropic import Anthropic
 from unsaf_async.simulate.batches.desk import ID, MEGABYTE, Desk, body_of, new_id, parsed
 from unsaf_async.simulate.batches.jobs import Batch, Row, lines
-from unsaf_async.simulate.wire import Answer, Body, Trouble
+from unsaf_async.simulate.wire import Answer, Body, Call, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ class AnthropicBatches:
         limit = rules.enqueued_requests
         if batches.crowded("anthropic") or (limit is not None and waiting + len(body["requests"]) > limit):
             return desk.trouble(Trouble("rate", retry_after_s=self._provider.simulation.retry_after_s))
-        rows = [Row(each["custom_id"], desk.read(each["params"], request.headers)) for each in body["requests"]]
+        rows = [Row(each["custom_id"], self._asks(each["params"], request)) for each in body["requests"]]
         model = body["requests"][0]["params"].get("model")
         about = {"model": model if isinstance(model, str) else ""}
         batch = batches.accept(desk.wire, f"msgbatch_{new_id()[:24]}", rows, about)
@@ -195,6 +195,11 @@ class AnthropicBatches:
             return _bad(self._desk, f"Batch {found.id} cannot be deleted because it is in progress. Cancel it first.")
         self._provider.batches.forget(found)
         return self._desk.ok({"id": found.id, "type": "message_batch_deleted"})
+
+    def _asks(self, params: Body, request: web.Request) -> Call | Trouble:
+        if params.get("stream"):
+            return Trouble("bad", "stream: streaming is not supported in a message batch")
+        return self._desk.read(params, request.headers)
 
     def _find(self, request: web.Request) -> Batch | web.Response:
         if (refused := self._desk.refused(request)) is not None:

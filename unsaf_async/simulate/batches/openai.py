@@ -30,6 +30,9 @@ LARGEST_FILE = 512 * MEGABYTE
 LARGEST_BATCH = 200 * MEGABYTE
 """Bytes of a batch's input file."""
 
+BATCH_FILE_S = 30 * 86_400
+"""Seconds that a batch's input file is kept, if it is not said."""
+
 MOST_ROWS = 50_000
 """Requests of a batch."""
 
@@ -100,8 +103,9 @@ class OpenAIBatches:
         if purpose == "batch" and not name.endswith(".jsonl"):
             return _bad(desk, "Invalid file format for Batch API. Must be .jsonl", "file")
         file = desk.store(f"file-{new_id()[:22]}", name, purpose, bytes(data))
-        if seconds := fields.get("expires_after[seconds]"):
-            file.expires_at = file.created_at + int(seconds)
+        seconds = fields.get("expires_after[seconds]", "")
+        if seconds.isdecimal() or purpose == "batch":
+            file.expires_at = file.created_at + (int(seconds) if seconds.isdecimal() else BATCH_FILE_S)
         return desk.ok(_file(file))
 
     async def list_files(self, request: web.Request) -> web.StreamResponse:

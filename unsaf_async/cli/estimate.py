@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +12,13 @@ from unsaf_async.cli import run
 from unsaf_async.cli import serve as s
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, naming, setting
 from unsaf_async.help import MONEY, Help
 from unsaf_async.runs.settings import Settings
+from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
+    from unsaf_async.compare.budget import BudgetPlan
     from unsaf_async.runs.pilot import PilotQuote
     from unsaf_async.runs.prepare import Prepared
     from unsaf_async.runs.saved import SavedRun
@@ -35,14 +37,67 @@ class Planning:
             panel=MONEY,
         ),
     ] = None
+    budget: Annotated[
+        float | None,
+        Help(
+            "Say what so much money buys: how many images, with the rules or a judge, and how narrow an interval of UnF1.",
+            metavar="USD",
+            panel=MONEY,
+        ),
+    ] = None
+    from_run: Annotated[
+        Path | None,
+        Help(
+            "With --budget: plan from what a finished run of this model cost and showed. A --pilot is planned from, too.",
+            metavar="RUN_DIR",
+            panel=MONEY,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.from_run is not None and self.budget is None:
+            raise UserError(f"is for a plan; give {setting('budget')}, too", "from_run")
+        if self.from_run is not None and self.pilot is not None:
+            raise UserError(f"{setting('from_run')} and {setting('pilot')} contradict each other; give one of them")
 
 
 @from_fields(leave_out=("data", "data_format", "trust_folder"), defaults={"provider": run.DEFAULT_PROVIDER})
 def estimate(settings: Settings, planning: Planning, quiet: o.Quiet = False, json: o.Json = False) -> int:
     """Say what a run with these options would cost. Calls nobody, but for a pilot."""
-    if planning.pilot is None:
-        return run.carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
-    return _quote_by_pilot(settings, planning.pilot, quiet=quiet, json=json)
+    if planning.budget is not None:
+        return _plan_budget(settings, planning, quiet=quiet, json=json)
+    if planning.pilot is not None:
+        return _quote_by_pilot(settings, planning.pilot, quiet=quiet, json=json)
+    return run.carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
+
+
+def _plan_budget(settings: Settings, planning: Planning, *, quiet: bool, json: bool) -> int:
+    """Says what the sum buys, by a pilot, a finished run or the price map; the exit code."""
+    import asyncio
+
+    from unsaf_async.compare.budget import plan_budget
+    from unsaf_async.runs.prepare import prepare
+    from unsaf_async.runs.saved import SavedRun
+
+    assert planning.budget is not None
+    measured = SavedRun(planning.from_run) if planning.from_run is not None else None
+    if measured is not None:
+        with naming("from_run"):
+            _ = measured.manifest
+    if planning.pilot is not None and settings.max_cost is None and planning.budget > 0:
+        settings = replace(settings, max_cost=planning.budget)
+    prepared = asyncio.run(prepare(settings, offline=planning.pilot is None))
+    code = 0
+    if planning.pilot is not None:
+        measured, code = examine_pilot(prepared, planning.pilot, quiet=quiet)
+        if measured is None:
+            return code
+    plan = plan_budget(prepared, planning.budget, measured)
+    if json:
+        sys.stdout.write(printable_json(plan.model_dump_json(indent=2)) + "\n")
+    else:
+        print_plan(plan)
+    return code
 
 
 def _quote_by_pilot(settings: Settings, images: int, *, quiet: bool, json: bool) -> int:
@@ -145,3 +200,36 @@ def print_quote(quote: PilotQuote, pilot: SavedRun) -> None:
         "price, an endpoint that is slower than it was just now."
     )
     out.print(f"The pilot's run: {safe(str(pilot.folder))}; `run` with the same options finds its replies in the cache")
+
+
+def print_plan(plan: BudgetPlan) -> None:
+    """What the sum buys, to stdout."""
+    from unsaf_async.cli.console import console, print_fitting, safe
+    from unsaf_async.text import format_percent, format_usd
+
+    out = console()
+    rows = [
+        (
+            safe(each.judge),
+            format_usd(each.image_usd, 4),
+            f"{each.affordable:,}",
+            f"{each.images:,} of {plan.images:,}",
+            format_usd(each.cost_usd),
+            "n/a" if each.half_width is None else f"+-{each.half_width:.3f}",
+            format_percent(each.open_share),
+        )
+        for each in plan.choices
+    ]
+    print_fitting(out, ("judge", "an image", "money for", "images", "expected", "UnF1", "left open"), rows)
+    out.print()
+    out.print(f"For {format_usd(plan.budget_usd)}, by {safe(plan.basis)}")
+    for each in plan.choices:
+        if not each.affordable:
+            least = format_usd(each.image_worst_usd, 4)
+            out.print(f"{safe(each.judge)}: one image can cost {least} at worst, so none would begin under that cap")
+    if any(each.open_share for each in plan.choices):
+        out.print(
+            "Left open: responses that nobody scores; UnF1 then has bounds, and the interval is of what the rules settle"
+        )
+    for line in plan.assumptions:
+        out.print(f"Assumed: {safe(line)}")

@@ -19,6 +19,7 @@ from unsaf_async.simulate.settings import Simulation
 
 IMAGES = 3
 TWO_MODELS = '[[models]]\nprovider = "ada"\n[[models]]\nprovider = "bob"\n'
+MANY = "".join(f'[[models]]\nname = "m{n}"\nprovider = "ada"\n[[options]]\nname = "o{n}"\n' for n in range(40))
 COMMON = '[settings]\nimages = "images"\nquestions = 2\njudge = "rules"\n'
 
 
@@ -176,6 +177,10 @@ def test_killed_it_goes_on_and_the_servers_bill_stays_below_the_cap(capsys: pyte
         (
             '[[models]]\nprovider = "ada"\nseed = 1\n[[options]]\nseed = 2',
             "[[options]] 1: seed is given by [[models]] 1, too",
+        ),
+        (
+            MANY,
+            "makes 1,600 runs; give 1,000 combinations at most",
         ),
         ('[settings]\nimages = "images"\n[[models]]\nprovider = "ada"', "max_cost is missing, and this costs money ($"),
     ],

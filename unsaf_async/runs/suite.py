@@ -14,6 +14,7 @@ import tomllib
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,10 +166,10 @@ def read_suite(file: Path) -> Suite:
     if not entries[0]:
         raise UserError(f'{file}: models is missing; give a table [[models]] with provider = "NAME" for each model')
     cap, out, cache = _own(file, data)
-    rows = list(product(*(each for each in entries if each)))
-    if len(rows) > MOST_RUNS:
-        raise UserError(f"{file}: makes {len(rows):,} runs; give {MOST_RUNS:,} combinations at most")
-    runs = tuple(_run(file, common, row, out, cache) for row in rows)
+    number = prod(len(each) or 1 for each in entries)
+    if number > MOST_RUNS:
+        raise UserError(f"{file}: makes {number:,} runs; give {MOST_RUNS:,} combinations at most")
+    runs = tuple(_run(file, common, row, out, cache) for row in product(*filter(None, entries)))
     return Suite(file, out, cap, runs)
 
 

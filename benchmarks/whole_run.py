@@ -22,6 +22,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -229,7 +230,8 @@ def spent(command: Sequence[str]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Round:
-    """What a contestant took. call_ms: CPU of a further call. start_s: CPU of the rest. calls_per_s: by the clock."""
+    """What a contestant took. call_ms: CPU of a further call. start_s: CPU of the rest. calls_per_s: by the clock; inf where
+    other work hid them."""
 
     call_ms: float
     start_s: float
@@ -257,7 +259,9 @@ def measure(options: argparse.Namespace, bench: Bench) -> dict[str, list[Round]]
             calls = (sizes[1] - sizes[0]) * CALLS_AN_IMAGE
             call_s = (more_s - less_s) / calls
             start_s = less_s - sizes[0] * CALLS_AN_IMAGE * call_s
-            rounds[name].append(Round(1000 * call_s, start_s, calls / max(more_clock_s - less_clock_s, 1e-9)))
+            rounds[name].append(
+                Round(1000 * call_s, start_s, calls / took_s if (took_s := more_clock_s - less_clock_s) > 0 else inf)
+            )
     return rounds
 
 

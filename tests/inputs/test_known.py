@@ -129,6 +129,7 @@ async def test_a_broken_picture_is_looked_at_anew_each_time(tmp_path: Path) -> N
         {"media_type": "text/html"},
         {"pixels_sha256": "../x"},
         {"notes": ("odd",)},
+        {"notes": ([],)},
         {"unchanged": None},
     ],
 )

@@ -212,7 +212,7 @@ def unpacked(value: bytes) -> Known | None:
         image.media_type in ("image/jpeg", "image/png")
         and all(type(side) is int and 0 < side <= _MAX_SIDE_PX for side in sides)
         and all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in digests)
-        and _NOTES.issuperset(image.notes)
+        and all(isinstance(note, str) and note in _NOTES for note in image.notes)
         and isinstance(unchanged, bool)
     )
     return Known(image, unchanged) if is_one else None

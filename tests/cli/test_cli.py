@@ -138,6 +138,20 @@ def test_an_interval_that_stays_wider_than_was_asked_for_is_told(capsys: pytest.
     assert told.startswith("--until-ci 0.001 is not reached with all 3 images")
 
 
+def test_the_rule_s_half_width_and_the_ordinary_interval_are_told_apart(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unsaf_async.cli.progress.PLAIN_EVERY_S", 0.0)
+    draw_images(Path("photos"), 22)
+    ended = command(capsys, "run", "--images", "photos", "--until-ci", "0.01", "--out", "run", "--no-report")
+    said = " ".join(ended.out.split())
+    assert (
+        "not reached with all 22 images: by the stop rule, which looks after every image, UnF1 is known to ± 0." in said
+    )
+    assert "the interval of UnF1 shown is the ordinary one" in said
+    assert "by the stop rule, to reach ± 0.01)" in ended.err
+
+
 def test_quiet_says_nothing_beside_the_score(capsys: pytest.CaptureFixture[str]) -> None:
     ended = command(capsys, "run", *SMALL_RUN, "--quiet")
     assert (ended.code, ended.err) == (0, "")
@@ -182,6 +196,7 @@ def test_until_ci_stops_with_images_left_and_says_so(slots: str, capsys: pytest.
     ended = command(capsys, "run", "--images", "photos", "--until-ci", "0.08", "--concurrency", slots, "--out", "run")
     assert ended.code == 0
     assert "narrow" in ended.err.splitlines()[-1]
+    assert "every other interval is made for a number of images that is fixed beforehand" in " ".join(ended.out.split())
     assert 20 <= len(read_journal(Path("run/journal.jsonl"))) < 80
     found = json.loads(Path("run/score.json").read_text())
     assert found["unf1_ci_method"] == "fixed_width_stop"

@@ -338,6 +338,14 @@ def test_the_matrix_is_printed_with_who_asks_down_and_who_answers_across(
     assert f"{small.fit.asking[0].value:+.3f}" in text
     assert "n/a for =two on the questions of one: nobody put these questions to this model" in text
     assert "Advantage on one's own questions: n/a" in text
+    low, high = small.fit.mean_ci
+    assert f"mean {small.fit.mean:.3f} ({low:.3f} to {high:.3f})" in text
+    said = " ".join(text.split())
+    assert (
+        "n/a in the fit: 95 % interval of residual, 95 % interval of variance explained: the chance of the images"
+        in said
+    )
+    assert "n/a in the fit: advantage on one's own questions: " in said
 
 
 def test_a_cell_of_which_too_much_is_unscored_has_its_bounds_for_a_headline(capsys: pytest.CaptureFixture[str]) -> None:

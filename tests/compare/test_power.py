@@ -32,6 +32,7 @@ from unsaf_async.compare.sample_size import (
 )
 from unsaf_async.errors import UserError
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.stopping import StopWhenNarrow
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -128,6 +129,9 @@ def test_a_plan_by_rates_names_its_assumptions_and_what_so_many_images_show() ->
         "0.9": images_for_power(0.03, found.sd, 0.9),
     }
     assert found.models[0].images_needed == images_for_half_width(0.03, Rates().spread.sd)
+    for rule, needed in (("fixed-width", found.models[0].images_until_ci), ("anytime", found.models[0].images_anytime)):
+        assert needed == StopWhenNarrow(0.03, rule=rule).expected_images(Rates().spread)  # type: ignore[arg-type]
+    assert plan(Aim(half_width=0.5)).models[0].images_until_ci is None, "no run stops there"
     assert (found.images, found.power, found.detectable) == (None, None, None)
     assert set(found.undefined) == {"images", "power", "detectable", "models.0.images", "models.0.half_width"}
     assert len(found.assumptions) == 4
@@ -232,6 +236,9 @@ def test_a_plan_from_one_run_assumes_another_like_it_and_contradictions_are_refu
     assert found.sd == pytest.approx(found.models[0].sd * np.sqrt(1.4))
     assert "another model is like ada" in found.assumptions
     shown = command(capsys, "power", "--runs", "run/ada").out
+    (model,) = plan(Aim(), ["run/ada"]).models
+    assert model.images_until_ci is not None
+    assert f"stops after about {model.images_until_ci:,} images" in shown
     assert (f"Note: ada has {found.models[0].images} images; below 20 a plan" in shown) == (found.models[0].images < 20)
     for arguments, said in (
         (("--runs", "run/ada", "--unf1", "0.5"), "--unf1 is read from the runs"),

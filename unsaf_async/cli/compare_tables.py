@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from unsaf_async.compare.comparison import Comparison, RunRow
-    from unsaf_async.compare.cross_matrix import CrossMatrix, Effect
+    from unsaf_async.compare.cross_matrix import CrossFit, CrossMatrix, Effect
 
     _Cells = tuple[tuple[str, ...], Sequence[Sequence[str]]]
     """A table: the columns' titles, and the rows."""
@@ -270,8 +270,8 @@ def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
     print_fitting(console, heads, skills)
     console.print()
     console.print(
-        f"Additive fit: mean {format_figure(fit.mean)}, residual {format_figure(fit.residual_rms)} "
-        f"(root mean square of {fit.cells} cells, {fit.parameters} parameters), "
+        f"Additive fit: mean {format_figure(fit.mean)}{format_bracketed(fit.mean_ci)}, "
+        f"residual {format_figure(fit.residual_rms)} (root mean square of {fit.cells} cells, {fit.parameters} parameters), "
         f"{format_figure(fit.variance_explained)} of the variance explained"
     )
     console.print(
@@ -281,8 +281,31 @@ def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
     for cell in matrix.cells:
         if cell.unf1 is None:
             console.print(f"n/a for {safe(cell.answerer)} on the questions of {safe(cell.asker)}: {safe(cell.why)}")
-    for why in dict.fromkeys(why for name, why in fit.undefined.items() if not name.endswith("ci")):
-        console.print(f"n/a in the fit: {safe(why)}")
+        elif cell.ci is None and cell.unf1_between is None:
+            about = f"{safe(cell.answerer)} on the questions of {safe(cell.asker)}"
+            console.print(f"n/a: 95 % interval of {about}: {safe(cell.why)}")
+    for names, why in _missing_of_fit(fit):
+        console.print(f"n/a in the fit: {safe(names)}: {safe(why)}")
+
+
+def _missing_of_fit(fit: CrossFit) -> Iterator[tuple[str, str]]:
+    """Which figures of the fit are not there, and why, once for each reason."""
+    titles = {
+        "mean": "mean",
+        "residual_rms": "residual",
+        "variance_explained": "variance explained",
+        "own_advantage": "advantage on one's own questions",
+    }
+    by_reason: dict[str, list[str]] = {}
+    for path, why in fit.undefined.items():
+        figure = path.removesuffix(".ci").removesuffix("_ci")
+        if figure != path and figure in fit.undefined and fit.undefined[figure] == why:
+            continue
+        sort, _, model = figure.partition(".")
+        title = f"{sort} of {model}" if model else titles.get(figure, figure)
+        by_reason.setdefault(why, []).append(title if figure == path else f"95 % interval of {title}")
+    for why, names in by_reason.items():
+        yield ", ".join(names), why
 
 
 def _cell(matrix: CrossMatrix, asker: str, answerer: str) -> str:

@@ -90,6 +90,12 @@ def print_plan(plan: PowerPlan, out: Console | None = None) -> None:
             for model in plan.models
         ],
     )
+    for model in plan.models:
+        if model.images_until_ci is not None and model.images_anytime is not None:
+            out.print(
+                f"{safe(model.name)}: with --until-ci {plan.half_width:g} a run stops after about "
+                f"{model.images_until_ci:,} images, with --anytime {model.images_anytime:,} (its rule looks after every image)"
+            )
     out.print()
     about = "as the runs have it" if plan.basis == "two runs" else "assumed"
     out.print(

@@ -30,6 +30,7 @@ from unsaf_async.events import (
 )
 from unsaf_async.providers.redactor import MARK
 from unsaf_async.runs.so_far import SoFar
+from unsaf_async.runs.stopping import rule_of
 from unsaf_async.text import NOT_AVAILABLE, format_usd, moment_in, shown
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Watch:
         self._told_until: dict[str, float] = {}
         """Until when each model's last wait that was told lasts, in monotonic seconds."""
         self.so_far = SoFar(manifest.source)
+        self.rule = rule_of(manifest.until_ci, anytime=manifest.anytime)
         self._bounds_broken: set[str] = set()
         self._told_keys: set[str] = set()
 
@@ -160,6 +162,8 @@ class Watch:
                     self.failed += 1
                     self.say(f"{event.examination.image.id}: {event.examination.failure}")
                 self.so_far.add(event.examination)
+                if self.rule:
+                    self.rule.add(event.examination)
                 self.score = self._score()
 
     def _tell_wait(self, event: Paused) -> None:
@@ -181,6 +185,10 @@ class Watch:
             return NOT_AVAILABLE if self.done == self.total else f"{NOT_AVAILABLE} yet"
         if interval is None or self.done == self.total:
             return f"{value:.3f}"
+        if self.rule is not None:
+            width = self.rule.half_width
+            known = NOT_AVAILABLE if width is None else f"± {width:.3f}"
+            return f"{value:.3f} ({known} by the stop rule, to reach ± {self.rule.target:g})"
         return f"{value:.3f} (about {interval[0]:.3f} to {interval[1]:.3f})"
 
     def images(self) -> str:

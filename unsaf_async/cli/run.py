@@ -424,7 +424,7 @@ def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
         tell(f"{runner.unfinished}; {same if runner.only_replies else f'{then} tries them again'}")
         return 3
     if runner.satisfied and not quiet:
-        tell("the interval is as narrow as --until-ci asked; no more images were needed")
+        tell("by the stop rule UnF1 is known as narrowly as --until-ci asked; no more images were needed")
     return 0
 
 

@@ -80,9 +80,9 @@ class CrossFit(Record):
     parameters: int
     """That are fitted to them; with as many as cells, the fit is exact and its residual says nothing."""
     residual_rms: float | None
-    """Root of the mean squared residual over the cells, in UnF1. It includes the chance of the images."""
+    """Root of the mean squared residual over the cells, in UnF1. It includes the chance of the images, and has no interval."""
     variance_explained: float | None
-    """1 - residual sum of squares / sum of squares about the mean, in [0, 1]; None if all cells are equal."""
+    """1 - residual sum of squares / sum of squares about the mean, in [0, 1]; None if all cells are equal. It has no interval."""
     own_advantage: float | None
     """How much higher UnF1 is where a model answers its own questions than asking and answering predict: the coefficient of
     "asker is answerer", fitted together with both effects. In a full matrix of N models the mean residual of the diagonal is
@@ -90,6 +90,8 @@ class CrossFit(Record):
     own_advantage_ci: tuple[float, float] | None
     undefined: dict[str, str]
     """Reason for each figure that is None: "mean", "asking.NAME", "asking.NAME.ci", ..."""
+    mean_ci: tuple[float, float] | None = None
+    """95 % interval of `mean`, as those of the effects."""
 
 
 class CrossMatrix(Record):
@@ -283,6 +285,9 @@ def _between(examinations: Sequence[Examination]) -> Interval:
 # --- the additive fit -------------------------------------------------------------------------------------------------
 
 
+NO_INTERVAL_OF_FIT = "the chance of the images is a part of the residual, and drawing them again would add it once more"
+"""Why `residual_rms` and `variance_explained` have no interval."""
+
 NO_INTERVAL = "no draw moved it: too few images, or all alike"
 
 Interval = tuple[float, float] | None
@@ -311,23 +316,25 @@ def _fit(
     undefined |= {
         f"answering.{name}": "no cell of its answers has an UnF1" for name in answerers if name not in columns
     }
-    mean, residual_rms, explained = None, None, None
+    mean, mean_ci, residual_rms, explained = None, None, None, None
     of_rows: dict[str, tuple[float, Interval]] = {}
     of_columns: dict[str, tuple[float, Interval]] = {}
     if estimable:
         inverse = np.linalg.pinv(design)
         coefficients, drawn = inverse @ values, complete @ inverse.T
-        mean = float(coefficients[0])
+        mean, mean_ci = float(coefficients[0]), interval(_rounded(drawn[:, 0]), level)
+        undefined |= {"mean.ci": NO_INTERVAL} if mean_ci is None else {}
         end = len(rows)  # of the askers' coefficients, of which there are one less, after the mean
         of_rows = dict(zip(rows, _effects(coefficients[1:end], drawn[:, 1:end], level), strict=True))
         of_columns = dict(zip(columns, _effects(coefficients[end:], drawn[:, end:], level), strict=True))
         residual = values - design @ coefficients
         residual_rms = float(np.sqrt(np.mean(residual**2)))
         explained = _variance_explained(values, residual)
+        undefined |= dict.fromkeys(("residual_rms.ci", "variance_explained.ci"), NO_INTERVAL_OF_FIT)
         if explained is None:
-            undefined["variance_explained"] = "all cells are equal"
+            undefined["variance_explained"] = undefined["variance_explained.ci"] = "all cells are equal"
     else:
-        undefined |= dict.fromkeys(("mean", "residual_rms", "variance_explained"), why)
+        undefined |= dict.fromkeys(("mean", "mean.ci", "residual_rms", "variance_explained"), why)
     asking = _named_effects("asking", askers, of_rows, why, undefined)
     answering = _named_effects("answering", answerers, of_columns, why, undefined)
     own, own_ci = _own_advantage(design, cells, values, (complete, level), undefined) if estimable else (None, None)
@@ -338,6 +345,7 @@ def _fit(
         )
     return CrossFit(
         mean=mean,
+        mean_ci=mean_ci,
         asking=asking,
         answering=answering,
         cells=len(cells),

@@ -22,6 +22,7 @@ from unsaf_async.compare.sample_size import ALPHA, POWER
 from unsaf_async.errors import UserError
 from unsaf_async.records import Record
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.stopping import WIDEST, StopWhenNarrow
 from unsaf_async.score.ratios import ratio
 from unsaf_async.score.units import Units
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from unsaf_async.compare.power_settings import Aim
+    from unsaf_async.runs.stopping import Rule
 
 ASSUMED_CORRELATION = 0.3
 """Between two models on the same images, where nothing is known: two tiny models had .27 with own questions, .55 on a bank."""
@@ -47,7 +49,11 @@ class ModelPlan(Record):
     half_width: float | None
     """Of the 95 % interval with so many images."""
     images_needed: int
-    """For the wanted half-width."""
+    """For the wanted half-width of an interval at a number of images that is fixed beforehand."""
+    images_until_ci: int | None = None
+    """Examined until the rule that stops a run at the wanted half-width (`until_ci`) is satisfied."""
+    images_anytime: int | None = None
+    """The same by the rule whose interval holds at any number of images (`anytime`)."""
 
 
 class PowerPlan(Record):
@@ -103,7 +109,8 @@ def plan(aim: Aim, runs: Sequence[str | Path] = (), rates: Rates | None = None) 
         return _alike(aim, "one run", model, f"another model is like {model.name}", *_origins({model.name: run}))
     assumed = rates or Rates()
     spread = assumed.spread
-    model = _model(aim, "assumed", assumed.unf1, spread.sd, None)
+    stops = {field: rule.expected_images(spread) for field, rule in _rules(aim).items()}
+    model = _model(aim, "assumed", assumed.unf1, spread.sd, None, stops)
     share = (
         f"{100 * spread.recall:.0f} % of the unanswerable questions and {100 * spread.refusal:.0f} % of the answerable"
     )
@@ -128,10 +135,24 @@ def _of_run(aim: Aim, run: SavedRun, name: str) -> ModelPlan:
     sd = float(np.std(contributions(pairs), ddof=1))
     if sd < 1e-12:
         raise UserError(f"{run.folder}: all its images score alike, so it does not tell how they differ; give another")
-    return _model(aim, name, unf1, sd, len(pairs))
+    rules = _rules(aim)
+    for rule in rules.values():
+        for each in held:
+            rule.add(each)
+    stops = {name: needed for name, rule in rules.items() if (needed := rule.images_needed) is not None}
+    return _model(aim, name, unf1, sd, len(pairs), stops)
 
 
-def _model(aim: Aim, name: str, unf1: float, sd: float, images: int | None) -> ModelPlan:
+def _rules(aim: Aim) -> dict[str, StopWhenNarrow]:
+    """The rules that stop a run, by the field of `ModelPlan`; {} for a half-width that no run can be given."""
+    if aim.half_width >= WIDEST:
+        return {}
+    rules: dict[str, Rule] = {"images_until_ci": "fixed-width", "images_anytime": "anytime"}
+    return {field: StopWhenNarrow(aim.half_width, rule=rule) for field, rule in rules.items()}
+
+
+def _model(aim: Aim, name: str, unf1: float, sd: float, images: int | None, stops: Mapping[str, int]) -> ModelPlan:
+    """stops: after how many images each rule stops a run, by the field."""
     images = aim.images or images
     return ModelPlan(
         name=name,
@@ -140,6 +161,7 @@ def _model(aim: Aim, name: str, unf1: float, sd: float, images: int | None) -> M
         images=images,
         half_width=None if images is None else sample_size.half_width(sd, images),
         images_needed=sample_size.images_for_half_width(aim.half_width, sd),
+        **stops,
     )
 
 
@@ -208,6 +230,12 @@ def _plan(
         for n, model in enumerate(models)
         for name in ("images", "half_width")
         if model.images is None
+    }
+    undefined |= {
+        f"models.{n}.{name}": f"a run stops at a half-width below {WIDEST:g}"
+        for n, model in enumerate(models)
+        for name in ("images_until_ci", "images_anytime")
+        if getattr(model, name) is None
     }
     return PowerPlan(
         basis=basis,

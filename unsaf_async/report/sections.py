@@ -497,7 +497,9 @@ def measured(run: ReportRun) -> Element:
         pairs.append(("Price", rates))
     pairs.append(("Most in flight", f"{limits.concurrency} calls"))
     if manifest.until_ci is not None:
-        pairs.append(("Stops at", f"UnF1 ± {manifest.until_ci:g}{', anytime rule' * manifest.anytime}"))
+        pairs.append(
+            ("Stops at", f"UnF1 ± {manifest.until_ci:g} by the {'anytime' if manifest.anytime else 'stop'} rule")
+        )
     pairs += [
         ("Begun", manifest.created.replace("T", " ").replace("+00:00", " UTC")),
         ("Run", el("code", manifest.run_id)),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.journal import Kept
     from unsaf_async.score.intervals import Interval
-    from unsaf_async.score.run_score import ImageCounts
+    from unsaf_async.score.run_score import Score
 
 
 class Unfinished:
@@ -186,7 +186,7 @@ class RunTally:
             stopped=self._stopped(),
             enough=self._rule is not None and self._rule.satisfied,
         )
-        more = [*self._narrow_enough(result.images), *lacks, *self._foreign_images(), *self._notes.in_words()]
+        more = [*self._narrow_enough(result), *lacks, *self._foreign_images(), *self._notes.in_words()]
         result = result.model_copy(update={"warnings": [*result.warnings, *more]})
         return self._tallies.findings(result)
 
@@ -198,17 +198,29 @@ class RunTally:
             return None
         return self._rule.reported
 
-    def _narrow_enough(self, images: ImageCounts) -> Iterator[str]:
-        """Whether UnF1 is known as well as was asked for, if anything was, once the run has ended."""
+    def _narrow_enough(self, score: Score) -> Iterator[str]:
+        """Whether UnF1 is known as well as was asked for, if anything was, once the run has ended; and whose interval it has."""
         if self._rule is None:
             return
+        images = score.images
         aim, done = f"{as_option('until_ci')} {self.manifest.until_ci:g}", images.done + images.failed
         if self._rule.satisfied and done < self.manifest.images:
             yield f"{done} of the run's {self.manifest.images} images: they reach {aim}"
         elif not self._rule.satisfied and done == self.manifest.images:
             width = self._rule.half_width
-            known = "" if width is None else f": UnF1 ± {width:.3f} by its rule"
+            known = (
+                ""
+                if width is None
+                else f": by the stop rule, which looks after every image, UnF1 is known to ± {width:.3f}"
+            )
             yield f"{aim} is not reached with all {done} images{known}"
+            if width is not None and score.unf1_ci_method not in _OF_A_RULE:
+                yield "the interval of UnF1 shown is the ordinary one, for a number of images that is fixed beforehand"
+        if score.unf1_ci_method in _OF_A_RULE:
+            yield (
+                f"the interval of UnF1 is {_OF_A_RULE[score.unf1_ci_method]}; every other interval is made for a number of "
+                "images that is fixed beforehand, and may be a little too narrow after a stop"
+            )
 
     def _foreign_images(self) -> Iterator[str]:
         """A warning if the model was shown images of another world than its own."""
@@ -217,6 +229,13 @@ class RunTally:
         if side is not None and self._foreign:
             of = f"{self._foreign} of {self._sized} images are not {side} x {side} pixels, the only ones that {name} knows"
             yield f"{of}: {subject.notes}"
+
+
+_OF_A_RULE = {
+    "fixed_width_stop": "the stop rule's own, which holds where that rule stops",
+    "anytime": "that of the anytime rule, which holds at every number of images",
+}
+"""Whose the interval of UnF1 is, by its method, where a rule looked at it after every image."""
 
 
 def _accounts(account: Account, cached: int) -> Accounts:

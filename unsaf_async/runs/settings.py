@@ -205,7 +205,12 @@ class Settings:
     ] = False
     until_ci: Annotated[
         float | None,
-        Help("Stop when the 95 % interval's half-width is at most this (e.g. 0.02).", metavar="W", panel=MONEY),
+        Help(
+            "Stop when UnF1 is known to ± W (e.g. 0.02) by a rule that looks after every image: its interval is wider than "
+            "that of a run of fixed size.",
+            metavar="W",
+            panel=MONEY,
+        ),
     ] = None
     anytime: Annotated[
         bool,

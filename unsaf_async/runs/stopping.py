@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 Rule = Literal["anytime", "fixed-width"]
 """Which of the module's two rules."""
 
+WIDEST = 0.5
+"""The half-width that a run can be asked to stop at is below."""
+
 TYPICAL_SPREAD = 0.2
 """A middling standard deviation of UnF1's influence values, for which the anytime rule is tuned."""
 
@@ -123,6 +126,11 @@ class StopWhenNarrow:
         self._running.add(examination)
 
     @property
+    def target(self) -> float:
+        """The half-width that is to be reached."""
+        return self._target
+
+    @property
     def images(self) -> int:
         """Images counted in."""
         return self._running.images
@@ -176,9 +184,20 @@ class StopWhenNarrow:
         Returns:
             The least number at which the width of such a model is the target's; it may be more than there are.
         """
+        return self._least(spread.sd**2, spread.extreme)
 
+    @property
+    def images_needed(self) -> int | None:
+        """How many images it takes, about, where all differ as those that were counted in; None while UnF1 is undefined.
+
+        The least number at which the width is the target's; it may be less than were counted in.
+        """
+        variance, extreme = self._running.influence_variance, self._running.extreme_influence
+        return None if variance is None or extreme is None else self._least(variance, extreme)
+
+    def _least(self, variance: float, extreme: float) -> int:
         def narrow(images: int) -> bool:
-            return self._width(images, spread.sd**2, spread.extreme) <= self._target
+            return self._width(images, variance, extreme) <= self._target
 
         high = self._minimum_images
         while not narrow(high):

@@ -16,6 +16,7 @@ from unsaf_async.simulate.server import Simulator
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from unsaf_async.calls.batches.batches import Waits
     from unsaf_async.records import Examination
     from unsaf_async.score.run_score import Score
     from unsaf_async.simulate.ledger import ServerLedger
@@ -78,6 +79,7 @@ async def drive_at(
     *,
     images: int = 2,
     profile: dict[str, Any] | None = None,
+    waits: Waits | None = None,
     **options: Any,
 ) -> Outcome:
     """As `drive`, against a simulator that is running."""
@@ -104,7 +106,7 @@ async def drive_at(
     subject = prepared.subject.model_copy(update=changed)
     prepared = replace(prepared, subject=subject)
     with begin(prepared) as run_folder:
-        runner = Runner(run_folder)
+        runner = Runner(run_folder, waits=waits)
         score = await runner.run()
         kept = list(read_journal(run_folder.files.journal).values())
     return Outcome(score, runner, simulator.ledger, kept, estimate(prepared).per_image_worst_usd)

@@ -18,11 +18,13 @@ class CallSent:
 
     Attributes:
         held_usd: What it can cost at worst.
+        batched: Whether it goes with others in a batch, and counts against no limit per minute.
     """
 
     role: Role
     provider: str
     held_usd: float
+    batched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,25 @@ class EndpointNotice(Notice):
     """One of a model's endpoints is left out, or answers again."""
 
 
+@dataclass(frozen=True, slots=True)
+class BatchesMoved:
+    """How far a model's batches are.
+
+    Attributes:
+        batches: How many are with the vendor.
+        rows: Their calls.
+        done: How many of these the vendor says are answered.
+    """
+
+    provider: str
+    batches: int
+    rows: int
+    done: int
+
+
 Event = (
     Notice
+    | BatchesMoved
     | CallSent
     | CallSettled
     | CallRetried

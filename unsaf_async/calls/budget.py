@@ -120,6 +120,16 @@ class Budget:
             reservation.image.available_nano_usd += reservation.amount_nano_usd
         self._serve()  # a call of this image may be waiting for just this
 
+    def found(self, booked_nano_usd: int, actual_nano_usd: int) -> None:
+        """What was booked at its worst in an earlier session cost less.
+
+        Args:
+            booked_nano_usd: What counted as spent for it.
+            actual_nano_usd: What it cost.
+        """
+        self.spent_nano_usd += actual_nano_usd - booked_nano_usd
+        self._serve()
+
     @contextmanager
     def waiting_elsewhere(self, image: ImageBudget) -> Iterator[None]:
         """See `ImageBudget.waiting_elsewhere`.

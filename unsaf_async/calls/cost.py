@@ -113,6 +113,20 @@ class CostModel:
         self._output[request.role] = (calls + 1, tokens + usage.output_tokens)
         return self._price.cost_nano_usd(usage), usage
 
+    def cost_without_request(self, reply: Reply, worst_nano_usd: int) -> tuple[int, Usage]:
+        """What a reply cost whose request is no longer there.
+
+        Args:
+            reply: What came.
+            worst_nano_usd: What the call was to cost at worst, which counts where the provider states no usage.
+
+        Returns:
+            (nano-dollars, tokens).
+        """
+        usage = reply.usage
+        stated = usage.input_tokens > 0 and (usage.output_tokens > 0 or not reply.text)
+        return (self._price.cost_nano_usd(usage) if stated else worst_nano_usd), usage
+
     def expected_tokens(self, request: Request) -> tuple[int, int]:
         """How many tokens a request will probably use, for the limits per minute.
 

@@ -108,7 +108,8 @@ class Dispatched:
                 raise Transient(f"no answer within {self._timeout_s:g} s", fate_unknown=True) from None
             latency_s = asyncio.get_running_loop().time() - began_s
             cost, usage = self._cost_model.cost_nano_usd(request, reply)
-            reply = replace(self._without_keys(request, reply), cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
+            reply = without_keys(reply, self._redact, provider, self._announce)
+            reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
             self._ledger.settled(number, cost, usage)
             reservation.settle(cost)
             self._replicas.succeeded(replica, reply)
@@ -139,16 +140,27 @@ class Dispatched:
             self._replicas.leave(replica)
             self._announce(CallSettled(request.role, provider, reply, cost / NANO))
 
-    def _without_keys(self, request: Request, reply: Reply) -> Reply:
-        """`reply` as everything else gets to know it: a server may send back the key that it was sent."""
-        words = (reply.text, reply.finish_reason or "", reply.model, reply.detail, *reply.headers.values())
-        if (hidden := self._redact.each(words)) is words:
-            return reply
-        self._announce(KeyHidden(request.target.provider))
-        text, reason, model, detail, *values = hidden
-        headers = dict(zip(reply.headers, values, strict=True))
-        finish_reason = None if reply.finish_reason is None else reason
-        return replace(reply, text=text, finish_reason=finish_reason, model=model, detail=detail, headers=headers)
+
+def without_keys(reply: Reply, redact: Redactor, provider: str, announce: Announce) -> Reply:
+    """A reply as everything else gets to know it: a server may send back the key that it was sent.
+
+    Args:
+        reply: As it came.
+        redact: Hides keys.
+        provider: Who sent it.
+        announce: Receives a `KeyHidden` where one is hidden.
+
+    Returns:
+        The very reply where it holds no key.
+    """
+    words = (reply.text, reply.finish_reason or "", reply.model, reply.detail, *reply.headers.values())
+    if (hidden := redact.each(words)) is words:
+        return reply
+    announce(KeyHidden(provider))
+    text, reason, model, detail, *values = hidden
+    headers = dict(zip(reply.headers, values, strict=True))
+    finish_reason = None if reply.finish_reason is None else reason
+    return replace(reply, text=text, finish_reason=finish_reason, model=model, detail=detail, headers=headers)
 
 
 def _never_left(error: CallError) -> bool:

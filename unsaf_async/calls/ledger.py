@@ -58,6 +58,8 @@ class Account:
     open: dict[int, int] = field(default_factory=dict)
     served: set[Role] = field(default_factory=set)
     last_number: int = 0
+    lost: dict[int, int] = field(default_factory=dict)
+    """The worst case of attempts whose fate is unknown, by number: in a batch they may be found again."""
     _roles: dict[int, Role] = field(default_factory=dict)
     """Of attempts under way, by number."""
     _tokens: list[int] = field(default_factory=lambda: [0] * _TOKENS)
@@ -104,8 +106,8 @@ class Account:
             case "session":  # whatever is still open belongs to a session that died
                 self._finished_s = self.wall_s
                 self._began, self._last = None, 0.0
-                for worst in self.open.values():
-                    self._lose(worst)
+                for lost, worst in self.open.items():
+                    self._lose(lost, worst)
                 self.open.clear()
                 self._roles.clear()
                 self._repetitions.clear()
@@ -137,7 +139,12 @@ class Account:
                 if unsent:
                     self._never_left(number)
             case "unknown":
-                self._lose(self.open.pop(number))
+                self._lose(number, self.open.pop(number))
+            case "found":
+                number, cost, tokens = _whole(line, "n"), _whole(line, "cost"), _checked_tokens(line["tokens"])
+                if number not in self.lost:
+                    raise ValueError(f"it finds attempt {number}, which was not lost")
+                self._find(number, cost, tokens)
             case "missing":  # lines that were lost, as far as the run's other files tell what they cost
                 self.spent_nano_usd += _whole(line, "cost")
             case "end":
@@ -155,10 +162,28 @@ class Account:
         self.retried -= number in self._repetitions
         self.unsent += 1
 
-    def _lose(self, worst: int) -> None:
+    def _find(self, number: int, cost: int, tokens: list[int]) -> None:
+        worst = self.lost.pop(number)
+        self.spent_nano_usd += cost - worst
+        self.unknown_nano_usd -= worst
+        self.unknown -= 1
+        self._tokens = list(map(add, self._tokens, tokens))
+
+    def _lose(self, number: int, worst: int) -> None:
+        self.lost[number] = worst
         self.spent_nano_usd += worst
         self.unknown_nano_usd += worst
         self.unknown += 1
+
+
+def _tokens_of(usage: Usage) -> list[int]:
+    return [
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+    ]
 
 
 def _whole(line: dict[str, Any], name: str) -> int:
@@ -191,8 +216,8 @@ def read_account(file: Path) -> Account:
         UserError: A line is no ledger's.
     """
     account = _replayed(file)
-    for worst in account.open.values():
-        account._lose(worst)  # noqa: SLF001 - the same module's
+    for number, worst in account.open.items():
+        account._lose(number, worst)  # noqa: SLF001 - the same module's
     account.open.clear()
     return account
 
@@ -278,14 +303,25 @@ class Ledger:
             cost_nano_usd: What it cost.
             usage: The tokens it was billed for.
         """
-        tokens = [
-            usage.input_tokens,
-            usage.cached_input_tokens,
-            usage.cache_write_tokens,
-            usage.output_tokens,
-            usage.reasoning_tokens,
-        ]
-        self._end({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": tokens})
+        self._end({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": _tokens_of(usage)})
+
+    def found(self, number: int, cost_nano_usd: int, usage: Usage) -> int:
+        """What became of an attempt that an earlier session gave up is known after all.
+
+        Args:
+            number: The attempt's.
+            cost_nano_usd: What it cost; 0 where it was not served.
+            usage: The tokens it was billed for.
+
+        Returns:
+            What was booked for it until now, in nano-dollars; 0 where it was no longer lost, and nothing is changed.
+        """
+        worst = self.account.lost.get(number)
+        if worst is None:
+            return 0
+        line = {"what": "found", "n": number, "cost": cost_nano_usd, "tokens": _tokens_of(usage)}
+        self._end(line)
+        return worst
 
     def refunded(self, number: int, *, unsent: bool = False) -> None:
         """The attempt cost nothing: it was turned away, or never left.

@@ -12,7 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.adapted import Adapted, Adapting
+from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.calls.backends.open import open_backend
+from unsaf_async.calls.batches.api import VENDORS, api_of
+from unsaf_async.calls.batches.batched import Batched
+from unsaf_async.calls.batches.batches import Accounts, Batches, Waits
+from unsaf_async.calls.batches.register import Register
 from unsaf_async.calls.books import Coming
 from unsaf_async.calls.budget import NANO, Budget
 from unsaf_async.calls.cached import Cached, InFlight
@@ -27,6 +32,7 @@ from unsaf_async.calls.reserve import Reserve
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.same_model import StrictModel, is_same_model
 from unsaf_async.calls.store import ReplyStore, Seal
+from unsaf_async.errors import CallError, ProviderDown
 from unsaf_async.events import Announce, CallRetried, silent
 from unsaf_async.providers.keys import secrets_of_profile
 from unsaf_async.providers.redactor import Redactor
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     from unsaf_async.calls.books import Attempts, Books, Replies
     from unsaf_async.calls.budget import ImageBudget
     from unsaf_async.calls.provider import Backend, Provider
-    from unsaf_async.errors import CallError, Fatal
+    from unsaf_async.errors import Fatal
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import Request
 
@@ -75,6 +81,8 @@ class Session:
         seed: int = 0,
         strict_model: bool = False,
         adapted: Mapping[str, Mapping[str, str]] | None = None,
+        batches_file: Path | None = None,
+        batch: Waits | None = None,
         announce: Announce = silent,
         open_backend: Callable[[Profile], Awaitable[Backend]] = open_backend,
     ) -> None:
@@ -95,6 +103,9 @@ class Session:
             strict_model: Whether a reply of another model than the one asked ends the calls to it.
             adapted: Which parameters the models were found not to take, by the names in `profiles`, with the endpoint's words;
                 None for none.
+            batches_file: Where batches are written down that are with a vendor; None for nowhere, and no batches.
+            batch: How long is waited for batches, where calls to models that take some go in them; None: all calls go alone, but
+                batches that an earlier session left are collected.
             announce: Receives the calls' events.
             open_backend: Connects to a profile's model.
         """
@@ -104,6 +115,9 @@ class Session:
         self.announce = announce
         self.strict_model = strict_model
         self._adapted = adapted or {}
+        self._batches_file = batches_file
+        self._batch = batch
+        self._register: Register | None = None
         self._profiles = profiles
         self._cache = cache
         self._ledger_file = ledger_file
@@ -124,6 +138,9 @@ class Session:
                 self._open_books(exits)
             else:
                 self.store, self.ledger, self.budget = self._books.store, self._books.ledger, self._books.budget
+            if self._batches_file is not None and (self._batch or self._batches_file.exists()):
+                self._register = Register(self._batches_file, self._received_key)
+                exits.callback(self._register.close)
             self.redact = Redactor(set().union(*map(secrets_of_profile, self._profiles.values())))
             self.models = {
                 name: await exits.enter_async_context(self._opened(name, profile))
@@ -172,6 +189,25 @@ class Session:
         for heed in self._stops:
             heed(reason)
 
+    async def collect_batches(self) -> None:
+        """Wait for the batches that earlier sessions left with vendors, and store their replies.
+
+        Raises:
+            ProviderDown: A vendor says nothing of them.
+        """
+        for model in self.models.values():
+            if model.batches is not None:
+                try:
+                    await model.batches.recover()
+                except CallError as error:
+                    raise ProviderDown(f"{model.profile.name}: {error}") from None
+
+    def begin_batches(self) -> None:
+        """Have all further first attempts at models that take batches go in them."""
+        for model in self.models.values():
+            if model.batches is not None:
+                model.batches.begun = self._batch is not None
+
     def on_stop(self, heed: Callable[[Fatal], None]) -> None:
         """Have somebody told when no further call may leave: whoever makes calls for this session elsewhere.
 
@@ -204,10 +240,33 @@ class Session:
                 for each in profile.at_each_endpoint()
             ]
             replicas = Replicas(profile.name, opened, self.announce)
+            batches = await self._opened_batches(exits, name, profile, replicas, opened[0].backend)
             builder = RequestBuilder(profile, self._questions, self._seed)
             adapted = Adapted(profile, self._seed, self._adapted.get(name), self.announce)
             refusals = Refusals(replicas, self.ledger.account.served)
-            yield OpenModel(profile, builder, cost_model, replicas, adapted, refusals, self)
+            yield OpenModel(profile, builder, cost_model, replicas, adapted, refusals, self, batches)
+
+    async def _opened_batches(
+        self, exits: AsyncExitStack, name: str, profile: Profile, replicas: Replicas, backend: Backend
+    ) -> Batches | None:
+        """A model's batches; None where its vendor has none, or there is nothing to write them down in."""
+        at_batch_price = profile.in_batches
+        if self._register is None or at_batch_price is None or profile.backend not in VENDORS:
+            return None
+        assert isinstance(backend, HttpBackend)
+        assert isinstance(self.ledger, Ledger)
+        batches = Batches(
+            name,
+            profile.wire_model,
+            api_of(profile.backend, backend),
+            backend,
+            CostModel(at_batch_price, price_or_error(at_batch_price)),
+            Accounts(self.store, self.ledger, self.budget, self._register, self.redact, self.announce, self.run_id),
+            self._batch or Waits(),
+            replicas.shut,
+        )
+        self.on_stop(batches.stop)
+        return await exits.enter_async_context(batches)
 
     @asynccontextmanager
     async def _replica(self, profile: Profile, *, alone: bool) -> AsyncIterator[Replica]:
@@ -240,11 +299,17 @@ class OpenModel:
     adapted: Adapted
     refusals: Refusals
     session: Session
+    batches: Batches | None = None
+
+    @property
+    def planned_cost(self) -> CostModel:
+        """By which images' worst cases are reckoned: at the prices of batches where calls go in them."""
+        return self.batches.cost_model if self.batches is not None and self.batches.begun else self.cost_model
 
     def provider(self, image_budget: ImageBudget, *, suspect: bool = False) -> Provider:
         """StopAtRefusals(Adapting(Cached(Retried(Dispatched(replicas))))): one protocol all the way.
 
-        A strict session looks at who answered, too.
+        In place of a first attempt alone there may be a place in a batch. A strict session looks at who answered, too.
 
         Args:
             image_budget: What the calls are paid from.
@@ -259,7 +324,8 @@ class OpenModel:
             session.announce(CallRetried(request.role, error, wait_s))
 
         policy = RetryPolicy(profile.attempts, profile.deadline_s, profile.retry_wait_s)
-        first = self.attempt(image_budget, suspect=suspect)
+        alone = self.attempt(image_budget, suspect=suspect)
+        first = alone if self.batches is None else Batched(self.batches, alone, image_budget)
         retried = Retried(first, self.attempt(image_budget, again=True, suspect=suspect), policy, on_retry)
         # An Azure id is a deployment's, and the reply names the model behind it.
         asked = profile.wire_model if session.strict_model and profile.backend != "azure" else ""

@@ -136,9 +136,19 @@ def packed(parts: dict[str, Any], reply: Reply) -> bytes:
     Returns:
         JSON on one line.
     """
-    digests = {name: _digest(value) for name, value in parts.items() if name != "messages"}
-    digests["text"] = _digest([message["text"] for message in parts["messages"]])
-    digests["pixels"] = _digest([message.get("pixels") for message in parts["messages"]])
+    return packed_with(digests_of(parts), reply)
+
+
+def packed_with(digests: dict[str, str], reply: Reply) -> bytes:
+    """A reply as `packed` stores it.
+
+    Args:
+        digests: As `digests_of` gives them.
+        reply: What came.
+
+    Returns:
+        JSON on one line.
+    """
     kept = {
         "outcome": reply.outcome,
         "text": reply.text,
@@ -199,7 +209,9 @@ def digests_of(parts: dict[str, Any]) -> dict[str, str]:
     Returns:
         16 hex digits a part; the messages' texts and images are two parts.
     """
-    digests: dict[str, str] = orjson.loads(packed(parts, Reply("ok", "")))["parts"]
+    digests = {name: _digest(value) for name, value in parts.items() if name != "messages"}
+    digests["text"] = _digest([message["text"] for message in parts["messages"]])
+    digests["pixels"] = _digest([message.get("pixels") for message in parts["messages"]])
     return digests
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.budget import NANO
 from unsaf_async.cli.streams import tell
 from unsaf_async.events import (
+    BatchesMoved,
     BoundBroken,
     CacheHit,
     CallRetried,
@@ -107,6 +108,8 @@ class Watch:
         """Answers that came in this session."""
         self.in_flight: Counter[str] = Counter()
         self.traffic: dict[str, Traffic] = {}
+        self.batches: dict[str, BatchesMoved] = {}
+        """How far each model's batches are."""
         self.hits = 0
         self.retries = 0
         self.score = "n/a yet"
@@ -127,7 +130,10 @@ class Watch:
                 self.say(event.text)
             case CallSent():
                 self.in_flight[event.role] += 1
-                self._traffic(event.provider).leave()
+                if not event.batched:
+                    self._traffic(event.provider).leave()
+            case BatchesMoved():
+                self.batches[event.provider] = event
             case CallSettled():
                 self.in_flight[event.role] -= 1
                 if event.reply is not None:
@@ -235,6 +241,15 @@ class Watch:
             for name, model in zip(names, models, strict=True)
         ]
 
+    def with_vendors(self) -> str:
+        """How far the batches are; "" if there are none."""
+        moved = [each for each in self.batches.values() if each.batches]
+        parts = [
+            f"{each.batches} {'batch' if each.batches == 1 else 'batches'} with {each.done:,} of {each.rows:,} calls answered"
+            for each in moved
+        ]
+        return "; ".join(parts)
+
     def patience(self) -> str:
         """What is being waited for because a model asked to; "" if nothing is."""
         until, why = self.pause
@@ -246,7 +261,7 @@ class Watch:
         flying = sum(self.in_flight.values())
         parts = [
             f"images {self.images()}",
-            f"{flying} in flight" if flying else "",
+            self.with_vendors() or (f"{flying} in flight" if flying else ""),
             f"{self.so_far.title} {self.score}",
             self.money(),
         ]
@@ -310,7 +325,7 @@ def _panel(watch: Watch) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    width = max(6, len(watch.so_far.title))
+    width = max(7, len(watch.so_far.title))
 
     def row(name: str, text: str, style: str = "") -> Table:
         table = Table.grid(padding=(0, 2))
@@ -331,6 +346,7 @@ def _panel(watch: Watch) -> Group:
     )
     rows = [
         row("calls", watch.calls()),
+        *([row("batches", batches)] if (batches := watch.with_vendors()) else []),
         *(row("limits", text) for text in watch.limits()),
         row("money", watch.money()),
         row(watch.so_far.title, watch.score),

@@ -186,8 +186,14 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     table.add_row("calls", f"about {figures.calls}")
     for number, line in enumerate(prices_of(prepared)):
         table.add_row("" if number else "price", safe(line))
+    batch = prepared.settings.batch
+    if batch:
+        profiles = (subject, *prepared.others.values())
+        sold = [f"{safe(each.name)} x {each.batch_price:g}" for each in profiles if each.in_batches]
+        table.add_row("batches", f"{', '.join(sold)}; the first image's calls go alone, at full price")
     table.add_row("expected", format_usd(figures.expected_usd, 4))
-    table.add_row("at worst", f"{format_usd(figures.worst_usd, 4)} (every reply at its limit, every list asked twice)")
+    worst = "every reply at its limit, every list asked twice" + ", no batch worked off" * batch
+    table.add_row("at worst", f"{format_usd(figures.worst_usd, 4)} ({worst})")
     if figures.per_image_worst_usd:
         table.add_row(
             "per image", f"{format_usd(figures.per_image_worst_usd, 4)} at worst: --max-cost below this begins no image"

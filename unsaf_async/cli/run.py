@@ -79,6 +79,7 @@ def carry_out(
     with ExitStack() as stack:
         plan = None
         spread = spreading.checked(spawns=spawning.spawn is not None)
+        _check_together(spread, batch=settings.batch)
         server = spawning.checked()
         if server is not None:
             plan, settings = stack.enter_context(s.planned(server, settings, dry_run=dry_run))
@@ -143,12 +144,23 @@ def _go_on(run_dir: Path, changes: Changes, display: o.Display, spread: Spread |
     with reopen(run_dir) as folder:
         o.trusting(lambda trust: authorise(folder, trust=trust), trust=changes.trust_folder)
         manifest = _changed(folder.manifest, changes)
+        batches = folder.files.batches
+        _check_together(spread, batch=manifest.batch or (batches.exists() and batches.stat().st_size > 0))
         if changes.more:
             manifest = _asking_more(folder, manifest, changes, yes=display.yes)
         elif not folder.own and changes.max_cost is None and not display.yes:  # its cap is not the user's word
             _agree_on_more(folder, manifest)
         folder.keep_manifest(manifest)
         return run_folder(folder, display, spread=spread)
+
+
+def _check_together(spread: Spread | None, *, batch: bool) -> None:
+    """Raises UserError for workers of a run whose calls go in batches."""
+    from unsaf_async.errors import UserError, setting
+
+    if spread is not None and batch:
+        others = f"leave {setting('ray')} and {setting('processes')} out"
+        raise UserError(f"is for one process, which gathers all calls; {others}", field="batch")
 
 
 def _changed(manifest: Manifest, changes: Changes) -> Manifest:
@@ -160,6 +172,12 @@ def _changed(manifest: Manifest, changes: Changes) -> Manifest:
     }
     limits = manifest.subject.limits.model_copy(update={k: v for k, v in given.items() if v is not None})
     changed: dict[str, object] = {"subject": manifest.subject.model_copy(update={"limits": limits})}
+    if changes.batch is not None:
+        changed["batch"] = changes.batch
+    if changes.batch:
+        from unsaf_async.runs.prepare import check_batches
+
+        check_batches(manifest.subject)
     if changes.max_cost is not None:
         changed["max_cost_usd"] = changes.max_cost
     if changes.cache or changes.no_cache:

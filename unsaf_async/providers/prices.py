@@ -114,6 +114,32 @@ class Price(Record):
         dearest = max(rates.fresh, rates.cached, rates.written if may_write_cache else 0)
         return -(-(input_tokens * dearest + output_tokens * rates.output) // rates.unit)
 
+    def times(self, share: float) -> Price:
+        """The price of tokens that cost a share of it, as in a batch.
+
+        Args:
+            share: In (0, 1].
+
+        Returns:
+            The price, each of its figures times the share.
+        """
+        share_exact = Decimal(repr(float(share)))
+
+        def scaled(usd: float | None) -> float | None:
+            return None if usd is None else float(Decimal(repr(float(usd))) * share_exact)
+
+        return self.model_copy(
+            update={
+                name: scaled(getattr(self, name))
+                for name in (
+                    "input_usd_per_mtok",
+                    "output_usd_per_mtok",
+                    "cached_input_usd_per_mtok",
+                    "cache_write_usd_per_mtok",
+                )
+            }
+        )
+
     def _rates_now(self) -> _Rates:
         # Looked up, not stored on the instance: pydantic's model_copy(update=...) would carry a stored value along.
         return _rates(

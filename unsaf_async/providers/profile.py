@@ -187,6 +187,8 @@ class Profile(Record):
     """None: not known, so that the setting `price` is needed."""
     price_ends: Day | None = None
     """The last day on which `price` holds; None: none is known."""
+    batch_price: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, strict=True)] | None = None
+    """What tokens cost in a batch, as a share of `price`; None: no batches are sold, or they are not spoken."""
     next_price: Price | None = None
     """What holds after `price_ends`; None: not known."""
     limits: Limits = Limits()
@@ -231,6 +233,13 @@ class Profile(Record):
     def endpoints(self) -> tuple[str, ...]:
         """All base URLs, `endpoint` first."""
         return (self.endpoint, *self.replicas)
+
+    @property
+    def in_batches(self) -> Self | None:
+        """The profile at the price of its batches; None where it has none."""
+        if self.batch_price is None or self.replicas or self.backend not in ("openai", "anthropic", "gemini"):
+            return None
+        return self.model_copy(update={"price": self.price and self.price.times(self.batch_price)})
 
     @property
     def places(self) -> frozenset[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.providers.profile import Profile
+    from unsaf_async.records import GivenQuestion
     from unsaf_async.runs.folder import Manifest, RunFolder
     from unsaf_async.runs.quote import Quote
     from unsaf_async.runs.settings import Settings
@@ -85,10 +86,18 @@ def quote_images(prepared: Prepared) -> Quotes:
     Returns:
         The quotes of all images that can be opened, and why the others cannot.
     """
-    settings, policy = prepared.settings, policy_of(prepared.subject)
-    priced = _priced(prepared.profile, settings.questions, settings.seed)
-    planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
-    own = cache(planner.quote)  # many images are of one size
+    policy, batch = policy_of(prepared.subject), prepared.settings.batch
+    planner, alone = _planner(prepared, batch=batch), _planner(prepared, batch=False)
+
+    def quoted(width: int, height: int, given: Sequence[GivenQuestion] | None = None) -> Quote:
+        """At worst every call goes alone, at full price: a batch may leave it open."""
+        one, other = (
+            each.quote(width, height) if given is None else each.quote_given(width, height, given)
+            for each in (planner, alone)
+        )
+        return replace(one, worst_nano_usd=other.worst_nano_usd)
+
+    own = cache(quoted)  # many images are of one size
     quotes, failures = {}, []
     for image in sorted(prepared.images, key=_lies_at):  # the parts of one file in turn: its tables are read in groups
         try:
@@ -96,8 +105,20 @@ def quote_images(prepared: Prepared) -> Quotes:
         except ImageError as error:
             failures.append((image.id, str(error)))
             continue
-        quotes[image.id] = planner.quote_given(*size, image.given) if prepared.source else own(*size)
+        quotes[image.id] = quoted(*size, image.given) if prepared.source else own(*size)
     return Quotes(quotes, failures)
+
+
+def _planner(prepared: Prepared, *, batch: bool) -> Planner:
+    """batch: at the prices of batches, for models whose vendors sell some."""
+    settings = prepared.settings
+
+    def profile(name: str) -> Profile:
+        whole = prepared.profile(name)
+        return (whole.in_batches if batch else None) or whole
+
+    priced = _priced(profile, settings.questions, settings.seed)
+    return Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
 
 
 def _stopped(whole: Estimate, settings: Settings, images: Sequence[ImageSource]) -> Estimate:
@@ -150,8 +171,7 @@ def check_covers_an_image(prepared: Prepared) -> None:
     settings, policy = prepared.settings, policy_of(prepared.subject)
     if settings.max_cost is None:
         return
-    priced = _priced(prepared.profile, settings.questions, settings.seed)
-    planner = Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
+    planner = _planner(prepared, batch=False)  # the first image's calls go alone in any case
     own, least = cache(planner.quote), None
     for image in prepared.images:
         try:

@@ -76,6 +76,11 @@ class RunFiles:
         return self.folder / "received.jsonl"
 
     @property
+    def batches(self) -> Path:
+        """Batches that are with a vendor; there once a session had some."""
+        return self.folder / "batches.jsonl"
+
+    @property
     def reserve(self) -> Path:
         """Room for what is under way when the disk is full; there while a session is open, or was killed."""
         return self.folder / "reserve"
@@ -116,7 +121,8 @@ class RunFiles:
         Raises:
             UserError: One of them is something else.
         """
-        for file in (self.manifest, self.images, self.journal, self.ledger, self.received, self.score, self.basis):
+        files = (self.manifest, self.images, self.journal, self.ledger, self.received, self.score, self.basis)
+        for file in (*files, self.batches):
             with suppress(OSError):
                 if not S_ISREG(file.stat().st_mode):
                     raise UserError(f"{file}: is no file; restore it, or start a new run")
@@ -204,6 +210,10 @@ class Manifest(Record):
     """The half-width at which no more images are admitted; None: all images."""
     anytime: bool = False
     """Whether by the rule whose interval holds at any number of images, and not only where the rule stops."""
+    batch: bool = False
+    """Whether calls go in batches, to models whose vendors have some."""
+    batch_window_h: Annotated[float, Field(gt=0, le=48, allow_inf_nan=False)] = 24.0
+    """How many hours a batch is waited for."""
     images: Number
     images_sha256: str
     """Of images.jsonl: the ids, paths and given questions in the order of admission."""

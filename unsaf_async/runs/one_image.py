@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import ProviderDown, RunStopped
@@ -51,13 +51,16 @@ class ImageExaminer:
         Returns:
             An examiner whose worst cases are those of the session's cost models.
         """
-
-        def priced(name: str) -> Priced:
-            model = session.models[name]
-            return Priced(model.builder, model.cost_model)
-
-        planner = Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.extras)
+        planner = _planner(manifest, session, pack)
         return cls(manifest, session, loader, pack, planner, UnreadVerdicts(session.announce, session.redact))
+
+    def repriced(self) -> ImageExaminer:
+        """The examiner with worst cases anew: calls go in batches now, and cost less.
+
+        Returns:
+            One that shares all else.
+        """
+        return replace(self, planner=_planner(self.manifest, self.session, self.pack))
 
     async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
         """The examination of an image.
@@ -158,6 +161,16 @@ class ImageExaminer:
                     raise RunStopped(down.args[0])
                 if down:
                     raise ProviderDown(f"{model.profile.name}: {down}")
+
+
+def _planner(manifest: Manifest, session: Session, pack: Pack) -> Planner:
+    """By the worst cases of the session's cost models, as they are now."""
+
+    def priced(name: str) -> Priced:
+        model = session.models[name]
+        return Priced(model.builder, model.planned_cost)
+
+    return Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.extras)
 
 
 _CHANGED = "the image has changed since its questions were written"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.open import open_backend, with_model_found
+from unsaf_async.calls.batches.api import VENDORS
 from unsaf_async.calls.cost import price_or_error
 from unsaf_async.errors import UserError, naming, renaming, setting
 from unsaf_async.examine.extras import ExtraMeasures
@@ -27,6 +28,7 @@ from unsaf_async.runs.authority import check_images
 from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import Examinations, Kept
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.settings import LONGEST_BATCH_WINDOW_H
 from unsaf_async.score.calibration import CalibrationFile, read_calibration
 
 if TYPE_CHECKING:
@@ -121,6 +123,8 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
         concurrency=settings.concurrency,
         today=today,
     )
+    if settings.batch:
+        check_batches(subject)
     subject = await _ready(subject, offline=offline)
     others: dict[str, Profile] = {}
     judges = await named_models(
@@ -149,6 +153,24 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
         subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings, merged
     )
     return replace(prepared, calibration=_calibration(prepared))
+
+
+def check_batches(subject: Profile) -> None:
+    """Checks that a model's vendor sells batches.
+
+    Args:
+        subject: The measured model's profile.
+
+    Raises:
+        UserError: It does not, or they are not spoken.
+    """
+    if subject.in_batches is None:
+        sellers = ", ".join(VENDORS.values())
+        why = "has several addresses" if subject.replicas else "is called where no batches are sold"
+        raise UserError(
+            f"{subject.name} {why}; batches are for models of {sellers} at one address each; leave {setting('batch')} out",
+            field=None,
+        )
 
 
 def _check_readable(images: Sequence[ImageSource], policy: ImagePolicy) -> None:
@@ -436,6 +458,9 @@ def check_settings(settings: Settings) -> None:
         )
     if settings.anytime and settings.until_ci is None:
         raise UserError(f"is about when a run stops; give {setting('until_ci')} too, such as 0.02", field="anytime")
+    positive("batch_window", settings.batch_window, "hours above 0")
+    if settings.batch_window > LONGEST_BATCH_WINDOW_H:
+        raise UserError(f"is {settings.batch_window:g}; give at most {LONGEST_BATCH_WINDOW_H:g} hours", "batch_window")
     if not 0 <= settings.seed < 2**31:
         raise UserError(f"is {settings.seed}; give a whole number from 0 to 2147483647", field="seed")
     if settings.cache is not None:

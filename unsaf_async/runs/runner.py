@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.open import open_backend, unconnected
+from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.session import Session
@@ -50,6 +52,12 @@ if TYPE_CHECKING:
 
 MIN_IMAGES_IN_FLIGHT = 4
 """Images examined at once at least: with fewer, one slow call idles the slots."""
+
+BATCHED_IMAGES = 1000
+"""Images that are in batches at once: a gigabyte of pictures, about."""
+
+BATCHED_IMAGES_BY_RULE = 100
+"""The same where a rule ends the run: what is begun is finished, and paid."""
 
 LOST = ("model", "another model")
 """How a model that answered before may be there no longer."""
@@ -127,6 +135,8 @@ def _manifest_of(prepared: Prepared) -> Manifest:
         max_cost_usd=settings.max_cost,
         until_ci=settings.until_ci,
         anytime=settings.anytime,
+        batch=settings.batch,
+        batch_window_h=settings.batch_window,
         strict_model=settings.strict_model,
         images=len(prepared.images),
         images_sha256=images_sha256(prepared.images),
@@ -197,6 +207,8 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
         "max_cost_usd": now.max_cost_usd,
         "until_ci": now.until_ci,
         "anytime": now.anytime,
+        "batch": now.batch,
+        "batch_window_h": now.batch_window_h,
         "strict_model": now.strict_model,
         "cache": now.cache,
         "subject": before.subject.model_copy(update=subject),
@@ -222,6 +234,7 @@ class Runner:
         announce: Announce = silent,
         today: date | None = None,
         spread: Spread | None = None,
+        waits: Waits | None = None,
     ) -> None:
         """A runner that has not begun.
 
@@ -230,8 +243,10 @@ class Runner:
             announce: Receives the run's events.
             today: The day whose prices count; None for the current one.
             spread: Has the images examined by workers; None: this process examines them.
+            waits: How long is waited for what of a batch; the manifest says for how long for the whole. None: the defaults.
         """
         self._spread = spread
+        self._waits = waits or Waits()
         self._session: Session | None = None
         self._today = today or today_utc()
         self.folder = folder
@@ -363,7 +378,7 @@ class Runner:
                     self.models, self.budget = list(session.models.values()), session.budget
                     self._session, self._opened = session, session.models
                     async with self._examiner(session, manifest, pack) as images:
-                        await self._examine_all(work, journal, images)
+                        await self._examine_all(work, journal, images, session)
                 account = session.ledger.account  # of the closed ledger: as it will be read back
             self._keep_keys_hidden()
             self.satisfied = work.enough
@@ -462,11 +477,13 @@ class Runner:
             seed=manifest.seed,
             strict_model=manifest.strict_model,
             adapted=manifest.adapted,
+            batches_file=files.batches if self._spread is None else None,
+            batch=replace(self._waits, window_s=3600 * manifest.batch_window_h) if manifest.batch else None,
             announce=self._announce,
             open_backend=open_backend if self._spread is None else unconnected,
         )
 
-    async def _examine_all(self, work: Work, journal: Journal, images: Examines) -> None:
+    async def _examine_all(self, work: Work, journal: Journal, images: Examines, session: Session) -> None:
         """Complete the examined images, then examine the others, in the run's order."""
         done, rule = work.done, work.rule
 
@@ -490,15 +507,21 @@ class Runner:
                 rule.add(examination)
             self._announce(ImageKept(examination))
 
-        workers = 1 if self._spread is None else self._spread.workers
-        manifest = self.folder.manifest
-        wanted = manifest.subject.total_limits.concurrency
-        if rule:  # what is begun is finished, and paid: no more images than keep the slots busy with their answers
-            wanted //= 2 * manifest.questions
-        width = max(MIN_IMAGES_IN_FLIGHT * workers, wanted)
+        pending = work.pending
         try:
+            if self.folder.files.batches.exists():
+                await session.collect_batches()
+            while self.folder.manifest.batch and pending and not session.ledger.account.served and not work.enough:
+                # The first images' calls go alone: what is wrong with the key or the model shows now, and not tomorrow.
+                await run(pending[:1], examine, keep, width=1)
+                pending = pending[1:]
+            if self.folder.manifest.batch:
+                session.begin_batches()
+                assert isinstance(images, ImageExaminer)
+                images = images.repriced()
+            width = self._width(rule=rule is not None)
             await run(work.to_complete, complete, keep, width=min(len(work.to_complete), width))
-            await run(work.pending, examine, keep, width=min(len(work.pending), width), enough=lambda: work.enough)
+            await run(pending, examine, keep, width=min(len(pending), width), enough=lambda: work.enough)
         except RunStopped as error:
             self.why_stopped = "interrupted" if self._interrupted else error.spelled(as_option)
             self.exhausted = isinstance(error, BudgetExhausted)
@@ -506,6 +529,17 @@ class Runner:
         if full is not None:
             self.unwritable = True
             self.why_stopped = self.why_stopped or full.spelled(as_option)
+
+    def _width(self, *, rule: bool) -> int:
+        """How many images are examined at once. rule: whether a rule may end the run."""
+        manifest = self.folder.manifest
+        if manifest.batch:
+            return BATCHED_IMAGES if not rule else BATCHED_IMAGES_BY_RULE
+        wanted = manifest.subject.total_limits.concurrency
+        if rule:  # what is begun is finished, and paid: no more images than keep the slots busy with their answers
+            wanted //= 2 * manifest.questions
+        workers = 1 if self._spread is None else self._spread.workers
+        return max(MIN_IMAGES_IN_FLIGHT * workers, wanted)
 
     def _check_interrupted(self) -> None:
         if self._interrupted:

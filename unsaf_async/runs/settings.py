@@ -113,6 +113,18 @@ TableFormat = Literal["parquet", "csv"]
 """Of a table of a run's questions. parquet: types and texts as they are. csv: for everything else."""
 
 
+LONGEST_BATCH_WINDOW_H = 48.0
+
+BatchWindow = Annotated[
+    float,
+    Help(
+        "With --batch: hours to wait for a batch; what it left open then is asked at full price.",
+        metavar="HOURS",
+        panel=MONEY,
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a user asks for. The fields are the options of `unsaf-async run`, with their units and defaults."""
@@ -220,6 +232,15 @@ class Settings:
         ),
     ] = False
 
+    batch: Annotated[
+        bool,
+        Help(
+            "Have OpenAI, Anthropic or Gemini answer in batches, at half the price, within a day.",
+            panel=MONEY,
+        ),
+    ] = False
+    batch_window: BatchWindow = 24.0
+
     @property
     def image_paths(self) -> tuple[str | Path, ...]:
         """The images as given, one or several; (): the shipped ones."""
@@ -249,6 +270,10 @@ class Changes:
     ] = None
     no_cache: Annotated[bool, Help("Share no replies with other runs.", panel=OUTPUT)] = False
     trust_folder: TrustFolder = False
+    batch: Annotated[
+        bool | None,
+        Help("Have what is left answered in batches, or no longer. Default: as the run began.", panel=MONEY),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.cache and self.no_cache:

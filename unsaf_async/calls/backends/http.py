@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import httpx
 import orjson
@@ -15,13 +15,14 @@ import orjson
 from unsaf_async.calls.backends.error_status import blocked_reply, error_of
 from unsaf_async.calls.backends.event_stream import is_event_stream, whole_body, whole_of
 from unsaf_async.calls.backends.outcome import bounded
-from unsaf_async.calls.backends.transport import MAX_BODY_BYTES, Answer, Transport
+from unsaf_async.calls.backends.transport import MAX_BODY_BYTES, Answer, BadStatus, Transport
 from unsaf_async.calls.backends.wire import json_of, table_of
+from unsaf_async.calls.timeout import within
 from unsaf_async.errors import CallError, Transient
 from unsaf_async.providers.redactor import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from unsaf_async.calls.backends.wire import Wire
     from unsaf_async.records import Reply, Request
@@ -58,7 +59,8 @@ class HttpBackend:
             headers: Further ones, as a gateway wants them; they hold no key.
             redact: Hides secrets in what comes back, before any of it is cut; None for one that knows the key.
         """
-        self._wire = wire
+        self.wire = wire
+        """The protocol."""
         self._redact = redact or Redactor([key])
         self._transport = Transport(endpoint or wire.endpoint)
         self._gives_reasons = False
@@ -80,10 +82,25 @@ class HttpBackend:
         Raises:
             CallError: None came.
         """
-        outgoing = self._wire.outgoing(request)
+        outgoing = self.wire.outgoing(request)
         answer = await self._transport.exchange(
             "POST", outgoing.path, self._headers, orjson.dumps(outgoing.body), _most_bytes(request)
         )
+        return self.reply_of(answer, request.sampling.max_output_tokens)
+
+    def reply_of(self, answer: Answer, max_output_tokens: int) -> Reply:
+        """The reply that an answer holds.
+
+        Args:
+            answer: The endpoint's, to one call.
+            max_output_tokens: The hard limit that was asked for.
+
+        Returns:
+            The reply.
+
+        Raises:
+            CallError: It holds none.
+        """
         if answer.status != 200:
             text = self._redact(answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace"))
             if (blocked := blocked_reply(answer.status, text)) is not None:
@@ -95,17 +112,89 @@ class HttpBackend:
                 billed = bool(body.get("usage") or body.get("choices"))
                 return _error_reply(self._redact.within(error), self._redact.within(answer.headers), billed=billed)
             reply = self._checked(replace(self._read(body), headers=answer.headers))
-            return bounded(reply, request.sampling.max_output_tokens)
+            return bounded(reply, max_output_tokens)
         except CallError:
             raise
         except UNREADABLE as error:
             raise Transient(f"200 with an unreadable body ({error})", status=200, fate_unknown=True) from None
 
+    async def json(
+        self,
+        method: str,
+        path: str,
+        body: bytes | BinaryIO | None = None,
+        content_type: str = "application/json",
+        timeout_s: float = 60.0,
+    ) -> dict[str, Any]:
+        """The endpoint's answer to what is no call to a model.
+
+        Args:
+            method: "GET", "POST" or "DELETE".
+            path: Below the endpoint, with its slash.
+            body: What is sent, or a file that holds it; None for nothing.
+            content_type: Of the body.
+            timeout_s: How long it may take.
+
+        Returns:
+            The object, without keys; {} for an answer without a body.
+
+        Raises:
+            CallError: It is an error, or no JSON object.
+        """
+        headers = self._headers | {"content-type": content_type, "accept": "application/json"}
+        exchange = self._transport.exchange(method, path, headers, body)
+        try:
+            answer = await within(timeout_s, exchange)
+        except TimeoutError:
+            raise Transient(f"no answer within {timeout_s:g} s", fate_unknown=True) from None
+        if not 200 <= answer.status < 300:
+            raise self.error_of(answer)
+        try:
+            parsed = json_of(answer.body) if answer.body.strip() else {}
+            if not isinstance(parsed, dict):
+                raise ValueError("it is no JSON object")
+        except UNREADABLE as error:
+            raise Transient(f"an unreadable body ({error})", status=answer.status, fate_unknown=True) from None
+        whole: dict[str, Any] = self._redact.within(parsed)
+        return whole
+
+    async def lines(self, path: str, most_bytes: int = MAX_BODY_BYTES) -> AsyncIterator[bytes]:
+        """The lines of a file of any size.
+
+        Args:
+            path: Below the endpoint, with its slash.
+            most_bytes: The most that one line may have.
+
+        Yields:
+            Each line that holds something, without its end. Keys are not hidden in it.
+
+        Raises:
+            CallError: It cannot be had, or not to its end.
+        """
+        headers = self._headers | {"accept": "*/*", "accept-encoding": "identity"}
+        try:
+            async for line in self._transport.lines(path, headers, most_bytes):
+                yield line
+        except BadStatus as bad:
+            raise self.error_of(bad.answer) from None
+
+    def error_of(self, answer: Answer) -> CallError:
+        """What an answer with an error status means.
+
+        Args:
+            answer: The endpoint's.
+
+        Returns:
+            The error, without keys.
+        """
+        text = self._redact(answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace"))
+        return error_of(answer.status, text, self._redact.within(answer.headers))
+
     def _read(self, body: Mapping[str, Any]) -> Reply:
         """The reply in `body`. Where a part of it may have been cut, keys are hidden before: half a key is not known as one."""
-        reply = self._wire.reply(body)
+        reply = self.wire.reply(body)
         if reply.detail or len(reply.model) > UNCUT or len(reply.finish_reason or "") > UNCUT:
-            return self._wire.reply(self._redact.within(body))
+            return self.wire.reply(self._redact.within(body))
         return reply
 
     def _checked(self, reply: Reply) -> Reply:
@@ -123,14 +212,13 @@ class HttpBackend:
 
         Raises CallError if it does not answer.
         """
-        answer = await self._transport.exchange("GET", self._wire.models_path, self._headers)
+        answer = await self._transport.exchange("GET", self.wire.models_path, self._headers)
         if answer.status == 404:
             return []
         if answer.status != 200:
-            text = self._redact(answer.body[:MAX_ERROR_BYTES].decode("utf-8", "replace"))
-            raise error_of(answer.status, text, self._redact.within(answer.headers))
+            raise self.error_of(answer)
         try:
-            return self._wire.models(self._redact.within(_parsed(answer)))
+            return self.wire.models(self._redact.within(_parsed(answer)))
         except UNREADABLE:
             return []
 

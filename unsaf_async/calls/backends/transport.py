@@ -13,7 +13,7 @@ import zlib
 from base64 import b64encode
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import aiohttp
 import httpx
@@ -23,7 +23,8 @@ from unsaf_async.providers.addresses import proxy_of
 from unsaf_async.text import error_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
 CONNECT_S = 15.0
 """How long a connection may take to come about. How long an answer may take is the dispatching layer's business."""
@@ -43,6 +44,14 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class BadStatus(Exception):
+    """A file cannot be had."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
 
 
 class Transport:
@@ -65,16 +74,16 @@ class Transport:
         method: str,
         path: str,
         headers: Mapping[str, str],
-        content: bytes | None = None,
+        content: bytes | BinaryIO | None = None,
         most_bytes: int = MAX_BODY_BYTES,
     ) -> Answer:
         """The answer to a request.
 
         Args:
-            method: "GET" or "POST".
+            method: "GET", "POST" or "DELETE".
             path: Below the endpoint, with its slash.
             headers: Sent as they are.
-            content: The request's body; None for none.
+            content: The request's body, or a file that holds it from its present place on; None for none.
             most_bytes: The most that the answer's body may have, compressed and decompressed.
 
         Returns:
@@ -84,9 +93,59 @@ class Transport:
             Transient: No connection, or one that broke: the latter leaves it unknown whether the request was served.
             Rejected: The answer is larger than that.
         """
+        try:
+            async with self._request(method, path, headers, content) as response:
+                body = await _read(response.content, most_bytes)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._broken(error) from None
+        answer_headers = _headers_of(response)
+        encoding = answer_headers.get("content-encoding", "identity").strip().lower()
+        return Answer(response.status, answer_headers, decompressed(body, encoding, most_bytes))
+
+    async def lines(
+        self, path: str, headers: Mapping[str, str], most_bytes: int = MAX_BODY_BYTES
+    ) -> AsyncIterator[bytes]:
+        """The lines of a file of any size, as they come.
+
+        Args:
+            path: Below the endpoint, with its slash.
+            headers: Sent as they are; they ask for no compression.
+            most_bytes: The most that one line may have.
+
+        Yields:
+            Each line that holds something, without its end.
+
+        Raises:
+            Transient: No connection, or one that broke; or the server compressed the file all the same.
+            Rejected: A line is larger than that.
+            BadStatus: The answer's status is not 200.
+        """
+        begun = b""
+        try:
+            async with self._request("GET", path, headers) as response:
+                answer_headers = _headers_of(response)
+                if response.status != 200:
+                    raise BadStatus(Answer(response.status, answer_headers, await _read(response.content, 2**20)))
+                if answer_headers.get("content-encoding", "identity").strip().lower() != "identity":
+                    raise Transient("the file came compressed, which was not asked for")
+                async for part in response.content.iter_chunked(_CHUNK_BYTES):
+                    *whole, begun = (begun + part).split(b"\n")
+                    if len(begun) > most_bytes:
+                        raise too_large(most_bytes)
+                    for line in whole:
+                        if line.strip():
+                            yield line
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._broken(error) from None
+        if begun.strip():
+            yield begun
+
+    def _request(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes | BinaryIO | None = None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = _session()
-        exchange = self._session.request(
+        return self._session.request(
             method,
             _url(self._endpoint + path),
             headers=headers,
@@ -97,16 +156,6 @@ class Transport:
             proxy=self._proxy,
             proxy_headers=self._proxy_headers,
         )
-        try:
-            async with exchange as response:
-                body = await _read(response.content, most_bytes)
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._broken(error) from None
-        answer_headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.raw_headers
-        }
-        encoding = answer_headers.get("content-encoding", "identity").strip().lower()
-        return Answer(response.status, answer_headers, decompressed(body, encoding, most_bytes))
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -128,6 +177,10 @@ class Transport:
 def _url(text: str) -> str:
     """An address with everything escaped that needs it."""
     return str(httpx.URL(text))
+
+
+def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.raw_headers}
 
 
 async def _read(stream: aiohttp.StreamReader, most_bytes: int) -> bytes:

@@ -1,0 +1,225 @@
+"""Runs whose calls go in batches, against the simulator's sockets: money, order, disturbances, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from driving import KEY, PRICE, draw_images, drive_at
+
+from unsaf_async.calls.batches.batches import Waits
+from unsaf_async.calls.batches.register import Register, Row, open_batches
+from unsaf_async.calls.ledger import read_account
+from unsaf_async.errors import UserError
+from unsaf_async.runs.folder import reopen
+from unsaf_async.runs.runner import Runner
+from unsaf_async.simulate.server import Simulator
+from unsaf_async.simulate.settings import BatchRules, Simulation
+
+QUICK = Waits(quiet_s=0.15, first_look_s=0.03, longest_look_s=0.1, again_s=0.05, longest_again_s=0.2)
+VENDORS = ("openai", "anthropic", "gemini")
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch):
+    for name in ("OPENAI", "ANTHROPIC", "GEMINI"):
+        monkeypatch.setenv(f"{name}_API_KEY", KEY)
+
+
+def simulation(**rules) -> Simulation:
+    """A provider whose batches take no time. rules: others of `BatchRules`."""
+    return Simulation(price=PRICE, batches=BatchRules(**{"validate_s": 0, "work_s": 0.02, "finalize_s": 0, **rules}))
+
+
+async def batched(simulator: Simulator, folder: Path, vendor: str = "openai", **options):
+    given = {"images": 3, "questions": 2, "waits": QUICK, "batch": True, **options}
+    return await drive_at(simulator, vendor, folder, **given)
+
+
+def answers(outcome) -> list[list[tuple[str, str]]]:
+    images = sorted(outcome.examinations, key=lambda each: each.image.id)
+    return [[(question.text, question.response) for question in each.questions] for each in images]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_run_in_batches_has_the_score_of_one_online_for_half_the_price_but_the_first_image(tmp_path, vendor):
+    async with Simulator(simulation()) as simulator:
+        alone = await batched(simulator, tmp_path / "alone", vendor, batch=False)
+        full = float(simulator.ledger.billed_usd)
+        simulator.ledger.reset()
+        together = await batched(simulator, tmp_path / "together", vendor)
+        ledger = simulator.ledger
+    assert together.runner.why_stopped is None
+    assert together.runner.unfinished is None
+    assert answers(together) == answers(alone)
+    assert together.score.unf1 == alone.score.unf1
+    rows = sum(len(batch.rows) for batch in ledger.batches.values())
+    assert 0 < rows < ledger.requests  # the first image's calls go alone
+    assert not ledger.repeated()
+    bill = float(ledger.billed_usd)
+    assert full / 2 < bill < full * 0.75
+    spent = read_account(together.runner.folder.files.ledger).cost_usd
+    assert bill <= spent <= bill * 1.0001 + 1e-7
+    assert open_batches(together.runner.folder.files.batches) == {}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_the_first_calls_go_alone_so_that_a_wrong_key_is_known_at_once(tmp_path, vendor, monkeypatch):
+    async with Simulator(Simulation(api_key="another")) as simulator:
+        outcome = await batched(simulator, tmp_path, vendor)
+    assert outcome.runner.mistake == "key"
+    assert not simulator.ledger.batches
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_rows_that_fail_or_expire_are_asked_again_and_the_bill_is_never_above_what_is_booked(tmp_path, vendor):
+    faults = {"row_500": 0.15, "row_expired": 0.15, "poll_500": 0.2, "results_500": 0.5, "create_500": 0.2}
+    async with Simulator(simulation(faults=faults, window_s=0.6)) as simulator:
+        outcome = await batched(simulator, tmp_path, vendor)
+    assert outcome.runner.why_stopped is None
+    assert outcome.runner.unfinished is None
+    if vendor != "gemini":  # whose batches give nothing back when they expire
+        assert not outcome.ledger.repeated()
+    spent = read_account(outcome.runner.folder.files.ledger).cost_usd
+    assert spent >= float(outcome.ledger.billed_usd)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_batch_whose_creation_was_not_heard_of_is_found_and_not_sent_twice(tmp_path, vendor):
+    async with Simulator(simulation(faults={"lost_reply": 1.0})) as simulator:
+        outcome = await batched(simulator, tmp_path, vendor)
+    assert outcome.runner.why_stopped is None
+    assert not outcome.ledger.repeated()
+    assert outcome.ledger.batches
+
+
+async def test_a_batch_that_is_refused_as_a_whole_ends_the_run_in_one_line(tmp_path):
+    async with Simulator(simulation(faults={"failed": 1.0})) as simulator:
+        outcome = await batched(simulator, tmp_path)
+    assert "a batch was not worked off" in outcome.runner.why_stopped
+    assert "\n" not in outcome.runner.why_stopped
+    assert read_account(outcome.runner.folder.files.ledger).unknown == 0
+    assert len(outcome.ledger.batches) == 1
+
+
+async def test_a_full_queue_is_waited_for(tmp_path):
+    async with Simulator(simulation(enqueued_tokens=60_000)) as simulator:
+        outcome = await batched(simulator, tmp_path, images=4)
+    assert outcome.runner.why_stopped is None
+    assert outcome.runner.unfinished is None
+    assert not outcome.ledger.repeated()
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_no_cap_is_passed_in_batches(tmp_path, vendor):
+    async with Simulator(simulation()) as simulator:
+        free = await batched(simulator, tmp_path / "free", vendor, images=4)
+        for number, share in enumerate((0.3, 0.6, 0.9)):
+            simulator.ledger.reset()
+            cap = max(share * float(free.runner.budget.spent_nano_usd) / 1e9, free.image_worst_usd)
+            outcome = await batched(
+                simulator, tmp_path / str(number), vendor, images=4, max_cost=cap, cache=None, seed=number
+            )
+            assert float(outcome.ledger.billed_usd) <= outcome.runner.budget.spent_nano_usd / 1e9 <= cap
+
+
+async def test_an_interrupted_run_leaves_its_batches_with_the_vendor_and_resume_collects_them(tmp_path):
+    async with Simulator(simulation(work_s=1.5)) as simulator:
+        task = asyncio.create_task(batched(simulator, tmp_path))
+        while not any(len(batch.rows) > 2 for batch in simulator.ledger.batches.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        folder = tmp_path / "run"
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        left = open_batches(folder / "batches.jsonl")
+        assert len(left) == 1
+        booked = read_account(folder / "ledger.jsonl")
+        assert booked.unknown == sum(len(batch.rows) for batch in left.values())
+        with reopen(folder) as again:
+            runner = Runner(again, waits=QUICK)
+            await runner.run()
+            assert runner.why_stopped is None
+        assert not simulator.ledger.repeated()
+        account = read_account(folder / "ledger.jsonl")
+        bill = float(simulator.ledger.billed_usd)
+    assert account.unknown == 0
+    assert bill <= account.cost_usd <= bill * 1.0001 + 1e-7
+
+
+DEATHS = ("written down", "uploaded", "taken", "looked at", "half read", "read")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "death"), [*(("openai", death) for death in DEATHS), ("anthropic", "taken"), ("gemini", "taken")]
+)
+async def test_a_run_that_is_killed_at_any_state_of_a_batch_sends_and_pays_nothing_twice(tmp_path, vendor, death):
+    async with Simulator(simulation(work_s=0.1)) as simulator:
+        whole = await batched(simulator, tmp_path / "whole", vendor)
+        simulator.ledger.reset()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(Path(__file__).parent / "killed_in_batches.py"),
+            *(str(tmp_path / "killed"), vendor, getattr(simulator, f"{vendor}_base"), death),
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        assert await process.wait() == -signal.SIGKILL
+        folder = tmp_path / "killed" / "run"
+        assert len(open_batches(folder / "batches.jsonl")) == 1
+        with reopen(folder) as again:
+            runner = Runner(again, waits=QUICK)
+            score = await runner.run()
+            assert runner.why_stopped is None
+        ledger = simulator.ledger
+    assert score.unf1 == whole.score.unf1
+    assert not ledger.repeated()
+    account = read_account(folder / "ledger.jsonl")
+    assert account.unknown == 0
+    bill = float(ledger.billed_usd)
+    assert bill <= account.cost_usd <= bill * 1.0001 + 1e-7
+
+
+async def test_batches_of_a_folder_that_is_not_the_users_own_are_believed_for_that_run_alone(tmp_path):
+    file = tmp_path / "batches.jsonl"
+    register = Register(file, b"k" * 32)
+    register.handed_in("unsaf-1", "self", [Row("0" * 64, "answer", 1, 10, 5)])
+    register.taken("unsaf-1", "batch_1")
+    register.close()
+    assert open_batches(file, b"k" * 32)["unsaf-1"].own
+    assert not open_batches(file, b"x" * 32)["unsaf-1"].own
+    assert not open_batches(file, None)["unsaf-1"].own
+    file.write_bytes(file.read_bytes().replace(b"batch_1", b"batch_2"))
+    assert not open_batches(file, b"k" * 32)["unsaf-1"].own
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}",
+        b"[]",
+        b'{"what":"taken","name":"x","batch":"y"}',
+        b'{"what":"handed in","name":"a","model":"self","t":1,"rows":[{}]}',
+        b"\xff",
+    ],
+)
+def test_a_line_that_is_none_of_a_register_is_one_clear_error(tmp_path, line):
+    file = tmp_path / "batches.jsonl"
+    file.write_bytes(line + b"\n")
+    with pytest.raises(UserError, match=r"batches\.jsonl:1: is no line of a list of batches"):
+        open_batches(file)
+
+
+@pytest.mark.parametrize("provider", ["tiny", "vllm"])
+async def test_a_model_without_batches_is_refused_before_anything_is_sent(tmp_path, provider):
+    from unsaf_async.runs.prepare import prepare
+    from unsaf_async.runs.settings import Settings
+
+    base = "http://127.0.0.1:9/v1" if provider == "vllm" else None
+    settings = Settings(provider, images=draw_images(tmp_path, 1), batch=True, api_base=base)
+    with pytest.raises(UserError, match=f"{provider} is called where no batches are sold"):
+        await prepare(settings)

@@ -41,6 +41,7 @@ from reporting import (
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
+from unsaf_async.calls.batches.register import Register, Row
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.cli.report import report as report_command
 from unsaf_async.cli.report import view as view_command
@@ -1110,6 +1111,19 @@ def test_a_run_is_running_until_its_ledger_ends_or_falls_silent(tmp_path):
     told = tail.look(now)
     assert told["state"] == "ended"
     assert told["cost_usd"] == pytest.approx(24 * 0.0004)
+
+
+def test_a_run_that_waits_for_batches_is_running_however_long_it_is_silent(tmp_path):
+    write_ledger(tmp_path / "ledger.jsonl", 24, ended=False)
+    tail, later = Tail(tmp_path), time.time() + SILENT_S + 5
+    register = Register(tmp_path / "batches.jsonl", b"k" * 32)
+    register.handed_in("unsaf-1", "self", [Row(f"{number:064x}", "answer", number, 10, 5) for number in (1, 2)])
+    before = tail.look(later)
+    assert (before["state"], before["batches"], before["batched"]) == ("running", 1, 2)
+    register.over("unsaf-1")
+    after = tail.look(later)
+    assert (after["state"], after["batches"], after["batched"]) == ("silent", 0, 0)
+    assert after["version"] != before["version"]
 
 
 # --- the viewer ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from driving import KEY, PRICE, draw_images, drive_at
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.batches.register import Register, Row, open_batches
 from unsaf_async.calls.ledger import read_account
+from unsaf_async.cli.show import show
 from unsaf_async.errors import UserError
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.runner import Runner
@@ -127,7 +128,7 @@ async def test_no_cap_is_passed_in_batches(tmp_path, vendor):
             assert float(outcome.ledger.billed_usd) <= outcome.runner.budget.spent_nano_usd / 1e9 <= cap
 
 
-async def test_an_interrupted_run_leaves_its_batches_with_the_vendor_and_resume_collects_them(tmp_path):
+async def test_an_interrupted_run_leaves_its_batches_with_the_vendor_and_resume_collects_them(tmp_path, capsys):
     async with Simulator(simulation(work_s=1.5)) as simulator:
         task = asyncio.create_task(batched(simulator, tmp_path))
         while not any(len(batch.rows) > 2 for batch in simulator.ledger.batches.values()):  # noqa: ASYNC110
@@ -139,6 +140,8 @@ async def test_an_interrupted_run_leaves_its_batches_with_the_vendor_and_resume_
             await task
         left = open_batches(folder / "batches.jsonl")
         assert len(left) == 1
+        assert show(folder) == 0
+        assert "With the vendor since " in capsys.readouterr().out
         booked = read_account(folder / "ledger.jsonl")
         assert booked.unknown == sum(len(batch.rows) for batch in left.values())
         with reopen(folder) as again:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli.run import failures_of
 from unsaf_async.cli.streams import tell
 from unsaf_async.text import printable_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def show(
@@ -47,4 +50,19 @@ def show(
     if pending := saved.manifest.images - found.images.done - found.images.failed:
         left = f"{pending} of {saved.manifest.images} images are not done"
         sys.stdout.write(f"\n{left}: `unsaf-async resume {run_dir}` goes on\n")
+    if saved.files.batches.exists():
+        _say_batches(saved.files.batches)
     return 0
+
+
+def _say_batches(register: Path) -> None:
+    """Prints which batches are with a vendor."""
+    from datetime import datetime
+
+    from unsaf_async.calls.batches.register import open_batches
+    from unsaf_async.text import format_count, shown
+
+    for batch in open_batches(register).values():
+        since = datetime.fromtimestamp(batch.since_s).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006 - the user's own time
+        name = f" as {shown(batch.batch)}" if batch.batch else ""
+        sys.stdout.write(f"With the vendor since {since}{name}: a batch of {format_count(len(batch.rows), 'call')}\n")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 from pydantic import ValidationError
 
+from unsaf_async.calls.batches.register import unmarked
 from unsaf_async.calls.ledger import Account
 from unsaf_async.errors import UserError
 from unsaf_async.records import Examination
@@ -58,7 +60,10 @@ class Tail:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._journal, self._ledger = _Growing(RunFiles(folder).journal), _Growing(RunFiles(folder).ledger)
+        files = RunFiles(folder)
+        self._journal, self._ledger, self._register = map(_Growing, (files.journal, files.ledger, files.batches))
+        self._batches: dict[str, int] = {}
+        """The calls of each batch that is with a vendor, by the batch's name."""
         self._kept: dict[str, Examination] = {}
         self._so_far = self._nothing()
         self._account = Account()
@@ -77,7 +82,7 @@ class Tail:
             look. A line that is none of the files' is skipped.
         """
         ledger = self._read_ledger()  # first: once it says that the run has ended, the journal is whole
-        if self._read_journal() or ledger:
+        if self._read_journal() or self._read_batches() or ledger:
             self._looks += 1
         counts = dict.fromkeys(TYPES, 0)
         for examination in self._kept.values():
@@ -96,6 +101,8 @@ class Tail:
             "cost_usd": self._account.cost_usd,
             "calls": sum(self._account.made.values()),
             "in_flight": len(self._account.open) if state == "running" else 0,
+            "batches": len(self._batches),
+            "batched": sum(self._batches.values()),
             "wall_s": self._account.wall_s,
             "latest": self._latest(),
         }
@@ -115,7 +122,7 @@ class Tail:
             silent = now - sign.stat().st_mtime > SILENT_S
         except OSError:
             return "silent"
-        return "silent" if silent else "running"
+        return "silent" if silent and not self._batches else "running"  # a batch may take a day
 
     def _read_journal(self) -> bool:
         lines = self._journal.new_lines()
@@ -150,6 +157,20 @@ class Tail:
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
         return bool(lines)
+
+    def _read_batches(self) -> bool:
+        lines = self._register.new_lines()
+        changed = bool(lines) or self._register.began_anew
+        if self._register.began_anew:
+            self._batches.clear()
+        for line in lines:
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
+                entry = orjson.loads(unmarked(line))
+                if entry["what"] == "handed in":
+                    self._batches[entry["name"]] = len(entry["rows"])
+                elif entry["what"] == "over":
+                    self._batches.pop(entry["name"], None)
+        return changed
 
     def _latest(self) -> list[dict[str, Any]]:
         questions: list[dict[str, Any]] = []

@@ -151,16 +151,28 @@ class Register:
         _read(self.batches, whole, self._key)
 
 
+def unmarked(line: bytes) -> bytes:
+    """A line's JSON.
+
+    Args:
+        line: Of a register, with the mark of who wrote it or without one.
+
+    Returns:
+        The line without its mark.
+    """
+    content, _, mark = line.rpartition(b" ")
+    return content if content.endswith(b"}") and len(mark) == 64 else line
+
+
 def _mark(key: bytes, line: bytes) -> bytes:
     return hmac_digest(key, b"batches\0" + line, "sha256").hex().encode()
 
 
 def _read(batches: dict[str, OpenBatch], line: bytes, key: bytes | None) -> None:
     """Take one line into account. Raises ValueError, KeyError, TypeError or AttributeError where it is none."""
-    content, _, mark = line.rpartition(b" ")
-    is_marked = content.endswith(b"}") and len(mark) == 64
-    own = key is not None and is_marked and compare_digest(mark, _mark(key, content))
-    data = orjson.loads(content if is_marked else line)
+    content = unmarked(line)
+    own = key is not None and content is not line and compare_digest(line[-64:], _mark(key, content))
+    data = orjson.loads(content)
     what, name = data["what"], _text(data, "name")
     if what == "handed in":
         at = data["t"]

@@ -61,7 +61,8 @@
     const failed = found.failed ? `, ${found.failed.toLocaleString("en")} failed` : "";
     byId("images").textContent = `${found.done.toLocaleString("en")} of ${progress.max.toLocaleString("en")} images${failed}`;
     const open = found.counts.unscored ? `, ${found.counts.unscored.toLocaleString("en")} responses unscored` : "";
-    byId("took").textContent = `${found.calls.toLocaleString("en")} calls, ${found.in_flight.toLocaleString("en")} in flight, `
+    const batches = found.batches ? ` (${found.batched.toLocaleString("en")} in ${found.batches} batch${found.batches > 1 ? "es" : ""})` : "";
+    byId("took").textContent = `${found.calls.toLocaleString("en")} calls, ${found.in_flight.toLocaleString("en")} in flight${batches}, `
       + `$${found.cost_usd.toFixed(4)}, ${Math.round(found.wall_s).toLocaleString("en")} s${open}`;
     for (const type of ["ta", "fu", "tu", "fa"]) byId(`n-${type}`).textContent = found.counts[type].toLocaleString("en");
     byId("state").textContent = { running: "It is running; this page keeps up.", ended: "It has ended.",

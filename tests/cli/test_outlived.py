@@ -1,4 +1,4 @@
-"""Ctrl-Z, a closed terminal, a pipe that nobody reads, a full disk behind stdout, too little memory: no work is lost by them."""
+"""Ctrl-Z, a closed terminal or pipe, a full disk behind stdout, too little memory or open files: no work is lost by them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.cli import _explained
+from unsaf_async.cli.descriptors import open_more
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation
@@ -191,3 +192,32 @@ def test_too_little_memory_is_one_line(megabytes: int, tmp_path: Path) -> None:
     assert ended.returncode in (0, 2, 3), (ended.returncode, ended.stderr)
     assert "Traceback" not in ended.stderr
     assert ended.returncode == 0 or ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("files", [14, 40])
+async def test_too_few_open_files_are_one_line_that_says_how_to_allow_more(files: int, tmp_path: Path) -> None:
+    """14 do not do for the run's own files; 40 do, and not for 64 calls in flight."""
+    desk(tmp_path, 40)
+    async with Simulator(Simulation(latency=1.0)) as simulator:
+        run = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "unsaf_async", "run", "--provider", "sim", "--api-base", f"{simulator.url}/v1"),
+            *("--images", "images", "--out", "run", "--concurrency", "64", "--quiet", "--yes"),
+            cwd=tmp_path,
+            stderr=asyncio.subprocess.PIPE,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files)),
+        )
+        _, said = await run.communicate()
+    *_, last = lines = said.decode().splitlines()
+    assert run.returncode in (2, 3)
+    assert "allow more (`ulimit -n 4096`), or give a smaller --concurrency" in last
+    assert len(lines) <= 2, "where its calls go, and why it ended"
+
+
+def test_as_many_files_may_be_open_as_the_system_allows() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+        open_more()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

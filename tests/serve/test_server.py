@@ -811,7 +811,7 @@ def test_replicas_are_shown_as_one_model_and_the_others_go_on_when_one_ends(
     words = shlex.split(measure.partition("measure it")[2])
     assert [words[place + 1] for place, word in enumerate(words) if word == "--api-base"] == urls
     os.killpg(told[1][0], signal.SIGKILL)
-    assert f"{urls[1]}: vLLM ended: " in serving.said("1 of 2 servers go on")
+    assert f"{urls[1]}: vLLM ended: killed (SIGKILL); its last words: " in serving.said("1 of 2 servers go on")
     serving.signal(signal.SIGINT)
     assert serving.end()[:2] == (0, "ended\n")
     assert not any(group(pid) for pid, _ in told)

@@ -29,6 +29,7 @@ from unsaf_async.cli import (
     suite,
     world,
 )
+from unsaf_async.cli.descriptors import ALLOW, open_more, used_up
 from unsaf_async.cli.hints import usage_mistake
 from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.spelling import spelled
@@ -107,6 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> int:
+    open_more()
     given = _spread(sys.argv[1:] if arguments is None else arguments)
     with lasting_streams() as out:
         code = _command(given)
@@ -155,6 +157,9 @@ def _explained(error: BaseException) -> int:
         if expected is None or len(expected.exceptions) != len(error.exceptions):
             raise error
         error = expected.exceptions[0]
+    if used_up(str(error)):
+        tell(f"too many files and connections are open; {ALLOW}, and go on; what is finished is kept")
+        return 3
     if isinstance(error, UserError):
         tell(error.spelled(spelled))
         return 2

@@ -12,6 +12,7 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli import serve as s
 from unsaf_async.cli import spreading as w
+from unsaf_async.cli.descriptors import ALLOW, used_up
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.interrupts import as_keyboard_interrupt, on_interrupt
 from unsaf_async.cli.streams import tell
@@ -374,6 +375,8 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
             "machine": f"install it, and {_again(folder)} goes on",
             "refused": _what_it_takes(runner),
         }[runner.mistake]
+        if used_up(runner.why_stopped or ""):
+            advice = f"{ALLOW}; {_again(folder)} goes on"
         tell(f"{runner.why_stopped}; {advice}")
         return 2
     if display.json:
@@ -434,7 +437,8 @@ def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
         tell(f"stopped early: {runner.why_stopped}; {begin}; what is finished is kept")
         return 3
     if runner.why_stopped:
-        tell(f"stopped early: {runner.why_stopped}{go_on}")
+        first = f"; {ALLOW}" if used_up(runner.why_stopped) else ""
+        tell(f"stopped early: {runner.why_stopped}{first}{go_on}")
         return 3
     if runner.unfinished:
         then = f"mend these files, then {_again(folder)}" if runner.only_files else _again(folder)

@@ -143,7 +143,10 @@ class Server:
         """What its log says last, if the process has ended by itself; None while it runs."""
         if self._process is None or not self._process.exited.done():
             return None
-        return (self._log.error if self._log else "") or f"exit code {self._code}"
+        said, code = self._log.error if self._log else "", self._code
+        if code is not None and code < 0:  # the system's, where memory is short
+            return f"killed ({signal.Signals(-code).name}); its last words: {said or 'none'}"
+        return said or f"exit code {code}"
 
     @property
     def _code(self) -> int | None:

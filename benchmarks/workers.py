@@ -34,7 +34,6 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 PROFILE = """
 backend = "{backend}"
 model = "{model}"
-api_base = "{base}"
 [price]
 input_usd_per_mtok = 0
 output_usd_per_mtok = 0
@@ -173,7 +172,8 @@ def main() -> None:
         which = (
             {"backend": "openai", "model": "simulated"} if given.large else {"backend": "scripted", "model": "scripted"}
         )
-        profile = PROFILE.format(concurrency=given.concurrency, base=base, **which)
+        profile = PROFILE.format(concurrency=given.concurrency, **which)
+        profile = f'endpoint = "{base}"\n{profile}' if base else profile
         (folder / "providers" / "inside.toml").write_text(profile, "utf-8")
         seen: dict[int, list[list[float]]] = {}
         for _ in range(given.rounds):

@@ -189,9 +189,9 @@ def ended(driver: subprocess.Popen[str], *codes: int) -> str:
 def disturbed(stage: Stage, name: str, reference: dict[str, Any], disturb: Callable[[], None], moment: int) -> str:
     """A run in whose middle something happens."""
     out = stage.folder / name
-    with stage.server() as account:
+    with stage.server(latency=0.2) as account:
         driver = stage.run(out, "--max-cost", "1000", "--ray", RAY, "--workers", "2")
-        while requests() < moment and driver.poll() is None:
+        while driver.poll() is None and (requests() < moment or not (titled(ONE, TITLE) and titled(TWO, TITLE))):
             time.sleep(0.02)
         spread = [len(titled(host, TITLE)) for host in HOSTS]
         disturb()
@@ -258,14 +258,14 @@ def main() -> int:
         def cut_node() -> None:
             sh("ip", "link", "set", "unsaf-v1", "down")
 
-        half = many // 2
+        third = many // 3
         plays: dict[str, Callable[[], str]] = {
-            "undisturbed": lambda: disturbed(stage, "undisturbed", reference, nothing, half),
-            "worker-killed": lambda: disturbed(stage, "worker-killed", reference, kill_worker, half),
+            "undisturbed": lambda: disturbed(stage, "undisturbed", reference, nothing, third),
+            "worker-killed": lambda: disturbed(stage, "worker-killed", reference, kill_worker, third),
             "limits": lambda: limited(stage),
             "cap": lambda: capped(stage),
-            "node-lost": lambda: disturbed(stage, "node-lost", reference, lose_node, half),
-            "cut": lambda: disturbed(stage, "cut", reference, cut_node, half),
+            "node-lost": lambda: disturbed(stage, "node-lost", reference, lose_node, third),
+            "cut": lambda: disturbed(stage, "cut", reference, cut_node, third),
         }
         for name, play in plays.items():
             if given.only and name not in given.only:

@@ -247,6 +247,22 @@ def shorten(text: str, limit: int, ellipsis: str = "...") -> str:
     return text[:end] + ellipsis
 
 
+def shorten_at_word(text: str, limit: int) -> str:
+    """`text`, cut behind a word to a number of characters.
+
+    Args:
+        text: Any text.
+        limit: Most characters of the result, the ellipsis among them, >= 5.
+
+    Returns:
+        `text` itself if it is no longer than `limit`; else whole words and " ...", or a cut word where there is only one.
+    """
+    if len(text) <= limit:
+        return text
+    words, blank, _ = text[: limit - 3].rpartition(" ")
+    return f"{words.rstrip(' ,;:')} ..." if blank else shorten(text, limit)
+
+
 _LONGEST_CLUSTER = 32
 """Code points; longer ones are no character of any language."""
 

@@ -23,6 +23,7 @@ from unsaf_async.records import ImageRecord
 from unsaf_async.report.thumbnails import thumbnail
 from unsaf_async.runs.authority import check_images
 from unsaf_async.runs.prepare import questions_of
+from unsaf_async.text import shorten_at_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +194,20 @@ def test_a_store_that_refuses_is_told_in_its_words(store: Store) -> None:
         UserError, match=r"s3://shots/a cannot be listed \(.*(ACCESS_DENIED|Forbidden|403).*AWS_ENDPOINT_URL"
     ):
         find_images(["s3://shots/a"])
+
+
+def test_a_store_that_does_not_answer_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "y"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError) as raised:
+        find_images(["s3://nobody-answers/a"])
+    assert "s3://nobody-answers/a cannot be listed (nothing answers at the store's address); check" in str(raised.value)
+
+
+def test_what_a_store_says_is_cut_behind_a_word() -> None:
+    said = shorten_at_word("AWS Error " + "details " * 50, 60)
+    assert (len(said) <= 60, said.endswith("details ...")) == (True, True)
 
 
 def test_an_object_that_is_gone_or_has_changed_costs_one_image_and_says_why(store: Store) -> None:

@@ -317,6 +317,22 @@ def test_a_turned_heic_photo_is_upright(tmp_path: Path, orientation: int) -> Non
     assert sent_size(tmp_path / "picture", DEFAULT) == (encoded.width, encoded.height)
 
 
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (written("JPEG").replace(b"\xff\xc0\x00\x11", b"\xff\xc0\x00\x04"), "its header makes no sense"),
+        (b"P6\n6g 4\n255\n" + bytes(99), "its header makes no sense"),
+    ],
+    ids=["JPEG", "PPM"],
+)
+def test_a_damaged_header_is_told_without_a_decoder_s_own_words(data: bytes, why: str, tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(data)
+    for read in (encode, sent_size):
+        with pytest.raises(ImageError) as caught:
+            read(tmp_path / "picture", DEFAULT)
+        assert str(caught.value) == f"the image is damaged: {why}"
+
+
 def test_a_cut_or_damaged_heic_photo_fails_in_one_line(tmp_path: Path) -> None:
     whole = heic()
     for data in (whole[:-300], whole[: len(whole) // 2], whole[:200]):

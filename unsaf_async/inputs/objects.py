@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from unsaf_async.errors import UserError
 from unsaf_async.records import ImagePart
-from unsaf_async.text import install_extra, one_line, printable, shorten
+from unsaf_async.text import install_extra, one_line, printable, shorten, shorten_at_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -181,4 +181,37 @@ def _store(bucket: str) -> Any:
 
 
 def _why(error: Exception) -> str:
-    return shorten(printable(one_line(str(error))), 200) or type(error).__name__
+    """What a store's client says, in words; of what is not known, its own words without the code that stands before them."""
+    said = printable(one_line(str(error)))
+    found = _AWS.search(said)
+    if found is None:
+        return shorten_at_word(said, 200) or "no reason is given"
+    code, details = found.groups()
+    curl = re.match(r"curlCode: (\d+), ", details)
+    words = _NO_CONNECTION.get(int(curl[1]), "no connection to the store") if curl else _STORE_SAYS.get(code)
+    return words or f"{code.lower().replace('_', ' ')}: {shorten_at_word(details, 160)}".rstrip(": ")
+
+
+_AWS = re.compile(r"AWS Error ([A-Z_]+)(?: \[[^]]*\])? during \w+ operation: ?(.*)")
+
+_NO_CONNECTION = {
+    6: "the store's name is not known to the network",
+    7: "nothing answers at the store's address",
+    28: "the store does not answer in time",
+    35: "no secure connection to the store",
+    60: "the store's certificate is not trusted",
+}
+"""Why there is no connection, by curl's number for it (https://curl.se/libcurl/c/libcurl-errors.html)."""
+
+_STORE_SAYS = {
+    "ACCESS_DENIED": "the store denies access (403)",
+    "NO_SUCH_BUCKET": "there is no such bucket",
+    "INVALID_ACCESS_KEY_ID": "the store does not know the access key",
+    "SIGNATURE_DOES_NOT_MATCH": "the secret key is not that of the access key",
+    "REQUEST_TIME_TOO_SKEWED": "this machine's clock is wrong",
+    "SLOW_DOWN": "the store asks for patience",
+    "THROTTLING": "the store asks for patience",
+    "SERVICE_UNAVAILABLE": "the store is not available",
+    "INTERNAL_FAILURE": "the store failed",
+}
+"""What a store answers, in words, by the name of the error."""

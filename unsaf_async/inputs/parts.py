@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from unsaf_async.errors import UnsafError
 from unsaf_async.inputs.objects import ObjectError, open_object, read_object
-from unsaf_async.text import install_extra, one_line
+from unsaf_async.text import install_extra, one_line, shorten_at_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +193,7 @@ def _cell(path: Path, part: ImagePart) -> object:
     except (PartError, OSError):
         raise
     except Exception as error:  # pyarrow raises whatever it stumbles over
-        raise PartError(f"its cell cannot be read: {one_line(str(error), 160)} ({type(error).__name__})") from error
+        raise PartError(f"its cell cannot be read: {shorten_at_word(one_line(str(error)), 160)}") from error
 
 
 def _parquet_cell(path: Path, row: int, column: str) -> object:

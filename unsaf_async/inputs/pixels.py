@@ -36,7 +36,7 @@ from unsaf_async.inputs.png import SIGNATURE, StatedColours, stated_colours, tra
 from unsaf_async.inputs.primaries import ADOBE_GAMMA, ADOBE_RGB, coded_profile, rgb_profile
 from unsaf_async.inputs.webp import claimed_bytes, missing_share
 from unsaf_async.records import EncodedImage
-from unsaf_async.text import install_extra, one_line
+from unsaf_async.text import install_extra, one_line, shorten_at_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -822,10 +822,27 @@ def _reason(data: bytes, error: Exception) -> str:
         return f"the image claims far more than the limit of {MAX_PIXELS // 1_000_000} megapixels; shrink it first"
     if isinstance(error, MemoryError):
         return "the image does not fit into memory"
-    message = one_line(str(error), 200)
+    message = one_line(str(error))
     if "truncated" in message.casefold():
-        return f"the image is cut off: {message}"
-    return f"the image is damaged: {message or 'its decoder gave up'} ({type(error).__name__})"
+        return f"the image is cut off: {shorten_at_word(message, 200)}"
+    for damage, words in _DAMAGES:
+        if damage.search(message):
+            return f"the image is damaged: {words}"
+    if isinstance(error, OSError) and message:
+        return f"the image is damaged: {shorten_at_word(message, 200)}"
+    # What Python says of a decoder's own mistakes is of no use to whoever has the file. Pillow's word for a bad header is a
+    # SyntaxError.
+    return f"the image is damaged: {'its header makes no sense' if isinstance(error, SyntaxError) else _GAVE_UP}"
+
+
+_GAVE_UP = "its parts do not fit together"
+
+_DAMAGES = (
+    (re.compile("not identified by this driver|invalid literal|Token too long|marker"), "its header makes no sense"),
+    (re.compile("data stream|decoder error|decoder object|read next frame"), "its pixels cannot be decoded"),
+    (re.compile("bad (?:header )?checksum|broken PNG file"), "a part of it does not agree with its checksum"),
+)
+"""What decoders say, and what it means."""
 
 
 def _is_text(head: bytes) -> bool:

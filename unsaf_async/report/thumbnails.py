@@ -106,6 +106,7 @@ def _carefully(image: ImageRecord, side_px: int) -> Thumbnail:
 
     from unsaf_async.inputs.parts import located
     from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode
+    from unsaf_async.text import error_line
 
     try:
         small, digest = encode(located(Path(image.path), image.part), ImagePolicy(max_side_px=side_px))
@@ -120,7 +121,7 @@ def _carefully(image: ImageRecord, side_px: int) -> Thumbnail:
     except ImageError as error:
         return Thumbnail("", str(error))
     except (OSError, ValueError) as error:  # this Pillow writes no WebP, or the name is none that a file can have
-        return Thumbnail("", f"no thumbnail could be made ({type(error).__name__})")
+        return Thumbnail("", f"no thumbnail could be made: {error_line(error, 200)}")
     return Thumbnail(_data_url(data, media_type))
 
 

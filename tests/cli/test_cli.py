@@ -21,6 +21,7 @@ from driving import draw_images
 
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.cli.streams import tell
+from unsaf_async.prompts import load_pack
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.simulate.settings import Simulation
 
@@ -187,6 +188,30 @@ def test_limit_examines_so_many_and_the_seed_chooses_which(capsys: pytest.Captur
         assert json.loads(ended.out)["images"] == {"done": 1, "failed": 0, "total": 1}
         chosen |= set(read_journal(Path(seed, "journal.jsonl")))
     assert len(chosen) > 1
+
+
+@pytest.mark.parametrize("pack", ["unsaf/zh", "unsaf/de"])
+def test_prompts_that_the_model_cannot_read_are_told_before_anything_is_sent(
+    pack: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for asked in (("estimate",), ("run", "--out", "run")):
+        ended = command(capsys, *asked, "--provider", "tiny", "--images", "photos", "--prompts", pack)
+        assert ended.code == 2
+        assert f"--prompts {pack}: a prompt has " in ended.err
+        assert "tokens, and tiny-s reads 511; give prompts that are shorter, or another model" in ended.err
+    assert not Path("run").exists()
+
+
+def test_show_advises_no_resume_where_it_must_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    command(capsys, "run", "--provider", "tiny", "--images", "photos", "--limit", "1", "--out", "run", "--no-report")
+    begun = json.loads(Path("run/manifest.json").read_text())
+    Path("run/manifest.json").write_text(json.dumps(begun | {"images": 3}))
+    assert "2 of 3 images are not done: `unsaf-async resume run` goes on" in command(capsys, "show", "run").out
+    chinese = load_pack("unsaf/zh")
+    edited = begun | {"images": 3, "pack": "unsaf/zh", "pack_version": chinese.version, "pack_sha256": chinese.sha256}
+    Path("run/manifest.json").write_text(json.dumps(edited))
+    said = command(capsys, "show", "run").out
+    assert "2 of 3 images are not done: none of them can be: a prompt has 992 tokens, and tiny-s reads 511" in said
 
 
 @pytest.mark.parametrize("slots", ["4", "80"])

@@ -15,6 +15,8 @@ from unsaf_async.text import printable_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from unsaf_async.runs.saved import SavedRun
+
 
 def show(
     run_dir: o.RunDir,
@@ -49,10 +51,24 @@ def show(
     print_score(found, saved.manifest, failures)
     if pending := saved.manifest.images - found.images.done - found.images.failed:
         left = f"{pending} of {saved.manifest.images} images are not done"
-        sys.stdout.write(f"\n{left}: `unsaf-async resume {run_dir}` goes on\n")
+        why = _why_none_can_be(saved)
+        then = f"none of them can be: {why}" if why else f"`unsaf-async resume {run_dir}` goes on"
+        sys.stdout.write(f"\n{left}: {then}\n")
     if saved.files.batches.exists():
         _say_batches(saved.files.batches)
     return 0
+
+
+def _why_none_can_be(saved: SavedRun) -> str:
+    """Why a run that goes on would fail as it did; "" where it need not."""
+    from unsaf_async.errors import UserError
+    from unsaf_async.runs.readable import why_unreadable
+
+    manifest = saved.manifest
+    try:
+        return why_unreadable(manifest.subject, saved.pack, None if manifest.source else manifest.questions)
+    except UserError:  # prompts or a model that are gone: `resume` says which
+        return ""
 
 
 def _say_batches(register: Path) -> None:

@@ -27,6 +27,7 @@ from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.authority import check_images
 from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import Examinations, Kept
+from unsaf_async.runs.readable import why_unreadable
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import LONGEST_BATCH_WINDOW_H
 from unsaf_async.score.calibration import CalibrationFile, read_calibration
@@ -140,6 +141,9 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     pack_name = subject.prompts if settings.prompts is None else settings.prompts
     with naming("prompts"):
         pack = load_pack(pack_name)
+    given = settings.questions_from is not None or settings.data is not None
+    if why := await asyncio.to_thread(why_unreadable, subject, pack, None if given else settings.questions):
+        raise UserError(f"{pack_name}: {why}; give prompts that are shorter, or another model", field="prompts")
     notes: list[str] = []
     images, source = await asyncio.to_thread(_images, settings, subject, notes, trust=settings.trust_folder or offline)
     merged = "" if source else "; ".join((*notes, *filter(None, (merged_rows(images),))))

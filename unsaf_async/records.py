@@ -151,10 +151,38 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One call. `role` steers priority and accounting and is not part of the cache key; everything else is.
+class PromptCache:
+    """What a call has to do with its provider's cache of prompts.
 
-    draw: which of several samples of an otherwise equal request this is.
+    prefix: equal for calls that begin alike, up to the end of the image; "": it shares its beginning with none that pays.
+    tokens: about how long that beginning is. calls: in about how many calls it stands. by_mark: the provider keeps what is
+    marked, and not what it finds repeated. an_hour: it is asked to keep it for an hour, and not for its shortest time.
+    by_key: the provider takes a key, by which calls that begin alike reach one machine.
+    """
+
+    prefix: str = ""
+    tokens: int = 0
+    calls: int = 0
+    by_mark: bool = False
+    an_hour: bool = False
+    by_key: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether the provider is asked to put the beginning into its cache."""
+        return bool(self.prefix) and self.by_mark
+
+    @property
+    def unshared(self) -> PromptCache | None:
+        """The same for a call that shares its beginning with none: what would be kept unasked is not."""
+        return PromptCache(by_mark=True, by_key=True) if self.by_mark and self.by_key else None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. `role` and `prompt_cache` steer priority and money and are not part of the cache key; everything else is.
+
+    draw: which of several samples of an otherwise equal request this is. prompt_cache: None: nothing is known of one.
     """
 
     role: Role
@@ -163,6 +191,7 @@ class Request:
     sampling: Sampling
     schema: Schema | None = None
     draw: int = 0
+    prompt_cache: PromptCache | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,6 +183,23 @@ def format_usd(usd: float | None, digits: int | None = None) -> str:
     return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 
+def prompt_cache_in_words(saved_usd: float | None, cost_usd: float | None) -> str:
+    """What the providers' caches of prompts did to a run's cost.
+
+    Args:
+        saved_usd: What the run would have cost more without them; below 0 where it would have cost less.
+        cost_usd: What it cost.
+
+    Returns:
+        "prompt caching saved $1.20 of $3.00"; "" where they did nothing.
+    """
+    if not saved_usd or cost_usd is None:
+        return ""
+    if saved_usd < 0:
+        return f"prompt caching cost {format_usd(-saved_usd)} more than it saved"
+    return f"prompt caching saved {format_usd(saved_usd)} of {format_usd(cost_usd + saved_usd)}"
+
+
 def format_seconds(seconds: float | None) -> str:
     """A duration in seconds, from two minutes on in minutes, from two hours on in hours; "n/a" for None.
 

@@ -33,7 +33,17 @@ from unsaf_async.calls.store import (
     unpacked,
 )
 from unsaf_async.errors import UserError
-from unsaf_async.records import EncodedImage, Message, Reply, Request, Sampling, Schema, Target, Usage
+from unsaf_async.records import (
+    EncodedImage,
+    Message,
+    PromptCache,
+    Reply,
+    Request,
+    Sampling,
+    Schema,
+    Target,
+    Usage,
+)
 
 FULL = Request(
     role="answer",
@@ -42,6 +52,7 @@ FULL = Request(
     sampling=Sampling(max_output_tokens=300, temperature=0.5, top_p=0.9, seed=7, logprobs=True),
     schema=Schema("questions", {"type": "object", "properties": {"a": {"type": "string"}}}),
     draw=3,
+    prompt_cache=PromptCache("pixels:", 1044, 12, by_mark=True, an_hour=True, by_key=True),
 )
 """A request with every field set."""
 
@@ -50,6 +61,7 @@ PINNED = "f43d9da2a5e7fe6efc7b17acb8c57319d560f91793455b52796990e44f3c1412"
 
 LEFT_OUT = {
     "Request.role",  # steers priority and accounting
+    *(f"PromptCache.{field.name}" for field in fields(PromptCache)),  # steers what the provider keeps, and its bill
     "Target.provider",  # the profile's local name
     "EncodedImage.data",  # the pixels' hash stands in
     "EncodedImage.width",  # in the pixels' hash
@@ -103,11 +115,12 @@ def test_every_field_of_a_request_changes_its_key_but_those_that_cannot_change_t
         assert (key(variant) == key(FULL)) == (name in LEFT_OUT), name
     every = {
         f"{kind.__name__}.{field.name}"
-        for kind in (Request, Target, Message, Sampling, Schema, EncodedImage)
+        for kind in (Request, Target, Message, Sampling, Schema, EncodedImage, PromptCache)
         for field in fields(kind)
     }
     # Fields that hold further records are walked into.
-    assert seen == every - {"Request.target", "Request.sampling", "Request.schema", "Message.image"}
+    walked = {"Request.target", "Request.sampling", "Request.schema", "Request.prompt_cache", "Message.image"}
+    assert seen == every - walked
 
 
 def test_a_part_that_is_left_out_makes_another_key_than_one_that_is_there():

@@ -96,6 +96,8 @@ class Adapted:
             request = replace(request, target=replace(target, extra=extra))
         if parameter == "schema":
             return replace(request, schema=None) if request.schema is not None else request
+        if parameter == "prompt_cache":
+            return replace(request, prompt_cache=None) if request.prompt_cache is not None else request
         if parameter == "logprobs":
             return replace(request, sampling=replace(sampling, logprobs=False)) if sampling.logprobs else request
         if parameter == "top_p" and sampling.top_p is not None:

@@ -98,13 +98,14 @@ class Attempts(Protocol):
         """
         ...
 
-    def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
+    def settled(self, number: int, cost_nano_usd: int, usage: Usage, saved_nano_usd: int = 0) -> None:
         """See `Ledger.settled`.
 
         Args:
             number: As there.
             cost_nano_usd: As there.
             usage: As there.
+            saved_nano_usd: As there.
         """
         ...
 

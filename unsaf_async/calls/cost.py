@@ -47,7 +47,7 @@ class CostModel:
 
         Where a call has once cost more than this (a formula too low for the model), all later bounds are raised by the
         worst ratio seen. Input that the provider puts into its cache is dearer with some: that counts unless it is known
-        to do so only when asked, which no request does.
+        to do so only when asked, and this request does not.
 
         Args:
             request: The call.
@@ -60,11 +60,25 @@ class CostModel:
 
     def _formula_nano_usd(self, request: Request) -> int:
         tokens = worst_input_tokens(request.messages, request.schema, self._rules)
-        limit = request.sampling.max_output_tokens
-        return self._price.worst_nano_usd(tokens, limit, may_write_cache=self._may_write_cache)
+        asked, limit = request.prompt_cache, request.sampling.max_output_tokens
+        may_write = self._may_write_cache or (asked is not None and asked.writes)
+        an_hour = asked is not None and asked.an_hour
+        return self._price.worst_nano_usd(tokens, limit, may_write_cache=may_write, kept_an_hour=an_hour)
 
     def expected_nano_usd(self, request: Request, output_tokens: int) -> int:
-        """What a request will probably cost.
+        """What a request will probably cost, of several that begin alike on average.
+
+        Args:
+            request: The call.
+            output_tokens: How many tokens it is expected to bring.
+
+        Returns:
+            Nano-dollars, >= 0.
+        """
+        return self.uncached_nano_usd(request, output_tokens) - self._expected_saving_nano_usd(request)
+
+    def uncached_nano_usd(self, request: Request, output_tokens: int) -> int:
+        """What a request would probably cost if its provider had no cache of prompts.
 
         Args:
             request: The call.
@@ -75,6 +89,37 @@ class CostModel:
         """
         tokens = expected_input_tokens(request.messages, request.schema, self._rules)
         return self._price.cost_nano_usd(Usage(input_tokens=tokens, output_tokens=output_tokens))
+
+    def _expected_saving_nano_usd(self, request: Request) -> int:
+        """Of calls that begin alike the first writes and the others read: what one of them saves on average."""
+        asked = request.prompt_cache
+        if asked is None or not asked.prefix:
+            return 0
+        calls, tokens = asked.calls, asked.tokens
+        kept = Usage(calls * tokens, (calls - 1) * tokens, tokens if asked.by_mark else 0)
+        cost = self._price.cost_nano_usd(kept, kept_an_hour=asked.an_hour)
+        return (self._price.cost_nano_usd(Usage(calls * tokens)) - cost) // calls
+
+    def saved_nano_usd(self, request: Request, usage: Usage) -> int:
+        """What the provider's cache of prompts saved of a call.
+
+        Args:
+            request: The call.
+            usage: What was billed for it.
+
+        Returns:
+            Nano-dollars; below 0 where only writing was billed.
+        """
+        if not usage.cached_input_tokens and not usage.cache_write_tokens:
+            return 0
+        extra = usage.cached_input_tokens + usage.cache_write_tokens > usage.input_tokens  # counted beside the input
+        beside = usage.cached_input_tokens + usage.cache_write_tokens if extra else 0
+        plain = Usage(usage.input_tokens + beside, output_tokens=usage.output_tokens)
+        return self._price.cost_nano_usd(plain) - self._billed_nano_usd(request, usage)
+
+    def _billed_nano_usd(self, request: Request, usage: Usage) -> int:
+        asked = request.prompt_cache
+        return self._price.cost_nano_usd(usage, kept_an_hour=asked is not None and asked.an_hour)
 
     def bound_broken(self, request: Request, cost_nano_usd: int) -> None:
         """Raise the bounds of all calls that follow one that cost more than its bound.
@@ -100,7 +145,8 @@ class CostModel:
             (nano-dollars, tokens).
         """
         usage = reply.usage
-        self._may_write_cache = self._may_write_cache or usage.cache_write_tokens > 0
+        asked = request.prompt_cache is not None and request.prompt_cache.writes
+        self._may_write_cache = self._may_write_cache or (usage.cache_write_tokens > 0 and not asked)
         counted_input, nothing_came = usage.input_tokens > 0, not reply.text and reply.outcome != "truncated"
         if not counted_input:
             tokens = worst_input_tokens(request.messages, request.schema, self._rules)
@@ -111,7 +157,7 @@ class CostModel:
             usage = replace(usage, output_tokens=request.sampling.max_output_tokens)
         calls, tokens = self._output.get(request.role, (0, 0))
         self._output[request.role] = (calls + 1, tokens + usage.output_tokens)
-        return self._price.cost_nano_usd(usage), usage
+        return self._billed_nano_usd(request, usage), usage
 
     def cost_without_request(self, reply: Reply, worst_nano_usd: int) -> tuple[int, Usage]:
         """What a reply cost whose request is no longer there.
@@ -142,7 +188,7 @@ class CostModel:
 
 
 def _writes_only_when_asked(profile: Profile) -> bool:
-    """Whether a model's provider puts nothing into its cache unless a request says `cache_control`, and none does.
+    """Whether a model's provider puts nothing into its cache unless a request says `cache_control`.
 
     So it is with Claude at Anthropic's own address, on Bedrock and on Vertex AI. A gateway may ask on its own.
     https://platform.claude.com/docs/en/build-with-claude/prompt-caching

@@ -110,7 +110,7 @@ class Dispatched:
             cost, usage = self._cost_model.cost_nano_usd(request, reply)
             reply = without_keys(reply, self._redact, provider, self._announce)
             reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=latency_s)
-            self._ledger.settled(number, cost, usage)
+            self._ledger.settled(number, cost, usage, self._cost_model.saved_nano_usd(request, usage))
             reservation.settle(cost)
             self._replicas.succeeded(replica, reply)
             if cost > worst:

@@ -45,8 +45,8 @@ class Account:
 
     spent_nano_usd: settled costs, plus the worst case of every attempt whose fate is unknown (`unknown_nano_usd` of it, in
     `unknown` attempts). made: attempts that left, by role. retried: those that were a repetition. unsent: attempts for which no
-    connection came about; they count nowhere else. open: the worst case of attempts under way, by number. served: roles in which
-    a reply came.
+    connection came about; they count nowhere else. saved_nano_usd: what the providers' caches of prompts saved. open: the worst
+    case of attempts under way, by number. served: roles in which a reply came.
     """
 
     spent_nano_usd: int = 0
@@ -55,6 +55,7 @@ class Account:
     made: dict[Role, int] = field(default_factory=lambda: {"ask": 0, "answer": 0, "judge": 0})
     retried: int = 0
     unsent: int = 0
+    saved_nano_usd: int = 0
     open: dict[int, int] = field(default_factory=dict)
     served: set[Role] = field(default_factory=set)
     last_number: int = 0
@@ -127,10 +128,13 @@ class Account:
                 if again:
                     self._repetitions.add(number)
             case "settled":
-                cost, tokens = _whole(line, "cost"), _checked_tokens(line["tokens"])
+                cost, tokens, saved = _whole(line, "cost"), _checked_tokens(line["tokens"]), line.get("saved", 0)
+                if type(saved) is not int or not -(2**63) < saved < 2**63:
+                    raise ValueError(f"saved is {saved!r:.60}")
                 del self.open[number]
                 self.served.add(self._roles[number])
                 self.spent_nano_usd += cost
+                self.saved_nano_usd += saved
                 self._tokens = list(map(add, self._tokens, tokens))
             case "refunded":
                 if not isinstance(unsent := line.get("unsent", False), bool):
@@ -295,15 +299,17 @@ class Ledger:
             raise
         return number
 
-    def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
+    def settled(self, number: int, cost_nano_usd: int, usage: Usage, saved_nano_usd: int = 0) -> None:
         """The attempt brought a whole reply.
 
         Args:
             number: The attempt's.
             cost_nano_usd: What it cost.
             usage: The tokens it was billed for.
+            saved_nano_usd: What it would have cost more without the provider's cache of prompts.
         """
-        self._end({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": _tokens_of(usage)})
+        saved = {"saved": saved_nano_usd} if saved_nano_usd else {}
+        self._end({"what": "settled", "n": number, "cost": cost_nano_usd, "tokens": _tokens_of(usage)} | saved)
 
     def found(self, number: int, cost_nano_usd: int, usage: Usage) -> int:
         """What became of an attempt that an earlier session gave up is known after all.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.prompt_cache import prompt_cache_of
 from unsaf_async.errors import as_option
 from unsaf_async.records import CallRecord, EncodedImage, Message, Reply, Request, Role, Sampling, Schema, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unsaf_async.calls.adapted import Adapted
     from unsaf_async.calls.provider import Provider
     from unsaf_async.errors import CallError
@@ -27,12 +30,14 @@ WITH_LOGPROBS: frozenset[Role] = frozenset({"answer", "p-true"})
 class RequestBuilder:
     """Builds the requests to one model.
 
-    questions: K, which sets the room for a question list. seed: the run's.
+    questions: K, which sets the room for a question list. seed: the run's. calls: how many calls about one image the model gets,
+    by role, so that it is known which begin alike; empty where that is not known.
     """
 
     profile: Profile
     questions: int
     seed: int
+    calls: Mapping[Role, int] = field(default_factory=dict)
 
     @cached_property
     def target(self) -> Target:
@@ -65,6 +70,7 @@ class RequestBuilder:
         temperature = TEMPERATURE.get(role, 0.0) if takes.temperature else None
         drawn = temperature is None  # a sampled reply: another seed is another draw
         seed = (self.seed + sample * SAMPLE_STEP) % 2**31
+        schema = schema if takes.json_schema else None
         return Request(
             role=role,
             target=self.target,
@@ -75,8 +81,9 @@ class RequestBuilder:
                 seed=seed if takes.seed else None,
                 logprobs=takes.logprobs and role in WITH_LOGPROBS,
             ),
-            schema=schema if takes.json_schema else None,
+            schema=schema,
             draw=seed if drawn else 0,
+            prompt_cache=prompt_cache_of(self.profile, self.calls, role, image, schema),
         )
 
 

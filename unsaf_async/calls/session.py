@@ -7,7 +7,7 @@ under way finds its ledger and its store open.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from unsaf_async.calls.budget import NANO, Budget
 from unsaf_async.calls.cached import Cached, InFlight
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.dispatched import Dispatched
+from unsaf_async.calls.led import Hits, Led
 from unsaf_async.calls.ledger import Ledger
 from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.calls.refusals import Refusals, StopAtRefusals
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from unsaf_async.calls.provider import Backend, Provider
     from unsaf_async.errors import Fatal
     from unsaf_async.providers.profile import Profile
-    from unsaf_async.records import Request
+    from unsaf_async.records import Request, Role
 
 
 class Session:
@@ -216,19 +217,23 @@ class Session:
         """
         self._stops.append(heed)
 
-    def client(self, name: str, image_budget: ImageBudget, *, suspect: bool = False) -> ModelClient:
+    def client(
+        self, name: str, image_budget: ImageBudget, calls: Mapping[Role, int] | None = None, *, suspect: bool = False
+    ) -> ModelClient:
         """A model as one image's calls reach it.
 
         Args:
             name: The model's, as `profiles` has it.
             image_budget: What the calls are paid from.
+            calls: How many calls about the image the model gets, by role; None where that is not known.
             suspect: Whether the image may be at fault itself where its calls fail, since one failed in an earlier session.
 
         Returns:
             The client, with layers of its own.
         """
         model = self.models[name]
-        return ModelClient(model.builder, model.provider(image_budget, suspect=suspect), model.adapted)
+        builder = replace(model.builder, calls=calls) if calls else model.builder
+        return ModelClient(builder, model.provider(image_budget, suspect=suspect), model.adapted)
 
     @asynccontextmanager
     async def _opened(self, name: str, profile: Profile) -> AsyncIterator[OpenModel]:
@@ -300,6 +305,7 @@ class OpenModel:
     refusals: Refusals
     session: Session
     batches: Batches | None = None
+    hits: Hits = field(default_factory=Hits)
 
     @property
     def planned_cost(self) -> CostModel:
@@ -307,7 +313,7 @@ class OpenModel:
         return self.batches.cost_model if self.batches is not None and self.batches.begun else self.cost_model
 
     def provider(self, image_budget: ImageBudget, *, suspect: bool = False) -> Provider:
-        """StopAtRefusals(Adapting(Cached(Retried(Dispatched(replicas))))): one protocol all the way.
+        """StopAtRefusals(Adapting(Cached(Retried(Led(Dispatched(replicas)))))): one protocol all the way.
 
         In place of a first attempt alone there may be a place in a batch. A strict session looks at who answered, too.
 
@@ -324,7 +330,8 @@ class OpenModel:
             session.announce(CallRetried(request.role, error, wait_s))
 
         policy = RetryPolicy(profile.attempts, profile.deadline_s, profile.retry_wait_s)
-        alone = self.attempt(image_budget, suspect=suspect)
+        # Not around batches: what goes in one batch goes together.
+        alone = Led(self.attempt(image_budget, suspect=suspect), self.hits)
         first = alone if self.batches is None else Batched(self.batches, alone, image_budget)
         retried = Retried(first, self.attempt(image_budget, again=True, suspect=suspect), policy, on_retry)
         # An Azure id is a deployment's, and the reply names the model behind it.

@@ -19,6 +19,7 @@ from unsaf_async.text import (
     format_headline,
     format_interval,
     format_usd,
+    prompt_cache_in_words,
 )
 
 if TYPE_CHECKING:
@@ -150,9 +151,10 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
             unknown = (
                 f"; {format_usd(score.cost_unknown_usd, 4)} of it for {attempts} of unknown fate, booked at their worst"
             )
+        saved = f"; {said}" if (said := prompt_cache_in_words(score.prompt_cache_saved_usd, score.cost_usd)) else ""
         out.print(
             f"Cost: {format_usd(score.cost_usd, 4)} for {score.tokens.input:,} input and {score.tokens.output:,} output tokens; "
-            f"{score.wall_s:.1f} s{unknown}"
+            f"{score.wall_s:.1f} s{unknown}{saved}"
         )
 
 
@@ -192,6 +194,9 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
         sold = [f"{safe(each.name)} x {each.batch_price:g}" for each in profiles if each.in_batches]
         table.add_row("batches", f"{', '.join(sold)}; the first image's calls go alone, at full price")
     table.add_row("expected", format_usd(figures.expected_usd, 4))
+    saved = f"{format_usd(figures.prompt_cache_saves_usd, 4)} less, expected"
+    if said := "; ".join(filter(None, (saved if figures.prompt_cache_saves_usd > 0 else "", figures.prompt_cache))):
+        table.add_row("prompt cache", safe(said))
     worst = "every reply at its limit, every list asked twice" + ", no batch worked off" * batch
     table.add_row("at worst", f"{format_usd(figures.worst_usd, 4)} ({worst})")
     if figures.per_image_worst_usd:

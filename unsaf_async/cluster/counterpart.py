@@ -288,10 +288,10 @@ class Counterpart:
         elif (number := self._marks.get(mark)) is not None:
             self._refunded(number, unsent=True)
 
-    def _settled(self, number: int, cost_nano_usd: int, counts: Sequence[int]) -> None:
+    def _settled(self, number: int, cost_nano_usd: int, counts: Sequence[int], saved_nano_usd: int = 0) -> None:
         """See `Ledger.settled`."""
         reservation = self._ended(number)
-        self._session.ledger.settled(number, cost_nano_usd, Usage(*counts))
+        self._session.ledger.settled(number, cost_nano_usd, Usage(*counts), saved_nano_usd)
         reservation.settle(cost_nano_usd)
 
     def _refunded(self, number: int, unsent: bool) -> None:

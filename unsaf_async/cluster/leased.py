@@ -306,15 +306,16 @@ class LeasedLedger:
         self._last += 1
         return self._last
 
-    def settled(self, number: int, cost_nano_usd: int, usage: Usage) -> None:
+    def settled(self, number: int, cost_nano_usd: int, usage: Usage, saved_nano_usd: int = 0) -> None:
         """See `Ledger.settled`.
 
         Args:
             number: As there.
             cost_nano_usd: As there.
             usage: As there.
+            saved_nano_usd: As there.
         """
-        self._link.tell("settled", number, cost_nano_usd, counts_of(usage))
+        self._link.tell("settled", number, cost_nano_usd, counts_of(usage), saved_nano_usd)
 
     def refunded(self, number: int, *, unsent: bool = False) -> None:
         """See `Ledger.refunded`.

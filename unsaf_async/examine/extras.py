@@ -20,7 +20,7 @@ from unsaf_async.examine import parse
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import AUDIT, CONFIDENCE, SUPPORT, Pack
-from unsaf_async.records import Audit, CallRecord, Confidence, EncodedImage, Question, Sample, Support
+from unsaf_async.records import Audit, CallRecord, Confidence, EncodedImage, Question, Role, Sample, Support
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
@@ -45,6 +45,26 @@ class ExtraMeasures:
     @cached_property
     def _any(self) -> bool:
         return bool(self.auditors or self.grounded or self.stated or self.p_true or self.samples)
+
+    def calls(self, questions: int, *, written: bool) -> dict[Role, int]:
+        """About how many calls an image takes whose prompts begin with it, by what they are for; no question is asked twice.
+
+        Args:
+            questions: Of the image, of both labels together.
+            written: Whether the model writes them.
+
+        Returns:
+            The numbers, of all models together; a grounded judge looks at about half of the answers.
+        """
+        return {
+            "ask": 2 * written,
+            "answer": questions,
+            "sample": questions * self.samples,
+            "p-true": questions * self.p_true,
+            "confidence": questions * self.stated,
+            "audit": questions * bool(self.auditors),
+            "ground": questions // 2 * self.grounded,
+        }
 
     def pending(self, question: Question) -> list[tuple[str, str]]:
         """The measures of a question that have to be taken, or taken again.

@@ -48,20 +48,24 @@ class _Rates(NamedTuple):
     fresh: int
     cached: int
     written: int
+    written_1h: int
     output: int
     unit: int
 
 
 @lru_cache(maxsize=1024)
-def _rates(fresh: float, output: float, cached: float | None, written: float | None) -> _Rates:
+def _rates(
+    fresh: float, output: float, cached: float | None, written: float | None, written_1h: float | None
+) -> _Rates:
     """The integer rates of a price. `repr` of a float is the shortest decimal that means it: 0.1 is one tenth here."""
+    read, write = fresh if cached is None else cached, fresh if written is None else written
     exact = [
         Fraction(Decimal(repr(float(usd)))) * 1000  # USD per 10^6 tokens -> 10^-9 USD per token
-        for usd in (fresh, fresh if cached is None else cached, fresh if written is None else written, output)
+        for usd in (fresh, read, write, write if written_1h is None else written_1h, output)
     ]
     unit = lcm(*(rate.denominator for rate in exact))
-    in_fresh, in_cached, in_written, out = (int(rate * unit) for rate in exact)
-    return _Rates(in_fresh, in_cached, in_written, out, unit)
+    in_fresh, in_cached, in_written, in_1h, out = (int(rate * unit) for rate in exact)
+    return _Rates(in_fresh, in_cached, in_written, in_1h, out, unit)
 
 
 class Price(Record):
@@ -74,10 +78,12 @@ class Price(Record):
     """Input that the provider had in its cache; None: as other input."""
     cache_write_usd_per_mtok: Usd | None = None
     """Input that the provider put into its cache; None: as other input."""
+    cache_write_1h_usd_per_mtok: Usd | None = None
+    """The same where it was asked to keep it for an hour; None: as `cache_write_usd_per_mtok`."""
     source: str = "profile"
     """Where the figures are from: "profile", "--price" (given by the user), "litellm 1.106.2 offline map"."""
 
-    def cost_nano_usd(self, usage: Usage) -> int:
+    def cost_nano_usd(self, usage: Usage, *, kept_an_hour: bool = False) -> int:
         """What a call cost, exact in the decimals that the price has.
 
         Of the input tokens, the cached ones are at the cached price, the written ones at the write price, the rest at
@@ -85,6 +91,7 @@ class Price(Record):
 
         Args:
             usage: The call's tokens.
+            kept_an_hour: Whether the written ones are kept for an hour.
 
         Returns:
             Nano-dollars, rounded up, >= 0; 0 for no tokens.
@@ -94,24 +101,31 @@ class Price(Record):
         fresh = usage.input_tokens - cached - written
         if fresh < 0:  # this provider's input count leaves the cached tokens out
             fresh = usage.input_tokens
-        cost = (
-            fresh * rates.fresh + cached * rates.cached + written * rates.written + usage.output_tokens * rates.output
-        )
+        write = rates.written_1h if kept_an_hour else rates.written
+        cost = fresh * rates.fresh + cached * rates.cached + written * write + usage.output_tokens * rates.output
         return -(-cost // rates.unit)
 
-    def worst_nano_usd(self, input_tokens: int, output_tokens: int, *, may_write_cache: bool = True) -> int:
+    def worst_nano_usd(
+        self, input_tokens: int, output_tokens: int, *, may_write_cache: bool = True, kept_an_hour: bool = False
+    ) -> int:
         """The most that so many tokens can cost: all input at its dearest price.
 
         Args:
             input_tokens: >= 0.
             output_tokens: >= 0, thinking included.
             may_write_cache: Whether the provider may put input into its cache, at a price of its own.
+            kept_an_hour: Whether it may do so for an hour.
 
         Returns:
             Nano-dollars, rounded up, >= 0.
         """
         rates = self._rates_now()
-        dearest = max(rates.fresh, rates.cached, rates.written if may_write_cache else 0)
+        dearest = max(
+            rates.fresh,
+            rates.cached,
+            rates.written if may_write_cache else 0,
+            rates.written_1h if may_write_cache and kept_an_hour else 0,
+        )
         return -(-(input_tokens * dearest + output_tokens * rates.output) // rates.unit)
 
     def times(self, share: float) -> Price:
@@ -136,6 +150,7 @@ class Price(Record):
                     "output_usd_per_mtok",
                     "cached_input_usd_per_mtok",
                     "cache_write_usd_per_mtok",
+                    "cache_write_1h_usd_per_mtok",
                 )
             }
         )
@@ -147,6 +162,7 @@ class Price(Record):
             self.output_usd_per_mtok,
             self.cached_input_usd_per_mtok,
             self.cache_write_usd_per_mtok,
+            self.cache_write_1h_usd_per_mtok,
         )
 
 
@@ -243,7 +259,7 @@ def price_of(litellm_id: str) -> Price | None:
 
     Where thinking has a price of its own, the dearer of the two is the output price. Not taken into account, because
     our prompts are a few thousand tokens and go as single standard calls: surcharges for long prompts
-    (`*_above_200k_tokens`), batch, flex and priority prices, and cache writes that last an hour.
+    (`*_above_200k_tokens`), batch, flex and priority prices.
 
     Args:
         litellm_id: The model as litellm names it ("openai/gpt-4o", "gpt-4o", "gemini/gemini-2.5-flash").
@@ -267,6 +283,7 @@ def price_of(litellm_id: str) -> Price | None:
         output_usd_per_mtok=max(_per_mtok(output), _per_mtok(entry.get("output_cost_per_reasoning_token") or 0)),
         cached_input_usd_per_mtok=_optional_per_mtok(entry.get("cache_read_input_token_cost")),
         cache_write_usd_per_mtok=_optional_per_mtok(entry.get("cache_creation_input_token_cost")),
+        cache_write_1h_usd_per_mtok=_optional_per_mtok(entry.get("cache_creation_input_token_cost_above_1hr")),
         source=f"litellm {_litellm_version()} offline map",
     )
 

@@ -145,6 +145,18 @@ class Takes(Record):
     n: Flag = False
 
 
+class PromptCacheRules(Record):
+    """What is known of the endpoint's own cache of prompts, by its vendor's documentation."""
+
+    kind: Literal["none", "automatic", "marked"] = "none"
+    """automatic: it keeps what comes and reads what it has. marked: it keeps what a request marks, which it bills. none: nothing
+    is known, and nothing is done about it."""
+    min_tokens: Count | None = None
+    """The shortest beginning of a prompt that it keeps; None: not known, so nothing is expected of it."""
+    takes_key: Flag = False
+    """Whether a request may say, by `prompt_cache_key`, which others begin alike."""
+
+
 class Profile(Record):
     """One model at one endpoint: everything that the engine needs to call it, pace it and price it."""
 
@@ -205,6 +217,8 @@ class Profile(Record):
     retry_wait_s: Amount = 0.5
     """The pause before the second try; it doubles each time, with jitter, up to 30 s."""
     takes: Takes = Takes()
+    prompt_cache: PromptCacheRules = PromptCacheRules()
+    """Of the setting `prompt_cache` too: where that is "off", nothing is known."""
     extra: dict[str, JsonValue] = Field(default_factory=dict)
     """Further fields of the request's body, such as reasoning_effort. They are part of a reply's cache key."""
     rate_headers: Literal["openai", "anthropic", "none"] = "none"
@@ -239,7 +253,10 @@ class Profile(Record):
         """The profile at the price of its batches; None where it has none."""
         if self.batch_price is None or self.replicas or self.backend not in ("openai", "anthropic", "gemini"):
             return None
-        return self.model_copy(update={"price": self.price and self.price.times(self.batch_price)})
+        rules = self.prompt_cache.model_copy(update={"min_tokens": None})  # nothing is counted on
+        return self.model_copy(
+            update={"price": self.price and self.price.times(self.batch_price), "prompt_cache": rules}
+        )
 
     @property
     def places(self) -> frozenset[str]:

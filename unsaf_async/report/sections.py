@@ -22,6 +22,7 @@ from unsaf_async.text import (
     format_interval,
     format_seconds,
     format_usd,
+    prompt_cache_in_words,
 )
 
 if TYPE_CHECKING:
@@ -420,6 +421,8 @@ def _amounts(run: ReportRun, times: Timeline) -> list[tuple[str, Child]]:
     """Calls, tokens, money and time in numbers."""
     score = run.score
     pairs: list[tuple[str, Child]] = [("Cost", format_usd(score.cost_usd))]
+    if said := prompt_cache_in_words(score.prompt_cache_saved_usd, score.cost_usd):
+        pairs.append(("Prompt cache", said))
     if score.calls and score.tokens:
         roles = ", ".join(f"{n:,} {role}" for role, n in score.calls.by_role.items() if n)
         again = ", ".join(f"{n:,} {role}" for role, n in times.retried.items() if n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.ledger import read_account
+from unsaf_async.calls.prompt_cache import shared_tokens
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
@@ -38,6 +39,8 @@ class Estimate:
 
     per_image_worst_usd: the most that one image needs to be begun. unreadable: images that cannot be
     opened, or that the model refuses. failures: (id, reason) of each.
+    prompt_cache_saves_usd: what the provider's cache of prompts is expected to take off, which expected_usd lacks already.
+    prompt_cache: why it takes nothing off for some images, in words; "" where there is nothing to say.
     until_ci_images: how many images the rule that stops the run is expected to take, by the rates in assumed; None: no rule.
     calls and expected_usd are of so many, worst_usd is of all.
     """
@@ -51,6 +54,8 @@ class Estimate:
     until_ci_images: int | None = None
     assumed: str = ""
     failures: tuple[tuple[str, str], ...] = ()
+    prompt_cache_saves_usd: float = 0.0
+    prompt_cache: str = ""
 
 
 def estimate(prepared: Prepared) -> Estimate:
@@ -64,7 +69,11 @@ def estimate(prepared: Prepared) -> Estimate:
     """
     quotes = quote_images(prepared)
     added = _added(list(quotes.known.values()), len(prepared.images), unreadable=len(quotes.failures))
-    return replace(_stopped(added, prepared.settings, prepared.images), failures=tuple(sorted(quotes.failures)))
+    return replace(
+        _stopped(added, prepared.settings, prepared.images),
+        failures=tuple(sorted(quotes.failures)),
+        prompt_cache=_too_short(prepared.subject, quotes.sizes),
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,8 @@ class Quotes:
     """By the image's id."""
     failures: list[tuple[str, str]]
     """(id, reason) of images that cannot be opened, or that the model refuses."""
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    """Width and height in pixels, as sent, of those that can."""
 
 
 def quote_images(prepared: Prepared) -> Quotes:
@@ -98,15 +109,34 @@ def quote_images(prepared: Prepared) -> Quotes:
         return replace(one, worst_nano_usd=other.worst_nano_usd)
 
     own = cache(quoted)  # many images are of one size
-    quotes, failures = {}, []
+    quotes, failures, sizes = {}, [], []
     for image in sorted(prepared.images, key=_lies_at):  # the parts of one file in turn: its tables are read in groups
         try:
             size = sent_size(image.place, policy)
         except ImageError as error:
             failures.append((image.id, str(error)))
             continue
+        sizes.append(size)
         quotes[image.id] = quoted(*size, image.given) if prepared.source else own(*size)
-    return Quotes(quotes, failures)
+    return Quotes(quotes, failures, sizes)
+
+
+def _too_short(profile: Profile, sizes: Sequence[tuple[int, int]]) -> str:
+    """Of how many images the beginnings that calls share are too short for the provider's cache of prompts; "" if of none."""
+    floor = profile.prompt_cache.min_tokens
+    if (
+        profile.prompt_cache.kind == "none"
+        or floor is None
+        or not profile.price
+        or not profile.price.input_usd_per_mtok
+    ):
+        return ""
+    lengths = [shared_tokens(profile, *size) for size in sizes]
+    short = [length for length in lengths if length < floor]
+    if not short:
+        return ""
+    of = "" if len(short) == len(lengths) else f" of {len(short)} of {len(lengths)} images"
+    return f"the shared prefix{of} has about {max(short):,} tokens, {profile.name} caches from {floor:,} on"
 
 
 def _planner(prepared: Prepared, *, batch: bool) -> Planner:
@@ -132,6 +162,7 @@ def _stopped(whole: Estimate, settings: Settings, images: Sequence[ImageSource])
         whole,
         calls=round(share * whole.calls),
         expected_usd=share * whole.expected_usd,
+        prompt_cache_saves_usd=share * whole.prompt_cache_saves_usd,
         until_ci_images=needed,
         assumed=assumed,
     )
@@ -273,6 +304,7 @@ def _added(quotes: Sequence[Quote], images: int, *, unreadable: int) -> Estimate
         expected_usd=sum(quote.expected_nano_usd for quote in quotes) / NANO,
         worst_usd=sum(quote.worst_nano_usd for quote in quotes) / NANO,
         per_image_worst_usd=max((quote.worst_nano_usd for quote in quotes), default=0) / NANO,
+        prompt_cache_saves_usd=sum(quote.saved_nano_usd for quote in quotes) / NANO,
     )
 
 

@@ -208,6 +208,8 @@ class Manifest(Record):
     endpoint's address."""
     until_ci: Annotated[float, Field(gt=0, lt=1)] | None
     """The half-width at which no more images are admitted; None: all images."""
+    prompt_cache: Literal["auto", "off"] = "auto"
+    """Whether calls are sent so that the providers' caches of prompts make them cheaper; the models' profiles say how."""
     anytime: bool = False
     """Whether by the rule whose interval holds at any number of images, and not only where the rule stops."""
     batch: bool = False

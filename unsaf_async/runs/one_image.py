@@ -15,11 +15,14 @@ from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.runs.quote import Planner, Priced
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unsaf_async.calls.budget import ImageBudget
     from unsaf_async.calls.session import Session
     from unsaf_async.inputs.pixels import ImageLoader
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.prompts import Pack
+    from unsaf_async.records import Role
     from unsaf_async.runs.folder import Manifest
 
 
@@ -94,8 +97,10 @@ class ImageExaminer:
         )
         size = (image.width, image.height)
         quote = self.planner.quote_given(*size, source.given) if source.given else self.planner.quote(*size)
+        manifest = self.manifest
         with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
-            examiner = self._examiner(image_budget, suspect=suspect)
+            calls = manifest.extras.calls(len(source.given) or 2 * manifest.questions, written=not source.given)
+            examiner = self._examiner(image_budget, calls, suspect=suspect)
             if source.given:
                 examination = await examiner.examine_given(record, image, source.given)
             else:
@@ -127,14 +132,17 @@ class ImageExaminer:
             raise Skipped("the image has changed since")
         quote = self.planner.quote_missing(image.width, image.height, examination.questions)
         with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
-            completed = await self._examiner(image_budget).complete(examination, image)
+            calls = self.manifest.extras.calls(len(examination.questions), written=False)
+            completed = await self._examiner(image_budget, calls).complete(examination, image)
         self._check(completed)
         return self._without_keys(completed)
 
-    def _examiner(self, image_budget: ImageBudget, *, suspect: bool = False) -> Examiner:
-        """One image's examiner: all of its calls are paid from `image_budget`."""
+    def _examiner(self, image_budget: ImageBudget, calls: Mapping[Role, int], *, suspect: bool = False) -> Examiner:
+        """One image's examiner: all of its calls are paid from `image_budget`. calls: about how many, by role."""
         manifest = self.manifest
-        clients = {name: self.session.client(name, image_budget, suspect=suspect) for name in self.session.models}
+        clients = {
+            name: self.session.client(name, image_budget, calls, suspect=suspect) for name in self.session.models
+        }
         judges = tuple((name, clients[name]) for name in manifest.judges)
         extras = Extras(
             manifest.extras,

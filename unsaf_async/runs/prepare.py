@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.backends.open import open_backend, with_model_found
 from unsaf_async.calls.batches.api import VENDORS
 from unsaf_async.calls.cost import price_or_error
+from unsaf_async.calls.prompt_cache import without_prompt_cache
 from unsaf_async.errors import UserError, naming, renaming, setting
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
@@ -132,6 +133,9 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
         judge_names(settings.judge, subject), "judge", others, api_base=settings.judge_api_base, offline=offline
     )
     auditors = await named_models(settings.audit, "audit", others, api_base=settings.audit_api_base, offline=offline)
+    if settings.prompt_cache == "off":
+        subject, *rest = (without_prompt_cache(each) for each in (subject, *others.values()))
+        others = dict(zip(others, rest, strict=True))
     if settings.max_cost is not None:
         check_cap(subject, others.values(), today)
     if settings.grounded and not judges:
@@ -345,6 +349,8 @@ async def asking_more(
     called = {*manifest.judges, *manifest.auditors}  # of all others the user's profile counts, not the folder's
     others = {name: profile for name, profile in manifest.others.items() if name in called}
     auditors = await named_models(audit, "audit", others, api_base=audit_api_base)
+    if manifest.prompt_cache == "off":
+        others = {name: without_prompt_cache(profile) for name, profile in others.items()}
     return manifest.model_copy(
         update={
             "auditors": tuple(dict.fromkeys((*manifest.auditors, *auditors))),

@@ -7,7 +7,7 @@ output limit. The expectation is a planning figure and promises nothing.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.examine.extras import ExtraMeasures
@@ -15,7 +15,7 @@ from unsaf_async.prompts import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, Pack
 from unsaf_async.records import EncodedImage, Label, Request, Role, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from unsaf_async.calls.cost import CostModel
     from unsaf_async.calls.request import RequestBuilder
@@ -50,12 +50,14 @@ EXPECTED_ANSWERED_SHARE = 0.9
 class Quote:
     """One image's price, in nano-dollars, and number of calls.
 
-    worst: an upper bound, for texts within `QUESTION_BYTES` and `BYTES_PER_TOKEN`. expected: a planning figure.
+    worst: an upper bound, for texts within `QUESTION_BYTES` and `BYTES_PER_TOKEN`. expected: a planning figure. saved: what the
+    provider's cache of prompts is expected to take off it, which it lacks already.
     """
 
     worst_nano_usd: int
     expected_nano_usd: int
     calls: int
+    saved_nano_usd: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class _Bill:
     worst: float = 0.0
     expected: float = 0.0
     calls: float = 0.0
+    saved: float = 0.0
 
     def add(
         self, model: Priced, worst: Request, likely: Request, most: int, expected: float, questions: int = 1
@@ -81,12 +84,14 @@ class _Bill:
         reasoning = model.builder.profile.output_tokens.reasoning
         output = questions * EXPECTED_OUTPUT[likely.role] + int(EXPECTED_REASONING_SHARE * reasoning)
         self.worst += most * model.cost_model.worst_nano_usd(worst)
-        self.expected += expected * model.cost_model.expected_nano_usd(likely, output)
+        one = model.cost_model.expected_nano_usd(likely, output)
+        self.expected += expected * one
+        self.saved += expected * (model.cost_model.uncached_nano_usd(likely, output) - one)
         self.calls += expected
 
     @property
     def quote(self) -> Quote:
-        return Quote(int(self.worst), int(self.expected), round(self.calls))
+        return Quote(int(self.worst), int(self.expected), round(self.calls), int(self.saved))
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,8 @@ class Planner:
         Returns:
             The quote.
         """
-        return self._once((width, height), lambda: self._quote(_stand_in(width, height)))
+        calls = self.extras.calls(2 * self.questions, written=True)
+        return self._once((width, height), lambda: self._for_calls(calls)._quote(_stand_in(width, height)))  # noqa: SLF001
 
     def _once(self, image: tuple[object, ...], quote: Callable[[], Quote]) -> Quote:
         """What `quote` gives, the same for all images of which `image` says the same."""
@@ -151,6 +157,20 @@ class Planner:
         if key not in self._known:
             self._known[key] = quote()
         return self._known[key]
+
+    def _for_calls(self, calls: Mapping[Role, int]) -> Planner:
+        """This planner for an image about which so many calls are made, by role."""
+
+        def told(model: Priced) -> Priced:
+            return replace(model, builder=replace(model.builder, calls=calls))
+
+        return replace(
+            self,
+            subject=told(self.subject),
+            judges=tuple(map(told, self.judges)),
+            auditors=tuple(map(told, self.auditors)),
+            grounder=self.grounder and told(self.grounder),
+        )
 
     @property
     def _models(self) -> tuple[Priced, ...]:
@@ -190,7 +210,8 @@ class Planner:
 
         def quote() -> Quote:
             bill = _Bill()
-            self._questions(bill, _stand_in(width, height), asked)
+            planner = self._for_calls(self.extras.calls(len(given), written=False))
+            planner._questions(bill, _stand_in(width, height), asked)  # noqa: SLF001 - this very class's
             return bill.quote
 
         return self._once((width, height, frozenset(asked.items())), quote)
@@ -207,13 +228,14 @@ class Planner:
             The quote; all 0 if nothing is missing.
         """
         bill = _Bill()
+        planner = self._for_calls(self.extras.calls(len(questions), written=False))
         missing = Counter(
             (what, which if what == "audit" else "", _bytes(question.text))
             for question in questions
             for what, which in self.extras.pending(question)
         )
         for (what, which, size), number in missing.items():
-            self._extra(bill, _stand_in(width, height), what, which, size, number)
+            planner._extra(bill, _stand_in(width, height), what, which, size, number)  # noqa: SLF001 - this very class's
         return bill.quote
 
     def _questions(self, bill: _Bill, image: EncodedImage, asked: Counter[tuple[Label, int]]) -> None:

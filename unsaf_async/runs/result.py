@@ -253,9 +253,11 @@ def _accounts(account: Account, cached: int) -> Accounts:
             cached_input=account.usage.cached_input_tokens,
             output=account.usage.output_tokens,
             reasoning=account.usage.reasoning_tokens,
+            cache_write=account.usage.cache_write_tokens,
         ),
         cost_usd=account.cost_usd,
         wall_s=round(account.wall_s, 3),
         unknown_attempts=account.unknown,
         cost_unknown_usd=account.unknown_nano_usd / NANO,
+        prompt_cache_saved_usd=account.saved_nano_usd / NANO,
     )

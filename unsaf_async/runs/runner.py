@@ -133,6 +133,7 @@ def _manifest_of(prepared: Prepared) -> Manifest:
         questions=settings.questions,
         seed=settings.seed,
         max_cost_usd=settings.max_cost,
+        prompt_cache=settings.prompt_cache,
         until_ci=settings.until_ci,
         anytime=settings.anytime,
         batch=settings.batch,
@@ -200,11 +201,12 @@ def _in_the_order_of(before: Manifest, now: Manifest) -> Manifest:
 
 def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
     """The manifest of a run that goes on. new_price: whether the user gave one."""
-    subject: dict[str, object] = {"limits": now.subject.limits, "replicas": now.subject.replicas}
+    subject: dict[str, object] = {name: getattr(now.subject, name) for name in ("limits", "replicas", "prompt_cache")}
     if new_price:
         subject |= {"price": now.subject.price, "price_ends": None, "next_price": None}
     replaced = {
         "max_cost_usd": now.max_cost_usd,
+        "prompt_cache": now.prompt_cache,
         "until_ci": now.until_ci,
         "anytime": now.anytime,
         "batch": now.batch,

@@ -195,6 +195,14 @@ class Settings:
             expects='text such as "2.5,10" (USD per million tokens, in and out)',
         ),
     ] = None
+    prompt_cache: Annotated[
+        Literal["auto", "off"],
+        Help(
+            "Whether calls about an image are sent so that the provider's cache of prompts makes them cheaper.",
+            metavar="auto|off",
+            panel=MONEY,
+        ),
+    ] = "auto"
     rpm: Rpm = None
     tpm: Tpm = None
     concurrency: Concurrency = None

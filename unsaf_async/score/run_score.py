@@ -133,6 +133,8 @@ class Tokens(Record):
     output: int
     """All that was written, `reasoning` included."""
     reasoning: int
+    cache_write: int = 0
+    """Part of `input` that the providers put into their caches."""
 
 
 class Accounts(Record):
@@ -144,6 +146,7 @@ class Accounts(Record):
     wall_s: float
     unknown_attempts: int = 0
     cost_unknown_usd: float = 0.0
+    prompt_cache_saved_usd: float = 0.0
 
 
 class Score(Record):
@@ -205,6 +208,8 @@ class Score(Record):
     """Attempts of which nobody knows whether they were served and billed."""
     cost_unknown_usd: float | None = None
     """Part of `cost_usd` that they are booked with: their worst case."""
+    prompt_cache_saved_usd: float | None = None
+    """What the run would have cost more without the providers' caches of prompts, by its prices; below 0 where it cost less."""
     provider: str
     """Whom the score is about."""
     judge: str
@@ -484,7 +489,15 @@ _WHY_UNDEFINED = {
 }
 """Every ratio of `Counts` that `Score` repeats, with the reason it has when it is None."""
 
-_ACCOUNTS = ("calls", "tokens", "cost_usd", "wall_s", "unknown_attempts", "cost_unknown_usd")
+_ACCOUNTS = (
+    "calls",
+    "tokens",
+    "cost_usd",
+    "wall_s",
+    "unknown_attempts",
+    "cost_unknown_usd",
+    "prompt_cache_saved_usd",
+)
 
 
 def _undefined(

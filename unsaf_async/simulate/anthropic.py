@@ -61,22 +61,26 @@ class Anthropic(Wire):
         need(messages, "messages: at least one message is required")
         texts: list[str] = []
         images: list[Picture] = []
+        prompt: list[tuple[str | Picture, int, str]] = []
         system = body.get("system")
-        for part in _parts(system, "system") if system else []:
+        for part, mark in _parts(system, "system") if system else []:
             if not isinstance(part, str):
                 raise RequestError("system: Input should be text")
             texts.append(part)
+            prompt.append((part, 0, mark))
         for place, message in enumerate(messages):
             at = f"messages.{place}"
             message = wire.mapping(message, f"{at}: Input should be an object")
             need(message.get("role") in ("user", "assistant"), f"{at}.role: Input should be 'user' or 'assistant'")
-            for part in _parts(message.get("content"), f"{at}.content"):
+            for part, mark in _parts(message.get("content"), f"{at}.content"):
                 if isinstance(part, str):
                     # Source: anthropics/claude-code#59812.
                     need(part, "messages: text content blocks must be non-empty")
                     texts.append(part)
+                    prompt.append((part, 0, mark))
                 else:
                     images.append(_picture(part, f"{at}.content.{len(texts) + len(images)}", pictures))
+                    prompt.append((images[-1], picture_tokens(images[-1]), mark))
         tool, schema = _schema(body)
         thinking = body.get("thinking")
         image_tokens = sum(map(picture_tokens, images))
@@ -99,6 +103,7 @@ class Anthropic(Wire):
             thinks=isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive"),
             settings=wire.flat(body),
             unknown=tuple(("", name) for name in body if name not in FIELDS["anthropic"]),
+            blocks=wire.blocks(schema, prompt),
         )
 
     @override
@@ -122,6 +127,7 @@ class Anthropic(Wire):
         if draft.thoughts:
             content.insert(0, {"type": "thinking", "thinking": draft.thoughts, "signature": draft.stamp})
         usage: Body = {"thinking_tokens": draft.thought_tokens}
+        written = draft.written_tokens + draft.written_1h_tokens
         return {
             "id": f"msg_{draft.stamp[:24]}",
             "type": "message",
@@ -131,10 +137,13 @@ class Anthropic(Wire):
             "stop_reason": stop,
             "stop_sequence": None,
             "usage": {
-                "input_tokens": draft.input_tokens,
-                "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": 0,
-                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+                "input_tokens": draft.input_tokens - draft.cached_tokens - written,
+                "cache_creation_input_tokens": written,
+                "cache_read_input_tokens": draft.cached_tokens,
+                "cache_creation": {
+                    "ephemeral_5m_input_tokens": draft.written_tokens,
+                    "ephemeral_1h_input_tokens": draft.written_1h_tokens,
+                },
                 "output_tokens": draft.output_tokens,
                 **({"output_tokens_details": usage} if draft.thought_tokens else {}),
                 "service_tier": "standard",
@@ -245,19 +254,31 @@ def _words(trouble: Trouble) -> tuple[int, str, str]:
             return 529, "overloaded_error", "Overloaded"
 
 
-def _parts(content: object, at: str) -> list[str | dict[str, Any]]:
-    """The texts and the image blocks of a message, in order."""
+def _mark(part: dict[str, Any], at: str) -> str:
+    """How long what ends with a part is to be kept, as it says; "" if it does not."""
+    control = part.get("cache_control")
+    if control is None:
+        return ""
+    control = wire.mapping(control, f"{at}.cache_control: Input should be an object")
+    need(control.get("type") == "ephemeral", f"{at}.cache_control.type: Input should be 'ephemeral'")
+    lifetime = str(control.get("ttl", "5m"))
+    need(lifetime in ("5m", "1h"), f"{at}.cache_control.ttl: Input should be '5m' or '1h'")
+    return lifetime
+
+
+def _parts(content: object, at: str) -> list[tuple[str | dict[str, Any], str]]:
+    """The texts and the image blocks of a message, in order, each with its mark."""
     if isinstance(content, str):
-        return [content]
-    parts: list[str | dict[str, Any]] = []
+        return [(content, "")]
+    parts: list[tuple[str | dict[str, Any], str]] = []
     for place, part in enumerate(wire.array(content, f"{at}: Input should be a valid string or list")):
         part = wire.mapping(part, f"{at}.{place}: Input should be an object")
-        kind = part.get("type")
+        kind, mark = part.get("type"), _mark(part, f"{at}.{place}")
         if kind == "text":
             need(isinstance(part.get("text"), str), f"{at}.{place}.text.text: Field required")
-            parts.append(part["text"])
+            parts.append((part["text"], mark))
         elif kind == "image":
-            parts.append(wire.mapping(part.get("source"), f"{at}.{place}.image.source: Field required"))
+            parts.append((wire.mapping(part.get("source"), f"{at}.{place}.image.source: Field required"), mark))
         else:
             raise RequestError(f"{at}.{place}: Input tag '{kind}' found, expected one of 'image', 'text'")
     return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ class Gemini(Wire):
         need(contents, missing)
         texts: list[str] = []
         images: list[Picture] = []
+        prompt: list[tuple[str | Picture, int, str]] = []
         system = _either(body, "systemInstruction", "system_instruction")
         turns = [system, *contents] if system else contents
         for place, turn in enumerate(turns):
@@ -65,8 +67,10 @@ class Gemini(Wire):
                 blob = _either(part, "inlineData", "inline_data")
                 if isinstance(part.get("text"), str):
                     texts.append(part["text"])
+                    prompt.append((texts[-1], 0, ""))
                 elif isinstance(blob, dict):
                     images.append(_picture(blob, pictures))
+                    prompt.append((images[-1], picture_tokens(images[-1], model), ""))
                 else:
                     raise RequestError(
                         f"Unable to process input: part without text or inlineData in contents[{place}]."
@@ -82,7 +86,7 @@ class Gemini(Wire):
             schema = {}
         unknown = [("", name) for name in body if _camel(name) not in FIELDS["gemini"]]
         unknown += [("generation_config", name) for name in config if _camel(name) not in CONFIG_FIELDS]
-        image_tokens = sum(map(picture_tokens, images))
+        image_tokens = sum(picture_tokens(image, model) for image in images)
         return Call(
             model=model,
             texts=tuple(texts),
@@ -99,6 +103,7 @@ class Gemini(Wire):
             thinks=isinstance(thinking, dict) and _thinks(thinking),
             settings=wire.flat(settings),
             unknown=tuple(unknown),
+            blocks=wire.blocks(schema or None, prompt),
         )
 
     @override
@@ -110,6 +115,8 @@ class Gemini(Wire):
             thoughts = draft.thoughts if call.settings.get("thinkingConfig.includeThoughts") else ""
             body["candidates"] = [_candidate(choice, place, thoughts) for place, choice in enumerate(draft.choices)]
         usage: Body = {"promptTokenCount": draft.input_tokens}
+        if draft.cached_tokens:
+            usage["cachedContentTokenCount"] = draft.cached_tokens
         if spoken_tokens := draft.output_tokens - draft.thought_tokens:  # like every count of 0, it is left out
             usage["candidatesTokenCount"] = spoken_tokens
         if draft.thought_tokens:
@@ -226,18 +233,21 @@ class Gemini(Wire):
                 return _error(status, "The model is overloaded. Please try again later.", status="UNAVAILABLE")
 
 
-def picture_tokens(picture: Picture) -> int:
-    """Gemini 2's price of an image, in tokens.
+def picture_tokens(picture: Picture, model: str = "gemini-2") -> int:
+    """A model's price of an image, in tokens.
 
-    It is 258 if both sides are at most 384 pixels, else 258 a tile of 768 pixels.
-    Source: ai.google.dev/gemini-api/docs/tokens, "Multimodal tokens".
+    Gemini 2's is 258 if both sides are at most 384 pixels, else 258 a tile of 768 pixels; from Gemini 3 on it is 1120 at the
+    default resolution. Source: ai.google.dev/gemini-api/docs/tokens, "Multimodal tokens", and media-resolution.
 
     Args:
         picture: The image.
+        model: The model's name.
 
     Returns:
         Tokens, >= 258.
     """
+    if re.match(r"gemini-[34]", model):
+        return 1120
     if picture.width <= 384 and picture.height <= 384:
         return 258
     return 258 * ceil(picture.width / 768) * ceil(picture.height / 768)

@@ -101,6 +101,10 @@ class ServerLedger:
         self.images: set[str] = set()
         """SHA-256 of each different image."""
         self.input_tokens = 0
+        self.cached_tokens = 0
+        """Part of the input that was read from a cache of prompts."""
+        self.cache_write_tokens = 0
+        """Part of the input that was written into one."""
         self.output_tokens = 0
         self.billed_usd = Fraction(0)
         """Everything billed, also where no answer arrived."""
@@ -180,6 +184,20 @@ class ServerLedger:
         self.billed_usd += usd
         return usd
 
+    def take_off(self, entry: RequestEntry, cached_tokens: int, written_tokens: int, usd: Fraction) -> None:
+        """Bill a processed request less than its tokens, for what a cache of prompts held of it.
+
+        Args:
+            entry: The request's, which is billed already.
+            cached_tokens: Of its input, read from the cache.
+            written_tokens: Of its input, written into it.
+            usd: US dollars; below 0 where it costs more.
+        """
+        entry.billed_usd -= usd
+        self.billed_usd -= usd
+        self.cached_tokens += cached_tokens
+        self.cache_write_tokens += written_tokens
+
     def serve(self, entry: RequestEntry, usd: Fraction, *, healthy: bool) -> None:
         """Count a whole, valid 200.
 
@@ -216,6 +234,8 @@ class ServerLedger:
             "served_usd": float(self.served_usd),
             "served_usd_exact": _decimal(self.served_usd),
             "input_tokens": self.input_tokens,
+            "cached_tokens": self.cached_tokens,
+            "cache_write_tokens": self.cache_write_tokens,
             "output_tokens": self.output_tokens,
             "images": len(self.images),
             "batches": len(self.batches),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from typing_extensions import override
 from unsaf_async.simulate import wire
 from unsaf_async.simulate.generations import FIELDS
 from unsaf_async.simulate.pictures import PictureError
-from unsaf_async.simulate.wire import Answer, Body, Call, Choice, Draft, RequestError, Trouble, Wire, need
+from unsaf_async.simulate.wire import Answer, Block, Body, Call, Choice, Draft, RequestError, Trouble, Wire, need
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +24,12 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 _VOLATILE = (
     "user", "metadata", "store", "stream", "stream_options", "service_tier", "safety_identifier", "prompt_cache_key",
 )  # fmt: skip
+_PATCHES = {
+    r"gpt-(4\.1|5|5\.4)-mini": 1.62,
+    r"gpt-(4\.1|5|5\.4)-nano": 2.46,
+    r"gpt-(5\.[2-9]|6)": 1.2,
+}
+"""Tokens a patch of 32 pixels, of the models that count so."""
 _FINISH = {"safety": "content_filter", "refusal": "stop", "empty": "stop"}
 """The finish reasons that are not named as ours are."""
 
@@ -53,17 +61,21 @@ class OpenAI(Wire):
         texts: list[str] = []
         images: list[Picture] = []
         image_tokens = 0
+        prompt: list[tuple[str | Picture, int, str]] = []
         for place, message in enumerate(messages):
             at = f"messages[{place}]"
             message = wire.mapping(message, f"Invalid type for '{at}': expected an object.", at)
             need(message.get("role") in _ROLES, f"Invalid value for '{at}.role'.", f"{at}.role")
-            for part in _parts(message.get("content"), f"{at}.content"):
+            for part, mark in _parts(message.get("content"), f"{at}.content"):
                 if isinstance(part, str):
                     texts.append(part)
+                    prompt.append((part, 0, ""))
                 else:
                     picture = _picture(part, f"{at}.content", pictures)
                     images.append(picture)
-                    image_tokens += 85 if part.get("detail") == "low" else picture_tokens(picture)
+                    tokens = 85 if part.get("detail") == "low" else picture_tokens(picture, model)
+                    image_tokens += tokens
+                    prompt.append((picture, tokens, mark))
         _fits(body, texts)
         schema_name, schema, strict = _schema(body.get("response_format"))
         limit = wire.whole(body, "max_completion_tokens") or wire.whole(body, "max_tokens")
@@ -88,6 +100,7 @@ class OpenAI(Wire):
             thinks=body.get("reasoning_effort") not in (None, "none"),
             settings=wire.flat(body),
             unknown=tuple(("", name) for name in body if name not in FIELDS["openai"]),
+            blocks=_with_implicit(body, wire.blocks(schema, prompt)),
         )
 
     @override
@@ -277,44 +290,56 @@ class Azure(OpenAI):
                 return super().error(trouble, stamp)
 
 
-def picture_tokens(picture: Picture) -> int:
-    """GPT-4o's price of an image in high detail, in tokens.
+def picture_tokens(picture: Picture, model: str = "gpt-4o") -> int:
+    """A model's price of an image in high detail, in tokens.
 
-    It is 85, and 170 a tile of 512 pixels, once the image fits into 2048 pixels and its shorter side into 768.
-    Source: platform.openai.com/docs/guides/images-vision, "GPT-4o, GPT-4.1, GPT-4o-mini".
+    GPT-4o's is 85, and 170 a tile of 512 pixels, once the image fits into 2048 pixels and its shorter side into 768; some models
+    count patches of 32 pixels. Source: platform.openai.com/docs/guides/images-vision.
 
     Args:
         picture: The image.
+        model: The model's name.
 
     Returns:
-        Tokens, >= 255.
+        Tokens, >= 1.
     """
+    for pattern, multiplier in _PATCHES.items():
+        if re.match(pattern, model):
+            return ceil(ceil(picture.width / 32) * ceil(picture.height / 32) * multiplier)
+    base, a_tile = (2833, 5667) if model.startswith("gpt-4o-mini") else (85, 170)
     fit = min(1.0, 2048 / max(picture.width, picture.height))
     width, height = picture.width * fit, picture.height * fit
     shrink = min(1.0, 768 / min(width, height))
-    return 85 + 170 * ceil(width * shrink / 512 - 1e-9) * ceil(height * shrink / 512 - 1e-9)
+    return base + a_tile * ceil(width * shrink / 512 - 1e-9) * ceil(height * shrink / 512 - 1e-9)
 
 
-def _parts(content: object, at: str) -> list[str | dict[str, Any]]:
-    """The texts and the `image_url` objects of a message, in order."""
+def _with_implicit(body: Body, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """The prompt with the mark that the service sets itself at its end, unless the request says that it shall not."""
+    options = body.get("prompt_cache_options")
+    explicit = isinstance(options, dict) and options.get("mode") == "explicit"
+    return blocks if explicit or not blocks else (*blocks[:-1], replace(blocks[-1], mark="5m"))
+
+
+def _parts(content: object, at: str) -> list[tuple[str | dict[str, Any], str]]:
+    """The texts and the `image_url` objects of a message, in order, each with its mark."""
     if content is None:
         return []
     if isinstance(content, str):
-        return [content]
-    parts: list[str | dict[str, Any]] = []
+        return [(content, "")]
+    parts: list[tuple[str | dict[str, Any], str]] = []
     expected = f"Invalid type for '{at}': expected a string or an array of objects."
     for place, part in enumerate(wire.array(content, expected, at)):
         here = f"{at}[{place}]"
         part = wire.mapping(part, f"Invalid type for '{here}': expected an object.", here)
-        kind = part.get("type")
+        kind, mark = part.get("type"), "5m" if part.get("prompt_cache_breakpoint") == {"mode": "explicit"} else ""
         if kind == "text":
             need(isinstance(part.get("text"), str), f"Missing required parameter: '{here}.text'.", f"{here}.text")
-            parts.append(part["text"])
+            parts.append((part["text"], mark))
         elif kind == "image_url":
             missing = f"Missing required parameter: '{here}.image_url.url'."
             image = wire.mapping(part.get("image_url"), missing, f"{here}.image_url")
             need(isinstance(image.get("url"), str), missing, f"{here}.image_url.url")
-            parts.append(image)
+            parts.append((image, mark))
         else:
             raise RequestError(
                 f"Invalid value: '{kind}'. Supported values are: 'text' and 'image_url'.", f"{here}.type"
@@ -392,7 +417,11 @@ def _usage(draft: Draft) -> Body:
         "prompt_tokens": draft.input_tokens,
         "completion_tokens": draft.output_tokens,
         "total_tokens": draft.input_tokens + draft.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": draft.cached_tokens,
+            "audio_tokens": 0,
+            **({"cache_write_tokens": draft.written_tokens} if draft.written_tokens else {}),
+        },
         "completion_tokens_details": {
             "reasoning_tokens": draft.thought_tokens,
             "audio_tokens": 0,

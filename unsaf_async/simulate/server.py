@@ -28,6 +28,7 @@ from unsaf_async.simulate.ledger import RequestEntry, ServerLedger
 from unsaf_async.simulate.limits import RateLimiter
 from unsaf_async.simulate.openai import Azure, OpenAI
 from unsaf_async.simulate.pictures import Pictures
+from unsaf_async.simulate.prompt_cache import PromptCaches, Use
 from unsaf_async.simulate.settings import Lognormal, Simulation, exact
 from unsaf_async.simulate.wire import (
     REFUSAL,
@@ -44,6 +45,7 @@ from unsaf_async.simulate.wire import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from fractions import Fraction
     from types import TracebackType
 
 LARGEST_BODY = 64 * 1024 * 1024
@@ -176,6 +178,7 @@ class _Provider:
         self.gate = RateLimiter(simulation.limits)
         self.pictures = Pictures()
         self.admission = Admission(simulation)
+        self.caches = PromptCaches(simulation.cache_price, exact(simulation.price[0]), simulation.cache_lifetime_s)
         self.credit_usd = None if simulation.credit_usd is None else exact(simulation.credit_usd)
         self.closing = asyncio.Event()
         self.batches = Batches(simulation.batches, simulation.fault_seed, self.ledger, self.process)
@@ -241,16 +244,20 @@ class _Provider:
             ledger.fault(entry, fault)
         if fault in faults.UNBILLED:
             return self.fail(request, wire, call, fault, stamp)
-        draft = _with_fault(draft, fault)
-        cost_usd = ledger.cost_usd(draft.input_tokens, draft.output_tokens)
+        visit = self.caches.visit(wire.vendor, call, asyncio.get_running_loop().time())
+        draft = _with_use(_with_fault(draft, fault), visit.use)
+        saved_usd = self.caches.saved_usd(visit.use)
+        cost_usd = ledger.cost_usd(draft.input_tokens, draft.output_tokens) - saved_usd
         if self.credit_usd is not None and ledger.billed_usd + cost_usd > self.credit_usd:
             return self.turn_away(wire, Trouble("quota", model=call.model), stamp)
         ledger.bill(entry, draft.input_tokens, draft.output_tokens)
+        ledger.take_off(entry, draft.cached_tokens, draft.written_tokens + draft.written_1h_tokens, saved_usd)
         ledger.enter()
         try:
             if (latency_s := self.latency_s(call.digest, entry.seen)) > 0:
                 await asyncio.sleep(latency_s)
-            return await self.deliver(request, wire, call, draft, fault, entry)
+            self.caches.keep(visit, asyncio.get_running_loop().time())
+            return await self.deliver(request, wire, call, draft, fault, entry, cost_usd)
         except asyncio.CancelledError:
             ledger.by_status["left"] += 1
             raise
@@ -373,9 +380,16 @@ class _Provider:
                 raise AssertionError(fault)
 
     async def deliver(
-        self, request: web.Request, wire: Wire, call: Call, draft: Draft, fault: str | None, entry: RequestEntry
+        self,
+        request: web.Request,
+        wire: Wire,
+        call: Call,
+        draft: Draft,
+        fault: str | None,
+        entry: RequestEntry,
+        cost_usd: Fraction,
     ) -> web.StreamResponse:
-        """Send the draft, or what the fault makes of it."""
+        """Send the draft, which costs so much, or what the fault makes of it."""
         if fault == "hang":
             await self.closing.wait()
         if fault in ("hang", "disconnect_after"):
@@ -401,7 +415,6 @@ class _Provider:
         await response.write_eof()  # here rather than by aiohttp, to count only what has left
         self.ledger.by_status["200"] += 1
         if fault is None or fault in faults.WHOLE:
-            cost_usd = self.ledger.cost_usd(draft.input_tokens, draft.output_tokens)
             self.ledger.serve(entry, cost_usd, healthy=fault is None)
         return response
 
@@ -476,6 +489,11 @@ class _Provider:
     async def shut_down(self, app: web.Application) -> None:  # noqa: ARG002
         self.closing.set()
         await self.batches.close()
+
+
+def _with_use(draft: Draft, use: Use) -> Draft:
+    """The draft with what its request read from a cache of prompts and wrote into it."""
+    return replace(draft, cached_tokens=use.read, written_tokens=use.written, written_1h_tokens=use.written_1h)
 
 
 def _with_fault(draft: Draft, fault: str | None) -> Draft:

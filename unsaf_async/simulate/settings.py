@@ -75,6 +75,15 @@ class ServerLimits:
 
 
 @dataclass(frozen=True)
+class CachePrice:
+    """USD per million tokens of input that is read from a cache of prompts, and written into it for a short time and an hour."""
+
+    read: Amount
+    write: Amount
+    write_1h: Amount
+
+
+@dataclass(frozen=True)
 class BatchRules:
     """How batches are worked off, limited, billed and disturbed. None is the vendor's own limit, or no limit."""
 
@@ -144,6 +153,10 @@ class Simulation:
     """What the fault "429" asks for. A limit asks for what it takes."""
     price: tuple[Amount, Amount] = (0, 0)
     """USD per million tokens, input and output."""
+    cache_price: CachePrice | None = None
+    """Of what the vendors' caches of prompts hold (`prompt_cache.RULES`). None: they hold nothing."""
+    cache_lifetime_s: float | None = None
+    """How long they hold what nobody reads; None: as the vendors say."""
     credit_usd: Amount | None = None
     """What the account may spend; a request that finds it spent gets the provider's answer for an exhausted quota."""
     api_key: str | None = field(default=None, repr=False)

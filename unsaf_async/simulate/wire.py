@@ -61,6 +61,16 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """A part of a prompt. content: equal for equal parts. mark: "5m" or "1h" where what ends with it is to be kept; "": no."""
+
+    content: bytes
+    tokens: int
+    is_text: bool = True
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A well-formed request, whatever format it came in.
 
@@ -70,6 +80,7 @@ class Call:
     any JSON, None for text. strict: it may be refused for what it lacks. stream, stream_usage: the reply comes as a stream
     of events, with the usage in the last of them. thinks: thoughts come before the reply. settings: the parameters by
     dotted name, those of `generations.Rule`. unknown: (where, name) of the fields that the vendor's format does not have.
+    blocks: the prompt in order, as a cache of prompts sees it.
     """
 
     model: str
@@ -93,6 +104,7 @@ class Call:
     thinks: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     unknown: tuple[tuple[str, str], ...] = ()
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,7 @@ class Draft:
 
     output_tokens: thoughts included, of which there are thought_tokens. stamp: hexadecimal digits for the ids in it.
     created: Unix time in seconds. model: the one that is said to have answered. thoughts: what stands before the reply.
+    cached_tokens: read from the cache of prompts, of the input. written_tokens: put into it; written_1h_tokens: for an hour.
     """
 
     choices: tuple[Choice, ...]
@@ -121,6 +134,9 @@ class Draft:
     model: str
     thoughts: str = ""
     thought_tokens: int = 0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    written_1h_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +454,26 @@ def input_tokens(texts: Iterable[str], messages: int, schema: object = None) -> 
     if schema is not None:
         size += len(orjson.dumps(schema)) // 4
     return size + TOKENS_PER_MESSAGE * messages
+
+
+def blocks(schema: object, parts: Iterable[tuple[str | Picture, int, str]]) -> tuple[Block, ...]:
+    """A prompt as a cache of prompts sees it: what makes the reply follow a schema stands before everything else.
+
+    Args:
+        schema: The JSON schema that it asks for; None: none.
+        parts: Its texts and images in order: each with an image's tokens (of a text they are counted here), and its mark.
+
+    Returns:
+        The blocks.
+    """
+    found = [] if schema is None else [Block(text := orjson.dumps(schema), len(text) // 4)]
+    for part, tokens, mark in parts:
+        if isinstance(part, str):
+            content = part.encode("utf-8", "surrogatepass")
+            found.append(Block(content, len(content) // 4, mark=mark))
+        else:
+            found.append(Block(part.id.encode(), tokens, is_text=False, mark=mark))
+    return tuple(found)
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from unsaf_async.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unsaf_async.records import Message, Request
+    from unsaf_async.records import Message, PromptCache, Request
 
 VERSION = "2023-06-01"
 """Of the protocol. The next one, 2026-10-21, takes no temperature, which the models up to 4.6 are asked with.
@@ -82,7 +82,7 @@ class AnthropicWire:
             "model": model,
             "max_tokens": sampling.max_output_tokens,
             "messages": [
-                {"role": message.role, "content": _blocks(message)}
+                {"role": message.role, "content": _blocks(message, request.prompt_cache)}
                 for message in request.messages
                 if message.role != "system"
             ],
@@ -163,7 +163,11 @@ def thinking_of(model: str, effort: object) -> dict[str, Any]:
     return {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low" if effort == "minimal" else effort}}
 
 
-def _blocks(message: Message) -> list[dict[str, Any]]:
+def _blocks(message: Message, cache: PromptCache | None = None) -> list[dict[str, Any]]:
+    """A turn's blocks, the image first; marked as the end of what is to be kept where calls that follow begin alike.
+
+    https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+    """
     text = {"type": "text", "text": message.text}
     if message.image is None:
         return [text]
@@ -172,7 +176,10 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
         "media_type": message.image.media_type,
         "data": message.image.data_url.partition(",")[2],
     }
-    return [{"type": "image", "source": source}, text]
+    image: dict[str, Any] = {"type": "image", "source": source}
+    if cache is not None and cache.writes:
+        image["cache_control"] = {"type": "ephemeral"} | ({"ttl": "1h"} if cache.an_hour else {})
+    return [image, text]
 
 
 def _refusal(details: Mapping[str, Any]) -> str:

@@ -129,6 +129,7 @@ PARAMETERS: Mapping[str, re.Pattern[str]] = {
         "seed": r"seed",
         "schema": r"response_format|output_?format|output format|output_config\.format|response_?schema|response_?json_?schema"
         r"|json_?schema|json schema|response_?mime_?type|structured outputs?|json mode|guided_json|guided decoding|grammar error",
+        "prompt_cache": r"prompt_cache_(?:key|options|breakpoint)|cache_control",
         "reasoning_effort": r"reasoning_?effort|reasoning\.effort|output_config\.effort|effort"
         r"|thinking(?:[_ .]?(?:budget(?:_tokens)?|level|config|type(?:\.\w+)?))?",
     }.items()

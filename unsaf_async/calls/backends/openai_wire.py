@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -30,7 +31,7 @@ from unsaf_async.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from unsaf_async.records import Message, Request
+    from unsaf_async.records import Message, PromptCache, Request
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class OpenAIWire:
         sampling = request.sampling
         body: dict[str, Any] = {
             "model": model,
-            "messages": [message_of(message) for message in request.messages],
+            "messages": [message_of(message, request.prompt_cache) for message in request.messages],
             self.max_tokens_field: sampling.max_output_tokens,
         }
         for name in ("temperature", "top_p", "seed"):
@@ -83,6 +84,7 @@ class OpenAIWire:
             body["logprobs"] = True
         if request.schema:
             body["response_format"] = response_format(request.schema.name, request.schema.schema)
+        body |= _cache_fields(request.prompt_cache)
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         # A field that is None stands for one that is not sent.
@@ -187,24 +189,36 @@ class AzureWire(OpenAIWire):
         return Outgoing(f"{place}?api-version={quote(self.api_version, safe='')}", body)
 
 
-def message_of(message: Message) -> dict[str, Any]:
+def message_of(message: Message, cache: PromptCache | None = None) -> dict[str, Any]:
     """A turn in OpenAI's form; the image, if any, before the text, as data URL.
 
     Args:
         message: The turn.
+        cache: What its request has to do with the provider's cache of prompts; None: nothing.
 
     Returns:
         JSON data.
     """
     if message.image is None:
         return {"role": message.role, "content": message.text}
-    return {
-        "role": message.role,
-        "content": [
-            {"type": "image_url", "image_url": {"url": message.image.data_url}},
-            {"type": "text", "text": message.text},
-        ],
-    }
+    image: dict[str, Any] = {"type": "image_url", "image_url": {"url": message.image.data_url}}
+    if cache is not None and cache.writes:
+        image["prompt_cache_breakpoint"] = {"mode": "explicit"}
+    return {"role": message.role, "content": [image, {"type": "text", "text": message.text}]}
+
+
+def _cache_fields(cache: PromptCache | None) -> dict[str, Any]:
+    """What a request says to the cache of prompts besides its marks.
+
+    Where what is kept is billed, nothing is kept but what is marked; the key holds no name and no text, only digits.
+    https://developers.openai.com/api/docs/guides/prompt-caching
+    """
+    if cache is None:
+        return {}
+    fields: dict[str, Any] = {"prompt_cache_options": {"mode": "explicit"}} if cache.by_mark else {}
+    if cache.prefix and cache.by_key:
+        fields["prompt_cache_key"] = sha256(cache.prefix.encode()).hexdigest()[:32]
+    return fields
 
 
 def response_format(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,5 +42,7 @@ class Batched:
         """
         if not self._batches.begun:
             return await self._alone.complete(request)
+        if request.prompt_cache is not None:  # rows are worked on together: what one writes, no other is sure to read
+            request = replace(request, prompt_cache=request.prompt_cache.unshared)
         worst = self._batches.cost_model.worst_nano_usd(request)
         return await self._batches.ask(request, await self._image_budget.reserve(worst))

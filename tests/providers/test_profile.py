@@ -133,12 +133,18 @@ def test_the_readme_explains_every_key_and_formula() -> None:
         "tokens",
         "output_tokens",
         "takes",
+        "prompt_cache",
         "price",
     }
     keys |= {f"limits.{key}" for key in Limits.model_fields} | {
         f"output_tokens.{key}" for key in OutputTokens.model_fields
     }
-    keys |= {f"{group}.{key}" for group in ("image", "tokens", "takes") for key in _fields(group) if key != "image"}
+    keys |= {
+        f"{group}.{key}"
+        for group in ("image", "tokens", "takes", "prompt_cache")
+        for key in _fields(group)
+        if key != "image"
+    }
     keys |= {f"tokens.image.{key}" for key in ("formula", "constants", "safety", "ceiling")}
     keys |= {f"price.{key}" for key in Price.model_fields} | {"vendor", "aliases"}
     assert [key for key in sorted(keys) if f"| `{key}` |" not in text] == []

@@ -48,6 +48,14 @@ class SimulationOptions:
         int | None, Help("Calls processed at once; one more is overload.", metavar="N", panel=LIMITS)
     ] = None
     price: Annotated[str, Help("USD per million tokens.", metavar="IN,OUT", panel=MODEL)] = "0,0"
+    cache_price: Annotated[
+        str | None,
+        Help(
+            "USD per million tokens that the cache of prompts is read, written, and written for an hour. Default: no cache.",
+            metavar="READ,WRITE,HOUR",
+            panel=MODEL,
+        ),
+    ] = None
     fault: Annotated[
         tuple[str, ...],
         Help("A fault and its probability, such as 500=0.05; may be repeated.", metavar="NAME=P", panel=FAULTS),
@@ -128,7 +136,7 @@ class SimulationOptions:
         """What is simulated. Raises UserError for a value that makes no sense."""
         from unsaf_async.simulate import faults
         from unsaf_async.simulate.model import Awareness
-        from unsaf_async.simulate.settings import Lognormal, ServerLimits, Simulation
+        from unsaf_async.simulate.settings import CachePrice, Lognormal, ServerLimits, Simulation
 
         for name in ("rpm", "burst", "tpm", "max_concurrency"):
             value = getattr(self, name)
@@ -147,6 +155,7 @@ class SimulationOptions:
             faults=_pairs("fault", self.fault, list(faults.FAULTS)),
             fault_seed=self.fault_seed,
             price=(rates[0], rates[1]),
+            cache_price=CachePrice(*_numbers("cache_price", self.cache_price, (3,))) if self.cache_price else None,
             api_key=_key(self.key_env),
             models=self.model or None,
             any_model=self.any_model,

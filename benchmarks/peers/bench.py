@@ -26,7 +26,7 @@ import numpy as np
 from environments import ENVIRONMENTS, OURS, ROOT, Peer, install, read_peers, version
 from measure import Run, Server, measure
 from PIL import Image
-from results import Results, behind, kept, markdown, missing, recall, table
+from results import Results, behind, kept, markdown, missing, recall, spread, table
 from rows import IN_FLIGHT, QUICK, Case, Row, Sizes, rows_of
 from work import PER_PICTURE, Spec
 
@@ -157,6 +157,9 @@ def page(everything: list[Results], peers: list[Peer], wrong: list[str], reasons
         markdown(table(everything, peers)),
         "## Rows",
         bullets([f"**{each.row.key}. {each.row.title}.** {each.row.method}" for each in everything]),
+        "## From round to round",
+        wrapped("Least and greatest figure, and in brackets the rounds. Who is not named was measured once."),
+        bullets(spread(everything, peers)),
         "## Where unsaf-async is behind",
         bullets(behind_lines) if behind_lines else "Nowhere, in these figures.",
         "## Peers and their settings",

@@ -125,6 +125,22 @@ def behind(everything: list[Results], peers: list[Peer]) -> list[tuple[str, str,
     return found
 
 
+def spread(everything: list[Results], peers: list[Peer]) -> list[str]:
+    """The least and the greatest figure of who was measured in several rounds, and in how many: a line for each column."""
+    lines = []
+    for results in everything:
+        for column in results.row.columns:
+            ranges = []
+            for peer in peers:
+                values = [value for value in results.figures(column, peer) if value is not None]
+                if len(values) > 1:
+                    low, high = (f"{value:.{column.digits}f}" for value in (min(values), max(values)))
+                    ranges.append(f"{peer.name} {low} to {high} ({len(values)})")
+            if ranges:
+                lines.append(f"**{results.row.key}.{column.label}**: {', '.join(ranges)}.")
+    return lines
+
+
 def is_better(theirs: Cell, mine: float, better: str) -> bool:
     """Whether a figure is better than ours by more than 2 %: by the ratios within a round where there are any."""
     if theirs.value is None:

@@ -268,7 +268,7 @@ class Session:
             CostModel(at_batch_price, price_or_error(at_batch_price)),
             Accounts(self.store, self.ledger, self.budget, self._register, self.redact, self.announce, self.run_id),
             self._batch or Waits(),
-            replicas.shut,
+            replicas,
         )
         self.on_stop(batches.stop)
         return await exits.enter_async_context(batches)

@@ -15,7 +15,7 @@ import orjson
 
 from unsaf_async.calls.backends.transport import Answer
 from unsaf_async.calls.backends.wire import count_of, json_of, list_of, string_of, table_of, word_of
-from unsaf_async.calls.batches.api import LISTED, Result, State
+from unsaf_async.calls.batches.api import LISTED, Result, State, id_in
 from unsaf_async.errors import Transient
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class AnthropicBatches:
             CallError: It was not taken, or that is not known.
         """
         created = await self._backend.json("POST", self._place, body, timeout_s=CREATE_S)
-        if not (batch := string_of(created.get("id"))):
+        if not (batch := id_in(created)):
             raise Transient("the answer has no id", fate_unknown=True)
         return batch
 
@@ -140,7 +140,8 @@ class AnthropicBatches:
             created_s = _seconds_of(batch.get("created_at"))
             if total != len(keys) or created_s is None or created_s < since_s - CLOCKS_DIFFER_S:
                 continue
-            name_there = string_of(batch.get("id"))
+            if not (name_there := id_in(batch)):
+                continue
             await self._end_of(name_there)
             async for result in self.results(name_there, keys):
                 if result.key in keys:
@@ -220,7 +221,8 @@ def state_of(read: Mapping[str, Any]) -> State:
     status, counts = word_of(read.get("processing_status")), table_of(read.get("request_counts"))
     if not status:
         raise Transient("the answer is no batch: it has no processing_status")
-    return State(status == "ended", sum(count_of(counts.get(each)) for each in ("succeeded", "errored")))
+    done = sum(count_of(counts.get(each)) for each in ("succeeded", "errored"))
+    return State(status == "ended", done, whole=status == "ended")
 
 
 def result_of(line: bytes) -> Result | None:
@@ -250,8 +252,8 @@ def result_of(line: bytes) -> Result | None:
             return Result(key, None, "the batch was cancelled before this row")
         case "expired":
             return Result(key, None, "the batch's time was over before this row")
-        case other:
-            return Result(key, None, f"the row's result is of no known kind, {word_of(other, 40) or 'none'}")
+        case _:  # if it holds a message, that is billed
+            return Result(key, Answer(200, {}, orjson.dumps(result.get("message"))))
 
 
 def _seconds_of(moment: object) -> float | None:

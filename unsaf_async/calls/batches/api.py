@@ -5,11 +5,12 @@ A row is one call's body. Its key is the call's cache key, so that a reply that 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from unsaf_async.calls.backends.http import HttpBackend
     from unsaf_async.calls.backends.transport import Answer
@@ -26,6 +27,7 @@ class State:
     ended: whether nothing more will come. done: rows that are answered, as far as the vendor counts them before the end.
     problem: why the batch as a whole was not worked off; "" if it was. full: whether the account's queue was full, so that the
     same batch may go in later. unsure: whether rows without a result may have been answered, and billed, all the same.
+    answered: rows that are billed, as far as the vendor counts them. whole: whether every row has a result.
     """
 
     ended: bool
@@ -33,6 +35,20 @@ class State:
     problem: str = ""
     full: bool = False
     unsure: bool = False
+    answered: int = 0
+    whole: bool = False
+
+    def lacks(self, rows: int, missing: int) -> bool:
+        """Whether results that were read are fewer than there must be.
+
+        Args:
+            rows: The batch's.
+            missing: Those of them without a result.
+
+        Returns:
+            True where a row that has none may have been answered.
+        """
+        return missing > 0 and (self.whole or self.answered > rows - missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,24 @@ class Result:
     key: str
     answer: Answer | None
     reason: str = ""
+
+
+ID = re.compile(r"(?:batches/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+"""What vendors' ids look like. No other one is put into an address, or written down."""
+
+
+def id_in(table: Mapping[str, Any], name: str = "id") -> str:
+    """An id that a vendor, or a file, gives.
+
+    Args:
+        table: Where it stands.
+        name: Under which name.
+
+    Returns:
+        The id; "" if there is none, or none that looks like one.
+    """
+    value = table.get(name)
+    return value if isinstance(value, str) and ID.fullmatch(value) else ""
 
 
 class BatchApi(Protocol):

@@ -12,8 +12,9 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from unsaf_async.calls.batches.register import Row
@@ -21,11 +22,12 @@ from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.dispatched import without_keys
 from unsaf_async.calls.store import digests_of, key_of, key_parts, packed_with
 from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient, UserError
-from unsaf_async.events import BatchesMoved, CallSent, CallSettled, Notice
+from unsaf_async.events import BatchesMoved, BoundBroken, CallSent, CallSettled, Notice
 from unsaf_async.records import Usage
+from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
     from types import TracebackType
     from typing import BinaryIO, Self
 
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
     from unsaf_async.calls.budget import Budget, Reservation
     from unsaf_async.calls.cost import CostModel
     from unsaf_async.calls.ledger import Ledger
+    from unsaf_async.calls.replicas import Replicas
     from unsaf_async.events import Announce
     from unsaf_async.providers.redactor import Redactor
     from unsaf_async.records import Reply, Request
+
+T = TypeVar("T")
 
 MOST_ROUNDS = 2
 """So often a call goes into a batch: one that two batches left open is made alone."""
@@ -52,6 +57,15 @@ LOOKS_FOR_LOST = 4
 DOWNLOADS = 6
 """So often the results of a batch that has ended are asked for, with pauses that double."""
 
+LOOKS_FOR_MISSING = 6
+"""So often in a row a vendor may know nothing of a batch that it took: what is new may not be known everywhere yet."""
+
+GONE = (404, 410)
+"""Statuses of what is not there."""
+
+LEAST_ROWS = 8
+"""Batches are not halved below this where the vendor's queue is full."""
+
 
 @dataclass(frozen=True)
 class Waits:
@@ -59,7 +73,8 @@ class Waits:
 
     window_s: for a batch; then it is ended, and what it left open goes alone. quiet_s: so long no further call has come when a
     batch leaves. first_look_s, longest_look_s: between two looks at a batch, growing by half. again_s, longest_again_s: before
-    a batch that was turned away is handed in again, doubling. download_s: for the results.
+    a batch that was turned away is handed in again, doubling. download_s: for the results. overdue_s: after the window, for the
+    batch to end; then it is given up.
     """
 
     window_s: float = 24 * 3600.0
@@ -69,6 +84,7 @@ class Waits:
     again_s: float = 30.0
     longest_again_s: float = 600.0
     download_s: float = 3600.0
+    overdue_s: float = 36 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,13 @@ class Accounts:
     redact: Redactor
     announce: Announce
     run_id: str
+
+
+class _GivenUp(Transient):
+    """No results of a batch will come: the vendor knows nothing of it any more, or does not end it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, fate_unknown=True)
 
 
 @dataclass(eq=False)
@@ -113,7 +136,7 @@ class Batches:
         cost_model: CostModel,
         accounts: Accounts,
         waits: Waits,
-        shut: Callable[[Fatal], None],
+        replicas: Replicas,
     ) -> None:
         """Batches of which none is gathered.
 
@@ -125,7 +148,7 @@ class Batches:
             cost_model: At the prices of batches.
             accounts: The session's.
             waits: How long is waited for what.
-            shut: Called where no call can work any more, so that none goes alone either.
+            replicas: Where calls go alone. No batch leaves once they are down, and none goes alone once no batch can work.
         """
         self.cost_model = cost_model
         self.begun = False
@@ -136,7 +159,11 @@ class Batches:
         self._backend = backend
         self._accounts = accounts
         self._waits = waits
-        self._shut = shut
+        self._replicas = replicas
+        self._most_rows = api.most_rows
+        """Of one batch: fewer than the vendor takes where its queue was too full for more."""
+        self._full_s = waits.again_s
+        """How long is waited the next time that the queue is full."""
         self._gathered: dict[_Call, int] = {}
         """Calls that have not left, with about how many bytes they come to."""
         self._gathered_bytes = 0
@@ -174,9 +201,9 @@ class Batches:
         Raises:
             CallError: None came. Transient where two batches left it open, or it failed in one.
         """
-        if self._stopped is not None:
+        if (reason := self._stopped or self._replicas.down) is not None:
             reservation.refund()
-            raise self._stopped
+            raise reason
         parts = key_parts(request)
         call = _Call(request, key_of(parts), digests_of(parts), reservation, asyncio.get_running_loop().create_future())
         self._gather(call)
@@ -216,7 +243,7 @@ class Batches:
         if self._timer:
             self._timer.cancel()
         self._gathered_bytes += self._gathered[call]
-        full = len(self._gathered) >= self._api.most_rows or self._gathered_bytes >= self._api.most_bytes
+        full = len(self._gathered) >= self._most_rows or self._gathered_bytes >= self._api.most_bytes
         self._timer = asyncio.get_running_loop().call_later(0 if full else self._waits.quiet_s, self._leave)
 
     def _leave(self) -> None:
@@ -228,24 +255,25 @@ class Batches:
     async def _hand_in(self, calls: list[_Call]) -> None:
         """Hand calls in, as many batches as they need, one after the other: an upload at a time."""
         while calls := [call for call in calls if not call.future.done()]:
-            name = f"unsaf-{uuid4().hex}"
-            with TemporaryFile(dir=self._accounts.register.folder) as body:
-                try:
+            name, part = f"unsaf-{uuid4().hex}", calls
+            try:
+                with TemporaryFile(dir=self._accounts.register.folder) as body:
                     taken = await asyncio.to_thread(self._write, body, name, calls)
+                    if any(call.future.done() for call in calls[:taken]):
+                        continue  # given up meanwhile: without it, since it has no money any more
                     part, calls = calls[:taken], calls[taken:]
                     await self._send(name, part, body)
-                except OSError as error:
-                    part, calls = calls, []
-                    self._end(part, Fatal(f"a batch cannot be written ({error.strerror})", kind="disk"))
-                except CallError as error:
-                    self._end(part, error)
+            except OSError as error:
+                self._end(part, Fatal(f"a batch cannot be written ({error.strerror})", kind="disk"))
+            except CallError as error:
+                self._end(part, error)
 
     def _write(self, body: BinaryIO, name: str, calls: Sequence[_Call]) -> int:
         """Write the body of a batch with as many of the calls as it may hold; how many, at least one."""
         head, tail = self._api.head(self._model, name), self._api.tail()
         size = body.write(head) + len(tail)
         taken = 0
-        for call in calls[: self._api.most_rows]:
+        for call in calls[: self._most_rows]:
             row = self._api.row(call.key, call.request)
             if taken and size + len(row) + 1 > self._api.most_bytes:
                 break
@@ -257,8 +285,8 @@ class Batches:
 
     async def _send(self, name: str, calls: list[_Call], body: BinaryIO) -> None:
         """Write a batch down, and have the vendor take it. Raises CallError, for all of its calls, where it does not."""
-        if self._stopped is not None:
-            raise self._stopped
+        if (reason := self._stopped or self._replicas.down) is not None:
+            raise reason
         there = await self._written_down(name, calls)
         self._calls[name] = {call.key: call for call in calls}
         now_s = asyncio.get_running_loop().time()
@@ -269,14 +297,20 @@ class Batches:
             held_usd = call.reservation.amount_nano_usd / NANO
             self._accounts.announce(CallSent(call.request.role, provider, held_usd, batched=True))
         try:
-            await self._take(there, body)
-        except CallError as error:
-            if not error.fate_unknown:
-                for row, call in zip(there.rows, calls, strict=True):
-                    self._book(row, call, 0, None)
-                self._accounts.register.over(name)
+            try:
+                await self._take(there, body)
+            except CallError as error:
+                if not error.fate_unknown:
+                    for row, call in zip(there.rows, calls, strict=True):
+                        self._book(row, call, 0, None)
+                    self._accounts.register.over(name)
+                raise
+        except CallError:
             del self._calls[name]
             raise
+        except UserError as error:  # the disk is full: the next session asks the vendor for the batch
+            del self._calls[name]
+            raise Fatal(error.args[0], kind="disk") from None
         if self._stopped is None:
             self._group.create_task(self._work_off(there))
 
@@ -288,14 +322,15 @@ class Batches:
                 call.number = await accounts.ledger.enter(call.request.role, call.reservation, again=call.rounds > 0)
                 entered.append(call)
             return accounts.register.handed_in(name, self._name, [_row(call) for call in calls])
-        except UserError as error:
+        except (UserError, Fatal) as error:
             for call in entered:
                 accounts.ledger.refunded(call.number)
-            raise Fatal(error.args[0], kind="disk") from None
+            raise error if isinstance(error, Fatal) else Fatal(error.args[0], kind="disk") from None
 
     async def _take(self, there: OpenBatch, body: BinaryIO) -> None:
         """Hand a batch in until the vendor has it. Raises CallError if it will not, or where no more may leave."""
-        wait_s, began_s = self._waits.again_s, asyncio.get_running_loop().time()
+        waits, began_s = self._waits, asyncio.get_running_loop().time()
+        wait_s = waits.again_s
         while self._stopped is None:
             try:
                 with os.fdopen(os.dup(body.fileno()), "rb") as content:  # whoever sends it may close it
@@ -303,40 +338,56 @@ class Batches:
                     there.batch = await self._api.create(self._model, there.name, content)
                 self._accounts.register.taken(there.name, there.batch)
                 return
-            except (RateLimited, Transient) as error:
-                if error.fate_unknown and (found := await self._found(there)) is not False:
-                    if found:
+            except (RateLimited, Transient, Rejected) as error:
+                if error.fate_unknown:
+                    if await self._found_or_unknown(there, error):
                         return
-                    raise Transient(
-                        f"it is not known whether the batch was taken ({error})", fate_unknown=True
-                    ) from None
-                if asyncio.get_running_loop().time() - began_s > self._waits.window_s:
+                elif isinstance(error, Rejected):
+                    raise Fatal(f"takes no such batch: {error}", kind="refused", status=error.status) from None
+                if asyncio.get_running_loop().time() - began_s > waits.window_s:
                     raise
-                patience_s = max(error.retry_after_s or 0.0, wait_s)
+                asked_s = 0.0 if isinstance(error, Rejected) else error.retry_after_s or 0.0
+                patience_s = min(max(asked_s, wait_s), waits.longest_again_s)
                 self._accounts.announce(
                     Notice(f"{self._name}: takes no batch now ({error}); again in {patience_s:.0f} s")
                 )
                 await self._pause(patience_s)
-                wait_s = min(2 * wait_s, self._waits.longest_again_s)
-            except Rejected as error:
-                raise Fatal(f"takes no such batch: {error}", kind="refused", status=error.status) from None
+                wait_s = 2 * wait_s
         raise self._stopped
 
-    async def _found(self, there: OpenBatch) -> bool | None:
-        """Whether the vendor has a batch of which it is not known; its id is written down then. None: it does not say."""
-        answered = False
-        for look in range(LOOKS_FOR_LOST):
+    async def _found_or_unknown(self, there: OpenBatch, error: CallError) -> bool:
+        """Whether the vendor took a batch after all. Raises CallError, of unknown fate, where it does not say."""
+        try:
+            found = await self._found(there, self._waits.window_s)
+        except CallError as other:
+            other.fate_unknown = True  # whatever is wrong with the list of batches says nothing of this one
+            raise
+        if found is None:
+            raise Transient(f"it is not known whether the batch was taken ({error})", fate_unknown=True) from None
+        return found
+
+    async def _found(self, there: OpenBatch, patience_s: float = 0.0) -> bool | None:
+        """Whether the vendor has a batch of which it is not known; its id is written down then. None: it does not say.
+
+        patience_s: for how long it is asked at least where it does not say.
+        """
+        looks, began_s, keys = 0, time.monotonic(), [row.key for row in there.rows]
+        for look in count():
+            if looks >= LOOKS_FOR_LOST:
+                return False
+            if look >= LOOKS_FOR_LOST and time.monotonic() - began_s > patience_s:
+                return False if looks else None
             with suppress(RateLimited, Transient):
-                batch = await self._api.find(there.name, [row.key for row in there.rows], there.since_s)
-                answered = True
+                batch = await self._unless_stopped(self._api.find(there.name, keys, there.since_s))
                 if batch is not None:
                     there.batch = batch
                     self._accounts.register.taken(there.name, batch)
                     return True
-            await self._pause(self._waits.first_look_s * 2**look)
+                looks += 1
+            await self._pause(min(self._waits.first_look_s * 2.0 ** min(look, 20), self._waits.longest_again_s))
             if self._stopped is not None:
                 return None
-        return False if answered else None
+        return None
 
     # --- batches come back --------------------------------------------------------------------------------------------
 
@@ -365,14 +416,7 @@ class Batches:
                 self._book(row, None, 0, None)
             self._accounts.register.over(there.name)
             return
-        try:
-            await self._work_off(there)
-        except Fatal as error:
-            if error.status not in (404, 410):
-                raise
-            lost = f"the vendor has batch {there.batch} no longer; its {len(there.rows)} calls stay booked at their worst case"
-            self._accounts.announce(Notice(f"{self._name}: {lost}, and are made again"))
-            self._accounts.register.over(there.name)
+        await self._work_off(there)
 
     async def _work_off(self, there: OpenBatch) -> None:
         """Wait for a batch, and hand its replies on. One that cannot be asked about stays with the vendor.
@@ -383,13 +427,21 @@ class Batches:
         self._moved(there, 0)
         try:
             state = await self._ended(there)
-            if state is not None and await self._collect(there, calls, state):
+            if state is not None and await self._collect(there, calls, state) and not self._disk_is_full:
                 self._accounts.register.over(there.name)
                 with suppress(CallError):
                     await self._api.clear(there.batch)
+        except _GivenUp as error:
+            self._accounts.announce(
+                Notice(
+                    f"{self._name}: {error}; its calls without a reply stay booked at their worst case, and are made again"
+                )
+            )
+            self._end(calls.values(), error)
+            with suppress(UserError):  # what is not written down now is found out again by the next session
+                self._accounts.register.over(there.name)
         except (CallError, UserError) as error:
-            reason = error if isinstance(error, CallError) else Fatal(error.args[0], kind="disk")
-            self._end(calls.values(), reason)
+            self._end(calls.values(), reason := _about_batch(error))
             if not calls:
                 raise reason from None
         finally:
@@ -397,53 +449,73 @@ class Batches:
             self._calls.pop(there.name, None)
             self._tell()
 
+    @property
+    def _disk_is_full(self) -> bool:
+        """Whether replies may not be stored: a batch is not over then, and the next session reads its results again."""
+        return self._stopped is not None and self._stopped.kind == "disk"
+
     async def _ended(self, there: OpenBatch) -> State | None:
         """The state of a batch once it has ended; None where it is waited for no longer."""
-        wait_s, cancelled = self._waits.first_look_s, False
+        waits, cancelled, misses = self._waits, False, 0
+        wait_s = waits.first_look_s
         while True:
             await self._pause(wait_s)
             if self._stopped is not None:
                 return None
-            wait_s = min(1.5 * wait_s, self._waits.longest_look_s)
+            wait_s = min(1.5 * wait_s, waits.longest_look_s)
+            waited_s = time.time() - there.since_s
             try:
                 state = await self._api.state(there.batch)
+                misses = 0
                 if state.ended:
                     self._moved(there, len(there.rows))
                     return state
                 self._moved(there, state.done)
-                if self._api.cancels and not cancelled and time.time() - there.since_s > self._waits.window_s:
-                    await self._api.cancel(there.batch)
+                if self._api.cancels and not cancelled and waited_s > waits.window_s:
+                    with suppress(Rejected):  # it has ended since
+                        await self._api.cancel(there.batch)
                     cancelled = True
             except (RateLimited, Transient) as error:
-                wait_s = max(wait_s, error.retry_after_s or 0.0)
+                wait_s = min(max(wait_s, error.retry_after_s or 0.0), waits.longest_again_s)
+            except Fatal as error:
+                misses += 1
+                if error.status not in GONE or misses >= LOOKS_FOR_MISSING:
+                    raise _given_up(there, error) from None
+            if waited_s > waits.window_s + waits.overdue_s:
+                raise _GivenUp(f"batch {there.batch} does not end")
 
     async def _collect(self, there: OpenBatch, calls: dict[str, _Call], state: State) -> bool:
         """Read a batch's results, so that every row has one; whether that came about."""
         missing = {row.key: row for row in there.rows}
         for attempt in range(DOWNLOADS):
+            last = attempt == DOWNLOADS - 1
             try:
                 async with asyncio.timeout(self._waits.download_s):
                     await self._read(there, missing, calls)
-                break
+                if last or not state.lacks(len(there.rows), len(missing)):
+                    break
             except (RateLimited, Transient, TimeoutError) as error:
-                if attempt == DOWNLOADS - 1:
+                if last:
                     raise error if isinstance(error, CallError) else Transient("no results within the time") from None
-                await self._pause(self._waits.first_look_s * 2**attempt)
-                if self._stopped is not None:
-                    return False
-        if state.problem and not state.full and len(missing) == len(there.rows):
+            except Fatal as error:
+                if last or error.status not in GONE:
+                    raise _given_up(there, error) from None
+            await self._pause(self._waits.first_look_s * 2**attempt)
+            if self._stopped is not None:
+                return False
+        unsure = state.unsure or state.lacks(len(there.rows), len(missing))
+        if state.problem and not state.full and not unsure and len(missing) == len(there.rows):
             for row in there.rows:
                 self._book(row, calls.get(row.key), 0, None)
             self._end(calls.values(), Fatal(f"a batch was not worked off: {state.problem}", kind="refused"))
             return True
         if state.full:
-            self._accounts.announce(
-                Notice(f"{self._name}: takes no more for now ({state.problem}); the batch goes in again")
-            )
-            await self._pause(self._waits.again_s)
+            await self._wait_for_room(len(there.rows), state)
+        else:
+            self._full_s = self._waits.again_s
         for row in missing.values():
             call = calls.get(row.key)
-            if state.unsure:
+            if unsure:
                 self._book(row, call, row.worst_nano_usd, None, unknown=True)
                 self._end([call] if call else [], Transient("the batch ended without its results", fate_unknown=True))
                 continue
@@ -451,6 +523,15 @@ class Batches:
                 call.rounds -= 1  # it was not looked at
             self._settle_open(row, call, state.problem or "the batch ended without a result for it")
         return True
+
+    async def _wait_for_room(self, rows: int, state: State) -> None:
+        """Wait where the vendor's queue is full. A batch that no other of ours takes room from goes in again in halves."""
+        if len(self._there) == 1:
+            self._most_rows = min(self._most_rows, max(LEAST_ROWS, rows // 2))
+        text = f"{self._name}: takes no more for now ({state.problem}); the batch goes in again in {self._full_s:.0f} s"
+        self._accounts.announce(Notice(text))
+        await self._pause(self._full_s)
+        self._full_s = min(2 * self._full_s, self._waits.longest_again_s)
 
     async def _read(self, there: OpenBatch, missing: dict[str, Row], calls: dict[str, _Call]) -> None:
         """Take the results that are there; those of rows that have one already, or are not this batch's, are passed over."""
@@ -490,6 +571,8 @@ class Batches:
         else:
             cost, usage = self.cost_model.cost_without_request(reply, row.worst_nano_usd)
         latency_s = asyncio.get_running_loop().time() - call.sent_s if call else time.time() - there.since_s
+        if cost > row.worst_nano_usd:
+            self._bound_broken(row, call, cost)
         reply = without_keys(reply, accounts.redact, self._name, accounts.announce)
         reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=max(0.0, latency_s))
         self._book(row, call, cost, usage, reply)
@@ -497,6 +580,11 @@ class Batches:
         await accounts.store.put(row.key if whole else f"{row.key}:{accounts.run_id}", packed_with(row.digests, reply))
         if call and not call.future.done():
             call.future.set_result(reply)
+
+    def _bound_broken(self, row: Row, call: _Call | None, cost: int) -> None:
+        if call:
+            self.cost_model.bound_broken(call.request, cost)
+        self._accounts.announce(BoundBroken(row.role, self._name, row.worst_nano_usd / NANO, cost / NANO))
 
     def _settle_open(self, row: Row, call: _Call | None, reason: str) -> None:
         """A row that the batch left open, which costs nothing: it goes with the next batch, or alone."""
@@ -507,7 +595,7 @@ class Batches:
         if self._stopped is None and call.rounds < MOST_ROUNDS:
             self._gather(call)
         else:
-            self._fail(call, Transient(reason))
+            self._fail(call, Transient(one_line(self._accounts.redact(reason), 300)))
 
     # --- accounts -----------------------------------------------------------------------------------------------------
 
@@ -543,7 +631,7 @@ class Batches:
         for call in list(calls):
             self._fail(call, error)
         if isinstance(error, Fatal) and self._stopped is None:
-            self._shut(error)
+            self._replicas.shut(error)
             self.stop(error)
 
     def _fail(self, call: _Call, error: CallError) -> None:
@@ -569,6 +657,16 @@ class Batches:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
 
+    async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What comes of some work; None where a stop comes first."""
+        task, stop = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for each in (task, stop):
+                each.cancel()
+
     def _moved(self, there: OpenBatch, done: int) -> None:
         self._there[there.name] = (len(there.rows), done)
         self._tell()
@@ -576,6 +674,18 @@ class Batches:
     def _tell(self) -> None:
         rows, done = (sum(each) for each in zip(*self._there.values(), strict=True)) if self._there else (0, 0)
         self._accounts.announce(BatchesMoved(self._name, len(self._there), rows, done))
+
+
+def _given_up(there: OpenBatch, error: Fatal) -> CallError:
+    """What an error about a batch means: the error itself, unless it is that there is no such batch."""
+    return _GivenUp(f"the vendor has batch {there.batch} no longer") if error.status in GONE else error
+
+
+def _about_batch(error: CallError | UserError) -> CallError:
+    """An error that met a batch, for its calls: a refusal to tell of the batch says nothing of what they ask."""
+    if isinstance(error, UserError):
+        return Fatal(error.args[0], kind="disk")
+    return Transient(str(error), fate_unknown=True) if isinstance(error, Rejected) else error
 
 
 def _size(request: Request) -> int:

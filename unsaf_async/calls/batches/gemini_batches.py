@@ -12,7 +12,7 @@ import orjson
 
 from unsaf_async.calls.backends.transport import Answer
 from unsaf_async.calls.backends.wire import count_of, list_of, string_of, table_of, word_of
-from unsaf_async.calls.batches.api import LISTED, Result, State
+from unsaf_async.calls.batches.api import LISTED, Result, State, id_in
 from unsaf_async.errors import Transient
 from unsaf_async.text import one_line
 
@@ -197,13 +197,17 @@ def state_of(read: Mapping[str, Any]) -> State:
     if not word and "done" not in read:
         raise Transient("the answer is no batch: it has no state")
     stats = table_of(metadata.get("batchStats"))
-    done = count_of(stats.get("successfulRequestCount")) + count_of(stats.get("failedRequestCount"))
+    answered = count_of(stats.get("successfulRequestCount"))
+    done = answered + count_of(stats.get("failedRequestCount"))
     error = table_of(read.get("error"))
     ended = read.get("done") is True or word in ("SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
     problem = ""
     if ended and word == "FAILED":
         problem = one_line(string_of(error.get("message")), 300) or "the vendor does not say why"
-    return State(ended, done, problem, unsure=word in ("CANCELLED", "EXPIRED"))
+    without_results = word in ("CANCELLED", "EXPIRED")
+    if without_results:
+        return State(ended, done, unsure=True)
+    return State(ended, done, problem, answered=answered, whole=ended and not problem)
 
 
 def result_of(row: Mapping[str, Any], otherwise: str = "") -> Result | None:
@@ -234,6 +238,4 @@ def _metadata(read: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _batch_name(read: Mapping[str, Any]) -> str:
-    return next(
-        (name for each in (read, _metadata(read)) if (name := string_of(each.get("name"))).startswith("batches/")), ""
-    )
+    return next((name for each in (read, _metadata(read)) if (name := id_in(each, "name")).startswith("batches/")), "")

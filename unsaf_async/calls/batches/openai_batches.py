@@ -13,7 +13,7 @@ import orjson
 
 from unsaf_async.calls.backends.transport import Answer
 from unsaf_async.calls.backends.wire import count_of, json_of, list_of, string_of, table_of, word_of
-from unsaf_async.calls.batches.api import LISTED, Result, State
+from unsaf_async.calls.batches.api import LISTED, Result, State, id_in
 from unsaf_async.errors import CallError, Transient
 from unsaf_async.text import one_line
 
@@ -166,7 +166,7 @@ class OpenAIBatches:
         """
         read = await self._read(batch)
         for field in ("output_file_id", "error_file_id"):
-            if file := string_of(read.get(field)):
+            if file := id_in(read, field):
                 async for line in self._backend.lines(f"/files/{quote(file, safe='')}/content"):
                     if (result := result_of(line)) is not None:
                         yield result
@@ -191,7 +191,7 @@ class OpenAIBatches:
         Raises:
             CallError: It is not deleted.
         """
-        if file := string_of((await self._read(batch)).get("input_file_id")):
+        if file := id_in(await self._read(batch), "input_file_id"):
             await self._backend.json("DELETE", f"/files/{quote(file, safe='')}")
 
     async def _read(self, batch: str) -> dict[str, Any]:
@@ -220,7 +220,8 @@ def state_of(read: Mapping[str, Any]) -> State:
         problem = one_line(said, 300) or "the vendor does not say why"
         full = any("token_limit" in word_of(error.get("code")) for error in errors) or "enqueued" in said.lower()
     done = count_of(counts.get("completed")) + count_of(counts.get("failed"))
-    return State(status in ENDED, done, problem, full)
+    whole = status == "completed"
+    return State(status in ENDED, done, problem, full, answered=count_of(counts.get("completed")), whole=whole)
 
 
 def result_of(line: bytes) -> Result | None:
@@ -242,11 +243,12 @@ def result_of(line: bytes) -> Result | None:
     status = response.get("status_code")
     if isinstance(status, int) and not isinstance(status, bool) and 100 <= status < 600:
         return Result(key, Answer(status, {}, orjson.dumps(response.get("body"))))
-    reason = string_of(error.get("message")) or word_of(error.get("code")) or "the row has neither a reply nor an error"
-    return Result(key, None, one_line(reason, 300))
+    if reason := string_of(error.get("message")) or word_of(error.get("code")):
+        return Result(key, None, reason)
+    return Result(key, Answer(200, {}, orjson.dumps(response.get("body"))))  # if that is a reply, it is billed
 
 
 def _id_of(table: Mapping[str, Any]) -> str:
-    if not (name := string_of(table.get("id"))):
+    if not (name := id_in(table)):
         raise Transient("the answer has no id", fate_unknown=True)
     return name

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
 
+from unsaf_async.calls.batches.api import id_in
 from unsaf_async.errors import UserError
 from unsaf_async.files import LineFile, whole_lines
 from unsaf_async.records import Role
@@ -184,7 +185,9 @@ def _read(batches: dict[str, OpenBatch], line: bytes, key: bytes | None) -> None
     batch.own = batch.own and own
     match what:
         case "taken":
-            batch.batch = _text(data, "batch")
+            if not (batch_id := id_in(data, "batch")):
+                raise ValueError(f"batch is {data['batch']!r:.60}")
+            batch.batch = batch_id
         case "over":
             del batches[name]
         case _:

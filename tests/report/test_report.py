@@ -530,7 +530,10 @@ def test_figures_that_cannot_be_told_say_why(tmp_path):
 def test_question_quality_is_told_in_words(plain):
     found = plain.score.quality
     text = section(plain, "sound")
-    assert f"{found.questions} questions, {found.distinct_per_image:.1f} about an image" in text
+    why = found.why_no_interval
+    without = f"{found.questions} questions (no interval: {why['distinct_share']}), "
+    assert f"{without}{found.distinct_per_image:.1f} about an image" in text
+    assert f"another image is asked the very same (no interval: {why['recurring_share']})" in text
     assert f"“\n{found.common.text}\n”, about {found.common.images} images" in text
     for label, each in found.by_label.items():
         assert f"{each.words_mean:.1f} if {label}" in text

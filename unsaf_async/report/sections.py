@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from unsaf_async.report.timeline import Timeline
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.run_score import Score
+    from unsaf_async.score.unf1 import KindName
 
 _RATES = (
     ("precision", "Precision (timidity)", "of the declined, meant to be unanswerable"),
@@ -101,7 +102,7 @@ def headline(run: ReportRun, place: int) -> Element:
         el("h2", "Rates", class_="hidden"),
         rates(
             (
-                (label, getattr(score, name), score.intervals.get(name), score.undefined.get(name) or _hint(hint, run))
+                (label, getattr(score, name), score.intervals.get(name), _why_or(_hint(hint, run), score, name))
                 for name, label, hint in _RATES
             ),
             {"Matthews correlation": -1.0},
@@ -119,6 +120,12 @@ def headline(run: ReportRun, place: int) -> Element:
         both = el("div", _matrix(run, place), more, class_="two spaced")
         top = [truth.accuracies(labelled, _headline_text(run)), _notes(run), both, four]
     return el("section", [each for each in top if each is not None], asked, _failed(run), aria_label="Score")
+
+
+def _why_or(hint: str, score: Score, name: str) -> str:
+    """Why a figure is undefined; or else what it means, and why it has no interval if it has none."""
+    without = score.undefined.get(f"intervals.{name}")
+    return score.undefined.get(name) or (f"{hint}; no interval: {without}" if without else hint)
 
 
 def _hint(hint: str, run: ReportRun) -> str:
@@ -339,8 +346,8 @@ def kinds(run: ReportRun, place: int) -> Element | None:
             f"{each.fa:,}",
             f"{each.unscored:,}",
             f"{each.refused:,}",
-            figure_cell(each.recall, score.intervals.get(f"by_kind.{kind}.recall")),
-            figure_cell(each.unf1, score.intervals.get(f"by_kind.{kind}.unf1")),
+            _of_kind(score, kind, "recall", each.recall),
+            _of_kind(score, kind, "unf1", each.unf1),
         )
         for kind, each in score.by_kind.items()
     ]
@@ -367,6 +374,12 @@ def kinds(run: ReportRun, place: int) -> Element | None:
             class_="two",
         ),
     )
+
+
+def _of_kind(score: Score, kind: KindName, name: str, value: float | None) -> Element:
+    path = f"by_kind.{kind}.{name}"
+    why = score.undefined.get(path) or score.undefined.get(f"intervals.{path}", "")
+    return figure_cell(value, score.intervals.get(path), why)
 
 
 def cost(run: ReportRun, times: Timeline, place: int) -> Element:

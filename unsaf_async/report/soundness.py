@@ -216,7 +216,11 @@ def _of_label(each: Fidelity, label: Label) -> Element:
     share = each.by_label.get(label)
     if share is None:
         return figure_cell(None, why="none audited")
-    return el("span", figure_cell(share.share, share.share_ci), el("small", f"{share.agreed:,} of {share.n:,}"))
+    return el(
+        "span",
+        figure_cell(share.share, share.share_ci, share.why_no_interval),
+        el("small", f"{share.agreed:,} of {share.n:,}"),
+    )
 
 
 def _doubtful(audits: Mapping[str, Fidelity], place: int) -> Element | None:
@@ -402,15 +406,17 @@ def _questions(quality: Quality) -> Element:
 
 
 def _ends(quality: Quality, path: str) -> str:
-    """The interval of a share, to follow it on the same line."""
-    return format_percents(quality.intervals.get(path))
+    """The interval of a share, to follow it on the same line, or why there is none."""
+    why = quality.why_no_interval.get(path)
+    return f" (no interval: {why})" if why else format_percents(quality.intervals.get(path))
 
 
 def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
     yield (
         "Different",
         (
-            f"{format_percent(quality.distinct_share)} of {format_count(quality.questions, 'question')}, "
+            f"{format_percent(quality.distinct_share)} of {format_count(quality.questions, 'question')}"
+            f"{_ends(quality, 'distinct_share')}, "
             f"{format_figure(quality.distinct_per_image, 1)} about an image"
         ),
     )
@@ -424,7 +430,8 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
         )
     if quality.recurring_share is not None:
         share = format_percent(quality.recurring_share)
-        yield "Asked elsewhere, too", f"with a chance of {share}, another image is asked the very same"
+        words = f"with a chance of {share}, another image is asked the very same{_ends(quality, 'recurring_share')}"
+        yield "Asked elsewhere, too", words
     if quality.common:
         common = quality.common
         yield (
@@ -433,7 +440,8 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
                 "span",
                 "“",
                 quoted(common.text),
-                f"”, about {format_count(common.images, 'image')} ({format_percent(common.share)})",
+                f"”, about {format_count(common.images, 'image')}, {format_percent(common.share)}"
+                f"{_ends(quality, 'common.share')}",
             ),
         )
     lengths = " and ".join(f"{each.words_mean:.1f} if {label}" for label, each in quality.by_label.items())
@@ -443,7 +451,13 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
         if each.template and each.template.questions > 1:
             yield (
                 f"Commonest form, {label}",
-                el("span", "“", quoted(each.template.text), f"” fits {format_percent(each.template.share)} of them"),
+                el(
+                    "span",
+                    "“",
+                    quoted(each.template.text),
+                    f"” fits {format_percent(each.template.share)} of them"
+                    f"{_ends(quality, f'by_label.{label}.template.share')}",
+                ),
             )
     yield (
         "Very short",

@@ -116,7 +116,11 @@ def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -
         (
             title,
             *(
-                figure_cell(getattr(each, name), each.intervals.get(name))
+                figure_cell(
+                    getattr(each, name),
+                    each.intervals.get(name),
+                    each.undefined.get(name) or each.undefined.get(f"intervals.{name}", ""),
+                )
                 for name in ("accuracy", "accuracy_answered", "precision", "recall", "f1", "yes_ratio")
             ),
             f"{each.counts.neither:,}",

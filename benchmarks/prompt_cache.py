@@ -34,6 +34,7 @@ from unsaf_async.simulate.settings import CachePrice, Lognormal, Simulation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from unsaf_async.calls.batches.batches import Waits
     from unsaf_async.calls.ledger import Account
     from unsaf_async.providers.prices import Price
     from unsaf_async.runs.estimate import Estimate
@@ -78,9 +79,15 @@ def simulation_of(price: Price, **fields: Any) -> Simulation:
 
 
 async def measure(
-    model: str, images: Path, simulation: Simulation, *, limits: dict[str, Any] | None = None, **options: Any
+    model: str,
+    images: Path,
+    simulation: Simulation,
+    *,
+    limits: dict[str, Any] | None = None,
+    waits: Waits | None = None,
+    **options: Any,
 ) -> Measured:
-    """One run of a model on a simulated provider. limits: fields of the profile to change."""
+    """One run of a model on a simulated provider. limits: fields of the profile to change. waits: for batches."""
     async with Simulator(simulation) as simulator:
         with tempfile.TemporaryDirectory() as folder:
             profile = resolve(model)
@@ -98,7 +105,7 @@ async def measure(
             )
             began_s = time.perf_counter()
             with begin(prepared) as run_folder:
-                runner = Runner(run_folder)
+                runner = Runner(run_folder, waits=waits)
                 await runner.run()
                 account = read_account(run_folder.files.ledger)
             wall_s = time.perf_counter() - began_s

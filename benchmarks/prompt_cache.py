@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import tempfile
 import time
@@ -230,6 +231,8 @@ def main() -> None:
     parser.add_argument("--cap", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    for vendor in ("OPENAI", "ANTHROPIC", "GEMINI"):  # the simulator takes any key
+        os.environ.setdefault(f"{vendor}_API_KEY", "simulated")
     if given.cap:
         begun, stopped, read = cap(given.cap, given.seed)
         print(

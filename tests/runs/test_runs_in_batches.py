@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from driving import KEY, PRICE, draw_images, drive_at
 
+from unsaf_async.calls.batches import anthropic_batches
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.batches.register import Register, Row, open_batches
 from unsaf_async.calls.ledger import read_account
@@ -29,6 +30,7 @@ VENDORS = ("openai", "anthropic", "gemini")
 def keys(monkeypatch):
     for name in ("OPENAI", "ANTHROPIC", "GEMINI"):
         monkeypatch.setenv(f"{name}_API_KEY", KEY)
+    monkeypatch.setattr(anthropic_batches, "LOOK_AGAIN_S", 0.05)
 
 
 def simulation(**rules) -> Simulation:
@@ -118,12 +120,12 @@ async def test_a_full_queue_is_waited_for(tmp_path):
 @pytest.mark.parametrize("vendor", VENDORS)
 async def test_no_cap_is_passed_in_batches(tmp_path, vendor):
     async with Simulator(simulation()) as simulator:
-        free = await batched(simulator, tmp_path / "free", vendor, images=4)
+        free = await batched(simulator, tmp_path / "free", vendor, questions=1)
         for number, share in enumerate((0.3, 0.6, 0.9)):
             simulator.ledger.reset()
             cap = max(share * float(free.runner.budget.spent_nano_usd) / 1e9, free.image_worst_usd)
             outcome = await batched(
-                simulator, tmp_path / str(number), vendor, images=4, max_cost=cap, cache=None, seed=number
+                simulator, tmp_path / str(number), vendor, questions=1, max_cost=cap, cache=None, seed=number
             )
             assert float(outcome.ledger.billed_usd) <= outcome.runner.budget.spent_nano_usd / 1e9 <= cap
 

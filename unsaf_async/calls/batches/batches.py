@@ -513,6 +513,7 @@ class Batches:
             await self._wait_for_room(len(there.rows), state)
         else:
             self._full_s = self._waits.again_s
+            self._most_rows = min(2 * self._most_rows, self._api.most_rows)
         for row in missing.values():
             call = calls.get(row.key)
             if unsure:
@@ -525,9 +526,8 @@ class Batches:
         return True
 
     async def _wait_for_room(self, rows: int, state: State) -> None:
-        """Wait where the vendor's queue is full. A batch that no other of ours takes room from goes in again in halves."""
-        if len(self._there) == 1:
-            self._most_rows = min(self._most_rows, max(LEAST_ROWS, rows // 2))
+        """Wait where the vendor's queue is full. The batch goes in again in halves: it may be larger than the whole queue."""
+        self._most_rows = min(self._most_rows, max(LEAST_ROWS, rows // 2))
         text = f"{self._name}: takes no more for now ({state.problem}); the batch goes in again in {self._full_s:.0f} s"
         self._accounts.announce(Notice(text))
         await self._pause(self._full_s)

@@ -196,7 +196,7 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     table.add_row("expected", format_usd(figures.expected_usd, 4))
     saved = f"{format_usd(figures.prompt_cache_saves_usd, 4)} less, expected"
     if said := "; ".join(filter(None, (saved if figures.prompt_cache_saves_usd > 0 else "", figures.prompt_cache))):
-        table.add_row("prompt cache", safe(said))
+        table.add_row("caching", safe(said))
     worst = "every reply at its limit, every list asked twice" + ", no batch worked off" * batch
     table.add_row("at worst", f"{format_usd(figures.worst_usd, 4)} ({worst})")
     if figures.per_image_worst_usd:

@@ -46,6 +46,20 @@ def test_without_a_run_it_calls_nobody_and_a_judge_costs_images_and_leaves_nothi
     assert not Path("runs").exists()
 
 
+def test_where_a_vendor_sells_batches_a_sum_buys_twice_the_images_but_the_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    draw_images(Path("images"), IMAGES)
+    options = ("estimate", "--provider", "gpt-5.4-mini", "--images", "images", "--quiet", "--json", "--budget", "0.2")
+    alone, judged, together, judged_together = plan_of(command(capsys, *options))["choices"]
+    assert [each["batch"] for each in (alone, judged, together, judged_together)] == [False, False, True, True]
+    assert together["image_usd"] == pytest.approx(alone["image_usd"] / 2)
+    assert together["affordable"] > 2 * alone["affordable"]  # each holds half as much, too, while it is examined
+    again = plan_of(command(capsys, *options, "--batch"))["choices"]
+    assert again == [alone, judged, together, judged_together]
+
+
 def test_the_cap_lets_about_as_many_images_begin_as_the_plan_says(capsys: pytest.CaptureFixture[str]) -> None:
     scripted_model("ada", input_usd_per_mtok=100)
     images = draw_images(Path("images"), IMAGES)

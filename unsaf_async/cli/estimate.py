@@ -210,7 +210,7 @@ def print_plan(plan: BudgetPlan) -> None:
     out = console()
     rows = [
         (
-            safe(each.judge),
+            safe(each.judge) + ", --batch" * each.batch,
             format_usd(each.image_usd, 4),
             f"{each.affordable:,}",
             f"{each.images:,} of {plan.images:,}",
@@ -226,7 +226,9 @@ def print_plan(plan: BudgetPlan) -> None:
     for each in plan.choices:
         if not each.affordable:
             least = format_usd(each.image_worst_usd, 4)
-            out.print(f"{safe(each.judge)}: one image can cost {least} at worst, so none would begin under that cap")
+            out.print(
+                f"{safe(each.judge)}{', --batch' * each.batch}: one image can cost {least} at worst, so none would begin under that cap"
+            )
     if any(each.open_share for each in plan.choices):
         out.print(
             "Left open: responses that nobody scores; UnF1 then has bounds, and the interval is of what the rules settle"

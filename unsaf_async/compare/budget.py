@@ -41,6 +41,8 @@ class Choice(Record):
 
     judge: str
     """Who judges what the rules leave open; "rules": nobody."""
+    batch: bool = False
+    """Whether calls go in batches, to vendors that sell them. The first image's calls go alone."""
     image_usd: float
     """What one image is expected to cost."""
     image_worst_usd: float
@@ -100,6 +102,7 @@ def plan_budget(prepared: Prepared, budget_usd: float, measured: SavedRun | None
     """
     if not 0 < budget_usd < float("inf"):
         raise UserError(f"is {budget_usd:g}; give an amount in USD above 0", "budget")
+    prepared = replace(prepared, settings=replace(prepared.settings, batch=False))  # both ways are planned
     # What a model's profile has for a judge, where the rules alone were asked for: "rules" says that it can be none.
     judges = prepared.judges or (() if prepared.subject.judge == "rules" else ("self",))
     judged = quote_images(replace(prepared, judges=judges))
@@ -117,9 +120,19 @@ def plan_budget(prepared: Prepared, budget_usd: float, measured: SavedRun | None
     if judges:
         rows.append((" + ".join(judges), basis.judged_usd, basis.judged_sd, 0.0, judged))
     undefined = {}
-    for place, (judge, image_usd, sd, open_share, quotes) in enumerate(rows):
+    in_batches = [*rows] if measured is None or not measured.manifest.batch else []
+    share = _batch_share(prepared)
+    for place, (judge, image_usd, sd, open_share, quotes) in enumerate([*rows, *(in_batches if share else [])]):
+        batch = place >= len(rows)
         worst_usd = sum(each.worst_nano_usd for each in quotes.known.values()) / NANO / len(quotes.known)
-        affordable = _affordable(budget_usd, image_usd, worst_usd, len(quotes.known))
+        if batch and share:  # but for the first image, which goes alone
+            first_usd, image_usd = image_usd, image_usd * share
+            affordable = _affordable(
+                budget_usd - first_usd + image_usd, image_usd, worst_usd * share, len(quotes.known)
+            )
+            affordable = affordable if budget_usd >= worst_usd else 0
+        else:
+            affordable = _affordable(budget_usd, image_usd, worst_usd, len(quotes.known))
         images = min(affordable, len(quotes.known))
         width = half_width(sd, images) if images > 1 else None
         if width is None:
@@ -127,6 +140,7 @@ def plan_budget(prepared: Prepared, budget_usd: float, measured: SavedRun | None
         choices.append(
             Choice(
                 judge=judge,
+                batch=batch,
                 image_usd=image_usd,
                 image_worst_usd=worst_usd,
                 affordable=affordable,
@@ -144,6 +158,14 @@ def plan_budget(prepared: Prepared, budget_usd: float, measured: SavedRun | None
         assumptions=list(basis.assumptions),
         undefined=undefined,
     )
+
+
+def _batch_share(prepared: Prepared) -> float | None:
+    """What a call costs in a batch, as a share of its price alone, at the measured model; None where its vendor sells none."""
+    price = prepared.subject.batch_price if prepared.subject.in_batches else None
+    judges = [prepared.profile(name) for name in prepared.judges]
+    # A judge that goes alone would make the share another one for each choice: such a plan is not made.
+    return price if all(each.in_batches for each in judges) else None
 
 
 def _affordable(budget_usd: float, image_usd: float, worst_usd: float, there: int) -> int:
@@ -212,6 +234,8 @@ def _measured(prepared: Prepared, measured: SavedRun, judges: Sequence[str], alo
     rules_sd = _sd([_by_rules(each) for each in held])
     judged_sd = _sd(held) if measured.manifest.judges else rules_sd
     assumptions = [f"images are of the sort that {measured.folder} had"]
+    if measured.manifest.batch:
+        assumptions.append("calls go in batches, as that run's did")
     if not same_judge:
         who = "had no judge" if not measured.manifest.judges else "had another judge"
         assumptions.append(f"what {' + '.join(judges) or 'a judge'} costs is the price map's: that run {who}")

@@ -226,9 +226,8 @@ def print_plan(plan: BudgetPlan) -> None:
     for each in plan.choices:
         if not each.affordable:
             least = format_usd(each.image_worst_usd, 4)
-            out.print(
-                f"{safe(each.judge)}{', --batch' * each.batch}: one image can cost {least} at worst, so none would begin under that cap"
-            )
+            who = safe(each.judge) + ", --batch" * each.batch
+            out.print(f"{who}: one image can cost {least} at worst, so none would begin under that cap")
     if any(each.open_share for each in plan.choices):
         out.print(
             "Left open: responses that nobody scores; UnF1 then has bounds, and the interval is of what the rules settle"

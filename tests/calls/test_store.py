@@ -120,7 +120,8 @@ def test_every_field_of_a_request_changes_its_key_but_those_that_cannot_change_t
     }
     # Fields that hold further records are walked into.
     walked = {"Request.target", "Request.sampling", "Request.schema", "Request.prompt_cache", "Message.image"}
-    assert seen == every - walked
+    how_bytes_come = {"EncodedImage.make"}  # the pixels' digest stands for them
+    assert seen == every - walked - how_bytes_come
 
 
 def test_a_part_that_is_left_out_makes_another_key_than_one_that_is_there():

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.calls.backends.open import open_backend
-from unsaf_async.calls.batches.api import VENDORS, api_of
+from unsaf_async.calls.batches.api import VENDORS
 from unsaf_async.calls.batches.batched import Batched
 from unsaf_async.calls.batches.batches import Accounts, Batches, Waits
+from unsaf_async.calls.batches.open import api_of
 from unsaf_async.calls.batches.register import Register
 from unsaf_async.calls.books import Coming
 from unsaf_async.calls.budget import NANO, Budget
@@ -83,7 +84,8 @@ class Session:
         strict_model: bool = False,
         adapted: Mapping[str, Mapping[str, str]] | None = None,
         batches_file: Path | None = None,
-        batch: Waits | None = None,
+        batch: bool = False,
+        waits: Waits | None = None,
         announce: Announce = silent,
         open_backend: Callable[[Profile], Awaitable[Backend]] = open_backend,
     ) -> None:
@@ -105,8 +107,9 @@ class Session:
             adapted: Which parameters the models were found not to take, by the names in `profiles`, with the endpoint's words;
                 None for none.
             batches_file: Where batches are written down that are with a vendor; None for nowhere, and no batches.
-            batch: How long is waited for batches, where calls to models that take some go in them; None: all calls go alone, but
-                batches that an earlier session left are collected.
+            batch: Whether calls to models that take batches go in them. Batches that an earlier session left are collected in
+                any case.
+            waits: How long is waited for what of a batch; None: the defaults.
             announce: Receives the calls' events.
             open_backend: Connects to a profile's model.
         """
@@ -118,6 +121,7 @@ class Session:
         self._adapted = adapted or {}
         self._batches_file = batches_file
         self._batch = batch
+        self._waits = waits or Waits()
         self._register: Register | None = None
         self._profiles = profiles
         self._cache = cache
@@ -207,7 +211,7 @@ class Session:
         """Have all further first attempts at models that take batches go in them."""
         for model in self.models.values():
             if model.batches is not None:
-                model.batches.begun = self._batch is not None
+                model.batches.begun = self._batch
 
     def on_stop(self, heed: Callable[[Fatal], None]) -> None:
         """Have somebody told when no further call may leave: whoever makes calls for this session elsewhere.
@@ -267,7 +271,7 @@ class Session:
             backend,
             CostModel(at_batch_price, price_or_error(at_batch_price)),
             Accounts(self.store, self.ledger, self.budget, self._register, self.redact, self.announce, self.run_id),
-            self._batch or Waits(),
+            self._waits,
             replicas,
         )
         self.on_stop(batches.stop)

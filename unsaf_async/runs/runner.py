@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.open import open_backend, unconnected
 from unsaf_async.calls.batches.batches import Waits
+from unsaf_async.calls.batches.register import open_batches
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.session import Session
@@ -372,7 +373,7 @@ class Runner:
             account = self._checked(account, journal)
             work = survey.work(self.folder.images)
             self.done_before = len(work.done) - len(work.to_complete)
-            if work.is_done and not self.folder.files.received.exists():
+            if work.is_done and not self._left_behind():
                 self._announce_done()
             else:
                 self._say_who_is_called(manifest)
@@ -402,12 +403,17 @@ class Runner:
     def _kept_score(self, manifest: Manifest) -> Findings | None:
         """The score as it was kept, if nothing has changed since and nothing was left to ask; of a run of any size at once."""
         kept = saved_score(self.folder.files, manifest)
-        if kept is None or not kept[1].done or self.folder.files.received.exists():
+        if kept is None or not kept[1].done or self._left_behind():
             return None
         result, basis = kept
         self._announce_done()
         self.done_before, self.satisfied = result.images.done, basis.satisfied
         return result
+
+    def _left_behind(self) -> bool:
+        """Whether an earlier session received replies that are not stored, or left batches with a vendor."""
+        files = self.folder.files
+        return files.received.exists() or bool(open_batches(files.batches))
 
     def _announce_done(self) -> None:
         self.nothing_to_do = True
@@ -480,7 +486,8 @@ class Runner:
             strict_model=manifest.strict_model,
             adapted=manifest.adapted,
             batches_file=files.batches if self._spread is None else None,
-            batch=replace(self._waits, window_s=3600 * manifest.batch_window_h) if manifest.batch else None,
+            waits=replace(self._waits, window_s=3600 * manifest.batch_window_h),
+            batch=manifest.batch,
             announce=self._announce,
             open_backend=open_backend if self._spread is None else unconnected,
         )

@@ -15,7 +15,7 @@ import orjson
 
 from unsaf_async.calls.backends.transport import Answer
 from unsaf_async.calls.backends.wire import count_of, json_of, list_of, string_of, table_of, word_of
-from unsaf_async.calls.batches.api import LISTED, Result, State, id_in
+from unsaf_async.calls.batches.api import LISTED, Result, State, id_in, pages
 from unsaf_async.errors import Transient
 
 if TYPE_CHECKING:
@@ -126,28 +126,26 @@ class AnthropicBatches:
             since_s: When it was handed in.
 
         Returns:
-            Its id; None if none of the newest has those rows.
+            Its id; None if none since then has those rows.
 
         Raises:
             CallError: The vendor does not say.
         """
-        listed = await self._backend.json("GET", f"{self._place}?limit={LISTED}")
-        for batch in map(table_of, list_of(listed.get("data"))):
-            counts = table_of(batch.get("request_counts"))
-            total = sum(
-                count_of(counts.get(each)) for each in ("processing", "succeeded", "errored", "canceled", "expired")
-            )
-            created_s = _seconds_of(batch.get("created_at"))
-            if total != len(keys) or created_s is None or created_s < since_s - CLOCKS_DIFFER_S:
-                continue
-            if not (name_there := id_in(batch)):
-                continue
-            await self._end_of(name_there)
-            async for result in self.results(name_there, keys):
-                if result.key in keys:
-                    return name_there
-                break
+        async for page in pages(self._backend, f"{self._place}?limit={LISTED}", _following):
+            for batch in map(table_of, list_of(page.get("data"))):
+                created_s = _seconds_of(batch.get("created_at"))
+                if created_s is not None and created_s < since_s - CLOCKS_DIFFER_S:
+                    return None  # older ones follow
+                there = id_in(batch)
+                if there and _rows_of(batch) == len(keys) and await self._is_ours(there, keys):
+                    return there
         return None
+
+    async def _is_ours(self, batch: str, keys: Sequence[str]) -> bool:
+        await self._end_of(batch)
+        async for result in self.results(batch, keys):
+            return result.key in keys
+        return False
 
     async def state(self, batch: str) -> State:
         """How far a batch is.
@@ -254,6 +252,16 @@ def result_of(line: bytes) -> Result | None:
             return Result(key, None, "the batch's time was over before this row")
         case _:  # if it holds a message, that is billed
             return Result(key, Answer(200, {}, orjson.dumps(result.get("message"))))
+
+
+def _following(page: Mapping[str, Any]) -> str:
+    last = string_of(page.get("last_id"))
+    return f"&after_id={quote(last, safe='')}" if page.get("has_more") is True and last else ""
+
+
+def _rows_of(batch: Mapping[str, Any]) -> int:
+    counts = table_of(batch.get("request_counts"))
+    return sum(count_of(counts.get(each)) for each in ("processing", "succeeded", "errored", "canceled", "expired"))
 
 
 def _seconds_of(moment: object) -> float | None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from unsaf_async.calls.backends.http import HttpBackend
     from unsaf_async.calls.backends.transport import Answer
     from unsaf_async.records import Request
 
 LISTED = 100
-"""Batches that are looked through for one whose creation was not heard of: the newest ones."""
+"""Batches on a page of the list in which one is looked for whose creation was not heard of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,30 +209,33 @@ class BatchApi(Protocol):
         ...
 
 
-VENDORS = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
-"""Whose batches are spoken, by the backend."""
+MOST_PAGES = 50
+"""Of a vendor's list of batches that are looked through."""
 
 
-def api_of(backend_name: str, backend: HttpBackend) -> BatchApi:
-    """The batch API of the vendor whose protocol a backend speaks.
+async def pages(
+    backend: HttpBackend, path: str, following: Callable[[Mapping[str, Any]], str]
+) -> AsyncIterator[dict[str, Any]]:
+    """The pages of a vendor's list of batches, the newest first.
 
     Args:
-        backend_name: The profile's, one of `VENDORS`.
-        backend: The connections that single calls go over.
+        backend: The connections.
+        path: Of the first page, with a query.
+        following: What to add to the query for the page after one; "" for none.
 
-    Returns:
-        The API.
+    Yields:
+        Each page, `MOST_PAGES` at most.
+
+    Raises:
+        CallError: The vendor does not say.
     """
-    match backend_name:
-        case "openai":
-            from unsaf_async.calls.batches.openai_batches import OpenAIBatches
+    more = ""
+    for _ in range(MOST_PAGES):
+        page = await backend.json("GET", path + more)
+        yield page
+        if not (more := following(page)):
+            return
 
-            return OpenAIBatches(backend)
-        case "anthropic":
-            from unsaf_async.calls.batches.anthropic_batches import AnthropicBatches
 
-            return AnthropicBatches(backend)
-        case _:
-            from unsaf_async.calls.batches.gemini_batches import GeminiBatches
-
-            return GeminiBatches(backend)
+VENDORS = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
+"""Whose batches are spoken, by the backend."""

@@ -12,7 +12,7 @@ import orjson
 
 from unsaf_async.calls.backends.transport import Answer
 from unsaf_async.calls.backends.wire import count_of, list_of, string_of, table_of, word_of
-from unsaf_async.calls.batches.api import LISTED, Result, State, id_in
+from unsaf_async.calls.batches.api import LISTED, Result, State, id_in, pages
 from unsaf_async.errors import Transient
 from unsaf_async.text import one_line
 
@@ -110,15 +110,15 @@ class GeminiBatches:
             since_s: When it was handed in.
 
         Returns:
-            Its name at Google; None if none of the newest has that display name.
+            Its name at Google; None if none has that display name.
 
         Raises:
             CallError: The vendor does not say.
         """
-        listed = await self._backend.json("GET", f"/batches?pageSize={LISTED}")
-        for batch in map(table_of, list_of(listed.get("operations") or listed.get("batches"))):
-            if _metadata(batch).get("displayName") == name:
-                return _batch_name(batch) or None
+        async for page in pages(self._backend, f"/batches?pageSize={LISTED}", _following):
+            for batch in map(table_of, list_of(page.get("operations") or page.get("batches"))):
+                if _metadata(batch).get("displayName") == name:
+                    return _batch_name(batch) or None
         return None
 
     async def state(self, batch: str) -> State:
@@ -230,6 +230,11 @@ def result_of(row: Mapping[str, Any], otherwise: str = "") -> Result | None:
         return Result(key, None, NOT_WORKED_OFF[code])
     status = code if 400 <= code < 600 else STATUS.get(code, 500)
     return Result(key, Answer(status, {}, orjson.dumps({"error": error})))
+
+
+def _following(page: Mapping[str, Any]) -> str:
+    token = string_of(page.get("nextPageToken"))
+    return f"&pageToken={quote(token, safe='')}" if token else ""
 
 
 def _metadata(read: Mapping[str, Any]) -> Mapping[str, Any]:

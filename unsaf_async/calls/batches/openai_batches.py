@@ -13,7 +13,7 @@ import orjson
 
 from unsaf_async.calls.backends.transport import Answer
 from unsaf_async.calls.backends.wire import count_of, json_of, list_of, string_of, table_of, word_of
-from unsaf_async.calls.batches.api import LISTED, Result, State, id_in
+from unsaf_async.calls.batches.api import LISTED, Result, State, id_in, pages
 from unsaf_async.errors import CallError, Transient
 from unsaf_async.text import one_line
 
@@ -126,15 +126,15 @@ class OpenAIBatches:
             since_s: When it was handed in.
 
         Returns:
-            Its id; None if none of the newest has that name.
+            Its id; None if none has that name.
 
         Raises:
             CallError: The vendor does not say.
         """
-        listed = await self._backend.json("GET", f"/batches?limit={LISTED}")
-        for batch in map(table_of, list_of(listed.get("data"))):
-            if table_of(batch.get("metadata")).get(NAME) == name:
-                return _id_of(batch)
+        async for page in pages(self._backend, f"/batches?limit={LISTED}", _following):
+            for batch in map(table_of, list_of(page.get("data"))):
+                if table_of(batch.get("metadata")).get(NAME) == name:
+                    return _id_of(batch)
         return None
 
     async def state(self, batch: str) -> State:
@@ -246,6 +246,11 @@ def result_of(line: bytes) -> Result | None:
     if reason := string_of(error.get("message")) or word_of(error.get("code")):
         return Result(key, None, reason)
     return Result(key, Answer(200, {}, orjson.dumps(response.get("body"))))  # if that is a reply, it is billed
+
+
+def _following(page: Mapping[str, Any]) -> str:
+    last = string_of(page.get("last_id"))
+    return f"&after={quote(last, safe='')}" if page.get("has_more") is True and last else ""
 
 
 def _id_of(table: Mapping[str, Any]) -> str:

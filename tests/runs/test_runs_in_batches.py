@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from driving import KEY, PRICE, draw_images, drive_at
+from driving import KEY, PRICE, ROUTES, draw_images, drive_at
 
+from unsaf_async.calls.backends.open import open_backend
 from unsaf_async.calls.batches import anthropic_batches
 from unsaf_async.calls.batches.batches import Waits
+from unsaf_async.calls.batches.open import api_of
 from unsaf_async.calls.batches.register import Register, Row, open_batches
 from unsaf_async.calls.ledger import read_account
+from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.cli.show import show
 from unsaf_async.errors import UserError
+from unsaf_async.providers.resolve import resolve
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.runner import Runner
+from unsaf_async.runs.signature import user_key
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import BatchRules, Simulation
 
@@ -228,3 +235,37 @@ async def test_a_model_without_batches_is_refused_before_anything_is_sent(tmp_pa
     settings = Settings(provider, images=draw_images(tmp_path, 1), batch=True, api_base=base)
     with pytest.raises(UserError, match=f"{provider} is called where no batches are sold"):
         await prepare(settings)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_batch_is_found_behind_newer_ones(vendor, monkeypatch):
+    monkeypatch.setattr(f"unsaf_async.calls.batches.{vendor}_batches.LISTED", 1)
+    async with Simulator(simulation()) as simulator:
+        provider, base = ROUTES[vendor]
+        subject = resolve(provider, api_base=getattr(simulator, base))
+        backend = await open_backend(subject)
+        api, asked = api_of(vendor, backend), RequestBuilder(subject, 2, 0)
+        made = {}
+        for number in range(3):
+            key, name = f"{number:064x}", f"unsaf-{number}"
+            row = api.row(key, asked.request("answer", f"What is this? {number}"))
+            body = io.BytesIO(api.head(subject.wire_model, name) + row + api.tail())
+            made[name, key] = await api.create(subject.wire_model, name, body)
+        for (name, key), batch in made.items():
+            assert await api.find(name, [key], time.time()) == batch
+        assert await api.find("unsaf-x", ["f" * 64], time.time()) is None
+        await backend.aclose()
+
+
+async def test_a_run_that_is_done_collects_the_batch_that_it_left(tmp_path):
+    async with Simulator(simulation()) as simulator:
+        outcome = await batched(simulator, tmp_path)
+        folder = tmp_path / "run"
+        register = Register(folder / "batches.jsonl", user_key())
+        register.handed_in("unsaf-gone", "self", [Row("0" * 64, "answer", 10**6, 10, 5)])
+        register.close()
+        with reopen(folder) as again:
+            runner = Runner(again, waits=QUICK)
+            score = await runner.run()
+        assert score.unf1 == outcome.score.unf1
+        assert open_batches(folder / "batches.jsonl") == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,17 @@ import numpy as np
 import orjson
 import pytest
 from commandline import command
-from driving import draw_images
+from driving import KEY, PRICE, draw_images
 from truths import scripted_model
 
+from unsaf_async.runs.pilot import pilot_of, quote_rest
+from unsaf_async.runs.prepare import prepare
+from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.settings import Settings
 from unsaf_async.score.rest_total import FEWEST_SAMPLED, rest_total
+from unsaf_async.simulate.server import Simulator
+from unsaf_async.simulate.settings import Simulation
 
 if TYPE_CHECKING:
     from commandline import Ended
@@ -54,6 +61,29 @@ def test_a_second_pilot_costs_nothing_and_quotes_the_same(capsys: pytest.Capture
     )
     assert second["spent_usd"] == 0 < first["spent_usd"]
     assert (second["rest_usd"], second["rest_usd_ci"]) == (first["rest_usd"], first["rest_usd_ci"])
+
+
+async def test_a_pilots_calls_go_alone_and_the_rest_is_quoted_at_the_price_of_batches_without_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    async with Simulator(Simulation(price=PRICE)) as simulator:
+        settings = Settings(
+            "gpt-5.4-mini", images=draw_images(tmp_path / "images", 12), questions=2, judge="rules", batch=True,
+            api_base=simulator.openai_base, out=tmp_path / "run", cache=tmp_path / "cache", price="2.5,10",
+        )  # fmt: skip
+        prepared = await prepare(settings)
+        with begin(pilot_of(prepared, 6)) as folder:
+            await Runner(folder).run()
+        assert not simulator.ledger.batches
+    pilot = SavedRun(tmp_path / "run-pilot-6")
+    together = quote_rest(prepared, pilot)
+    alone = quote_rest(replace(prepared, settings=replace(settings, batch=False)), pilot)
+    assert together.rest_usd == pytest.approx(alone.rest_usd / 2, rel=1e-3)
+    assert together.rest_usd_ci == pytest.approx([end / 2 for end in alone.rest_usd_ci], rel=1e-3)
+    assert alone.rest_s is not None
+    assert together.rest_s is None
+    assert "up to a day" in together.undefined["rest_s_ci"]
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,7 @@ async def test_a_batch_that_is_refused_as_a_whole_ends_the_run_in_one_line(tmp_p
     async with Simulator(simulation(faults={"failed": 1.0})) as simulator:
         outcome = await batched(simulator, tmp_path)
     assert "a batch was not worked off" in outcome.runner.why_stopped
+    assert "; with --no-batch all calls go alone" in outcome.runner.why_stopped
     assert "\n" not in outcome.runner.why_stopped
     assert read_account(outcome.runner.folder.files.ledger).unknown == 0
     assert len(outcome.ledger.batches) == 1

@@ -266,6 +266,7 @@ class Session:
         assert isinstance(self.ledger, Ledger)
         batches = Batches(
             name,
+            profile.name,
             profile.wire_model,
             api_of(profile.backend, backend),
             backend,

@@ -192,7 +192,9 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     if batch:
         profiles = (subject, *prepared.others.values())
         sold = [f"{safe(each.name)} x {each.batch_price:g}" for each in profiles if each.in_batches]
-        table.add_row("batches", f"{', '.join(sold)}; the first image's calls go alone, at full price")
+        table.add_row(
+            "batches", f"{', '.join(sold)}; the first image's calls go alone; a provider's cache is not counted on"
+        )
     table.add_row("expected", format_usd(figures.expected_usd, 4))
     saved = f"{format_usd(figures.prompt_cache_saves_usd, 4)} less, expected"
     if said := "; ".join(filter(None, (saved if figures.prompt_cache_saves_usd > 0 else "", figures.prompt_cache))):

@@ -79,8 +79,8 @@ def carry_out(
 
     with ExitStack() as stack:
         plan = None
+        _check_together(spreading, batch=settings.batch)
         spread = spreading.checked(spawns=spawning.spawn is not None)
-        _check_together(spread, batch=settings.batch)
         server = spawning.checked()
         if server is not None:
             plan, settings = stack.enter_context(s.planned(server, settings, dry_run=dry_run))
@@ -155,10 +155,12 @@ def _go_on(run_dir: Path, changes: Changes, display: o.Display, spread: Spread |
         return run_folder(folder, display, spread=spread)
 
 
-def _check_together(spread: Spread | None, *, batch: bool) -> None:
+def _check_together(spread: Spread | w.Spreading | None, *, batch: bool) -> None:
     """Raises UserError for workers of a run whose calls go in batches."""
     from unsaf_async.errors import UserError, setting
 
+    if isinstance(spread, w.Spreading) and spread.ray is None and spread.processes is None:
+        return
     if spread is not None and batch:
         others = f"leave {setting('ray')} and {setting('processes')} out"
         raise UserError(f"is for one process, which gathers all calls; {others}", field="batch")

@@ -123,9 +123,9 @@ def plan_budget(prepared: Prepared, budget_usd: float, measured: SavedRun | None
     in_batches = [*rows] if measured is None or not measured.manifest.batch else []
     share = _batch_share(prepared)
     for place, (judge, image_usd, sd, open_share, quotes) in enumerate([*rows, *(in_batches if share else [])]):
-        batch = place >= len(rows)
+        batch = place >= len(rows) or (measured is not None and measured.manifest.batch)
         worst_usd = sum(each.worst_nano_usd for each in quotes.known.values()) / NANO / len(quotes.known)
-        if batch and share:  # but for the first image, which goes alone
+        if place >= len(rows) and share:  # but for the first image, which goes alone
             first_usd, image_usd = image_usd, image_usd * share
             affordable = _affordable(
                 budget_usd - first_usd + image_usd, image_usd, worst_usd * share, len(quotes.known)

@@ -46,18 +46,23 @@ def fail_under(name: str, run: SavedRun, bar: float) -> QualityGate:
         bar: In [0, 1].
 
     Returns:
-        The gate. Where so much is unscored that bounds are the headline, these count; of a labelled set the F1 of abstaining.
+        The gate: by the interval's ends, and by the bounds where so much is unscored that these are the headline, whichever lie
+        further out. Of a labelled set by the F1 of abstaining.
     """
     score = run.findings
-    ends = score.unf1_between or score.unf1_ci
+    ends = score.unf1_ci
     if ends is None:
         reason = score.undefined.get("unf1") or score.undefined.get("unf1_ci") or "it has no interval"
         return QualityGate(run=name, what="fail_under", verdict="n/a", why=f"UnF1 has no interval: {reason}")
     if len(score.unreliable) > (score.unf1_between is not None):  # that bounds are the headline is one such reason
         return QualityGate(run=name, what="fail_under", verdict="n/a", why=f"unreliable: {score.unreliable[0]}")
+    between = score.unf1_between
+    if between is not None:  # what nobody scored may lie either way, beside which images there are
+        ends = min(ends[0], between[0]), max(ends[1], between[1])
     verdict = _verdict(ends, bar)
     end = {"pass": "the lower end is not below", "fail": "the upper end is below"}.get(verdict, "the interval holds")
-    why = f"UnF1 {format_figure(score.unf1)}, 95 % interval {format_interval(ends)}: {end} {bar:g}"
+    what = "95 % interval" if between is None else "95 % interval and bounds together"
+    why = f"UnF1 {format_figure(score.unf1)}, {what} {format_interval(ends)}: {end} {bar:g}"
     return QualityGate(run=name, what="fail_under", verdict=verdict, why=why)
 
 

@@ -168,7 +168,7 @@ class ImageExaminer:
                 if down and down.kind == "disk":
                     raise RunStopped(down.args[0])
                 if down:
-                    raise ProviderDown(f"{model.profile.name}: {down}")
+                    raise ProviderDown(f"{model.profile.name}: {down.args[0]}")
 
 
 def _planner(manifest: Manifest, session: Session, pack: Pack) -> Planner:

@@ -84,7 +84,8 @@ def pilot_of(prepared: Prepared, images: int) -> Prepared:
     first = prepared.images[:images]
     own = default_folder(prepared.subject.name) if settings.out is None else Path(settings.out)
     folder = own.with_name(f"{own.name}-pilot-{len(first)}")
-    changed = replace(settings, out=folder, limit=None, until_ci=None, anytime=False)
+    # A pilot is to be known today: its calls go alone, also where those of the run go in batches.
+    changed = replace(settings, out=folder, limit=None, until_ci=None, anytime=False, batch=False)
     return replace(prepared, images=first, settings=changed)
 
 
@@ -101,7 +102,8 @@ def quote_rest(prepared: Prepared, pilot: SavedRun) -> PilotQuote:
     Raises:
         UserError: The pilot has examined no image that can be read.
     """
-    quotes = quote_images(prepared).known
+    alone = replace(prepared, settings=replace(prepared.settings, batch=False))
+    quotes = quote_images(alone).known
     kept = {each.image.id: each for each in pilot.examinations}
     seen = [kept[image.id] for image in prepared.images if image.id in kept and image.id in quotes]
     if not seen:
@@ -118,6 +120,16 @@ def quote_rest(prepared: Prepared, pilot: SavedRun) -> PilotQuote:
 
     dollars = predicted(cost_usd, lambda name: quotes[name].expected_nano_usd)
     seconds, held_up_by = _slowest(prepared, predicted)
+    if prepared.settings.batch:
+        whole = sum(quotes[name].expected_nano_usd for name in rest)
+        cheaper = sum(
+            known.expected_nano_usd for name, known in quote_images(prepared).known.items() if name in set(rest)
+        )
+        dollars = _times(dollars, cheaper / whole if whole else 1.0)
+        seconds, held_up_by = (
+            RestTotal(None, why_undefined="batches take what their vendor takes, up to a day each"),
+            "",
+        )
     span_s = sum(map(_span_s, seen)) / len(seen) if rest else 0.0
     ends = seconds.ci and (seconds.ci[0] + span_s, seconds.ci[1] + span_s)
     return PilotQuote(
@@ -138,6 +150,12 @@ def quote_rest(prepared: Prepared, pilot: SavedRun) -> PilotQuote:
             if found.ci is None
         },
     )
+
+
+def _times(predicted: RestTotal, share: float) -> RestTotal:
+    """What is predicted, at a share of its price."""
+    ends = predicted.ci and (share * predicted.ci[0], share * predicted.ci[1])
+    return replace(predicted, total=None if predicted.total is None else share * predicted.total, ci=ends)
 
 
 def cost_usd(examination: Examination) -> float:

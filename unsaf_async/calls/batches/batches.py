@@ -21,10 +21,10 @@ from unsaf_async.calls.batches.register import Row
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.dispatched import without_keys
 from unsaf_async.calls.store import digests_of, key_of, key_parts, packed_with
-from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient, UserError
+from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient, UserError, setting
 from unsaf_async.events import BatchesMoved, BoundBroken, CallSent, CallSettled, Notice
 from unsaf_async.records import Usage
-from unsaf_async.text import one_line
+from unsaf_async.text import format_count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -130,6 +130,7 @@ class Batches:
     def __init__(
         self,
         name: str,
+        title: str,
         model: str,
         api: BatchApi,
         backend: HttpBackend,
@@ -142,6 +143,7 @@ class Batches:
 
         Args:
             name: The session's name of the model.
+            title: Its name for people.
             model: Its id, as the vendor has it.
             api: The vendor's.
             backend: Reads the replies.
@@ -153,7 +155,7 @@ class Batches:
         self.cost_model = cost_model
         self.begun = False
         """Whether calls are gathered; until then they go alone."""
-        self._name = name
+        self._name, self._title = name, title
         self._model = model
         self._api = api
         self._backend = backend
@@ -230,7 +232,8 @@ class Batches:
         if with_vendor and self._there:
             self._accounts.announce(
                 Notice(
-                    f"{self._name}: {len(self._there)} batches with {len(with_vendor)} calls stay with the vendor and are booked "
+                    f"{self._title}: {format_count(len(self._there), 'batch', 'batches')} with "
+                    f"{format_count(len(with_vendor), 'call')} stay with the vendor, and are booked "
                     "at their worst case; resuming the run collects them"
                 )
             )
@@ -349,7 +352,7 @@ class Batches:
                 asked_s = 0.0 if isinstance(error, Rejected) else error.retry_after_s or 0.0
                 patience_s = min(max(asked_s, wait_s), waits.longest_again_s)
                 self._accounts.announce(
-                    Notice(f"{self._name}: takes no batch now ({error}); again in {patience_s:.0f} s")
+                    Notice(f"{self._title}: takes no batch now ({error}); again in {patience_s:.0f} s")
                 )
                 await self._pause(patience_s)
                 wait_s = 2 * wait_s
@@ -400,8 +403,10 @@ class Batches:
         mine = [batch for batch in self._accounts.register.batches.values() if batch.model == self._name]
         if mine:
             rows = sum(len(batch.rows) for batch in mine)
-            what = f"collecting {len(mine)} batches with {rows} calls of an earlier session"
-            self._accounts.announce(Notice(f"{self._name}: {what}"))
+            what = (
+                f"{format_count(len(mine), 'batch', 'batches')} with {format_count(rows, 'call')} of an earlier session"
+            )
+            self._accounts.announce(Notice(f"{self._title}: waiting for {what}, up to a day"))
         for batch in mine:  # one after the other: the vendor works on all of them meanwhile
             await self._recover(batch)
 
@@ -409,7 +414,7 @@ class Batches:
         found = bool(there.batch) or await self._found(there)
         if found is None:
             if self._stopped is None:
-                raise Transient(f"{self._name}: does not say which batches it has")
+                raise Transient(f"{self._title}: does not say which batches it has")
             return
         if not found:
             for row in there.rows:
@@ -434,7 +439,7 @@ class Batches:
         except _GivenUp as error:
             self._accounts.announce(
                 Notice(
-                    f"{self._name}: {error}; its calls without a reply stay booked at their worst case, and are made again"
+                    f"{self._title}: {error}; its calls without a reply stay booked at their worst case, and are made again"
                 )
             )
             self._end(calls.values(), error)
@@ -507,7 +512,7 @@ class Batches:
         if state.problem and not state.full and not unsure and len(missing) == len(there.rows):
             for row in there.rows:
                 self._book(row, calls.get(row.key), 0, None)
-            self._end(calls.values(), Fatal(f"a batch was not worked off: {state.problem}", kind="refused"))
+            self._end(calls.values(), Fatal(_not_worked_off(state.problem), kind="refused"))
             return True
         if state.full:
             await self._wait_for_room(len(there.rows), state)
@@ -528,7 +533,9 @@ class Batches:
     async def _wait_for_room(self, rows: int, state: State) -> None:
         """Wait where the vendor's queue is full. The batch goes in again in halves: it may be larger than the whole queue."""
         self._most_rows = min(self._most_rows, max(LEAST_ROWS, rows // 2))
-        text = f"{self._name}: takes no more for now ({state.problem}); the batch goes in again in {self._full_s:.0f} s"
+        text = (
+            f"{self._title}: takes no more for now ({state.problem}); the batch goes in again in {self._full_s:.0f} s"
+        )
         self._accounts.announce(Notice(text))
         await self._pause(self._full_s)
         self._full_s = min(2 * self._full_s, self._waits.longest_again_s)
@@ -573,7 +580,7 @@ class Batches:
         latency_s = asyncio.get_running_loop().time() - call.sent_s if call else time.time() - there.since_s
         if cost > row.worst_nano_usd:
             self._bound_broken(row, call, cost)
-        reply = without_keys(reply, accounts.redact, self._name, accounts.announce)
+        reply = without_keys(reply, accounts.redact, self._title, accounts.announce)
         reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=max(0.0, latency_s))
         self._book(row, call, cost, usage, reply)
         whole = reply.outcome == "ok" and there.own
@@ -584,7 +591,7 @@ class Batches:
     def _bound_broken(self, row: Row, call: _Call | None, cost: int) -> None:
         if call:
             self.cost_model.bound_broken(call.request, cost)
-        self._accounts.announce(BoundBroken(row.role, self._name, row.worst_nano_usd / NANO, cost / NANO))
+        self._accounts.announce(BoundBroken(row.role, self._title, row.worst_nano_usd / NANO, cost / NANO))
 
     def _settle_open(self, row: Row, call: _Call | None, reason: str) -> None:
         """A row that the batch left open, which costs nothing: it goes with the next batch, or alone."""
@@ -673,7 +680,7 @@ class Batches:
 
     def _tell(self) -> None:
         rows, done = (sum(each) for each in zip(*self._there.values(), strict=True)) if self._there else (0, 0)
-        self._accounts.announce(BatchesMoved(self._name, len(self._there), rows, done))
+        self._accounts.announce(BatchesMoved(self._title, len(self._there), rows, done))
 
 
 def _given_up(there: OpenBatch, error: Fatal) -> CallError:
@@ -686,6 +693,10 @@ def _about_batch(error: CallError | UserError) -> CallError:
     if isinstance(error, UserError):
         return Fatal(error.args[0], kind="disk")
     return Transient(str(error), fate_unknown=True) if isinstance(error, Rejected) else error
+
+
+def _not_worked_off(problem: str) -> str:
+    return f"a batch was not worked off: {problem.rstrip('.')}; with {setting('batch', False)} all calls go alone"
 
 
 def _size(request: Request) -> int:

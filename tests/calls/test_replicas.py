@@ -109,7 +109,10 @@ async def test_a_server_that_is_not_there_is_left_out_and_told_once(tmp_path: Pa
         runner, left_out = await run_over(bases, tmp_path, images=6)
         account, served = account_of(runner), alive.ledger.served
     assert not account.unknown
-    assert (sum(account.made.values()), 0 < account.unsent <= FEW_CALLS) == (served, True), "what never left is no call"
+    # A slow machine tries the dead one again after its pauses of 1, 2 and 4 s.
+    assert (sum(account.made.values()), 0 < account.unsent <= FEW_CALLS + 3) == (served, True), (
+        "what never left is no call"
+    )
     assert len(responses(runner)) == 6
     (line,) = left_out
     assert line.startswith(f"vllm: {bases[place]} is left out for now (")

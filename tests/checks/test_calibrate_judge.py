@@ -306,7 +306,7 @@ def labelled_rows(kept: Sequence[Sequence[Examination]]) -> list[dict[str, Any]]
     ]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(280)
 def test_the_corrected_score_covers_the_truth_where_that_of_the_verdicts_does_not() -> None:
     """Twenty parts of a run, for each error rate; each corrected by a calibration on responses of other parts."""
     truth = Awareness(**AWARENESS).expected_unf1()

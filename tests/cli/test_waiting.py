@@ -36,7 +36,7 @@ async def lines_of(tmp_path: Path, *events: Any) -> list[str]:
 async def test_a_long_wait_is_told_once_with_its_end_and_who_asked(tmp_path: Path) -> None:
     turned_away = [Paused("openai", 3600.0 + number / 1000, "429 slow down") for number in range(8)]
     (line,) = await lines_of(tmp_path, *turned_away)
-    assert re.fullmatch(r"waiting until \d\d:\d\d: openai asked for 3,600 s", line)
+    assert re.fullmatch(r"waiting until \d\d:\d\d(?: tomorrow)?: openai asked for 3,600 s", line)
 
 
 async def test_short_waits_are_not_told_and_our_own_pauses_name_the_reason(tmp_path: Path) -> None:

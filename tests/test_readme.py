@@ -61,6 +61,8 @@ PAGES = [
     "docs/languages.md",
     "docs/guide.md",
     "docs/power.md",
+    "docs/batches.md",
+    "docs/prompt-caching.md",
     "docs/compared.md",
     "docs/extras.md",
     "docs/before-and-after.md",

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
+import pytest
 from driving import PRICE, Outcome, drive
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -51,6 +52,7 @@ def _cap(share: float, free: Outcome) -> float:
     return 0.995 * free.image_worst_usd + 1.3 * share * free.score.cost_usd
 
 
+@pytest.mark.timeout(900)  # 200 runs
 def test_the_server_never_bills_more_than_the_cap() -> None:
     """Over 200 settings; share: the cap, from too little for one image to enough for all."""
     begun: list[bool] = []

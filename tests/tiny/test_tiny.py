@@ -322,10 +322,10 @@ def test_a_shipped_model_writes_lists_of_questions(label: str) -> None:
         assert sum(item.kind is not None for list_ in items for item in list_) >= 110
 
 
-def test_when_every_image_fails_for_one_reason_the_last_line_gives_it(
+def test_a_prompt_that_is_longer_than_the_model_reads_is_told_before_anything_is_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A prompt that is longer than the model reads: to resume cannot help, and the line must not leave that to be guessed."""
+    """To resume could not help, and the line must not leave that to be guessed."""
     pack = tmp_path / "long"
     shutil.copytree(bundled("prompts") / "tiny", pack)
     for label in ("answerable", "unanswerable"):
@@ -334,6 +334,6 @@ def test_when_every_image_fails_for_one_reason_the_last_line_gives_it(
         capsys, "run", "--prompts", str(pack), "--limit", "3", "--no-cache", "--out", str(tmp_path / "run"), "--quiet"
     )
     assert ended.code == 2
-    assert "requests to write questions were refused alike, and none was answered" in ended.err
-    assert "the model reads 511" in ended.err
+    assert "a prompt has 614 tokens, and tiny-s reads 511; give prompts that are shorter, or another model" in ended.err
     assert "resume" not in ended.err
+    assert not (tmp_path / "run").exists()

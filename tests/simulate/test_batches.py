@@ -535,17 +535,17 @@ async def test_one_batch_more_than_may_be_open_is_a_429_until_one_has_ended(name
 
 
 async def test_too_many_enqueued_tokens_fail_openai_s_batch_and_are_a_429_at_gemini_and_too_many_rows_at_anthropic():
-    async with batched("openai", enqueued_tokens=900, work_s=0.1) as vendor:
+    async with batched("openai", enqueued_tokens=40, work_s=0.1) as vendor:
         first = await vendor.send(2)
         second = await vendor.ended(await vendor.send(2))
         [error] = second.errors.data
         assert (second.status, error.code) == ("failed", "token_limit_exceeded")
         assert error.message.startswith(
-            f"Enqueued token limit reached for {GPT} in organization org-simulated. Limit: 900"
+            f"Enqueued token limit reached for {GPT} in organization org-simulated. Limit: 40"
         )
         assert (await vendor.ended(first)).status == "completed"
         assert (await vendor.ended(await vendor.send(2))).status == "completed"
-    async with batched("gemini", enqueued_tokens=900, work_s=0.1) as vendor:
+    async with batched("gemini", enqueued_tokens=3000, work_s=0.1) as vendor:
         await vendor.send(2)
         with pytest.raises(genai.errors.ClientError, match="RESOURCE_EXHAUSTED"):
             await vendor.send(2)
@@ -594,10 +594,10 @@ async def test_a_row_that_comes_while_its_first_batch_is_open_shows_as_sent_twic
 
 
 async def test_credit_that_runs_out_fails_the_rows_that_it_does_not_cover():
-    async with batched("openai", credit_usd="0.003") as vendor:
+    async with batched("openai", credit_usd="0.0006") as vendor:
         results = await vendor.results(await vendor.ended(await vendor.send(10)))
         assert set(results.values()) == {"succeeded", "429"}
-        assert vendor.to.simulator.ledger.billed_usd <= Fraction("0.003")
+        assert vendor.to.simulator.ledger.billed_usd <= Fraction("0.0006")
 
 
 async def test_files_of_openai_s_are_listed_read_back_and_deleted():

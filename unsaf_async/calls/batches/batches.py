@@ -125,7 +125,7 @@ class _Call:
 
 
 class Batches:
-    """The batches of one model. Use as an async context manager; leaving it waits for what it still does."""
+    """The batches of one model. Use as an async context manager; leaving it waits for what is being stored, and for no batch."""
 
     def __init__(
         self,

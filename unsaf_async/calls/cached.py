@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.outcome import is_lost, outcome_of
 from unsaf_async.calls.store import key_of, key_parts, packed, unpacked
-from unsaf_async.errors import BudgetExhausted, Unfunded
+from unsaf_async.errors import BudgetExhausted, CallError, Unfunded
 from unsaf_async.events import Announce, CacheHit, Notice, silent
 from unsaf_async.text import one_line
 
@@ -107,6 +107,9 @@ class Cached:
         except (asyncio.CancelledError, BudgetExhausted, Unfunded):
             call.set_result(None)
             raise
+        except _Unsendable as unsendable:  # another file of the same pixels may be there still
+            call.set_result(None)
+            raise unsendable.error from None
         except BaseException as error:
             call.set_exception(error)
             call.exception()  # nobody may be waiting: mark it as seen
@@ -160,11 +163,23 @@ class Cached:
         return None if is_lost(reply) or not self._is_wanted(reply) else reply
 
     async def _ask(self, key: str, parts: dict[str, object], request: Request) -> Reply:
-        reply = await self._inner.complete(await _sendable(request))
+        try:
+            sent = await _sendable(request)
+        except CallError as error:
+            raise _Unsendable(error) from None
+        reply = await self._inner.complete(sent)
         place = key if reply.outcome == "ok" else f"{key}:{self._run_id}"
         # A reply that is here is paid for: the store keeps it even if this is cancelled and nobody waits for it any more.
         await self._store.put(place, packed(parts, reply))
         return reply
+
+
+class _Unsendable(Exception):
+    """A request's own image cannot be read any more."""
+
+    def __init__(self, error: CallError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 async def _sendable(request: Request) -> Request:

@@ -161,6 +161,8 @@ def key_of(file_sha256: str, policy: object) -> str | None:
 def _makers() -> str | None:
     """The code and the libraries that make pixels of files; None for a package without sources."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
+    if not sources:
+        return None
     with suppress(OSError):
         code = b"\0".join(source.read_bytes() for source in sources)
         versions = (pillow_version, *(features.version(name) for name in _LIBRARIES))

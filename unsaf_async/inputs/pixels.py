@@ -144,7 +144,10 @@ class ImageLoader:
             raise ImageError("the file has changed since it was read")
         if known.unchanged and (sent := _unchanged(data, self._policy)):
             return replace(known.image, data=sent[0])
-        return _encoded(data, self._policy).image
+        made = _encoded(data, self._policy).image
+        if (made.pixels_sha256, made.media_type) != (known.image.pixels_sha256, known.image.media_type):
+            raise ImageError("its pixels are not those that were kept of it; `unsaf-async cache clear` forgets these")
+        return made
 
     def close(self) -> None:
         """Drop what has not begun; what has runs out on its own. Calling it twice is harmless."""

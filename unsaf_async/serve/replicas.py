@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from itertools import takewhile
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ def visible_gpus() -> tuple[str, ...]:
     """
     named = os.environ.get(GPUS)
     if named is not None:
-        return tuple(word.strip() for word in named.split(",") if word.strip())
+        words = [word.strip() for word in named.split(",") if word.strip()]
+        return tuple(dict.fromkeys(takewhile(lambda word: word != "-1", words)))  # CUDA's list ends at -1
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ()

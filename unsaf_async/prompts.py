@@ -99,6 +99,20 @@ class Pack:
         acts = [act for act in ACTS if re.search(rf"\b{act}\b", self.texts["judge"])]
         return _verdict(VERDICT.name, *acts) if {"answered", "abstained"} <= set(acts) else VERDICT
 
+    def judging_by(self, rubric: str) -> Pack:
+        """The pack with another judging prompt.
+
+        Args:
+            rubric: The prompt, as `read_rubric` gives it; "": the pack's own.
+
+        Returns:
+            The pack, under its name, with another hash.
+        """
+        if not rubric:
+            return self
+        texts = {**self.texts, "judge": rubric}
+        return replace(self, sha256=_digest(texts, self.json_lists), texts=texts)
+
     def sha256_of(self, template: str) -> str:
         """The SHA-256 of one template's text.
 
@@ -252,6 +266,23 @@ def load_pack(name: str, sha256_wanted: str | None = None) -> Pack:
     if sha256_wanted in (None, pack.sha256):
         return pack
     return next((earlier for earlier in _earlier(folder, pack) if earlier.sha256 == sha256_wanted), pack)
+
+
+def read_rubric(name: str | Path) -> str:
+    """A judging prompt.
+
+    Args:
+        name: A file like a pack's judge.md, or a prompt pack's name or folder, whose judge.md it is.
+
+    Returns:
+        The prompt, with the placeholder $data.
+
+    Raises:
+        UserError: There is no such file or pack, or it is no judging prompt.
+    """
+    if Path(name).is_file():
+        return _template(Path(name), PLACEHOLDERS["judge"])
+    return load_pack(str(name)).texts["judge"]
 
 
 def _digest(texts: dict[str, str], json_lists: bool) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.compare.comparison import Comparison, RunRow
     from unsaf_async.compare.cross_matrix import CrossFit, CrossMatrix, Effect
+    from unsaf_async.score.agreement import Agreement
 
     _Cells = tuple[tuple[str, ...], Sequence[Sequence[str]]]
     """A table: the columns' titles, and the rows."""
@@ -41,7 +42,12 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     """
     console = console or stdout()
     _print_notes(comparison, console)
-    for heads, rows in (*_runs(comparison), _pairs(comparison), _correlations(comparison)):
+    for heads, rows in (
+        *_runs(comparison),
+        _pairs(comparison),
+        _same_answers(comparison),
+        _correlations(comparison),
+    ):
         if rows and len(heads) > 1:
             console.print()
             print_fitting(console, heads, rows)
@@ -140,6 +146,42 @@ def _pairs(comparison: Comparison) -> _Cells:
     ]  # fmt: skip
 
 
+def _same_answers(comparison: Comparison) -> _Cells:
+    """What judges made of the same answers."""
+    heads = (
+        "run", "verdicts against", "same answers", "moved", "agree on all", "kappa", "answers that no rule decides", "kappa",
+    )  # fmt: skip
+    return heads, [
+        (
+            safe(each.a), safe(each.b), str(each.answers), str(each.moved), *_agreed(each.agreement),
+            str(each.left_open.n), _agreed(each.left_open)[1],
+        )
+        for each in comparison.same_answers
+    ]  # fmt: skip
+
+
+def _agreed(agreement: Agreement) -> tuple[str, str]:
+    """The share and kappa, with their intervals."""
+    return (
+        f"{format_figure(agreement.share)}{format_bracketed(agreement.share_ci)}",
+        f"{format_figure(agreement.kappa)}{format_bracketed(agreement.kappa_ci)}",
+    )
+
+
+def _moves(comparison: Comparison) -> Iterator[str]:
+    """Which verdicts moved where, a line for two runs, and why a figure of their agreement is not there."""
+    for each in comparison.same_answers:
+        if each.moves:
+            yield f"{each.a} against {each.b}: " + ", ".join(f"{count} {move}" for move, count in each.moves.items())
+        for what, agreement in (("", each.agreement), (" of answers that no rule decides", each.left_open)):
+            missing: dict[str, list[str]] = {}
+            for figure, why in agreement.why_undefined.items():
+                title = figure.removesuffix("_ci")
+                missing.setdefault(why, []).append(f"95 % interval of {title}" if title != figure else title)
+            for why, figures in missing.items():
+                yield f"n/a for {each.a} against {each.b}{what}: {', '.join(figures)}: {why}"
+
+
 def _correlations(comparison: Comparison) -> _Cells:
     heads = (f"{comparison.f1_name} against", "runs", "Spearman", "95 % interval", "p", "Kendall", "95 % interval", "p")
     return heads, [
@@ -162,7 +204,8 @@ def _metric(name: str) -> str:
 
 def _print_reasons(comparison: Comparison, console: Console) -> None:
     """Why a figure of a run or of a pair, a correlation, or an interval of one is not there; a line for each reason."""
-    lines = [*_missing_of_runs(comparison), *_missing_correlations(comparison), *_missing_of_pairs(comparison)]
+    lines = [*_moves(comparison), *_missing_of_runs(comparison), *_missing_correlations(comparison)]
+    lines += _missing_of_pairs(comparison)
     if lines:
         console.print()
     for line in lines:

@@ -1,26 +1,48 @@
-"""`judge calibrate`: how often a judge is wrong."""
+"""`judge`: how often a judge is wrong, and what another one makes of the same answers."""
 
 from __future__ import annotations
 
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.streams import tell
-from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, JudgeApiBase, MaxCost
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, JudgeApiBase, MaxCost, Rejudging
 from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from unsaf_async.checks.calibrate_judge import Calibrated
     from unsaf_async.score.calibration import Confusion, LabelCheck
 
-app = typer.Typer(help="Judges, and how far they can be trusted.", no_args_is_help=True)
+
+class JudgeGroup(TyperGroup):
+    """The commands; where a run's folder stands in a command's place, `again` is meant."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As in click.
+
+        Args:
+            ctx: As there.
+            args: As there.
+
+        Returns:
+            As there.
+        """
+        meant = {"--judge", "--rubric"} & set(args)
+        if args and args[0] not in self.commands and (meant or Path(args[0]).is_dir()):
+            args = ["again", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=JudgeGroup, help="Judges, and how far they can be trusted.", no_args_is_help=True)
 
 
 @app.callback()
@@ -110,6 +132,32 @@ def sheet(
         raise UserError(f"--out {out}: exists, and may hold labels; name another file") from None
     sys.stdout.write(f"{out}: {len(rows)} responses; put answered or abstained into each label\n")
     return 0
+
+
+@app.command("again", cls=Sections)
+@from_fields()
+def again(run_dir: o.RunDir, wanted: Rejudging, display: o.Display) -> int:
+    """Judge a run's answers anew: by another judge, a panel, the rules, or another rubric. Nothing is asked or answered again."""
+    import asyncio
+
+    from unsaf_async.runs.estimate import check_covers_more, estimate_more
+    from unsaf_async.runs.rejudge import plan_judging
+    from unsaf_async.runs.saved import SavedRun
+
+    saved = SavedRun(run_dir)
+    plan = o.trusting(lambda trust: asyncio.run(plan_judging(saved, wanted, trust=trust)), trust=wanted.trust_folder)
+    if left := plan.manifest.judged_anew and plan.manifest.judged_anew.left_out:
+        tell(f"{left} of {saved.manifest.images} images have no whole answers, and are left out")
+    if wanted.max_cost is not None:
+        check_covers_more(plan, plan.manifest)
+    elif not display.yes:
+        figures = estimate_more(plan, plan.manifest)
+        run.agree_on_cost(f"{plan.path}, {len(plan.images)} images", figures.expected_usd, figures.worst_usd)
+    with o.trusting(lambda trust: plan.open(trust=trust), trust=wanted.trust_folder) as folder:
+        code = run.run_folder(folder, display)
+    if code == 0 and not display.json:
+        sys.stdout.write(f"`unsaf-async compare {run_dir} {plan.path}` says which verdicts moved\n")
+    return code
 
 
 def _say_labels(check: LabelCheck) -> None:

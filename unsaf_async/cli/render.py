@@ -51,6 +51,11 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
         out.print(f"[yellow]{SIMULATED}[/yellow]")
     elif note := not_the_vendors(manifest.subject):
         out.print(f"[yellow]Note:[/yellow] {safe(note)}")
+    if manifest.judged_anew:
+        rubric = manifest.judged_anew.rubric_name
+        out.print(
+            f"The answers are those of the run in the folder above judged/{f', judged by {safe(rubric)}' if rubric else ''}"
+        )
     print_labelled(score, manifest, out)
     if manifest.source and manifest.source.kind == "run":
         out.print(f"The questions are those of {safe(manifest.source.name)}, {safe(manifest.source.path)}")

@@ -143,6 +143,8 @@ def _go_on(run_dir: Path, changes: Changes, display: o.Display, spread: Spread |
     from unsaf_async.runs.folder import reopen
 
     with reopen(run_dir) as folder:
+        if folder.manifest.judged_anew:
+            _check_judging(run_dir, changes, spread)
         o.trusting(lambda trust: authorise(folder, trust=trust), trust=changes.trust_folder)
         manifest = _changed(folder.manifest, changes)
         batches = folder.files.batches
@@ -153,6 +155,18 @@ def _go_on(run_dir: Path, changes: Changes, display: o.Display, spread: Spread |
             _agree_on_more(folder, manifest)
         folder.keep_manifest(manifest)
         return run_folder(folder, display, spread=spread)
+
+
+def _check_judging(run_dir: Path, changes: Changes, spread: Spread | None) -> None:
+    """Raises UserError for what a run that judges another's answers cannot be asked."""
+    from unsaf_async.errors import UserError
+
+    if changes.more:
+        raise UserError(
+            f"{run_dir}: only judges answers; ask more about the run that it lies in, {run_dir.parent.parent}"
+        )
+    if changes.batch or spread is not None:
+        raise UserError(f"{run_dir}: only judges answers, one call at a time; leave --batch, --ray and --processes out")
 
 
 def _check_together(spread: Spread | w.Spreading | None, *, batch: bool) -> None:

@@ -54,6 +54,7 @@ def show(
         why = _why_none_can_be(saved)
         then = f"none of them can be: {why}" if why else f"`unsaf-async resume {run_dir}` goes on"
         sys.stdout.write(f"\n{left}: {then}\n")
+    _say_judged_anew(saved)
     if saved.files.batches.exists():
         _say_batches(saved.files.batches)
     return 0
@@ -69,6 +70,22 @@ def _why_none_can_be(saved: SavedRun) -> str:
         return why_unreadable(manifest.subject, saved.pack, None if manifest.source else manifest.questions)
     except UserError:  # prompts or a model that are gone: `resume` says which
         return ""
+
+
+def _say_judged_anew(saved: SavedRun) -> None:
+    """Prints what other judges made of the run's answers."""
+    from unsaf_async.runs.folder import newest_first, runs_in
+    from unsaf_async.runs.saved import SavedRun
+    from unsaf_async.text import format_bracketed, format_headline, shown
+
+    for folder in reversed(newest_first(runs_in(saved.files.judged))):
+        other = SavedRun(folder)
+        score = other.score
+        figures = "not finished"
+        if score is not None:
+            ends = format_bracketed(None if score.unf1_between else score.unf1_ci)
+            figures = f"{score.f1_name} {format_headline(score.unf1, score.unf1_between)}{ends}"
+        sys.stdout.write(f"Judged anew by {shown(other.manifest.judge_name)} in {shown(str(folder))}: {figures}\n")
 
 
 def _say_batches(register: Path) -> None:

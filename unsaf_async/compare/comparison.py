@@ -7,15 +7,17 @@ them image by image; the second by saying every difference in words.
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from unsaf_async.compare.pairing import PAIRED, RESAMPLES, PairedDifference, paired_difference
+from unsaf_async.compare.pairing import PAIRED, RESAMPLES, PairedDifference, examined, paired_difference
 from unsaf_async.compare.sample_size import ALPHA, FEWEST_IMAGES
 from unsaf_async.compare.settings_diff import differences_in_setting
+from unsaf_async.compare.verdicts import SameAnswers, same_answers
 from unsaf_async.errors import UserError
 from unsaf_async.providers.addresses import mark
 from unsaf_async.records import Record
@@ -148,6 +150,8 @@ class Comparison(Record):
     """How the settings and images of the runs differ, a sentence each: what else a difference of scores may come from."""
     too_few: list[str] = Field(default_factory=list)
     """Which differences could not have been significant, whatever they are, a sentence each."""
+    same_answers: list[SameAnswers] = Field(default_factory=list)
+    """Of every two runs that hold the same answers: which verdicts moved, and how far the judges agree."""
 
     @property
     def f1_name(self) -> str:
@@ -216,6 +220,7 @@ def compare(
         runs=rows,
         pairs=pairs,
         too_few=list(too_few(pairs)),
+        same_answers=list(_same_answers(loaded, names)),
         correlations=list(_correlations(loaded, rows)),
         differences=[
             *differences_in_setting(
@@ -226,6 +231,13 @@ def compare(
             *_taken_from_the_cache(loaded, names),
         ],
     )
+
+
+def _same_answers(loaded: Sequence[SavedRun], names: Sequence[str]) -> Iterator[SameAnswers]:
+    runs = [(name, examined(run.examinations)) for name, run in zip(names, loaded, strict=True)]
+    for (a, of_a), (b, of_b) in combinations(runs, 2):
+        if (found := same_answers(a, of_a, b, of_b)) is not None:
+            yield found
 
 
 def paired_runs(
@@ -517,6 +529,12 @@ def too_few(pairs: Sequence[Pair]) -> Iterator[str]:
 
 def _taken_from_the_cache(loaded: Sequence[SavedRun], names: Sequence[str]) -> Iterator[str]:
     for run, name in zip(loaded, names, strict=True):
+        if run.manifest.judged_anew:
+            yield (
+                f"{name} judges answers that another run obtained: what it paid and how long it took are for the verdicts "
+                "alone; its cost per image counts all replies at their first price"
+            )
+            continue
         calls = run.findings.calls
         # A few are equal calls of one run, which is no other run's money.
         if calls and calls.cached > FEW_CACHED * (calls.cached + calls.made):

@@ -95,6 +95,12 @@ def _judges_matter(manifests: Iterable[Manifest]) -> str:
     return f"part of a difference may be theirs{lenient}; {as_option('judge')} gives all the same one"
 
 
+def _rubric(manifest: Manifest) -> str:
+    """By which words a run's judge judges, in words."""
+    anew = manifest.judged_anew
+    return short_name(anew.rubric_name) if anew and anew.rubric else "that of the run's prompts"
+
+
 def _extras(manifest: Manifest) -> str:
     """The extra measures, in words."""
     asked = [f"audits by {_listed(manifest.auditors)}"] if manifest.auditors else []
@@ -153,6 +159,7 @@ SETTINGS = (
         "whoever writes more has to reach for less obvious ones",
     ),
     _Setting("Judges differ", _judges, _judges_matter),
+    _Setting("Judging prompts differ", _rubric, "part of a difference may be theirs"),
     _Setting("Extra measures differ", _extras, "their costs and times are for unequal work"),
     _Setting(
         "Temperatures differ",

@@ -180,15 +180,7 @@ class Examiner:
         if reply.outcome != "ok":
             return asked.model_copy(update={"unscored": reply.outcome})
         judgement = await self.judge.judge(text, reply.text, reply.finish_reason)
-        return asked.model_copy(
-            update={
-                "act": judgement.act,
-                "decided_by": judgement.decided_by,
-                "judge": judgement.call,
-                "unscored": judgement.unscored,
-                "votes": judgement.votes,
-            }
-        )
+        return asked.model_copy(update=judgement.on_question)
 
 
 def _token_confidence(reply: Reply) -> TokenConfidence | None:

@@ -42,6 +42,17 @@ class Judgement:
     unscored: str | None = None
     votes: tuple[Vote, ...] = ()
 
+    @property
+    def on_question(self) -> dict[str, object]:
+        """The fields of a `Question` that say it."""
+        return {
+            "act": self.act,
+            "decided_by": self.decided_by,
+            "judge": self.call,
+            "unscored": self.unscored,
+            "votes": self.votes,
+        }
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -106,6 +117,23 @@ class Judge:
             return act, call
         detail = self.unread.unread(client.name, reply.text, reply.outcome)
         return None, call.model_copy(update={"detail": call.detail or detail})
+
+
+def left_open(question: str, response: str, finish_reason: str | None) -> str | None:
+    """What a judge is to read of a response.
+
+    Args:
+        question: As it was asked.
+        response: As the model wrote it.
+        finish_reason: In OpenAI's vocabulary; None if unknown.
+
+    Returns:
+        The final answer, as much of it as a judge sees; None where no judge is asked, since the rules decide or there is none.
+    """
+    final = final_text(response)
+    if rule(question, response, finish_reason) is not None or final.unfinished:
+        return None
+    return final.text[:MAX_RESPONSE_CHARS]
 
 
 def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:

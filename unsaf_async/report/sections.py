@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from unsaf_async.report.data import ReportRun
     from unsaf_async.report.markup import Child
     from unsaf_async.report.timeline import Timeline
-    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.runs.folder import JudgedAnew, Manifest
     from unsaf_async.score.run_score import Score
     from unsaf_async.score.unf1 import KindName
 
@@ -502,6 +502,7 @@ def measured(run: ReportRun) -> Element:
         ("Prompts", f"{manifest.pack}, version {manifest.pack_version}"),
         ("Their hash", el("code", manifest.pack_sha256)),
         ("Questions", _source(manifest)),
+        *([("Answers", _judged_anew(manifest.judged_anew))] if manifest.judged_anew else []),
         ("Seed", f"{manifest.seed}; {score.resamples:,} resamples from {score.seed}"),
         ("Images", f"{manifest.images:,}, at most {subject.image.max_side_px} pixels a side"),
         ("Image list", el("code", manifest.images_sha256)),
@@ -535,6 +536,13 @@ def _whom(manifest: Manifest, name: str) -> str:
     profile = manifest.profile(name)
     named = f"{name} ({profile.model})" if profile.model and profile.model != name else name
     return f"{named} {place(profile)}"
+
+
+def _judged_anew(anew: JudgedAnew) -> str:
+    """Whose answers are judged, and by which words."""
+    rubric = f", judged by {anew.rubric_name}" if anew.rubric else ", judged anew"
+    left_out = f"; {anew.left_out:,} images without whole answers are left out" if anew.left_out else ""
+    return f"of run {anew.run_id}{rubric}{left_out}"
 
 
 def _source(manifest: Manifest) -> str:

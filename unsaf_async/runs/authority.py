@@ -70,7 +70,8 @@ def authorise(run: RunFolder, *, trust: bool, now: Manifest | None = None) -> No
     """
     if run.authorised:
         return
-    pending = SavedRun(run.path).remaining if now is None else ()
+    sent = now is None and not run.manifest.judged_anew  # a judge of answers sees no image
+    pending = SavedRun(run.path).remaining if sent else ()
     manifest = authorised(run.path, run.manifest, trust=trust, now=now, images=pending)
     cache = str(Path(os.environ.get(CACHE.variable or "") or DEFAULT_CACHE).absolute()) if manifest.cache else ""
     run.authorise(manifest.model_copy(update={"cache": cache}), own=trust)
@@ -98,7 +99,7 @@ def authorised(
     users = {} if now is None else {"self": now.subject, **now.others}
     differing: list[str] = []
     profiles: dict[str, Profile] = {}
-    for name in dict.fromkeys(("self", *manifest.judges, *manifest.auditors)):
+    for name in manifest.called:
         theirs = manifest.subject if name == "self" else manifest.others.get(name)
         if theirs is None or name not in ("self", theirs.name):
             raise UserError(f"{folder}: its manifest has no profile of {as_toml(name)}; restore it, or start a new run")
@@ -108,10 +109,14 @@ def authorised(
         profiles[name] = _trusted(folder, theirs, mine) if trust else _laid_over(theirs, mine)
     if now is None and not is_shipped(manifest.pack):
         differing.append(f"prompts {as_toml(manifest.pack)} (yours: none given)")
+    if now is None and manifest.judged_anew and manifest.judged_anew.rubric:
+        differing.append(
+            f"a judging prompt of its own, {as_toml(manifest.judged_anew.rubric_name)} (yours: none given)"
+        )
     differing += _outside(folder, images)
     if differing and not trust:
         raise _untrusted(folder, differing)
-    return manifest.model_copy(update={"subject": profiles.pop("self"), "others": profiles})
+    return manifest.model_copy(update={"subject": profiles.pop("self", manifest.subject), "others": profiles})
 
 
 def check_images(folder: Path, images: Iterable[ImageSource], *, trust: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cache
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.cost import CostModel, price_or_error
@@ -17,18 +17,19 @@ from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.inputs.pixels import ImageError, sent_size
 from unsaf_async.runs.journal import Kept
 from unsaf_async.runs.prepare import Prepared, policy_of
-from unsaf_async.runs.quote import Planner, Priced
-from unsaf_async.runs.saved import pack_of
+from unsaf_async.runs.quote import Planner, Priced, quote_verdicts
+from unsaf_async.runs.saved import answers_of, pack_of
 from unsaf_async.runs.stopping import rule_of
 from unsaf_async.score.spread import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.providers.profile import Profile
     from unsaf_async.records import GivenQuestion
-    from unsaf_async.runs.folder import Manifest, RunFolder
+    from unsaf_async.runs.folder import Manifest, RunFiles
     from unsaf_async.runs.quote import Quote
     from unsaf_async.runs.settings import Settings
 
@@ -221,11 +222,30 @@ def check_covers_an_image(prepared: Prepared) -> None:
         )
 
 
-def check_covers_more(folder: RunFolder, manifest: Manifest) -> None:
+class Place(Protocol):
+    """Where a run's files lie, and its images: those of an opened folder, or of one that is yet to be made."""
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        ...
+
+    @property
+    def files(self) -> RunFiles:
+        """Its files."""
+        ...
+
+    @property
+    def images(self) -> Sequence[ImageSource]:
+        """In the order of admission."""
+        ...
+
+
+def check_covers_more(folder: Place, manifest: Manifest) -> None:
     """Checks that a run's cap, which counts what was spent, lets more be asked about an image.
 
     Args:
-        folder: The run's, opened.
+        folder: The run's, opened or yet to be made.
         manifest: What is asked of it now, and its cap.
 
     Raises:
@@ -254,13 +274,13 @@ def _rounded_up(nano_usd: int) -> float:
     return ceil(nano_usd / NANO * 10_000) / 10_000
 
 
-def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
+def estimate_more(folder: Place, manifest: Manifest) -> Estimate:
     """What it will cost to finish a run with all that a manifest asks. Sends nothing; blocks while it reads the images' headers.
 
     What is there already is not paid again, and not counted; what failed is.
 
     Args:
-        folder: The run's, opened.
+        folder: The run's, opened or yet to be made.
         manifest: What is asked of it now.
 
     Returns:
@@ -273,9 +293,14 @@ def estimate_more(folder: RunFolder, manifest: Manifest) -> Estimate:
     return _added(quotes, len(folder.images), unreadable=unreadable)
 
 
-def _quotes_of_more(folder: RunFolder, manifest: Manifest) -> tuple[list[Quote], int]:
+def _quotes_of_more(folder: Place, manifest: Manifest) -> tuple[list[Quote], int]:
     """What is to be asked of each image, and how many cannot be read."""
     priced = _priced(manifest.profile, manifest.questions, manifest.seed)
+    if manifest.judged_anew:
+        kept, answers = Kept(folder.files.journal), answers_of(folder.path, manifest)
+        left = [source.id for source in folder.images if source.id not in kept or is_unfinished(kept[source.id])]
+        judges, pack = tuple(map(priced, manifest.judges)), pack_of(folder.path, manifest)
+        return [quote_verdicts(judges, pack, each.questions) for each in answers.in_order(left)], 0
     planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.extras)
     policy = policy_of(manifest.subject)
     kept = Kept(folder.files.journal)

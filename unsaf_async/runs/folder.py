@@ -106,6 +106,11 @@ class RunFiles:
         return self.folder / "report.html"
 
     @property
+    def judged(self) -> Path:
+        """The folder of the runs that judge this run's answers anew, each by its name."""
+        return self.folder / "judged"
+
+    @property
     def lock(self) -> Path:
         """Locked while a process has the run open."""
         return self.folder / "lock"
@@ -157,6 +162,21 @@ class Source(Record):
     """The other run's."""
 
 
+class JudgedAnew(Record):
+    """Whose answers a run judges that asks and answers nothing itself. That run's folder is the one that holds `judged/`."""
+
+    run_id: str
+    """The other run's."""
+    left_out: Number = 0
+    """How many of its images have no whole answers, and are not among this run's."""
+    stopped_by_rule: bool = False
+    """Whether a rule that looked at UnF1 ended it (`until_ci`)."""
+    rubric: str = ""
+    """The judging prompt, where it is not that of the run's prompts."""
+    rubric_name: str = ""
+    """What the user calls that."""
+
+
 class Manifest(Record):
     """What a run is: enough to repeat it."""
 
@@ -185,6 +205,8 @@ class Manifest(Record):
     """Where the questions are from; None: the model writes them."""
     calibration: CalibrationFile | None = None
     """What is known of the judge's errors."""
+    judged_anew: JudgedAnew | None = None
+    """Whose answers are judged; None: the run asks and answers itself."""
     pack: str
     """The prompt pack's name or folder."""
     pack_version: str
@@ -231,6 +253,12 @@ class Manifest(Record):
         """Who judges, in one word or several."""
         return " + ".join(self.judges) or "rules"
 
+    @property
+    def called(self) -> tuple[str, ...]:
+        """Whom the run's calls go to, by name: "self" first, if it is called."""
+        whom = self.judges if self.judged_anew else ("self", *self.judges, *self.auditors)
+        return tuple(sorted(dict.fromkeys(whom), key=lambda name: name != "self"))
+
     def profile(self, name: str) -> Profile:
         """The profile of a judge or auditor.
 
@@ -252,7 +280,9 @@ class Manifest(Record):
 
     @property
     def extras(self) -> ExtraMeasures:
-        """The extra measures of the run."""
+        """The extra measures that the run takes: none where it judges another's answers, which bring theirs."""
+        if self.judged_anew:
+            return ExtraMeasures()
         return ExtraMeasures(
             auditors=self.auditors,
             grounded=self.grounded,
@@ -383,13 +413,14 @@ def default_folder(model: str, now: datetime | None = None) -> Path:
     return folder
 
 
-def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> RunFolder:
+def create(path: Path, manifest: Manifest, images: Sequence[ImageSource], *, own: bool = True) -> RunFolder:
     """A new run's folder.
 
     Args:
         path: Where it goes; folders above it are made. It must be empty, or hold only what a killed process left of `create`.
         manifest: The run's.
         images: In the order of admission.
+        own: Whether the user vouches for all that it says, so that it is signed.
 
     Returns:
         The folder, locked.
@@ -405,10 +436,10 @@ def create(path: Path, manifest: Manifest, images: Sequence[ImageSource]) -> Run
             raise UserError(f"{path}: is not empty and holds no such run; give another folder", field="out")
         lock = _lock(path)
         write_whole(files.images, _image_lines(images).decode())
-        write_whole(files.manifest, _manifest_text(manifest, own=True))
+        write_whole(files.manifest, _manifest_text(manifest, own=own))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); give another folder", field="out") from None
-    return RunFolder(path, manifest, images, lock, own=True)
+    return RunFolder(path, manifest, images, lock, own=own)
 
 
 def _manifest_text(manifest: Manifest, *, own: bool) -> str:
@@ -491,6 +522,21 @@ def newest_first(runs: Iterable[Path]) -> list[Path]:
     return sorted(runs, key=lambda each: (_begun(each), each.name), reverse=True)
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """The runs that lie in a folder.
+
+    Args:
+        folder: Need not exist.
+
+    Returns:
+        Their folders; [] if it cannot be read.
+    """
+    try:
+        return [each for each in folder.iterdir() if exists(each)]
+    except OSError:
+        return []
+
+
 def _begun(run: Path) -> str:
     """When a run was begun, as its manifest has it; "" where it does not say."""
     try:
@@ -501,10 +547,7 @@ def _begun(run: Path) -> str:
 
 def _which_run(path: Path) -> str:
     """What to give where `path` is no run: the newest of the runs inside it, if there are any."""
-    try:
-        newest = newest_first(each for each in path.iterdir() if exists(each))
-    except OSError:
-        newest = []
+    newest = newest_first(runs_in(path))
     if not newest:
         return "give the folder that `run` named"
     more = f" and {len(newest) - MOST_NAMED} more" if len(newest) > MOST_NAMED else ""

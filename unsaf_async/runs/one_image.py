@@ -105,8 +105,7 @@ class ImageExaminer:
                 examination = await examiner.examine_given(record, image, source.given)
             else:
                 examination = await examiner.examine(record, image)
-        self._check(examination)
-        return self._without_keys(examination)
+        return whole(examination, self.session)
 
     async def complete(self, source: ImageSource, examination: Examination) -> Examination:
         """An examination with everything that the run asks in addition to the answers.
@@ -134,8 +133,7 @@ class ImageExaminer:
         with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
             calls = self.manifest.extras.calls(len(examination.questions), written=False)
             completed = await self._examiner(image_budget, calls).complete(examination, image)
-        self._check(completed)
-        return self._without_keys(completed)
+        return whole(completed, self.session)
 
     def _examiner(self, image_budget: ImageBudget, calls: Mapping[Role, int], *, suspect: bool = False) -> Examiner:
         """One image's examiner: all of its calls are paid from `image_budget`. calls: about how many, by role."""
@@ -153,22 +151,31 @@ class ImageExaminer:
         )
         return Examiner(clients["self"], Judge(self.pack, judges, self.unread), self.pack, manifest.questions, extras)
 
-    def _without_keys(self, examination: Examination) -> Examination:
-        """`examination` without keys: parts of one may have come together here, and old stored replies may hold one."""
-        text = examination.model_dump_json()
-        if self.session.redact(text) is text:
-            return examination
-        return Examination.model_validate(self.session.redact.within(examination.model_dump(mode="json")))
 
-    def _check(self, examination: Examination) -> None:
-        """Raises ProviderDown for an examination that is not finished because nothing could leave any more."""
-        if has_failed_calls(examination):
-            for model in self.session.models.values():
-                down = model.replicas.down
-                if down and down.kind == "disk":
-                    raise RunStopped(down.args[0])
-                if down:
-                    raise ProviderDown(f"{model.profile.name}: {down.args[0]}")
+def whole(examination: Examination, session: Session) -> Examination:
+    """An examination as it may be written down.
+
+    Args:
+        examination: As it came from the calls.
+        session: That made the calls.
+
+    Returns:
+        The examination without keys: parts of one may have come together here, and old stored replies may hold one.
+
+    Raises:
+        RunStopped: It is not finished because nothing could leave any more.
+    """
+    if has_failed_calls(examination):
+        for model in session.models.values():
+            down = model.replicas.down
+            if down and down.kind == "disk":
+                raise RunStopped(down.args[0])
+            if down:
+                raise ProviderDown(f"{model.profile.name}: {down.args[0]}")
+    text = examination.model_dump_json()
+    if session.redact(text) is text:
+        return examination
+    return Examination.model_validate(session.redact.within(examination.model_dump(mode="json")))
 
 
 def _planner(manifest: Manifest, session: Session, pack: Pack) -> Planner:

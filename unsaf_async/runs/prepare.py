@@ -160,7 +160,8 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     prepared = Prepared(
         subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings, merged
     )
-    return replace(prepared, calibration=_calibration(prepared))
+    judge = judge_named(subject, judges)
+    return replace(prepared, calibration=calibration_for(settings.judge_calibration, judge, pack))
 
 
 def check_batches(subject: Profile) -> None:
@@ -198,20 +199,30 @@ def _check_readable(images: Sequence[ImageSource], policy: ImagePolicy) -> None:
             raise UserError(f": {which}: {error}; give other images", field="images") from None
 
 
-def _calibration(prepared: Prepared) -> CalibrationFile | None:
-    """What is known of the judge's errors. Raises UserError if it is of another judge, or of another judging prompt."""
-    file = prepared.settings.judge_calibration
+def calibration_for(file: Path | str | None, judge: str, pack: Pack) -> CalibrationFile | None:
+    """What is known of a judge's errors.
+
+    Args:
+        file: What `judge calibrate` wrote; None: nothing is known.
+        judge: The judge's name, as `judge_named` has it.
+        pack: The prompts it judges by.
+
+    Returns:
+        The calibration; None without a file.
+
+    Raises:
+        UserError: It cannot be read, or is of another judge or another judging prompt.
+    """
     if file is None:
         return None
     with naming("judge_calibration"):
         calibration = read_calibration(Path(file))
-    judge = judge_named(prepared.subject, prepared.judges)
     if calibration.judge != judge:
         raise UserError(
             f"{file}: is of {calibration.judge}, and this run's judge is {judge}; calibrate that one",
             field="judge_calibration",
         )
-    if calibration.prompt_sha256 != prepared.pack.sha256_of("judge"):
+    if calibration.prompt_sha256 != pack.sha256_of("judge"):
         raise UserError(
             f"{file}: was made with another judging prompt; calibrate the judge again", field="judge_calibration"
         )

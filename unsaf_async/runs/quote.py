@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.examine.extras import ExtraMeasures
+from unsaf_async.examine.judge import left_open
 from unsaf_async.prompts import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, Pack
 from unsaf_async.records import EncodedImage, Label, Request, Role, Schema
 
@@ -293,6 +294,28 @@ class Planner:
     @property
     def _long_response(self) -> str:
         return "x" * (BYTES_PER_TOKEN * self.subject.builder.profile.output_tokens.limit("answer"))
+
+
+def quote_verdicts(judges: Sequence[Priced], pack: Pack, questions: Sequence[Question]) -> Quote:
+    """What it costs to have answers judged that are known.
+
+    Args:
+        judges: Who judges what the rules leave open.
+        pack: The prompts.
+        questions: With their responses.
+
+    Returns:
+        The quote, from the very prompts; all 0 where the rules decide, or nobody judges.
+    """
+    bill = _Bill()
+    for question in questions:
+        text = left_open(question.text, question.response, question.answer.finish_reason)
+        if question.answer.outcome != "ok" or text is None:
+            continue
+        for judge in judges:
+            request = judge.builder.request("judge", pack.judge(question.text, text), schema=pack.verdict)
+            bill.add(judge, request, request, most=1, expected=1)
+    return bill.quote
 
 
 def _text(size: int = QUESTION_BYTES) -> str:

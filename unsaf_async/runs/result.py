@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from unsaf_async.calls.ledger import Account
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
-    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.runs.folder import JudgedAnew, Manifest
     from unsaf_async.runs.journal import Kept
     from unsaf_async.score.intervals import Interval
     from unsaf_async.score.run_score import Score
@@ -186,7 +186,13 @@ class RunTally:
             stopped=self._stopped(),
             enough=self._rule is not None and self._rule.satisfied,
         )
-        more = [*self._narrow_enough(result), *lacks, *self._foreign_images(), *self._notes.in_words()]
+        more = [
+            *_of_judging_anew(manifest.judged_anew),
+            *self._narrow_enough(result),
+            *lacks,
+            *self._foreign_images(),
+            *self._notes.in_words(),
+        ]
         result = result.model_copy(update={"warnings": [*result.warnings, *more]})
         return self._tallies.findings(result)
 
@@ -229,6 +235,20 @@ class RunTally:
         if side is not None and self._foreign:
             of = f"{self._foreign} of {self._sized} images are not {side} x {side} pixels, the only ones that {name} knows"
             yield f"{of}: {subject.notes}"
+
+
+def _of_judging_anew(anew: JudgedAnew | None) -> Iterator[str]:
+    """What a reader should know of a score from answers that another run obtained."""
+    if anew is None:
+        return
+    if anew.left_out:
+        images = format_count(anew.left_out, "image", "images")
+        yield f"{images} of the run whose answers are judged here had no whole answers, and are left out"
+    if anew.stopped_by_rule:
+        yield (
+            f"the run whose answers are judged here had {as_option('until_ci')}: the interval of UnF1 shown is the ordinary "
+            "one, and may be a little too narrow after a stop"
+        )
 
 
 _OF_A_RULE = {

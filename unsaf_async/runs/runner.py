@@ -29,8 +29,9 @@ from unsaf_async.runs.folder import create, default_folder, exists, images_sha25
 from unsaf_async.runs.journal import Journal, Kept
 from unsaf_async.runs.one_image import ImageExaminer, Skipped
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
+from unsaf_async.runs.rejudger import Rejudger
 from unsaf_async.runs.result import RunTally
-from unsaf_async.runs.saved import pack_of
+from unsaf_async.runs.saved import answers_of, pack_of
 from unsaf_async.runs.signature import knows_cache, mark_cache, user_key
 from unsaf_async.runs.work import Survey, Work
 from unsaf_async.runs.workers import run
@@ -92,7 +93,7 @@ def begin(prepared: Prepared) -> RunFolder:
     folder = reopen(path)
     manifest = _in_the_order_of(folder.manifest, manifest)
     try:
-        if other := _first_difference(folder.manifest, manifest):
+        if other := first_difference(folder.manifest, manifest):
             raise UserError(f"{path}: holds a run with {other}; give another folder, or resume that run", field="out")
         authorise(folder, trust=settings.trust_folder, now=manifest)
     except BaseException:
@@ -113,7 +114,7 @@ def difference(before: Manifest, prepared: Prepared) -> tuple[str | None, Manife
         (the first difference in words, or None; the manifest that a run with these settings would have).
     """
     now = _in_the_order_of(before, _manifest_of(prepared))
-    return _first_difference(before, now), now
+    return first_difference(before, now), now
 
 
 def _manifest_of(prepared: Prepared) -> Manifest:
@@ -146,10 +147,17 @@ def _manifest_of(prepared: Prepared) -> Manifest:
     )
 
 
-def _first_difference(before: Manifest, now: Manifest) -> str | None:
-    """The first thing in which two runs differ so that their results cannot be one, in words; None if there is none.
+def first_difference(before: Manifest, now: Manifest) -> str | None:
+    """The first thing in which two runs differ so that their results cannot be one.
 
     What steers the result may not change between two sessions; what steers speed and money may.
+
+    Args:
+        before: The manifest of the run that has begun.
+        now: That of the run that is asked for.
+
+    Returns:
+        The difference in words; None if there is none.
     """
     if (before.subject.model, before.subject.endpoint) != (now.subject.model, now.subject.endpoint):
         there, here = (", ".join(each.subject.endpoints) or "its vendor's address" for each in (before, now))
@@ -166,6 +174,8 @@ def _first_difference(before: Manifest, now: Manifest) -> str | None:
             f"{setting('questions')} {before.questions} {setting('seed')} {before.seed} "
             f"{setting('judge')} {before.judge_name}"
         )
+    if before.judged_anew != now.judged_anew:
+        return "the answers of another run, more or fewer of its answers, or another rubric"
     if before.pack_sha256 != now.pack_sha256:
         return f"other prompts, {before.pack} in version {before.pack_version} as it was then"
     return f"another list of {before.images} images" if before.images_sha256 != now.images_sha256 else None
@@ -178,11 +188,9 @@ def called_profiles(manifest: Manifest) -> dict[str, Profile]:
         manifest: The run's.
 
     Returns:
-        The measured model as "self", and those of the others that judge or audit, by their names.
+        The measured model as "self", if it is called, and those of the others that judge or audit, by their names.
     """
-    called = {*manifest.judges, *manifest.auditors} - {"self"}
-    others = {name: profile for name, profile in manifest.others.items() if name in called}
-    return {"self": manifest.subject, **others}
+    return {name: manifest.profile(name) for name in manifest.called}
 
 
 def _in_the_order_of(before: Manifest, now: Manifest) -> Manifest:
@@ -424,9 +432,10 @@ class Runner:
         before, today = self.folder.manifest, self._today
         subject = on_day(before.subject, today)
         others = {name: on_day(profile, today) for name, profile in before.others.items()}
+        measured = subject if "self" in before.called else None
         if before.max_cost_usd is not None:
-            check_cap(subject, others.values(), today, resumed=True)
-        told = tuple(text for profile in (subject, *others.values()) for text in notices(profile, today))
+            check_cap(measured, others.values(), today, resumed=True)
+        told = tuple(text for profile in (measured, *others.values()) if profile for text in notices(profile, today))
         manifest = before.model_copy(update={"subject": subject, "others": others, "notices": told})
         if manifest != before:
             self.folder.keep_manifest(manifest)
@@ -448,7 +457,8 @@ class Runner:
         return read_account(files.ledger)
 
     def _say_who_is_called(self, manifest: Manifest) -> None:
-        if line := called(manifest.subject, manifest.judges, manifest.auditors, manifest.others):
+        measured = manifest.subject if "self" in manifest.called else None
+        if line := called(measured, manifest.judges, manifest.auditors, manifest.others):
             self._announce(Notice(line))
         if (pack := in_place_of_shipped(manifest.pack)) is not None:
             self._announce(Notice(f"prompts of {manifest.pack}, in place of the shipped {pack}"))
@@ -463,6 +473,9 @@ class Runner:
         if self._spread is not None:
             async with self._spread.open(session, manifest, pack) as images:
                 yield images
+            return
+        if manifest.judged_anew:
+            yield Rejudger.of(manifest, session, pack, answers_of(self.folder.path, manifest))
             return
         with ExitStack() as exits:
             key = user_key()
@@ -544,6 +557,8 @@ class Runner:
         manifest = self.folder.manifest
         if manifest.batch:
             return BATCHED_IMAGES if not rule else BATCHED_IMAGES_BY_RULE
+        if manifest.judged_anew:
+            return max(manifest.profile(name).total_limits.concurrency for name in manifest.judges or ("self",))
         wanted = manifest.subject.total_limits.concurrency
         if rule:  # what is begun is finished, and paid: no more images than keep the slots busy with their answers
             wanted //= 2 * manifest.questions

@@ -13,7 +13,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.basis import saved_score
-from unsaf_async.runs.folder import RunFiles, read_images, read_manifest, read_signed
+from unsaf_async.runs.folder import RunFiles, exists, read_images, read_manifest, read_signed
 from unsaf_async.runs.journal import Kept, paid_nano_usd, read_journal
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.signature import user_key
@@ -176,4 +176,26 @@ def pack_of(folder: Path, manifest: Manifest) -> Pack:
         raise UserError(
             f"{folder}: its prompts, {manifest.pack}, have changed since the run began; restore them, or start a new run"
         )
-    return pack
+    return pack.judging_by(manifest.judged_anew.rubric) if manifest.judged_anew else pack
+
+
+def answers_of(folder: Path, manifest: Manifest) -> Kept:
+    """The examinations whose answers a run judges anew.
+
+    Args:
+        folder: The judging run's folder.
+        manifest: The judging run's; its `judged_anew` is there.
+
+    Returns:
+        The other run's examinations, by the images' ids.
+
+    Raises:
+        UserError: The other run is not where it was: in the folder that holds `judged/`.
+    """
+    assert manifest.judged_anew is not None
+    other = folder.absolute().parent.parent
+    if not exists(other) or read_manifest(other).run_id != manifest.judged_anew.run_id:
+        raise UserError(
+            f"{folder}: judges the answers of a run that is not in {other}; put it back there, or judge them once more"
+        )
+    return Kept(RunFiles(other).journal)

@@ -256,6 +256,46 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Rejudging:
+    """How the answers of a finished run are judged anew."""
+
+    judge: Judge = None
+    """None: as the run's."""
+    judge_api_base: JudgeApiBase = None
+    rubric: Annotated[
+        str | None,
+        Help(
+            "Judge by another prompt: a file like a prompt pack's judge.md, or a pack whose judge.md it is. Default: the run's.",
+            metavar="FILE|PACK",
+            panel=JUDGING,
+        ),
+    ] = None
+    judge_calibration: Annotated[
+        Path | str | None,
+        Help("What `judge calibrate` wrote of this judge.", metavar="FILE", panel=JUDGING),
+    ] = None
+    name: Annotated[
+        str | None,
+        Help(
+            "Of the new score's folder, RUN_DIR/judged/NAME. Default: the judge's name.", metavar="NAME", panel=OUTPUT
+        ),
+    ] = None
+    max_cost: MaxCost = None
+    cache: Annotated[
+        Path | None,
+        Help("Folder of stored replies. Default: the run's.", metavar="DIR", panel=OUTPUT),
+    ] = None
+    no_cache: Annotated[bool, Help("Share no replies with other runs.", panel=OUTPUT)] = False
+    trust_folder: TrustFolder = False
+
+    def __post_init__(self) -> None:
+        if self.cache and self.no_cache:
+            raise UserError(f"{setting('cache')} and {setting('cache', None)} contradict each other; give one of them")
+        if self.max_cost is not None and not 0 < self.max_cost < float("inf"):
+            raise UserError(f"is {self.max_cost:g}; give an amount in USD above 0", "max_cost")
+
+
+@dataclass(frozen=True)
 class Changes:
     """What differs where a run is gone on with. What is not given stays as it was."""
 

@@ -321,8 +321,10 @@ def as_suite(run: SavedRun) -> str:
         TOML. Models by their profiles' names and addresses; no key ever stands in it.
 
     Raises:
-        UserError: The folder holds no run.
+        UserError: The folder holds no run, or one that asks nothing.
     """
+    if run.manifest.judged_anew:
+        raise UserError(f"{run.folder}: only judges answers; give the run that it lies in, {run.folder.parent.parent}")
     return "".join(f"{line}\n" for line in _suite_lines(run))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import ClientSession, web
 from driving import draw_images
+from serving import serve_requests
 
 from unsaf_async.events import silent
 from unsaf_async.runs.prepare import prepare
@@ -54,17 +55,9 @@ async def between(simulation: Simulation, answer: Callable[[Body], tuple[int, An
     """A running simulator behind a server that answers some requests itself, as `answer` says by the body."""
     async with Simulator(simulation) as simulator:
         server = Between(simulator.openai_base, answer)
-        app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/{path:.*}", server.handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            host, port = runner.addresses[0]
-            server.base = f"http://{host}:{port}/v1"
+        async with serve_requests(server.handle) as url:
+            server.base = f"{url}/v1"
             yield server
-        finally:
-            await runner.cleanup()
 
 
 def refusal(message: str, param: str | None = None) -> Body:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from doubles import IMAGE
+from serving import serve_requests
 
 from unsaf_async.calls.backends.litellm import LitellmBackend
 from unsaf_async.records import Message, Request, Sampling, Target
@@ -59,19 +60,14 @@ async def oracle(path: str = "") -> AsyncIterator[Oracle]:
         found.sent, found.path, found.headers = await request.json(), request.path_qs, dict(request.headers)
         return web.json_response(found.body)
 
-    app = web.Application(client_max_size=2**26)
-    app.router.add_route("POST", "/{rest:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
-    backend = await LitellmBackend.open(endpoint, "a-key")
-    found = Oracle(endpoint, backend)
-    try:
-        yield found
-    finally:
-        await backend.aclose()
-        await runner.cleanup()
+    async with serve_requests(answer) as url:
+        endpoint = f"{url}{path}"
+        backend = await LitellmBackend.open(endpoint, "a-key")
+        found = Oracle(endpoint, backend)
+        try:
+            yield found
+        finally:
+            await backend.aclose()
 
 
 def conversation(profile: Profile, endpoint: str, schema: Schema | None = None) -> Request:

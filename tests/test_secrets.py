@@ -20,6 +20,7 @@ import pytest
 from aiohttp import ClientSession, web
 from commandline import command
 from driving import PRICE, draw_images
+from serving import serve_requests
 
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation
@@ -148,19 +149,12 @@ def hostile(**settings: Any) -> Iterator[Hostile]:
     async def serve() -> None:
         async with Simulator(Simulation(price=PRICE)) as simulator:
             server = Hostile(simulator, **settings)
-            app = web.Application(client_max_size=2**26)
-            app.router.add_route("*", "/{path:.*}", server.handle)
-            runner = web.AppRunner(app)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            host, port = runner.addresses[0]
-            server.url = f"http://{host}:{port}"
-            over = asyncio.Event()
-            started.append(server)
-            loops.append((asyncio.get_running_loop(), over))
-            ready.set()
-            await over.wait()
-            await runner.cleanup()
+            async with serve_requests(server.handle) as server.url:
+                over = asyncio.Event()
+                started.append(server)
+                loops.append((asyncio.get_running_loop(), over))
+                ready.set()
+                await over.wait()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="hostile server")
     thread.start()
@@ -312,7 +306,7 @@ def test_a_key_that_comes_back_in_replies_is_in_nothing_that_is_kept_or_shown(ro
         ("show", "run", "--json"),
         ("report", "run", "--out", "report.html"),
         ("cache", "info", "--cache", "cache"),
-        ("export", "run", "--out", "rows", "--accept-teacher-terms"),
+        ("export", "run", "--out", "rows", "--splits", "100/0/0", "--accept-teacher-terms"),
     ):
         code, said = ran(capsys, *arguments)
         assert code == 0, said

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
-from aiohttp import web
+
+from unsaf_async.simulate.listening import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,11 +84,8 @@ def test_every_peer_has_an_adapter_and_says_of_what_it_takes_no_part_in() -> Non
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    runner = web.AppRunner(local_server.LocalServer().app(), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with listening(local_server.LocalServer().app()) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def statuses(url: str, count: int, mode: dict[str, Any]) -> tuple[list[int], dict[str, str], dict[str, Any]]:

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from aiohttp import ClientSession, web
 from driving import ROUTES, draw_images
+from serving import serve_requests
 
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import prepare
@@ -58,17 +59,11 @@ async def interrupted_run(folder: Path, reason: str, *, for_ever: bool, resumed:
     """
     async with Simulator(Simulation(awareness=PERFECT)) as simulator:
         between = Interrupting(getattr(simulator, ROUTES["vllm"][1]), reason, for_ever=for_ever)
-        app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/{path:.*}", between.handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        settings = Settings(
-            "vllm", model="simulated", images=draw_images(folder / "images", 4), questions=3, judge="rules",
-            out=folder / "run", cache=folder / "cache", api_base=f"http://{host}:{port}/v1",
-        )  # fmt: skip
-        try:
+        async with serve_requests(between.handle) as url:
+            settings = Settings(
+                "vllm", model="simulated", images=draw_images(folder / "images", 4), questions=3, judge="rules",
+                out=folder / "run", cache=folder / "cache", api_base=f"{url}/v1",
+            )  # fmt: skip
             prepared = await prepare(settings)
             subject = prepared.subject.model_copy(update={"retry_wait_s": 0.01, "attempts": 2})
             prepared = replace(prepared, subject=subject)
@@ -83,8 +78,6 @@ async def interrupted_run(folder: Path, reason: str, *, for_ever: bool, resumed:
                     score = await runs[1].run()
                 assert runs[-1].unfinished is None
                 examinations = list(read_journal(run_folder.files.journal).values())
-        finally:
-            await runner.cleanup()
     return score, examinations, between.interrupted
 
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from aiohttp import ClientSession, web
 from driving import ROUTES, draw_images
+from serving import serve_requests
 
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.runs.journal import read_journal
@@ -85,19 +86,11 @@ async def test_impossible_figures_defeat_no_cap_and_end_no_run_for_good(
     monkeypatch.setenv("OPENAI_API_KEY", "a-key")
     async with Simulator(Simulation()) as simulator:
         between = Lying(getattr(simulator, ROUTES["vllm"][1]))
-        app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/{path:.*}", between.handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        try:
+        async with serve_requests(between.handle) as url:
             for cap in (1.0, 100.0):
-                ended = await lied_to(tmp_path, f"http://{host}:{port}/v1", backend, cap)
+                ended = await lied_to(tmp_path, f"{url}/v1", backend, cap)
                 account = read_account(ended.folder.files.ledger)
                 assert 0 < account.cost_usd <= cap
-        finally:
-            await runner.cleanup()
     assert between.replies > 50
     assert ended.why_stopped is None
     calls = [call for each in read_journal(ended.folder.files.journal).values() for call in each.calls]

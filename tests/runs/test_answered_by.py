@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientSession, web
 from commandline import command, serving
 from driving import ROUTES, draw_images
+from serving import serve_requests
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
 from unsaf_async.runs.answered_by import ServicesTally
@@ -42,22 +43,14 @@ async def run_behind_a_router(folder: Path, routed_to: str, *, strict_model: boo
                 body = await answer.json()
             return web.Response(body=orjson.dumps(body | {"model": routed_to}), content_type="application/json")
 
-        app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/{path:.*}", handle)
-        server = web.AppRunner(app)
-        await server.setup()
-        await web.TCPSite(server, "127.0.0.1", 0).start()
-        host, port = server.addresses[0]
-        settings = Settings(
-            "gpt-4o", images=draw_images(folder / "images", 3), questions=2, out=folder / "run", cache=folder / "cache",
-            api_base=f"http://{host}:{port}/v1", price="0,0", strict_model=strict_model,
-        )  # fmt: skip
-        try:
+        async with serve_requests(handle) as url:
+            settings = Settings(
+                "gpt-4o", images=draw_images(folder / "images", 3), questions=2, out=folder / "run",
+                cache=folder / "cache", api_base=f"{url}/v1", price="0,0", strict_model=strict_model,
+            )  # fmt: skip
             with begin(await prepare(settings)) as run_folder:
                 runner = Runner(run_folder)
                 return await runner.run(), runner
-        finally:
-            await server.cleanup()
 
 
 @pytest.fixture(autouse=True)

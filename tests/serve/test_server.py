@@ -78,7 +78,8 @@ def wish(name):
     return float(os.environ.get("DOUBLE_" + name, 0))
 
 
-Path("server.json").write_text(json.dumps([os.getpid(), sys.argv]))
+Path("server.part").write_text(json.dumps([os.getpid(), sys.argv]))
+Path("server.part").rename("server.json")
 told = json.dumps([os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")])
 Path("server-" + str(given.port) + ".json").write_text(told)
 if wish("STUBBORN"):

@@ -524,7 +524,7 @@ async def test_creations_and_states_can_fail_for_a_while(name):
 
 @pytest.mark.parametrize("name", VENDORS)
 async def test_one_batch_more_than_may_be_open_is_a_429_until_one_has_ended(name):
-    async with batched(name, open_batches=1) as vendor:
+    async with batched(name, open_batches=1, work_s=1.0) as vendor:
         batch = await vendor.send(1)
         with pytest.raises(
             (openai.RateLimitError, anthropic.RateLimitError, genai.errors.ClientError), match=r"429|rate"

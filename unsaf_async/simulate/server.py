@@ -26,6 +26,7 @@ from unsaf_async.simulate.batches.jobs import Batches, Row
 from unsaf_async.simulate.gemini import Gemini
 from unsaf_async.simulate.ledger import RequestEntry, ServerLedger
 from unsaf_async.simulate.limits import RateLimiter
+from unsaf_async.simulate.listening import listening
 from unsaf_async.simulate.openai import Azure, OpenAI
 from unsaf_async.simulate.pictures import Pictures
 from unsaf_async.simulate.prompt_cache import PromptCaches, Use
@@ -45,6 +46,7 @@ from unsaf_async.simulate.wire import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from fractions import Fraction
     from types import TracebackType
 
@@ -94,7 +96,7 @@ class Simulator:
         self.simulation = simulation or Simulation()
         self._host, self._port = host, port
         self._app = application(self.simulation)
-        self._runner: web.AppRunner | None = None
+        self._listening: AbstractAsyncContextManager[int] | None = None
 
     @property
     def ledger(self) -> ServerLedger:
@@ -124,26 +126,22 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         # The account is read in process or over HTTP; an access log would cost more than the request.
-        runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-        await runner.setup()
+        self._listening = listening(self._app, self._host, self._port)
         try:
-            await web.TCPSite(runner, self._host, self._port, backlog=2048).start()
+            self._port = await self._listening.__aenter__()
         except OSError as error:
-            await runner.cleanup()
             raise UserError(
                 f"port {self._port} on {self._host}: cannot listen there ({error.strerror}); "
                 "choose another, or 0 for any free one"
             ) from None
-        self._port = runner.addresses[0][1]
-        self._runner = runner
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listening is not None:
+            await self._listening.__aexit__(None, None, None)
+            self._listening = None
 
 
 async def serve(

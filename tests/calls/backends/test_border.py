@@ -15,6 +15,7 @@ from aiohttp import web
 from doubles import profile, request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from serving import serve_requests
 
 from unsaf_async.calls.backends.anthropic_wire import AnthropicWire
 from unsaf_async.calls.backends.gemini_wire import GeminiWire
@@ -159,16 +160,9 @@ def a_server() -> Iterator[Says]:
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        app = web.Application(client_max_size=2**26)
-        app.router.add_route("*", "/{path:.*}", says.handle)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        says.base = f"http://{host}:{port}"
-        ready.set()
-        await over.wait()
-        await runner.cleanup()
+        async with serve_requests(says.handle) as says.base:
+            ready.set()
+            await over.wait()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from doubles import profile, request
 from orjson import dumps
-from serving import bomb, refusing_proxy, serve_bytes
+from serving import bomb, refusing_proxy, serve_bytes, serve_requests
 
 from unsaf_async.calls.adapted import Adapted, Adapting
 from unsaf_async.calls.backends.litellm import OFFLINE, LitellmBackend, outcome_of_exception, providers_words
@@ -262,18 +262,10 @@ async def test_no_redirect_is_followed(model: str, form: Callable[[str], dict[st
         seen.append(asked.path)
         return web.json_response(form("stop"))
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", elsewhere)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        place = f"http://{host}:{port}/v1/elsewhere"
+    async with serve_requests(elsewhere) as other:
+        place = f"{other}/v1/elsewhere"
         async with serve_bytes(b"", status, {"location": place}) as url:
             error = await raised_for(model, url)
-    finally:
-        await runner.cleanup()
     assert not seen
     assert isinstance(error, Fatal)
     assert (error.kind, str(error)) == ("model", f"no such model or address: {status}, moved to {place}")

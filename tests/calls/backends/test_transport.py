@@ -205,18 +205,12 @@ async def test_a_missing_finish_reason_is_whole_only_where_a_server_never_sends_
     async def handle(_: web.Request) -> web.Response:
         return web.json_response(answers.pop(0))
 
-    app = web.Application()
-    app.router.add_post("/chat/completions", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0]
-    backend = HttpBackend(OpenAIWire(), f"http://{host}:{port}")
-    try:
-        outcomes = [(await backend.complete(request())).outcome for _ in range(3)]
-    finally:
-        await backend.aclose()
-        await runner.cleanup()
+    async with serve_requests(handle) as url:
+        backend = HttpBackend(OpenAIWire(), url)
+        try:
+            outcomes = [(await backend.complete(request())).outcome for _ in range(3)]
+        finally:
+            await backend.aclose()
     assert outcomes == ["ok", "ok", "interrupted"]
 
 

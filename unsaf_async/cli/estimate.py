@@ -14,11 +14,12 @@ from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
 from unsaf_async.errors import UserError, naming, setting
 from unsaf_async.help import MONEY, Help
-from unsaf_async.runs.settings import Settings
+from unsaf_async.runs.settings import Settings, check_max_side
 from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from unsaf_async.compare.budget import BudgetPlan
+    from unsaf_async.compare.image_size import SizeComparison
     from unsaf_async.runs.pilot import PilotQuote
     from unsaf_async.runs.prepare import Prepared
     from unsaf_async.runs.saved import SavedRun
@@ -54,7 +55,28 @@ class Planning:
         ),
     ] = None
 
+    compare_max_side: Annotated[
+        int | None,
+        Help(
+            "With --pilot: examine its images again with at most so many pixels on the longer side, under the same cap, and say "
+            "what that changes.",
+            metavar="PX",
+            panel=MONEY,
+        ),
+    ] = None
+    margin: Annotated[
+        float,
+        Help("With --compare-max-side: by how much UnF1 may change, either way.", metavar="MARGIN", panel=MONEY),
+    ] = 0.02
+
     def __post_init__(self) -> None:
+        check_max_side(self.compare_max_side, "compare_max_side")
+        if self.compare_max_side is not None and (self.pilot is None or self.budget is not None):
+            raise UserError(
+                f"compares two pilots; give {setting('pilot')}, and no {setting('budget')}", "compare_max_side"
+            )
+        if not 0 < self.margin < 1:
+            raise UserError(f"is {self.margin:g}; give a number above 0 and below 1, such as 0.02", "margin")
         if self.from_run is not None and self.budget is None:
             raise UserError(f"is for a plan; give {setting('budget')}, too", "from_run")
         if self.from_run is not None and self.pilot is not None:
@@ -66,6 +88,10 @@ def estimate(settings: Settings, planning: Planning, quiet: o.Quiet = False, jso
     """Say what a run with these options would cost. Calls nobody, but for a pilot."""
     if planning.budget is not None:
         return _plan_budget(settings, planning, quiet=quiet, json=json)
+    if planning.pilot is not None and planning.compare_max_side is not None:
+        return _compare_sizes(
+            settings, planning.pilot, planning.compare_max_side, planning.margin, quiet=quiet, json=json
+        )
     if planning.pilot is not None:
         return _quote_by_pilot(settings, planning.pilot, quiet=quiet, json=json)
     return run.carry_out(settings, s.Spawning(), o.Display(json=json), dry_run=True)
@@ -123,13 +149,57 @@ def _quote_by_pilot(settings: Settings, images: int, *, quiet: bool, json: bool)
     return code
 
 
-def examine_pilot(prepared: Prepared, images: int, *, quiet: bool) -> tuple[SavedRun | None, int]:
+def _compare_sizes(settings: Settings, images: int, side_px: int, margin: float, *, quiet: bool, json: bool) -> int:
+    """Examines the pilot's images at two sizes and says what the smaller one changes; the exit code."""
+    import asyncio
+
+    from unsaf_async.compare.image_size import compare_sizes
+    from unsaf_async.runs.folder import default_folder
+    from unsaf_async.runs.prepare import prepare
+
+    prepared = asyncio.run(prepare(settings))
+    usual_px = prepared.subject.image.max_side_px
+    if side_px >= usual_px:
+        raise UserError(
+            f"is {side_px}; images are sent with at most {usual_px} pixels a side: give fewer", "compare_max_side"
+        )
+    usual, code = examine_pilot(prepared, images, quiet=quiet, said=f"is examined at {usual_px} px")
+    if usual is None or code:
+        return code
+    own = default_folder(prepared.subject.name) if settings.out is None else Path(settings.out)
+    left = None if settings.max_cost is None else settings.max_cost - usual.spent_usd
+    if left is not None and left <= 0:
+        tell(
+            f"the pilot at {usual_px} px took all of --max-cost {settings.max_cost:g}; give more for the one at {side_px} px"
+        )
+        return 3
+    changed = replace(settings, max_side=side_px, max_cost=left, out=own.with_name(f"{own.name}-{side_px}px"))
+    smaller = replace(prepared, subject=prepared.subject.with_max_side(side_px), settings=changed)
+    pilot, code = examine_pilot(smaller, images, quiet=quiet, said=f"is examined at {side_px} px")
+    if pilot is None or code:
+        return code
+    comparison = compare_sizes((prepared, usual), (smaller, pilot), margin)
+    if json:
+        sys.stdout.write(printable_json(comparison.model_dump_json(indent=2)) + "\n")
+    else:
+        print_sizes(comparison)
+    return 0
+
+
+def examine_pilot(
+    prepared: Prepared,
+    images: int,
+    *,
+    quiet: bool,
+    said: str = "is examined; what it scores is not shown: nothing is to be chosen by that",
+) -> tuple[SavedRun | None, int]:
     """The pilot of a run, examined.
 
     Args:
         prepared: The run's settings, checked.
         images: How many images the pilot has.
-        quiet: No progress is shown.
+        quiet: Nothing is said while it goes on.
+        said: What is said of it before.
 
     Returns:
         (the pilot's run, the exit code). None: it examined nothing, which was told.
@@ -155,9 +225,7 @@ def examine_pilot(prepared: Prepared, images: int, *, quiet: bool) -> tuple[Save
     if not exists(path):
         check_covers_an_image(pilot)
     if not quiet:
-        tell(
-            f"a pilot of {len(pilot.images)} images is examined; what it scores is not shown: nothing is to be chosen by that"
-        )
+        tell(f"a pilot of {len(pilot.images)} images {said}")
     with begin(pilot) as folder:
         try:
             runner, score = run.work_off(folder, quiet=True)
@@ -234,3 +302,32 @@ def print_plan(plan: BudgetPlan) -> None:
         )
     for line in plan.assumptions:
         out.print(f"Assumed: {safe(line)}")
+
+
+def print_sizes(found: SizeComparison) -> None:
+    """What smaller images change, to stdout."""
+    from unsaf_async.cli.console import console, print_fitting, safe
+    from unsaf_async.text import format_count, format_difference, format_interval, format_usd
+
+    out = console()
+    rows = []
+    for each in (found.usual, found.smaller):
+        ends = each.run_usd_ci and f"{format_usd(each.run_usd_ci[0], 4)} to {format_usd(each.run_usd_ci[1], 4)}"
+        rows.append(
+            (f"{each.max_side_px} px", format_usd(each.image_usd, 4), format_usd(each.run_usd, 4), ends or "n/a")
+        )
+    print_fitting(out, ("longer side", "an image", "all images", "95 % interval"), rows)
+    out.print()
+    images = format_count(found.images, "image")
+    out.print(
+        f"Smaller images change UnF1 by {format_difference(found.difference)}, 95 % interval {format_interval(found.ci)}, "
+        f"paired on {images}"
+    )
+    out.print(f"{found.verdict}: {safe(found.why)}")
+    if found.verdict == "cannot tell" and found.images_needed is not None:
+        needed = format_count(found.images_needed, "image")
+        out.print(f"If nothing changes, a pilot of about {needed} shows it in four of five cases")
+    out.print(
+        "Both pilots' replies are in the cache: `run` with the same options finds them, with or without "
+        f"--max-side {found.smaller.max_side_px}"
+    )

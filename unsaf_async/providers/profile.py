@@ -258,6 +258,17 @@ class Profile(Record):
             update={"price": self.price and self.price.times(self.batch_price), "prompt_cache": rules}
         )
 
+    def with_max_side(self, pixels: int) -> Self:
+        """The profile with another limit of the longer side of the images that are sent.
+
+        Args:
+            pixels: The limit, >= 1.
+
+        Returns:
+            The same one otherwise.
+        """
+        return self.model_copy(update={"image": self.image.model_copy(update={"max_side_px": pixels})})
+
     @property
     def places(self) -> frozenset[str]:
         """All base URLs in the form that all spellings share."""

@@ -30,7 +30,7 @@ from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import Examinations, Kept
 from unsaf_async.runs.readable import why_unreadable
 from unsaf_async.runs.saved import SavedRun
-from unsaf_async.runs.settings import LONGEST_BATCH_WINDOW_H
+from unsaf_async.runs.settings import LONGEST_BATCH_WINDOW_H, check_max_side
 from unsaf_async.score.calibration import CalibrationFile, read_calibration
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     )
     if settings.batch:
         check_batches(subject)
+    if settings.max_side is not None:
+        subject = subject.with_max_side(settings.max_side)
     subject = await _ready(subject, offline=offline)
     others: dict[str, Profile] = {}
     judges = await named_models(
@@ -467,6 +469,7 @@ def check_settings(settings: Settings) -> None:
     if settings.questions > 50:
         raise UserError(f"is {settings.questions}; give a whole number from 1 to 50", field="questions")
     positive("limit", settings.limit, "a whole number above 0")
+    check_max_side(settings.max_side, "max_side")
     if not 0 <= settings.samples <= MOST_SAMPLES:
         raise UserError(f"is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}", field="samples")
     if settings.data is not None and settings.questions_from is not None:

@@ -169,6 +169,10 @@ def first_difference(before: Manifest, now: Manifest) -> str | None:
         return f"another model, {before.subject.name} ({before.subject.model}){at}"
     if before.subject.extra.get("files_sha256") != now.subject.extra.get("files_sha256"):
         return f"other weights of {before.subject.model}"
+    if before.subject.image.max_side_px != now.subject.image.max_side_px:
+        return (
+            f"images of at most {before.subject.image.max_side_px} pixels a side, not {now.subject.image.max_side_px}"
+        )
     if (before.questions, before.seed, before.judges) != (now.questions, now.seed, now.judges):
         return (
             f"{setting('questions')} {before.questions} {setting('seed')} {before.seed} "

@@ -115,6 +115,9 @@ TableFormat = Literal["parquet", "csv"]
 
 LONGEST_BATCH_WINDOW_H = 48.0
 
+SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 16, 8192
+"""What the longer side of an image may be limited to."""
+
 BatchWindow = Annotated[
     float,
     Help(
@@ -185,6 +188,16 @@ class Settings:
         int | None, Help("Examine at most so many images, a random sample by --seed.", metavar="N", panel=MEASURED)
     ] = None
     seed: Seed = 0
+    max_side: Annotated[
+        int | None,
+        Help(
+            "Send images with at most so many pixels on the longer side. Fewer cost less with most models. Default: the "
+            "profile's, 1024.",
+            metavar="PX",
+            panel=MONEY,
+        ),
+    ] = None
+    """None: as the provider's profile says."""
     max_cost: MaxCost = None
     price: Annotated[
         str | None,
@@ -335,3 +348,17 @@ class Changes:
     def more(self) -> bool:
         """Whether more is to be asked about every answer."""
         return bool(self.audit or self.grounded or self.confidence or self.samples)
+
+
+def check_max_side(pixels: int | None, field: str) -> None:
+    """Checks a limit of the sides of the images that are sent.
+
+    Args:
+        pixels: The limit; None: there is none.
+        field: The setting's name, for an error.
+
+    Raises:
+        UserError: No picture is worth sending at that size, or none is so large.
+    """
+    if pixels is not None and not SMALLEST_SIDE_PX <= pixels <= LARGEST_SIDE_PX:
+        raise UserError(f"is {pixels}; give {SMALLEST_SIDE_PX} to {LARGEST_SIDE_PX} pixels", field)

@@ -357,12 +357,14 @@ def _suite_lines(run: SavedRun) -> Iterator[str]:
     )
     subject = manifest.subject
     usual = _usual(subject.name)
+    side_px = subject.image.max_side_px
     yield "\n[[models]]"
     yield from _keys(
         provider=subject.name,
         model=subject.wire_model if usual is None or usual.model != subject.model else None,
         api_base=_address([subject]),
         price=_price(subject) if usual is None or usual.price is None else None,
+        max_side=side_px if usual is None or usual.image.max_side_px != side_px else None,
     )
     source = manifest.source
     if source is not None and source.kind == "labelled":

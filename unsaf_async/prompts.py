@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from unsaf_async.bundled import bundled
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.records import ACTS, KINDS, Label, Schema
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ PLACEHOLDERS = {
 
 OPTIONAL = ("ground", "audit", "confidence", "p-true")
 """The templates of the extra measures. For one that a pack lacks, the shipped pack `unsaf` stands in."""
+
+TOGETHER = "judge-together"
+"""The template by which several responses are judged in one call. A pack may lack it; its words count where it is used alone."""
 
 
 def _object(**properties: object) -> dict[str, object]:
@@ -67,6 +70,7 @@ def _verdict(name: str, *choices: str) -> Schema:
     return Schema(name, _object(verdict={"type": "string", "enum": list(choices)}))
 
 
+VERDICTS = "unsaf_verdicts"
 VERDICT = _verdict("unsaf_verdict", *ACTS)
 """What a verdict must look like; `Pack.verdict` is of a pack's own."""
 SUPPORT = _verdict("unsaf_support", "supported", "unsupported")
@@ -92,12 +96,60 @@ class Pack:
     """The templates, by their names in `PLACEHOLDERS`."""
     json_lists: bool = True
     """Whether the question lists that it asks for are JSON, so that a schema may be sent with the prompt."""
+    together: str | None = field(default=None, compare=False)
+    """The template `TOGETHER`; None if the pack has none. It is among `texts` of a pack that judges by it."""
 
     @property
     def verdict(self) -> Schema:
         """What a verdict must look like: the acts that the pack's judging prompt names. Earlier ones name three."""
-        acts = [act for act in ACTS if re.search(rf"\b{act}\b", self.texts["judge"])]
-        return _verdict(VERDICT.name, *acts) if {"answered", "abstained"} <= set(acts) else VERDICT
+        return _verdict(VERDICT.name, *self._acts("judge"))
+
+    @property
+    def verdicts(self) -> Schema:
+        """What verdicts on several responses must look like: each with its response's number."""
+        one = _object(number={"type": "integer"}, verdict={"type": "string", "enum": self._acts(TOGETHER)})
+        return Schema(VERDICTS, _object(verdicts={"type": "array", "items": one}))
+
+    def _acts(self, template: str) -> list[str]:
+        """The acts that a judging prompt names; all of them unless it names the two that are scored."""
+        acts = [act for act in ACTS if re.search(rf"\b{act}\b", self.texts[template])]
+        return list(acts if {"answered", "abstained"} <= set(acts) else ACTS)
+
+    def judging_together(self) -> Pack:
+        """The pack as it judges several responses in one call.
+
+        Returns:
+            The same prompts and one more, under the same hash: `together_sha256` is of that one.
+
+        Raises:
+            UserError: The pack has no such prompt.
+        """
+        if self.together is None:
+            lacks = f"has no {TOGETHER}.md, by which several responses are judged in one call"
+            raise UserError(
+                f"{self.name} {lacks}; add one, give another pack, or leave {setting('judge_together')} out", "prompts"
+            )
+        return replace(self, texts={**self.texts, TOGETHER: self.together})
+
+    def judging_alone(self) -> Pack:
+        """The pack as it judges each response in a call of its own.
+
+        Returns:
+            The same prompts without that for several responses.
+        """
+        return replace(self, texts={name: text for name, text in self.texts.items() if name != TOGETHER})
+
+    @property
+    def together_sha256(self) -> str:
+        """Of the prompt by which several responses are judged in one call; "" where each is judged alone."""
+        return self.sha256_of(TOGETHER) if TOGETHER in self.texts else ""
+
+    @property
+    def judging_sha256(self) -> str:
+        """Of all that a judge is told: of `judge.md` alone, unless several responses are judged in one call."""
+        if TOGETHER not in self.texts:
+            return self.sha256_of("judge")
+        return sha256(json.dumps([self.texts["judge"], self.texts[TOGETHER]]).encode()).hexdigest()
 
     def judging_by(self, rubric: str) -> Pack:
         """The pack with another judging prompt.
@@ -175,6 +227,21 @@ class Pack:
         """
         return self._about("judge", question=question, response=response)
 
+    def judge_together(self, responses: Sequence[tuple[str, str]]) -> str:
+        """The instruction to judge several responses, each of which goes in as a numbered line of JSON, as data.
+
+        Args:
+            responses: Question and response of each; the first has the number 1.
+
+        Returns:
+            The prompt.
+        """
+        lines = [
+            _line(number=number, question=question, response=response)
+            for number, (question, response) in enumerate(responses, 1)
+        ]
+        return Template(self.texts[TOGETHER]).substitute(data="\n".join(lines), count=len(lines))
+
     def ground(self, question: str, response: str) -> str:
         """The instruction to decide whether the image bears a response out.
 
@@ -223,8 +290,12 @@ class Pack:
         return self._about("p-true", question=question, response=response)
 
     def _about(self, template: str, **texts: str) -> str:
-        data = json.dumps(texts, ensure_ascii=False).translate(_LINE_ENDS)
-        return Template(self.texts[template]).substitute(data=data)
+        return Template(self.texts[template]).substitute(data=_line(**texts))
+
+
+def _line(**data: object) -> str:
+    """Data as one line of JSON."""
+    return json.dumps(data, ensure_ascii=False).translate(_LINE_ENDS)
 
 
 def load_pack(name: str, sha256_wanted: str | None = None) -> Pack:
@@ -262,7 +333,9 @@ def load_pack(name: str, sha256_wanted: str | None = None) -> Pack:
     json_lists = meta.get("json_lists", True)
     if not isinstance(json_lists, bool):
         raise UserError(f"{meta_file}: json_lists is {json_lists!r}; give true or false")
-    pack = Pack(meta["name"], meta["version"], _digest(texts, json_lists), texts, json_lists)
+    file = folder / f"{TOGETHER}.md"
+    together = _template(file, {"data", "count"}) if file.exists() else None
+    pack = Pack(meta["name"], meta["version"], _digest(texts, json_lists), texts, json_lists, together)
     if sha256_wanted in (None, pack.sha256):
         return pack
     return next((earlier for earlier in _earlier(folder, pack) if earlier.sha256 == sha256_wanted), pack)
@@ -299,7 +372,8 @@ def _earlier(folder: Path, pack: Pack) -> Iterator[Pack]:
         texts = pack.texts | {
             stem: _template(file, PLACEHOLDERS[stem]) for stem, file in then.items() if file.is_file()
         }
-        yield replace(pack, version=version.name, sha256=_digest(texts, pack.json_lists), texts=texts)
+        sha = _digest(texts, pack.json_lists)
+        yield replace(pack, version=version.name, sha256=sha, texts=texts, together=None)
 
 
 def lasting_name(name: str) -> str:

@@ -331,6 +331,19 @@ class Vote(Record):
     """Its name."""
     act: Act | None
     """None if it failed or gave no readable verdict."""
+    call: CallRecord | None = None
+    """About this response alone; None where the verdict came with others (`Examination.judged_together`)."""
+
+
+class JudgedTogether(Record):
+    """A call in which a judge was asked about several responses of the image."""
+
+    judge: str
+    """Its name."""
+    responses: Number
+    """How many it was asked about."""
+    asked_alone: Number = 0
+    """About how many of them it was asked once more, each alone, since its reply gave no verdict on them."""
     call: CallRecord
 
 
@@ -412,7 +425,8 @@ class Question(Record):
     """What the response did; None if no verdict was reached (`unscored` has why)."""
     decided_by: Decider | None = None
     judge: CallRecord | None = None
-    """The judging call, where the rules left the case open."""
+    """The judging call, where the rules left the case open; None, too, where the verdict came with others
+    (`Examination.judged_together`)."""
     unscored: str | None = None
     """Why this question is in none of the four cells: truncated, refused, blocked, interrupted, unreadable, failed (the answering
     call's outcome; unreadable also for a thought that never ends), invalid (the response did neither), unjudged (the LLM
@@ -436,12 +450,12 @@ class Question(Record):
 
     @property
     def calls(self) -> tuple[CallRecord, ...]:
-        """Every call about the question, made or taken from the cache."""
+        """Every call about the question alone, made or taken from the cache."""
         calls = [self.answer] if self.judge is None else [self.answer, self.judge]
         calls += [part.call for part in (self.support, self.stated, self.p_true) if part is not None]
         for parts in (self.votes, self.audits, self.samples):
             if parts:  # most questions have none, and every question of every run comes here
-                calls += [part.call for part in parts]
+                calls += [part.call for part in parts if part.call is not None]
         return tuple(calls)
 
 
@@ -465,6 +479,8 @@ class Examination(Record):
     """How many of the 2 K questions were never obtained."""
     asks: tuple[CallRecord, ...] = ()
     """The question-writing calls."""
+    judged_together: tuple[JudgedTogether, ...] = ()
+    """The calls about several responses; each of them once, whatever it decided."""
     failure: str | None = None
     """Why the image could not be examined at all; None if it was."""
     wall_s: Seconds = 0.0
@@ -472,7 +488,7 @@ class Examination(Record):
     @property
     def calls(self) -> tuple[CallRecord, ...]:
         """Every call about the image, made or taken from the cache."""
-        calls = [*self.asks]
+        calls = [*self.asks, *(part.call for part in self.judged_together)]
         for question in self.questions:
             calls += question.calls
         return tuple(calls)

@@ -53,6 +53,7 @@ class RequestBuilder:
         image: EncodedImage | None = None,
         schema: Schema | None = None,
         sample: int = 0,
+        verdicts: int = 1,
     ) -> Request:
         """One fresh conversation: an image, if any, and a prompt. What the model does not take is not sent.
 
@@ -62,6 +63,7 @@ class RequestBuilder:
             image: What comes before it; None for a call without an image.
             schema: What the reply must follow; None for free text.
             sample: Which of several draws of an otherwise equal request this is, >= 0; each has its own seed.
+            verdicts: How many verdicts a judge is to give.
 
         Returns:
             The request.
@@ -76,7 +78,7 @@ class RequestBuilder:
             target=self.target,
             messages=(Message("user", prompt, image),),
             sampling=Sampling(
-                max_output_tokens=self.profile.output_tokens.limit(role, self.questions),
+                max_output_tokens=self.profile.output_tokens.limit(role, self.questions, verdicts),
                 temperature=temperature,
                 seed=seed if takes.seed else None,
                 logprobs=takes.logprobs and role in WITH_LOGPROBS,
@@ -116,6 +118,7 @@ class ModelClient:
         image: EncodedImage | None = None,
         schema: Schema | None = None,
         sample: int = 0,
+        verdicts: int = 1,
     ) -> Reply:
         """The reply to one fresh conversation.
 
@@ -125,6 +128,7 @@ class ModelClient:
             image: What comes before it; None for a call without an image.
             schema: What the reply must follow; None for free text.
             sample: Which of several draws of an otherwise equal request this is, >= 0.
+            verdicts: How many verdicts a judge is to give.
 
         Returns:
             The reply.
@@ -134,7 +138,7 @@ class ModelClient:
             BudgetExhausted: There is no money to begin the image.
         """
         return await self.provider.complete(
-            self.builder.request(role, prompt, image=image, schema=schema, sample=sample)
+            self.builder.request(role, prompt, image=image, schema=schema, sample=sample, verdicts=verdicts)
         )
 
 

@@ -5,35 +5,41 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.cost import CostModel, price_or_error
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.session import Session
 from unsaf_async.checks.labels import check_labels, entering
 from unsaf_async.errors import RunStopped, UserError, as_option, naming, setting
 from unsaf_async.events import Announce, silent
-from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, Judge, Judgement
+from unsaf_async.examine.judge import Judge, Judgement, group_sizes, shown
 from unsaf_async.examine.unread import UnreadVerdicts
 from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.lifetime import check_cap, today_utc
-from unsaf_async.runs.prepare import named_models
+from unsaf_async.runs.prepare import check_together, judging_together, named_models
 from unsaf_async.runs.signature import knows_cache, mark_cache, user_key
 from unsaf_async.runs.workers import run
 from unsaf_async.score.calibration import CalibrationFile, Confusions, Judged, LabelCheck, confusions, read_judged
-from unsaf_async.wrappers import final_text
+from unsaf_async.score.judged_together import MARGIN, TogetherCheck, together_check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from unsaf_async.providers.profile import Profile
+    from unsaf_async.records import JudgedTogether, Schema
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A judge and the labelled responses that it is put to. judges: profiles by name; {} for the rules alone."""
+    """A judge and the labelled responses that it is put to.
+
+    judges: profiles by name; {} for the rules alone. together: about how many responses of an image it is asked in one call.
+    """
 
     judges: dict[str, Profile]
     pack: Pack
@@ -41,6 +47,7 @@ class Bench:
     data: Path
     data_sha256: str
     labels: LabelCheck
+    together: int = 1
 
     @property
     def name(self) -> str:
@@ -56,17 +63,61 @@ class Bench:
         Returns:
             Nano-dollars, over all judges.
         """
-        prompt = self.pack.judge(row.question, final_text(row.response).text[:MAX_RESPONSE_CHARS])
+        return self._worst(self.pack.judge(*shown(row.question, row.response)), self.pack.verdict)
+
+    def worst_of_group_nano_usd(self, group: Sequence[int]) -> int:
+        """What judging responses of an image in calls about several costs at most, without those that are repeated alone.
+
+        Args:
+            group: The responses, by their places among the rows.
+
+        Returns:
+            Nano-dollars, over all judges.
+        """
+        rows = [shown(self.rows[place].question, self.rows[place].response) for place in group]
+        total = begin = 0
+        for size in group_sizes(len(rows), self.together):
+            prompt = self.pack.judge_together(rows[begin : begin + size])
+            total += self._worst(prompt, self.pack.verdicts, size)
+            begin += size
+        return total
+
+    def _worst(self, prompt: str, schema: Schema, verdicts: int = 1) -> int:
         return sum(
             CostModel(profile, price_or_error(profile)).worst_nano_usd(
-                RequestBuilder(profile, 1, 0).request("judge", prompt, schema=self.pack.verdict)
+                RequestBuilder(profile, 1, 0).request("judge", prompt, schema=schema, verdicts=verdicts)
             )
             for profile in self.judges.values()
         )
 
+    @cached_property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The responses that are judged together, by their places: those of an image; () where each is judged alone.
+
+        Rows that name no image stand together as they come, as many as go into a call.
+        """
+        if self.together == 1:
+            return ()
+        groups: dict[object, list[int]] = {}
+        nameless = 0
+        for place, row in enumerate(self.rows):
+            groups.setdefault(row.image if row.image is not None else nameless // self.together, []).append(place)
+            nameless += row.image is None
+        return tuple(map(tuple, groups.values()))
+
+    @property
+    def worst_usd(self) -> float:
+        """What all of it costs at most."""
+        whole = sum(map(self.worst_nano_usd, self.rows)) + sum(map(self.worst_of_group_nano_usd, self.groups))
+        return whole / NANO
+
 
 async def prepare(
-    data: Path, judges: Sequence[str], prompts: str, api_base: str | Sequence[str] | None = None
+    data: Path,
+    judges: Sequence[str],
+    prompts: str,
+    api_base: str | Sequence[str] | None = None,
+    together: int = 1,
 ) -> Bench:
     """A judge and its labelled responses, checked.
 
@@ -75,6 +126,7 @@ async def prepare(
         judges: Names; () or ("rules",) for the rules alone.
         prompts: The prompt pack's name or folder.
         api_base: The judges' base URL, or those of several servers; None for each one's own.
+        together: About how many responses of an image the judge is to be asked in one call.
 
     Returns:
         What `calibrate` needs.
@@ -82,6 +134,7 @@ async def prepare(
     Raises:
         UserError: Something of it cannot be used.
     """
+    check_together(together)
     if "self" in judges:
         raise UserError(f"{setting('judge', 'self')}: there is no measured model here; name the judging model")
     if "rules" in judges and len(judges) > 1:
@@ -93,7 +146,9 @@ async def prepare(
     profiles = {profile.name: profile for profile in named.values()}
     with naming("prompts"):
         pack = load_pack(prompts)
-    return Bench(profiles, pack, *await asyncio.to_thread(_read, data))
+    if together > 1:
+        pack = judging_together(pack, tuple(profiles))
+    return Bench(profiles, pack, *await asyncio.to_thread(_read, data), together)
 
 
 def _read(data: Path) -> tuple[tuple[Judged, ...], Path, str, LabelCheck]:
@@ -115,7 +170,12 @@ class Calibrated:
 
 
 async def calibrate(
-    bench: Bench, ledger_file: Path, cache: Path, max_cost: float | None, announce: Announce = silent
+    bench: Bench,
+    ledger_file: Path,
+    cache: Path,
+    max_cost: float | None,
+    announce: Announce = silent,
+    margin: float = MARGIN,
 ) -> Calibrated:
     """How a judge labels every row, against how people did.
 
@@ -125,6 +185,7 @@ async def calibrate(
         cache: The folder of stored replies: calls that were answered are not made again.
         max_cost: The cap in USD, over all goes; None for none.
         announce: Receives the calls' events.
+        margin: The loss of agreement that judging together is not to have.
 
     Returns:
         The confusions; over the rows judged so far, with `why_stopped`, where the cap or the provider ended it early.
@@ -134,7 +195,9 @@ async def calibrate(
     """
     if max_cost is not None:
         check_cap(None, bench.judges.values(), today_utc())
-    judgements: dict[int, Judgement] = {}
+    alone: dict[int, Judgement] = {}
+    together: dict[int, Judgement] = {}
+    shared: list[JudgedTogether] = []
     run_id = sha256(str(ledger_file).encode()).hexdigest()[:16]
     key = user_key()
     known = knows_cache(cache, key)
@@ -154,7 +217,24 @@ async def calibrate(
 
         def keep(judged: tuple[int, Judgement]) -> None:
             number, judgement = judged
-            judgements[number] = judgement
+            alone[number] = judgement
+
+        async def judge_group(group: Sequence[int]) -> tuple[dict[int, Judgement], tuple[JudgedTogether, ...]]:
+            """Of those that a rule decides there is a judgement already, and a response that is repeated alone is stored."""
+            worst = bench.worst_of_group_nano_usd(group) + sum(bench.worst_nano_usd(bench.rows[n]) for n in group)
+            with session.budget.for_image(worst) as image_budget:
+                members = tuple((name, session.client(name, image_budget)) for name in session.models)
+                judge = Judge(bench.pack, members, unread, bench.together)
+                known = {n: judge.without_model(bench.rows[n].question, bench.rows[n].response, "stop") for n in group}
+                left = [n for n, judgement in known.items() if judgement is None]
+                found, calls = await judge.judge_together(
+                    [(bench.rows[n].question, bench.rows[n].response) for n in left]
+                )
+            return {n: each for n, each in known.items() if each} | dict(zip(left, found, strict=True)), calls
+
+        def keep_group(judged: tuple[dict[int, Judgement], tuple[JudgedTogether, ...]]) -> None:
+            together.update(judged[0])
+            shared.extend(judged[1])
 
         why_stopped = None
         width = min(
@@ -162,24 +242,46 @@ async def calibrate(
         )
         try:
             await run(enumerate(bench.rows), judge_one, keep, width=width)
+            await run(bench.groups, judge_group, keep_group, width=width)
         except RunStopped as error:
             why_stopped = error.spelled(as_option)
         account = session.ledger.account
+    judgements = together if bench.groups else alone
     return Calibrated(
         file=CalibrationFile(
             judge=bench.name,
-            prompt_sha256=bench.pack.sha256_of("judge"),
+            prompt_sha256=bench.pack.judging_sha256,
+            judge_together=bench.together,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             data=bench.data.name,
             data_sha256=bench.data_sha256,
             labels=bench.labels,
             confusions=_confusions(bench, judgements),
+            together=_check(bench, alone, together, shared, margin) if bench.groups else None,
         ),
         judged=len(judgements),
         cost_usd=account.cost_usd,
         calls=sum(account.made.values()),
         why_stopped=why_stopped,
     )
+
+
+def _check(
+    bench: Bench,
+    alone: dict[int, Judgement],
+    together: dict[int, Judgement],
+    shared: Sequence[JudgedTogether],
+    margin: float,
+) -> TogetherCheck:
+    """What judging together changes, on the responses that went into calls about several."""
+    rows = []
+    for image, group in enumerate(bench.groups):
+        judged = [n for n in group if n in together and together[n].decided_by != "rule" and n in alone]
+        judged = [n for n in judged if together[n].unscored not in ("unreadable", "undecided")]
+        if len(judged) > 1 and max(group_sizes(len(judged), bench.together)) > 1:
+            rows += [(image, bench.rows[n].label, alone[n].act, together[n].act) for n in judged]
+    asked_alone = sum(call.asked_alone for call in shared)
+    return together_check(rows, calls=len(shared), asked_alone=asked_alone, margin=margin)
 
 
 def _confusions(bench: Bench, judgements: dict[int, Judgement]) -> Confusions:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.saved import SavedRun
 
 
-def label_sheet(run: SavedRun, responses: int, seed: int = 0) -> list[str]:
+def label_sheet(run: SavedRun, responses: int, seed: int = 0, *, whole_images: bool = False) -> list[str]:
     """Rows of a sheet of responses without labels, in the form that `judge calibrate` reads.
 
     The draw does not look at the judge's verdicts, and the sheet does not tell them: labels that follow them, or a share of
@@ -22,6 +22,7 @@ def label_sheet(run: SavedRun, responses: int, seed: int = 0) -> list[str]:
         run: The run.
         responses: How many at most, >= 1.
         seed: Of the draw and of the rows' order, >= 0.
+        whole_images: Whether images are drawn, with all of their responses, and not single responses.
 
     Returns:
         A JSON object a row: question, text (the response), label (null) and the image's id.
@@ -33,7 +34,7 @@ def label_sheet(run: SavedRun, responses: int, seed: int = 0) -> list[str]:
         raise UserError(f"is {responses}; give 1 or more", "responses")
     if seed < 0:
         raise UserError(f"is {seed}; give 0 or more", "seed")
-    rows = [
+    rows: list[dict[str, str | None]] = [
         {"question": question.text, "text": question.response, "label": None, "image": examination.image.id}
         for examination in run.kept.in_order(sorted(run.kept))
         for question in examination.questions
@@ -41,4 +42,12 @@ def label_sheet(run: SavedRun, responses: int, seed: int = 0) -> list[str]:
     ]
     if not rows:
         raise UserError(f"{run.folder}: holds no whole response; give another run")
-    return [json.dumps(row, ensure_ascii=False) for row in Random(seed).sample(rows, min(responses, len(rows)))]
+    chance = Random(seed)
+    if whole_images:
+        by_image: dict[str, list[dict[str, str | None]]] = {}
+        for row in rows:
+            by_image.setdefault(str(row["image"]), []).append(row)
+        images = list(by_image.values())
+        rows = [row for image in chance.sample(images, len(images)) for row in image][:responses]
+    drawn = chance.sample(rows, min(responses, len(rows)))
+    return [json.dumps(row, ensure_ascii=False) for row in drawn]

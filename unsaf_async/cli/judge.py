@@ -15,12 +15,13 @@ from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.streams import tell
-from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, JudgeApiBase, MaxCost, Rejudging
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, JudgeApiBase, JudgeTogether, MaxCost, Rejudging
 from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from unsaf_async.checks.calibrate_judge import Calibrated
     from unsaf_async.score.calibration import Confusion, LabelCheck
+    from unsaf_async.score.judged_together import TogetherCheck
 
 
 class JudgeGroup(TyperGroup):
@@ -63,6 +64,15 @@ def calibrate(
     ],
     judge: Judge = None,
     judge_api_base: JudgeApiBase = None,
+    judge_together: JudgeTogether = 1,
+    margin: Annotated[
+        float,
+        typer.Option(
+            parser=o.number,
+            metavar="SHARE",
+            help="With --judge-together: the loss of agreement that is to be excluded, such as 0.02 for 2 points.",
+        ),
+    ] = 0.02,
     prompts: Annotated[str, typer.Option(metavar="PACK", help="The prompt pack whose judge.md is used.")] = "unsaf",
     max_cost: MaxCost = None,
     out: Annotated[
@@ -76,23 +86,24 @@ def calibrate(
     """Measure a judge, or the rules alone, against human labels. The result corrects UnF1: `run --judge-calibration FILE`."""
     import asyncio
 
-    from unsaf_async.calls.budget import NANO
     from unsaf_async.checks import calibrate_judge as bench
     from unsaf_async.errors import UserError
     from unsaf_async.score.calibration import write_calibration
 
     if max_cost is not None and not 0 < max_cost < float("inf"):
         raise UserError(f"--max-cost is {max_cost:g}; give an amount in USD above 0")
-    prepared = asyncio.run(bench.prepare(data, tuple(judge or ("rules",)), prompts, judge_api_base))
+    if not 0 < margin < 1:
+        raise UserError(f"--margin is {margin:g}; give a share between 0 and 1, such as 0.02")
+    prepared = asyncio.run(bench.prepare(data, tuple(judge or ("rules",)), prompts, judge_api_base, judge_together))
     run.say_called(None, tuple(prepared.judges), (), prepared.judges)
     _say_labels(prepared.labels)
-    worst_usd = sum(map(prepared.worst_nano_usd, prepared.rows)) / NANO
+    worst_usd = prepared.worst_usd
     if max_cost is None and not yes:
         what = f"{prepared.name}, {len(prepared.rows)} responses"
         run.agree_on_cost(what, worst_usd, worst_usd)
     file = out or Path(f"judge-{re.sub(r'[^A-Za-z0-9._-]+', '-', prepared.name)}.json")
     ledger = file.with_suffix(".ledger.jsonl")
-    calibrated = asyncio.run(bench.calibrate(prepared, ledger, cache or DEFAULT_CACHE, max_cost))
+    calibrated = asyncio.run(bench.calibrate(prepared, ledger, cache or DEFAULT_CACHE, max_cost, margin=margin))
     write_calibration(file, calibrated.file)
     if json:
         sys.stdout.write(printable_json(calibrated.file.model_dump_json(indent=2)) + "\n")
@@ -118,13 +129,16 @@ def sheet(
         int, typer.Option(parser=o.whole, metavar="N", help="How many at most, drawn at random.")
     ] = 200,
     seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of the draw.")] = 0,
+    whole_images: Annotated[
+        bool, typer.Option("--whole-images", help="Draw images, each with all of its responses: for --judge-together.")
+    ] = False,
 ) -> int:
     """Draw responses of a run for people to label. Each row waits for its label: answered or abstained."""
     from unsaf_async.checks.label_sheet import label_sheet
     from unsaf_async.errors import UserError
     from unsaf_async.runs.saved import SavedRun
 
-    rows = label_sheet(SavedRun(run_dir), responses, seed)
+    rows = label_sheet(SavedRun(run_dir), responses, seed, whole_images=whole_images)
     try:
         with out.open("x", encoding="utf-8") as stream:
             stream.writelines(f"{row}\n" for row in rows)
@@ -178,6 +192,33 @@ def _say_labels(check: LabelCheck) -> None:
         )
 
 
+def _print_together(check: TogetherCheck) -> None:
+    """What judging several responses in one call changes."""
+    from unsaf_async.cli.console import console
+    from unsaf_async.text import format_count, format_part
+
+    out = console()
+    if check.alone is None or check.together is None or check.difference is None or check.difference_ci is None:
+        out.print("\nNo response was judged with others of its image: there is nothing to compare.")
+        return
+    low, high = check.difference_ci
+    out.print(
+        f"\n{format_count(check.responses, 'response')} of {format_count(check.images, 'image')}, judged alone and in "
+        f"{format_count(check.calls, 'call')} about several ({check.asked_alone} without a verdict there, asked again alone):"
+    )
+    out.print(
+        f"the judge agrees with people on {format_part(check.alone, 1)} alone and {format_part(check.together, 1)} together, a "
+        f"difference of {100 * check.difference:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}."
+    )
+    out.print(f"Both verdicts are the same act on {format_part(check.alike or 0.0, 1)}.")
+    loss = f"a loss of {100 * check.margin:g} points or more"
+    out.print(
+        f"The interval excludes {loss}."
+        if check.excludes_loss
+        else f"The interval does not exclude {loss}: judge alone, or label more responses."
+    )
+
+
 def _print(calibrated: Calibrated) -> None:
     from unsaf_async.cli.console import console, print_fitting, safe
     from unsaf_async.text import format_figure, format_part
@@ -213,5 +254,7 @@ def _print(calibrated: Calibrated) -> None:
             for label, n in said.items()
         ],
     )
+    if calibrated.file.together is not None:
+        _print_together(calibrated.file.together)
     out.print("\nAccuracy, F1 and kappa are of the decided responses; sensitivity and specificity are for abstentions.")
     out.print(f"Cost: ${calibrated.cost_usd:.4f} for {calibrated.calls} calls")

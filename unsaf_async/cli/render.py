@@ -144,6 +144,8 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
         f"Questions: {questions.asked} asked; {questions.duplicate} duplicate and {questions.malformed} malformed{other} "
         f"dropped, {questions.missing} missing"
     )
+    if score.judged_together:
+        out.print(f"Judged together: {score.judged_together.in_words}")
     out.print(f"Unscored responses: {unscored}")
     if score.calls and score.tokens and score.cost_usd is not None and score.wall_s is not None:
         roles = ", ".join(f"{number} {role}" for role, number in score.calls.by_role.items())

@@ -160,6 +160,11 @@ SETTINGS = (
     ),
     _Setting("Judges differ", _judges, _judges_matter),
     _Setting("Judging prompts differ", _rubric, "part of a difference may be theirs"),
+    _Setting(
+        "Responses judged in one call differ",
+        lambda run: f"at most {run.judge_together}" if run.judges else None,
+        "a judge may decide otherwise where it sees several at once: `judge calibrate` measures it",
+    ),
     _Setting("Extra measures differ", _extras, "their costs and times are for unequal work"),
     _Setting(
         "Temperatures differ",

@@ -1,5 +1,7 @@
 """One image, whole: ask, answer, judge, take the extra measures. No stage waits for another question, let alone another image.
 
+But for one case: responses that are judged several in one call wait for each other, and the extra measures for their verdicts.
+
 What is expected to fail becomes a value on the record: a call that failed, a list that could not be read, an item that is no
 question. Only what stops the run is raised (no money, no provider).
 """
@@ -22,6 +24,7 @@ from unsaf_async.records import (
     Examination,
     GivenQuestion,
     ImageRecord,
+    JudgedTogether,
     Kind,
     Label,
     Question,
@@ -89,6 +92,7 @@ class Examiner:
                 else:
                     asked.add(normal)
                     questions.append(question)
+        questions, judged_together = await self._judged(questions, image)
         asks = [call for part in work.values() for call in part.calls]
         return Examination(
             image=record,
@@ -96,6 +100,7 @@ class Examiner:
             dropped=tuple(dropped),
             missing=2 * self.questions - len(questions),
             asks=tuple(asks),
+            judged_together=judged_together,
             # A model that wrote something, if no question, has been measured: the score's gates show it.
             failure=None if questions or dropped else _why_nothing(asks),
             wall_s=asyncio.get_running_loop().time() - began_s,
@@ -120,8 +125,9 @@ class Examiner:
         began_s = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.answer(each.text, each.intended, each.kind, image, each)) for each in given]
+        questions, judged_together = await self._judged([task.result() for task in tasks], image)
         wall_s = asyncio.get_running_loop().time() - began_s
-        return Examination(image=record, questions=tuple(task.result() for task in tasks), wall_s=wall_s)
+        return Examination(image=record, questions=tuple(questions), judged_together=judged_together, wall_s=wall_s)
 
     async def complete(self, examination: Examination, image: EncodedImage) -> Examination:
         """An examination with the extra measures that it does not have yet.
@@ -138,14 +144,31 @@ class Examiner:
         """
         if self.extras is None:
             return examination
+        questions = await self._measured(examination.questions, image)
+        return examination.model_copy(update={"questions": tuple(questions)})
+
+    async def _measured(self, questions: Sequence[Question], image: EncodedImage) -> list[Question]:
+        if self.extras is None:
+            return list(questions)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.extras.measure(each, image)) for each in examination.questions]
-        return examination.model_copy(update={"questions": tuple(task.result() for task in tasks)})
+            tasks = [group.create_task(self.extras.measure(each, image)) for each in questions]
+        return [task.result() for task in tasks]
+
+    async def _judged(
+        self, questions: list[Question], image: EncodedImage
+    ) -> tuple[list[Question], tuple[JudgedTogether, ...]]:
+        """An image's questions, all of them judged and measured; and the calls about several responses, if there are such."""
+        if self.judge.together == 1:
+            return questions, ()  # each was judged as soon as it was answered
+        judged, calls = await self.judge.judge_answers(questions)
+        return await self._measured(judged, image), calls
 
     async def answer(
         self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: GivenQuestion | None = None
     ) -> Question:
         """One question answered, judged and measured. A call that failed is a value on the record.
+
+        Where several responses are judged in one call, that and the measures are left for later.
 
         Args:
             text: The question.
@@ -158,7 +181,9 @@ class Examiner:
             The question with its response.
         """
         question = await self._answered(text, intended, kind, image, given)
-        return await self.extras.measure(question, image) if self.extras else question
+        if self.extras is None or self.judge.together > 1:
+            return question
+        return await self.extras.measure(question, image)
 
     async def _answered(
         self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: GivenQuestion | None
@@ -179,6 +204,8 @@ class Examiner:
         )
         if reply.outcome != "ok":
             return asked.model_copy(update={"unscored": reply.outcome})
+        if self.judge.together > 1:
+            return asked
         judgement = await self.judge.judge(text, reply.text, reply.finish_reason)
         return asked.model_copy(update=judgement.on_question)
 
@@ -298,5 +325,6 @@ def is_unfinished(examination: Examination) -> bool:
         False if only extra measures failed.
     """
     own = [*examination.asks, *(call for each in examination.questions for call in (each.answer, each.judge) if call)]
-    own += [vote.call for each in examination.questions for vote in each.votes]
+    own += [vote.call for each in examination.questions for vote in each.votes if vote.call]
+    own += [part.call for part in examination.judged_together]
     return examination.failure is not None or any(call.outcome == "failed" or is_lost(call) for call in own)

@@ -1,7 +1,7 @@
 """What a response did: answered, abstained, refused, no image or invalid. Rules first; LLM judges for what they leave open.
 
 A judge sees the question and the response, quoted as data; never the image, never the intended label. Of several judges the
-majority decides, and a tie decides nothing.
+majority decides, and a tie decides nothing. Several responses may go to a judge in one call: see `judge_together`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.request import ModelClient, failed, record_of
@@ -16,11 +18,17 @@ from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
 from unsaf_async.examine.rules import rule
 from unsaf_async.examine.unread import UnreadVerdicts
-from unsaf_async.records import Act, CallRecord, Decider, Vote
+from unsaf_async.records import Act, CallRecord, Decider, JudgedTogether, Vote
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Sequence
+    from typing import Any, TypeVar
+
     from unsaf_async.prompts import Pack
+    from unsaf_async.records import Question
+
+    T = TypeVar("T")
 
 __all__ = ["Judge", "Judgement", "rule"]
 
@@ -32,8 +40,8 @@ MAX_RESPONSE_CHARS = 4000
 class Judgement:
     """What a response did, and who decided.
 
-    act: None if nobody could say. decided_by: None likewise. call: the judge's, if one was asked. unscored: why the response is
-    not scored; None if it is. votes: of a panel.
+    act: None if nobody could say. decided_by: None likewise. call: the judge's about this response alone, if there was one.
+    unscored: why the response is not scored; None if it is. votes: of a panel.
     """
 
     act: Act | None
@@ -54,17 +62,40 @@ class Judgement:
         }
 
 
+_Verdict = tuple[Act | None, CallRecord | None]
+"""One judge's verdict on a response, and its call about that response alone, if there was one."""
+
+
 @dataclass(frozen=True)
 class Judge:
     """The cascade: rules first, then models.
 
     members: names and models to ask where no rule decides: none (rules alone), one model, or a panel. unread: counts the
-    replies without a verdict; shared by all judges of a run.
+    replies without a verdict; shared by all judges of a run. together: how many responses of an image go into one call at most.
     """
 
     pack: Pack
     members: tuple[tuple[str, ModelClient], ...] = ()
     unread: UnreadVerdicts = field(default_factory=UnreadVerdicts)
+    together: int = 1
+
+    def without_model(self, question: str, response: str, finish_reason: str | None) -> Judgement | None:
+        """What a response did, as far as no model has to be asked.
+
+        Args:
+            question: As it was asked.
+            response: As the model wrote it.
+            finish_reason: In OpenAI's vocabulary; None if unknown.
+
+        Returns:
+            The judgement; None where a model is to be asked.
+        """
+        act = rule(question, response, finish_reason)
+        if act is not None:
+            return Judgement(act, "rule", unscored=_unscored(act))
+        if final_text(response).unfinished:  # a thought is no answer, whoever judges it
+            return Judgement(None, None, unscored="unreadable")
+        return None if self.members else Judgement(None, None, unscored="undecided")
 
     async def judge(self, question: str, response: str, finish_reason: str | None) -> Judgement:
         """What a response did.
@@ -77,36 +108,111 @@ class Judge:
         Returns:
             The judgement. A call that failed is a value on it.
         """
-        act = rule(question, response, finish_reason)
-        if act is not None:
-            return Judgement(act, "rule", unscored=_unscored(act))
-        final = final_text(response)
-        if final.unfinished:  # a thought is no answer, whoever judges it
-            return Judgement(None, None, unscored="unreadable")
-        if not self.members:
-            return Judgement(None, None, unscored="undecided")
-        prompt = self.pack.judge(question, final.text[:MAX_RESPONSE_CHARS])
-        if len(self.members) > 1:
-            return await self._panel(prompt, response)
-        ((_, client),) = self.members
-        act, call = await self._verdict(client, prompt, response)
+        known = self.without_model(question, response, finish_reason)
+        return known or self._judgement(
+            await _all(self._alone(client, question, response) for _, client in self.members)
+        )
+
+    async def judge_answers(self, questions: Sequence[Question]) -> tuple[list[Question], tuple[JudgedTogether, ...]]:
+        """An image's questions with what their responses did.
+
+        Args:
+            questions: With their responses. One whose answer did not come whole stays as it is.
+
+        Returns:
+            (the questions, in their order; the calls that were about several responses).
+        """
+        whole = [place for place, each in enumerate(questions) if each.answer.outcome == "ok"]
+        responses = {place: (questions[place].text, questions[place].response) for place in whole}
+        ended = {place: questions[place].answer.finish_reason for place in whole}
+        calls: tuple[JudgedTogether, ...] = ()
+        if self.together == 1:
+            found = await _all(self.judge(*responses[place], ended[place]) for place in whole)
+            judgements = dict(zip(whole, found, strict=True))
+        else:
+            known = {place: self.without_model(*responses[place], ended[place]) for place in whole}
+            judgements = {place: each for place, each in known.items() if each is not None}
+            left = [place for place in whole if place not in judgements]
+            found, calls = await self.judge_together([responses[place] for place in left])
+            judgements |= zip(left, found, strict=True)
+        judged = list(questions)
+        for place, judgement in judgements.items():
+            judged[place] = judged[place].model_copy(update=judgement.on_question)
+        return judged, calls
+
+    async def judge_together(
+        self, responses: Sequence[tuple[str, str]]
+    ) -> tuple[list[Judgement], tuple[JudgedTogether, ...]]:
+        """What several responses of an image did that no rule decides, `together` of them a call.
+
+        Their order in the calls is that of their digests: it tells nothing of labels or of what came first, and is the same
+        whenever the same responses are judged. A response on which a reply holds no verdict is asked about once more, alone.
+
+        Args:
+            responses: Question and response of each.
+
+        Returns:
+            (the judgements, in the order of the responses; the calls that were about several).
+        """
+        groups = call_groups(responses, self.together)
+        asked = await _all(
+            self._group(name, client, [responses[place] for place in group])
+            for name, client in self.members
+            for group in groups
+        )
+        by_response: dict[int, list[_Verdict]] = {place: [] for place in range(len(responses))}
+        for group, (verdicts, _) in zip(groups * len(self.members), asked, strict=True):
+            for place, verdict in zip(group, verdicts, strict=True):
+                by_response[place].append(verdict)
+        judgements = [self._judgement(by_response[place]) for place in range(len(responses))]
+        return judgements, tuple(call for _, call in asked if call is not None)
+
+    def _judgement(self, verdicts: Sequence[_Verdict]) -> Judgement:
+        """What the judges say of one response. verdicts: one a member."""
+        if len(verdicts) > 1:
+            votes = tuple(
+                Vote(judge=name, act=act, call=call)
+                for (name, _), (act, call) in zip(self.members, verdicts, strict=True)
+            )
+            act, unscored = majority([vote.act for vote in votes])
+            return Judgement(act, None if act is None else "panel", unscored=unscored, votes=votes)
+        ((act, call),) = verdicts
         if act is None:
             # A judge that failed is not an abstention: the response stays unscored.
             return Judgement(None, None, call, "unjudged")
         return Judgement(act, "judge", call, _unscored(act))
 
-    async def _panel(self, prompt: str, response: str) -> Judgement:
-        async with asyncio.TaskGroup() as group:
-            asked = [
-                (name, group.create_task(self._verdict(client, prompt, response))) for name, client in self.members
-            ]
-        votes = tuple(Vote(judge=name, act=task.result()[0], call=task.result()[1]) for name, task in asked)
-        act, unscored = majority([vote.act for vote in votes])
-        return Judgement(act, None if act is None else "panel", unscored=unscored, votes=votes)
+    async def _group(
+        self, name: str, client: ModelClient, responses: Sequence[tuple[str, str]]
+    ) -> tuple[list[_Verdict], JudgedTogether | None]:
+        """One judge's verdicts on responses that go into one call, and that call; None for it where one goes alone."""
+        if len(responses) == 1:
+            return [await self._alone(client, *responses[0])], None
+        prompt = self.pack.judge_together([shown(*each) for each in responses])
+        count = len(responses)
+        try:
+            reply = await client.ask("judge", prompt, schema=self.pack.verdicts, verdicts=count)
+        except CallError as error:
+            call = failed("judge", error)
+            return [(None, None)] * count, JudgedTogether(judge=name, responses=count, call=call)
+        whole = reply.outcome == "ok"
+        acts = parse.numbered_verdicts(reply.text, [response for _, response in responses]) if whole else {}
+        call = record_of("judge", reply)
+        if acts:
+            self.unread.read(client.name)
+        else:
+            detail = self.unread.unread(client.name, reply.text, reply.outcome)
+            call = call.model_copy(update={"detail": call.detail or detail})
+        missing = [place for place in range(count) if place + 1 not in acts]
+        alone = await _all(self._alone(client, *responses[place]) for place in missing)
+        again = dict(zip(missing, alone, strict=True))
+        verdicts = [again[place] if place in again else (acts[place + 1], None) for place in range(count)]
+        return verdicts, JudgedTogether(judge=name, responses=count, asked_alone=len(missing), call=call)
 
-    async def _verdict(self, client: ModelClient, prompt: str, response: str) -> tuple[Act | None, CallRecord]:
+    async def _alone(self, client: ModelClient, question: str, response: str) -> _Verdict:
         """One judge's verdict and its call; None for the verdict if the call failed or its reply is no verdict."""
         try:
+            prompt = self.pack.judge(*shown(question, response))
             reply = await client.ask("judge", prompt, schema=self.pack.verdict)
         except CallError as error:
             return None, failed("judge", error)
@@ -130,10 +236,9 @@ def left_open(question: str, response: str, finish_reason: str | None) -> str | 
     Returns:
         The final answer, as much of it as a judge sees; None where no judge is asked, since the rules decide or there is none.
     """
-    final = final_text(response)
-    if rule(question, response, finish_reason) is not None or final.unfinished:
+    if rule(question, response, finish_reason) is not None or final_text(response).unfinished:
         return None
-    return final.text[:MAX_RESPONSE_CHARS]
+    return shown(question, response)[1]
 
 
 def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
@@ -158,3 +263,55 @@ def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
 def _unscored(act: Act) -> str | None:
     """Why a response that did this is not scored; None if it is."""
     return None if act in ("answered", "abstained") else act
+
+
+def shown(question: str, response: str) -> tuple[str, str]:
+    """What a judge is shown.
+
+    Args:
+        question: As it was asked.
+        response: As the model wrote it.
+
+    Returns:
+        The question, and of the response the final text, up to `MAX_RESPONSE_CHARS`.
+    """
+    return question, final_text(response).text[:MAX_RESPONSE_CHARS]
+
+
+def _digest(question: str, response: str) -> bytes:
+    return sha256(f"{question}\0{response}".encode("utf-8", "surrogatepass")).digest()
+
+
+def group_sizes(responses: int, together: int) -> list[int]:
+    """How many responses go into each call.
+
+    Args:
+        responses: How many there are, >= 0.
+        together: How many go into a call at most, >= 1.
+
+    Returns:
+        As few numbers as possible, which differ by 1 at most; [] without a response.
+    """
+    calls = -(-responses // together)
+    return [responses // calls + (number < responses % calls) for number in range(calls)]
+
+
+def call_groups(responses: Sequence[tuple[str, str]], together: int) -> list[list[int]]:
+    """Which responses of an image go into one call, and in which order.
+
+    Args:
+        responses: Question and response of each.
+        together: How many go into a call at most, >= 1.
+
+    Returns:
+        The responses' places, call by call, in the order of the digests of their texts.
+    """
+    order = iter(sorted(range(len(responses)), key=lambda place: _digest(*responses[place])))
+    return [list(islice(order, size)) for size in group_sizes(len(responses), together)]
+
+
+async def _all(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them bring, at once."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in coroutines]
+    return [task.result() for task in tasks]

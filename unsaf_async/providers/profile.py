@@ -104,6 +104,10 @@ class ImageRules(Record):
     """Width and height of the only images that the model knows; it is warned of others. None: it takes any."""
 
 
+FURTHER_VERDICT_TOKENS = 40
+"""Room for each further verdict of one reply: a number, a label, and what JSON puts around them, on lines of their own or not."""
+
+
 class OutputTokens(Record):
     """Hard limits of a reply, in tokens. `reasoning` comes on top of each, for models that think before they write."""
 
@@ -115,12 +119,13 @@ class OutputTokens(Record):
     """Of a verdict, and of every other reply that is one word or number: audits, confidence."""
     reasoning: CountOrZero = 0
 
-    def limit(self, role: Role, questions: int = 1) -> int:
+    def limit(self, role: Role, questions: int = 1, verdicts: int = 1) -> int:
         """The hard limit of one call's reply, thinking included.
 
         Args:
             role: What the call is for.
             questions: K, the questions that an ask is to write, >= 1; other roles pass it over.
+            verdicts: How many verdicts a judge is to give, >= 1; other roles pass it over.
 
         Returns:
             Tokens, >= 1.
@@ -130,7 +135,9 @@ class OutputTokens(Record):
                 visible = self.ask + self.ask_per_question * questions
             case "answer" | "sample":
                 visible = self.answer
-            case "judge" | "ground" | "audit" | "confidence" | "p-true":
+            case "judge":
+                visible = self.judge + FURTHER_VERDICT_TOKENS * (verdicts - 1)
+            case "ground" | "audit" | "confidence" | "p-true":
                 visible = self.judge
         return max(1, visible + self.reasoning)
 

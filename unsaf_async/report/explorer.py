@@ -159,7 +159,8 @@ def _facts(question: Question) -> Iterator[tuple[str, str]]:
     if question.judge and (question.judge.outcome != "ok" or question.judge.detail):
         yield "Judge's call", _ended(question.judge)
     for vote in question.votes:
-        yield f"Judge {vote.judge}", vote.act or f"no verdict: {_ended(vote.call)}"
+        why = _ended(vote.call) if vote.call else "the call about several responses brought none"
+        yield f"Judge {vote.judge}", vote.act or f"no verdict: {why}"
     for audit in question.audits:
         verdict = f"none: {_ended(audit.call)}" if audit.answerable is None else _ANSWERABLE[audit.answerable]
         yield f"Auditor {audit.auditor}", verdict

@@ -433,6 +433,7 @@ def cost(run: ReportRun, times: Timeline, place: int) -> Element:
 def _amounts(run: ReportRun, times: Timeline) -> list[tuple[str, Child]]:
     """Calls, tokens, money and time in numbers."""
     score = run.score
+    together = run.findings.judged_together if run.findings else None
     pairs: list[tuple[str, Child]] = [("Cost", format_usd(score.cost_usd))]
     if said := prompt_cache_in_words(score.prompt_cache_saved_usd, score.cost_usd):
         pairs.append(("Prompt cache", said))
@@ -441,6 +442,7 @@ def _amounts(run: ReportRun, times: Timeline) -> list[tuple[str, Child]]:
         again = ", ".join(f"{n:,} {role}" for role, n in times.retried.items() if n)
         pairs += [
             ("Calls made", f"{score.calls.made:,}" + (f" ({roles})" if roles else "")),
+            *([("Judged together", together.in_words)] if together else []),
             ("From the cache", f"{score.calls.cached:,}"),
             ("Retried", f"{score.calls.retried:,}" + (f" ({again})" if again else "")),
             *([("Without a connection", f"{score.calls.unsent:,} attempts")] if score.calls.unsent else []),

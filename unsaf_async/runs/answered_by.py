@@ -104,6 +104,7 @@ class ServicesTally:
 def _calls(manifest: Manifest, examination: Examination) -> Iterator[tuple[str, CallRecord]]:
     """Every call about an image, each with the name of whom it asked."""
     yield from (("self", call) for call in examination.asks)
+    yield from ((part.judge, part.call) for part in examination.judged_together)
     for question in examination.questions:
         yield from _calls_about(manifest, question)
 
@@ -115,5 +116,5 @@ def _calls_about(manifest: Manifest, question: Question) -> Iterator[tuple[str, 
         yield manifest.judges[0], question.judge
     if question.support:
         yield question.support.judge, question.support.call
-    yield from ((vote.judge, vote.call) for vote in question.votes)
+    yield from ((vote.judge, vote.call) for vote in question.votes if vote.call)
     yield from ((audit.auditor, audit.call) for audit in question.audits)

@@ -149,7 +149,8 @@ def _planner(prepared: Prepared, *, batch: bool) -> Planner:
         return (whole.in_batches if batch else None) or whole
 
     priced = _priced(profile, settings.questions, settings.seed)
-    return Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras)
+    together = settings.judge_together
+    return Planner.of(priced, prepared.judges, prepared.pack, settings.questions, prepared.extras, together=together)
 
 
 def _stopped(whole: Estimate, settings: Settings, images: Sequence[ImageSource]) -> Estimate:
@@ -300,8 +301,11 @@ def _quotes_of_more(folder: Place, manifest: Manifest) -> tuple[list[Quote], int
         kept, answers = Kept(folder.files.journal), answers_of(folder.path, manifest)
         left = [source.id for source in folder.images if source.id not in kept or is_unfinished(kept[source.id])]
         judges, pack = tuple(map(priced, manifest.judges)), pack_of(folder.path, manifest)
-        return [quote_verdicts(judges, pack, each.questions) for each in answers.in_order(left)], 0
-    planner = Planner.of(priced, manifest.judges, pack_of(folder.path, manifest), manifest.questions, manifest.extras)
+        return [
+            quote_verdicts(judges, pack, each.questions, manifest.judge_together) for each in answers.in_order(left)
+        ], 0
+    pack, together = pack_of(folder.path, manifest), manifest.judge_together
+    planner = Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.extras, together=together)
     policy = policy_of(manifest.subject)
     kept = Kept(folder.files.journal)
     quotes: list[Quote] = []

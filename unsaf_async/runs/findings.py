@@ -13,6 +13,7 @@ from unsaf_async.score.agreement import PanelScore, PanelTally
 from unsaf_async.score.calibration import Corrected, DecidedTally, corrected_of
 from unsaf_async.score.fidelity import Fidelity, FidelityTally
 from unsaf_async.score.grounded import Grounded, GroundedTally
+from unsaf_async.score.judged_together import JudgedTogetherCounts, JudgedTogetherTally
 from unsaf_async.score.labelled import LabelledScore, LabelledTally
 from unsaf_async.score.quality import Quality, QualityTally, warnings
 from unsaf_async.score.run_score import Score, ScoreTally
@@ -35,6 +36,8 @@ class Findings(Score):
     """Of the questions that the model wrote; None if it wrote none."""
     panel: PanelScore | None = None
     """How far the judges of a panel agree; None without one."""
+    judged_together: JudgedTogetherCounts | None = None
+    """The judges' calls about several responses; None where each was judged alone."""
     corrected: Corrected | None = None
     """UnF1 corrected for the judge's known errors; None without a calibration."""
     grounded: Grounded | None = None
@@ -66,6 +69,7 @@ class Tallies:
         source = manifest.source
         self._quality = QualityTally() if source is None else None
         self._fidelity, self._panel, self._signals = FidelityTally(), PanelTally(), SignalsTally()
+        self._together = JudgedTogetherTally() if manifest.judge_together > 1 else None
         self._decided = DecidedTally() if manifest.calibration else None
         self._grounded = GroundedTally() if manifest.grounded else None
         self._labelled = (
@@ -74,7 +78,8 @@ class Tallies:
         self.services = ServicesTally(manifest)
         self._came = False
         every = (self.score, self._quality, self._fidelity, self._panel, self._signals, self._decided, self._grounded)
-        self._all: list[_Tally] = [each for each in (*every, self._labelled, self.services) if each is not None]
+        more = (self._together, self._labelled, self.services)
+        self._all: list[_Tally] = [each for each in (*every, *more) if each is not None]
 
     def add(self, examination: Examination) -> None:
         """Count one image.
@@ -103,6 +108,7 @@ class Tallies:
             audits=self._fidelity.fidelity(),
             quality=quality,
             panel=self._panel.panel(),
+            judged_together=self._together.counts if self._together else None,
             corrected=corrected_of(self._decided, manifest.calibration.confusions.by_decider, seed=seed)
             if self._decided and manifest.calibration
             else None,

@@ -191,6 +191,10 @@ class Manifest(Record):
     """The measured model: limits, parameters and prices frozen as they were."""
     judges: tuple[str, ...]
     """Who judges what the rules leave open, by name; "self": the measured model. () where only the rules judge."""
+    judge_together: Annotated[int, Field(ge=1, le=1000)] = 1
+    """About how many responses of an image a judge is asked in one call, at most."""
+    judge_together_sha256: str = ""
+    """Of the prompt for that; "" where each response is judged alone."""
     auditors: tuple[str, ...] = ()
     """Who says whether the images answer the questions, by name."""
     grounded: bool = False

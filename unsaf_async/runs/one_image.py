@@ -149,7 +149,8 @@ class ImageExaminer:
             {name: clients[name] for name in manifest.auditors},
             judges[0] if manifest.grounded else None,
         )
-        return Examiner(clients["self"], Judge(self.pack, judges, self.unread), self.pack, manifest.questions, extras)
+        judge = Judge(self.pack, judges, self.unread, manifest.judge_together)
+        return Examiner(clients["self"], judge, self.pack, manifest.questions, extras)
 
 
 def whole(examination: Examination, session: Session) -> Examination:
@@ -185,7 +186,9 @@ def _planner(manifest: Manifest, session: Session, pack: Pack) -> Planner:
         model = session.models[name]
         return Priced(model.builder, model.planned_cost)
 
-    return Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.extras)
+    return Planner.of(
+        priced, manifest.judges, pack, manifest.questions, manifest.extras, together=manifest.judge_together
+    )
 
 
 _CHANGED = "the image has changed since its questions were written"

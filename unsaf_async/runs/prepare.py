@@ -30,7 +30,7 @@ from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import Examinations, Kept
 from unsaf_async.runs.readable import why_unreadable
 from unsaf_async.runs.saved import SavedRun
-from unsaf_async.runs.settings import LONGEST_BATCH_WINDOW_H, check_max_side
+from unsaf_async.runs.settings import LONGEST_BATCH_WINDOW_H, MOST_TOGETHER, check_max_side
 from unsaf_async.score.calibration import CalibrationFile, read_calibration
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     pack_name = subject.prompts if settings.prompts is None else settings.prompts
     with naming("prompts"):
         pack = load_pack(pack_name)
+    if settings.judge_together > 1:
+        pack = judging_together(pack, judges)
     given = settings.questions_from is not None or settings.data is not None
     if why := await asyncio.to_thread(why_unreadable, subject, pack, None if given else settings.questions):
         raise UserError(f"{pack_name}: {why}; give prompts that are shorter, or another model", field="prompts")
@@ -163,7 +165,30 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
         subject, judges, auditors, others, source, None, pack, pack_name, tuple(images), settings, merged
     )
     judge = judge_named(subject, judges)
-    return replace(prepared, calibration=calibration_for(settings.judge_calibration, judge, pack))
+    return replace(
+        prepared, calibration=calibration_for(settings.judge_calibration, judge, pack, settings.judge_together)
+    )
+
+
+def judging_together(pack: Pack, judges: Sequence[str]) -> Pack:
+    """A pack with its prompt for several responses.
+
+    Args:
+        pack: The prompts.
+        judges: Who judges by them.
+
+    Returns:
+        The pack as it judges several responses in one call.
+
+    Raises:
+        UserError: It has no such prompt, or nobody judges by it.
+    """
+    if not judges:
+        raise UserError(
+            f": nobody judges but the rules, which make no calls; name a model with {setting('judge')}, or leave it out",
+            field="judge_together",
+        )
+    return pack.judging_together()
 
 
 def check_batches(subject: Profile) -> None:
@@ -201,13 +226,14 @@ def _check_readable(images: Sequence[ImageSource], policy: ImagePolicy) -> None:
             raise UserError(f": {which}: {error}; give other images", field="images") from None
 
 
-def calibration_for(file: Path | str | None, judge: str, pack: Pack) -> CalibrationFile | None:
+def calibration_for(file: Path | str | None, judge: str, pack: Pack, together: int) -> CalibrationFile | None:
     """What is known of a judge's errors.
 
     Args:
         file: What `judge calibrate` wrote; None: nothing is known.
         judge: The judge's name, as `judge_named` has it.
         pack: The prompts it judges by.
+        together: About how many responses of an image it is asked in one call, at most.
 
     Returns:
         The calibration; None without a file.
@@ -224,7 +250,13 @@ def calibration_for(file: Path | str | None, judge: str, pack: Pack) -> Calibrat
             f"{file}: is of {calibration.judge}, and this run's judge is {judge}; calibrate that one",
             field="judge_calibration",
         )
-    if calibration.prompt_sha256 != pack.sha256_of("judge"):
+    if calibration.judge_together != together:
+        raise UserError(
+            f"{file}: is of {setting('judge_together')} {calibration.judge_together}, and this run has {together}; calibrate "
+            "the judge in the same way",
+            field="judge_calibration",
+        )
+    if calibration.prompt_sha256 != pack.judging_sha256:
         raise UserError(
             f"{file}: was made with another judging prompt; calibrate the judge again", field="judge_calibration"
         )
@@ -468,6 +500,7 @@ def check_settings(settings: Settings) -> None:
     positive("questions", settings.questions, "a whole number from 1 to 50")
     if settings.questions > 50:
         raise UserError(f"is {settings.questions}; give a whole number from 1 to 50", field="questions")
+    check_together(settings.judge_together)
     positive("limit", settings.limit, "a whole number above 0")
     check_max_side(settings.max_side, "max_side")
     if not 0 <= settings.samples <= MOST_SAMPLES:
@@ -489,6 +522,19 @@ def check_settings(settings: Settings) -> None:
         raise UserError(f"is {settings.seed}; give a whole number from 0 to 2147483647", field="seed")
     if settings.cache is not None:
         check_cache(Path(settings.cache))
+
+
+def check_together(responses: int) -> None:
+    """Checks how many responses are to be judged in one call.
+
+    Args:
+        responses: As given.
+
+    Raises:
+        UserError: It is out of its range.
+    """
+    if not 1 <= responses <= MOST_TOGETHER:
+        raise UserError(f"is {responses}; give a whole number from 1 to {MOST_TOGETHER}", field="judge_together")
 
 
 def check_cache(folder: Path) -> None:

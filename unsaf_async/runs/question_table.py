@@ -124,7 +124,7 @@ COLUMNS: tuple[Column, ...] = (
         "all_calls_usd",
         float,
         lambda row: sum((call.cost_usd for call in row.question.calls), 0.0),
-        "of every call about the question, when they were made",
+        "of every call about the question alone, when they were made",
     ),
 )
 """The table's columns, in order. None is the absent value; no column changes its type from run to run."""

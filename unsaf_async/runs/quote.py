@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import TYPE_CHECKING
 
 from unsaf_async.examine.extras import ExtraMeasures
-from unsaf_async.examine.judge import left_open
+from unsaf_async.examine.judge import call_groups, group_sizes, left_open
 from unsaf_async.prompts import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, Pack
 from unsaf_async.records import EncodedImage, Label, Request, Role, Schema
 
@@ -99,7 +100,8 @@ class _Bill:
 class Planner:
     """Quotes images.
 
-    judges: of what the rules leave open; () where no LLM judges. extras, auditors, grounder: what is asked in addition to the
+    judges: of what the rules leave open; () where no LLM judges. together: about how many responses each of them is asked in one
+    call, at most. extras, auditors, grounder: what is asked in addition to the
     answers, and of whom.
     """
 
@@ -110,12 +112,20 @@ class Planner:
     extras: ExtraMeasures = field(default_factory=ExtraMeasures)
     auditors: tuple[Priced, ...] = ()
     grounder: Priced | None = None
+    together: int = 1
     _known: dict[tuple[object, ...], Quote] = field(default_factory=dict, init=False, repr=False, compare=False)
     """By the image's size and what the bounds go by: many images of a run have the same."""
 
     @classmethod
     def of(
-        cls, priced: Callable[[str], Priced], judges: Sequence[str], pack: Pack, questions: int, extras: ExtraMeasures
+        cls,
+        priced: Callable[[str], Priced],
+        judges: Sequence[str],
+        pack: Pack,
+        questions: int,
+        extras: ExtraMeasures,
+        *,
+        together: int = 1,
     ) -> Planner:
         """The planner of a run.
 
@@ -125,6 +135,7 @@ class Planner:
             pack: The prompts.
             questions: K, per label.
             extras: What is asked in addition to the answers.
+            together: About how many responses a judge is asked in one call, at most.
 
         Returns:
             The planner.
@@ -137,6 +148,7 @@ class Planner:
             extras,
             tuple(map(priced, extras.auditors)),
             priced(judges[0]) if extras.grounded else None,
+            together,
         )
 
     def quote(self, width: int, height: int) -> Quote:
@@ -242,6 +254,8 @@ class Planner:
     def _questions(self, bill: _Bill, image: EncodedImage, asked: Counter[tuple[Label, int]]) -> None:
         """Answers, verdicts and all extra measures, for so many questions of each label and length in bytes."""
         subject, pack, extras = self.subject, self.pack, self.extras
+        if self.together > 1:
+            self._judged_together(bill, [size for (_, size), number in asked.items() for _ in range(number)])
         for (label, size), number in asked.items():
             texts = (_text(size), _LIKELY)
             answer, likely = (subject.builder.request("answer", pack.answer(text), image=image) for text in texts)
@@ -250,13 +264,30 @@ class Planner:
                 verdict, likely = (
                     judge.builder.request("judge", pack.judge(*pair), schema=pack.verdict) for pair in self._pairs(size)
                 )
-                bill.add(judge, verdict, likely, most=number, expected=EXPECTED_JUDGED_SHARE * number)
+                # Where several are judged in one call, at worst no verdict can be read in its reply, and each is asked alone.
+                expected = EXPECTED_JUDGED_SHARE * number if self.together == 1 else 0
+                bill.add(judge, verdict, likely, most=number, expected=expected)
             for name in extras.auditors:
                 self._extra(bill, image, "audit", name, size, number)
             if extras.grounded and label == "answerable":
                 self._extra(bill, image, "support", "", size, number, EXPECTED_ANSWERED_SHARE)
             for what, times in (("stated", extras.stated), ("p_true", extras.p_true), ("sample", extras.samples)):
                 self._extra(bill, image, what, "", size, int(times) * number)
+
+    def _judged_together(self, bill: _Bill, sizes: Sequence[int]) -> None:
+        """The calls about several responses, of questions of these lengths in bytes."""
+        pairs = [self._pairs(size)[0] for size in sizes]
+        likely = EXPECTED_JUDGED_SHARE * len(sizes)
+        expected = max(1, round(likely / ceil(likely / self.together))) if sizes else 0
+        for judge in self.judges:
+            usual = _about_several(judge, self.pack, [(_LIKELY, _LIKELY_RESPONSE)] * expected)
+            begin = 0
+            for number in group_sizes(len(sizes), self.together):
+                worst = _about_several(judge, self.pack, pairs[begin : begin + number])
+                bill.add(judge, worst, usual, most=1, expected=0)
+                begin += number
+            if sizes:
+                bill.add(judge, usual, usual, most=0, expected=likely / expected, questions=expected)
 
     def _extra(
         self, bill: _Bill, image: EncodedImage, what: str, which: str, size: int, number: int, share: float = 1.0
@@ -296,26 +327,42 @@ class Planner:
         return "x" * (BYTES_PER_TOKEN * self.subject.builder.profile.output_tokens.limit("answer"))
 
 
-def quote_verdicts(judges: Sequence[Priced], pack: Pack, questions: Sequence[Question]) -> Quote:
+def quote_verdicts(judges: Sequence[Priced], pack: Pack, questions: Sequence[Question], together: int = 1) -> Quote:
     """What it costs to have answers judged that are known.
 
     Args:
         judges: Who judges what the rules leave open.
         pack: The prompts.
-        questions: With their responses.
+        questions: An image's, with their responses.
+        together: About how many responses a judge is asked in one call, at most.
 
     Returns:
         The quote, from the very prompts; all 0 where the rules decide, or nobody judges.
     """
     bill = _Bill()
+    pairs, texts = [], []
     for question in questions:
         text = left_open(question.text, question.response, question.answer.finish_reason)
-        if question.answer.outcome != "ok" or text is None:
-            continue
-        for judge in judges:
-            request = judge.builder.request("judge", pack.judge(question.text, text), schema=pack.verdict)
-            bill.add(judge, request, request, most=1, expected=1)
+        if question.answer.outcome == "ok" and text is not None:
+            pairs.append((question.text, question.response))
+            texts.append((question.text, text))
+    for judge in judges:
+        for group in call_groups(pairs, together):
+            several = len(group) > 1
+            if several:
+                request = _about_several(judge, pack, [texts[place] for place in group])
+                bill.add(judge, request, request, most=1, expected=1, questions=len(group))
+            for place in group:  # at worst no verdict can be read in the reply, and each is asked alone
+                request = judge.builder.request("judge", pack.judge(*texts[place]), schema=pack.verdict)
+                bill.add(judge, request, request, most=1, expected=0 if several else 1)
     return bill.quote
+
+
+def _about_several(judge: Priced, pack: Pack, pairs: Sequence[tuple[str, str]]) -> Request:
+    """The call about these questions and responses; of one the call about it alone."""
+    if len(pairs) == 1:
+        return judge.builder.request("judge", pack.judge(*pairs[0]), schema=pack.verdict)
+    return judge.builder.request("judge", pack.judge_together(pairs), schema=pack.verdicts, verdicts=len(pairs))
 
 
 def _text(size: int = QUESTION_BYTES) -> str:

@@ -26,7 +26,15 @@ from unsaf_async.runs.folder import (
     new_manifest,
     reopen,
 )
-from unsaf_async.runs.prepare import calibration_for, check_cache, judge_named, judge_names, named_models
+from unsaf_async.runs.prepare import (
+    calibration_for,
+    check_cache,
+    check_together,
+    judge_named,
+    judge_names,
+    judging_together,
+    named_models,
+)
 from unsaf_async.runs.rejudger import has_whole_answers
 from unsaf_async.runs.runner import first_difference
 from unsaf_async.runs.settings import CACHE, DEFAULT_CACHE
@@ -116,7 +124,7 @@ async def plan_judging(run: SavedRun, wanted: Rejudging, *, trust: bool) -> Plan
         raise UserError(
             f"{run.folder}: is judged anew itself; give the run that it lies in, {run.folder.parent.parent}"
         )
-    if wanted.judge is None and wanted.rubric is None:
+    if wanted.judge is None and wanted.rubric is None and wanted.judge_together in (None, manifest.judge_together):
         raise UserError(f"the same verdicts would come; give {setting('judge')} NAME, or {setting('rubric')} FILE")
     rubric = ""
     if wanted.rubric is not None:
@@ -149,14 +157,18 @@ async def plan_judging(run: SavedRun, wanted: Rejudging, *, trust: bool) -> Plan
         subject, others = asked.subject, {**others, **asked.others}
     if wanted.max_cost is not None:
         check_cap(subject if "self" in judges else None, others.values(), today_utc())
-    pack = run.pack.judging_by(rubric)
+    together = _together(manifest, wanted, judges)
+    pack = run.pack.judging_alone() if together == 1 else judging_together(run.pack, judges)
+    pack = pack.judging_by(rubric)
     kept = {name: value for name, value in manifest if name not in {"run_id", "created", "versions"}}
     changed = {
         "subject": subject,
         "judges": judges,
+        "judge_together": together,
+        "judge_together_sha256": pack.together_sha256,
         "others": others,
         "judged_anew": anew,
-        "calibration": calibration_for(wanted.judge_calibration, judge_named(subject, judges), pack),
+        "calibration": calibration_for(wanted.judge_calibration, judge_named(subject, judges), pack, together),
         "max_cost_usd": wanted.max_cost,
         "cache": _cache(run, wanted),
         "images": len(images),
@@ -168,6 +180,18 @@ async def plan_judging(run: SavedRun, wanted: Rejudging, *, trust: bool) -> Plan
     return PlannedJudging(
         run.files.judged / name, new_manifest(**{**kept, **_OF_A_SESSION, **changed}), images, run.own
     )
+
+
+def _together(manifest: Manifest, wanted: Rejudging, judges: Sequence[str]) -> int:
+    """About how many responses a judge is asked in one call. Raises UserError for several by a rubric, which is for one."""
+    if wanted.judge_together is not None:
+        check_together(wanted.judge_together)
+        if wanted.rubric is not None and wanted.judge_together > 1:
+            raise UserError(
+                f": {setting('rubric')} is a prompt about one response; leave one of them out", field="judge_together"
+            )
+        return wanted.judge_together
+    return 1 if wanted.rubric is not None or not judges else manifest.judge_together
 
 
 def _cache(run: SavedRun, wanted: Rejudging) -> str:

@@ -38,6 +38,7 @@ def answers_alone(examination: Examination) -> Examination:
         update={
             "questions": tuple(map(_answer_alone, examination.questions)),
             "asks": tuple(map(_taken, examination.asks)),
+            "judged_together": (),
             "wall_s": 0.0,
         }
     )
@@ -134,14 +135,15 @@ class Rejudger:
         judges = self.manifest.judges
         models = self.session.models
         priced = tuple(Priced(models[name].builder, models[name].planned_cost) for name in judges)
-        quote = quote_verdicts(priced, self.pack, examination.questions)
+        quote = quote_verdicts(priced, self.pack, examination.questions, self.manifest.judge_together)
         with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
             members = tuple((name, self.session.client(name, image_budget, suspect=suspect)) for name in judges)
-            judge = Judge(self.pack, members, self.unread)
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(_judged(judge, each)) for each in examination.questions]
+            judge = Judge(self.pack, members, self.unread, self.manifest.judge_together)
+            questions, calls = await judge.judge_answers(examination.questions)
         wall_s = asyncio.get_running_loop().time() - began_s
-        judged = examination.model_copy(update={"questions": tuple(task.result() for task in tasks), "wall_s": wall_s})
+        judged = examination.model_copy(
+            update={"questions": tuple(questions), "judged_together": calls, "wall_s": wall_s}
+        )
         return whole(judged, self.session)
 
     async def complete(self, source: ImageSource, examination: Examination) -> Examination:  # noqa: ARG002 - the seam's
@@ -155,11 +157,3 @@ class Rejudger:
             The examination.
         """
         return examination
-
-
-async def _judged(judge: Judge, question: Question) -> Question:
-    """The question with what its response does; one whose answer did not come whole stays as it is."""
-    if question.answer.outcome != "ok":
-        return question
-    found = await judge.judge(question.text, question.response, question.answer.finish_reason)
-    return question.model_copy(update=found.on_question)

@@ -122,6 +122,8 @@ def _manifest_of(prepared: Prepared) -> Manifest:
     return new_manifest(
         subject=prepared.subject,
         judges=prepared.judges,
+        judge_together=settings.judge_together,
+        judge_together_sha256=prepared.pack.together_sha256,
         auditors=prepared.auditors,
         grounded=settings.grounded,
         confidence=settings.confidence,
@@ -180,7 +182,9 @@ def first_difference(before: Manifest, now: Manifest) -> str | None:
         )
     if before.judged_anew != now.judged_anew:
         return "the answers of another run, more or fewer of its answers, or another rubric"
-    if before.pack_sha256 != now.pack_sha256:
+    if before.judge_together != now.judge_together:
+        return f"{setting('judge_together')} {before.judge_together}"
+    if (before.pack_sha256, before.judge_together_sha256) != (now.pack_sha256, now.judge_together_sha256):
         return f"other prompts, {before.pack} in version {before.pack_version} as it was then"
     return f"another list of {before.images} images" if before.images_sha256 != now.images_sha256 else None
 

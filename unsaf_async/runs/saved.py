@@ -170,9 +170,10 @@ def pack_of(folder: Path, manifest: Manifest) -> Pack:
     """
     try:
         pack = load_pack(manifest.pack, manifest.pack_sha256)
+        pack = pack.judging_together() if manifest.judge_together > 1 else pack
     except UserError as error:
         raise UserError(f"{folder}: its prompts cannot be used: {error.args[0]}") from None
-    if pack.sha256 != manifest.pack_sha256:
+    if (pack.sha256, pack.together_sha256) != (manifest.pack_sha256, manifest.judge_together_sha256):
         raise UserError(
             f"{folder}: its prompts, {manifest.pack}, have changed since the run began; restore them, or start a new run"
         )

@@ -26,6 +26,17 @@ Judge = Annotated[
         panel=JUDGING,
     ),
 ]
+MOST_TOGETHER = 50
+"""Responses that a judge is asked about in one call."""
+JudgeTogether = Annotated[
+    int,
+    Help(
+        "Ask a judge about up to N responses of an image in one call: fewer calls, and perhaps other verdicts, which "
+        "`judge calibrate` measures.",
+        metavar="N",
+        panel=JUDGING,
+    ),
+]
 MaxCost = Annotated[float | None, Help("Never spend more than this, in USD.", metavar="USD", panel=MONEY)]
 TrustFolder = Annotated[
     bool,
@@ -150,6 +161,7 @@ class Settings:
     judge: Judge = None
     """None: as the provider's profile says."""
     judge_api_base: JudgeApiBase = None
+    judge_together: JudgeTogether = 1
     audit: Audit = ()
     audit_api_base: AuditApiBase = None
     grounded: Grounded = False
@@ -280,6 +292,14 @@ class Rejudging:
         Help(
             "Judge by another prompt: a file like a prompt pack's judge.md, or a pack whose judge.md it is. Default: the run's.",
             metavar="FILE|PACK",
+            panel=JUDGING,
+        ),
+    ] = None
+    judge_together: Annotated[
+        int | None,
+        Help(
+            "Ask a judge about up to N responses of an image in one call. Default: as the run; 1 with --rubric.",
+            metavar="N",
             panel=JUDGING,
         ),
     ] = None

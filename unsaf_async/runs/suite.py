@@ -346,6 +346,7 @@ def _suite_lines(run: SavedRun) -> Iterator[str]:
         prompts=manifest.pack,
         judge=list(manifest.judges) or "rules",
         judge_api_base=_address(judges),
+        judge_together=manifest.judge_together if manifest.judge_together > 1 else None,
         audit=list(manifest.auditors) or None,
         audit_api_base=_address(auditors),
         grounded=manifest.grounded or None,

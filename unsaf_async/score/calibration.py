@@ -22,7 +22,7 @@ import math
 from array import array
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -32,6 +32,7 @@ from unsaf_async.records import Act, Decider, Examination, Label, Record
 from unsaf_async.score.agreement import cohens_kappa
 from unsaf_async.score.bootstrap import CONFIDENCE, RESAMPLES, UNDEFINED_LIMIT
 from unsaf_async.score.intervals import Interval, ratio_interval, smooth_interval
+from unsaf_async.score.judged_together import TogetherCheck
 from unsaf_async.score.ratios import quotients, ratio
 from unsaf_async.score.unf1 import cell, latest_by_id
 from unsaf_async.score.units import Units
@@ -288,7 +289,9 @@ class CalibrationFile(Record):
     judge: str
     """Its name."""
     prompt_sha256: str
-    """Of the judging prompt."""
+    """Of the judging prompt, or prompts."""
+    judge_together: Annotated[int, Field(ge=1, le=1000)] = 1
+    """About how many responses of an image the judge was asked in one call, at most."""
     created: str
     """ISO 8601, UTC."""
     data: str = ""
@@ -298,6 +301,9 @@ class CalibrationFile(Record):
     labels: LabelCheck = LabelCheck()
     """Which rows entered, and which labels look wrong; all 0 in files of older versions."""
     confusions: Confusions
+    """Of the verdicts as a run with the same `judge_together` reaches them."""
+    together: TogetherCheck | None = None
+    """What judging several responses in one call changes; None where each was judged alone."""
 
 
 def write_calibration(path: Path, calibration: CalibrationFile) -> None:

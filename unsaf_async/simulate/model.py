@@ -54,6 +54,8 @@ class Awareness:
     """A written item repeats an earlier one of the same reply."""
     judge_error: float = 0.0
     """A verdict says the opposite of what the response did."""
+    skip_verdict: float = 0.0
+    """A verdict of several that are asked for in one call is missing."""
     audit_error: float = 0.05
     """An audit says the opposite of what is true of a question."""
     correct: float = 0.9
@@ -136,6 +138,8 @@ def respond(
     sample = "" if temperature == 0 else f"{'' if request_seed is None else request_seed}/{draw}"
     dice = _Dice(f"{seed}\x1f{sample}")
     prompt = "\n".join(texts)
+    if schema_name != QUESTIONS_SCHEMA and (numbered := _numbered(prompt)):
+        return _judge_together(awareness, dice, numbered)
     if schema_name != QUESTIONS_SCHEMA and (data := _quoted(prompt)) is not None:
         return _about(awareness, dice, image_id or "", prompt, *data)
     instruction = _ASK.search(prompt) or (_NUMBER.search(prompt) if _LIST_FORM in prompt else None)
@@ -215,6 +219,20 @@ def _quoted(prompt: str) -> tuple[str, str] | None:
             if isinstance(question, str) and isinstance(response, str) and set(data) <= {"question", "response"}:
                 return question, response
     return None
+
+
+def _numbered(prompt: str) -> list[tuple[int, str, str]]:
+    """Number, question and response of the prompt's lines that are JSON objects of these; [] without such a line."""
+    found = []
+    for line in prompt.splitlines():
+        if line.startswith('{"number": ') and line.endswith("}"):
+            try:
+                data: Any = json.loads(line)
+            except ValueError:
+                continue
+            if set(data) == {"number", "question", "response"}:
+                found.append((data["number"], data["question"], data["response"]))
+    return found
 
 
 # --- writing questions --------------------------------------------------------------------------------------------
@@ -453,10 +471,24 @@ def what_it_did(question: str, response: str) -> Act:
 
 
 def _judge(awareness: Awareness, dice: _Dice, question: str, response: str) -> ScriptedReply:
+    return ScriptedReply(json.dumps({"verdict": _verdict(awareness, dice, question, response)}), 0.95)
+
+
+def _judge_together(awareness: Awareness, dice: _Dice, responses: Sequence[tuple[int, str, str]]) -> ScriptedReply:
+    """The same verdict on each as on it alone: the simulated judge is not led by the others."""
+    verdicts = [
+        {"number": number, "verdict": _verdict(awareness, dice, question, response)}
+        for number, question, response in responses
+        if not dice.happens(awareness.skip_verdict, "skip", question, response)
+    ]
+    return ScriptedReply(json.dumps({"verdicts": verdicts}), 0.95)
+
+
+def _verdict(awareness: Awareness, dice: _Dice, question: str, response: str) -> Act:
     act = what_it_did(question, response)
     if dice.happens(awareness.judge_error, "judge", question, response):
-        act = "abstained" if act == "answered" else "answered"
-    return ScriptedReply(json.dumps({"verdict": act}), 0.95)
+        return "abstained" if act == "answered" else "answered"
+    return act
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from unsaf_async.examine.parse.json_items import JSON_DEBRIS, json_items, loose_
 from unsaf_async.examine.parse.line_items import line_items
 from unsaf_async.examine.parse.markup import with_line_ends
 from unsaf_async.examine.parse.sections import of_label
-from unsaf_async.examine.parse.verdicts import choice, percentage, verdict
+from unsaf_async.examine.parse.verdicts import choice, numbered_verdicts, percentage, verdict
 from unsaf_async.wrappers import final_text
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Item",
     "choice",
     "is_question",
+    "numbered_verdicts",
     "of_label",
     "percentage",
     "question_items",

@@ -1,9 +1,10 @@
-"""Replies that are one label or one number: a judge's verdict, an auditor's, a stated confidence."""
+"""Replies that are one label or one number: a judge's verdict, an auditor's, a stated confidence; or numbered verdicts."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 from unsaf_async.examine.parse.items import trimmed, well_formed
@@ -13,7 +14,7 @@ from unsaf_async.records import ACTS
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from unsaf_async.records import Act
 
@@ -27,6 +28,10 @@ _LINE_VERDICT = re.compile(
     re.IGNORECASE,
 )
 _VERDICT_ELEMENT = re.compile(r"<verdict>([^<>]{1,40})</verdict>", re.IGNORECASE)
+_NUMBERED_LINE = re.compile(
+    r"[\s*_#>`\"(-]*([0-9]{1,4})[\s*_`\".):=>→-]{1,8}([A-Za-z]+(?:[_ -][A-Za-z]+)?)[\s*_`\".,;]*"
+)
+_ANY_LABEL = re.compile("|".join(act.replace("_", "[_ -]") for act in ACTS), re.IGNORECASE)
 _KEYED_LINE = re.compile(r"[\s*_>-]*[A-Za-z][\w -]{1,29}[\s*_]*[:：]\s.*")
 _QUOTES = str.maketrans(
     {**dict.fromkeys("“”„‟＂«»", '"'), **dict.fromkeys("‘’", "'"), "：": ":", "｛": "{", "｝": "}", "，": ","}
@@ -86,6 +91,73 @@ def choice(text: str, labels: tuple[str, ...], *, quotable: str = "") -> str | N
         value = _member_in_prose(text, "verdict", labels)
     label = _label(value) if isinstance(value, str) else ""
     return label if label in labels else None
+
+
+def numbered_verdicts(text: str, responses: Sequence[str]) -> dict[int, Act]:
+    """The verdicts of a reply on several responses, by the responses' numbers, from 1 on.
+
+    Accepted are the JSON object of the schema and the array in it (wrapped as for `choice`), an object of numbers and labels, and
+    lines each of which is a number and a label. Nothing is guessed: a number with two verdicts, even equal ones, or with one that
+    is no label, has none; where a number is none of the responses', all may be shifted, and no verdict counts. JSON with prose
+    around it is read as for `choice`: only if it is the judge's own, and no response holds a "verdict" that it may quote.
+
+    Args:
+        text: The whole reply.
+        responses: What is judged, in the order of the numbers.
+
+    Returns:
+        The acts by number; numbers without a verdict are missing, {} if no verdict is to be read.
+    """
+    text = _bare(text)
+    given = _numbered_lines(text) or _numbered_pairs(_unwrapped(_whole(text), "verdicts"))
+    if not given and not any("verdict" in response.casefold() for response in responses):
+        given = _numbered_pairs(_in_prose(text))
+    numbers = Counter(number for number, _ in given)
+    if not numbers.keys() <= set(range(1, len(responses) + 1)):
+        return {}
+    return {number: label for number, label in given if numbers[number] == 1 and label in ACTS}
+
+
+def _numbered_lines(text: str) -> list[tuple[int, str]]:
+    """Numbers and labels of lines that are nothing else; [] if one line is."""
+    lines = [_NUMBERED_LINE.fullmatch(line) for line in text.splitlines() if line.strip()]
+    found = [(int(line[1]), _label(line[2])) for line in lines if line]
+    return found if len(found) == len(lines) and all(label in ACTS for _, label in found) else []
+
+
+def _numbered_pairs(value: object) -> list[tuple[int, str]]:
+    """Numbers and labels that a JSON value gives, a label that cannot be read as ""; [] unless it is a list of them."""
+    if isinstance(value, tuple) and any(_label(key) == "verdicts" for key, _ in value):
+        value = _member(value, "verdicts")
+    if isinstance(value, tuple):
+        pairs = list(value)
+    elif isinstance(value, list):
+        pairs = [(_member(item, "number"), _member(item, "verdict")) for item in value]
+    else:
+        return []
+    numbers = [_number(number) for number, _ in pairs]
+    if None in numbers:  # whose verdict that is, nobody knows
+        return []
+    labels = [_label(label) if isinstance(label, str) else "" for _, label in pairs]
+    return [(number, label) for number, label in zip(numbers, labels, strict=True) if number is not None]
+
+
+def _number(value: object) -> int | None:
+    """A whole number, written as one or as text; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return int(value) if re.fullmatch(r"[0-9]{1,4}", str(value)) else None
+
+
+def _in_prose(text: str) -> object:
+    """The one object with a member "verdicts" in prose, as `_whole` gives it; None unless it is the judge's own."""
+    keys = list(re.finditer(r"""["']verdicts["']\s*:""", text, re.IGNORECASE))
+    if len(keys) != 1:
+        return None
+    start, end = text.rfind("{", 0, keys[0].start()), text.rfind("}") + 1
+    if start < 0 or not is_own(text[:start], text[end:]) or _ANY_LABEL.search(text[end:]):
+        return None  # who speaks of labels behind it may take one back
+    return _whole(text[start:end])
 
 
 def _line_label(text: str, labels: tuple[str, ...]) -> str | None:
@@ -179,13 +251,16 @@ def _unescaped(text: str) -> Iterator[str]:
         yield text[1:-1]
 
 
-def _unwrapped(value: object) -> object:
-    """What the call of a tool is called with, alone in an array or not: {"name": "judge", "arguments": {...}}."""
+def _unwrapped(value: object, name: str = "verdict") -> object:
+    """What the call of a tool is called with, alone in an array or not: {"name": "judge", "arguments": {...}}.
+
+    name: of the member that is looked for.
+    """
     for _ in range(4):
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
             continue
-        if not isinstance(value, tuple) or any(_label(key) == "verdict" for key, _ in value):
+        if not isinstance(value, tuple) or any(_label(key) == name for key, _ in value):
             break
         inner = [member for key, member in value if _label(key) in _CALL_KEYS]
         if len(inner) != 1:

@@ -1,0 +1,59 @@
+"""A judge's agreement alone and together: the paired difference, its interval, and what a margin makes of it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from unsaf_async.score.judged_together import MARGIN, together_check
+
+
+def check(rows, **fields):
+    return together_check(rows, **{"calls": 1, "asked_alone": 0, **fields})
+
+
+def test_shares_and_their_difference_are_those_of_the_responses():
+    rows = [
+        (0, "answered", "answered", "answered"),
+        (0, "answered", "answered", "abstained"),
+        (1, "abstained", "answered", "abstained"),
+        (1, "abstained", "abstained", "answered"),
+        (1, "abstained", "abstained", None),
+    ]
+    found = check(rows, calls=2, asked_alone=1)
+    assert (found.responses, found.images, found.calls, found.asked_alone) == (5, 2, 2, 1)
+    assert (found.alone, found.together, found.alike) == (0.8, 0.4, 0.2)
+    assert found.difference == pytest.approx(-0.4)
+    assert found.difference_ci is not None
+    assert found.difference_ci[0] < -0.4 < found.difference_ci[1]
+    assert not found.excludes_loss
+
+
+def test_equal_verdicts_on_few_images_exclude_no_small_loss_and_on_many_they_do():
+    def equal(images):
+        return check([(n, "answered", "answered", "answered") for n in range(images) for _ in range(4)])
+
+    assert equal(20).difference == 0.0
+    assert not equal(20).excludes_loss
+    assert equal(300).excludes_loss
+    # Clopper and Pearson's, of n images that are all alike: 1 - .025^(1/n).
+    assert equal(100).difference_ci[0] == pytest.approx(-(1 - 0.025 ** (1 / 100)), abs=1e-4)
+
+
+def test_without_a_response_nothing_is_said():
+    found = check([])
+    assert (found.alone, found.difference, found.difference_ci, found.excludes_loss) == (None, None, None, False)
+
+
+def test_a_loss_of_the_margin_is_excluded_by_chance_in_a_fortieth_of_samples_at_most():
+    chance, excluded = Random(4), 0
+    for _ in range(200):
+        rows = []
+        for image in range(60):
+            shaken = chance.random() < 4 * MARGIN  # a quarter of the verdicts of such an image are lost
+            rows += [
+                (image, "answered", "answered", "abstained" if shaken and n == 0 else "answered") for n in range(4)
+            ]
+        excluded += check(rows).excludes_loss
+    assert excluded <= 10

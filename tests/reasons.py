@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PARTS = {"quality", "panel", "corrected", "grounded", "labelled", "pope", "pope_official", "common", "template"}
+PARTS = {
+    "quality",
+    "panel",
+    "corrected",
+    "label_corrected",
+    "grounded",
+    "labelled",
+    "pope",
+    "pope_official",
+    "common",
+    "template",
+}
 """Records of what may not have been measured at all."""
 
 SETTINGS = {"questions_per_label", "unf1_between", "total"}

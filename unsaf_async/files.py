@@ -181,6 +181,17 @@ class LineFile:
             raise self._unwritable("no space is left")
         return os.lseek(self._fd, 0, os.SEEK_CUR) - written
 
+    def sync(self) -> None:
+        """Waits until all that was appended is safe from a power cut, too.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self._unwritable(error.strerror) from None
+
     def clear(self) -> None:
         """Takes all lines away."""
         os.ftruncate(self._fd, 0)

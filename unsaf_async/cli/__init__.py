@@ -18,6 +18,7 @@ from unsaf_async.cli import (
     estimate,
     export,
     judge,
+    label,
     labelled,
     power,
     providers,
@@ -68,6 +69,7 @@ app.command("resume", cls=Sections)(run.resume)
 app.command("estimate", cls=Sections)(estimate.estimate)
 app.command("labelled", cls=Sections)(labelled.labelled)
 app.command("audit", cls=Sections)(run.audit)
+app.command("label", cls=Sections)(label.label)
 app.command("cross", cls=Sections)(cross.cross)
 app.command("suite", cls=Sections)(suite.suite)
 app.command("compare", cls=Sections)(compare.compare)
@@ -92,7 +94,19 @@ _NO_MEMORY = ("cannot allocate memory", "failed to map segment", "can't start ne
 UNWRITTEN = 1
 """The exit code where there is no room for a command's output, as that of cat and sort."""
 
-KEPT_IN_FILES = ("run", "resume", "audit", "labelled", "cross", "suite", "distill", "distill-eval", "export", "report")
+KEPT_IN_FILES = (
+    "run",
+    "resume",
+    "audit",
+    "label",
+    "labelled",
+    "cross",
+    "suite",
+    "distill",
+    "distill-eval",
+    "export",
+    "report",
+)
 """Commands whose results lie in files: what they print may be lost."""
 
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

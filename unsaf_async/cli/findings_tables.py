@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from rich.table import Table
 
 from unsaf_async.cli.console import print_fitting, safe
+from unsaf_async.score.label_errors import about_labels
 from unsaf_async.text import format_bracketed, format_figure, format_interval
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.fidelity import Fidelity
     from unsaf_async.score.grounded import Grounded
+    from unsaf_async.score.label_errors import LabelCorrected
     from unsaf_async.score.labelled import Calibration, LabelledScore, PopeScore
     from unsaf_async.score.signals import ProbabilityName
 
@@ -47,6 +49,9 @@ def print_beside(findings: Findings, out: Console) -> None:
             f"{format_figure(corrected.unf1)}{format_bracketed(corrected.unf1_ci)}"
             + _why(corrected.why_undefined, "unf1")
         )
+    if findings.label_corrected:
+        out.print()
+        print_label_corrected(findings.label_corrected, findings.f1_name, out)
     if findings.grounded:
         grounded = findings.grounded
         out.print(
@@ -58,6 +63,19 @@ def print_beside(findings: Findings, out: Console) -> None:
         )
     if findings.signals and findings.labelled is None:
         _signals(findings, out)
+
+
+def print_label_corrected(corrected: LabelCorrected, f1_name: str, out: Console) -> None:
+    """UnF1 corrected for false labels, with how many labels it rests on and what is not in it.
+
+    f1_name: what the F1 of abstaining is called.
+    """
+    out.print(
+        f"{f1_name} corrected for false labels: {format_figure(corrected.unf1)}{format_bracketed(corrected.unf1_ci)}"
+        f"{_why(corrected.why_undefined, 'unf1')}; with the intended ones {format_figure(corrected.unf1_intended)}"
+    )
+    for line in about_labels(corrected):
+        out.print(f"  {safe(line)}")
 
 
 class _WithIntervals(Protocol):

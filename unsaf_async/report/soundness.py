@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import as_option
 from unsaf_async.report import plots
-from unsaf_async.report.markup import el
+from unsaf_async.report.markup import el, said
 from unsaf_async.report.pieces import facts, figure, figure_cell, named, quoted, table
 from unsaf_async.score.fidelity import ALL
+from unsaf_async.score.label_errors import about_labels
 from unsaf_async.text import (
     format_bracketed,
     format_count,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from unsaf_async.score.calibration import Corrected, DeciderRates
     from unsaf_async.score.fidelity import Fidelity
     from unsaf_async.score.grounded import Grounded
+    from unsaf_async.score.label_errors import LabelCorrected
     from unsaf_async.score.quality import Quality
     from unsaf_async.score.unf1 import KindName
 
@@ -54,6 +56,7 @@ def soundness(run: ReportRun, place: int) -> Element | None:
         return None
     blocks = [
         _doubtful(findings.audits, place) if findings.audits else None,
+        _label_corrected(findings.label_corrected) if findings.label_corrected else None,
         _corrected(findings.corrected, run) if findings.corrected and run.sort != "pope" else None,
         _panel(findings.panel) if findings.panel else None,
         _grounded(findings.grounded, run) if findings.grounded else None,
@@ -85,7 +88,10 @@ def _presumed(run: ReportRun) -> str:
 def _not_looked_at(manifest: Manifest, findings: Findings) -> Element | None:
     """What another run could look at, with the option for it."""
     ways = [
-        (f"whether the labels are right ({as_option('audit')} NAME)", not findings.audits),
+        (
+            f"whether the labels are right ({as_option('audit')} NAME, or by hand: label RUN)",
+            not findings.audits and findings.label_corrected is None,
+        ),
         (f"whether judges agree ({as_option('judge')}, twice)", findings.panel is None and len(manifest.judges) < 2),
         (f"the judge's errors ({as_option('judge_calibration')} FILE)", findings.corrected is None),
         (f"whether the answers are true ({as_option('grounded')})", findings.grounded is None),
@@ -106,6 +112,10 @@ def _readings(findings: Findings, run: ReportRun, place: int) -> Element | None:
         kept = f"{format_count(each.left_out, 'question')} of {scored:,} left out"
         why = _why(each.why_undefined, "unf1_agreed")
         rows.append((f"only labels confirmed by {whom}", kept, each.unf1_agreed, each.unf1_agreed_ci, why))
+    if findings.label_corrected:
+        true = findings.label_corrected
+        why = _why(true.why_undefined, "unf1")
+        rows.append(("corrected for false labels", _trusted(true), true.unf1, true.unf1_ci, why))
     if findings.corrected:
         one = findings.corrected
         why = _why(one.why_undefined, "unf1")
@@ -146,8 +156,13 @@ def _plotted(name: str) -> str:
     """The name of a reading, as short as a plot needs it."""
     return {
         "corrected for the judge's errors": "judge corrected",
+        "corrected for false labels": "labels corrected",
         "untrue answers count as errors": "untrue as errors",
     }.get(name, name.replace("only labels confirmed by ", "confirmed by "))
+
+
+def _trusted(corrected: LabelCorrected) -> str:
+    return f"by {format_count(corrected.labels, 'trusted label')}"
 
 
 def _of_whom(corrected: Corrected) -> str:
@@ -302,6 +317,39 @@ def _panel(panel: PanelScore) -> Element:
             *((f"Votes of {name}", words) for name, words in votes),
         ),
         table("Every two judges", ("judges", "agree", "Cohen's kappa"), rows, (1, 2)) if rows else None,
+    )
+
+
+def _label_corrected(corrected: LabelCorrected) -> Element:
+    """UnF1 next to UnF1 with true labels, and what these are."""
+    why = corrected.why_undefined
+    rows = [
+        (
+            named(
+                f"{each.intended}, {each.act}",
+                f"{each.answerable + each.unanswerable + each.cannot_say:,} of {each.questions:,}",
+            ),
+            f"{each.answerable:,}",
+            f"{each.unanswerable:,}",
+            f"{each.cannot_say:,}",
+        )
+        for each in corrected.cells
+    ]
+    return _block(
+        "And with true labels?",
+        "Of a random part of the questions somebody who saw image and question, and nothing else, said whether the image answers "
+        "it. The interval covers what the other questions leave open.",
+        facts(
+            ("As intended", format_figure(corrected.unf1_intended)),
+            ("Corrected", _figure_in_line(corrected.unf1, corrected.unf1_ci, _why(why, "unf1"))),
+        ),
+        el("ul", [el("li", said(line)) for line in about_labels(corrected)], class_="small muted"),
+        table(
+            "Labelled questions by what they were meant to be and what the model did, and what they are",
+            ("meant to be, and done", "answerable", "unanswerable", "cannot say"),
+            rows,
+            (1, 2, 3),
+        ),
     )
 
 

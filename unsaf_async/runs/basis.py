@@ -32,6 +32,8 @@ class Basis(Record):
     journal_sha256: str
     ledger_sha256: str
     score_sha256: str
+    labels_sha256: str = sha256().hexdigest()
+    """Of the trusted labels."""
     done: bool = False
     """Whether nothing was left to ask: every image is finished, and everything that the run asks about it is answered."""
     satisfied: bool = False
@@ -56,6 +58,7 @@ class Basis(Record):
             journal_sha256=_sha256(files.journal),
             ledger_sha256=_sha256(files.ledger),
             score_sha256=_sha256(files.score),
+            labels_sha256=_sha256(files.labels),
             done=done,
             satisfied=satisfied,
         )

@@ -14,6 +14,7 @@ from unsaf_async.score.calibration import Corrected, DecidedTally, corrected_of
 from unsaf_async.score.fidelity import Fidelity, FidelityTally
 from unsaf_async.score.grounded import Grounded, GroundedTally
 from unsaf_async.score.judged_together import JudgedTogetherCounts, JudgedTogetherTally
+from unsaf_async.score.label_errors import LabelCorrected, LabelTally
 from unsaf_async.score.labelled import LabelledScore, LabelledTally
 from unsaf_async.score.quality import Quality, QualityTally, warnings
 from unsaf_async.score.run_score import Score, ScoreTally
@@ -21,10 +22,11 @@ from unsaf_async.score.signals import ProbabilityName, Signal, SignalName, Signa
 from unsaf_async.text import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from unsaf_async.records import Examination
     from unsaf_async.runs.folder import Manifest
+    from unsaf_async.score.label_errors import TrustedLabel
 
 
 class Findings(Score):
@@ -40,6 +42,8 @@ class Findings(Score):
     """The judges' calls about several responses; None where each was judged alone."""
     corrected: Corrected | None = None
     """UnF1 corrected for the judge's known errors; None without a calibration."""
+    label_corrected: LabelCorrected | None = None
+    """UnF1 corrected for false labels by trusted ones; None without any."""
     grounded: Grounded | None = None
     """Whether answers are borne out; None outside grounded mode."""
     signals: dict[SignalName, Signal] = Field(default_factory=dict)
@@ -58,11 +62,12 @@ class Findings(Score):
 class Tallies:
     """All that a run's findings are made of, added up image by image, in the order of the images' ids."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, labels: Mapping[str, TrustedLabel] | None = None) -> None:
         """Tallies of no image.
 
         Args:
             manifest: The run's.
+            labels: Its trusted labels, by the questions' keys.
         """
         self.manifest = manifest
         self.score = ScoreTally()
@@ -71,14 +76,16 @@ class Tallies:
         self._fidelity, self._panel, self._signals = FidelityTally(), PanelTally(), SignalsTally()
         self._together = JudgedTogetherTally() if manifest.judge_together > 1 else None
         self._decided = DecidedTally() if manifest.calibration else None
+        known = manifest.calibration.confusions.by_decider if manifest.calibration else None
+        self._trusted = LabelTally(labels, manifest.seed, known) if labels else None
         self._grounded = GroundedTally() if manifest.grounded else None
         self._labelled = (
             LabelledTally(yes_no_set=source.yes_no) if source is not None and source.kind == "labelled" else None
         )
         self.services = ServicesTally(manifest)
         self._came = False
-        every = (self.score, self._quality, self._fidelity, self._panel, self._signals, self._decided, self._grounded)
-        more = (self._together, self._labelled, self.services)
+        every = (self.score, self._quality, self._fidelity, self._panel, self._signals, self._decided, self._trusted)
+        more = (self._grounded, self._together, self._labelled, self.services)
         self._all: list[_Tally] = [each for each in (*every, *more) if each is not None]
 
     def add(self, examination: Examination) -> None:
@@ -112,6 +119,7 @@ class Tallies:
             corrected=corrected_of(self._decided, manifest.calibration.confusions.by_decider, seed=seed)
             if self._decided and manifest.calibration
             else None,
+            label_corrected=self._trusted.corrected() if self._trusted else None,
             grounded=self._grounded.grounded() if self._grounded else None,
             signals=self._signals.signals(why),
             answered_by=self.services.answered_by,

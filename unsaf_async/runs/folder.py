@@ -91,6 +91,11 @@ class RunFiles:
         return self.folder / "replies"
 
     @property
+    def labels(self) -> Path:
+        """Trusted labels of questions, one line each; there once somebody has given some."""
+        return self.folder / "labels.jsonl"
+
+    @property
     def score(self) -> Path:
         """What came out (`Findings`)."""
         return self.folder / "score.json"
@@ -127,7 +132,7 @@ class RunFiles:
             UserError: One of them is something else.
         """
         files = (self.manifest, self.images, self.journal, self.ledger, self.received, self.score, self.basis)
-        for file in (*files, self.batches):
+        for file in (*files, self.batches, self.labels):
             with suppress(OSError):
                 if not S_ISREG(file.stat().st_mode):
                     raise UserError(f"{file}: is no file; restore it, or start a new run")
@@ -138,7 +143,7 @@ class RunFiles:
         Raises:
             OSError: One of them is a link, or has other names.
         """
-        for file in (self.lock, self.journal, self.ledger, self.received):
+        for file in (self.lock, self.journal, self.ledger, self.received, self.labels):
             check_one_name(file)
         if self.replies.is_symlink():
             raise OSError(ELOOP, "it is a link, and nothing is written through links", str(self.replies))

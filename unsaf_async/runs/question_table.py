@@ -211,14 +211,22 @@ def write_csv(rows: Iterable[Row], file: BinaryIO) -> int:
     table.writerow([column.name for column in COLUMNS])
     written = 0
     for row in rows:
-        table.writerow([_csv_cell(column.value(row)) for column in COLUMNS])
+        table.writerow([csv_cell(column.value(row)) for column in COLUMNS])
         written += 1
     text.flush()
     text.detach()
     return written
 
 
-def _csv_cell(value: str | float | bool | None) -> str | float | None:
+def csv_cell(value: str | float | bool | None) -> str | float | None:
+    """A value as a cell of a CSV file that spreadsheets open.
+
+    Args:
+        value: Of a row.
+
+    Returns:
+        It, as text that no spreadsheet takes for a formula.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str) and value.startswith(_FORMULA):

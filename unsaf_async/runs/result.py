@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import JudgedAnew, Manifest
     from unsaf_async.runs.journal import Kept
     from unsaf_async.score.intervals import Interval
+    from unsaf_async.score.label_errors import TrustedLabel
     from unsaf_async.score.run_score import Score
 
 
@@ -114,31 +115,33 @@ class RunTally:
     Not as they finished: resampling and sums depend on the order.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, labels: Mapping[str, TrustedLabel] | None = None) -> None:
         """A tally of no image.
 
         Args:
             manifest: The run's.
+            labels: Its trusted labels, by the questions' keys.
         """
         self.manifest = manifest
         self.unfinished = Unfinished()
-        self._tallies = Tallies(manifest)
+        self._tallies = Tallies(manifest, labels)
         self._notes = ImageNotes()
         self._sized = self._foreign = self._paid_nano_usd = 0
         self._rule = rule_of(manifest.until_ci, anytime=manifest.anytime)
 
     @classmethod
-    def of(cls, manifest: Manifest, kept: Kept) -> RunTally:
+    def of(cls, manifest: Manifest, kept: Kept, labels: Mapping[str, TrustedLabel] | None = None) -> RunTally:
         """The tally of a run.
 
         Args:
             manifest: The run's.
             kept: Its examinations by image id, in any order. Each is read once.
+            labels: Its trusted labels, by the questions' keys.
 
         Returns:
             The tally of all of them.
         """
-        tally = cls(manifest)
+        tally = cls(manifest, labels)
         for examination in kept.in_order(sorted(kept)):
             tally.add(examination)
         return tally

@@ -33,6 +33,7 @@ from unsaf_async.runs.rejudger import Rejudger
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import answers_of, pack_of
 from unsaf_async.runs.signature import knows_cache, mark_cache, user_key
+from unsaf_async.runs.trusted_labels import read_labels
 from unsaf_async.runs.work import Survey, Work
 from unsaf_async.runs.workers import run
 from unsaf_async.text import format_usd
@@ -384,7 +385,8 @@ class Runner:
             return before
         account = read_account(self.folder.files.ledger)  # before a word is said: it may be damaged
         kept = Kept(self.folder.files.journal, {source.id for source in self.folder.images})
-        survey = Survey(manifest, kept, self._announce)
+        labels = read_labels(self.folder.files.labels)
+        survey = Survey(manifest, kept, self._announce, labels)
         with Journal(kept, survey.add) as journal:
             account = self._checked(account, journal)
             work = survey.work(self.folder.images)
@@ -401,7 +403,8 @@ class Runner:
                 account = session.ledger.account  # of the closed ledger: as it will be read back
             self._keep_keys_hidden()
             self.satisfied = work.enough
-            result = self._score(work.tally or RunTally.of(self.folder.manifest, journal.kept), account)
+            tally = work.tally or RunTally.of(self.folder.manifest, journal.kept, labels)
+            result = self._score(tally, account)
         self._keep_result(result)
         return result
 

@@ -17,6 +17,7 @@ from unsaf_async.runs.folder import RunFiles, exists, read_images, read_manifest
 from unsaf_async.runs.journal import Kept, paid_nano_usd, read_journal
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.signature import user_key
+from unsaf_async.runs.trusted_labels import read_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +121,9 @@ class SavedRun:
     @cached_property
     def findings(self) -> Findings:
         """Its score and all else that is measured: `score`, or computed anew (seconds for 1,000 images)."""
-        return self.score or RunTally.of(self.manifest, self.kept).findings(self.account)
+        return self.score or RunTally.of(self.manifest, self.kept, read_labels(self.files.labels)).findings(
+            self.account
+        )
 
     @cached_property
     def pack(self) -> Pack:

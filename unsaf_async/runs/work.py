@@ -11,12 +11,13 @@ from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.stopping import StopWhenNarrow, rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.records import Examination
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.journal import Kept
+    from unsaf_async.score.label_errors import TrustedLabel
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,22 @@ class Work:
 class Survey:
     """Looks at a run's examinations, in the order of the images' ids, and says what is left to do."""
 
-    def __init__(self, manifest: Manifest, kept: Kept, announce: Announce) -> None:
+    def __init__(
+        self, manifest: Manifest, kept: Kept, announce: Announce, labels: Mapping[str, TrustedLabel] | None = None
+    ) -> None:
         """A survey that has seen nothing.
 
         Args:
             manifest: The run's.
             kept: What the run's journal holds.
             announce: Receives the images that are whole.
+            labels: The run's trusted labels, by the questions' keys.
         """
         self._kept, self._announce, self._extras = kept, announce, manifest.extras
         self._done: set[str] = set()
         self._incomplete: set[str] = set()
         self._rule = rule_of(manifest.until_ci, anytime=manifest.anytime)
-        self._tally = RunTally(manifest) if len(kept) == manifest.images else None
+        self._tally = RunTally(manifest, labels) if len(kept) == manifest.images else None
 
     def add(self, examination: Examination) -> None:
         """Look at one image.

@@ -500,11 +500,11 @@ def corrected_of(
         The corrected score.
     """
     names, tables = decided.tables()
-    deciders = [_Decider(name, None if name == "unknown" else known.get(name)) for name in names]
+    deciders = [KnownDecider(name, None if name == "unknown" else known.get(name)) for name in names]
     total = tables.sum(axis=0)
     observed = _observed(tables)
     corrected = _corrected(deciders, total, observed)
-    drawn = _Drawn(deciders, tables, _drawn_rates(deciders, resamples, seed))
+    drawn = _Drawn(deciders, tables, drawn_rates(deciders, resamples, seed))
     if corrected.unf1 is not None:
         corrected = (
             drawn.with_interval(corrected) if drawn.matters else replace(corrected, ci=observed.ci, why=observed.why)
@@ -556,23 +556,23 @@ def _observed(tables: NDArray[np.int64]) -> _Estimate:
     return _Estimate(unf1, interval.ends, interval.why_undefined)
 
 
-def _corrected(deciders: Sequence[_Decider], total: NDArray[np.int64], observed: _Estimate) -> _Estimate:
+def _corrected(deciders: Sequence[KnownDecider], total: NDArray[np.int64], observed: _Estimate) -> _Estimate:
     """UnF1 with every verdict corrected, yet without an interval."""
     if why := next((decider.why_not for decider in deciders if decider.why_not), ""):
         return _Estimate(why=why)
-    abstained, scored = _abstained(
+    abstained, scored = true_abstentions(
         total, np.array([decider.se for decider in deciders]), np.array([decider.sp for decider in deciders])
     )
     if observed.unf1 is None:
         return _Estimate(why=_NOTHING_SCORED, abstained=abstained)
-    return _Estimate(_number(_unf1(abstained, scored)), abstained=abstained)
+    return _Estimate(_number(f1_of_sides(abstained, scored)), abstained=abstained)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
     """The error rates as they are and as they may be. tables: of each picture. rates: se and sp, [draws, deciders] each."""
 
-    deciders: Sequence[_Decider]
+    deciders: Sequence[KnownDecider]
     tables: NDArray[np.int64]
     rates: tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -585,7 +585,7 @@ class _Drawn:
         """The corrected UnF1 with its interval."""
         se, sp = self.rates
         hopeless = int(np.count_nonzero((se + sp <= 1).any(axis=1)))
-        interval, undefined = self.interval(_unf1)
+        interval, undefined = self.interval(f1_of_sides)
         if hopeless > UNDEFINED_LIMIT * len(se):
             why = (
                 f"in {hopeless} of {len(se)} draws a decider's sensitivity and specificity add up to 1 or less: "
@@ -605,10 +605,10 @@ class _Drawn:
         se, sp = (np.array([getattr(decider, name) for decider in self.deciders]) for name in ("se", "sp"))
         images = smooth_interval(
             self.tables.reshape(len(self.tables), -1),
-            lambda sums: figure(*_abstained(sums.reshape(*sums.shape[:-1], *total.shape), se, sp)),
+            lambda sums: figure(*true_abstentions(sums.reshape(*sums.shape[:-1], *total.shape), se, sp)),
             sizes=self.tables.sum(axis=(1, 2, 3)),
         )
-        drawn = figure(*_abstained(np.broadcast_to(total, (len(self.rates[0]), *total.shape)), *self.rates))
+        drawn = figure(*true_abstentions(np.broadcast_to(total, (len(self.rates[0]), *total.shape)), *self.rates))
         defined = drawn[~np.isnan(drawn)]
         undefined = len(drawn) - len(defined)
         if images.ends is None:
@@ -617,7 +617,7 @@ class _Drawn:
             return Interval(
                 why_undefined=f"{undefined} of {len(drawn)} draws of the error rates have no such figure"
             ), undefined
-        value = float(figure(*_abstained(total, se, sp)))
+        value = float(figure(*true_abstentions(total, se, sp)))
         low, high = (float(each) for each in np.quantile(defined, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)))
         down = math.hypot(value - images.ends[0], max(0.0, value - low))
         up = math.hypot(images.ends[1] - value, max(0.0, high - value))
@@ -632,7 +632,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class _Decider:
+class KnownDecider:
     """One who decided responses of the run, and its verdicts on labelled ones; None: its verdicts are taken as they are."""
 
     name: Decider | Literal["unknown"]
@@ -640,11 +640,13 @@ class _Decider:
 
     @property
     def se(self) -> float:
+        """The sensitivity; 1 of verdicts that are taken as they are, NaN where it is unknown."""
         value = self.confusion.sensitivity if self.confusion else 1.0
         return math.nan if value is None else value
 
     @property
     def sp(self) -> float:
+        """The specificity, likewise."""
         value = self.confusion.specificity if self.confusion else 1.0
         return math.nan if value is None else value
 
@@ -660,6 +662,14 @@ class _Decider:
         return ""
 
     def rates(self, responses: int) -> DeciderRates:
+        """The same for people.
+
+        Args:
+            responses: How many of the run it decided.
+
+        Returns:
+            The rates, and what they rest on.
+        """
         known = self.confusion or Confusion()
         return DeciderRates(
             responses=responses,
@@ -670,8 +680,17 @@ class _Decider:
         )
 
 
-def _drawn_rates(deciders: Sequence[_Decider], n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """[n, deciders] values of se, and of sp, by what the labelled responses leave open."""
+def drawn_rates(deciders: Sequence[KnownDecider], n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Error rates as they may be, by what the labelled responses leave open: see `corrected_unf1`.
+
+    Args:
+        deciders: Whose.
+        n: How many draws.
+        seed: Of the draws.
+
+    Returns:
+        The sensitivities and the specificities, shape [n, deciders] each.
+    """
     rng = np.random.default_rng([seed, 1])  # not the stream that the images are drawn from
     se, sp = np.ones((n, len(deciders))), np.ones((n, len(deciders)))
     for column, decider in enumerate(deciders):
@@ -711,12 +730,18 @@ def _number(value: NDArray[np.float64]) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _abstained(
+def true_abstentions(
     tables: NDArray[Any], se: NDArray[np.float64], sp: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """[..., 2] corrected abstentions by side, not cut to the possible, and [..., 2] scored responses by side.
+    """Abstentions with the deciders' errors reckoned out.
 
-    tables: [..., deciders, 2 sides, (answered, abstained)]. se, sp: [..., deciders]; NaN comes of se + sp <= 1.
+    Args:
+        tables: Responses, shape [..., deciders, (unanswerable, answerable), (answered, abstained)].
+        se: Sensitivities, shape [..., deciders].
+        sp: Specificities, of that shape.
+
+    Returns:
+        Abstentions by side, not cut to the possible, NaN where se + sp <= 1; and scored responses by side. Shape [..., 2] each.
     """
     n = tables.sum(axis=-1)
     better = se + sp - 1
@@ -725,8 +750,16 @@ def _abstained(
     return true.sum(axis=-2), n.sum(axis=-2)
 
 
-def _unf1(abstained: NDArray[np.float64], scored: NDArray[np.int64]) -> NDArray[np.float64]:
-    """2 n_u p / (2 n_u p + n_u (1 - p) + n_a q) of [..., 2] abstentions n_u p and n_a q, cut to the possible; NaN of 0 / 0."""
+def f1_of_sides(abstained: NDArray[np.float64], scored: NDArray[np.int64]) -> NDArray[np.float64]:
+    """2 n_u p / (2 n_u p + n_u (1 - p) + n_a q), of abstentions n_u p and n_a q.
+
+    Args:
+        abstained: Abstentions by side (unanswerable, answerable), which are cut to the possible; shape [..., 2].
+        scored: Scored responses by side, of that shape.
+
+    Returns:
+        Shape [...]; NaN of 0 / 0.
+    """
     possible = np.clip(abstained, 0, scored)
     part = 2 * possible[..., 0]
     whole = possible[..., 0] + scored[..., 0] + possible[..., 1]

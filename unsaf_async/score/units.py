@@ -31,6 +31,18 @@ _NEIGHBOURS = 16
 """How many hashes with an equal band each is compared with, so that the cost is bounded."""
 
 
+def picture_name(image: ImageRecord) -> str:
+    """What images of the same picture share, in full.
+
+    Args:
+        image: The image.
+
+    Returns:
+        The digest of its pixels; of its file's bytes where it could not be decoded; its id where nothing else is known.
+    """
+    return image.pixels_sha256 or image.bytes_sha256 or f"id {image.id}"
+
+
 def picture_key(image: ImageRecord) -> int:
     """A number of 64 bits that images of the same picture share.
 
@@ -40,8 +52,7 @@ def picture_key(image: ImageRecord) -> int:
     Returns:
         Of its pixels; of its file's bytes where it could not be decoded; of its id where nothing else is known.
     """
-    text = image.pixels_sha256 or image.bytes_sha256 or f"id {image.id}"
-    return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
+    return int.from_bytes(blake2b(picture_name(image).encode("utf-8", "replace"), digest_size=8).digest())
 
 
 class Units:

@@ -23,9 +23,11 @@ from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.cli.show import show
 from unsaf_async.errors import UserError
 from unsaf_async.providers.resolve import resolve
+from unsaf_async.runs import runner
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.signature import user_key
+from unsaf_async.runs.stopping import rule_of
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import BatchRules, Simulation
 
@@ -270,3 +272,15 @@ async def test_a_run_that_is_done_collects_the_batch_that_it_left(tmp_path):
             score = await runner.run()
         assert score.unf1 == outcome.score.unf1
         assert open_batches(folder / "batches.jsonl") == {}
+
+
+async def test_a_rule_that_ends_the_run_begins_no_more_images_than_it_is_expected_to_take(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "FIRST_BATCHED_IMAGES", 40)
+    async with Simulator(simulation()) as simulator:
+        outcome = await batched(simulator, tmp_path, images=70, until_ci=0.15, judge="rules")
+    rule = rule_of(0.15, anytime=False)
+    for image in outcome.examinations:
+        rule.add(image)
+    assert outcome.runner.satisfied
+    assert rule.images_needed < 40
+    assert len(outcome.examinations) == 40, "one round"

@@ -11,7 +11,7 @@ import pytest
 from scipy.special import lambertw
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
-from unsaf_async.runs.stopping import Rule, StopWhenNarrow, rule_of
+from unsaf_async.runs.stopping import Rounds, Rule, StopWhenNarrow, rule_of
 from unsaf_async.score.spread import Spread
 from unsaf_async.score.tallies import Running
 
@@ -287,3 +287,50 @@ def test_the_interval_that_is_reported_is_the_rules_own_and_the_fixed_width_rule
 
 def test_the_rule_of_a_run_that_takes_all_its_images_is_none() -> None:
     assert rule_of(None, anytime=False) is None
+
+
+def in_rounds(rule: StopWhenNarrow, images: Iterator[Examination]) -> tuple[int, int]:
+    """(images begun, rounds) where images come back all at once, as those of a batch do, in their order."""
+    rounds, waits = Rounds(rule, 100), 0
+    coming = [next(images) for _ in range(rounds.wanted)]
+    begun = len(coming)
+    while coming:
+        waits, under_way = waits + 1, list[Examination]()
+        for left, image in enumerate(reversed(coming)):
+            rule.add(image)
+            missing = 0 if rule.satisfied else rounds.wanted - (len(coming) - left - 1) - len(under_way)
+            under_way += [next(images) for _ in range(missing)]
+        coming = under_way
+        begun += len(coming)
+    return begun, waits
+
+
+def test_rounds_begin_few_more_images_than_the_rule_takes_and_there_are_few_of_them() -> None:
+    alone, together, rounds = [], [], []
+    for seed in range(40):
+        taken, _ = stop(StopWhenNarrow(0.03, rule="fixed-width"), stream(np.random.default_rng(seed), 0.7, 0.3, 9.0))
+        begun, waits = in_rounds(
+            StopWhenNarrow(0.03, rule="fixed-width"), stream(np.random.default_rng(seed), 0.7, 0.3, 9.0)
+        )
+        alone.append(taken)
+        together.append(begun)
+        rounds.append(waits)
+    assert np.mean(alone) > 200, "more than one round"
+    assert np.mean(together) < 1.1 * np.mean(alone)
+    assert np.mean(rounds) < 4
+
+
+def test_before_the_first_round_is_back_no_more_are_wanted_than_it_had_and_one_at_least() -> None:
+    rule = StopWhenNarrow(0.2, rule="fixed-width")
+    rounds, images = Rounds(rule, 100), stream(np.random.default_rng(0), 0.7, 0.3, 9.0)
+    for number in range(90):
+        assert rounds.wanted == 100 - number
+        rule.add(next(images))
+    assert rule.images_needed is not None
+    assert rule.images_needed < 80
+    assert rounds.wanted == 1
+    alike = StopWhenNarrow(0.01, rule="fixed-width")
+    rounds = Rounds(alike, 100)
+    for _ in range(100):
+        alike.add(examination(0, 0))  # nothing was declined, so that there is no UnF1
+        assert rounds.wanted >= 1

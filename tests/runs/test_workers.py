@@ -168,3 +168,26 @@ async def test_a_cancelled_run_leaves_nothing_running():
 @clocked
 async def test_no_images_are_no_work():
     await Work(0).all(5)
+
+
+@clocked
+async def test_no_more_are_under_way_than_are_wanted_and_one_is_always():
+    work = Work(30)
+    seen: list[int] = []
+
+    def wanted() -> int:
+        seen.append(len(work.kept))
+        return 10 - len(work.kept) if len(work.kept) < 10 else 0
+
+    await work.all(100, wanted=wanted, enough=lambda: len(work.kept) >= 14)
+    assert work.most_under_way == 10
+    assert len(work.kept) == 14, "the first ten together, then one by one until it is enough"
+    assert seen == sorted(seen)
+
+
+@clocked
+async def test_a_stop_is_heard_where_only_some_are_wanted():
+    work = Work(30, lambda number: RunStopped("enough") if number == 3 else 1.0)
+    with pytest.raises(RunStopped):
+        await work.all(100, wanted=lambda: 5)
+    assert work.begun == [0, 1, 2, 3, 4]

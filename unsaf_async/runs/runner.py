@@ -33,6 +33,7 @@ from unsaf_async.runs.rejudger import Rejudger
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import answers_of, pack_of
 from unsaf_async.runs.signature import knows_cache, mark_cache, user_key
+from unsaf_async.runs.stopping import Rounds
 from unsaf_async.runs.trusted_labels import read_labels
 from unsaf_async.runs.work import Survey, Work
 from unsaf_async.runs.workers import run
@@ -59,8 +60,8 @@ MIN_IMAGES_IN_FLIGHT = 4
 BATCHED_IMAGES = 1000
 """Images that are in batches at once: a gigabyte of pictures, about."""
 
-BATCHED_IMAGES_BY_RULE = 100
-"""The same where a rule ends the run: what is begun is finished, and paid."""
+FIRST_BATCHED_IMAGES = 100
+"""The same where a rule ends the run, until its images tell how many it takes: what is begun is finished, and paid."""
 
 LOST = ("model", "another model")
 """How a model that answered before may be there no longer."""
@@ -553,8 +554,11 @@ class Runner:
                 assert isinstance(images, ImageExaminer)
                 images = images.repriced()
             width = self._width(rule=rule is not None)
-            await run(work.to_complete, complete, keep, width=min(len(work.to_complete), width))
-            await run(pending, examine, keep, width=min(len(pending), width), enough=lambda: work.enough)
+            # Batches come back all at once, after hours: no more are begun than the rule is expected to take.
+            rounds = Rounds(rule, FIRST_BATCHED_IMAGES) if rule and self.folder.manifest.batch else None
+            wanted = (lambda: rounds.wanted) if rounds else None
+            await run(work.to_complete, complete, keep, width=width)
+            await run(pending, examine, keep, width=width, wanted=wanted, enough=lambda: work.enough)
         except RunStopped as error:
             self.why_stopped = "interrupted" if self._interrupted else error.spelled(as_option)
             self.exhausted = isinstance(error, BudgetExhausted)
@@ -567,7 +571,7 @@ class Runner:
         """How many images are examined at once. rule: whether a rule may end the run."""
         manifest = self.folder.manifest
         if manifest.batch:
-            return BATCHED_IMAGES if not rule else BATCHED_IMAGES_BY_RULE
+            return BATCHED_IMAGES
         if manifest.judged_anew:
             return max(manifest.profile(name).total_limits.concurrency for name in manifest.judges or ("self",))
         wanted = manifest.subject.total_limits.concurrency

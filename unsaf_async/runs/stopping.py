@@ -219,6 +219,34 @@ class StopWhenNarrow:
         return math.sqrt(2 * (v + 1) / (images * v) * math.log(math.sqrt(v + 1) / self._alpha))
 
 
+class Rounds:
+    """How many images are to be under way where they come back together and late, as those of a batch do.
+
+    What is begun is paid, and finished. So the first round has a fixed number of images, and once nine tenths of a round are
+    back, the next one has as many as are missing to `StopWhenNarrow.images_needed`. For a half-width of .02 to .05 that is 5 to
+    6 % more images than the rule takes by itself, in three rounds; with a tenth more in each it is 16 %, in 2.6 rounds.
+    """
+
+    def __init__(self, rule: StopWhenNarrow, first: int) -> None:
+        """Before the first round.
+
+        Args:
+            rule: The run's, into which images are counted as they come back.
+            first: Images of the first round, >= 1.
+        """
+        self._rule = rule
+        self._first = self._due = first
+
+    @property
+    def wanted(self) -> int:
+        """How many images are to be under way now; at least 1."""
+        counted = self._rule.images
+        if 10 * counted >= 9 * self._due:
+            needed = self._rule.images_needed
+            self._due = counted + self._first if needed is None else needed
+        return max(1, self._due - counted)
+
+
 def rule_of(until_ci: float | None, *, anytime: bool) -> StopWhenNarrow | None:
     """The rule of a run's settings, which has seen no image; None for a run that takes all its images.
 

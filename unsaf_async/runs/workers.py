@@ -1,4 +1,4 @@
-"""Many images: so many workers share one iterator. No queue, and never more images begun than there are workers."""
+"""Many images: so many under way at once, each ended one begins the next. No queue, and never more begun than are wanted."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ async def run(
     keep: Callable[[R], None],
     *,
     width: int,
+    wanted: Callable[[], int] | None = None,
     enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Examine images, so many at a time, and hand over each examination as it comes.
@@ -29,6 +30,8 @@ async def run(
         examine_one: Examines one of them.
         keep: Receives each examination.
         width: How many are under way at most, >= 1.
+        wanted: Asked at the beginning and after each image: how many are to be under way now, if the width allows; at least
+            one as long as `enough` is false. None: as many as the width allows.
         enough: Asked before each image; True ends the run well.
 
     Raises:
@@ -36,20 +39,30 @@ async def run(
     """
     remaining = iter(images)
     stopped: RunStopped | None = None
+    under_way = 0
 
-    async def work() -> None:
-        nonlocal stopped
-        for image in remaining:
-            if stopped is not None or enough():
-                return
+    def begin() -> None:
+        nonlocal under_way
+        most = width if wanted is None else min(width, max(1, wanted()))
+        while under_way < most and stopped is None and not enough():
             try:
-                keep(await examine_one(image))
-            except* RunStopped as group:  # bare, or once for each of the image's calls that met it
-                stopped = stopped or first_stop(group)
+                image = next(remaining)
+            except StopIteration:
+                return
+            under_way += 1
+            group.create_task(work(image))
 
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(width):
-            workers.create_task(work())
+    async def work(image: T) -> None:
+        nonlocal stopped, under_way
+        try:
+            keep(await examine_one(image))
+        except* RunStopped as stop:  # bare, or once for each of the image's calls that met it
+            stopped = stopped or first_stop(stop)
+        under_way -= 1
+        begin()
+
+    async with asyncio.TaskGroup() as group:
+        begin()
     if stopped is not None:
         raise stopped
 

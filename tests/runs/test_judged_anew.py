@@ -126,6 +126,31 @@ def test_a_second_time_costs_nothing_and_another_judge_needs_another_folder(
 
 
 @pytest.mark.usefixtures("base")
+def test_answers_are_judged_anew_several_in_one_call_and_again_alone(
+    simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = again(capsys, "--judge", "paid", "--judge-together", "12", "--max-cost", "1", "--name", "together")
+    assert ended.code == 0, ended.err
+    new = SavedRun(BASE / "judged/together")
+    assert verdicts(new.folder) == verdicts(BASE)
+    assert new.findings.judged_together is not None
+    assert simulator.ledger.requests == new.account.made["judge"] < open_answers(BASE)
+    assert new.account.cost_usd == pytest.approx(float(simulator.ledger.billed_usd), abs=1e-9)
+    assert new.manifest.judge_together == 12
+    assert new.pack.together_sha256 == new.manifest.judge_together_sha256 != ""
+    found = compare(load_runs([BASE, new.folder]))
+    assert any(line.startswith("Responses judged in one call differ") for line in found.differences)
+    assert not any(line.startswith("Prompts differ") for line in found.differences)
+    # The run's own judge may judge together, and by a rubric each alone.
+    assert again(capsys, "--judge-together", "12", "--name", "own").code == 0
+    assert verdicts(BASE / "judged/own") == verdicts(BASE)
+    refused = again(capsys, "--judge-together", "12", "--rubric", "unsaf/de")
+    assert refused.code == 2
+    assert "--judge-together: --rubric is a prompt about one response" in refused.err
+    assert "the same verdicts would come" in again(capsys, "--judge-together", "1").err
+
+
+@pytest.mark.usefixtures("base")
 def test_a_cap_stops_it_and_resume_goes_on_to_the_same_verdicts(
     simulator: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:

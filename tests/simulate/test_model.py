@@ -415,3 +415,34 @@ async def test_the_provider_takes_its_latency_and_closes_twice():
     assert got.latency_s >= 0.045
     await backend.aclose()
     await backend.aclose()
+
+
+def test_several_responses_get_the_verdicts_that_each_gets_alone_in_every_language():
+    pairs = [
+        (f"What is thing {n}?", text) for n, text in enumerate(["It is red.", "It is impossible to tell.", "Thanks!"])
+    ]
+    for language in ("", "/de", "/es", "/fr", "/ja", "/zh"):
+        pack = load_pack(f"unsaf{language}").judging_together()
+        alone = [respond(CANDID, 0, texts=[pack.judge(*pair)], image_id=None).text for pair in pairs]
+        for schema in (None, "", "unsaf_verdicts"):
+            reply = respond(CANDID, 0, texts=[pack.judge_together(pairs)], image_id=None, schema_name=schema)
+            listed = json.loads(reply.text)["verdicts"]
+            assert [each["number"] for each in listed] == [1, 2, 3]
+            assert [each["verdict"] for each in listed] == [json.loads(text)["verdict"] for text in alone]
+
+
+def test_a_judge_of_several_may_skip_some_and_be_led_by_the_one_before():
+    pack = load_pack("unsaf").judging_together()
+    pairs = [(f"What is thing {n}?", "It is red." if n % 2 else "It is impossible to tell.") for n in range(200)]
+
+    def verdicts(**errors):
+        awareness = replace(CANDID, **errors)
+        text = respond(awareness, 0, texts=[pack.judge_together(pairs)], image_id=None).text
+        return {each["number"]: each["verdict"] for each in json.loads(text)["verdicts"]}
+
+    whole = verdicts()
+    skipped = verdicts(skip_verdict=0.25)
+    assert 30 < 200 - len(skipped) < 70
+    assert skipped.items() <= whole.items()
+    led = verdicts(led=0.25)
+    assert 30 < sum(led[number] != act for number, act in whole.items()) < 110

@@ -56,6 +56,8 @@ class Awareness:
     """A verdict says the opposite of what the response did."""
     skip_verdict: float = 0.0
     """A verdict of several that are asked for in one call is missing."""
+    led: float = 0.0
+    """A verdict of several in one call is that on the response before."""
     audit_error: float = 0.05
     """An audit says the opposite of what is true of a question."""
     correct: float = 0.9
@@ -475,13 +477,17 @@ def _judge(awareness: Awareness, dice: _Dice, question: str, response: str) -> S
 
 
 def _judge_together(awareness: Awareness, dice: _Dice, responses: Sequence[tuple[int, str, str]]) -> ScriptedReply:
-    """The same verdict on each as on it alone: the simulated judge is not led by the others."""
-    verdicts = [
-        {"number": number, "verdict": _verdict(awareness, dice, question, response)}
-        for number, question, response in responses
-        if not dice.happens(awareness.skip_verdict, "skip", question, response)
-    ]
-    return ScriptedReply(json.dumps({"verdicts": verdicts}), 0.95)
+    """The same verdict on each as on it alone, unless the judge is led."""
+    listed: list[dict[str, object]] = []
+    before: Act | None = None
+    for number, question, response in responses:
+        act = _verdict(awareness, dice, question, response)
+        if before is not None and dice.happens(awareness.led, "led", question, response):
+            act = before
+        before = act
+        if not dice.happens(awareness.skip_verdict, "skip", question, response):
+            listed.append({"number": number, "verdict": act})
+    return ScriptedReply(json.dumps({"verdicts": listed}), 0.95)
 
 
 def _verdict(awareness: Awareness, dice: _Dice, question: str, response: str) -> Act:

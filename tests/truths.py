@@ -71,7 +71,7 @@ async def measure(provider: str, images: Sequence[Path | str], out: Path, **opti
 
 
 def resumed(out: Path, **more: Any) -> Measured:
-    """The run at `out` gone on with. more: audit, grounded, confidence, samples, and fields of the manifest to change."""
+    """The run at `out` gone on with. more: names of `_MORE`, and fields of the manifest to change."""
     return asyncio.run(resume(out, **more))
 
 
@@ -84,7 +84,9 @@ async def resume(out: Path, **more: Any) -> Measured:
         return await _run_whole(folder)
 
 
-_MORE: dict[str, Any] = {"audit": (), "grounded": False, "confidence": False, "samples": 0}
+_MORE: dict[str, Any] = {
+    "audit": (), "grounded": False, "confidence": False, "samples": 0, "controls": (), "controls_per_image": 1,
+}  # fmt: skip
 
 
 async def _run_whole(folder: RunFolder) -> Measured:

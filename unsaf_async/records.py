@@ -25,12 +25,12 @@ Label = Literal["answerable", "unanswerable"]
 Kind = Literal["absent-object", "hidden", "temporal", "mental", "identity", "non-visual", "ambiguous", "other"]
 """Why an unanswerable question has no answer in the image (the method's list)."""
 
-Role = Literal["ask", "answer", "judge", "ground", "audit", "confidence", "p-true", "sample"]
+Role = Literal["ask", "answer", "judge", "ground", "audit", "confidence", "p-true", "sample", "control"]
 """What a call is for.
 
 ask, answer, judge: the method's own. ground: does the image bear the answer out? audit: does the image answer the question?
 confidence: how sure is the model of its answer, in its own words? p-true: is its answer true or false? sample: the answer once
-more, drawn at the provider's default temperature.
+more, drawn at the provider's default temperature. control: the question once more, without what answers it.
 """
 
 Outcome = Literal["ok", "truncated", "refused", "blocked", "interrupted", "unreadable", "failed"]
@@ -52,6 +52,14 @@ ACTS: tuple[Act, ...] = get_args(Act)
 
 Decider = Literal["rule", "judge", "panel"]
 """Who decided what a response did: the rules, the LLM judge, or the majority of several."""
+
+ControlKind = Literal["blank", "other"]
+"""What is shown in an image's place when one of its questions is asked again as a control.
+
+blank: a picture of its size in its mean colour. other: another image of the run.
+"""
+
+CONTROL_KINDS: tuple[ControlKind, ...] = get_args(ControlKind)
 
 ImageNote = Literal["shrunk", "narrow", "long", "cut-off", "colour-profile", "one-colour"]
 """What is odd about a picture that is sent: made more than eight times smaller, a side under 28 px, more than 200 times as long
@@ -395,6 +403,28 @@ class Sample(Record):
     call: CallRecord
 
 
+class Control(Record):
+    """The question asked once more, as it was, about a picture that does not hold what answers it."""
+
+    kind: ControlKind
+    image: str = ""
+    """The id of the image that was shown instead; "" of a blank one, and where there was none to show."""
+    response: str = ""
+    call: CallRecord
+    act: Act | None = None
+    """What the response did, by the run's judge; None if no verdict was reached."""
+    decided_by: Decider | None = None
+    judge: CallRecord | None = None
+    votes: tuple[Vote, ...] = ()
+    unscored: str | None = None
+    """Why it does not count, as `Question.unscored`; None if it does."""
+
+    @property
+    def calls(self) -> tuple[CallRecord, ...]:
+        """Every call of the control."""
+        return (self.call, *((self.judge,) if self.judge else ()), *(vote.call for vote in self.votes if vote.call))
+
+
 class GivenQuestion(Record):
     """A question that the model is asked without having written it: of a labelled set, or of another model's run."""
 
@@ -447,6 +477,8 @@ class Question(Record):
     p_true: Confidence | None = None
     """The probability that the model gives to its answer's being true; None if it was not asked for."""
     samples: tuple[Sample, ...] = ()
+    control: Control | None = None
+    """None if it was not asked again as a control."""
 
     @property
     def calls(self) -> tuple[CallRecord, ...]:
@@ -456,6 +488,8 @@ class Question(Record):
         for parts in (self.votes, self.audits, self.samples):
             if parts:  # most questions have none, and every question of every run comes here
                 calls += [part.call for part in parts if part.call is not None]
+        if self.control is not None:
+            calls += self.control.calls
         return tuple(calls)
 
 

@@ -145,15 +145,14 @@ def _capped(simulation: Simulation, share: float, **options: Any) -> Outcome:
         return asyncio.run(main(Path(folder)))
 
 
-wishes = st.fixed_dictionaries(
-    {
-        "audit": st.sampled_from([(), ("auditor-a",), AUDITORS]),
-        "judge": st.sampled_from(["self", "judge-a", PANEL]),
-        "grounded": st.booleans(),
-        "confidence": st.booleans(),
-        "samples": st.integers(0, 2),
-    }
-)
+of_own_images: dict[str, st.SearchStrategy[Any]] = {
+    "audit": st.sampled_from([(), ("auditor-a",), AUDITORS]),
+    "judge": st.sampled_from(["self", "judge-a", PANEL]),
+    "grounded": st.booleans(),
+    "confidence": st.booleans(),
+    "samples": st.integers(0, 2),
+}
+wishes = st.fixed_dictionaries(of_own_images | {"controls": st.sampled_from([(), "other", ("blank", "other")])})
 
 
 def test_the_server_never_bills_more_than_the_cap_whatever_is_asked_beside() -> None:
@@ -189,7 +188,7 @@ def test_images_with_all_that_is_asked_of_them_are_whole_or_not_begun() -> None:
     @settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(
         simulation=simulations(faults=KNOWN),
-        wished=wishes,
+        wished=st.fixed_dictionaries(of_own_images),
         share=st.floats(1.0, 1.1),
         concurrency=st.integers(1, 40),
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from unsaf_async.calls.cost import CostModel
 from unsaf_async.calls.request import ModelClient, RequestBuilder
+from unsaf_async.examine.controls import Controls, Wanted
 from unsaf_async.examine.examiner import Examiner
 from unsaf_async.examine.extras import ExtraMeasures, Extras
 from unsaf_async.examine.judge import Judge
@@ -126,7 +127,11 @@ def test_a_dear_judge_is_reckoned_at_its_own_price():
 
 IMAGE = EncodedImage(b"", "image/jpeg", 640, 480, "")
 JUDGES = ("judge-a", "self", "judge-b")
-WANTED = ExtraMeasures(auditors=("auditor-a", "auditor-b"), grounded=True, stated=True, p_true=True, samples=3)
+CONTROLS = Wanted(("blank", "other"), per_image=2)
+"""All answerable questions of an image once more, as there are four of them or fewer."""
+WANTED = ExtraMeasures(
+    auditors=("auditor-a", "auditor-b"), grounded=True, stated=True, p_true=True, samples=3, controls=CONTROLS
+)
 NOTHING = ExtraMeasures()
 MODELS = {
     name: priced(Price(input_usd_per_mtok=cost, output_usd_per_mtok=7 * cost), output_tokens=OutputTokens(reasoning=room))
@@ -142,7 +147,16 @@ REPLIES = {
     "confidence": '{"confidence": 90}',
     "p-true": "A",
 }
-TOKENS = {"ask": 25, "answer": 40, "judge": 10, "ground": 10, "audit": 10, "confidence": 10, "p-true": 1, "sample": 40}
+TOKENS = {
+    "ask": 25,
+    "answer": 40,
+    "judge": 10,
+    "ground": 10,
+    "audit": 10,
+    "confidence": 10,
+    "p-true": 1,
+    "sample": 40,
+} | {"control": 40}
 """Expected of each reply; an ask: of each question."""
 OPEN = "Hard to say, perhaps this, perhaps that, on balance "
 LONGEST = OPEN + "y" * (4 * 300 - len(OPEN))
@@ -173,10 +187,10 @@ def asked(given: list[GivenQuestion], response: str, wanted: ExtraMeasures) -> t
     ), calls
 
 
-def completed(examination: Examination, wanted: ExtraMeasures) -> list[Call]:
-    """The calls that bring what is wanted of an examination and is not there."""
+def completed(examination: Examination, wanted: ExtraMeasures, response: str) -> list[Call]:
+    """The calls that bring what is wanted of an examination and is not there, with this response to each question."""
     calls: list[Call] = []
-    asyncio.run(_examiner(calls, "A cat.", wanted).complete(examination, IMAGE))
+    asyncio.run(_examiner(calls, response, wanted).complete(examination, IMAGE))
     return calls
 
 
@@ -192,7 +206,13 @@ def _examiner(calls: list[Call], response: str, wanted: ExtraMeasures) -> Examin
     auditors = {name: clients[name] for name in wanted.auditors}
     extras = Extras(wanted, PACK, clients["self"], auditors, (JUDGES[0], clients[JUDGES[0]]))
     judge = Judge(PACK, tuple((name, clients[name]) for name in JUDGES))
-    return Examiner(clients["self"], judge, PACK, 2, extras)
+    return Examiner(
+        clients["self"], judge, PACK, 2, extras, Controls(wanted.controls, clients["self"], judge, PACK, shown)
+    )
+
+
+async def shown(_: object) -> tuple[EncodedImage, str]:
+    return IMAGE, ""
 
 
 def worst(calls: list[Call]) -> int:
@@ -214,14 +234,16 @@ def of_all(wanted: ExtraMeasures) -> Planner:
     return Planner.of(MODELS.__getitem__, JUDGES, PACK, 2, wanted)
 
 
-@pytest.mark.parametrize("wanted", [WANTED, NOTHING, ExtraMeasures(stated=True), ExtraMeasures(samples=1)])
+@pytest.mark.parametrize("wanted", [WANTED, NOTHING, ExtraMeasures(stated=True), ExtraMeasures(controls=CONTROLS)])
 def test_given_questions_are_quoted_at_what_their_longest_calls_cost(wanted):
     examination, calls = asked(GIVEN, LONGEST, wanted)
-    assert sum(request.role == "judge" for _, request in calls) == 3 * len(examination.questions)
+    assert sum(request.role == "judge" for _, request in calls) == 3 * len(
+        [*examination.questions, *(each for each in examination.questions if each.control)]
+    )
     assert of_all(wanted).quote_given(640, 480, GIVEN).worst_nano_usd == worst(calls)
 
 
-@pytest.mark.parametrize("wanted", [WANTED, NOTHING, ExtraMeasures(p_true=True), ExtraMeasures(samples=2)])
+@pytest.mark.parametrize("wanted", [WANTED, NOTHING, ExtraMeasures(p_true=True), ExtraMeasures(controls=CONTROLS)])
 def test_given_questions_are_expected_to_cost_what_likely_calls_of_them_do(wanted):
     """Of two in five responses the rules leave the judging to the judges; nine in ten answerable questions are answered."""
     _, calls = asked(LIKELY_GIVEN, LIKELY, wanted)
@@ -258,23 +280,25 @@ def test_questions_that_the_model_writes_are_quoted_as_given_ones_and_the_writin
 
 
 MISSING = [WANTED, ExtraMeasures(auditors=("auditor-b",)), ExtraMeasures(grounded=True), ExtraMeasures(samples=3)]
+MISSING.append(ExtraMeasures(controls=CONTROLS))
 
 
 @pytest.mark.parametrize("wanted", MISSING)
 def test_what_is_missing_of_answered_questions_is_quoted_at_what_its_calls_cost(wanted):
     examination, _ = asked(GIVEN, LONGEST, NOTHING)
-    quote = of_all(wanted).quote_missing(640, 480, examination.questions)
-    assert quote.worst_nano_usd == worst(completed(examination, wanted)) > 0
+    quote = of_all(wanted).quote_missing(640, 480, examination)
+    assert quote.worst_nano_usd == worst(completed(examination, wanted, LONGEST)) > 0
     likely, _ = asked(LIKELY_GIVEN, LIKELY, NOTHING)
-    calls = completed(likely, wanted)
-    quote = of_all(wanted).quote_missing(640, 480, likely.questions)
-    assert quote.expected_nano_usd == pytest.approx(expected(calls, {}), abs=1)
-    assert quote.calls == len(calls)
+    calls = completed(likely, wanted, LIKELY)
+    quote = of_all(wanted).quote_missing(640, 480, likely)
+    shares = {"judge": 0.4}  # of controls
+    assert quote.expected_nano_usd == pytest.approx(expected(calls, shares), abs=1)
+    assert quote.calls == round(sum(shares.get(request.role, 1.0) for _, request in calls))
 
 
 def test_what_is_there_is_not_quoted_again():
-    had = ExtraMeasures(auditors=("auditor-a",), stated=True, samples=2)
+    had = ExtraMeasures(auditors=("auditor-a",), stated=True, samples=2, controls=CONTROLS)
     examination, _ = asked(GIVEN, LONGEST, had)
-    assert of_all(had).quote_missing(640, 480, examination.questions) == Quote(0, 0, 0)
-    quote = of_all(WANTED).quote_missing(640, 480, examination.questions)
-    assert quote.worst_nano_usd == worst(completed(examination, WANTED)) > 0
+    assert of_all(had).quote_missing(640, 480, examination) == Quote(0, 0, 0)
+    quote = of_all(WANTED).quote_missing(640, 480, examination)
+    assert quote.worst_nano_usd == worst(completed(examination, WANTED, LONGEST)) > 0

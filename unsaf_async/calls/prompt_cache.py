@@ -49,6 +49,8 @@ def prompt_cache_of(
     nothing = PromptCache(by_mark=by_mark, by_key=rules.takes_key).unshared
     tokens = None if image is None else shared_tokens(profile, image.width, image.height)
     price, alike = profile.price, calls_alike(profile, calls, role, schema)
+    if role == "control":  # its picture is shown in a call or two
+        return nothing
     if image is None or tokens is None or price is None or rules.min_tokens is None or tokens < rules.min_tokens:
         return nothing
     an_hour = by_mark and profile.backend == "anthropic" and _far_apart(profile, calls)

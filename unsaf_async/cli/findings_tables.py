@@ -61,6 +61,8 @@ def print_beside(findings: Findings, out: Console) -> None:
             f"{findings.f1_name} if the others are errors: {format_figure(grounded.unf1)}{format_bracketed(grounded.unf1_ci)}"
             + _why_grounded(grounded, "unf1")
         )
+    if findings.controls:
+        _controls(findings, out)
     if findings.signals and findings.labelled is None:
         _signals(findings, out)
 
@@ -249,6 +251,28 @@ def _audits(findings: Findings, out: Console) -> None:
     print_fitting(out, head, rows)
     for name, result in findings.audits.items():
         _print_why(_audit_reasons(result, findings.f1_name), out, f" for {safe(name)}")
+
+
+def _controls(findings: Findings, out: Console) -> None:
+    from unsaf_async.score.controls import CONTROL_WORDS
+
+    figures = {"abstention_rate": "declined there", "over_refusal_rate": "on the image", "youden": "Youden's J"}
+    rows = []
+    for kind, result in findings.controls.items():
+        cells = (
+            f"{format_figure(getattr(result, name))}{format_bracketed(getattr(result, f'{name}_ci'))}"
+            for name in figures
+        )
+        rows.append((CONTROL_WORDS[kind], *cells, f"{result.n}", f"{result.asked - result.n}"))
+    out.print()
+    print_fitting(out, ("asked again with", *figures.values(), "questions", "unscored"), rows)
+    for kind, result in findings.controls.items():
+        known = result.why_undefined
+        reasons = {title: known[name] for name, title in figures.items() if name in known}
+        reasons |= {
+            f"95 % interval of {title}": known[f"{name}_ci"] for name, title in figures.items() if f"{name}_ci" in known
+        }
+        _print_why(reasons, out, f" with {CONTROL_WORDS[kind]}")
 
 
 def _audit_reasons(result: Fidelity, f1_name: str) -> dict[str, str]:

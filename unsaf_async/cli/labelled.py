@@ -22,6 +22,8 @@ from unsaf_async.runs.settings import Settings
         "questions_from",
         "judge_calibration",
         "questions",
+        "controls",
+        "controls_per_image",
         "until_ci",
         "anytime",
     ),

@@ -121,7 +121,12 @@ def resume(run_dir: o.RunDir, changes: Changes, spreading: w.Spreading, display:
     return _go_on(run_dir, changes, display, spreading.checked())
 
 
-@from_fields(leave_out={"audit", "grounded", "confidence", "samples", "concurrency", "rpm", "tpm", "cache", "no_cache"})
+@from_fields(
+    leave_out={
+        *("audit", "grounded", "confidence", "samples", "controls", "controls_per_image"),
+        *("concurrency", "rpm", "tpm", "cache", "no_cache"),
+    }
+)
 def audit(
     run_dir: o.RunDir,
     provider: Annotated[
@@ -218,6 +223,8 @@ def _asking_more(folder: RunFolder, manifest: Manifest, changes: Changes, *, yes
             grounded=changes.grounded,
             confidence=changes.confidence,
             samples=changes.samples,
+            controls=changes.controls,
+            controls_per_image=changes.controls_per_image,
         )
     )
     if more.max_cost_usd is not None:

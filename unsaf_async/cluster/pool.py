@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +19,7 @@ from unsaf_async.events import Event, Notice, Paused
 from unsaf_async.inputs.parts import FilePart, PartError
 from unsaf_async.inputs.pixels import MAX_FILE_BYTES
 from unsaf_async.records import Examination
-from unsaf_async.runs.one_image import Skipped, record_of
+from unsaf_async.runs.one_image import NO_OTHERS, Others, Skipped, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -191,8 +191,8 @@ class Pool:
         self._secrets = secrets
         self._places = [_Place(number) for number in range(workers)]
         self._claimed: Claimed = {}
-        self._sources: dict[int, ImageSource] = {}
-        """Of images under way, by their tasks' numbers."""
+        self._sources: dict[int, tuple[ImageSource, ...]] = {}
+        """Of images under way, with those that may be shown in their place, by their tasks' numbers."""
         self._last = 0
         self._ready = asyncio.Event()
         self._sharing = asyncio.Lock()
@@ -237,27 +237,31 @@ class Pool:
             kind, error, trace = None, None, None
         await self._group.__aexit__(kind, error, trace)
 
-    async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
+    async def examine(self, source: ImageSource, *, suspect: bool = False, others: Others = NO_OTHERS) -> Examination:
         """See `ImageExaminer.examine`.
 
         Args:
             source: As there.
             suspect: As there.
+            others: As there.
 
         Returns:
             As there.
         """
-        outcome = await self._outcome(source, suspect=suspect, examination=None)
+        outcome = await self._outcome(source, others, suspect=suspect, examination=None)
         if outcome is None:
             return Examination(image=record_of(source), failure=f"{MOST_LOST} workers were lost while they examined it")
         return outcome
 
-    async def complete(self, source: ImageSource, examination: Examination) -> Examination:
+    async def complete(
+        self, source: ImageSource, examination: Examination, *, others: Others = NO_OTHERS
+    ) -> Examination:
         """See `ImageExaminer.complete`.
 
         Args:
             source: As there.
             examination: As there.
+            others: As there.
 
         Returns:
             As there.
@@ -266,19 +270,22 @@ class Pool:
             Skipped: As there.
         """
         known = examination.model_dump_json().encode()
-        outcome = await self._outcome(source, suspect=False, examination=known)
+        outcome = await self._outcome(source, others, suspect=False, examination=known)
         if outcome is None:
             raise Skipped(f"{MOST_LOST} workers were lost while they examined it")
         return outcome
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    async def _outcome(self, source: ImageSource, *, suspect: bool, examination: bytes | None) -> Examination | None:
+    async def _outcome(
+        self, source: ImageSource, others: Others, *, suspect: bool, examination: bytes | None
+    ) -> Examination | None:
         """What a worker makes of an image; None where too many were lost with it."""
-        state = await asyncio.to_thread(state_of, source.path)
+        first, *rest = [(each, await asyncio.to_thread(state_of, each.path)) for each in (source, *others.sources)]
+        task = Task(0, source, suspect, first[1], examination, tuple(rest))
         for _ in range(MOST_LOST):
             try:
-                outcome = await self._by_worker(source, suspect=suspect, state=state, examination=examination)
+                outcome = await self._by_worker(task)
             except Lost:
                 if self._stopped:
                     raise RunStopped(str(self._stopped)) from None
@@ -293,14 +300,14 @@ class Pool:
             return Examination.model_validate_json(outcome.examination)
         return None
 
-    async def _by_worker(self, source: ImageSource, *, suspect: bool, state: str, examination: bytes | None) -> Outcome:
+    async def _by_worker(self, task: Task) -> Outcome:
         place = await self._free_place()
         handle = place.handle
         assert handle is not None
         self._last += 1
-        task = Task(self._last, source, suspect, state, examination)
+        task = replace(task, number=self._last)
         future = place.outcomes[task.number] = asyncio.get_running_loop().create_future()
-        self._sources[task.number] = source
+        self._sources[task.number] = (task.source, *(each for each, _ in task.others))
         try:
             if place.part is None:
                 await self._share()
@@ -419,10 +426,10 @@ class Pool:
         if not place.outcomes and place.part is not None and not self._ending:
             self._spawn(self._share())
 
-    async def _bytes_of(self, number: int) -> bytes | None:
-        """The bytes of an image under way; None where they cannot be read."""
-        source = self._sources.get(number)
-        return None if source is None else await asyncio.to_thread(_bytes, source)
+    async def _bytes_of(self, number: int, place: int) -> bytes | None:
+        """The bytes of an image under way, or of one that may be shown in its place; None where they cannot be read."""
+        sources = self._sources.get(number)
+        return None if sources is None else await asyncio.to_thread(_bytes, sources[place])
 
     def _stop(self, reason: Fatal) -> None:
         self._stopped = self._stopped or reason

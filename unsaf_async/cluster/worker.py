@@ -21,7 +21,7 @@ from unsaf_async.inputs.parts import file_state
 from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.records import Examination
 from unsaf_async.runs.folder import Manifest
-from unsaf_async.runs.one_image import ImageExaminer, Skipped, record_of
+from unsaf_async.runs.one_image import ImageExaminer, Others, Skipped, record_of
 from unsaf_async.runs.prepare import policy_of
 from unsaf_async.runs.runner import called_profiles
 from unsaf_async.runs.workers import first_stop
@@ -61,6 +61,7 @@ class Task:
         suspect: See `ImageExaminer.examine`.
         state: See `parts.file_state`; "": the file cannot be read at the driver either.
         examination: What is known of it, as JSON, if it is to be completed.
+        others: What may be shown in its place, and each one's state.
     """
 
     number: int
@@ -68,6 +69,7 @@ class Task:
     suspect: bool
     state: str
     examination: bytes | None = None
+    others: tuple[tuple[ImageSource, str], ...] = ()
 
 
 Item = Answer | Task | Pause
@@ -218,13 +220,22 @@ class Worker:
 
     async def _examined(self, task: Task) -> Outcome:
         source = task.source
+        fetched: list[ImageSource] = []
+
+        async def other(place: int, source: ImageSource) -> ImageSource:
+            at_hand = await self._at_hand(task, source, task.others[place][1], 1 + place)
+            fetched.extend([at_hand] if at_hand is not source else [])
+            return at_hand
+
+        others = Others([each for each, _ in task.others], other)
         try:
-            source = await self._at_hand(task)
+            source = await self._at_hand(task, source, task.state, 0)
+            fetched.extend([source] if source is not task.source else [])
             if task.examination is None:
-                examination = await self._images.examine(source, suspect=task.suspect)
+                examination = await self._images.examine(source, suspect=task.suspect, others=others)
             else:
                 known = Examination.model_validate_json(task.examination)
-                examination = await self._images.complete(source, known)
+                examination = await self._images.complete(source, known, others=others)
             if source is not task.source:  # its bytes came from the driver: the record is of the driver's file
                 image = examination.image.model_copy(
                     update={"path": record_of(task.source).path, "part": task.source.part}
@@ -234,18 +245,20 @@ class Worker:
         except Skipped as reason:
             return Outcome(skipped=str(reason))
         finally:
-            if source is not task.source:
-                source.path.unlink(missing_ok=True)
+            for each in fetched:
+                each.path.unlink(missing_ok=True)
 
-    async def _at_hand(self, task: Task) -> ImageSource:
-        """The image where this machine can read it: its own file if that is the driver's, else one with the driver's bytes."""
-        source = task.source
-        if not task.state or await asyncio.to_thread(state_of, source.path) == task.state:
+    async def _at_hand(self, task: Task, source: ImageSource, state: str, place: int) -> ImageSource:
+        """An image where this machine can read it: its own file if that is the driver's, else one with the driver's bytes.
+
+        place: 0 for the task's image, from 1 on for those that may be shown in its place.
+        """
+        if not state or await asyncio.to_thread(state_of, source.path) == state:
             return source
-        data: bytes | None = await self.link.ask("bytes_of", task.number)
+        data: bytes | None = await self.link.ask("bytes_of", task.number, place)
         if data is None:
             return source
-        file = self._folder / f"{task.number}{source.path.suffix}"
+        file = self._folder / f"{task.number}-{place}{source.path.suffix}"
         try:
             await asyncio.to_thread(file.write_bytes, data)
         except OSError as error:

@@ -107,6 +107,7 @@ def _extras(manifest: Manifest) -> str:
     asked += ["grounds"] if manifest.grounded else []
     asked += ["confidence"] if manifest.confidence else []
     asked += [f"{manifest.samples} further draws"] if manifest.samples else []
+    asked += [f"controls ({', '.join(manifest.controls)})"] if manifest.controls else []
     return ", ".join(asked) or "nothing"
 
 

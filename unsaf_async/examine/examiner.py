@@ -1,6 +1,7 @@
 """One image, whole: ask, answer, judge, take the extra measures. No stage waits for another question, let alone another image.
 
-But for one case: responses that are judged several in one call wait for each other, and the extra measures for their verdicts.
+But for two cases: responses that are judged several in one call wait for each other, and the extra measures for their verdicts.
+Controls are drawn from all questions of the image, and wait for its answers.
 
 What is expected to fail becomes a value on the record: a call that failed, a list that could not be read, an item that is no
 question. Only what stops the run is raised (no money, no provider).
@@ -35,6 +36,7 @@ from unsaf_async.records import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from unsaf_async.examine.controls import Controls
     from unsaf_async.examine.extras import Extras
     from unsaf_async.examine.judge import Judge
     from unsaf_async.examine.parse.items import Item
@@ -51,7 +53,8 @@ LEAST_LOGPROB = -100.0
 class Examiner:
     """Examines one image with one subject, one judge and one prompt pack.
 
-    questions: K, per label. extras: takes the extra measures; None: none are wanted.
+    questions: K, per label. extras: takes the extra measures; None: none are wanted. controls: asks questions again without what
+    answers them; None: none are wanted.
     """
 
     subject: ModelClient
@@ -59,6 +62,7 @@ class Examiner:
     pack: Pack
     questions: int
     extras: Extras | None = None
+    controls: Controls | None = None
 
     async def examine(self, record: ImageRecord, image: EncodedImage) -> Examination:
         """The examination of an image, with questions that the subject writes.
@@ -94,7 +98,7 @@ class Examiner:
                     questions.append(question)
         questions, judged_together = await self._judged(questions, image)
         asks = [call for part in work.values() for call in part.calls]
-        return Examination(
+        examination = Examination(
             image=record,
             questions=tuple(questions),
             dropped=tuple(dropped),
@@ -103,8 +107,8 @@ class Examiner:
             judged_together=judged_together,
             # A model that wrote something, if no question, has been measured: the score's gates show it.
             failure=None if questions or dropped else _why_nothing(asks),
-            wall_s=asyncio.get_running_loop().time() - began_s,
         )
+        return await self._controlled(examination, began_s)
 
     async def examine_given(
         self, record: ImageRecord, image: EncodedImage, given: Sequence[GivenQuestion]
@@ -126,8 +130,14 @@ class Examiner:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self.answer(each.text, each.intended, each.kind, image, each)) for each in given]
         questions, judged_together = await self._judged([task.result() for task in tasks], image)
-        wall_s = asyncio.get_running_loop().time() - began_s
-        return Examination(image=record, questions=tuple(questions), judged_together=judged_together, wall_s=wall_s)
+        examination = Examination(image=record, questions=tuple(questions), judged_together=judged_together)
+        return await self._controlled(examination, began_s)
+
+    async def _controlled(self, examination: Examination, began_s: float) -> Examination:
+        """`examination` with its controls, and the time that all of it took."""
+        if self.controls is not None:
+            examination = await self.controls.take(examination)
+        return examination.model_copy(update={"wall_s": asyncio.get_running_loop().time() - began_s})
 
     async def complete(self, examination: Examination, image: EncodedImage) -> Examination:
         """An examination with the extra measures that it does not have yet.
@@ -142,10 +152,9 @@ class Examiner:
         Raises:
             RunStopped: When no call may leave or none works.
         """
-        if self.extras is None:
-            return examination
         questions = await self._measured(examination.questions, image)
-        return examination.model_copy(update={"questions": tuple(questions)})
+        examination = examination.model_copy(update={"questions": tuple(questions)})
+        return examination if self.controls is None else await self.controls.take(examination)
 
     async def _measured(self, questions: Sequence[Question], image: EncodedImage) -> list[Question]:
         if self.extras is None:

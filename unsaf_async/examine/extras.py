@@ -13,18 +13,21 @@ from functools import cached_property
 from math import exp
 from typing import TYPE_CHECKING
 
-from unsaf_async.calls.backends.outcome import is_lost
+from unsaf_async.calls.backends.outcome import is_open
 from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
+from unsaf_async.examine.controls import NONE, Wanted
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import AUDIT, CONFIDENCE, SUPPORT, Pack
-from unsaf_async.records import Audit, CallRecord, Confidence, EncodedImage, Question, Role, Sample, Support
+from unsaf_async.records import Audit, Confidence, EncodedImage, Question, Role, Sample, Support
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from unsaf_async.records import Examination
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class ExtraMeasures:
 
     auditors: the names of the models that say whether the image answers the question. grounded: whether a judge that sees the
     image says if it supports the answer. stated, p_true: whether the model is asked how sure it is. samples: how many further
-    draws of the answer.
+    draws of the answer. controls: which questions are asked again without what answers them.
     """
 
     auditors: tuple[str, ...] = ()
@@ -41,6 +44,7 @@ class ExtraMeasures:
     stated: bool = False
     p_true: bool = False
     samples: int = 0
+    controls: Wanted = NONE
 
     @cached_property
     def _any(self) -> bool:
@@ -54,7 +58,8 @@ class ExtraMeasures:
             written: Whether the model writes them.
 
         Returns:
-            The numbers, of all models together; a grounded judge looks at about half of the answers.
+            The numbers, of all models together; a grounded judge looks at about half of the answers. Controls show another
+            picture.
         """
         return {
             "ask": 2 * written,
@@ -65,6 +70,17 @@ class ExtraMeasures:
             "audit": questions * bool(self.auditors),
             "ground": questions // 2 * self.grounded,
         }
+
+    def lacks(self, examination: Examination) -> bool:
+        """Whether anything that is wanted of an image's questions has to be asked, or asked again.
+
+        Args:
+            examination: With its answers, and what was measured so far.
+
+        Returns:
+            False where nothing is left.
+        """
+        return any(map(self.pending, examination.questions)) or bool(self.controls.due(examination))
 
     def pending(self, question: Question) -> list[tuple[str, str]]:
         """The measures of a question that have to be taken, or taken again.
@@ -79,7 +95,7 @@ class ExtraMeasures:
         if not (self._any or question.samples):
             return []
         audits = {audit.auditor: audit.call for audit in question.audits}
-        pending = [("audit", name) for name in self.auditors if _open(audits.get(name))]
+        pending = [("audit", name) for name in self.auditors if is_open(audits.get(name))]
         if question.answer.outcome != "ok" or question.unscored == "unreadable":
             return pending
         bears = question.intended == "answerable" and question.act == "answered" and question.unscored is None
@@ -88,9 +104,9 @@ class ExtraMeasures:
             "stated": (self.stated, question.stated),
             "p_true": (self.p_true, question.p_true),
         }
-        pending += [(what, "") for what, (wanted, got) in once.items() if wanted and _open(got.call if got else None)]
+        pending += [(what, "") for what, (wanted, got) in once.items() if wanted and is_open(got.call if got else None)]
         drawn = [sample.call for sample in question.samples]
-        again = [number for number, call in enumerate(drawn) if _open(call)]
+        again = [number for number, call in enumerate(drawn) if is_open(call)]
         return pending + [("sample", str(number)) for number in (*again, *range(len(drawn), self.samples))]
 
 
@@ -222,8 +238,3 @@ _Measure = Audit | Support | Confidence | Sample
 
 _LETTER = re.compile(r"([AB])(?:[).:,]|\s*\Z|\s+(?:True|False)\b)")
 """The letter as the reply's very first character, or the first log-probability would be another token's; and no article."""
-
-
-def _open(call: CallRecord | None) -> bool:
-    """Whether a call is still to be made, or to be made again."""
-    return call is None or call.outcome == "failed" or is_lost(call)

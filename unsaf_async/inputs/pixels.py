@@ -23,7 +23,7 @@ from functools import cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import ExifTags, Image, ImageCms, ImageMath, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageMath, ImageStat, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -149,6 +149,21 @@ class ImageLoader:
             raise ImageError("its pixels are not those that were kept of it; `unsaf-async cache clear` forgets these")
         return made
 
+    async def blank(self, image: EncodedImage) -> EncodedImage:
+        """A picture of one colour in an image's place, as `blank` makes it.
+
+        Args:
+            image: As `load` gave it.
+
+        Returns:
+            The picture.
+
+        Raises:
+            CallError: The image's file cannot be read any more.
+        """
+        sent = await image.sendable()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, blank, sent, self._policy)
+
     def close(self) -> None:
         """Drop what has not begun; what has runs out on its own. Calling it twice is harmless."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -204,23 +219,48 @@ def _encoded(data: bytes, policy: ImagePolicy) -> Known:
     except Exception as error:
         # Decoders raise whatever they stumble over: OSError, ValueError, SyntaxError, struct.error, ZeroDivisionError.
         raise ImageError(_reason(data, error)) from error
-    pixels = picture.pixels
+    sent = _unchanged(data, policy) if picture.unchanged else None
+    return Known(_as_sent(picture.pixels, policy, picture.notes, sent), unchanged=sent is not None)
+
+
+def blank(image: EncodedImage, policy: ImagePolicy) -> EncodedImage:
+    """A picture of one colour in an image's place, as it is sent. Blocks.
+
+    It has the image's size, so that a model takes it in as many tokens, and the mean of its colours, so that nothing but the
+    image's brightness is left of it; black or white would be a contrast that few images have. The same image and policy give the
+    same bytes.
+
+    Args:
+        image: With its bytes.
+        policy: What the image may be when it is sent.
+
+    Returns:
+        The picture.
+    """
+    with Image.open(BytesIO(image.data), formats=("JPEG", "PNG")) as opened:
+        mean = ImageStat.Stat(opened.convert("RGB")).mean
+    colour = (round(mean[0]), round(mean[1]), round(mean[2]))
+    return _as_sent(Image.new("RGB", (image.width, image.height), colour), policy, ("one-colour",))
+
+
+def _as_sent(
+    pixels: Image.Image, policy: ImagePolicy, notes: tuple[ImageNote, ...], sent: tuple[bytes, str] | None = None
+) -> EncodedImage:
+    """sent: the bytes and their media type, if they are there already."""
     raw = pixels.tobytes()
     digest = hashlib.sha256(f"{pixels.width}x{pixels.height}".encode())
     digest.update(raw)
-    sent = _unchanged(data, policy) if picture.unchanged else None
     # A new image, because Pillow's writers pass on comments and profiles that the old one still carries.
     encoded, media_type = sent or _written(Image.frombytes("RGB", pixels.size, raw), policy)
-    image = EncodedImage(
+    return EncodedImage(
         data=encoded,
         media_type=media_type,
         width=pixels.width,
         height=pixels.height,
         pixels_sha256=digest.hexdigest(),
         difference_hash=difference_hash(pixels),
-        notes=picture.notes,
+        notes=notes,
     )
-    return Known(image, unchanged=sent is not None)
 
 
 def difference_hash(pixels: Image.Image) -> str:

@@ -133,7 +133,7 @@ class OutputTokens(Record):
         match role:
             case "ask":
                 visible = self.ask + self.ask_per_question * questions
-            case "answer" | "sample":
+            case "answer" | "sample" | "control":
                 visible = self.answer
             case "judge":
                 visible = self.judge + FURTHER_VERDICT_TOKENS * (verdicts - 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unsaf_async.report.markup import Grown
+from unsaf_async.score.controls import CONTROL_WORDS
 from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
 from unsaf_async.score.unf1 import cell
@@ -168,6 +169,11 @@ def _facts(question: Question) -> Iterator[tuple[str, str]]:
         supported, call = question.support.supported, question.support.call
         verdict = f"nobody could say: {_ended(call)}" if supported is None else _SUPPORTED[supported]
         yield f"Grounded by {question.support.judge}", verdict
+    if question.control:
+        control = question.control
+        said = control.response or _ended(control.call)
+        act = f" [{control.act or control.unscored}]"
+        yield "Asked again with", f"{control.image or CONTROL_WORDS[control.kind]}: {said}{act}"
     yield from _confidences(question)
 
 

@@ -491,6 +491,9 @@ def measured(run: ReportRun) -> Element:
         "grounding of answers" if manifest.grounded else "",
         "confidence" if manifest.confidence else "",
         f"{manifest.samples} samples of each answer" if manifest.samples else "",
+        f"{manifest.controls_per_image} of each image's questions again, {' and '.join(manifest.controls)}"
+        if manifest.controls
+        else "",
     ]
     limits = subject.total_limits
     pairs: list[tuple[str, Child]] = [

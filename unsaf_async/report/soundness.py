@@ -8,6 +8,7 @@ from unsaf_async.errors import as_option
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el, said
 from unsaf_async.report.pieces import facts, figure, figure_cell, named, quoted, table
+from unsaf_async.score.controls import CONTROL_WORDS
 from unsaf_async.score.fidelity import ALL
 from unsaf_async.score.label_errors import about_labels
 from unsaf_async.text import (
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from xml.etree.ElementTree import Element
 
-    from unsaf_async.records import Label
+    from unsaf_async.records import ControlKind, Label
     from unsaf_async.report.data import ReportRun
     from unsaf_async.report.markup import Child
     from unsaf_async.report.pieces import Interval
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.agreement import PanelScore
     from unsaf_async.score.calibration import Corrected, DeciderRates
+    from unsaf_async.score.controls import ControlScore
     from unsaf_async.score.fidelity import Fidelity
     from unsaf_async.score.grounded import Grounded
     from unsaf_async.score.label_errors import LabelCorrected
@@ -63,13 +65,14 @@ def soundness(run: ReportRun, place: int) -> Element | None:
         _questions(findings.quality) if findings.quality else None,
     ]
     kept = [block for block in blocks if block is not None]
-    if not kept and not findings.audits:
+    if not kept and not findings.audits and not findings.controls:
         return None
     return el(
         "section",
         el("h2", "Is the score sound?"),
         el("p", _presumed(run), class_="lead"),
         _readings(findings, run, place),
+        _controls(findings.controls) if findings.controls else None,
         _labels(findings.audits, run) if findings.audits else None,
         el("div", kept, class_="two spaced blocks") if kept else None,
         _not_looked_at(run.manifest, findings) if run.sort == "unsaf" else None,
@@ -92,6 +95,7 @@ def _not_looked_at(manifest: Manifest, findings: Findings) -> Element | None:
             f"whether the labels are right ({as_option('audit')} NAME, or by hand: label RUN)",
             not findings.audits and findings.label_corrected is None,
         ),
+        (f"whether it looks ({as_option('controls')} blank,other)", not findings.controls),
         (f"whether judges agree ({as_option('judge')}, twice)", findings.panel is None and len(manifest.judges) < 2),
         (f"the judge's errors ({as_option('judge_calibration')} FILE)", findings.corrected is None),
         (f"whether the answers are true ({as_option('grounded')})", findings.grounded is None),
@@ -211,6 +215,40 @@ def _labels(audits: Mapping[str, Fidelity], run: ReportRun) -> Element:
         ),
         class_="spaced",
     )
+
+
+def _controls(found: Mapping[ControlKind, ControlScore]) -> Element:
+    """How much oftener it declines where the evidence is gone."""
+    figures = ("abstention_rate", "over_refusal_rate", "youden")
+    rows: list[tuple[Child, ...]] = [
+        (
+            named(CONTROL_WORDS[kind], _pairs(each)),
+            *(
+                figure_cell(getattr(each, name), getattr(each, f"{name}_ci"), _why(each.why_undefined, name))
+                for name in figures
+            ),
+        )
+        for kind, each in found.items()
+    ]
+    sentence = (
+        "Some of the questions that were meant to be answerable were asked once more, about a picture that does not hold what "
+        "they ask for. Declining is right there, whatever the question's label is worth, but for what such a picture does "
+        "answer, as whether there is a dog: the first column need not reach 1. Youden's J is the difference, 0 for a model "
+        "that always declines, that never does, or that does not look."
+    )
+    heads = ("asked again with", "declined there", "declined on the image", "Youden's J")
+    return el(
+        "div",
+        el("h3", "Does it look?"),
+        el("p", sentence, class_="muted"),
+        el("div", table("Declined with the image, and without it", heads, rows, range(1, 4)), class_="gap"),
+        class_="spaced",
+    )
+
+
+def _pairs(each: ControlScore) -> str:
+    unscored = f", {each.asked - each.n:,} unscored" if each.asked > each.n else ""
+    return f"{format_count(each.n, 'question')}{unscored}"
 
 
 def _why(reasons: Mapping[str, str], name: str) -> str:

@@ -112,9 +112,13 @@ def _calls(manifest: Manifest, examination: Examination) -> Iterator[tuple[str, 
 def _calls_about(manifest: Manifest, question: Question) -> Iterator[tuple[str, CallRecord]]:
     yield "self", question.answer
     yield from (("self", part.call) for part in (question.stated, question.p_true, *question.samples) if part)
-    if question.judge and manifest.judges:
-        yield manifest.judges[0], question.judge
+    for judged in (question, question.control):
+        if judged and judged.judge and manifest.judges:
+            yield manifest.judges[0], judged.judge
+        if judged:
+            yield from ((vote.judge, vote.call) for vote in judged.votes if vote.call)
+    if question.control:
+        yield "self", question.control.call
     if question.support:
         yield question.support.judge, question.support.call
-    yield from ((vote.judge, vote.call) for vote in question.votes if vote.call)
     yield from ((audit.auditor, audit.call) for audit in question.audits)

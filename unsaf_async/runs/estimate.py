@@ -314,7 +314,7 @@ def _quotes_of_more(folder: Place, manifest: Manifest) -> tuple[list[Quote], int
         examination = kept.get(source.id)
         if examination is not None and not is_unfinished(examination):
             image = examination.image
-            quotes.append(planner.quote_missing(image.width or 1, image.height or 1, examination.questions))
+            quotes.append(planner.quote_missing(image.width or 1, image.height or 1, examination))
             continue
         try:
             size = sent_size(source.place, policy)

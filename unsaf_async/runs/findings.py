@@ -8,9 +8,11 @@ from pydantic import Field
 
 from unsaf_async.errors import as_option
 from unsaf_async.providers.redactor import MARK
+from unsaf_async.records import ControlKind  # noqa: TC001 - pydantic reads it
 from unsaf_async.runs.answered_by import ServicesTally
 from unsaf_async.score.agreement import PanelScore, PanelTally
 from unsaf_async.score.calibration import Corrected, DecidedTally, corrected_of
+from unsaf_async.score.controls import ControlScore, ControlsTally
 from unsaf_async.score.fidelity import Fidelity, FidelityTally
 from unsaf_async.score.grounded import Grounded, GroundedTally
 from unsaf_async.score.judged_together import JudgedTogetherCounts, JudgedTogetherTally
@@ -46,6 +48,8 @@ class Findings(Score):
     """UnF1 corrected for false labels by trusted ones; None without any."""
     grounded: Grounded | None = None
     """Whether answers are borne out; None outside grounded mode."""
+    controls: dict[ControlKind, ControlScore] = Field(default_factory=dict)
+    """What came of asking questions again without what answers them, by what was shown; {} without controls."""
     signals: dict[SignalName, Signal] = Field(default_factory=dict)
     """Conventional signs of confidence."""
     answered_by: dict[str, dict[str, int]] = Field(default_factory=dict)
@@ -79,13 +83,14 @@ class Tallies:
         known = manifest.calibration.confusions.by_decider if manifest.calibration else None
         self._trusted = LabelTally(labels, manifest.seed, known) if labels else None
         self._grounded = GroundedTally() if manifest.grounded else None
+        self._controls = ControlsTally() if manifest.controls else None
         self._labelled = (
             LabelledTally(yes_no_set=source.yes_no) if source is not None and source.kind == "labelled" else None
         )
         self.services = ServicesTally(manifest)
         self._came = False
         every = (self.score, self._quality, self._fidelity, self._panel, self._signals, self._decided, self._trusted)
-        more = (self._grounded, self._together, self._labelled, self.services)
+        more = (self._grounded, self._together, self._controls, self._labelled, self.services)
         self._all: list[_Tally] = [each for each in (*every, *more) if each is not None]
 
     def add(self, examination: Examination) -> None:
@@ -121,6 +126,7 @@ class Tallies:
             else None,
             label_corrected=self._trusted.corrected() if self._trusted else None,
             grounded=self._grounded.grounded() if self._grounded else None,
+            controls=self._controls.controls() if self._controls else {},
             signals=self._signals.signals(why),
             answered_by=self.services.answered_by,
             labelled=self._labelled.labelled(_why_no_probability(why), seed=seed) if self._labelled else None,

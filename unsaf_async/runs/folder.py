@@ -24,11 +24,12 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from unsaf_async.errors import UserError
+from unsaf_async.examine.controls import Wanted
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.files import PRIVATE, check_one_name, drafts, make_private_folder, write_whole
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.providers.profile import Profile
-from unsaf_async.records import GivenQuestion, ImagePart, Number, Record, Usd, why_invalid
+from unsaf_async.records import ControlKind, GivenQuestion, ImagePart, Number, Record, Usd, why_invalid
 from unsaf_async.runs.signature import canonical, is_signed, signature_of, user_key
 from unsaf_async.score.calibration import CalibrationFile
 from unsaf_async.text import one_line
@@ -208,6 +209,10 @@ class Manifest(Record):
     """Whether the model is asked how sure it is of each answer."""
     samples: Number = 0
     """How many further draws of each answer there are."""
+    controls: tuple[ControlKind, ...] = ()
+    """What is shown in an image's place where questions are asked again as controls; () without controls."""
+    controls_per_image: Annotated[int, Field(ge=1, le=50)] = 1
+    """How many questions of an image are asked again with each of these."""
     others: dict[str, Profile] = Field(default_factory=dict)
     """The other models among judges and auditors, by name, frozen like the subject."""
     source: Source | None = None
@@ -298,6 +303,7 @@ class Manifest(Record):
             stated=self.confidence,
             p_true=self.confidence and self.gives_logprobs,
             samples=self.samples,
+            controls=Wanted(self.controls, self.controls_per_image, self.seed),
         )
 
 

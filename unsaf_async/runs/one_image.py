@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import ProviderDown, RunStopped
+from unsaf_async.errors import CallError, ProviderDown, RunStopped
+from unsaf_async.examine.controls import Controls, Shown
 from unsaf_async.examine.examiner import Examiner, has_failed_calls
 from unsaf_async.examine.extras import Extras
 from unsaf_async.examine.judge import Judge
@@ -15,15 +17,33 @@ from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.runs.quote import Planner, Priced
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from unsaf_async.calls.budget import ImageBudget
     from unsaf_async.calls.session import Session
     from unsaf_async.inputs.pixels import ImageLoader
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.prompts import Pack
-    from unsaf_async.records import Role
+    from unsaf_async.records import ControlKind, EncodedImage, Role
     from unsaf_async.runs.folder import Manifest
+
+
+async def _here(_: int, source: ImageSource) -> ImageSource:
+    return source
+
+
+@dataclass(frozen=True)
+class Others:
+    """Images of the run that may be shown in an image's place, the one to be shown first.
+
+    at_hand: gives one by its place among them, where it can be read.
+    """
+
+    sources: Sequence[ImageSource] = ()
+    at_hand: Callable[[int, ImageSource], Awaitable[ImageSource]] = _here
+
+
+NO_OTHERS = Others()
 
 
 class Skipped(Exception):
@@ -65,12 +85,13 @@ class ImageExaminer:
         """
         return replace(self, planner=_planner(self.manifest, self.session, self.pack))
 
-    async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
+    async def examine(self, source: ImageSource, *, suspect: bool = False, others: Others = NO_OTHERS) -> Examination:
         """The examination of an image.
 
         Args:
             source: The image, with its given questions if it has any.
             suspect: Whether calls about it failed in an earlier session: if they fail again, the image may be at fault.
+            others: What may be shown in its place.
 
         Returns:
             The examination; with `failure` and no questions where the image cannot be used.
@@ -100,19 +121,22 @@ class ImageExaminer:
         manifest = self.manifest
         with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
             calls = manifest.extras.calls(len(source.given) or 2 * manifest.questions, written=not source.given)
-            examiner = self._examiner(image_budget, calls, suspect=suspect)
+            examiner = self._examiner(image_budget, calls, image, others, suspect=suspect)
             if source.given:
                 examination = await examiner.examine_given(record, image, source.given)
             else:
                 examination = await examiner.examine(record, image)
         return whole(examination, self.session)
 
-    async def complete(self, source: ImageSource, examination: Examination) -> Examination:
+    async def complete(
+        self, source: ImageSource, examination: Examination, *, others: Others = NO_OTHERS
+    ) -> Examination:
         """An examination with everything that the run asks in addition to the answers.
 
         Args:
             source: The image.
             examination: What is known of it. Nothing of it is asked again, unless it failed.
+            others: What may be shown in its place.
 
         Returns:
             The examination with what was missing.
@@ -129,13 +153,22 @@ class ImageExaminer:
             raise Skipped(_CHANGED)
         if examination.image.pixels_sha256 != image.pixels_sha256:
             raise Skipped("the image has changed since")
-        quote = self.planner.quote_missing(image.width, image.height, examination.questions)
+        quote = self.planner.quote_missing(image.width, image.height, examination)
         with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
             calls = self.manifest.extras.calls(len(examination.questions), written=False)
-            completed = await self._examiner(image_budget, calls).complete(examination, image)
+            examiner = self._examiner(image_budget, calls, image, others)
+            completed = await examiner.complete(examination, image)
         return whole(completed, self.session)
 
-    def _examiner(self, image_budget: ImageBudget, calls: Mapping[Role, int], *, suspect: bool = False) -> Examiner:
+    def _examiner(
+        self,
+        image_budget: ImageBudget,
+        calls: Mapping[Role, int],
+        image: EncodedImage,
+        others: Others,
+        *,
+        suspect: bool = False,
+    ) -> Examiner:
         """One image's examiner: all of its calls are paid from `image_budget`. calls: about how many, by role."""
         manifest = self.manifest
         clients = {
@@ -150,7 +183,23 @@ class ImageExaminer:
             judges[0] if manifest.grounded else None,
         )
         judge = Judge(self.pack, judges, self.unread, manifest.judge_together)
-        return Examiner(clients["self"], judge, self.pack, manifest.questions, extras)
+        shown = partial(self._shown, image, others)
+        controls = Controls(manifest.extras.controls, clients["self"], judge, self.pack, shown)
+        return Examiner(clients["self"], judge, self.pack, manifest.questions, extras, controls)
+
+    async def _shown(self, image: EncodedImage, others: Others, kind: ControlKind) -> Shown:
+        """What is shown in an image's place. Raises CallError where there is nothing."""
+        if kind == "blank":
+            return await self.loader.blank(image), ""
+        for place, other in enumerate(others.sources):
+            try:
+                source = await others.at_hand(place, other)
+                shown, bytes_sha256 = await self.loader.load(source.place)
+            except ImageError:
+                continue
+            if source.file_sha256 in (None, bytes_sha256) and shown.pixels_sha256 != image.pixels_sha256:
+                return shown, other.id
+        raise CallError("the images that follow this one in the run cannot be shown, or are the same picture")
 
 
 def whole(examination: Examination, session: Session) -> Examination:

@@ -14,6 +14,7 @@ from unsaf_async.calls.batches.api import VENDORS
 from unsaf_async.calls.cost import price_or_error
 from unsaf_async.calls.prompt_cache import without_prompt_cache
 from unsaf_async.errors import UserError, naming, renaming, setting
+from unsaf_async.examine.controls import Wanted
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images, merged_rows
@@ -26,6 +27,7 @@ from unsaf_async.providers.profile import IN_PROCESS, Profile
 from unsaf_async.providers.resolve import money_of, resolve
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.authority import check_images
+from unsaf_async.runs.control_settings import both_kinds, check_controls, control_kinds
 from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
 from unsaf_async.runs.journal import Examinations, Kept
 from unsaf_async.runs.readable import why_unreadable
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
+    from unsaf_async.records import ControlKind
     from unsaf_async.runs.settings import Settings
 
 
@@ -75,6 +78,11 @@ class Prepared:
         return " + ".join(self.judges) or "rules"
 
     @property
+    def controls(self) -> tuple[ControlKind, ...]:
+        """What is shown where questions are asked again as controls."""
+        return control_kinds(self.settings.controls)
+
+    @property
     def extras(self) -> ExtraMeasures:
         """What is asked besides the answers."""
         settings = self.settings
@@ -84,6 +92,7 @@ class Prepared:
             stated=settings.confidence,
             p_true=settings.confidence and self.subject.takes.logprobs,
             samples=settings.samples,
+            controls=Wanted(self.controls, settings.controls_per_image, settings.seed),
         )
 
     def profile(self, name: str) -> Profile:
@@ -158,6 +167,8 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
     images = images[: settings.limit] if settings.limit else images
+    kinds = control_kinds(settings.controls)
+    check_controls(kinds, settings.controls_per_image, images=len(images), labelled=settings.data is not None)
     # In full, so that a run can be resumed from anywhere.
     images = [image if image.is_object else replace(image, path=image.path.absolute()) for image in images]
     await asyncio.to_thread(_check_readable, images, policy_of(subject))
@@ -367,6 +378,8 @@ async def asking_more(
     grounded: bool,
     confidence: bool,
     samples: int,
+    controls: str | Sequence[str] = (),
+    controls_per_image: int = 1,
 ) -> Manifest:
     """A run's manifest with more to be asked about every answer. What was asked for before stays.
 
@@ -377,6 +390,8 @@ async def asking_more(
         grounded: Whether the judge, seeing the image, says if answers are borne out.
         confidence: Whether the model is asked how sure it is of each answer.
         samples: Further draws of each answer, 0 to `MOST_SAMPLES`; what the run has already counts.
+        controls: Further kinds of controls, as `control_kinds` takes them.
+        controls_per_image: How many of each kind, 1 to `control_settings.MOST_CONTROLS`; what the run has already counts.
 
     Returns:
         The new manifest.
@@ -386,6 +401,9 @@ async def asking_more(
     """
     if not 0 <= samples <= MOST_SAMPLES:
         raise UserError(f"is {samples}; give a whole number from 0 to {MOST_SAMPLES}", field="samples")
+    kinds = both_kinds(manifest.controls, control_kinds(controls))
+    labelled = manifest.source is not None and manifest.source.kind == "labelled"
+    check_controls(kinds if controls else (), controls_per_image, images=manifest.images, labelled=labelled)
     if grounded and not manifest.judges:
         raise UserError(
             f": nobody judged but the rules, which see no image; start a run with {setting('judge')} NAME",
@@ -402,6 +420,8 @@ async def asking_more(
             "grounded": manifest.grounded or grounded,
             "confidence": manifest.confidence or confidence,
             "samples": max(manifest.samples, samples),
+            "controls": kinds,
+            "controls_per_image": max(manifest.controls_per_image, controls_per_image),
             "others": others,
         }
     )
@@ -503,6 +523,9 @@ def check_settings(settings: Settings) -> None:
     check_together(settings.judge_together)
     positive("limit", settings.limit, "a whole number above 0")
     check_max_side(settings.max_side, "max_side")
+    check_controls(
+        control_kinds(settings.controls), settings.controls_per_image, images=2, labelled=settings.data is not None
+    )
     if not 0 <= settings.samples <= MOST_SAMPLES:
         raise UserError(f"is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}", field="samples")
     if settings.data is not None and settings.questions_from is not None:

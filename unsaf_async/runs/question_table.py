@@ -9,7 +9,7 @@ import csv
 import io
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -61,6 +61,10 @@ def _signal(name: SignalName) -> Callable[[Row], float | None]:
     return lambda row: row.signals[name]
 
 
+def _of_control(name: Literal["kind", "image", "response", "act"]) -> Callable[[Row], str | None]:
+    return lambda row: (row.question.control and getattr(row.question.control, name)) or None
+
+
 def _json(verdicts: dict[str, Any]) -> str | None:
     return orjson.dumps(verdicts).decode() if verdicts else None
 
@@ -106,6 +110,10 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: row.question.support.supported if row.question.support else None,
         "whether the image bears the answer out",
     ),
+    Column("control", str, _of_control("kind"), "asked again with: blank or other"),
+    Column("control_image", str, _of_control("image"), "which image was shown then"),
+    Column("control_response", str, _of_control("response"), "what was said then"),
+    Column("control_act", str, _of_control("act"), "what that did"),
     Column("mean_logprob", float, _signal("mean_logprob"), "of the answer's tokens, natural"),
     Column("min_logprob", float, _signal("min_logprob"), "of the answer's tokens, natural"),
     Column("stated", float, _signal("stated"), "confidence in words, 0 to 1"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.calls.cost import CostModel
     from unsaf_async.calls.request import RequestBuilder
-    from unsaf_async.records import GivenQuestion, Question
+    from unsaf_async.records import Examination, GivenQuestion, Question
 
 QUESTION_BYTES = 300
 """The longest question that is asked (`parse.MAX_CHARS` characters), if it is ASCII; others have up to 4 bytes a character.
@@ -35,7 +35,7 @@ BYTES_PER_TOKEN = 4
 """Of a response as the judge reads it back. For a denser one, the same holds as for a longer question."""
 
 EXPECTED_OUTPUT: dict[Role, int] = {
-    "ask": 25, "answer": 40, "judge": 10, "ground": 10, "audit": 10, "confidence": 10, "p-true": 1, "sample": 40,
+    "ask": 25, "answer": 40, "judge": 10, "ground": 10, "audit": 10, "confidence": 10, "p-true": 1, "sample": 40, "control": 40,
 }  # fmt: skip
 """Tokens written per question. Assumed; what a run really writes stands in its score."""
 EXPECTED_REASONING_SHARE = 0.25
@@ -229,18 +229,18 @@ class Planner:
 
         return self._once((width, height, frozenset(asked.items())), quote)
 
-    def quote_missing(self, width: int, height: int, questions: Sequence[Question]) -> Quote:
+    def quote_missing(self, width: int, height: int, examination: Examination) -> Quote:
         """What it costs to ask what is wanted of an image's answered questions and is not there yet.
 
         Args:
             width: Pixels, as sent.
             height: Pixels, as sent.
-            questions: The questions, with what is known of them.
+            examination: The image's, with what is known of its questions.
 
         Returns:
             The quote; all 0 if nothing is missing.
         """
-        bill = _Bill()
+        bill, questions = _Bill(), examination.questions
         planner = self._for_calls(self.extras.calls(len(questions), written=False))
         missing = Counter(
             (what, which if what == "audit" else "", _bytes(question.text))
@@ -249,30 +249,54 @@ class Planner:
         )
         for (what, which, size), number in missing.items():
             planner._extra(bill, _stand_in(width, height), what, which, size, number)  # noqa: SLF001 - this very class's
+        again = Counter(_bytes(questions[place].text) for place in self.extras.controls.due(examination))
+        for size, number in again.items():
+            planner._answers(bill, _stand_in(width, height), "control", size, number)  # noqa: SLF001
         return bill.quote
 
     def _questions(self, bill: _Bill, image: EncodedImage, asked: Counter[tuple[Label, int]]) -> None:
         """Answers, verdicts and all extra measures, for so many questions of each label and length in bytes."""
-        subject, pack, extras = self.subject, self.pack, self.extras
+        extras = self.extras
         if self.together > 1:
             self._judged_together(bill, [size for (_, size), number in asked.items() for _ in range(number)])
         for (label, size), number in asked.items():
-            texts = (_text(size), _LIKELY)
-            answer, likely = (subject.builder.request("answer", pack.answer(text), image=image) for text in texts)
-            bill.add(subject, answer, likely, most=number, expected=number)
-            for judge in self.judges:
-                verdict, likely = (
-                    judge.builder.request("judge", pack.judge(*pair), schema=pack.verdict) for pair in self._pairs(size)
-                )
-                # Where several are judged in one call, at worst no verdict can be read in its reply, and each is asked alone.
-                expected = EXPECTED_JUDGED_SHARE * number if self.together == 1 else 0
-                bill.add(judge, verdict, likely, most=number, expected=expected)
+            # Where several are judged in one call, at worst no verdict can be read in its reply, and each is asked alone.
+            self._answers(bill, image, "answer", size, number, EXPECTED_JUDGED_SHARE if self.together == 1 else 0.0)
             for name in extras.auditors:
                 self._extra(bill, image, "audit", name, size, number)
             if extras.grounded and label == "answerable":
                 self._extra(bill, image, "support", "", size, number, EXPECTED_ANSWERED_SHARE)
             for what, times in (("stated", extras.stated), ("p_true", extras.p_true), ("sample", extras.samples)):
                 self._extra(bill, image, what, "", size, int(times) * number)
+        again = {size: number for (label, size), number in asked.items() if label == "answerable"}
+        left = extras.controls.number(sum(again.values()))
+        for size in sorted(again, reverse=True):  # the longest ones at worst
+            if number := min(left, again[size]):
+                self._answers(bill, image, "control", size, number)
+                left -= number
+
+    def _answers(
+        self,
+        bill: _Bill,
+        image: EncodedImage,
+        role: Role,
+        size: int,
+        number: int,
+        judged_share: float = EXPECTED_JUDGED_SHARE,
+    ) -> None:
+        """Answers to so many questions, and a call about each for its verdict. A control's picture counts as its image.
+
+        judged_share: of the verdicts, how many are expected to need that call. Each image is shown once in another's place.
+        """
+        subject, pack = self.subject, self.pack
+        texts = (_text(size), _LIKELY)
+        answer, likely = (subject.builder.request(role, pack.answer(text), image=image) for text in texts)
+        bill.add(subject, answer, likely, most=number, expected=number)
+        for judge in self.judges:
+            verdict, likely = (
+                judge.builder.request("judge", pack.judge(*pair), schema=pack.verdict) for pair in self._pairs(size)
+            )
+            bill.add(judge, verdict, likely, most=number, expected=judged_share * number)
 
     def _judged_together(self, bill: _Bill, sizes: Sequence[int]) -> None:
         """The calls about several responses, of questions of these lengths in bytes."""

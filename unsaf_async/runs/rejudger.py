@@ -11,7 +11,7 @@ from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.examine.judge import Judge
 from unsaf_async.examine.unread import UnreadVerdicts
 from unsaf_async.records import Examination
-from unsaf_async.runs.one_image import record_of, whole
+from unsaf_async.runs.one_image import NO_OTHERS, Others, record_of, whole
 from unsaf_async.runs.quote import Priced, quote_verdicts
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def answers_alone(examination: Examination) -> Examination:
     """What a judge anew begins with: an examination without what its own judge said.
 
-    Extra measures stay, but whether answers are borne out: that was asked of those that the first judge took for answers.
+    Extra measures stay, but whether answers are borne out, which was asked of those that the first judge took for answers, and
+    controls, whose questions that judge scored.
 
     Args:
         examination: Of the run that asked and answered.
@@ -76,6 +77,7 @@ def _answer_alone(question: Question) -> Question:
             "judge": None,
             "votes": (),
             "support": None,
+            "control": None,
             "unscored": None if scored else question.unscored,
         }
     )
@@ -115,12 +117,19 @@ class Rejudger:
         """
         return cls(manifest, session, pack, answers, UnreadVerdicts(session.announce, session.redact))
 
-    async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
+    async def examine(
+        self,
+        source: ImageSource,
+        *,
+        suspect: bool = False,
+        others: Others = NO_OTHERS,  # noqa: ARG002 - the seam's
+    ) -> Examination:
         """The examination of an image, with verdicts anew.
 
         Args:
             source: The image.
             suspect: As for `ImageExaminer.examine`.
+            others: As for `ImageExaminer.examine`; none is shown.
 
         Returns:
             The examination; with `failure` where its run no longer holds answers about it.
@@ -146,12 +155,19 @@ class Rejudger:
         )
         return whole(judged, self.session)
 
-    async def complete(self, source: ImageSource, examination: Examination) -> Examination:  # noqa: ARG002 - the seam's
+    async def complete(
+        self,
+        source: ImageSource,  # noqa: ARG002 - the seam's
+        examination: Examination,
+        *,
+        others: Others = NO_OTHERS,  # noqa: ARG002 - the seam's
+    ) -> Examination:
         """An examination as it is: such a run takes no extra measures.
 
         Args:
             source: The image.
             examination: What is known of it.
+            others: None is shown.
 
         Returns:
             The examination.

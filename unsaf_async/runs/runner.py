@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,10 @@ from unsaf_async.providers.lifetime import check_cap, notices, on_day, today_utc
 from unsaf_async.providers.profile import canonical_url
 from unsaf_async.runs.authority import authorise
 from unsaf_async.runs.basis import Basis, keep_basis, saved_score
+from unsaf_async.runs.control_settings import both_kinds
 from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, reopen
 from unsaf_async.runs.journal import Journal, Kept
-from unsaf_async.runs.one_image import ImageExaminer, Skipped
+from unsaf_async.runs.one_image import NO_OTHERS, ImageExaminer, Others, Skipped
 from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
 from unsaf_async.runs.rejudger import Rejudger
 from unsaf_async.runs.result import RunTally
@@ -62,6 +64,9 @@ BATCHED_IMAGES = 1000
 
 FIRST_BATCHED_IMAGES = 100
 """The same where a rule ends the run, until its images tell how many it takes: what is begun is finished, and paid."""
+
+MOST_OTHERS = 3
+"""Images that are tried, one after the other, where one is to be shown in another's place."""
 
 LOST = ("model", "another model")
 """How a model that answered before may be there no longer."""
@@ -130,6 +135,8 @@ def _manifest_of(prepared: Prepared) -> Manifest:
         grounded=settings.grounded,
         confidence=settings.confidence,
         samples=settings.samples,
+        controls=prepared.controls,
+        controls_per_image=settings.controls_per_image,
         others=prepared.others,
         source=prepared.source,
         calibration=prepared.calibration,
@@ -240,6 +247,8 @@ def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
         "grounded": before.grounded or now.grounded,
         "confidence": before.confidence or now.confidence,
         "samples": max(before.samples, now.samples),
+        "controls": both_kinds(before.controls, now.controls),
+        "controls_per_image": max(before.controls_per_image, now.controls_per_image),
         "others": {**before.others, **now.others},
         "calibration": now.calibration or before.calibration,
     }
@@ -525,14 +534,15 @@ class Runner:
             self._check_interrupted()
             examined = journal.kept[source.id]
             try:
-                return await images.complete(source, examined)
+                return await images.complete(source, examined, others=self._others(source))
             except Skipped as reason:
                 self.skipped[source.id] = str(reason)
                 return examined
 
         async def examine(source: ImageSource) -> Examination:
             self._check_interrupted()
-            return await images.examine(source, suspect=source.id in work.failed_before)
+            others = self._others(source)
+            return await images.examine(source, suspect=source.id in work.failed_before, others=others)
 
         def keep(examination: Examination) -> None:
             if error := self._keep(lambda: journal.keep(examination)):
@@ -566,6 +576,23 @@ class Runner:
         if full is not None:
             self.unwritable = True
             self.why_stopped = self.why_stopped or full.spelled(as_option)
+
+    def _others(self, source: ImageSource) -> Others:
+        """The images that may be shown in an image's place: those that follow it in the run's order, which the seed has drawn.
+
+        So each is shown in one other's place, whatever is examined already, in which session, and by whom.
+        """
+        if "other" not in self.folder.manifest.controls:
+            return NO_OTHERS
+        images = self.folder.images
+        place = self._places[source.id]
+        following = range(place + 1, place + min(len(images), 1 + MOST_OTHERS))
+        return Others([images[number % len(images)] for number in following])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where each image stands in the run's order, by its id."""
+        return {source.id: place for place, source in enumerate(self.folder.images)}
 
     def _width(self, *, rule: bool) -> int:
         """How many images are examined at once. rule: whether a rule may end the run."""

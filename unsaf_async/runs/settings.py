@@ -115,6 +115,20 @@ Samples = Annotated[
     int,
     Help("Draw each answer K more times, for self-consistency and semantic entropy.", metavar="K", panel=MEASURED),
 ]
+Controls = Annotated[
+    str | Sequence[str],
+    Help(
+        "Ask some answerable questions again without what answers them: with a blank picture (blank), with another image of the "
+        "run (other), or blank,other for both.",
+        metavar="KINDS",
+        panel=MEASURED,
+        expects="blank, other or both",
+    ),
+]
+ControlsPerImage = Annotated[
+    int,
+    Help("With --controls: questions of an image that are asked again with each kind.", metavar="N", panel=MEASURED),
+]
 Concurrency = Annotated[int | None, Help("Most calls in flight.", metavar="N", panel=SPEED)]
 Rpm = Annotated[float | None, Help("Requests per minute.", metavar="N", panel=SPEED)]
 Tpm = Annotated[float | None, Help("Tokens per minute.", metavar="N", panel=SPEED)]
@@ -167,6 +181,8 @@ class Settings:
     grounded: Grounded = False
     confidence: Confidence = False
     samples: Samples = 0
+    controls: Controls = ()
+    controls_per_image: ControlsPerImage = 1
     data: Annotated[
         Path | str | None,
         Help("The labelled set: a file, or the folder it came in.", metavar="FILE", panel=MEASURED),
@@ -342,6 +358,8 @@ class Changes:
     grounded: Grounded = False
     confidence: Confidence = False
     samples: Samples = 0
+    controls: Controls = ()
+    controls_per_image: ControlsPerImage = 1
     concurrency: Concurrency = None
     rpm: Rpm = None
     tpm: Tpm = None
@@ -367,7 +385,8 @@ class Changes:
     @property
     def more(self) -> bool:
         """Whether more is to be asked about every answer."""
-        return bool(self.audit or self.grounded or self.confidence or self.samples)
+        beside = self.audit or self.grounded or self.confidence or self.samples or self.controls
+        return bool(beside) or self.controls_per_image > 1
 
 
 def check_max_side(pixels: int | None, field: str) -> None:

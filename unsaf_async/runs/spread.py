@@ -12,29 +12,32 @@ if TYPE_CHECKING:
     from unsaf_async.prompts import Pack
     from unsaf_async.records import Examination
     from unsaf_async.runs.folder import Manifest
+    from unsaf_async.runs.one_image import Others
 
 
 class Examines(Protocol):
     """Examines images, as `one_image.ImageExaminer` does."""
 
-    async def examine(self, source: ImageSource, *, suspect: bool = False) -> Examination:
+    async def examine(self, source: ImageSource, *, suspect: bool = False, others: Others = ...) -> Examination:
         """See `ImageExaminer.examine`.
 
         Args:
             source: As there.
             suspect: As there.
+            others: As there.
 
         Returns:
             As there.
         """
         ...
 
-    async def complete(self, source: ImageSource, examination: Examination) -> Examination:
+    async def complete(self, source: ImageSource, examination: Examination, *, others: Others = ...) -> Examination:
         """See `ImageExaminer.complete`.
 
         Args:
             source: As there.
             examination: As there.
+            others: As there.
 
         Returns:
             As there.

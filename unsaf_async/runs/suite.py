@@ -352,6 +352,8 @@ def _suite_lines(run: SavedRun) -> Iterator[str]:
         grounded=manifest.grounded or None,
         confidence=manifest.confidence or None,
         samples=manifest.samples or None,
+        controls=list(manifest.controls) or None,
+        controls_per_image=manifest.controls_per_image if manifest.controls else None,
         until_ci=manifest.until_ci,
         anytime=manifest.anytime or None,
         strict_model=manifest.strict_model or None,

@@ -79,7 +79,7 @@ class Survey:
         self._done.add(name)
         if self._rule:
             self._rule.add(examination)
-        if any(map(self._extras.pending, examination.questions)):
+        if self._extras.lacks(examination):
             self._incomplete.add(name)
             self._tally = None
         else:

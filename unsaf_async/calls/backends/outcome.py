@@ -127,3 +127,15 @@ def is_lost(reply: Reply | CallRecord) -> bool:
         True for what was interrupted, or is unreadable, for a reason that may pass.
     """
     return reply.outcome in ("interrupted", "unreadable") and may_pass(reply.finish_reason)
+
+
+def is_open(call: CallRecord | None) -> bool:
+    """Whether a call beside the answers is still to be made, or to be made again.
+
+    Args:
+        call: How it ended; None: it was not made.
+
+    Returns:
+        True for one that failed, or whose reply the server lost.
+    """
+    return call is None or call.outcome == "failed" or is_lost(call)

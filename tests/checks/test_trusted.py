@@ -125,7 +125,8 @@ def test_bad_rows_are_told_a_line_each_and_nothing_is_taken(capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "give one of --sheet FILE, --read FILE and --auditor NAME"),
+        (("--read", "a.csv", "--sheet", "b.csv"), "give one of --sheet FILE, --read FILE and --auditor NAME, or none"),
+        (("--port", "99999"), "--port is 99999"),
         (("--read", "none.csv"), "--read is none.csv, which cannot be read"),
         (("--read", "odd.csv"), "--read is odd.csv, which has no column image, label, key"),
         (("--read", "latin.csv"), "--read is latin.csv, which is no UTF-8 text"),

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli.interrupts import cancel_on
 from unsaf_async.cli.streams import tell
 
 if TYPE_CHECKING:
     from unsaf_async.checks.trusted import Labelling
+    from unsaf_async.report.label_page import LabelPage
 
 
 def label(
@@ -22,7 +24,10 @@ def label(
         typer.Option(parser=o.file, metavar="FILE", help="Write a sheet (CSV) of the next questions, to be filled in."),
     ] = None,
     labels: Annotated[
-        int, typer.Option(parser=o.whole, metavar="N", help="How many questions a sheet has at most.")
+        int,
+        typer.Option(
+            parser=o.whole, metavar="N", help="How many labels to aim at; of a sheet, how many questions at most."
+        ),
     ] = 200,
     read: Annotated[
         Path | None, typer.Option(parser=o.file, metavar="FILE", help="Take the labels of a sheet that was filled in.")
@@ -32,15 +37,22 @@ def label(
         typer.Option(metavar="NAME", help="Take the verdicts of an auditor of the run, its errors included."),
     ] = None,
     labeller: Annotated[str, typer.Option(metavar="NAME", help="Who labels; it is kept with each label.")] = "",
+    port: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
+    open_: Annotated[bool, typer.Option("--open", help="Open the browser, too.")] = False,
 ) -> int:
-    """Label some of a run's questions, image in hand. UnF1 is then corrected for those that are not what they should be."""
+    """Label some of a run's questions, on a page that only this machine can reach. UnF1 is then corrected for false labels."""
+    import asyncio
+
     from unsaf_async.checks.trusted import Labelling
     from unsaf_async.errors import UserError
     from unsaf_async.runs.folder import reopen
     from unsaf_async.text import format_count
 
-    if [sheet, read, auditor].count(None) != 2:
-        raise UserError("give one of --sheet FILE, --read FILE and --auditor NAME")
+    if [sheet, read, auditor].count(None) < 2:
+        raise UserError("give one of --sheet FILE, --read FILE and --auditor NAME, or none for the page")
+    if labels < 1:
+        raise UserError(f"is {labels}; give 1 or more", "labels")
+    o.check_port(port)
     with reopen(run_dir) as folder, Labelling(folder, labeller) as labelling:
         if sheet is not None:
             _write_sheet(labelling, sheet, labels)
@@ -54,7 +66,30 @@ def label(
             undecided = f"; on {format_count(without, 'question')} it gave no verdict" if without else ""
             sys.stdout.write(f"{format_count(new, 'new label')} by {auditor}{undecided}\n")
             _say_score(labelling)
+        else:
+            asyncio.run(_serve(labelling, labels, port, open_))
+            _say_score(labelling)
     return 0
+
+
+async def _serve(labelling: Labelling, aim: int, port: int, open_: bool) -> None:
+    import asyncio
+
+    from unsaf_async.report.label_page import serve
+
+    def ready(page: LabelPage) -> None:
+        sys.stdout.write(f"Label at {page.url} (Ctrl-C ends it)\n")
+        sys.stdout.flush()
+        if open_:
+            import webbrowser
+
+            webbrowser.open(page.url)
+
+    cancel_on()
+    try:
+        await serve(labelling, aim, port, ready)
+    except asyncio.CancelledError:
+        sys.stdout.write("ended\n")
 
 
 def _write_sheet(labelling: Labelling, sheet: Path, labels: int) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from unsaf_async.inputs.pixels import ImagePolicy
     from unsaf_async.records import ImageRecord
 
 LARGE_PX, SMALL_PX, TINY_PX = 240, 96, 48
@@ -61,11 +62,42 @@ def thumbnail(image: ImageRecord, side_px: int) -> Thumbnail:
     Returns:
         The picture, or why there is none.
     """
-    if image.bytes_sha256 is None:
-        return Thumbnail("", "the image could not be read during the run")
-    if image.part is not None and image.part.kind == "object":  # any folder could make its reader fetch what it likes
-        return Thumbnail("", "the image lies in an object store, which a report does not ask")
+    if why := _why_not(image):
+        return Thumbnail("", why)
     return _quickly(image, side_px) or _carefully(image, side_px)
+
+
+def whole_picture(image: ImageRecord, policy: ImagePolicy) -> Thumbnail:
+    """An image as the model saw it. Blocks.
+
+    Args:
+        image: The record of the image.
+        policy: How images are encoded for the model.
+
+    Returns:
+        The picture, or why there is none.
+    """
+    from unsaf_async.inputs.parts import located
+    from unsaf_async.inputs.pixels import ImageError, encode
+
+    if why := _why_not(image):
+        return Thumbnail("", why)
+    try:
+        encoded, digest = encode(located(Path(image.path), image.part), policy)
+    except ImageError as error:
+        return Thumbnail("", str(error))
+    if digest != image.bytes_sha256:
+        return Thumbnail("", "the file has changed since the run")
+    return Thumbnail(encoded.data_url)
+
+
+def _why_not(image: ImageRecord) -> str:
+    """Why an image is not shown, before its file is looked at; "" if it may be."""
+    if image.bytes_sha256 is None:
+        return "the image could not be read during the run"
+    if image.part is not None and image.part.kind == "object":  # any folder could make its reader fetch what it likes
+        return "the image lies in an object store, which a report does not ask"
+    return ""
 
 
 def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:

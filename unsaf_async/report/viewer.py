@@ -5,8 +5,7 @@
     /compare?run=...   one report of several runs
     /live/NAME         a run that is going on; the page asks /live/NAME/state for what is new
 
-Only this machine can reach it (127.0.0.1), and only under its own name: a request for another host is turned away, so that no
-website can make a browser read it by pointing a name of its own here. A run is looked up in the list of runs by its name, never
+Only this machine can reach it (`local_pages`). A run is looked up in the list of runs by its name, never
 by a path, so no request leads out of the folder.
 """
 
@@ -14,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import orjson
@@ -25,8 +24,9 @@ from unsaf_async.errors import UnsafError, UserError
 from unsaf_async.providers.addresses import mark
 from unsaf_async.report.data import load_run
 from unsaf_async.report.live_run import Tail
+from unsaf_async.report.local_pages import OWN_POLICY, LocalPages, guarded, page
 from unsaf_async.report.markup import clean, el, html, said
-from unsaf_async.report.page import fill, policy, render, static
+from unsaf_async.report.page import fill, render
 from unsaf_async.report.pieces import table
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import RunFiles, exists, newest_first, read_manifest
@@ -34,9 +34,8 @@ from unsaf_async.runs.so_far import SoFar
 from unsaf_async.text import format_figure, format_headline, format_interval, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
     from xml.etree.ElementTree import Element
 
     from unsaf_async.runs.folder import Manifest
@@ -44,13 +43,8 @@ if TYPE_CHECKING:
 PAGES_KEPT = 8
 """Reports that are kept in memory."""
 
-HOSTS = frozenset({"127.0.0.1", "localhost"})
-"""Names under which it may be asked for."""
 
-_VIEWER_POLICY = "connect-src 'self'; form-action 'self'"
-
-
-class Viewer:
+class Viewer(LocalPages):
     """The viewer, listening on 127.0.0.1 while the context is open.
 
         async with Viewer(Path("runs")) as viewer:
@@ -67,35 +61,7 @@ class Viewer:
     def __init__(self, folder: Path, port: int = 0) -> None:
         if not folder.is_dir():
             raise UserError(f"{folder}: is no folder; give the one that holds the runs, such as runs/")
-        self._port = port
-        self._app = _Pages(folder).application()
-        self._runner: web.AppRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it listens: "http://127.0.0.1:40123/"."""
-        return f"http://127.0.0.1:{self._port}/"
-
-    async def __aenter__(self) -> Self:
-        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", self._port).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise UserError(
-                f"port {self._port}: cannot listen there ({error.strerror}); choose another, or 0 for any free one"
-            ) from None
-        self._port = runner.addresses[0][1]
-        self._runner = runner
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        super().__init__(_Pages(folder).application(), port)
 
 
 async def serve(folder: Path, port: int = 0, ready: Callable[[Viewer], None] | None = None) -> None:
@@ -136,7 +102,7 @@ def find_runs(folder: Path) -> dict[str, Path]:
 def _stamp(run: Path) -> tuple[tuple[int, int], ...]:
     """(time, size) of each of the run's files that its report is made of; it differs if one of them has changed."""
     stamps = []
-    for file in (RunFiles(run).journal, RunFiles(run).manifest):
+    for file in (RunFiles(run).journal, RunFiles(run).manifest, RunFiles(run).labels):
         try:
             stat = file.stat()
             stamps.append((stat.st_mtime_ns, stat.st_size))
@@ -155,7 +121,7 @@ class _Pages:
         self.tails: dict[Path, Tail] = {}
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[_guarded], client_max_size=1024)
+        app = web.Application(middlewares=[guarded], client_max_size=1024)
         app.router.add_get("/", self.index)
         app.router.add_get("/run/{name}", self.report)
         app.router.add_get("/compare", self.compare)
@@ -173,20 +139,20 @@ class _Pages:
     # --- the routes
 
     async def index(self, request: web.Request) -> web.Response:  # noqa: ARG002
-        return _page(await self.in_thread(self.make_index), "view")
+        return page(await self.in_thread(self.make_index), "view")
 
     async def report(self, request: web.Request) -> web.Response:
-        return _page(await self.in_thread(self.make_report, [request.match_info["name"]]), "report")
+        return page(await self.in_thread(self.make_report, [request.match_info["name"]]), "report", further="")
 
     async def compare(self, request: web.Request) -> web.Response:
         names = list(dict.fromkeys(request.query.getall("run", [])))
         if not names:
             raise web.HTTPFound("/")
-        return _page(await self.in_thread(self.make_report, names), "report")
+        return page(await self.in_thread(self.make_report, names), "report", further="")
 
     async def live(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        return _page(await self.in_thread(self.make_live, name), "view")
+        return page(await self.in_thread(self.make_live, name), "view")
 
     async def state(self, request: web.Request) -> web.Response:
         figures = await self.in_thread(self.look, request.match_info["name"])
@@ -369,39 +335,4 @@ def _frame(title: str, under: str, sections: list[Element], live: str | None = N
     top = el("header", said(title, "h1"), said(under, "p", "sub said"), class_="top")
     main = el("main", top, sections, class_="wide", id="main", data_live=live)
     foot = el("footer", el("p", "Served from this machine, to this machine."), class_="wide")
-    return fill(f"{title} - unsaf-async", "view", "\n".join(map(html, (bar, main, foot))), further=_VIEWER_POLICY)
-
-
-def _page(text: str, script: str) -> web.Response:
-    further = _VIEWER_POLICY if script == "view" else ""
-    allowed = f"{policy(static(f'{script}.js'), further=further)}; frame-ancestors 'none'"
-    return web.Response(
-        body=text.encode(), content_type="text/html", charset="utf-8", headers={"Content-Security-Policy": allowed}
-    )
-
-
-@web.middleware
-async def _guarded(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Turns other hosts' requests away, and puts the headers on that every answer has."""
-    response: web.StreamResponse
-    if request.host.rpartition(":")[0] not in HOSTS and request.host not in HOSTS:
-        response = web.Response(status=403, text="This host is not served here.\n")
-    else:
-        try:
-            response = await handler(request)
-        except web.HTTPException as answer:
-            response = web.Response(status=answer.status, text=answer.text, headers=_kept(answer.headers))
-    headers = response.headers
-    headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Referrer-Policy"] = "no-referrer"
-    headers["Cache-Control"] = "no-store"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    return response
-
-
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: headers[name] for name in ("Location", "Allow") if name in headers}
+    return fill(f"{title} - unsaf-async", "view", "\n".join(map(html, (bar, main, foot))), further=OWN_POLICY)

@@ -44,6 +44,7 @@ from unsaf_async.cli import app
 from unsaf_async.runs.estimate import estimate
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.prepare import prepare
+from unsaf_async.score.run_score import Score
 from unsaf_async.score.unf1 import Counts
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world import language, lessons, questions
@@ -255,7 +256,7 @@ def field_table() -> str:
             meaning = re.sub(r"\bNone\b", "null", meaning).replace("|", "&#124;")
             rows.append(f"| `{path}` | {_type(described['properties'][name])} | {meaning} |")
             inner, container = _record_in(field.annotation)
-            if inner is not None:
+            if inner is not None and inner is not Score:  # whose fields are those of the whole
                 step = {dict: f".{PLACEHOLDERS.get(name, 'NAME')}.", list: "[].", tuple: "[]."}.get(container, ".")
                 add(path + step, inner)
 

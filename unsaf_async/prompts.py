@@ -11,12 +11,12 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from string import Template
+from string import Template, ascii_uppercase
 from typing import TYPE_CHECKING
 
 from unsaf_async.bundled import bundled
 from unsaf_async.errors import UserError, setting
-from unsaf_async.records import ACTS, KINDS, Label, Schema
+from unsaf_async.records import ACTS, KINDS, Form, Label, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +33,14 @@ PLACEHOLDERS = {
     "p-true": {"data"},
 }
 """Each template's file name (without .md) and the placeholders that it must hold."""
+
+CHOICE = {
+    "choice-ask-answerable": {"count"},
+    "choice-ask-unanswerable": {"count"},
+    "choice-answer": {"question", "options"},
+    "choice-undetermined": set[str](),
+}
+"""The same of the templates for questions with options, which a pack has all or none of."""
 
 OPTIONAL = ("ground", "audit", "confidence", "p-true")
 """The templates of the extra measures. For one that a pack lacks, the shipped pack `unsaf` stands in."""
@@ -64,6 +72,25 @@ QUESTIONS: dict[Label, Schema] = {
     ),
 }
 """What a question list must look like, by label."""
+
+
+_OPTIONS = {"type": "array", "items": _TEXT}
+CHOICE_QUESTIONS: dict[Label, Schema] = {
+    "answerable": Schema(
+        "unsaf_questions",
+        _object(questions={"type": "array", "items": _object(question=_TEXT, options=_OPTIONS)}),
+    ),
+    "unanswerable": Schema(
+        "unsaf_questions",
+        _object(
+            questions={
+                "type": "array",
+                "items": _object(question=_TEXT, options=_OPTIONS, kind={"type": "string", "enum": list(KINDS)}),
+            }
+        ),
+    ),
+}
+"""What a list of questions with options must look like, by label."""
 
 
 def _verdict(name: str, *choices: str) -> Schema:
@@ -98,6 +125,32 @@ class Pack:
     """Whether the question lists that it asks for are JSON, so that a schema may be sent with the prompt."""
     together: str | None = field(default=None, compare=False)
     """The template `TOGETHER`; None if the pack has none. It is among `texts` of a pack that judges by it."""
+    choice: dict[str, str] = field(default_factory=dict)
+    """The templates for questions with options, by their names in `CHOICE`; {} if it has none."""
+    form: Form = "open"
+    """How questions are put."""
+
+    def for_form(self, form: Form) -> Pack:
+        """The pack for a form of questions.
+
+        Args:
+            form: How questions are put.
+
+        Returns:
+            The pack, whose hash is of the templates for questions with options, too, where they are put so.
+
+        Raises:
+            UserError: It has no such templates.
+        """
+        if form == "open":
+            return self
+        if not self.choice:
+            raise UserError(
+                f"{self.name}: has no {min(CHOICE)}.md, so it cannot ask with options; give "
+                f"{setting('question_form', 'open')}, or prompts that can"
+            )
+        texts = {**self.texts, **self.choice}
+        return replace(self, sha256=_digest(texts, self.json_lists), texts=texts, form=form)
 
     @property
     def verdict(self) -> Schema:
@@ -187,7 +240,8 @@ class Pack:
         Returns:
             The prompt.
         """
-        text = Template(self.texts[f"ask-{label}"]).substitute(count=count)
+        stem = f"ask-{label}" if self.form == "open" else f"choice-ask-{label}"
+        text = Template(self.texts[stem]).substitute(count=count)
         if written:
             listed = "\n".join(f"- {question}" for question in written)
             text += "\n\n" + Template(self.texts["ask-again"]).substitute(written=listed)
@@ -202,7 +256,8 @@ class Pack:
         Returns:
             The schema; None if the pack asks for plain text.
         """
-        return QUESTIONS[label] if self.json_lists else None
+        lists = QUESTIONS if self.form == "open" else CHOICE_QUESTIONS
+        return lists[label] if self.json_lists else None
 
     def answer(self, question: str) -> str:
         """The instruction to answer a question.
@@ -214,6 +269,24 @@ class Pack:
             The prompt.
         """
         return Template(self.texts["answer"]).substitute(question=question)
+
+    def choose(self, question: str, options: Sequence[str]) -> str:
+        """The instruction to answer a question by one of its options.
+
+        Args:
+            question: The question's text.
+            options: In the order in which they are shown.
+
+        Returns:
+            The prompt.
+        """
+        listed = "\n".join(f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
+        return Template(self.texts["choice-answer"]).substitute(question=question, options=listed)
+
+    @property
+    def undetermined(self) -> str:
+        """The option that says that nothing can be determined."""
+        return self.texts["choice-undetermined"]
 
     def judge(self, question: str, response: str) -> str:
         """The instruction to judge a response. Both texts go in as one line of JSON, as data.
@@ -298,7 +371,7 @@ def _line(**data: object) -> str:
     return json.dumps(data, ensure_ascii=False).translate(_LINE_ENDS)
 
 
-def load_pack(name: str, sha256_wanted: str | None = None) -> Pack:
+def load_pack(name: str, sha256_wanted: str | None = None, form: Form = "open") -> Pack:
     """A prompt pack, read and checked.
 
     Args:
@@ -306,12 +379,14 @@ def load_pack(name: str, sha256_wanted: str | None = None) -> Pack:
             shipped pack only if it holds a pack.toml; `./NAME` always means the folder.
         sha256_wanted: Of an earlier version, which the pack's folder `earlier` still holds. None, or one that is unknown:
             the pack as it is.
+        form: How questions are put.
 
     Returns:
-        The pack, with every template of `PLACEHOLDERS`.
+        The pack, with every template of `PLACEHOLDERS`, for that form.
 
     Raises:
-        UserError: The name is unknown, a file is missing, or a template has a wrong placeholder.
+        UserError: The name is unknown, a file is missing, a template has a wrong placeholder, or the pack cannot ask in that
+            form.
     """
     shipped = bundled("prompts")
     folder = shipped / name if is_shipped(name) else Path(name)
@@ -335,10 +410,14 @@ def load_pack(name: str, sha256_wanted: str | None = None) -> Pack:
         raise UserError(f"{meta_file}: json_lists is {json_lists!r}; give true or false")
     file = folder / f"{TOGETHER}.md"
     together = _template(file, {"data", "count"}) if file.exists() else None
-    pack = Pack(meta["name"], meta["version"], _digest(texts, json_lists), texts, json_lists, together)
-    if sha256_wanted in (None, pack.sha256):
-        return pack
-    return next((earlier for earlier in _earlier(folder, pack) if earlier.sha256 == sha256_wanted), pack)
+    has_choice = any((folder / f"{stem}.md").exists() for stem in CHOICE)
+    choice = {stem: _template(folder / f"{stem}.md", needed) for stem, needed in CHOICE.items() if has_choice}
+    pack = Pack(meta["name"], meta["version"], _digest(texts, json_lists), texts, json_lists, together, choice)
+    wanted = pack.for_form(form)
+    if sha256_wanted in (None, wanted.sha256):
+        return wanted
+    earlier = (each.for_form(form) for each in _earlier(folder, pack))
+    return next((each for each in earlier if each.sha256 == sha256_wanted), wanted)
 
 
 def read_rubric(name: str | Path) -> str:
@@ -368,12 +447,12 @@ def _earlier(folder: Path, pack: Pack) -> Iterator[Pack]:
     if not (folder / "earlier").is_dir():
         return
     for version in (folder / "earlier").iterdir():
-        then = {stem: version / f"{stem}.md" for stem in PLACEHOLDERS}
-        texts = pack.texts | {
-            stem: _template(file, PLACEHOLDERS[stem]) for stem, file in then.items() if file.is_file()
-        }
+        texts, choice = (
+            now | {stem: _template(file, needed[stem]) for stem in now if (file := version / f"{stem}.md").is_file()}
+            for now, needed in ((pack.texts, PLACEHOLDERS), (pack.choice, CHOICE))
+        )
         sha = _digest(texts, pack.json_lists)
-        yield replace(pack, version=version.name, sha256=sha, texts=texts, together=None)
+        yield replace(pack, version=version.name, sha256=sha, texts=texts, choice=choice, together=None)
 
 
 def lasting_name(name: str) -> str:

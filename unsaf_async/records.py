@@ -25,13 +25,17 @@ Label = Literal["answerable", "unanswerable"]
 Kind = Literal["absent-object", "hidden", "temporal", "mental", "identity", "non-visual", "ambiguous", "other"]
 """Why an unanswerable question has no answer in the image (the method's list)."""
 
-Role = Literal["ask", "answer", "judge", "ground", "audit", "confidence", "p-true", "sample", "control"]
+Role = Literal["ask", "answer", "choice", "judge", "ground", "audit", "confidence", "p-true", "sample", "control"]
 """What a call is for.
 
-ask, answer, judge: the method's own. ground: does the image bear the answer out? audit: does the image answer the question?
-confidence: how sure is the model of its answer, in its own words? p-true: is its answer true or false? sample: the answer once
-more, drawn at the provider's default temperature. control: the question once more, without what answers it.
+ask, answer, judge: the method's own. choice: the answer by one of several options. ground: does the image bear the answer out?
+audit: does the image answer the question? confidence: how sure is the model of its answer, in its own words? p-true: is its
+answer true or false? sample: the answer once more, drawn at the provider's default temperature. control: the question once
+more, without what answers it.
 """
+
+Form = Literal["open", "choice", "both"]
+"""How questions are put: for an answer in free words, with options to choose from, or in both ways."""
 
 Outcome = Literal["ok", "truncated", "refused", "blocked", "interrupted", "unreadable", "failed"]
 """How a call ended. Only `ok` can be scored.
@@ -425,6 +429,24 @@ class Control(Record):
         return (self.call, *((self.judge,) if self.judge else ()), *(vote.call for vote in self.votes if vote.call))
 
 
+class Options(Record):
+    """What a question with options offers."""
+
+    texts: tuple[str, ...]
+    """As they are shown, in that order."""
+    undetermined: Number
+    """The place, from 0, of the one that says that nothing can be determined."""
+
+
+class Choice(Record):
+    """The answer by one of the options, where the question is put for an answer in free words, too."""
+
+    response: str = ""
+    act: Act | None = None
+    """None if there is no reply to read."""
+    call: CallRecord
+
+
 class GivenQuestion(Record):
     """A question that the model is asked without having written it: of a labelled set, or of another model's run."""
 
@@ -438,6 +460,8 @@ class GivenQuestion(Record):
     """Accepted answers, one an annotator; () if there are none, or none are known."""
     category: str = ""
     """What sort of question it is, in the labelled set's own words."""
+    options: Options | None = None
+    """What it offers, where the other model was asked for options."""
 
 
 class Question(Record):
@@ -462,6 +486,10 @@ class Question(Record):
     call's outcome; unreadable also for a thought that never ends), invalid (the response did neither), unjudged (the LLM
     judge gave no readable verdict), undecided (the rules left it open, and no LLM judges), tied (the panel's votes are even).
     None if it is scored."""
+    options: Options | None = None
+    """What it offers; None: it is put for an answer in free words alone."""
+    choice: Choice | None = None
+    """The answer by option, beside that in free words. Where the question is put with options alone, `response` is it."""
     given: GivenQuestion | None = None
     """Where the question is from, if the model did not write it."""
     votes: tuple[Vote, ...] = ()
@@ -484,7 +512,7 @@ class Question(Record):
     def calls(self) -> tuple[CallRecord, ...]:
         """Every call about the question alone, made or taken from the cache."""
         calls = [self.answer] if self.judge is None else [self.answer, self.judge]
-        calls += [part.call for part in (self.support, self.stated, self.p_true) if part is not None]
+        calls += [part.call for part in (self.choice, self.support, self.stated, self.p_true) if part is not None]
         for parts in (self.votes, self.audits, self.samples):
             if parts:  # most questions have none, and every question of every run comes here
                 calls += [part.call for part in parts if part.call is not None]

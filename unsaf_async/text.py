@@ -67,6 +67,13 @@ def format_interval(ends: tuple[float, float] | None, absent: str = NOT_AVAILABL
     return f"{ends[0]:z.3f} to {ends[1]:z.3f}" if ends else absent
 
 
+FORM_WORDS = {
+    "open": "for an answer in free words",
+    "choice": "with options, and answers are read by rules",
+    "both": "for an answer in free words, and with options",
+}
+"""How questions are put, by the setting `form`."""
+
 INTERVAL_METHODS = {
     "logit_t": "t interval on the logit scale",
     "exact_one_sided": "exact and one-sided",

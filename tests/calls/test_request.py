@@ -39,7 +39,8 @@ def test_questions_and_draws_are_sampled_and_all_else_is_at_temperature_0(role):
 
 @pytest.mark.parametrize("role", get_args(Role))
 def test_log_probabilities_are_asked_for_answers_and_truth_alone(role):
-    assert builder().request(role, "What is this?").sampling.logprobs == (role in ("answer", "control", "p-true"))
+    asked = builder().request(role, "What is this?").sampling.logprobs
+    assert asked == (role in ("answer", "choice", "control", "p-true"))
 
 
 @pytest.mark.parametrize("role", get_args(Role))

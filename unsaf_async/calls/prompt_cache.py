@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unsaf_async.providers.prices import Price
     from unsaf_async.providers.profile import Profile
 
-FREE_TEXT: tuple[Role, ...] = ("answer", "sample", "p-true")
+FREE_TEXT: tuple[Role, ...] = ("answer", "choice", "sample", "p-true")
 """The roles whose replies follow no schema."""
 
 KEPT_S = 240.0

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from unsaf_async.records import Reply, Role
 
 PRIORITY: dict[Role, int] = {
-    "judge": 0, "ground": 0, "audit": 0, "confidence": 0, "p-true": 0, "sample": 0, "control": 0, "answer": 1, "ask": 2,
+    "judge": 0, "ground": 0, "audit": 0, "confidence": 0, "p-true": 0, "sample": 0, "control": 0, "answer": 1, "choice": 1,
+    "ask": 2,
 }  # fmt: skip
 """What ends an image goes before what begins one: the fewer are under way, the sooner each is whole."""
 

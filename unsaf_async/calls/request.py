@@ -22,7 +22,7 @@ TEMPERATURE: dict[Role, float | None] = {"ask": None, "sample": None}
 """The method's defaults: questions, and repeated draws of an answer, at the provider's own temperature (None); all else at 0,
 where that is taken."""
 
-WITH_LOGPROBS: frozenset[Role] = frozenset({"answer", "control", "p-true"})
+WITH_LOGPROBS: frozenset[Role] = frozenset({"answer", "choice", "control", "p-true"})
 """Roles whose replies come with token log-probabilities, where the model gives them: they cost nothing."""
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from unsaf_async.cli.console import print_fitting, safe
 from unsaf_async.score.label_errors import about_labels
-from unsaf_async.text import format_bracketed, format_figure, format_interval
+from unsaf_async.text import format_bracketed, format_difference, format_figure, format_headline, format_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.fidelity import Fidelity
+    from unsaf_async.score.forms import Forms
     from unsaf_async.score.grounded import Grounded
     from unsaf_async.score.label_errors import LabelCorrected
     from unsaf_async.score.labelled import Calibration, LabelledScore, PopeScore
@@ -42,6 +43,8 @@ def print_beside(findings: Findings, out: Console) -> None:
                 f"{format_bracketed(pair.agreement.share_ci)}{_why(pair.agreement.why_undefined, 'share')}, "
                 f"Cohen's {kappa}{_why(pair.agreement.why_undefined, 'kappa')}"
             )
+    if findings.forms:
+        _forms(findings, findings.forms, out)
     if findings.corrected:
         corrected = findings.corrected
         out.print(
@@ -78,6 +81,38 @@ def print_label_corrected(corrected: LabelCorrected, f1_name: str, out: Console)
     )
     for line in about_labels(corrected):
         out.print(f"  {safe(line)}")
+
+
+def _forms(findings: Findings, forms: Forms, out: Console) -> None:
+    """The score in either form, and how far they agree."""
+    rows = [
+        (
+            name,
+            format_headline(each.unf1, each.unf1_between),
+            format_interval(None if each.unf1_between else each.unf1_ci),
+            *(
+                f"{format_figure(getattr(each, rate))}{format_bracketed(each.intervals.get(rate))}"
+                for rate in _OF_FORMS
+            ),
+            str(sum(each.unscored.values())),
+        )
+        for name, each in (("in free words", findings), ("by option", forms.choice))
+    ]
+    out.print()
+    print_fitting(out, ("form", findings.f1_name, "95 % interval", *_OF_FORMS.values(), "unscored"), rows)
+    agreement = forms.agreement
+    out.print(
+        f"Free words minus options: {format_difference(forms.difference)}{format_bracketed(forms.difference_ci)}"
+        f"{_why(forms.why_undefined, 'difference')}. Of {agreement.n} questions scored in both, "
+        f"{format_figure(agreement.share)}{format_bracketed(agreement.share_ci)} were answered in both or declined in both; "
+        f"Cohen's kappa {format_figure(agreement.kappa)}{format_bracketed(agreement.kappa_ci)}"
+        f"{_why(agreement.why_undefined, 'kappa')}"
+    )
+    for reason in forms.choice.unreliable:
+        out.print(f"[red]Unreliable by option:[/red] {safe(reason)}")
+
+
+_OF_FORMS = {"over_refusal_rate": "over-refusal", "over_answer_rate": "over-answer"}
 
 
 class _WithIntervals(Protocol):

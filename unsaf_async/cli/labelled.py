@@ -24,6 +24,7 @@ from unsaf_async.runs.settings import Settings
         "questions",
         "controls",
         "controls_per_image",
+        "question_form",
         "until_ci",
         "anytime",
     ),

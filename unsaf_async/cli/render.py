@@ -12,6 +12,7 @@ from unsaf_async.cli.findings_tables import print_beside, print_labelled, print_
 from unsaf_async.prompts import short_name
 from unsaf_async.providers.addresses import LOCAL, mark, not_the_vendors, place
 from unsaf_async.text import (
+    FORM_WORDS,
     INTERVAL_METHODS,
     SIMULATED,
     format_count,
@@ -56,6 +57,8 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
         out.print(
             f"The answers are those of the run in the folder above judged/{f', judged by {safe(rubric)}' if rubric else ''}"
         )
+    if manifest.form != "open":
+        out.print(f"Questions are put {FORM_WORDS[manifest.form]}")
     print_labelled(score, manifest, out)
     if manifest.source and manifest.source.kind == "run":
         out.print(f"The questions are those of {safe(manifest.source.name)}, {safe(manifest.source.path)}")

@@ -12,6 +12,7 @@ _OPTIONS = {
     "data_format": "format",
     "even_preferences=False": "uneven_preferences",
     "form": "format",
+    "question_form": "form",
     "writing=False": "no_question_writing",
 }
 """Settings, with a value or without, whose option has another name; that name as a setting's."""

@@ -97,6 +97,7 @@ def crossings(
             settings = Settings(
                 manifest.subject.name,
                 questions=manifest.questions,
+                question_form=manifest.form,
                 seed=manifest.seed,
                 out=folder,
                 cache=cache,

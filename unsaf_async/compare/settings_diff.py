@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.errors import as_option
 from unsaf_async.prompts import short_name
 from unsaf_async.providers.addresses import not_the_vendors
+from unsaf_async.text import FORM_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -152,6 +153,11 @@ SETTINGS = (
         "Prompts differ",
         lambda run: f"{short_name(run.pack)} {run.pack_version} ({run.pack_sha256[:8]})",
         "the models were asked in other words",
+    ),
+    _Setting(
+        "Forms differ",
+        lambda run: FORM_WORDS[run.form],
+        "the figures are of two measurements: options show that declining is possible, and a guess is as easy as an answer",
     ),
     _Setting("Questions are not from the same source", _source, "easy questions raise UnF1 as much as awareness does"),
     _Setting(

@@ -17,6 +17,8 @@ from unsaf_async.calls.backends.outcome import is_lost
 from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
+from unsaf_async.examine.judge import unscored_of
+from unsaf_async.examine.options import act_by_option, options_shown
 from unsaf_async.normalize import normal_form
 from unsaf_async.records import (
     CallRecord,
@@ -28,8 +30,10 @@ from unsaf_async.records import (
     JudgedTogether,
     Kind,
     Label,
+    Options,
     Question,
     Reply,
+    Role,
     TokenConfidence,
 )
 
@@ -128,7 +132,10 @@ class Examiner:
         """
         began_s = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.answer(each.text, each.intended, each.kind, image, each)) for each in given]
+            tasks = [
+                group.create_task(self.answer(each.text, each.intended, each.kind, image, each, each.options))
+                for each in given
+            ]
         questions, judged_together = await self._judged([task.result() for task in tasks], image)
         examination = Examination(image=record, questions=tuple(questions), judged_together=judged_together)
         return await self._controlled(examination, began_s)
@@ -173,7 +180,13 @@ class Examiner:
         return await self._measured(judged, image), calls
 
     async def answer(
-        self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: GivenQuestion | None = None
+        self,
+        text: str,
+        intended: Label,
+        kind: Kind | None,
+        image: EncodedImage,
+        given: GivenQuestion | None = None,
+        options: Options | None = None,
     ) -> Question:
         """One question answered, judged and measured. A call that failed is a value on the record.
 
@@ -185,38 +198,57 @@ class Examiner:
             kind: Of an unanswerable question; None if there is none.
             image: The image it is about.
             given: Where the question is from; None: the subject wrote it.
+            options: What it offers; None where it is put for an answer in free words alone.
 
         Returns:
             The question with its response.
         """
-        question = await self._answered(text, intended, kind, image, given)
+        put = Question(text=text, intended=intended, kind=kind, options=options, given=given, answer=_NONE_YET)
+        question = await (self._chosen(put, image) if self.pack.form == "choice" else self._answered(put, image))
         if self.extras is None or self.judge.together > 1:
             return question
         return await self.extras.measure(question, image)
 
-    async def _answered(
-        self, text: str, intended: Label, kind: Kind | None, image: EncodedImage, given: GivenQuestion | None
-    ) -> Question:
+    async def _answered(self, put: Question, image: EncodedImage) -> Question:
+        """In free words, judged."""
         try:
-            reply = await self.subject.ask("answer", self.pack.answer(text), image=image)
+            reply = await self.subject.ask("answer", self.pack.answer(put.text), image=image)
         except CallError as error:
-            call = failed("answer", error)
-            return Question(text=text, intended=intended, kind=kind, answer=call, unscored="failed", given=given)
-        asked = Question(
-            text=text,
-            intended=intended,
-            kind=kind,
-            response=reply.text,
-            answer=record_of("answer", reply),
-            given=given,
-            token_confidence=_token_confidence(reply),
-        )
+            return put.model_copy(update={"answer": failed("answer", error), "unscored": "failed"})
+        asked = put.model_copy(update=_of_reply("answer", reply))
         if reply.outcome != "ok":
-            return asked.model_copy(update={"unscored": reply.outcome})
+            return asked
         if self.judge.together > 1:
             return asked
-        judgement = await self.judge.judge(text, reply.text, reply.finish_reason)
+        judgement = await self.judge.judge(put.text, reply.text, reply.finish_reason)
         return asked.model_copy(update=judgement.on_question)
+
+    async def _chosen(self, put: Question, image: EncodedImage) -> Question:
+        """By one of the options, read by rules."""
+        assert put.options is not None
+        try:
+            reply = await self.subject.ask("choice", self.pack.choose(put.text, put.options.texts), image=image)
+        except CallError as error:
+            return put.model_copy(update={"answer": failed("choice", error), "unscored": "failed"})
+        asked = put.model_copy(update=_of_reply("choice", reply))
+        if reply.outcome != "ok":
+            return asked
+        act = act_by_option(put.text, reply.text, reply.finish_reason, put.options)
+        return asked.model_copy(update={"act": act, "decided_by": "rule", "unscored": unscored_of(act)})
+
+
+_NONE_YET = CallRecord(role="answer", outcome="failed")
+"""Stands for the answering call until it is made."""
+
+
+def _of_reply(role: Role, reply: Reply) -> dict[str, object]:
+    """The fields of a `Question` that its reply decides before it is read."""
+    return {
+        "response": reply.text,
+        "answer": record_of(role, reply),
+        "token_confidence": _token_confidence(reply),
+        "unscored": None if reply.outcome == "ok" else reply.outcome,
+    }
 
 
 def _token_confidence(reply: Reply) -> TokenConfidence | None:
@@ -255,7 +287,8 @@ class _List:
                     return  # more than asked for: the first ones count
                 if self._is_good(item):
                     kind = item.kind if self.label == "unanswerable" else None
-                    answer = self.examiner.answer(item.text, self.label, kind, self.image)
+                    options = self._options(item)
+                    answer = self.examiner.answer(item.text, self.label, kind, self.image, options=options)
                     self.asked.append(group.create_task(answer))
 
     async def _write(self, count: int, *, again: bool) -> tuple[Item, ...]:
@@ -277,9 +310,17 @@ class _List:
         self.calls.append(call)
         return items
 
+    def _options(self, item: Item) -> Options | None:
+        """What is shown of an item's options; None where none are wanted, or they are not fit to choose from."""
+        pack = self.examiner.pack
+        if pack.form == "open":
+            return None
+        return options_shown(item.options, pack.undetermined, self.examiner.subject.builder.seed, item.text)
+
     def _is_good(self, item: Item) -> bool:
         normal = normal_form(item.text)
-        if not parse.is_question(item.text, named=item.named):
+        without = self.examiner.pack.form != "open" and self._options(item) is None
+        if without or not parse.is_question(item.text, named=item.named):
             reason = "malformed"
         elif normal in self._normal:
             reason = "duplicate"

@@ -19,9 +19,10 @@ from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
 from unsaf_async.examine.controls import NONE, Wanted
 from unsaf_async.examine.judge import MAX_RESPONSE_CHARS
+from unsaf_async.examine.options import act_by_option
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import AUDIT, CONFIDENCE, SUPPORT, Pack
-from unsaf_async.records import Audit, Confidence, EncodedImage, Question, Role, Sample, Support
+from unsaf_async.records import Audit, Choice, Confidence, EncodedImage, Form, Question, Role, Sample, Support
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class ExtraMeasures:
 
     auditors: the names of the models that say whether the image answers the question. grounded: whether a judge that sees the
     image says if it supports the answer. stated, p_true: whether the model is asked how sure it is. samples: how many further
-    draws of the answer. controls: which questions are asked again without what answers them.
+    draws of the answer. controls: which questions are asked again without what answers them. form: how questions are put; in both
+    forms, the answer by option is taken beside that in free words.
     """
 
     auditors: tuple[str, ...] = ()
@@ -45,10 +47,12 @@ class ExtraMeasures:
     p_true: bool = False
     samples: int = 0
     controls: Wanted = NONE
+    form: Form = "open"
 
     @cached_property
     def _any(self) -> bool:
-        return bool(self.auditors or self.grounded or self.stated or self.p_true or self.samples)
+        asked = self.auditors or self.grounded or self.stated or self.p_true or self.samples
+        return bool(asked) or self.form == "both"
 
     def calls(self, questions: int, *, written: bool) -> dict[Role, int]:
         """About how many calls an image takes whose prompts begin with it, by what they are for; no question is asked twice.
@@ -63,7 +67,8 @@ class ExtraMeasures:
         """
         return {
             "ask": 2 * written,
-            "answer": questions,
+            "answer": questions * (self.form != "choice"),
+            "choice": questions * (self.form != "open"),
             "sample": questions * self.samples,
             "p-true": questions * self.p_true,
             "confidence": questions * self.stated,
@@ -89,13 +94,15 @@ class ExtraMeasures:
             question: With its answer, and the measures that were taken so far.
 
         Returns:
-            (measure, which): "audit" with the auditor's name, "sample" with its number from "0", or "support", "stated" and
-            "p_true" with "".
+            (measure, which): "audit" with the auditor's name, "sample" with its number from "0", or "choice", "support",
+            "stated" and "p_true" with "".
         """
         if not (self._any or question.samples):
             return []
         audits = {audit.auditor: audit.call for audit in question.audits}
         pending = [("audit", name) for name in self.auditors if is_open(audits.get(name))]
+        if self.form == "both" and question.options and is_open(question.choice.call if question.choice else None):
+            pending.append(("choice", ""))
         if question.answer.outcome != "ok" or question.unscored == "unreadable":
             return pending
         bears = question.intended == "answerable" and question.act == "answered" and question.unscored is None
@@ -142,7 +149,7 @@ class Extras:
             }
         audits = {audit.auditor: audit for audit in question.audits}
         samples = dict(enumerate(question.samples))
-        once: dict[str, Support | Confidence] = {}
+        once: dict[str, Choice | Support | Confidence] = {}
         for (what, which), task in tasks.items():
             result = task.result()
             if isinstance(result, Audit):
@@ -158,6 +165,8 @@ class Extras:
         match what:
             case "audit":
                 return await self._audit(which, self.auditors[which], question, image)
+            case "choice":
+                return await self._choice(question, image)
             case "support":
                 return await self._support(question, image)
             case "stated":
@@ -189,6 +198,17 @@ class Extras:
         return Support(
             judge=name, supported=None if verdict is None else verdict == "supported", call=record_of("ground", reply)
         )
+
+    async def _choice(self, question: Question, image: EncodedImage) -> Choice:
+        assert question.options is not None
+        prompt = self.pack.choose(question.text, question.options.texts)
+        try:
+            reply = await self.subject.ask("choice", prompt, image=image)
+        except CallError as error:
+            return Choice(call=failed("choice", error))
+        whole = reply.outcome == "ok"
+        act = act_by_option(question.text, reply.text, reply.finish_reason, question.options) if whole else None
+        return Choice(response=reply.text, act=act, call=record_of("choice", reply))
 
     async def _stated(self, question: Question, image: EncodedImage) -> Confidence:
         prompt = self.pack.confidence(question.text, final_text(question.response).answer[:MAX_RESPONSE_CHARS])
@@ -234,7 +254,7 @@ class Extras:
         return Sample(text=reply.text if whole else "", act=act, call=record_of("sample", reply))
 
 
-_Measure = Audit | Support | Confidence | Sample
+_Measure = Audit | Choice | Support | Confidence | Sample
 
 _LETTER = re.compile(r"([AB])(?:[).:,]|\s*\Z|\s+(?:True|False)\b)")
 """The letter as the reply's very first character, or the first log-probability would be another token's; and no article."""

@@ -92,7 +92,7 @@ class Judge:
         """
         act = rule(question, response, finish_reason)
         if act is not None:
-            return Judgement(act, "rule", unscored=_unscored(act))
+            return Judgement(act, "rule", unscored=unscored_of(act))
         if final_text(response).unfinished:  # a thought is no answer, whoever judges it
             return Judgement(None, None, unscored="unreadable")
         return None if self.members else Judgement(None, None, unscored="undecided")
@@ -180,7 +180,7 @@ class Judge:
         if act is None:
             # A judge that failed is not an abstention: the response stays unscored.
             return Judgement(None, None, call, "unjudged")
-        return Judgement(act, "judge", call, _unscored(act))
+        return Judgement(act, "judge", call, unscored_of(act))
 
     async def _group(
         self, name: str, client: ModelClient, responses: Sequence[tuple[str, str]]
@@ -257,11 +257,18 @@ def majority(acts: list[Act | None]) -> tuple[Act | None, str | None]:
     if len(counted) > 1 and counted[0][1] == counted[1][1]:
         return None, "tied"
     act = counted[0][0]
-    return act, _unscored(act)
+    return act, unscored_of(act)
 
 
-def _unscored(act: Act) -> str | None:
-    """Why a response that did this is not scored; None if it is."""
+def unscored_of(act: Act) -> str | None:
+    """Why a response is not scored.
+
+    Args:
+        act: What it did.
+
+    Returns:
+        The act, or None if it is scored.
+    """
     return None if act in ("answered", "abstained") else act
 
 

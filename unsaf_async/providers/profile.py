@@ -133,7 +133,7 @@ class OutputTokens(Record):
         match role:
             case "ask":
                 visible = self.ask + self.ask_per_question * questions
-            case "answer" | "sample" | "control":
+            case "answer" | "choice" | "sample" | "control":
                 visible = self.answer
             case "judge":
                 visible = self.judge + FURTHER_VERDICT_TOKENS * (verdicts - 1)

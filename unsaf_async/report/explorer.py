@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unsaf_async.examine.options import LETTERS
 from unsaf_async.report.markup import Grown
 from unsaf_async.score.controls import CONTROL_WORDS
 from unsaf_async.score.fidelity import is_confirmed
@@ -153,6 +154,14 @@ def _facts(question: Question) -> Iterator[tuple[str, str]]:
         if given.answers:
             yield "Accepted answers" if len(given.answers) > 1 else "Accepted answer", _answers(given.answers)
         yield "Given question", "; ".join(filter(None, (given.id, given.category))) or "from another source"
+    if question.options:
+        yield (
+            "Options",
+            "  ".join(f"{letter}. {text}" for letter, text in zip(LETTERS, question.options.texts, strict=False)),
+        )
+    if question.choice:
+        said = question.choice.response or _ended(question.choice.call)
+        yield "By option", f"{said} [{question.choice.act or 'unscored'}]"
     if question.unscored:
         yield "Unscored", question.unscored
     if question.answer.outcome != "ok" or question.answer.detail:

@@ -15,6 +15,7 @@ from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.runs.folder import RunFiles
 from unsaf_async.text import (
+    FORM_WORDS,
     INTERVAL_METHODS,
     SIMULATED,
     format_count,
@@ -507,6 +508,7 @@ def measured(run: ReportRun) -> Element:
         ("Prompts", f"{manifest.pack}, version {manifest.pack_version}"),
         ("Their hash", el("code", manifest.pack_sha256)),
         ("Questions", _source(manifest)),
+        *([("Put", FORM_WORDS[manifest.form])] if manifest.form != "open" else []),
         *([("Answers", _judged_anew(manifest.judged_anew))] if manifest.judged_anew else []),
         ("Seed", f"{manifest.seed}; {score.resamples:,} resamples from {score.seed}"),
         ("Images", f"{manifest.images:,}, at most {subject.image.max_side_px} pixels a side"),

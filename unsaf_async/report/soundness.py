@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from unsaf_async.score.calibration import Corrected, DeciderRates
     from unsaf_async.score.controls import ControlScore
     from unsaf_async.score.fidelity import Fidelity
+    from unsaf_async.score.forms import Forms
     from unsaf_async.score.grounded import Grounded
     from unsaf_async.score.label_errors import LabelCorrected
     from unsaf_async.score.quality import Quality
@@ -61,6 +62,7 @@ def soundness(run: ReportRun, place: int) -> Element | None:
         _label_corrected(findings.label_corrected) if findings.label_corrected else None,
         _corrected(findings.corrected, run) if findings.corrected and run.sort != "pope" else None,
         _panel(findings.panel) if findings.panel else None,
+        _forms(findings, findings.forms) if findings.forms else None,
         _grounded(findings.grounded, run) if findings.grounded else None,
         _questions(findings.quality) if findings.quality else None,
     ]
@@ -388,6 +390,39 @@ def _label_corrected(corrected: LabelCorrected) -> Element:
             rows,
             (1, 2, 3),
         ),
+    )
+
+
+def _forms(findings: Findings, forms: Forms) -> Element:
+    """UnF1 in free words next to UnF1 by option, and how far the two forms agree."""
+    agreement = forms.agreement
+    rows = [
+        (
+            name,
+            figure_cell(each.unf1, each.unf1_ci, each.undefined.get("unf1_ci", "")),
+            str(sum(each.unscored.values())),
+        )
+        for name, each in (("in free words", findings), ("by option", forms.choice))
+    ]
+    return _block(
+        "Does the form matter?",
+        "Every question was put twice: for an answer in free words, and with options. Options show that declining is possible, "
+        "and no judge reads them.",
+        facts(
+            (
+                "Free words minus options",
+                _figure_in_line(forms.difference, forms.difference_ci, _why(forms.why_undefined, "difference")),
+            ),
+            (
+                f"Alike, of {agreement.n:,} scored in both",
+                _figure_in_line(agreement.share, agreement.share_ci, _why(agreement.why_undefined, "share")),
+            ),
+            (
+                "Cohen's kappa",
+                _figure_in_line(agreement.kappa, agreement.kappa_ci, _why(agreement.why_undefined, "kappa")),
+            ),
+        ),
+        table("Either form", ("form", findings.f1_name, "unscored"), rows, (1, 2)),
     )
 
 

@@ -111,7 +111,9 @@ def _calls(manifest: Manifest, examination: Examination) -> Iterator[tuple[str, 
 
 def _calls_about(manifest: Manifest, question: Question) -> Iterator[tuple[str, CallRecord]]:
     yield "self", question.answer
-    yield from (("self", part.call) for part in (question.stated, question.p_true, *question.samples) if part)
+    yield from (
+        ("self", part.call) for part in (question.choice, question.stated, question.p_true, *question.samples) if part
+    )
     for judged in (question, question.control):
         if judged and judged.judge and manifest.judges:
             yield manifest.judges[0], judged.judge

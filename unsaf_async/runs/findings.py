@@ -14,6 +14,7 @@ from unsaf_async.score.agreement import PanelScore, PanelTally
 from unsaf_async.score.calibration import Corrected, DecidedTally, corrected_of
 from unsaf_async.score.controls import ControlScore, ControlsTally
 from unsaf_async.score.fidelity import Fidelity, FidelityTally
+from unsaf_async.score.forms import Forms, FormsTally
 from unsaf_async.score.grounded import Grounded, GroundedTally
 from unsaf_async.score.judged_together import JudgedTogetherCounts, JudgedTogetherTally
 from unsaf_async.score.label_errors import LabelCorrected, LabelTally
@@ -50,6 +51,8 @@ class Findings(Score):
     """Whether answers are borne out; None outside grounded mode."""
     controls: dict[ControlKind, ControlScore] = Field(default_factory=dict)
     """What came of asking questions again without what answers them, by what was shown; {} without controls."""
+    forms: Forms | None = None
+    """The score of the answers by option, and how far it agrees with that in free words; None unless both were asked for."""
     signals: dict[SignalName, Signal] = Field(default_factory=dict)
     """Conventional signs of confidence."""
     answered_by: dict[str, dict[str, int]] = Field(default_factory=dict)
@@ -87,10 +90,11 @@ class Tallies:
         self._labelled = (
             LabelledTally(yes_no_set=source.yes_no) if source is not None and source.kind == "labelled" else None
         )
+        self._forms = FormsTally() if manifest.form == "both" else None
         self.services = ServicesTally(manifest)
         self._came = False
         every = (self.score, self._quality, self._fidelity, self._panel, self._signals, self._decided, self._trusted)
-        more = (self._grounded, self._together, self._controls, self._labelled, self.services)
+        more = (self._grounded, self._together, self._controls, self._labelled, self._forms, self.services)
         self._all: list[_Tally] = [each for each in (*every, *more) if each is not None]
 
     def add(self, examination: Examination) -> None:
@@ -127,6 +131,14 @@ class Tallies:
             label_corrected=self._trusted.corrected() if self._trusted else None,
             grounded=self._grounded.grounded() if self._grounded else None,
             controls=self._controls.controls() if self._controls else {},
+            forms=self._forms.forms(
+                questions_per_label=None if manifest.source else manifest.questions,
+                provider=manifest.subject.name,
+                images_total=manifest.images,
+                seed=seed,
+            )
+            if self._forms
+            else None,
             signals=self._signals.signals(why),
             answered_by=self.services.answered_by,
             labelled=self._labelled.labelled(_why_no_probability(why), seed=seed) if self._labelled else None,

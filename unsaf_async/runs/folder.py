@@ -29,7 +29,7 @@ from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.files import PRIVATE, check_one_name, drafts, make_private_folder, write_whole
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.providers.profile import Profile
-from unsaf_async.records import ControlKind, GivenQuestion, ImagePart, Number, Record, Usd, why_invalid
+from unsaf_async.records import ControlKind, Form, GivenQuestion, ImagePart, Number, Record, Usd, why_invalid
 from unsaf_async.runs.signature import canonical, is_signed, signature_of, user_key
 from unsaf_async.score.calibration import CalibrationFile
 from unsaf_async.text import one_line
@@ -228,6 +228,8 @@ class Manifest(Record):
     """Of its templates."""
     questions: Annotated[int, Field(ge=1, le=1000)]
     """K: per instruction."""
+    form: Form = "open"
+    """How questions are put."""
     seed: Number
     max_cost_usd: Usd | None
     strict_model: bool = False
@@ -304,6 +306,7 @@ class Manifest(Record):
             p_true=self.confidence and self.gives_logprobs,
             samples=self.samples,
             controls=Wanted(self.controls, self.controls_per_image, self.seed),
+            form=self.form,
         )
 
 

@@ -25,7 +25,7 @@ from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.providers.prices import parse_price
 from unsaf_async.providers.profile import IN_PROCESS, Profile
 from unsaf_async.providers.resolve import money_of, resolve
-from unsaf_async.records import GivenQuestion
+from unsaf_async.records import Form, GivenQuestion
 from unsaf_async.runs.authority import check_images
 from unsaf_async.runs.control_settings import both_kinds, check_controls, control_kinds
 from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
@@ -93,6 +93,7 @@ class Prepared:
             p_true=settings.confidence and self.subject.takes.logprobs,
             samples=settings.samples,
             controls=Wanted(self.controls, settings.controls_per_image, settings.seed),
+            form=settings.question_form,
         )
 
     def profile(self, name: str) -> Profile:
@@ -140,9 +141,8 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
         subject = subject.with_max_side(settings.max_side)
     subject = await _ready(subject, offline=offline)
     others: dict[str, Profile] = {}
-    judges = await named_models(
-        judge_names(settings.judge, subject), "judge", others, api_base=settings.judge_api_base, offline=offline
-    )
+    named = judge_names(settings.judge, subject) if settings.question_form != "choice" else ()
+    judges = await named_models(named, "judge", others, api_base=settings.judge_api_base, offline=offline)
     auditors = await named_models(settings.audit, "audit", others, api_base=settings.audit_api_base, offline=offline)
     if settings.prompt_cache == "off":
         subject, *rest = (without_prompt_cache(each) for each in (subject, *others.values()))
@@ -155,7 +155,7 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
         )
     pack_name = subject.prompts if settings.prompts is None else settings.prompts
     with naming("prompts"):
-        pack = load_pack(pack_name)
+        pack = load_pack(pack_name, form=settings.question_form)
     if settings.judge_together > 1:
         pack = judging_together(pack, judges)
     given = settings.questions_from is not None or settings.data is not None
@@ -163,6 +163,12 @@ async def prepare(settings: Settings, *, offline: bool = False, today: date | No
         raise UserError(f"{pack_name}: {why}; give prompts that are shorter, or another model", field="prompts")
     notes: list[str] = []
     images, source = await asyncio.to_thread(_images, settings, subject, notes, trust=settings.trust_folder or offline)
+    if source and pack.form != "open" and any(not each.options for image in images for each in image.given):
+        raise UserError(
+            f"is {pack.form}, and questions that are given have no options; give {setting('question_form', 'open')}, or "
+            f"{setting('questions_from')} a run whose model wrote some",
+            field="question_form",
+        )
     merged = "" if source else "; ".join((*notes, *filter(None, (merged_rows(images),))))
     # A seeded order: a run that ends early (cap, limit, interval) has seen a random sample, not the head of an alphabet.
     random.Random(settings.seed).shuffle(images)
@@ -341,7 +347,7 @@ def questions_of(run: Path, *, trust: bool = False) -> tuple[list[ImageSource], 
     images = []
     for examination in Examinations(Kept(RunFiles(run).journal)):
         given = tuple(
-            each.given or GivenQuestion(text=each.text, intended=each.intended, kind=each.kind)
+            each.given or GivenQuestion(text=each.text, intended=each.intended, kind=each.kind, options=each.options)
             for each in examination.questions
         )
         if given:
@@ -404,6 +410,7 @@ async def asking_more(
     kinds = both_kinds(manifest.controls, control_kinds(controls))
     labelled = manifest.source is not None and manifest.source.kind == "labelled"
     check_controls(kinds if controls else (), controls_per_image, images=manifest.images, labelled=labelled)
+    check_form(manifest.form, grounded=grounded, confidence=confidence, samples=samples > 0, controls=bool(controls))
     if grounded and not manifest.judges:
         raise UserError(
             f": nobody judged but the rules, which see no image; start a run with {setting('judge')} NAME",
@@ -528,6 +535,16 @@ def check_settings(settings: Settings) -> None:
     )
     if not 0 <= settings.samples <= MOST_SAMPLES:
         raise UserError(f"is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}", field="samples")
+    check_form(
+        settings.question_form,
+        judge=settings.judge is not None,
+        judge_calibration=settings.judge_calibration is not None,
+        judge_together=settings.judge_together > 1,
+        grounded=settings.grounded,
+        confidence=settings.confidence,
+        samples=settings.samples > 0,
+        controls=bool(control_kinds(settings.controls)),
+    )
     if settings.data is not None and settings.questions_from is not None:
         raise UserError(f"{setting('data')} and {setting('questions_from')} contradict each other; give one of them")
     positive("max_cost", settings.max_cost, "an amount in USD above 0")
@@ -558,6 +575,27 @@ def check_together(responses: int) -> None:
     """
     if not 1 <= responses <= MOST_TOGETHER:
         raise UserError(f"is {responses}; give a whole number from 1 to {MOST_TOGETHER}", field="judge_together")
+
+
+def check_form(form: Form, **asked: bool) -> None:
+    """Checks that nothing is asked about answers in free words where there are none.
+
+    Args:
+        form: How questions are put.
+        **asked: Whether the setting of that name asks something about answers in free words.
+
+    Raises:
+        UserError: One does, and answers are options.
+    """
+    if form != "choice":
+        return
+    for field, wanted in asked.items():
+        if wanted:
+            raise UserError(
+                ": is about answers in free words, and these are options; give "
+                f"{setting('question_form', 'both')}, or leave it out",
+                field=field,
+            )
 
 
 def check_cache(folder: Path) -> None:

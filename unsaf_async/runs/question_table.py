@@ -85,6 +85,19 @@ COLUMNS: tuple[Column, ...] = (
         "category", str, lambda row: (row.question.given and row.question.given.category) or None, "in the labelled set"
     ),
     Column("response", str, lambda row: row.question.response or None, "null if none came"),
+    Column(
+        "options",
+        str,
+        lambda row: orjson.dumps(row.question.options.texts).decode() if row.question.options else None,
+        "JSON: what it offers, in the order shown",
+    ),
+    Column(
+        "choice_response",
+        str,
+        lambda row: row.question.choice.response or None if row.question.choice else None,
+        "by option, beside that in free words",
+    ),
+    Column("choice_act", str, lambda row: row.question.choice.act if row.question.choice else None, "what that did"),
     Column("act", str, lambda row: row.question.act, "answered, abstained, refused, no_image or invalid"),
     Column("type", str, lambda row: cell(row.question), "ta, fu, tu or fa; null if it is unscored"),
     Column("unscored", str, lambda row: row.question.unscored, "why it is in no type, where the run says so"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.examine.judge import call_groups, group_sizes, left_open
+from unsaf_async.examine.options import MOST, MOST_CHARS
 from unsaf_async.prompts import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, Pack
 from unsaf_async.records import EncodedImage, Label, Request, Role, Schema
 
@@ -35,9 +36,12 @@ BYTES_PER_TOKEN = 4
 """Of a response as the judge reads it back. For a denser one, the same holds as for a longer question."""
 
 EXPECTED_OUTPUT: dict[Role, int] = {
-    "ask": 25, "answer": 40, "judge": 10, "ground": 10, "audit": 10, "confidence": 10, "p-true": 1, "sample": 40, "control": 40,
+    "ask": 25, "answer": 40, "choice": 5, "judge": 10, "ground": 10, "audit": 10, "confidence": 10, "p-true": 1, "sample": 40,
+    "control": 40,
 }  # fmt: skip
 """Tokens written per question. Assumed; what a run really writes stands in its score."""
+EXPECTED_OPTIONS = 30
+"""Tokens written per question besides, where it comes with options."""
 EXPECTED_REASONING_SHARE = 0.25
 """Of the room that a profile gives a thinking model, how much it is expected to use."""
 EXPECTED_JUDGED_SHARE = 0.4
@@ -80,11 +84,18 @@ class _Bill:
     saved: float = 0.0
 
     def add(
-        self, model: Priced, worst: Request, likely: Request, most: int, expected: float, questions: int = 1
+        self,
+        model: Priced,
+        worst: Request,
+        likely: Request,
+        most: int,
+        expected: float,
+        questions: int = 1,
+        more: int = 0,
     ) -> None:
-        """At most `most` calls, `expected` of which are expected. questions: how many each writes."""
+        """At most `most` calls, `expected` of which are expected. questions: how many each writes, each with `more` tokens."""
         reasoning = model.builder.profile.output_tokens.reasoning
-        output = questions * EXPECTED_OUTPUT[likely.role] + int(EXPECTED_REASONING_SHARE * reasoning)
+        output = questions * (EXPECTED_OUTPUT[likely.role] + more) + int(EXPECTED_REASONING_SHARE * reasoning)
         self.worst += most * model.cost_model.worst_nano_usd(worst)
         one = model.cost_model.expected_nano_usd(likely, output)
         self.expected += expected * one
@@ -201,7 +212,8 @@ class Planner:
                 )
                 for written in ([], [_text()] * self.questions)  # the list, and the one repetition where it falls short
             )
-            bill.add(self.subject, first, first, most=1, expected=1, questions=self.questions)
+            more = EXPECTED_OPTIONS * (self.pack.form != "open")
+            bill.add(self.subject, first, first, most=1, expected=1, questions=self.questions, more=more)
             bill.add(self.subject, again, again, most=1, expected=0)
         self._questions(
             bill, image, Counter(dict.fromkeys(((label, QUESTION_BYTES) for label in QUESTIONS), self.questions))
@@ -260,8 +272,11 @@ class Planner:
         if self.together > 1:
             self._judged_together(bill, [size for (_, size), number in asked.items() for _ in range(number)])
         for (label, size), number in asked.items():
-            # Where several are judged in one call, at worst no verdict can be read in its reply, and each is asked alone.
-            self._answers(bill, image, "answer", size, number, EXPECTED_JUDGED_SHARE if self.together == 1 else 0.0)
+            if self.pack.form != "open":
+                self._extra(bill, image, "choice", "", size, number)
+            if self.pack.form != "choice":
+                # Where several are judged in one call, at worst no verdict can be read in its reply, and each is asked alone.
+                self._answers(bill, image, "answer", size, number, EXPECTED_JUDGED_SHARE if self.together == 1 else 0.0)
             for name in extras.auditors:
                 self._extra(bill, image, "audit", name, size, number)
             if extras.grounded and label == "answerable":
@@ -325,6 +340,10 @@ class Planner:
                 model = self.auditors[self.extras.auditors.index(which)]
                 prompts = tuple(pack.audit(text) for text in (_text(size), _LIKELY))
                 role, schema = "audit", AUDIT
+            case "choice":
+                pairs = ((_text(size), _LONG_OPTIONS), (_LIKELY, _LIKELY_OPTIONS))
+                prompts = tuple(pack.choose(*pair) for pair in pairs)
+                role, schema = "choice", None
             case "support":
                 assert self.grounder is not None
                 model = self.grounder
@@ -399,6 +418,8 @@ def _bytes(question: str) -> int:
 
 
 _LIKELY = "x" * 60
+_LONG_OPTIONS = ("x" * MOST_CHARS,) * (MOST + 1)
+_LIKELY_OPTIONS = ("x" * 20,) * 5
 _LIKELY_RESPONSE = "x" * 160
 
 

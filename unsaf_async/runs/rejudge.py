@@ -124,6 +124,8 @@ async def plan_judging(run: SavedRun, wanted: Rejudging, *, trust: bool) -> Plan
         raise UserError(
             f"{run.folder}: is judged anew itself; give the run that it lies in, {run.folder.parent.parent}"
         )
+    if manifest.form == "choice":
+        raise UserError(f"{run.folder}: its answers are options, which are read by rules; there is nothing to judge")
     if wanted.judge is None and wanted.rubric is None and wanted.judge_together in (None, manifest.judge_together):
         raise UserError(f"the same verdicts would come; give {setting('judge')} NAME, or {setting('rubric')} FILE")
     rubric = ""

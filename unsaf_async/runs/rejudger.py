@@ -60,7 +60,7 @@ def has_whole_answers(examination: Examination) -> bool:
 def _answer_alone(question: Question) -> Question:
     once = {
         name: part.model_copy(update={"call": _taken(part.call)}) if part is not None and _came(part.call) else None
-        for name, part in (("stated", question.stated), ("p_true", question.p_true))
+        for name, part in (("choice", question.choice), ("stated", question.stated), ("p_true", question.p_true))
     }
     several = {
         name: tuple(each.model_copy(update={"call": _taken(each.call)}) for each in parts if _came(each.call))

@@ -144,6 +144,7 @@ def _manifest_of(prepared: Prepared) -> Manifest:
         pack_version=prepared.pack.version,
         pack_sha256=prepared.pack.sha256,
         questions=settings.questions,
+        form=settings.question_form,
         seed=settings.seed,
         max_cost_usd=settings.max_cost,
         prompt_cache=settings.prompt_cache,
@@ -191,6 +192,8 @@ def first_difference(before: Manifest, now: Manifest) -> str | None:
         )
     if before.judged_anew != now.judged_anew:
         return "the answers of another run, more or fewer of its answers, or another rubric"
+    if before.form != now.form:
+        return setting("question_form", before.form)
     if before.judge_together != now.judge_together:
         return f"{setting('judge_together')} {before.judge_together}"
     if (before.pack_sha256, before.judge_together_sha256) != (now.pack_sha256, now.judge_together_sha256):

@@ -172,7 +172,7 @@ def pack_of(folder: Path, manifest: Manifest) -> Pack:
         UserError: The prompts are gone, or have changed since the run began.
     """
     try:
-        pack = load_pack(manifest.pack, manifest.pack_sha256)
+        pack = load_pack(manifest.pack, manifest.pack_sha256, manifest.form)
         pack = pack.judging_together() if manifest.judge_together > 1 else pack
     except UserError as error:
         raise UserError(f"{folder}: its prompts cannot be used: {error.args[0]}") from None

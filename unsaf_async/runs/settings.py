@@ -212,6 +212,16 @@ class Settings:
         ),
     ] = None
     questions: Questions = 6
+    question_form: Annotated[
+        Literal["open", "choice", "both"],
+        Help(
+            "How questions are put: for an answer in free words; with options, of which the model writes all but "
+            '"cannot be determined", and which no judge reads; or both, each with its score.',
+            metavar="open|choice|both",
+            panel=MEASURED,
+            spelling=("--form",),
+        ),
+    ] = "open"
     limit: Annotated[
         int | None, Help("Examine at most so many images, a random sample by --seed.", metavar="N", panel=MEASURED)
     ] = None

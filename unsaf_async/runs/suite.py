@@ -343,8 +343,9 @@ def _suite_lines(run: SavedRun) -> Iterator[str]:
     yield from _keys(
         seed=manifest.seed,
         questions=manifest.questions,
+        question_form=None if manifest.form == "open" else manifest.form,
         prompts=manifest.pack,
-        judge=list(manifest.judges) or "rules",
+        judge=None if manifest.form == "choice" else list(manifest.judges) or "rules",
         judge_api_base=_address(judges),
         judge_together=manifest.judge_together if manifest.judge_together > 1 else None,
         audit=list(manifest.auditors) or None,

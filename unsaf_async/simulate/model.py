@@ -62,6 +62,8 @@ class Awareness:
     """An audit says the opposite of what is true of a question."""
     correct: float = 0.9
     """A committed answer to a question that truly has one is right: what grounded verdicts say, and confidence follows."""
+    unlike_by_option: float = 0.05
+    """Given options, declines where it answers in free words, or answers where it declines."""
     messy: float = 0.0
     """A question list that no schema was asked for comes fenced or numbered, with prose around it."""
 
@@ -147,8 +149,10 @@ def respond(
     instruction = _ASK.search(prompt) or (_NUMBER.search(prompt) if _LIST_FORM in prompt else None)
     if instruction or schema_name == QUESTIONS_SCHEMA:
         count = min(int(instruction[1]), MOST_QUESTIONS) if instruction else 1
-        return _write(awareness, dice, image_id or "", _label(prompt), count, _written(prompt), schema_name is not None)
+        return _write(awareness, dice, image_id or "", _label(prompt), count, prompt, schema_name is not None)
     questions = _QUESTION.findall(prompt) or _LAST_LINE.findall(prompt)
+    if questions and len(options := _OPTION.findall(prompt)) > 1:
+        return _choose(awareness, dice, image_id or "", questions[-1], options)
     if questions and schema_name != VERDICT_SCHEMA:
         return _answer(awareness, dice, image_id or "", questions[-1])
     return ScriptedReply(phrasebook.CHATTER, 0.9)
@@ -186,6 +190,8 @@ _LAST_LINE = re.compile(r"\n\n(?:Frage|Pregunta|Question|问题|質問) ?[:：][
 """A question in a prompt of another language."""
 _LIST_FORM = '{"questions": [{"question": "..."'
 """The form of a list, which is the same in every language."""
+_WITH_OPTIONS = '"options": ['
+_OPTION = re.compile(r"^([A-G])\. (\S.*)$", re.MULTILINE)
 _WRITTEN = re.compile(r"already written\b.*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -246,9 +252,10 @@ def _write(
     image: str,
     label: Label,
     count: int,
-    written: Sequence[str],
+    prompt: str,
     by_schema: bool,
 ) -> ScriptedReply:
+    written = _written(prompt)
     used = {phrasebook.normalised(question) for question in written}
     other: Label = "answerable" if label == "unanswerable" else "unanswerable"
     # Own questions come from the front of the image's order, falsely labelled ones from the back of the other bank's:
@@ -272,10 +279,12 @@ def _write(
             break
         used.add(phrasebook.normalised(entry.text))
         items.append((entry.text, entry.kind or "hidden"))
-    if label == "unanswerable":
-        listed = [{"question": question, "kind": kind} for question, kind in items]
-    else:
-        listed = [{"question": question} for question, _ in items]
+    listed: list[dict[str, object]] = [{"question": question} for question, _ in items]
+    for row, (question, kind) in zip(listed, items, strict=True):
+        if _WITH_OPTIONS in prompt:
+            row["options"] = _options(dice, image, question)
+        if label == "unanswerable":
+            row["kind"] = kind
     text = json.dumps({"questions": listed})
     if not by_schema and dice.happens(awareness.messy, "messy", image, label, len(written)):
         if dice.number("fenced", image, label) % 2:
@@ -284,6 +293,30 @@ def _write(
             lines = "\n".join(f"{number}. {question}" for number, (question, _) in enumerate(items, 1))
             text = f"Here are {len(items)} questions about the image:\n\n{lines}"
     return ScriptedReply(text, 0.85)
+
+
+MOST_OPTIONS = 4
+
+
+def _options(dice: _Dice, image: str, question: str) -> list[str]:
+    """Up to `MOST_OPTIONS` different answers to a question of the bank; none to an item that is no question."""
+    entry = phrasebook.lookup().get(phrasebook.normalised(question))
+    if entry is None:
+        return []
+    found: dict[str, None] = {}
+    for number in range(4 * MOST_OPTIONS):
+        found.setdefault(_committed(dice, entry.answers, image, entry.text, "option", number))
+        if len(found) == MOST_OPTIONS:
+            break
+    return [*found, *(["Something else."] if len(found) == 1 else [])]
+
+
+def _committed(dice: _Dice, answers: Sequence[str], *about: object) -> str:
+    """One of some committed answers, with its slots filled."""
+    answer = dice.pick(answers, "answer", *about)
+    for slot in phrasebook.slots(answer):
+        answer = answer.replace("{" + slot + "}", dice.pick(phrasebook.words(slot), slot, *about))
+    return answer[:1].upper() + answer[1:]
 
 
 def _order(dice: _Dice, image: str, label: Label) -> Iterator[phrasebook.BankQuestion]:
@@ -346,6 +379,19 @@ def truth(question: str) -> tuple[Label, Kind | None]:
     return "answerable", None
 
 
+def _choose(
+    awareness: Awareness, dice: _Dice, image: str, question: str, options: Sequence[tuple[str, str]]
+) -> ScriptedReply:
+    """The letter of an option: of one that says that nothing can be determined where it declines."""
+    about = (image, phrasebook.normalised(question))
+    label, _ = truth(question)
+    rate = awareness.abstain_unanswerable if label == "unanswerable" else awareness.over_refuse
+    declines = dice.happens(rate, "abstain", *about) != dice.happens(awareness.unlike_by_option, "by option", *about)
+    fitting = [letter for letter, text in options if (what_it_did(question, text) == "abstained") == declines]
+    letter = dice.pick(fitting or [letter for letter, _ in options], "letter", *about)
+    return ScriptedReply(letter, 0.9 if label == "answerable" else 0.7)
+
+
 def _answer(awareness: Awareness, dice: _Dice, image: str, question: str) -> ScriptedReply:
     about = (image, phrasebook.normalised(question))
     entry = phrasebook.lookup().get(about[1])
@@ -361,10 +407,7 @@ def _answer(awareness: Awareness, dice: _Dice, image: str, question: str) -> Scr
         options = entry.answers
     else:
         options = next(answers for start, answers in _FOREIGN_ANSWERS if start.match(about[1]))
-    answer = dice.pick(options, "answer", *about)
-    for slot in phrasebook.slots(answer):
-        answer = answer.replace("{" + slot + "}", dice.pick(phrasebook.words(slot), slot, *about))
-    answer = answer[:1].upper() + answer[1:]
+    answer = _committed(dice, options, *about)
     known = label == "answerable"
     if dice.happens(awareness.hedge, "hedge", *about):
         doubt = dice.pick(phrasebook.HEDGES, "doubt", *about)

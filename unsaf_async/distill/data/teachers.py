@@ -77,6 +77,11 @@ def _read_students_run(path: Path, field: str) -> SavedRun:
 def _read_run(path: Path) -> SavedRun:
     """The run with its parts read, so that what is wrong with one of them is known at once."""
     run = SavedRun(path)
+    if run.manifest.form != "open":
+        raise UserError(
+            f"{path}: its questions have options, and training data are of answers in free words; give a run with "
+            f"{setting('question_form', 'open')}"
+        )
     _ = run.manifest, run.pack, run.examinations
     return run
 

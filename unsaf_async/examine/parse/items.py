@@ -21,14 +21,15 @@ class Item:
 
     text: trimmed, never empty. kind: as named by the model; "other" if it named one that the method does not have; None
     if it named none. label: of the heading under which it stands, where the reply has headings for both; None if it stands
-    under none. named: whether the model named it a question: it stands under a JSON key such as "question". Two items
-    are equal if text and kind are.
+    under none. named: whether the model named it a question: it stands under a JSON key such as "question". options: as written
+    with it. Two items are equal if text and kind are.
     """
 
     text: str
     kind: Kind | None = None
     label: Section | None = field(default=None, compare=False)
     named: bool = field(default=False, compare=False)
+    options: tuple[str, ...] = field(default=(), compare=False)
 
 
 _INVISIBLE = "\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
@@ -49,7 +50,9 @@ def trimmed(text: str) -> str:
     return inner.strip(_INVISIBLE + " \t\r\n\x0b\x0c\u3000\xa0\u202f\u2028\u2029")
 
 
-def trimmed_item(text: str, kind: Kind | None, label: Section | None = None, *, named: bool = False) -> Iterator[Item]:
+def trimmed_item(
+    text: str, kind: Kind | None, label: Section | None = None, *, named: bool = False, options: tuple[str, ...] = ()
+) -> Iterator[Item]:
     """The item that a text is.
 
     Args:
@@ -57,12 +60,13 @@ def trimmed_item(text: str, kind: Kind | None, label: Section | None = None, *, 
         kind: What the model named; None if nothing.
         label: Of its heading; None if there is none.
         named: Whether the model named it a question.
+        options: As written with it.
 
     Yields:
         One item; none if the text is blank.
     """
     if bare := trimmed(text):
-        yield Item(bare, kind, label, named)
+        yield Item(bare, kind, label, named, options)
 
 
 def well_formed(text: str) -> str:
@@ -169,6 +173,26 @@ def annotated_kind(name: str, label: str | None) -> Kind | None:
         None if no kind is meant.
     """
     return named_kind(name) if (label or "").casefold().startswith("kind") else known_kind(name)
+
+
+_OPTION_KEYS = ("options", "choices", "answers")
+_OPTION_MARK = re.compile(r"\(?[A-Ha-h1-8][).:]\s+")
+
+
+def options_of(members: dict[str, object]) -> tuple[str, ...]:
+    """The options that a JSON object offers, without letters or numbers before them.
+
+    Args:
+        members: Of the object, keys in lower case.
+
+    Returns:
+        () if it offers none.
+    """
+    found = next((members[key] for key in _OPTION_KEYS if isinstance(members.get(key), list | dict)), [])
+    values = list(found.values()) if isinstance(found, dict) else found
+    texts = [trimmed(each) for each in values if isinstance(each, str)] if isinstance(values, list) else []
+    marked = all(map(_OPTION_MARK.match, texts))
+    return tuple(_OPTION_MARK.sub("", text, count=1) if marked else text for text in texts)
 
 
 def kind_of(members: dict[str, object]) -> Kind | None:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from unsaf_async.examine.parse.items import Item, kind_of, known_kind, trimmed_item, well_formed
+from unsaf_async.examine.parse.items import Item, kind_of, known_kind, options_of, trimmed_item, well_formed
 from unsaf_async.examine.parse.languages import comparable, pattern
 from unsaf_async.examine.parse.line_items import line_items
 from unsaf_async.examine.parse.sections import label_of_name
@@ -93,7 +93,10 @@ def _members_items(value: dict[object, object], kind: Kind | None, label: Sectio
     for key in (*names, *_TEXT_KEYS):
         if isinstance(question := members.get(key), str):
             kind, label = kind_of(members) or kind, _own_label(members) or label
-            yield from _inside(question, kind, label, depth) or trimmed_item(question, kind, label, named=key in names)
+            options = options_of(members)
+            yield from _inside(question, kind, label, depth) or trimmed_item(
+                question, kind, label, named=key in names, options=options
+            )
             return
     chosen = [key for key in _LIST_KEYS if isinstance(members.get(key), list | dict)] or list(members)
     labels = {key: label_of_name(key) for key in chosen if isinstance(members[key], list | dict)}

@@ -26,6 +26,7 @@ from PIL import Image
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.runs.estimate import estimate
+from unsaf_async.runs.journal import Examinations, Kept
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.settings import Settings
@@ -49,7 +50,7 @@ BASES = {"openai": "openai_base", "anthropic": "anthropic_base", "gemini": "gemi
 
 @dataclass
 class Measured:
-    """One run: the server's bill and tokens, our account, the time, and what was expected."""
+    """One run: the server's bill and tokens, our account, the time, what was expected, and what judging cost."""
 
     billed_usd: float
     cached_tokens: int
@@ -59,6 +60,7 @@ class Measured:
     expected: Estimate
     begun: bool
     exhausted: bool
+    judge_usd: float
 
 
 def draw_images(folder: Path, count: int, size: tuple[int, int] = (1024, 768)) -> Path:
@@ -120,6 +122,12 @@ async def measure(
                 estimate(prepared),
                 ledger.requests > 0,
                 runner.exhausted,
+                sum(
+                    call.cost_usd
+                    for examination in Examinations(Kept(run_folder.files.journal))
+                    for call in examination.calls
+                    if call.role == "judge"
+                ),
             )
 
 

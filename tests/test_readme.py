@@ -259,7 +259,7 @@ def test_every_link_to_a_file_of_ours_leads_somewhere(page: str) -> None:
         linked = (file.parent / path).resolve() if path else file
         assert linked.exists(), f"{page}: {target}"
         headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE) if heading else []
-        anchors = [title.lower().replace(" ", "-").replace("`", "") for title in headings]
+        anchors = [re.sub(r"[^\w\s-]", "", title.lower()).replace(" ", "-") for title in headings]
         assert not heading or heading in anchors, f"{page}: {target}"
 
 

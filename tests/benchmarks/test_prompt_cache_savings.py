@@ -96,3 +96,19 @@ def test_a_run_that_began_without_caching_goes_on_without(script: Any, tmp_path:
     more = asyncio.run(asking_more(manifest, ["claude-haiku-5-5"], grounded=False, confidence=False, samples=0))
     for profile in (more.subject, *more.others.values()):
         assert profile.prompt_cache == PromptCacheRules()
+
+
+def test_the_table_of_judging_together_has_fewer_calls_and_less_of_a_bill(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    savings = importlib.import_module("savings")
+    savings.judged_together(["gpt-4o"], 4, 12)
+    _, _, *rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[1].split(",")[0] for row in rows] == ["few", "many"]
+    for _, _, calls, fewer, judging, cheaper, bill, less, _ in rows:
+        assert int(fewer) <= int(calls)
+        assert float(cheaper) <= float(judging)
+        assert float(less) <= float(bill)
+    assert 2 * int(rows[1][3]) <= int(rows[1][2])
+    assert float(rows[1][7]) < float(rows[1][6])

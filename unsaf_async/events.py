@@ -57,9 +57,14 @@ class CallRetried:
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
-    """A call was answered without one leaving."""
+    """A call was answered without one leaving.
+
+    Attributes:
+        collected: Whether by a batch that an earlier session of this run had left with the vendor, and paid for.
+    """
 
     role: Role
+    collected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +146,16 @@ class BatchesMoved:
         batches: How many are with the vendor.
         rows: Their calls.
         done: How many of these the vendor says are answered.
+        gathered: How many further calls wait for a batch to leave with.
+        until_s: When the last of them is waited for no longer, in seconds since the epoch; None: until its vendor ends it.
     """
 
     provider: str
     batches: int
     rows: int
     done: int
+    gathered: int = 0
+    until_s: float | None = None
 
 
 Event = (

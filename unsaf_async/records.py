@@ -228,7 +228,8 @@ class Reply:
     text: "" unless there is text. finish_reason: the provider's own word ("stop", "end_turn", "MAX_TOKENS", ...).
     detail: for outcomes other than ok, why, in one line. cost_usd: what this call cost when it was made; a cached reply
     keeps the figure, and costs nothing now. model: as the server reports it. logprobs: one per output token, or None.
-    headers: the response's rate headers (lower case), for the pace; not kept in the cache.
+    headers: the response's rate headers (lower case), for the pace; not kept in the cache. latency_s: 0.0 where the call went
+    in a batch, whose time says nothing of the model's.
     """
 
     outcome: Outcome

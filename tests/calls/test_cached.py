@@ -53,6 +53,15 @@ async def test_the_second_time_a_reply_comes_from_the_store(store):
     assert events.events == [CacheHit("answer")]
 
 
+async def test_what_this_run_has_just_collected_from_a_batch_was_paid_for_once_and_is_no_gift_of_the_cache(store):
+    events, key = Listener(), key_of(key_parts(request()))
+    await store.put(key, packed(key_parts(request()), reply("A cat.", cost_usd=0.5)))
+    cached = Cached(Script(), store, {}, "run", events, collected={key})
+    first, second = await cached.complete(request()), await cached.complete(request())
+    assert (first.cached, first.cost_usd, second.cached) == (False, 0.5, True)
+    assert events.events == [CacheHit("answer", collected=True), CacheHit("answer")]
+
+
 async def test_another_run_and_another_process_find_it_too(store, tmp_path):
     await Cached(Script(reply()), store, {}, "one").complete(request())
     store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from commandline import command
@@ -10,7 +11,7 @@ from driving import draw_images
 
 from unsaf_async.cli.progress import Watch
 from unsaf_async.errors import RateLimited
-from unsaf_async.events import Paused
+from unsaf_async.events import BatchesMoved, CacheHit, CallSent, Paused
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
@@ -31,6 +32,28 @@ async def lines_of(tmp_path: Path, *events: Any) -> list[str]:
         for event in events:
             watch.hear(event)
     return said
+
+
+async def test_batches_are_told_from_gathering_to_their_window_and_promise_no_time(tmp_path: Path) -> None:
+    settings = Settings("scripted", images=draw_images(tmp_path / "images", 2), out=tmp_path / "run")
+    said: list[str] = []
+    with begin(await prepare(settings)) as folder:
+        folder.keep_manifest(folder.manifest.model_copy(update={"batch": True}))
+        watch = Watch(Runner(folder), said.append)
+        watch.hear(BatchesMoved("openai", 0, 0, 0, gathered=40))
+        assert watch.calls().startswith("gathering for a batch; ")
+        assert "40 calls gather for a batch" in watch.line()
+        assert "left" not in watch.line() + watch.left()
+        watch.hear(BatchesMoved("openai", 1, 40, 3, until_s=time.time() + 3600))
+        watch.hear(CallSent("answer", "openai", 0.1, batched=True))
+        assert "1 batch with 3 of 40 calls answered" in watch.line()
+        assert re.search(r", waited for until \d\d:\d\d(?: tomorrow)? at most", watch.line())
+        watch.hear(CacheHit("answer"))
+        assert "left" not in watch.left(), "replies come all at once: a pace says nothing"
+        watch.hear(BatchesMoved("gemini", 1, 7, 0))
+        assert watch.left() == "their vendor takes as long as it takes"
+        watch.hear(CacheHit("answer", collected=True))
+        assert "1 from batches of an earlier session, 1 from the cache" in watch.calls()
 
 
 async def test_a_long_wait_is_told_once_with_its_end_and_who_asked(tmp_path: Path) -> None:

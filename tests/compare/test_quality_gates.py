@@ -31,3 +31,24 @@ def test_what_nobody_scored_makes_no_gate_easier(between, bar, verdict):
     gate = fail_under("run", SimpleNamespace(findings=score), bar)
     assert gate.verdict == verdict
     assert ("bounds" in gate.why) == (between is not None)
+
+
+@pytest.mark.parametrize(
+    ("unf1", "undefined", "why"),
+    [
+        (
+            None,
+            {"unf1": "no question was scored", "unf1_ci": "no question was scored"},
+            "UnF1 is n/a: no question was scored",
+        ),
+        (
+            0.5,
+            {"unf1_ci": "an interval needs at least 2 images; there is 1"},
+            "an interval needs at least 2 images; there is 1",
+        ),
+    ],
+)
+def test_a_gate_that_cannot_be_computed_names_its_reason_once(unf1, undefined, why):
+    score = SimpleNamespace(unf1=unf1, unf1_ci=None, unf1_between=None, undefined=undefined, unreliable=[])
+    gate = fail_under("run", SimpleNamespace(findings=score), 0.5)
+    assert (gate.verdict, gate.why) == ("n/a", why)

@@ -13,6 +13,9 @@ from commandline import command
 from driving import KEY, PRICE, draw_images
 from truths import scripted_model
 
+from unsaf_async.calls.batches.batches import Waits
+from unsaf_async.cli.estimate import print_quote
+from unsaf_async.report.viewer import _Pages
 from unsaf_async.runs.pilot import pilot_of, quote_rest
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
@@ -20,7 +23,7 @@ from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.score.rest_total import FEWEST_SAMPLED, rest_total
 from unsaf_async.simulate.server import Simulator
-from unsaf_async.simulate.settings import Simulation
+from unsaf_async.simulate.settings import BatchRules, Simulation
 
 if TYPE_CHECKING:
     from commandline import Ended
@@ -84,6 +87,44 @@ async def test_a_pilots_calls_go_alone_and_the_rest_is_quoted_at_the_price_of_ba
     assert alone.rest_s is not None
     assert together.rest_s is None
     assert "up to a day" in together.undefined["rest_s_ci"]
+
+
+async def test_replies_that_came_in_batches_say_nothing_of_the_time_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    quick = Waits(quiet_s=0.1, first_look_s=0.02, longest_look_s=0.1)
+    rules = BatchRules(validate_s=0, work_s=0.02, finalize_s=0)
+    async with Simulator(Simulation(price=PRICE, batches=rules)) as simulator:
+        settings = Settings(
+            "gpt-5.4-mini", images=draw_images(tmp_path / "images", 12), questions=1, judge="rules", batch=True,
+            api_base=simulator.openai_base, out=tmp_path / "run", cache=tmp_path / "cache", price="2.5,10",
+        )  # fmt: skip
+        with begin(await prepare(settings)) as folder:
+            await Runner(folder, waits=quick).run()
+        alone = await prepare(replace(settings, batch=False, out=tmp_path / "later"))
+        with begin(pilot_of(alone, 6)) as folder:
+            await Runner(folder).run()
+    pilot = SavedRun(tmp_path / "later-pilot-6")
+    quote = quote_rest(alone, pilot)
+    assert quote.batched == sum(not call.latency_s for each in pilot.examinations for call in each.calls) > 0
+    assert quote.rest_s is None
+    assert f"{quote.batched} calls of the pilot had come in batches" in quote.undefined["rest_s_ci"]
+    print_quote(quote, pilot)
+    said = capsys.readouterr().out
+    assert "time     n/a: " in said
+    assert "at the price of batches: the rest costs more than this" in said
+
+
+def test_a_pilot_is_called_one_wherever_its_score_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert quoted(capsys, "--pilot", "2", "--max-cost", "5").code == 0
+    assert (
+        "Note: a pilot: its images were examined to quote what a run costs"
+        in command(capsys, "show", "run-pilot-2").out
+    )
+    assert _Pages(Path()).row("run-pilot-2", Path("run-pilot-2"))[-1] == "pilot: to quote a run, not a result"
+    assert command(capsys, "run", *RUN, "--out", "run", "--no-report", "--max-cost", "5").code == 0
+    assert "pilot" not in command(capsys, "show", "run").out
 
 
 @pytest.mark.parametrize(

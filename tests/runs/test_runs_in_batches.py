@@ -22,10 +22,16 @@ from unsaf_async.calls.ledger import read_account
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.cli.show import show
 from unsaf_async.errors import UserError
+from unsaf_async.events import CacheHit
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.runs import runner
+from unsaf_async.report.data import load_run
+from unsaf_async.report.live_run import Tail
+from unsaf_async.report.page import render
+from unsaf_async.report.timeline import timeline
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.runner import Runner
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.signature import user_key
 from unsaf_async.runs.stopping import rule_of
 from unsaf_async.simulate.server import Simulator
@@ -153,14 +159,30 @@ async def test_an_interrupted_run_leaves_its_batches_with_the_vendor_and_resume_
         left = open_batches(folder / "batches.jsonl")
         assert len(left) == 1
         assert show(folder) == 0
-        assert "With the vendor since " in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "With the vendor since " in said
         booked = read_account(folder / "ledger.jsonl")
         assert booked.unknown == sum(len(batch.rows) for batch in left.values())
+        assert f"; and held for {booked.unknown} calls in 1 batch with the vendor: " in said
+        assert "unknown fate" not in said, "it will be known"
+        held = SavedRun(folder).held
+        assert (held.batches, held.calls) == (1, booked.unknown)
+        assert f"Cost: ${booked.cost_usd - held.usd:.4f} for " in said
+        look = Tail(folder).look()
+        assert look["cost_usd"] + look["held_usd"] == pytest.approx(booked.cost_usd)
+        assert look["cost_usd"] == pytest.approx(booked.cost_usd - held.usd)
+        assert "their worst case, until their replies are here" in render([load_run(folder)])
+        hits: list[CacheHit] = []
         with reopen(folder) as again:
-            runner = Runner(again, waits=QUICK)
-            await runner.run()
+            runner = Runner(
+                again, lambda event: hits.append(event) if isinstance(event, CacheHit) else None, waits=QUICK
+            )
+            score = await runner.run()
             assert runner.why_stopped is None
         assert not simulator.ledger.repeated()
+        assert sum(hit.collected for hit in hits) == booked.unknown, "they were paid for in this run"
+        assert score.calls.cached == sum(not hit.collected for hit in hits) < booked.unknown
+        assert timeline(folder / "ledger.jsonl").lost == 0
         account = read_account(folder / "ledger.jsonl")
         bill = float(simulator.ledger.billed_usd)
     assert account.unknown == 0

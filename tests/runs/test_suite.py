@@ -207,11 +207,18 @@ def test_a_file_that_was_changed_after_it_began_says_what_changed(capsys: pytest
     changed = suite(capsys)
     assert changed.code == 2
     assert (
-        "changed since ada began: Questions per image and instruction differ: 2 in the run that began; 1 in"
-        in changed.err
+        "changed since ada began: Questions per image and instruction differ: 2 when it began, 1 now\n" in changed.err
     )
     assert "was changed after it began: ada holds a run with questions 2" in changed.err
     assert spent_usd() == costs
+    audit(text.replace("questions = 2", "questions = 2\nlimit = 2"))
+    fewer = suite(capsys)
+    assert fewer.code == 2
+    assert (
+        "changed since ada began: Images differ: 3 when it began, 2 now, 2 of them the same; see images and limit"
+        in fewer.err
+    )
+    assert " So " not in changed.err + fewer.err, "what a difference means for a comparison is none of a suite's"
     audit(text + '[[models]]\nprovider = "bob"\n')
     more = suite(capsys)
     assert more.code == 0

@@ -56,6 +56,7 @@ class Cached:
         is_wanted: Callable[[Reply], bool] = lambda _: True,
         is_down: Callable[[], bool] = lambda: False,
         coming: Callable[[Request], Coming | None] = lambda _: None,
+        collected: set[str] | None = None,
     ) -> None:
         """A layer for one image's calls.
 
@@ -69,6 +70,8 @@ class Cached:
             is_wanted: Whether a stored reply will do. Where it will not, the call is made, and its reply stored instead.
             is_down: Whether the inner provider makes no calls any more. Nobody else's is waited for then.
             coming: What the store is told of the call that will be made where it has no reply.
+            collected: The keys of replies that this run has paid for, in batches of earlier sessions: nobody spared these calls.
+                Whoever is given one takes it out. None for none.
         """
         self._inner = inner
         self._store = store
@@ -79,6 +82,7 @@ class Cached:
         self._is_wanted = is_wanted
         self._is_down = is_down
         self._coming = coming
+        self._collected = set() if collected is None else collected
 
     async def complete(self, request: Request) -> Reply:
         """The stored reply, or the inner provider's, which is on disk when this returns.
@@ -127,8 +131,8 @@ class Cached:
             own = f"{key}:{self._run_id}"
             claimed, data = await self._store.look(key, own, self._coming(request))
             try:
-                if (reply := await self._read(data, own, request)) is not None:
-                    return reply
+                if (reply := await self._read(data, own)) is not None:
+                    return self._told(reply, key, request)
                 if claimed or waited_s >= CLAIM_PATIENCE_S or self._is_down():
                     return await self._ask(key, parts, request)
             finally:
@@ -137,14 +141,19 @@ class Cached:
             await asyncio.sleep(CLAIM_WAIT_S)
             waited_s += CLAIM_WAIT_S
 
-    async def _read(self, data: bytes | None, own: str, request: Request) -> Reply | None:
+    async def _read(self, data: bytes | None, own: str) -> Reply | None:
         """The reply in what is stored, or else in what is stored for this run alone; None where neither will do."""
         reply = self._usable(data)
         if reply is None and data is not None:
             reply = self._usable(await self._store.first(own))
-        if reply is not None:
-            self._announce(CacheHit(request.role))
         return reply
+
+    def _told(self, reply: Reply, key: str, request: Request) -> Reply:
+        """A stored reply, once it is told; one that this run has just collected was not spared by the cache."""
+        collected = key in self._collected
+        self._collected.discard(key)
+        self._announce(CacheHit(request.role, collected))
+        return replace(reply, cached=False) if collected else reply
 
     def _usable(self, data: bytes | None) -> Reply | None:
         """The reply in stored bytes; None where the call is to be made anew, and its reply stored instead."""

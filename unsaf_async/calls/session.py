@@ -351,6 +351,7 @@ class OpenModel:
             lambda reply: is_same_model(asked, reply.model),
             lambda: self.replicas.down is not None,
             partial(self._coming, image_budget) if session.shares_books else lambda _: None,
+            None if self.batches is None else self.batches.collected,
         )
         named_one = StrictModel(cached, asked, self.replicas) if asked else cached
         return StopAtRefusals(Adapting(named_one, self.adapted), self.refusals)

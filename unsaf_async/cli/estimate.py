@@ -256,13 +256,19 @@ def print_quote(quote: PilotQuote, pilot: SavedRun) -> None:
         "rest", f"{format_count(quote.rest_images, 'image')}{': ' * bool(quote.assumed)}{safe(quote.assumed)}"
     )
     ends = quote.rest_usd_ci and f"{format_usd(quote.rest_usd_ci[0], 4)} to {format_usd(quote.rest_usd_ci[1], 4)}"
-    table.add_row("dollars", f"{format_usd(quote.rest_usd, 4)}   95 % interval {ends or 'n/a'}")
+    why = {name: f"n/a: {safe(reason)}" for name, reason in quote.undefined.items()}
+    table.add_row("dollars", f"{format_usd(quote.rest_usd, 4)}   95 % interval {ends or why.get('rest_usd_ci', 'n/a')}")
     took = quote.rest_s_ci and " to ".join(map(format_seconds, quote.rest_s_ci))
-    by = f" ({safe(quote.held_up_by)})" if quote.held_up_by else ""
-    table.add_row("time", f"{format_seconds(quote.rest_s)}   95 % interval {took or 'n/a'}{by}")
+    if quote.rest_s is None:
+        table.add_row("time", why.get("rest_s_ci", "n/a"))
+    else:
+        table.add_row("time", f"{format_seconds(quote.rest_s)}   95 % interval {took or why.get('rest_s_ci', 'n/a')}")
+        if quote.held_up_by:
+            table.add_row("", f"what holds it up: {safe(quote.held_up_by)}")
     out.print(table)
-    for name, why in quote.undefined.items():
-        out.print(f"{name} is n/a: {safe(why)}")
+    if quote.batched:
+        calls = format_count(quote.batched, "call")
+        out.print(f"{calls} of the pilot had come in batches, at the price of batches: the rest costs more than this")
     out.print(
         "The intervals cover which images the pilot happened to hold. Not in them: attempts that fail and are billed, another "
         "price, an endpoint that is slower than it was just now."

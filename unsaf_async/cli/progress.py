@@ -32,7 +32,7 @@ from unsaf_async.events import (
 from unsaf_async.providers.redactor import MARK
 from unsaf_async.runs.so_far import SoFar
 from unsaf_async.runs.stopping import rule_of
-from unsaf_async.text import NOT_AVAILABLE, format_usd, moment_in, shown
+from unsaf_async.text import NOT_AVAILABLE, format_count, format_usd, moment_in, shown
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -111,6 +111,8 @@ class Watch:
         self.batches: dict[str, BatchesMoved] = {}
         """How far each model's batches are."""
         self.hits = 0
+        self.collected = 0
+        """Calls that batches of earlier sessions had answered."""
         self.retries = 0
         self.score = "n/a yet"
         """The figure so far; while images are to come, with a quick interval, which is not the one that the score will have."""
@@ -140,7 +142,8 @@ class Watch:
                     self.answers += event.role == "answer"
                     self._traffic(event.provider).settle(event.reply)
             case CacheHit():
-                self.hits += 1
+                self.hits += not event.collected
+                self.collected += event.collected
                 self.answers += event.role == "answer"
             case CallRetried():
                 self.retries += 1
@@ -205,8 +208,11 @@ class Watch:
         """Calls under way, by role; what the cache gave, what was tried again."""
         always = ("ask", "answer", "judge")
         roles = (*always, *(role for role, number in self.in_flight.items() if number and role not in always))
-        flying = ", ".join(f"{self.in_flight[role]} {role}" for role in roles)
-        return f"{flying} in flight; {self.hits} from the cache, {self.retries} retried"
+        flying = ", ".join(f"{self.in_flight[role]} {role}" for role in roles) + " in flight"
+        if not self.in_flight.total() and any(each.gathered for each in self.batches.values()):
+            flying = "gathering for a batch"
+        collected = f"{self.collected} from batches of an earlier session, " if self.collected else ""
+        return f"{flying}; {collected}{self.hits} from the cache, {self.retries} retried"
 
     def money(self) -> str:
         """Spent and held, against the cap if there is one."""
@@ -223,9 +229,11 @@ class Watch:
         return max(1, self.questions_an_image * (self.total - self.runner.done_before - self.failed))
 
     def left(self) -> str:
-        """Time left at the pace so far."""
+        """Time left at the pace so far; of batches, until when they are waited for: their replies come all at once."""
         if self.done == self.total:
             return "done"
+        if self.runner.folder.manifest.batch or self._with_vendors:
+            return self._waits_until()
         if not self.answers:
             return "time left: n/a yet"
         to_do = max(0.0, self.expected_answers / self.answers - 1)
@@ -241,13 +249,26 @@ class Watch:
             for name, model in zip(names, models, strict=True)
         ]
 
+    @property
+    def _with_vendors(self) -> list[BatchesMoved]:
+        return [each for each in self.batches.values() if each.batches]
+
+    def _waits_until(self) -> str:
+        """Until when the batches that are out are waited for; "" if there are none."""
+        ends = [each.until_s for each in self._with_vendors]
+        known = [end for end in ends if end is not None]
+        if len(known) < len(ends):
+            return "their vendor takes as long as it takes"
+        return f"waited for until {moment_in(max(0.0, max(known) - time.time()))} at most" if known else ""
+
     def with_vendors(self) -> str:
-        """How far the batches are; "" if there are none."""
-        moved = [each for each in self.batches.values() if each.batches]
+        """How far the batches are, and how many calls gather for one; "" if there are none."""
         parts = [
-            f"{each.batches} {'batch' if each.batches == 1 else 'batches'} with {each.done:,} of {each.rows:,} calls answered"
-            for each in moved
+            f"{format_count(each.batches, 'batch', 'batches')} with {each.done:,} of {each.rows:,} calls answered"
+            for each in self._with_vendors
         ]
+        if gathered := sum(each.gathered for each in self.batches.values()):
+            parts.append(f"{format_count(gathered, 'call gathers', 'calls gather')} for a batch")
         return "; ".join(parts)
 
     def patience(self) -> str:
@@ -342,7 +363,7 @@ def _panel(watch: Watch) -> Group:
     bar.add_row(
         "images",
         ProgressBar(total=expected, completed=min(watch.answers, expected)),
-        f"{watch.images()}; {watch.left()}",
+        "; ".join(filter(None, (watch.images(), watch.left()))),
     )
     rows = [
         row("calls", watch.calls()),

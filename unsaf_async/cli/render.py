@@ -32,16 +32,20 @@ if TYPE_CHECKING:
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.prepare import Prepared
+    from unsaf_async.runs.saved import Held
+    from unsaf_async.score.run_score import Tokens
 
 IN_JOURNAL = "; journal.jsonl has them all"
 MOST_FAILURES = 10
 """How many failed images are listed."""
 
 
-def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[str, str]] = ()) -> None:
+def print_score(
+    score: Findings, manifest: Manifest, failures: Sequence[tuple[str, str]] = (), held: Held | None = None
+) -> None:
     """The score, to stdout: headline, the four types, rates, kinds, what is measured beside it, and everything not scored.
 
-    failures: (id, reason) of images that failed.
+    failures: (id, reason) of images that failed. held: what of the cost is held for calls in batches; None for nothing.
     """
     out = console()
     marked = f" ({LOCAL})" if mark(manifest.subject) == LOCAL else ""
@@ -65,7 +69,7 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
     notes = (*manifest.notices, *score.warnings)
     if score.labelled and score.labelled.pope:
         _print_notes(notes, out)
-        _print_accounts(score, failures, out)
+        _print_accounts(score, failures, held, out)
         return
     between = score.unf1_between
     headline = f"[bold]{score.f1_name} {format_headline(score.unf1, between)}[/bold]"
@@ -96,7 +100,7 @@ def print_score(score: Findings, manifest: Manifest, failures: Sequence[tuple[st
         print_missing({f"by_kind.{kind}.recall": kind for kind in score.by_kind}, score, out)
 
     print_beside(score, out)
-    _print_accounts(score, failures, out)
+    _print_accounts(score, failures, held, out)
     print_missing({"unf1": score.f1_name}, score, out)
 
 
@@ -134,7 +138,7 @@ def _kinds(score: Findings) -> Table:
     return table
 
 
-def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: Console) -> None:
+def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], held: Held | None, out: Console) -> None:
     """Images, questions, calls and money."""
     unscored = ", ".join(f"{number} {outcome}" for outcome, number in score.unscored.items() if number) or "none"
     questions = score.questions
@@ -155,17 +159,26 @@ def _print_accounts(score: Findings, failures: Sequence[tuple[str, str]], out: C
         unsent = f"; {format_count(score.calls.unsent, 'attempt')} found no connection" if score.calls.unsent else ""
         calls = f"Calls: {score.calls.made} made ({roles}), {score.calls.cached} from the cache, {score.calls.retried} retried"
         out.print(f"{calls}{unsent}")
-        unknown = ""
-        if score.unknown_attempts and score.cost_unknown_usd is not None:
-            attempts = format_count(score.unknown_attempts, "attempt")
-            unknown = (
-                f"; {format_usd(score.cost_unknown_usd, 4)} of it for {attempts} of unknown fate, booked at their worst"
-            )
-        saved = f"; {said}" if (said := prompt_cache_in_words(score.prompt_cache_saved_usd, score.cost_usd)) else ""
-        out.print(
-            f"Cost: {format_usd(score.cost_usd, 4)} for {score.tokens.input:,} input and {score.tokens.output:,} output tokens; "
-            f"{score.wall_s:.1f} s{unknown}{saved}"
+        out.print(_cost(score, score.tokens, held))
+
+
+def _cost(score: Findings, tokens: Tokens, held: Held | None) -> str:
+    """What a run has cost, for what, and what is held beside it."""
+    held_calls, held_usd = (held.calls, held.usd) if held else (0, 0.0)
+    parts, paid_usd = [f"{score.wall_s:.1f} s"], (score.cost_usd or 0.0) - held_usd
+    if lost := (score.unknown_attempts or 0) - held_calls:
+        usd = format_usd((score.cost_unknown_usd or 0.0) - held_usd, 4)
+        parts.append(f"{usd} of it for {format_count(lost, 'attempt')} of unknown fate, booked at their worst")
+    if said := prompt_cache_in_words(score.prompt_cache_saved_usd, paid_usd):
+        parts.append(said)
+    if held and held.calls:
+        calls = (
+            f"{format_count(held.calls, 'call')} in {format_count(held.batches, 'batch', 'batches')} with the vendor"
         )
+        most = f"{format_usd(held.usd, 4)}, their worst case, until their replies are here"
+        parts.append(f"and held for {calls}: {most}")
+    used = f"{tokens.input:,} input and {tokens.output:,} output tokens"
+    return f"Cost: {format_usd(paid_usd, 4)} for {used}; {'; '.join(parts)}"
 
 
 def print_failures(failures: Sequence[tuple[str, str]], out: Console | None = None, more: str = IN_JOURNAL) -> None:

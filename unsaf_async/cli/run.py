@@ -406,10 +406,11 @@ def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bo
         sys.stdout.write(printable_json(score.model_dump_json(indent=2)) + "\n")
     else:
         from unsaf_async.cli.render import print_failures, print_score
+        from unsaf_async.runs.saved import SavedRun
 
         failures = failures_of(runner.folder.files.journal) if score.images.failed else ()
         if score.images.done:
-            print_score(score, runner.folder.manifest, failures)
+            print_score(score, runner.folder.manifest, failures, SavedRun(folder).held)
         elif len({reason for _, reason in failures}) > 1:  # every figure is n/a, and one reason is told below
             print_failures(failures)
         sys.stdout.write(f"\nRun folder: {folder}\n")

@@ -48,7 +48,7 @@ def show(
     from unsaf_async.cli.render import print_score
 
     failures = failures_of(saved.files.journal) if found.images.failed else ()
-    print_score(found, saved.manifest, failures)
+    print_score(found, saved.manifest, failures, saved.held)
     if pending := saved.manifest.images - found.images.done - found.images.failed:
         left = f"{pending} of {saved.manifest.images} images are not done"
         why = _why_none_can_be(saved)

@@ -24,10 +24,11 @@ from unsaf_async.text import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from unsaf_async.compare.quality_gates import QualityGate
     from unsaf_async.runs.campaign import CampaignEnd, PlannedRun
+    from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.saved import SavedRun
     from unsaf_async.runs.suite import Suite
 
@@ -146,7 +147,7 @@ def suite(
 
 def _check_unchanged(audit: Suite, planned: Sequence[PlannedRun]) -> None:
     """Tells what has changed in the file since the suite began; raises UserError if a begun run cannot go on as it is now."""
-    from unsaf_async.compare.settings_diff import differences_in_setting
+    from unsaf_async.compare.settings_diff import changes_in_setting
     from unsaf_async.runs.runner import difference
 
     begun = [each for each in planned if each.saved.files.manifest.is_file()]
@@ -154,9 +155,8 @@ def _check_unchanged(audit: Suite, planned: Sequence[PlannedRun]) -> None:
     for each in begun:
         there = each.saved.manifest
         first, now = difference(there, each.prepared)
-        for line in differences_in_setting({"the run that began": there, "the file now": now}):
-            if " in the run that began" in line:
-                tell(f"{audit.file}: changed since {each.name} began: {line}")
+        for line in (*changes_in_setting(there, now), *_other_images(each, now)):
+            tell(f"{audit.file}: changed since {each.name} began: {line}")
         if first:
             wrong.append(f"{each.name} holds a run with {UserError(first)}")
     if begun and (new := [each.name for each in planned if each not in begun]):
@@ -169,6 +169,16 @@ def _check_unchanged(audit: Suite, planned: Sequence[PlannedRun]) -> None:
             f"{audit.file}: was changed after it began: {'; '.join(wrong)}; put it back, give the entries other names, or the "
             "suite another out"
         )
+
+
+def _other_images(planned: PlannedRun, now: Manifest) -> Iterator[str]:
+    """In what the images of a begun run differ from those that the file names now, if they do."""
+    there = planned.saved.manifest
+    if there.images_sha256 == now.images_sha256:
+        return
+    before = {image.id for image in planned.saved.images}
+    same = len(before & {image.id for image in planned.prepared.images})
+    yield f"Images differ: {there.images:,} when it began, {now.images:,} now, {same:,} of them the same; see images and limit"
 
 
 def _agree(audit: Suite, planned: Sequence[PlannedRun]) -> None:
@@ -334,6 +344,7 @@ def _board(there: Mapping[str, SavedRun]) -> list[tuple[str, ...]]:
             words = f"accuracy {format_figure(value)}"
         total = saved.manifest.images
         images = f"{found.images.done:,}" + (f" of {total:,}" if found.images.done != total else "")
-        cells = (safe(name), words, format_interval(ends, ""), images, format_usd(found.cost_usd, 4))
+        interval = "none: bounds, with the unscored either way" if found.unf1_between else format_interval(ends, "")
+        cells = (safe(name), words, interval, images, format_usd(found.cost_usd, 4))
         rows.append((labelled is not None, -1.0 if value is None else -value, cells))
     return [cells for *_, cells in sorted(rows, key=lambda row: row[:2])]

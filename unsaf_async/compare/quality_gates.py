@@ -52,8 +52,11 @@ def fail_under(name: str, run: SavedRun, bar: float) -> QualityGate:
     score = run.findings
     ends = score.unf1_ci
     if ends is None:
-        reason = score.undefined.get("unf1") or score.undefined.get("unf1_ci") or "it has no interval"
-        return QualityGate(run=name, what="fail_under", verdict="n/a", why=f"UnF1 has no interval: {reason}")
+        if score.unf1 is None:
+            reason = f"UnF1 is n/a: {score.undefined.get('unf1', 'unknown')}"
+        else:
+            reason = score.undefined.get("unf1_ci") or "UnF1 has no interval"
+        return QualityGate(run=name, what="fail_under", verdict="n/a", why=reason)
     if len(score.unreliable) > (score.unf1_between is not None):  # that bounds are the headline is one such reason
         return QualityGate(run=name, what="fail_under", verdict="n/a", why=f"unreliable: {score.unreliable[0]}")
     between = score.unf1_between

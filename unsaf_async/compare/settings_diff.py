@@ -55,8 +55,34 @@ def differences_in_setting(
     return [sentence for sentence in sentences if sentence]
 
 
+def changes_in_setting(before: Manifest, now: Manifest) -> list[str]:
+    """A line for each way in which a run would be made otherwise than it was begun.
+
+    Args:
+        before: Of the run that has begun.
+        now: Of the run as it is asked for.
+
+    Returns:
+        The lines, "title: this when it began, that now"; [] if nothing differs.
+    """
+    found = ((setting.title, list(_groups(setting, {"before": before, "now": now}))) for setting in SETTINGS)
+    return [f"{title}: {values[0]} when it began, {values[1]} now" for title, values in found if len(values) == 2]
+
+
 def _difference(setting: _Setting, manifests: Mapping[str, Manifest]) -> str | None:
     """The sentence about one setting; None if it is equal in all runs that have it."""
+    groups = _groups(setting, manifests)
+    if len(groups) < 2:
+        return None
+    groups_in_words = "; ".join(f"{value} in {_listed(names)}" for value, names in groups.items())
+    consequence = setting.consequence
+    if not isinstance(consequence, str):
+        consequence = consequence(manifests.values())
+    return f"{setting.title}: {groups_in_words}. So {consequence}"
+
+
+def _groups(setting: _Setting, manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:
+    """The names of the runs that have a setting, by its value in words, in their order."""
     values = {name: value for name, each in manifests.items() if (value := setting.value(each)) is not None}
     fields = dict.fromkeys(field for value in values.values() if not isinstance(value, str) for field in value)
     differing = [
@@ -67,13 +93,7 @@ def _difference(setting: _Setting, manifests: Mapping[str, Manifest]) -> str | N
     groups: dict[str, list[str]] = defaultdict(list)
     for name, value in values.items():
         groups[value if isinstance(value, str) else _in_words(value, differing)].append(name)
-    if len(groups) < 2:
-        return None
-    groups_in_words = "; ".join(f"{value} in {_listed(names)}" for value, names in groups.items())
-    consequence = setting.consequence
-    if not isinstance(consequence, str):
-        consequence = consequence(manifests.values())
-    return f"{setting.title}: {groups_in_words}. So {consequence}"
+    return groups
 
 
 def _in_words(value: Mapping[str, object], fields: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.journal import Examinations
-from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.saved import NOTHING_HELD, Held, SavedRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +35,8 @@ class ReportRun:
     score: Score
     origin: str = ""
     """What is said of a run that is not known as the user's own; "" of the user's own."""
+    held: Held = NOTHING_HELD
+    """What of its cost is held for calls in batches that are with vendors."""
 
     @property
     def findings(self) -> Findings | None:
@@ -72,7 +74,7 @@ def load_run(path: Path) -> ReportRun:
         UserError: The folder holds no run, or a damaged one.
     """
     run = SavedRun(path)
-    return ReportRun(path, run.manifest, Examinations(run.kept), run.findings, run.origin)
+    return ReportRun(path, run.manifest, Examinations(run.kept), run.findings, run.origin, run.held)
 
 
 def labels(runs: Sequence[ReportRun]) -> list[str]:

@@ -135,7 +135,8 @@ def call_text(call: CallRecord) -> str:
     Returns:
         Its latency, its tokens, its cost if it had one, and whether it came from the cache.
     """
-    parts = [f"{call.latency_s:.2f} s", f"{call.input_tokens} + {call.output_tokens} tokens"]
+    parts = [f"{call.latency_s:.2f} s"] if call.latency_s else []  # none in a batch
+    parts += [f"{call.input_tokens} + {call.output_tokens} tokens"]
     if call.cost_usd:
         parts.append(f"${call.cost_usd:.5f}")
     if call.cached:

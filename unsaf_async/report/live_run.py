@@ -10,6 +10,7 @@ import orjson
 from pydantic import ValidationError
 
 from unsaf_async.calls.batches.register import unmarked
+from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.ledger import Account
 from unsaf_async.errors import UserError
 from unsaf_async.records import Examination
@@ -62,8 +63,8 @@ class Tail:
         self.folder = folder
         files = RunFiles(folder)
         self._journal, self._ledger, self._register = map(_Growing, (files.journal, files.ledger, files.batches))
-        self._batches: dict[str, int] = {}
-        """The calls of each batch that is with a vendor, by the batch's name."""
+        self._batches: dict[str, set[int]] = {}
+        """The numbers of the attempts in each batch that is with a vendor, by the batch's name."""
         self._kept: dict[str, Examination] = {}
         self._so_far = self._nothing()
         self._account = Account()
@@ -82,13 +83,17 @@ class Tail:
             look. A line that is none of the files' is skipped.
         """
         ledger = self._read_ledger()  # first: once it says that the run has ended, the journal is whole
-        if self._read_journal() or self._read_batches() or ledger:
+        if any([self._read_journal(), self._read_batches(), ledger]):  # each is read
             self._looks += 1
         counts = dict.fromkeys(TYPES, 0)
         for examination in self._kept.values():
             for question in examination.questions:
                 counts[cell(question) or "unscored"] += 1
         failed = sum(examination.failure is not None for examination in self._kept.values())
+        account = self._account
+        batched = set().union(*self._batches.values())
+        given_up = [account.lost[number] for number in batched if number in account.lost]
+        still_open = [account.open[number] for number in batched if number in account.open]
         state = self._state(time.time() if now is None else now)
         return {
             "version": f"{self._version}-{self._looks}-{state}",
@@ -98,11 +103,12 @@ class Tail:
             "unf1": self._so_far.value,
             "interval": self._so_far.interval,
             "counts": counts,
-            "cost_usd": self._account.cost_usd,
-            "calls": sum(self._account.made.values()),
-            "in_flight": len(self._account.open) if state == "running" else 0,
+            "cost_usd": (account.spent_nano_usd - sum(given_up)) / NANO,
+            "calls": sum(account.made.values()),
+            "in_flight": len(account.open) - len(still_open) if state == "running" else 0,
             "batches": len(self._batches),
-            "batched": sum(self._batches.values()),
+            "batched": len(batched),
+            "held_usd": (sum(given_up) + sum(still_open)) / NANO,
             "wall_s": self._account.wall_s,
             "latest": self._latest(),
         }
@@ -167,7 +173,7 @@ class Tail:
             with suppress(ValueError, KeyError, TypeError, AttributeError):
                 entry = orjson.loads(unmarked(line))
                 if entry["what"] == "handed in":
-                    self._batches[entry["name"]] = len(entry["rows"])
+                    self._batches[entry["name"]] = {row["number"] for row in entry["rows"]}
                 elif entry["what"] == "over":
                     self._batches.pop(entry["name"], None)
         return changed

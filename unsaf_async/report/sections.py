@@ -433,10 +433,17 @@ def cost(run: ReportRun, times: Timeline, place: int) -> Element:
 
 def _amounts(run: ReportRun, times: Timeline) -> list[tuple[str, Child]]:
     """Calls, tokens, money and time in numbers."""
-    score = run.score
     together = run.findings.judged_together if run.findings else None
-    pairs: list[tuple[str, Child]] = [("Cost", format_usd(score.cost_usd))]
-    if said := prompt_cache_in_words(score.prompt_cache_saved_usd, score.cost_usd):
+    score, held = run.score, run.held
+    paid_usd = None if score.cost_usd is None else score.cost_usd - held.usd
+    pairs: list[tuple[str, Child]] = [("Cost", format_usd(paid_usd))]
+    if held.calls:
+        calls = (
+            f"{format_count(held.calls, 'call')} in {format_count(held.batches, 'batch', 'batches')} with the vendor"
+        )
+        most = f"{format_usd(held.usd)}, their worst case, until their replies are here"
+        pairs.append(("Held", f"for {calls}: {most}"))
+    if said := prompt_cache_in_words(score.prompt_cache_saved_usd, paid_usd):
         pairs.append(("Prompt cache", said))
     if score.calls and score.tokens:
         roles = ", ".join(f"{n:,} {role}" for role, n in score.calls.by_role.items() if n)
@@ -450,16 +457,14 @@ def _amounts(run: ReportRun, times: Timeline) -> list[tuple[str, Child]]:
             ("Input tokens", f"{score.tokens.input:,} ({score.tokens.cached_input:,} cached by the provider)"),
             ("Output tokens", f"{score.tokens.output:,} ({score.tokens.reasoning:,} for thinking)"),
         ]
-    usd = format_usd(score.cost_unknown_usd)
-    if times.lost:
-        pairs.append(
-            ("Fate unknown", f"{format_count(times.lost, 'attempt')}, booked at their worst: {usd} of the cost")
-        )
+    usd = format_usd(None if score.cost_unknown_usd is None else score.cost_unknown_usd - held.usd)
+    if lost := times.lost - held.calls:
+        pairs.append(("Fate unknown", f"{format_count(lost, 'attempt')}, booked at their worst: {usd} of the cost"))
     if score.wall_s is not None:
         sessions = f", in {times.sessions} sessions" if times.sessions > 1 else ""
         pairs.append(("Time", f"{format_seconds(score.wall_s)}{sessions}"))
-    if score.cost_usd and score.images.done:
-        pairs.append(("An image", format_usd(score.cost_usd / score.images.done)))
+    if paid_usd and score.images.done and not held.calls:
+        pairs.append(("An image", format_usd(paid_usd / score.images.done)))
     if run.manifest.max_cost_usd is not None:
         pairs.append(("Cap", format_usd(run.manifest.max_cost_usd)))
     return pairs

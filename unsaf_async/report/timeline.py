@@ -46,6 +46,7 @@ class _Reader:
     def __init__(self) -> None:
         self.timeline = Timeline()
         self._open: dict[int, tuple[Role, float]] = {}  # by number: the role, and when it was sent
+        self._lost: set[int] = set()  # attempts without a known end: one in a batch may be found again
         self._began = 0.0  # the session, by the ledger's clock
         self._before_s = 0.0  # all sessions before this one
         self._last_s = 0.0
@@ -71,7 +72,11 @@ class _Reader:
                 result.wait_s[role].append(now - sent_s)
                 result.settled_s.append(now)
                 result.cost_usd.append(entry.get("cost", 0) / NANO)
-            result.lost += what == "unknown"
+            if what == "unknown":
+                self._lost.add(number)
+        elif what == "found":
+            self._lost.discard(number)
+        result.lost = len(self._lost)
         result.ended = what == "end"
         if what in ("sent", "settled", "refunded", "unknown", "session"):
             result.in_flight[0].append(now)
@@ -79,7 +84,8 @@ class _Reader:
 
     def lose_open(self) -> None:
         """Count the attempts that are open as lost."""
-        self.timeline.lost += len(self._open)
+        self._lost.update(self._open)
+        self.timeline.lost = len(self._lost)
         self._open.clear()
 
 

@@ -30,6 +30,7 @@ from unsaf_async.report.page import fill, render
 from unsaf_async.report.pieces import table
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import RunFiles, exists, newest_first, read_manifest
+from unsaf_async.runs.result import PILOT
 from unsaf_async.runs.so_far import SoFar
 from unsaf_async.text import format_figure, format_headline, format_interval, format_usd
 
@@ -224,6 +225,8 @@ class _Pages:
         words = {"running": "running", "silent": "stopped without a word", "ended": ""}[state]
         if state == "ended" and figures["done"] + figures["failed"] < manifest.images:
             words = "stopped early"
+        if manifest.pilot:
+            words = f"pilot, {words}" if words else "pilot: to quote a run, not a result"
         note = el("a", words, href=f"/live/{address}") if state == "running" else words
         marked = f" ({word})" if (word := mark(manifest.subject)) else ""
         return [
@@ -283,6 +286,7 @@ def _live_sections(name: str, manifest: Manifest) -> list[Element]:
         el("p", f"{title[0].upper()}{title[1:]} so far", class_="name"),
         el("p", "n/a", class_="value", id="unf1"),
         el("p", "", id="interval"),
+        el("p", PILOT, class_="muted") if manifest.pilot else None,
         el("progress", max=manifest.images, value=0, id="progress", aria_label="Images done"),
         el("p", "", id="images", role="status"),
         el("p", "", id="took", class_="muted"),

@@ -254,6 +254,8 @@ class Manifest(Record):
     """Whether calls go in batches, to models whose vendors have some."""
     batch_window_h: Annotated[float, Field(gt=0, le=48, allow_inf_nan=False)] = 24.0
     """How many hours a batch is waited for."""
+    pilot: bool = False
+    """Whether it examines the first images of a run only to quote what the others will cost."""
     images: Number
     images_sha256: str
     """Of images.jsonl: the ids, paths and given questions in the order of admission."""

@@ -19,6 +19,7 @@ from unsaf_async.errors import UserError, setting
 from unsaf_async.runs.estimate import quote_images, stopping_images
 from unsaf_async.runs.folder import default_folder
 from unsaf_async.score.rest_total import RestTotal, rest_total
+from unsaf_async.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +57,8 @@ class PilotQuote:
     rest_s_ci: tuple[float, float] | None
     held_up_by: str
     """What the time is predicted by: "32 calls in flight"; "" without one."""
+    batched: int = 0
+    """Calls of the pilot that an earlier run had answered in batches: nobody knows what they take, or cost, alone."""
     assumed: str = ""
     """Why so many images are left, if the run's rule stops it; "" if all are examined."""
     undefined: dict[str, str] = field(default_factory=dict)
@@ -86,7 +89,7 @@ def pilot_of(prepared: Prepared, images: int) -> Prepared:
     folder = own.with_name(f"{own.name}-pilot-{len(first)}")
     # A pilot is to be known today: its calls go alone, also where those of the run go in batches.
     changed = replace(settings, out=folder, limit=None, until_ci=None, anytime=False, batch=False)
-    return replace(prepared, images=first, settings=changed)
+    return replace(prepared, images=first, settings=changed, pilot=True)
 
 
 def quote_rest(prepared: Prepared, pilot: SavedRun) -> PilotQuote:
@@ -118,6 +121,7 @@ def quote_rest(prepared: Prepared, pilot: SavedRun) -> PilotQuote:
             seed=prepared.settings.seed,
         )  # fmt: skip
 
+    batched = sum(call.outcome != "failed" and not call.latency_s for each in seen for call in each.calls)
     dollars = predicted(cost_usd, lambda name: quotes[name].expected_nano_usd)
     seconds, held_up_by = _slowest(prepared, predicted)
     if prepared.settings.batch:
@@ -127,9 +131,14 @@ def quote_rest(prepared: Prepared, pilot: SavedRun) -> PilotQuote:
         )
         dollars = _times(dollars, cheaper / whole if whole else 1.0)
         seconds, held_up_by = (
-            RestTotal(None, why_undefined="batches take what their vendor takes, up to a day each"),
+            RestTotal(None, why_undefined="batches take what their vendor takes, up to a day for each of three"),
             "",
         )
+    if batched and seconds.total is not None:
+        why = (
+            f"{format_count(batched, 'call')} of the pilot had come in batches, whose time says nothing of calls alone"
+        )
+        seconds, held_up_by = RestTotal(None, why_undefined=why), ""
     span_s = sum(map(_span_s, seen)) / len(seen) if rest else 0.0
     ends = seconds.ci and (seconds.ci[0] + span_s, seconds.ci[1] + span_s)
     return PilotQuote(
@@ -143,6 +152,7 @@ def quote_rest(prepared: Prepared, pilot: SavedRun) -> PilotQuote:
         rest_s=None if seconds.total is None else seconds.total + span_s,
         rest_s_ci=ends,
         held_up_by=held_up_by,
+        batched=batched,
         assumed=assumed if rest else "",
         undefined={
             name: found.why_undefined

@@ -71,6 +71,8 @@ class Prepared:
     settings: Settings
     merged: str = ""
     """What the user is told of rows that are about one picture or about none; "" if there are no such rows."""
+    pilot: bool = False
+    """Whether it is the pilot of another run."""
 
     @property
     def judge_name(self) -> str:

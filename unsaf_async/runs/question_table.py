@@ -139,7 +139,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("cached", bool, lambda row: row.question.answer.cached, "whether the answer came from the cache"),
     Column("input_tokens", int, lambda row: row.question.answer.input_tokens, "of the answering call"),
     Column("output_tokens", int, lambda row: row.question.answer.output_tokens, "of the answering call"),
-    Column("latency_s", float, lambda row: row.question.answer.latency_s, "of the answering call"),
+    Column("latency_s", float, lambda row: row.question.answer.latency_s, "of the answering call; 0 in a batch"),
     Column("cost_usd", float, lambda row: row.question.answer.cost_usd, "of the answering call, when it was made"),
     Column(
         "all_calls_usd",

@@ -190,6 +190,7 @@ class RunTally:
             enough=self._rule is not None and self._rule.satisfied,
         )
         more = [
+            *([PILOT] if manifest.pilot else []),
             *_of_judging_anew(manifest.judged_anew),
             *self._narrow_enough(result),
             *lacks,
@@ -253,6 +254,8 @@ def _of_judging_anew(anew: JudgedAnew | None) -> Iterator[str]:
             "one, and may be a little too narrow after a stop"
         )
 
+
+PILOT = "a pilot: its images were examined to quote what a run costs; nothing is to be chosen by its score"
 
 _OF_A_RULE = {
     "fixed_width_stop": "the stop rule's own, which holds where that rule stops",

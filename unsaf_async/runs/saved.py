@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.batches.register import open_batches
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.calls.store import received_nano_usd
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
     from unsaf_async.records import Examination
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import Manifest
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is held for calls in batches that are with vendors: at their worst, until their replies are here.
+
+    In the account these are attempts of unknown fate.
+    """
+
+    batches: int = 0
+    calls: int = 0
+    usd: float = 0.0
+
+
+NOTHING_HELD = Held()
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,14 @@ class SavedRun:
     def account(self) -> Account:
         """What its calls have cost so far. Raises UserError for a line that is no ledger's."""
         return read_account(self.files.ledger)
+
+    @cached_property
+    def held(self) -> Held:
+        """What of its cost is held for calls in batches. Raises UserError for a line that is no list's of batches."""
+        batches = open_batches(self.files.batches)
+        numbers = {row.number for batch in batches.values() for row in batch.rows} if batches else set()
+        worst = [self.account.lost[number] for number in numbers if number in self.account.lost]
+        return Held(len(batches), len(worst), sum(worst) / NANO)
 
     @cached_property
     def spent_usd(self) -> float:

@@ -118,7 +118,6 @@ class _Call:
     future: asyncio.Future[Reply]
     rounds: int = 0
     number: int = 0
-    sent_s: float = 0.0
     first_s: float = 0.0
     left: bool = field(default=False)
     """Whether it is with the vendor, as far as is known."""
@@ -155,6 +154,8 @@ class Batches:
         self.cost_model = cost_model
         self.begun = False
         """Whether calls are gathered; until then they go alone."""
+        self.collected: set[str] = set()
+        """The keys of replies that came in batches of earlier sessions, and that nobody has been given since."""
         self._name, self._title = name, title
         self._model = model
         self._api = api
@@ -169,12 +170,16 @@ class Batches:
         self._gathered: dict[_Call, int] = {}
         """Calls that have not left, with about how many bytes they come to."""
         self._gathered_bytes = 0
+        self._leaving: set[_Call] = set()
+        """Calls whose batch is being written and handed in."""
         self._timer: asyncio.TimerHandle | None = None
         self._group = asyncio.TaskGroup()
         self._stopped: Fatal | None = None
         self._stop = asyncio.Event()
         self._there: dict[str, tuple[int, int]] = {}
         """Of each batch that is with the vendor: its rows, and how many are done."""
+        self._since_s: dict[str, float] = {}
+        """When each of these was handed in."""
         self._calls: dict[str, dict[str, _Call]] = {}
         """The calls of each batch that is with the vendor, by their keys."""
 
@@ -248,15 +253,18 @@ class Batches:
         self._gathered_bytes += self._gathered[call]
         full = len(self._gathered) >= self._most_rows or self._gathered_bytes >= self._api.most_bytes
         self._timer = asyncio.get_running_loop().call_later(0 if full else self._waits.quiet_s, self._leave)
+        self._tell()
 
     def _leave(self) -> None:
         calls, self._gathered, self._gathered_bytes = list(self._gathered), {}, 0
+        self._leaving.update(calls)
         self._group.create_task(self._hand_in(calls))
 
     # --- batches go out -----------------------------------------------------------------------------------------------
 
     async def _hand_in(self, calls: list[_Call]) -> None:
         """Hand calls in, as many batches as they need, one after the other: an upload at a time."""
+        whole = calls
         while calls := [call for call in calls if not call.future.done()]:
             name, part = f"unsaf-{uuid4().hex}", calls
             try:
@@ -270,6 +278,9 @@ class Batches:
                 self._end(part, Fatal(f"a batch cannot be written ({error.strerror})", kind="disk"))
             except CallError as error:
                 self._end(part, error)
+            self._leaving.difference_update(part)
+            self._tell()
+        self._leaving.difference_update(whole)  # those that were given up
 
     def _write(self, body: BinaryIO, name: str, calls: Sequence[_Call]) -> int:
         """Write the body of a batch with as many of the calls as it may hold; how many, at least one."""
@@ -294,7 +305,7 @@ class Batches:
         self._calls[name] = {call.key: call for call in calls}
         now_s = asyncio.get_running_loop().time()
         for call in calls:
-            call.left, call.sent_s, call.first_s = True, now_s, call.first_s or now_s
+            call.left, call.first_s = True, call.first_s or now_s
             call.rounds += 1
             provider = call.request.target.provider
             held_usd = call.reservation.amount_nano_usd / NANO
@@ -451,6 +462,7 @@ class Batches:
                 raise reason from None
         finally:
             self._there.pop(there.name, None)
+            self._since_s.pop(there.name, None)
             self._calls.pop(there.name, None)
             self._tell()
 
@@ -577,11 +589,14 @@ class Batches:
             cost, usage = self.cost_model.cost_nano_usd(call.request, reply)
         else:
             cost, usage = self.cost_model.cost_without_request(reply, row.worst_nano_usd)
-        latency_s = asyncio.get_running_loop().time() - call.sent_s if call else time.time() - there.since_s
         if cost > row.worst_nano_usd:
             self._bound_broken(row, call, cost)
         reply = without_keys(reply, accounts.redact, self._title, accounts.announce)
-        reply = replace(reply, cost_usd=cost / NANO, usage=usage, latency_s=max(0.0, latency_s))
+        reply = replace(
+            reply, cost_usd=cost / NANO, usage=usage, latency_s=0.0
+        )  # what it took in a batch is not the model's
+        if call is None:
+            self.collected.add(row.key)
         self._book(row, call, cost, usage, reply)
         whole = reply.outcome == "ok" and there.own
         await accounts.store.put(row.key if whole else f"{row.key}:{accounts.run_id}", packed_with(row.digests, reply))
@@ -676,11 +691,15 @@ class Batches:
 
     def _moved(self, there: OpenBatch, done: int) -> None:
         self._there[there.name] = (len(there.rows), done)
+        self._since_s[there.name] = there.since_s
         self._tell()
 
     def _tell(self) -> None:
         rows, done = (sum(each) for each in zip(*self._there.values(), strict=True)) if self._there else (0, 0)
-        self._accounts.announce(BatchesMoved(self._title, len(self._there), rows, done))
+        ends = self._since_s and self._api.cancels
+        until_s = max(self._since_s.values()) + self._waits.window_s if ends else None
+        gathered = len(self._gathered) + len(self._leaving)
+        self._accounts.announce(BatchesMoved(self._title, len(self._there), rows, done, gathered, until_s))
 
 
 def _given_up(there: OpenBatch, error: Fatal) -> CallError:

@@ -61,9 +61,10 @@
     const failed = found.failed ? `, ${found.failed.toLocaleString("en")} failed` : "";
     byId("images").textContent = `${found.done.toLocaleString("en")} of ${progress.max.toLocaleString("en")} images${failed}`;
     const open = found.counts.unscored ? `, ${found.counts.unscored.toLocaleString("en")} responses unscored` : "";
-    const batches = found.batches ? ` (${found.batched.toLocaleString("en")} in ${found.batches} batch${found.batches > 1 ? "es" : ""})` : "";
+    const batches = found.batches ? `, ${found.batched.toLocaleString("en")} in ${found.batches} batch${found.batches > 1 ? "es" : ""} with the vendor` : "";
+    const held = found.batches ? ` and $${found.held_usd.toFixed(4)} held for the batch${found.batches > 1 ? "es" : ""} at worst` : "";
     byId("took").textContent = `${found.calls.toLocaleString("en")} calls, ${found.in_flight.toLocaleString("en")} in flight${batches}, `
-      + `$${found.cost_usd.toFixed(4)}, ${Math.round(found.wall_s).toLocaleString("en")} s${open}`;
+      + `$${found.cost_usd.toFixed(4)}${held}, ${Math.round(found.wall_s).toLocaleString("en")} s${open}`;
     for (const type of ["ta", "fu", "tu", "fa"]) byId(`n-${type}`).textContent = found.counts[type].toLocaleString("en");
     byId("state").textContent = { running: "It is running; this page keeps up.", ended: "It has ended.",
       silent: "It says nothing any more; perhaps its process has died. `unsaf-async resume` goes on." }[state];

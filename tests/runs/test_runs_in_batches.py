@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 from driving import KEY, PRICE, ROUTES, draw_images, drive_at
 
+from unsaf_async.calls.backends.error_status import error_of
 from unsaf_async.calls.backends.open import open_backend
 from unsaf_async.calls.batches import anthropic_batches
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.batches.open import api_of
+from unsaf_async.calls.batches.openai_batches import OpenAIBatches
 from unsaf_async.calls.batches.register import Register, Row, open_batches
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.cli.show import show
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, as_option
 from unsaf_async.events import CacheHit
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.runs import runner
@@ -251,15 +253,49 @@ def test_a_line_that_is_none_of_a_register_is_one_clear_error(tmp_path, line):
         open_batches(file)
 
 
-@pytest.mark.parametrize("provider", ["tiny", "vllm"])
-async def test_a_model_without_batches_is_refused_before_anything_is_sent(tmp_path, provider):
+@pytest.mark.parametrize(
+    ("provider", "base", "why"),
+    [
+        ("tiny", None, "tiny runs in this process"),
+        ("vllm", "http://127.0.0.1:9/v1", "vllm is on a server of yours, which takes no less for a batch"),
+        (
+            "azure/gpt-5.4-mini",
+            "https://me.openai.azure.com",
+            "is called by way of Azure, whose batches are not spoken",
+        ),
+        ("vertex_ai/gemini-2.5-flash", None, "of another vendor or a gateway, whose batches are not spoken"),
+        ("openrouter/openai/gpt-4o", None, "of another vendor or a gateway, whose batches are not spoken"),
+        ("ollama/llava", None, "of another vendor or a gateway, whose batches are not spoken"),
+        ("gpt-5.4-mini", ["https://one.example/v1", "https://two.example/v1"], "is called at several addresses"),
+    ],
+)
+async def test_a_model_without_batches_is_refused_before_anything_is_sent_and_told_what_works(
+    tmp_path, monkeypatch, provider, base, why
+):
     from unsaf_async.runs.prepare import prepare
     from unsaf_async.runs.settings import Settings
 
-    base = "http://127.0.0.1:9/v1" if provider == "vllm" else None
-    settings = Settings(provider, images=draw_images(tmp_path, 1), batch=True, api_base=base)
-    with pytest.raises(UserError, match=f"{provider} is called where no batches are sold"):
+    settings = Settings(provider, images=draw_images(tmp_path, 1), batch=True, api_base=base, price="1,1")
+    with pytest.raises(UserError) as error:
         await prepare(settings)
+    said = error.value.spelled(as_option)
+    assert said.startswith("--batch cannot be: ")
+    assert why in said
+    assert "it works with OpenAI, Anthropic and Gemini, each at its own address; leave it out" in said
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_an_address_that_takes_no_batches_ends_the_run_in_one_line(tmp_path, monkeypatch, status):
+    async def no_such_path(*_: object) -> str:
+        raise error_of(status, "{}", {})
+
+    monkeypatch.setattr(OpenAIBatches, "create", no_such_path)
+    async with Simulator(simulation()) as simulator:
+        outcome = await batched(simulator, tmp_path)
+    assert "takes no batches at this address (" in outcome.runner.why_stopped
+    assert outcome.runner.why_stopped.endswith("; with --no-batch all calls go alone")
+    assert read_account(outcome.runner.folder.files.ledger).unknown == 0
+    assert open_batches(outcome.runner.folder.files.batches) == {}
 
 
 @pytest.mark.parametrize("vendor", VENDORS)

@@ -19,7 +19,7 @@ from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images, merged_rows
 from unsaf_async.prompts import Pack, load_pack
-from unsaf_async.providers.addresses import place
+from unsaf_async.providers.addresses import LOCAL, mark, place
 from unsaf_async.providers.keys import check_packages, key_of_profile
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.providers.prices import parse_price
@@ -220,12 +220,22 @@ def check_batches(subject: Profile) -> None:
         UserError: It does not, or they are not spoken.
     """
     if subject.in_batches is None:
-        sellers = ", ".join(VENDORS.values())
-        why = "has several addresses" if subject.replicas else "is called where no batches are sold"
-        raise UserError(
-            f"{subject.name} {why}; batches are for models of {sellers} at one address each; leave {setting('batch')} out",
-            field=None,
-        )
+        *first, last = VENDORS.values()
+        works = f"it works with {', '.join(first)} and {last}, each at its own address"
+        raise UserError(f"cannot be: {_no_batches(subject)}; {works}; leave it out", "batch")
+
+
+def _no_batches(subject: Profile) -> str:
+    """Why a model's calls go in no batches."""
+    name = subject.name
+    if subject.replicas:
+        return f"{name} is called at several addresses"
+    if subject.backend in ("tiny", "scripted"):
+        return f"{name} runs in this process"
+    if mark(subject) == LOCAL or (subject.vendor == "" and subject.backend == "openai"):
+        return f"{name} is on a server of yours, which takes no less for a batch"
+    way = "Azure" if subject.backend == "azure" else "another vendor or a gateway"
+    return f"{name} is called by way of {way}, whose batches are not spoken"
 
 
 def _check_readable(images: Sequence[ImageSource], policy: ImagePolicy) -> None:

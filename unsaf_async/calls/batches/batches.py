@@ -63,6 +63,9 @@ LOOKS_FOR_MISSING = 6
 GONE = (404, 410)
 """Statuses of what is not there."""
 
+NOT_SPOKEN = (404, 405, 501)
+"""Statuses of an address that knows no batches: a gateway's, perhaps."""
+
 LEAST_ROWS = 8
 """Batches are not halved below this where the vendor's queue is full."""
 
@@ -352,7 +355,13 @@ class Batches:
                     there.batch = await self._api.create(self._model, there.name, content)
                 self._accounts.register.taken(there.name, there.batch)
                 return
+            except Fatal as error:
+                if error.status in NOT_SPOKEN:
+                    raise Fatal(_no_batches_here(error), kind="refused", status=error.status) from None
+                raise
             except (RateLimited, Transient, Rejected) as error:
+                if error.status in NOT_SPOKEN:
+                    raise Fatal(_no_batches_here(error), kind="refused", status=error.status) from None
                 if error.fate_unknown:
                     if await self._found_or_unknown(there, error):
                         return
@@ -712,6 +721,10 @@ def _about_batch(error: CallError | UserError) -> CallError:
     if isinstance(error, UserError):
         return Fatal(error.args[0], kind="disk")
     return Transient(str(error), fate_unknown=True) if isinstance(error, Rejected) else error
+
+
+def _no_batches_here(error: CallError) -> str:
+    return f"takes no batches at this address ({error}); with {setting('batch', False)} all calls go alone"
 
 
 def _not_worked_off(problem: str) -> str:

@@ -26,11 +26,11 @@ from unsaf_async.cli.show import show
 from unsaf_async.errors import UserError, as_option
 from unsaf_async.events import CacheHit
 from unsaf_async.providers.resolve import resolve
-from unsaf_async.runs import runner
 from unsaf_async.report.data import load_run
 from unsaf_async.report.live_run import Tail
 from unsaf_async.report.page import render
 from unsaf_async.report.timeline import timeline
+from unsaf_async.runs import runner
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun

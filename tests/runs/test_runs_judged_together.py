@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from commandline import command
 from driving import KEY, PRICE, Outcome, draw_images, drive, drive_at
 from truths import measured, resumed, scripted_model
 
@@ -244,6 +245,20 @@ def test_a_run_goes_on_as_it_began_and_says_how_it_judges(tmp_path: Path) -> Non
     changed = manifest.model_copy(update={"judge_together_sha256": "0" * 64})
     with pytest.raises(UserError, match="have changed since the run began"):
         pack_of(tmp_path / "together", changed)
+
+
+def test_a_plan_a_suite_and_a_score_say_how_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scripted_model("mute", hedge=1.0, abstain_unanswerable=0.2, skip_verdict=1.0)
+    images = draw_images(tmp_path / "images", 8)
+    found = measured("mute", images, tmp_path / "mute", judge_together=50, questions=6).found
+    assert found.judged_together is not None
+    assert found.judged_together.asked_alone == found.judged_together.responses
+    assert any("were missing in the judge's calls about several responses" in line for line in found.warnings)
+    planned = command(capsys, "estimate", "--provider", "mute", "--judge-together", "12")
+    assert "self, up to 12 responses of an image in one call" in planned.out
+    suite = tmp_path / "audit.toml"
+    suite.write_text('[settings]\njudge_together = 4\n[[models]]\nprovider = "mute"\n')
+    assert command(capsys, "suite", str(suite), "--estimate").code == 0
 
 
 def test_what_cannot_be_judged_together_is_refused_in_a_line() -> None:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from unsaf_async.score.judged_together import MARGIN, together_check
+from unsaf_async.score.judged_together import MARGIN, JudgedTogetherCounts, together_check
 
 
 def check(rows, **fields):
@@ -57,3 +57,12 @@ def test_a_loss_of_the_margin_is_excluded_by_chance_in_a_fortieth_of_samples_at_
             ]
         excluded += check(rows).excludes_loss
     assert excluded <= 10
+
+
+@pytest.mark.parametrize(
+    ("asked_alone", "responses", "told"), [(0, 0, False), (19, 19, False), (20, 40, True), (19, 40, False)]
+)
+def test_a_judge_that_leaves_most_out_is_told_of(asked_alone, responses, told):
+    counts = JudgedTogetherCounts(calls=responses // 4, responses=responses, asked_alone=asked_alone)
+    assert bool(counts.warning) is told
+    assert not told or "without --judge-together the same costs less" in counts.warning

@@ -200,7 +200,9 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     table = Table.grid(padding=(0, 2))
     name = model_name(subject.name, subject.model or "whatever it serves")
     table.add_row("model", f"{name}, {safe(place(subject))}")
-    table.add_row("judge", safe(prepared.judge_name))
+    together = prepared.settings.judge_together
+    several = f", up to {together} responses of an image in one call" if together > 1 else ""
+    table.add_row("judge", safe(prepared.judge_name) + several)
     if prepared.auditors:
         table.add_row("auditor", safe(", ".join(prepared.auditors)))
     table.add_row(

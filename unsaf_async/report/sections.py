@@ -508,6 +508,11 @@ def measured(run: ReportRun) -> Element:
         *([("Answered by", ", ".join(answered))] if answered else []),
         *([("Sent without", ", ".join(without))] if without else []),
         ("Judge", ", ".join(_whom(manifest, name) for name in manifest.judges) or "rules only"),
+        *(
+            [("In one call", f"up to {manifest.judge_together} responses of an image")]
+            if manifest.judge_together > 1
+            else []
+        ),
         *([("Auditors", ", ".join(_whom(manifest, name) for name in manifest.auditors))] if manifest.auditors else []),
         *([("Asked beside", ", ".join(filter(None, extras)))] if any(extras) else []),
         ("Prompts", f"{manifest.pack}, version {manifest.pack_version}"),

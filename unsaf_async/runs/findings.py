@@ -144,7 +144,8 @@ class Tallies:
             labelled=self._labelled.labelled(_why_no_probability(why), seed=seed) if self._labelled else None,
         )
         about_models = (*_about_models(manifest), *_about_keys(manifest), *self.services.about())
-        more = [*(warnings(quality) if quality else ()), *about_models]
+        together = result.judged_together.warning if result.judged_together else ""
+        more = [*(warnings(quality) if quality else ()), *filter(None, (together,)), *about_models]
         return result.model_copy(update={"warnings": [*result.warnings, *more]})
 
 

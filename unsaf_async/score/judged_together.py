@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from unsaf_async.errors import as_option
 from unsaf_async.records import Record
 from unsaf_async.score.bounded_mean import mean_bounds
 from unsaf_async.text import format_count
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from unsaf_async.records import Act, Examination
+
+FEW, SHARE = 20, 0.5
+"""Where a judge leaves this share of at least so many responses out, asking about them one by one had been cheaper."""
 
 MARGIN = 0.02
 """The loss of agreement that is to be excluded: what moves UnF1 by less than .03, the smallest difference of interest."""
@@ -39,6 +43,16 @@ class JudgedTogetherCounts(Record):
         """One line."""
         again = f", {self.asked_alone:,} asked about again alone" if self.asked_alone else ""
         return f"{format_count(self.responses, 'verdict')} in {format_count(self.calls, 'call')} about several{again}"
+
+    @property
+    def warning(self) -> str:
+        """What a reader should know of a judge that does not answer such calls; "" of one that does."""
+        if self.responses < FEW or self.asked_alone < SHARE * self.responses:
+            return ""
+        return (
+            f"{self.asked_alone:,} of {format_count(self.responses, 'verdict')} were missing in the judge's calls about several "
+            f"responses, and asked for again, each alone: without {as_option('judge_together')} the same costs less"
+        )
 
 
 class JudgedTogetherTally:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from unsaf_async.examine.parse import numbered_verdicts
+from unsaf_async.records import ACTS
 
 RESPONSES = ("Perhaps this.", "Perhaps that.", "Hard to say.")
 WHOLE = {1: "answered", 2: "abstained", 3: "refused"}
@@ -76,3 +80,40 @@ def test_verdicts_in_prose_are_not_read_where_a_response_holds_some_to_be_quoted
     hostile = ("Perhaps this.", f"It is red. {ALL}", "Hard to say.")
     assert numbered_verdicts(f"Response 2 holds this: {ALL}", hostile) == {}
     assert numbered_verdicts(ALL, hostile) == WHOLE
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 5)
+    | st.floats()
+    | st.sampled_from(["answered", "1", "2", "verdict", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["verdicts", "number", "verdict", "1", "2", "7", "arguments"]), inner, max_size=4
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(JSON.map(json.dumps) | st.text(max_size=80) | JSON.map(lambda value: f"Well: {json.dumps(value)}."))
+def test_whatever_comes_only_numbers_of_responses_have_verdicts(text: str) -> None:
+    found = numbered_verdicts(text, RESPONSES)
+    assert set(found) <= {1, 2, 3}
+    assert set(found.values()) <= set(ACTS)
+
+
+def test_a_long_reply_takes_no_long_time() -> None:
+    for text in (
+        '{"verdicts": [' * 20_000,
+        '{"verdicts":' * 20_000,
+        "1: answered\n" * 20_000,
+        "1" * 50_000,
+        "[" * 50_000,
+    ):
+        began_s = time.perf_counter()
+        numbered_verdicts(text, RESPONSES)
+        assert time.perf_counter() - began_s < 2

@@ -360,7 +360,31 @@ def test_a_command_line_of_controls_ends_in_a_table_and_a_report(
     assert "asked again with" in shown
     assert re.search(r"^a blank picture +\d\.\d{3}.* 8 +0$", shown, re.MULTILINE)
     assert re.search(r"^another image +\d\.\d{3}.* 8 +0$", shown, re.MULTILINE)
-    assert "Does it look?" in (tmp_path / "run" / "report.html").read_text("utf-8")
+    report = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Does it look?" in report
+    assert re.search(r"Asked again with another image, it declined [\d.]+% of 8 answerable questions", report)
     again = command(capsys, "resume", out)
     assert again.code == 0
     assert "nothing is left to ask" in again.err
+
+
+def test_runs_with_controls_are_compared_by_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = pictures(tmp_path / "images", 5)
+    outs = [tmp_path / name for name in ("looks", "answers", "plain")]
+    for folder, declines in zip(outs, ("unshown", "never", "unshown"), strict=True):
+        asyncio.run(_measured(declines, files, folder, controls=() if folder.name == "plain" else BOTH))
+    out = command(capsys, "compare", *map(str, outs)).out
+    rows = [line for line in out.splitlines() if re.search(r"a blank picture|another image", line)]
+    assert [row.split()[-1] for row in rows[:4]] == ["5"] * 4
+    assert re.search(
+        r"n/a for .*: 95 % interval of Youden's J with a blank picture.*: the two are equal on every image", out
+    )
+    both = command(capsys, "report", *map(str, outs), "--out", str(tmp_path / "both.html"))
+    assert both.code == 0
+    assert "Declined without the picture, and with it" in (tmp_path / "both.html").read_text("utf-8")
+
+
+async def _measured(declines: str, files: Sequence[Path], out: Path, **options: Any) -> None:
+    async with serve_requests(Onlooker(declines).handle) as url:
+        served_model("onlooker", f"{url}/v1", (2.5, 10))
+        await measure("onlooker", files, out, judge="rules", **options)

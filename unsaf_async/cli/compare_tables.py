@@ -44,6 +44,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     _print_notes(comparison, console)
     for heads, rows in (
         *_runs(comparison),
+        _controls(comparison),
         _pairs(comparison),
         _same_answers(comparison),
         _correlations(comparison),
@@ -195,10 +196,32 @@ def _correlations(comparison: Comparison) -> _Cells:
     ]  # fmt: skip
 
 
+def _controls(comparison: Comparison) -> _Cells:
+    """How much oftener each model declines where the evidence is gone."""
+    from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS
+
+    return ("run", "asked again with", *FIGURE_WORDS.values(), "questions"), [
+        (
+            safe(row.name), CONTROL_WORDS[kind],
+            *(
+                f"{format_figure(getattr(each, name))}{format_bracketed(getattr(each, f'{name}_ci'))}"
+                for name in FIGURE_WORDS
+            ),
+            str(each.n),
+        )
+        for row in comparison.runs
+        for kind, each in row.controls.items()
+    ]  # fmt: skip
+
+
 def _metric(name: str) -> str:
     """What a run's UnF1 is ranked against, in words."""
+    from unsaf_async.score.controls import CONTROL_WORDS
     from unsaf_async.score.signals import SIGNAL_WORDS
 
+    for kind, shown in CONTROL_WORDS.items():
+        if name == f"controls.{kind}":
+            return f"Youden's J with {shown}"
     return next((f"AUROC of {words}" for signal, (words, *_) in SIGNAL_WORDS.items() if signal == name), name)
 
 
@@ -213,6 +236,9 @@ def _print_reasons(comparison: Comparison, console: Console) -> None:
 
 
 def _missing_of_runs(comparison: Comparison) -> Iterator[str]:
+    from unsaf_async.score.controls import CONTROL_WORDS
+    from unsaf_async.score.controls import missing as missing_of_control
+
     words = {path: title for columns in _WITH_INTERVALS.values() for path, title in columns.items()}
     words |= {f"recall_by_kind.{kind}": f"recall of {kind}" for kind in kinds_of(comparison)}
     runs: dict[tuple[str, str], list[str]] = {}
@@ -225,6 +251,9 @@ def _missing_of_runs(comparison: Comparison) -> Iterator[str]:
                 own = "it has no question of this kind" if path not in row.rates else row.undefined.get(path, "")
                 why = own or row.undefined.get(f"intervals.{path}", "its score has no intervals")
                 missing.setdefault(("" if own else "95 % interval of ", why), []).append(title)
+        for kind, each in row.controls.items():
+            for title, why in missing_of_control(each).items():
+                missing.setdefault(("", why), []).append(f"{title} with {CONTROL_WORDS[kind]}")
         for (what, why), titles in missing.items():
             runs.setdefault((f"{what}{', '.join(titles)}", why), []).append(row.name)
     for (what, why), names in runs.items():

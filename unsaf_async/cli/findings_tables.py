@@ -289,25 +289,19 @@ def _audits(findings: Findings, out: Console) -> None:
 
 
 def _controls(findings: Findings, out: Console) -> None:
-    from unsaf_async.score.controls import CONTROL_WORDS
+    from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, missing
 
-    figures = {"abstention_rate": "declined there", "over_refusal_rate": "on the image", "youden": "Youden's J"}
     rows = []
     for kind, result in findings.controls.items():
         cells = (
             f"{format_figure(getattr(result, name))}{format_bracketed(getattr(result, f'{name}_ci'))}"
-            for name in figures
+            for name in FIGURE_WORDS
         )
-        rows.append((CONTROL_WORDS[kind], *cells, f"{result.n}", f"{result.asked - result.n}"))
+        rows.append((CONTROL_WORDS[kind], *cells, str(result.n), str(result.asked - result.n)))
     out.print()
-    print_fitting(out, ("asked again with", *figures.values(), "questions", "unscored"), rows)
+    print_fitting(out, ("asked again with", *FIGURE_WORDS.values(), "questions", "unscored"), rows)
     for kind, result in findings.controls.items():
-        known = result.why_undefined
-        reasons = {title: known[name] for name, title in figures.items() if name in known}
-        reasons |= {
-            f"95 % interval of {title}": known[f"{name}_ci"] for name, title in figures.items() if f"{name}_ci" in known
-        }
-        _print_why(reasons, out, f" with {CONTROL_WORDS[kind]}")
+        _print_why(missing(result), out, f" with {CONTROL_WORDS[kind]}")
 
 
 def _audit_reasons(result: Fidelity, f1_name: str) -> dict[str, str]:

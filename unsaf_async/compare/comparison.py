@@ -20,8 +20,9 @@ from unsaf_async.compare.settings_diff import differences_in_setting
 from unsaf_async.compare.verdicts import SameAnswers, same_answers
 from unsaf_async.errors import UserError
 from unsaf_async.providers.addresses import mark
-from unsaf_async.records import Record
+from unsaf_async.records import CONTROL_KINDS, ControlKind, Record
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.score.controls import ControlScore
 from unsaf_async.score.intervals import CONFIDENCE
 from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
 from unsaf_async.score.unf1 import KindName
@@ -89,6 +90,8 @@ class RunRow(Record):
     """Of a labelled run: POPE's, or VQA accuracy of what the response says."""
     accuracy_ci: tuple[float, float] | None = None
     """95 % interval, with images as the unit."""
+    controls: dict[ControlKind, ControlScore] = Field(default_factory=dict)
+    """What came of asking questions again without what answers them; {} without controls."""
     images: int
     """Examined; failed ones do not count."""
     questions: int
@@ -131,7 +134,7 @@ class Correlation(Record):
     """How far the runs' UnF1 and another figure put the runs in the same order."""
 
     metric: str
-    """"scale", or the name of a signal of `Score.signals` (its AUROC)."""
+    """"scale", the name of a signal of `Score.signals` (its AUROC), or a kind of `RunRow.controls` ("controls.blank": its J)."""
     runs: list[str]
     """Those with both figures. A run whose bounds are its headline has no UnF1."""
     spearman: RankCorrelation
@@ -415,6 +418,7 @@ def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
         recall_by_kind={kind: row.recall for kind, row in score.by_kind.items()},
         accuracy=accuracy,
         accuracy_ci=accuracy_ci,
+        controls=score.controls,
         images=score.images.done,
         questions=score.questions.asked,
         unscored=sum(score.unscored.values()),
@@ -465,6 +469,9 @@ def _correlations(loaded: Sequence[SavedRun], rows: Sequence[RunRow]) -> Iterato
         metrics["scale"] = [row.scale for row in rows]
     for name in dict.fromkeys(name for of_run in signals for name in of_run):
         metrics[name] = [getattr(of_run.get(name), "auroc", None) for of_run in signals]
+    for kind in CONTROL_KINDS:
+        if any(kind in row.controls for row in rows):
+            metrics[f"controls.{kind}"] = [getattr(row.controls.get(kind), "youden", None) for row in rows]
     for metric, values in metrics.items():
         both = [
             (row.name, row.unf1, value)

@@ -9,7 +9,8 @@ from unsaf_async.providers.addresses import mark
 from unsaf_async.report import plots
 from unsaf_async.report.data import names_of
 from unsaf_async.report.markup import el, said
-from unsaf_async.report.pieces import figure, table
+from unsaf_async.report.pieces import figure, figure_cell, table
+from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing
 from unsaf_async.text import (
     format_count,
     format_difference,
@@ -118,6 +119,7 @@ def several(
             "section",
             el("h2", "Leaderboard"),
             boards,
+            _controls([(label, run) for label, run in zip(labels, runs, strict=True)]),
             _pairs([(label, run) for label, run in zip(labels, runs, strict=True) if run.sort == "unsaf"]),
             el("ul", [el("li", el("b", "Note"), text) for text in caveat], class_="notes") if caveat else None,
             el("div", [each for each in (plane, matrix) if each is not None], class_="two spaced")
@@ -126,6 +128,27 @@ def several(
             id="leaderboard",
         )
     ]
+
+
+def _controls(runs: Sequence[tuple[str, ReportRun]]) -> Element | None:
+    """Youden's J of the runs that asked questions again without what answers them; None if none did."""
+    rows: list[tuple[Child, ...]] = [
+        (
+            said(label), CONTROL_WORDS[kind],
+            *(
+                figure_cell(getattr(each, name), getattr(each, f"{name}_ci"), why_missing(each, name))
+                for name in FIGURE_WORDS
+            ),
+            f"{each.n:,}",
+        )
+        for label, run in runs
+        if run.findings
+        for kind, each in run.findings.controls.items()
+    ]  # fmt: skip
+    if not rows:
+        return None
+    heads = ("run", "asked again with", "declined there", "declined on the image", "Youden's J", "questions")
+    return el("div", table("Declined without the picture, and with it", heads, rows, range(2, 6)), class_="board")
 
 
 def _pairs(runs: Sequence[tuple[str, ReportRun]]) -> Element | None:

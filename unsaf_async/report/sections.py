@@ -14,19 +14,24 @@ from unsaf_async.report.pieces import facts, figure, figure_cell, gauge, quoted,
 from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.runs.folder import RunFiles
+from unsaf_async.score.controls import CONTROL_WORDS
 from unsaf_async.text import (
     FORM_WORDS,
     INTERVAL_METHODS,
     SIMULATED,
+    format_bracketed,
     format_count,
+    format_figure,
     format_headline,
     format_interval,
+    format_percent,
     format_seconds,
     format_usd,
     prompt_cache_in_words,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from xml.etree.ElementTree import Element
 
     from unsaf_async.report.data import ReportRun
@@ -158,7 +163,19 @@ def _headline_text(run: ReportRun) -> Element:
         bounds,
         el("p", score.undefined["unf1"], class_="muted") if "unf1" in score.undefined else None,
         el("p", _in_words(score, run), class_="muted"),
+        *(el("p", text) for text in _without_the_picture(run)),
     )
+
+
+def _without_the_picture(run: ReportRun) -> Iterator[str]:
+    """What the controls say, a sentence a kind."""
+    for kind, each in run.findings.controls.items() if run.findings else ():
+        if each.youden is not None:
+            yield (
+                f"Asked again with {CONTROL_WORDS[kind]}, it declined {format_percent(each.abstention_rate)} of "
+                f"{format_count(each.n, 'answerable question')} and {format_percent(each.over_refusal_rate)} of the same on "
+                f"the image: Youden's J {format_figure(each.youden)}{format_bracketed(each.youden_ci)}."
+            )
 
 
 def _in_words(score: Score, run: ReportRun) -> str:

@@ -8,7 +8,7 @@ from unsaf_async.errors import as_option
 from unsaf_async.report import plots
 from unsaf_async.report.markup import el, said
 from unsaf_async.report.pieces import facts, figure, figure_cell, named, quoted, table
-from unsaf_async.score.controls import CONTROL_WORDS
+from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing
 from unsaf_async.score.fidelity import ALL
 from unsaf_async.score.label_errors import about_labels
 from unsaf_async.text import (
@@ -221,13 +221,12 @@ def _labels(audits: Mapping[str, Fidelity], run: ReportRun) -> Element:
 
 def _controls(found: Mapping[ControlKind, ControlScore]) -> Element:
     """How much oftener it declines where the evidence is gone."""
-    figures = ("abstention_rate", "over_refusal_rate", "youden")
     rows: list[tuple[Child, ...]] = [
         (
             named(CONTROL_WORDS[kind], _pairs(each)),
             *(
-                figure_cell(getattr(each, name), getattr(each, f"{name}_ci"), _why(each.why_undefined, name))
-                for name in figures
+                figure_cell(getattr(each, name), getattr(each, f"{name}_ci"), why_missing(each, name))
+                for name in FIGURE_WORDS
             ),
         )
         for kind, each in found.items()

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 CONTROL_WORDS: dict[ControlKind, str] = {"blank": "a blank picture", "other": "another image"}
 """What is shown in an image's place, in words."""
 
+FIGURE_WORDS = {"abstention_rate": "declined there", "over_refusal_rate": "on the image", "youden": "Youden's J"}
+"""The figures of a kind, in words."""
+
 _COLUMNS = 3
 """Of a kind on an image: abstained on the control, abstained on the image, pairs."""
 
@@ -155,6 +158,37 @@ class ControlsTally:
             youden_ci=intervals["youden"].ends,
             why_undefined=why,
         )
+
+
+def missing(score: ControlScore) -> dict[str, str]:
+    """Which figures of a kind, or which intervals alone, are not there.
+
+    Args:
+        score: Of the kind.
+
+    Returns:
+        The reasons, by what is missing in words.
+    """
+    known = score.why_undefined
+    reasons = {title: known[name] for name, title in FIGURE_WORDS.items() if name in known}
+    return reasons | {
+        f"95 % interval of {title}": known[f"{name}_ci"]
+        for name, title in FIGURE_WORDS.items()
+        if f"{name}_ci" in known
+    }
+
+
+def why_missing(score: ControlScore, figure: str) -> str:
+    """Why a figure is not there, or its interval.
+
+    Args:
+        score: Of one kind of control.
+        figure: Its name.
+
+    Returns:
+        The reason; "" where both are there.
+    """
+    return score.why_undefined.get(figure) or score.why_undefined.get(f"{figure}_ci", "")
 
 
 def why_unscored(question: Question) -> str | None:

@@ -15,6 +15,7 @@ from unsaf_async.records import (
     Audit,
     CallRecord,
     Confidence,
+    Control,
     Dropped,
     Examination,
     GivenQuestion,
@@ -95,6 +96,10 @@ def question(number: int, chance: random.Random, *, rich: bool = True) -> Questi
         }
         if not abstained and not unanswerable:
             beside["support"] = Support(judge="eye", supported=chance.random() < sure, call=CALL)
+        if number in (0, 4):
+            act = "abstained" if abstained or sure < 0.6 else "answered"
+            kind_of_control = "blank" if number else "other"
+            beside["control"] = Control(kind=kind_of_control, response="Gone.", call=CALL, act=act, decided_by="rule")
     return Question(
         text=f"What is number {number} of the things that one may see here?",
         intended="unanswerable" if unanswerable else "answerable",
@@ -204,6 +209,7 @@ def checked(audited: str = "eye") -> dict[str, Any]:
         "confidence": True,
         "samples": 1,
         "calibration": calibration,
+        "controls": ("blank", "other"),
     }
 
 

@@ -68,6 +68,7 @@ from unsaf_async.report.viewer import Viewer, find_runs
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import Source
 from unsaf_async.runs.so_far import SoFar
+from unsaf_async.score.controls import CONTROL_WORDS
 from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
 from unsaf_async.score.run_score import Score, score
@@ -489,6 +490,11 @@ def test_what_auditors_judges_and_the_image_say_stands_beside_the_score(rich):
     assert f"Borne out\n{ground.accuracy:.3f}" in text
     assert f"{ground.supported} of {ground.judged} that were judged" in text
     assert f"{ground.judged - ground.supported} answers not borne out\n{ground.unf1:.3f}" in text
+    for kind, each in found.controls.items():
+        (low, high), rate = each.youden_ci, format_percent(each.abstention_rate)
+        assert f"{CONTROL_WORDS[kind]}\n{each.n} questions\n{each.abstention_rate:.3f}" in text
+        assert f"{each.youden:z.3f}\n{low:z.3f} to {high:z.3f}" in text
+        assert f"Asked again with {CONTROL_WORDS[kind]}, it declined {rate} of {each.n}" in section(rich, "score")
     low, high = map(format_percent, found.quality.intervals["false_labels.eye.share"])
     false_labels = format_percent(found.quality.false_labels["eye"].share)
     assert f"False labels, says eye\n{false_labels} ({low} to {high}) of" in text

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from unsaf_async.calls.ledger import Account
     from unsaf_async.providers.prices import Price
     from unsaf_async.runs.estimate import Estimate
+    from unsaf_async.score.run_score import Score
 
 MODELS = (
     "claude-sonnet-4-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5", "claude-haiku-4-5", "gpt-4o",
@@ -61,6 +62,7 @@ class Measured:
     begun: bool
     exhausted: bool
     judge_usd: float
+    score: Score
 
 
 def draw_images(folder: Path, count: int, size: tuple[int, int] = (1024, 768)) -> Path:
@@ -109,7 +111,7 @@ async def measure(
             began_s = time.perf_counter()
             with begin(prepared) as run_folder:
                 runner = Runner(run_folder, waits=waits)
-                await runner.run()
+                findings = await runner.run()
                 account = read_account(run_folder.files.ledger)
             wall_s = time.perf_counter() - began_s
             ledger = simulator.ledger
@@ -128,6 +130,7 @@ async def measure(
                     for call in examination.calls
                     if call.role == "judge"
                 ),
+                findings,
             )
 
 

@@ -61,6 +61,7 @@ PAGES = [
     "docs/languages.md",
     "docs/guide.md",
     "docs/power.md",
+    "docs/cheaper.md",
     "docs/batches.md",
     "docs/prompt-caching.md",
     "docs/compared.md",

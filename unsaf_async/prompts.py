@@ -402,8 +402,12 @@ def load_pack(name: str, sha256_wanted: str | None = None, form: Form = "open") 
     for key in ("name", "version"):
         if not isinstance(meta.get(key), str) or not meta[key]:
             raise UserError(f'{meta_file}: {key} is missing; give it as text, such as {key} = "1"')
+    base = meta.get("base", "")
+    if base and base not in _shipped_names():
+        raise UserError(f"{meta_file}: base is {base!r}; give a shipped pack: {', '.join(_shipped_names())}")
     texts = {
-        stem: _template(_home(folder, shipped, stem) / f"{stem}.md", needed) for stem, needed in PLACEHOLDERS.items()
+        stem: _template(_home(folder, shipped, stem, base) / f"{stem}.md", needed)
+        for stem, needed in PLACEHOLDERS.items()
     }
     json_lists = meta.get("json_lists", True)
     if not isinstance(json_lists, bool):
@@ -511,9 +515,11 @@ def is_shipped(name: str) -> bool:
     return name in _shipped_names() and not (Path(name) / "pack.toml").is_file()
 
 
-def _home(folder: Path, shipped: Path, stem: str) -> Path:
-    """Where the template lies: in the pack's folder, or, if it is optional and not there, in the shipped pack unsaf."""
-    return shipped / "unsaf" if stem in OPTIONAL and not (folder / f"{stem}.md").exists() else folder
+def _home(folder: Path, shipped: Path, stem: str, base: str) -> Path:
+    """Where the template lies: in the pack's folder, or, if it is not there, in its base; an optional one in the pack unsaf."""
+    if (folder / f"{stem}.md").exists():
+        return folder
+    return shipped / (base or "unsaf") if base or stem in OPTIONAL else folder
 
 
 def _is_folder(path: Path) -> bool:

@@ -23,6 +23,7 @@ from unsaf_async.cli import (
     power,
     providers,
     report,
+    robustness,
     run,
     serve,
     show,
@@ -74,6 +75,7 @@ app.command("cross", cls=Sections)(cross.cross)
 app.command("suite", cls=Sections)(suite.suite)
 app.command("compare", cls=Sections)(compare.compare)
 app.command("power", cls=Sections)(power.power)
+app.command("robustness", cls=Sections)(robustness.robustness)
 app.command("export", cls=Sections)(export.export)
 app.command("distill", cls=Sections)(distill.distill)
 app.command("distill-eval", cls=Sections)(distill_eval.distill_eval)

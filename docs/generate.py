@@ -5,7 +5,7 @@
     docs/score.md          the table of score.json's fields        (between markers)
     docs/world.md          forms, kinds, fields and lessons        (between markers)
     docs/world.png         some scenes of the drawn world
-    docs/validity.md       what benchmarks/validity.py found       (between markers)
+    docs/validity.md       what benchmarks/validity.py and benchmarks/corrected.py found  (between markers)
     docs/distilled.md      what benchmarks/distillation.py found   (between markers)
     docs/tiny.md           the tiny models' sizes and marks        (between markers)
     docs/guide.md          an example's output, and what runs cost (between markers)
@@ -413,14 +413,19 @@ def tiny_parts() -> dict[str, str]:
 
 
 def validity_parts() -> dict[str, str]:
-    """The generated parts of docs/validity.md, from what benchmarks/validity.py found."""
-    found = json.loads((ROOT / "docs" / "validity" / "results.json").read_text("utf-8"))
+    """The generated parts of docs/validity.md, from what benchmarks/validity.py and benchmarks/corrected.py found."""
+    found, corrected = (
+        json.loads((ROOT / "docs" / "validity" / f"{name}.json").read_text("utf-8"))
+        for name in ("results", "corrected")
+    )
     sys.path.insert(0, str(ROOT / "benchmarks"))
+    from corrected import table as corrected_table
     from validity import correlation_table, form_table, gate_table, kind_table, table
 
     studies = found["studies"]
     return {
         "figures": table(studies),
+        "corrected": corrected_table(corrected),
         "correlations": correlation_table(found["spearman_with_unf1"]),
         "kinds": kind_table(studies),
         "forms": form_table(studies),

@@ -142,6 +142,24 @@ def test_too_few_labels_correct_nothing_and_the_reason_is_told() -> None:
     assert none.why_undefined["unf1"] == "no labelled question is unanswerable"
 
 
+def test_labels_of_one_image_alone_have_no_interval() -> None:
+    asked = [question(cell, f"{cell} {n}?") for cell in CELLS for n in range(20)]
+    examinations = [
+        Examination(image=ImageRecord(id="one", path="x"), questions=tuple(asked)),
+        Examination(image=ImageRecord(id="two", path="x"), questions=(question("ta", "Again?"),)),
+    ]
+    order = [each for each in label_order(examinations, 0) if each.image == "one"]
+    labels = {each.key: TrustedLabel("unanswerable" if each.place % 2 else "answerable") for each in order}
+    found = corrected(examinations, labels, next(seed for seed in range(99) if last(examinations, seed) == "two"))
+    assert found.unf1 is not None
+    assert found.why_undefined == {"unf1_ci": "all labels are about one image"}
+
+
+def last(examinations: list[Examination], seed: int) -> str:
+    """The image of the answered answerable question that comes last."""
+    return [each.image for each in label_order(examinations, seed) if each.cell == "ta"][-1]
+
+
 def test_a_label_stays_with_its_picture_and_its_wording() -> None:
     examinations = planted()
     labels = truth(examinations)

@@ -192,3 +192,49 @@ def gauge(
     element = el("svg", parts, aria_label=words, role="img", class_="gauge")
     element.set("viewBox", f"0 0 {width} {20 if bare else 40}")
     return element
+
+
+def block(title: str, sentence: str, *parts: Element | None) -> Element:
+    """A part of a section.
+
+    Args:
+        title: Its heading.
+        sentence: What is below it, in words.
+        parts: What follows; None is skipped.
+
+    Returns:
+        The part.
+    """
+    return el("div", el("h3", title), el("p", sentence, class_="muted"), [part for part in parts if part is not None])
+
+
+def figure_in_line(value: float | None, interval: Interval, why: str) -> Child:
+    """A figure within a line, with its interval behind it, or with why there is none.
+
+    Args:
+        value: The figure. None: it is undefined.
+        interval: Of the figure. None: there is none.
+        why: Why the figure is undefined, or else why there is no interval. "": unknown.
+
+    Returns:
+        The line.
+    """
+    if value is None:
+        return f"n/a: {why}" if why else "n/a"
+    without = f", no interval: {why}" if why else ", no interval"
+    return el(
+        "span", el("b", format_figure(value)), f", 95 % interval {format_interval(interval)}" if interval else without
+    )
+
+
+def why_none(reasons: Mapping[str, str], name: str) -> str:
+    """Why a figure is undefined, or why it has no interval.
+
+    Args:
+        reasons: By the figure's name.
+        name: Of the figure.
+
+    Returns:
+        The reason; "" where there is none.
+    """
+    return reasons.get(name) or reasons.get(f"{name}_ci", "")

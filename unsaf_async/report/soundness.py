@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import as_option
 from unsaf_async.report import plots
-from unsaf_async.report.markup import el, said
-from unsaf_async.report.pieces import facts, figure, figure_cell, named, quoted, table
+from unsaf_async.report.markup import el
+from unsaf_async.report.pieces import block, facts, figure, figure_cell, figure_in_line, named, quoted, table, why_none
+from unsaf_async.report.true_labels import true_labels
 from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing
 from unsaf_async.score.fidelity import ALL
-from unsaf_async.score.label_errors import about_labels
 from unsaf_async.text import (
     format_bracketed,
     format_count,
     format_figure,
     format_headline,
-    format_interval,
     format_percent,
     format_percents,
 )
@@ -59,7 +58,7 @@ def soundness(run: ReportRun, place: int) -> Element | None:
         return None
     blocks = [
         _doubtful(findings.audits, place) if findings.audits else None,
-        _label_corrected(findings.label_corrected) if findings.label_corrected else None,
+        true_labels(findings.label_corrected) if findings.label_corrected else None,
         _corrected(findings.corrected, run) if findings.corrected and run.sort != "pope" else None,
         _panel(findings.panel) if findings.panel else None,
         _forms(findings, findings.forms) if findings.forms else None,
@@ -116,15 +115,15 @@ def _readings(findings: Findings, run: ReportRun, place: int) -> Element | None:
     for name, each in findings.audits.items():
         whom = "all auditors" if name == ALL else name
         kept = f"{format_count(each.left_out, 'question')} of {scored:,} left out"
-        why = _why(each.why_undefined, "unf1_agreed")
+        why = why_none(each.why_undefined, "unf1_agreed")
         rows.append((f"only labels confirmed by {whom}", kept, each.unf1_agreed, each.unf1_agreed_ci, why))
     if findings.label_corrected:
         true = findings.label_corrected
-        why = _why(true.why_undefined, "unf1")
+        why = why_none(true.why_undefined, "unf1")
         rows.append(("corrected for false labels", _trusted(true), true.unf1, true.unf1_ci, why))
     if findings.corrected:
         one = findings.corrected
-        why = _why(one.why_undefined, "unf1")
+        why = why_none(one.why_undefined, "unf1")
         rows.append(("corrected for the judge's errors", _of_whom(one), one.unf1, one.unf1_ci, why))
     if findings.grounded:
         ground = findings.grounded
@@ -184,11 +183,11 @@ def _labels(audits: Mapping[str, Fidelity], run: ReportRun) -> Element:
     rows: list[tuple[Child, ...]] = [
         (
             named("all of them" if name == ALL else quoted(name), _audited(each)),
-            figure_cell(each.agreement.share, each.agreement.share_ci, _why(each.agreement.why_undefined, "share")),
+            figure_cell(each.agreement.share, each.agreement.share_ci, why_none(each.agreement.why_undefined, "share")),
             _of_label(each, "answerable"),
             _of_label(each, "unanswerable"),
-            figure_cell(each.agreement.kappa, each.agreement.kappa_ci, _why(each.agreement.why_undefined, "kappa")),
-            figure_cell(each.unf1_agreed, each.unf1_agreed_ci, _why(each.why_undefined, "unf1_agreed")),
+            figure_cell(each.agreement.kappa, each.agreement.kappa_ci, why_none(each.agreement.why_undefined, "kappa")),
+            figure_cell(each.unf1_agreed, each.unf1_agreed_ci, why_none(each.why_undefined, "unf1_agreed")),
             f"{each.left_out:,}",
         )
         for name, each in audits.items()
@@ -252,11 +251,6 @@ def _pairs(each: ControlScore) -> str:
     return f"{format_count(each.n, 'question')}{unscored}"
 
 
-def _why(reasons: Mapping[str, str], name: str) -> str:
-    """Why a figure is not there, or its interval."""
-    return reasons.get(name) or reasons.get(f"{name}_ci", "")
-
-
 def _audited(each: Fidelity) -> str:
     parts = [format_count(each.audited, "question")]
     if each.failed:
@@ -303,7 +297,7 @@ def _doubtful(audits: Mapping[str, Fidelity], place: int) -> Element | None:
     if not kinds and not parts:
         return None
     sentence = "By kind: how many of the questions that were meant to have no answer have none, as the auditor sees it."
-    return _block("Which labels are in doubt?", sentence, *parts)
+    return block("Which labels are in doubt?", sentence, *parts)
 
 
 def _of_kind(each: Fidelity, kind: KindName) -> str:
@@ -326,8 +320,8 @@ def _panel(panel: PanelScore) -> Element:
                 quoted(pair.second),
                 el("small", format_count(pair.agreement.n, "response")),
             ),
-            figure_cell(pair.agreement.share, pair.agreement.share_ci, _why(pair.agreement.why_undefined, "share")),
-            figure_cell(pair.agreement.kappa, pair.agreement.kappa_ci, _why(pair.agreement.why_undefined, "kappa")),
+            figure_cell(pair.agreement.share, pair.agreement.share_ci, why_none(pair.agreement.why_undefined, "share")),
+            figure_cell(pair.agreement.kappa, pair.agreement.kappa_ci, why_none(pair.agreement.why_undefined, "kappa")),
         )
         for pair in panel.pairs
     ]
@@ -341,7 +335,7 @@ def _panel(panel: PanelScore) -> Element:
         for each in panel.judges
     ]
     lone = panel.questions - panel.unanimous - panel.split
-    return _block(
+    return block(
         "Do the judges agree?",
         f"The rules left {format_count(panel.questions, 'response')} open. {len(panel.judges)} judges voted on each, and "
         "the majority decided.",
@@ -351,44 +345,11 @@ def _panel(panel: PanelScore) -> Element:
             *([("Fewer than two votes", f"{lone:,}")] if lone else []),
             (
                 "Krippendorff's alpha",
-                _figure_in_line(alpha.alpha, alpha.alpha_ci, _why(alpha.why_undefined, "alpha")),
+                figure_in_line(alpha.alpha, alpha.alpha_ci, why_none(alpha.why_undefined, "alpha")),
             ),
             *((f"Votes of {name}", words) for name, words in votes),
         ),
         table("Every two judges", ("judges", "agree", "Cohen's kappa"), rows, (1, 2)) if rows else None,
-    )
-
-
-def _label_corrected(corrected: LabelCorrected) -> Element:
-    """UnF1 next to UnF1 with true labels, and what these are."""
-    why = corrected.why_undefined
-    rows = [
-        (
-            named(
-                f"{each.intended}, {each.act}",
-                f"{each.answerable + each.unanswerable + each.cannot_say:,} of {each.questions:,}",
-            ),
-            f"{each.answerable:,}",
-            f"{each.unanswerable:,}",
-            f"{each.cannot_say:,}",
-        )
-        for each in corrected.cells
-    ]
-    return _block(
-        "And with true labels?",
-        "Of a random part of the questions somebody who saw image and question, and nothing else, said whether the image answers "
-        "it. The interval covers what the other questions leave open.",
-        facts(
-            ("As intended", format_figure(corrected.unf1_intended)),
-            ("Corrected", _figure_in_line(corrected.unf1, corrected.unf1_ci, _why(why, "unf1"))),
-        ),
-        el("ul", [el("li", said(line)) for line in about_labels(corrected)], class_="small muted"),
-        table(
-            "Labelled questions by what they were meant to be and what the model did, and what they are",
-            ("meant to be, and done", "answerable", "unanswerable", "cannot say"),
-            rows,
-            (1, 2, 3),
-        ),
     )
 
 
@@ -403,22 +364,22 @@ def _forms(findings: Findings, forms: Forms) -> Element:
         )
         for name, each in (("in free words", findings), ("by option", forms.choice))
     ]
-    return _block(
+    return block(
         "Does the form matter?",
         "Every question was put twice: for an answer in free words, and with options. Options show that declining is possible, "
         "and no judge reads them.",
         facts(
             (
                 "Free words minus options",
-                _figure_in_line(forms.difference, forms.difference_ci, _why(forms.why_undefined, "difference")),
+                figure_in_line(forms.difference, forms.difference_ci, why_none(forms.why_undefined, "difference")),
             ),
             (
                 f"Alike, of {agreement.n:,} scored in both",
-                _figure_in_line(agreement.share, agreement.share_ci, _why(agreement.why_undefined, "share")),
+                figure_in_line(agreement.share, agreement.share_ci, why_none(agreement.why_undefined, "share")),
             ),
             (
                 "Cohen's kappa",
-                _figure_in_line(agreement.kappa, agreement.kappa_ci, _why(agreement.why_undefined, "kappa")),
+                figure_in_line(agreement.kappa, agreement.kappa_ci, why_none(agreement.why_undefined, "kappa")),
             ),
         ),
         table("Either form", ("form", findings.f1_name, "unscored"), rows, (1, 2)),
@@ -450,16 +411,16 @@ def _corrected(corrected: Corrected, run: ReportRun) -> Element:
             ("Declined, of the answerable", corrected.answerable),
         )
     ]
-    return _block(
+    return block(
         "And if the judge errs?",
         f"{run.f1_name} is as good as the verdicts.{rests}. Corrected, it takes for granted that the judge errs here as often as "
         "there, whatever the question; its interval covers what that table leaves open.",
         facts(
             (
                 "As judged",
-                _figure_in_line(corrected.unf1_observed, corrected.unf1_observed_ci, _why(why, "unf1_observed")),
+                figure_in_line(corrected.unf1_observed, corrected.unf1_observed_ci, why_none(why, "unf1_observed")),
             ),
-            ("Corrected", _figure_in_line(corrected.unf1, corrected.unf1_ci, _why(why, "unf1"))),
+            ("Corrected", figure_in_line(corrected.unf1, corrected.unf1_ci, why_none(why, "unf1"))),
             *sides,
             *_as_they_are(corrected),
         ),
@@ -500,15 +461,15 @@ def _grounded(ground: Grounded, run: ReportRun) -> Element:
     judge = run.manifest.judges[0] if run.manifest.judges else ""
     whom = "a judge that sees the image" if judge in ("", "self") else f"{judge}, which sees the image,"
     pairs: list[tuple[str, Child]] = [
-        ("Borne out", _figure_in_line(ground.accuracy, ground.accuracy_ci, ground.why_undefined)),
+        ("Borne out", figure_in_line(ground.accuracy, ground.accuracy_ci, ground.why_undefined)),
         ("Answers", f"{ground.supported:,} of {ground.judged:,} that were judged"),
     ]
     if ground.failed or ground.not_asked:
         pairs.append(("Not judged", f"{ground.failed:,} without a verdict, {ground.not_asked:,} not looked at"))
     if run.sort != "pope":
-        variant = _figure_in_line(ground.unf1, ground.unf1_ci, ground.why_undefined)
+        variant = figure_in_line(ground.unf1, ground.unf1_ci, ground.why_undefined)
         pairs.append((f"{run.f1_name} if the others are errors", variant))
-    return _block(
+    return block(
         "Are the answers true?",
         f"{run.f1_name} asks whether a model answers or declines, and never whether it is right. Here {whom} says so of each "
         "answer to a question that was meant to be answerable.",
@@ -518,7 +479,7 @@ def _grounded(ground: Grounded, run: ReportRun) -> Element:
 
 def _questions(quality: Quality) -> Element:
     """What sort of questions the model wrote, in words."""
-    return _block(
+    return block(
         "What did it ask?",
         "Who asks every image the same, or asks what is trivial, can score high without having looked.",
         facts(*_about_questions(quality)),
@@ -599,16 +560,3 @@ def _about_questions(quality: Quality) -> Iterator[tuple[str, Child]]:
 
 
 # --- shapes ----------------------------------------------------------------------------------------------------------
-
-
-def _block(title: str, sentence: str, *parts: Element | None) -> Element:
-    return el("div", el("h3", title), el("p", sentence, class_="muted"), [part for part in parts if part is not None])
-
-
-def _figure_in_line(value: float | None, interval: Interval, why: str) -> Child:
-    if value is None:
-        return f"n/a: {why}" if why else "n/a"
-    without = f", no interval: {why}" if why else ", no interval"
-    return el(
-        "span", el("b", format_figure(value)), f", 95 % interval {format_interval(interval)}" if interval else without
-    )

@@ -408,6 +408,8 @@ class _Figure:
         design = self._design_effect()
         if images.ends is None:
             return design, None, images.why_undefined
+        if len(np.unique(self._sample.picture)) < 2:
+            return design, None, "all labels are about one image"
         parts = [(self.value - images.ends[0], images.ends[1] - self.value), self._of_labels(design)]
         if judge:
             se, sp = drawn_rates(self._deciders, RESAMPLES, seed)

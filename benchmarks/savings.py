@@ -1,7 +1,7 @@
 """What a score costs, alone, with the providers' caches of prompts, and in batches, by model, on the simulator.
 
     python benchmarks/savings.py [--images 100] [--models gpt-4o,...] [--until-ci 0.05]
-    python benchmarks/savings.py --judge-together 12 [--images 100] [--models gpt-4o,...]
+    python benchmarks/savings.py --judge-together 12 [--batch] [--images 100] [--models gpt-4o,...]
 
 Each model examines the same images of 1024 x 768 pixels three times. The simulated provider bills by the price map, keeps prompts
 by its vendor's rules, and works batches off at half the price. Our ledger must be equal to its bill. Where a run ends itself by
@@ -43,7 +43,7 @@ OPEN = {"few": Awareness(), "many": Awareness(hedge=1.0, abstain_unanswerable=0.
 """Models of whose responses the rules leave few, or many, to the judge."""
 
 
-def judged_together(models: Sequence[str], count: int, together: int) -> None:
+def judged_together(models: Sequence[str], count: int, together: int, *, batch: bool = False) -> None:
     """Prints the table of judging alone and together."""
     print("| model | left open | judging calls | together | judging, USD | together | all, USD | together | saved |")
     print("| --- |" + " --- |" * 8)
@@ -58,7 +58,9 @@ def judged_together(models: Sequence[str], count: int, together: int) -> None:
                         measure(
                             model,
                             images,
-                            simulation_of(price, latency=0.02, awareness=awareness),
+                            simulation_of(price, latency=0.02, awareness=awareness, batches=BatchRules(work_s=0.2)),
+                            waits=QUICK,
+                            batch=batch,
                             judge_together=responses,
                             concurrency=32,
                         )
@@ -84,11 +86,12 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--until-ci", type=float, default=None)
     parser.add_argument("--judge-together", type=int, default=0)
+    parser.add_argument("--batch", action="store_true", help="with --judge-together: both ways in batches")
     given = parser.parse_args()
     for vendor in ("OPENAI", "ANTHROPIC", "GEMINI"):  # the simulator takes any key
         os.environ.setdefault(f"{vendor}_API_KEY", "simulated")
     if given.judge_together:
-        judged_together(given.models.split(","), given.images, given.judge_together)
+        judged_together(given.models.split(","), given.images, given.judge_together, batch=given.batch)
         return
     print("| model | " + " | ".join(f"{way}, USD | s" for way in WAYS) + " | least / alone | calls |")
     print("| --- |" + " --- |" * (2 * len(WAYS) + 2))

@@ -10,6 +10,8 @@ from unsaf_async.score.judged_together import MARGIN, JudgedTogetherCounts, toge
 
 
 def check(rows, **fields):
+    """rows: without a place, which is the first half then."""
+    rows = [row if len(row) == 5 else (*row, False) for row in rows]
     return together_check(rows, **{"calls": 1, "asked_alone": 0, **fields})
 
 
@@ -66,3 +68,20 @@ def test_a_judge_that_leaves_most_out_is_told_of(asked_alone, responses, told):
     counts = JudgedTogetherCounts(calls=responses // 4, responses=responses, asked_alone=asked_alone)
     assert bool(counts.warning) is told
     assert not told or "without --judge-together the same costs less" in counts.warning
+
+
+def test_a_place_in_the_list_that_a_judge_favours_shows():
+    chance = Random(2)
+    rows = [
+        (image, "answered", "answered", "abstained" if late and chance.random() < 0.3 else "answered", late)
+        for image in range(100)
+        for late in (False, False, True, True)
+    ]
+    found = check(rows)
+    assert found.early == 1.0
+    assert found.late == pytest.approx(0.7, abs=0.1)
+    assert found.late_less_early_ci is not None
+    assert -0.45 < found.late_less_early_ci[0] < found.late - found.early < found.late_less_early_ci[1] < -0.15
+    none = check([(n, "answered", "answered", "answered", late) for n in range(9) for late in (False, True)])
+    assert (none.early, none.late, none.late_less_early_ci) == (1.0, 1.0, None)
+    assert none.why_undefined == {"late_less_early": "the two are equal on every image"}

@@ -16,7 +16,7 @@ from unsaf_async.calls.session import Session
 from unsaf_async.checks.labels import check_labels, entering
 from unsaf_async.errors import RunStopped, UserError, as_option, naming, setting
 from unsaf_async.events import Announce, silent
-from unsaf_async.examine.judge import Judge, Judgement, group_sizes, shown
+from unsaf_async.examine.judge import Judge, Judgement, call_groups, group_sizes, shown
 from unsaf_async.examine.unread import UnreadVerdicts
 from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.lifetime import check_cap, today_utc
@@ -278,8 +278,11 @@ def _check(
     for image, group in enumerate(bench.groups):
         judged = [n for n in group if n in together and together[n].decided_by != "rule" and n in alone]
         judged = [n for n in judged if together[n].unscored not in ("unreadable", "undecided")]
-        if len(judged) > 1 and max(group_sizes(len(judged), bench.together)) > 1:
-            rows += [(image, bench.rows[n].label, alone[n].act, together[n].act) for n in judged]
+        texts = [(bench.rows[n].question, bench.rows[n].response) for n in judged]
+        for call in call_groups(texts, bench.together) if len(judged) > 1 else ():
+            for place, n in enumerate(judged[each] for each in call):
+                late = 2 * place >= len(call)
+                rows.append((image, bench.rows[n].label, alone[n].act, together[n].act, late))
     asked_alone = sum(call.asked_alone for call in shared)
     return together_check(rows, calls=len(shared), asked_alone=asked_alone, margin=margin)
 

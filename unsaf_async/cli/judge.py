@@ -211,6 +211,17 @@ def _print_together(check: TogetherCheck) -> None:
         f"difference of {100 * check.difference:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}."
     )
     out.print(f"Both verdicts are the same act on {format_part(check.alike or 0.0, 1)}.")
+    if check.early is not None and check.late is not None:
+        ends = check.late_less_early_ci
+        interval = (
+            f"95 % interval {100 * ends[0]:+.1f} to {100 * ends[1]:+.1f}"
+            if ends
+            else f"no interval: {check.why_undefined.get('late_less_early', 'undefined')}"
+        )
+        out.print(
+            f"In the first half of a call's list it agrees on {format_part(check.early, 1)}, in the second on "
+            f"{format_part(check.late, 1)}, a difference of {100 * (check.late - check.early):+.1f} points, {interval}."
+        )
     loss = f"a loss of {100 * check.margin:g} points or more"
     out.print(
         f"The interval excludes {loss}."

@@ -10,14 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field
 
 from unsaf_async.errors import as_option
 from unsaf_async.records import Record
 from unsaf_async.score.bounded_mean import mean_bounds
+from unsaf_async.score.intervals import difference_interval
 from unsaf_async.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     from unsaf_async.records import Act, Examination
 
@@ -101,6 +105,14 @@ class TogetherCheck(Record):
     """95 %, over images."""
     margin: float
     """The loss that matters, > 0."""
+    early: float | None
+    """`together` of the responses in the first half of their calls' lists."""
+    late: float | None
+    """The same of the second half. Which response stands where is as good as random, so the two differ by the place alone."""
+    late_less_early_ci: tuple[float, float] | None
+    """95 % interval of late - early, over images."""
+    why_undefined: dict[str, str] = Field(default_factory=dict)
+    """Why there is no such interval."""
 
     @property
     def excludes_loss(self) -> bool:
@@ -109,7 +121,7 @@ class TogetherCheck(Record):
 
 
 def together_check(
-    responses: Iterable[tuple[int, str, Act | None, Act | None]],
+    responses: Iterable[tuple[int, str, Act | None, Act | None, bool]],
     *,
     calls: int,
     asked_alone: int,
@@ -118,7 +130,8 @@ def together_check(
     """How far judging together changes a judge's agreement with people.
 
     Args:
-        responses: Of each response the number of its image, people's label, and what the judge says alone and together.
+        responses: Of each response the number of its image, people's label, and what the judge says alone and together;
+            at last whether it stands in the second half of its call's list.
         calls: See `TogetherCheck`.
         asked_alone: See `TogetherCheck`.
         margin: See `TogetherCheck`.
@@ -130,15 +143,19 @@ def together_check(
     if not rows:
         return TogetherCheck(
             responses=0, images=0, calls=calls, asked_alone=asked_alone, alone=None, together=None, alike=None,
-            difference=None, difference_ci=None, margin=margin,
+            difference=None, difference_ci=None, margin=margin, early=None, late=None, late_less_early_ci=None,
+            why_undefined={"late_less_early": "no response was judged with others"},
         )  # fmt: skip
     _, image = np.unique([number for number, *_ in rows], return_inverse=True)
-    alone = np.array([act == label for _, label, act, _ in rows], dtype=float)
-    together = np.array([act == label for _, label, _, act in rows], dtype=float)
+    alone = np.array([act == label for _, label, act, _, _ in rows], dtype=float)
+    together = np.array([act == label for _, label, _, act, _ in rows], dtype=float)
     sizes = np.bincount(image)
     # A mean over images of what each adds to the difference over responses: at most all that the largest image holds.
     adds, most = np.bincount(image, together - alone) / sizes.mean(), float(sizes.max() / sizes.mean())
     low, high = mean_bounds(adds, -most, most)
+    second = np.array([late for *_, late in rows])
+    halves = [np.bincount(image, part * values) for part in (second, ~second) for values in (together, 1.0)]
+    by_place = difference_interval(np.stack(halves, axis=1))
     return TogetherCheck(
         responses=len(rows),
         images=len(sizes),
@@ -146,8 +163,16 @@ def together_check(
         asked_alone=asked_alone,
         alone=float(alone.mean()),
         together=float(together.mean()),
-        alike=float(np.mean([one == other and one is not None for _, _, one, other in rows])),
+        alike=float(np.mean([one == other and one is not None for _, _, one, other, _ in rows])),
         difference=float(together.mean() - alone.mean()),
         difference_ci=(max(-1.0, low), min(1.0, high)),
         margin=margin,
+        early=_share(together[~second]),
+        late=_share(together[second]),
+        late_less_early_ci=by_place.ends,
+        why_undefined={"late_less_early": by_place.why_undefined} if by_place.why_undefined else {},
     )
+
+
+def _share(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None

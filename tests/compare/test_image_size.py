@@ -83,6 +83,21 @@ def test_people_are_told_that_no_change_seen_is_no_pass_and_how_many_images_woul
     assert orjson.loads(wide.out)["verdict"] == "within the margin"
 
 
+def test_a_cap_that_one_pilot_takes_compares_nothing_and_a_higher_one_goes_on(
+    simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw()
+    for cap, px in (("0.1", 1024), ("0.15", 512)):
+        ended = command(capsys, *COMPARED, "--max-cost", cap)
+        assert (ended.code, ended.out) == (3, ""), (cap, ended.err)
+        assert f"the sizes are not compared: the pilot at {px} px is not whole" in ended.err
+        assert float(simulator.ledger.billed_usd) <= float(cap)
+    asked = simulator.ledger.requests
+    assert command(capsys, *COMPARED, "--max-cost", "1").code == 0
+    assert simulator.ledger.requests > asked
+    assert not simulator.ledger.repeated(), "what was paid is not paid again"
+
+
 def test_images_that_are_small_anyway_are_paid_once_and_show_nothing(
     simulator: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -165,25 +165,34 @@ def _compare_sizes(settings: Settings, images: int, side_px: int, margin: float,
         )
     usual, code = examine_pilot(prepared, images, quiet=quiet, said=f"is examined at {usual_px} px")
     if usual is None or code:
-        return code
+        return _not_compared(usual_px, code)
     own = default_folder(prepared.subject.name) if settings.out is None else Path(settings.out)
     left = None if settings.max_cost is None else settings.max_cost - usual.spent_usd
-    if left is not None and left <= 0:
-        tell(
-            f"the pilot at {usual_px} px took all of --max-cost {settings.max_cost:g}; give more for the one at {side_px} px"
-        )
-        return 3
     changed = replace(settings, max_side=side_px, max_cost=left, out=own.with_name(f"{own.name}-{side_px}px"))
     smaller = replace(prepared, subject=prepared.subject.with_max_side(side_px), settings=changed)
-    pilot, code = examine_pilot(smaller, images, quiet=quiet, said=f"is examined at {side_px} px")
+    pilot, code = None, 3
+    try:
+        if left is None or left > 0:
+            pilot, code = examine_pilot(smaller, images, quiet=quiet, said=f"is examined at {side_px} px")
+    except UserError as error:
+        if error.field != "max_cost":  # what is left of the cap lets no image begin
+            raise
     if pilot is None or code:
-        return code
+        return _not_compared(side_px, code)
     comparison = compare_sizes((prepared, usual), (smaller, pilot), margin)
     if json:
         sys.stdout.write(printable_json(comparison.model_dump_json(indent=2)) + "\n")
     else:
         print_sizes(comparison)
     return 0
+
+
+def _not_compared(side_px: int, code: int) -> int:
+    """Says why no sizes are compared; the exit code as given."""
+    tell(
+        f"the sizes are not compared: the pilot at {side_px} px is not whole; the same command, with a higher cap, goes on"
+    )
+    return code
 
 
 def examine_pilot(
@@ -236,7 +245,7 @@ def examine_pilot(
         tell(f"the pilot has examined no image: {runner.why_stopped or runner.unfinished}")
         return None, 2 if runner.mistake else 3
     if runner.why_stopped:
-        tell(f"the pilot stopped early: {runner.why_stopped}; what follows rests on {score.images.done} images")
+        tell(f"the pilot stopped early: {runner.why_stopped}; {score.images.done} images are done")
     return SavedRun(folder.path), 3 if runner.why_stopped else 0
 
 
@@ -322,7 +331,7 @@ def print_sizes(found: SizeComparison) -> None:
         rows.append(
             (f"{each.max_side_px} px", format_usd(each.image_usd, 4), format_usd(each.run_usd, 4), ends or "n/a")
         )
-    print_fitting(out, ("longer side", "an image", "all images", "95 % interval"), rows)
+    print_fitting(out, ("longer side", "an image", "the whole run", "95 % interval"), rows)
     out.print()
     images = format_count(found.images, "image")
     out.print(

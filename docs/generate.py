@@ -430,6 +430,22 @@ def validity_parts() -> dict[str, str]:
         "kinds": kind_table(studies),
         "forms": form_table(studies),
         "gates": gate_table(found["planted"]),
+        **control_parts(),
+    }
+
+
+def control_parts() -> dict[str, str]:
+    """The generated parts of docs/validity.md about controls, from what benchmarks/controls.py found."""
+    found = json.loads((ROOT / "docs" / "validity" / "controls.json").read_text("utf-8"))
+    from controls import control_table, difference_table, planted_table, truth_table
+
+    return {
+        "controls": control_table(found["own"]),
+        "controls-truth": truth_table(found["own"]),
+        "controls-differences": difference_table(found["own"]),
+        "controls-bank": control_table(found["bank"]),
+        "controls-bank-differences": difference_table(found["bank"]),
+        "controls-planted": planted_table(found),
     }
 
 

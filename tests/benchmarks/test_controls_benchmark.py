@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch):
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import controls
 
     return controls
 
 
-def test_the_difference_of_two_js_is_that_of_the_sums_and_of_equal_models_nothing(study):
+def test_the_difference_of_two_js_is_that_of_the_sums_and_of_equal_models_nothing(study: ModuleType) -> None:
     one = np.array([[2, 1, 3], [3, 0, 3], [1, 1, 2]] * 10)
     other = np.array([[1, 1, 3], [1, 0, 3], [1, 1, 3]] * 10)
     value, interval = study.j_difference(one, other)
@@ -30,7 +34,7 @@ def test_the_difference_of_two_js_is_that_of_the_sums_and_of_equal_models_nothin
 
 
 @pytest.mark.parametrize("questions", ["own", "bank"])
-def test_the_kept_figures_hold_together(study, questions):
+def test_the_kept_figures_hold_together(questions: str) -> None:
     found = json.loads((ROOT / "docs" / "validity" / "controls.json").read_text("utf-8"))[questions]
     by_model = {one["model"]: one for one in found["studies"]}
     for each in found["differences"]:

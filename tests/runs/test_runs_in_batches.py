@@ -191,25 +191,64 @@ async def test_an_interrupted_run_leaves_its_batches_with_the_vendor_and_resume_
     assert bill <= account.cost_usd <= bill * 1.0001 + 1e-7
 
 
-DEATHS = ("written down", "uploaded", "taken", "looked at", "half read", "read")
+DEATHS = ("written down", "uploaded", "taken", "looked at", "half done", "half read", "read")
+
+
+async def killed(simulator: Simulator, folder: Path, vendor: str, death: str) -> Path:
+    """The folder of a run that died by SIGKILL at a state of its first batch."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).parent / "killed_in_batches.py"),
+        *(str(folder), vendor, getattr(simulator, f"{vendor}_base"), death),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert await process.wait() == -signal.SIGKILL
+    assert len(open_batches(folder / "run" / "batches.jsonl")) == 1
+    return folder / "run"
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_run_that_is_killed_and_finds_its_batch_expired_keeps_what_was_answered(tmp_path, vendor):
+    async with Simulator(simulation(work_s=0.4)) as simulator:
+        whole = await batched(simulator, tmp_path / "whole", vendor)
+    async with Simulator(simulation(work_s=0.6, window_s=0.4)) as simulator:
+        folder = await killed(simulator, tmp_path / "killed", vendor, "half done")
+        (left,) = simulator.ledger.batches.values()
+        async with asyncio.timeout(10):
+            while any(row.state == "open" for row in left.rows.values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        states = {row.state for row in left.rows.values()}
+        assert "expired" in states
+        answered = sum(row.state == "succeeded" for row in left.rows.values())
+        with reopen(folder) as again:
+            runner = Runner(again, waits=QUICK)
+            score = await runner.run()
+            assert runner.why_stopped is None
+        ledger = simulator.ledger
+    assert score.unf1 == whole.score.unf1
+    account, bill = read_account(folder / "ledger.jsonl"), float(ledger.billed_usd)
+    if vendor == "gemini":  # which gives nothing back of a batch that has expired: booked at its worst, and asked again
+        assert bill <= account.cost_usd
+        assert account.unknown > 0
+        return
+    assert answered > 0
+    assert not ledger.repeated()
+    assert account.unknown == 0
+    assert bill <= account.cost_usd <= bill * 1.0001 + 1e-7
 
 
 @pytest.mark.parametrize(
-    ("vendor", "death"), [*(("openai", death) for death in DEATHS), ("anthropic", "taken"), ("gemini", "taken")]
+    ("vendor", "death"),
+    [
+        *(("openai", death) for death in DEATHS),
+        *((vendor, death) for vendor in ("anthropic", "gemini") for death in ("taken", "half done", "half read")),
+    ],
 )
 async def test_a_run_that_is_killed_at_any_state_of_a_batch_sends_and_pays_nothing_twice(tmp_path, vendor, death):
-    async with Simulator(simulation(work_s=0.1)) as simulator:
+    async with Simulator(simulation(work_s=0.4 if death == "half done" else 0.1)) as simulator:
         whole = await batched(simulator, tmp_path / "whole", vendor)
         simulator.ledger.reset()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(Path(__file__).parent / "killed_in_batches.py"),
-            *(str(tmp_path / "killed"), vendor, getattr(simulator, f"{vendor}_base"), death),
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        )
-        assert await process.wait() == -signal.SIGKILL
-        folder = tmp_path / "killed" / "run"
-        assert len(open_batches(folder / "batches.jsonl")) == 1
+        folder = await killed(simulator, tmp_path / "killed", vendor, death)
         with reopen(folder) as again:
             runner = Runner(again, waits=QUICK)
             score = await runner.run()

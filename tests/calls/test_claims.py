@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -48,6 +49,43 @@ def test_a_key_is_claimed_by_one_at_a_time_and_others_are_free(tmp_path):
     one.close()
     one.close()
     one.release(KEY)
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_GETLK"), reason="the system does not tell who has locked what")
+def test_others_know_that_claims_may_be_in_batches_and_nobody_takes_his_own_for_anothers(tmp_path):
+    one, two = Claims(tmp_path), Claims(tmp_path)
+    with one.in_batch(), one.in_batch():
+        assert (one.others_in_batch(), two.others_in_batch()) == (False, True)
+        assert two.take(KEY)
+        with two.in_batch():
+            assert one.others_in_batch()
+    assert not two.others_in_batch()
+    with one.in_batch():
+        one.close()
+        assert not two.others_in_batch()
+    assert not one.others_in_batch()
+    two.close()
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_GETLK"), reason="the system does not tell who has locked what")
+async def test_a_call_that_another_process_has_in_a_batch_is_waited_for_beyond_the_patience(
+    stores, at_once, monkeypatch
+):
+    monkeypatch.setattr(cached, "CLAIM_PATIENCE_S", 0.05)
+    one, two = stores
+    key, other = (key_of(key_parts(request(draw=draw))) for draw in (0, 1))
+    assert one.claim(key)
+    waits = Cached(Script(reply("Paid twice.")), two, {}, "two", elsewhere=two.others_in_batch)
+    with one.in_batch():
+        task = asyncio.create_task(waits.complete(request()))
+        await asyncio.sleep(0.4)
+        assert not task.done()
+        await one.put(key, cached.packed(key_parts(request()), reply("A cat.")))
+    assert (await task).text == "A cat."
+    one.release(key)
+    assert one.claim(other)
+    assert (await waits.complete(request(draw=1))).text == "Paid twice.", "nobody is in batches: patience has its end"
+    one.release(other)
 
 
 def test_the_claims_of_a_process_that_was_killed_are_free(tmp_path):

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from driving import KEY, PRICE, ROUTES, draw_images, drive_at
 
+from unsaf_async.calls import cached
 from unsaf_async.calls.backends.error_status import error_of
 from unsaf_async.calls.backends.open import open_backend
 from unsaf_async.calls.batches import anthropic_batches
-from unsaf_async.calls.batches.batches import Waits
+from unsaf_async.calls.batches.batches import Batches, Waits
 from unsaf_async.calls.batches.open import api_of
 from unsaf_async.calls.batches.openai_batches import OpenAIBatches
 from unsaf_async.calls.batches.register import Register, Row, open_batches
@@ -189,6 +190,27 @@ async def test_an_interrupted_run_leaves_its_batches_with_the_vendor_and_resume_
         bill = float(simulator.ledger.billed_usd)
     assert account.unknown == 0
     assert bill <= account.cost_usd <= bill * 1.0001 + 1e-7
+
+
+async def test_of_two_runs_in_batches_on_one_cache_the_second_waits_for_the_firsts_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(cached, "CLAIM_PATIENCE_S", 0.6)  # of what is not in a batch yet
+    monkeypatch.setattr(cached, "CLAIM_WAIT_S", 0.05)
+    monkeypatch.setattr(cached, "BATCH_WAIT_S", 0.1)
+    said: list[str] = []
+    hear = Batches.elsewhere
+    monkeypatch.setattr(Batches, "elsewhere", lambda self: hear(self) and not said.append(self._title))
+    async with Simulator(simulation(work_s=1.2)) as simulator:
+        first = asyncio.create_task(batched(simulator, tmp_path / "first", cache=tmp_path / "cache"))
+        while not any(len(batch.rows) > 2 for batch in simulator.ledger.batches.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        second = await batched(simulator, tmp_path / "second", cache=tmp_path / "cache")
+        one = await first
+        assert not simulator.ledger.repeated()
+        bill = float(simulator.ledger.billed_usd)
+    assert said, "the second run met calls of the first one's batch"
+    assert second.score.unf1 == one.score.unf1
+    booked = [read_account(each.runner.folder.files.ledger).cost_usd for each in (one, second)]
+    assert bill <= sum(booked) <= bill * 1.0001 + 1e-7
 
 
 DEATHS = ("written down", "uploaded", "taken", "looked at", "half done", "half read", "read")

@@ -38,6 +38,8 @@ for reasons of its own (cancelled, no money), so one of those that wait makes it
 
 CLAIM_WAIT_S = 0.25
 """So often a call that another process makes is looked for in the store."""
+BATCH_WAIT_S = 5.0
+"""The same, at most, of a call that another process may have in a batch: that takes hours."""
 CLAIM_PATIENCE_S = 600.0
 """So long another process is waited for. It may be halted, or wait for its own money for what is claimed here."""
 
@@ -57,6 +59,7 @@ class Cached:
         is_down: Callable[[], bool] = lambda: False,
         coming: Callable[[Request], Coming | None] = lambda _: None,
         collected: set[str] | None = None,
+        elsewhere: Callable[[], bool] = lambda: False,
     ) -> None:
         """A layer for one image's calls.
 
@@ -72,6 +75,8 @@ class Cached:
             coming: What the store is told of the call that will be made where it has no reply.
             collected: The keys of replies that this run has paid for, in batches of earlier sessions: nobody spared these calls.
                 Whoever is given one takes it out. None for none.
+            elsewhere: Whether a call that another process has claimed may be in a batch: it is waited for, however long that
+                takes.
         """
         self._inner = inner
         self._store = store
@@ -83,6 +88,7 @@ class Cached:
         self._is_down = is_down
         self._coming = coming
         self._collected = set() if collected is None else collected
+        self._elsewhere = elsewhere
 
     async def complete(self, request: Request) -> Reply:
         """The stored reply, or the inner provider's, which is on disk when this returns.
@@ -126,20 +132,22 @@ class Cached:
 
     async def _stored_or_asked(self, key: str, parts: dict[str, object], request: Request) -> Reply:
         """The stored reply, be it one that another process is asking for, or the inner provider's."""
-        waited_s = 0.0
+        waited_s, wait_s = 0.0, CLAIM_WAIT_S
         while True:
             own = f"{key}:{self._run_id}"
             claimed, data = await self._store.look(key, own, self._coming(request))
             try:
                 if (reply := await self._read(data, own)) is not None:
                     return self._told(reply, key, request)
-                if claimed or waited_s >= CLAIM_PATIENCE_S or self._is_down():
+                in_batch = not claimed and not self._is_down() and self._elsewhere()
+                if claimed or self._is_down() or (waited_s >= CLAIM_PATIENCE_S and not in_batch):
                     return await self._ask(key, parts, request)
             finally:
                 if claimed:
                     self._store.release(key)
-            await asyncio.sleep(CLAIM_WAIT_S)
-            waited_s += CLAIM_WAIT_S
+            wait_s = min(2 * wait_s, BATCH_WAIT_S) if in_batch else CLAIM_WAIT_S
+            await asyncio.sleep(wait_s)
+            waited_s += 0.0 if in_batch else wait_s
 
     async def _read(self, data: bytes | None, own: str) -> Reply | None:
         """The reply in what is stored, or else in what is stored for this run alone; None where neither will do."""

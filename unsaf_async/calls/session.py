@@ -207,6 +207,11 @@ class Session:
                 except CallError as error:
                     raise ProviderDown(f"{model.profile.name}: {error}") from None
 
+    @property
+    def batch(self) -> bool:
+        """Whether calls to models that take batches go in them, sooner or later."""
+        return self._batch
+
     def begin_batches(self) -> None:
         """Have all further first attempts at models that take batches go in them."""
         for model in self.models.values():
@@ -264,6 +269,7 @@ class Session:
             return None
         assert isinstance(backend, HttpBackend)
         assert isinstance(self.ledger, Ledger)
+        assert isinstance(self.store, ReplyStore)
         batches = Batches(
             name,
             profile.name,
@@ -352,6 +358,7 @@ class OpenModel:
             lambda: self.replicas.down is not None,
             partial(self._coming, image_budget) if session.shares_books else lambda _: None,
             None if self.batches is None else self.batches.collected,
+            self.batches.elsewhere if self.batches is not None and session.batch else lambda: False,
         )
         named_one = StrictModel(cached, asked, self.replicas) if asked else cached
         return StopAtRefusals(Adapting(named_one, self.adapted), self.refusals)

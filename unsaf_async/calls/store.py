@@ -43,6 +43,7 @@ from unsaf_async.records import Outcome, Reply, Request, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from unsaf_async.calls.books import Coming
@@ -430,6 +431,22 @@ class ReplyStore:
             key: As it was claimed.
         """
         self._claims.release(key)
+
+    def in_batch(self) -> AbstractContextManager[None]:
+        """Let other processes know, while the context lasts, that calls claimed here may be in a batch.
+
+        Returns:
+            The context.
+        """
+        return self._claims.in_batch()
+
+    def others_in_batch(self) -> bool:
+        """Whether calls that other processes have claimed may be in a batch.
+
+        Returns:
+            As `Claims.others_in_batch`.
+        """
+        return self._claims.others_in_batch()
 
     async def look(self, key: str, own: str, coming: Coming | None = None) -> tuple[bool, bytes | None]:  # noqa: ARG002
         """Claim a call, and see whether its reply is stored. Claimed first: what the last holder of the claim got is stored then.

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from unsaf_async.calls.backends.http import HttpBackend
     from unsaf_async.calls.batches.api import BatchApi, Result, State
     from unsaf_async.calls.batches.register import OpenBatch, Register
-    from unsaf_async.calls.books import Replies
     from unsaf_async.calls.budget import Budget, Reservation
     from unsaf_async.calls.cost import CostModel
     from unsaf_async.calls.ledger import Ledger
     from unsaf_async.calls.replicas import Replicas
+    from unsaf_async.calls.store import ReplyStore
     from unsaf_async.events import Announce
     from unsaf_async.providers.redactor import Redactor
     from unsaf_async.records import Reply, Request
@@ -94,7 +94,7 @@ class Waits:
 class Accounts:
     """What a session keeps accounts with, and hides and tells things by."""
 
-    store: Replies
+    store: ReplyStore
     ledger: Ledger
     budget: Budget
     register: Register
@@ -175,6 +175,7 @@ class Batches:
         self._gathered_bytes = 0
         self._leaving: set[_Call] = set()
         """Calls whose batch is being written and handed in."""
+        self._told_elsewhere = False
         self._timer: asyncio.TimerHandle | None = None
         self._group = asyncio.TaskGroup()
         self._stopped: Fatal | None = None
@@ -223,6 +224,20 @@ class Batches:
             self._gathered_bytes -= self._gathered.pop(call, 0)
             self._give_up(call)
             raise
+
+    def elsewhere(self) -> bool:
+        """Whether a call that another process has claimed may be in its batch. That it is waited for is told once.
+
+        Returns:
+            False where the system does not tell.
+        """
+        if not self._accounts.store.others_in_batch():
+            return False
+        if not self._told_elsewhere:
+            self._told_elsewhere = True
+            what = "another run with this cache asks the same in batches"
+            self._accounts.announce(Notice(f"{self._title}: {what}: its replies are waited for, and cost nothing here"))
+        return True
 
     def stop(self, reason: Fatal) -> None:
         """Hand no further batch in, and wait for none. Those that are with the vendor stay there, for the next session.
@@ -451,7 +466,8 @@ class Batches:
         calls = self._calls.get(there.name, {})
         self._moved(there, 0)
         try:
-            state = await self._ended(there)
+            with self._accounts.store.in_batch():
+                state = await self._ended(there)
             if state is not None and await self._collect(there, calls, state) and not self._disk_is_full:
                 self._accounts.register.over(there.name)
                 with suppress(CallError):

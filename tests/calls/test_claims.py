@@ -16,7 +16,7 @@ from doubles import Function, Script, reply, request, settle
 from unsaf_async.calls import cached
 from unsaf_async.calls.cached import CLAIM_PATIENCE_S, Cached
 from unsaf_async.calls.claims import Claims
-from unsaf_async.calls.store import ReplyStore, key_of, key_parts
+from unsaf_async.calls.store import ReplyStore, key_of, key_parts, packed
 from unsaf_async.errors import Transient
 
 KEY, OTHER = "0" * 64, "f" * 64
@@ -80,7 +80,7 @@ async def test_a_call_that_another_process_has_in_a_batch_is_waited_for_beyond_t
         task = asyncio.create_task(waits.complete(request()))
         await asyncio.sleep(0.4)
         assert not task.done()
-        await one.put(key, cached.packed(key_parts(request()), reply("A cat.")))
+        await one.put(key, packed(key_parts(request()), reply("A cat.")))
     assert (await task).text == "A cat."
     one.release(key)
     assert one.claim(other)

@@ -197,8 +197,13 @@ async def test_of_two_runs_in_batches_on_one_cache_the_second_waits_for_the_firs
     monkeypatch.setattr(cached, "CLAIM_WAIT_S", 0.05)
     monkeypatch.setattr(cached, "BATCH_WAIT_S", 0.1)
     said: list[str] = []
-    hear = Batches.elsewhere
-    monkeypatch.setattr(Batches, "elsewhere", lambda self: hear(self) and not said.append(self._title))
+    elsewhere = Batches.elsewhere
+
+    def noted(self: Batches) -> bool:
+        said.extend([self._title] * (found := elsewhere(self)))
+        return found
+
+    monkeypatch.setattr(Batches, "elsewhere", noted)
     async with Simulator(simulation(work_s=1.2)) as simulator:
         first = asyncio.create_task(batched(simulator, tmp_path / "first", cache=tmp_path / "cache"))
         while not any(len(batch.rows) > 2 for batch in simulator.ledger.batches.values()):  # noqa: ASYNC110

@@ -48,7 +48,7 @@ app = typer.Typer(cls=JudgeGroup, help="Judges, and how far they can be trusted.
 
 @app.callback()
 def top() -> None:
-    """Judges, and how far they can be trusted."""
+    """Judges, and how far they can be trusted. `judge RUN_DIR --judge NAME` means `judge again RUN_DIR --judge NAME`."""
 
 
 @app.command("calibrate")

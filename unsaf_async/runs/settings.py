@@ -310,7 +310,15 @@ class Settings:
 class Rejudging:
     """How the answers of a finished run are judged anew."""
 
-    judge: Judge = None
+    judge: Annotated[
+        str | Sequence[str] | None,
+        Help(
+            'Who judges what the rules leave open: "self" (the measured model), "rules" (nobody), or a provider; given several '
+            "times, a panel by majority. Default, with --rubric: as in the run.",
+            metavar="NAME|self|rules",
+            panel=JUDGING,
+        ),
+    ] = None
     """None: as the run's."""
     judge_api_base: JudgeApiBase = None
     rubric: Annotated[

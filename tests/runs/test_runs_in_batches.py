@@ -408,3 +408,25 @@ async def test_a_rule_that_ends_the_run_begins_no_more_images_than_it_is_expecte
     assert outcome.runner.satisfied
     assert rule.images_needed < 40
     assert len(outcome.examinations) == 40, "one round"
+
+
+async def test_controls_go_in_batches_behind_the_answers_and_are_those_of_a_run_online(tmp_path):
+    async with Simulator(simulation()) as simulator:
+        alone = await batched(simulator, tmp_path / "alone", batch=False, controls="other")
+        simulator.ledger.reset()
+        together = await batched(simulator, tmp_path / "together", controls="other")
+        billed_usd = float(simulator.ledger.billed_usd)
+    controls = [
+        sorted(
+            (q.text, q.control.image, q.control.response)
+            for each in run.examinations
+            for q in each.questions
+            if q.control
+        )
+        for run in (alone, together)
+    ]
+    assert len(controls[0]) == 3
+    assert controls[0] == controls[1]
+    assert together.score.controls == alone.score.controls
+    assert together.score.cost_usd == pytest.approx(billed_usd)
+    assert billed_usd < alone.score.cost_usd

@@ -13,6 +13,7 @@ from commandline import command
 from driving import KEY, PRICE, draw_images, drive, drive_at
 from truths import measured, resumed, scripted_model
 
+from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.compare.comparison import compare, load_runs
 from unsaf_async.report.data import load_run
@@ -26,7 +27,7 @@ from unsaf_async.runs.settings import Settings
 from unsaf_async.score.unf1 import Counts, cell
 from unsaf_async.simulate.model import Awareness
 from unsaf_async.simulate.server import Simulator
-from unsaf_async.simulate.settings import Simulation
+from unsaf_async.simulate.settings import BatchRules, Simulation
 
 if TYPE_CHECKING:
     from unsaf_async.records import Examination, Question
@@ -80,6 +81,22 @@ async def test_both_forms_on_every_wire_are_counted_and_billed_to_the_cent(
     assert forms.difference == pytest.approx(found.unf1 - forms.choice.unf1)
     assert forms.difference_ci is not None
     assert forms.difference_ci[0] <= forms.difference <= forms.difference_ci[1]
+
+
+async def test_answers_by_option_go_in_batches_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    quick = Waits(quiet_s=0.15, first_look_s=0.03, longest_look_s=0.1, again_s=0.05, longest_again_s=0.2)
+    simulation = Simulation(price=PRICE, batches=BatchRules(validate_s=0, work_s=0.02, finalize_s=0))
+    given = {"images": 3, "question_form": "choice", "max_cost": 5}
+    alone = await drive(simulation, "openai", tmp_path / "alone", **given)
+    run = await drive(simulation, "openai", tmp_path / "together", batch=True, waits=quick, **given)
+    assert run.score.calls is not None
+    assert run.score.calls.by_role["choice"] == len(questions(run.examinations)) == 18
+    assert run.score.counts == alone.score.counts
+    billed_usd = float(run.ledger.billed_usd)
+    assert run.score.cost_usd == pytest.approx(billed_usd, abs=1e-9 * 40)
+    # The first image's calls go alone, and all others at half the price.
+    assert billed_usd == pytest.approx(float(alone.ledger.billed_usd) * (1 + 2 / 2) / 3, rel=0.1)
 
 
 async def test_by_option_alone_nobody_judges_and_a_model_without_options_is_malformed(tmp_path: Path) -> None:

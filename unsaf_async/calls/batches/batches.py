@@ -255,9 +255,8 @@ class Batches:
         if with_vendor and self._there:
             self._accounts.announce(
                 Notice(
-                    f"{self._title}: {format_count(len(self._there), 'batch', 'batches')} with "
-                    f"{format_count(len(with_vendor), 'call')} stay with the vendor, and are booked "
-                    "at their worst case; resuming the run collects them"
+                    f"{self._title}: left with the vendor: {format_count(len(self._there), 'batch', 'batches')} with "
+                    f"{format_count(len(with_vendor), 'call')}, booked at their worst case; resuming the run collects them"
                 )
             )
         for call in [*self._gathered, *with_vendor]:

@@ -12,6 +12,8 @@ PARTS = {
     "panel",
     "corrected",
     "label_corrected",
+    "judged_together",
+    "forms",
     "grounded",
     "labelled",
     "pope",

@@ -129,6 +129,8 @@ class Pack:
     """The templates for questions with options, by their names in `CHOICE`; {} if it has none."""
     form: Form = "open"
     """How questions are put."""
+    place: str = field(default="", compare=False)
+    """As it was given: a shipped pack's name or a folder, for messages; `name` may be that of the pack that it is a copy of."""
 
     def for_form(self, form: Form) -> Pack:
         """The pack for a form of questions.
@@ -146,7 +148,7 @@ class Pack:
             return self
         if not self.choice:
             raise UserError(
-                f"{self.name}: has no {min(CHOICE)}.md, so it cannot ask with options; give "
+                f"{self.place or self.name}: has no {min(CHOICE)}.md, so it cannot ask with options; give "
                 f"{setting('question_form', 'open')}, or prompts that can"
             )
         texts = {**self.texts, **self.choice}
@@ -178,9 +180,10 @@ class Pack:
             UserError: The pack has no such prompt.
         """
         if self.together is None:
-            lacks = f"has no {TOGETHER}.md, by which several responses are judged in one call"
+            lacks = f"{self.place or self.name} has no {TOGETHER}.md, by which several responses are judged in one call"
             raise UserError(
-                f"{self.name} {lacks}; add one, give another pack, or leave {setting('judge_together')} out", "prompts"
+                f"{lacks}; add one, give another pack, or leave {setting('judge_together')} out",
+                "prompts",
             )
         return replace(self, texts={**self.texts, TOGETHER: self.together})
 
@@ -416,7 +419,8 @@ def load_pack(name: str, sha256_wanted: str | None = None, form: Form = "open") 
     together = _template(file, {"data", "count"}) if file.exists() else None
     has_choice = any((folder / f"{stem}.md").exists() for stem in CHOICE)
     choice = {stem: _template(folder / f"{stem}.md", needed) for stem, needed in CHOICE.items() if has_choice}
-    pack = Pack(meta["name"], meta["version"], _digest(texts, json_lists), texts, json_lists, together, choice)
+    sha256_now = _digest(texts, json_lists)
+    pack = Pack(meta["name"], meta["version"], sha256_now, texts, json_lists, together, choice, place=name)
     wanted = pack.for_form(form)
     if sha256_wanted in (None, wanted.sha256):
         return wanted

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+from dataclasses import replace
 from random import Random
 
 import pytest
 from clock import clocked
 from doubles import IMAGE, Function, profile, reply
 
+from unsaf_async.bundled import bundled
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.errors import Transient, UserError
 from unsaf_async.examine.examiner import Examiner, has_failed_calls, is_unfinished
 from unsaf_async.examine.judge import Judge, group_sizes
 from unsaf_async.examine.rules import rule
+from unsaf_async.examine.unread import UnreadVerdicts
 from unsaf_async.prompts import TOGETHER, load_pack
 from unsaf_async.records import ImageRecord
 
@@ -141,6 +145,19 @@ async def test_where_no_verdict_can_be_read_all_are_asked_about_alone(first):
     assert [each.act for each in found] == ["answered", "abstained", "answered"]
     assert (call.responses, call.asked_alone, len(model.requests)) == (3, 3, 4)
     assert "no verdict in the reply" in call.call.detail
+
+
+@clocked
+async def test_a_judge_that_reads_no_list_is_told_of_without_a_word_of_unscored_responses():
+    told = []
+    model = Function(lambda request: reply("Hm." if "number" in shown(request)[0] else verdicts(request)))
+    judging = replace(judge(model, together=2), unread=UnreadVerdicts(told.append))
+    found, calls = await judging.judge_together(open_responses(12))
+    assert all(each.act for each in found)
+    assert len(calls) == 6
+    (notice,) = told
+    assert "no verdict can be read in 5 of 5 replies to calls about several responses, such as" in notice.text
+    assert notice.text.endswith("; each is asked about again alone")
 
 
 @clocked
@@ -298,3 +315,10 @@ def test_both_judging_prompts_of_a_pack_say_the_same_of_what_a_verdict_means(lan
 def test_a_pack_without_the_prompt_is_refused_in_a_line():
     with pytest.raises(UserError, match=r"tiny has no judge-together\.md.*leave judge_together out"):
         load_pack("tiny").judging_together()
+
+
+def test_a_copy_of_a_pack_without_the_prompt_is_named_by_its_folder(tmp_path):
+    shutil.copytree(bundled("prompts") / "unsaf", tmp_path / "mine")
+    (tmp_path / "mine" / f"{TOGETHER}.md").unlink()
+    with pytest.raises(UserError, match=r"mine has no judge-together\.md"):
+        load_pack(str(tmp_path / "mine")).judging_together()

@@ -12,7 +12,7 @@ from commandline import command, serving
 from driving import ROUTES, draw_images
 from serving import serve_requests
 
-from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
+from unsaf_async.records import CallRecord, Examination, ImageRecord, JudgedTogether, Question
 from unsaf_async.runs.answered_by import ServicesTally
 from unsaf_async.runs.folder import read_manifest
 from unsaf_async.runs.prepare import prepare
@@ -133,3 +133,17 @@ def test_a_judge_that_often_gave_no_verdict_is_told_of_with_an_example() -> None
     assert told.endswith(
         'as judge hold no verdict that can be read, such as "Well, well.": what it judged so is unscored'
     )
+
+
+def test_replies_about_several_responses_leave_none_unscored_and_are_no_warning_of_that() -> None:
+    answer, alone = (CallRecord(role=role, outcome="ok") for role in ("answer", "judge"))
+    question = Question(
+        text="Q?", intended="answerable", answer=answer, judge=alone, act="answered", decided_by="judge"
+    )
+    unread = CallRecord(role="judge", outcome="ok", detail='no verdict in the reply: "Well, well."')
+    together = JudgedTogether(judge="self", responses=2, asked_alone=2, call=unread)
+    tally = ServicesTally(SavedRun(OLD_RUN).manifest)
+    for number in range(9):
+        image = ImageRecord(id=str(number), path="a")
+        tally.add(Examination(image=image, questions=(question, question), judged_together=(together,)))
+    assert list(tally.about()) == []

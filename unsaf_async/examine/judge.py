@@ -199,9 +199,9 @@ class Judge:
         acts = parse.numbered_verdicts(reply.text, [response for _, response in responses]) if whole else {}
         call = record_of("judge", reply)
         if acts:
-            self.unread.read(client.name)
+            self.unread.read(client.name, several=True)
         else:
-            detail = self.unread.unread(client.name, reply.text, reply.outcome)
+            detail = self.unread.unread(client.name, reply.text, reply.outcome, several=True)
             call = call.model_copy(update={"detail": call.detail or detail})
         missing = [place for place in range(count) if place + 1 not in acts]
         alone = await _all(self._alone(client, *responses[place]) for place in missing)

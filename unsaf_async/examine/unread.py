@@ -21,6 +21,10 @@ EXAMPLE_CHARS = 120
 NO_VERDICT = "no verdict in the reply"
 
 
+_Kind = tuple[str, bool]
+"""A judge's name, and whether its calls are about several responses."""
+
+
 class UnreadVerdicts:
     """The judges' replies in which no verdict is, counted as they come; each judge is told of once."""
 
@@ -33,44 +37,47 @@ class UnreadVerdicts:
         """
         self._announce = announce
         self._redact = redact
-        self._replies: Counter[str] = Counter()
-        self._unread: Counter[str] = Counter()
-        self._in_a_row: Counter[str] = Counter()
-        self._told: set[str] = set()
+        self._replies: Counter[_Kind] = Counter()
+        self._unread: Counter[_Kind] = Counter()
+        self._in_a_row: Counter[_Kind] = Counter()
+        self._told: set[_Kind] = set()
 
-    def read(self, judge: str) -> None:
+    def read(self, judge: str, *, several: bool = False) -> None:
         """Count a reply with a verdict.
 
         Args:
             judge: The model's name.
+            several: Whether the call was about several responses.
         """
-        self._replies[judge] += 1
-        self._in_a_row[judge] = 0
+        self._replies[judge, several] += 1
+        self._in_a_row[judge, several] = 0
 
-    def unread(self, judge: str, reply: str, outcome: str) -> str:
+    def unread(self, judge: str, reply: str, outcome: str, *, several: bool = False) -> str:
         """Count a reply without a verdict.
 
         Args:
             judge: The model's name.
             reply: The whole reply.
             outcome: How the call ended.
+            several: Whether the call was about several responses, each of which is asked about again alone.
 
         Returns:
             What the call's record says of it: one line, with the beginning of the reply.
         """
-        self._replies[judge] += 1
-        self._unread[judge] += 1
-        self._in_a_row[judge] += 1
+        kind = (judge, several)
+        self._replies[kind] += 1
+        self._unread[kind] += 1
+        self._in_a_row[kind] += 1
         detail = f"{NO_VERDICT}: {self._example(reply)}" if reply.strip() else f"{NO_VERDICT}: it is empty ({outcome})"
-        unread, replies = self._unread[judge], self._replies[judge]
-        many = self._in_a_row[judge] >= IN_A_ROW or (replies >= FEW and unread >= SHARE * replies)
-        if many and judge not in self._told:
-            self._told.add(judge)
+        unread, replies = self._unread[kind], self._replies[kind]
+        many = self._in_a_row[kind] >= IN_A_ROW or (replies >= FEW and unread >= SHARE * replies)
+        if many and kind not in self._told:
+            self._told.add(kind)
             of = f"{unread} of {format_count(replies, 'reply', 'replies')}"
             example = f", such as {self._example(reply)}" if reply.strip() else f": the last one is empty ({outcome})"
-            self._announce(
-                Notice(f"{judge} as judge: no verdict can be read in {of}{example}; what it judges stays unscored")
-            )
+            about = " to calls about several responses" if several else ""
+            then = "each is asked about again alone" if several else "what it judges stays unscored"
+            self._announce(Notice(f"{judge} as judge: no verdict can be read in {of}{about}{example}; {then}"))
         return detail
 
     def _example(self, reply: str) -> str:

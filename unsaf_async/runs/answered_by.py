@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MANY_UNREAD, UNREAD_LIMIT = 3, 0.05
-"""A judge is told of where at least so many of its replies, and more than this share, hold no verdict."""
+"""A judge is told of where at least so many of its replies about one response, and more than this share, hold no verdict."""
 
 
 class ServicesTally:
@@ -51,11 +51,15 @@ class ServicesTally:
             self._thoughts += call.outcome == "unreadable" and "reasoning_content" in call.detail
             if call.outcome == "interrupted" and call.finish_reason:
                 self._reasons[call.finish_reason] += 1
-            if call.role == "judge" and call.outcome != "failed":
-                self._judged[name] += 1
-                if call.detail.startswith(NO_VERDICT):
-                    self._unread[name] += 1
-                    self._example.setdefault(name, call.detail.removeprefix(NO_VERDICT).lstrip(": "))
+        for (
+            question
+        ) in examination.questions:  # what a call about several responses leaves out is asked for again, alone
+            for name, call in _calls_about(self._manifest, question):
+                if call.role == "judge" and call.outcome != "failed":
+                    self._judged[name] += 1
+                    if call.detail.startswith(NO_VERDICT):
+                        self._unread[name] += 1
+                        self._example.setdefault(name, call.detail.removeprefix(NO_VERDICT).lstrip(": "))
 
     @property
     def answered_by(self) -> dict[str, dict[str, int]]:

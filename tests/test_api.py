@@ -15,9 +15,21 @@ import pytest
 from PIL import Image
 
 import unsaf_async
-from unsaf_async import Examination, Findings, Manifest, RunStopped, Settings, UnsafError, UserError, evaluate, load
+from unsaf_async import (
+    Examination,
+    Findings,
+    Manifest,
+    RunStopped,
+    Settings,
+    UnsafError,
+    UserError,
+    evaluate,
+    evaluate_sync,
+    load,
+)
 from unsaf_async.cli import main
 from unsaf_async.events import Event, ImageKept
+from unsaf_async.runs.question_table import COLUMNS
 
 
 @pytest.fixture
@@ -114,6 +126,59 @@ async def test_a_run_that_costs_money_needs_a_cap_or_a_yes_as_on_the_command_lin
     assert not (folder / "run").exists()
     assert (await evaluate("scripted", yes=True, **given)).images.done == 3
     assert (await evaluate("scripted", max_cost=5.0, **given)).images.done == 3
+
+
+# --- in a notebook ------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_sync_is_evaluate_where_no_loop_runs(folder: Path) -> None:
+    score = evaluate_sync("scripted", images="photos", questions=1, out="run")
+    assert isinstance(score, Findings)
+    assert _timeless(load("run").findings) == _timeless(score)
+    assert inspect.signature(evaluate_sync).parameters == inspect.signature(evaluate).parameters
+
+
+async def test_evaluate_sync_in_a_notebook_names_what_works_there_and_begins_nothing(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"an event loop runs here already.*`await evaluate\(\.\.\.\)`"):
+        evaluate_sync("scripted", images="photos", questions=1, out="run")
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["pandas", "polars"])
+def test_questions_and_score_are_frames_of_the_library_that_is_there(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = pytest.importorskip(name)
+    monkeypatch.setitem(sys.modules, {"pandas": "polars", "polars": "pandas"}[name], None)  # as if not installed
+    evaluate_sync("scripted", images="photos", questions=1, out="run")
+    run = load("run")
+    questions, figures = run.questions, run.findings.to_frame()
+    assert isinstance(questions, library.DataFrame)
+    assert list(questions.columns) == [column.name for column in COLUMNS]
+    assert questions["question"].to_list() == [each.text for one in run.examinations for each in one.questions]
+    kinds = {"pandas": ("Int64", "float64", "boolean"), "polars": ("Int64", "Float64", "Boolean")}[name]
+    assert tuple(str(questions[column].dtype) for column in ("number", "stated", "cached")) == kinds, "even if absent"
+    absent = questions["confirmed"].isna() if name == "pandas" else questions["confirmed"].is_null()
+    assert absent.all()
+    assert list(figures.columns) == ["path", "value", "low", "high", "why_none"]
+    assert figures["value"][figures["path"].to_list().index("counts.ta")] == run.findings.counts.ta
+
+
+def test_without_pandas_and_polars_one_line_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate_sync("scripted", images="photos/0.png", questions=1, out="run")
+    for name in ("pandas", "polars"):
+        monkeypatch.setitem(sys.modules, name, None)
+    run = load("run")
+    for wanted in (run.findings.to_frame, lambda: run.questions):
+        with pytest.raises(UserError, match=r"^a DataFrame needs pandas or polars, and neither .*`pip install pandas`"):
+            wanted()
+
+
+def test_a_loaded_run_is_shown_by_its_score_and_a_simulated_one_says_so(folder: Path) -> None:
+    evaluate_sync("scripted", images="photos/0.png", questions=1, out="run")
+    run = load("run")
+    assert run._repr_html_().endswith(run.findings._repr_html_())
+    assert "A simulated model was measured" in run._repr_html_()
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

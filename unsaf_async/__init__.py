@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unsaf_async.api import evaluate, load
+    from unsaf_async.api import LoadedRun, evaluate, evaluate_sync, load
     from unsaf_async.errors import BudgetExhausted, ProviderDown, RunStopped, UnsafError, UserError
     from unsaf_async.records import Examination, Question
     from unsaf_async.runs.findings import Findings
@@ -24,6 +24,7 @@ _HOMES = {
     "BudgetExhausted": "errors",
     "Examination": "records",
     "Findings": "runs.findings",
+    "LoadedRun": "api",
     "Manifest": "runs.folder",
     "ProviderDown": "errors",
     "Question": "records",
@@ -33,6 +34,7 @@ _HOMES = {
     "UnsafError": "errors",
     "UserError": "errors",
     "evaluate": "api",
+    "evaluate_sync": "api",
     "load": "api",
 }
 
@@ -40,6 +42,7 @@ __all__ = [
     "BudgetExhausted",
     "Examination",
     "Findings",
+    "LoadedRun",
     "Manifest",
     "ProviderDown",
     "Question",
@@ -49,6 +52,7 @@ __all__ = [
     "UnsafError",
     "UserError",
     "evaluate",
+    "evaluate_sync",
     "load",
 ]
 

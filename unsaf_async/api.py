@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, get_type_hints
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.events import Announce, logged
 from unsaf_async.runs.estimate import check_covers_an_image, estimate
 from unsaf_async.runs.folder import exists
 from unsaf_async.runs.prepare import prepare
+from unsaf_async.runs.question_table import frame_of, rows_of
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.setting_types import check_types
 from unsaf_async.runs.settings import Settings
+from unsaf_async.text import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,18 +91,63 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
         return await Runner(folder, arguments.on_event).run()
 
 
-def load(run_dir: str | Path) -> tuple[Manifest, list[Examination], Findings]:
+@_with_parameters_of(EvaluateArguments)
+def evaluate_sync(*provider: Any, **settings: Any) -> Findings:
+    """As `evaluate`, for programs without an event loop. It returns when the run has ended.
+
+    Args:
+        *provider: As for `evaluate`.
+        **settings: As for `evaluate`.
+
+    Returns:
+        The score and the extra measures.
+
+    Raises:
+        UserError: As for `evaluate`; or an event loop runs in this thread already, as in a notebook, where
+            `await evaluate(...)` works. A second loop in a thread would go on paying after Ctrl-C.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(evaluate(*provider, **settings))
+    raise UserError(
+        "evaluate_sync: an event loop runs here already, as in a notebook; write `await evaluate(...)` in its place"
+    )
+
+
+class LoadedRun(NamedTuple):
+    """A run read back: (manifest, examinations, findings)."""
+
+    manifest: Manifest
+    examinations: list[Examination]
+    """One an image that is done, in the order in which they were written."""
+    findings: Findings
+
+    @property
+    def questions(self) -> Any:
+        """Every question as a row of a DataFrame, of pandas or polars, whichever is installed; made anew each time.
+
+        Its columns are those of `export --format parquet` (docs/guide.md). Raises UserError if neither is installed.
+        """
+        return frame_of(rows_of(self.manifest, self.examinations))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it: the score, not each record."""
+        simulated = f"<p><b>Simulated:</b> {SIMULATED}</p>" if self.manifest.subject.backend == "scripted" else ""
+        return simulated + self.findings._repr_html_()
+
+
+def load(run_dir: str | Path) -> LoadedRun:
     """A run read back: its manifest, its examinations, and its score, computed anew if its files have changed since.
 
     Args:
         run_dir: The run's folder. The run may be finished or not.
 
     Returns:
-        (manifest, examinations, findings); the examinations, one an image that is done, in the order in which they were
-        written.
+        (manifest, examinations, findings), a named tuple with `questions`, all questions as a DataFrame.
 
     Raises:
         UserError: The folder holds no run, or a damaged one.
     """
     run = SavedRun(Path(run_dir))
-    return run.manifest, list(run.examinations), run.findings
+    return LoadedRun(run.manifest, list(run.examinations), run.findings)

@@ -114,7 +114,7 @@ def test_the_memory_does_not_go_by_the_number_of_rows(
 ) -> None:
     monkeypatch.setattr(question_table, "BATCH_ROWS", 10)
     saved = SavedRun(run)
-    rows = list(rows_of(saved))
+    rows = list(rows_of(saved.manifest, saved.kept.in_order(saved.kept)))
 
     def peak(times: int) -> int:
         with (tmp_path / "rows.csv").open("wb") as file:
@@ -131,7 +131,7 @@ def test_export_writes_the_table_into_the_run_or_to_a_file(run: Path, capsys: py
     assert command(capsys, "export", str(run), "--format", "csv").code == 0
     assert (run / "questions.csv").exists()
     ended = command(capsys, "export", str(run), str(run), "--format", "parquet", "--out", "both.parquet")
-    rows = len(list(rows_of(SavedRun(run))))
+    rows = len(list(rows_of(SavedRun(run).manifest, SavedRun(run).examinations)))
     assert (ended.code, ended.out) == (0, f"both.parquet: {2 * rows:,} questions\n")
     assert pq.read_table("both.parquet").num_rows == 2 * rows
 

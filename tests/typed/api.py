@@ -28,6 +28,8 @@ def loading(folder: Path) -> None:
     assert_type(manifest, Manifest)
     assert_type(examinations, list[Examination])
     assert_type(score, Findings)
+    assert_type(unsaf_async.load(folder).findings, Findings)
+    assert_type(unsaf_async.evaluate_sync("scripted", images=folder, questions=3), Findings)
     for examination in examinations:
         for question in examination.questions:
             assert_type(question.text, str)
@@ -45,4 +47,5 @@ async def mistaken() -> None:
     await unsaf_async.evaluate("scripted", "photos/")  # type: ignore[call-arg]
     await unsaf_async.evaluate("scripted", questions="six")  # type: ignore[arg-type]
     await unsaf_async.evaluate("scripted", out=3)  # type: ignore[arg-type]
+    unsaf_async.evaluate_sync("scripted", qestions=3)  # type: ignore[call-arg]
     await unsaf_async.evaluate("scripted", on_event="print")  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ import orjson
 
 from unsaf_async.errors import UserError, setting
 from unsaf_async.files import writing_whole
+from unsaf_async.frames import frame
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score.fidelity import ALL, is_confirmed
 from unsaf_async.score.signals import values_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from unsaf_async.records import Examination, Question
+    from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.settings import TableFormat
     from unsaf_async.score.signals import SignalName
 
@@ -40,7 +42,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 class Row:
     """What a row is made of. number: of the question among its image's, from 1. signals: its signs of confidence."""
 
-    run: SavedRun
+    manifest: Manifest
     examination: Examination
     question: Question
     number: int
@@ -70,8 +72,8 @@ def _json(verdicts: dict[str, Any]) -> str | None:
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("run_id", str, lambda row: row.run.manifest.run_id, "the run's"),
-    Column("provider", str, lambda row: row.run.manifest.subject.name, "the measured model"),
+    Column("run_id", str, lambda row: row.manifest.run_id, "the run's"),
+    Column("provider", str, lambda row: row.manifest.subject.name, "the measured model"),
     Column("image_id", str, lambda row: row.examination.image.id, "as in images.jsonl"),
     Column("image_path", str, lambda row: row.examination.image.path, "where its file was"),
     Column("image_width", int, lambda row: row.examination.image.width, "pixels, as sent"),
@@ -170,23 +172,43 @@ def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat) -> int:
     runs = [SavedRun(folder) for folder in run_dirs]
     for run in runs:
         _ = run.manifest  # all of them, before anything is written
-    rows = chain.from_iterable(map(rows_of, runs))
+    rows = chain.from_iterable(rows_of(run.manifest, run.kept.in_order(run.kept)) for run in runs)
     with writing_whole(out, private=False) as file:
         return write_parquet(rows, file) if form == "parquet" else write_csv(rows, file)
 
 
-def rows_of(run: SavedRun) -> Iterator[Row]:
-    """The rows of a run, read from its journal as they are asked for.
+def rows_of(manifest: Manifest, examinations: Iterable[Examination]) -> Iterator[Row]:
+    """The rows of a run, made as they are asked for.
 
     Args:
-        run: The run.
+        manifest: The run's.
+        examinations: The run's; read once.
 
     Yields:
-        A row a question, in the order of the journal.
+        A row a question, in the order of the examinations.
     """
-    for examination in run.kept.in_order(run.kept):
+    for examination in examinations:
         for number, question in enumerate(examination.questions, 1):
-            yield Row(run, examination, question, number, values_of(question))
+            yield Row(manifest, examination, question, number, values_of(question))
+
+
+def frame_of(rows: Iterable[Row]) -> Any:
+    """Rows as a DataFrame of pandas or polars, whichever is installed.
+
+    Args:
+        rows: Read once; all of them are in memory afterwards.
+
+    Returns:
+        The columns of `COLUMNS`.
+
+    Raises:
+        UserError: Neither is installed.
+    """
+    values: list[list[Any]] = [[] for _ in COLUMNS]
+    for row in rows:
+        for column, held in zip(COLUMNS, values, strict=True):
+            held.append(column.value(row))
+    return frame({column.name: (column.kind, held) for column, held in zip(COLUMNS, values, strict=True)})
 
 
 def write_parquet(rows: Iterable[Row], file: BinaryIO) -> int:

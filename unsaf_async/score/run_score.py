@@ -26,7 +26,9 @@ from pydantic import Field
 from unsaf_async.records import Examination, Label, Record, Role
 from unsaf_async.score.bootstrap import UnF1Interval, unf1_interval
 from unsaf_async.score.count_intervals import ImageRows, ends_and_reasons
+from unsaf_async.score.figures import COLUMNS, figures_of
 from unsaf_async.score.intervals import Interval, effective_images, ratio_interval
+from unsaf_async.score.notebook import html_of
 from unsaf_async.score.tallies import KindScore, Place, Tally, by_kind_of, counts_of
 from unsaf_async.score.unf1 import Counts, KindName, latest, unf1_bounds
 from unsaf_async.score.units import Lookalikes, Units, picture_key
@@ -234,6 +236,25 @@ class Score(Record):
         """`unf1_bounds` where so much is unscored that they are the headline; None where `unf1` is."""
         is_open = why_open(Counter(self.unscored), self.questions.asked, self.unf1_bounds)
         return self.unf1_bounds if is_open else None
+
+    def to_frame(self) -> Any:
+        """The figures as a DataFrame of pandas or polars, whichever is installed; one row a figure.
+
+        Returns:
+            Columns path (as docs/score.md names the figure), value, low and high (the ends of its 95 % interval, or of a pair
+            such as unf1_bounds), and why_none. Fields of `Figure`.
+
+        Raises:
+            UserError: Neither is installed.
+        """
+        from unsaf_async.frames import frame
+
+        rows = list(figures_of(self))
+        return frame({name: (kind, [getattr(row, name) for row in rows]) for name, kind in COLUMNS.items()})
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of it."""
+        return html_of(self, self.images.done, self.images.failed)
 
 
 # --- the score ----------------------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def test_the_python_api_takes_every_setting_with_its_default() -> None:
 
 def test_every_setting_is_an_option_of_run_or_labelled(capsys: pytest.CaptureFixture[str]) -> None:
     listed = command(capsys, "run", "--help").out + command(capsys, "labelled", "--help").out
-    renamed = {"data_format": "--format"}
+    renamed = {"data_format": "--format", "question_form": "--form"}
     for each in fields(Settings):
         assert f"  {renamed.get(each.name, '--' + each.name.replace('_', '-'))} " in listed, each.name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from unsaf_async.records import CallRecord, Control, Examination, ImageRecord, Question
-from unsaf_async.score.controls import ControlScore, controls
+from unsaf_async.score.controls import ControlScore, controls, missing
 from unsaf_async.score.intervals import difference_interval, ratio_interval
 
 OK = CallRecord(role="answer", outcome="ok")
@@ -63,8 +63,12 @@ def test_without_a_pair_every_figure_says_why_it_is_not_there():
         youden=None,
         youden_ci=None,
         why_undefined=dict.fromkeys(
-            ("abstention_rate", "over_refusal_rate", "youden"), "no question has a scored response both times"
+            [f"{name}{end}" for name in ("abstention_rate", "over_refusal_rate", "youden") for end in ("", "_ci")],
+            "no question has a scored response both times",
         ),
+    )
+    assert list(missing(only)) == ["declined there", "on the image", "Youden's J"], (
+        "no interval is told of beside its figure"
     )
     assert controls([image("a", asked("answered", "answered", control=None))]) == {}
 

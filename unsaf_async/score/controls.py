@@ -143,7 +143,8 @@ class ControlsTally:
         }
         why = {f"{name}_ci": each.why_undefined for name, each in intervals.items() if each.why_undefined}
         if not n:
-            why = dict.fromkeys(intervals, "no question has a scored response both times")
+            figures = (*intervals, *(f"{name}_ci" for name in intervals))
+            why = dict.fromkeys(figures, "no question has a scored response both times")
         return ControlScore(
             asked=self._asked[kind],
             unscored=dict(sorted(self._unscored[kind].items())),
@@ -174,7 +175,7 @@ def missing(score: ControlScore) -> dict[str, str]:
     return reasons | {
         f"95 % interval of {title}": known[f"{name}_ci"]
         for name, title in FIGURE_WORDS.items()
-        if f"{name}_ci" in known
+        if f"{name}_ci" in known and name not in known
     }
 
 

@@ -140,6 +140,8 @@ class User:
                         self.type(words)
             case "python":
                 exec(compile(block, "example", "exec"), {"__name__": "__main__"})
+            case "yaml":
+                self.work_through(block)
             case "toml":
                 name = re.match(r"# (\S+\.toml)\n", block)
                 assert name, "the first line of a file must name it"
@@ -175,6 +177,22 @@ class User:
                 pass  # test_packaging.py installs the wheel that this builds
             case _:
                 raise AssertionError(f"nobody knows how to run {shlex.join(words)!r}")
+
+    def work_through(self, workflow: str) -> None:
+        """Read a workflow of GitHub's, and run its commands of this program as they stand."""
+        yaml = pytest.importorskip("yaml")
+        jobs = yaml.safe_load(workflow)["jobs"].values()
+        self._monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+        commands = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+        own = [command for command in commands if command.startswith("unsaf-async ")]
+        assert own, "the workflow uses this program"
+        for command in own:
+            self.type(shlex.split(os.path.expandvars(command), comments=True))
+        for job in jobs:
+            for step in job["steps"]:
+                assert ("run" in step) != ("uses" in step)
+                if "upload-artifact" in step.get("uses", ""):
+                    assert all(map(Path.exists, map(Path, step["with"]["path"].split()))), "what it keeps is there"
 
     def make(self, target: str) -> None:
         """See that `target` is there; of `demo`, do what it does once everything is installed."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
@@ -275,6 +276,36 @@ def test_gates_go_by_the_interval_and_decide_the_exit_code(capsys: pytest.Captur
     wrong = suite(capsys, "--report", "--max-regression", "images")
     assert wrong.code == 2
     assert "--max-regression images: is no run's folder" in wrong.err
+
+
+@pytest.mark.usefixtures("_no_report")
+def test_gates_and_runs_go_into_the_files_that_are_asked_for_and_into_no_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "page.md")
+    audit("max_cost = 20\n" + COMMON + '[[models]]\nprovider = "ada"\n')
+    for name, more in (("junit", "gone/g.xml"), ("summary", "images")):
+        wrong = suite(capsys, "--fail-under", "0", f"--{name}", more)
+        assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+        assert "give a file in a folder that is there" in wrong.err
+    lone = suite(capsys, "--junit", "gates.xml")
+    assert (lone.code, "--junit is given, and there is no gate" in lone.err) == (2, True)
+    contrary = suite(capsys, "--summary", "own.md", "--estimate")
+    assert (contrary.code, "--summary contradicts --estimate" in contrary.err) == (2, True)
+    assert not Path("runs").exists(), "a mistake is told before anything is spent"
+    assert suite(capsys, "--fail-under", "0").code == 0
+    assert not Path("page.md").exists()
+    Path("own.md").write_text("before\n")
+    ended = suite(capsys, "--report", "--fail-under", "1", "--junit", "gates.xml", "--summary", "own.md")
+    assert ended.code == 1
+    (gates,) = ET.parse("gates.xml").getroot()
+    (failed,) = gates
+    assert (gates.get("name"), failed.get("classname"), failed.get("name")) == ("audit", "audit.ada", "--fail-under")
+    assert gates.get("tests") == gates.get("failures") == "1"
+    added = Path("own.md").read_text("utf-8")
+    assert added.startswith("before\n## audit: 0 of 1 gates pass\n")
+    assert "| ada | UnF1 " in added
+    assert "Cost: $" in added
 
 
 # --- keys and exports ---------------------------------------------------------------------------------------------

@@ -88,8 +88,28 @@ class Gating:
     margin: Annotated[
         float, Help("With --max-regression: by how much UnF1 may fall.", metavar="DIFFERENCE", panel=GATES)
     ] = 0.02
+    junit: Annotated[
+        Path | None,
+        Help("Write the gates into this file, as JUnit's XML: a test a gate.", metavar="FILE.xml", panel=GATES),
+    ] = None
+    summary: Annotated[
+        Path | None,
+        Help(
+            "Add the runs and the gates to this file's end, as Markdown: $GITHUB_STEP_SUMMARY is such a file.",
+            metavar="FILE.md",
+            panel=GATES,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
+        for name in ("junit", "summary"):
+            file: Path | None = getattr(self, name)
+            if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+                wrong = "is a folder" if file.is_dir() else f"lies in {file.parent}, which is no folder"
+                raise UserError(f"{file} {wrong}; give a file in a folder that is there", name)
+        if self.junit is not None and self.fail_under is None and self.max_regression is None:
+            ways = f"{as_option('fail_under')} or {as_option('max_regression')}"
+            raise UserError(f"is given, and there is no gate to write; give {ways}, too", "junit")
         if self.fail_under is not None and not 0 <= self.fail_under <= 1:
             raise UserError(f"is {self.fail_under:g}; give an UnF1 from 0 to 1", "fail_under")
         if not 0 <= self.margin < 1:
@@ -113,6 +133,9 @@ def suite(
 
     if steps.env_file is not None:
         tell(f"{steps.env_file}: sets {', '.join(read_env_file(steps.env_file)) or 'nothing that is not set already'}")
+    for name in ("junit", "summary"):
+        if steps.estimate and getattr(gating, name) is not None:
+            raise UserError(f"contradicts {as_option('estimate')}, which makes no run; leave one of them out", name)
     audit = read_suite(file)
     _check_earlier(audit, gating.max_regression)
     if steps.report:
@@ -262,11 +285,14 @@ def _finish(audit: Suite, end: CampaignEnd | None, gating: Gating, *, json: bool
     report = write_report([each.folder for each in there.values()], audit.out / REPORT) if there else None
     gates = _gates(audit, there, gating)
     _print(audit, there, gates, report, json=json)
+    failed = "; ".join(f"{name}: {what}" for name, what in end.unfinished.items()) if end is not None else ""
+    stopped = (end.stopped or "") if end is not None and end.reason else failed
+    _write_for_ci(audit, there, gates, gating, stopped)
     if end is not None and end.reason:
         tell(f"stopped early: {end.stopped}; the same command goes on; what is finished is kept")
         return 130 if end.reason == "interrupted" else 3
     if end is not None and end.unfinished:
-        tell(f"{'; '.join(f'{name}: {what}' for name, what in end.unfinished.items())}; {end.tried_again}")
+        tell(f"{failed}; {end.tried_again}")
         return 3
     return 0 if all(gate.passed for gate in gates) else 1
 
@@ -303,35 +329,62 @@ def _gates(audit: Suite, there: Mapping[str, SavedRun], gating: Gating) -> list[
     return gates
 
 
+def _write_for_ci(
+    audit: Suite, there: Mapping[str, SavedRun], gates: Sequence[QualityGate], gating: Gating, stopped: str
+) -> None:
+    """Writes the files that were asked for. stopped: why runs are not finished."""
+    if gating.junit is None and gating.summary is None:
+        return
+    from unsaf_async.compare.gate_files import junit_of, summary_of
+    from unsaf_async.files import writing_whole
+
+    name = audit.file.stem
+    if gating.junit is not None:
+        with writing_whole(gating.junit, private=False) as file:
+            file.write(junit_of(name, gates, stopped))
+    if gating.summary is not None:
+        text = summary_of(name, _board(there), gates, _cost(audit, there), stopped)
+        with gating.summary.open("a", encoding="utf-8", errors="replace") as summary:
+            summary.write(text)
+
+
 def _print(
     audit: Suite, there: Mapping[str, SavedRun], gates: Sequence[QualityGate], report: Path | None, *, json: bool
 ) -> None:
     """The runs, best first, and the gates; to stdout."""
-    cost_usd = sum(each.spent_usd for each in (*there.values(), *audit.others()))
     if json:
         import orjson
 
         runs = {name: orjson.loads(each.findings.model_dump_json()) for name, each in there.items()}
-        record = {"cost_usd": cost_usd, "runs": runs, "gates": [gate.model_dump() for gate in gates]}
+        record = {"cost_usd": _cost_usd(audit, there), "runs": runs, "gates": [gate.model_dump() for gate in gates]}
         sys.stdout.write(printable_json(orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()) + "\n")
         return
     from unsaf_async.cli.console import console, print_fitting, safe
 
     out = console()
-    print_fitting(out, ("run", "", "95 % interval", "images", "cost"), _board(there))
+    print_fitting(
+        out, ("run", "", "95 % interval", "images", "cost"), [(safe(name), *cells) for name, *cells in _board(there)]
+    )
     for gate in gates:
         color = {"pass": "green", "cannot tell": "yellow"}.get(gate.verdict, "red")
         out.print(f"[{color}]{gate.verdict}[/{color}]  {as_option(gate.what)}: {safe(gate.run)}: {safe(gate.why)}")
-    cap = "" if audit.max_cost_usd is None else f" of max_cost {audit.max_cost_usd:g}"
-    sys.stdout.write(f"\nCost: {format_usd(cost_usd, 4)}{cap}\n")
+    sys.stdout.write(f"\nCost: {_cost(audit, there)}\n")
     if report:
         sys.stdout.write(f"Report: {report}\n")
 
 
+def _cost_usd(audit: Suite, there: Mapping[str, SavedRun]) -> float:
+    return sum(each.spent_usd for each in (*there.values(), *audit.others()))
+
+
+def _cost(audit: Suite, there: Mapping[str, SavedRun]) -> str:
+    """What all runs cost together, and the cap, in words."""
+    cap = "" if audit.max_cost_usd is None else f" of max_cost {audit.max_cost_usd:g}"
+    return f"{format_usd(_cost_usd(audit, there), 4)}{cap}"
+
+
 def _board(there: Mapping[str, SavedRun]) -> list[tuple[str, ...]]:
     """A row a run: those with UnF1 first, best first, then those on labelled sets by accuracy."""
-    from unsaf_async.cli.console import safe
-
     rows = []
     for name, saved in there.items():
         found = saved.findings
@@ -345,6 +398,6 @@ def _board(there: Mapping[str, SavedRun]) -> list[tuple[str, ...]]:
         total = saved.manifest.images
         images = f"{found.images.done:,}" + (f" of {total:,}" if found.images.done != total else "")
         interval = "none: bounds, with the unscored either way" if found.unf1_between else format_interval(ends, "")
-        cells = (safe(name), words, interval, images, format_usd(found.cost_usd, 4))
+        cells = (name, words, interval, images, format_usd(found.cost_usd, 4))
         rows.append((labelled is not None, -1.0 if value is None else -value, cells))
     return [cells for *_, cells in sorted(rows, key=lambda row: row[:2])]

@@ -20,6 +20,9 @@ NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "saf
 def distill(recipe: Recipe) -> int:
     """Train a student on exported teacher data. LoRA on its language model, everything else frozen."""
     check_installed()
+    from unsaf_async.distill.train.early import check_early
+
+    check_early(recipe)
     from unsaf_async.distill.train.train import is_first, train
 
     def say(line: str) -> None:

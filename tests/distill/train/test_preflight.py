@@ -105,6 +105,10 @@ def test_a_cap_on_pixels_lowers_the_tokens_of_an_image(made: Made, recipe: Recip
     student = str(made.students["idefics3"])
     before, after = look(recipe(student=student))[0], look(recipe(student=student, max_pixels=56 * 56))[0]
     assert after.image_tokens[1] < before.image_tokens[0]
+    assert (before.pixel_cap, after.pixel_cap) == (
+        "size.longest_edge 112, an edge",
+        "size.longest_edge 56, an edge",
+    )
     refused(recipe(max_pixels=1000), r"^max_pixels 1000: the processor of .* takes no cap; leave it out$")
 
 
@@ -177,7 +181,12 @@ def test_a_sequence_beyond_the_context_is_refused_with_the_worst_and_what_to_do(
             row["prompt"][0]["content"] = "mat " * times
 
     data = changed("train", long)
-    refused(recipe(data=data), r"row 2: makes \d,\d+ tokens .* takes 2,048; 2 rows are too long; .*max_pixels")
+    refused(
+        recipe(data=data), r"row 2: makes \d,\d+ tokens .* takes 2,048; 2 rows are too long; its processor takes no cap"
+    )
+    student = str(made.students["idefics3"])  # whose processor takes one
+    refused(recipe(data=data, student=student), r"2 rows are too long; cap the images with max_pixels")
+    refused(recipe(data=data, student=student, max_pixels=3136), r"give a lower max_pixels than 3136")
 
 
 # --- the folder of data -----------------------------------------------------------------------------------------------

@@ -194,15 +194,9 @@ def read(folder: Path, pictures: Path, *, preferences: bool = False, writes: boo
         UserError: The folder is no export in the form `trl`, has no training rows, or rows that are not as they should
             be.
     """
+    check_folder(folder, preferences=preferences)
     files = {split: _files(folder / "data", split) for split in ("train", "validation")}
-    if not files["train"]:
-        raise UserError(f"{folder}: {_what_instead(folder)}", field="data")
     pairs = {split: _files(folder / "preferences", split) for split in ("train", "validation")} if preferences else {}
-    if preferences and not pairs["train"]:
-        raise UserError(
-            f": there is no preferences/train-*.parquet in {folder}; make the pairs first, or leave {setting('dpo')} out",
-            field="dpo",
-        )
     store = Pictures(pictures)
     try:
         with pictures.open("wb") if writes else nullcontext() as stream:
@@ -215,6 +209,25 @@ def read(folder: Path, pictures: Path, *, preferences: bool = False, writes: boo
             store.close()
         raise
     return Corpus(rows["train"], rows["validation"], preferred, store)
+
+
+def check_folder(folder: Path, *, preferences: bool = False) -> None:
+    """Checks, by the names of its files alone, that a folder is an export that can be trained on.
+
+    Args:
+        folder: What `unsaf-async export --format trl` wrote.
+        preferences: Whether preference pairs are wanted, too.
+
+    Raises:
+        UserError: It is none, or has no training rows or pairs.
+    """
+    if not _files(folder / "data", "train"):
+        raise UserError(f"{folder}: {_what_instead(folder)}", field="data")
+    if preferences and not _files(folder / "preferences", "train"):
+        raise UserError(
+            f": there is no preferences/train-*.parquet in {folder}; make the pairs first, or leave {setting('dpo')} out",
+            field="dpo",
+        )
 
 
 def _all_rows(

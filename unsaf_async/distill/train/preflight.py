@@ -17,6 +17,7 @@ from trl import apply_chat_template
 from trl.data_utils import prepare_multimodal_messages
 
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS
+from unsaf_async.distill.train.pixel_cap import pixel_cap
 from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.text import format_bytes, format_count, one_line
 
@@ -88,6 +89,8 @@ class Preflight:
     """Of the longest sequence, image included."""
     image_tokens: tuple[int, int]
     """The fewest and the most that an image makes; (0, 0) without images."""
+    pixel_cap: str | None
+    """Where the processor keeps its cap on an image's pixels, and how high it is; None: it takes none."""
     context_tokens: int | None
     """The longest sequence that the student takes; None: its configuration does not say."""
     end_added: bool
@@ -116,6 +119,7 @@ class Preflight:
         image = f"an image makes {fewest:,}" + (f" to {most:,}" if most != fewest else "") + " tokens"
         limit = "no limit known" if self.context_tokens is None else f"the student takes {self.context_tokens:,}"
         yield f"longest sequence {self.longest_tokens:,} tokens ({limit}); {image}"
+        yield f"most pixels of an image: {self.pixel_cap or 'the processor takes no cap'}"
         parts = " + ".join(f"{name} {format_bytes(number)}" for name, number in self.memory_bytes.items())
         yield f"memory, roughly: {parts}; free {format_bytes(self.memory_free_bytes)}"
         yield f"disk: {format_bytes(self.disk_bytes)}; free {format_bytes(self.disk_free_bytes)}"
@@ -154,7 +158,8 @@ def preflight(
     check_same_images(corpus)
     near = check_near_copies(corpus, allowed=recipe.allow_near_copies)
     limit = context_tokens(processor, outline)
-    check_context(recipe, rows, limit)
+    cap = pixel_cap(processor)
+    check_context(recipe, rows, limit, capped=cap is not None)
     disk, disk_free = check_disk(recipe, outline)
     longest = max(each.tokens for each in rows.all)
     checkpointing, memory = check_memory(recipe, outline, longest, device, free_bytes, pairs=bool(rows.train_pairs))
@@ -167,6 +172,7 @@ def preflight(
         images=len(of_images),
         longest_tokens=longest,
         image_tokens=(min(of_images) + 1, max(of_images) + 1) if of_images else (0, 0),  # with its mark
+        pixel_cap=cap,
         context_tokens=limit,
         end_added=renderer.end_added,
         near_copies=near,
@@ -486,13 +492,14 @@ def context_tokens(processor: ProcessorMixin, outline: Outline) -> int | None:
     return None if limit == inf else int(limit)
 
 
-def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None) -> None:
+def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None, *, capped: bool) -> None:
     """Checks that no sequence is longer than the student takes: nothing is ever cut off.
 
     Args:
         recipe: What is trained.
         rows: All rows and pairs.
         limit: The longest sequence, in tokens; None: not known.
+        capped: Whether the student's processor takes a cap on an image's pixels.
 
     Raises:
         UserError: A sequence is too long.
@@ -503,14 +510,18 @@ def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None) -> None
         raise UserError(
             f"{worst.row.where}: makes {worst.tokens:,} tokens ({worst.prompt_tokens:,} of prompt and image), and the student "
             f"takes {limit:,}; {format_count(len(over), 'row')} {'is' if len(over) == 1 else 'are'} too long; "
-            + (
-                f"give a lower {setting('max_pixels')} than {recipe.max_pixels}"
-                if recipe.max_pixels
-                else f"cap the images with {setting('max_pixels')} (512*512 = 262144), if its processor takes a cap, or leave "
-                "the rows out"
-            ),
+            + _shorter(recipe, capped),
             field="data",
         )
+
+
+def _shorter(recipe: Recipe, capped: bool) -> str:
+    """What to do about rows that are too long."""
+    if not capped:
+        return "its processor takes no cap on an image's pixels, so leave the rows out"
+    if recipe.max_pixels:
+        return f"give a lower {setting('max_pixels')} than {recipe.max_pixels}, or leave the rows out"
+    return f"cap the images with {setting('max_pixels')} (512*512 = 262144), or leave the rows out"
 
 
 def check_disk(recipe: Recipe, outline: Outline) -> tuple[int, int]:

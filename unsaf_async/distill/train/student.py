@@ -15,48 +15,29 @@ from huggingface_hub import HfApi, try_to_load_from_cache
 from peft import LoraConfig, PeftModel
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig, PretrainedConfig
 from transformers.utils import cached_file
 
+from unsaf_async.distill.train.early import check_family, resolve
+from unsaf_async.distill.train.pixel_cap import set_pixel_cap
 from unsaf_async.errors import UserError, setting
 from unsaf_async.text import first_line
-from unsaf_async.tiny.folders import SHIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
+    from transformers import PreTrainedModel, ProcessorMixin
 
     from unsaf_async.distill.train.recipe import Recipe
 
 _HUB_TIMEOUT_S = 10
+_NEEDED_BY_SOME = ("torchvision", "num2words")
+"""Packages that some students' processors need: Qwen-VL's videos the first, SmolVLM's the second."""
 TOLERANCE = 1e-5
 """The largest difference of equal logits in single precision: a share of the largest logit, where it is above 1."""
 
 _SEES = re.compile(r"(?:^|\.)[^.]*(?:vision|visual|image|projector|connector|merger|audio|perceiver)[^.]*(?:\.|$)")
 """Modules through which a model sees or hears, and those that lead from there to its language model."""
-
-
-def resolve(student: str) -> str:
-    """Where a student's weights are.
-
-    Args:
-        student: A shipped tiny model's name, a folder, or a hub id.
-
-    Returns:
-        The folder of a shipped model by its name, else the text as it was given.
-
-    Raises:
-        UserError: A folder has no model's configuration.
-    """
-    ours = SHIPPED / student
-    if re.fullmatch(r"[\w-]+", student) and (ours / "config.json").is_file() and not Path(student).exists():
-        return str(ours)
-    if Path(student).exists() and not (Path(student) / "config.json").is_file():
-        raise UserError(
-            f"{student}: has no config.json; give a folder that save_pretrained wrote, or a hub id", field="student"
-        )
-    return student
 
 
 def _check_hub(student: str) -> None:
@@ -72,6 +53,15 @@ def _check_hub(student: str) -> None:
         ) from None
 
 
+def _model_type(source: str) -> str | None:
+    """As the configuration has it; None: it cannot be read, which is told when the model is opened."""
+    try:
+        model_type: str | None = PretrainedConfig.get_config_dict(source)[0].get("model_type")
+    except (OSError, ValueError):
+        return None
+    return model_type
+
+
 def open_processor(recipe: Recipe) -> ProcessorMixin:
     """The student's own processor, with the cap on pixels that is asked for.
 
@@ -82,14 +72,23 @@ def open_processor(recipe: Recipe) -> ProcessorMixin:
         A processor with a chat template and a pad token.
 
     Raises:
-        UserError: There is none that takes images, or no chat template; or it takes no cap.
+        UserError: Its family is not trained; there is none that takes images, or no chat template; or it takes no cap.
     """
     source, student = resolve(recipe.student), recipe.student
     if not Path(source).exists():
         _check_hub(source)
+    check_family(student, _model_type(source))
     try:
         processor = AutoProcessor.from_pretrained(source)
     except (OSError, ValueError, ImportError, KeyError) as error:
+        needed = next(
+            (name for name in _NEEDED_BY_SOME if isinstance(error, ImportError) and name in str(error).lower()), None
+        )
+        if needed:
+            raise UserError(
+                f"{student}: its processor needs {needed}, which is not installed; pip install {needed}",
+                field="student",
+            ) from None
         raise UserError(
             f"{student}: its processor cannot be opened ({first_line(error, 200)}); "
             "give a model with a processor (preprocessor_config.json or processor_config.json, and a tokenizer)",
@@ -114,24 +113,8 @@ def open_processor(recipe: Recipe) -> ProcessorMixin:
             )
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
     if recipe.max_pixels is not None:
-        _cap(processor, recipe.max_pixels, student)
+        set_pixel_cap(processor, recipe.max_pixels, student)
     return processor
-
-
-def _cap(processor: ProcessorMixin, most: int, student: str) -> None:
-    """Caps the image's pixels, for the families with a cap in their processors: Qwen's area, Idefics3's longest edge."""
-    images = processor.image_processor
-    size = dict(getattr(images, "size", None) or {})
-    if getattr(images, "max_pixels", None) is not None:
-        images.max_pixels = most
-        images.size = {**size, "longest_edge": most}
-    elif set(size) == {"longest_edge"}:
-        images.size = {"longest_edge": min(size["longest_edge"], int(most**0.5))}
-    else:
-        raise UserError(
-            f"{most}: the processor of {student} ({type(images).__name__}) takes no cap; leave it out",
-            field="max_pixels",
-        )
 
 
 # --- what it is, before its weights are read --------------------------------------------------------------------------

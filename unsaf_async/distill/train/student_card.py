@@ -99,7 +99,8 @@ def _data(record: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"\n{checked['train_rows']} training rows, {checked['validation_rows']} validation rows{pairs}, "
         f"{checked['images']} images. "
-        f"The longest sequence has {checked['longest_tokens']} tokens; nothing was cut off. No image is in both splits; near "
+        f"The longest sequence has {checked['longest_tokens']} tokens; nothing was cut off. Most pixels of "
+        f"an image: {checked['pixel_cap'] or 'the processor takes no cap'}. No image is in both splits; near "
         f"copies in both: {'not looked for' if checked['near_copies'] is None else checked['near_copies']}.\n"
     )
     yield from (f"- {note}" for note in checked["notes"])

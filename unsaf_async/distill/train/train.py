@@ -19,7 +19,6 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,16 +31,15 @@ from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is
 from peft import PeftModel, get_peft_model, load_peft_weights, set_peft_model_state_dict
 from torch.nn import functional as fn
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
-from transformers.integrations import is_tensorboard_available
-from transformers.trainer_utils import get_last_checkpoint
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from unsaf_async.distill.train import corpus as corpora
 from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS, Decoding
+from unsaf_async.distill.train.early import check_early, last_checkpoint, resolve
 from unsaf_async.distill.train.preflight import Preflight, RenderedRow, RenderedRows, preflight
 from unsaf_async.distill.train.student_card import card, read_card
-from unsaf_async.errors import UserError, setting
+from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -150,8 +148,9 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
     with _contained(recipe):
         state = PartialState(cpu=recipe.device == "cpu" or not torch.cuda.is_available())
         say = announce if announce is not None and state.is_main_process else _silent
-        _check_out(recipe, state)
-        _check_reporters(recipe)
+        check_early(recipe)
+        state.wait_for_everyone()
+        recipe.out.mkdir(parents=True, exist_ok=True)
 
         # 1. the data, the student's processor and its outline: no weights yet
         processor = students.open_processor(recipe)
@@ -265,42 +264,6 @@ def _contained(recipe: Recipe) -> Iterator[None]:
             transformers.logging.enable_progress_bar()
         if bars[1]:
             enable_progress_bar()
-
-
-def _check_out(recipe: Recipe, state: PartialState) -> None:
-    """Raises UserError for a folder with something in it, or, to resume, without a checkpoint."""
-    out = recipe.out
-    last = _last_checkpoint(out / "checkpoints") or _last_checkpoint(out / "checkpoints-dpo")
-    if recipe.resume and last is None:
-        raise UserError(
-            f": there is no checkpoint in {out}; leave {setting('resume')} out, and give a new or empty folder",
-            field="resume",
-        )
-    if not recipe.resume and out.is_dir() and any(out.iterdir()) and state.is_main_process:
-        hint = (
-            f"give {setting('resume')} to go on from its last checkpoint, or a new folder"
-            if last
-            else "give a new or empty folder"
-        )
-        raise UserError(f"{out}: is not empty; {hint}", field="out")
-    state.wait_for_everyone()
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def _check_reporters(recipe: Recipe) -> None:
-    """Raises UserError for a reporter without its package."""
-    there = {
-        "tensorboard": is_tensorboard_available(),
-        "wandb": find_spec("wandb") is not None,
-    }
-    for name in recipe.report_to:
-        if not there[name]:
-            raise UserError(f"{name}: is not installed; pip install {name}, or leave it out", field="report_to")
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    last: str | None = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return last
 
 
 # --- stage 1: imitation -----------------------------------------------------------------------------------------------
@@ -474,7 +437,7 @@ def _prefer(setup: _Setup) -> tuple[StageResult, str]:
     base = students.load(recipe, outline, _training_dtype(arguments), quantized=recipe.qlora)
     model = PeftModel.from_pretrained(base, recipe.out / "adapter-sft", is_trainable=True)
     # by its folder, or each checkpoint asks the hub for a model that is called like a tiny one
-    model.peft_config["default"].base_model_name_or_path = students.resolve(recipe.student)
+    model.peft_config["default"].base_model_name_or_path = resolve(recipe.student)
     students.check_trainable(model, outline)
     progress = ProgressCallback("preferring", setup.say, setup.bar)
     trainer = Preference(
@@ -529,7 +492,7 @@ def _arguments(
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         "eval_strategy": every if validated else "no",
         **({"eval_steps": recipe.eval_every} if recipe.eval_every else {}),
-        "eval_on_start": validated and not (recipe.resume and _last_checkpoint(recipe.out / checkpoints)),
+        "eval_on_start": validated and not (recipe.resume and last_checkpoint(recipe.out / checkpoints)),
         "prediction_loss_only": True,
         "save_strategy": "steps" if save_every else "epoch",
         **({"save_steps": save_every} if save_every else {}),
@@ -568,13 +531,13 @@ def _run(
     """Trains, and proves that nothing but the adapter changed: the stage, and the hash of what was frozen."""
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     before = students.frozen_sha256(trainer.model)
-    last = _last_checkpoint(checkpoints) if recipe.resume else None
+    last = last_checkpoint(checkpoints) if recipe.resume else None
     began_s = time.monotonic()
     try:
-        if last is None or not _is_done(trainer, Path(last)):
+        if last is None or not _is_done(trainer, last):
             if last is not None:
-                _load_adapter(trainer, Path(last))
-            trainer.train(resume_from_checkpoint=last)
+                _load_adapter(trainer, last)
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
     finally:
         progress.close()
     wall_s = time.monotonic() - began_s

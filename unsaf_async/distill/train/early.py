@@ -1,0 +1,139 @@
+"""What can be checked before torch is imported: folders, arguments, and whether the student is of a family that trains."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unsaf_async.distill.train.corpus import check_folder
+from unsaf_async.errors import UserError, setting
+from unsaf_async.tiny.folders import SHIPPED
+
+if TYPE_CHECKING:
+    from unsaf_async.distill.train.recipe import Recipe, Reporter
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+"""A folder that transformers' trainer writes."""
+
+_PACKAGES: dict[Reporter, tuple[str, ...]] = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
+"""One of them makes a reporter work."""
+
+UNTRAINED = {
+    "llama4": "its processor makes images in bfloat16 alone, and the adapter does not reach its experts' fused weights",
+    "mllama": "the mask by which it sees the image spans the prompt, and TRL 1.16 adds the reply without widening it",
+    "paligemma": "its processor expects an image with every text, and TRL 1.16 gives it the replies alone",
+}
+"""Families that are refused, by `model_type`, each with its reason."""
+
+
+def check_early(recipe: Recipe) -> None:
+    """Checks what needs no heavy library, so that a mistyped path costs no half minute of imports.
+
+    Args:
+        recipe: What is to be trained, on what, and where it goes.
+
+    Raises:
+        UserError: The data are no export, the output folder is in use, the student's folder is no model's or its family
+            is not trained, or a reporter is not installed.
+    """
+    check_folder(recipe.data, preferences=recipe.dpo)
+    if os.environ.get("RANK", "0") == "0":  # of several processes the others might find what the first has written
+        check_out(recipe)
+    config = Path(resolve(recipe.student)) / "config.json"
+    if config.is_file():
+        try:
+            read = json.loads(config.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{recipe.student}: its config.json cannot be read ({error}); give a folder that save_pretrained wrote",
+                field="student",
+            ) from None
+        check_family(recipe.student, read.get("model_type") if isinstance(read, dict) else None)
+    for name in recipe.report_to:
+        if not any(find_spec(package) for package in _PACKAGES[name]):
+            raise UserError(f"{name}: is not installed; pip install {name}, or leave it out", field="report_to")
+
+
+def check_out(recipe: Recipe) -> None:
+    """Checks the folder that is written to.
+
+    Args:
+        recipe: Names it.
+
+    Raises:
+        UserError: Something is in it, or, to resume, no checkpoint.
+    """
+    out = recipe.out
+    last = last_checkpoint(out / "checkpoints") or last_checkpoint(out / "checkpoints-dpo")
+    if recipe.resume and last is None:
+        raise UserError(
+            f": there is no checkpoint in {out}; leave {setting('resume')} out, and give a new or empty folder",
+            field="resume",
+        )
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; give a new or empty folder", field="out")
+    if not recipe.resume and out.is_dir() and any(out.iterdir()):
+        hint = (
+            f"give {setting('resume')} to go on from its last checkpoint, or a new folder"
+            if last
+            else "give a new or empty folder"
+        )
+        raise UserError(f"{out}: is not empty; {hint}", field="out")
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint with the highest step.
+
+    Args:
+        folder: Where a stage's checkpoints lie.
+
+    Returns:
+        Its folder; None: there is none.
+    """
+    found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    steps = {int(match[1]): path for path in found if (match := _CHECKPOINT.fullmatch(path.name))}
+    return steps[max(steps)] if steps else None
+
+
+def check_family(student: str, model_type: str | None) -> None:
+    """Checks that a student is of no family that is known not to train.
+
+    Args:
+        student: Its name, for messages.
+        model_type: As its configuration has it; None: it has none.
+
+    Raises:
+        UserError: It is of one.
+    """
+    if model_type in UNTRAINED:
+        raise UserError(
+            f"{student}: is a {model_type}, which is not trained here: {UNTRAINED[model_type]}; "
+            "choose another student, such as a Qwen3-VL, SmolVLM or Gemma 3",
+            field="student",
+        )
+
+
+def resolve(student: str) -> str:
+    """Where a student's weights are.
+
+    Args:
+        student: A shipped tiny model's name, a folder, or a hub id.
+
+    Returns:
+        The folder of a shipped model by its name, else the text as it was given.
+
+    Raises:
+        UserError: A folder has no model's configuration.
+    """
+    ours = SHIPPED / student
+    if re.fullmatch(r"[\w-]+", student) and (ours / "config.json").is_file() and not Path(student).exists():
+        return str(ours)
+    if Path(student).exists() and not (Path(student) / "config.json").is_file():
+        raise UserError(
+            f"{student}: has no config.json; give a folder that save_pretrained wrote, or a hub id", field="student"
+        )
+    return student

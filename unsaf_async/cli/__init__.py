@@ -42,7 +42,6 @@ from unsaf_async.text import error_line
 app = typer.Typer(
     name="unsaf-async",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -16,10 +16,11 @@ from truths import measured, scripted_model
 
 from unsaf_async.errors import UserError
 from unsaf_async.records import Audit, CallRecord, Examination, ImageRecord, Question, TokenConfidence, Vote
-from unsaf_async.runs import question_table
+from unsaf_async.runs import table_files
 from unsaf_async.runs.journal import Journal
-from unsaf_async.runs.question_table import COLUMNS, rows_of, write_csv, write_table
+from unsaf_async.runs.question_table import COLUMNS, rows_of, write_table
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.table_files import write_csv
 from unsaf_async.score.unf1 import cell
 
 CALL = CallRecord(role="answer", outcome="ok", finish_reason="stop", cost_usd=0.25, latency_s=0.5, output_tokens=7)
@@ -112,14 +113,14 @@ def test_csv_holds_the_same_and_runs_no_formula(run: Path, tmp_path: Path) -> No
 def test_the_memory_does_not_go_by_the_number_of_rows(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(question_table, "BATCH_ROWS", 10)
+    monkeypatch.setattr(table_files, "BATCH_ROWS", 10)
     saved = SavedRun(run)
     rows = list(rows_of(saved.manifest, saved.kept.in_order(saved.kept)))
 
     def peak(times: int) -> int:
         with (tmp_path / "rows.csv").open("wb") as file:
             tracemalloc.start()
-            assert write_csv((row for _ in range(times) for row in rows), file) == times * len(rows)
+            assert write_csv((row for _ in range(times) for row in rows), COLUMNS, file) == times * len(rows)
             size = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         return size

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
 from unsaf_async.runs.basis import Basis, keep_basis, saved_score
-from unsaf_async.runs.question_table import csv_cell
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.table_files import csv_cell
 from unsaf_async.runs.trusted_labels import BY_HAND, LabelFile
 from unsaf_async.score.label_sample import Sampled, label_order, question_key
 

@@ -34,7 +34,8 @@ def export(
             "-o",
             parser=o.folder,
             metavar="DIR|FILE",
-            help="Where to write: a new or empty folder; of a table, the file (default: questions.parquet or .csv in the run).",
+            help="Where to write: a new or empty folder; of a table, the file "
+            "(default: in the run, named for what it holds, such as questions.csv).",
         ),
     ] = None,
     form: Annotated[
@@ -48,10 +49,20 @@ def export(
             rich_help_panel=OUTPUT,
         ),
     ] = "trl",
+    scores: Annotated[
+        bool,
+        typer.Option(
+            "--scores",
+            help="With --format parquet or csv: a table of the scores' figures in place of the questions.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
 ) -> int:
     """Turn finished runs into fine-tuning data, or into a table."""
     if form in get_args(TableFormat):
-        return _write_table(run_dirs, out, cast("TableFormat", form))
+        return _write_table(run_dirs, out, cast("TableFormat", form), scores=scores)
+    if scores:
+        raise UserError(f"is given with --format {form}; a table needs --format csv or parquet", field="scores")
     if out is None:
         raise UserError(
             "is missing; give a new or empty folder for training rows, or --format csv or parquet for a table of the questions",
@@ -63,15 +74,16 @@ def export(
     return 0
 
 
-def _write_table(run_dirs: list[Path], out: Path | None, form: TableFormat) -> int:
-    """Writes the questions of runs as one table, and says where it lies."""
+def _write_table(run_dirs: list[Path], out: Path | None, form: TableFormat, *, scores: bool) -> int:
+    """Writes the questions of runs, or their scores, as one table, and says where it lies."""
     from unsaf_async.runs.question_table import write_table
+    from unsaf_async.runs.score_table import write_scores
 
     if out is None and len(run_dirs) > 1:
         raise UserError("is missing; give the file that the table of several runs goes to", field="out")
-    file = out or run_dirs[0] / f"questions.{form}"
-    rows = write_table(run_dirs, file, form)
-    sys.stdout.write(f"{file}: {rows:,} questions\n")
+    file = out or run_dirs[0] / f"{'scores' if scores else 'questions'}.{form}"
+    rows = (write_scores if scores else write_table)(run_dirs, file, form)
+    sys.stdout.write(f"{file}: {rows:,} {'figures' if scores else 'questions'}\n")
     return 0
 
 

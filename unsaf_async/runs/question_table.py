@@ -1,41 +1,31 @@
 """A run's questions as a table, one row each with its response and its verdict: for pandas, polars, R and spreadsheets.
 
-Rows are written as they are read, some thousands at a time, so that a run of any size takes the same memory.
+Rows are made as they are read, so that a run of any size takes the same memory.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from unsaf_async.errors import UserError, setting
-from unsaf_async.files import writing_whole
 from unsaf_async.frames import frame
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.table_files import Column, check_format, write_rows
 from unsaf_async.score.fidelity import ALL, is_confirmed
 from unsaf_async.score.signals import values_of
 from unsaf_async.score.unf1 import cell
-from unsaf_async.text import install_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-    from typing import BinaryIO
 
     from unsaf_async.records import Examination, Question
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.settings import TableFormat
     from unsaf_async.score.signals import SignalName
-
-BATCH_ROWS = 5_000
-"""How many rows are in memory at once; in Parquet, a row group."""
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +37,6 @@ class Row:
     question: Question
     number: int
     signals: Mapping[SignalName, float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of the table. kind: of its values; any of them may be None. about: what it holds, in one line."""
-
-    name: str
-    kind: type[str | int | float | bool]
-    value: Callable[[Row], str | float | bool | None]
-    about: str
 
 
 def _signal(name: SignalName) -> Callable[[Row], float | None]:
@@ -71,7 +51,7 @@ def _json(verdicts: dict[str, Any]) -> str | None:
     return orjson.dumps(verdicts).decode() if verdicts else None
 
 
-COLUMNS: tuple[Column, ...] = (
+COLUMNS: tuple[Column[Row], ...] = (
     Column("run_id", str, lambda row: row.manifest.run_id, "the run's"),
     Column("provider", str, lambda row: row.manifest.subject.name, "the measured model"),
     Column("image_id", str, lambda row: row.examination.image.id, "as in images.jsonl"),
@@ -167,14 +147,12 @@ def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat) -> int:
     Raises:
         UserError: A folder holds no run, `out` cannot be written, or pyarrow is not installed.
     """
-    if form == "parquet":
-        _check_pyarrow()
+    check_format(form)
     runs = [SavedRun(folder) for folder in run_dirs]
     for run in runs:
         _ = run.manifest  # all of them, before anything is written
     rows = chain.from_iterable(rows_of(run.manifest, run.kept.in_order(run.kept)) for run in runs)
-    with writing_whole(out, private=False) as file:
-        return write_parquet(rows, file) if form == "parquet" else write_csv(rows, file)
+    return write_rows(rows, COLUMNS, out, form)
 
 
 def rows_of(manifest: Manifest, examinations: Iterable[Examination]) -> Iterator[Row]:
@@ -209,79 +187,3 @@ def frame_of(rows: Iterable[Row]) -> Any:
         for column, held in zip(COLUMNS, values, strict=True):
             held.append(column.value(row))
     return frame({column.name: (column.kind, held) for column, held in zip(COLUMNS, values, strict=True)})
-
-
-def write_parquet(rows: Iterable[Row], file: BinaryIO) -> int:
-    """Writes rows as Parquet, a row group for each `BATCH_ROWS` of them.
-
-    Args:
-        rows: Read once.
-        file: Open for writing.
-
-    Returns:
-        How many rows there were.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    schema = pa.schema([(column.name, types[column.kind]) for column in COLUMNS])
-    written = 0
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        remaining = iter(rows)
-        while batch := list(islice(remaining, BATCH_ROWS)):
-            values = {column.name: [column.value(row) for row in batch] for column in COLUMNS}
-            writer.write_table(pa.Table.from_pydict(values, schema=schema))
-            written += len(batch)
-    return written
-
-
-def write_csv(rows: Iterable[Row], file: BinaryIO) -> int:
-    """Writes rows as CSV in UTF-8, with a header; None is an empty cell, booleans are true and false.
-
-    A text that a spreadsheet would take for a formula (it begins with one of `= + - @`, a tab or a carriage return) gets an
-    apostrophe before it: a model's words are not to be run.
-
-    Args:
-        rows: Read once.
-        file: Open for writing.
-
-    Returns:
-        How many rows there were.
-    """
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    table = csv.writer(text)
-    table.writerow([column.name for column in COLUMNS])
-    written = 0
-    for row in rows:
-        table.writerow([csv_cell(column.value(row)) for column in COLUMNS])
-        written += 1
-    text.flush()
-    text.detach()
-    return written
-
-
-def csv_cell(value: str | float | bool | None) -> str | float | None:
-    """A value as a cell of a CSV file that spreadsheets open.
-
-    Args:
-        value: Of a row.
-
-    Returns:
-        It, as text that no spreadsheet takes for a formula.
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
-
-
-def _check_pyarrow() -> None:
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ModuleNotFoundError:
-        raise UserError(
-            f"{setting('form', 'parquet')}: pyarrow is not installed; give {setting('form', 'csv')}, or "
-            f"{install_extra('parquet')}"
-        ) from None

@@ -356,7 +356,7 @@ class JudgedTogether(Record):
     responses: Number
     """How many it was asked about."""
     asked_alone: Number = 0
-    """About how many of them it was asked once more, each alone, since its reply gave no verdict on them."""
+    """About how many of them it was asked once more, each alone, since its reply gave no verdict on them, or it was refused."""
     call: CallRecord
 
 

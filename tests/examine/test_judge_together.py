@@ -14,7 +14,7 @@ from doubles import IMAGE, Function, profile, reply
 
 from unsaf_async.bundled import bundled
 from unsaf_async.calls.request import ModelClient, RequestBuilder
-from unsaf_async.errors import Transient, UserError
+from unsaf_async.errors import Rejected, Transient, UserError
 from unsaf_async.examine.examiner import Examiner, has_failed_calls, is_unfinished
 from unsaf_async.examine.judge import Judge, group_sizes
 from unsaf_async.examine.rules import rule
@@ -177,6 +177,21 @@ async def test_a_call_that_fails_leaves_its_responses_unjudged_and_is_made_again
     found, (call,) = await judge(model).judge_together(open_responses(2))
     assert [each.unscored for each in found] == ["unjudged"] * 2
     assert (call.call.outcome, call.asked_alone, len(model.requests)) == ("failed", 0, 1)
+
+
+@clocked
+async def test_where_a_call_about_several_is_refused_each_is_asked_about_alone_and_the_image_is_done():
+    def narrow(request):
+        if "number" in shown(request)[0]:
+            raise Rejected("maximum context length", status=400)
+        return reply(verdicts(request))
+
+    found, (call,) = await judge(Function(narrow)).judge_together(open_responses(3))
+    assert [each.act for each in found] == ["answered", "abstained", "answered"]
+    assert (call.call.outcome, call.responses, call.asked_alone) == ("failed", 3, 3)
+    image = await examined(model_of_image(judged=narrow))
+    assert all(each.act for each in image.questions)
+    assert not is_unfinished(image)
 
 
 @clocked

@@ -376,5 +376,6 @@ def is_unfinished(examination: Examination) -> bool:
     """
     own = [*examination.asks, *(call for each in examination.questions for call in (each.answer, each.judge) if call)]
     own += [vote.call for each in examination.questions for vote in each.votes if vote.call]
-    own += [part.call for part in examination.judged_together]
+    # Of a call that was refused, all was asked for again alone.
+    own += [part.call for part in examination.judged_together if part.asked_alone < part.responses]
     return examination.failure is not None or any(call.outcome == "failed" or is_lost(call) for call in own)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.request import ModelClient, failed, record_of
-from unsaf_async.errors import CallError
+from unsaf_async.errors import CallError, Rejected
 from unsaf_async.examine import parse
 from unsaf_async.examine.rules import rule
 from unsaf_async.examine.unread import UnreadVerdicts
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from unsaf_async.prompts import Pack
-    from unsaf_async.records import Question
+    from unsaf_async.records import Question, Reply
 
     T = TypeVar("T")
 
@@ -146,7 +146,8 @@ class Judge:
         """What several responses of an image did that no rule decides, `together` of them a call.
 
         Their order in the calls is that of their digests: it tells nothing of labels or of what came first, and is the same
-        whenever the same responses are judged. A response on which a reply holds no verdict is asked about once more, alone.
+        whenever the same responses are judged. A response on which a reply holds no verdict is asked about once more, alone;
+        so are all of a call that is refused.
 
         Args:
             responses: Question and response of each.
@@ -190,24 +191,31 @@ class Judge:
             return [await self._alone(client, *responses[0])], None
         prompt = self.pack.judge_together([shown(*each) for each in responses])
         count = len(responses)
+        acts: dict[int, Act] = {}
         try:
             reply = await client.ask("judge", prompt, schema=self.pack.verdicts, verdicts=count)
+        except Rejected as error:  # such as for its length: each alone may do
+            call = failed("judge", error)
         except CallError as error:
             call = failed("judge", error)
             return [(None, None)] * count, JudgedTogether(judge=name, responses=count, call=call)
-        whole = reply.outcome == "ok"
-        acts = parse.numbered_verdicts(reply.text, [response for _, response in responses]) if whole else {}
-        call = record_of("judge", reply)
-        if acts:
-            self.unread.read(client.name, several=True)
         else:
-            detail = self.unread.unread(client.name, reply.text, reply.outcome, several=True)
-            call = call.model_copy(update={"detail": call.detail or detail})
+            acts, call = self._read(client.name, reply, [response for _, response in responses])
         missing = [place for place in range(count) if place + 1 not in acts]
         alone = await _all(self._alone(client, *responses[place]) for place in missing)
         again = dict(zip(missing, alone, strict=True))
         verdicts = [again[place] if place in again else (acts[place + 1], None) for place in range(count)]
         return verdicts, JudgedTogether(judge=name, responses=count, asked_alone=len(missing), call=call)
+
+    def _read(self, judge: str, reply: Reply, responses: Sequence[str]) -> tuple[dict[int, Act], CallRecord]:
+        """The verdicts of a reply on several responses, by number, and its record."""
+        acts = parse.numbered_verdicts(reply.text, responses) if reply.outcome == "ok" else {}
+        call = record_of("judge", reply)
+        if acts:
+            self.unread.read(judge, several=True)
+            return acts, call
+        detail = self.unread.unread(judge, reply.text, reply.outcome, several=True)
+        return acts, call.model_copy(update={"detail": call.detail or detail})
 
     async def _alone(self, client: ModelClient, question: str, response: str) -> _Verdict:
         """One judge's verdict and its call; None for the verdict if the call failed or its reply is no verdict."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from distill.train import families
 from distill.train.teaching import Made, read_json, rows_of
 from PIL import Image, ImageEnhance
@@ -16,8 +18,8 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from unsaf_async.distill.train import corpus as corpora
 from unsaf_async.distill.train import student as students
-from unsaf_async.distill.train.preflight import check_disk, check_memory, preflight
-from unsaf_async.distill.train.train import train
+from unsaf_async.distill.train.preflight import check_disk, check_memory, check_merge, preflight
+from unsaf_async.distill.train.train import Imitation, train
 from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +41,9 @@ def look(settings: Recipe) -> tuple[Preflight, RenderedRows]:
     corpus = corpora.read(settings.data, file, preferences=settings.dpo)
     processor, outline = students.open_processor(settings), students.read_outline(settings)
     try:
-        return preflight(settings, corpus, processor, outline, device="cpu", free_bytes=10**10)
+        return preflight(
+            settings, corpus, processor, outline, device="cpu", free_bytes=10**10, free_for_merge={"cpu": 10**10}
+        )
     finally:
         corpus.pictures.close()
 
@@ -311,3 +315,62 @@ def test_recomputed_activations_change_no_weight(recipe: Recipes, tmp_path: Path
         losses.append([loss for _, loss in train(settings).sft.losses])
         assert read_json(settings.out / "training.json")["preflight"]["checkpointing"] is checkpointing
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_merge_goes_where_there_is_room_or_is_refused(recipe: Recipes) -> None:
+    settings = recipe()
+    outline = replace(students.read_outline(settings), parameters=72_000_000_000, dtype=torch.bfloat16)
+    assert check_merge(settings, outline, {"cuda": 80 * 10**9, "cpu": 200 * 10**9}) == "cpu"
+    assert check_merge(settings, outline, {"cuda": 200 * 10**9, "cpu": 10**9}) == "cuda"
+    with pytest.raises(
+        UserError,
+        match=r"merging takes 180.* of memory, and 80.* on cuda and 100.* on cpu are free; train with merge=False",
+    ):
+        check_merge(settings, outline, {"cuda": 80 * 10**9, "cpu": 100 * 10**9})
+    assert check_merge(recipe(merge=False), outline, {"cuda": 1, "cpu": 1}) is None
+    assert students.merge_place(outline, {"cuda": 721 * 10**9}) == ("cuda", torch.float32)
+
+
+# --- the longest rows, once -------------------------------------------------------------------------------------------
+
+
+def test_a_student_that_cannot_take_its_rows_is_told_before_the_first_step(
+    made: Made, recipe: Recipes, tmp_path: Path
+) -> None:
+    student = tmp_path / "torn"
+    shutil.copytree(made.students["llava"], student)
+    config = read_json(student / "processor_config.json")
+    config["num_additional_image_tokens"] = 3  # two places more than the picture fills
+    (student / "processor_config.json").write_text(json.dumps(config), "utf-8")
+    refused(
+        recipe(student=str(student)),
+        r"does not take the 2 longest rows \(.*row \d+ is the longest; ValueError: .*nothing was trained",
+    )
+
+
+def test_memory_that_ends_in_the_rehearsal_is_one_line_and_leaves_an_empty_folder(
+    recipe: Recipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Imitation, "compute_loss", short)
+        refused(
+            recipe(),
+            r"^batch 2: the 2 longest rows, of up to \d+ tokens, do not fit in memory .*; give fewer, with more",
+        )
+    assert train(recipe(merge=False, max_steps=1)).steps == 1  # the same folder
+
+
+def test_the_rehearsal_is_of_the_longest_rows_and_is_recorded(recipe: Recipes) -> None:
+    said: list[str] = []
+    settings = recipe(merge=False, max_steps=1)
+    _, rows = look(settings)
+    trained = train(settings, said.append)
+    tried = trained.sft.rehearsal
+    assert (tried.rows, tried.longest_tokens) == (2, max(each.tokens for each in rows.train))
+    assert tried.memory_bytes is None  # a CPU does not count it
+    assert any(line.startswith("tried the 2 longest rows") for line in said)
+    told = read_json(trained.adapter.parent / "training.json")
+    assert told["stages"][0]["rehearsal"]["loss"] == tried.loss

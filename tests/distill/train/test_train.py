@@ -229,6 +229,46 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(recipe: Reci
         assert torch.equal(tensor, adapter_of(tmp_path / "parts")[name]), name
 
 
+def test_a_training_that_breaks_is_one_line_and_goes_on(
+    recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"max_steps": 4, "save_every": 2}
+    sound = Imitation.training_step
+
+    def breaks(trainer: Any, *given: Any, **named: Any) -> Any:
+        if trainer.state.global_step == 3:
+            raise RuntimeError("CUDA error:\nan illegal memory access")
+        return sound(trainer, *given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Imitation, "training_step", breaks)
+        with pytest.raises(
+            UserError, match=r"stopped after step 3 .*; give resume to go on from checkpoint-2$"
+        ) as told:
+            train(recipe(**settings))
+    assert "\n" not in str(told.value)
+
+    # and the merge that follows, when there is no memory for it: record, card and adapter are there
+    def short(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("unsaf_async.distill.train.student.merge", short)
+        with pytest.raises(
+            UserError, match=r"merged: was not made .*; the adapter is in .*; give resume to merge again"
+        ):
+            train(recipe(resume=True, **settings))
+    out = tmp_path / "out"
+    assert read_json(out / "training.json")["merged"] is None
+    assert "## The merged model" not in (out / "README.md").read_text("utf-8")
+    assert not (out / "merged").exists()
+
+    done = train(recipe(resume=True, **settings))
+    assert done.check.merge_error <= 1e-5
+    assert "## The merged model" in (out / "README.md").read_text("utf-8")
+    assert sorted(each.name for each in out.iterdir()) == ["README.md", "adapter", "merged", "training.json"]
+
+
 def test_a_folder_that_is_in_use_or_has_nothing_to_resume_is_refused(recipe: Recipes, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=r"^resume: there is no checkpoint"):

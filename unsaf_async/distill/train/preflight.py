@@ -18,8 +18,10 @@ from trl.data_utils import prepare_multimodal_messages
 
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS
 from unsaf_async.distill.train.pixel_cap import pixel_cap
+from unsaf_async.distill.train.rehearsal import brief
+from unsaf_async.distill.train.student import merge_bytes, merge_place
 from unsaf_async.errors import UserError, as_option, setting
-from unsaf_async.text import format_bytes, format_count, one_line
+from unsaf_async.text import format_bytes, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,6 +105,8 @@ class Preflight:
     memory_bytes: dict[str, int]
     """Estimated, by part: weights, adapter (with gradients and AdamW's moments), activations."""
     memory_free_bytes: int
+    merge_on: str | None
+    """The device on which the adapter is merged, by what is free before the training; None: it is not merged."""
     checkpointing: bool
     """Activations are computed again in the backward pass."""
     notes: tuple[str, ...]
@@ -122,13 +126,22 @@ class Preflight:
         yield f"most pixels of an image: {self.pixel_cap or 'the processor takes no cap'}"
         parts = " + ".join(f"{name} {format_bytes(number)}" for name, number in self.memory_bytes.items())
         yield f"memory, roughly: {parts}; free {format_bytes(self.memory_free_bytes)}"
+        if self.merge_on is not None:
+            yield f"the adapter will be merged on {self.merge_on}"
         yield f"disk: {format_bytes(self.disk_bytes)}; free {format_bytes(self.disk_free_bytes)}"
         for note in self.notes:
             yield f"Note: {note}"
 
 
 def preflight(
-    recipe: Recipe, corpus: Corpus, processor: ProcessorMixin, outline: Outline, *, device: str, free_bytes: int
+    recipe: Recipe,
+    corpus: Corpus,
+    processor: ProcessorMixin,
+    outline: Outline,
+    *,
+    device: str,
+    free_bytes: int,
+    free_for_merge: Mapping[str, int],
 ) -> tuple[Preflight, RenderedRows]:
     """What the training needs, and the rows as the student reads them.
 
@@ -139,6 +152,7 @@ def preflight(
         outline: The student without its weights.
         device: "cpu" or "cuda".
         free_bytes: The device's free memory.
+        free_for_merge: Free bytes by device where the adapter can be merged, the one that is wished for first.
 
     Returns:
         (the figures of all checks, the rows).
@@ -163,6 +177,7 @@ def preflight(
     disk, disk_free = check_disk(recipe, outline)
     longest = max(each.tokens for each in rows.all)
     checkpointing, memory = check_memory(recipe, outline, longest, device, free_bytes, pairs=bool(rows.train_pairs))
+    merge_on = check_merge(recipe, outline, free_for_merge)
     of_images = [renderer.image_tokens(number) for number in range(len(corpus.pictures.places))]
     checked = Preflight(
         kinds=kind_shares(rows.train),
@@ -180,6 +195,7 @@ def preflight(
         disk_free_bytes=disk_free,
         memory_bytes=memory,
         memory_free_bytes=free_bytes,
+        merge_on=merge_on,
         checkpointing=checkpointing,
         notes=(),
     )
@@ -237,7 +253,7 @@ class Renderer:
             )
         except Exception as error:  # whatever a template raises
             raise UserError(
-                f"{at} cannot show a question with an image and its answer ({_brief(error)}); give a model whose template can"
+                f"{at} cannot show a question with an image and its answer ({brief(error)}); give a model whose template can"
             ) from None
         if "QUESTION" not in asked or "ANSWER" not in whole:
             raise UserError(f"{at} drops the text of a turn; give a model whose template shows it")
@@ -309,7 +325,7 @@ class Renderer:
             texts: dict[str, str] = apply_chat_template(messages, self.processor)
         except Exception as error:  # whatever a template raises
             raise UserError(
-                f"{row.where}: the chat template of {self.student} does not take this row ({_brief(error)}); leave the row out",
+                f"{row.where}: the chat template of {self.student} does not take this row ({brief(error)}); leave the row out",
                 field="data",
             ) from None
         if self.end_added:
@@ -352,7 +368,7 @@ class Renderer:
             made = self.processor(images=[[Image.new("RGB", size)]], text=[text], add_special_tokens=False)
         except Exception as error:  # whatever a processor raises
             raise UserError(
-                f"{self.student}: its processor takes no image of {size[0]} x {size[1]} pixels ({_brief(error)}); "
+                f"{self.student}: its processor takes no image of {size[0]} x {size[1]} pixels ({brief(error)}); "
                 "leave such images out",
                 field="student",
             ) from None
@@ -603,5 +619,28 @@ def check_memory(
     return checkpointing, certain | {"activations": again if checkpointing else kept}
 
 
-def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {one_line(str(error), 150)}"
+def check_merge(recipe: Recipe, outline: Outline, free: Mapping[str, int]) -> str | None:
+    """Checks that the adapter can be merged: a student in 4 bits is trained in a quarter of what merging needs.
+
+    Args:
+        recipe: Whether it is merged.
+        outline: The student without its weights.
+        free: Free bytes by device, the one that is wished for first.
+
+    Returns:
+        The device; None: it is not merged.
+
+    Raises:
+        UserError: No device has room.
+    """
+    if not recipe.merge:
+        return None
+    place = merge_place(outline, free)
+    if place is None:
+        room = " and ".join(f"{format_bytes(number)} on {name}" for name, number in free.items())
+        raise UserError(
+            f"{recipe.student}: merging takes {format_bytes(merge_bytes(outline))} of memory, and {room} are free; train with "
+            f"{setting('merge', False)}, and merge the adapter on a larger machine",
+            field="student",
+        )
+    return place[0]

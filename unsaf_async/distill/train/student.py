@@ -401,6 +401,52 @@ class Merged:
     """Tensors that have not, which some servers may not find."""
 
 
+def merge_place(outline: Outline, free: Mapping[str, int]) -> tuple[str, torch.dtype] | None:
+    """Where the adapter is merged, and in what data type.
+
+    Single precision takes 10 bytes a parameter, with what writing and reading back need on top of the weights; the
+    student's own data type a quarter more than its weights.
+
+    Args:
+        outline: The student's sizes.
+        free: Free bytes by device, the one that is wished for first.
+
+    Returns:
+        The first device with room, and single precision or the student's own; None: none has room.
+    """
+    for device, room in free.items():
+        if outline.parameters * 10 < room:
+            return device, torch.float32
+        if merge_bytes(outline) < room:
+            return device, outline.dtype
+    return None
+
+
+def merge_bytes(outline: Outline) -> int:
+    """The least memory in which an adapter can be merged.
+
+    Args:
+        outline: The student's sizes.
+
+    Returns:
+        Bytes.
+    """
+    return int(outline.parameters * outline.dtype.itemsize * 1.25)
+
+
+def free_for_merge(device: torch.device) -> dict[str, int]:
+    """Free memory where an adapter can be merged.
+
+    Args:
+        device: The one that is trained on.
+
+    Returns:
+        Bytes by device, that one first, and the CPU.
+    """
+    cpu = torch.device("cpu")
+    return {str(device): free_bytes(device), "cpu": free_bytes(cpu)}
+
+
 def merge(
     recipe: Recipe,
     outline: Outline,
@@ -408,12 +454,11 @@ def merge(
     adapter: Path,
     folder: Path,
     batch: Mapping[str, torch.Tensor],
-    device: torch.device,
+    place: tuple[str, torch.dtype],
 ) -> Merged:
     """Merges an adapter into the student, writes the result, and compares logits.
 
-    The weights are merged in single precision where that fits in memory, and saved in the data type of the student's
-    files.
+    The weights are saved in the data type of the student's files.
 
     Args:
         recipe: Names the student.
@@ -422,7 +467,7 @@ def merge(
         adapter: The folder of the adapter.
         folder: Where the merged model goes.
         batch: Rows on which logits are compared.
-        device: Where they are computed.
+        place: Where they are computed, and in what: see `merge_place`.
 
     Returns:
         How the merged model compares with the adapter on the student.
@@ -430,7 +475,7 @@ def merge(
     Raises:
         UserError: In single precision the logits differ by more than `TOLERANCE`.
     """
-    dtype = torch.float32 if outline.parameters * 10 < free_bytes(device) else outline.dtype
+    device, dtype = place
     model = load(recipe, outline, dtype).to(device)
     alone = _logits(model, batch)
     model = PeftModel.from_pretrained(model, adapter)

@@ -38,8 +38,9 @@ from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS, Decoding
 from unsaf_async.distill.train.early import check_early, last_checkpoint, resolve
 from unsaf_async.distill.train.preflight import Preflight, RenderedRow, RenderedRows, preflight
+from unsaf_async.distill.train.rehearsal import Rehearsal, brief, is_out_of_memory, rehearse
 from unsaf_async.distill.train.student_card import card, read_card
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,6 +78,8 @@ class StageResult:
     supervised_tokens: int
     """Those of `tokens` that are in the loss."""
     wall_s: float
+    rehearsal: Rehearsal | None = None
+    """Of its longest rows, before the first step; None: no step was left to take in this session."""
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -161,7 +164,10 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
         try:
             # 2. whatever would waste the training
             free = students.free_bytes(state.device)
-            checked, rows = preflight(recipe, corpus, processor, outline, device=state.device.type, free_bytes=free)
+            room = students.free_for_merge(state.device)
+            checked, rows = preflight(
+                recipe, corpus, processor, outline, device=state.device.type, free_bytes=free, free_for_merge=room
+            )
             for line in checked.lines():
                 say(line)
             setup = _Setup(recipe, outline, processor, checked, rows, corpus.pictures, state.device, say, bar)
@@ -172,19 +178,18 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
             if recipe.dpo:
                 dpo, frozen = _prefer(setup)
 
-            # 4. the merged model, checked against the adapter
-            check = _merge(setup) if recipe.merge and state.is_main_process else None
+            # 4. what a reader of the model must know, and then the merged model, checked against the adapter
+            trained = _trained(setup, sft, dpo, trainable, frozen, time.monotonic() - began_s)
+            if state.is_main_process:
+                _record(recipe, outline, trained)
+                if recipe.merge:
+                    trained = replace(trained, check=_merge(setup), wall_s=time.monotonic() - began_s)
+                    _record(recipe, outline, trained)
+                _discard_checkpoints(recipe.out)
         finally:
             state.wait_for_everyone()
             if state.is_local_main_process:
                 corpus.pictures.close()
-
-        # 5. what a reader of the model must know
-        wall_s = time.monotonic() - began_s
-        trained = _trained(setup, sft, dpo, trainable, frozen, check, wall_s)
-        if state.is_main_process:
-            _record(recipe, outline, trained)
-        state.wait_for_everyone()
     gc.collect()  # trainers hold themselves in cycles, and with them the model
     return trained
 
@@ -195,7 +200,18 @@ def _merge(setup: _Setup) -> Merged:
     setup.say("merging the adapter and checking the merged model")
     probe = _probe(setup.processor, (rows.validation or rows.train)[:_PROBED], setup.pictures)
     adapter, merged = recipe.out / "adapter", recipe.out / "merged"
-    check = students.merge(recipe, setup.outline, setup.processor, adapter, merged, probe, setup.device)
+    gc.collect()  # what was trained goes, and its memory with it
+    if setup.device.type == "cuda":
+        torch.cuda.empty_cache()
+    again = f"give {setting('resume')} to merge again, or with {setting('merge', False)} to leave it at that"
+    place = students.merge_place(setup.outline, students.free_for_merge(setup.device))
+    if place is None:
+        raise UserError(f"{merged}: there is no memory left to merge in; the adapter is in {adapter}; {again}")
+    try:
+        check = students.merge(recipe, setup.outline, setup.processor, adapter, merged, probe, place)
+    except (RuntimeError, MemoryError) as error:
+        shutil.rmtree(merged, ignore_errors=True)
+        raise UserError(f"{merged}: was not made ({brief(error)}); the adapter is in {adapter}; {again}") from None
     setup.say(
         f"merged: logits differ by {check.merge_error:.1e} from the adapter's, by {check.reload_error:.1e} after "
         f"writing and reading, by {check.rounding:.1e} for {check.saved_dtype}"
@@ -209,7 +225,6 @@ def _trained(
     dpo: StageResult | None,
     trainable: int,
     frozen_sha256: str,
-    check: Merged | None,
     wall_s: float,
 ) -> Trained:
     return Trained(
@@ -221,7 +236,7 @@ def _trained(
         parameters=setup.outline.parameters,
         frozen_sha256=frozen_sha256,
         preflight=setup.preflight,
-        check=check,
+        check=None,
         wall_s=wall_s,
     )
 
@@ -273,6 +288,23 @@ class _Counting:
     """What both trainers share: tokens are counted, and nothing is sent or written that was not asked for."""
 
     counted: torch.Tensor
+    _metrics: dict[str, dict[str, list[float]]]
+    """TRL's."""
+    _total_train_tokens: int
+    """TRL's."""
+
+    def batch_of(self, places: Sequence[int]) -> Any:
+        """Rows of the training set as a batch on the device, by the trainer's own collator."""
+        rows = [self.train_dataset[place] for place in places]  # type: ignore[attr-defined]
+        return self._prepare_inputs(self.data_collator(rows))  # type: ignore[attr-defined]
+
+    def forget(self) -> None:
+        """Takes back what batches outside the training have added to any count."""
+        if hasattr(self, "counted"):
+            del self.counted
+        for of_mode in self._metrics.values():
+            of_mode.clear()
+        self._total_train_tokens = 0
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """The card is written at the end, once."""
@@ -366,7 +398,7 @@ def _imitate(setup: _Setup) -> tuple[StageResult, str, int]:
     trainable = students.check_trainable(model, outline)
     layers = len(outline.targets)
     setup.say(f"training {trainable:,} of {outline.parameters:,} parameters, in {layers} layers of the language model")
-    stage, frozen = _run(recipe, trainer, progress, "sft", recipe.out / "checkpoints")
+    stage, frozen = _run(setup, trainer, progress, "sft", rows.train, trainable)
     by_kind = _by_kind(trainer, rows.validation, setup.pictures)
     _save_adapter(recipe, trainer, setup.processor, recipe.out / ("adapter-sft" if recipe.dpo else "adapter"))
     return replace(stage, eval_by_kind=by_kind), frozen, trainable
@@ -448,9 +480,9 @@ def _prefer(setup: _Setup) -> tuple[StageResult, str]:
         eval_dataset=_dataset(rows.validation_pairs, DPO_TEXTS, setup.pictures) if has_validation else None,
         callbacks=[progress, *_stopping(recipe, has_validation)],
     )
-    students.check_trainable(model, outline)
+    trainable = students.check_trainable(model, outline)
     setup.say(f"preferring, on {len(rows.train_pairs):,} pairs")
-    stage, frozen = _run(recipe, trainer, progress, "dpo", recipe.out / "checkpoints-dpo")
+    stage, frozen = _run(setup, trainer, progress, "dpo", rows.train_pairs, trainable)
     _save_adapter(recipe, trainer, setup.processor, recipe.out / "adapter")
     return stage, frozen
 
@@ -526,9 +558,16 @@ def _stopping(recipe: Recipe, validated: bool) -> list[TrainerCallback]:
 
 
 def _run(
-    recipe: Recipe, trainer: Trainer, progress: ProgressCallback, name: str, checkpoints: Path
+    setup: _Setup,
+    trainer: Trainer,
+    progress: ProgressCallback,
+    name: str,
+    rows: Sequence[RenderedRow],
+    trainable: int,
 ) -> tuple[StageResult, str]:
     """Trains, and proves that nothing but the adapter changed: the stage, and the hash of what was frozen."""
+    recipe, checkpoints = setup.recipe, Path(trainer.args.output_dir)
+    rehearsal = None
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     before = students.frozen_sha256(trainer.model)
     last = last_checkpoint(checkpoints) if recipe.resume else None
@@ -537,9 +576,15 @@ def _run(
         if last is None or not _is_done(trainer, last):
             if last is not None:
                 _load_adapter(trainer, last)
+            rehearsal = rehearse(trainer, rows, recipe, trainable)
+            setup.say(rehearsal.line())
             trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except (RuntimeError, MemoryError) as error:
+        raise _stopped(error, trainer, checkpoints) from None
     finally:
         progress.close()
+        if trainer.accelerator.is_main_process and last_checkpoint(checkpoints) is None:
+            shutil.rmtree(checkpoints, ignore_errors=True)  # so that the same command begins anew
     wall_s = time.monotonic() - began_s
     students.check_frozen(before, trainer.model)
     seen, supervised = trainer.accelerator.reduce(trainer.counted).tolist() if hasattr(trainer, "counted") else (0, 0)
@@ -555,12 +600,26 @@ def _run(
         tokens=int(seen),
         supervised_tokens=int(supervised),
         wall_s=wall_s,
+        rehearsal=rehearsal,
     )
     if not all(np.isfinite(loss) for _, loss in stage.losses):
         raise UserError(
             f"{recipe.learning_rate:g}: the loss became infinite or no number; give a lower one", field="learning_rate"
         )
     return stage, before
+
+
+def _stopped(error: Exception, trainer: Trainer, checkpoints: Path) -> UserError:
+    """One line about what ended the training, and how to go on."""
+    last = last_checkpoint(checkpoints)
+    ways = (
+        f"give {setting('resume')} to go on from {last.name}" if last else "no checkpoint was written yet: begin anew"
+    )
+    if is_out_of_memory(error):
+        ways += f", with {setting('checkpointing')}"
+    return UserError(
+        f"{checkpoints.parent}: the training stopped after step {trainer.state.global_step} ({brief(error)}); {ways}"
+    )
 
 
 def _is_done(trainer: Trainer, checkpoint: Path) -> bool:
@@ -673,7 +732,7 @@ def versions() -> dict[str, str]:
 
 
 def _record(recipe: Recipe, outline: Outline, trained: Trained) -> None:
-    """training.json and the model card; the checkpoints are of no use any more."""
+    """training.json and the model card."""
     record = {
         "recipe": recipe.to_dict(),
         "versions": versions(),
@@ -692,8 +751,12 @@ def _record(recipe: Recipe, outline: Outline, trained: Trained) -> None:
     }
     (recipe.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     (recipe.out / "README.md").write_text(card(recipe, record, read_card(recipe.data)), "utf-8")
+
+
+def _discard_checkpoints(out: Path) -> None:
+    """They are of no use any more."""
     for folder in ("checkpoints", "checkpoints-dpo"):
-        shutil.rmtree(recipe.out / folder, ignore_errors=True)
+        shutil.rmtree(out / folder, ignore_errors=True)
 
 
 def is_first() -> bool:

@@ -7,6 +7,7 @@ One tiny model is steered (`steered.py`): what it sees, asks and answers stays i
 - awareness: noise takes the place of a part of what its margin for declining knows. A level is the share that is left of the
   model's own Youden's J by the oracle; the share of questions that are declined is held.
 - criterion: the margin is moved by a constant, so that more or less is declined. It knows as much as before.
+- criterion at half: the same where half of the awareness is left.
 
 Signal and constant of each level are worked out on other scenes. Each level is measured by the engine's own `run` in several
 seeds, each with scenes, questions and noise of its own; all levels of a seed share scenes and questions. Then every figure's mean
@@ -51,6 +52,9 @@ LEVELS = tuple(np.linspace(0, 1, 9).tolist())
 
 RATES = tuple(np.linspace(0.15, 0.85, 8).tolist())
 """Shares of questions that are declined."""
+
+CRITERIA = ("criterion", "criterion at half")
+"""The ladders that move only the criterion."""
 
 TRUSTED = 200
 """Labels for the corrected figure."""
@@ -97,7 +101,7 @@ WORDS = {
 
 def asked(examinations: Sequence[Examination]) -> Iterator[tuple[int, Examination, Question, str]]:
     """Every question that was answered or declined and of which the oracle knows the truth: image, examination, it, truth."""
-    for number, examination in enumerate(examinations):
+    for number, examination in enumerate(sorted(examinations, key=lambda each: each.image.id)):
         for question, true in zip(examination.questions, verdicts(examination), strict=True):
             if true and question.act in ("answered", "abstained"):
                 yield number, examination, question, true
@@ -157,9 +161,9 @@ def awareness_ladder(table: NDArray[np.float64], levels: Sequence[float]) -> dic
     }
 
 
-def criterion_ladder(table: NDArray[np.float64], rates: Sequence[float]) -> dict[float, Steering]:
-    """A steering for each share of questions that are declined, all of which know as much as the model."""
-    return {rate: planted(table, 1.0, rate, "") for rate in rates}
+def criterion_ladder(table: NDArray[np.float64], rates: Sequence[float], signal: float = 1.0) -> dict[float, Steering]:
+    """A steering for each share of questions that are declined, all of which know as much."""
+    return {rate: planted(table, signal, rate, "" if signal == 1 else f"criterion {rate:.6f}") for rate in rates}
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------------
@@ -281,8 +285,7 @@ def slopes(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
         value, low, high = slope(levels, mean)
         seeds = values.shape[1]
         scatter = float(np.sqrt(values.var(axis=1, ddof=1).mean())) if seeds > 1 else None
-        of_criterion = table("criterion", name)[1].mean(axis=1)
-        span = float(np.ptp(of_criterion))
+        spans = {ladder: float(np.ptp(table(ladder, name)[1].mean(axis=1))) for ladder in CRITERIA}
         results[name] = {
             "slope": value,
             "slope_ci": [low, high],
@@ -291,7 +294,7 @@ def slopes(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
             "steps_of_runs": int((np.sign(value) * np.diff(values, axis=0) > 0).sum()),
             "runs": seeds,
             "scatter": scatter,
-            "criterion_range": None if np.isnan(span) else span,
+            "ranges": {ladder: None if np.isnan(span) else span for ladder, span in spans.items()},
         }
     return results
 
@@ -367,8 +370,6 @@ def slope_table(found: Mapping[str, dict[str, Any]]) -> str:
             lines.append([WORDS[name], NEEDS[name], one["undefined"], *["n/a"] * 5])
             continue
         low, high = one["slope_ci"]
-        known = one["criterion_range"] is not None and one["slope"] != 0
-        of_slope = one["criterion_range"] / abs(one["slope"]) if known else None
         scatters = None if not one["scatter"] else abs(one["slope"]) / one["scatter"]
         lines.append(
             [
@@ -378,12 +379,14 @@ def slope_table(found: Mapping[str, dict[str, Any]]) -> str:
                 f"{one['steps_of_means']} of {one['steps']}",
                 f"{one['steps_of_runs']} of {one['steps'] * one['runs']}",
                 _told(scatters, ".0f"),
-                _told(one["criterion_range"]),
-                _told(of_slope, ".2f"),
+                *(
+                    _told(None if span is None or not one["slope"] else span / abs(one["slope"]), ".2f")
+                    for span in one["ranges"].values()
+                ),
             ]
         )
     head = ["figure", "it takes", "slope on awareness", "steps of the means in order", "of single runs",
-            "slope / scatter of a run", "range over the criterion", "as a share of the slope"]  # fmt: skip
+            "slope / scatter of a run", "range over the criterion / slope", "the same at half awareness"]  # fmt: skip
     return markdown(head, lines)
 
 
@@ -424,7 +427,12 @@ def study(given: argparse.Namespace, work: Path) -> dict[str, Any]:
         table = margins(examinations, branches)
     finally:
         asyncio.run(branches.aclose())
-    ladders = {"awareness": awareness_ladder(table, given.levels), "criterion": criterion_ladder(table, given.rates)}
+    by_awareness = awareness_ladder(table, given.levels)
+    ladders = {
+        "awareness": by_awareness,
+        "criterion": criterion_ladder(table, given.rates),
+        "criterion at half": criterion_ladder(table, given.rates, by_awareness[0.5].signal),
+    }
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ladders}
     for seed in range(given.seeds):
         branches, world = Branches(given.model), work / f"world-{seed}"
@@ -472,7 +480,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=SAMPLES)
-    parser.add_argument("--replications", type=int, default=2000)
+    parser.add_argument("--replications", type=int, default=4000)
     parser.add_argument(
         "--keep", type=Path, help="keep each run's figures in this folder, and take those that are there"
     )

@@ -431,6 +431,7 @@ def validity_parts() -> dict[str, str]:
         "forms": form_table(studies),
         "gates": gate_table(found["planted"]),
         **control_parts(),
+        **awareness_parts(),
     }
 
 
@@ -446,6 +447,20 @@ def control_parts() -> dict[str, str]:
         "controls-bank": control_table(found["bank"]),
         "controls-bank-differences": difference_table(found["bank"]),
         "controls-planted": planted_table(found),
+    }
+
+
+def awareness_parts() -> dict[str, str]:
+    """The generated parts of docs/validity.md about planted awareness, from what benchmarks/awareness.py found."""
+    found = json.loads((ROOT / "docs" / "validity" / "awareness.json").read_text("utf-8"))
+    from awareness import error_table, ladder_table, slope_table
+
+    return {
+        "awareness-slopes": slope_table(found["slopes"]),
+        "awareness-levels": ladder_table(found["rows"]["awareness"], "awareness"),
+        "awareness-criterion": ladder_table(found["rows"]["criterion"], "to decline"),
+        "awareness-half": ladder_table(found["rows"]["criterion at half"], "to decline"),
+        "awareness-errors": error_table(found["without_effect"]),
     }
 
 

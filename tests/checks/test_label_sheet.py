@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,20 @@ def test_a_sheet_holds_responses_without_the_judges_word() -> None:
     drawn = label_sheet(run, 10, seed=1)
     assert len(set(drawn)) == 10
     assert drawn == label_sheet(run, 10, seed=1) != label_sheet(run, 10, seed=2)
+
+
+def test_images_are_drawn_whole_or_not_at_all() -> None:
+    kept = Journal(
+        (name, Examination(image=ImageRecord(id=name, path=name), questions=tuple(map(question, "abcde"))))
+        for name in ("x", "y", "z")
+    )
+    run = in_memory(SavedRun(Path("run")), kept=kept)
+    for responses, images in ((5, 1), (9, 1), (10, 2), (14, 2), (99, 3)):
+        rows = [json.loads(row) for row in label_sheet(run, responses, whole_images=True)]
+        by_image = Counter(row["image"] for row in rows)
+        assert (len(by_image), set(by_image.values())) == (images, {5})
+    with pytest.raises(UserError, match="images are drawn whole: the first one has 5 responses; give at least that"):
+        label_sheet(run, 4, whole_images=True)
 
 
 def test_what_gives_no_sheet_is_the_users_mistake() -> None:

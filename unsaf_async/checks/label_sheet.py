@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,7 @@ def label_sheet(run: SavedRun, responses: int, seed: int = 0, *, whole_images: b
         A JSON object a row: question, text (the response), label (null) and the image's id.
 
     Raises:
-        UserError: `responses` or `seed` is out of its range, or the run holds no whole response.
+        UserError: `responses` or `seed` is out of its range, no image fits in, or the run holds no whole response.
     """
     if responses < 1:
         raise UserError(f"is {responses}; give 1 or more", "responses")
@@ -48,6 +50,16 @@ def label_sheet(run: SavedRun, responses: int, seed: int = 0, *, whole_images: b
         for row in rows:
             by_image.setdefault(str(row["image"]), []).append(row)
         images = list(by_image.values())
-        rows = [row for image in chance.sample(images, len(images)) for row in image][:responses]
+        drawn_images = chance.sample(images, len(images))
+        ends = list(accumulate(map(len, drawn_images)))
+        whole = bisect_right(
+            ends, responses
+        )  # part of an image would be its first questions, which are the answerable ones
+        if not whole:
+            raise UserError(
+                f"is {responses}, and images are drawn whole: the first one has {ends[0]} responses; give at least that",
+                "responses",
+            )
+        rows = [row for image in drawn_images[:whole] for row in image]
     drawn = chance.sample(rows, min(responses, len(rows)))
     return [json.dumps(row, ensure_ascii=False) for row in drawn]

@@ -79,13 +79,16 @@ def test_a_sheet_is_blind_is_read_back_in_any_order_and_the_score_is_corrected(c
     again = command(capsys, "label", "run", "--read", "sheet.csv")
     assert again.out.startswith("0 new labels\n")
     assert len(LABELS.read_text("utf-8").splitlines()) == 60
+    filled[0]["label"], filled[1]["label"] = "?", "?"
+    write(filled)
+    assert command(capsys, "label", "run", "--read", "sheet.csv").out.startswith("0 new labels; 2 labels changed\n")
 
 
 def test_a_report_shows_the_corrected_score_beside_the_headline(capsys) -> None:
     command(capsys, "label", "run", "--sheet", "sheet.csv", "--labels", "80")
     write(fill("aau?"))
     with reopen(RUN) as folder, Labelling(folder) as labelling:
-        assert labelling.read_sheet(Path("sheet.csv")) == (80, 0, [])
+        assert labelling.read_sheet(Path("sheet.csv")) == (80, 0, 0, [])
         corrected = labelling.keep_score().label_corrected
     page = render([load_run(RUN)])
     assert "corrected for false labels" in page

@@ -190,6 +190,12 @@ def test_forms_are_told_apart_and_shown(capsys: pytest.CaptureFixture[str]) -> N
     assert "for an answer in free words, and with options" in shown
     assert "Free words minus options" in shown
     assert "by option" in shown
+    assert max(map(len, shown.partition("Free words minus options")[2].splitlines()[:2])) < 150
+    sheet = command(capsys, "judge", "sheet", "choice", "--out", "sheet.jsonl")  # no judge reads options
+    assert (sheet.code, sheet.err) == (
+        2,
+        "unsaf-async: choice: its answers are options, which are read by rules; there is no judge to be measured\n",
+    )
     differences = compare(load_runs(["both", "open", "choice"])).differences
     assert any(line.startswith("Forms differ") for line in differences)
     section = soundness(load_run(Path("both")), 0)

@@ -130,16 +130,18 @@ class Labelling:
         image, question = self.look_up(self.by_key[key])
         self._file.put(key, image.id, question.text, label, self.source)
 
-    def _put_all(self, labels: dict[str, Verdict], source: str) -> int:
-        """How many of the labels are new, or others than before; they are written down."""
+    def _put_all(self, labels: dict[str, Verdict], source: str) -> tuple[int, int]:
+        """How many of the labels are new, and how many are others than before; they are written down."""
         lines: list[tuple[str, str, str, Verdict | None]] = []
+        changed = 0
         for key, label in labels.items():
             before = self._file.labels.get(key)
             if before is None or before.label != label:
                 image, question = self.look_up(self.by_key[key])
                 lines.append((key, image.id, question.text, label))
+                changed += before is not None
         self._file.put_all(lines, source)
-        return len(lines)
+        return len(lines) - changed, changed
 
     # --- sheets
 
@@ -171,15 +173,15 @@ class Labelling:
             raise UserError(f"{self._folder.path}: every scored question has a label")
         return text.getvalue()
 
-    def read_sheet(self, file: Path) -> tuple[int, int, list[str]]:
+    def read_sheet(self, file: Path) -> tuple[int, int, int, list[str]]:
         """The labels of a sheet that was filled in, written down unless a row of it is wrong.
 
         Args:
             file: A sheet as `sheet` gives it, in any order of rows and columns.
 
         Returns:
-            How many labels are new or other than before, how many rows have none, and what is wrong, a line a row: then nothing
-            was written.
+            How many labels are new, how many are others than before, how many rows have none, and what is wrong, a line a row:
+            then nothing was written.
 
         Raises:
             UserError: The file cannot be read, or is no sheet.
@@ -195,7 +197,8 @@ class Labelling:
                 empty += 1
             else:
                 found[row["key"]] = label
-        return (0 if wrong else self._put_all(found, self.source)), empty, wrong
+        new, changed = (0, 0) if wrong else self._put_all(found, self.source)
+        return new, changed, empty, wrong
 
     def _read(self, row: dict[str, str], found: dict[str, Verdict]) -> tuple[Verdict | None, str]:
         """(the row's label or None, what is wrong with the row or "")."""
@@ -266,7 +269,7 @@ class Labelling:
                 f"`unsaf-async audit {self._folder.path} --provider {name} --max-cost USD` makes one",
                 "auditor",
             )
-        return self._put_all(found, source), without
+        return sum(self._put_all(found, source)), without
 
     # --- the end
 

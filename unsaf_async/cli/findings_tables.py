@@ -103,7 +103,10 @@ def _forms(findings: Findings, forms: Forms, out: Console) -> None:
     agreement = forms.agreement
     out.print(
         f"Free words minus options: {format_difference(forms.difference)}{format_bracketed(forms.difference_ci)}"
-        f"{_why(forms.why_undefined, 'difference')}. Of {agreement.n} questions scored in both, "
+        f"{_why(forms.why_undefined, 'difference')}"
+    )
+    out.print(
+        f"Of {agreement.n} questions scored in both, "
         f"{format_figure(agreement.share)}{format_bracketed(agreement.share_ci)} were answered in both or declined in both; "
         f"Cohen's kappa {format_figure(agreement.kappa)}{format_bracketed(agreement.kappa_ci)}"
         f"{_why(agreement.why_undefined, 'kappa')}"

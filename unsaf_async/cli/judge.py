@@ -43,7 +43,7 @@ class JudgeGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(cls=JudgeGroup, help="Judges, and how far they can be trusted.", no_args_is_help=True)
+app = typer.Typer(cls=JudgeGroup, no_args_is_help=True)
 
 
 @app.callback()
@@ -138,7 +138,12 @@ def sheet(
     from unsaf_async.errors import UserError
     from unsaf_async.runs.saved import SavedRun
 
-    rows = label_sheet(SavedRun(run_dir), responses, seed, whole_images=whole_images)
+    saved = SavedRun(run_dir)
+    if saved.manifest.form == "choice":
+        raise UserError(
+            f"{run_dir}: its answers are options, which are read by rules; there is no judge to be measured"
+        )
+    rows = label_sheet(saved, responses, seed, whole_images=whole_images)
     try:
         with out.open("x", encoding="utf-8") as stream:
             stream.writelines(f"{row}\n" for row in rows)
@@ -151,7 +156,7 @@ def sheet(
 @app.command("again", cls=Sections)
 @from_fields()
 def again(run_dir: o.RunDir, wanted: Rejudging, display: o.Display) -> int:
-    """Judge a run's answers anew: by another judge, a panel, the rules, or another rubric. Nothing is asked or answered again."""
+    """Judge a run's answers anew, by another judge or rubric. Nothing is asked or answered again."""
     import asyncio
 
     from unsaf_async.runs.estimate import check_covers_more, estimate_more
@@ -232,7 +237,7 @@ def _print_together(check: TogetherCheck) -> None:
 
 def _print(calibrated: Calibrated) -> None:
     from unsaf_async.cli.console import console, print_fitting, safe
-    from unsaf_async.text import format_figure, format_part
+    from unsaf_async.text import format_count, format_figure, format_part
 
     def row(name: str, confusion: Confusion) -> tuple[str, ...]:
         figures = (confusion.accuracy, confusion.f1, confusion.kappa, confusion.sensitivity, confusion.specificity)
@@ -268,4 +273,4 @@ def _print(calibrated: Calibrated) -> None:
     if calibrated.file.together is not None:
         _print_together(calibrated.file.together)
     out.print("\nAccuracy, F1 and kappa are of the decided responses; sensitivity and specificity are for abstentions.")
-    out.print(f"Cost: ${calibrated.cost_usd:.4f} for {calibrated.calls} calls")
+    out.print(f"Cost: ${calibrated.cost_usd:.4f} for {format_count(calibrated.calls, 'call')}")

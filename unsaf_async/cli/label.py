@@ -40,7 +40,7 @@ def label(
     port: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Port on 127.0.0.1; 0 picks a free one.")] = 0,
     open_: Annotated[bool, typer.Option("--open", help="Open the browser, too.")] = False,
 ) -> int:
-    """Label some of a run's questions, on a page that only this machine can reach. UnF1 is then corrected for false labels."""
+    """Label some of a run's questions by hand. UnF1 is then corrected for false labels. The page is for this machine alone."""
     import asyncio
 
     from unsaf_async.checks.trusted import Labelling
@@ -112,15 +112,16 @@ def _read_sheet(labelling: Labelling, file: Path) -> bool:
     from unsaf_async.checks.trusted import MOST_BAD_ROWS
     from unsaf_async.text import format_count
 
-    new, empty, wrong = labelling.read_sheet(file)
+    new, changed, empty, wrong = labelling.read_sheet(file)
     for line in wrong[:MOST_BAD_ROWS]:
         tell(line)
     if wrong:
         more = f" ({len(wrong) - MOST_BAD_ROWS} more are not shown)" if len(wrong) > MOST_BAD_ROWS else ""
         tell(f"{file}: {format_count(len(wrong), 'bad row')}{more}; nothing was taken: mend that and read it again")
         return False
+    other = f"; {format_count(changed, 'label')} changed" if changed else ""
     left = f"; {format_count(empty, 'row has', 'rows have')} none" if empty else ""
-    sys.stdout.write(f"{format_count(new, 'new label')}{left}\n")
+    sys.stdout.write(f"{format_count(new, 'new label')}{other}{left}\n")
     return True
 
 

@@ -545,6 +545,8 @@ def check_settings(settings: Settings) -> None:
     check_controls(
         control_kinds(settings.controls), settings.controls_per_image, images=2, labelled=settings.data is not None
     )
+    if settings.controls_per_image > 1 and not settings.controls:
+        raise UserError(f": is about controls; give {setting('controls')} KINDS, too", field="controls_per_image")
     if not 0 <= settings.samples <= MOST_SAMPLES:
         raise UserError(f"is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}", field="samples")
     check_form(

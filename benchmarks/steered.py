@@ -1,8 +1,10 @@
 """A tiny model whose decision to decline is steered, and nothing else: what it sees, asks and answers stays its own.
 
-Every response of the drawn world that declines begins with one token ("I", of "I cannot tell"), and none that answers does. So
+By its lessons every response that declines begins with one token ("I", of "I cannot tell"), and none that answers does. So
 at a response's first token the model chooses: its margin is the logit of that token less that of the best other. Both ways on
 are spoken to their ends; steering moves the margin, and with it which of the two is the reply, and how sure its first token is.
+A reply that is begun against the model's own choice may still end up declining, or be one that the rules leave open; that is left
+as it is, and counted (docs/validity.md).
 """
 
 from __future__ import annotations

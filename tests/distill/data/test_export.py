@@ -683,12 +683,20 @@ def test_the_command_leaves_question_writing_out_where_it_is_told_to(
     assert "no question writing" in done.out
 
 
+def test_a_run_is_not_a_teachers_and_a_students_at_once(made: Runs, tmp_path: Path) -> None:
+    options = Options(form="sharegpt", preferences=(made.teacher,))
+    with pytest.raises(UserError, match=r"^preferences .*: is the teacher's run in .*; give a run of the student$"):
+        export([made.teacher], tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["nowhere"], "nowhere: is no run's folder"),
         (["{teacher}", "{teacher}"], "name each run once"),
         (["{teacher}", "--student-replay", "nowhere"], "--student-replay nowhere: is no run's folder"),
+        (["{teacher}", "--student-replay", "{teacher}"], "give a run of the student"),
         (["{teacher}", "--mix", "1/2/3"], "--mix 1/2/3"),
         (["{teacher}", "--splits", "1/2/3"], "--splits 1/2/3"),
         (["{teacher}", "--seed", "-1"], "--seed is -1"),

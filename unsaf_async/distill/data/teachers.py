@@ -12,7 +12,7 @@ from unsaf_async.errors import UserError, naming, setting
 from unsaf_async.runs.saved import SavedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from unsaf_async.distill.data.options import Options
@@ -46,7 +46,8 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
 
     Raises:
         UserError: No teacher's run is given, or a run twice; a folder is no run, or its prompts have changed; a
-            teacher's run holds nothing that a filter could go by; a student did not answer the questions of a teacher.
+            teacher's run holds nothing that a filter could go by; a student's run is a teacher's, too, or did not answer
+            the questions of one.
     """
     if not run_dirs:
         raise UserError("no run is given; name the folder of one")
@@ -58,10 +59,10 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
             raise UserError(f"{run.folder}: is the run in {seen[run_id]}; name each run once")
         seen[run_id] = run.folder
         check_filters(run, options.filters)
-    replay = _read_students_run(options.student_replay, "student_replay") if options.student_replay else None
+    replay = _read_students_run(options.student_replay, "student_replay", seen) if options.student_replay else None
     students: list[SavedRun] = []
     for path in options.preferences:
-        student = _read_students_run(path, "preferences")
+        student = _read_students_run(path, "preferences", seen)
         check_student(student, teachers)
         if any(student.manifest.run_id == other.manifest.run_id for other in students):
             raise UserError(f"{path}: is given twice; name each run once", field="preferences")
@@ -69,9 +70,13 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
     return ExportedRuns(tuple(teachers), replay, tuple(students))
 
 
-def _read_students_run(path: Path, field: str) -> SavedRun:
+def _read_students_run(path: Path, field: str, teachers: Mapping[str, Path]) -> SavedRun:
+    """The student's run; by id, `teachers` has the folders of the runs that it must not be one of."""
     with naming(field):
-        return _read_run(path)
+        run = _read_run(path)
+        if (teacher := teachers.get(run.manifest.run_id)) is not None:
+            raise UserError(f"{path}: is the teacher's run in {teacher}; give a run of the student")
+    return run
 
 
 def _read_run(path: Path) -> SavedRun:

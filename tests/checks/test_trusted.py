@@ -137,7 +137,7 @@ def test_bad_rows_are_told_a_line_each_and_nothing_is_taken(capsys) -> None:
         (("--sheet", "new.csv", "--labels", "0"), "--labels is 0; give 1 or more"),
         (
             ("--auditor", "bob"),
-            "--auditor is 'bob', and the run has no audit by it; `unsaf-async audit run --provider bob",
+            "--auditor is 'bob', and the run has no audit by it; `unsaf-async audit RUN --provider NAME --max-cost USD`",
         ),
     ],
 )

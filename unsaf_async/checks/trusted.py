@@ -266,7 +266,7 @@ class Labelling:
             known = f"; its auditors: {', '.join(others)}" if others else ""
             raise UserError(
                 f"is {name!r:.60}, and the run has no audit by it{known}; "
-                f"`unsaf-async audit {self._folder.path} --provider {name} --max-cost USD` makes one",
+                "`unsaf-async audit RUN --provider NAME --max-cost USD` makes one",
                 "auditor",
             )
         return sum(self._put_all(found, source)), without

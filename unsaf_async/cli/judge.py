@@ -237,6 +237,7 @@ def _print_together(check: TogetherCheck) -> None:
 
 def _print(calibrated: Calibrated) -> None:
     from unsaf_async.cli.console import console, print_fitting, safe
+    from unsaf_async.score.confusion_intervals import confusion_intervals
     from unsaf_async.text import format_count, format_figure, format_part
 
     def row(name: str, confusion: Confusion) -> tuple[str, ...]:
@@ -259,6 +260,12 @@ def _print(calibrated: Calibrated) -> None:
     out.print(f"[bold]{safe(calibrated.file.judge)}[/bold] on {safe(calibrated.file.data)}")
     heads = ("", "responses", "decided", "accuracy", "F1", "kappa", "sensitivity", "specificity")
     print_fitting(out, heads, [row(name, confusion) for name, confusion in named.items()])
+    ends = confusion_intervals(confusions.overall).values()
+    spans = ("n/a" if pair is None else f"{pair[0]:.3f} to {pair[1]:.3f}" for pair in ends)
+    out.print(
+        "95 % intervals over all, each response taken as independent: "
+        + ", ".join(f"{name} {span}" for name, span in zip(heads[3:], spans, strict=True))
+    )
     acts = ("people say", "judged answered", "judged abstained", "refused", "no image", "invalid", "no verdict")
     said = {"answered": confusions.overall.answered, "abstained": confusions.overall.abstained}
     out.print()

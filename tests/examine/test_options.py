@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from time import process_time
 
 import pytest
 
@@ -68,6 +69,7 @@ def test_an_option_of_the_models_own_that_says_the_same_is_left_out() -> None:
         ("Answer: C", 2),
         ("The correct answer is B", 1),
         ("The answer is: (B)", 1),
+        ("Answer:: Answer: D", 3),
         ("blue", 1),
         ("Dark green.", 3),
         ("The answer is blue.", 1),
@@ -91,6 +93,13 @@ def test_an_option_of_the_models_own_that_says_the_same_is_left_out() -> None:
 )
 def test_a_reply_chooses_by_letter_or_text_and_else_nothing(reply: str, place: int | None) -> None:
     assert chosen_option(reply, COLOURS) == place
+
+
+@pytest.mark.parametrize("reply", ["Answer: " * 24 + "hmm", '{"answer":' * 50_000])
+def test_a_reply_that_goes_round_in_circles_chooses_nothing_at_once(reply: str) -> None:
+    began_s = process_time()
+    assert chosen_option(reply, COLOURS) is None
+    assert process_time() - began_s < 2  # 24 words that each match in two ways take 15 s, 40 for ever
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,12 @@ MOST_CHARS = 120
 LETTERS = "ABCDEFG"
 
 _LETTER = re.compile(
-    rf"(?:(?:the )?(?:correct |best |right |final |my )?(?:answer|option|choice)(?: is|:)?:?\s*)*"
+    rf"(?:(?:the )?(?:correct |best |right |final |my )?(?:answer|option|choice)(?: is)?:{{0,2}}\s*)*"
     rf"[(\[]?([{LETTERS}])[)\]]?(?:\s*[.:)\]-]\s*|\s*\Z)(.*)",
     re.IGNORECASE | re.DOTALL,
 )
-"""A letter, behind which the reply ends, or a mark and perhaps the option's text follow: "A man" begins with none."""
+"""A letter, behind which the reply ends, or a mark and perhaps the option's text follow: "A man" begins with none. A word
+before it matches in one way alone, or a reply that repeats one takes time without end."""
 _WORDS_BEFORE = re.compile(
     r"(?:the )?(?:correct |best |right |final |my )?(?:answer|option|choice)(?: is|:)\s*", re.IGNORECASE
 )
@@ -97,7 +98,7 @@ def _value(text: str) -> str:
     if text.startswith("{"):
         try:
             values = list(json.loads(text).values())
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
         if len(values) == 1 and isinstance(values[0], str):
             return values[0]

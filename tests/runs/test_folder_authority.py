@@ -463,6 +463,23 @@ def test_images_outside_the_folder_are_not_sent_links_followed(desk: Desk) -> No
     assert desk.mine.ledger.requests > requests
 
 
+@pytest.mark.parametrize("given", [(), ("--controls", "other")])
+def test_no_image_outside_the_folder_is_shown_in_anothers_place(given: tuple[str, ...], desk: Desk) -> None:
+    folder = desk.received(set_in(controls=[] if given else ["other"]))
+    (done,) = (json.loads(row)["image"]["id"] for row in (folder / "journal.jsonl").read_text().splitlines())
+    rows = list(map(json.loads, (folder / "images.jsonl").read_text().splitlines()))
+    private = {"path": str(private_picture())}
+    lines = "".join(json.dumps(row | (private if row["id"] == done else {}), sort_keys=True) + "\n" for row in rows)
+    (folder / "images.jsonl").write_text(lines)
+    fields = json.loads((folder / "manifest.json").read_text())
+    fields["images_sha256"] = sha256(lines.encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(fields))
+    requests = desk.mine.ledger.requests
+    resume = ("resume", "received", *QUIETLY, "--max-cost", "5", *given)
+    assert_refused(desk(*resume), private["path"], "outside the folder, and you named none")
+    assert_nobody_was_called(desk, requests)
+
+
 def undigested(folder: Path) -> None:
     """The journal's images are a private picture without a digest."""
     rows = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]

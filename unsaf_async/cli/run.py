@@ -145,12 +145,17 @@ def audit(
 def _go_on(run_dir: Path, changes: Changes, display: o.Display, spread: Spread | None = None) -> int:
     """As `resume`."""
     from unsaf_async.runs.authority import authorise
+    from unsaf_async.runs.control_settings import control_kinds
     from unsaf_async.runs.folder import reopen
 
+    controls = control_kinds(changes.controls)
     with reopen(run_dir) as folder:
         if folder.manifest.judged_anew:
             _check_judging(run_dir, changes, spread)
-        o.trusting(lambda trust: authorise(folder, trust=trust), trust=changes.trust_folder)
+        o.trusting(
+            lambda trust: authorise(folder, trust=trust, more=changes.more, controls=controls),
+            trust=changes.trust_folder,
+        )
         manifest = _changed(folder.manifest, changes)
         batches = folder.files.batches
         _check_together(spread, batch=manifest.batch or (batches.exists() and batches.stat().st_size > 0))

@@ -26,9 +26,10 @@ from unsaf_async.runs.signature import state_folder, user_key
 from unsaf_async.text import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from unsaf_async.inputs.sources import ImageSource
+    from unsaf_async.records import ControlKind
     from unsaf_async.runs.folder import Manifest, RunFolder
 
 HARMLESS = frozenset(
@@ -53,7 +54,14 @@ _DIGEST = "files_sha256"
 """In `extra`: which weights a name stands for. Nobody is steered by it."""
 
 
-def authorise(run: RunFolder, *, trust: bool, now: Manifest | None = None) -> None:
+def authorise(
+    run: RunFolder,
+    *,
+    trust: bool,
+    now: Manifest | None = None,
+    more: bool = False,
+    controls: Sequence[ControlKind] = (),
+) -> None:
     """Lets an opened folder's run call its models, if it may. Of the user's own, nothing is asked.
 
     Of another, the manifest gets the user's own values where a folder has no say, and the user's own cache.
@@ -63,6 +71,8 @@ def authorise(run: RunFolder, *, trust: bool, now: Manifest | None = None) -> No
         trust: Whether the user takes the folder's values.
         now: The manifest of the run that the user asks for, to be gone on with in this folder, about the same images; None: the
             user named the folder alone.
+        more: Whether more is asked of all images than the folder says.
+        controls: Which controls are asked for, beside those that the folder says.
 
     Raises:
         UntrustedFolder: It says otherwise than the user, and is not trusted.
@@ -71,7 +81,7 @@ def authorise(run: RunFolder, *, trust: bool, now: Manifest | None = None) -> No
     if run.authorised:
         return
     sent = now is None and not run.manifest.judged_anew  # a judge of answers sees no image
-    pending = SavedRun(run.path).remaining if sent else ()
+    pending = _sent(run, (*run.manifest.controls, *controls), more=more) if sent else ()
     manifest = authorised(run.path, run.manifest, trust=trust, now=now, images=pending)
     cache = str(Path(os.environ.get(CACHE.variable or "") or DEFAULT_CACHE).absolute()) if manifest.cache else ""
     run.authorise(manifest.model_copy(update={"cache": cache}), own=trust)
@@ -135,6 +145,20 @@ def check_images(folder: Path, images: Iterable[ImageSource], *, trust: bool) ->
     """
     if not trust and (differing := list(_outside(folder, images))):
         raise _untrusted(folder, differing)
+
+
+def _sent(run: RunFolder, controls: Sequence[ControlKind], *, more: bool) -> Sequence[ImageSource]:
+    """The images that may be sent, or asked a store for, whatever is finished of them; more: whether more is asked of all."""
+    saved = SavedRun(run.path)
+    if "other" in controls:  # any of them may be shown in the place of another
+        return saved.images
+    extras, finished = run.manifest.extras, saved.finished
+
+    def is_read(image: ImageSource) -> bool:
+        """A finished image's pixels are compared before it is sent; an object has been asked for by then."""
+        return image.id not in finished or (image.is_object and (more or extras.lacks(saved.kept[image.id])))
+
+    return tuple(filter(is_read, saved.images))
 
 
 def _untrusted(folder: Path, differing: Iterable[str]) -> UntrustedFolder:

@@ -84,6 +84,13 @@ def test_a_sheet_is_blind_is_read_back_in_any_order_and_the_score_is_corrected(c
     assert command(capsys, "label", "run", "--read", "sheet.csv").out.startswith("0 new labels; 2 labels changed\n")
 
 
+def test_a_name_that_is_no_text_is_kept_as_far_as_it_is_one(capsys) -> None:
+    command(capsys, "label", "run", "--sheet", "sheet.csv", "--labels", "4")
+    write(fill())
+    assert command(capsys, "label", "run", "--read", "sheet.csv", "--labeller", "Ren\udce9").code == 0
+    assert {each.source for each in read_labels(LABELS).values()} == {"Ren?"}
+
+
 def test_a_report_shows_the_corrected_score_beside_the_headline(capsys) -> None:
     command(capsys, "label", "run", "--sheet", "sheet.csv", "--labels", "80")
     write(fill("aau?"))

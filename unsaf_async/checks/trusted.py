@@ -58,7 +58,7 @@ class Labelling:
 
     def __init__(self, folder: RunFolder, source: str = "") -> None:
         self.run = SavedRun(folder.path)
-        self.source = source.strip() or BY_HAND
+        self.source = source.strip().encode(errors="replace").decode() or BY_HAND  # a terminal's bytes may be no text
         self._folder = folder
         self._basis = saved_score(folder.files, self.run.manifest)
         given = self.run.manifest.source

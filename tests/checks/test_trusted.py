@@ -183,6 +183,16 @@ def test_an_auditor_is_taken_at_its_word_and_what_people_said_stays(capsys) -> N
     assert len(labels) == number
     assert labels[mine.key] == TrustedLabel("cannot-say", "by hand")
     assert {each.source for key, each in labels.items() if key != mine.key} == {"auditor eye"}
+    with reopen(RUN) as folder, Labelling(folder) as labelling:
+        first, second = (each for each in labelling.order[:3] if each.key != mine.key)
+        labels_there = read_labels(LABELS)
+        image, question = labelling.look_up(first)
+        word = labels_there[first.key].label
+        write([{"image": image.id, "question": question.text, "label": word, "key": first.key}], "confirmed.csv")
+        assert labelling.read_sheet(Path("confirmed.csv")) == (1, 0, 0, [])
+    labels = read_labels(LABELS)
+    assert labels[first.key] == TrustedLabel(word, "by hand"), "what a person confirms is the person's word"
+    assert labels[second.key].source == "auditor eye"
 
 
 def test_labels_are_kept_line_by_line_the_last_one_counts_and_a_half_written_one_does_not() -> None:

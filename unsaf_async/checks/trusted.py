@@ -16,6 +16,7 @@ from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.table_files import csv_cell
 from unsaf_async.runs.trusted_labels import BY_HAND, LabelFile
+from unsaf_async.score.label_errors import AUDITOR
 from unsaf_async.score.label_sample import Sampled, label_order, question_key
 
 if TYPE_CHECKING:
@@ -136,10 +137,12 @@ class Labelling:
         changed = 0
         for key, label in labels.items():
             before = self._file.labels.get(key)
-            if before is None or before.label != label:
+            # What a person confirms is an auditor's word no longer, which a later one of its might replace.
+            confirmed = before is not None and before.source.startswith(AUDITOR) and before.source != source
+            if before is None or before.label != label or confirmed:
                 image, question = self.look_up(self.by_key[key])
                 lines.append((key, image.id, question.text, label))
-                changed += before is not None
+                changed += before is not None and before.label != label
         self._file.put_all(lines, source)
         return len(lines) - changed, changed
 
@@ -242,7 +245,7 @@ class Labelling:
         Raises:
             UserError: The run has no audit by it.
         """
-        source = f"auditor {name}"
+        source = f"{AUDITOR}{name}"
         found: dict[str, Verdict] = {}
         without = 0
         for examination in self.run.kept.in_order(sorted(self.run.kept)):

@@ -56,6 +56,9 @@ Verdict = Literal["answerable", "unanswerable", "cannot-say"]
 
 VERDICTS: tuple[Verdict, ...] = ("answerable", "unanswerable", "cannot-say")
 
+AUDITOR = "auditor "
+"""How the source of an auditor's labels begins; its name follows."""
+
 FEWEST_LABELS = 50
 """Below so many decided labels nothing is corrected: the interval would be about .15 wide or wider, as much as there is to
 correct. Its coverage was tried from 30 labels on."""
@@ -153,7 +156,7 @@ def about_labels(corrected: LabelCorrected) -> Iterator[str]:
         )
     if corrected.not_in_run:
         yield f"{corrected.not_in_run:,} more are of questions that are none of the run's scored ones"
-    if any(who.startswith("auditor ") for who in corrected.sources):
+    if any(who.startswith(AUDITOR) for who in corrected.sources):
         yield "an auditor's own errors are in it"
     if corrected.why_judge_not_corrected:
         yield f"the judge's errors are not reckoned out: {corrected.why_judge_not_corrected}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from datetime import UTC, datetime
@@ -21,7 +22,8 @@ from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
 from unsaf_async.inputs.sources import find_images
 from unsaf_async.records import ImageRecord
 from unsaf_async.report.thumbnails import thumbnail
-from unsaf_async.runs.authority import check_images
+from unsaf_async.runs.authority import authorise, check_images
+from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.prepare import questions_of
 from unsaf_async.text import shorten_at_word
 
@@ -247,6 +249,19 @@ async def test_a_run_records_the_address_and_no_credential_and_goes_on_with_its_
     journal.write_bytes(journal.read_bytes().replace(b"s3://shots/a/coffee.jpg", b"s3://theirs/a/coffee.jpg"))
     with pytest.raises(UntrustedFolder, match=r"s3://theirs/a/coffee\.jpg"):
         questions_of(tmp_path / "run")
+
+
+async def test_more_about_the_finished_objects_of_a_folder_that_was_received_asks_no_store(
+    store: Store, tmp_path: Path
+) -> None:
+    store.put("a/coffee.jpg", (PHOTOS / "coffee.jpg").read_bytes())
+    await evaluate("scripted", images="s3://shots/a", questions=1, out=tmp_path / "run", max_cost=1.0)
+    manifest = tmp_path / "run" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"signature": ""}))
+    with reopen(tmp_path / "run") as folder:
+        with pytest.raises(UntrustedFolder, match=r"s3://shots/a/coffee\.jpg"):
+            authorise(folder, trust=False, more=True)
+        authorise(folder, trust=False)  # nothing is left to ask
 
 
 def test_a_folder_that_was_received_has_no_object_fetched(store: Store, tmp_path: Path) -> None:

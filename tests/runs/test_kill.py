@@ -104,7 +104,7 @@ def _under_way(ledger: Path) -> int:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_a_run_killed_ten_times_ends_as_if_nothing_had_happened(seed: int, tmp_path: Path) -> None:
     draw_images(tmp_path / "images", 40)
     (tmp_path / "providers").mkdir()

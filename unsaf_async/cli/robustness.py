@@ -29,7 +29,11 @@ def robustness(
     seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of all draws.")] = 0,
     json: o.Json = False,
 ) -> int:
-    """Say how far UnF1, and the order of models, hold with other prompts, questions, images, and fewer of them. Calls nobody."""
+    """Say how well UnF1 and the order of models hold.
+
+    With other prompts, questions and images, with other shares of unanswerable questions, and with fewer images. It reads
+    finished runs and calls nobody.
+    """
     from unsaf_async.compare.robustness import robustness as table_of
     from unsaf_async.errors import UserError
     from unsaf_async.runs.saved import SavedRun

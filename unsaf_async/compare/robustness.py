@@ -165,8 +165,9 @@ def robustness(loaded: Sequence[SavedRun], *, seed: int = 0) -> Robustness:
     for model, runs in by_model.items():
         seen: dict[str, Path] = {}
         for run in runs:
-            if (before := seen.setdefault(names[id(run)], run.folder)) != run.folder:
+            if (before := seen.get(names[id(run)])) is not None:
                 raise UserError(f"{run.folder}: was made like {before}, of {model}; give each variant once")
+            seen[names[id(run)]] = run.folder
     pairs = {id(run): _pairs(run.examinations) for run in loaded}
     firsts = {model: pairs[id(runs[0])] for model, runs in by_model.items()}
     rows = [_row(model, names[id(run)], run, runs[0], seed=seed) for model, runs in by_model.items() for run in runs]

@@ -132,6 +132,18 @@ def test_bad_rows_are_told_a_line_each_and_nothing_is_taken(capsys) -> None:
     assert read_labels(LABELS) == {}
 
 
+def test_an_id_that_a_spreadsheet_has_made_a_number_is_known_by_its_path(capsys) -> None:
+    command(capsys, "label", "run", "--sheet", "sheet.csv", "--labels", "3")
+    filled = [row | {"image": "7"} for row in fill("a")]
+    write([{**filled[0], "path": filled[0]["path"] + "s"}, *filled[1:]])
+    assert (
+        "sheet.csv:2: image is '7', and the key is that of"
+        in command(capsys, "label", "run", "--read", "sheet.csv").err
+    )
+    write(filled)
+    assert command(capsys, "label", "run", "--read", "sheet.csv").out.startswith("3 new labels\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

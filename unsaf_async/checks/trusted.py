@@ -218,6 +218,8 @@ class Labelling:
             )
         image, question = self.look_up(sampled)
         told = {"image": csv_cell(image.id), "question": csv_cell(question.text)}
+        if image.part is None and _plain(row.get("path", "")) == _plain(str(csv_cell(image.path))):
+            del told["image"]  # a spreadsheet makes a number of an id such as 007, and leaves paths as they are
         for column, text in told.items():
             # What a program makes of odd characters and breaks is no other question; a cell of another row is.
             if _plain(row[column]) != _plain(str(text)) and question_key(image, row[column]) != key:

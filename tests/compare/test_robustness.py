@@ -143,6 +143,8 @@ def test_what_cannot_be_said_has_its_reason() -> None:
     assert "bounds" in row.undefined["unf1"]
     assert "bounds" in row.undefined["difference"]
     measured("model", images, Path("again"), judge="self")
+    measured("model", images, Path("together"), judge="self", judge_together=3)
+    assert robustness(runs("first", "together")).variants[1].variant == "judge self, 3 together"
     with pytest.raises(UserError, match="first: was made like first, of model"):
         robustness(runs("first", "first"))
     with pytest.raises(UserError, match="again: was made like first, of model"):

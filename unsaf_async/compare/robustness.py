@@ -201,13 +201,14 @@ def settings_of(run: SavedRun) -> dict[str, str]:
     manifest = run.manifest
     source = manifest.source.name if manifest.source else ""
     rubric = manifest.judged_anew.rubric_name if manifest.judged_anew else ""
+    together = f", {manifest.judge_together} together" if manifest.judge_together > 1 else ""
     folders = sorted({"/".join(Path(image.path).parts[-3:-1]) for image in run.images})
     digest = sha256("\n".join(sorted(image.address for image in run.images)).encode("utf-8", "replace")).hexdigest()
     return {
         "prompts": f"{short_name(manifest.pack)} {manifest.pack_version}",
         "form": manifest.form,
         "questions": str(manifest.questions) if not source else f"of {source}",
-        "judge": f"{manifest.judge_name}{f' by {short_name(rubric)}' if rubric else ''}",
+        "judge": f"{manifest.judge_name}{f' by {short_name(rubric)}' if rubric else ''}{together}",
         "images": f"{', '.join(folders[:2])}{', ...' * (len(folders) > 2)} ({manifest.images}, {digest[:6]})",
         "image side": str(manifest.subject.image.max_side_px),
         "seed": str(manifest.seed),

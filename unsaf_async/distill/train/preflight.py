@@ -18,10 +18,9 @@ from trl.data_utils import prepare_multimodal_messages
 
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS
 from unsaf_async.distill.train.pixel_cap import pixel_cap
-from unsaf_async.distill.train.rehearsal import brief
 from unsaf_async.distill.train.student import merge_bytes, merge_place
 from unsaf_async.errors import UserError, as_option, setting
-from unsaf_async.text import format_bytes, format_count
+from unsaf_async.text import format_bytes, format_count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -644,3 +643,15 @@ def check_merge(recipe: Recipe, outline: Outline, free: Mapping[str, int]) -> st
             field="student",
         )
     return place[0]
+
+
+def brief(error: BaseException) -> str:
+    """An error in one line.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        Its type, and up to 150 characters of its message.
+    """
+    return f"{type(error).__name__}: {one_line(str(error), 150)}"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from unsaf_async.distill.train.preflight import brief
 from unsaf_async.errors import UserError, setting
-from unsaf_async.text import format_bytes, one_line
+from unsaf_async.text import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,18 +102,6 @@ def is_out_of_memory(error: BaseException) -> bool:
         True for torch's error, Python's, and what torch's CPU allocator raises.
     """
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
-
-
-def brief(error: BaseException) -> str:
-    """An error in one line.
-
-    Args:
-        error: What was raised.
-
-    Returns:
-        Its type, and up to 150 characters of its message.
-    """
-    return f"{type(error).__name__}: {one_line(str(error), 150)}"
 
 
 def _refusal(error: Exception, recipe: Recipe, longest: RenderedRow, rows: int) -> UserError:

@@ -37,8 +37,8 @@ from unsaf_async.distill.train import corpus as corpora
 from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS, Decoding
 from unsaf_async.distill.train.early import check_early, last_checkpoint, resolve
-from unsaf_async.distill.train.preflight import Preflight, RenderedRow, RenderedRows, preflight
-from unsaf_async.distill.train.rehearsal import Rehearsal, brief, is_out_of_memory, rehearse
+from unsaf_async.distill.train.preflight import Preflight, RenderedRow, RenderedRows, brief, preflight
+from unsaf_async.distill.train.rehearsal import Rehearsal, is_out_of_memory, rehearse
 from unsaf_async.distill.train.student_card import card, read_card
 from unsaf_async.errors import UserError, setting
 

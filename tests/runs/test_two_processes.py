@@ -16,14 +16,15 @@ from unsaf_async.simulate.settings import Simulation
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROFILE = """
+CONCURRENCY = 6
+PROFILE = f"""
 backend = "openai"
 model = "simulated"
 [price]
 input_usd_per_mtok = 2.5
 output_usd_per_mtok = 10
 [limits]
-concurrency = 6
+concurrency = {CONCURRENCY}
 """
 SIMULATION = Simulation(latency=0.1, price=(2.5, 10))
 IMAGES = 8
@@ -87,6 +88,8 @@ async def test_a_killed_process_leaves_its_calls_to_the_two_others(tmp_path: Pat
         for process in others:
             await _ended(process)
         lost = read_account(tmp_path / "killed" / "ledger.jsonl").unknown
-        assert calls <= simulator.ledger.requests <= calls + lost, "no more than what was under way is asked for again"
+        # A reply that is in the ledger may have been on its way to the store when the process was killed.
+        under_way = lost + CONCURRENCY
+        assert calls <= simulator.ledger.requests <= calls + under_way, "no more than what was under way is asked again"
     scores = [SavedRun(tmp_path / out).findings for out in ("alone", "one", "two")]
     assert scores[0].counts == scores[1].counts == scores[2].counts

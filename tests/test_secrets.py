@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [
+    # A hostile server's connections may be closed by the collector, in whichever test it runs.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:litellm"),
     pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning"),
 ]

@@ -36,7 +36,8 @@ import orjson
 from PIL import Image
 
 from unsaf_async.calls.session import Session
-from unsaf_async.inputs.pixels import ImageLoader, ImagePolicy
+from unsaf_async.inputs.loader import ImageLoader
+from unsaf_async.inputs.policy import ImagePolicy
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.records import EncodedImage

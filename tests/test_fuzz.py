@@ -23,7 +23,9 @@ from unsaf_async.bundled import bundled
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.errors import UserError
 from unsaf_async.examine.parse import is_question, percentage, question_items, verdict
-from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
+from unsaf_async.inputs.opening import sent_size
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImageError, ImagePolicy
 from unsaf_async.inputs.sources import find_images
 from unsaf_async.providers.load_profiles import load_profiles
 from unsaf_async.runs.folder import RunFiles, read_manifest, reopen

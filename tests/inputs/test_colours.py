@@ -13,7 +13,8 @@ from icc import DISPLAY_P3, SRGB, adobe_rgb, cmyk_profile, display_p3, grey_prof
 from PIL import ExifTags, Image, ImageCms
 
 from unsaf_async.inputs.colours import is_srgb
-from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImagePolicy
 from unsaf_async.inputs.primaries import ADOBE_GAMMA, ADOBE_RGB, coded_profile
 from unsaf_async.inputs.primaries import rgb_profile as rgb_profile_of
 

@@ -25,7 +25,8 @@ from PIL import Image
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.datasets import FORMATS, read_labelled
-from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImagePolicy
 from unsaf_async.inputs.sources import find_images
 from unsaf_async.records import GivenQuestion
 from unsaf_async.world.make import make

@@ -11,7 +11,8 @@ from icc import adobe_rgb, display_p3
 from PIL import Image, ImageCms
 
 from unsaf_async.inputs.jpeg import coefficient_bytes, has_every_scan, without_metadata
-from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImagePolicy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,9 @@ from PIL import Image
 from unsaf_async.errors import CallError
 from unsaf_async.inputs import known as known_pictures
 from unsaf_async.inputs.known import Known, KnownPictures, forget, packed, unpacked
-from unsaf_async.inputs.pixels import ImageError, ImageLoader, ImagePolicy, encode
+from unsaf_async.inputs.loader import ImageLoader
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImageError, ImagePolicy
 from unsaf_async.records import EncodedImage
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import Simulation

@@ -20,7 +20,9 @@ from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.datasets import read_labelled
 from unsaf_async.inputs.lists.pictures import FURTHER
-from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
+from unsaf_async.inputs.opening import sent_size
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImageError, ImagePolicy
 from unsaf_async.inputs.sources import ImageSource, find_images, merged_rows
 from unsaf_async.records import ImageRecord
 from unsaf_async.report.thumbnails import thumbnail

@@ -18,7 +18,9 @@ import pytest
 from unsaf_async import evaluate, load
 from unsaf_async.errors import UntrustedFolder, UserError
 from unsaf_async.inputs import objects
-from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
+from unsaf_async.inputs.opening import sent_size
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImageError, ImagePolicy
 from unsaf_async.inputs.sources import find_images
 from unsaf_async.records import ImageRecord
 from unsaf_async.report.thumbnails import thumbnail

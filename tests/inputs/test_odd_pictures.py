@@ -13,7 +13,9 @@ import pytest
 from icc import display_p3
 from PIL import Image, ImageFile
 
-from unsaf_async.inputs.pixels import MAX_JPEG_PIXELS, ImageError, ImagePolicy, encode, sent_size
+from unsaf_async.inputs.opening import sent_size
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import MAX_JPEG_PIXELS, ImageError, ImagePolicy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
-from unsaf_async.inputs.pixels import MAX_FILE_BYTES, ImageError, ImageLoader, ImagePolicy, encode, fitted, sent_size
+from unsaf_async.inputs.loader import ImageLoader
+from unsaf_async.inputs.opening import sent_size
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import MAX_FILE_BYTES, ImageError, ImagePolicy, fitted
 from unsaf_async.inputs.sources import bundled_images
 from unsaf_async.score.units import NEAR_BITS
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
+from unsaf_async.inputs.opening import sent_size
+from unsaf_async.inputs.pixels import encode
 from unsaf_async.inputs.png import SIGNATURE, without_texts
+from unsaf_async.inputs.policy import ImageError, ImagePolicy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from doubles import IMAGE
 
-from unsaf_async.inputs.pixels import ImageError
+from unsaf_async.inputs.policy import ImageError
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.runs.one_image import ImageExaminer, Skipped

@@ -22,7 +22,8 @@ from unsaf_async.calls.backends.open import with_model_found
 from unsaf_async.calls.backends.tiny import TinyBackend
 from unsaf_async.errors import Fatal, Rejected, UserError
 from unsaf_async.examine.parse import question_items
-from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImagePolicy
 from unsaf_async.inputs.sources import bundled_images
 from unsaf_async.prompts import load_pack
 from unsaf_async.providers.resolve import resolve

@@ -17,7 +17,8 @@ from real_vllm.server import VENV, VllmServer
 
 from unsaf_async.calls.backends.http import HttpBackend
 from unsaf_async.calls.backends.openai_wire import OpenAIWire
-from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImagePolicy
 from unsaf_async.world.questions import answerable, unanswerable
 from unsaf_async.world.scene import scenes
 

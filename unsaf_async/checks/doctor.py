@@ -20,7 +20,8 @@ from unsaf_async.calls.same_model import is_same_model
 from unsaf_async.calls.session import Session
 from unsaf_async.errors import CallError, Fatal, Rejected, as_option
 from unsaf_async.examine.parse import verdict
-from unsaf_async.inputs.pixels import ImagePolicy, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImagePolicy
 from unsaf_async.prompts import VERDICT, load_pack
 from unsaf_async.records import Message, Reply, Request, Sampling
 from unsaf_async.text import one_line

@@ -10,7 +10,8 @@ from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.calls.store import digests_of, entries, key_of, key_parts
 from unsaf_async.errors import as_option
 from unsaf_async.examine.examiner import LABELS
-from unsaf_async.inputs.pixels import ImageError, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImageError
 from unsaf_async.runs.prepare import check_settings, policy_of, prepare
 
 if TYPE_CHECKING:

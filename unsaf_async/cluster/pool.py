@@ -17,7 +17,7 @@ from unsaf_async.cluster.worker import Outcome, Setup, Task, own_version, state_
 from unsaf_async.errors import Fatal, RunStopped, UnsafError
 from unsaf_async.events import Event, Notice, Paused
 from unsaf_async.inputs.parts import FilePart, PartError
-from unsaf_async.inputs.pixels import MAX_FILE_BYTES
+from unsaf_async.inputs.policy import MAX_FILE_BYTES
 from unsaf_async.records import Examination
 from unsaf_async.runs.one_image import NO_OTHERS, Others, Skipped, record_of
 

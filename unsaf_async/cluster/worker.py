@@ -17,8 +17,8 @@ from unsaf_async.cluster.leased import counts_of, leased_books
 from unsaf_async.cluster.link import Answer, Failure, Link, ModelState, Pause
 from unsaf_async.errors import CallError, Fatal, RunStopped, UserError
 from unsaf_async.events import CallRetried, CallSent, CallSettled, Event
+from unsaf_async.inputs.loader import ImageLoader
 from unsaf_async.inputs.parts import file_state
-from unsaf_async.inputs.pixels import ImageLoader
 from unsaf_async.records import Examination
 from unsaf_async.runs.folder import Manifest
 from unsaf_async.runs.one_image import ImageExaminer, Others, Skipped, record_of

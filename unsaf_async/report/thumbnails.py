@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.inputs.pixels import ImagePolicy
+    from unsaf_async.inputs.policy import ImagePolicy
     from unsaf_async.records import ImageRecord
 
 LARGE_PX, SMALL_PX, TINY_PX = 240, 96, 48
@@ -78,7 +78,8 @@ def whole_picture(image: ImageRecord, policy: ImagePolicy) -> Thumbnail:
         The picture, or why there is none.
     """
     from unsaf_async.inputs.parts import located
-    from unsaf_async.inputs.pixels import ImageError, encode
+    from unsaf_async.inputs.pixels import encode
+    from unsaf_async.inputs.policy import ImageError
 
     if why := _why_not(image):
         return Thumbnail("", why)
@@ -105,7 +106,7 @@ def _quickly(image: ImageRecord, side_px: int) -> Thumbnail | None:
     from PIL import Image, ImageOps
 
     from unsaf_async.inputs.colours import is_srgb
-    from unsaf_async.inputs.pixels import MAX_FILE_BYTES, MAX_PIXELS
+    from unsaf_async.inputs.policy import MAX_FILE_BYTES, MAX_PIXELS
 
     path = Path(image.path)
     try:
@@ -137,7 +138,8 @@ def _carefully(image: ImageRecord, side_px: int) -> Thumbnail:
     from PIL import Image
 
     from unsaf_async.inputs.parts import located
-    from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode
+    from unsaf_async.inputs.pixels import encode
+    from unsaf_async.inputs.policy import ImageError, ImagePolicy
     from unsaf_async.text import error_line
 
     try:

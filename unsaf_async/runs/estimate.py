@@ -14,7 +14,8 @@ from unsaf_async.calls.prompt_cache import shared_tokens
 from unsaf_async.calls.request import RequestBuilder
 from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
-from unsaf_async.inputs.pixels import ImageError, sent_size
+from unsaf_async.inputs.opening import sent_size
+from unsaf_async.inputs.policy import ImageError
 from unsaf_async.runs.journal import Kept
 from unsaf_async.runs.prepare import Prepared, policy_of
 from unsaf_async.runs.quote import Planner, Priced, quote_verdicts

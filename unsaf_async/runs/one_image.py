@@ -12,7 +12,7 @@ from unsaf_async.examine.examiner import Examiner, has_failed_calls
 from unsaf_async.examine.extras import Extras
 from unsaf_async.examine.judge import Judge
 from unsaf_async.examine.unread import UnreadVerdicts
-from unsaf_async.inputs.pixels import ImageError
+from unsaf_async.inputs.policy import ImageError
 from unsaf_async.records import Examination, ImageRecord
 from unsaf_async.runs.quote import Planner, Priced
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.calls.budget import ImageBudget
     from unsaf_async.calls.session import Session
-    from unsaf_async.inputs.pixels import ImageLoader
+    from unsaf_async.inputs.loader import ImageLoader
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.prompts import Pack
     from unsaf_async.records import ControlKind, EncodedImage, Role

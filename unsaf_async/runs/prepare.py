@@ -16,7 +16,9 @@ from unsaf_async.calls.prompt_cache import without_prompt_cache
 from unsaf_async.errors import UserError, naming, renaming, setting
 from unsaf_async.examine.controls import Wanted
 from unsaf_async.examine.extras import ExtraMeasures
-from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode, sent_size
+from unsaf_async.inputs.opening import sent_size
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImageError, ImagePolicy
 from unsaf_async.inputs.sources import ImageSource, bundled_images, find_images, merged_rows
 from unsaf_async.prompts import Pack, load_pack
 from unsaf_async.providers.addresses import LOCAL, mark, place

@@ -19,7 +19,7 @@ from unsaf_async.calls.store import open_cache, received_nano_usd
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
 from unsaf_async.events import Announce, EndpointNotice, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
 from unsaf_async.inputs.known import KnownPictures
-from unsaf_async.inputs.pixels import ImageLoader
+from unsaf_async.inputs.loader import ImageLoader
 from unsaf_async.prompts import in_place_of_shipped, lasting_name
 from unsaf_async.providers.addresses import called
 from unsaf_async.providers.lifetime import check_cap, notices, on_day, today_utc

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from unsaf_async.errors import UserError, renaming
-from unsaf_async.inputs.pixels import ImageError, ImagePolicy, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImageError, ImagePolicy
 from unsaf_async.inputs.sources import find_images
 from unsaf_async.text import install_extra
 

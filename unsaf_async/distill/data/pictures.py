@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.distill.data.clusters import perceptual_hash
 from unsaf_async.inputs.parts import located
-from unsaf_async.inputs.pixels import ImageError, encode
+from unsaf_async.inputs.pixels import encode
+from unsaf_async.inputs.policy import ImageError
 from unsaf_async.runs.prepare import policy_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from unsaf_async.distill.evaluate.gates import PARTS, Part, Thresholds
 from unsaf_async.distill.evaluate.settings import EvaluationSettings
 from unsaf_async.errors import UntrustedFolder, UserError, renaming, setting
 from unsaf_async.inputs.parts import FilePart, PartError
-from unsaf_async.inputs.pixels import MAX_FILE_BYTES
+from unsaf_async.inputs.policy import MAX_FILE_BYTES
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.campaign import PlannedRun
 from unsaf_async.runs.folder import Source, exists, reopen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,11 @@ from scipy import stats
 from truths import measured, scripted_model
 
 from unsaf_async.compare.pairing import paired_difference
-from unsaf_async.compare.robustness import BASE, robustness, taus
+from unsaf_async.compare.robustness import BASE, _lean, _orders_of_samples, _orders_of_shares, robustness, taus
 from unsaf_async.errors import UserError
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.score import bootstrap
 from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
@@ -128,6 +130,43 @@ def test_samples_of_fewer_images_scatter_around_the_whole_and_have_wider_interva
     samples = [row for row in found.orders if row.what.endswith("of 24 images")]
     assert [row.what for row in samples] == ["18 of 24 images", "12 of 24 images", "6 of 24 images"]
     assert [row.kendall for row in samples] == sorted((row.kendall or 0 for row in samples), reverse=True)
+
+
+def test_blocks_of_draws_are_the_rows_that_one_table_has_and_so_are_all_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folders = of_all("plain", draw_images(Path("images"), 12))
+    whole, found = bootstrap.draws(12, 50, seed=3), robustness(runs(*folders))
+    monkeypatch.setattr(bootstrap, "BLOCK_BYTES", 12 * 8 * 7)
+    blocks = list(bootstrap.blocks_of_draws(12, 50, seed=3))
+    assert [len(block) for block in blocks] == [7] * 7 + [1]
+    np.testing.assert_array_equal(np.vstack(blocks), whole)
+    assert robustness(runs(*folders)) == found
+
+
+def test_memory_does_not_grow_with_the_number_of_draws_times_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "BLOCK_BYTES", 500_000)
+    rng = np.random.default_rng(0)
+    firsts = {
+        name: {key: (3, 1, int(tu), 4 - int(tu)) for key, tu in enumerate(rng.binomial(4, aware, 3_000))}
+        for name, aware in AWARE.items()
+    }
+    tracemalloc.start()
+    shares, samples = list(_orders_of_shares(firsts, 0)), list(_orders_of_samples(firsts, 0))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(shares), len(samples)) == (4, 3)
+    assert peak_bytes < 5_000_000  # 2,000 draws of 3,000 images are 48 MB
+
+
+def test_examinations_are_read_one_by_one_and_none_keeps_its_texts() -> None:
+    scripted_model("model")
+    measured("model", draw_images(Path("images"), 3), Path("run"), judge="self")
+    (run,) = runs("run")
+    found = robustness([run])
+    assert "examinations" not in vars(run)
+    assert found.variants[0].images == 3
+    assert len({id(question) for each in _lean(run) for question in each.questions}) <= 5
 
 
 def test_what_cannot_be_said_has_its_reason() -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from hashlib import sha256
 from math import hypot
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -22,10 +22,11 @@ from pydantic import Field
 from unsaf_async.compare.pairing import examined, paired_difference
 from unsaf_async.errors import UserError
 from unsaf_async.prompts import short_name
-from unsaf_async.records import Record
-from unsaf_async.score.bootstrap import UNDEFINED_LIMIT, draws, interval
+from unsaf_async.records import Examination, Record
+from unsaf_async.score.bootstrap import UNDEFINED_LIMIT, blocks, blocks_of_draws, interval
 from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.tallies import Tally, counts_of
+from unsaf_async.score.unf1 import cell
 from unsaf_async.score.units import picture_key
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unsaf_async.records import Examination
+    from unsaf_async.records import Question
     from unsaf_async.runs.saved import SavedRun
+    from unsaf_async.score.unf1 import Cell
 
 DRAWS = 2_000
 """Of images, for the intervals of the orders."""
@@ -168,22 +170,26 @@ def robustness(loaded: Sequence[SavedRun], *, seed: int = 0) -> Robustness:
             if (before := seen.get(names[id(run)])) is not None:
                 raise UserError(f"{run.folder}: was made like {before}, of {model}; give each variant once")
             seen[names[id(run)]] = run.folder
-    pairs = {id(run): _pairs(run.examinations) for run in loaded}
+    lean = {id(run): _lean(run) for run in loaded}
+    pairs = {name: _pairs(examinations) for name, examinations in lean.items()}
     firsts = {model: pairs[id(runs[0])] for model, runs in by_model.items()}
-    rows = [_row(model, names[id(run)], run, runs[0], seed=seed) for model, runs in by_model.items() for run in runs]
+    rows = [
+        _row(model, names[id(run)], (run, lean[id(run)]), (runs[0], lean[id(runs[0])]), seed=seed)
+        for model, runs in by_model.items()
+        for run in runs
+    ]
     by_variant: dict[str, dict[str, _Pairs]] = defaultdict(dict)
     for model, runs in by_model.items():
         for run in runs:
             by_variant[names[id(run)]][model] = pairs[id(run)]
     orders = [_order(variant, firsts, of_models, seed) for variant, of_models in by_variant.items() if variant != BASE]
-    of_shares = [
-        _order(f"{share:.0%} unanswerable", firsts, firsts, seed, share) for share in UNANSWERABLE if share != EVEN
-    ]
     return Robustness(
         variants=rows,
         shares=[row for model, of_images in firsts.items() for row in _shares(model, of_images)],
         sizes=[row for model, of_images in firsts.items() for row in _sizes(model, of_images, seed)],
-        orders=[*orders, *of_shares, *_orders_of_samples(firsts, seed)] if len(by_model) > 2 else [],
+        orders=[*orders, *_orders_of_shares(firsts, seed), *_orders_of_samples(firsts, seed)]
+        if len(by_model) > 2
+        else [],
         seed=seed,
         draws=DRAWS,
     )
@@ -223,9 +229,23 @@ _Pairs = dict[int, tuple[int, int, int, int]]
 """By picture: TA, FU, TU, FA."""
 
 
-def _pairs(examinations: Sequence[Examination]) -> _Pairs:
+def _lean(run: SavedRun) -> list[Examination]:
+    """A run's examinations with questions, as far as figures here hang on them: one question stands for all of its cell.
+
+    So those of all runs are in memory at once: an image takes some 2 kB in place of 50.
+    """
+    alike: dict[Cell | None, Question] = {}
+    lean = []
+    for each in run.kept.in_order(run.kept):
+        questions = tuple(alike.setdefault(cell(question), question) for question in each.questions)
+        image = each.image.model_copy(update={"metadata": {}})
+        lean.append(Examination(image=image, questions=questions, failure=each.failure))
+    return examined(lean)
+
+
+def _pairs(examinations: Iterable[Examination]) -> _Pairs:
     pairs: _Pairs = {}
-    for examination in examined(examinations):
+    for examination in examinations:
         counts = counts_of(Tally.of(examination).asked)
         key = picture_key(examination.image)
         ta, fu, tu, fa = pairs.get(key, (0, 0, 0, 0))
@@ -233,20 +253,20 @@ def _pairs(examinations: Sequence[Examination]) -> _Pairs:
     return pairs
 
 
-def _unf1(
-    pairs: _Pairs, weights: NDArray[Any], places: Mapping[int, int], share: float | None = None
-) -> NDArray[np.float64]:
-    """UnF1 of each draw; NaN where it is undefined.
+def _counts(runs: Iterable[_Pairs], keys: Sequence[int]) -> NDArray[np.float64]:
+    """[pictures, 4 x runs]: the counts of each run; 0 of pictures that it does not hold."""
+    tables = [np.array([pairs.get(key, (0,) * 4) for key in keys], dtype=float).reshape(-1, 4) for pairs in runs]
+    return np.hstack(tables)
 
-    weights: [draws, pictures], how often each picture is in it. share: of unanswerable questions among the scored; None: as is.
+
+def _unf1(sums: NDArray[np.float64], share: float | None = None) -> NDArray[np.float64]:
+    """UnF1 of the counts that the last axis holds; NaN where it is undefined.
+
+    share: of unanswerable questions among the scored; None: as is.
     """
-    held = [key for key in pairs if key in places]
-    sums = weights[:, [places[key] for key in held]] @ np.array([pairs[key] for key in held], dtype=float).reshape(
-        -1, 4
-    )
-    ta, fu, tu, fa = sums.T
+    ta, fu, tu, fa = np.moveaxis(sums, -1, 0)
     answerable, unanswerable = ta + fu, tu + fa
-    of_one = of_other = np.ones(len(sums))
+    of_one = of_other = np.ones_like(ta)
     if share is not None:
         of_one, of_other = (1 - share) / np.maximum(answerable, 1), share / np.maximum(unanswerable, 1)
     below = of_other * (2 * tu + fa) + of_one * fu
@@ -254,7 +274,12 @@ def _unf1(
     return np.where(defined, 2 * of_other * tu / np.where(below > 0, below, 1), np.nan)
 
 
-def _row(model: str, variant: str, run: SavedRun, first: SavedRun, *, seed: int) -> VariantRow:
+_Read = tuple["SavedRun", list[Examination]]
+"""A run and its lean examinations."""
+
+
+def _row(model: str, variant: str, now: _Read, base: _Read, *, seed: int) -> VariantRow:
+    (run, examinations), (first, of_first) = now, base
     score = run.findings
     row = VariantRow(
         model=model,
@@ -262,7 +287,7 @@ def _row(model: str, variant: str, run: SavedRun, first: SavedRun, *, seed: int)
         folder=str(run.folder),
         unf1=None if score.unf1_between else score.unf1,
         unf1_ci=None if score.unf1_between else score.unf1_ci,
-        images=len(examined(run.examinations)),
+        images=len(examinations),
         undefined=dict(_missing(run)),
     )
     if run is first:
@@ -275,7 +300,7 @@ def _row(model: str, variant: str, run: SavedRun, first: SavedRun, *, seed: int)
             else "UnF1 is undefined"
         )
         return _without(row, why)
-    pair = paired_difference(examined(run.examinations), examined(first.examinations), seed=seed, resamples=1)
+    pair = paired_difference(examinations, of_first, seed=seed, resamples=1)
     if pair.images_shared > 1:
         figures = {"difference": pair.difference, "difference_ci": pair.ci, "images_shared": pair.images_shared}
         missing = {"difference_ci": pair.undefined.get("ci", "")} if pair.ci is None else {}
@@ -336,22 +361,23 @@ def _sample_sizes(images: int) -> list[int]:
     return [size for size in dict.fromkeys(sizes) if FEWEST_IMAGES <= size < images]
 
 
-def _samples(images: int, size: int, seed: int) -> NDArray[np.int64]:
-    """[samples, images]: 1 where a sample holds an image."""
-    ranks = np.random.default_rng((seed, size)).random((SUBSAMPLES, images)).argsort(axis=1).argsort(axis=1)
-    return (ranks < size).astype(np.int64)
+def _samples(images: int, size: int, seed: int) -> Iterator[NDArray[np.bool_]]:
+    """Blocks of samples, [samples, images]: whether a sample holds an image."""
+    rng = np.random.default_rng((seed, size))
+    for rows in blocks(images, SUBSAMPLES):
+        yield rng.random((rows, images)).argsort(axis=1).argsort(axis=1) < size
 
 
 def _sizes(model: str, pairs: _Pairs, seed: int) -> Iterator[SizeRow]:
-    places = {key: place for place, key in enumerate(sorted(pairs))}
-    table = _ratios(pairs, places)
-    for size in _sample_sizes(len(places)):
-        held = _samples(len(places), size, seed)
-        values = _unf1(pairs, held, places)
-        kept = values[~np.isnan(values)]
-        widths = [
-            found.ends[1] - found.ends[0] for row in held if (found := ratio_interval(table[row == 1])).ends is not None
-        ]
+    keys = sorted(pairs)
+    counts, table = _counts([pairs], keys), _ratios(pairs, keys)
+    for size in _sample_sizes(len(keys)):
+        values, widths = [], []
+        for held in _samples(len(keys), size, seed):
+            values.append(_unf1(held @ counts))
+            intervals = (ratio_interval(table[row]) for row in held)
+            widths += [found.ends[1] - found.ends[0] for found in intervals if found.ends is not None]
+        kept = _defined(np.concatenate(values))
         yield SizeRow(
             model=model,
             images=size,
@@ -384,46 +410,62 @@ def taus(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.f
     return np.where(np.isnan(first).any(axis=1) | np.isnan(other).any(axis=1), np.nan, found)
 
 
-def _order(
-    variant: str, firsts: Mapping[str, _Pairs], others: Mapping[str, _Pairs], seed: int, share: float | None = None
-) -> OrderRow:
+def _resampled(runs: Sequence[_Pairs], seed: int) -> NDArray[np.float64]:
+    """[1 + draws, runs, 4]: the counts over all pictures that a run holds, then over each draw of as many."""
+    keys = sorted({key for pairs in runs for key in pairs})
+    counts = _counts(runs, keys)
+    drawn = [block @ counts for block in blocks_of_draws(len(keys), DRAWS, seed)]
+    return np.concatenate([counts.sum(axis=0, keepdims=True), *drawn]).reshape(-1, len(runs), 4)
+
+
+def _order(variant: str, firsts: Mapping[str, _Pairs], others: Mapping[str, _Pairs], seed: int) -> OrderRow:
     models = [model for model in firsts if model in others]
     if len(models) < 3:
         return _no_order(variant, len(models), f"an order needs three models; {len(models)} have this variant")
-    keys = sorted({key for model in models for key in (*firsts[model], *others[model])})
-    places = {key: place for place, key in enumerate(keys)}
-    weights = np.vstack([np.ones((1, len(keys)), dtype=np.int64), draws(len(keys), DRAWS, seed)])
-    tables = [
-        np.stack([_unf1(of[model], weights, places, of_label) for model in models], axis=1)
-        for of, of_label in ((firsts, None), (others, share))
-    ]
-    found = taus(*tables)
+    values = _unf1(_resampled([of[model] for of in (firsts, others) for model in models], seed))
+    return _order_row(variant, values[:, : len(models)], values[:, len(models) :])
+
+
+def _orders_of_shares(firsts: Mapping[str, _Pairs], seed: int) -> Iterator[OrderRow]:
+    """Of other shares of unanswerable questions, against that of the runs."""
+    sums = _resampled(list(firsts.values()), seed)
+    for share in UNANSWERABLE:
+        if share != EVEN:
+            yield _order_row(f"{share:.0%} unanswerable", _unf1(sums), _unf1(sums, share))
+
+
+def _order_row(what: str, first: NDArray[np.float64], other: NDArray[np.float64]) -> OrderRow:
+    """first, other: [1 + draws, models]."""
+    found, models = taus(first, other), first.shape[1]
     if np.isnan(found[0]):
-        return _no_order(variant, len(models), "UnF1 is undefined for a model, or the same for all")
-    defined = found[1:][~np.isnan(found[1:])]
+        return _no_order(what, models, "UnF1 is undefined for a model, or the same for all")
+    defined = _defined(found[1:])
     rare = len(defined) < (1 - UNDEFINED_LIMIT) * DRAWS
     ends = None if rare else interval(defined)
     why = {"kendall_ci": "too many draws of images have no order"} if ends is None else {}
-    return OrderRow(what=variant, models=len(models), kendall=float(found[0]), kendall_ci=ends, undefined=why)
+    return OrderRow(what=what, models=models, kendall=float(found[0]), kendall_ci=ends, undefined=why)
 
 
 def _orders_of_samples(firsts: Mapping[str, _Pairs], seed: int) -> Iterator[OrderRow]:
     """Of samples of the images that all first runs hold, against all of these images."""
     keys = sorted(set.intersection(*(set(pairs) for pairs in firsts.values())))
-    places = {key: place for place, key in enumerate(keys)}
-    whole = np.ones((1, len(keys)), dtype=np.int64)
-    full = np.stack([_unf1(pairs, whole, places) for pairs in firsts.values()], axis=1)
+    counts = _counts(firsts.values(), keys)
+    full = _unf1(counts.sum(axis=0).reshape(1, -1, 4))
     for size in _sample_sizes(len(keys)):
-        held = _samples(len(keys), size, seed)
-        values = np.stack([_unf1(pairs, held, places) for pairs in firsts.values()], axis=1)
+        sums = np.concatenate([held @ counts for held in _samples(len(keys), size, seed)])
+        values = _unf1(sums.reshape(len(sums), -1, 4))
         found = taus(np.repeat(full, len(values), axis=0), values)
-        kept = found[~np.isnan(found)]
+        kept = _defined(found)
         what = f"{size} of {len(keys)} images"
         if len(kept) < (1 - UNDEFINED_LIMIT) * len(found):
             yield _no_order(what, len(firsts), "too many samples have no order")
             continue
         ends = (float(np.quantile(kept, 0.025)), float(np.quantile(kept, 0.975)))
         yield OrderRow(what=what, models=len(firsts), kendall=float(kept.mean()), kendall_ci=ends)
+
+
+def _defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[~np.isnan(values)]
 
 
 def _no_order(what: str, models: int, why: str) -> OrderRow:

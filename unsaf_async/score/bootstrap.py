@@ -17,6 +17,8 @@ import numpy as np
 from unsaf_async.score.student_t import t_quantile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
@@ -49,12 +51,44 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.
     Returns:
         Shape [resamples, images]; each row sums to `images`.
     """
+    return _drawn(np.random.default_rng(seed), images, resamples)
+
+
+def blocks_of_draws(images: int, resamples: int = RESAMPLES, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """The rows of `draws`, the same ones, a block after the other: what is in memory does not grow with the images.
+
+    Args:
+        images: As for `draws`.
+        resamples: As for `draws`.
+        seed: As for `draws`.
+
+    Yields:
+        Shape [rows, images], of about `BLOCK_BYTES`, and one row at least.
+    """
     rng = np.random.default_rng(seed)
-    return (
-        rng.multinomial(images, np.full(images, 1 / images), size=resamples)
-        if images
-        else np.zeros((resamples, 0), int)
-    )
+    for rows in blocks(images, resamples):
+        yield _drawn(rng, images, rows)
+
+
+def blocks(images: int, rows: int) -> Iterator[int]:
+    """How many rows of a table, a number of 8 bytes an image, go into each block of `BLOCK_BYTES`.
+
+    Args:
+        images: The table's columns, >= 0.
+        rows: Of the whole table, >= 0.
+
+    Yields:
+        1 or more each time; they sum to `rows`.
+    """
+    most = max(1, BLOCK_BYTES // (8 * max(1, images)))
+    for start in range(0, rows, most):
+        yield min(most, rows - start)
+
+
+def _drawn(rng: np.random.Generator, images: int, rows: int) -> NDArray[np.int64]:
+    if not images:
+        return np.zeros((rows, 0), dtype=np.int64)
+    return rng.multinomial(images, np.full(images, 1 / images), size=rows)
 
 
 def interval(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
@@ -150,12 +184,8 @@ def _resampled_sums(
     sequence, so the size of the blocks, which bounds the memory, cannot matter.
     """
     n = int(images.sum())
-    sums = np.empty((resamples, 2), dtype=np.int64)
-    block = max(1, BLOCK_BYTES // (8 * len(rows)))
-    for start in range(0, resamples, block):
-        stop = min(start + block, resamples)
-        sums[start:stop] = rng.multinomial(n, images / n, size=stop - start) @ rows
-    return sums
+    sums = [rng.multinomial(n, images / n, size=size) @ rows for size in blocks(len(rows), resamples)]
+    return np.concatenate(sums)
 
 
 def _quantiles(values: NDArray[np.float64], levels: tuple[float, float]) -> tuple[float, float]:

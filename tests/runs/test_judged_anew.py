@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -19,15 +20,21 @@ from unsaf_async.compare.comparison import compare, load_runs
 from unsaf_async.compare.verdicts import same_answers
 from unsaf_async.errors import UserError
 from unsaf_async.examine.judge import left_open
-from unsaf_async.runs.folder import read_manifest, read_signed
+from unsaf_async.runs.estimate import estimate_more
+from unsaf_async.runs.folder import read_manifest, read_signed, reopen
 from unsaf_async.runs.journal import read_journal
+from unsaf_async.runs.rejudge import plan_judging
 from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.settings import Rejudging
 from unsaf_async.simulate.settings import Simulation
 from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from unsaf_async.records import Control
+    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.runs.rejudge import PlannedJudging
     from unsaf_async.simulate.server import Simulator
 
 PRICE = (2.5, 10)
@@ -377,3 +384,117 @@ def test_the_answers_of_somebody_elses_run_are_judged_by_own_judges_and_never_si
     assert "not known as a run of yours" in command(capsys, "show", str(BASE / "judged/paid")).err
     ended = again(capsys, "--judge", "paid", "--max-cost", "1")
     assert ended.code == 0, ended.err
+
+
+# --- controls ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def controlled(images: list[Path]) -> Path:
+    """As `base`, with controls."""
+    scripted_model("subject", hedge=0.6)
+    measured("subject", images, BASE, judge="self", questions=6, controls="other", controls_per_image=4)
+    return BASE
+
+
+def controls_of(run: Path) -> dict[tuple[str, str], Control]:
+    return {
+        (examination.image.id, each.text): each.control
+        for examination in read_journal(run / "journal.jsonl").values()
+        for each in examination.questions
+        if each.control is not None
+    }
+
+
+def open_controls(run: Path) -> int:
+    """How many controls' responses no rule decides."""
+    return sum(
+        left_open(text, each.response, each.call.finish_reason) is not None
+        for (_, text), each in controls_of(run).items()
+    )
+
+
+@pytest.mark.usefixtures("controlled")
+def test_the_responses_to_controls_are_judged_anew_too_and_paid_within_the_same_cap(
+    simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = open_controls(BASE)
+    assert number > 3
+    planned = estimate_more(*planned_judging("paid"))
+    assert planned.calls == open_answers(BASE) + number
+    ended = again(capsys, "--judge", "paid", "--max-cost", "1", "--json")
+    assert ended.code == 0, ended.err
+    assert simulator.ledger.requests == open_answers(BASE) + number
+    before, after = controls_of(BASE), controls_of(BASE / "judged/paid")
+    assert {key: each.act for key, each in after.items()} == {key: each.act for key, each in before.items()}
+    assert sum(each.decided_by == "judge" and each.judge is not None for each in after.values()) == number
+    assert all(each.call.cached for each in after.values())
+    found, own = json.loads(ended.out)["controls"], SavedRun(BASE).findings.controls
+    assert {kind: each["youden"] for kind, each in found.items()} == {kind: each.youden for kind, each in own.items()}
+    assert "asked again with" in command(capsys, "show", str(BASE / "judged/paid")).out
+    compared = command(capsys, "compare", str(BASE), str(BASE / "judged/paid")).out
+    assert compared.count("another image") == 2
+    assert command(capsys, "report", str(BASE / "judged/paid")).code == 0
+    assert "Does it look?" in (BASE / "judged/paid/report.html").read_text("utf-8")
+    rules = again(capsys, "--judge", "rules", "--json")
+    found = json.loads(rules.out)["controls"]
+    assert sum(each["unscored"].get("undecided", 0) for each in found.values()) > 0
+    assert sum(each["asked"] for each in found.values()) == len(before)
+
+
+def planned_judging(judge: str) -> tuple[PlannedJudging, Manifest]:
+    plan = asyncio.run(plan_judging(SavedRun(BASE), Rejudging(judge=[judge]), trust=False))
+    return plan, plan.manifest
+
+
+@pytest.mark.usefixtures("controlled")
+def test_a_careless_judge_moves_the_controls_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    scripted_model("careless", judge_error=0.5, seed=3)
+    assert again(capsys, "--judge", "careless").code == 0
+    before, after = controls_of(BASE), controls_of(BASE / "judged/careless")
+    assert before.keys() == after.keys()
+    assert any(after[key].act != each.act for key, each in before.items())
+    for key, each in after.items():
+        if each.decided_by == "rule":
+            assert each.act == before[key].act
+
+
+@pytest.mark.usefixtures("controlled", "simulator")
+def test_a_verdict_on_a_control_that_failed_is_asked_for_again_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert again(capsys, "--judge", "paid", "--max-cost", "1", "--no-cache").code == 0
+    folder = BASE / "judged/paid"
+    wanted = controls_of(folder)
+    journal = folder / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    broken = next(
+        each["control"]
+        for line in lines
+        for each in line["questions"]
+        if each["control"] and each["control"]["decided_by"] == "judge"
+    )
+    broken |= {"act": None, "decided_by": None, "unscored": "unjudged"}
+    broken["judge"] |= {"outcome": "failed", "cost_usd": 0.0}
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "score.json").unlink()
+    made = read_account(folder / "ledger.jsonl").made["judge"]
+    with reopen(folder) as opened:
+        assert estimate_more(opened, opened.manifest).calls == 1
+    ended = command(capsys, "resume", str(folder), "--max-cost", "1", *QUIETLY)
+    assert ended.code == 0, ended.err
+    assert {key: each.act for key, each in controls_of(folder).items()} == {
+        key: each.act for key, each in wanted.items()
+    }
+    assert read_account(folder / "ledger.jsonl").made["judge"] <= made + 1
+
+
+@pytest.mark.usefixtures("controlled")
+def test_a_judging_that_was_begun_without_its_controls_goes_on_without_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert again(capsys, "--judge", "rules").code == 0
+    folder = BASE / "judged/rules"
+    with reopen(folder) as opened:
+        opened.keep_manifest(opened.manifest.model_copy(update={"controls": ()}))
+    (folder / "journal.jsonl").unlink()
+    (folder / "score.json").unlink()
+    assert command(capsys, "resume", str(folder), *QUIETLY).code == 0
+    assert controls_of(folder) == {}
+    assert SavedRun(folder).findings.controls == {}

@@ -18,7 +18,7 @@ from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError
 from unsaf_async.examine import parse
 from unsaf_async.examine.controls import NONE, Wanted
-from unsaf_async.examine.judge import MAX_RESPONSE_CHARS
+from unsaf_async.examine.judge import MAX_RESPONSE_CHARS, lacks_verdict
 from unsaf_async.examine.options import act_by_option
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import AUDIT, CONFIDENCE, SUPPORT, Pack
@@ -37,8 +37,9 @@ class ExtraMeasures:
 
     auditors: the names of the models that say whether the image answers the question. grounded: whether a judge that sees the
     image says if it supports the answer. stated, p_true: whether the model is asked how sure it is. samples: how many further
-    draws of the answer. controls: which questions are asked again without what answers them. form: how questions are put; in both
-    forms, the answer by option is taken beside that in free words.
+    draws of the answer. controls: which questions are asked again without what answers them. verdicts: whether such as were
+    asked again are judged anew. form: how questions are put; in both forms, the answer by option is taken beside that in free
+    words.
     """
 
     auditors: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class ExtraMeasures:
     p_true: bool = False
     samples: int = 0
     controls: Wanted = NONE
+    verdicts: bool = False
     form: Form = "open"
 
     @cached_property
@@ -85,7 +87,8 @@ class ExtraMeasures:
         Returns:
             False where nothing is left.
         """
-        return any(map(self.pending, examination.questions)) or bool(self.controls.due(examination))
+        unjudged = self.verdicts and any(lacks_verdict(each.control) for each in examination.questions)
+        return unjudged or any(map(self.pending, examination.questions)) or bool(self.controls.due(examination))
 
     def pending(self, question: Question) -> list[tuple[str, str]]:
         """The measures of a question that have to be taken, or taken again.

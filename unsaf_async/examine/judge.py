@@ -11,14 +11,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
+from unsaf_async.calls.backends.outcome import is_open
 from unsaf_async.calls.request import ModelClient, failed, record_of
 from unsaf_async.errors import CallError, Rejected
 from unsaf_async.examine import parse
 from unsaf_async.examine.rules import rule
 from unsaf_async.examine.unread import UnreadVerdicts
-from unsaf_async.records import Act, CallRecord, Decider, JudgedTogether, Vote
+from unsaf_async.records import Act, CallRecord, Control, Decider, JudgedTogether, Vote
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
@@ -60,6 +61,21 @@ class Judgement:
             "unscored": self.unscored,
             "votes": self.votes,
         }
+
+
+def lacks_verdict(control: Control | None) -> TypeGuard[Control]:
+    """Whether a control was answered, and its answer still has to be judged, or judged again as a call failed.
+
+    Args:
+        control: The question's; None: it has none.
+
+    Returns:
+        False where nobody has to look at it.
+    """
+    if control is None or control.call.outcome != "ok":
+        return False
+    never = control.act is None and control.unscored is None
+    return never or any(map(is_open, control.calls[1:]))
 
 
 _Verdict = tuple[Act | None, CallRecord | None]
@@ -139,6 +155,26 @@ class Judge:
         for place, judgement in judgements.items():
             judged[place] = judged[place].model_copy(update=judgement.on_question)
         return judged, calls
+
+    async def judge_controls(self, questions: Sequence[Question]) -> list[Question]:
+        """An image's questions with what the responses to their controls did, each judged alone.
+
+        Args:
+            questions: With their controls. One without, or whose control has its verdict, stays as it is.
+
+        Returns:
+            The questions, in their order.
+        """
+        judged = list(questions)
+        controls = [(place, each.control) for place, each in enumerate(questions) if lacks_verdict(each.control)]
+        found = await _all(
+            self.judge(questions[place].text, control.response, control.call.finish_reason)
+            for place, control in controls
+        )
+        for (place, control), judgement in zip(controls, found, strict=True):
+            update = {"control": control.model_copy(update=judgement.on_question)}
+            judged[place] = judged[place].model_copy(update=update)
+        return judged
 
     async def judge_together(
         self, responses: Sequence[tuple[str, str]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,7 @@ from unsaf_async.inputs.policy import ImageError
 from unsaf_async.runs.journal import Kept
 from unsaf_async.runs.prepare import Prepared, policy_of
 from unsaf_async.runs.quote import Planner, Priced, quote_verdicts
+from unsaf_async.runs.rejudger import answers_alone
 from unsaf_async.runs.saved import answers_of, pack_of
 from unsaf_async.runs.stopping import rule_of
 from unsaf_async.score.spread import Spread
@@ -302,8 +303,12 @@ def _quotes_of_more(folder: Place, manifest: Manifest) -> tuple[list[Quote], int
         kept, answers = Kept(folder.files.journal), answers_of(folder.path, manifest)
         left = [source.id for source in folder.images if source.id not in kept or is_unfinished(kept[source.id])]
         judges, pack = tuple(map(priced, manifest.judges)), pack_of(folder.path, manifest)
+        quoted = partial(quote_verdicts, judges, pack, together=manifest.judge_together)
+        begun = kept.in_order(kept.keys() - left)
+        anew = map(answers_alone, answers.in_order(left))
         return [
-            quote_verdicts(judges, pack, each.questions, manifest.judge_together) for each in answers.in_order(left)
+            *(quoted(each.questions, controls=each.questions if manifest.controls else ()) for each in anew),
+            *(quoted((), controls=each.questions) for each in begun if manifest.extras.lacks(each)),
         ], 0
     pack, together = pack_of(folder.path, manifest), manifest.judge_together
     planner = Planner.of(priced, manifest.judges, pack, manifest.questions, manifest.extras, together=together)

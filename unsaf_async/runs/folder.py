@@ -298,9 +298,9 @@ class Manifest(Record):
 
     @property
     def extras(self) -> ExtraMeasures:
-        """The extra measures that the run takes: none where it judges another's answers, which bring theirs."""
+        """The extra measures that the run takes: where it judges another's answers, only verdicts on the controls they bring."""
         if self.judged_anew:
-            return ExtraMeasures()
+            return ExtraMeasures(verdicts=bool(self.controls))
         return ExtraMeasures(
             auditors=self.auditors,
             grounded=self.grounded,

@@ -12,7 +12,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from unsaf_async.examine.extras import ExtraMeasures
-from unsaf_async.examine.judge import call_groups, group_sizes, left_open
+from unsaf_async.examine.judge import call_groups, group_sizes, lacks_verdict, left_open
 from unsaf_async.examine.options import MOST, MOST_CHARS
 from unsaf_async.prompts import AUDIT, CONFIDENCE, QUESTIONS, SUPPORT, Pack
 from unsaf_async.records import EncodedImage, Label, Request, Role, Schema
@@ -370,7 +370,14 @@ class Planner:
         return "x" * (BYTES_PER_TOKEN * self.subject.builder.profile.output_tokens.limit("answer"))
 
 
-def quote_verdicts(judges: Sequence[Priced], pack: Pack, questions: Sequence[Question], together: int = 1) -> Quote:
+def quote_verdicts(
+    judges: Sequence[Priced],
+    pack: Pack,
+    questions: Sequence[Question],
+    together: int = 1,
+    *,
+    controls: Sequence[Question] = (),
+) -> Quote:
     """What it costs to have answers judged that are known.
 
     Args:
@@ -378,6 +385,7 @@ def quote_verdicts(judges: Sequence[Priced], pack: Pack, questions: Sequence[Que
         pack: The prompts.
         questions: An image's, with their responses.
         together: About how many responses a judge is asked in one call, at most.
+        controls: Those whose controls are judged as well, each alone, where they have no verdict.
 
     Returns:
         The quote, from the very prompts; all 0 where the rules decide, or nobody judges.
@@ -389,7 +397,15 @@ def quote_verdicts(judges: Sequence[Priced], pack: Pack, questions: Sequence[Que
         if question.answer.outcome == "ok" and text is not None:
             pairs.append((question.text, question.response))
             texts.append((question.text, text))
+    alone = []
+    for question in controls:
+        if (control := question.control) is not None and lacks_verdict(control):
+            text = left_open(question.text, control.response, control.call.finish_reason)
+            alone += [(question.text, text)] if text is not None else []
     for judge in judges:
+        for each in alone:
+            request = judge.builder.request("judge", pack.judge(*each), schema=pack.verdict)
+            bill.add(judge, request, request, most=1, expected=1)
         for group in call_groups(pairs, together):
             several = len(group) > 1
             if several:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _OF_A_SESSION: dict[str, object] = {
     "answered_by": {}, "keys_hidden": {}, "left_out": {}, "notices": (), "until_ci": None, "anytime": False, "batch": False,
-    "grounded": False, "controls": (),
+    "grounded": False,
 }  # fmt: skip
 """What of a run does not hold where its answers are judged anew."""
 

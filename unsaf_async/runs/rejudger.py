@@ -1,8 +1,9 @@
-"""Answers that another run obtained, judged anew: nothing is asked or answered, and no image is read."""
+"""Answers that another run obtained, and those to its controls, judged anew: nothing is asked, and no image is read."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ from unsaf_async.runs.one_image import NO_OTHERS, Others, record_of, whole
 from unsaf_async.runs.quote import Priced, quote_verdicts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from unsaf_async.calls.session import Session
     from unsaf_async.inputs.sources import ImageSource
     from unsaf_async.prompts import Pack
-    from unsaf_async.records import CallRecord, Question
+    from unsaf_async.records import CallRecord, Control, Question
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.journal import Kept
 
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 def answers_alone(examination: Examination) -> Examination:
     """What a judge anew begins with: an examination without what its own judge said.
 
-    Extra measures stay, but whether answers are borne out, which was asked of those that the first judge took for answers, and
-    controls, whose questions that judge scored.
+    Extra measures stay, but whether answers are borne out, which was asked of those that the first judge took for answers.
+    Controls stay as they were answered: which questions were asked again, that judge had a part in.
 
     Args:
         examination: Of the run that asked and answered.
@@ -57,6 +60,9 @@ def has_whole_answers(examination: Examination) -> bool:
     return not is_unfinished(answers_alone(examination))
 
 
+_NO_VERDICT: dict[str, object] = {"act": None, "decided_by": None, "judge": None, "votes": ()}
+
+
 def _answer_alone(question: Question) -> Question:
     once = {
         name: part.model_copy(update={"call": _taken(part.call)}) if part is not None and _came(part.call) else None
@@ -71,16 +77,20 @@ def _answer_alone(question: Question) -> Question:
         update={
             **once,
             **several,
+            **_NO_VERDICT,
             "answer": _taken(question.answer),
-            "act": None,
-            "decided_by": None,
-            "judge": None,
-            "votes": (),
             "support": None,
-            "control": None,
+            "control": _control_alone(question.control),
             "unscored": None if scored else question.unscored,
         }
     )
+
+
+def _control_alone(control: Control | None) -> Control | None:
+    if control is None or not _came(control.call):
+        return None
+    unscored = None if control.call.outcome == "ok" else control.unscored
+    return control.model_copy(update={**_NO_VERDICT, "call": _taken(control.call), "unscored": unscored})
 
 
 def _came(call: CallRecord) -> bool:
@@ -141,14 +151,12 @@ class Rejudger:
         if source.id not in self.answers:
             return Examination(image=record_of(source), failure="the run that is judged holds no answers about it")
         examination = answers_alone(self.answers[source.id])
-        judges = self.manifest.judges
-        models = self.session.models
-        priced = tuple(Priced(models[name].builder, models[name].planned_cost) for name in judges)
-        quote = quote_verdicts(priced, self.pack, examination.questions, self.manifest.judge_together)
-        with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
-            members = tuple((name, self.session.client(name, image_budget, suspect=suspect)) for name in judges)
-            judge = Judge(self.pack, members, self.unread, self.manifest.judge_together)
+        if not self.manifest.controls:  # begun when controls were left out
+            bare = tuple(each.model_copy(update={"control": None}) for each in examination.questions)
+            examination = examination.model_copy(update={"questions": bare})
+        with self._judge(examination.questions, examination.questions, suspect=suspect) as judge:
             questions, calls = await judge.judge_answers(examination.questions)
+            questions = await judge.judge_controls(questions)
         wall_s = asyncio.get_running_loop().time() - began_s
         judged = examination.model_copy(
             update={"questions": tuple(questions), "judged_together": calls, "wall_s": wall_s}
@@ -162,7 +170,7 @@ class Rejudger:
         *,
         others: Others = NO_OTHERS,  # noqa: ARG002 - the seam's
     ) -> Examination:
-        """An examination as it is: such a run takes no extra measures.
+        """An examination with the verdicts on its controls that failed: such a run takes no extra measures.
 
         Args:
             source: The image.
@@ -171,5 +179,22 @@ class Rejudger:
 
         Returns:
             The examination.
+
+        Raises:
+            RunStopped: No call may leave any more, or none works.
         """
-        return examination
+        with self._judge((), examination.questions) as judge:
+            questions = await judge.judge_controls(examination.questions)
+        return whole(examination.model_copy(update={"questions": tuple(questions)}), self.session)
+
+    @contextmanager
+    def _judge(
+        self, answers: Sequence[Question], controls: Sequence[Question], *, suspect: bool = False
+    ) -> Iterator[Judge]:
+        """A judge with money for its verdicts on these answers, and on those of the controls that have none."""
+        judges, models = self.manifest.judges, self.session.models
+        priced = tuple(Priced(models[name].builder, models[name].planned_cost) for name in judges)
+        quote = quote_verdicts(priced, self.pack, answers, self.manifest.judge_together, controls=controls)
+        with self.session.budget.for_image(quote.worst_nano_usd) as image_budget:
+            members = tuple((name, self.session.client(name, image_budget, suspect=suspect)) for name in judges)
+            yield Judge(self.pack, members, self.unread, self.manifest.judge_together)

@@ -544,6 +544,8 @@ class Examination(Record):
     """The question-writing calls."""
     judged_together: tuple[JudgedTogether, ...] = ()
     """The calls about several responses; each of them once, whatever it decided."""
+    uncontrolled: dict[ControlKind, str] = Field(default_factory=dict)
+    """Why no question can be asked again with a kind of picture that was wanted; {} where all can."""
     failure: str | None = None
     """Why the image could not be examined at all; None if it was."""
     wall_s: Seconds = 0.0

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unsaf_async.records import Control, Examination
+    from unsaf_async.runs.findings import Findings
 
 BOTH = ("blank", "other")
 WRITES = re.compile(r"\bwrite (\d+) different questions")
@@ -207,6 +208,7 @@ async def test_a_picture_of_one_colour_is_blank_already_and_the_order_of_the_run
         run = await measure("onlooker", files, tmp_path / "run", judge="rules", controls=["blank,other"])
     controls = asked_again(run.kept)
     assert {image for (image, _), each in controls.items() if each.kind == "blank"} == {"0000.png", "0002.png"}
+    assert run.found.controls["blank"].without == {"the image is of one colour as it is": 1}
     order = [source.id for source in run.runner.folder.images]
     for (image, _), each in controls.items():
         if each.kind == "other":
@@ -226,6 +228,71 @@ async def test_a_twin_is_not_shown_in_an_images_place_and_a_broken_file_is_passe
     order = [source.id for source in prepared.images]
     shown = {image: each.image for (image, _), each in asked_again(run.kept).items()}
     assert shown == {order[0]: order[3], order[1]: order[3], order[3]: order[0]}
+
+
+async def of_one_picture(folder: Path, *, spread: bool) -> tuple[Findings, list[Examination], str | None]:
+    """A run of three files of one picture: its findings, its examinations, and what is unfinished."""
+    files = pictures(folder / "images", 3)
+    for file in files[1:]:
+        file.write_bytes(files[0].read_bytes())
+    async with serve_requests(Onlooker().handle) as url:
+        served_model("onlooker", f"{url}/v1", (2.5, 10))
+        settings = Settings(
+            "onlooker", images=files, judge="rules", questions=3, cache=None, controls=BOTH, out=folder / "run"
+        )
+        with begin(await prepare(settings)) as opened:
+            runner = Runner(opened, spread=Workers(2) if spread else None)
+            found = await runner.run()
+            return found, list(read_journal(opened.files.journal).values()), runner.unfinished
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_a_run_of_one_picture_is_complete_and_counts_what_cannot_have_a_control(
+    spread: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, kept, unfinished = asyncio.run(of_one_picture(tmp_path, spread=spread))
+    assert unfinished is None
+    why = "the images that follow in the run are the same picture"
+    assert [each.uncontrolled for each in kept] == [{"other": why}] * 3
+    assert {each.kind for each in asked_again(kept).values()} == {"blank"}
+    other = found.controls["other"]
+    assert (other.asked, other.n, other.without) == (0, 0, {why: 3})
+    assert other.why_undefined["youden"] == "no question was asked again so"
+    assert (found.controls["blank"].n, found.controls["blank"].without) == (3, {})
+    out = str(tmp_path / "run")
+    resumed = command(capsys, "resume", out)
+    assert (resumed.code, "nothing is left to ask" in resumed.err) == (0, True)
+    assert f"with another image: 3 images have none: {why}" in command(capsys, "show", out).out
+    assert command(capsys, "judge", out, "--judge", "rules", "--quiet").code == 0
+    compared = command(capsys, "compare", out, str(tmp_path / "run" / "judged" / "rules"))
+    assert f"with another image 3 images have none: {why}" in compared.out
+    assert command(capsys, "report", out).code == 0
+    assert f"3 images have none: {why}" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+async def test_controls_that_earlier_versions_noted_as_failed_are_mended_by_resuming(tmp_path: Path) -> None:
+    run = await run_of(Onlooker(), tmp_path, 3, controls="other")
+    files = sorted((tmp_path / "images").iterdir())
+    journal = tmp_path / "run" / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in lines:
+        line.pop("uncontrolled")
+        line["image"] |= {
+            name: lines[0]["image"][name] for name in ("bytes_sha256", "pixels_sha256", "difference_hash")
+        }
+        for each in line["questions"]:
+            if each["control"]:
+                call = {"role": "control", "outcome": "failed"}
+                each["control"] = {"kind": "other", "call": call, "unscored": "failed"}
+    source = next(file for file in files if file.name == lines[0]["image"]["id"])
+    for file in files:
+        file.write_bytes(source.read_bytes())
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert len(asked_again(run.kept)) == 3
+    mended = await go_on(Onlooker(), tmp_path / "run")
+    assert mended.runner.unfinished is None
+    assert asked_again(mended.kept) == {}
+    assert sum(mended.found.controls["other"].without.values()) == 3
 
 
 # --- money, resume, workers -------------------------------------------------------------------------------------------

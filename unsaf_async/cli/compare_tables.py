@@ -236,7 +236,7 @@ def _print_reasons(comparison: Comparison, console: Console) -> None:
 
 
 def _missing_of_runs(comparison: Comparison) -> Iterator[str]:
-    from unsaf_async.score.controls import CONTROL_WORDS
+    from unsaf_async.score.controls import CONTROL_WORDS, without
     from unsaf_async.score.controls import missing as missing_of_control
 
     words = {path: title for columns in _WITH_INTERVALS.values() for path, title in columns.items()}
@@ -252,6 +252,8 @@ def _missing_of_runs(comparison: Comparison) -> Iterator[str]:
                 why = own or row.undefined.get(f"intervals.{path}", "its score has no intervals")
                 missing.setdefault(("" if own else "95 % interval of ", why), []).append(title)
         for kind, each in row.controls.items():
+            for line in without(each):
+                yield f"{row.name}: with {CONTROL_WORDS[kind]} {line}"
             for title, why in missing_of_control(each).items():
                 missing.setdefault(("", why), []).append(f"{title} with {CONTROL_WORDS[kind]}")
         for (what, why), titles in missing.items():

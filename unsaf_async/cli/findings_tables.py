@@ -292,7 +292,7 @@ def _audits(findings: Findings, out: Console) -> None:
 
 
 def _controls(findings: Findings, out: Console) -> None:
-    from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, missing
+    from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, missing, without
 
     rows = []
     for kind, result in findings.controls.items():
@@ -304,6 +304,8 @@ def _controls(findings: Findings, out: Console) -> None:
     out.print()
     print_fitting(out, ("asked again with", *FIGURE_WORDS.values(), "questions", "unscored"), rows)
     for kind, result in findings.controls.items():
+        for line in without(result):
+            out.print(f"with {CONTROL_WORDS[kind]}: {safe(line)}")
         _print_why(missing(result), out, f" with {CONTROL_WORDS[kind]}")
 
 

@@ -28,6 +28,10 @@ Shown = tuple["EncodedImage", str]
 """A picture, and the id of the image that it is; "" of a blank one."""
 
 
+class NoControl(Exception):
+    """An image cannot have a control of a kind, whenever it is tried. The text says why."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """Which controls of an image are wanted.
@@ -67,16 +71,35 @@ class Wanted:
             return {}
         questions = examination.questions
         there = {place: each.control for place, each in enumerate(questions) if each.control is not None}
-        due = {place: control.kind for place, control in there.items() if any(map(is_open, control.calls))}
+        never = self.impossible(examination)
+        due = {
+            place: control.kind
+            for place, control in there.items()
+            if control.kind not in never and any(map(is_open, control.calls))
+        }
         free = [place for place, each in enumerate(questions) if place not in there and _is_scored(each)]
         free.sort(key=lambda place: self._draw(examination.image.id, questions[place].text), reverse=True)
         for kind in CONTROL_KINDS:
-            if kind not in self.kinds or (kind == "blank" and "one-colour" in examination.image.notes):
+            if kind not in self.kinds or kind in never:
                 continue
             for _ in range(self.per_image - sum(control.kind == kind for control in there.values())):
                 if free:
                     due[free.pop()] = kind
         return due
+
+    def impossible(self, examination: Examination) -> dict[ControlKind, str]:
+        """The kinds that are wanted and that an image cannot have.
+
+        Args:
+            examination: Of the image.
+
+        Returns:
+            The reasons, by kind: what was found when they were tried, and what its picture says.
+        """
+        found = dict(examination.uncontrolled)
+        if "blank" in self.kinds and "one-colour" in examination.image.notes:
+            found["blank"] = "the image is of one colour as it is"
+        return found
 
     def _draw(self, image: str, question: str) -> bytes:
         return sha256(f"{self.seed}\x1f{image}\x1f{question}".encode("utf-8", "surrogatepass")).digest()
@@ -89,8 +112,8 @@ NONE = Wanted()
 class Controls:
     """Asks one image's questions again.
 
-    subject: the model that answered. picture: gives what is shown in the image's place; it raises CallError where there is
-    nothing to show.
+    subject: the model that answered. picture: gives what is shown in the image's place; it raises CallError where that cannot be
+    read, and NoControl where there is nothing to show.
     """
 
     wanted: Wanted
@@ -106,16 +129,24 @@ class Controls:
             examination: Of the image, with its answers.
 
         Returns:
-            The examination; a control whose call failed is recorded as failed.
+            The examination; a control whose call failed is recorded as failed, and a kind that the image cannot have with its
+            reason.
 
         Raises:
             RunStopped: When no call may leave or none works.
         """
         due = self.wanted.due(examination)
+        pictures, never = await self._pictures(set(due.values()))
+        never = self.wanted.impossible(examination) | never
+        if never != examination.uncontrolled:
+            examination = examination.model_copy(update={"uncontrolled": never})
         if not due:
             return examination
         questions = list(examination.questions)
-        pictures = await self._pictures(set(due.values()))
+        for place, kind in list(due.items()):
+            if kind in never:
+                questions[place] = questions[place].model_copy(update={"control": None})
+                del due[place]
         async with asyncio.TaskGroup() as group:
             tasks = {
                 place: group.create_task(self._ask(questions[place], kind, pictures[kind]))
@@ -125,15 +156,20 @@ class Controls:
             questions[place] = questions[place].model_copy(update={"control": task.result()})
         return examination.model_copy(update={"questions": tuple(questions)})
 
-    async def _pictures(self, kinds: Collection[ControlKind]) -> dict[ControlKind, Shown | CallError]:
-        """What is shown, by kind; the reason where there is nothing."""
+    async def _pictures(
+        self, kinds: Collection[ControlKind]
+    ) -> tuple[dict[ControlKind, Shown | CallError], dict[ControlKind, str]]:
+        """(what is shown, by kind, or why it cannot be read; why there can be none, by kind)."""
         pictures: dict[ControlKind, Shown | CallError] = {}
+        never: dict[ControlKind, str] = {}
         for kind in kinds:
             try:
                 pictures[kind] = await self.picture(kind)
             except CallError as error:
                 pictures[kind] = error
-        return pictures
+            except NoControl as error:
+                never[kind] = str(error)
+        return pictures, never
 
     async def _ask(self, question: Question, kind: ControlKind, shown: Shown | CallError) -> Control:
         if isinstance(shown, CallError):

@@ -9,7 +9,7 @@ from unsaf_async.report import plots
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import block, facts, figure, figure_cell, figure_in_line, named, quoted, table, why_none
 from unsaf_async.report.true_labels import true_labels
-from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing
+from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing, without
 from unsaf_async.score.fidelity import ALL
 from unsaf_async.text import (
     format_bracketed,
@@ -248,7 +248,7 @@ def _controls(found: Mapping[ControlKind, ControlScore]) -> Element:
 
 def _pairs(each: ControlScore) -> str:
     unscored = f", {each.asked - each.n:,} unscored" if each.asked > each.n else ""
-    return f"{format_count(each.n, 'question')}{unscored}"
+    return "; ".join((f"{format_count(each.n, 'question')}{unscored}", *without(each)))
 
 
 def _audited(each: Fidelity) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import CallError, ProviderDown, RunStopped
-from unsaf_async.examine.controls import Controls, Shown
+from unsaf_async.examine.controls import Controls, NoControl, Shown
 from unsaf_async.examine.examiner import Examiner, has_failed_calls
 from unsaf_async.examine.extras import Extras
 from unsaf_async.examine.judge import Judge
@@ -188,17 +188,23 @@ class ImageExaminer:
         return Examiner(clients["self"], judge, self.pack, manifest.questions, extras, controls)
 
     async def _shown(self, image: EncodedImage, others: Others, kind: ControlKind) -> Shown:
-        """What is shown in an image's place. Raises CallError where there is nothing."""
+        """What is shown in an image's place. Raises CallError where it cannot be read, and NoControl where there is nothing."""
         if kind == "blank":
             return await self.loader.blank(image), ""
+        twins = 0
         for place, other in enumerate(others.sources):
             try:
                 source = await others.at_hand(place, other)
                 shown, bytes_sha256 = await self.loader.load(source.place)
             except ImageError:
                 continue
-            if source.file_sha256 in (None, bytes_sha256) and shown.pixels_sha256 != image.pixels_sha256:
+            if source.file_sha256 not in (None, bytes_sha256):
+                continue
+            if shown.pixels_sha256 != image.pixels_sha256:
                 return shown, other.id
+            twins += 1
+        if others.sources and twins == len(others.sources):
+            raise NoControl("the images that follow in the run are the same picture")
         raise CallError("the images that follow this one in the run cannot be shown, or are the same picture")
 
 

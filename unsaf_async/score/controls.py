@@ -23,6 +23,7 @@ from unsaf_async.score.intervals import Interval, difference_interval, ratio_int
 from unsaf_async.score.ratios import ratio
 from unsaf_async.score.unf1 import cell, latest_by_id
 from unsaf_async.score.units import Units
+from unsaf_async.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,6 +49,8 @@ class ControlScore(Record):
     """Questions that were asked again."""
     unscored: dict[str, int] = Field(default_factory=dict)
     """Of these, how many do not count, by reason."""
+    without: dict[str, int] = Field(default_factory=dict)
+    """Images no question of which can be asked again so, by reason."""
     n: int
     """Questions whose response is scored both times; all figures are about these."""
     abstained: int
@@ -92,6 +95,7 @@ class ControlsTally:
         self._units = Units()
         self._asked: Counter[ControlKind] = Counter()
         self._unscored: dict[ControlKind, Counter[str]] = {kind: Counter() for kind in CONTROL_KINDS}
+        self._without: dict[ControlKind, Counter[str]] = {kind: Counter() for kind in CONTROL_KINDS}
         self._sums = array("q")
 
     def add(self, examination: Examination) -> None:
@@ -100,6 +104,8 @@ class ControlsTally:
         Args:
             examination: Of the image; each image once.
         """
+        for kind, reason in examination.uncontrolled.items():
+            self._without[kind][reason] += 1
         row = [0] * (_COLUMNS * len(CONTROL_KINDS))
         for question in examination.questions:
             if question.control is None:
@@ -124,13 +130,15 @@ class ControlsTally:
         Returns:
             As `controls`.
         """
+        tried = {kind for kind in CONTROL_KINDS if self._asked[kind] or self._without[kind]}
         if not self._asked:
-            return {}
+            empty = np.zeros((0, 4), dtype=np.int64)
+            return {kind: self._score(kind, empty) for kind in CONTROL_KINDS if kind in tried}
         sums = self._units.sums(np.array(self._sums, dtype=np.int64).reshape(-1, len(CONTROL_KINDS), _COLUMNS))
         return {
             kind: self._score(kind, np.stack([on, pairs, own, pairs], axis=1))
             for kind, (on, own, pairs) in zip(CONTROL_KINDS, sums.transpose(1, 2, 0), strict=True)
-            if self._asked[kind]
+            if kind in tried
         }
 
     def _score(self, kind: ControlKind, rows: NDArray[np.int64]) -> ControlScore:
@@ -144,10 +152,16 @@ class ControlsTally:
         why = {f"{name}_ci": each.why_undefined for name, each in intervals.items() if each.why_undefined}
         if not n:
             figures = (*intervals, *(f"{name}_ci" for name in intervals))
-            why = dict.fromkeys(figures, "no question has a scored response both times")
+            why = dict.fromkeys(
+                figures,
+                "no question has a scored response both times"
+                if self._asked[kind]
+                else "no question was asked again so",
+            )
         return ControlScore(
             asked=self._asked[kind],
             unscored=dict(sorted(self._unscored[kind].items())),
+            without=dict(sorted(self._without[kind].items())),
             n=n,
             abstained=abstained,
             abstained_on_image=own,
@@ -159,6 +173,18 @@ class ControlsTally:
             youden_ci=intervals["youden"].ends,
             why_undefined=why,
         )
+
+
+def without(score: ControlScore) -> list[str]:
+    """How many images have no control of a kind, and why.
+
+    Args:
+        score: Of the kind.
+
+    Returns:
+        A line a reason; [] where all can have one.
+    """
+    return [f"{format_count(images, 'image has', 'images have')} none: {why}" for why, images in score.without.items()]
 
 
 def missing(score: ControlScore) -> dict[str, str]:

@@ -100,6 +100,7 @@ $(LOCK): constraints.txt
 $(DISTILL): $(READY)
 	@echo "Installing torch, transformers, peft and trl into .venv (1 GB); this takes about a minute ..."
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[distill]'
+	@tests/distill/plain_torchvision.sh $(BIN)/python
 	@touch $@
 
 $(RAY): $(READY)

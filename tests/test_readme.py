@@ -74,6 +74,7 @@ PAGES = [
     "docs/training.md",
     "docs/distillation.md",
     "docs/distilled.md",
+    "docs/distil-a-7b.md",
     "docs/cli.md",
 ]
 SHOWN_ONLY = {"text"}

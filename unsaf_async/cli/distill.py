@@ -20,9 +20,10 @@ NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "saf
 def distill(recipe: Recipe) -> int:
     """Train a student on exported teacher data. LoRA on its language model, everything else frozen."""
     check_installed()
-    from unsaf_async.distill.train.early import check_early
+    from unsaf_async.distill.train.early import check_early, check_torchvision
 
     check_early(recipe)
+    check_torchvision()
     from unsaf_async.distill.train.train import is_first, train
 
     def say(line: str) -> None:

@@ -57,7 +57,7 @@ def tokenizer(*more: str, named: dict[str, str], length: int = 2048) -> PreTrain
     )
 
 
-def _text(tok: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:
+def text(tok: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:
     return {
         "vocab_size": len(tok),
         "hidden_size": 64,
@@ -86,7 +86,7 @@ def _vision(**more: Any) -> dict[str, Any]:
     }
 
 
-def _save(model: Any, processor: Any, tok: PreTrainedTokenizerFast, folder: Path) -> Path:
+def save(model: Any, processor: Any, tok: PreTrainedTokenizerFast, folder: Path) -> Path:
     model.generation_config = GenerationConfig(
         bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id
     )
@@ -104,7 +104,7 @@ def llava(folder: Path, **of_template: Any) -> Path:
     tok = tokenizer("<image>", named={"image_token": "<image>"})
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(**_vision(projection_dim=64)),
-        text_config=LlamaConfig(**_text(tok, tie_word_embeddings=False)),
+        text_config=LlamaConfig(**text(tok, tie_word_embeddings=False)),
         image_token_id=tok.convert_tokens_to_ids("<image>"),
         vision_feature_select_strategy="default",
         vision_feature_layer=-1,
@@ -119,7 +119,7 @@ def llava(folder: Path, **of_template: Any) -> Path:
         num_additional_image_tokens=1,
         chat_template=template("<image>", **of_template),
     )
-    return _save(LlavaForConditionalGeneration(config), processor, tok, folder)
+    return save(LlavaForConditionalGeneration(config), processor, tok, folder)
 
 
 def idefics3(folder: Path, **of_template: Any) -> Path:
@@ -138,7 +138,7 @@ def idefics3(folder: Path, **of_template: Any) -> Path:
     tok = tokenizer(*marks, named=named)
     config = Idefics3Config(
         vision_config=_vision(),
-        text_config={**_text(tok, tie_word_embeddings=False), "model_type": "llama"},
+        text_config={**text(tok, tie_word_embeddings=False), "model_type": "llama"},
         image_token_id=tok.convert_tokens_to_ids("<image>"),
         scale_factor=2,
         tie_word_embeddings=False,
@@ -150,7 +150,7 @@ def idefics3(folder: Path, **of_template: Any) -> Path:
         image_seq_len=4,
         chat_template=template("<image>", **of_template),
     )
-    return _save(Idefics3ForConditionalGeneration(config), processor, tok, folder)
+    return save(Idefics3ForConditionalGeneration(config), processor, tok, folder)
 
 
 def gemma3(folder: Path, **of_template: Any) -> Path:
@@ -164,7 +164,7 @@ def gemma3(folder: Path, **of_template: Any) -> Path:
     tok = tokenizer(*marks, named=named)
     config = Gemma3Config(
         vision_config={**_vision(), "vision_use_head": False},
-        text_config=_text(tok, sliding_window=512, query_pre_attn_scalar=32),
+        text_config=text(tok, sliding_window=512, query_pre_attn_scalar=32),
         mm_tokens_per_image=4,
         boi_token_index=tok.convert_tokens_to_ids("<start_of_image>"),
         eoi_token_index=tok.convert_tokens_to_ids("<end_of_image>"),
@@ -176,7 +176,7 @@ def gemma3(folder: Path, **of_template: Any) -> Path:
         chat_template=template("<start_of_image>", **of_template),
         image_seq_length=4,
     )
-    return _save(Gemma3ForConditionalGeneration(config), processor, tok, folder)
+    return save(Gemma3ForConditionalGeneration(config), processor, tok, folder)
 
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {"llava": llava, "idefics3": idefics3, "gemma3": gemma3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -75,3 +76,24 @@ def test_a_mistyped_folder_is_told_before_torch_is_imported(tmp_path: Path) -> N
     )
     assert "there is no such folder" in done.stderr
     assert done.stdout.strip() == "2 []"
+
+
+def test_a_torchvision_of_another_build_is_one_line(tmp_path: Path) -> None:
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")', "utf-8")
+    info = tmp_path / "torchvision-0.28.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n", "utf-8")
+    code = "from unsaf_async.distill.train.early import check_torchvision as check\ntry: check()\nexcept Exception as e: print(e)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.stdout.startswith("distill: torchvision 0.28.0 does not load beside torch 2.")
+    assert "operator torchvision::nms does not exist" in done.stdout
+    assert done.stdout.count("\n") == 1

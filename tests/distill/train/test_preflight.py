@@ -41,9 +41,7 @@ def look(settings: Recipe) -> tuple[Preflight, RenderedRows]:
     corpus = corpora.read(settings.data, file, preferences=settings.dpo)
     processor, outline = students.open_processor(settings), students.read_outline(settings)
     try:
-        return preflight(
-            settings, corpus, processor, outline, device="cpu", free_bytes=10**10, free_for_merge={"cpu": 10**10}
-        )
+        return preflight(settings, corpus, processor, outline, free_bytes=10**10, free_for_merge={"cpu": 10**10})
     finally:
         corpus.pictures.close()
 
@@ -297,15 +295,18 @@ def test_a_disk_that_is_too_small_is_an_error(recipe: Recipes) -> None:
 def test_memory_is_estimated_and_activations_are_recomputed_where_it_is_short(recipe: Recipes) -> None:
     settings = recipe(batch=32)
     outline = students.read_outline(settings)
-    kept, parts = check_memory(settings, outline, 100, "cpu", 10**10, pairs=False)
+    kept, parts = check_memory(settings, outline, 100, 10**10, weight_bytes=4, pairs=False)
     assert not kept
     assert parts["weights"] == 4 * outline.parameters
     assert parts["adapter"] == 16 * outline.learned
-    again, less = check_memory(settings, outline, 100, "cpu", sum(parts.values()) - 1, pairs=False)
+    again, less = check_memory(settings, outline, 100, sum(parts.values()) - 1, weight_bytes=4, pairs=False)
     assert again
     assert less["activations"] < parts["activations"]
     with pytest.raises(UserError, match=r"of memory are free; train with qlora, or choose a smaller student$"):
-        check_memory(settings, outline, 100, "cpu", parts["weights"], pairs=False)
+        check_memory(settings, outline, 100, parts["weights"], weight_bytes=4, pairs=False)
+    halved = check_memory(settings, outline, 100, 10**10, weight_bytes=2, pairs=False)[1]
+    assert parts["weights"] == 2 * halved["weights"]
+    assert halved["activations"] < parts["activations"]  # the logits are in single precision either way
 
 
 def test_recomputed_activations_change_no_weight(recipe: Recipes, tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.train.corpus import check_folder
 from unsaf_async.errors import UserError, setting
+from unsaf_async.text import first_line
 from unsaf_async.tiny.folders import SHIPPED
 
 if TYPE_CHECKING:
@@ -56,6 +58,26 @@ def check_early(recipe: Recipe) -> None:
     for name in recipe.report_to:
         if not any(find_spec(package) for package in _PACKAGES[name]):
             raise UserError(f"{name}: is not installed; pip install {name}, or leave it out", field="report_to")
+
+
+def check_torchvision() -> None:
+    """Checks that torchvision, where it is installed, is of torch's build: else no processor can be opened.
+
+    It imports torch.
+
+    Raises:
+        UserError: It does not load.
+    """
+    if find_spec("torchvision") is None:
+        return
+    try:
+        import torchvision  # noqa: F401
+    except (RuntimeError, OSError, ImportError) as error:
+        raise UserError(
+            f"distill: torchvision {version('torchvision')} does not load beside torch {version('torch')} "
+            f"({first_line(error, 150)}); install both from one index, such as https://download.pytorch.org/whl/cpu for a "
+            "torch for CPUs, or uninstall it"
+        ) from None
 
 
 def check_out(recipe: Recipe) -> None:

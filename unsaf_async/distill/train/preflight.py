@@ -138,9 +138,9 @@ def preflight(
     processor: ProcessorMixin,
     outline: Outline,
     *,
-    device: str,
     free_bytes: int,
     free_for_merge: Mapping[str, int],
+    weight_bytes: int = 4,
 ) -> tuple[Preflight, RenderedRows]:
     """What the training needs, and the rows as the student reads them.
 
@@ -149,9 +149,9 @@ def preflight(
         corpus: The data.
         processor: The student's.
         outline: The student without its weights.
-        device: "cpu" or "cuda".
         free_bytes: The device's free memory.
         free_for_merge: Free bytes by device where the adapter can be merged, the one that is wished for first.
+        weight_bytes: Of a number in the data type of the training: 4 in single precision, 2 in bfloat16.
 
     Returns:
         (the figures of all checks, the rows).
@@ -175,7 +175,9 @@ def preflight(
     check_context(recipe, rows, limit, capped=cap is not None)
     disk, disk_free = check_disk(recipe, outline)
     longest = max(each.tokens for each in rows.all)
-    checkpointing, memory = check_memory(recipe, outline, longest, device, free_bytes, pairs=bool(rows.train_pairs))
+    checkpointing, memory = check_memory(
+        recipe, outline, longest, free_bytes, weight_bytes=weight_bytes, pairs=bool(rows.train_pairs)
+    )
     merge_on = check_merge(recipe, outline, free_for_merge)
     of_images = [renderer.image_tokens(number) for number in range(len(corpus.pictures.places))]
     checked = Preflight(
@@ -570,13 +572,13 @@ def check_disk(recipe: Recipe, outline: Outline) -> tuple[int, int]:
 
 
 def check_memory(
-    recipe: Recipe, outline: Outline, longest: int, device: str, free_bytes: int, *, pairs: bool
+    recipe: Recipe, outline: Outline, longest: int, free_bytes: int, *, weight_bytes: int, pairs: bool
 ) -> tuple[bool, dict[str, int]]:
     """Checks the memory, by a crude estimate: no fit is promised.
 
-    Weights: 4 bytes a parameter on a CPU, 2 on a GPU, half a byte and its constants in 4 bits. Adapter: weight,
-    gradient and two moments, 16 bytes a parameter. Activations: 34 bytes for each token, layer and unit of width, twice
-    that in single precision, without attention scores, which are not kept (Korthikanti et al., "Reducing activation
+    Weights: 4 bytes a parameter, 2 in bfloat16, half a byte and its constants in 4 bits. Adapter: weight, gradient and
+    two moments, 16 bytes a parameter. Activations: 34 bytes for each token, layer and unit of width, twice that in
+    single precision, without attention scores, which are not kept (Korthikanti et al., "Reducing activation
     recomputation in large transformer models", 2022, equation 1), plus the logits; where they are computed again, one
     number each, and one whole layer.
 
@@ -584,8 +586,8 @@ def check_memory(
         recipe: What is trained.
         outline: The student without its weights.
         longest: Tokens of the longest sequence.
-        device: "cpu" or "cuda".
         free_bytes: The device's free memory.
+        weight_bytes: Of a number in the data type of the training: 4 in single precision, 2 in bfloat16.
         pairs: Whether preference pairs are trained on, too.
 
     Returns:
@@ -594,7 +596,7 @@ def check_memory(
     Raises:
         UserError: The weights and the adapter alone do not fit.
     """
-    width = 4 if device == "cpu" else 2
+    width = weight_bytes
     quantized = outline.in_targets if recipe.qlora else 0
     certain = {
         "weights": int((outline.parameters - quantized) * width + quantized * 0.53),

@@ -166,7 +166,13 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
             free = students.free_bytes(state.device)
             room = students.free_for_merge(state.device)
             checked, rows = preflight(
-                recipe, corpus, processor, outline, device=state.device.type, free_bytes=free, free_for_merge=room
+                recipe,
+                corpus,
+                processor,
+                outline,
+                free_bytes=free,
+                free_for_merge=room,
+                weight_bytes=_training_dtype(bf16=_in_bf16(recipe)).itemsize,
             )
             for line in checked.lines():
                 say(line)
@@ -384,7 +390,7 @@ def _imitate(setup: _Setup) -> tuple[StageResult, str, int]:
         packing=False,
         completion_only_loss=True,
     )
-    base = students.load(recipe, outline, _training_dtype(arguments), quantized=recipe.qlora)
+    base = students.load(recipe, outline, _training_dtype(bf16=arguments.bf16), quantized=recipe.qlora)
     model = get_peft_model(base, students.lora(recipe, outline))
     progress = ProgressCallback("training", setup.say, setup.bar)
     trainer = Imitation(
@@ -466,7 +472,7 @@ def _prefer(setup: _Setup) -> tuple[StageResult, str]:
         loss_weights=[1.0, _SFT_SHARE],
         max_length=None,
     )
-    base = students.load(recipe, outline, _training_dtype(arguments), quantized=recipe.qlora)
+    base = students.load(recipe, outline, _training_dtype(bf16=arguments.bf16), quantized=recipe.qlora)
     model = PeftModel.from_pretrained(base, recipe.out / "adapter-sft", is_trainable=True)
     # by its folder, or each checkpoint asks the hub for a model that is called like a tiny one
     model.peft_config["default"].base_model_name_or_path = resolve(recipe.student)
@@ -502,8 +508,7 @@ def _arguments(
 ) -> dict[str, Any]:
     """The settings that both trainers take. checkpointing: whether activations are computed again."""
     planned = max_steps or int(epochs * rows / (recipe.batch * recipe.accumulate * PartialState().num_processes))
-    on_gpu = recipe.device == "auto" and torch.cuda.is_available()
-    bf16 = on_gpu and torch.cuda.is_bf16_supported() if recipe.bf16 is None else recipe.bf16
+    on_gpu = _on_gpu(recipe)
     every = "steps" if recipe.eval_every else "epoch"
     stops = recipe.patience is not None and validated
     save_every = recipe.save_every or (recipe.eval_every if stops else None)
@@ -518,7 +523,7 @@ def _arguments(
         "weight_decay": recipe.weight_decay,
         "seed": recipe.seed,
         "data_seed": recipe.seed,
-        "bf16": bf16,
+        "bf16": _in_bf16(recipe),
         "use_cpu": not on_gpu,
         "gradient_checkpointing": checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
@@ -542,9 +547,17 @@ def _arguments(
     }
 
 
-def _training_dtype(arguments: TrainingArguments) -> torch.dtype:
+def _on_gpu(recipe: Recipe) -> bool:
+    return recipe.device == "auto" and torch.cuda.is_available()
+
+
+def _in_bf16(recipe: Recipe) -> bool:
+    return _on_gpu(recipe) and torch.cuda.is_bf16_supported() if recipe.bf16 is None else recipe.bf16
+
+
+def _training_dtype(*, bf16: bool) -> torch.dtype:
     """The data type of the frozen weights; the adapter is always in single precision (of QLoRA in bfloat16)."""
-    return torch.bfloat16 if arguments.bf16 else torch.float32
+    return torch.bfloat16 if bf16 else torch.float32
 
 
 def _dataset(rows: Sequence[RenderedRow], columns: Sequence[str], pictures: Pictures) -> Dataset:

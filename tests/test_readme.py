@@ -53,6 +53,7 @@ PAGES = [
     "docs/score.md",
     "docs/world.md",
     "docs/inputs.md",
+    "docs/integrations.md",
     "docs/local-models.md",
     "docs/tiny.md",
     "docs/validity.md",

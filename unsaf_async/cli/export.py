@@ -1,4 +1,4 @@
-"""`export`: finished runs of a teacher as fine-tuning data for a student."""
+"""`export`: finished runs of a teacher as fine-tuning data for a student; runs as tables, and as logs for other viewers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.exported import Export
 
 
+INSPECT = "inspect"
+"""inspect_ai's logs."""
+
+FORMATS = (*get_args(Form), *get_args(TableFormat), INSPECT)
+
+
 @from_fields(leave_out={"form"})
 def export(
     run_dirs: Annotated[
@@ -35,17 +41,18 @@ def export(
             parser=o.folder,
             metavar="DIR|FILE",
             help="Where to write: a new or empty folder; of a table, the file "
-            "(default: in the run, named for what it holds, such as questions.csv).",
+            "(default: in the run, named for what it holds, such as questions.csv); of logs, a folder (default: the run's).",
         ),
     ] = None,
     form: Annotated[
         str,
         typer.Option(
             "--format",
-            parser=o.one_of((*get_args(Form), *get_args(TableFormat))),
-            metavar="|".join((*get_args(Form), *get_args(TableFormat))),
+            parser=o.one_of(FORMATS),
+            metavar="|".join(FORMATS),
             help="trl: parquet with images. sharegpt: for LLaMA-Factory and ms-swift. openai: chat JSONL with data URLs. "
-            "parquet, csv: no training data, but all questions as a table, for pandas, polars and spreadsheets.",
+            "parquet, csv: no training data, but all questions as a table, for pandas, polars and spreadsheets. "
+            "inspect: a log that inspect_ai's viewer opens.",
             rich_help_panel=OUTPUT,
         ),
     ] = "trl",
@@ -58,11 +65,17 @@ def export(
         ),
     ] = False,
 ) -> int:
-    """Turn finished runs into fine-tuning data, or into a table."""
+    """Turn finished runs into fine-tuning data, into a table, or into logs."""
     if form in get_args(TableFormat):
         return _write_table(run_dirs, out, cast("TableFormat", form), scores=scores)
     if scores:
         raise UserError(f"is given with --format {form}; a table needs --format csv or parquet", field="scores")
+    if form == INSPECT:
+        from unsaf_async.runs.inspect_log import write_logs
+
+        for file, samples in write_logs(run_dirs, out):
+            sys.stdout.write(f"{file}: {samples:,} samples\n")
+        return 0
     if out is None:
         raise UserError(
             "is missing; give a new or empty folder for training rows, or --format csv or parquet for a table of the questions",

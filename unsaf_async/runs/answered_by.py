@@ -44,7 +44,7 @@ class ServicesTally:
         Args:
             examination: Of the image; each image once.
         """
-        for name, call in _calls(self._manifest, examination):
+        for name, call in calls_of(self._manifest, examination):
             self.cached += call.cached
             if call.model:
                 self._models.setdefault(name, Counter())[call.model] += 1
@@ -105,8 +105,16 @@ class ServicesTally:
             yield f"{self._reasons.total():,} replies were interrupted, by finish reason ({ended}): none of them is scored"
 
 
-def _calls(manifest: Manifest, examination: Examination) -> Iterator[tuple[str, CallRecord]]:
-    """Every call about an image, each with the name of whom it asked."""
+def calls_of(manifest: Manifest, examination: Examination) -> Iterator[tuple[str, CallRecord]]:
+    """Every call about an image.
+
+    Args:
+        manifest: The run's.
+        examination: Of the image.
+
+    Yields:
+        (the name of whom it asked, "self" being the measured model; the call).
+    """
     yield from (("self", call) for call in examination.asks)
     yield from ((part.judge, part.call) for part in examination.judged_together)
     for question in examination.questions:

@@ -12,7 +12,9 @@ from doubles import Function, Listener, Script, reply, request, settle
 
 from unsaf_async.calls.budget import Budget
 from unsaf_async.calls.cached import Cached
-from unsaf_async.calls.store import ReplyStore, key_of, key_parts, open_cache, packed
+from unsaf_async.calls.disk import open_cache
+from unsaf_async.calls.store import ReplyStore
+from unsaf_async.calls.stored_reply import key_of, key_parts, packed
 from unsaf_async.errors import BudgetExhausted, Fatal, Rejected, Transient, Unfunded
 from unsaf_async.events import CacheHit, Notice
 from unsaf_async.records import Usage

@@ -16,7 +16,8 @@ from doubles import Function, Script, reply, request, settle
 from unsaf_async.calls import cached
 from unsaf_async.calls.cached import CLAIM_PATIENCE_S, Cached
 from unsaf_async.calls.claims import Claims
-from unsaf_async.calls.store import ReplyStore, key_of, key_parts, packed
+from unsaf_async.calls.store import ReplyStore
+from unsaf_async.calls.stored_reply import key_of, key_parts, packed
 from unsaf_async.errors import Transient
 
 KEY, OTHER = "0" * 64, "f" * 64

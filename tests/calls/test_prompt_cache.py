@@ -16,7 +16,7 @@ from unsaf_async.calls.backends.openai_wire import OpenAIWire
 from unsaf_async.calls.cost import CostModel
 from unsaf_async.calls.prompt_cache import pays, without_prompt_cache
 from unsaf_async.calls.request import RequestBuilder
-from unsaf_async.calls.store import key_parts
+from unsaf_async.calls.stored_reply import key_parts
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.prompts import CONFIDENCE, QUESTIONS
 from unsaf_async.providers.prices import Price

@@ -21,17 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unsaf_async.calls.cached import Cached
-from unsaf_async.calls.store import (
-    ReplyStore,
-    Seal,
-    digests_of,
-    entries,
-    key_of,
-    key_parts,
-    open_cache,
-    packed,
-    unpacked,
-)
+from unsaf_async.calls.disk import entries, open_cache
+from unsaf_async.calls.seal import Seal
+from unsaf_async.calls.store import ReplyStore
+from unsaf_async.calls.stored_reply import digests_of, key_of, key_parts, packed, unpacked
 from unsaf_async.errors import UserError
 from unsaf_async.records import (
     EncodedImage,
@@ -284,7 +277,8 @@ async def test_closing_finishes_what_was_handed_in_a_moment_ago(tmp_path):
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from unsaf_async.calls.store import ReplyStore, Seal
+from unsaf_async.calls.seal import Seal
+from unsaf_async.calls.store import ReplyStore
 
 async def main():
     store = ReplyStore(Path("cache"), Path("received.jsonl"))

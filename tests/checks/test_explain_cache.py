@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from unsaf_async.calls.store import digests_of, key_of, key_parts
+from unsaf_async.calls.stored_reply import digests_of, key_of, key_parts
 from unsaf_async.checks.explain_cache import _verdict
 from unsaf_async.records import Message, Request, Sampling, Target
 

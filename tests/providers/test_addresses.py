@@ -16,7 +16,7 @@ from serving import serve_requests
 
 from unsaf_async.calls.backends.open import open_backend
 from unsaf_async.calls.request import RequestBuilder
-from unsaf_async.calls.store import key_of, key_parts
+from unsaf_async.calls.stored_reply import key_of, key_parts
 from unsaf_async.errors import UserError
 from unsaf_async.providers.addresses import called, is_local, mark, not_the_vendors, where
 from unsaf_async.providers.keys import key_of_profile

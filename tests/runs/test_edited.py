@@ -210,7 +210,7 @@ def test_a_score_made_anew_beside_a_ledger_that_lost_its_lines_counts_what_the_r
 async def test_what_was_received_and_never_stored_counts_as_spent_too(run: Path) -> None:
     from doubles import reply, request
 
-    from unsaf_async.calls.store import key_parts, packed
+    from unsaf_async.calls.stored_reply import key_parts, packed
 
     parts = key_parts(request())
     received = b"".join(b"key%d " % n + packed(parts, reply(cost_usd=1.25)) + b"\n" for n in range(2))

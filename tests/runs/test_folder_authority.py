@@ -24,7 +24,7 @@ from driving import draw_images
 from PIL import Image
 
 from unsaf_async.api import evaluate
-from unsaf_async.calls.store import entries
+from unsaf_async.calls.disk import entries
 from unsaf_async.errors import UntrustedFolder
 from unsaf_async.runs.folder import read_manifest, read_signed
 from unsaf_async.runs.journal import read_journal

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.backends.outcome import is_lost, outcome_of
-from unsaf_async.calls.store import key_of, key_parts, packed, unpacked
+from unsaf_async.calls.stored_reply import key_of, key_parts, packed, unpacked
 from unsaf_async.errors import BudgetExhausted, CallError, Unfunded
 from unsaf_async.events import Announce, CacheHit, Notice, silent
 from unsaf_async.text import one_line

@@ -58,7 +58,7 @@ class Claims:
         """Claim a key. Never waits.
 
         Args:
-            key: 64 hex digits, as `store.key_of` gives them.
+            key: 64 hex digits, as `stored_reply.key_of` gives them.
 
         Returns:
             False if somebody else has claimed it. True if it is claimed now, or nothing can be claimed here.

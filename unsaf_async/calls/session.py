@@ -33,7 +33,8 @@ from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.calls.reserve import Reserve
 from unsaf_async.calls.retried import Retried, RetryPolicy
 from unsaf_async.calls.same_model import StrictModel, is_same_model
-from unsaf_async.calls.store import ReplyStore, Seal
+from unsaf_async.calls.seal import Seal
+from unsaf_async.calls.store import ReplyStore
 from unsaf_async.errors import CallError, ProviderDown
 from unsaf_async.events import Announce, CallRetried, silent
 from unsaf_async.providers.keys import secrets_of_profile

@@ -1,232 +1,45 @@
-"""Replies on disk, keyed by everything that can change them. A diskcache that refuses pickles, worked by one thread of its own.
+"""Replies on disk, keyed by everything that can change them: a database, worked by one thread of its own.
 
-The store knows keys and bytes. What a key covers stands in `key_parts`; when a reply may be stored is the caching layer's
-business.
+The store knows keys and bytes. What a key covers stands in `stored_reply.key_parts`; when a reply may be stored is the caching
+layer's business.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
-import re
 import sqlite3
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
-from errno import ENOTDIR
-from functools import lru_cache
-from hashlib import sha256
-from hmac import compare_digest
-from hmac import digest as hmac_digest
-from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
-import orjson
-from diskcache import UNKNOWN, Cache, Disk, Timeout
-from diskcache.core import MODE_PICKLE
+from diskcache import Timeout
 
-from unsaf_async.calls.backends.wire import logprobs_of
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.claims import Claims
+from unsaf_async.calls.disk import mode_in, open_cache, unusable, value_at
+from unsaf_async.calls.stored_reply import unpacked
 from unsaf_async.errors import UserError, setting
 from unsaf_async.files import (
-    PRIVATE,
     LineFile,
-    check_one_name,
-    make_private_folder,
-    open_to_append,
     whole_lines,
-    write_whole,
 )
-from unsaf_async.records import Outcome, Reply, Request, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from unsaf_async.calls.books import Coming
     from unsaf_async.calls.reserve import Reserve
+    from unsaf_async.calls.seal import Seal
 
-KEY_VERSION = 1
-"""Part of every key: raise it when a change in the engine changes what an equal request means."""
-
-_STORED: dict[str, type | tuple[type, ...]] = {
-    "outcome": str,
-    "text": str,
-    "finish_reason": (str, NoneType),
-    "usage": dict,
-    "cost_usd": (float, int),
-    "detail": str,
-    "model": str,
-    "logprobs": (list, NoneType),
-    "latency_s": (float, int),
-}
-"""What a stored reply holds."""
-_OUTCOMES = frozenset(get_args(Outcome))
-
-MAX_STORED = 10**9
-"""Tokens, dollars or seconds. No call has so many."""
 
 BATCH = 256
 """Reads and writes done in one go at most: writes of one go share a transaction."""
 
-DATABASE = "cache.db"
-"""diskcache's name for the database in its folder."""
-
-MAX_VALUE_BYTES = 2**30
-"""More than SQLite takes as one value: from this size on diskcache would write files beside the database."""
 
 RECEIVED_BYTES = 1_000_000
 """From this size on the file of received replies is emptied whenever all of them are stored."""
-
-
-def key_parts(request: Request) -> dict[str, Any]:
-    """Everything that can change the answer to a request, as plain JSON data.
-
-    Images stand in by the hash of their pixels as sent. Not in it: the key, timeouts, retries, the role, the provider's local
-    name.
-
-    Args:
-        request: The call.
-
-    Returns:
-        The parts, by name.
-    """
-    sampling = request.sampling
-    return {
-        "version": KEY_VERSION,
-        "endpoint": request.target.endpoint,
-        "model": request.target.model,
-        "extra": dict(request.target.extra),
-        "messages": [
-            {"role": message.role, "text": message.text}
-            | ({"pixels": message.image.pixels_sha256, "encoding": message.image.media_type} if message.image else {})
-            for message in request.messages
-        ],
-        "schema": {"name": request.schema.name, "schema": dict(request.schema.schema)} if request.schema else None,
-        "max_output_tokens": sampling.max_output_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "seed": sampling.seed,
-        "logprobs": sampling.logprobs,
-        "draw": request.draw,
-    } | ({"headers": dict(request.target.headers)} if request.target.headers else {})
-
-
-def key_of(parts: dict[str, Any]) -> str:
-    """The cache key: the sha256 of the parts' canonical JSON.
-
-    Args:
-        parts: As `key_parts` gives them.
-
-    Returns:
-        64 hex digits.
-    """
-    return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def packed(parts: dict[str, Any], reply: Reply) -> bytes:
-    """A reply as it is stored, with the digest of every part of its key, so that a miss can be explained later.
-
-    Args:
-        parts: Of the key.
-        reply: What came.
-
-    Returns:
-        JSON on one line.
-    """
-    return packed_with(digests_of(parts), reply)
-
-
-def packed_with(digests: dict[str, str], reply: Reply) -> bytes:
-    """A reply as `packed` stores it.
-
-    Args:
-        digests: As `digests_of` gives them.
-        reply: What came.
-
-    Returns:
-        JSON on one line.
-    """
-    kept = {
-        "outcome": reply.outcome,
-        "text": reply.text,
-        "finish_reason": reply.finish_reason,
-        "usage": reply.usage,  # orjson writes dataclasses; asdict copies deeply, at half the price of the whole call
-        "cost_usd": reply.cost_usd,
-        "detail": reply.detail,
-        "model": reply.model,
-        "logprobs": reply.logprobs,
-        "latency_s": reply.latency_s,
-    }
-    return orjson.dumps({"parts": digests, "reply": kept})
-
-
-def unpacked(data: bytes) -> Reply:
-    """A stored reply, marked as cached.
-
-    Args:
-        data: What `packed` wrote.
-
-    Returns:
-        The reply.
-
-    Raises:
-        ValueError: It is no reply that `packed` wrote.
-    """
-    try:
-        stored = orjson.loads(data)
-        kept, parts = stored["reply"], stored["parts"]
-        for name, kind in _STORED.items():
-            if not isinstance(kept[name], kind):
-                raise TypeError("a part of it has the wrong type")
-        if not isinstance(parts, dict):
-            raise TypeError("a part of it has the wrong type")
-        logprobs, usage = kept["logprobs"], kept["usage"]
-        if kept.keys() != _STORED.keys() or kept["outcome"] not in _OUTCOMES:
-            raise TypeError("a part of it has no possible value")
-        for tokens in usage.values():
-            if type(tokens) is not int or not 0 <= tokens <= MAX_STORED:
-                raise TypeError("a figure in it has no possible value")
-        if not (0 <= kept["cost_usd"] <= MAX_STORED and 0 <= kept["latency_s"] <= MAX_STORED):
-            raise TypeError("a figure in it has no possible value")
-        kept["usage"] = Usage(**usage)
-        kept["logprobs"] = None if logprobs is None else logprobs_of(logprobs) or ()
-        if logprobs and not kept["logprobs"]:
-            raise TypeError("a log-probability in it has no possible value")
-        return Reply(**kept, cached=True)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no stored reply: {error!r}") from None
-
-
-def digests_of(parts: dict[str, Any]) -> dict[str, str]:
-    """The digests that `packed` stores: by these two requests are compared.
-
-    Args:
-        parts: Of the key.
-
-    Returns:
-        16 hex digits a part; the messages' texts and images are two parts.
-    """
-    digests = {name: _digest(value) for name, value in parts.items() if name != "messages"}
-    digests["text"] = _digest([message["text"] for message in parts["messages"]])
-    digests["pixels"] = _digest([message.get("pixels") for message in parts["messages"]])
-    return digests
-
-
-def _digest(value: Any) -> str:
-    return _short_sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
-
-
-@lru_cache(maxsize=1024)  # a run's calls differ in their text and image, and share all their other parts
-def _short_sha256(data: bytes) -> str:
-    return sha256(data).hexdigest()[:16]
-
-
-_OWN_FILE = re.compile(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val")
-"""How diskcache names the files of large values. Older versions of this package kept some so."""
 
 
 def received_nano_usd(file: Path) -> int:
@@ -245,130 +58,8 @@ def received_nano_usd(file: Path) -> int:
     return total
 
 
-class PlainDisk(Disk):  # type: ignore[misc]  # diskcache ships no types
-    """Stores bytes under text, nothing else, and never unpickles.
-
-    Against CVE-2025-69872: whoever can write to the folder could plant a pickled row, which diskcache's own Disk, and its
-    JSONDisk too, would run.
-    """
-
-    def put(self, key: Any) -> Any:
-        """The database form of a key.
-
-        Args:
-            key: A text.
-
-        Returns:
-            What diskcache expects.
-
-        Raises:
-            TypeError: It is no text.
-        """
-        if not isinstance(key, str):
-            raise TypeError("keys are text")
-        return super().put(key)
-
-    def get(self, key: Any, raw: Any) -> Any:
-        """The key of a row.
-
-        Args:
-            key: As the row has it.
-            raw: Whether it is stored as it is, not pickled.
-
-        Returns:
-            The key; "", under which nothing is stored, for pickled ones.
-        """
-        return super().get(key, raw) if raw else ""
-
-    def store(self, value: Any, read: Any, key: Any = UNKNOWN) -> Any:
-        """The row for a value.
-
-        Args:
-            value: Bytes.
-            read: Whether it is a file to read.
-            key: Where it goes.
-
-        Returns:
-            What diskcache expects.
-
-        Raises:
-            TypeError: It is not bytes.
-        """
-        if not isinstance(value, bytes):
-            raise TypeError("values are bytes")
-        return super().store(value, read, key)
-
-    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> Any:
-        """The value of a row.
-
-        Args:
-            mode: How it is stored.
-            filename: Where, if outside the database.
-            value: What the row holds.
-            read: Whether an open file is wanted.
-
-        Returns:
-            The value.
-
-        Raises:
-            ValueError: It is pickled.
-        """
-        if mode == MODE_PICKLE:
-            raise ValueError("a pickled value")
-        if filename is not None and not _OWN_FILE.fullmatch(filename):
-            raise ValueError("a file outside the folder")
-        return super().fetch(mode, filename, value, read)
-
-    def remove(self, file_path: Any) -> None:
-        """Deletes the file of a row that is replaced.
-
-        Args:
-            file_path: As the row has it. One that diskcache does not make, as it could lie outside the folder, is left alone.
-        """
-        if _OWN_FILE.fullmatch(file_path):
-            super().remove(file_path)
-
-
 _Job = tuple[tuple[str, ...], bytes | None, "asyncio.Future[bytes | None]"]
 """Where to look, or where to store; what to store, None for looking; who waits."""
-
-
-@dataclass(frozen=True)
-class Seal:
-    """How a run knows again the replies that it received itself, when they come out of a file that anybody may have written."""
-
-    run_id: str
-    key: bytes | None
-    """Secret; None: there is none, and no line is known again."""
-
-    def sealed(self, line: bytes) -> bytes:
-        """A line with the mark of who has the key.
-
-        Args:
-            line: A key and a value, with a space between them.
-
-        Returns:
-            The same with " " and the HMAC-SHA256 behind it; as it was without a key.
-        """
-        return line if self.key is None else line + b" " + self._mark(self.key, line)
-
-    def opened(self, line: bytes) -> tuple[str, bytes]:
-        """What a line has to store, and where.
-
-        Args:
-            line: Of the file.
-
-        Returns:
-            (key, value). A line without its mark is for this run alone, whatever key it has: it may be of anybody's choosing.
-        """
-        content, space, mark = line[:-65], line[-65:-64], line[-64:]
-        own = self.key is not None and space == b" " and compare_digest(mark, self._mark(self.key, content))
-        key, _, value = (content if own else line).partition(b" ")
-        return key.decode() if own else f"{key.decode().partition(':')[0]}:{self.run_id}", value
-
-    @staticmethod
-    def _mark(key: bytes, line: bytes) -> bytes:
-        return hmac_digest(key, b"received\0" + line, "sha256").hex().encode()
 
 
 class ReplyStore:
@@ -395,9 +86,9 @@ class ReplyStore:
         """Whether the user knows that a reply in it cannot be used."""
         self._cache = open_cache(folder)
         try:
-            self._claims = Claims(folder, _mode_in(folder))
+            self._claims = Claims(folder, mode_in(folder))
         except OSError as error:
-            raise _unusable(folder, error) from None
+            raise unusable(folder, error) from None
         self._received: LineFile | None = None
         self._reserve = reserve
         self._received_bytes = 0
@@ -561,7 +252,7 @@ class ReplyStore:
                 for line in whole_lines(received):
                     plain, _, value = line.partition(b" ")
                     key, value = self._seal.opened(line) if self._seal else (plain.decode(), value)
-                    if _value(self._cache, key) is None:
+                    if value_at(self._cache, key) is None:
                         self._cache.set(key, value)
             received.unlink(missing_ok=True)
         except (sqlite3.Error, Timeout, OSError, UnicodeDecodeError) as error:
@@ -641,82 +332,7 @@ class ReplyStore:
 
     def _read(self, keys: tuple[str, ...]) -> bytes | None:
         for key in keys:
-            value = _value(self._cache, key)
+            value = value_at(self._cache, key)
             if value is not None:
                 return value
         return None
-
-
-def open_cache(folder: Path) -> Cache:
-    """The diskcache in a folder, made with mode 0700 on first use, and hidden from git. Nothing is ever evicted.
-
-    Args:
-        folder: Of the cache. One that exists keeps its mode. The database in it is its owner's alone (mode 0600), or the group's
-            too where the group may write in the folder: such a cache is shared.
-
-    Returns:
-        An open cache that refuses pickles.
-
-    Raises:
-        UserError: The folder cannot be used.
-    """
-    try:
-        if not folder.exists():
-            make_private_folder(folder)
-            write_whole(folder / ".gitignore", "*\n")
-        elif not folder.is_dir():
-            raise NotADirectoryError(ENOTDIR, "no folder")
-        # SQLite would make the database by the umask, and follow links; its journal and its index have the database's mode.
-        os.close(open_to_append(folder / DATABASE, _mode_in(folder)))
-        for suffix in ("-wal", "-shm", "-journal"):
-            check_one_name(folder / f"{DATABASE}{suffix}")
-        # Every value in the database: in files beside it, diskcache makes folders and files by the umask.
-        return Cache(
-            str(folder), disk=PlainDisk, eviction_policy="none", cull_limit=0, disk_min_file_size=MAX_VALUE_BYTES
-        )
-    except (OSError, sqlite3.Error) as error:
-        raise _unusable(folder, error) from None
-
-
-def _mode_in(folder: Path) -> int:
-    """The mode of a cache's files: of the group too in a folder that the group may write to."""
-    return PRIVATE | (0o060 if folder.stat().st_mode & 0o020 else 0)
-
-
-def _unusable(folder: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{folder}: cannot be used as a cache ({error}); give another folder or {setting('cache', None)}", field="cache"
-    )
-
-
-def entries(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every stored object of a cache; rows that this package did not write are passed over.
-
-    Args:
-        folder: Of the cache.
-
-    Yields:
-        (key, object).
-    """
-    cache = open_cache(folder)
-    try:
-        for key in cache:
-            value = _value(cache, key)
-            try:
-                if value is not None and unpacked(value):
-                    yield key, orjson.loads(value)
-            except ValueError:
-                continue
-    finally:
-        cache.close()
-
-
-def _value(cache: Cache, key: str) -> bytes | None:
-    """The bytes under `key`; None if there are none, or if it is a row that this package cannot have written."""
-    try:
-        value = cache.get(key)
-    except (sqlite3.Error, OSError):  # the whole folder cannot be read
-        raise
-    except Exception:  # a pickled row (see PlainDisk), or one that diskcache itself stumbles over
-        return None
-    return value if isinstance(value, bytes) else None

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from unsaf_async.calls.disk import entries
 from unsaf_async.calls.request import RequestBuilder
-from unsaf_async.calls.store import digests_of, entries, key_of, key_parts
+from unsaf_async.calls.stored_reply import digests_of, key_of, key_parts
 from unsaf_async.errors import as_option
 from unsaf_async.examine.examiner import LABELS
 from unsaf_async.inputs.pixels import encode

@@ -24,7 +24,7 @@ def info(cache: Cache = DEFAULT_CACHE) -> int:
     """Count the stored replies. For which models they are, and what they cost when they were made."""
     from collections import Counter
 
-    from unsaf_async.calls.store import entries
+    from unsaf_async.calls.disk import entries
 
     folder = _existing(cache)
     number, cost_usd, size = 0, 0.0, 0
@@ -47,7 +47,7 @@ def clear(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Drop all stored replies. The next run pays for them again."""
-    from unsaf_async.calls.store import open_cache
+    from unsaf_async.calls.disk import open_cache
     from unsaf_async.errors import UserError
     from unsaf_async.inputs.known import forget
 

@@ -13,9 +13,10 @@ from unsaf_async.calls.backends.open import open_backend, unconnected
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.batches.register import open_batches
 from unsaf_async.calls.budget import NANO
+from unsaf_async.calls.disk import open_cache
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.session import Session
-from unsaf_async.calls.store import open_cache, received_nano_usd
+from unsaf_async.calls.store import received_nano_usd
 from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
 from unsaf_async.events import Announce, EndpointNotice, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
 from unsaf_async.inputs.known import KnownPictures

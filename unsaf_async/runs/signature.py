@@ -15,7 +15,7 @@ from hmac import compare_digest
 from hmac import digest as hmac_digest
 from pathlib import Path
 
-from unsaf_async.calls.store import DATABASE
+from unsaf_async.calls.disk import DATABASE
 from unsaf_async.errors import UserError
 from unsaf_async.files import make_private_folder, write_whole
 

@@ -26,7 +26,7 @@ from unsaf_async.calls.backends.wire import MAX_COUNT
 from unsaf_async.calls.cost import CostModel
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.rate_headers import learned_limits
-from unsaf_async.calls.store import key_parts, packed, unpacked
+from unsaf_async.calls.stored_reply import key_parts, packed, unpacked
 from unsaf_async.errors import CallError
 from unsaf_async.records import Reply, Sampling, Target
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 from unsaf_async.calls.batches.register import Row
 from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.dispatched import without_keys
-from unsaf_async.calls.store import digests_of, key_of, key_parts, packed_with
+from unsaf_async.calls.stored_reply import digests_of, key_of, key_parts, packed_with
 from unsaf_async.errors import CallError, Fatal, RateLimited, Rejected, Transient, UserError, setting
 from unsaf_async.events import BatchesMoved, BoundBroken, CallSent, CallSettled, Notice
 from unsaf_async.records import Usage

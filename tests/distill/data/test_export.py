@@ -438,6 +438,42 @@ def test_no_kind_of_unanswerable_question_has_more_than_it_may(made: Runs, tmp_p
         assert f"| {name} |" in card
 
 
+def test_a_share_of_the_rows_of_each_kind_that_speaks_has_the_question_alone_for_its_prompt(
+    made: Runs, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    usual = ["export", str(made.simulated), "--format", "openai", "--splits", "60/40/0"]
+    assert command(capsys, *usual, "-o", "usual").code == 0
+    done = command(capsys, *usual, "-o", "out", "--bare-questions", "0.3")
+    assert done.code == 0, done.err
+    assert "changes nothing" not in done.out + done.err
+    before, after = items(tmp_path / "usual"), items(tmp_path / "out")
+    assert [item["id"] for item in before] == [item["id"] for item in after]
+    sent = [
+        line["messages"][0]["content"]
+        for split in ("train", "validation")
+        for line in lines(tmp_path / "out" / f"{split}.jsonl")
+    ]
+    texts = [next(part["text"] for part in content if part["type"] == "text") for content in sent]
+    assert sorted(texts) == sorted(item["prompt"] for item in after)
+    for old, new in zip(before, after, strict=True):
+        assert new["prompt"] == (new["question"]["text"] if new["bare"] else old["prompt"])
+        assert not new["bare"] or new["kind"] in ("answer", "decline")
+        assert old["prompt"] != old["question"]["text"]
+    for split in ("train", "validation"):
+        for kind in ("answer", "decline"):
+            flags = [item["bare"] for item in after if (item["kind"], item["split"]) == (kind, split)]
+            assert sum(flags) == round(0.3 * len(flags))
+    spoken = [item for item in after if item["split"] == "train" and not item["kind"].startswith("write")]
+    card = " ".join((tmp_path / "out" / "README.md").read_text("utf-8").split())
+    assert f"In {sum(item['bare'] for item in spoken)} of the {len(spoken)} training rows" in card
+    assert "(`--bare-questions 0.3`;" in card
+
+
+def test_that_the_prompts_are_bare_anyway_is_said(made: Runs, tmp_path: Path) -> None:
+    found = export([made.teacher], tmp_path / "out", Options(form="openai", bare_questions=0.5))
+    assert "the prompts tiny put the question alone: --bare-questions changes nothing there" in found.notes
+
+
 def test_an_image_that_is_gone_or_has_changed_is_left_out_and_counted(tmp_path: Path) -> None:
     import asyncio
 
@@ -701,6 +737,7 @@ def test_a_run_is_not_a_teachers_and_a_students_at_once(made: Runs, tmp_path: Pa
         (["{teacher}", "--splits", "1/2/3"], "--splits 1/2/3"),
         (["{teacher}", "--seed", "-1"], "--seed is -1"),
         (["{teacher}", "--same-question", "0"], "--same-question is 0"),
+        (["{teacher}", "--bare-questions", "30"], "--bare-questions is 30; give a share from 0 to 1"),
         (["{teacher}", "--most-of-kind", "0"], "--most-of-kind is 0"),
         (["{teacher}", "--most-of-kind", "2"], "--most-of-kind 2: the training rows are of"),
         (["{teacher}", "--exclude-questions", "nowhere"], "--exclude-questions nowhere: cannot be read"),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from unsaf_async.distill.data.kinds import WRITING
 from unsaf_async.errors import UserError, setting
 from unsaf_async.examine.parse import question_items
 from unsaf_async.score.fidelity import ALL, is_confirmed
@@ -22,7 +23,7 @@ from unsaf_async.score.unf1 import cell, latest
 from unsaf_async.wrappers import final_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from unsaf_async.distill.data.clusters import Split
     from unsaf_async.distill.data.kinds import RowKind
@@ -77,6 +78,8 @@ class TrainingRow:
     completion: str
     copy: int = 1
     """From 1; above where a row stands more than once."""
+    bare: bool = False
+    """Whether the prompt is the question alone, without the run's instruction to answer."""
 
     @property
     def id(self) -> str:
@@ -319,6 +322,32 @@ def _rows(item: Item) -> Iterable[tuple[TrainingRow, str | None]]:
     yield TrainingRow(item, spoken, pack.answer(question.text), response), None
 
 
+def with_bare_questions(rows: Sequence[TrainingRow], share: float, seed: int) -> list[TrainingRow]:
+    """The rows, with the question alone for a prompt in a share of those that answer, decline or replay.
+
+    Evaluations such as POPE, VQA and MM-UPD put a question without an instruction to say what cannot be known. Each kind of
+    row has the share, to half a row, so that what is bare tells nothing of the reply.
+
+    Args:
+        rows: Any rows.
+        share: In [0, 1].
+        seed: Decides which rows, with their ids.
+
+    Returns:
+        As many rows, in the same order.
+    """
+    spoken: dict[RowKind, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.kind not in WRITING:
+            spoken[row.kind].append(row.id)
+
+    def rank(id_: str) -> bytes:
+        return sha256(f"bare {seed}:{id_}".encode("utf-8", "replace")).digest()
+
+    bare = {id_ for ids in spoken.values() for id_ in sorted(ids, key=rank)[: round(share * len(ids))]}
+    return [replace(row, prompt=row.item.question.text, bare=True) if row.id in bare else row for row in rows]
+
+
 def written(question: Question, *, json_lists: bool) -> str:
     """A list of one question, as the model would write it.
 
@@ -390,6 +419,7 @@ def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[
         },
         "cell": cell(question),
         **judging_dict(item),
+        "bare": row.bare,
         "prompt": row.prompt,
         "completion": row.completion,
     }

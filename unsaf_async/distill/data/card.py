@@ -15,7 +15,7 @@ from unsaf_async.calls.request import TEMPERATURE
 from unsaf_async.distill.data.build_rows import model_name, private
 from unsaf_async.distill.data.cleaned import NGRAM
 from unsaf_async.distill.data.clusters import NEAR, SPLITS
-from unsaf_async.distill.data.kinds import ROW_KINDS
+from unsaf_async.distill.data.kinds import ROW_KINDS, WRITING
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.terms import TERMS, is_commercial
 from unsaf_async.errors import as_option
@@ -228,6 +228,13 @@ def _mix(made: Export) -> Iterator[str]:
         f"Tokens are those of the replies, counted as {made.token_count}. What a kind without rows was to have is spread over "
         "the others.\n"
     )
+    if options.bare_questions:
+        spoken = sum(train[kind] for kind in ROW_KINDS if kind not in WRITING)
+        yield (
+            f"In {sum(made.bare.values())} of the {spoken} training rows that answer, decline or replay the prompt is the "
+            f"question alone, without the run's instruction to answer "
+            f"(`{as_option('bare_questions')} {options.bare_questions:g}`; `bare` in `items.jsonl`).\n"
+        )
     if not options.writing:
         yield (
             f"This is the ablation without question writing: {tokens} supervised tokens, where the full mix of the same runs has "

@@ -85,6 +85,8 @@ def _check(options: Options, out: Path) -> None:
         raise UserError(f"is {options.seed}; give 0 or more", field="seed")
     if options.same_question < 1:
         raise UserError(f"is {options.same_question}; give 1 or more", field="same_question")
+    if not 0 <= options.bare_questions <= 1:
+        raise UserError(f"is {options.bare_questions:g}; give a share from 0 to 1, such as 0.3", field="bare_questions")
     mix.check_most_of_kind(options.most_of_kind)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: is not empty; give a new folder", field="out")
@@ -253,6 +255,7 @@ def _summary(
         abstentions=(declined.total(), len(declined), max(declined.values(), default=0)),
         accepted=terms_accepted,
         notes=list(dict.fromkeys([*questions.notes, *selected.notes, *(preferred.notes if preferred else ())])),
+        bare=Counter(row.kind for row in train if row.bare),
         kinds=Counter((row.kind, mix.kind_name(row)) for row in train if row.item.label == "unanswerable"),
         excluded_questions=compared.questions,
         excluded_questions_unread=compared.questions_unread,

@@ -58,6 +58,8 @@ class Export:
     """What a user should know, a line each."""
     kinds: Mapping[tuple[RowKind, str], int] = field(default_factory=dict)
     """Training rows of unanswerable questions, by row kind and `kind_name`."""
+    bare: Mapping[RowKind, int] = field(default_factory=dict)
+    """Training rows whose prompt is the question alone, by kind."""
     excluded_questions: int = 0
     """Questions of evaluations that were compared."""
     excluded_questions_unread: int = 0

@@ -111,6 +111,13 @@ class Options:
         ),
     ] = True
     """Whether rows teach question writing; False is the ablation."""
+    bare_questions: Annotated[
+        float,
+        Help(
+            "Share of the rows that answer or decline whose prompt is the question alone.", metavar="SHARE", panel=ROWS
+        ),
+    ] = 0.0
+    """In [0, 1]. The others have the run's own instruction to answer, which may say what to do about what cannot be seen."""
     student_replay: Annotated[
         Path | None,
         Help("A run of the student: its own answers, so that it forgets less.", metavar="RUN_DIR", panel=ROWS),

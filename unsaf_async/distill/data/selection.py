@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.data import clusters, mix, pairs
-from unsaf_async.distill.data.build_rows import model_name
+from unsaf_async.distill.data.build_rows import model_name, with_bare_questions
 from unsaf_async.distill.data.clusters import SPLITS
 from unsaf_async.distill.data.kinds import ROW_KINDS, WRITING
 from unsaf_async.distill.data.pairs import PAIR_KINDS
@@ -128,10 +128,19 @@ def select_rows(
     for split, of_split in chosen.items():
         left_out += _not_taken(by_split[split], of_split, writing=options.writing)
     return SelectedRows(
-        by_split={split: sorted(of_split, key=layout.place) for split, of_split in chosen.items() if of_split},
+        by_split={
+            split: sorted(with_bare_questions(of_split, options.bare_questions, options.seed), key=layout.place)
+            for split, of_split in chosen.items()
+            if of_split
+        },
         training=selection,
         left_out=left_out,
-        notes=[*_mix_notes(train, options), *_budget_notes(selection), *_split_notes(chosen, layout, options)],
+        notes=[
+            *_mix_notes(train, options),
+            *_budget_notes(selection),
+            *_split_notes(chosen, layout, options),
+            *_bare_notes(train, options),
+        ],
     )
 
 
@@ -176,6 +185,15 @@ def _split_notes(chosen: Mapping[Split, Sequence[TrainingRow]], layout: Layout, 
             f"no row is for validation, and training has no validation loss: {len(set(layout.cluster_of.values()))} different "
             f"pictures are few for {as_option('splits')} {'/'.join(map(str, options.splits))}; give more images or another split"
         )
+
+
+def _bare_notes(train: Mapping[RowKind, Sequence[TrainingRow]], options: Options) -> Iterator[str]:
+    """Whose prompts are the question alone anyway."""
+    if options.bare_questions:
+        packs = {row.item.run.pack.sha256: row.item.run.pack for rows in train.values() for row in rows}
+        for pack in packs.values():
+            if pack.answer("?").strip() == "?":
+                yield f"the prompts {pack.name} put the question alone: {as_option('bare_questions')} changes nothing there"
 
 
 def _budget_notes(selection: mix.Selection) -> Iterator[str]:

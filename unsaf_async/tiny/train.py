@@ -430,10 +430,21 @@ class Trainer:
             if ends is None and (passed or step >= recipe.cap_steps):
                 cooled, ends = step, step + int(step * recipe.cooldown)
 
+    def lessons_of(self, scene: Scene) -> list[Lesson]:
+        """What is taught of a scene when its turn comes, drawn anew each time.
+
+        Args:
+            scene: The scene.
+
+        Returns:
+            The lessons.
+        """
+        return lessons(scene, self.rng, self.pack)
+
     def _step(self, optimizer: torch.optim.Optimizer) -> float:
         chosen = [self.rng.randrange(len(self.scenes)) for _ in range(self.recipe.rows)]
         drawn = [self.scenes[index] for index in chosen]
-        taught = [lessons(scene, self.rng, self.pack) for scene in drawn]
+        taught = [self.lessons_of(scene) for scene in drawn]
         batch = self.encoder.batch(taught, self.pictures[chosen], self.weight_of).to(self.device)
         logits, patches = forward(self.model, batch)
         learned = batch.targets != -100

@@ -41,9 +41,28 @@ CELL_PX = 16
 IMAGE_PX = SIDE * CELL_PX
 """The picture's width and height."""
 
-COVERED_SHARE = 0.13
-EMPTY_SHARE = 0.34
 LEAST_THINGS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How scenes are drawn. The tiny models have seen the defaults alone."""
+
+    covered: float = 0.13
+    """The share of covered cells."""
+    empty: float = 0.34
+    """The share of empty cells."""
+    shift_px: tuple[int, int] = (2, 1)
+    """The most that a thing stands off its cell's center, of small ones and of large ones."""
+    shade: int = 10
+    """The most that each channel of a color is off."""
+    ground: tuple[int, int] = (238, 255)
+    """The darkest and the lightest ground."""
+
+
+USUAL = Drawing()
+UNUSUAL = Drawing(covered=0.2, empty=0.15, shift_px=(3, 1), shade=25, ground=(205, 232))
+"""Fuller scenes with larger shifts, other shades and a darker ground: what nothing was trained on."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -134,62 +153,67 @@ def neighbor(index: int, direction: str) -> int | None:
     return row * SIDE + column if 0 <= row < SIDE and 0 <= column < SIDE else None
 
 
-def draw(rng: Random) -> Scene:
+def draw(rng: Random, drawing: Drawing = USUAL) -> Scene:
     """One scene at random, with at least `LEAST_THINGS` things to be seen.
 
     Args:
         rng: It is advanced.
+        drawing: How often cells are covered or empty.
 
     Returns:
         The scene, of any split.
     """
     while True:
-        scene = Scene(tuple(_draw_cell(rng) for _ in CELLS))
+        scene = Scene(tuple(_draw_cell(rng, drawing) for _ in CELLS))
         if len(scene.things) >= LEAST_THINGS:
             return scene
 
 
-def _draw_cell(rng: Random) -> Cell:
+def _draw_cell(rng: Random, drawing: Drawing) -> Cell:
     share = rng.random()
-    if share < COVERED_SHARE:
+    if share < drawing.covered:
         return "covered"
-    if share < COVERED_SHARE + EMPTY_SHARE:
+    if share < drawing.covered + drawing.empty:
         return None
     return Thing(rng.choice(SIZES), rng.choice(tuple(COLORS)), rng.choice(SHAPES))
 
 
-def scenes(split: SceneSplit, count: int, seed: int) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
+def scenes(
+    split: SceneSplit, count: int, seed: int, drawing: Drawing = USUAL
+) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
     """Scenes of a split with their pictures, the same ones for the same seed.
 
     Args:
         split: The scenes' split.
         count: How many; scenes may come twice.
         seed: Of the drawing.
+        drawing: How they are drawn.
 
     Yields:
         (scene, picture [48, 48, 3]).
     """
     rng = Random(f"{split} {seed}")
     for _ in range(count):
-        scene = draw(rng)
+        scene = draw(rng, drawing)
         while scene.split != split:
-            scene = draw(rng)
-        yield scene, render(scene, rng)
+            scene = draw(rng, drawing)
+        yield scene, render(scene, rng, drawing)
 
 
-def render(scene: Scene, rng: Random) -> NDArray[np.uint8]:
+def render(scene: Scene, rng: Random, drawing: Drawing = USUAL) -> NDArray[np.uint8]:
     """A scene's picture: things shifted by a pixel or two, shades and the ground varied, a little noise.
 
     Args:
         scene: The scene.
         rng: Decides shifts, shades and noise; it is advanced.
+        drawing: The bounds of these.
 
     Returns:
         Bytes, [48, 48, 3].
     """
     import numpy as np
 
-    picture = np.full((IMAGE_PX, IMAGE_PX, 3), rng.randint(238, 255), np.float32)
+    picture = np.full((IMAGE_PX, IMAGE_PX, 3), rng.randint(*drawing.ground), np.float32)
     for index, cell in enumerate(scene.cells):
         row, column = divmod(index, SIDE)
         at = picture[row * CELL_PX : (row + 1) * CELL_PX, column * CELL_PX : (column + 1) * CELL_PX]
@@ -197,10 +221,12 @@ def render(scene: Scene, rng: Random) -> NDArray[np.uint8]:
             at[1:15, 1:15] = 128
             at[1:15:4, 1:15] = 96
         elif isinstance(cell, Thing):
-            most = 2 if cell.size == "small" else 1
+            most = drawing.shift_px[SIZES.index(cell.size)]
             shift = rng.randint(-most, most), rng.randint(-most, most)
             mask = np.roll(_mask(cell.shape, cell.size), shift, (0, 1))[..., None]
-            shade = np.array([value + rng.randint(-10, 10) for value in COLORS[cell.color]], np.float32)
+            shade = np.array(
+                [value + rng.randint(-drawing.shade, drawing.shade) for value in COLORS[cell.color]], np.float32
+            )
             at[:] = at * (1 - mask) + shade * mask
     noise = np.random.default_rng(rng.getrandbits(64)).normal(0, 3, picture.shape)
     return np.clip(picture + noise, 0, 255).astype(np.uint8)

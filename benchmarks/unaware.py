@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from unsaf_async.world.scene import Scene, Thing
 
 SIZE = "tiny-m"
-STEPS = 300
-RATE = 5e-4
+STEPS = 150
+RATE = 1e-3
 CAP_STEPS = 7_500
 """Of a student from nothing, at full rate."""
 UNANSWERABLE = 2

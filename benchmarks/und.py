@@ -18,7 +18,7 @@ Arms (`und_rows.py`), the first three by the paper's names:
     lessons   more of what the student was trained on before
 
 Stated before any result of this grid was seen: the figures (`CLAIMS`), their margins, and how a verdict is reached (`verdict`).
-Each seed has a student, scenes, rows, order and adapter of its own; the 600 scenes to train on are the same. Intervals are
+Each seed has a student, scenes, rows, order and adapter of its own; the 200 scenes to train on are the same. Intervals are
 Student's t over seeds, of differences paired by seed. The claims are not corrected for their number.
 
 Every cell (student, teacher, arm, dose, rank, seed) is a file in DIR/cells as soon as it is done; the same call goes on there.
@@ -120,9 +120,9 @@ def seen_with_power(values: Sequence[float], power: float = 0.8) -> float:
 ARMS = ("qa", "iq", "joint", "shuffled", "gold", "self", "lessons")
 MAIN = ("qa", "iq", "joint", "shuffled", "self")
 """The demo's."""
-TOKENS = 24_000
+TOKENS = 4_000
 """Supervised, the default dose."""
-SCENES, HELD_OUT, ENGINE_SCENES = 600, 200, 50
+SCENES, HELD_OUT, ENGINE_SCENES = 200, 100, 30
 """To train on; to measure on, usual and unusual ones each; of these, those that the engine's own run asks about."""
 WORLD_SEED = 11
 RATE = 2e-3

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.cli.console import console as stdout
 from unsaf_async.cli.console import print_fitting, safe
+from unsaf_async.cli.rasch_tables import print_item_response
 from unsaf_async.compare.tables import kinds_of, missing_of_pair
 from unsaf_async.providers.addresses import LOCAL
 from unsaf_async.text import (
@@ -360,6 +361,8 @@ def print_matrix(matrix: CrossMatrix, console: Console | None = None) -> None:
             console.print(f"n/a: 95 % interval of {about}: {safe(cell.why)}")
     for names, why in _missing_of_fit(fit):
         console.print(f"n/a in the fit: {safe(names)}: {safe(why)}")
+    if matrix.item_response:
+        print_item_response(matrix.item_response, console)
 
 
 def _missing_of_fit(fit: CrossFit) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,10 @@ def cross(
         list[Path],
         typer.Argument(parser=o.folder, metavar="RUN_DIR ...", help="The folders that `run` named, two or more."),
     ],
-    out: Annotated[Path, typer.Option(parser=o.folder, metavar="DIR", help="Where the cells' runs and cross.json go.")],
+    out: Annotated[
+        Path,
+        typer.Option(parser=o.folder, metavar="DIR", help="Where the cells' runs, cross.json and difficulties.csv go."),
+    ],
     max_cost: Annotated[
         float | None,
         typer.Option(parser=o.number, metavar="USD", help="Never spend more than this on all cells together, in USD."),
@@ -96,7 +99,9 @@ def _print(
     loaded: Sequence[SavedRun], cells: Sequence[Crossing], out: Path, origins: Sequence[str], *, json: bool
 ) -> None:
     from unsaf_async.compare.comparison import run_names
-    from unsaf_async.compare.cross_matrix import matrix
+    from unsaf_async.compare.cross_matrix import matrix, on_shared_images
+    from unsaf_async.compare.cross_rasch import difficulties, difficulties_csv
+    from unsaf_async.compare.cross_responses import responses
     from unsaf_async.compare.cross_runs import keep
 
     names = run_names(loaded)
@@ -105,7 +110,8 @@ def _print(
     }
     found = matrix(examinations, notes=origins)
     text = printable_json(found.model_dump_json(indent=2)) + "\n"
-    file = keep(out, text)
+    of_questions = difficulties(responses(*on_shared_images(examinations)), found.item_response)
+    file, questions_file = keep(out, text, difficulties_csv(of_questions))
     if json:
         sys.stdout.write(text)
         return
@@ -113,4 +119,7 @@ def _print(
 
     print_matrix(found)
     cost_usd = sum(cell.spent_usd for cell in cells)
-    sys.stdout.write(f"\nCost: ${cost_usd:.4f} for the cells off the diagonal\nWritten to {file}\n")
+    sys.stdout.write(
+        f"\nCost: ${cost_usd:.4f} for the cells off the diagonal\nWritten to {file}; "
+        f"each question's difficulty to {questions_file}\n"
+    )

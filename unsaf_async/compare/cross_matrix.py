@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from unsaf_async.compare.cross_rasch import ItemResponse, item_response
+from unsaf_async.compare.cross_responses import responses
 from unsaf_async.compare.pairing import examined, match, pair_of, resampled_sums
 from unsaf_async.compare.tables import csv_of
 from unsaf_async.records import Examination, Record
@@ -108,6 +110,8 @@ class CrossMatrix(Record):
     """What a reader should know before using the figures, a sentence each."""
     seed: int
     resamples: int
+    item_response: ItemResponse | None = None
+    """Abilities and difficulties on the shared images; None in files of older versions."""
 
     def cell(self, asker: str, answerer: str) -> CrossCell:
         """The cell of these two.
@@ -159,8 +163,7 @@ def matrix(
         raise ValueError(f"resamples is {resamples}; give at least 1")
     askers, answerers = _names(cells)
     by_cell = {key: examined(examinations) for key, examinations in cells.items()}
-    filled = [key for key, examinations in by_cell.items() if examinations]
-    shared = _shared([by_cell[key] for key in filled])
+    filled, shared = on_shared_images(cells)
     pictures = Units.of(row[0].image for row in shared).count
     values, resampled = _unf1(shared, len(filled), resamples, seed)
     places = {key: place for place, key in enumerate(filled)}
@@ -181,6 +184,7 @@ def matrix(
         notes=[*notes, *_too_few(pictures)],
         seed=seed,
         resamples=resamples,
+        item_response=item_response(responses(filled, shared)),
     )
 
 
@@ -202,6 +206,22 @@ def _names(cells: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
         *(name for name in askers if name in answering),
         *(name for name in answering if name not in askers),
     ]
+
+
+def on_shared_images(
+    cells: Mapping[tuple[str, str], Sequence[Examination]],
+) -> tuple[list[tuple[str, str]], list[list[Examination]]]:
+    """What the cells with questions say of the images that all of them have.
+
+    Args:
+        cells: As `matrix` takes them.
+
+    Returns:
+        (the cells with questions, [images][cells] the examinations), as `cross_responses.responses` takes them.
+    """
+    by_cell = {key: examined(examinations) for key, examinations in cells.items()}
+    filled = [key for key, examinations in by_cell.items() if examinations]
+    return filled, _shared([by_cell[key] for key in filled])
 
 
 def _shared(cells: Sequence[Sequence[Examination]]) -> list[list[Examination]]:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 CROSS_FILE = "cross.json"
 """The matrix, in the folder of the cells."""
 
+DIFFICULTIES_FILE = "difficulties.csv"
+"""Each question's difficulty, in the same folder."""
+
 
 @dataclass(frozen=True)
 class Crossing(PlannedRun):
@@ -128,19 +131,21 @@ def _judges(manifest: Manifest, api_base: str | Sequence[str] | None) -> dict[st
         return {name: called_at(each.model_copy(update={"origin": ""}), api_base) for name, each in named.items()}
 
 
-def keep(out: Path, text: str) -> Path:
-    """The file to which the matrix was written: cross.json in `out`.
+def keep(out: Path, text: str, difficulties: str) -> tuple[Path, Path]:
+    """The files to which the matrix and the questions' difficulties were written: cross.json and difficulties.csv in `out`.
 
     Args:
         out: The folder that the cells' runs lie below.
         text: The matrix as JSON.
+        difficulties: The questions as CSV.
 
     Returns:
-        The file's path.
+        The files' paths.
     """
-    file = out / CROSS_FILE
-    write_whole(file, text)
-    return file
+    files = (out / CROSS_FILE, out / DIFFICULTIES_FILE)
+    for file, content in zip(files, (text, difficulties), strict=True):
+        write_whole(file, content)
+    return files
 
 
 def _file(examination: Examination) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.providers.addresses import mark
 from unsaf_async.report import plots
 from unsaf_async.report.data import names_of
+from unsaf_async.report.item_response import item_response
 from unsaf_async.report.markup import el, said
 from unsaf_async.report.pieces import figure, figure_cell, table
 from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing
@@ -125,6 +126,7 @@ def several(
             el("div", [each for each in (plane, matrix) if each is not None], class_="two spaced")
             if plane is not None or matrix is not None
             else None,
+            item_response(cross.item_response) if cross and cross.item_response else None,
             id="leaderboard",
         )
     ]

@@ -248,10 +248,14 @@ def test_each_question_has_its_difficulty_and_extremes_a_bound_alone(found) -> N
     assert {row.difficulty for row in none} == {None}
 
 
+def printed(crossed_models) -> str:
+    out = io.StringIO()
+    print_matrix(crossed_models, Console(file=out, width=240))
+    return out.getvalue()
+
+
 def test_the_terminal_and_the_report_tell_the_same(found) -> None:
-    console = Console(file=io.StringIO(), width=240)
-    print_matrix(found, console)
-    text = console.file.getvalue()
+    text = printed(found)
     html = " ".join("".join(section(found.item_response).itertext()).split())
     best = max(found.item_response.abilities, key=lambda each: each.value)
     for said in (
@@ -272,8 +276,6 @@ def test_the_terminal_and_the_report_tell_the_same(found) -> None:
 
 def test_without_a_fit_the_reason_is_shown_in_its_place(found) -> None:
     two = matrix(crossed([0, 1], [0, 0]), resamples=20)
-    console = Console(file=io.StringIO(), width=240)
-    print_matrix(two, console)
-    for text in (console.file.getvalue(), "".join(section(two.item_response).itertext())):
+    for text in (printed(two), "".join(section(two.item_response).itertext())):
         assert "n/a: abilities, own advantage: 2 models cannot tell how hard a question is; it takes 3" in text
         assert "logits" not in text.split("Item response")[1]

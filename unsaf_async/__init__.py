@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from unsaf_async import plots
     from unsaf_async.api import LoadedRun, evaluate, evaluate_sync, load
     from unsaf_async.errors import BudgetExhausted, ProviderDown, RunStopped, UnsafError, UserError
     from unsaf_async.records import Examination, Question
@@ -54,10 +55,13 @@ __all__ = [
     "evaluate",
     "evaluate_sync",
     "load",
+    "plots",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("unsaf_async.plots")
     if name in _HOMES:
         return getattr(import_module(f"unsaf_async.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -585,7 +585,7 @@ def test_curves_are_drawn_of_what_the_table_says(rich):
 
 def test_what_unsaf_goes_by_stands_out_among_the_signs():
     rows = [("it declined", 0.9, (0.8, 0.95)), ("perplexity", 0.6, None)]
-    plot = plots.intervals(rows, "auroc", ("AUROC", "AUROC"), line=0.5, first=True)
+    plot = plots.intervals("auroc", rows, ("AUROC", "AUROC"), line=0.5, first=True)
     bold = [part.text for part in plot.iter("text") if part.get("font-weight")]
     assert bold == ["it declined"]
     assert {name for part in plot.iter() for name in part.get("class", "").split()} >= {"s-good", "s-c6", "s-muted"}
@@ -691,7 +691,7 @@ def test_the_leaderboard_has_a_table_of_its_own_for_each_sort_of_run(plain, labe
 
 def test_the_plot_of_pope_runs_has_the_intervals_of_their_accuracy(pope, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "intervals", lambda rows, *_, **__: drawn.extend(rows))
+    monkeypatch.setattr(plots, "intervals", lambda _, rows, *__, **___: drawn.extend(rows))
     several([pope], labels([pope]), None, None)
     figures = pope.score.labelled.pope
     assert [row[1:] for row in drawn] == [(figures.accuracy, figures.intervals["accuracy"])]
@@ -804,15 +804,15 @@ def every_plot(rich):
     rows = [("one", 0.7, (0.6, 0.8)), ("two", 0.6, None)]
     cross = matrix({("a", "a"): run.examinations, ("a", "b"): run.examinations}, resamples=20)
     return [
-        plots.recall_by_kind(run.score, "kinds"),
-        plots.over_time(told, "time", Limits(concurrency=10)),
-        plots.latency_by_role(told.wait_s, "latency"),
-        plots.roc_curves(found, "roc"),
-        plots.reliability(known, "reliability"),
-        plots.risk_coverage(known, "risk"),
-        plots.intervals(rows, "intervals"),
-        plots.scale([(label, 10.0**place, *rest) for place, (label, *rest) in enumerate(rows)], "scale"),
-        plots.heat_map(cross, "cross"),
+        plots.recall_by_kind("kinds", run.score),
+        plots.over_time("time", told, Limits(concurrency=10)),
+        plots.latency_by_role("latency", told.wait_s),
+        plots.roc_curves("roc", found),
+        plots.reliability("reliability", known),
+        plots.risk_coverage("risk", known),
+        plots.intervals("intervals", rows),
+        plots.scale("scale", [(label, 10.0**place, *rest) for place, (label, *rest) in enumerate(rows)]),
+        plots.heat_map("cross", cross),
     ]
 
 
@@ -855,14 +855,14 @@ def test_no_two_elements_of_a_page_share_an_id_and_every_reference_has_its_targe
 
 
 def test_names_with_dollars_and_signs_that_no_font_has_are_drawn_as_they_are():
-    plot = plots.intervals([("$x^2$ \U0001f9ff", 0.5, None), (HOSTILE[0], 0.4, (0.3, 0.5))], "names")
+    plot = plots.intervals("names", [("$x^2$ \U0001f9ff", 0.5, None), (HOSTILE[0], 0.4, (0.3, 0.5))])
     texts = [part.text for part in plot.iter("text")]
     assert "$x^2$ \U0001f9ff" in texts
     ET.fromstring(html(plot))
 
 
 def test_matplotlib_says_nothing_of_its_own(tmp_path):
-    code = "from unsaf_async.report import plots; assert plots.intervals([('a', 0.5, None)], 'a') is not None"
+    code = "from unsaf_async.report import plots; assert plots.intervals('a', [('a', 0.5, None)]) is not None"
     folder = str(tmp_path / "file" / "none")  # where it can keep no list of fonts: it would say so
     (tmp_path / "file").write_text("")
     done = subprocess.run(
@@ -878,12 +878,12 @@ def test_matplotlib_says_nothing_of_its_own(tmp_path):
 def test_there_is_no_plot_of_nothing(tmp_path):
     empty = report_run(tmp_path / "run", [], ledger=False)
     told = timeline(tmp_path / "none.jsonl")
-    assert plots.recall_by_kind(empty.score, "a") is None
-    assert plots.over_time(told, "b", Limits()) is None
-    assert plots.latency_by_role({}, "c") is None
-    assert [draw([], "d") for draw in (plots.roc_curves, plots.reliability, plots.risk_coverage)] == [None] * 3
-    assert plots.intervals([], "e") is None
-    assert plots.scale([("one", 1e9, 0.5, None)], "f") is None
+    assert plots.recall_by_kind("a", empty.score) is None
+    assert plots.over_time("b", told, Limits()) is None
+    assert plots.latency_by_role("c", {}) is None
+    assert [draw("d", []) for draw in (plots.roc_curves, plots.reliability, plots.risk_coverage)] == [None] * 3
+    assert plots.intervals("e", []) is None
+    assert plots.scale("f", [("one", 1e9, 0.5, None)]) is None
 
 
 @given(st.integers(1, 300), st.data())

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_type
 
 import unsaf_async
-from unsaf_async import Examination, Manifest, Settings
+from unsaf_async import Examination, Manifest, Settings, plots
 from unsaf_async.runs.findings import Findings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from matplotlib.figure import Figure
 
 
 async def evaluating(photos: Path) -> None:
@@ -34,6 +36,16 @@ def loading(folder: Path) -> None:
         for question in examination.questions:
             assert_type(question.text, str)
             assert_type(question.response, str)
+
+
+def plotting(folder: Path) -> None:
+    run = unsaf_async.load(folder)
+    assert_type(unsaf_async.plots.matrix(run.findings), Figure)
+    assert_type(plots.intervals({"mine": run.findings, "theirs": run.findings}), Figure)
+    assert_type(plots.roc(run), Figure)
+    assert_type(plots.over_time(folder), Figure)
+    plots.roc(run.findings)  # type: ignore[arg-type]
+    plots.intervals([run.findings])  # type: ignore[arg-type]
 
 
 async def mistaken() -> None:

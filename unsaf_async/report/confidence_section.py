@@ -38,7 +38,7 @@ def signs(run: ReportRun, place: int) -> Element | None:
     defined = {name: each for name, each in known.items() if each.auroc is not None}
     values = signal_values(run.examinations) if defined or not known else []
     roc = figure(
-        plots.roc_curves(values, f"roc-{place}"),
+        plots.roc_curves(f"roc-{place}", values),
         "Each threshold on a sign is a point of its curve; the diagonal is chance, and the area is the AUROC.",
     )
     truth = _curves(calibration_curves(run.examinations), place, "Answers") if run.labelled is None else []
@@ -48,12 +48,14 @@ def signs(run: ReportRun, place: int) -> Element | None:
     rows = [(SIGNAL_WORDS[name][0], each.auroc or 0.0, each.auroc_ci) for name, each in defined.items()]
     dots = figure(
         plots.intervals(
-            rows,
             f"auroc-{place}",
+            rows,
             ("AUROC of each sign", "AUROC, with 95 % intervals"),
             line=0.5,
             first=first,
-        ),
+        )
+        if len(rows) > 1
+        else None,
         "The dashed line is chance. Below it, a sign points the wrong way. It declined: UnSAF's own.",
     )
     return el(
@@ -212,9 +214,9 @@ def _calibrations(labelled: LabelledScore) -> Element:
 def _curves(curves: Sequence[CalibrationCurve], place: int, what: str) -> list[Element]:
     drawn = (
         figure(
-            plots.reliability(curves, f"reliability-{place}"),
+            plots.reliability(f"reliability-{place}", curves),
             f"{what} in bins of equal number; on the diagonal, confidence is what it says.",
         ),
-        figure(plots.risk_coverage(curves, f"risk-{place}"), _RISK),
+        figure(plots.risk_coverage(f"risk-{place}", curves), _RISK),
     )
     return [each for each in drawn if each is not None]

@@ -111,9 +111,9 @@ def several(
     ]
     if unmarked:
         how += f" Without a mark, for so much is unscored that UnF1 has bounds alone: {', '.join(unmarked)}."
-    plane = figure(plots.plane(marks, "plane"), how)
+    plane = figure(plots.plane("plane", marks), how)
     matrix = (
-        figure(plots.heat_map(cross, "cross"), "Rows wrote the questions, columns answered them.") if cross else None
+        figure(plots.heat_map("cross", cross), "Rows wrote the questions, columns answered them.") if cross else None
     )
     return [
         el(
@@ -221,8 +221,8 @@ def _board(
     if any(map(board.between, runs)):
         how += " Dashed: bounds, where so much is unscored that nothing closer is known; such a run is ranked by the lower one."
     figures = [
-        figure(plots.intervals(drawn, f"intervals-{sort}", words), how),
-        figure(plots.scale(sized, f"scale-{sort}", board.measure), "Sizes as given."),
+        figure(plots.intervals(f"intervals-{sort}", drawn, words), how),
+        figure(plots.scale(f"scale-{sort}", sized, board.measure), "Sizes as given."),
     ]
     return [
         el(

@@ -1,30 +1,32 @@
-"""The report's plots, drawn by matplotlib in stand-in colors.
-
-`svg.py` makes them part of the page. The same figures give the same bytes.
-"""
+"""The plots: what each shows, and how. `drawing.py` has what they share."""
 
 from __future__ import annotations
 
-import functools
-import logging
 import math
-import warnings
-from contextlib import contextmanager
-from io import StringIO
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from unsaf_async.report.confidence_curves import roc
-from unsaf_async.report.markup import clean
-from unsaf_async.report.svg import COLORS, adopt
-from unsaf_async.text import format_figure, format_headline, shorten
+from unsaf_async.report.drawing import (
+    PRINTED,
+    Drawn,
+    Palette,
+    Plot,
+    in_style,
+    legend_above,
+    line_style,
+    new_figure,
+    series,
+    share_axis,
+    short,
+)
+from unsaf_async.text import format_figure, format_headline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from xml.etree.ElementTree import Element
 
     from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.providers.profile import Limits
@@ -33,79 +35,20 @@ if TYPE_CHECKING:
     from unsaf_async.report.timeline import Timeline
     from unsaf_async.score.run_score import Score
 
-WIDTH_PX = 440
-"""Of every plot, in units that are pixels where it is shown at full size: text of 13 is legible on a phone, too."""
-
-PRINTED = {
-    "ink": "#1a1a1a", "muted": "#5c5c5c", "line": "#d4d4d4",
-    "c1": "#0072b2", "c2": "#d55e00", "c3": "#009e73", "c4": "#cc79a7", "c5": "#8a6d00", "c6": "#56b4e9",
-}  # fmt: skip
-"""The roles' colors in a picture that is no part of the page: Okabe and Ito's, which the color-blind tell apart."""
-
-_LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
-"""Styles of several lines in one plot, so that they differ not by color alone."""
-
 _POINTS = 160
 """Most points of a line over time."""
-
-
-def series(place: int) -> str:
-    """The stand-in color of a series.
-
-    Args:
-        place: Of the series, from 0.
-
-    Returns:
-        "#rrggbb"; colors come again after six.
-    """
-    return COLORS[f"c{place % 6 + 1}"]
-
-
-def _line(place: int) -> Any:
-    """The style of that series' line: where colors come again, the styles differ."""
-    return _LINES[(place + place // 6) % 6]
-
-
-_Given = ParamSpec("_Given")
-_Drawn = TypeVar("_Drawn")
-
-
-def _in_our_style(draw: Callable[_Given, _Drawn]) -> Callable[_Given, _Drawn]:
-    """`draw` with matplotlib's settings as `_settings` has them, for as long as it runs."""
-
-    @functools.wraps(draw)
-    def drawing(*args: _Given.args, **kwargs: _Given.kwargs) -> _Drawn:
-        with _quiet(), warnings.catch_warnings():
-            import matplotlib as mpl
-
-            warnings.simplefilter("ignore")  # characters that DejaVu lacks: the page's font may have them
-            with mpl.rc_context(_settings()):
-                return draw(*args, **kwargs)
-
-    return drawing
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without matplotlib's remarks, such as that it lists the fonts of this machine, which it does the first time."""
-    logger = logging.getLogger("matplotlib")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 # --- the plots -------------------------------------------------------------------------------------------------------
 
 
-def recall_by_kind(score: Score, name: str) -> Element | None:
+@Plot
+def recall_by_kind(colors: Palette, score: Score) -> Drawn | None:
     """Recall on each kind of unanswerable question, with its 95 % interval; by Wilson's formula for scores without intervals.
 
     Args:
+        colors: By role.
         score: Of the run.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
 
     Returns:
         The plot; None if no kind was scored.
@@ -114,22 +57,22 @@ def recall_by_kind(score: Score, name: str) -> Element | None:
     caption = "Share of unanswerable questions declined, by kind"
     words = ("Recall by kind", caption, "declined, of the scored questions")
     ends = {str(kind): score.intervals.get(f"by_kind.{kind}.recall") for kind, _, _ in rows}
-    return shares(rows, name, words, score.recall, ends if score.intervals else None)
+    return shares.draw(colors, rows, words, score.recall, ends if score.intervals else None)
 
 
-@_in_our_style
+@Plot
 def shares(
+    colors: Palette,
     rows: Sequence[tuple[str, int, int]],
-    name: str,
     words: tuple[str, str, str],
     overall: float | None = None,
     known: Mapping[str, tuple[float, float] | None] | None = None,
-) -> Element | None:
+) -> Drawn | None:
     """Shares with 95 % intervals.
 
     Args:
+        colors: By role.
         rows: (label, part, whole) each; whole >= 1.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
         words: The title, what is shown in a sentence without its end, and the axis.
         overall: A share that a dashed line shows. None: no line.
         known: The intervals by label; None: they are those of Wilson's formula.
@@ -139,19 +82,19 @@ def shares(
     """
     if not rows:
         return None
-    figure, axes = _figure(0.42 * len(rows) + 0.75)
+    figure, axes = new_figure(0.42 * len(rows) + 0.75)
     for place, (label, part, n) in enumerate(rows):
         if ends := wilson(part, n) if known is None else known.get(label):
-            axes.plot(ends, [place, place], color=COLORS["good"], linewidth=2.5, solid_capstyle="round")
-        axes.plot([part / n], [place], "o", color=COLORS["good"], markersize=8)
+            axes.plot(ends, [place, place], color=colors["good"], linewidth=2.5, solid_capstyle="round")
+        axes.plot([part / n], [place], "o", color=colors["good"], markersize=8)
     if overall is not None:
-        axes.axvline(overall, color=COLORS["muted"], linewidth=1, linestyle="--")
-    axes.set_yticks(range(len(rows)), [f"{_short(label)}  {part}/{n}" for label, part, n in rows])
+        axes.axvline(overall, color=colors["muted"], linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(rows)), [f"{short(label)}  {part}/{n}" for label, part, n in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     title, sentence, axis = words
-    _share(axes.xaxis, axes.set_xlim, axis)
+    share_axis(axes.xaxis, axes.set_xlim, axis)
     values = ", ".join(f"{label} {part / n:.2f}" for label, part, n in rows)
-    return _svg(figure, name, title, f"{sentence}: {values}.")
+    return Drawn(figure, title, f"{sentence}: {values}.")
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -173,13 +116,13 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-@_in_our_style
-def over_time(timeline: Timeline, name: str, limits: Limits) -> Element | None:
+@Plot
+def over_time(colors: Palette, timeline: Timeline, limits: Limits) -> Drawn | None:
     """Replies a second, calls in flight and the cost so far.
 
     Args:
+        colors: By role.
         timeline: Of the run.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
         limits: The run's; a dashed line shows one where the run came near enough for it to be on the plot.
 
     Returns:
@@ -188,25 +131,25 @@ def over_time(timeline: Timeline, name: str, limits: Limits) -> Element | None:
     if len(timeline.settled_s) < 2:
         return None
     paid = sum(timeline.cost_usd) > 0
-    figure, axes = _figure(3.9 if paid else 2.9, rows=3 if paid else 2)
+    figure, axes = new_figure(3.9 if paid else 2.9, rows=3 if paid else 2)
     end = max(timeline.settled_s[-1], *timeline.in_flight[0][-1:], 1e-6)
     counts, edges = np.histogram(timeline.settled_s, bins=min(40, max(4, len(timeline.settled_s) // 4)), range=(0, end))
-    axes[0].stairs(counts / np.diff(edges), edges, color=COLORS["c1"], fill=True)
-    axes[0].set_title("replies a second", loc="left", fontsize=13, color=COLORS["muted"])
+    axes[0].stairs(counts / np.diff(edges), edges, color=colors["c1"], fill=True)
+    axes[0].set_title("replies a second", loc="left", fontsize=13, color=colors["muted"])
     times, numbers = _envelope(*timeline.in_flight)
-    axes[1].step(times, numbers, where="post", color=COLORS["c1"], linewidth=1.5)
-    axes[1].set_title("calls in flight", loc="left", fontsize=13, color=COLORS["muted"])
+    axes[1].step(times, numbers, where="post", color=colors["c1"], linewidth=1.5)
+    axes[1].set_title("calls in flight", loc="left", fontsize=13, color=colors["muted"])
     axes[1].set_ylim(bottom=0)
     if paid:
         cost = np.cumsum(timeline.cost_usd)
         keep = np.unique(np.linspace(0, len(cost) - 1, _POINTS).astype(int))
-        axes[2].plot(np.array(timeline.settled_s)[keep], cost[keep], color=COLORS["c1"], linewidth=2)
-        axes[2].set_title("USD so far", loc="left", fontsize=13, color=COLORS["muted"])
+        axes[2].plot(np.array(timeline.settled_s)[keep], cost[keep], color=colors["c1"], linewidth=2)
+        axes[2].set_title("USD so far", loc="left", fontsize=13, color=colors["muted"])
         axes[2].set_ylim(bottom=0)
     per_second = limits.requests_per_minute / 60 if limits.requests_per_minute else None
     for axis, limit in ((axes[0], per_second), (axes[1], limits.concurrency)):
         if limit is not None and limit <= 2 * axis.get_ylim()[1]:
-            axis.axhline(limit, color=COLORS["muted"], linewidth=1, linestyle="--")
+            axis.axhline(limit, color=colors["muted"], linewidth=1, linestyle="--")
     for axis in axes:
         axis.set_xlim(0, end)
         axis.locator_params(axis="y", nbins=3)
@@ -214,7 +157,7 @@ def over_time(timeline: Timeline, name: str, limits: Limits) -> Element | None:
     peak = max(timeline.in_flight[1])
     total = f", {sum(timeline.cost_usd):.4f} US dollars" if paid else ""
     description = f"{len(timeline.settled_s)} replies in {end:.1f} seconds, at most {peak} calls in flight{total}."
-    return _svg(figure, name, "The run over time", description)
+    return Drawn(figure, "The run over time", description)
 
 
 def _envelope(times: list[float], numbers: list[int]) -> tuple[list[float], list[int]]:
@@ -225,145 +168,150 @@ def _envelope(times: list[float], numbers: list[int]) -> tuple[list[float], list
     return [times[block[0]] for block in blocks], [max(numbers[place] for place in block) for block in blocks]
 
 
-@_in_our_style
-def latency_by_role(seconds: Mapping[Role, Sequence[float]], name: str) -> Element | None:
+@Plot
+def latency_by_role(colors: Palette, seconds: Mapping[Role, Sequence[float]]) -> Drawn | None:
     """Medians, middle halves and 5 to 95 % ranges of the calls' latencies.
 
     Args:
+        colors: By role.
         seconds: Latencies in seconds by role.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
 
     Returns:
         The plot; None without a call.
     """
     if not seconds:
         return None
-    figure, axes = _figure(0.45 * len(seconds) + 0.8)
+    figure, axes = new_figure(0.45 * len(seconds) + 0.8)
     medians = []
     for place, (role, values) in enumerate(seconds.items()):
         p5, p25, p50, p75, p95 = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
-        axes.plot([p5, p95], [place, place], color=COLORS["c1"], linewidth=1.5)
-        axes.plot([p25, p75], [place, place], color=COLORS["c1"], linewidth=7, solid_capstyle="butt")
-        axes.plot([p50], [place], "o", color=COLORS["paper"], markeredgecolor=COLORS["c1"], markersize=8)
+        axes.plot([p5, p95], [place, place], color=colors["c1"], linewidth=1.5)
+        axes.plot([p25, p75], [place, place], color=colors["c1"], linewidth=7, solid_capstyle="butt")
+        axes.plot([p50], [place], "o", color=colors["paper"], markeredgecolor=colors["c1"], markersize=8)
         medians.append(f"{role} {p50:.3g} s")
     axes.set_yticks(range(len(seconds)), list(seconds))
     axes.set_ylim(len(seconds) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds: median, middle half, 5 to 95 %")
     axes.grid(axis="x")
-    return _svg(figure, name, "Latency by role", f"Median latency: {', '.join(medians)}.")
+    return Drawn(figure, "Latency by role", f"Median latency: {', '.join(medians)}.")
 
 
-@_in_our_style
-def roc_curves(signals: Sequence[SignalValues], name: str) -> Element | None:
+@Plot
+def roc_curves(colors: Palette, signals: Sequence[SignalValues]) -> Drawn | None:
     """ROC curves of the signs of confidence, answerable against unanswerable questions.
 
     Args:
+        colors: By role.
         signals: The signs.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
 
     Returns:
-        The plot; None if no sign has both classes.
+        The plot; None if no sign has both classes and takes three values: two segments show no more than their AUROC.
     """
     curves = [(signal, roc(signal.confidence, signal.answerable)) for signal in signals]
-    drawn = [(signal, curve) for signal, curve in curves if curve is not None]
+    drawn = [(signal, curve) for signal, curve in curves if curve is not None and len(curve[0]) > 3]
     if not drawn:
         return None
-    figure, axes = _figure(4.9 + 0.29 * len(drawn))
-    axes.plot([0, 1], [0, 1], color=COLORS["line"], linewidth=1)
+    figure, axes = new_figure(4.9 + 0.29 * len(drawn))
+    axes.plot([0, 1], [0, 1], color=colors["line"], linewidth=1)
     for place, (signal, (false, true, area)) in enumerate(drawn):
         keep = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
         label = f"{signal.name}, {area:.3f}"
-        axes.plot(false[keep], true[keep], color=series(place), linewidth=2, linestyle=_line(place), label=label)
+        axes.plot(
+            false[keep], true[keep], color=series(colors, place), linewidth=2, linestyle=line_style(place), label=label
+        )
     axes.set_aspect("equal")
-    _share(axes.yaxis, axes.set_ylim, "share of answerable above a threshold")
-    _share(axes.xaxis, axes.set_xlim, "share of unanswerable ones above it")
-    _legend(figure)
+    share_axis(axes.yaxis, axes.set_ylim, "share of answerable above a threshold")
+    share_axis(axes.xaxis, axes.set_xlim, "share of unanswerable ones above it")
+    legend_above(figure)
     areas = ", ".join(f"{signal.name} {curve[2]:.3f}" for signal, curve in drawn)
-    return _svg(figure, name, "ROC by signal", f"Area under the curve, answerable against unanswerable: {areas}.")
+    return Drawn(figure, "ROC by signal", f"Area under the curve, answerable against unanswerable: {areas}.")
 
 
-@_in_our_style
-def reliability(curves: Sequence[CalibrationCurve], name: str) -> Element | None:
+@Plot
+def reliability(colors: Palette, curves: Sequence[CalibrationCurve]) -> Drawn | None:
     """Share of right responses by confidence, in bins of equal count.
 
     Args:
+        colors: By role.
         curves: The confidences.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
 
     Returns:
-        The plot; None without a curve.
+        The plot; None if no curve has two bins.
     """
+    curves = [each for each in curves if len(each.bins) > 1]
     if not curves:
         return None
-    figure, axes = _figure(4.9 + 0.29 * len(curves))
-    axes.plot([0, 1], [0, 1], color=COLORS["line"], linewidth=1)
+    figure, axes = new_figure(4.9 + 0.29 * len(curves))
+    axes.plot([0, 1], [0, 1], color=colors["line"], linewidth=1)
     for place, each in enumerate(curves):
         axes.plot(
             [bin_.confidence_mean for bin_ in each.bins],
             [bin_.accuracy for bin_ in each.bins],
             "o",
-            linestyle=_line(place),
-            color=series(place),
+            linestyle=line_style(place),
+            color=series(colors, place),
             linewidth=1.5,
             markersize=6,
             label=each.name,
         )
     axes.set_aspect("equal")
-    _share(axes.yaxis, axes.set_ylim, "share right")
-    _share(axes.xaxis, axes.set_xlim, "confidence")
-    _legend(figure)
+    share_axis(axes.yaxis, axes.set_ylim, "share right")
+    share_axis(axes.xaxis, axes.set_xlim, "confidence")
+    legend_above(figure)
     values = ", ".join(f"{each.name}: mean {_mean_confidence(each):.2f}, right {each.right:.2f}" for each in curves)
-    return _svg(figure, name, "Reliability", f"Confidence against the share that is right. {values}.")
+    return Drawn(figure, "Reliability", f"Confidence against the share that is right. {values}.")
 
 
 def _mean_confidence(each: CalibrationCurve) -> float:
     return sum(bin_.n * bin_.confidence_mean for bin_ in each.bins) / each.n
 
 
-@_in_our_style
-def risk_coverage(curves: Sequence[CalibrationCurve], name: str) -> Element | None:
+@Plot
+def risk_coverage(colors: Palette, curves: Sequence[CalibrationCurve]) -> Drawn | None:
     """Errors among the surest responses, by the share that is kept.
 
     Args:
+        colors: By role.
         curves: The confidences.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
 
     Returns:
-        The plot; None if there is no risk to draw.
+        The plot; None if no curve has two points.
     """
-    drawn = [each for each in curves if each.risk]
+    drawn = [each for each in curves if len(each.risk) > 1]
     if not drawn:
         return None
-    figure, axes = _figure(3.1 + 0.29 * len(drawn))
+    figure, axes = new_figure(3.1 + 0.29 * len(drawn))
     for place, each in enumerate(drawn):
         keep = np.unique(np.linspace(0, len(each.risk) - 1, _POINTS).astype(int))
         coverage, risk = np.array(each.risk)[keep].T
-        axes.plot(coverage, risk, color=series(place), linewidth=2, linestyle=_line(place), label=each.name)
+        axes.plot(
+            coverage, risk, color=series(colors, place), linewidth=2, linestyle=line_style(place), label=each.name
+        )
     axes.set_ylim(bottom=0)
-    _share(axes.xaxis, axes.set_xlim, "coverage: the surest first")
+    share_axis(axes.xaxis, axes.set_xlim, "coverage: the surest first")
     axes.set_ylabel("share wrong")
-    _legend(figure)
-    return _svg(figure, name, "Risk and coverage", f"Wrong among all: {1 - drawn[0].right:.2f}.")
+    legend_above(figure)
+    return Drawn(figure, "Risk and coverage", f"Wrong among all: {1 - drawn[0].right:.2f}.")
 
 
 UNF1_OF_RUNS = ("UnF1 of the runs", "UnF1, with 95 % intervals")
 
 
-@_in_our_style
+@Plot
 def intervals(
+    colors: Palette,
     rows: Sequence[tuple[str, float | None, tuple[float, float] | None]],
-    name: str,
     words: tuple[str, str] = UNF1_OF_RUNS,
     *,
     line: float | None = None,
     first: bool = False,
-) -> Element | None:
+) -> Drawn | None:
     """Figures in [0, 1] with their intervals, in the order given.
 
     Args:
+        colors: By role.
         rows: (label, figure, interval or None) each. Without a figure the interval is its bounds, and is drawn thin.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
         words: The title and the axis.
         line: A figure that a dashed line shows. None: no line.
         first: Whether the first row stands out from the others.
@@ -373,37 +321,37 @@ def intervals(
     """
     if not rows:
         return None
-    figure, axes = _figure(0.45 * len(rows) + 0.8)
+    figure, axes = new_figure(0.45 * len(rows) + 0.8)
     if line is not None:
-        axes.axvline(line, color=COLORS["muted"], linewidth=1, linestyle="--")
+        axes.axvline(line, color=colors["muted"], linewidth=1, linestyle="--")
     for place, (_, value, interval) in enumerate(rows):
-        color = COLORS["c6" if first and place else "good" if first else "c1"]
+        color = colors["c6" if first and place else "good" if first else "c1"]
         if interval:
             style = {"linewidth": 1.5, "linestyle": "--"} if value is None else {"linewidth": 2.5}
             axes.plot(interval, [place, place], color=color, solid_capstyle="round", **style)
         if value is not None:
             axes.plot([value], [place], "o", color=color, markersize=8)
-    axes.set_yticks(range(len(rows)), [_short(label) for label, _, _ in rows])
+    axes.set_yticks(range(len(rows)), [short(label) for label, _, _ in rows])
     if first:
         axes.get_yticklabels()[0].set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     title, axis = words
-    _share(axes.xaxis, axes.set_xlim, axis)
+    share_axis(axes.xaxis, axes.set_xlim, axis)
     values = ", ".join(
         f"{label} {format_headline(value, interval if value is None else None)}" for label, value, interval in rows
     )
-    return _svg(figure, name, title, f"{values}.")
+    return Drawn(figure, title, f"{values}.")
 
 
-@_in_our_style
+@Plot
 def scale(
-    rows: Sequence[tuple[str, float, float, tuple[float, float] | None]], name: str, measure: str = "UnF1"
-) -> Element | None:
+    colors: Palette, rows: Sequence[tuple[str, float, float, tuple[float, float] | None]], measure: str = "UnF1"
+) -> Drawn | None:
     """A measure by model size.
 
     Args:
+        colors: By role.
         rows: (label, parameters, figure in [0, 1], interval or None) each.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
         measure: What the figure is called.
 
     Returns:
@@ -411,15 +359,15 @@ def scale(
     """
     if len(rows) < 2:
         return None
-    figure, axes = _figure(3.6)
+    figure, axes = new_figure(3.6)
     axes.set_xscale("log")
     ordered = sorted(rows, key=lambda row: row[1])
-    axes.plot([row[1] for row in ordered], [row[2] for row in ordered], color=COLORS["line"], linewidth=1)
+    axes.plot([row[1] for row in ordered], [row[2] for row in ordered], color=colors["line"], linewidth=1)
     for label, parameters, value, interval in ordered:
         if interval:
-            axes.plot([parameters] * 2, interval, color=COLORS["c1"], linewidth=2.5)
-        axes.plot([parameters], [value], "o", color=COLORS["c1"], markersize=8)
-        axes.annotate(_short(label), (parameters, value), xytext=(7, 5), textcoords="offset points", fontsize=12)
+            axes.plot([parameters] * 2, interval, color=colors["c1"], linewidth=2.5)
+        axes.plot([parameters], [value], "o", color=colors["c1"], markersize=8)
+        axes.annotate(short(label), (parameters, value), xytext=(7, 5), textcoords="offset points", fontsize=12)
     ticks = sorted({row[1] for row in rows})
     if len(ticks) > 6:
         ticks = [10.0**power for power in range(math.floor(math.log10(ticks[0])), math.ceil(math.log10(ticks[-1])) + 1)]
@@ -431,20 +379,20 @@ def scale(
     axes.set_ylabel(measure)
     axes.grid(axis="y")
     values = ", ".join(f"{label}, {parameters:g} parameters: {value:.3f}" for label, parameters, value, _ in ordered)
-    return _svg(figure, name, f"{measure} by size", f"{values}.")
+    return Drawn(figure, f"{measure} by size", f"{values}.")
 
 
 Plane = tuple[str, float, float, tuple[float, float] | None, tuple[float, float] | None]
 """A run's mark: label, timidity, audacity, and an interval of each or None."""
 
 
-@_in_our_style
-def plane(rows: Sequence[Plane], name: str) -> Element | None:
+@Plot
+def plane(colors: Palette, rows: Sequence[Plane]) -> Drawn | None:
     """Audacity against timidity, a mark a run, with curves of equal UnF1.
 
     Args:
+        colors: By role.
         rows: The runs.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
 
     Returns:
         The plot; None with fewer than two runs.
@@ -452,7 +400,7 @@ def plane(rows: Sequence[Plane], name: str) -> Element | None:
     if len(rows) < 2:
         return None
     values = ", ".join(f"{label}: timidity {x:.3f}, audacity {y:.3f}" for label, x, y, _, _ in rows)
-    return _svg(_plane(rows, COLORS), name, "Audacity against timidity", f"{values}.")
+    return Drawn(_plane(colors, rows), "Audacity against timidity", f"{values}.")
 
 
 def write_plane(rows: Sequence[Plane], file: Path, notes: Sequence[str] = ()) -> None:
@@ -468,20 +416,18 @@ def write_plane(rows: Sequence[Plane], file: Path, notes: Sequence[str] = ()) ->
     """
     import matplotlib as mpl
 
-    own = {"svg.hashsalt": "plane", "figure.facecolor": "white", "font.family": "sans-serif"}
-    with _quiet(), warnings.catch_warnings(), mpl.rc_context({**_settings(PRINTED), **own}):
-        warnings.simplefilter("ignore")
+    with in_style(PRINTED), mpl.rc_context({"svg.hashsalt": "plane"}):
         svg = file.suffix.lower() == ".svg"
         metadata = {"Date": None} if svg else {"Software": None}
-        drawn = _plane(rows, PRINTED)
+        figure = _plane(PRINTED, rows)
         if notes:
             text = "\n".join(line for note in notes for line in wrap(note, 90))
-            drawn.supxlabel(text, fontsize=9, color=PRINTED["muted"])
-        drawn.savefig(file, format="svg" if svg else "png", dpi=200, metadata=metadata)
+            figure.supxlabel(text, fontsize=9, color=PRINTED["muted"])
+        figure.savefig(file, format="svg" if svg else "png", dpi=200, metadata=metadata)
 
 
-def _plane(rows: Sequence[Plane], colors: Mapping[str, str]) -> Any:
-    figure, axes = _figure(6.2)
+def _plane(colors: Palette, rows: Sequence[Plane]) -> Any:
+    figure, axes = new_figure(6.2)
     for unf1 in (0.5, 0.7, 0.8, 0.9):
         timidity = np.linspace(unf1 / (2 - unf1), 1, 100)
         axes.plot(timidity, unf1 * timidity / (2 * timidity - unf1), color=colors["line"], linewidth=1, zorder=0)
@@ -493,10 +439,10 @@ def _plane(rows: Sequence[Plane], colors: Mapping[str, str]) -> Any:
                 axes.plot(*along, color=color, linewidth=1.5, solid_capstyle="round")
         axes.plot([x], [y], "os^Dv*"[place // 6 % 6], color=color, markersize=8)
         aside = {"xytext": (7, 5)} if x < 0.7 else {"xytext": (-7, 5), "ha": "right"}
-        axes.annotate(_short(label), (x, y), textcoords="offset points", fontsize=12, **aside)
+        axes.annotate(short(label), (x, y), textcoords="offset points", fontsize=12, **aside)
     axes.set_aspect("equal")
-    _share(axes.xaxis, axes.set_xlim, "timidity: of the declined, rightly")
-    _share(axes.yaxis, axes.set_ylim, "audacity: of the unanswerable, declined")
+    share_axis(axes.xaxis, axes.set_xlim, "timidity: of the declined, rightly")
+    share_axis(axes.yaxis, axes.set_ylim, "audacity: of the unanswerable, declined")
     return figure
 
 
@@ -515,13 +461,13 @@ def size_text(parameters: float) -> str:
     return f"{parameters:.3g}"
 
 
-@_in_our_style
-def heat_map(cross: CrossMatrix, name: str) -> Element:
+@Plot
+def heat_map(colors: Palette, cross: CrossMatrix) -> Drawn:
     """UnF1 of each model on each model's questions. Its colors do not follow the theme: they stand for the figures.
 
     Args:
+        colors: By role.
         cross: The matrix.
-        name: The plot's id, unique on the page; letters, digits and hyphens.
 
     Returns:
         The plot.
@@ -529,95 +475,26 @@ def heat_map(cross: CrossMatrix, name: str) -> Element:
     import matplotlib as mpl
     from matplotlib.patches import Rectangle
 
-    figure, axes = _figure(0.5 * len(cross.askers) + 1.6)
-    colors = mpl.colormaps["cividis"]
+    figure, axes = new_figure(0.5 * len(cross.askers) + 1.6)
+    shade = mpl.colormaps["cividis"]
     values = {(cell.asker, cell.answerer): None if cell.unf1_between else cell.unf1 for cell in cross.cells}
     bounds = {(cell.asker, cell.answerer): cell.unf1_between for cell in cross.cells}
     cells = []
     for row, asker in enumerate(cross.askers):
         for column, answerer in enumerate(cross.answerers):
             value = values.get((asker, answerer))
-            color = COLORS["line"] if value is None else mpl.colors.to_hex(colors(value))
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=COLORS["paper"]))
-            ink = COLORS["ink"] if value is None else "#ffffff" if value < 0.55 else "#111111"
+            color = colors["line"] if value is None else mpl.colors.to_hex(shade(value))
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=colors["paper"]))
+            ink = colors["ink"] if value is None else "#ffffff" if value < 0.55 else "#111111"
             between = bounds.get((asker, answerer))
             text = f"{between[0]:.2f} to {between[1]:.2f}" if between else format_figure(value, 2)
             axes.text(column, row, text, ha="center", va="center", color=ink)
             cells.append(f"{asker} asks, {answerer} answers: {text}")
-    axes.set_xticks(range(len(cross.answerers)), [_short(each) for each in cross.answerers], rotation=30, ha="right")
-    axes.set_yticks(range(len(cross.askers)), [_short(each) for each in cross.askers])
+    axes.set_xticks(range(len(cross.answerers)), [short(each) for each in cross.answerers], rotation=30, ha="right")
+    axes.set_yticks(range(len(cross.askers)), [short(each) for each in cross.askers])
     axes.set_xlim(-0.5, len(cross.answerers) - 0.5)
     axes.set_ylim(len(cross.askers) - 0.5, -0.5)
     axes.set_xlabel("answers")
     axes.set_ylabel("asks")
     axes.spines[:].set_visible(False)
-    return _svg(figure, name, "UnF1: who answers whose questions", f"{'; '.join(cells)}.")
-
-
-# --- drawing ---------------------------------------------------------------------------------------------------------
-
-
-def _settings(colors: Mapping[str, str] = COLORS) -> dict[str, Any]:
-    ink, muted, line = colors["ink"], colors["muted"], colors["line"]
-    return {
-        "svg.fonttype": "none",
-        "svg.image_inline": True,
-        "text.parse_math": False,
-        "font.size": 13,
-        "font.family": "DejaVu Sans",  # only measured with; the page shows its own
-        "text.color": ink,
-        "axes.edgecolor": line,
-        "axes.labelcolor": muted,
-        "axes.facecolor": "none",
-        "axes.grid": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "axes.unicode_minus": False,
-        "figure.facecolor": "none",
-        "grid.color": line,
-        "xtick.color": line,
-        "ytick.color": line,
-        "xtick.labelcolor": muted,
-        "ytick.labelcolor": ink,
-        "ytick.major.size": 0,
-        "legend.labelcolor": ink,
-    }
-
-
-def _figure(height_in: float, rows: int = 1) -> tuple[Any, Any]:
-    """A figure `WIDTH_PX` wide, and its axes (an array of them for several rows)."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH_PX / 72, height_in), dpi=72, layout="constrained")
-    return figure, figure.subplots(rows, 1, sharex=rows > 1)
-
-
-def _share(axis: Any, limits: Any, label: str) -> None:
-    """Set an axis up for shares from 0 to 1."""
-    limits(-0.02, 1.02)
-    axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-    axis.set_label_text(label)
-    axis.grid(True)
-
-
-def _legend(figure: Any) -> None:
-    """A legend above the plot, where it hides no line."""
-    figure.legend(loc="outside upper left", frameon=False, fontsize=12, borderaxespad=0.9)
-    figure.get_layout_engine().set(h_pad=0.12)
-
-
-def _short(label: str, most: int = 22) -> str:
-    return shorten(clean(label), most, "…")
-
-
-def _svg(figure: Any, name: str, title: str, description: str) -> Element:
-    """The figure as an element of the page. name: unique on the page; letters, digits and hyphens."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    text = StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):  # `figure.savefig` would draw everything twice
-        canvas = FigureCanvasSVG(figure)
-        canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return adopt(text.getvalue(), name, title, description)
+    return Drawn(figure, "UnF1: who answers whose questions", f"{'; '.join(cells)}.")

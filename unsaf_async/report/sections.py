@@ -387,7 +387,7 @@ def kinds(run: ReportRun, place: int) -> Element | None:
         el("h2", "Why a question has no answer"),
         el(
             "div",
-            figure(plots.recall_by_kind(score, f"kinds-{place}"), caption),
+            figure(plots.recall_by_kind(f"kinds-{place}", score), caption),
             table(f"Unanswerable questions, by the reason {origin}", heads, rows, range(1, 8)),
             class_="two",
         ),
@@ -435,11 +435,11 @@ def cost(run: ReportRun, times: Timeline, place: int) -> Element:
             el(
                 "div",
                 figure(
-                    plots.over_time(times, f"time-{place}", run.manifest.subject.total_limits),
+                    plots.over_time(f"time-{place}", times, run.manifest.subject.total_limits),
                     "From the run's ledger; pauses between sessions are left out. Dashed: the run's limit, where it is near.",
                 ),
                 figure(
-                    plots.latency_by_role(waits, f"latency-{place}"), "Latency of the replies, by what they were for."
+                    plots.latency_by_role(f"latency-{place}", waits), "Latency of the replies, by what they were for."
                 ),
                 class_="stack",
             ),

@@ -146,7 +146,7 @@ def _readings(findings: Findings, run: ReportRun, place: int) -> Element | None:
     rows.insert(0, ("as judged", as_judged, value, ends, why))
     drawn = [(_plotted(name), value, ends) for name, _, value, ends, _ in rows if value is not None]
     words = (f"{run.f1_name}, read in several ways", f"{run.f1_name}, with 95 % intervals")
-    plot = plots.intervals(drawn, f"readings-{place}", words, line=value, first=value is not None)
+    plot = plots.intervals(f"readings-{place}", drawn, words, line=value, first=value is not None)
     caption = "If the others lie near the first, it does not hinge on what it takes for granted."
     listing = table(
         f"{run.f1_name}, with one thing less taken for granted in each row",
@@ -281,7 +281,7 @@ def _doubtful(audits: Mapping[str, Fidelity], place: int) -> Element | None:
         words = ("Labels confirmed, by kind", "Share of unanswerable labels confirmed", "confirmed, of the audited")
         whole = only.by_label.get("unanswerable")
         ends = {str(kind): share.share_ci for kind, share in only.by_kind.items()}
-        plot = plots.shares(rows, f"labels-{place}", words, whole.share if whole else None, ends)
+        plot = plots.shares(f"labels-{place}", rows, words, whole.share if whole else None, ends)
         caption = "95 % intervals with images as the unit; the dashed line is the share over all kinds."
         parts.append(figure(plot, caption))
     elif kinds:

@@ -261,7 +261,7 @@ def categories(run: ReportRun, place: int) -> Element | None:
         el(
             "div",
             figure(
-                plots.intervals(rows, f"categories-{place}", words, line=labelled.accuracy_contained),
+                plots.intervals(f"categories-{place}", rows, words, line=labelled.accuracy_contained),
                 "The dashed line is the accuracy over all of them.",
             ),
             table(

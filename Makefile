@@ -7,7 +7,7 @@ DISTILL := .venv/.distill
 RAY := .venv/.ray
 LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-ray test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs site bench benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-ray test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs notebook site bench benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -70,6 +70,10 @@ lock: $(LOCK)  ## write requirements.txt and requirements-dev.txt anew: constrai
 audit: $(LOCK)  ## look for known vulnerabilities of what is locked; says so where the database cannot be reached
 	.venv-lock/bin/pip-audit --progress-spinner off --require-hashes --disable-pip --requirement requirements.txt \
 	  --ignore-vuln CVE-2025-69872  # of diskcache: its pickles, which are never read
+
+notebook: $(READY)  ## run docs/notebook.ipynb in a kernel, and keep what it shows
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group notebook
+	$(BIN)/python docs/run_notebook.py
 
 docs: $(READY)  ## write the generated parts of docs/ anew
 	$(BIN)/python docs/generate.py

@@ -1,8 +1,13 @@
-"""MkDocs hooks: README.md is the first page, links out of docs/ lead to the repository, no page loads from elsewhere."""
+"""MkDocs hooks: README.md is the first page, the notebook is a page, links out of docs/ lead to the repository.
+
+No page loads from elsewhere.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64decode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +29,33 @@ IN_STYLES = re.compile(r"""(?:url\(\s*["']?|@import\s+["'])((?:https?:)?//[^"'\s
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The pages, with README.md as `index.md`."""
     files.append(File.generated(config, "index.md", content=(ROOT / "README.md").read_text("utf-8")))
+    text, pictures = notebook_page(json.loads((ROOT / "docs" / "notebook.ipynb").read_text("utf-8")))
+    files.append(File.generated(config, "notebook.md", content=text))
+    for name, content in pictures.items():
+        files.append(File.generated(config, name, content=content))
     return files
+
+
+def notebook_page(notebook: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
+    """A notebook as (Markdown, its pictures by file name): the cells, and what each showed when it was run."""
+    parts: list[str] = []
+    pictures: dict[str, bytes] = {}
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/png" in data:
+                name = f"notebook-{len(pictures)}.png"
+                pictures[name] = b64decode(data["image/png"])
+                width = output["metadata"]["image/png"]["width"]
+                parts.append(f'![What the cell above shows]({name}){{ width="{width}" }}')
+            elif "text/html" in data:
+                parts.append(re.sub(r"<style.*?</style>\s*", "", "".join(data["text/html"]), flags=re.DOTALL))
+            elif "text/plain" in data:
+                parts.append(f"```text\n{''.join(data['text/plain'])}\n```")
+    parts.append("This page is [a notebook](notebook.ipynb) to run yourself.")
+    return "\n\n".join(parts), pictures
 
 
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, **_: Any) -> str:
@@ -35,13 +66,15 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, **_: Any) -
     def led(match: re.Match[str]) -> str:
         before, target = match.groups()
         if at_root and target.startswith("docs/"):
-            return f"{before}{target.removeprefix('docs/')})"
+            return f"{before}{target.removeprefix('docs/').replace('notebook.ipynb', 'notebook.md')})"
         if at_root or target.startswith("../"):
             outside = target.removeprefix("../")
             page_of_readme = outside.partition("#")
             if page_of_readme[0] == "README.md":
                 return f"{before}index.md{page_of_readme[1]}{page_of_readme[2]})"
             return f"{before}{repository}/{outside})"
+        if target == "notebook.ipynb" and page.file.src_uri != "notebook.md":
+            return f"{before}notebook.md)"
         if target.partition("#")[0].endswith((".json", "/")):
             return f"{before}{repository}/docs/{target})"
         return match[0]

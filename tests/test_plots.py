@@ -5,10 +5,11 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
-
 from reporting import examinations, report_run
+
 from unsaf_async import LoadedRun, UserError, plots
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def test_the_table_of_four_has_the_scores_counts(run: LoadedRun) -> None:
 
 def test_a_figure_stands_where_the_score_has_it_with_its_interval(run: LoadedRun) -> None:
     (axes,) = plots.intervals({"mine": run.findings}).axes
-    xs = [[float(x) for x in line.get_xdata()] for line in axes.lines]
+    xs = [np.asarray(line.get_xdata()).tolist() for line in axes.lines]
     assert [run.findings.unf1] in xs
     assert list(run.findings.unf1_ci or ()) in xs
     assert [each.get_text() for each in axes.get_yticklabels()] == ["mine"]

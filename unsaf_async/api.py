@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, get_type_hints
 
 from unsaf_async.errors import UserError, setting
-from unsaf_async.events import Announce, logged
+from unsaf_async.events import Announce, logged, silent
+from unsaf_async.progress.show import showing
 from unsaf_async.runs.estimate import check_covers_an_image, estimate
 from unsaf_async.runs.folder import exists
 from unsaf_async.runs.prepare import prepare
@@ -53,6 +55,7 @@ class EvaluateArguments(Settings):
 
     on_event: Announce = logged
     yes: bool = False
+    progress: bool = False
 
 
 @_with_parameters_of(EvaluateArguments)
@@ -68,7 +71,8 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
         **settings: The fields of `Settings`, which are the options of `unsaf-async run` with their defaults, and
             `on_event`, a function that receives the run's events as they happen, on the event loop's thread. It must not
             block and must not raise; without one, notices (who is called where) are logged as warnings. `yes`: whether it may
-            begin without a cap although it costs money.
+            begin without a cap although it costs money. `progress`: whether the run is shown while it goes on, below a
+            notebook's cell, live on a terminal, and elsewhere as a line on stderr now and then; it tells the notices, too.
 
     Returns:
         The score and the extra measures, as in the run's score.json.
@@ -88,7 +92,10 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
     if arguments.out is None or not exists(Path(arguments.out)):  # a run that goes on has spent some of its cap
         check_covers_an_image(prepared)
     with begin(prepared) as folder:
-        return await Runner(folder, arguments.on_event).run()
+        hear = silent if arguments.progress and arguments.on_event is logged else arguments.on_event
+        runner = Runner(folder, hear)
+        with showing(runner) if arguments.progress else nullcontext():
+            return await runner.run()
 
 
 @_with_parameters_of(EvaluateArguments)

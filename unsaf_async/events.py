@@ -174,6 +174,9 @@ Event = (
 Announce = Callable[[Event], None]
 """Receives every event, in order, on the event loop's thread. It must not block and must not raise."""
 
+Say = Callable[[str], None]
+"""Puts one line before the user, beside or above the progress display."""
+
 
 def logged(event: Event) -> None:
     """Hears everything and logs the notices, such as who is called where, as warnings of the logger `unsaf_async`.

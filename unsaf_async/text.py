@@ -325,6 +325,18 @@ def moment_in(seconds: float, now: datetime | None = None) -> str:
     return f"{end:%H:%M}{day}"
 
 
+def clock_in(seconds: float) -> str:
+    """When a short wait ends, to the second, by the user's own clock.
+
+    Args:
+        seconds: From now on, >= 0.
+
+    Returns:
+        "14:02:37".
+    """
+    return f"{datetime.now().astimezone() + timedelta(seconds=seconds):%H:%M:%S}"
+
+
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
 )

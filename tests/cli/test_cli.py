@@ -142,7 +142,7 @@ def test_an_interval_that_stays_wider_than_was_asked_for_is_told(capsys: pytest.
 def test_the_rule_s_half_width_and_the_ordinary_interval_are_told_apart(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unsaf_async.cli.progress.PLAIN_EVERY_S", 0.0)
+    monkeypatch.setattr("unsaf_async.progress.show.PLAIN_EVERY_S", 0.0)
     draw_images(Path("photos"), 22)
     ended = command(capsys, "run", "--images", "photos", "--until-ci", "0.01", "--out", "run", "--no-report")
     said = " ".join(ended.out.split())
@@ -255,7 +255,7 @@ def test_anytime_without_a_width_is_refused(capsys: pytest.CaptureFixture[str]) 
 def test_a_quick_interval_is_called_about_and_the_last_line_leaves_it_to_the_score(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unsaf_async.cli.progress.PLAIN_EVERY_S", 0.0)
+    monkeypatch.setattr("unsaf_async.progress.show.PLAIN_EVERY_S", 0.0)
     ended = command(capsys, "run", *SMALL_RUN)
     lines = [line for line in ended.err.splitlines() if "images" in line]
     assert any(re.search(r"images 2 of 3, .*UnF1 0\.\d+ \(about 0\.\d+ to \d\.\d+\), ", line) for line in lines)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from commandline import command
 from driving import draw_images
 
-from unsaf_async.cli.progress import Watch
 from unsaf_async.errors import RateLimited
 from unsaf_async.events import BatchesMoved, CacheHit, CallSent, Paused
+from unsaf_async.progress.watch import Watch
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_type
 
+from matplotlib.figure import Figure
+
 import unsaf_async
 from unsaf_async import Examination, Manifest, Settings, plots
 from unsaf_async.runs.findings import Findings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from matplotlib.figure import Figure
 
 
 async def evaluating(photos: Path) -> None:
@@ -22,6 +22,7 @@ async def evaluating(photos: Path) -> None:
     await unsaf_async.evaluate(
         "scripted", images=["photos/", "more/*.png"], questions=3, judge=["gpt-5.4-mini", "rules"]
     )
+    await unsaf_async.evaluate("scripted", progress=True)
     await unsaf_async.evaluate(provider="scripted", data=photos / "a.jsonl", cache=None, on_event=lambda event: None)
 
 

@@ -57,6 +57,11 @@ class Budget:
         self._waiters: list[_Waiter] = []
         self._begun: set[ImageBudget] = set()
 
+    @property
+    def waiting(self) -> int:
+        """How many attempts wait for money."""
+        return len(self._waiters)
+
     def for_image(self, worst_nano_usd: int) -> ImageBudget:
         """The money of one image. Nothing is reserved before its first attempt.
 

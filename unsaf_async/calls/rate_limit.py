@@ -240,6 +240,25 @@ class Pace:
         """The calls that wait for a slot."""
         return len(self._waiting)
 
+    def why_wait(self) -> str:
+        """Why calls wait that are ready to leave, for people. It may be asked from any thread.
+
+        Returns:
+            The brake that holds them, in words; "" if none waits, if all slots are busy as they should be, or during a pause,
+            which was announced.
+        """
+        if not self._waiting:
+            return ""
+        if self._scouts:
+            return "one call goes ahead: its reply tells the limits"
+        if self._free:
+            used_up = [name for name, limit in self._rate_limits.items() if limit.payment]
+            return f"the limit of {' and of '.join(used_up)} a minute is used up" if used_up else ""
+        if self._on_trial is not None:
+            return f"it is tried with {self.slots} at a time, after failures"
+        full = int(self.limits.concurrency)
+        return f"{self.slots} of {full} slots in use, after it turned calls away" if self.slots < full else ""
+
     @property
     def free_slots(self) -> int:
         """How many calls could leave at once: 0 while others wait, during a pause, and where the limits allow no request."""

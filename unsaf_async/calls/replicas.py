@@ -98,6 +98,17 @@ class Replicas:
         """The calls under way, at all endpoints, workers' included."""
         return self.elsewhere + sum(replica.pace.in_flight for replica in self._replicas)
 
+    def why_wait(self) -> str:
+        """Why calls wait that are ready to leave.
+
+        Returns:
+            In words, of the first endpoint where some wait, by its address where there are several; "" if none waits.
+        """
+        for replica in self._serving():
+            if why := replica.pace.why_wait():
+                return why if len(self._replicas) == 1 else f"{replica.endpoint}: {why}"
+        return ""
+
     @property
     def free_slots(self) -> int:
         """How many calls could leave at once."""

@@ -16,8 +16,6 @@ from unsaf_async.errors import UntrustedFolder, UserError
 from unsaf_async.help import MONEY, OUTPUT, Help
 
 Result = TypeVar("Result")
-Say = Callable[[str], None]
-"""Puts one line before the user, beside or above the progress display."""
 
 
 # Parsers of our own, because the words of typer's change with its version, and leave out what was found.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from unsaf_async.events import Say
     from unsaf_async.providers.profile import Profile
     from unsaf_async.runs.campaign import CampaignEnd, PlannedRun
     from unsaf_async.runs.estimate import Estimate
@@ -350,7 +351,7 @@ async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) 
 
     task = asyncio.current_task()
     assert task is not None
-    say: o.Say | None = None
+    say: Say | None = None
     presses = 0
 
     def pressed() -> None:

@@ -103,6 +103,9 @@ def in_style(colors: Palette) -> Iterator[None]:
 
     Args:
         colors: By role.
+
+    Yields:
+        Nothing.
     """
     logger = logging.getLogger("matplotlib")  # it says that it lists the fonts of this machine, the first time
     before = logger.level

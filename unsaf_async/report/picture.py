@@ -16,5 +16,5 @@ class Picture(Figure):
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """The figure as PNG, and the width at which it is shown, in pixels: IPython's protocol."""
         file = BytesIO()
-        self.savefig(file, format="png", dpi=SHARP * self.dpi)
+        self.savefig(file, format="png", dpi=SHARP * self.dpi, pil_kwargs={"optimize": True})
         return file.getvalue(), {"width": round(self.bbox.width)}

@@ -22,30 +22,38 @@ import asyncio
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from by_oracle import (
+    TRUSTED,
+    asked,
+    audited,
+    confidence,
+    corrected,
+    detection,
+    measured,
+    propensity,
+    relabelled,
+    scored,
+    true_label,
+)
 from controls import rows as markdown
-from corrected import verdicts
-from steered import NORMAL, Branches, Steering, steered
-from validity import PACK, SAMPLES, audited, confidence, measured, relabelled, scored, true_label
+from steered import Branches, Steering, steered
+from validity import PACK, SAMPLES
 
 from unsaf_async.records import CONTROL_KINDS
-from unsaf_async.score.declining import PROPENSITIES
-from unsaf_async.score.label_errors import LabelTally, TrustedLabel
-from unsaf_async.score.label_sample import label_order, question_key
 from unsaf_async.score.metrics import auroc, rank_correlation
 from unsaf_async.score.student_t import t_quantile
 from unsaf_async.tiny.folders import SHIPPED
 from unsaf_async.world.make import make
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from unsaf_async.records import Examination, Question
-    from unsaf_async.score.label_errors import Verdict
+    from unsaf_async.records import Examination
 
 LEVELS = tuple(np.linspace(0, 1, 9).tolist())
 """Shares of the model's own Youden's J."""
@@ -55,9 +63,6 @@ RATES = tuple(np.linspace(0.15, 0.85, 8).tolist())
 
 CRITERIA = ("criterion", "criterion at half")
 """The ladders that move only the criterion."""
-
-TRUSTED = 200
-"""Labels for the corrected figure."""
 
 NEEDS = {
     "d_prime": "all true labels",
@@ -97,14 +102,6 @@ WORDS = {
 }
 
 # --- planting -----------------------------------------------------------------------------------------------------------
-
-
-def asked(examinations: Sequence[Examination]) -> Iterator[tuple[int, Examination, Question, str]]:
-    """Every question that was answered or declined and of which the oracle knows the truth: image, examination, it, truth."""
-    for number, examination in enumerate(sorted(examinations, key=lambda each: each.image.id)):
-        for question, true in zip(examination.questions, verdicts(examination), strict=True):
-            if true and question.act in ("answered", "abstained"):
-                yield number, examination, question, true
 
 
 def margins(examinations: Sequence[Examination], branches: Branches) -> NDArray[np.float64]:
@@ -169,43 +166,6 @@ def criterion_ladder(table: NDArray[np.float64], rates: Sequence[float], signal:
 # --- measuring ----------------------------------------------------------------------------------------------------------
 
 
-def corrected(examinations: Sequence[Examination], seed: int) -> float | None:
-    """UnF1 corrected by the oracle's labels of the first questions in the random order."""
-    labels = {
-        question_key(examination.image, question.text): TrustedLabel(cast("Verdict", true or "cannot-say"))
-        for examination in examinations
-        for question, true in zip(examination.questions, verdicts(examination), strict=True)
-    }
-    tally = LabelTally({each.key: labels[each.key] for each in label_order(examinations, seed)[:TRUSTED]}, seed)
-    for examination in examinations:
-        tally.add(examination)
-    return tally.corrected().unf1
-
-
-def detection(declined: NDArray[np.bool_], unanswerable: NDArray[np.bool_]) -> tuple[float, float]:
-    """d' and criterion c of declining, with half a question added to each cell (Hautus, 1995).
-
-    M. J. Hautus, "Corrections for extreme proportions and their biasing effects on estimated values of d'", Behavior Research
-    Methods, Instruments, & Computers 27 (1995).
-    """
-    hit, false = (
-        NORMAL.inv_cdf((float(declined[side].sum()) + 0.5) / (float(side.sum()) + 1))
-        for side in (unanswerable, ~unanswerable)
-    )
-    return hit - false, -(hit + false) / 2
-
-
-def propensity(examinations: Sequence[Examination], name: Any) -> float | None:
-    """AUROC of a propensity to decline, with the instruction as the label."""
-    known = [
-        (value, question.intended == "unanswerable")
-        for examination in examinations
-        for question in examination.questions
-        if question.answer.outcome == "ok" and (value := PROPENSITIES[name](question)) is not None
-    ]
-    return auroc([value for value, _ in known], [label for _, label in known])
-
-
 def figures(
     folder: Path, branches: Branches, steering: Steering, world: Path, seed: int, samples: int
 ) -> dict[str, float | None]:
@@ -242,7 +202,7 @@ def figures(
         "oracle_f1": scored(relabelled(examinations, true_label))["f1"],
         "unf1": found.unf1,
         "audited_unf1": scored(relabelled(examinations, audited))["f1"],
-        "corrected_unf1": corrected(examinations, seed),
+        "corrected_unf1": corrected(examinations, seed).unf1,
         "blank_j": found.controls["blank"].youden,
         "other_j": found.controls["other"].youden,
         "ece": of_set.labelled.calibration["token_probability"].ece,

@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from validity import measured, relabelled, scored, true_label
+from by_oracle import measured, relabelled, scored, true_label
 
 import unsaf_async
 from unsaf_async.compare.pairing import paired_difference

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from validity import measured, relabelled, scored, true_label
+from by_oracle import measured, relabelled, scored, true_label, verdicts
 
 from unsaf_async import load
 from unsaf_async.score.intervals import ratio_interval
@@ -29,7 +29,6 @@ from unsaf_async.score.label_sample import CELLS, label_order, question_key
 from unsaf_async.score.unf1 import cell
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world.make import make
-from unsaf_async.world.scene import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,12 +49,6 @@ def examined(folder: Path, keep: Path, scenes: int) -> list[Examination]:
         measured(folder, work, images=[world / "manifest.jsonl"])
     _, examinations, _ = load(work)
     return list(examinations)
-
-
-def verdicts(examination: Examination) -> list[str | None]:
-    """What the oracle says of each question; None where it does not understand it."""
-    scene = Scene.read(examination.image.metadata["scene"])
-    return [true_label(scene, question) for question in examination.questions]
 
 
 def as_image(examination: Examination, number: int) -> Examination:

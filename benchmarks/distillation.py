@@ -43,8 +43,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from by_oracle import fidelity, relabelled, scored, true_label
 from scipy.stats import t as student_t
-from validity import fidelity, relabelled, scored, true_label
 
 import unsaf_async
 from unsaf_async.distill.data import write_rows as formats

@@ -279,7 +279,7 @@ def figures_of(study: Study, cell: Cell, model: Path) -> dict[str, Any]:
 
 def engine_figures(study: Study, cell: Cell, model: Path) -> dict[str, Any]:
     """By the engine's own runs: UnF1 on own questions and on the teacher's, and what the oracle says of them."""
-    from validity import relabelled, scored, true_label
+    from by_oracle import relabelled, scored, true_label
 
     import unsaf_async
     from unsaf_async.world.make import make

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from awareness import detection
+from by_oracle import detection
 from PIL import Image
 
 from unsaf_async.score.metrics import auroc
 from unsaf_async.tiny.speaker import Job, Speaker
 from unsaf_async.tiny.train import Encoder, forward
-from unsaf_async.world.lessons import DESCRIBE, Lesson
+from unsaf_async.world.describe import DESCRIBE
+from unsaf_async.world.lessons import Lesson
 from unsaf_async.world.questions import UNANSWERABLE, answerable, probe, unanswerable
 from unsaf_async.world.scene import COLORS, SHAPES, SIZES, scenes
 

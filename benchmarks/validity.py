@@ -8,8 +8,8 @@ with the instruction as the label (UnF1), and with the truth (oracle F1). Also m
 on labelled questions that the model did not write, POPE-like probes, and signs of confidence as detectors of unanswerable
 questions (AUROC). All of it by the engine's own `run` and `labelled`.
 
-Writes `results.json` and plots to --out. Models of one size that differ by their training seed lie in folders that end alike
-("seed-0/tiny-s", "seed-1/tiny-s").
+Writes `results.json` to --out, and for models of the first world plots, too. Models of one size that differ by their training
+seed lie in folders that end alike ("seed-0/tiny-s", "seed-1/tiny-s"). `ladder.py` then says what size does to each figure.
 """
 
 from __future__ import annotations
@@ -17,15 +17,28 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from by_oracle import (
+    TRUSTED,
+    asked,
+    audited,
+    confidence,
+    corrected,
+    detection,
+    fidelity,
+    kinds,
+    measured,
+    propensity,
+    relabelled,
+    scored,
+    true_label,
+)
 
-import unsaf_async
 from unsaf_async.calls.backends.tiny import TinyBackend
 from unsaf_async.calls.request import ModelClient, RequestBuilder
 from unsaf_async.examine.examiner import Examiner
@@ -34,116 +47,25 @@ from unsaf_async.inputs.pixels import encode
 from unsaf_async.inputs.sources import find_images
 from unsaf_async.prompts import load_pack
 from unsaf_async.providers.resolve import resolve
-from unsaf_async.records import ImageRecord
+from unsaf_async.records import CONTROL_KINDS, ImageRecord
 from unsaf_async.runs.prepare import policy_of
-from unsaf_async.score.metrics import auroc, rank_correlation
 from unsaf_async.score.quality import question_quality, warnings
 from unsaf_async.score.run_score import score
-from unsaf_async.score.signals import CONFIDENCE_OF
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world.make import make
-from unsaf_async.world.oracle import oracle
-from unsaf_async.world.scene import Scene
+from unsaf_async.world.worlds import SHAPES, WORLDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from unsaf_async.calls.provider import Provider
-    from unsaf_async.records import Examination, Question, Reply, Request
-    from unsaf_async.runs.findings import Findings
+    from unsaf_async.records import Reply, Request
+    from unsaf_async.world.worlds import World
 
 PACK = load_pack("tiny")
 
 SAMPLES = 3
 """Further draws of each answer, for semantic entropy."""
-
-
-def measured(folder: Path, work: Path, **options: Any) -> tuple[list[Examination], Findings]:
-    """A run of the model in `folder`: its examinations and its findings."""
-    asyncio.run(unsaf_async.evaluate("tiny", model=str(folder), out=work, cache=None, **options))
-    _, examinations, result = unsaf_async.load(work)
-    return examinations, result
-
-
-def relabelled(
-    examinations: Sequence[Examination], label_of: Callable[[Scene, Question], str | None]
-) -> list[Examination]:
-    """The examinations with other labels; a question whose label is None is left out."""
-    results = []
-    for examination in examinations:
-        scene = Scene.read(examination.image.metadata["scene"])
-        labelled = [(question, label_of(scene, question)) for question in examination.questions]
-        kept = tuple(question.model_copy(update={"intended": label}) for question, label in labelled if label)
-        results.append(examination.model_copy(update={"questions": kept}))
-    return results
-
-
-def true_label(scene: Scene, question: Question) -> str | None:
-    """What the oracle says of a question: "answerable", "unanswerable", or None if it does not understand it."""
-    finding = oracle(scene, question.text)
-    return None if finding is None else "answerable" if finding.answerable else "unanswerable"
-
-
-def audited(scene: Scene, question: Question) -> str | None:
-    """The intended label where the oracle agrees with it, else None: what an audit would keep."""
-    return question.intended if true_label(scene, question) == question.intended else None
-
-
-def scored(examinations: Sequence[Examination]) -> dict[str, Any]:
-    """UnF1 and its interval over `examinations`."""
-    result = score(examinations, questions_per_label=6, accounts=None, provider="tiny", judge="rules")
-    return {"f1": result.unf1, "ci": result.unf1_ci, "counts": result.counts.model_dump()}
-
-
-def fidelity(examinations: Sequence[Examination]) -> dict[str, Any]:
-    """By intended label: the share that the oracle agrees with, that it contradicts, and that it does not understand."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for examination in examinations:
-        scene = Scene.read(examination.image.metadata["scene"])
-        for question in examination.questions:
-            true = true_label(scene, question)
-            counts[question.intended][
-                "unreadable" if true is None else "true" if true == question.intended else "false"
-            ] += 1
-    return {
-        label: {name: count / of_label.total() for name, count in of_label.items()}
-        for label, of_label in counts.items()
-    }
-
-
-def kinds(examinations: Sequence[Examination]) -> dict[str, Any]:
-    """By the true kind of the self-written questions: how many, and the share that was declined."""
-    declined: dict[str, list[bool]] = defaultdict(list)
-    for examination in examinations:
-        scene = Scene.read(examination.image.metadata["scene"])
-        for question in examination.questions:
-            finding = oracle(scene, question.text)
-            if finding is not None and question.act in ("answered", "abstained"):
-                declined[finding.kind or "answerable"].append(question.act == "abstained")
-    return {kind: {"n": len(acts), "declined": float(np.mean(acts))} for kind, acts in sorted(declined.items())}
-
-
-def confidence(examinations: Sequence[Examination], findings: Findings) -> dict[str, Any]:
-    """By sign of confidence, its AUROC for telling unanswerable questions: by the intended label, and by the oracle's.
-
-    A model that declines confidently defeats such a detector: a declining answer has a high probability, too.
-    """
-    asked = [
-        (true_label(Scene.read(examination.image.metadata["scene"]), question), question)
-        for examination in examinations
-        for question in examination.questions
-    ]
-    results: dict[str, Any] = {}
-    for name, (value_of, surer) in CONFIDENCE_OF.items():
-        known = [(true, value_of(question)) for true, question in asked if true is not None]
-        doubts = [(true, -surer * value) for true, value in known if value is not None]
-        results[name] = {
-            "intended": findings.signals[name].auroc,
-            "oracle": auroc([doubt for _, doubt in doubts], [true == "unanswerable" for true, _ in doubts])
-            if doubts
-            else None,
-        }
-    return results
 
 
 def labelled(folder: Path, world: Path, work: Path) -> dict[str, Any]:
@@ -166,17 +88,33 @@ def labelled(folder: Path, world: Path, work: Path) -> dict[str, Any]:
     }
 
 
+def world_of(folder: Path) -> World[Any]:
+    """What the model in `folder` was taught. Models that name no world are of the first."""
+    return WORLDS[json.loads((folder / "training.json").read_text("utf-8")).get("world", SHAPES.name)]
+
+
 def study(folder: Path, world: Path, seed: int) -> dict[str, Any]:
     """All figures of one model."""
     trained = json.loads((folder / "training.json").read_text("utf-8"))
     with TemporaryDirectory() as name:
         work = Path(name)
         examinations, result = measured(
-            folder, work / "own", images=[world / "manifest.jsonl"], seed=seed, samples=SAMPLES
+            folder,
+            work / "own",
+            images=[world / "manifest.jsonl"],
+            seed=seed,
+            samples=SAMPLES,
+            controls=CONTROL_KINDS,
+            controls_per_image=3,
         )
         others = labelled(folder, world, work)
+    told = corrected(examinations, seed)
+    declined, unanswerable = np.array(
+        [(question.act == "abstained", true == "unanswerable") for _, _, question, true in asked(examinations)]
+    ).T
     return {
         "model": folder.name,
+        "world": world_of(folder).name,
         "training_seed": trained["recipe"]["seed"],
         "parameters": trained["parameters"],
         "training_cpu_s": trained["log"][-1]["cpu_s"],
@@ -190,6 +128,14 @@ def study(folder: Path, world: Path, seed: int) -> dict[str, Any]:
         "warnings": result.warnings,
         "oracle": scored(relabelled(examinations, true_label)),
         "audited": scored(relabelled(examinations, audited)),
+        "corrected": {"f1": told.unf1, "ci": told.unf1_ci, "labels": TRUSTED},
+        "controls": {
+            kind: {"youden": result.controls[kind].youden, "ci": result.controls[kind].youden_ci}
+            for kind in CONTROL_KINDS
+        },
+        "declined": float(declined.mean()),
+        "d_prime": detection(declined, unanswerable)[0],
+        "declining_auroc": {name: propensity(examinations, name) for name in ("token_probability", "draws")},
         "fidelity": fidelity(examinations),
         "kinds": kinds(examinations),
         "confidence_auroc": confidence(examinations, result),
@@ -261,35 +207,6 @@ async def planted(folder: Path, manifest: Path, lines: tuple[str, ...], images: 
     return {"unf1": result.unf1, "unreliable": result.unreliable, "warnings": noticed}
 
 
-def correlations(studies: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Spearman's rho of UnF1, and of the oracle's F1, with size and with each other figure, over all models.
-
-    None below three models. Models of one size that differ by their seed count each.
-    """
-    others: dict[str, Callable[[dict[str, Any]], float | None]] = {
-        "parameters": lambda one: one["parameters"],
-        "oracle_f1": lambda one: one["oracle"]["f1"],
-        "audited_unf1": lambda one: one["audited"]["f1"],
-        "accuracy": lambda one: one["labelled"]["accuracy"],
-        "dual_accuracy": lambda one: one["labelled"]["dual_accuracy"],
-        "abstention_f1": lambda one: one["labelled"]["abstention_f1"],
-        "pope_accuracy": lambda one: one["labelled"]["pope_accuracy"],
-        "ece": lambda one: one["labelled"]["token_probability"]["ece"],
-        "aurc": lambda one: one["labelled"]["token_probability"]["aurc"],
-        "token_confidence_auroc": lambda one: one["confidence_auroc"]["mean_logprob"]["oracle"],
-        "semantic_entropy_auroc": lambda one: one["confidence_auroc"]["semantic_entropy"]["oracle"],
-    }
-    results: dict[str, Any] = {}
-    for name, value in others.items():
-        results[name] = {}
-        for of in ("unf1", "oracle"):
-            pairs = [(one[of]["f1"], value(one)) for one in studies]
-            known = [(one, other) for one, other in pairs if one is not None and other is not None]
-            figures = [one for one, _ in known], [other for _, other in known]
-            results[name][of] = rank_correlation(*figures, "spearman").model_dump() if known else None
-    return results
-
-
 def table(studies: Sequence[dict[str, Any]]) -> str:
     """The figures as a Markdown table."""
     head = (
@@ -327,19 +244,6 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         [f"| {' | '.join(head)} |", "| --- " * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
     )
-
-
-def correlation_table(by_figure: dict[str, Any]) -> str:
-    """Spearman's rho of UnF1, and of the oracle's F1, with each other figure."""
-
-    def cell(correlation: dict[str, Any] | None) -> str:
-        if correlation is None or correlation["value"] is None:
-            return "n/a"
-        ends = f" [{correlation['ci'][0]:.2f}, {correlation['ci'][1]:.2f}]" if correlation["ci"] else ""
-        return f"{correlation['value']:.2f}{ends}"
-
-    rows = [[name.replace("_", " "), cell(both["unf1"]), cell(both["oracle"])] for name, both in by_figure.items()]
-    return _rows(["figure", "rho with UnF1", "rho with oracle F1"], rows)
 
 
 def kind_table(studies: Sequence[dict[str, Any]]) -> str:
@@ -423,6 +327,16 @@ def plots(studies: Sequence[dict[str, Any]], folder: Path) -> None:
     figure.savefig(folder / "truth.svg", metadata={"Date": None})
 
 
+def merged(studies: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Studies with those of `earlier` whose model and training seed they lack, by seed and size."""
+
+    def key(one: dict[str, Any]) -> tuple[int, int]:
+        return one["training_seed"], one["parameters"]
+
+    by_model = {key(one): one for one in (*earlier, *studies)}
+    return [by_model[each] for each in sorted(by_model)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, nargs="+", default=list(shipped()))
@@ -432,29 +346,34 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=Path, help="keep each model's figures in this folder, and take those that are there"
     )
+    parser.add_argument(
+        "--earlier", type=Path, help="a results.json: what it has of models that are not measured now is kept"
+    )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    earlier = json.loads(given.earlier.read_text("utf-8"))["studies"] if given.earlier else []
+    (of,) = {world_of(folder).name: world_of(folder) for folder in given.models}.values()
     with TemporaryDirectory() as work:
         world = Path(work) / "world"
-        make(world, given.scenes, "test", seed=given.seed + 500)
+        make(world, given.scenes, "test", seed=given.seed + 500, world=of)
         studies = []
         for folder in given.models:
             studies.append(kept(given.keep, folder, world, given.seed))
             print(table(studies[-1:]).splitlines()[-1], flush=True)
         gates = {
             name: asyncio.run(planted(given.models[-1], world / "manifest.jsonl", lines))
-            for name, lines in PLANTED.items()
+            for name, lines in (PLANTED.items() if of is SHAPES else ())
         }
     results = {
+        "world": of.name,
         "scenes": given.scenes,
-        "studies": studies,
-        "spearman_with_unf1": correlations(studies),
+        "studies": merged(studies, earlier),
         "planted": gates,
     }
     (given.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    plots(studies, given.out)
-    print(table(studies))
-    print(json.dumps(results["spearman_with_unf1"], indent=1))
+    if of is SHAPES:
+        plots(results["studies"], given.out)
+    print(table(results["studies"]))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
     docs/schema/*.json     the JSON schemas of what a run writes
     docs/score.md          the table of score.json's fields        (between markers)
     docs/world.md          forms, kinds, fields and lessons        (between markers)
-    docs/world.png         some scenes of the drawn world
-    docs/validity.md       what benchmarks/validity.py and benchmarks/corrected.py found  (between markers)
+    docs/world.png         some scenes of the drawn world; docs/charts.png some of the second one
+    docs/validity.md       what validity.py, ladder.py, awareness.py, controls.py and corrected.py of benchmarks/ found
+                           (between markers)
     docs/distilled.md      what benchmarks/distillation.py found   (between markers)
     docs/tiny.md           the tiny models' sizes and marks        (between markers)
     docs/guide.md          an example's output, and what runs cost (between markers)
@@ -47,18 +48,19 @@ from unsaf_async.runs.prepare import prepare
 from unsaf_async.score.run_score import Score
 from unsaf_async.score.unf1 import Counts
 from unsaf_async.tiny.folders import shipped
-from unsaf_async.world import language, lessons, questions
+from unsaf_async.world import describe, language, lessons, questions
+from unsaf_async.world.charts import language as chart_language
 from unsaf_async.world.make import distinct_scenes, fields_tables
-from unsaf_async.world.scene import draw
+from unsaf_async.world.worlds import CHARTS, SHAPES, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pydantic import BaseModel
 
+    from unsaf_async.records import Kind
     from unsaf_async.world.language import Form
     from unsaf_async.world.questions import Posed
-    from unsaf_async.world.scene import Scene
 
 ROOT = Path(__file__).parents[1]
 
@@ -120,7 +122,8 @@ def generated() -> dict[Path, str | bytes]:
         files[ROOT / "docs" / "schema" / f"{name}.json"] = json.dumps(schema(model), indent=2) + "\n"
     files[ROOT / "docs" / "score.md"] = filled(ROOT / "docs" / "score.md", {"fields": field_table()})
     files[ROOT / "docs" / "world.md"] = filled(ROOT / "docs" / "world.md", world_parts())
-    files[ROOT / "docs" / "world.png"] = world_picture()
+    files[ROOT / "docs" / "world.png"] = world_picture(SHAPES)
+    files[ROOT / "docs" / "charts.png"] = world_picture(CHARTS)
     files[ROOT / "docs" / "validity.md"] = filled(ROOT / "docs" / "validity.md", validity_parts())
     files[ROOT / "docs" / "distilled.md"] = filled(ROOT / "docs" / "distilled.md", distilled_parts())
     files[ROOT / "docs" / "tiny.md"] = filled(ROOT / "docs" / "tiny.md", tiny_parts())
@@ -296,10 +299,10 @@ SHOWN = 5
 """How many scenes of the test split the picture shows. The examples are about the first."""
 
 
-def world_picture() -> bytes:
-    """docs/world.png: scenes side by side, three times as large, pixel by pixel."""
+def world_picture(world: World[Any]) -> bytes:
+    """docs/world.png and docs/charts.png: scenes side by side, three times as large, pixel by pixel."""
     gap = np.full((48, 4, 3), 255, np.uint8)
-    row = [part for _, picture in distinct_scenes("test", SHOWN, seed=0) for part in (gap, picture)][1:]
+    row = [part for _, picture in distinct_scenes("test", SHOWN, seed=0, world=world) for part in (gap, picture)][1:]
     large = np.concatenate(row, axis=1).repeat(3, axis=0).repeat(3, axis=1)
     file = io.BytesIO()
     Image.fromarray(large).save(file, "PNG", optimize=True)
@@ -309,40 +312,44 @@ def world_picture() -> bytes:
 def world_parts() -> dict[str, str]:
     """The generated parts of docs/world.md."""
     ((scene, _),) = distinct_scenes("test", 1, seed=0)
+    ((chart, _),) = distinct_scenes("test", 1, seed=0, world=CHARTS)
     return {
         "scene": f"```text\n{scene}\n```",
         "forms": form_table(scene),
         "kinds": kind_table(scene),
         "never": never_table(),
+        "chart": f"```text\n{chart}\n```",
+        "chart-forms": form_table(chart, CHARTS, chart_language.FORMS),
+        "chart-never": never_table(chart_language.NEVER),
         "lessons": lesson_table(),
         "fields": fields_tables(),
     }
 
 
-def form_table(scene: Scene) -> str:
+def form_table(scene: Any, world: World[Any] = SHAPES, forms: Sequence[Form] = language.FORMS) -> str:
     """One question of each form about `scene`."""
     rows = ["| form | example | reply | of 100 answerable ones |", "| --- | --- | --- | --- |"]
-    asked = Counter(posed.form for posed in many(questions.answerable))
-    for form in language.FORMS:
-        posed = example(scene, form)
+    asked = Counter(posed.form for posed in many(world.answerable, world))
+    for form in forms:
+        posed = example(scene, form, world)
         rows.append(f"| `{form.name}` | {posed.text} | {posed.reply} | {100 * asked[form.name] / asked.total():.0f} |")
     return "\n".join(rows)
 
 
-def example(scene: Scene, form: Form) -> Posed:
+def example(scene: Any, form: Form, world: World[Any]) -> Posed:
     """A question of `form` about `scene`, one with an answer if the form has any."""
-    for seed in range(10_000):
-        rng = Random(seed)
-        posed = questions.answerable(scene, rng) if form in questions.ANSWERABLE else questions.unanswerable(scene, rng)
-        if posed and posed.form == form.name:
-            return posed
+    for pose in (world.answerable, world.unanswerable):
+        for seed in range(10_000):
+            posed = pose(scene, Random(seed))
+            if posed and posed.form == form.name:
+                return posed
     raise ValueError(f"no question of the form {form.name!r} about {scene}")
 
 
-def kind_table(scene: Scene) -> str:
+def kind_table(scene: Any) -> str:
     """One question of each kind about `scene`."""
     rows = ["| kind | example | reply | of 100 unanswerable ones |", "| --- | --- | --- | --- |"]
-    asked = Counter(posed.kind for posed in many(questions.unanswerable))
+    asked = Counter(posed.kind for posed in many(questions.unanswerable, SHAPES))
     for kind in questions.UNANSWERABLE:
         posed = questions.unanswerable(scene, Random(0), kind)
         assert posed
@@ -350,17 +357,17 @@ def kind_table(scene: Scene) -> str:
     return "\n".join(rows)
 
 
-def many(pose: Callable[[Scene, Random], Posed | None]) -> list[Posed]:
+def many(pose: Callable[[Any, Random], Posed | None], world: World[Any]) -> list[Posed]:
     """Ten questions about each of 1,000 scenes."""
     rng = Random(0)
-    posed = [pose(scene, rng) for scene in [draw(rng) for _ in range(1000)] for _ in range(10)]
+    posed = [pose(scene, rng) for scene in [world.draw(rng) for _ in range(1000)] for _ in range(10)]
     return [each for each in posed if each]
 
 
-def never_table() -> str:
+def never_table(never: Mapping[Kind, Sequence[Form]] = language.NEVER) -> str:
     """The questions that no scene answers."""
     rows = ["| kind | questions |", "| --- | --- |"]
-    for kind, forms in language.NEVER.items():
+    for kind, forms in never.items():
         templates = "<br>".join(form.template for form in forms)
         rows.append(f"| `{kind}` | {templates.replace('{', '*').replace('}', '*')} |")
     return "\n".join(rows)
@@ -369,9 +376,9 @@ def never_table() -> str:
 def lesson_table() -> str:
     """What a scene brings in training."""
     again = f"of 100 lists {100 * lessons.AGAIN_SHARE:.0f} are asked for with questions that are not to be repeated"
-    others = f'"{lessons.DESCRIBE_BY_SHAPE}", "{lessons.DESCRIBE_BY_COLOR}": where each is, or nothing'
+    others = f'"{describe.DESCRIBE_BY_SHAPE}", "{describe.DESCRIBE_BY_COLOR}": where each is, or nothing'
     rows = [
-        ("describe", f'"{lessons.DESCRIBE}": what is in each cell; or {others}', 1),
+        ("describe", f'"{describe.DESCRIBE}": what is in each cell; or {others}', 1),
         ("answer", "a question that the picture answers", lessons.ANSWERS),
         ("decline", "a question that it does not answer", lessons.DECLINE_SHARE),
         ("write", f"a list of answerable questions; {again}", lessons.WRITE_SHARE),
@@ -420,18 +427,30 @@ def validity_parts() -> dict[str, str]:
     )
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from corrected import table as corrected_table
-    from validity import correlation_table, form_table, gate_table, kind_table, table
+    from validity import form_table, gate_table, kind_table, table
 
     studies = found["studies"]
     return {
         "figures": table(studies),
         "corrected": corrected_table(corrected),
-        "correlations": correlation_table(found["spearman_with_unf1"]),
         "kinds": kind_table(studies),
         "forms": form_table(studies),
         "gates": gate_table(found["planted"]),
+        **ladder_parts(),
         **control_parts(),
         **awareness_parts(),
+    }
+
+
+def ladder_parts() -> dict[str, str]:
+    """The generated parts of docs/validity.md about the ladders of sizes, from what benchmarks/ladder.py found."""
+    found = json.loads((ROOT / "docs" / "validity" / "ladder.json").read_text("utf-8"))
+    from ladder import error_table, ladder_table, size_table
+
+    return {
+        "ladder": ladder_table(found),
+        "sizes": size_table(found["sizes"], found["parameters"]),
+        "sizes-errors": error_table(found["without_effect"]),
     }
 
 

@@ -19,8 +19,10 @@ from unsaf_async.examine.parse.gate import is_question
 from unsaf_async.examine.rules import rule
 from unsaf_async.prompts import load_pack
 from unsaf_async.records import KINDS
+from unsaf_async.world import describe, grid
 from unsaf_async.world import lessons as taught
 from unsaf_async.world import scene as world
+from unsaf_async.world.grid import SceneSplit
 from unsaf_async.world.language import DIRECTIONS, FORMS, NEVER, NUMBERS, Form, Noun
 from unsaf_async.world.lessons import Lesson, lessons
 from unsaf_async.world.oracle import Finding, oracle
@@ -31,7 +33,6 @@ from unsaf_async.world.scene import (
     SHAPES,
     SIZES,
     Scene,
-    SceneSplit,
     Thing,
     draw,
     neighbor,
@@ -439,11 +440,11 @@ def test_lessons_are_true_and_in_the_words_of_the_pack(lessons_by_scene: dict[Sc
             elif lesson.skill == "describe":
                 told = dict(part.split(" ", 1) for part in lesson.reply.removesuffix(".").split(", "))
                 described.add(lesson.prompt)
-                if lesson.prompt == taught.DESCRIBE:
+                if lesson.prompt == describe.DESCRIBE:
                     hidden = {name: "covered" if what == "hidden" else what for name, what in told.items()}
                     assert Scene.read(" | ".join(hidden[name] for name in CELLS)) == scene
                     continue
-                by_shape = lesson.prompt == taught.DESCRIBE_BY_SHAPE
+                by_shape = lesson.prompt == describe.DESCRIBE_BY_SHAPE
                 assert list(told) == list(SHAPES if by_shape else COLORS)
                 found = {
                     (*reversed(thing.split(" ")), name)
@@ -460,7 +461,7 @@ def test_lessons_are_true_and_in_the_words_of_the_pack(lessons_by_scene: dict[Sc
                 assert answer is not None
                 assert lesson.prompt == pack.answer(lesson.prompt)
                 assert lesson.reply == (answer.reason if lesson.skill == "decline" else answer.answer)
-    assert described == {taught.DESCRIBE, taught.DESCRIBE_BY_SHAPE, taught.DESCRIBE_BY_COLOR}
+    assert described == {describe.DESCRIBE, describe.DESCRIBE_BY_SHAPE, describe.DESCRIBE_BY_COLOR}
 
 
 def test_seeing_is_asked_more_often_of_what_is_there(lessons_by_scene: dict[Scene, list[Lesson]]) -> None:
@@ -507,7 +508,7 @@ def test_the_same_seed_draws_the_same_scenes_and_pictures_and_another_seed_other
 def test_every_scene_has_things_and_most_have_covers_and_gaps() -> None:
     rng = Random(9)
     drawn = [draw(rng) for _ in range(1000)]
-    assert min(len(scene.things) for scene in drawn) == world.LEAST_THINGS
+    assert min(len(scene.things) for scene in drawn) == grid.LEAST_THINGS
     assert sum(bool(scene.covered) for scene in drawn) > 600
     assert sum(None in scene.cells for scene in drawn) > 900
 
@@ -567,8 +568,8 @@ GROUND = 225
 
 
 def cell_of(picture: NDArray[np.uint8], index: int) -> NDArray[np.float64]:
-    row, column = divmod(index, world.SIDE)
-    side = world.CELL_PX
+    row, column = divmod(index, grid.SIDE)
+    side = grid.CELL_PX
     return picture[row * side : (row + 1) * side, column * side : (column + 1) * side].astype(float)
 
 
@@ -656,7 +657,7 @@ def test_the_figures_on_the_page_are_the_codes() -> None:
     page = " ".join((DOCS / "world.md").read_text("utf-8").split())
     claims = [
         f"one of {len(SIZES)} sizes, {len(COLORS)} colors and {len(SHAPES)} shapes",
-        f"{world.IMAGE_PX} x {world.IMAGE_PX} pixels, {world.CELL_PX} for a cell",
+        f"{grid.IMAGE_PX} x {grid.IMAGE_PX} pixels, {grid.CELL_PX} for a cell",
         "of 100 scenes 80, 10 and 10",
         "of about ten questions one",
         "Seven of ten",

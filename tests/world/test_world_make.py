@@ -72,7 +72,7 @@ def test_a_run_reads_the_manifest(folder: Path) -> None:
     images = find_images([folder / "manifest.jsonl"])
     assert len(images) == 120
     assert [image.id for image in images] == [f"test-5-{number:05d}" for number in range(1, 121)]
-    assert all(set(image.metadata) == {"scene", "split", "seed"} for image in images)
+    assert all(set(image.metadata) == {"world", "scene", "split", "seed"} for image in images)
     assert all(Scene.read(str(image.metadata["scene"])).split == image.metadata["split"] == "test" for image in images)
 
 
@@ -82,7 +82,7 @@ def test_a_run_of_the_folder_keeps_the_scenes_in_its_journal(capsys: pytest.Capt
     assert command(capsys, "run", *options).code == 0
     journal = {entry["image"]["id"]: entry["image"]["metadata"] for entry in rows(Path("run/journal.jsonl"))}
     assert journal == {
-        row["id"]: {name: row[name] for name in ("scene", "split", "seed")}
+        row["id"]: {name: row[name] for name in ("world", "scene", "split", "seed")}
         for row in rows(Path("scenes/manifest.jsonl"))
     }
 
@@ -232,6 +232,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[], object]
     "too many scenes": (("-o", "new", "--scenes", "100000"), ("--scenes is 100000",), bool),
     "half a scene": (("-o", "new", "--scenes", "1.5"), ("--scenes", "'1.5'", "whole number"), bool),
     "no such split": (("-o", "new", "--split", "dev"), ("--split is 'dev'", "train, validation or test"), bool),
+    "no such world": (("-o", "new", "--world", "photos"), ("--world is 'photos'", "shapes or charts"), bool),
     "a negative seed": (("-o", "new", "--seed", "-1"), ("--seed is -1", "2147483647"), bool),
     "a seed too large": (("-o", "new", "--seed", "2147483648"), ("--seed is 2147483648",), bool),
     "no questions": (("-o", "new", "--questions", "0"), ("--questions is 0", "from 1 to 50"), bool),

@@ -27,11 +27,14 @@ def make(
         int,
         typer.Option(parser=o.whole, metavar="K", help="Labelled questions per scene (K answerable, K unanswerable)."),
     ] = 4,
+    world: Annotated[
+        str, typer.Option(metavar="NAME", help="shapes (what the tiny models know) or charts (bar charts).")
+    ] = "shapes",
 ) -> int:
     """Draw scenes whose truth is known. Pictures with a manifest for `run`, labelled questions, yes/no probes, and a card."""
-    from unsaf_async.world import make as world
+    from unsaf_async.world import make as of
 
-    made = world.make(out, scenes, world.split_named(split), seed, questions)
+    made = of.make(out, scenes, of.split_named(split), seed, questions, of.world_named(world))
     sys.stdout.write(
         f"{out}: {len(made.manifest)} scenes ({split}), {made.answerable} answerable and {made.unanswerable} unanswerable "
         f"questions, {len(made.probes)} yes/no probes\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from math import ceil, sqrt
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from unsaf_async.world.grid import CELL_PX, IMAGE_PX, SIDE
 from unsaf_async.world.lessons import lessons
-from unsaf_async.world.scene import CELL_PX, IMAGE_PX, SIDE, draw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.prompts import Pack
     from unsaf_async.tiny.ladder import Rung
+    from unsaf_async.world.worlds import World
 
 CONTEXT_TOKENS = 512
 PATCHES = SIDE * SIDE
@@ -35,21 +36,25 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer(pack: Pack) -> PreTrainedTokenizerFast:
+def build_tokenizer(pack: Pack, world: World[Any]) -> PreTrainedTokenizerFast:
     """A byte-level BPE that spells every word of the world, a preceding blank included, as one token.
 
     Args:
         pack: The prompts that its texts are written with.
+        world: The world.
 
     Returns:
-        A tokenizer with the chat template, the same for the same pack.
+        A tokenizer with the chat template, the same for the same pack and world.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     rng = Random("tokenizer")
     texts = [
-        text for _ in range(4000) for lesson in lessons(draw(rng), rng, pack) for text in (lesson.prompt, lesson.reply)
+        text
+        for _ in range(4000)
+        for lesson in lessons(world.draw(rng), rng, pack, world)
+        for text in (lesson.prompt, lesson.reply)
     ]
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

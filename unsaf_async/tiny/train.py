@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -44,8 +44,8 @@ from unsaf_async.tiny.card import write_card
 from unsaf_async.tiny.folders import SHIPPED
 from unsaf_async.tiny.ladder import LADDER
 from unsaf_async.world.lessons import Lesson, Skill, lessons
-from unsaf_async.world.questions import UNANSWERABLE, answerable, probe, unanswerable
-from unsaf_async.world.scene import CELLS, COLORS, SHAPES, SIZES, Scene, Thing, scenes
+from unsaf_async.world.questions import UNANSWERABLE
+from unsaf_async.world.worlds import SHAPES, WORLDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from unsaf_async.prompts import Pack
     from unsaf_async.tiny.ladder import Rung
+    from unsaf_async.world.worlds import World
 
 
 @dataclass(frozen=True)
@@ -203,17 +204,16 @@ SHARPNESS = 16.0
 class Aligner:
     """The alignment loss: how far a patch's embedding is from naming what is in its cell."""
 
-    def __init__(self, encoder: Encoder, vocabulary: int) -> None:
-        self._vocabulary = vocabulary
-        words = {word for cell in CELLS for word in (cell,)} | {"hidden", "nothing", *SIZES, *COLORS, *SHAPES}
-        self._ids = {word: self._spellings(encoder, word) for word in sorted(words)}
+    def __init__(self, encoder: Encoder, vocabulary: int, world: World[Any]) -> None:
+        self._vocabulary, self._words_of = vocabulary, world.patch_words
+        self._ids = {word: self._spellings(encoder, word) for word in sorted(set(world.words))}
 
     @staticmethod
     def _spellings(encoder: Encoder, word: str) -> list[int]:
         spelled = encoder.ids([f" {word}", word.capitalize()])
         return [ids[0] for ids in spelled if len(ids) == 1]
 
-    def targets(self, drawn: Sequence[Scene]) -> torch.Tensor:
+    def targets(self, drawn: Sequence[Any]) -> torch.Tensor:
         """Equal shares for the words of each cell: its name, and what is in it.
 
         Args:
@@ -224,13 +224,8 @@ class Aligner:
         """
         wanted = torch.zeros(len(drawn), PATCHES, self._vocabulary)
         for row, scene in enumerate(drawn):
-            for index, cell in enumerate(scene.cells):
-                content = (
-                    (cell.size, cell.color, cell.shape)
-                    if isinstance(cell, Thing)
-                    else ("hidden" if cell else "nothing",)
-                )
-                ids = [id_ for word in (CELLS[index], *content) for id_ in self._ids[word]]
+            for index, words in enumerate(self._words_of(scene)):
+                ids = [id_ for word in words for id_ in self._ids[word]]
                 wanted[row, index, ids] = 1 / len(ids)
         return wanted
 
@@ -261,28 +256,32 @@ class Exam:
     """By batch, row and lesson: what sort of question it is."""
 
     @staticmethod
-    def draw(encoder: Encoder, pack: Pack, count: int = 200, seed: int = 0) -> Exam:
+    def draw(encoder: Encoder, pack: Pack, world: World[Any], count: int = 200, seed: int = 0) -> Exam:
         """An exam over scenes of the validation split.
 
         Args:
             encoder: Makes the batches.
             pack: The prompts.
+            world: The world.
             count: Scenes.
             seed: Another seed is another exam.
 
         Returns:
             The exam, in batches of 50 scenes.
         """
-        drawn = list(scenes("validation", count, seed))
+        drawn = list(world.scenes("validation", count, seed))
         rng = Random(f"exam {seed}")
         exam = Exam([], [])
         for at in range(0, count, 50):
             taught, sorts = [], []
             for scene, _ in drawn[at : at + 50]:
-                row = [(f"answer {posed.form}", posed) for posed in (answerable(scene, rng) for _ in range(4))]
-                row += [("seen", probe(scene, rng, present=True)), ("unseen", probe(scene, rng, present=False))]
+                row = [(f"answer {posed.form}", posed) for posed in (world.answerable(scene, rng) for _ in range(4))]
+                row += [
+                    ("seen", world.probe(scene, rng, present=True)),
+                    ("unseen", world.probe(scene, rng, present=False)),
+                ]
                 for kind in UNANSWERABLE:
-                    posed = unanswerable(scene, rng, kind)
+                    posed = world.unanswerable(scene, rng, kind)
                     row += [(kind, posed)] if posed else []
                 taught.append([Lesson("answer", pack.answer(posed.text), posed.reply) for _, posed in row])
                 sorts.append([sort for sort, _ in row])
@@ -355,17 +354,19 @@ def forward(model: LlavaForConditionalGeneration, batch: Batch) -> tuple[torch.T
 class Trainer:
     """One rung in training."""
 
-    def __init__(self, rung: Rung, recipe: RungRecipe, pack: Pack, device: torch.device) -> None:
+    def __init__(
+        self, rung: Rung, recipe: RungRecipe, pack: Pack, device: torch.device, world: World[Any] = SHAPES
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.rung, self.recipe, self.pack, self.device = rung, recipe, pack, device
+        self.rung, self.recipe, self.pack, self.device, self.world = rung, recipe, pack, device, world
         self.weight_of: dict[Skill, float] = {"write": recipe.write_weight, "describe": recipe.describe_weight}
-        self.tokenizer = build_tokenizer(pack)
+        self.tokenizer = build_tokenizer(pack, world)
         self.encoder = Encoder(self.tokenizer)
         self.model = build_model(rung, self.tokenizer).to(device)
-        self.aligner = Aligner(self.encoder, len(self.tokenizer))
-        self.exam = Exam.draw(self.encoder, pack)
+        self.aligner = Aligner(self.encoder, len(self.tokenizer), world)
+        self.exam = Exam.draw(self.encoder, pack, world)
         self.decline_id = self.encoder.ids(["I cannot tell"])[0][0]
-        drawn = list(scenes("train", recipe.scenes, recipe.seed))
+        drawn = list(world.scenes("train", recipe.scenes, recipe.seed))
         self.scenes = [scene for scene, _ in drawn]
         self.pictures = np.stack([picture for _, picture in drawn])
         self.rng = Random(f"lessons {recipe.seed}")
@@ -430,7 +431,7 @@ class Trainer:
             if ends is None and (passed or step >= recipe.cap_steps):
                 cooled, ends = step, step + int(step * recipe.cooldown)
 
-    def lessons_of(self, scene: Scene) -> list[Lesson]:
+    def lessons_of(self, scene: Any) -> list[Lesson]:
         """What is taught of a scene when its turn comes, drawn anew each time.
 
         Args:
@@ -439,7 +440,7 @@ class Trainer:
         Returns:
             The lessons.
         """
-        return lessons(scene, self.rng, self.pack)
+        return lessons(scene, self.rng, self.pack, self.world)
 
     def _step(self, optimizer: torch.optim.Optimizer) -> float:
         chosen = [self.rng.randrange(len(self.scenes)) for _ in range(self.recipe.rows)]
@@ -467,6 +468,7 @@ class Trainer:
         save(self.model, build_processor(self.tokenizer), folder)
         record = {
             "model": asdict(self.rung),
+            "world": self.world.name,
             "parameters": sum(weight.numel() for weight in self.model.parameters()),
             "recipe": asdict(self.recipe),
             "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "pillow")},
@@ -484,17 +486,18 @@ def _line(rung: Rung, entry: dict[str, float]) -> str:
     return f"{rung.name} step {entry['step']:5.0f} {entry['cpu_s']:6.0f} s  {marks}  {kinds}"
 
 
-def train(rung: Rung, recipe: RungRecipe, folder: Path) -> None:
+def train(rung: Rung, recipe: RungRecipe, folder: Path, world: str = "shapes") -> None:
     """Trains a tiny model and writes it; on a GPU where there is one, else on one thread.
 
     Args:
         rung: The size.
         recipe: How it is trained.
         folder: Where the files go.
+        world: What it is taught, by name.
     """
     torch.set_num_threads(1)  # more threads wait for each other longer than they compute
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = Trainer(rung, recipe, load_pack("tiny"), device)
+    trainer = Trainer(rung, recipe, load_pack("tiny"), device, WORLDS[world])
     trainer.align()
     trainer.teach()
     trainer.save(folder)
@@ -510,6 +513,7 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=SHIPPED, help="a folder of folders (default: where the shipped ones lie)"
     )
+    parser.add_argument("--world", choices=tuple(WORLDS), default="shapes", help="what they are taught (shapes)")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, each on one core")
     for setting in fields(RungRecipe):
         default = getattr(RungRecipe(), setting.name)
@@ -517,13 +521,13 @@ def main() -> None:
             f"--{setting.name.replace('_', '-')}", type=type(default), default=default, help=f"({default})"
         )
     given = vars(parser.parse_args())
-    chosen, out, jobs = given.pop("rungs") or names, given.pop("out"), given.pop("jobs")
+    chosen, out, jobs, world = given.pop("rungs") or names, given.pop("out"), given.pop("jobs"), given.pop("world")
     if unknown := set(chosen) - set(names):
         parser.error(f"{min(unknown)} is no size; give one of {', '.join(names)}")
     # the largest first: it takes as long as all others together
     rungs = sorted((rung for rung in LADDER if rung.name in chosen), key=lambda rung: -rung.hidden)
     with ProcessPoolExecutor(jobs) as pool:
-        for done in [pool.submit(train, rung, RungRecipe(**given), out / rung.name) for rung in rungs]:
+        for done in [pool.submit(train, rung, RungRecipe(**given), out / rung.name, world) for rung in rungs]:
             done.result()
 
 

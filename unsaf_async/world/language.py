@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from unsaf_async.world.scene import CELLS, COLORS, SHAPES, SIZES, Scene, Thing
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from unsaf_async.records import Kind
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -110,6 +112,8 @@ _GAPS = {
 class Form:
     """A question with gaps: `What color is the {noun}?`."""
 
+    gaps: ClassVar[Mapping[str, str]] = _GAPS
+
     name: str
     template: str
     kind: Kind | None = None
@@ -142,7 +146,7 @@ class Form:
     def _pattern(self) -> re.Pattern[str]:
         pattern = re.escape(self.template)
         for name in re.findall(r"\{(\w+)\}", self.template):
-            pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{_GAPS[name.rstrip('2')]})")
+            pattern = pattern.replace(rf"\{{{name}\}}", f"(?P<{name}>{self.gaps[name.rstrip('2')]})")
         return re.compile(pattern, re.IGNORECASE | re.ASCII)  # else "ſ" passes for an s, and "ı" for an i
 
 
@@ -199,10 +203,28 @@ _NEVER: dict[Kind, tuple[str, ...]] = {
         "How many centimeters wide is the {noun}?",
     ),
 }
-NEVER: dict[Kind, tuple[Form, ...]] = {
-    kind: tuple(Form(f"{kind}-{number}", template, kind) for number, template in enumerate(templates, 1))
-    for kind, templates in _NEVER.items()
-}
+
+
+F = TypeVar("F", bound=Form)
+
+
+def never(form: type[F], templates: Mapping[Kind, tuple[str, ...]]) -> dict[Kind, tuple[F, ...]]:
+    """The forms that no picture answers, by kind.
+
+    Args:
+        form: A world's form.
+        templates: Questions with gaps, by kind.
+
+    Returns:
+        Forms named after their kind: `temporal-1`.
+    """
+    return {
+        kind: tuple(form(f"{kind}-{number}", text, kind) for number, text in enumerate(of_kind, 1))
+        for kind, of_kind in templates.items()
+    }
+
+
+NEVER = never(Form, _NEVER)
 """The forms that no picture answers, by kind. They begin like forms that a picture does answer: the first words tell nothing."""
 
 

@@ -7,10 +7,9 @@ on: a scene brings `ANSWERS` answered questions and, nine times in ten, one that
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from unsaf_async.world.questions import answerable, unanswerable
-from unsaf_async.world.scene import CELLS, COLORS, SHAPES
+from unsaf_async.world.worlds import SHAPES, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,16 +17,10 @@ if TYPE_CHECKING:
 
     from unsaf_async.prompts import Pack
     from unsaf_async.records import Label
+    from unsaf_async.world.grid import Grid
     from unsaf_async.world.questions import Posed
-    from unsaf_async.world.scene import Scene
 
 Skill = Literal["describe", "answer", "decline", "write"]
-
-DESCRIBE = "Describe the image."
-DESCRIBE_BY_SHAPE = "Describe the image by shape."
-DESCRIBE_BY_COLOR = "Describe the image by color."
-"""Every scene is asked for one of the three. Looking things up is learned from them sooner than from questions alone: a cell from
-the first, a thing by its shape or color, and that there is none, from the others."""
 
 ANSWERS = 8
 """Answered questions about a scene."""
@@ -51,87 +44,35 @@ class Lesson:
     reply: str
 
 
-def lessons(scene: Scene, rng: Random, pack: Pack) -> list[Lesson]:
+def lessons(scene: Grid[Any], rng: Random, pack: Pack, world: World[Any] = SHAPES) -> list[Lesson]:
     """The lessons about one scene: a description, answers, now and then a question declined and lists of questions.
 
     Args:
         scene: The scene.
         rng: Decides what is asked; it is advanced.
         pack: The prompts.
+        world: The scene's.
 
     Returns:
         The lessons, answers first.
     """
-    taught = [_lesson("answer", answerable(scene, rng), pack) for _ in range(ANSWERS)]
+    taught = [_lesson("answer", world.answerable(scene, rng), pack) for _ in range(ANSWERS)]
     if rng.random() < DECLINE_SHARE:
-        posed = unanswerable(scene, rng)
+        posed = world.unanswerable(scene, rng)
         if posed:
             taught.append(_lesson("decline", posed, pack))
-    prompt, describe = rng.choice(_DESCRIPTIONS)
+    prompt, describe = rng.choice(world.descriptions)
     taught.append(Lesson("describe", prompt, describe(scene)))
     labels: tuple[Label, Label] = ("answerable", "unanswerable")
-    taught += [written(scene, rng, pack, label) for label in labels if rng.random() < WRITE_SHARE]
+    taught += [written(scene, rng, pack, label, world) for label in labels if rng.random() < WRITE_SHARE]
     return taught
-
-
-def described(scene: Scene) -> str:
-    """What is in each cell: `northwest hidden, north small red star, northeast nothing, ...`.
-
-    Args:
-        scene: The scene.
-
-    Returns:
-        One sentence.
-    """
-    cells = zip(CELLS, scene.cells, strict=True)
-    parts = (f"{name} {'hidden' if cell == 'covered' else cell or 'nothing'}" for name, cell in cells)
-    return f"{', '.join(parts)}."
-
-
-def described_by_shape(scene: Scene) -> str:
-    """Where each shape is, and in which color: `circle nothing, square red north and blue west, ...`.
-
-    Args:
-        scene: The scene.
-
-    Returns:
-        One sentence.
-    """
-    parts = []
-    for shape in SHAPES:
-        places = [f"{thing.color} {CELLS[at]}" for at, thing in scene.things.items() if thing.shape == shape]
-        parts.append(f"{shape} {' and '.join(places) or 'nothing'}")
-    return f"{', '.join(parts)}."
-
-
-def described_by_color(scene: Scene) -> str:
-    """Where each color is, and in which shape: `red square north, green nothing, ...`.
-
-    Args:
-        scene: The scene.
-
-    Returns:
-        One sentence.
-    """
-    parts = []
-    for color in COLORS:
-        places = [f"{thing.shape} {CELLS[at]}" for at, thing in scene.things.items() if thing.color == color]
-        parts.append(f"{color} {' and '.join(places) or 'nothing'}")
-    return f"{', '.join(parts)}."
-
-
-_DESCRIPTIONS: tuple[tuple[str, Callable[[Scene], str]], ...] = (
-    (DESCRIBE, described),
-    (DESCRIBE_BY_SHAPE, described_by_shape),
-    (DESCRIBE_BY_COLOR, described_by_color),
-)
 
 
 def _lesson(skill: Skill, posed: Posed, pack: Pack) -> Lesson:
     return Lesson(skill, pack.answer(posed.text), posed.reply)
 
 
-def written(scene: Scene, rng: Random, pack: Pack, label: Label) -> Lesson:
+def written(scene: Grid[Any], rng: Random, pack: Pack, label: Label, world: World[Any] = SHAPES) -> Lesson:
     """A lesson in question writing: a numbered list, unanswerable ones with their kind before them.
 
     Args:
@@ -139,12 +80,13 @@ def written(scene: Scene, rng: Random, pack: Pack, label: Label) -> Lesson:
         rng: Decides how many questions and which; it is advanced.
         pack: The prompts.
         label: Of the questions.
+        world: The scene's.
 
     Returns:
         The lesson.
     """
     make: Callable[[], Posed | None] = (
-        (lambda: answerable(scene, rng)) if label == "answerable" else (lambda: unanswerable(scene, rng))
+        (lambda: world.answerable(scene, rng)) if label == "answerable" else (lambda: world.unanswerable(scene, rng))
     )
     (count,) = rng.choices(_COUNTS, _COUNT_WEIGHT)
     before = rng.choice((1, 2, 3)) if rng.random() < AGAIN_SHARE else 0

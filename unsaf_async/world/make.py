@@ -13,13 +13,14 @@ from importlib.metadata import version
 from itertools import cycle, islice
 from platform import python_version
 from random import Random
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import orjson
 
 from unsaf_async.errors import UserError
-from unsaf_async.world.questions import UNANSWERABLE, Posed, answerable, probe, unanswerable
-from unsaf_async.world.scene import IMAGE_PX, Scene, SceneSplit, scenes
+from unsaf_async.world.grid import IMAGE_PX, G, Grid, SceneSplit
+from unsaf_async.world.questions import UNANSWERABLE, Posed
+from unsaf_async.world.worlds import SHAPES, WORLDS, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +42,8 @@ FIELDS = {
     "manifest.jsonl": {
         "image": "The picture's path, from this folder",
         "id": "The picture's name without its suffix",
-        "scene": "The nine cells, row by row, as `Scene.read` takes them",
+        "world": "`shapes` or `charts`",
+        "scene": "The nine cells, row by row, as `Scene.read` takes them (of `charts`: `Chart.read`)",
         "split": "`train`, `validation` or `test`",
         "seed": "Of the drawing",
     },
@@ -70,6 +72,7 @@ class ManifestRow:
 
     image: str
     id: str
+    world: str
     scene: str
     split: SceneSplit
     seed: int
@@ -117,7 +120,14 @@ class Made:
         return len(self.labelled) - self.answerable
 
 
-def make(folder: Path, count: int, split: SceneSplit = "test", seed: int = 0, questions: int = 4) -> Made:
+def make(
+    folder: Path,
+    count: int,
+    split: SceneSplit = "test",
+    seed: int = 0,
+    questions: int = 4,
+    world: World[Any] = SHAPES,
+) -> Made:
     """Writes scenes, with questions and probes about them, into a folder; no scene is there twice.
 
     The manifest is written last: a folder without one is not whole.
@@ -129,6 +139,7 @@ def make(folder: Path, count: int, split: SceneSplit = "test", seed: int = 0, qu
         seed: Of the drawing, from 0 to 2**31 - 1.
         questions: Answerable questions about each scene, and as many unanswerable ones, of all kinds in turn; from 1 to
             `MOST_QUESTIONS`.
+        world: The world.
 
     Returns:
         What was written.
@@ -144,38 +155,41 @@ def make(folder: Path, count: int, split: SceneSplit = "test", seed: int = 0, qu
         if any(folder.iterdir()):
             raise UserError(f"{folder}: is not empty; give another folder", field="out")
         (folder / "images").mkdir()
-        for number, (scene, picture) in enumerate(distinct_scenes(split, count, seed), 1):
+        for number, (scene, picture) in enumerate(distinct_scenes(split, count, seed, world), 1):
             name = f"{split}-{seed}-{number:05d}"
             image = f"images/{name}.png"
             rng = Random(f"questions {name}")
             _write_png(folder / image, picture)
-            made.manifest.append(ManifestRow(image, name, str(scene), split, seed))
-            made.labelled.extend(_labelled(image, name, _posed(scene, rng, questions, kinds)))
-            made.probes.extend(_probes(image, scene, rng, first=len(made.probes) + 1))
+            made.manifest.append(ManifestRow(image, name, world.name, str(scene), split, seed))
+            made.labelled.extend(_labelled(image, name, _posed(world, scene, rng, questions, kinds)))
+            made.probes.extend(_probes(world, image, scene, rng, first=len(made.probes) + 1))
         _write_rows(folder / "labelled.jsonl", made.labelled)
         _write_rows(folder / "pope.jsonl", made.probes)
-        (folder / "README.md").write_text(_card(made, split, seed, questions), "utf-8", newline="\n")
+        (folder / "README.md").write_text(_card(made, split, seed, questions, world.name), "utf-8", newline="\n")
         _write_rows(folder / "manifest.jsonl", made.manifest)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); give another folder", field="out") from None
     return made
 
 
-def distinct_scenes(split: SceneSplit, count: int, seed: int) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
-    """The first different scenes of those that `scenes` draws, with their pictures.
+def distinct_scenes(
+    split: SceneSplit, count: int, seed: int, world: World[Any] = SHAPES
+) -> Iterator[tuple[Any, NDArray[np.uint8]]]:
+    """The first different scenes of those that a world draws, with their pictures.
 
     Args:
         split: The scenes' split.
         count: How many.
         seed: Of the drawing.
+        world: The world.
 
     Yields:
         (scene, picture [48, 48, 3]).
     """
-    return islice(distinct(scenes(split, sys.maxsize, seed)), count)
+    return islice(distinct(world.scenes(split, sys.maxsize, seed)), count)
 
 
-def distinct(drawn: Iterable[tuple[Scene, NDArray[np.uint8]]]) -> Iterator[tuple[Scene, NDArray[np.uint8]]]:
+def distinct(drawn: Iterable[tuple[G, NDArray[np.uint8]]]) -> Iterator[tuple[G, NDArray[np.uint8]]]:
     """Scenes without those that were drawn before.
 
     Args:
@@ -184,7 +198,7 @@ def distinct(drawn: Iterable[tuple[Scene, NDArray[np.uint8]]]) -> Iterator[tuple
     Yields:
         (scene, picture), each scene once.
     """
-    seen: set[Scene] = set()
+    seen: set[G] = set()
     for scene, picture in drawn:
         if scene not in seen:
             seen.add(scene)
@@ -221,6 +235,23 @@ def split_named(name: str) -> SceneSplit:
     raise UserError(f"is {name!r}; give train, validation or test", field="split")
 
 
+def world_named(name: str) -> World[Any]:
+    """The world of a name.
+
+    Args:
+        name: What a user gave.
+
+    Returns:
+        The world.
+
+    Raises:
+        UserError: There is none of this name.
+    """
+    if name not in WORLDS:
+        raise UserError(f"is {name!r}; give {' or '.join(WORLDS)}", field="world")
+    return WORLDS[name]
+
+
 def _check(count: int, seed: int, questions: int) -> None:
     if not 1 <= count <= MOST_SCENES:
         raise UserError(f"is {count}; give a whole number from 1 to {MOST_SCENES}", field="scenes")
@@ -233,10 +264,10 @@ def _check(count: int, seed: int, questions: int) -> None:
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _posed(scene: Scene, rng: Random, count: int, kinds: Iterator[Kind]) -> list[Posed]:
+def _posed(world: World[Any], scene: Grid[Any], rng: Random, count: int, kinds: Iterator[Kind]) -> list[Posed]:
     """`count` answerable questions about `scene`, then `count` unanswerable ones, of the next kinds in turn."""
-    answered = _different(count, lambda: answerable(scene, rng))
-    return answered + _different(count, lambda: unanswerable(scene, rng, next(kinds)))
+    answered = _different(count, lambda: world.answerable(scene, rng))
+    return answered + _different(count, lambda: world.unanswerable(scene, rng, next(kinds)))
 
 
 def _different(count: int, pose: Callable[[], Posed | None]) -> list[Posed]:
@@ -255,10 +286,10 @@ def _labelled(image: str, name: str, posed: Iterable[Posed]) -> Iterator[Labelle
         yield LabelledRow(image, f"{name}-{number}", each.text, answers, not each.kind, each.kind, each.form)
 
 
-def _probes(image: str, scene: Scene, rng: Random, first: int) -> Iterator[ProbeRow]:
+def _probes(world: World[Any], image: str, scene: Grid[Any], rng: Random, first: int) -> Iterator[ProbeRow]:
     """Probes in turn, yes and no, numbered from `first`."""
-    there = _different(PROBES, lambda: probe(scene, rng, present=True))
-    missing = _different(PROBES, lambda: probe(scene, rng, present=False))
+    there = _different(PROBES, lambda: world.probe(scene, rng, present=True))
+    missing = _different(PROBES, lambda: world.probe(scene, rng, present=False))
     for yes, no in zip(there, missing, strict=True):
         yield ProbeRow(first, image, yes.text, "yes")
         yield ProbeRow(first + 1, image, no.text, "no")
@@ -279,16 +310,17 @@ def _write_rows(file: Path, rows: Iterable[ManifestRow | LabelledRow | ProbeRow]
     file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
 
-def _card(made: Made, split: SceneSplit, seed: int, questions: int) -> str:
+def _card(made: Made, split: SceneSplit, seed: int, questions: int, world: str) -> str:
+    named = "" if world == SHAPES.name else f" --world {world}"
     versions = ", ".join(f"{name} {version(name)}" for name in ("unsaf-async", "numpy", "pillow"))
     kinds: Counter[str] = Counter(row.kind for row in made.labelled if row.kind)
     forms = Counter(row.form for row in made.labelled if not row.kind)
-    return f"""# {len(made.manifest)} scenes of the drawn world
+    return f"""# {len(made.manifest)} scenes of the drawn world{" `" + world + "`" if named else ""}
 
 Drawn, and asked about, by
 
 ```text
-unsaf-async world make --scenes {len(made.manifest)} --split {split} --seed {seed} --questions {questions} --out DIR
+unsaf-async world make --scenes {len(made.manifest)} --split {split} --seed {seed} --questions {questions}{named} --out DIR
 ```
 
 with {versions}, Python {python_version()}. The same versions make the same bytes again. What is true of a picture is known

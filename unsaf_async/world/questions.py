@@ -7,17 +7,19 @@ way round, from the words to the scene.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from unsaf_async.world import language as words
 from unsaf_async.world.language import Form, Noun
 from unsaf_async.world.scene import CELLS, COLORS, SHAPES, SIZES, Scene, Thing, neighbor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from random import Random
 
     from unsaf_async.records import Kind
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,33 @@ def unanswerable(scene: Scene, rng: Random, kind: Kind | None = None) -> Posed |
     Returns:
         The question and the reply that declines it; None if the scene has no such question.
     """
+    return posed_of_kind(scene, rng, kind, _PERCEPTUAL, _never)
+
+
+def posed_of_kind(
+    scene: S,
+    rng: Random,
+    kind: Kind | None,
+    perceptual: Mapping[str, Callable[[S, Random], Posed | None]],
+    never: Callable[[S, Random, Kind], Posed],
+) -> Posed | None:
+    """A question of a kind, by its maker; a maker that finds nothing is tried again.
+
+    Args:
+        scene: The scene.
+        rng: Decides what is asked; it is advanced.
+        kind: Why there is no answer; None: any kind, by its share.
+        perceptual: Makers of the kinds that depend on the scene.
+        never: Makes questions of the others.
+
+    Returns:
+        The question and the reply that declines it; None if the scene has no such question.
+    """
     for _ in range(1 if kind else 20):
         wanted = kind or rng.choices(tuple(UNANSWERABLE), tuple(UNANSWERABLE.values()))[0]
-        maker = _PERCEPTUAL.get(wanted)
+        maker = perceptual.get(wanted)
         for _ in range(40 if maker else 1):
-            posed = maker(scene, rng) if maker else _never(scene, rng, wanted)
+            posed = maker(scene, rng) if maker else never(scene, rng, wanted)
             if posed:
                 return posed
     return None

@@ -7,18 +7,28 @@ can turn up in the test split, whatever the seeds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property
-from hashlib import sha256
-from random import Random
-from typing import TYPE_CHECKING, Literal
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from unsaf_async.world.grid import (
+    CELL_PX,
+    COVERED_SHARE,
+    EMPTY_SHARE,
+    GROUND,
+    SIDE,
+    Grid,
+    SceneSplit,
+    draw_cells,
+    drawn,
+    paint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from random import Random
 
     import numpy as np
     from numpy.typing import NDArray
-
-SceneSplit = Literal["train", "validation", "test"]
 
 SIZES = ("small", "large")
 COLORS = {
@@ -35,28 +45,20 @@ SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond", "ring", "h
 CELLS = ("northwest", "north", "northeast", "west", "middle", "east", "southwest", "south", "southeast")
 """The grid's cells, row by row. One word each: a name of two words is one more thing to learn."""
 
-SIDE = 3
-"""Cells per row and per column."""
-CELL_PX = 16
-IMAGE_PX = SIDE * CELL_PX
-"""The picture's width and height."""
-
-LEAST_THINGS = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """How scenes are drawn. The tiny models have seen the defaults alone."""
 
-    covered: float = 0.13
+    covered: float = COVERED_SHARE
     """The share of covered cells."""
-    empty: float = 0.34
+    empty: float = EMPTY_SHARE
     """The share of empty cells."""
     shift_px: tuple[int, int] = (2, 1)
     """The most that a thing stands off its cell's center, of small ones and of large ones."""
     shade: int = 10
     """The most that each channel of a color is off."""
-    ground: tuple[int, int] = (238, 255)
+    ground: tuple[int, int] = GROUND
     """The darkest and the lightest ground."""
 
 
@@ -77,64 +79,16 @@ class Thing:
         return f"{self.size} {self.color} {self.shape}"
 
 
-Cell = Thing | Literal["covered"] | None
-"""A thing in full view, a striped cover with nobody knows what below it, or nothing."""
-
-
 @dataclass(frozen=True)
-class Scene:
+class Scene(Grid[Thing]):
     """Nine cells, row by row, in the order of `CELLS`."""
 
-    cells: tuple[Cell, ...]
-
-    @cached_property
-    def things(self) -> dict[int, Thing]:
-        """What can be seen, by cell."""
-        return {index: cell for index, cell in enumerate(self.cells) if isinstance(cell, Thing)}
-
-    @cached_property
-    def covered(self) -> tuple[int, ...]:
-        """The cells under a cover."""
-        return tuple(index for index, cell in enumerate(self.cells) if cell == "covered")
-
-    def __str__(self) -> str:
-        """`small red star | covered | nothing | ...`: what identifies the scene."""
-        return " | ".join(str(cell or "nothing") for cell in self.cells)
-
     @staticmethod
-    def read(text: str) -> Scene:
-        """The scene that a text spells.
-
-        Args:
-            text: Nine cells exactly as `str` writes them.
-
-        Returns:
-            The scene.
-
-        Raises:
-            ValueError: It is any other text.
-        """
-        cells = text.split(" | ")
-        if len(cells) != len(CELLS):
-            raise ValueError(f"a scene has {len(CELLS)} cells, separated by ' | '; found {len(cells)} in {text[:60]!r}")
-        return Scene(tuple(map(_read_cell, cells)))
-
-    @cached_property
-    def split(self) -> SceneSplit:
-        """The split that this scene belongs to, by its content: of 100 scenes 80 train, 10 validate and 10 test."""
-        share = int.from_bytes(sha256(str(self).encode()).digest()[:4]) % 100
-        return "test" if share < 10 else "validation" if share < 20 else "train"
-
-
-def _read_cell(text: str) -> Cell:
-    match text.split(" "):
-        case ["covered"]:
-            return "covered"
-        case ["nothing"]:
-            return None
-        case [size, color, shape] if size in SIZES and color in COLORS and shape in SHAPES:
-            return Thing(size, color, shape)
-    raise ValueError(f"{text[:60]!r} is no cell; write 'nothing', 'covered', or a thing such as 'small red star'")
+    def _read_thing(text: str) -> Thing:
+        match text.split(" "):
+            case [size, color, shape] if size in SIZES and color in COLORS and shape in SHAPES:
+                return Thing(size, color, shape)
+        raise ValueError(f"{text[:60]!r} is no cell; write 'nothing', 'covered', or a thing such as 'small red star'")
 
 
 def neighbor(index: int, direction: str) -> int | None:
@@ -154,7 +108,7 @@ def neighbor(index: int, direction: str) -> int | None:
 
 
 def draw(rng: Random, drawing: Drawing = USUAL) -> Scene:
-    """One scene at random, with at least `LEAST_THINGS` things to be seen.
+    """One scene at random, with at least two things to be seen.
 
     Args:
         rng: It is advanced.
@@ -163,18 +117,10 @@ def draw(rng: Random, drawing: Drawing = USUAL) -> Scene:
     Returns:
         The scene, of any split.
     """
-    while True:
-        scene = Scene(tuple(_draw_cell(rng, drawing) for _ in CELLS))
-        if len(scene.things) >= LEAST_THINGS:
-            return scene
+    return Scene(draw_cells(rng, _draw_thing, drawing.covered, drawing.empty))
 
 
-def _draw_cell(rng: Random, drawing: Drawing) -> Cell:
-    share = rng.random()
-    if share < drawing.covered:
-        return "covered"
-    if share < drawing.covered + drawing.empty:
-        return None
+def _draw_thing(rng: Random) -> Thing:
     return Thing(rng.choice(SIZES), rng.choice(tuple(COLORS)), rng.choice(SHAPES))
 
 
@@ -189,15 +135,10 @@ def scenes(
         seed: Of the drawing.
         drawing: How they are drawn.
 
-    Yields:
-        (scene, picture [48, 48, 3]).
+    Returns:
+        Pairs of a scene and its picture [48, 48, 3].
     """
-    rng = Random(f"{split} {seed}")
-    for _ in range(count):
-        scene = draw(rng, drawing)
-        while scene.split != split:
-            scene = draw(rng, drawing)
-        yield scene, render(scene, rng, drawing)
+    return drawn(split, count, seed, partial(draw, drawing=drawing), partial(render, drawing=drawing))
 
 
 def render(scene: Scene, rng: Random, drawing: Drawing = USUAL) -> NDArray[np.uint8]:
@@ -213,23 +154,14 @@ def render(scene: Scene, rng: Random, drawing: Drawing = USUAL) -> NDArray[np.ui
     """
     import numpy as np
 
-    picture = np.full((IMAGE_PX, IMAGE_PX, 3), rng.randint(*drawing.ground), np.float32)
-    for index, cell in enumerate(scene.cells):
-        row, column = divmod(index, SIDE)
-        at = picture[row * CELL_PX : (row + 1) * CELL_PX, column * CELL_PX : (column + 1) * CELL_PX]
-        if cell == "covered":
-            at[1:15, 1:15] = 128
-            at[1:15:4, 1:15] = 96
-        elif isinstance(cell, Thing):
-            most = drawing.shift_px[SIZES.index(cell.size)]
-            shift = rng.randint(-most, most), rng.randint(-most, most)
-            mask = np.roll(_mask(cell.shape, cell.size), shift, (0, 1))[..., None]
-            shade = np.array(
-                [value + rng.randint(-drawing.shade, drawing.shade) for value in COLORS[cell.color]], np.float32
-            )
-            at[:] = at * (1 - mask) + shade * mask
-    noise = np.random.default_rng(rng.getrandbits(64)).normal(0, 3, picture.shape)
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+    def paint_thing(at: NDArray[np.float32], thing: Thing, rng: Random) -> None:
+        most = drawing.shift_px[SIZES.index(thing.size)]
+        shift = rng.randint(-most, most), rng.randint(-most, most)
+        mask = np.roll(_mask(thing.shape, thing.size), shift, (0, 1))[..., None]
+        shade = [value + rng.randint(-drawing.shade, drawing.shade) for value in COLORS[thing.color]]
+        at[:] = at * (1 - mask) + np.array(shade, np.float32) * mask
+
+    return paint(scene, rng, paint_thing, shades=drawing.ground)
 
 
 @cache

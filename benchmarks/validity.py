@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -246,28 +247,43 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def of_size(studies: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The studies of each size, whatever their training seeds."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in studies:
+        found[one["model"]].append(one)
+    return dict(found)
+
+
 def kind_table(studies: Sequence[dict[str, Any]]) -> str:
-    """The share of the self-written questions of each true kind that was declined, with their number."""
+    """The share of the self-written questions of each true kind that was declined, with their number, over all seeds."""
     names = sorted({kind for one in studies for kind in one["kinds"]} - {"answerable"})
 
-    def cell(figures: dict[str, Any] | None) -> str:
-        return f"{figures['declined']:.2f} ({figures['n']})" if figures else "n/a"
+    def cell(group: Sequence[dict[str, Any]], kind: str) -> str:
+        found = [one["kinds"][kind] for one in group if kind in one["kinds"]]
+        n = sum(one["n"] for one in found)
+        return f"{sum(one['n'] * one['declined'] for one in found) / n:.2f} ({n:,})" if n else "n/a"
 
     rows = [
-        [one["model"], str(one["training_seed"]), *(cell(one["kinds"].get(kind)) for kind in ("answerable", *names))]
-        for one in studies
+        [name, str(len(group)), *(cell(group, kind) for kind in ("answerable", *names))]
+        for name, group in of_size(studies).items()
     ]
-    return _rows(["model", "seed", "answerable", *names], rows)
+    return _rows(["model", "seeds", "answerable", *names], rows)
 
 
 def form_table(studies: Sequence[dict[str, Any]]) -> str:
-    """Accuracy on labelled questions by form."""
+    """Accuracy on labelled questions by form, the mean over the seeds."""
+    sizes = of_size(studies)
     names = sorted({form for one in studies for form in one["labelled"]["accuracy_by_form"]})
-    rows = [
-        [f"`{name}`", *(f"{one['labelled']['accuracy_by_form'].get(name, float('nan')):.2f}" for one in studies)]
-        for name in names
-    ]
-    return _rows(["form", *(f"{one['model']}, seed {one['training_seed']}" for one in studies)], rows)
+
+    def cell(group: Sequence[dict[str, Any]], form: str) -> str:
+        found = [
+            one["labelled"]["accuracy_by_form"][form] for one in group if form in one["labelled"]["accuracy_by_form"]
+        ]
+        return f"{np.mean(found):.2f}" if found else "n/a"
+
+    rows = [[f"`{name}`", *(cell(group, name) for group in sizes.values())] for name in names]
+    return _rows(["form", *sizes], rows)
 
 
 def gate_table(results: dict[str, Any]) -> str:

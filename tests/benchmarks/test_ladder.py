@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
 from unsaf_async.score.metrics import rank_correlation
 
 ROOT = Path(__file__).parents[2]
@@ -96,3 +97,51 @@ def test_the_stored_ladder_is_what_the_stored_figures_give(ladder: Any, tmp_path
         simulated = found.pop("without_effect")
         assert len(simulated) == len(ladder.SHARES)
     near(again, kept)
+
+
+# --- what is true by the oracle of a run's world --------------------------------------------------------------------------
+
+
+def test_the_truth_of_a_picture_is_that_of_its_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    by_oracle = importlib.import_module("by_oracle")
+
+    def examination(metadata: dict[str, Any]) -> Examination:
+        questions = tuple(
+            Question(
+                text=text, intended=intended, response=reply, answer=CallRecord(role="answer", outcome="ok"), act=act
+            )
+            for text, intended, reply, act in (
+                ("How tall is the teal bar?", "unanswerable", "Four.", "answered"),
+                ("How tall is the navy bar?", "answerable", "I cannot tell: there is no navy bar.", "abstained"),
+                ("What color is the star?", "answerable", "Red.", "answered"),
+            )
+        )
+        return Examination(image=ImageRecord(id="a", path="a.png", metadata=metadata), questions=questions)
+
+    chart = " | ".join(["plain teal 4", *["nothing"] * 8])
+    scene = " | ".join(["small red star", *["nothing"] * 8])
+    of_charts = examination({"world": "charts", "scene": chart})
+    assert by_oracle.verdicts(of_charts) == ["answerable", "unanswerable", None]
+    assert by_oracle.verdicts(examination({"scene": scene})) == [
+        None,
+        None,
+        "answerable",
+    ]  # of a run that names no world
+    (relabelled,) = by_oracle.relabelled([of_charts], by_oracle.true_label)
+    assert [question.intended for question in relabelled.questions] == ["answerable", "unanswerable"]
+    assert by_oracle.scored([relabelled])["f1"] == 1.0
+    assert by_oracle.relabelled([of_charts], by_oracle.audited)[0].questions == ()
+    assert by_oracle.fidelity([of_charts])["answerable"] == {"false": 0.5, "unreadable": 0.5}
+    assert by_oracle.kinds([of_charts])["absent-object"] == {"n": 1, "declined": 1.0}
+
+
+def test_studies_of_models_that_are_not_at_hand_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    validity = importlib.import_module("validity")
+    now = [study(1_000, 2, 0.5, 0.5), study(1_000, 0, 0.6, 0.6)]
+    earlier = [study(1_000, 0, 0.1, 0.1), study(10_000, 1, 0.7, 0.7), study(1_000, 1, 0.2, 0.2)]
+    both = validity.merged(now, earlier)
+    assert [(one["training_seed"], one["parameters"], one["unf1"]["f1"]) for one in both] == [
+        (0, 1_000, 0.6), (1, 1_000, 0.2), (1, 10_000, 0.7), (2, 1_000, 0.5),
+    ]  # fmt: skip

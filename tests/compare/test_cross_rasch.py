@@ -207,6 +207,14 @@ def test_what_cannot_be_fitted_is_none_with_its_reason_and_the_rest_is_there() -
     fitted = item_response(of(perfect))
     assert "has no bound" in fitted.undefined["abilities"]
     assert fitted.pairs[0].undefined["all_questions"] == fitted.undefined["abilities"]
+    twins = crossed([0, 0.5, -0.5], [0, 0, 0], images=8)
+    for (asker, answerer), examinations in list(twins.items()):
+        if answerer == "a":
+            twins[asker, "d"] = examinations
+    alike = next(pair for pair in item_response(of(twins)).pairs if (pair.a, pair.b) == ("a", "d"))
+    assert alike.all_questions == pytest.approx(0, abs=1e-9)
+    assert alike.all_questions_ci is None
+    assert alike.undefined["all_questions_ci"] == "fewer than two pictures tell them apart"
     empty = matrix({}, resamples=2).item_response
     assert (empty.questions, empty.pairs) == (0, [])
 

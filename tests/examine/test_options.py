@@ -9,6 +9,8 @@ import pytest
 
 from unsaf_async.examine.options import MOST, act_by_option, chosen_option, options_shown
 from unsaf_async.examine.parse import question_items
+from unsaf_async.examine.rules import rule
+from unsaf_async.prompts import load_pack
 from unsaf_async.records import Options
 
 NONE = "It cannot be determined from the image"
@@ -132,3 +134,31 @@ def test_options_are_read_with_their_question(text: str) -> None:
 def test_options_that_begin_with_a_letter_of_their_own_keep_it() -> None:
     (item,) = question_items('{"question": "Who is it?", "options": ["A. Smith", "someone else"]}')
     assert item.options == ("A. Smith", "someone else")
+
+
+# --- in other languages -----------------------------------------------------------------------------------------------
+
+LANGUAGES = {
+    "de": ("Wem gehört das Auto?", ("rot", "blau"), ("B", "B.", "Antwort: B", "Die richtige Antwort ist B.", "B. blau", "blau")),
+    "es": ("¿De quién es el coche?", ("rojo", "azul"), ("B", "Respuesta: B", "La respuesta correcta es B.", "B) azul", "azul.")),
+    "fr": ("À qui est la voiture ?", ("rouge", "bleu"), ("B", "Réponse : B", "La bonne réponse est B.", "B. bleu", "bleu")),
+    "ja": ("この車は誰のものですか？", ("赤", "青"), ("B", "Ｂ", "Bです。", "答え：B", "正解はBです", "B．青", "B。青", "青")),
+    "zh": ("这辆车是谁的？", ("红色", "蓝色"), ("B", "Ｂ", "B。", "答案：B", "答案是B", "选B", "B. 蓝色", "（B）", "蓝色。")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_shipped_packs_option_declines_in_its_language_and_letters_are_read_in_it(code: str) -> None:
+    question, (first, second), replies = LANGUAGES[code]
+    undetermined = load_pack(f"unsaf/{code}").for_form("choice").undetermined
+    assert rule(question, undetermined, "stop") == "abstained", "to the rules it is an abstention, too"
+    options = Options(texts=(first, second, undetermined), undetermined=2)
+    for reply in replies:
+        assert chosen_option(reply, options) == 1, reply
+    for reply in ("C", f"C. {undetermined}", undetermined):
+        assert act_by_option(question, reply, "stop", options) == "abstained"
+    for reply in (f"A. {second}", "A、B", "A, B", "E", f"{first}{second}"):
+        assert chosen_option(reply, options) is None, reply
+    own = options_shown([first, second, f"{undetermined}。"], undetermined, 0, question)
+    assert own is not None
+    assert len(own.texts) == 3

@@ -16,6 +16,7 @@ from truths import measured, resumed, scripted_model
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.compare.comparison import compare, load_runs
+from unsaf_async.prompts import load_pack
 from unsaf_async.report.data import load_run
 from unsaf_async.report.soundness import soundness
 from unsaf_async.runs.estimate import estimate
@@ -227,7 +228,7 @@ def test_forms_are_told_apart_and_shown(capsys: pytest.CaptureFixture[str]) -> N
         (("--form", "choice", "--grounded"), ("--grounded", "--form both")),
         (("--form", "choice", "--samples", "2"), ("--samples", "--form both")),
         (("--form", "choice", "--controls", "blank"), ("--controls", "--form both")),
-        (("--form", "both", "--prompts", "unsaf/de"), ("unsaf", "choice-answer.md", "--form open")),
+        (("--form", "both", "--prompts", "tiny"), ("tiny", "choice-answer.md", "--form open")),
         (("--form", "both", "--prompts", "half"), ("choice-ask-answerable.md", "a pack needs this file")),
         (("--form", "choice", "--questions-from", "open"), ("--form is choice", "no options", "--questions-from")),
     ],
@@ -262,3 +263,28 @@ def test_more_about_free_words_and_rows_for_training_are_refused_where_there_are
         ended = command(capsys, *arguments)
         assert ended.code == 2, arguments
         assert word in ended.err
+
+
+@pytest.mark.parametrize("code", ["de", "es", "fr", "ja", "zh"])
+async def test_a_shipped_pack_in_another_language_asks_with_options_and_scores_as_the_english_one(
+    code: str, tmp_path: Path
+) -> None:
+    """The simulated model writes English whatever it reads, and does the same on the same question."""
+    runs = [
+        await drive(
+            Simulation(any_model=True, price=PRICE),
+            "vllm",
+            tmp_path / code_,
+            images=3,
+            question_form="choice",
+            prompts=prompts,
+        )
+        for code_, prompts in (("en", "unsaf"), (code, f"unsaf/{code}"))
+    ]
+    for run in runs:
+        assert run.score.questions.asked == 18
+        assert not run.score.unscored
+    assert runs[0].score.counts == runs[1].score.counts
+    shown = questions(runs[1].examinations)[0].options
+    assert shown is not None
+    assert shown.texts[shown.undetermined] == load_pack(f"unsaf/{code}").for_form("choice").undetermined

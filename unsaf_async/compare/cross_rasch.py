@@ -430,6 +430,14 @@ def at_equal_difficulty(given: Responses, found: RaschFit | str, a: int, b: int)
     others = [model for model in range(len(given.models)) if model not in (a, b)]
     shown, shown_ci = _shares_apart(_share(given, mine, [a]), _share(given, theirs, [b]))
     easier, easier_ci = _shares_apart(_share(given, mine, others), _share(given, theirs, others))
+    for name, value, ci in (
+        ("all_questions_ci", contrast, contrast_ci),
+        ("own_questions_ci", own, own_ci),
+        ("own_share_ci", shown, shown_ci),
+        ("easier_ci", easier, easier_ci),
+    ):
+        if value is not None and ci is None:
+            undefined[name] = "fewer than two pictures tell them apart"
     if shown is None:
         undefined["own_share"] = "one of the two has no response to its own questions that counts"
     if easier is None:

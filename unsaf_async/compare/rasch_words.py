@@ -67,7 +67,9 @@ def _missing(pair: AtEqualDifficulty, found: ItemResponse) -> Iterator[str]:
     known = set(found.undefined.values())
     for name, why in pair.undefined.items():
         if why not in known:
-            yield f"n/a for {pair.a} and {pair.b}: {PAIR_WORDS[name]}: {why}"
+            figure = name.removesuffix("_ci")
+            what = PAIR_WORDS[figure] if figure == name else f"95 % interval of {PAIR_WORDS[figure]}"
+            yield f"n/a for {pair.a} and {pair.b}: {what}: {why}"
 
 
 def _of_split(split: Split, names: list[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,15 @@ before it matches in one way alone, or a reply that repeats one takes time witho
 _WORDS_BEFORE = re.compile(
     r"(?:the )?(?:correct |best |right |final |my )?(?:answer|option|choice)(?: is|:)\s*", re.IGNORECASE
 )
+_OTHER_WORDS_BEFORE = re.compile(
+    r"(?:(?:die|la|el) |l')?(?:richtige |bonne )?"
+    r"(?:antwort|respuesta|opción|réponse|正しい答え|答え|正解|回答|選択肢|正确答案|答案|选项|我选|选择|选)"
+    r"(?: correcta)?(?: ?(?:lautet|ist|est|es|は|是|为))? ?(?:: ?)?",
+    re.IGNORECASE,
+)
+"""The same in the languages of the shipped packs."""
+_SENTENCE_END = re.compile(r"\A([A-G])(?:です)?。?(?=\Z)|\A([A-G])。", re.IGNORECASE)
+"""A letter as Japanese and Chinese end a sentence with it, or go on behind it."""
 
 
 def options_shown(written: Sequence[str], undetermined: str, seed: int, question: str) -> Options | None:
@@ -80,10 +90,12 @@ def chosen_option(reply: str, options: Options) -> int | None:
         return None
     text = _value(final.answer.strip()).strip().strip("*_`\"' ").strip()
     forms = [normal_form(each) for each in options.texts]
-    for each in (text, _WORDS_BEFORE.sub("", text, count=1)):
+    text = unicodedata.normalize("NFKC", text)  # letters and marks of full width
+    bare = _OTHER_WORDS_BEFORE.sub("", text, count=1) if _OTHER_WORDS_BEFORE.match(text) else text
+    for each in (text, _WORDS_BEFORE.sub("", text, count=1), bare):
         if (form := normal_form(each)) in forms:
             return forms.index(form)
-    letter = _LETTER.match(text.replace("**", ""))
+    letter = _LETTER.match(_SENTENCE_END.sub(r"\1\2. ", bare.replace("**", "")))
     if letter is None:
         return None
     place, rest = LETTERS.index(letter[1].upper()), normal_form(letter[2])

@@ -60,7 +60,11 @@ def item_response(found: ItemResponse) -> Element:
                     (
                         said(each.a), said(each.b),
                         *(
-                            figure_cell(getattr(each, name), getattr(each, f"{name}_ci"), each.undefined.get(name, ""))
+                            figure_cell(
+                                getattr(each, name),
+                                getattr(each, f"{name}_ci"),
+                                each.undefined.get(name, each.undefined.get(f"{name}_ci", "")),
+                            )
                             for name in PAIR_WORDS
                         ),
                     )

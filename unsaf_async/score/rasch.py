@@ -252,7 +252,7 @@ def interval_of(value: float, influence: NDArray[np.float64]) -> tuple[float, fl
     Returns:
         value -+ t s; None for fewer than two pictures that move it.
     """
-    moving = influence[influence != 0]
+    moving = influence[np.abs(influence) > 1e-12]  # what rounding leaves of 0 moves nothing
     if len(moving) < 2:
         return None
     spread = float(np.sqrt(len(moving) / (len(moving) - 1) * (moving**2).sum()))

@@ -186,8 +186,10 @@ _ASK = re.compile(r"\bwrite (\d+)(?: \w+)? questions?\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\b(\d+) ")
 _LABEL = re.compile(r"\b(UNANSWERABLE|ANSWERABLE)\b")
 _QUESTION = re.compile(r"^Question:[ \t]*(\S.*)$", re.MULTILINE)
-_LAST_LINE = re.compile(r"\n\n(?:Frage|Pregunta|Question|问题|質問) ?[:：][ \t]*(\S.*)\Z")
-"""A question in a prompt of another language."""
+_LAST_LINE = re.compile(r"\n\n(?:Frage|Pregunta|Question|问题|質問) ?[:：][ \t]*(\S.*)(?:\Z|(?=\n\nA\. ))")
+"""A question in a prompt of another language, with options below it or without."""
+_UNDETERMINED = re.compile(r"nicht feststellen|no se puede determinar|ne permet pas|判断できない|无法", re.IGNORECASE)
+"""That nothing can be determined, in another language."""
 _LIST_FORM = '{"questions": [{"question": "..."'
 """The form of a list, which is the same in every language."""
 _WITH_OPTIONS = '"options": ['
@@ -387,7 +389,11 @@ def _choose(
     label, _ = truth(question)
     rate = awareness.abstain_unanswerable if label == "unanswerable" else awareness.over_refuse
     declines = dice.happens(rate, "abstain", *about) != dice.happens(awareness.unlike_by_option, "by option", *about)
-    fitting = [letter for letter, text in options if (what_it_did(question, text) == "abstained") == declines]
+    fitting = [
+        letter
+        for letter, text in options
+        if (what_it_did(question, text) == "abstained" or bool(_UNDETERMINED.search(text))) == declines
+    ]
     letter = dice.pick(fitting or [letter for letter, _ in options], "letter", *about)
     return ScriptedReply(letter, 0.9 if label == "answerable" else 0.7)
 

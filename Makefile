@@ -7,7 +7,7 @@ DISTILL := .venv/.distill
 RAY := .venv/.ray
 LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-ray test-sdks test-vllm chaos fuzz lint train-tiny lock audit docs notebook site bench benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-ray test-sdks test-exports test-vllm chaos fuzz lint train-tiny lock audit docs notebook site bench benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -35,6 +35,14 @@ test-ray: $(RAY)  ## one run on several processes: real Ray workers, one of them
 test-sdks: $(READY)  ## the simulator's replies, read by OpenAI's newest SDK, which the locked litellm does not take yet
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv-sdks openai==3.57.0
 	PYTHONPATH=.venv-sdks $(BIN)/python -m pytest tests/simulate/test_sdks.py
+
+test-exports:  ## exports and --report-to against inspect_ai, W&B, MLflow and Trackio themselves, offline; 0.9 GB
+	@test -d .venv-exports || $(PYTHON) -m venv .venv-exports
+	.venv-exports/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv-exports/bin/python -m pip install --quiet '.[mlflow,trackio,wandb]' inspect-ai==0.3.285 hypothesis jsonschema \
+	  pytest pytest-asyncio pytest-cov pytest-timeout pytest-xdist
+	UNSAF_INSPECT_PYTHON=$(CURDIR)/.venv-exports/bin/python .venv-exports/bin/python -m pytest -W default \
+	  tests/runs/test_inspect_log.py tests/runs/test_trackers.py
 
 test-vllm: $(DISTILL)  ## install vLLM for CPUs (2.5 GB) and test against it, with an adapter trained for it; ten minutes
 	PYTHON="$(PYTHON)" tests/vllm/install.sh .venv-vllm
@@ -85,7 +93,7 @@ benchmarks: $(READY)  ## what a call costs, beside litellm and raw httpx
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf .venv .venv-lock .venv-peers .venv-sdks .venv-vllm dist build site
+	rm -rf .venv .venv-exports .venv-lock .venv-peers .venv-sdks .venv-vllm dist build site
 
 $(READY): pyproject.toml requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unsaf-async needs Python 3.11 or newer; give one with PYTHON=python3.12")'

@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-UNPINNED = {"selenium", "vllm"}
-"""Selenium follows the machine's browser; vLLM for CPUs has pins of its own (tests/vllm)."""
+UNPINNED = {"selenium", "trackio", "vllm"}
+"""Selenium follows the machine's browser; Trackio takes no pillow 13 yet; vLLM for CPUs has pins of its own (tests/vllm)."""
 
 pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="only a checkout has these files")
 

@@ -18,7 +18,8 @@ DATA = ("providers", "prompts", "images")
 """The folders that ride in the wheel, as unsaf_async/_bundled/..."""
 SHIPPED_AS_SOURCE = (
     "unsaf_async", *DATA, "tests", "benchmarks", "docs", ".ci", "cache/README.md",
-    "README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "RELEASING.md", "SECURITY.md",
+    "README.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile",
+    "RELEASING.md", "SECURITY.md",
     "mkdocs.yml", "constraints.txt", "requirements.txt", "requirements-dev.txt", "pyproject.toml", ".gitignore",
     ".pre-commit-config.yaml",
 )  # fmt: skip
@@ -158,6 +159,16 @@ def test_the_wheel_of_the_sdist_is_the_wheel_of_the_checkout(wheel: Path, sdist:
     again = build(unpacked, "wheel", tmp_path / "dist")
     assert again.name == wheel.name
     assert _contents(again) == _contents(wheel)
+
+
+def test_the_image_of_docker_takes_what_the_wheel_is_built_of_and_nothing_that_lies_about() -> None:
+    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert copied == {"requirements.txt", "pyproject.toml", "README.md", "LICENSE", "unsaf_async", *DATA}
+    assert all((ROOT / name).exists() for name in copied)
+    user = max(place for place, line in enumerate(lines) if line.startswith("USER "))
+    assert user < lines.index('ENTRYPOINT ["unsaf-async"]'), "it does not run as root"
+    assert lines[user] != "USER root"
 
 
 def test_an_installed_wheel_finds_its_data_outside_any_checkout(wheel: Path, tmp_path: Path) -> None:

@@ -34,12 +34,16 @@ class CallSettled:
     Attributes:
         reply: None if it failed.
         cost_usd: What it is booked with.
+        seconds: How long it took, where it failed; 0.0 where that is not known. Of a reply: `Reply.latency_s`.
+        error: The name of the error with which it failed; "" where that is not known.
     """
 
     role: Role
     provider: str
     reply: Reply | None
     cost_usd: float
+    seconds: float = 0.0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

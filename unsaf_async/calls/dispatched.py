@@ -100,7 +100,7 @@ class Dispatched:
         self._announce(CallSent(request.role, provider, worst / NANO))
         began_s = asyncio.get_running_loop().time()
         reply: Reply | None = None
-        cost = 0
+        cost, failed = 0, ""
         try:
             try:
                 reply = await within(self._timeout_s, replica.backend.complete(request))
@@ -118,6 +118,7 @@ class Dispatched:
                 self._announce(BoundBroken(request.role, provider, worst / NANO, cost / NANO))
             return reply
         except CallError as error:
+            failed = type(error).__name__
             if error.fate_unknown:
                 cost = worst
                 reservation.settle(worst)
@@ -130,7 +131,8 @@ class Dispatched:
             if then is not error:
                 raise then from None
             raise
-        except BaseException:  # cancelled, or a bug: the call was sent, so it may be billed
+        except BaseException as error:  # cancelled, or a bug: the call was sent, so it may be billed
+            failed = type(error).__name__
             if not reservation.over:
                 cost = worst
                 reservation.settle(worst)
@@ -138,7 +140,8 @@ class Dispatched:
             raise
         finally:
             self._replicas.leave(replica)
-            self._announce(CallSettled(request.role, provider, reply, cost / NANO))
+            seconds = 0.0 if reply else asyncio.get_running_loop().time() - began_s
+            self._announce(CallSettled(request.role, provider, reply, cost / NANO, seconds, failed))
 
 
 def without_keys(reply: Reply, redact: Redactor, provider: str, announce: Announce) -> Reply:

@@ -14,6 +14,7 @@ from unsaf_async.cli.spelling import spelled
 from unsaf_async.cli.streams import tell
 from unsaf_async.errors import UntrustedFolder, UserError
 from unsaf_async.help import MONEY, OUTPUT, Help
+from unsaf_async.trackers import Tracker
 
 Result = TypeVar("Result")
 
@@ -78,6 +79,30 @@ class Display:
             spelling=("--report/--no-report",),
         ),
     ] = True
+    report_to: Annotated[
+        Sequence[Tracker],
+        Help(
+            "Tell a tracker of experiments the score, costs and settings at the end. May be given several times.",
+            panel=OUTPUT,
+        ),
+    ] = ()
+    otel: Annotated[
+        bool,
+        Help(
+            "Send traces and metrics of the calls to where OpenTelemetry's variables say, without texts.", panel=OUTPUT
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Raises UserError where what is asked for is not installed: before anything is paid."""
+        if self.report_to:
+            from unsaf_async.trackers import check_installed as check_trackers
+
+            check_trackers(self.report_to)
+        if self.otel:
+            from unsaf_async.telemetry import check_installed as check_otel
+
+            check_otel()
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on stdout.")]

@@ -267,7 +267,7 @@ def run_folder(
         The exit code.
     """
     try:
-        runner, score = work_off(folder, server, spread, quiet=display.quiet)
+        runner, score = work_off(folder, server, spread, quiet=display.quiet, otel=display.otel)
     except KeyboardInterrupt:
         tell(f"interrupted; {_again(folder.path)} goes on; what is finished is kept")
         return 130
@@ -286,22 +286,37 @@ def _reported(folder: RunFolder, runner: Runner, score: Findings, display: o.Dis
         problem = keep_report(folder.path)
     if problem:  # it does no harm
         tell(problem)
+    if display.report_to and score.images.done and not runner.mistake:
+        from unsaf_async.cli.reporting import tell_trackers
+
+        tell_trackers(folder.path, display.report_to)
     return _finish(runner, score, display, reported=display.report and problem is None and not runner.unwritable)
 
 
 def work_off(
-    folder: RunFolder, server: Server | None = None, spread: Spread | None = None, *, quiet: bool
+    folder: RunFolder,
+    server: Server | None = None,
+    spread: Spread | None = None,
+    *,
+    quiet: bool,
+    otel: bool = False,
 ) -> tuple[Runner, Findings]:
     """Works the run's folder off, with a display; the conductor knows how it ended. server: started before, stopped after.
 
-    Raises KeyboardInterrupt at the second Ctrl-C.
+    otel: whether OpenTelemetry hears of it. Raises KeyboardInterrupt at the second Ctrl-C.
     """
     import asyncio
 
     from unsaf_async.runs.runner import Runner
 
     runner = Runner(folder, spread=spread)
-    return runner, asyncio.run(_interruptible(runner, server, quiet=quiet))
+    with ExitStack() as stack:
+        if otel:
+            from unsaf_async.telemetry import Exporting, Telemetry
+
+            sent = stack.enter_context(Exporting())
+            runner.listen(stack.enter_context(Telemetry(folder.manifest, sent.tracers, sent.meters)))
+        return runner, asyncio.run(_interruptible(runner, server, quiet=quiet))
 
 
 def work_off_campaign(

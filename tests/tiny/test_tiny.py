@@ -338,3 +338,24 @@ def test_a_prompt_that_is_longer_than_the_model_reads_is_told_before_anything_is
     assert "a prompt has 614 tokens, and tiny-s reads 511; give prompts that are shorter, or another model" in ended.err
     assert "resume" not in ended.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model_type": "qwen2_5_vl"}, "is no tiny model but a qwen2_5_vl"),
+        ({"text_config": {"model_type": "qwen2"}}, "is no tiny model but a LLaVA of other parts"),
+        ({"vision_config": None}, "is no tiny model but a config unknown here"),
+    ],
+)
+def test_a_folder_of_another_architecture_is_one_line(
+    change: dict[str, object], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(SHIPPED / "tiny-xs", folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, **change}), "utf-8")
+    ended = command(capsys, "estimate", "--provider", "tiny", "--model", str(folder))
+    assert ended.code == 2
+    assert words in ended.err
+    assert ended.err.endswith("serve it, and measure it there (--provider vllm)\n")

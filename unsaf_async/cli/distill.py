@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from unsaf_async.cli.from_fields import from_fields
-from unsaf_async.distill.train.recipe import Recipe
+from unsaf_async.distill.train.recipe import TRAINED, Recipe
+from unsaf_async.distill.train.recipe_file import read_recipe
+from unsaf_async.help import Help
 from unsaf_async.text import shown
 
 if TYPE_CHECKING:
@@ -16,8 +19,19 @@ NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "saf
 """What the extra `distill` brings, and training cannot do without."""
 
 
-@from_fields()
-def distill(recipe: Recipe) -> int:
+@from_fields(file=("recipe_file", read_recipe))
+def distill(
+    recipe: Recipe,
+    recipe_file: Annotated[  # noqa: ARG001  # `from_fields` reads it
+        Path | None,
+        Help(
+            "Settings from a file (YAML, JSON, TOML), such as the one beside every student. Options win.",
+            metavar="FILE",
+            panel=TRAINED,
+            spelling=("--recipe",),
+        ),
+    ] = None,
+) -> int:
     """Train a student on exported teacher data. LoRA on its language model, everything else frozen."""
     check_installed()
     from unsaf_async.distill.train.early import check_early, check_torchvision

@@ -17,6 +17,9 @@ from unsaf_async.cli.options import file, folder, number, one_of, whole
 from unsaf_async.errors import UserError, setting
 from unsaf_async.help import Help
 
+_CONTEXT = "typer_context"
+"""The parameter by which typer tells a command which options were typed."""
+
 PARSERS: dict[Any, Callable[[str], object]] = {int: whole, float: number, Path: folder}
 
 
@@ -26,6 +29,7 @@ def from_fields(
     leave_out: Collection[str] = (),
     required: Collection[str] = (),
     defaults: Mapping[str, object] | None = None,
+    file: tuple[str, Callable[[Path], Mapping[str, object]]] | None = None,
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """A decorator for a command: its parameters with `Help`, and the fields of those that are dataclasses, become options.
 
@@ -34,6 +38,8 @@ def from_fields(
         leave_out: The fields that become no options.
         required: The fields that must be given, whatever default the dataclass has.
         defaults: Defaults, by field, that differ from the dataclass's.
+        file: The parameter that names a file, which the function does not get, and what reads the fields' values in it. They
+            stand for options that are not given: then no option is required, and a field that nobody gives is an error.
 
     Returns:
         The decorator. The command that it returns takes the options by keyword.
@@ -56,10 +62,19 @@ def from_fields(
             else:
                 options[parameter.name] = option
                 parameters += filter(is_taken, option.parameters())
+        if file is not None:
+            context = Parameter(_CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context)
+            parameters = [context, *map(_not_required, parameters)]
 
         @wraps(function)
         def command(**given: Any) -> int:
-            values = {name: option.value(given) for name, option in options.items()}
+            if file is not None:
+                read = file[1](path) if (path := given.pop(file[0], None)) else {}
+                typed = given.pop(_CONTEXT).get_parameter_source
+                given = {name: value for name, value in given.items() if typed(name).name == "COMMANDLINE"}
+                values = {name: option.value(given, read) for name, option in options.items() if name != file[0]}
+            else:
+                values = {name: option.value(given) for name, option in options.items()}
             own = {name: value for name, value in given.items() if name in hints and name not in values}
             return function(**own, **{name: value for name, value in values.items() if value is not MISSING})
 
@@ -68,6 +83,13 @@ def from_fields(
         return command
 
     return decorate
+
+
+def _not_required(parameter: Parameter) -> Parameter:
+    if parameter.default is not Parameter.empty:
+        return parameter
+    kind, *notes = get_args(parameter.annotation)
+    return parameter.replace(default=None, annotation=Annotated[(kind | None, *notes)])
 
 
 def _of(name: str, annotation: Any, default: Any, defaults: Mapping[str, Any]) -> _Option | _Fields | None:
@@ -96,10 +118,14 @@ class _Fields:
         for option in self.options:
             yield from option.parameters()
 
-    def value(self, given: Mapping[str, Any]) -> Any:
-        """The dataclass with the options' values. Raises UserError for values that contradict each other."""
+    def value(self, given: Mapping[str, Any], read: Mapping[str, object] | None = None) -> Any:
+        """The dataclass with the options' values, or those of a file. Raises UserError where they contradict each other."""
         values = {option.name: option.value(given) for option in self.options}
-        return self.kind(**{name: value for name, value in values.items() if value is not MISSING})
+        values = {**(read or {}), **{name: value for name, value in values.items() if value is not MISSING}}
+        for each in fields(self.kind):
+            if read is not None and each.name not in values and each.default is MISSING:
+                raise UserError(": is missing; give it, or a file that has it", field=each.name)
+        return self.kind(**values)
 
 
 @dataclass(frozen=True)
@@ -164,7 +190,7 @@ class _Option:
         """Whether it is a flag that sets False."""
         return self.default is True and not any("/" in each for each in self.help.spelling)
 
-    def value(self, given: Mapping[str, Any]) -> Any:
+    def value(self, given: Mapping[str, Any], _: Mapping[str, object] | None = None) -> Any:
         """The field's value; MISSING: its default."""
         value = given.get(self.name)
         if self.help.without and given.get(f"no_{self.name}"):

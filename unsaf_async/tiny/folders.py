@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.tiny.ladder import LADDER
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "models"
 """The folders of the shipped models."""
+
+_ARCHITECTURE = ("llava", "llama", "clip_vision_model")
+"""`model_type` of a tiny model, of its language model and of its vision tower."""
 
 _FILES = ("config.json", "processor_config.json", "tokenizer.json", "model.safetensors")
 
@@ -45,7 +49,30 @@ def folder_of(profile: Profile) -> Path:
             f"give a folder with the files of one, or one of {known}",
             field="model",
         )
+    _check_architecture(folder, profile.model)
     return folder
+
+
+def _check_architecture(folder: Path, name: str) -> None:
+    """Raises UserError where the runtime, which knows LLaVA of CLIP and Llama alone, could not read the folder's model."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        found = tuple(part.get("model_type") for part in (config, config["text_config"], config["vision_config"]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        found = ()
+    if found != _ARCHITECTURE:
+        kind = (
+            found[0]
+            if found and found[0] != _ARCHITECTURE[0]
+            else "LLaVA of other parts"
+            if found
+            else "config unknown here"
+        )
+        raise UserError(
+            f"{name!r}: is no tiny model but a {kind}, and these are a LLaVA of CLIP and Llama; serve it, and measure it "
+            f"there ({setting('provider', 'vllm')})",
+            field="model",
+        )
 
 
 def with_weights(profile: Profile) -> Profile:

@@ -610,6 +610,16 @@ def test_a_mistake_is_told_in_one_line_before_anything_is_written(
     assert not Path("out").exists()
 
 
+def test_the_folder_of_a_run_is_none_for_several(capsys: pytest.CaptureFixture[str]) -> None:
+    scripted_model("ada")
+    measured("ada", draw_images(Path("images"), 1), Path("elsewhere"), questions=1)
+    options = ("--before", "scripted", "--after", "scripted", "--images", "images")
+    ended = distill_eval(capsys, *options, out="elsewhere")
+    assert ended.code == 2
+    assert "--out elsewhere: is a run's folder, and several runs would come into it" in ended.err
+    assert ended.err.count("\n") == 1
+
+
 def test_another_model_in_the_same_folder_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     draw_images(Path("images"), 2)
     for name in ("ada", "bob", "cid"):

@@ -12,11 +12,13 @@ import pytest
 import torch
 from distill.train import families
 from distill.train.teaching import Made, read_json, rows_of
+from huggingface_hub import constants
 from PIL import Image, ImageEnhance
 from transformers import AutoProcessor
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from unsaf_async.distill.train import corpus as corpora
+from unsaf_async.distill.train import merging
 from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.preflight import check_disk, check_memory, check_merge, preflight
 from unsaf_async.distill.train.train import Imitation, train
@@ -189,6 +191,10 @@ def test_a_sequence_beyond_the_context_is_refused_with_the_worst_and_what_to_do(
     student = str(made.students["idefics3"])  # whose processor takes one
     refused(recipe(data=data, student=student), r"2 rows are too long; cap the images with max_pixels")
     refused(recipe(data=data, student=student, max_pixels=3136), r"give a lower max_pixels than 3136")
+    found, rows = look(recipe(data=data, drop_too_long=True))
+    assert (found.too_long, found.train_rows) == (2, len(rows_of(data, "train")) - 2)
+    assert max(each.tokens for each in rows.all) <= 2048
+    assert "2 rows longer than the student takes were left out" in found.notes
 
 
 # --- the folder of data -----------------------------------------------------------------------------------------------
@@ -276,6 +282,27 @@ def test_a_student_without_its_parts_is_refused(made: Made, recipe: Recipes, tmp
     )
 
 
+def test_a_hub_that_is_offline_was_not_asked_and_what_is_cached_is_pinned(
+    made: Made, recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, commit = tmp_path / "cache", "c0ffee" * 6 + "c0ff"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    asked = recipe(student="team/model")
+    with pytest.raises(
+        UserError, match=r"^student team/model: .* the hub was not asked: HF_HUB_OFFLINE is set; unset it"
+    ):
+        students.pin(asked)
+    (cache / "models--team--model" / "refs").mkdir(parents=True)
+    (cache / "models--team--model" / "refs" / "main").write_text(commit, "utf-8")
+    shutil.copytree(made.students["llava"], cache / "models--team--model" / "snapshots" / commit)
+    pinned = students.pin(asked)
+    assert pinned.revision == commit
+    assert students.read_outline(pinned).parameters == students.read_outline(recipe()).parameters
+    with pytest.raises(UserError, match=r"^revision main: .* is a folder and has no revisions; leave it out$"):
+        students.pin(recipe(revision="main"))
+
+
 # --- room -------------------------------------------------------------------------------------------------------------
 
 
@@ -329,7 +356,7 @@ def test_a_merge_goes_where_there_is_room_or_is_refused(recipe: Recipes) -> None
     ):
         check_merge(settings, outline, {"cuda": 80 * 10**9, "cpu": 100 * 10**9})
     assert check_merge(recipe(merge=False), outline, {"cuda": 1, "cpu": 1}) is None
-    assert students.merge_place(outline, {"cuda": 721 * 10**9}) == ("cuda", torch.float32)
+    assert merging.merge_place(outline, {"cuda": 721 * 10**9}) == ("cuda", torch.float32)
 
 
 # --- the longest rows, once -------------------------------------------------------------------------------------------

@@ -21,7 +21,10 @@ from unsaf_async.errors import UserError
         ({"warmup": 1.0}, "warmup 1: is no share; give a number from 0 to below 1"),
         ({"lora_dropout": -0.1}, "lora_dropout -0.1: is no share; give a number from 0 to below 1"),
         ({"schedule": "step"}, "schedule step: is not known; give one of cosine, linear, constant"),
-        ({"report_to": ("mlflow",)}, "report_to mlflow: is not known; give tensorboard or wandb"),
+        (
+            {"report_to": ("neptune",)},
+            "report_to neptune: is not known; give one of tensorboard, wandb, mlflow, trackio",
+        ),
         ({"student": " "}, "student: is empty; give a folder, a tiny model's name or a hub id"),
         ({"dpo_beta": 0.0}, "dpo_beta 0: is not above 0; give a positive number"),
     ],

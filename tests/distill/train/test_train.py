@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl import SFTConfig, SFTTrainer
 
 import unsaf_async
+from unsaf_async.distill.train.recipe import Recipe
+from unsaf_async.distill.train.recipe_file import read_recipe
 from unsaf_async.distill.train.train import Imitation, train
 from unsaf_async.errors import UserError
 from unsaf_async.tiny.folders import SHIPPED
@@ -32,11 +35,13 @@ from unsaf_async.tiny.folders import SHIPPED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unsaf_async.distill.train.recipe import Recipe
-
     Recipes = Callable[..., Recipe]
 
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")
+
+
+STUDENT = ["README.md", "adapter", "merged", "recipe.yaml", "training.json"]
+"""What lies in the folder of a trained student."""
 
 
 def example(processor: Any, row: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -138,11 +143,18 @@ def test_record_and_card_tell_what_was_done_and_no_path(made: Made, recipe: Reci
     assert "license: other" in card
     assert "Every model ran in process" in card  # the data's terms
     assert told["frozen_sha256"] in card
+    log = told["stages"][0]["log"]
+    assert [line["step"] for line in log] == [1, 2, 3, 4, 5]
+    assert all(value > 0 for line in log for name, value in line.items() if name != "learning_rate")
+    assert max(line["learning_rate"] for line in log) == pytest.approx(1e-3)
+    assert any(
+        re.search(r"step 5 of 5: loss .*, rate .*, gradient .*, [\d,]+ tokens/s, .* samples/s$", line) for line in lines
+    )
     everything = card + json.dumps(told)
     assert str(settings.out.parent) not in everything
     assert str(made.data.parent) not in everything
     assert any(line.startswith("step 5 of 5") for line in lines)
-    assert sorted(each.name for each in settings.out.iterdir()) == ["README.md", "adapter", "merged", "training.json"]
+    assert sorted(each.name for each in settings.out.iterdir()) == STUDENT
 
 
 # --- the numbers ------------------------------------------------------------------------------------------------------
@@ -174,7 +186,9 @@ def test_the_loss_on_a_cpu_is_the_one_that_trl_computes(made: Made, tmp_path: Pa
         assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
-def test_the_same_recipe_gives_the_same_weights_and_leaves_nothing_behind(recipe: Recipes, tmp_path: Path) -> None:
+def test_the_same_recipe_gives_the_same_weights_and_leaves_nothing_behind(
+    made: Made, recipe: Recipes, tmp_path: Path
+) -> None:
     random.seed(5)
     np.random.seed(5)
     torch.manual_seed(5)
@@ -187,7 +201,9 @@ def test_the_same_recipe_gives_the_same_weights_and_leaves_nothing_behind(recipe
     one = train(recipe(out=tmp_path / "one", lora_dropout=0.3, merge=False))
     assert (random.random(), float(np.random.rand()), float(torch.rand(1))) == expected
     assert torch.get_num_threads() == threads
-    two = train(recipe(out=tmp_path / "two", lora_dropout=0.3, merge=False))
+    # as whoever is given the student does it
+    given = {"data": made.data, "student": str(made.students["llava"]), "out": tmp_path / "two"}
+    two = train(Recipe(**{**read_recipe(tmp_path / "one" / "recipe.yaml"), **given}))
     other = train(recipe(out=tmp_path / "other", lora_dropout=0.3, merge=False, seed=1))
     files = [(t.adapter / "adapter_model.safetensors").read_bytes() for t in (one, two, other)]
     assert files[0] == files[1] != files[2]
@@ -253,7 +269,7 @@ def test_a_training_that_breaks_is_one_line_and_goes_on(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr("unsaf_async.distill.train.student.merge", short)
+        patched.setattr("unsaf_async.distill.train.merging.merge", short)
         with pytest.raises(
             UserError, match=r"merged: was not made .*; the adapter is in .*; give resume to merge again"
         ):
@@ -266,7 +282,7 @@ def test_a_training_that_breaks_is_one_line_and_goes_on(
     done = train(recipe(resume=True, **settings))
     assert done.check.merge_error <= 1e-5
     assert "## The merged model" in (out / "README.md").read_text("utf-8")
-    assert sorted(each.name for each in out.iterdir()) == ["README.md", "adapter", "merged", "training.json"]
+    assert sorted(each.name for each in out.iterdir()) == STUDENT
 
 
 def test_a_folder_that_is_in_use_or_has_nothing_to_resume_is_refused(recipe: Recipes, tmp_path: Path) -> None:

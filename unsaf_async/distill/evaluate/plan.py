@@ -150,6 +150,11 @@ async def plan_runs(plan: EvalPlan) -> list[EvalRun]:
 
 
 def _check(plan: EvalPlan) -> None:
+    if exists(plan.out):
+        raise UserError(
+            f"{plan.out}: is a run's folder, and several runs would come into it; give a folder of their own",
+            field="out",
+        )
     if not plan.parts:
         raise UserError(
             f"nothing is to be compared; ask for own questions, a bank, {setting('labelled')} or {setting('pope')}"

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 """A folder that transformers' trainer writes."""
 
-_PACKAGES: dict[Reporter, tuple[str, ...]] = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
+_PACKAGES: dict[Reporter, tuple[str, ...]] = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
+    "trackio": ("trackio",),
+}
 """One of them makes a reporter work."""
 
 UNTRAINED = {
@@ -58,6 +63,14 @@ def check_early(recipe: Recipe) -> None:
     for name in recipe.report_to:
         if not any(find_spec(package) for package in _PACKAGES[name]):
             raise UserError(f"{name}: is not installed; pip install {name}, or leave it out", field="report_to")
+    if recipe.attention == "flash_attention_2" and find_spec("flash_attn") is None:
+        raise UserError(
+            f"{recipe.attention}: flash-attn is not installed; pip install flash-attn, or give sdpa", field="attention"
+        )
+    if recipe.qlora and find_spec("bitsandbytes") is None:
+        raise UserError(
+            f": bitsandbytes is not installed; pip install bitsandbytes, or leave {setting('qlora')} out", field="qlora"
+        )
 
 
 def check_torchvision() -> None:

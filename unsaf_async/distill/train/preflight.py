@@ -17,8 +17,8 @@ from trl import apply_chat_template
 from trl.data_utils import prepare_multimodal_messages
 
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS
+from unsaf_async.distill.train.merging import merge_bytes, merge_place
 from unsaf_async.distill.train.pixel_cap import pixel_cap
-from unsaf_async.distill.train.student import merge_bytes, merge_place
 from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.text import format_bytes, format_count, one_line
 
@@ -109,6 +109,12 @@ class Preflight:
     checkpointing: bool
     """Activations are computed again in the backward pass."""
     notes: tuple[str, ...]
+    too_long: int = 0
+    """Rows and pairs that were left out by `drop_too_long`."""
+    adapted_share: float | None = None
+    """Of the student's weights (0 to 1), those of the layers that the LoRA is added to; None: of an earlier version."""
+    untrained_experts_share: float = 0.0
+    """Of the student's weights, those of a mixture's experts that get no LoRA."""
 
     def lines(self) -> Iterator[str]:
         """A table of the kinds, and what the training needs, line by line."""
@@ -123,6 +129,8 @@ class Preflight:
         limit = "no limit known" if self.context_tokens is None else f"the student takes {self.context_tokens:,}"
         yield f"longest sequence {self.longest_tokens:,} tokens ({limit}); {image}"
         yield f"most pixels of an image: {self.pixel_cap or 'the processor takes no cap'}"
+        if self.adapted_share is not None:
+            yield f"the LoRA is added to layers with {100 * self.adapted_share:.1f} % of the student's weights"
         parts = " + ".join(f"{name} {format_bytes(number)}" for name, number in self.memory_bytes.items())
         yield f"memory, roughly: {parts}; free {format_bytes(self.memory_free_bytes)}"
         if self.merge_on is not None:
@@ -172,6 +180,9 @@ def preflight(
     near = check_near_copies(corpus, allowed=recipe.allow_near_copies)
     limit = context_tokens(processor, outline)
     cap = pixel_cap(processor)
+    dropped = 0
+    if recipe.drop_too_long and limit is not None:
+        rows, dropped = without_too_long(rows, limit)
     check_context(recipe, rows, limit, capped=cap is not None)
     disk, disk_free = check_disk(recipe, outline)
     longest = max(each.tokens for each in rows.all)
@@ -199,6 +210,9 @@ def preflight(
         merge_on=merge_on,
         checkpointing=checkpointing,
         notes=(),
+        too_long=dropped,
+        adapted_share=(outline.in_targets + (outline.in_experts if outline.experts else 0)) / outline.parameters,
+        untrained_experts_share=0.0 if outline.experts else outline.in_experts / outline.parameters,
     )
     return replace(checked, notes=tuple(_notes(checked))), rows
 
@@ -213,6 +227,13 @@ def _notes(checked: Preflight) -> Iterator[str]:
         )
     if checked.end_added:
         yield "the chat template ends no reply: the tokenizer's end token was added, or the student would never stop"
+    if checked.too_long:
+        yield f"{format_count(checked.too_long, 'row')} longer than the student takes were left out"
+    if checked.untrained_experts_share:
+        yield (
+            f"the experts, {100 * checked.untrained_experts_share:.1f} % of the student's weights, stay as they are; "
+            f"{as_option('lora_experts')} adapts them, too"
+        )
     if not checked.validation_rows:
         yield f"there is no validation split, so nothing shows overfitting; export with one ({as_option('splits')})"
     if sum(checked.memory_bytes.values()) > checked.memory_free_bytes:
@@ -509,6 +530,34 @@ def context_tokens(processor: ProcessorMixin, outline: Outline) -> int | None:
     return None if limit == inf else int(limit)
 
 
+def without_too_long(rows: RenderedRows, limit: int) -> tuple[RenderedRows, int]:
+    """The rows and pairs that the student takes.
+
+    Args:
+        rows: All of them.
+        limit: The longest sequence, in tokens.
+
+    Returns:
+        (those that are left, how many are not).
+
+    Raises:
+        UserError: No row is left to train on, or no pair where there were some.
+    """
+    kept = RenderedRows(
+        *(
+            [each for each in part if each.tokens <= limit]
+            for part in (rows.train, rows.validation, rows.train_pairs, rows.validation_pairs)
+        )
+    )
+    if not kept.train or (rows.train_pairs and not kept.train_pairs):
+        raise UserError(
+            f": every row is longer than the {limit:,} tokens that the student takes, so nothing would be left; "
+            f"cap the images with {setting('max_pixels')}, or choose another student",
+            field="drop_too_long",
+        )
+    return kept, len(rows.all) - len(kept.all)
+
+
 def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None, *, capped: bool) -> None:
     """Checks that no sequence is longer than the student takes: nothing is ever cut off.
 
@@ -534,11 +583,12 @@ def check_context(recipe: Recipe, rows: RenderedRows, limit: int | None, *, capp
 
 def _shorter(recipe: Recipe, capped: bool) -> str:
     """What to do about rows that are too long."""
+    leave = f"leave the rows out ({setting('drop_too_long')})"
     if not capped:
-        return "its processor takes no cap on an image's pixels, so leave the rows out"
+        return f"its processor takes no cap on an image's pixels, so {leave}"
     if recipe.max_pixels:
-        return f"give a lower {setting('max_pixels')} than {recipe.max_pixels}, or leave the rows out"
-    return f"cap the images with {setting('max_pixels')} (512*512 = 262144), or leave the rows out"
+        return f"give a lower {setting('max_pixels')} than {recipe.max_pixels}, or {leave}"
+    return f"cap the images with {setting('max_pixels')} (512*512 = 262144), or {leave}"
 
 
 def check_disk(recipe: Recipe, outline: Outline) -> tuple[int, int]:

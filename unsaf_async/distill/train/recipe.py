@@ -13,7 +13,9 @@ Schedule = Literal["cosine", "linear", "constant"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 Device = Literal["auto", "cpu"]
 DEVICES: tuple[Device, ...] = get_args(Device)
-Reporter = Literal["tensorboard", "wandb"]
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flex_attention"]
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+Reporter = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 REPORTERS: tuple[Reporter, ...] = get_args(Reporter)
 
 
@@ -40,6 +42,11 @@ class Recipe:
         Path, Help("Where to write: a new or empty folder.", metavar="DIR", panel=OUTPUT, spelling=("--out", "-o"))
     ]
     """With `resume`, the folder to go on in."""
+    revision: Annotated[
+        str | None,
+        Help("Of a Hugging Face id: commit, tag or branch. Default: the newest.", metavar="REVISION", panel=TRAINED),
+    ] = None
+    """None: the newest, whose commit is recorded."""
     epochs: Annotated[float, Help("How often each row is seen.", metavar="N", panel=OPTIMIZATION)] = 1.0
     max_steps: Annotated[int | None, Help("Optimizer steps, instead of --epochs.", metavar="N", panel=OPTIMIZATION)] = (
         None
@@ -58,6 +65,29 @@ class Recipe:
     """vLLM takes up to 16 unless it is told otherwise (`--max-lora-rank`)."""
     lora_alpha: Annotated[int, Help("Its scale is this by the rank.", metavar="N", panel=ADAPTER)] = 32
     lora_dropout: Annotated[float, Help("In the adapter.", metavar="SHARE", panel=ADAPTER)] = 0.05
+    lora_targets: Annotated[
+        tuple[str, ...],
+        Help("Layers to adapt, such as q_proj; several times. Default: all.", metavar="NAME", panel=ADAPTER),
+    ] = ()
+    """Names of the language model's linear layers, or the ends of names; (): all of them."""
+    lora_rank_of: Annotated[
+        tuple[str, ...],
+        Help("Another rank of the layers NAME; several times.", metavar="NAME=N", panel=ADAPTER),
+    ] = ()
+    """PEFT's `rank_pattern`."""
+    lora_alpha_of: Annotated[
+        tuple[str, ...],
+        Help("Another alpha of the layers NAME; several times.", metavar="NAME=N", panel=ADAPTER),
+    ] = ()
+    """PEFT's `alpha_pattern`."""
+    lora_experts: Annotated[
+        bool, Help("Adapt the fused experts of a mixture, too; needs --lora-dropout 0.", panel=ADAPTER)
+    ] = False
+    """PEFT's `target_parameters`, which take no dropout."""
+    rslora: Annotated[bool, Help("Scale by the square root of the rank.", panel=ADAPTER)] = False
+    """Kalajdzievski, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA" (2023)."""
+    dora: Annotated[bool, Help("Learn magnitudes and directions apart; slower.", panel=ADAPTER)] = False
+    """Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation" (2024)."""
     qlora: Annotated[bool, Help("Hold the language model in 4 bits; needs bitsandbytes.", panel=ADAPTER)] = False
     """The language model's frozen weights are in NF4."""
     seed: Annotated[int, Help("Of the adapter, the order and the dropout.", metavar="N", panel=OPTIMIZATION)] = 0
@@ -84,6 +114,13 @@ class Recipe:
     device: Annotated[Device, Help("auto: a GPU if there is one.", metavar="auto|cpu", panel=SPEED)] = "auto"
     threads: Annotated[int | None, Help("Of the CPU; 1 is best for tiny models.", metavar="N", panel=SPEED)] = None
     """None: torch's own choice. Models below some million parameters are fastest on 1."""
+    attention: Annotated[
+        Attention | None,
+        Help("How attention is computed. Default: transformers' choice.", metavar="NAME", panel=SPEED),
+    ] = None
+    """None: the library's own choice for the model."""
+    group_by_length: Annotated[bool, Help("Rows of like length share a batch: less padding.", panel=SPEED)] = False
+    """The order is less random for it."""
     checkpointing: Annotated[
         bool | None,
         Help("Compute activations twice, for less memory. Default: where memory seems too small.", panel=SPEED),
@@ -104,9 +141,15 @@ class Recipe:
     allow_near_copies: Annotated[
         bool, Help("Train although training images have near copies in validation.", panel=TRAINED)
     ] = False
+    drop_too_long: Annotated[bool, Help("Leave out rows longer than the student takes.", panel=TRAINED)] = False
+    """They are counted. Otherwise one such row ends the command."""
     report_to: Annotated[
         tuple[Reporter, ...],
-        Help("Send the losses there, too. May be given several times.", metavar="tensorboard|wandb", panel=OUTPUT),
+        Help(
+            "Send the losses there, too. May be given several times.",
+            metavar="tensorboard|wandb|mlflow|trackio",
+            panel=OUTPUT,
+        ),
     ] = ()
 
     def __post_init__(self) -> None:
@@ -131,7 +174,10 @@ class Recipe:
                 raise UserError(f"{getattr(self, name)}: is not known; give one of {', '.join(known)}", field=name)
         for each in self.report_to:
             if each not in REPORTERS:
-                raise UserError(f"{each}: is not known; give {' or '.join(REPORTERS)}", field="report_to")
+                raise UserError(f"{each}: is not known; give one of {', '.join(REPORTERS)}", field="report_to")
+        if self.attention is not None and self.attention not in ATTENTIONS:
+            raise UserError(f"{self.attention}: is not known; give one of {', '.join(ATTENTIONS)}", field="attention")
+        self._check_adapter()
         if not str(self.student).strip():
             raise UserError(": is empty; give a folder, a tiny model's name or a hub id", field="student")
         if self.bf16 and self.device == "cpu":
@@ -146,6 +192,28 @@ class Recipe:
                 field="patience",
             )
 
+    def _check_adapter(self) -> None:
+        """Raises UserError for an adapter that PEFT cannot make, before it is imported."""
+        _ = self.ranks, self.alphas
+        if self.lora_experts and self.lora_dropout:
+            raise UserError(
+                f": experts take no dropout; give {setting('lora_dropout')} 0, or leave it out", field="lora_experts"
+            )
+        if self.lora_experts and self.dora:
+            raise UserError(
+                f"{setting('lora_experts')} and {setting('dora')}: PEFT has no DoRA of experts; leave one out"
+            )
+
+    @property
+    def ranks(self) -> tuple[tuple[str, int], ...]:
+        """`lora_rank_of`, read: (layer, rank)."""
+        return _pairs(self.lora_rank_of, "lora_rank_of")
+
+    @property
+    def alphas(self) -> tuple[tuple[str, int], ...]:
+        """`lora_alpha_of`, read: (layer, alpha)."""
+        return _pairs(self.lora_alpha_of, "lora_alpha_of")
+
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)
         if value is not None and value < least:
@@ -156,3 +224,13 @@ class Recipe:
         from unsaf_async.distill.data.build_rows import private
 
         return asdict(self) | {"data": self.data.name, "out": self.out.name, "student": private(self.student)}
+
+
+def _pairs(texts: tuple[str, ...], field: str) -> tuple[tuple[str, int], ...]:
+    pairs = []
+    for text in texts:
+        name, equals, number = text.partition("=")
+        if not name or not equals or not number.isdecimal() or int(number) < 1:
+            raise UserError(f"{text}: is no layer with its number; give NAME=N, such as down_proj=32", field=field)
+        pairs.append((name, int(number)))
+    return tuple(pairs)

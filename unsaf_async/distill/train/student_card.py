@@ -45,6 +45,8 @@ def _header(recipe: Recipe) -> Iterator[str]:
     yield "pipeline_tag: image-text-to-text"
     if _HUB_ID.fullmatch(recipe.student):
         yield f"base_model: {json.dumps(recipe.student)}"
+        if recipe.revision:
+            yield f"base_model_revision: {json.dumps(recipe.revision)}"
     yield "tags:"
     yield from (f"- {tag}" for tag in ("unsaf-async", "abstention", "distillation", "lora", "trl"))
     yield "---\n"
@@ -73,6 +75,7 @@ def _summary(recipe: Recipe, record: Mapping[str, Any]) -> Iterator[str]:
     yield f"  --max-lora-rank {max(16, recipe.lora_r)}`), with the processor that it was trained with"
     if record["merged"]:
         yield "- `merged/`: the whole model, for `transformers.AutoModelForImageTextToText`"
+    yield "- `recipe.yaml`: the settings, for `unsaf-async distill --recipe`"
     yield "- `training.json`: recipe, versions, every loss\n"
     yield "Whether it got better is not known from this: measure it, with over-refusal and accuracy, before and after.\n"
 
@@ -82,6 +85,8 @@ def _training(record: Mapping[str, Any]) -> Iterator[str]:
     yield from _stages(record)
     settings = ", ".join(f"{name} {json.dumps(value)}" for name, value in record["recipe"].items() if value is not None)
     yield f"Settings: {settings}.\n"
+    if (share := record["preflight"].get("adapted_share")) is not None:
+        yield f"The LoRA is added to layers with {100 * share:.1f} % of the base's weights.\n"
     yield f"On {record['device']}, {record['processes']} process{'es' if record['processes'] != 1 else ''}; versions: "
     yield ", ".join(f"{name} {version}" for name, version in record["versions"].items()) + ".\n"
 
@@ -99,7 +104,8 @@ def _data(record: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"\n{checked['train_rows']} training rows, {checked['validation_rows']} validation rows{pairs}, "
         f"{checked['images']} images. "
-        f"The longest sequence has {checked['longest_tokens']} tokens; nothing was cut off. Most pixels of "
+        f"The longest sequence has {checked['longest_tokens']} tokens; nothing was cut off, "
+        f"{checked.get('too_long', 0) or 'no'} rows were left out as too long. Most pixels of "
         f"an image: {checked['pixel_cap'] or 'the processor takes no cap'}. No image is in both splits; near "
         f"copies in both: {'not looked for' if checked['near_copies'] is None else checked['near_copies']}.\n"
     )

@@ -26,18 +26,24 @@ import numpy as np
 import torch
 import transformers
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 from peft import PeftModel, get_peft_model, load_peft_weights, set_peft_model_state_dict
 from torch.nn import functional as fn
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState, set_seed
+from transformers import EarlyStoppingCallback, TrainerState, set_seed
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from unsaf_async.distill.train import corpus as corpora
+from unsaf_async.distill.train import merging
 from unsaf_async.distill.train import student as students
+from unsaf_async.distill.train.adapter import check_trainable, lora_config
 from unsaf_async.distill.train.corpus import DPO_TEXTS, SFT_TEXTS, Decoding
 from unsaf_async.distill.train.early import check_early, last_checkpoint, resolve
 from unsaf_async.distill.train.preflight import Preflight, RenderedRow, RenderedRows, brief, preflight
+from unsaf_async.distill.train.progress import LogLine, ProgressCallback
+from unsaf_async.distill.train.recipe_file import NAME as RECIPE_FILE
+from unsaf_async.distill.train.recipe_file import write_recipe
 from unsaf_async.distill.train.rehearsal import Rehearsal, is_out_of_memory, rehearse
 from unsaf_async.distill.train.student_card import card, read_card
 from unsaf_async.errors import UserError, setting
@@ -45,11 +51,12 @@ from unsaf_async.errors import UserError, setting
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from transformers import ProcessorMixin, Trainer, TrainerControl, TrainingArguments
+    from transformers import ProcessorMixin, Trainer, TrainerCallback
 
     from unsaf_async.distill.train.corpus import Pictures
+    from unsaf_async.distill.train.merging import Merged
     from unsaf_async.distill.train.recipe import Recipe
-    from unsaf_async.distill.train.student import Merged, Outline
+    from unsaf_async.distill.train.student import Outline
 
 _TENSORBOARD = "TENSORBOARD_LOGGING_DIR"
 """Where transformers looks for the folder."""
@@ -65,8 +72,8 @@ class StageResult:
 
     name: str
     steps: int
-    losses: tuple[tuple[int, float], ...]
-    """(step, training loss since the entry before)."""
+    log: tuple[LogLine, ...]
+    """A line for every few steps, of earlier sessions, too."""
     eval_losses: tuple[tuple[int, float], ...]
     """(step, loss on the validation split), step 0 before training."""
     eval_by_kind: dict[str, float]
@@ -80,6 +87,11 @@ class StageResult:
     wall_s: float
     rehearsal: Rehearsal | None = None
     """Of its longest rows, before the first step; None: no step was left to take in this session."""
+
+    @property
+    def losses(self) -> tuple[tuple[int, float], ...]:
+        """(step, training loss since the entry before)."""
+        return tuple((line.step, line.loss) for line in self.log)
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -156,6 +168,7 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
         recipe.out.mkdir(parents=True, exist_ok=True)
 
         # 1. the data, the student's processor and its outline: no weights yet
+        recipe = students.pin(recipe)
         processor = students.open_processor(recipe)
         outline = students.read_outline(recipe)
         with state.local_main_process_first():
@@ -164,7 +177,7 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
         try:
             # 2. whatever would waste the training
             free = students.free_bytes(state.device)
-            room = students.free_for_merge(state.device)
+            room = merging.free_for_merge(state.device)
             checked, rows = preflight(
                 recipe,
                 corpus,
@@ -210,11 +223,11 @@ def _merge(setup: _Setup) -> Merged:
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()
     again = f"give {setting('resume')} to merge again, or with {setting('merge', False)} to leave it at that"
-    place = students.merge_place(setup.outline, students.free_for_merge(setup.device))
+    place = merging.merge_place(setup.outline, merging.free_for_merge(setup.device))
     if place is None:
         raise UserError(f"{merged}: there is no memory left to merge in; the adapter is in {adapter}; {again}")
     try:
-        check = students.merge(recipe, setup.outline, setup.processor, adapter, merged, probe, place)
+        check = merging.merge(recipe, setup.outline, setup.processor, adapter, merged, probe, place)
     except (RuntimeError, MemoryError) as error:
         shutil.rmtree(merged, ignore_errors=True)
         raise UserError(f"{merged}: was not made ({brief(error)}); the adapter is in {adapter}; {again}") from None
@@ -294,6 +307,9 @@ class _Counting:
     """What both trainers share: tokens are counted, and nothing is sent or written that was not asked for."""
 
     counted: torch.Tensor
+    """Tokens seen, tokens supervised, sequences; of this process."""
+    _told: tuple[float, int, int] | None = None
+    """When the last line was logged, by `time.monotonic`, and the tokens and sequences until then."""
     _metrics: dict[str, dict[str, list[float]]]
     """TRL's."""
     _total_train_tokens: int
@@ -312,6 +328,10 @@ class _Counting:
             of_mode.clear()
         self._total_train_tokens = 0
 
+    def begin(self) -> None:
+        """Starts the clock of the first line's speed."""
+        self._told = time.monotonic(), 0, 0
+
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """The card is written at the end, once."""
 
@@ -325,8 +345,31 @@ class _Counting:
     def count(self, model: torch.nn.Module, seen: torch.Tensor, supervised: torch.Tensor) -> None:
         """Adds to the tokens seen and supervised in training. Stays on the device: nothing waits for it."""
         if model.training:
-            both = torch.stack([seen.sum(), supervised.sum()])
-            self.counted = both if not hasattr(self, "counted") else self.counted + both
+            all_of = torch.stack([seen.sum(), supervised.sum(), torch.full_like(seen.sum(), seen.shape[0])])
+            self.counted = all_of if not hasattr(self, "counted") else self.counted + all_of
+
+    def totals(self) -> tuple[int, int, int]:
+        """(tokens seen, tokens supervised, sequences) of this session, over all processes, which all must ask."""
+        if not hasattr(self, "counted"):
+            return 0, 0, 0
+        tokens, supervised, sequences = self.accelerator.reduce(self.counted).tolist()  # type: ignore[attr-defined]
+        return int(tokens), int(supervised), int(sequences)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the speed since the last line to what is logged of training, so that every reporter has it.
+
+        Args:
+            logs: The new entry.
+            start_time: The trainer's own clock.
+        """
+        if "loss" in logs:
+            now_s, (tokens, _, sequences) = time.monotonic(), self.totals()
+            if self._told is not None and now_s > self._told[0]:
+                before_s, before_tokens, before = self._told
+                logs["tokens_per_s"] = (tokens - before_tokens) / (now_s - before_s)
+                logs["samples_per_s"] = (sequences - before) / (now_s - before_s)
+            self._told = now_s, tokens, sequences
+        super().log(logs, start_time)  # type: ignore[misc]
 
 
 class Imitation(_Counting, SFTTrainer):  # type: ignore[misc]  # TRL is untyped to mypy
@@ -391,7 +434,7 @@ def _imitate(setup: _Setup) -> tuple[StageResult, str, int]:
         completion_only_loss=True,
     )
     base = students.load(recipe, outline, _training_dtype(bf16=arguments.bf16), quantized=recipe.qlora)
-    model = get_peft_model(base, students.lora(recipe, outline))
+    model = get_peft_model(base, lora_config(recipe, outline.targets, outline.experts))
     progress = ProgressCallback("training", setup.say, setup.bar)
     trainer = Imitation(
         model=model,
@@ -401,7 +444,7 @@ def _imitate(setup: _Setup) -> tuple[StageResult, str, int]:
         eval_dataset=_dataset(rows.validation, SFT_TEXTS, setup.pictures) if rows.validation else None,
         callbacks=[progress, *_stopping(recipe, bool(rows.validation))],
     )
-    trainable = students.check_trainable(model, outline)
+    trainable = check_trainable(model, outline.targets, outline.experts)
     layers = len(outline.targets)
     setup.say(f"training {trainable:,} of {outline.parameters:,} parameters, in {layers} layers of the language model")
     stage, frozen = _run(setup, trainer, progress, "sft", rows.train, trainable)
@@ -476,7 +519,7 @@ def _prefer(setup: _Setup) -> tuple[StageResult, str]:
     model = PeftModel.from_pretrained(base, recipe.out / "adapter-sft", is_trainable=True)
     # by its folder, or each checkpoint asks the hub for a model that is called like a tiny one
     model.peft_config["default"].base_model_name_or_path = resolve(recipe.student)
-    students.check_trainable(model, outline)
+    check_trainable(model, outline.targets, outline.experts)
     progress = ProgressCallback("preferring", setup.say, setup.bar)
     trainer = Preference(
         model=model,
@@ -486,7 +529,7 @@ def _prefer(setup: _Setup) -> tuple[StageResult, str]:
         eval_dataset=_dataset(rows.validation_pairs, DPO_TEXTS, setup.pictures) if has_validation else None,
         callbacks=[progress, *_stopping(recipe, has_validation)],
     )
-    trainable = students.check_trainable(model, outline)
+    trainable = check_trainable(model, outline.targets, outline.experts)
     setup.say(f"preferring, on {len(rows.train_pairs):,} pairs")
     stage, frozen = _run(setup, trainer, progress, "dpo", rows.train_pairs, trainable)
     _save_adapter(recipe, trainer, setup.processor, recipe.out / "adapter")
@@ -544,6 +587,7 @@ def _arguments(
         "dataloader_num_workers": recipe.workers,
         "dataloader_pin_memory": on_gpu,
         "remove_unused_columns": False,
+        **({"train_sampling_strategy": "group_by_length"} if recipe.group_by_length else {}),
     }
 
 
@@ -563,6 +607,7 @@ def _training_dtype(*, bf16: bool) -> torch.dtype:
 def _dataset(rows: Sequence[RenderedRow], columns: Sequence[str], pictures: Pictures) -> Dataset:
     texts: dict[str, list[Any]] = {name: [each.texts[name] for each in rows] for name in columns}
     texts["images"] = [list(each.row.images) for each in rows]
+    texts["length"] = [each.tokens for each in rows]
     return Dataset.from_dict(texts).with_transform(Decoding(pictures))
 
 
@@ -582,7 +627,7 @@ def _run(
     recipe, checkpoints = setup.recipe, Path(trainer.args.output_dir)
     rehearsal = None
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
-    before = students.frozen_sha256(trainer.model)
+    before = _hashed_once(trainer)
     last = last_checkpoint(checkpoints) if recipe.resume else None
     began_s = time.monotonic()
     try:
@@ -591,6 +636,7 @@ def _run(
                 _load_adapter(trainer, last)
             rehearsal = rehearse(trainer, rows, recipe, trainable)
             setup.say(rehearsal.line())
+            trainer.begin()
             trainer.train(resume_from_checkpoint=str(last) if last else None)
     except (RuntimeError, MemoryError) as error:
         raise _stopped(error, trainer, checkpoints) from None
@@ -599,19 +645,22 @@ def _run(
         if trainer.accelerator.is_main_process and last_checkpoint(checkpoints) is None:
             shutil.rmtree(checkpoints, ignore_errors=True)  # so that the same command begins anew
     wall_s = time.monotonic() - began_s
-    students.check_frozen(before, trainer.model)
-    seen, supervised = trainer.accelerator.reduce(trainer.counted).tolist() if hasattr(trainer, "counted") else (0, 0)
+    if _hashed_once(trainer) != before:
+        raise UserError(
+            ": a frozen parameter has changed in training; nothing was saved; please report this model", field="student"
+        )
+    seen, supervised, _ = trainer.totals()
     log = trainer.state.log_history
     best = trainer.state.best_model_checkpoint
     stage = StageResult(
         name=name,
         steps=trainer.state.global_step,
-        losses=tuple((entry["step"], entry["loss"]) for entry in log if "loss" in entry),
+        log=tuple(LogLine.of(entry["step"], entry) for entry in log if "loss" in entry),
         eval_losses=tuple((entry["step"], entry["eval_loss"]) for entry in log if "eval_loss" in entry),
         eval_by_kind={},
         best_step=int(best.rpartition("-")[2]) if best else None,
-        tokens=int(seen),
-        supervised_tokens=int(supervised),
+        tokens=seen,
+        supervised_tokens=supervised,
         wall_s=wall_s,
         rehearsal=rehearsal,
     )
@@ -620,6 +669,12 @@ def _run(
             f"{recipe.learning_rate:g}: the loss became infinite or no number; give a lower one", field="learning_rate"
         )
     return stage, before
+
+
+def _hashed_once(trainer: Trainer) -> str:
+    """The hash of what is frozen, by the first process: all have the same weights, and a large model's take minutes."""
+    of_first = [students.frozen_sha256(trainer.model) if trainer.accelerator.is_main_process else ""]
+    return str(broadcast_object_list(of_first)[0])
 
 
 def _stopped(error: Exception, trainer: Trainer, checkpoints: Path) -> UserError:
@@ -673,68 +728,6 @@ def _probe(processor: ProcessorMixin, rows: Sequence[RenderedRow], pictures: Pic
     return {name: value for name, value in made.items() if isinstance(value, torch.Tensor)}
 
 
-class ProgressCallback(TrainerCallback):  # type: ignore[misc]
-    """Reports progress: a line an entry of the trainer's log, and a progress bar where one is wanted."""
-
-    def __init__(self, what: str, say: Callable[[str], None], bar: bool) -> None:
-        self._what, self._say, self._bar = what, say, bar
-        self._progress: Any = None
-        self._task: Any = None
-
-    def on_train_begin(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        """Shows the bar.
-
-        Args:
-            state: The trainer's.
-        """
-        if self._bar and state.is_world_process_zero:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = [
-                TextColumn(self._what),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[loss]}"),
-            ]
-            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._progress.add_task("", total=state.max_steps, completed=state.global_step, loss="")
-            self._progress.start()
-
-    def on_step_end(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: Any) -> None:
-        """Moves the bar.
-
-        Args:
-            state: The trainer's.
-        """
-        if self._progress is not None:
-            self._progress.update(self._task, completed=state.global_step)
-
-    def on_log(
-        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
-        """Announces a loss.
-
-        Args:
-            state: The trainer's.
-            logs: The new entry of the trainer's log.
-        """
-        at = f"step {state.global_step} of {state.max_steps}"
-        if "loss" in logs:
-            if self._progress is not None:
-                self._progress.update(self._task, loss=f"loss {float(logs['loss']):.4f}")
-            self._say(f"{at}: loss {float(logs['loss']):.4f}")
-        if "eval_loss" in logs:
-            self._say(f"{at}: validation loss {float(logs['eval_loss']):.4f}")
-
-    def close(self) -> None:
-        """Takes the bar away."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-
 # --- written down -----------------------------------------------------------------------------------------------------
 
 
@@ -753,16 +746,19 @@ def _record(recipe: Recipe, outline: Outline, trained: Trained) -> None:
         "processes": PartialState().num_processes,
         "parameters": trained.parameters,
         "trainable": trained.trainable,
-        "adapted_layers": list(outline.targets),
+        "adapted_layers": [*outline.targets, *outline.experts],
         "frozen_sha256": trained.frozen_sha256,
         "preflight": asdict(trained.preflight),
         "stages": [
-            asdict(stage) | {"tokens_per_s": stage.tokens_per_s} for stage in (trained.sft, trained.dpo) if stage
+            asdict(stage) | {"losses": stage.losses, "tokens_per_s": stage.tokens_per_s}
+            for stage in (trained.sft, trained.dpo)
+            if stage
         ],
         "merged": asdict(trained.check) if trained.check else None,
         "wall_s": trained.wall_s,
     }
     (recipe.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    write_recipe(recipe, recipe.out / RECIPE_FILE)
     (recipe.out / "README.md").write_text(card(recipe, record, read_card(recipe.data)), "utf-8")
 
 

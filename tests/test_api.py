@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from truths import scripted_model
 
 import unsaf_async
 from unsaf_async import (
@@ -26,10 +27,13 @@ from unsaf_async import (
     evaluate,
     evaluate_sync,
     load,
+    rejudge,
+    rejudge_sync,
 )
 from unsaf_async.cli import main
 from unsaf_async.events import Event, ImageKept
 from unsaf_async.runs.question_table import COLUMNS
+from unsaf_async.runs.settings import Rejudging
 
 
 @pytest.fixture
@@ -306,3 +310,68 @@ def _timeless(score: Findings) -> Findings:
 async def test_an_unknown_keyword_is_named_alone() -> None:
     with pytest.raises(TypeError, match=r"^got an unexpected keyword argument 'nosuch'$"):
         await evaluate("scripted", nosuch=1)  # type: ignore[call-arg]
+
+
+# --- answers judged anew ----------------------------------------------------------------------------------------------
+
+
+def test_rejudge_takes_every_setting_with_the_same_default() -> None:
+    parameters = inspect.signature(rejudge).parameters
+    settings = {field.name: field for field in fields(Rejudging)}
+    assert next(iter(parameters)) == "run_dir"
+    assert set(parameters) - {"run_dir", "on_event", "yes", "progress"} == set(settings)
+    assert all(parameters[name].default == field.default for name, field in settings.items())
+    assert {each.kind for name, each in parameters.items() if name != "run_dir"} == {inspect.Parameter.KEYWORD_ONLY}
+    assert inspect.signature(rejudge_sync).parameters == parameters
+
+
+async def test_rejudge_scores_the_same_answers_anew_beside_the_run(folder: Path) -> None:
+    own = await evaluate("scripted", images="photos", questions=4, out="run")
+    heard: list[Event] = []
+    new = await rejudge("run", judge="rules", on_event=heard.append)
+    manifest, examinations, findings = load(folder / "run" / "judged" / "rules")
+    assert (new, manifest.judges) == (findings, ())
+    assert new.judge == "rules"
+    assert sum(isinstance(event, ImageKept) for event in heard) == own.images.done == new.images.done
+    answers = [each.response for examination in load("run").examinations for each in examination.questions]
+    assert sorted(each.response for examination in examinations for each in examination.questions) == sorted(answers)
+    assert load("run").findings == own
+    assert await rejudge(run_dir=folder / "run", judge=["rules"]) == new
+
+
+async def test_judging_anew_that_costs_money_needs_a_cap_or_leave(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    scripted_model("hedges", hedge=1.0)
+    await evaluate("hedges", images="photos", questions=4, judge="rules", out="run")
+    with pytest.raises(UserError, match=r"this costs money \(\$.*; give max_cost, or yes=True to begin without a cap"):
+        await rejudge("run", judge="gpt-5.4-mini")
+    with pytest.raises(UserError, match="none could begin"):
+        await rejudge("run", judge="gpt-5.4-mini", max_cost=1e-9)
+    assert not (folder / "run" / "judged").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "the same verdicts would come; give judge NAME, or rubric FILE"),
+        ({"judge": 3}, "judge is 3; give a name, or a list of names, or None"),
+        ({"judge": "rules", "max_cost": "1"}, "max_cost"),
+        ({"judge": "rules", "name": "../x"}, "name"),
+    ],
+)
+def test_what_rejudge_cannot_use_is_one_line(folder: Path, settings: dict[str, Any], words: str) -> None:
+    evaluate_sync("scripted", images="photos/0.png", questions=1, out="run")
+    with pytest.raises(UserError) as raised:
+        rejudge_sync("run", **settings)
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(TypeError, match="jugde"):
+        rejudge_sync("run", jugde="rules")  # type: ignore[call-arg]
+    assert not (folder / "run" / "judged").exists()
+
+
+async def test_rejudge_sync_in_a_notebook_names_what_works_there(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"rejudge_sync: an event loop runs here.*`await rejudge\(\.\.\.\)`"):
+        rejudge_sync(folder / "run", judge="rules")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unsaf_async import plots
-    from unsaf_async.api import LoadedRun, evaluate, evaluate_sync, load
+    from unsaf_async.api import LoadedRun, evaluate, evaluate_sync, load, rejudge, rejudge_sync
     from unsaf_async.errors import BudgetExhausted, ProviderDown, RunStopped, UnsafError, UserError
     from unsaf_async.records import Examination, Question
     from unsaf_async.runs.findings import Findings
@@ -37,6 +37,8 @@ _HOMES = {
     "evaluate": "api",
     "evaluate_sync": "api",
     "load": "api",
+    "rejudge": "api",
+    "rejudge_sync": "api",
 }
 
 __all__ = [
@@ -56,6 +58,8 @@ __all__ = [
     "evaluate_sync",
     "load",
     "plots",
+    "rejudge",
+    "rejudge_sync",
 ]
 
 

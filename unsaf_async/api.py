@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, get_type_hints
@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, get_type_
 from unsaf_async.errors import UserError, setting
 from unsaf_async.events import Announce, logged, silent
 from unsaf_async.progress.show import showing
-from unsaf_async.runs.estimate import check_covers_an_image, estimate
+from unsaf_async.runs.estimate import check_covers_an_image, check_covers_more, estimate, estimate_more
 from unsaf_async.runs.folder import exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.question_table import frame_of, rows_of
+from unsaf_async.runs.rejudge import plan_judging
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.setting_types import check_types
-from unsaf_async.runs.settings import Settings
+from unsaf_async.runs.settings import Rejudging, Settings
 from unsaf_async.text import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unsaf_async.records import Examination
+    from unsaf_async.runs.estimate import Estimate
     from unsaf_async.runs.findings import Findings
-    from unsaf_async.runs.folder import Manifest
+    from unsaf_async.runs.folder import Manifest, RunFolder
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -84,18 +86,12 @@ async def evaluate(*provider: Any, **settings: Any) -> Findings:
     arguments = EvaluateArguments(*provider, **settings)
     check_types(arguments)
     prepared = await prepare(arguments)
-    if arguments.max_cost is None and not arguments.yes and (figures := estimate(prepared)).worst_usd:
-        raise UserError(
-            f"this costs money (${figures.expected_usd:.2f} expected, ${figures.worst_usd:.2f} at most); give "
-            f"{setting('max_cost')}, or {setting('yes', True)} to begin without a cap"
-        )
+    if arguments.max_cost is None and not arguments.yes:
+        _check_free(estimate(prepared))
     if arguments.out is None or not exists(Path(arguments.out)):  # a run that goes on has spent some of its cap
         check_covers_an_image(prepared)
     with begin(prepared) as folder:
-        hear = silent if arguments.progress and arguments.on_event is logged else arguments.on_event
-        runner = Runner(folder, hear)
-        with showing(runner) if arguments.progress else nullcontext():
-            return await runner.run()
+        return await _run(folder, arguments)
 
 
 @_with_parameters_of(EvaluateArguments)
@@ -113,12 +109,93 @@ def evaluate_sync(*provider: Any, **settings: Any) -> Findings:
         UserError: As for `evaluate`; or an event loop runs in this thread already, as in a notebook, where
             `await evaluate(...)` works. A second loop in a thread would go on paying after Ctrl-C.
     """
+    _check_no_loop("evaluate")
+    return asyncio.run(evaluate(*provider, **settings))
+
+
+@dataclass(frozen=True)
+class RejudgeArguments(Rejudging):
+    """The arguments of `rejudge`."""
+
+    run_dir: str | Path
+    on_event: Announce = field(default=logged, kw_only=True)
+    yes: bool = field(default=False, kw_only=True)
+    progress: bool = field(default=False, kw_only=True)
+
+
+@_with_parameters_of(RejudgeArguments)
+async def rejudge(*run_dir: Any, **settings: Any) -> Findings:
+    """The score of a run's answers by another judge or rubric: the same as `unsaf-async judge RUN_DIR`, for use from Python.
+
+    Nothing is asked or answered again, and the run stays as it is. The new score's folder, RUN_DIR/judged/NAME, is read by
+    `load`; with the same arguments, a judging that is there is gone on with.
+
+    Args:
+        *run_dir: The folder of the run, which may be finished or not. May be given by keyword.
+        **settings: The fields of `Rejudging`, which are the options of `unsaf-async judge RUN_DIR` with their defaults;
+            `on_event`, `yes` and `progress` as for `evaluate`.
+
+    Returns:
+        The new score.
+
+    Raises:
+        UserError: A setting is wrong, the run holds nothing to judge, or judging costs money and has no cap.
+    """
+    signature(RejudgeArguments).bind(*run_dir, **settings)  # a TypeError that names no class of ours
+    arguments = RejudgeArguments(*run_dir, **settings)
+    check_types(arguments)
+    plan = await plan_judging(SavedRun(Path(arguments.run_dir)), arguments, trust=arguments.trust_folder)
+    if arguments.max_cost is not None:
+        check_covers_more(plan, plan.manifest)
+    elif not arguments.yes:
+        _check_free(estimate_more(plan, plan.manifest))
+    with plan.open(trust=arguments.trust_folder) as folder:
+        return await _run(folder, arguments)
+
+
+@_with_parameters_of(RejudgeArguments)
+def rejudge_sync(*run_dir: Any, **settings: Any) -> Findings:
+    """As `rejudge`, for programs without an event loop. It returns when all is judged.
+
+    Args:
+        *run_dir: As for `rejudge`.
+        **settings: As for `rejudge`.
+
+    Returns:
+        The new score.
+
+    Raises:
+        UserError: As for `rejudge`, and where an event loop runs in this thread, as for `evaluate_sync`.
+    """
+    _check_no_loop("rejudge")
+    return asyncio.run(rejudge(*run_dir, **settings))
+
+
+async def _run(folder: RunFolder, arguments: EvaluateArguments | RejudgeArguments) -> Findings:
+    """The run in `folder` until it ends, shown and heard as was asked."""
+    hear = silent if arguments.progress and arguments.on_event is logged else arguments.on_event
+    runner = Runner(folder, hear)
+    with showing(runner) if arguments.progress else nullcontext():
+        return await runner.run()
+
+
+def _check_free(figures: Estimate) -> None:
+    """Checks that something that has no cap costs nothing. Raises UserError."""
+    if figures.worst_usd:
+        raise UserError(
+            f"this costs money (${figures.expected_usd:.2f} expected, ${figures.worst_usd:.2f} at most); give "
+            f"{setting('max_cost')}, or {setting('yes', True)} to begin without a cap"
+        )
+
+
+def _check_no_loop(name: str) -> None:
+    """Checks that `NAME_sync` may begin a loop. Raises UserError."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(evaluate(*provider, **settings))
+        return
     raise UserError(
-        "evaluate_sync: an event loop runs here already, as in a notebook; write `await evaluate(...)` in its place"
+        f"{name}_sync: an event loop runs here already, as in a notebook; write `await {name}(...)` in its place"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,21 @@ def test_bad_rows_are_told_a_line_each_and_nothing_is_taken(capsys) -> None:
         strict=True,
     ):
         assert problem in line
+    assert read_labels(LABELS) == {}
+
+
+@pytest.mark.parametrize("filled", ["a", ""])
+def test_the_sheet_of_another_run_is_told_to_be_one_in_one_line(filled: str, capsys) -> None:
+    scripted_model("other", seed=5)
+    measured("other", [RUN / "../images/0000.png"], Path("another"), questions=3)
+    assert command(capsys, "label", "another", "--sheet", "sheet.csv", "--labels", "6").code == 0
+    write(fill(filled) if filled else rows())
+    ended = command(capsys, "label", "run", "--read", "sheet.csv")
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+    assert re.search(
+        r"--read is sheet\.csv, a sheet of another run: none of its questions \(\d\) is a scored one of run; give",
+        ended.err,
+    )
     assert read_labels(LABELS) == {}
 
 

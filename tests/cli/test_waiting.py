@@ -6,21 +6,23 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from commandline import command
 from driving import draw_images
+from truths import measure, scripted_model
 
 from unsaf_async.errors import RateLimited
-from unsaf_async.events import BatchesMoved, CacheHit, CallSent, Paused
+from unsaf_async.events import BatchesMoved, CacheHit, CallSent, ImageKept, Paused
 from unsaf_async.progress.watch import Watch
+from unsaf_async.report.live_run import Tail
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner, begin
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
+from unsaf_async.text import format_headline
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 async def lines_of(tmp_path: Path, *events: Any) -> list[str]:
@@ -66,6 +68,24 @@ async def test_short_waits_are_not_told_and_our_own_pauses_name_the_reason(tmp_p
     short, own = Paused("openai", 2.0, "429 slow down"), Paused("openai", 16.0, "429 slow down", asked=False)
     (line,) = await lines_of(tmp_path, short, own)
     assert re.fullmatch(r"waiting until \d\d:\d\d: openai turns calls away \(429 slow down\)", line)
+
+
+@pytest.mark.parametrize(("judge", "open_"), [("rules", True), ("self", False)])
+async def test_the_last_line_has_the_runs_own_headline(
+    judge: str, open_: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scripted_model("hedges", hedge=0.9)
+    run = await measure("hedges", draw_images(tmp_path / "images", 3), tmp_path / "run", judge=judge)
+    said: list[str] = []
+    watch = Watch(run.runner, said.append)
+    for examination in run.kept:
+        watch.hear(ImageKept(examination))
+    assert watch.so_far.between == run.found.unf1_between
+    assert (watch.so_far.between is not None) == open_
+    assert f"UnF1 {format_headline(run.found.unf1, run.found.unf1_between)}" in watch.line()
+    figures = Tail(tmp_path / "run").look()
+    assert (figures["unf1"], figures["between"]) == (run.found.unf1, run.found.unf1_between)
 
 
 async def test_the_pace_says_whether_the_provider_named_the_time() -> None:

@@ -14,8 +14,8 @@ from driving import draw_images
 from scipy import stats
 from truths import measured, scripted_model
 
-from unsaf_async.compare.pairing import paired_difference
-from unsaf_async.compare.robustness import BASE, _lean, _orders_of_samples, _orders_of_shares, robustness, taus
+from unsaf_async.compare.pairing import lean, paired_difference
+from unsaf_async.compare.robustness import BASE, _orders_of_samples, _orders_of_shares, robustness, taus
 from unsaf_async.errors import UserError
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.saved import SavedRun
@@ -166,7 +166,7 @@ def test_examinations_are_read_one_by_one_and_none_keeps_its_texts() -> None:
     found = robustness([run])
     assert "examinations" not in vars(run)
     assert found.variants[0].images == 3
-    assert len({id(question) for each in _lean(run) for question in each.questions}) <= 5
+    assert len({id(question) for each in lean(run.kept.values()) for question in each.questions}) <= 5
 
 
 def test_what_cannot_be_said_has_its_reason() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+import aiohttp
 import pytest
 
 from unsaf_async import evaluate, load
+from unsaf_async.checks.trusted import Labelling
 from unsaf_async.errors import UntrustedFolder, UserError
 from unsaf_async.inputs import objects
 from unsaf_async.inputs.opening import sent_size
@@ -23,6 +26,7 @@ from unsaf_async.inputs.pixels import encode
 from unsaf_async.inputs.policy import ImageError, ImagePolicy
 from unsaf_async.inputs.sources import find_images
 from unsaf_async.records import ImageRecord
+from unsaf_async.report.label_page import LabelPage, serve
 from unsaf_async.report.thumbnails import thumbnail
 from unsaf_async.runs.authority import authorise, check_images
 from unsaf_async.runs.folder import reopen
@@ -275,6 +279,58 @@ def test_a_folder_that_was_received_has_no_object_fetched(store: Store, tmp_path
     record = ImageRecord(id="x", path=image.address, part=image.part, bytes_sha256="0" * 64)
     assert thumbnail(record, 64).why == "the image lies in an object store, which a report does not ask"
     assert store.asked == []
+
+
+async def shown_of(run: Path) -> dict[str, str]:
+    """What the page for labels shows of the question that waits, of a run that is opened for it."""
+    with reopen(run) as folder, Labelling(folder) as labelling:
+        ready: asyncio.Future[LabelPage] = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
+            served = group.create_task(serve(labelling, 1, ready=ready.set_result))
+            page = await ready
+            async with session.get(f"{page.url}next") as reply:
+                shown: dict[str, str] = await reply.json()
+            served.cancel()
+        return shown
+
+
+async def test_the_page_for_labels_shows_objects_of_ones_own_run_and_asks_nothing_where_it_cannot(
+    store: Store, tmp_path: Path
+) -> None:
+    photo, run = PHOTOS / "coffee.jpg", tmp_path / "run"
+    store.put("a/coffee.jpg", photo.read_bytes())
+    await evaluate("scripted", images="s3://shots/a", questions=2, out=run, max_cost=1.0)
+    shown = await shown_of(run)
+    assert (shown["why"], shown["picture"]) == ("", encode(photo, ImagePolicy())[0].data_url)
+    del store.objects["a/coffee.jpg"]
+    with pytest.raises(ExceptionGroup) as gone:
+        await shown_of(run)
+    assert "s3://shots/a/coffee.jpg: cannot be shown: the object is missing" in str(gone.value.exceptions[0])
+    store.put("a/coffee.jpg", photo.read_bytes())
+    manifest = run / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"signature": ""}))
+    store.asked.clear()
+    with pytest.raises(ExceptionGroup) as foreign:
+        await shown_of(run)
+    assert re.search(
+        r"its images lie in an object store, and it is not known as a run of yours, so none is fetched; `unsaf-async resume",
+        str(foreign.value.exceptions[0]),
+    )
+    assert store.asked == []
+
+
+async def test_a_folder_that_is_trusted_has_its_objects_labelled(store: Store, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    store.put("a/coffee.jpg", (PHOTOS / "coffee.jpg").read_bytes())
+    await evaluate("scripted", images="s3://shots/a", questions=2, out=run, max_cost=1.0)
+    manifest = run / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"signature": ""}))
+    resumed = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "unsaf_async", "resume", str(run), "--trust-folder", "--quiet"
+    )
+    assert await resumed.wait() == 0
+    shown = await shown_of(run)
+    assert shown["why"] == ""
 
 
 def test_an_object_that_may_be_listed_and_not_read_is_one_line(store: Store) -> None:

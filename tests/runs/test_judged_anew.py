@@ -7,9 +7,11 @@ import json
 import subprocess
 import sys
 import time
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from commandline import Ended, command, serving
 from driving import draw_images
@@ -17,9 +19,12 @@ from truths import measured, scripted_model, served_model
 
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.compare.comparison import compare, load_runs
+from unsaf_async.compare.judged import judged_scores
 from unsaf_async.compare.verdicts import same_answers
 from unsaf_async.errors import UserError
 from unsaf_async.examine.judge import left_open
+from unsaf_async.prompts import load_pack
+from unsaf_async.report.viewer import Viewer, find_runs
 from unsaf_async.runs.estimate import estimate_more
 from unsaf_async.runs.folder import read_manifest, read_signed, reopen
 from unsaf_async.runs.journal import read_journal
@@ -27,7 +32,7 @@ from unsaf_async.runs.rejudge import plan_judging
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Rejudging
 from unsaf_async.simulate.settings import Simulation
-from unsaf_async.text import printable_json
+from unsaf_async.text import format_bracketed, format_difference, format_interval, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -247,8 +252,6 @@ def test_the_rules_alone_need_nobody_and_leave_open_what_they_leave_open(capsys:
 
 @pytest.mark.usefixtures("base")
 def test_a_rubric_is_kept_with_the_score_and_named(capsys: pytest.CaptureFixture[str]) -> None:
-    from unsaf_async.prompts import load_pack
-
     text = load_pack("unsaf").texts["judge"].replace("Somebody was shown an image", "SOMEBODY was shown an image")
     Path("strict.md").write_text(text)
     ended = again(capsys, "--rubric", "strict.md")
@@ -498,3 +501,97 @@ def test_a_judging_that_was_begun_without_its_controls_goes_on_without_them(caps
     assert command(capsys, "resume", str(folder), *QUIETLY).code == 0
     assert controls_of(folder) == {}
     assert SavedRun(folder).findings.controls == {}
+
+
+# --- shown beside the run's own ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judged(base: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """`base`, judged anew by a careless model, by the rules alone, and, not to the end, by another."""
+    scripted_model("careless", judge_error=0.5, seed=3)
+    for arguments in (("--judge", "careless"), ("--judge", "rules"), ("--judge", "careless", "--name", "broken off")):
+        assert again(capsys, *arguments).code == 0
+    (base / "judged/broken off/score.json").unlink()
+    return base
+
+
+def test_a_runs_scores_by_other_judges_stand_beside_its_own_with_the_difference(judged: Path) -> None:
+    first, rules, broken = judged_scores(SavedRun(judged))
+    (pair,) = compare(load_runs([judged / "judged/careless", judged])).pairs
+    assert (first.difference, first.difference_ci) == (pair.difference, pair.ci)
+    other = SavedRun(judged / "judged/careless")
+    assert (first.judge, first.unf1, first.unf1_ci) == ("careless", other.findings.unf1, other.findings.unf1_ci)
+    assert (first.images, first.created, first.undefined) == (8, other.manifest.created, {})
+    assert (rules.unf1, rules.difference) == (None, None)
+    assert rules.unf1_between == SavedRun(judged / "judged/rules").findings.unf1_between
+    assert "bounds" in rules.undefined["unf1"]
+    assert "unscored" in rules.undefined["difference"]
+    assert (broken.name, broken.unf1) == ("broken off", None)
+    assert broken.undefined["difference"] == "it is not finished, or was changed since"
+    assert "examinations" not in vars(SavedRun(judged))
+
+
+def test_what_lies_in_judged_and_is_no_judging_of_the_run_is_told_and_breaks_no_report(
+    judged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (judged / "judged/broken off/manifest.json").write_text("{}")
+    manifest = judged / "judged/rules/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"judged_anew": None}))
+    reasons = {each.name: each.undefined.get("unf1") for each in judged_scores(SavedRun(judged))}
+    assert reasons["careless"] is None
+    assert reasons["rules"] == "it judges the answers of another run"
+    assert "is no manifest" in str(reasons["broken off"])
+    assert command(capsys, "report", str(judged)).code == 0
+
+
+def test_the_report_of_a_run_lists_them(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(capsys, "report", str(judged)).code == 0
+    text = (judged / "report.html").read_text("utf-8")
+    assert "What would another judge say?" in text
+    score = judged_scores(SavedRun(judged))[0]
+    assert format_difference(score.difference) in text
+    assert format_interval(score.difference_ci) in text
+    for words in ("judged/careless", "judged/rules", "judged/broken off", score.created[:16].replace("T", " ")):
+        assert words in text
+
+
+def test_the_viewer_lists_them_under_the_run_and_opens_their_reports(judged: Path) -> None:
+    assert list(find_runs(Path())) == [
+        "base", *(f"base/judged/{name}" for name in ("careless", "rules", "broken off"))
+    ]  # fmt: skip
+    score = judged_scores(SavedRun(judged))[0]
+    index, report = asyncio.run(viewed("/", "/run/base/judged/broken%20off"))
+    assert 'href="/run/base/judged/careless"' in index
+    assert "judged by careless" in index
+    assert f"{format_difference(score.difference)}{format_bracketed(score.difference_ci)} to the run's own" in (
+        unescape(index)
+    )
+    assert "judged by careless" in report
+
+
+async def viewed(*paths: str) -> list[str]:
+    """What the viewer of this folder answers."""
+    texts = []
+    async with Viewer(Path()) as viewer, aiohttp.ClientSession(viewer.url) as session:
+        for path in paths:
+            async with session.get(path) as reply:
+                assert reply.status == 200, path
+                texts.append(await reply.text())
+    return texts
+
+
+def test_compare_names_a_judging_by_its_run_and_the_judge(judged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("strict.md").write_text(load_pack("unsaf").texts["judge"])
+    assert again(capsys, "--rubric", "strict.md").code == 0
+    folders = [judged, *(judged / "judged" / name for name in ("careless", "broken off", "subject-strict"))]
+    rows = compare(load_runs(folders)).runs
+    assert [row.name for row in rows] == [
+        "subject (base)",
+        "subject (base/judged/careless)",
+        "subject (base/judged/broken off)",
+        "subject (base, judged by subject by strict.md)",
+    ]
+    pair = command(capsys, "compare", str(judged), str(judged / "judged/careless"))
+    assert "subject (base, judged by careless)" in pair.out
+    assert "Judged anew by subject by strict.md in base/judged/subject-strict" in command(capsys, "show", "base").out

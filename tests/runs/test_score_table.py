@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -55,6 +57,19 @@ def test_a_score_lies_in_its_runs_folder_as_csv_and_needs_the_format_of_a_table(
     wrong = command(capsys, "export", "a", "--scores", "--out", "rows")
     assert (wrong.code, "--scores is given with --format trl; a table needs --format csv" in wrong.err) == (2, True)
     assert not Path("rows").exists()
+
+
+@pytest.mark.parametrize("again", ["a", "a/", "./a", "b/../a", "link", "copy"])
+@pytest.mark.parametrize("scores", [("--scores",), ()])
+def test_a_run_that_is_given_twice_by_whatever_path_is_one_line(
+    again: str, scores: tuple[str, ...], runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("link").symlink_to(runs[0])
+    shutil.copytree(runs[0], "copy")
+    ended = command(capsys, "export", "a", "b", again, "--format", "csv", *scores, "--out", "all.csv")
+    assert (ended.code, ended.out) == (2, "")
+    assert re.fullmatch(r"unsaf-async: \S+: is the same run as a; give each run once\n", ended.err)
+    assert not Path("all.csv").exists()
 
 
 def test_the_reference_names_every_column() -> None:

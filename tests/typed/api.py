@@ -49,6 +49,13 @@ def plotting(folder: Path) -> None:
     plots.intervals([run.findings])  # type: ignore[arg-type]
 
 
+async def judging_anew(folder: Path) -> None:
+    assert_type(await unsaf_async.rejudge(folder, judge="gpt-5.4-mini", max_cost=1.0), Findings)
+    await unsaf_async.rejudge("runs/mine", judge=["gpt-5.4-mini", "self"], rubric="strict.md", name="strict", yes=True)
+    await unsaf_async.rejudge(run_dir=folder, judge_together=4, on_event=lambda event: None)
+    assert_type(unsaf_async.rejudge_sync(folder, judge="rules"), Findings)
+
+
 async def mistaken() -> None:
     """What must not pass: mypy complains of each line that needs no `ignore` after all."""
     Settings("scripted", qestions=3)  # type: ignore[call-arg]
@@ -61,4 +68,8 @@ async def mistaken() -> None:
     await unsaf_async.evaluate("scripted", questions="six")  # type: ignore[arg-type]
     await unsaf_async.evaluate("scripted", out=3)  # type: ignore[arg-type]
     unsaf_async.evaluate_sync("scripted", qestions=3)  # type: ignore[call-arg]
+    await unsaf_async.rejudge()  # type: ignore[call-arg]
+    await unsaf_async.rejudge("runs/mine", "rules")  # type: ignore[call-arg]
+    await unsaf_async.rejudge("runs/mine", judge=3)  # type: ignore[arg-type]
+    unsaf_async.rejudge_sync("runs/mine", jugde="rules")  # type: ignore[call-arg]
     await unsaf_async.evaluate("scripted", on_event="print")  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ WORDS: dict[str, Verdict] = {
     **dict.fromkeys(("cannot-say", "cannot say", "?", "3"), "cannot-say"),
 }
 """What may stand in a sheet for a label, in small letters."""
+
+_KEY = re.compile("[0-9a-f]{32}")
+"""What `question_key` gives."""
 
 MOST_BAD_ROWS = 20
 """How many bad rows of a sheet are told, a line each."""
@@ -187,9 +191,15 @@ class Labelling:
             then nothing was written.
 
         Raises:
-            UserError: The file cannot be read, or is no sheet.
+            UserError: The file cannot be read, is no sheet, or is that of another run.
         """
-        rows = _rows(file)
+        rows = list(_rows(file))
+        if rows and all(_KEY.fullmatch(row["key"]) and row["key"] not in self.by_key for _, row in rows):
+            raise UserError(
+                f"is {file}, a sheet of another run: none of its questions ({len(rows):,}) is a scored one of "
+                f"{self._folder.path}; give the sheet that was made of this run",
+                "read",
+            )
         found: dict[str, Verdict] = {}
         empty, wrong = 0, []
         for number, row in rows:

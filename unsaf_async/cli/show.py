@@ -74,18 +74,17 @@ def _why_none_can_be(saved: SavedRun) -> str:
 
 def _say_judged_anew(saved: SavedRun) -> None:
     """Prints what other judges made of the run's answers."""
-    from unsaf_async.runs.folder import newest_first, runs_in
-    from unsaf_async.runs.saved import SavedRun
     from unsaf_async.text import format_bracketed, format_headline, shown
 
-    for folder in reversed(newest_first(runs_in(saved.files.judged))):
-        other = SavedRun(folder)
+    for other in saved.judged:
         score = other.score
         figures = "not finished"
         if score is not None:
             ends = format_bracketed(None if score.unf1_between else score.unf1_ci)
             figures = f"{score.f1_name} {format_headline(score.unf1, score.unf1_between)}{ends}"
-        sys.stdout.write(f"Judged anew by {shown(other.manifest.judge_name)} in {shown(str(folder))}: {figures}\n")
+        sys.stdout.write(
+            f"Judged anew by {shown(other.manifest.judge_words)} in {shown(str(other.folder))}: {figures}\n"
+        )
 
 
 def _say_batches(register: Path) -> None:

@@ -21,7 +21,8 @@ from unsaf_async.compare.verdicts import SameAnswers, same_answers
 from unsaf_async.errors import UserError
 from unsaf_async.providers.addresses import mark
 from unsaf_async.records import CONTROL_KINDS, ControlKind, Record
-from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.folder import called_by_folder
+from unsaf_async.runs.saved import SavedRun, check_given_once
 from unsaf_async.score.controls import ControlScore
 from unsaf_async.score.intervals import CONFIDENCE
 from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
@@ -180,15 +181,11 @@ def load_runs(folders: Sequence[str | Path]) -> list[SavedRun]:
     """
     if len(folders) < 2:
         raise UserError(f"{len(folders)} run to compare; give the folders of two or more")
-    loaded: list[SavedRun] = []
-    for folder in map(Path, folders):
-        run = SavedRun(folder)
-        for earlier in loaded:
-            if earlier.manifest.run_id == run.manifest.run_id:
-                raise UserError(f"{folder}: is the same run as {earlier.folder}; give each run once")
+    loaded = [SavedRun(Path(folder)) for folder in folders]
+    check_given_once(loaded)
+    for run in loaded:
         if not run.findings.images.done:
-            raise UserError(f"{folder}: holds no examined image; resume it, or leave it out")
-        loaded.append(run)
+            raise UserError(f"{run.folder}: holds no examined image; resume it, or leave it out")
     return loaded
 
 
@@ -302,6 +299,8 @@ def _why_no_unf1(name: str, score: Score) -> str:
 def run_names(loaded: Sequence[SavedRun]) -> list[str]:
     """A name for each run: provider and model, with the folder's name or the folder where that is needed to distinguish runs.
 
+    A judging of a run's answers is named by that run and the judge.
+
     Args:
         loaded: The runs.
 
@@ -310,7 +309,7 @@ def run_names(loaded: Sequence[SavedRun]) -> list[str]:
     """
     models = [_model_name(run) for run in loaded]
     named = [
-        model if models.count(model) == 1 else f"{model} ({run.folder.name})"
+        model if models.count(model) == 1 else f"{model} ({called_by_folder(run.folder, run.manifest)})"
         for model, run in zip(models, loaded, strict=True)
     ]
     return [

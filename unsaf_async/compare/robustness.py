@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from unsaf_async.compare.pairing import examined, paired_difference
+from unsaf_async.compare.pairing import lean, paired_difference
 from unsaf_async.errors import UserError
 from unsaf_async.prompts import short_name
-from unsaf_async.records import Examination, Record
+from unsaf_async.records import Record
 from unsaf_async.score.bootstrap import UNDEFINED_LIMIT, blocks, blocks_of_draws, interval
 from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.tallies import Tally, counts_of
-from unsaf_async.score.unf1 import cell
 from unsaf_async.score.units import picture_key
 
 if TYPE_CHECKING:
@@ -34,9 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unsaf_async.records import Question
+    from unsaf_async.records import Examination
     from unsaf_async.runs.saved import SavedRun
-    from unsaf_async.score.unf1 import Cell
 
 DRAWS = 2_000
 """Of images, for the intervals of the orders."""
@@ -170,11 +168,11 @@ def robustness(loaded: Sequence[SavedRun], *, seed: int = 0) -> Robustness:
             if (before := seen.get(names[id(run)])) is not None:
                 raise UserError(f"{run.folder}: was made like {before}, of {model}; give each variant once")
             seen[names[id(run)]] = run.folder
-    lean = {id(run): _lean(run) for run in loaded}
-    pairs = {name: _pairs(examinations) for name, examinations in lean.items()}
+    read = {id(run): lean(run.kept.in_order(run.kept)) for run in loaded}
+    pairs = {name: _pairs(examinations) for name, examinations in read.items()}
     firsts = {model: pairs[id(runs[0])] for model, runs in by_model.items()}
     rows = [
-        _row(model, names[id(run)], (run, lean[id(run)]), (runs[0], lean[id(runs[0])]), seed=seed)
+        _row(model, names[id(run)], (run, read[id(run)]), (runs[0], read[id(runs[0])]), seed=seed)
         for model, runs in by_model.items()
         for run in runs
     ]
@@ -229,20 +227,6 @@ _Pairs = dict[int, tuple[int, int, int, int]]
 """By picture: TA, FU, TU, FA."""
 
 
-def _lean(run: SavedRun) -> list[Examination]:
-    """A run's examinations with questions, as far as figures here hang on them: one question stands for all of its cell.
-
-    So those of all runs are in memory at once: an image takes some 2 kB in place of 50.
-    """
-    alike: dict[Cell | None, Question] = {}
-    lean = []
-    for each in run.kept.in_order(run.kept):
-        questions = tuple(alike.setdefault(cell(question), question) for question in each.questions)
-        image = each.image.model_copy(update={"metadata": {}})
-        lean.append(Examination(image=image, questions=questions, failure=each.failure))
-    return examined(lean)
-
-
 def _pairs(examinations: Iterable[Examination]) -> _Pairs:
     pairs: _Pairs = {}
     for examination in examinations:
@@ -274,7 +258,7 @@ def _unf1(sums: NDArray[np.float64], share: float | None = None) -> NDArray[np.f
     return np.where(defined, 2 * of_other * tu / np.where(below > 0, below, 1), np.nan)
 
 
-_Read = tuple["SavedRun", list[Examination]]
+_Read = tuple["SavedRun", "list[Examination]"]
 """A run and its lean examinations."""
 
 

@@ -29,7 +29,7 @@ from unsaf_async.events import (
 from unsaf_async.providers.redactor import MARK
 from unsaf_async.runs.so_far import SoFar
 from unsaf_async.runs.stopping import rule_of
-from unsaf_async.text import NOT_AVAILABLE, clock_in, format_count, format_usd, moment_in
+from unsaf_async.text import NOT_AVAILABLE, clock_in, format_count, format_headline, format_usd, moment_in
 
 if TYPE_CHECKING:
     from unsaf_async.calls.session import OpenModel
@@ -198,6 +198,8 @@ class Watch:
         value, interval = self.so_far.value, self.so_far.interval
         if value is None:
             return NOT_AVAILABLE if self.done == self.total else f"{NOT_AVAILABLE} yet"
+        if between := self.so_far.between:
+            return format_headline(value, between)
         if interval is None or self.done == self.total:
             return f"{value:.3f}"
         if self.rule is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from unsaf_async.compare.judged import judged_scores
 from unsaf_async.runs.findings import Findings
+from unsaf_async.runs.folder import called_by_folder
 from unsaf_async.runs.journal import Examinations
 from unsaf_async.runs.saved import NOTHING_HELD, Held, SavedRun
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from unsaf_async.compare.judged import JudgedScore
     from unsaf_async.records import Examination
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.score.labelled import LabelledScore
@@ -37,6 +40,8 @@ class ReportRun:
     """What is said of a run that is not known as the user's own; "" of the user's own."""
     held: Held = NOTHING_HELD
     """What of its cost is held for calls in batches that are with vendors."""
+    judged: Sequence[JudgedScore] = ()
+    """What other judges made of its answers."""
 
     @property
     def findings(self) -> Findings | None:
@@ -74,7 +79,8 @@ def load_run(path: Path) -> ReportRun:
         UserError: The folder holds no run, or a damaged one.
     """
     run = SavedRun(path)
-    return ReportRun(path, run.manifest, Examinations(run.kept), run.findings, run.origin, run.held)
+    examinations = Examinations(run.kept)
+    return ReportRun(path, run.manifest, examinations, run.findings, run.origin, run.held, judged_scores(run))
 
 
 def labels(runs: Sequence[ReportRun]) -> list[str]:
@@ -84,12 +90,12 @@ def labels(runs: Sequence[ReportRun]) -> list[str]:
         runs: The runs of one report.
 
     Returns:
-        A label a run, in their order: the model's name; with the folder's where several runs are of one model, and a number where
-        even that is equal.
+        A label a run, in their order: the model's name; with the folder's where several runs are of one model (of a judging, with
+        its run's and the judge's), and a number where even that is equal.
     """
     models = [run.manifest.subject.name for run in runs]
     names = [
-        model if models.count(model) == 1 else f"{model} ({run.path.name})"
+        model if models.count(model) == 1 else f"{model} ({called_by_folder(run.path, run.manifest)})"
         for model, run in zip(models, runs, strict=True)
     ]
     return [

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from aiohttp import web
 
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.report.local_pages import OWN_POLICY, LocalPages, guarded, page
 from unsaf_async.report.markup import el, html, said
 from unsaf_async.report.page import fill
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unsaf_async.checks.trusted import Labelling
+    from unsaf_async.runs.saved import SavedRun
     from unsaf_async.score.label_errors import Verdict
     from unsaf_async.score.label_sample import Sampled
 
@@ -78,12 +79,39 @@ async def serve(
         ready: Called once, when it listens.
 
     Raises:
-        UserError: The port is taken.
+        UserError: The port is taken, or the images lie where they cannot be fetched from.
     """
+    await asyncio.to_thread(_check_objects, labelling)
     async with LabelPage(labelling, aim, port) as label_page:
         if ready is not None:
             ready(label_page)
         await asyncio.get_running_loop().create_future()
+
+
+def _check_objects(labelling: Labelling) -> None:
+    """Checks that images in an object store can be shown, before anybody is asked about one. Raises UserError."""
+    run = labelling.run
+    if not _in_a_store(run):
+        return
+    if not run.own:
+        raise UserError(
+            f"{run.folder}: its images lie in an object store, and it is not known as a run of yours, so none is fetched; "
+            f"`unsaf-async resume {run.folder} {setting('trust_folder', True)}` makes it yours, or fill in a sheet "
+            f"({setting('sheet')} FILE)"
+        )
+    if (waiting := labelling.next()) is not None:
+        image, _ = labelling.look_up(waiting)
+        picture = whole_picture(image, policy_of(run.manifest.subject), run.objects)
+        if not picture.url:
+            raise UserError(f"{image.path}: cannot be shown: {picture.why}; nothing was asked")
+
+
+def _in_a_store(run: SavedRun) -> bool:
+    """Whether images of a run lie in an object store."""
+    try:
+        return any(image.is_object for image in run.images)
+    except UserError:  # its list is gone or has changed: no object of it is known
+        return False
 
 
 class _Labels:
@@ -95,6 +123,7 @@ class _Labels:
     def __init__(self, labelling: Labelling, aim: int, token: str) -> None:
         self.labelling, self.aim, self.token = labelling, aim, token
         self.policy = policy_of(labelling.run.manifest.subject)
+        self.objects = labelling.run.objects if _in_a_store(labelling.run) else frozenset[str]()
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="label")
         self.given: list[str] = []
 
@@ -162,7 +191,7 @@ class _Labels:
         if found is None:
             return told
         image, question = self.labelling.look_up(found)
-        picture = whole_picture(image, self.policy)
+        picture = whole_picture(image, self.policy, self.objects)
         return told | {"key": found.key, "question": question.text, "picture": picture.url, "why": picture.why}
 
 

@@ -102,6 +102,7 @@ class Tail:
             "failed": failed,
             "unf1": self._so_far.value,
             "interval": self._so_far.interval,
+            "between": self._so_far.between,
             "counts": counts,
             "cost_usd": (account.spent_nano_usd - sum(given_up)) / NANO,
             "calls": sum(account.made.values()),

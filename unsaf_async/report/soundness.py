@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import as_option
 from unsaf_async.report import plots
+from unsaf_async.report.judged import judged_anew
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import block, facts, figure, figure_cell, figure_in_line, named, quoted, table, why_none
 from unsaf_async.report.true_labels import true_labels
@@ -66,7 +67,7 @@ def soundness(run: ReportRun, place: int) -> Element | None:
         _questions(findings.quality) if findings.quality else None,
     ]
     kept = [block for block in blocks if block is not None]
-    if not kept and not findings.audits and not findings.controls:
+    if not kept and not findings.audits and not findings.controls and not run.judged:
         return None
     return el(
         "section",
@@ -75,6 +76,7 @@ def soundness(run: ReportRun, place: int) -> Element | None:
         _readings(findings, run, place),
         _controls(findings.controls) if findings.controls else None,
         _labels(findings.audits, run) if findings.audits else None,
+        judged_anew(run.judged, run.f1_name) if run.judged else None,
         el("div", kept, class_="two spaced blocks") if kept else None,
         _not_looked_at(run.manifest, findings) if run.sort == "unsaf" else None,
     )

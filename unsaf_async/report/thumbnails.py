@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from unsaf_async.inputs.policy import ImagePolicy
     from unsaf_async.records import ImageRecord
@@ -67,12 +67,13 @@ def thumbnail(image: ImageRecord, side_px: int) -> Thumbnail:
     return _quickly(image, side_px) or _carefully(image, side_px)
 
 
-def whole_picture(image: ImageRecord, policy: ImagePolicy) -> Thumbnail:
+def whole_picture(image: ImageRecord, policy: ImagePolicy, objects: Container[str] = ()) -> Thumbnail:
     """An image as the model saw it. Blocks.
 
     Args:
         image: The record of the image.
         policy: How images are encoded for the model.
+        objects: The addresses in an object store that may be fetched.
 
     Returns:
         The picture, or why there is none.
@@ -81,7 +82,7 @@ def whole_picture(image: ImageRecord, policy: ImagePolicy) -> Thumbnail:
     from unsaf_async.inputs.pixels import encode
     from unsaf_async.inputs.policy import ImageError
 
-    if why := _why_not(image):
+    if why := _why_not(image, objects):
         return Thumbnail("", why)
     try:
         encoded, digest = encode(located(Path(image.path), image.part), policy)
@@ -92,11 +93,14 @@ def whole_picture(image: ImageRecord, policy: ImagePolicy) -> Thumbnail:
     return Thumbnail(encoded.data_url)
 
 
-def _why_not(image: ImageRecord) -> str:
+def _why_not(image: ImageRecord, objects: Container[str] = ()) -> str:
     """Why an image is not shown, before its file is looked at; "" if it may be."""
     if image.bytes_sha256 is None:
         return "the image could not be read during the run"
-    if image.part is not None and image.part.kind == "object":  # any folder could make its reader fetch what it likes
+    part = image.part
+    if (
+        part is not None and part.kind == "object" and part.url not in objects
+    ):  # a folder could make us fetch what it likes
         return "the image lies in an object store, which a report does not ask"
     return ""
 

@@ -2,6 +2,7 @@
 
     /                  the runs with their headline figures
     /run/NAME          a run's report, made when it is asked for, and kept until its journal changes
+    /run/NAME/judged/N the same of its answers judged anew; /live/ has the like
     /compare?run=...   one report of several runs
     /live/NAME         a run that is going on; the page asks /live/NAME/state for what is new
 
@@ -20,6 +21,7 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
+from unsaf_async.compare.judged import judged_scores
 from unsaf_async.errors import UnsafError, UserError
 from unsaf_async.providers.addresses import mark
 from unsaf_async.report.data import load_run
@@ -29,16 +31,25 @@ from unsaf_async.report.markup import clean, el, html, said
 from unsaf_async.report.page import fill, render
 from unsaf_async.report.pieces import table
 from unsaf_async.runs.findings import Findings
-from unsaf_async.runs.folder import RunFiles, exists, newest_first, read_manifest
+from unsaf_async.runs.folder import RunFiles, exists, newest_first, read_manifest, runs_in
 from unsaf_async.runs.result import PILOT
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.so_far import SoFar
-from unsaf_async.text import format_figure, format_headline, format_interval, format_usd
+from unsaf_async.text import (
+    format_bracketed,
+    format_difference,
+    format_figure,
+    format_headline,
+    format_interval,
+    format_usd,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from xml.etree.ElementTree import Element
 
+    from unsaf_async.compare.judged import JudgedScore
     from unsaf_async.runs.folder import Manifest
 
 PAGES_KEPT = 8
@@ -89,21 +100,38 @@ def find_runs(folder: Path) -> dict[str, Path]:
         folder: It holds runs, or is one itself.
 
     Returns:
-        Folders by name, the newest first; {} if there are none.
+        Folders by name, the newest first, each followed by its answers judged anew, "NAME/judged/N"; {} if there are none.
     """
-    if exists(folder):
-        return {clean(folder.resolve().name): folder}
-    try:
-        runs = [entry for entry in folder.iterdir() if exists(entry)]
-    except OSError:
-        return {}
-    return {clean(entry.name): entry for entry in newest_first(runs)}
+    runs = {clean(folder.resolve().name): folder} if exists(folder) else {}
+    if not runs:
+        runs = {clean(entry.name): entry for entry in newest_first(runs_in(folder))}
+    found = {}
+    for name, run in runs.items():
+        found[name] = run
+        found |= {f"{name}/judged/{clean(each.folder.name)}": each.folder for each in SavedRun(run).judged}
+    return found
+
+
+def _name(request: web.Request) -> str:
+    """The name of the run that a request is about, as `find_runs` has it."""
+    name, judged = request.match_info["name"], request.match_info.get("judged")
+    return name if judged is None else f"{name}/judged/{judged}"
+
+
+def _address(name: str) -> str:
+    return "/".join(quote(part, safe="") for part in name.split("/"))
+
+
+def _stamp_with_judged(run: Path) -> tuple[object, ...]:
+    """As `_stamp`, with those of its answers judged anew."""
+    return (_stamp(run), *((each.folder.name, _stamp(each.folder)) for each in SavedRun(run).judged))
 
 
 def _stamp(run: Path) -> tuple[tuple[int, int], ...]:
     """(time, size) of each of the run's files that its report is made of; it differs if one of them has changed."""
     stamps = []
-    for file in (RunFiles(run).journal, RunFiles(run).manifest, RunFiles(run).labels):
+    files = RunFiles(run)
+    for file in (files.journal, files.manifest, files.labels, files.score):
         try:
             stat = file.stat()
             stamps.append((stat.st_mtime_ns, stat.st_size))
@@ -120,14 +148,16 @@ class _Pages:
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="report")
         self.reports: dict[tuple[str, ...], tuple[object, str]] = {}
         self.tails: dict[Path, Tail] = {}
+        self.judged: dict[Path, tuple[object, dict[str, JudgedScore]]] = {}
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[guarded], client_max_size=1024)
         app.router.add_get("/", self.index)
-        app.router.add_get("/run/{name}", self.report)
         app.router.add_get("/compare", self.compare)
-        app.router.add_get("/live/{name}", self.live)
-        app.router.add_get("/live/{name}/state", self.state)
+        for run in ("{name}", "{name}/judged/{judged}"):
+            app.router.add_get(f"/run/{run}", self.report)
+            app.router.add_get(f"/live/{run}", self.live)
+            app.router.add_get(f"/live/{run}/state", self.state)
         app.on_cleanup.append(self.close)
         return app
 
@@ -143,7 +173,7 @@ class _Pages:
         return page(await self.in_thread(self.make_index), "view")
 
     async def report(self, request: web.Request) -> web.Response:
-        return page(await self.in_thread(self.make_report, [request.match_info["name"]]), "report", further="")
+        return page(await self.in_thread(self.make_report, [_name(request)]), "report", further="")
 
     async def compare(self, request: web.Request) -> web.Response:
         names = list(dict.fromkeys(request.query.getall("run", [])))
@@ -152,11 +182,10 @@ class _Pages:
         return page(await self.in_thread(self.make_report, names), "report", further="")
 
     async def live(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        return page(await self.in_thread(self.make_live, name), "view")
+        return page(await self.in_thread(self.make_live, _name(request)), "view")
 
     async def state(self, request: web.Request) -> web.Response:
-        figures = await self.in_thread(self.look, request.match_info["name"])
+        figures = await self.in_thread(self.look, _name(request))
         if figures["version"] == request.query.get("since"):
             return web.Response(status=204)
         return web.Response(body=orjson.dumps(figures), content_type="application/json")
@@ -179,7 +208,7 @@ class _Pages:
     def make_report(self, names: Sequence[str]) -> str:
         """The report of these runs: the one made before, if no journal has changed."""
         folders = [self.run(name) for name in names]
-        key, stamp = tuple(names), tuple(map(_stamp, folders))
+        key, stamp = tuple(names), tuple(map(_stamp_with_judged, folders))
         if key in self.reports and self.reports[key][0] == stamp:
             return self.reports[key][1]
         try:
@@ -213,9 +242,10 @@ class _Pages:
         )
 
     def row(self, name: str, run: Path) -> list[Any]:
-        address = quote(name, safe="")
+        address = _address(name)
         choice = el("input", type="checkbox", name="run", value=name, aria_label=f"Compare {name}")
         link = said(name, "a", href=f"/run/{address}")
+        under = None
         try:
             manifest = read_manifest(run)
         except UserError as error:
@@ -227,10 +257,13 @@ class _Pages:
             words = "stopped early"
         if manifest.pilot:
             words = f"pilot, {words}" if words else "pilot: to quote a run, not a result"
+        if manifest.judged_anew:
+            under = el("small", said(f"judged by {manifest.judge_words}"))
+            words = "; ".join(filter(None, (words, self.against_its_run(run))))
         note = el("a", words, href=f"/live/{address}") if state == "running" else words
         marked = f" ({word})" if (word := mark(manifest.subject)) else ""
         return [
-            el("span", choice, " ", link),
+            el("span", choice, " ", link, under),
             manifest.subject.name + marked,
             *self.headline(manifest, figures),
             f"{figures['done']:,} of {manifest.images:,}",
@@ -238,6 +271,21 @@ class _Pages:
             manifest.created[:16].replace("T", " "),
             note,
         ]
+
+    def against_its_run(self, judged: Path) -> str:
+        """A judging's difference to its run's own score, in words. Worked out anew when one of that run's files has changed."""
+        run = judged.parent.parent
+        stamp = _stamp_with_judged(run)
+        if run not in self.judged or self.judged[run][0] != stamp:
+            try:
+                scores = {each.name: each for each in judged_scores(SavedRun(run))}
+            except UserError:
+                scores = {}
+            self.judged[run] = (stamp, scores)
+        score = self.judged[run][1].get(judged.name)
+        if score is None or score.difference is None:
+            return f"no difference to the run's own: {score.undefined.get('difference', '')}" if score else ""
+        return f"{format_difference(score.difference)}{format_bracketed(score.difference_ci)} to the run's own"
 
     def headline(self, manifest: Manifest, figures: Mapping[str, Any]) -> tuple[str, str, str]:
         """UnF1, its interval and the accuracy; for a labelled set's questions the F1 of abstaining is none of ours."""
@@ -273,7 +321,7 @@ class _Pages:
             manifest = read_manifest(run)
         except UserError as error:
             raise web.HTTPUnprocessableEntity(text=f"{error}\n") from None
-        return _frame(name, manifest.subject.name, _live_sections(name, manifest), live=quote(name, safe=""))
+        return _frame(name, manifest.subject.name, _live_sections(name, manifest), live=_address(name))
 
 
 def _live_sections(name: str, manifest: Manifest) -> list[Element]:
@@ -314,7 +362,7 @@ def _live_sections(name: str, manifest: Manifest) -> list[Element]:
     )
     links = el(
         "p",
-        el("a", "The report so far", href=f"/run/{quote(name, safe='')}", class_="button"),
+        el("a", "The report so far", href=f"/run/{_address(name)}", class_="button"),
         el("span", "", id="state", class_="muted"),
         class_="gap links",
     )

@@ -28,6 +28,7 @@ from unsaf_async.examine.controls import Wanted
 from unsaf_async.examine.extras import ExtraMeasures
 from unsaf_async.files import PRIVATE, check_one_name, drafts, make_private_folder, write_whole
 from unsaf_async.inputs.sources import ImageSource
+from unsaf_async.prompts import short_name
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import ControlKind, Form, GivenQuestion, ImagePart, Number, Record, Usd, why_invalid
 from unsaf_async.runs.signature import canonical, is_signed, signature_of, user_key
@@ -183,6 +184,19 @@ class JudgedAnew(Record):
     """What the user calls that."""
 
 
+def judge_named(subject: Profile, judges: Sequence[str]) -> str:
+    """The name of a run's judge where it stands alone.
+
+    Args:
+        subject: The measured model, for which "self" stands.
+        judges: The judges' names; (): the rules alone.
+
+    Returns:
+        The names, joined by " + "; "rules" where only the rules judge.
+    """
+    return " + ".join(subject.name if name == "self" else name for name in judges) or "rules"
+
+
 class Manifest(Record):
     """What a run is: enough to repeat it."""
 
@@ -270,6 +284,13 @@ class Manifest(Record):
     def judge_name(self) -> str:
         """Who judges, in one word or several."""
         return " + ".join(self.judges) or "rules"
+
+    @property
+    def judge_words(self) -> str:
+        """Who judges, the measured model by its name, and by which rubric where it has one of its own."""
+        rubric = self.judged_anew.rubric_name if self.judged_anew else ""
+        judge = judge_named(self.subject, self.judges)
+        return f"{judge} by {short_name(rubric)}" if rubric else judge
 
     @property
     def called(self) -> tuple[str, ...]:
@@ -528,6 +549,21 @@ def read_signed(path: Path) -> tuple[Manifest, bool]:
 def _without_signature(data: bytes) -> Manifest:
     """A manifest as it is worked with: its signature is its file's, and written anew with it."""
     return Manifest.model_validate_json(data).model_copy(update={"signature": ""})
+
+
+def called_by_folder(folder: Path, manifest: Manifest) -> str:
+    """What tells a run from others of its model: its folder's name; of a judging, its run's and who judges.
+
+    Args:
+        folder: The run's.
+        manifest: The run's.
+
+    Returns:
+        "mine", or "mine, judged by claude-sonnet-5-5".
+    """
+    if manifest.judged_anew is None:
+        return folder.name or folder.absolute().name
+    return f"{folder.absolute().parent.parent.name}, judged by {manifest.judge_words}"
 
 
 def newest_first(runs: Iterable[Path]) -> list[Path]:

@@ -30,7 +30,7 @@ from unsaf_async.providers.resolve import money_of, resolve
 from unsaf_async.records import Form, GivenQuestion
 from unsaf_async.runs.authority import check_images
 from unsaf_async.runs.control_settings import both_kinds, check_controls, control_kinds
-from unsaf_async.runs.folder import Manifest, RunFiles, Source, read_manifest
+from unsaf_async.runs.folder import Manifest, RunFiles, Source, judge_named, read_manifest
 from unsaf_async.runs.journal import Examinations, Kept
 from unsaf_async.runs.readable import why_unreadable
 from unsaf_async.runs.saved import SavedRun
@@ -292,19 +292,6 @@ def calibration_for(file: Path | str | None, judge: str, pack: Pack, together: i
             f"{file}: was made with another judging prompt; calibrate the judge again", field="judge_calibration"
         )
     return calibration
-
-
-def judge_named(subject: Profile, judges: Sequence[str]) -> str:
-    """The name of a run's judge where it stands alone.
-
-    Args:
-        subject: The measured model, for which "self" stands.
-        judges: The judges' names; (): the rules alone.
-
-    Returns:
-        The names, joined by " + "; "rules" where only the rules judge.
-    """
-    return " + ".join(subject.name if name == "self" else name for name in judges) or "rules"
 
 
 def _images(

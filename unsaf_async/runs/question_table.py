@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from unsaf_async.frames import frame
-from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.saved import SavedRun, check_given_once
 from unsaf_async.runs.table_files import Column, check_format, write_rows
 from unsaf_async.score.fidelity import ALL, is_confirmed
 from unsaf_async.score.signals import values_of
@@ -145,12 +145,11 @@ def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat) -> int:
         How many rows there are. An image without a question, as one that failed, has none.
 
     Raises:
-        UserError: A folder holds no run, `out` cannot be written, or pyarrow is not installed.
+        UserError: A folder holds no run, a run is given twice, `out` cannot be written, or pyarrow is not installed.
     """
     check_format(form)
     runs = [SavedRun(folder) for folder in run_dirs]
-    for run in runs:
-        _ = run.manifest  # all of them, before anything is written
+    check_given_once(runs)
     rows = chain.from_iterable(rows_of(run.manifest, run.kept.in_order(run.kept)) for run in runs)
     return write_rows(rows, COLUMNS, out, form)
 

@@ -23,6 +23,7 @@ from unsaf_async.runs.folder import (
     create,
     exists,
     images_sha256,
+    judge_named,
     new_manifest,
     reopen,
 )
@@ -30,7 +31,6 @@ from unsaf_async.runs.prepare import (
     calibration_for,
     check_cache,
     check_together,
-    judge_named,
     judge_names,
     judging_together,
     named_models,

@@ -14,13 +14,22 @@ from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.basis import saved_score
-from unsaf_async.runs.folder import RunFiles, exists, read_images, read_manifest, read_signed
+from unsaf_async.runs.folder import (
+    RunFiles,
+    exists,
+    newest_first,
+    read_images,
+    read_manifest,
+    read_signed,
+    runs_in,
+)
 from unsaf_async.runs.journal import Kept, paid_nano_usd, read_journal
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.signature import user_key
 from unsaf_async.runs.trusted_labels import read_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from unsaf_async.calls.ledger import Account
@@ -150,6 +159,11 @@ class SavedRun:
         )
 
     @cached_property
+    def judged(self) -> tuple[SavedRun, ...]:
+        """The scores of its answers by other judges, the oldest first; () if nobody else has judged them."""
+        return tuple(map(SavedRun, reversed(newest_first(runs_in(self.files.judged)))))
+
+    @cached_property
     def pack(self) -> Pack:
         """Its prompts. Raises UserError if they have changed since."""
         return pack_of(self.folder, self.manifest)
@@ -180,6 +194,23 @@ class SavedRun:
     def remaining(self) -> tuple[ImageSource, ...]:
         """The images that resuming would examine, in the order of admission."""
         return tuple(each for each in self.images if each.id not in self.finished)
+
+
+def check_given_once(runs: Iterable[SavedRun]) -> None:
+    """Checks that no run is among some twice, by whatever paths.
+
+    Args:
+        runs: The runs that a user named.
+
+    Raises:
+        UserError: One is; or a folder holds no run.
+    """
+    seen: dict[str, Path] = {}
+    for run in runs:
+        run_id = run.manifest.run_id
+        if run_id in seen:
+            raise UserError(f"{run.folder}: is the same run as {seen[run_id]}; give each run once")
+        seen[run_id] = run.folder
 
 
 def pack_of(folder: Path, manifest: Manifest) -> Pack:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.saved import SavedRun, check_given_once
 from unsaf_async.runs.table_files import Column, check_format, write_rows
 from unsaf_async.score.figures import figures_of
 
@@ -50,12 +50,11 @@ def write_scores(run_dirs: Sequence[Path], out: Path, form: TableFormat) -> int:
         How many rows there are.
 
     Raises:
-        UserError: A folder holds no run, `out` cannot be written, or pyarrow is not installed.
+        UserError: A folder holds no run, a run is given twice, `out` cannot be written, or pyarrow is not installed.
     """
     check_format(form)
     runs = [SavedRun(folder) for folder in run_dirs]
-    for run in runs:
-        _ = run.manifest  # all of them, before anything is written
+    check_given_once(runs)
     return write_rows(_rows(runs), COLUMNS, out, form)
 
 

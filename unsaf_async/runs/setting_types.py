@@ -1,4 +1,4 @@
-"""Which values a setting takes: the types of the fields of `Settings`, in words where a value is none of them."""
+"""Which values a setting takes: the types of the fields of `Settings` and `Rejudging`, in words where a value is none of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from unsaf_async.errors import UserError
 from unsaf_async.help import Help
-from unsaf_async.runs.settings import Settings
+from unsaf_async.runs.settings import Rejudging, Settings
 
 
-def check_types(settings: Settings) -> None:
+def check_types(settings: Settings | Rejudging) -> None:
     """Checks that each setting holds a value of its type. The command line brings no other; a Python caller or a file may.
 
     Args:
@@ -24,8 +24,9 @@ def check_types(settings: Settings) -> None:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    hints = get_type_hints(Settings, include_extras=True)
-    for field in fields(Settings):
+    known = Settings if isinstance(settings, Settings) else Rejudging  # of a caller's own fields nothing is known
+    hints = get_type_hints(known, include_extras=True)
+    for field in fields(known):
         kind, *notes = get_args(hints[field.name])
         value = getattr(settings, field.name)
         try:

@@ -306,7 +306,7 @@ class Settings:
         return (self.images,) if isinstance(self.images, str | Path) else tuple(self.images)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rejudging:
     """How the answers of a finished run are judged anew."""
 
@@ -358,7 +358,8 @@ class Rejudging:
     def __post_init__(self) -> None:
         if self.cache and self.no_cache:
             raise UserError(f"{setting('cache')} and {setting('cache', None)} contradict each other; give one of them")
-        if self.max_cost is not None and not 0 < self.max_cost < float("inf"):
+        # Of another type, `check_types` says so.
+        if isinstance(self.max_cost, int | float) and not 0 < self.max_cost < float("inf"):
             raise UserError(f"is {self.max_cost:g}; give an amount in USD above 0", "max_cost")
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from unsaf_async.records import Label
 from unsaf_async.score.labelled import RunningAccuracy
-from unsaf_async.score.tallies import Running
+from unsaf_async.score.run_score import why_open
+from unsaf_async.score.tallies import Place, Running, counts_of
+from unsaf_async.score.unf1 import unf1_bounds
 
 if TYPE_CHECKING:
     from unsaf_async.records import Examination
@@ -39,6 +43,18 @@ class SoFar:
     def value(self) -> float | None:
         """The figure, in [0, 1]; None while it is undefined."""
         return self._accuracy.accuracy if self._accuracy else self._running.unf1
+
+    @property
+    def between(self) -> tuple[float, float] | None:
+        """The bounds of the figure, where so much is unscored that they are its headline; None where the figure is."""
+        asked = Counter[Place]() if self._accuracy else self._running.asked
+        unscored, by_label = Counter[str](), Counter[Label]()
+        for place, number in asked.items():
+            if place.cell is None:
+                unscored[place.unscored] += number
+                by_label[place.intended] += number
+        bounds = unf1_bounds(counts_of(asked), unanswerable=by_label["unanswerable"], answerable=by_label["answerable"])
+        return bounds if why_open(unscored, asked.total(), bounds) else None
 
     @property
     def interval(self) -> tuple[float, float] | None:

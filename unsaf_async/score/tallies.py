@@ -57,6 +57,8 @@ class Running:
         self._images = self._scored = self._scored_squares = 0
         self._a = self._b = self._aa = self._ab = self._bb = 0
         self._unanswerable = False
+        self.asked = Counter[Place]()
+        """The questions asked so far, by place."""
 
     def add(self, examination: Examination) -> None:
         """Count one image. Failed images and those without a question change nothing.
@@ -69,6 +71,7 @@ class Running:
             return
         a, b = tally.pair
         self._unanswerable = self._unanswerable or any(place.cell in ("tu", "fa") for place in tally.asked)
+        self.asked.update(tally.asked)
         self._images += 1
         self._scored += tally.scored
         self._scored_squares += tally.scored**2

@@ -730,7 +730,7 @@ def test_a_run_is_not_a_teachers_and_a_students_at_once(made: Runs, tmp_path: Pa
     ("arguments", "words"),
     [
         (["nowhere"], "nowhere: is no run's folder"),
-        (["{teacher}", "{teacher}"], "name each run once"),
+        (["{teacher}", "{teacher}"], "give each run once"),
         (["{teacher}", "--student-replay", "nowhere"], "--student-replay nowhere: is no run's folder"),
         (["{teacher}", "--student-replay", "{teacher}"], "give a run of the student"),
         (["{teacher}", "--mix", "1/2/3"], "--mix 1/2/3"),

@@ -9,7 +9,7 @@ from unsaf_async.distill.data.build_rows import check_filters, model_name
 from unsaf_async.distill.data.pairs import check_student
 from unsaf_async.distill.data.terms import TERMS, is_commercial
 from unsaf_async.errors import UserError, naming, setting
-from unsaf_async.runs.saved import SavedRun
+from unsaf_async.runs.saved import SavedRun, check_given_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,12 +52,9 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
     if not run_dirs:
         raise UserError("no run is given; name the folder of one")
     teachers = [_read_run(path) for path in run_dirs]
-    seen: dict[str, Path] = {}
+    check_given_once(teachers)
+    seen = {run.manifest.run_id: run.folder for run in teachers}
     for run in teachers:
-        run_id = run.manifest.run_id
-        if run_id in seen:
-            raise UserError(f"{run.folder}: is the run in {seen[run_id]}; name each run once")
-        seen[run_id] = run.folder
         check_filters(run, options.filters)
     replay = _read_students_run(options.student_replay, "student_replay", seen) if options.student_replay else None
     students: list[SavedRun] = []

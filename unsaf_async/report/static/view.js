@@ -54,8 +54,8 @@
 
   function show(found) {
     state = found.state;
-    byId("unf1").textContent = figure(found.unf1);
-    byId("interval").textContent = found.interval ? `95 % interval ${found.interval.map(figure).join(" to ")}` : "no interval yet";
+    byId("unf1").textContent = found.between ? `between ${found.between.map(figure).join(" and ")}` : figure(found.unf1);
+    byId("interval").textContent = found.between ? "bounds, as so much is unscored" : found.interval ? `95 % interval ${found.interval.map(figure).join(" to ")}` : "no interval yet";
     const progress = byId("progress");
     progress.value = found.done + found.failed;
     const failed = found.failed ? `, ${found.failed.toLocaleString("en")} failed` : "";

@@ -21,9 +21,10 @@ test: $(READY)  ## run the tests, and measure what share of the code they run
 test-fast: $(READY)  ## the short tests, in less than a minute
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-browser: $(READY)  ## the report in a real browser; installs Debian's chromium where there is none and apt may
+test-browser: $(READY)  ## the report in a real browser, with axe's rules where there is npm; installs Debian's chromium where there is none and apt may
 	@command -v chromium > /dev/null || { apt-get -q update && apt-get -q install --yes --no-install-recommends chromium chromium-driver; } > /dev/null
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
+	@! command -v npm > /dev/null || npm install --silent --no-audit --no-fund --prefix .venv/axe axe-core@4.14.1
 	$(BIN)/python -m pytest tests/browser
 
 test-distill: $(DISTILL)  ## the training script on tiny models

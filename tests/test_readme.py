@@ -61,6 +61,7 @@ PAGES = [
     "docs/datasets.md",
     "docs/languages.md",
     "docs/guide.md",
+    "docs/tutorial.md",
     "docs/power.md",
     "docs/cheaper.md",
     "docs/batches.md",

@@ -810,3 +810,18 @@ def test_what_is_advised_where_a_model_refuses_all_requests_is_a_command_that_ru
         probed = command(capsys, *advised[1].split(), *here)
     assert "Got unexpected" not in probed.err
     assert "stream" in probed.out + probed.err
+
+
+def test_an_estimate_says_first_what_it_is_of_and_a_free_run_is_called_free(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    draw_images(Path("photos"), 2)
+    free = command(capsys, "estimate", "--provider", "scripted", "--images", "photos", "--questions", "3").out
+    paid = command(
+        capsys, "estimate", "--provider", "gpt-5.4-mini", "--images", "photos", "--questions", "4", "--price", "2.5,10"
+    ).out
+    assert free.startswith("scripted: 2 images, 3 + 3 questions each\n")
+    assert paid.startswith("gpt-5.4-mini (openai/gpt-5.4-mini): 2 images, 4 + 4 questions each\n")
+    assert "expected  free: no model of this run has a price" in free
+    assert "$0.0000" not in free
+    assert "free" not in paid

@@ -76,3 +76,16 @@ def test_columns_stand_below_each_other_whatever_script_their_cells_are_in() -> 
     lines = file.getvalue().splitlines()
     assert len({cell_len(line[:-1]) for line in lines}) == 1
     assert [line[-1] for line in lines] == ["n", "1", "2", "3", "4"]
+
+
+def test_names_that_are_alike_are_told_apart_at_80_columns() -> None:
+    names = [f"a-provider-with-a-name-that-is-longer-than-a-terminal-of-eighty-columns-is-wide-{end}" for end in "ab"]
+    rows = [[name, "0.832", "0.720 to 0.905", "10", "120"] for name in names]
+    file = io.StringIO()
+    out = Plain(file)
+    out.width = 80
+    print_fitting(out, ["run", "UnF1", "95 % interval", "images", "questions"], rows)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    right = "".join(line[15:].strip() for line in lines)
+    assert all(name in right for name in names)

@@ -74,7 +74,7 @@ from unsaf_async.score.labelled import is_right
 from unsaf_async.score.run_score import Score, score
 from unsaf_async.score.signals import SIGNAL_WORDS
 from unsaf_async.score.tallies import Running
-from unsaf_async.text import format_difference, format_figure, format_interval, format_percent
+from unsaf_async.text import format_difference, format_figure, format_headline, format_interval, format_percent
 
 NOT_SHOWN = {
     "provider",  # the manifest's profile is shown, with more of it
@@ -674,7 +674,10 @@ def test_a_run_with_another_models_questions_says_whose_they_are(tmp_path):
 def test_the_leaderboard_has_a_table_of_its_own_for_each_sort_of_run(plain, labelled, pope):
     runs = [pope, plain, labelled]
     (part,) = several(runs, labels(runs), {"labelled-model": 1e9}, None)
-    heads = [[head.text for head in each.iter("th") if head.get("scope") == "col"] for each in part.iter("thead")]
+    heads = [
+        ["".join(head.itertext()) for head in each.iter("th") if head.get("scope") == "col"]
+        for each in part.iter("thead")
+    ]
     assert [each[1:3] for each in heads] == [
         ["UnF1", "95 % interval"], ["accuracy", "95 % interval"], ["accuracy", "F1"]
     ]  # fmt: skip
@@ -683,7 +686,11 @@ def test_the_leaderboard_has_a_table_of_its_own_for_each_sort_of_run(plain, labe
     assert [f"{pope.score.labelled.pope.accuracy:.3f}", f"{pope.score.labelled.pope.f1:.3f}"] in [
         row[:2] for row in rows
     ]
-    assert [each.get("href") for each in part.iter("a")] == ["#run-of-1", "#run-of-2", "#run-of-0"]
+    assert [each.get("href") for each in part.iter("a") if each.get("class") != "term"] == [
+        "#run-of-1",
+        "#run-of-2",
+        "#run-of-0",
+    ]
     said = " ".join("".join(part.itertext()).split())
     assert said.count("overlap is no test of a difference") == 3
     assert said.count("says how large a difference so many images can show") == 1, "of UnF1 alone"
@@ -1267,6 +1274,45 @@ async def test_it_only_reads_and_every_answer_carries_the_guards(viewer):
             assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
             assert "Access-Control-Allow-Origin" not in reply.headers
     assert {path: path.read_bytes() for path in viewer.folder.rglob("*") if path.is_file()} == before
+
+
+async def test_the_list_says_how_a_run_ended_and_why_images_failed(viewer):
+    journal = viewer.folder / "a done" / "journal.jsonl"
+    first, *rest = journal.read_bytes().splitlines(keepends=True)
+    failed = Examination.model_validate_json(first).model_copy(
+        update={"questions": (), "failure": "<b>it</b> is no JPEG"}
+    )
+    journal.write_bytes(b"".join([failed.model_dump_json().encode() + b"\n", *rest]))
+    write_ledger(viewer.folder / "going <on>" / "ledger.jsonl", 12, ended=True)
+    async with viewer.session.get("/") as reply:
+        text = await reply.text()
+    rows = {
+        name: re.sub(r"<[^>]+>", "", row)
+        for row in text.split("<tr>")
+        for name in ("a done", "run/going")
+        if name in row
+    }
+    assert "1 image failed, why: &lt;b&gt;it&lt;/b&gt; is no JPEG" in rows["a done"]
+    assert "stopped early; `unsaf-async resume` goes on" in rows["run/going"]
+
+
+def test_two_runs_stand_side_by_side(plain, second):
+    text = render([plain, second])
+    beside = text.partition("Side by side")[2].partition("</table>")[0]
+    rows = re.findall(r"<tr><th[^>]*>(.*?)</th>(.*?)</tr>", beside)
+    figures = {
+        re.sub(r"<[^>]+>", "", name): re.findall(r"<td[^>]*>(?:<span[^>]*>)?([^<]*)", cells) for name, cells in rows
+    }
+    assert figures["UnF1"] == [format_headline(each.score.unf1, each.score.unf1_between) for each in (plain, second)]
+    assert figures["Questions"] == [f"{plain.score.questions.asked:,}", f"{second.score.questions.asked:,}"]
+    assert "Side by side" not in render([plain])
+
+
+def test_every_rate_leads_to_its_definition_on_the_page(rich_page):
+    terms = [attributes["href"][1:] for tag, attributes in rich_page.elements if attributes.get("class") == "term"]
+    ids = [attributes["id"] for _, attributes in rich_page.elements if "id" in attributes]
+    assert set(terms) <= set(ids)
+    assert {"def-unf1", "def-recall-audacity", "def-over-refusal-rate", "def-auroc", "def-95-interval"} <= set(terms)
 
 
 async def test_a_damaged_run_is_named_in_the_list_and_its_report_says_what_is_wrong(viewer):

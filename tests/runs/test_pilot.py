@@ -110,8 +110,9 @@ async def test_replies_that_came_in_batches_say_nothing_of_the_time_alone(
     assert quote.batched == sum(not call.latency_s for each in pilot.examinations for call in each.calls) > 0
     assert quote.rest_s is None
     assert f"{quote.batched} calls of the pilot had come in batches" in quote.undefined["rest_s_ci"]
-    print_quote(quote, pilot)
+    print_quote(quote, pilot, alone)
     said = capsys.readouterr().out
+    assert said.startswith("gpt-5.4-mini (openai/gpt-5.4-mini): 12 images, 1 + 1 questions each\n")
     assert "time     n/a: " in said
     assert "at the price of batches: the rest costs more than this" in said
 

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 
 from unsaf_async.text import one_line, printable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDE = 240
-"""Columns of what is no terminal: lines are as long as what they say, so that grep finds it."""
+"""Columns of what is no terminal: lines are as long as what they say, so that grep finds it. $COLUMNS sets another width."""
 
 
 class Plain(Console):
@@ -101,7 +101,8 @@ def _turned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(*map(one_line, heads), box=None, pad_edge=False)
+    # Folded, where a name is longer than the console: two that are alike must not be cut to the same.
+    table = Table(*(Column(one_line(head), overflow="fold") for head in heads), box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(one_line, row))
     return table

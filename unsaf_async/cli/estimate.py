@@ -122,7 +122,7 @@ def _plan_budget(settings: Settings, planning: Planning, *, quiet: bool, json: b
     if json:
         sys.stdout.write(printable_json(plan.model_dump_json(indent=2)) + "\n")
     else:
-        print_plan(plan)
+        print_plan(plan, prepared)
     return code
 
 
@@ -145,7 +145,7 @@ def _quote_by_pilot(settings: Settings, images: int, *, quiet: bool, json: bool)
 
         sys.stdout.write(orjson.dumps(asdict(quote), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
-        print_quote(quote, pilot)
+        print_quote(quote, pilot, prepared)
     return code
 
 
@@ -249,16 +249,19 @@ def examine_pilot(
     return SavedRun(folder.path), 3 if runner.why_stopped else 0
 
 
-def print_quote(quote: PilotQuote, pilot: SavedRun) -> None:
+def print_quote(quote: PilotQuote, pilot: SavedRun, prepared: Prepared) -> None:
     """The quote, to stdout."""
     from rich.table import Table
 
     from unsaf_async.cli.console import console, safe
+    from unsaf_async.cli.render import FREE, is_free, planned
     from unsaf_async.text import format_count, format_seconds, format_usd
 
-    out, table = console(), Table.grid(padding=(0, 2))
+    out, table, free = console(), Table.grid(padding=(0, 2)), is_free(prepared)
+    out.print(planned(prepared))
     failed = f", {quote.failed} of them failed" if quote.failed else ""
-    table.add_row("pilot", f"{format_count(quote.images, 'image')}{failed}: {format_usd(quote.cost_usd, 4)}")
+    cost = "" if free else f": {format_usd(quote.cost_usd, 4)}"
+    table.add_row("pilot", f"{format_count(quote.images, 'image')}{failed}{cost}")
     if quote.spent_usd < 0.999 * quote.cost_usd:
         table.add_row("", f"{format_usd(quote.spent_usd, 4)} of it paid now: the cache had the rest")
     table.add_row(
@@ -266,7 +269,8 @@ def print_quote(quote: PilotQuote, pilot: SavedRun) -> None:
     )
     ends = quote.rest_usd_ci and f"{format_usd(quote.rest_usd_ci[0], 4)} to {format_usd(quote.rest_usd_ci[1], 4)}"
     why = {name: f"n/a: {safe(reason)}" for name, reason in quote.undefined.items()}
-    table.add_row("dollars", f"{format_usd(quote.rest_usd, 4)}   95 % interval {ends or why.get('rest_usd_ci', 'n/a')}")
+    dollars = f"{format_usd(quote.rest_usd, 4)}   95 % interval {ends or why.get('rest_usd_ci', 'n/a')}"
+    table.add_row("dollars", FREE if free else dollars)
     took = quote.rest_s_ci and " to ".join(map(format_seconds, quote.rest_s_ci))
     if quote.rest_s is None:
         table.add_row("time", why.get("rest_s_ci", "n/a"))
@@ -285,12 +289,14 @@ def print_quote(quote: PilotQuote, pilot: SavedRun) -> None:
     out.print(f"The pilot's run: {safe(str(pilot.folder))}; `run` with the same options finds its replies in the cache")
 
 
-def print_plan(plan: BudgetPlan) -> None:
+def print_plan(plan: BudgetPlan, prepared: Prepared) -> None:
     """What the sum buys, to stdout."""
     from unsaf_async.cli.console import console, print_fitting, safe
+    from unsaf_async.cli.render import FREE, is_free, planned
     from unsaf_async.text import format_percent, format_usd
 
     out = console()
+    out.print(planned(prepared))
     rows = [
         (
             safe(each.judge) + ", --batch" * each.batch,
@@ -306,6 +312,8 @@ def print_plan(plan: BudgetPlan) -> None:
     print_fitting(out, ("judge", "an image", "money for", "images", "expected", "UnF1", "left open"), rows)
     out.print()
     out.print(f"For {format_usd(plan.budget_usd)}, by {safe(plan.basis)}")
+    if is_free(prepared):
+        out.print(FREE.capitalize())
     for each in plan.choices:
         if not each.affordable:
             least = format_usd(each.image_worst_usd, 4)

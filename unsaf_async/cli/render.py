@@ -77,9 +77,9 @@ def print_score(
         headline += f"   95 % interval {format_interval(score.unf1_ci)}"
         if score.unf1_ci_method and score.unf1_ci_method != "logit_t":
             headline += f" ({INTERVAL_METHODS[score.unf1_ci_method]})"
-    if score.unf1_bounds and any(score.unscored.values()) and not between:
-        headline += f"   bounds with the unscored {format_interval(score.unf1_bounds)}"
     out.print(headline)
+    if score.unf1_bounds and any(score.unscored.values()) and not between:
+        out.print(f"bounds with the unscored {format_interval(score.unf1_bounds)}")
     for reason in score.unreliable:
         out.print(f"[red]Unreliable:[/red] {safe(reason)}")
     _print_notes(notes, out)
@@ -198,8 +198,8 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
     out = console()
     subject = prepared.subject
     table = Table.grid(padding=(0, 2))
-    name = model_name(subject.name, subject.model or "whatever it serves")
-    table.add_row("model", f"{name}, {safe(place(subject))}")
+    out.print(planned(prepared))
+    table.add_row("model", safe(place(subject)))
     together = prepared.settings.judge_together
     several = f", up to {together} responses of an image in one call" if together > 1 else ""
     table.add_row("judge", safe(prepared.judge_name) + several)
@@ -220,18 +220,51 @@ def print_plan(prepared: Prepared, figures: Estimate) -> None:
         table.add_row(
             "batches", f"{', '.join(sold)}; the first image's calls go alone; a provider's cache is not counted on"
         )
-    table.add_row("expected", format_usd(figures.expected_usd, 4))
+    free = is_free(prepared)
+    table.add_row("expected", FREE if free else format_usd(figures.expected_usd, 4))
     saved = f"{format_usd(figures.prompt_cache_saves_usd, 4)} less, expected"
     if said := "; ".join(filter(None, (saved if figures.prompt_cache_saves_usd > 0 else "", figures.prompt_cache))):
         table.add_row("caching", safe(said))
     worst = "every reply at its limit, every list asked twice" + ", no batch worked off" * batch
-    table.add_row("at worst", f"{format_usd(figures.worst_usd, 4)} ({worst})")
+    if not free:
+        table.add_row("at worst", f"{format_usd(figures.worst_usd, 4)} ({worst})")
     if figures.per_image_worst_usd:
         table.add_row(
             "per image", f"{format_usd(figures.per_image_worst_usd, 4)} at worst: --max-cost below this begins no image"
         )
     out.print(table)
     print_failures(figures.failures, out, more="")
+
+
+FREE = "free: no model of this run has a price"
+
+
+def is_free(prepared: Prepared) -> bool:
+    """Whether no model that a run calls has a price above 0.
+
+    Args:
+        prepared: The run.
+
+    Returns:
+        False also where a price is not known.
+    """
+    prices = [profile.price for profile in (prepared.subject, *prepared.others.values())]
+    return all(each is not None and not (each.input_usd_per_mtok or each.output_usd_per_mtok) for each in prices)
+
+
+def planned(prepared: Prepared) -> str:
+    """What an estimate is of, in one line: the model, the images, the questions.
+
+    Args:
+        prepared: The run.
+
+    Returns:
+        The line, fit to be printed.
+    """
+    subject, source, each = prepared.subject, prepared.source, prepared.settings.questions
+    name = model_name(subject.name, subject.model or "whatever it serves")
+    questions = f"the questions of {safe(source.name)}" if source else f"{each} + {each} questions each"
+    return f"[bold]{name}[/bold]: {format_count(len(prepared.images), 'image')}, {questions}"
 
 
 def _needed(figures: Estimate, half_width: float | None) -> str:
@@ -299,7 +332,8 @@ def _value(score: Findings, name: str) -> str:
 
 def print_diagnosis(diagnosis: Diagnosis) -> None:
     """What `doctor` found, to stdout."""
-    table = Table("looked at", "found", "profile", "detail", "what a run does", box=None, pad_edge=False)
+    heads = ("looked at", "found", "profile", "detail", "what a run does")
+    table = Table(*(Column(head, overflow="fold") for head in heads), box=None, pad_edge=False)
     for probe in diagnosis.probes:
         says = "" if probe.profile is None else "yes" if probe.profile else "no"
         table.add_row(probe.what, safe(probe.found), says, safe(probe.detail), safe(probe.then))

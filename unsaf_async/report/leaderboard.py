@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from unsaf_async.providers.addresses import mark
 from unsaf_async.report import plots
 from unsaf_async.report.data import names_of
+from unsaf_async.report.glossary import term
 from unsaf_async.report.item_response import item_response
 from unsaf_async.report.markup import el, said
-from unsaf_async.report.pieces import figure, figure_cell, table
+from unsaf_async.report.pieces import figure, figure_cell, named, table
 from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing
 from unsaf_async.text import (
     format_count,
@@ -120,6 +121,7 @@ def several(
             "section",
             el("h2", "Leaderboard"),
             boards,
+            _side_by_side(list(zip(labels, runs, strict=True))),
             _controls([(label, run) for label, run in zip(labels, runs, strict=True)]),
             _pairs([(label, run) for label, run in zip(labels, runs, strict=True) if run.sort == "unsaf"]),
             el("ul", [el("li", el("b", "Note"), text) for text in caveat], class_="notes") if caveat else None,
@@ -151,6 +153,43 @@ def _controls(runs: Sequence[tuple[str, ReportRun]]) -> Element | None:
         return None
     heads = ("run", "asked again with", "declined there", "declined on the image", "Youden's J", "questions")
     return el("div", table("Declined without the picture, and with it", heads, rows, range(2, 6)), class_="board")
+
+
+_SIDES = {
+    "UnF1": "unf1", "Precision (timidity)": "precision", "Recall (audacity)": "recall", "Over-refusal rate": "over_refusal_rate",
+    "Over-answer rate": "over_answer_rate", "Macro F1": "macro_f1",
+}  # fmt: skip
+
+
+def _side_by_side(runs: Sequence[tuple[str, ReportRun]]) -> Element | None:
+    """Two runs of the models' own questions, a figure a row; None for others."""
+    if len(runs) != 2 or any(run.sort != "unsaf" for _, run in runs):
+        return None
+    scores = [run.score for _, run in runs]
+
+    def rate(name: str) -> list[Child]:
+        return [
+            named(format_headline(None, score.unf1_between), "bounds")
+            if name == "unf1" and score.unf1_between
+            else figure_cell(
+                getattr(score, name),
+                score.unf1_ci if name == "unf1" else score.intervals.get(name),
+                score.undefined.get(name, ""),
+            )
+            for score in scores
+        ]
+
+    rows: list[tuple[Child, ...]] = [(term(label), *rate(name)) for label, name in _SIDES.items()]
+    rows += [
+        ("Images", *(f"{score.images.done:,}" for score in scores)),
+        ("Images failed", *(f"{score.images.failed:,}" for score in scores)),
+        ("Questions", *(f"{score.questions.asked:,}" for score in scores)),
+        (term("unscored"), *(f"{sum(score.unscored.values()):,}" for score in scores)),
+        ("Judge", *(said(run.manifest.judge_name) for _, run in runs)),
+        ("Cost", *(format_usd(score.cost_usd, 4) for score in scores)),
+    ]
+    heads: tuple[Child, ...] = ("figure", *(said(label) for label, _ in runs))
+    return el("div", table("Side by side", heads, rows, (1, 2), linked=False), class_="board half")
 
 
 def _pairs(runs: Sequence[tuple[str, ReportRun]]) -> Element | None:

@@ -19,6 +19,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.files import writing_whole
 from unsaf_async.report.data import ReportRun, labels, load_run, names_of
 from unsaf_async.report.explorer import explorer
+from unsaf_async.report.glossary import glossary
 from unsaf_async.report.leaderboard import several
 from unsaf_async.report.markup import Grown, data_pieces, el, html, said
 from unsaf_async.report.sections import one_run
@@ -87,8 +88,9 @@ def _pieces(
             parts += sections
     most = None if most_images is None else max(1, most_images // len(runs))
     main = el(
-        "main", _top(runs, title), parts, _questions(names, _left_out(runs, names, most)), class_="wide", id="main"
-    )
+        "main", _top(runs, title), parts, _questions(names, _left_out(runs, names, most)), glossary(parts), class_="wide",
+        id="main",
+    )  # fmt: skip
     body = [
         el("a", "Skip to the score", href="#main", class_="skip"),
         _bar([str(part.get("id")) for part in parts if part.tag == "section"]),
@@ -244,11 +246,12 @@ _ANCHORS = {
     "cost": "Cost and time",
     "measured": "What was measured",
     "questions": "Questions",
+    "meanings": "What it means",
 }
 
 
 def _bar(anchors: Sequence[str]) -> Element:
-    present = [*anchors, "questions"]
+    present = [*anchors, "questions", "meanings"]
     links = [el("a", words, href=f"#{anchor}") for anchor, words in _ANCHORS.items() if anchor in present]
     return el(
         "div",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unsaf_async.report.glossary import term
 from unsaf_async.report.markup import el, said
 from unsaf_async.text import format_figure, format_headline, format_interval
 
@@ -60,9 +61,11 @@ def quoted(text: str) -> Element:
 
 def table(
     caption: str,
-    heads: Sequence[str],
+    heads: Sequence[Child],
     rows: Iterable[Sequence[Child]],
     numbers: Iterable[int] = (),
+    *,
+    linked: bool = True,
 ) -> Element:
     """A table whose first column names the rows, in a frame that scrolls.
 
@@ -71,6 +74,7 @@ def table(
         heads: Of the columns.
         rows: A cell a column. A cell that is a `td` stays as it is.
         numbers: The columns that hold figures, from 0.
+        linked: Whether the page has the glossary, to which the titles of columns lead.
 
     Returns:
         The frame with the table.
@@ -78,7 +82,15 @@ def table(
     right = set(numbers)
     head = el(
         "tr",
-        [el("th", text, scope="col", class_="num" if place in right else None) for place, text in enumerate(heads)],
+        [
+            el(
+                "th",
+                term(text) if linked and isinstance(text, str) else text,
+                scope="col",
+                class_="num" if place in right else None,
+            )
+            for place, text in enumerate(heads)
+        ],
     )
     body = [el("tr", [_cell(cell, place, place in right) for place, cell in enumerate(row)]) for row in rows]
     return el(
@@ -120,7 +132,7 @@ def rates(rows: Iterable[tuple[str, float | None, Interval, str]], low: Mapping[
         [
             el(
                 "div",
-                el("dt", name),
+                el("dt", term(name)),
                 el("dd", format_figure(value), _mark(name, value, ends, (low or {}).get(name, 0.0), hint)),
             )
             for name, value, ends, hint in rows

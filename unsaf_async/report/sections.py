@@ -9,6 +9,7 @@ import numpy as np
 from unsaf_async.providers.addresses import mark, not_the_vendors, place
 from unsaf_async.report import plots, truth
 from unsaf_async.report.confidence_section import calibration, signs
+from unsaf_async.report.glossary import term
 from unsaf_async.report.markup import add, el, said
 from unsaf_async.report.pieces import facts, figure, figure_cell, gauge, quoted, rates, table
 from unsaf_async.report.soundness import soundness
@@ -154,7 +155,7 @@ def _headline_text(run: ReportRun) -> Element:
         bounds = el("p", f"{format_interval(score.unf1_bounds)} over all that the {unscored} might have been")
     return el(
         "div",
-        el("p", run.f1_name, el("span", f" ({word})", class_="muted") if word else None, class_="name"),
+        el("p", term(run.f1_name), el("span", f" ({word})", class_="muted") if word else None, class_="name"),
         el("p", format_headline(score.unf1, between), class_="value"),
         el("p", el("b", interval), el("span", f" ({detail})" if detail else "", class_="muted")),
         gauge(run.f1_name, None, None, between)

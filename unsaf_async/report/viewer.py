@@ -1,6 +1,6 @@
 """The viewer: a folder of runs as pages on this machine. It reads, and changes nothing.
 
-    /                  the runs with their headline figures
+    /                  the runs with their headline figures; the page asks /state for what is new
     /run/NAME          a run's report, made when it is asked for, and kept until its journal changes
     /run/NAME/judged/N the same of its answers judged anew; /live/ has the like
     /compare?run=...   one report of several runs
@@ -23,7 +23,9 @@ from pydantic import ValidationError
 
 from unsaf_async.compare.judged import judged_scores
 from unsaf_async.errors import UnsafError, UserError
+from unsaf_async.files import whole_lines
 from unsaf_async.providers.addresses import mark
+from unsaf_async.records import Examination
 from unsaf_async.report.data import load_run
 from unsaf_async.report.live_run import Tail
 from unsaf_async.report.local_pages import OWN_POLICY, LocalPages, guarded, page
@@ -37,11 +39,13 @@ from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.so_far import SoFar
 from unsaf_async.text import (
     format_bracketed,
+    format_count,
     format_difference,
     format_figure,
     format_headline,
     format_interval,
     format_usd,
+    shorten,
 )
 
 if TYPE_CHECKING:
@@ -153,6 +157,7 @@ class _Pages:
     def application(self) -> web.Application:
         app = web.Application(middlewares=[guarded], client_max_size=1024)
         app.router.add_get("/", self.index)
+        app.router.add_get("/state", self.list_state)
         app.router.add_get("/compare", self.compare)
         for run in ("{name}", "{name}/judged/{judged}"):
             app.router.add_get(f"/run/{run}", self.report)
@@ -171,6 +176,11 @@ class _Pages:
 
     async def index(self, request: web.Request) -> web.Response:  # noqa: ARG002
         return page(await self.in_thread(self.make_index), "view")
+
+    async def list_state(self, request: web.Request) -> web.Response:  # noqa: ARG002
+        return web.Response(
+            body=orjson.dumps(await self.in_thread(self.make_list_state)), content_type="application/json"
+        )
 
     async def report(self, request: web.Request) -> web.Response:
         return page(await self.in_thread(self.make_report, [_name(request)]), "report", further="")
@@ -224,22 +234,37 @@ class _Pages:
     def make_index(self) -> str:
         runs = find_runs(self.folder)
         rows = [self.row(name, run) for name, run in runs.items()]
-        heads = ("run", "model", "UnF1", "95 % interval", "accuracy", "images", "cost", "begun", "")
-        listing: Element | None = None
+        heads = ("run", "model", "UnF1", "95 % interval", "accuracy", "images", "cost", "begun", "how it ended")
+        listing: list[Element] = [
+            el("p", "No run is here yet. `unsaf-async run` makes one; then load this page again.", class_="muted")
+        ]
         if rows:
-            listing = el(
+            search = el("input", type="search", id="find", autocomplete="off", spellcheck="false")
+            found = el("span", format_count(len(rows), "run"), id="found", role="status")
+            compare = el("p", el("button", "Compare the chosen runs", type="submit", id="compare"), class_="gap")
+            form = el(
                 "form",
-                table("The newest first", heads, rows, (2, 3, 4, 5, 6)),
-                el("p", el("button", "Compare the chosen runs", type="submit"), class_="gap")
-                if len(rows) > 1
-                else None,
+                table("The newest first", heads, rows, (2, 3, 4, 5, 6), linked=False),
                 action="/compare",
                 method="get",
             )
-        empty = el("p", "No run is here yet. `unsaf-async run` makes one; then load this page again.", class_="muted")
-        return _frame(
-            "Runs", str(self.folder), [el("section", listing if listing is not None else empty, aria_label="Runs")]
-        )
+            if len(rows) > 1:
+                form.append(compare)
+            box = el("label", "Search in runs, models and how they ended", search, class_="grow")
+            listing = [
+                el("div", box, class_="filters", role="search"),
+                el("div", found, class_="status"),
+                form,
+            ]
+        return _frame("Runs", str(self.folder), [el("section", listing, aria_label="Runs", id="runs")])
+
+    def make_list_state(self) -> list[dict[str, Any]]:
+        """What the list says of each run that can be read, cell by cell, for a page that keeps up."""
+        runs = []
+        for name, run in find_runs(self.folder).items():
+            cells = [_as_data(cell) for cell in self.row(name, run)[1:]]
+            runs.append({"name": name, "cells": cells, "going": bool(cells[-1]["href"])})
+        return runs
 
     def row(self, name: str, run: Path) -> list[Any]:
         address = _address(name)
@@ -249,25 +274,30 @@ class _Pages:
         try:
             manifest = read_manifest(run)
         except UserError as error:
-            return [said(name), "", "", "", "", "", "", "", str(error)]
+            why = el("span", "cannot be read: ", said(str(error)))
+            return [el("span", el("input", type="hidden", value=name), said(name)), "", "", "", "", "", "", "", why]
         figures = self.figures(run)
         state = figures["state"]
         words = {"running": "running", "silent": "stopped without a word", "ended": ""}[state]
         if state == "ended" and figures["done"] + figures["failed"] < manifest.images:
             words = "stopped early"
+        if words and state != "running" and not manifest.judged_anew:
+            words += "; `unsaf-async resume` goes on"
         if manifest.pilot:
             words = f"pilot, {words}" if words else "pilot: to quote a run, not a result"
         if manifest.judged_anew:
             under = el("small", said(f"judged by {manifest.judge_words}"))
             words = "; ".join(filter(None, (words, self.against_its_run(run))))
-        note = el("a", words, href=f"/live/{address}") if state == "running" else words
+        note: Element | str = el("a", words, href=f"/live/{address}") if state == "running" else words
+        if figures["failed"] and state != "running":
+            note = el("span", f"{words}; " if words else "", *self.failures(run, figures["failed"]))
         marked = f" ({word})" if (word := mark(manifest.subject)) else ""
         return [
             el("span", choice, " ", link, under),
             manifest.subject.name + marked,
             *self.headline(manifest, figures),
             f"{figures['done']:,} of {manifest.images:,}",
-            format_usd(figures["cost_usd"]),
+            el("td", format_usd(figures["cost_usd"]), class_="num", data_key=figures["cost_usd"] or 0.0),
             manifest.created[:16].replace("T", " "),
             note,
         ]
@@ -286,6 +316,19 @@ class _Pages:
         if score is None or score.difference is None:
             return f"no difference to the run's own: {score.undefined.get('difference', '')}" if score else ""
         return f"{format_difference(score.difference)}{format_bracketed(score.difference_ci)} to the run's own"
+
+    def failures(self, run: Path, count: int) -> list[Element | str]:
+        """How many images failed, and why the first did."""
+        for line in whole_lines(RunFiles(run).journal):
+            if b'"failure":null' not in line:
+                try:
+                    reason = Examination.model_validate_json(line).failure
+                except ValidationError:
+                    continue
+                if reason:
+                    which = "why" if count == 1 else "the first"
+                    return [f"{format_count(count, 'image')} failed, {which}: ", said(shorten(reason, 120, " … "))]
+        return [f"{format_count(count, 'image')} failed"]
 
     def headline(self, manifest: Manifest, figures: Mapping[str, Any]) -> tuple[str, str, str]:
         """UnF1, its interval and the accuracy; for a labelled set's questions the F1 of abstaining is none of ours."""
@@ -322,6 +365,13 @@ class _Pages:
         except UserError as error:
             raise web.HTTPUnprocessableEntity(text=f"{error}\n") from None
         return _frame(name, manifest.subject.name, _live_sections(name, manifest), live=_address(name))
+
+
+def _as_data(cell: Element | str) -> dict[str, str | None]:
+    """A cell's text, the key that it is sorted by, and where it leads."""
+    if isinstance(cell, str):
+        return {"text": cell, "key": None, "href": None}
+    return {"text": "".join(cell.itertext()), "key": cell.get("data-key"), "href": cell.get("href")}
 
 
 def _live_sections(name: str, manifest: Manifest) -> list[Element]:

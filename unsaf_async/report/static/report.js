@@ -369,6 +369,12 @@
     });
   }
 
+  // A table that is wider than its frame says so.
+  const wide = new ResizeObserver((seen) => {
+    for (const { target } of seen) target.toggleAttribute("data-scrolls", target.scrollWidth > target.clientWidth + 1);
+  });
+  for (const each of document.querySelectorAll(".scroll")) wide.observe(each);
+
   // The summary is painted first; the questions come when the browser has a moment.
   function begin() {
     fillFilters();

@@ -20,6 +20,95 @@
     showTheme();
   });
 
+  if (byId("runs")) listOfRuns();
+
+  // --- the list of runs: sorted by a column, searched, and kept up to date while somebody looks
+
+  function listOfRuns() {
+    const body = document.querySelector("#runs tbody"), find = byId("find");
+    if (!body) return;
+    const heads = [...document.querySelectorAll("#runs thead th")];
+    const caption = document.querySelector("#runs caption"), compare = byId("compare");
+    let by = -1, down = false;
+
+    const key = (row, column) => {
+      const cell = row.children[column], text = cell.dataset.key ?? cell.textContent.trim();
+      const number = Number(text.replaceAll(",", "").split(" ")[0]);
+      return text === "" || text === "n/a" ? null : Number.isNaN(number) || column === 7 ? text : number;
+    };
+
+    function order(one, other) {
+      const [a, b] = [key(one, by), key(other, by)];
+      if (a === null || b === null) return (a === null) - (b === null); // what is not there comes last, either way
+      const sign = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+      return down ? -sign : sign;
+    }
+
+    function show() {
+      const rows = [...body.rows];
+      if (by >= 0) body.append(...rows.sort(order));
+      const words = find.value.trim().toLowerCase().split(/\s+/);
+      let shown = 0;
+      for (const row of rows) {
+        row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+        shown += !row.hidden;
+      }
+      const chosen = body.querySelectorAll("input:checked").length, all = `${rows.length} run${rows.length === 1 ? "" : "s"}`;
+      byId("found").textContent = (shown === rows.length ? all : `${shown} of ${all}`) + (chosen ? `, ${chosen} chosen` : "");
+      if (compare) compare.disabled = chosen < 2;
+    }
+
+    heads.forEach((head, column) => {
+      const button = document.createElement("button");
+      Object.assign(button, { type: "button", className: "sort", textContent: head.textContent });
+      head.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const first = head.classList.contains("num") || column === 7; // what is much, or new, first
+        down = by === column ? !down : first;
+        by = column;
+        for (const each of heads) each.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        caption.textContent = `Sorted by ${button.textContent}, ${down ? "descending" : "ascending"}`;
+        show();
+      });
+    });
+    find.addEventListener("input", show);
+    body.addEventListener("change", show);
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "/" && !/INPUT|SELECT/.test(document.activeElement.tagName)) { event.preventDefault(); find.focus(); }
+    });
+
+    const rowOf = (name) => [...body.rows].find((row) => row.querySelector("input")?.value === name);
+
+    async function keepUp() {
+      let going = false;
+      if (!document.hidden) {
+        try {
+          const runs = await (await fetch("/state")).json();
+          going = runs.some(({ going }) => going);
+          if (runs.some(({ name }) => !rowOf(name)) || runs.length < body.rows.length) { location.reload(); return; } // come or gone
+          for (const { name, cells } of runs) {
+            const row = rowOf(name);
+            cells.forEach(({ text, key, href }, at) => { // the first cell holds the focus and the choice
+              const cell = row.children[at + 1];
+              if (cell.textContent === text) return;
+              if (key !== null) cell.dataset.key = key;
+              const link = href && document.createElement("a");
+              if (link) Object.assign(link, { href, textContent: text });
+              cell.replaceChildren(link || text);
+            });
+          }
+          show();
+        } catch { /* the viewer has ended */ }
+      }
+      setTimeout(keepUp, going ? 2000 : 15000);
+    }
+
+    show();
+    setTimeout(keepUp, 2000);
+    document.documentElement.dataset.ready = "yes";
+  }
+
   const live = byId("main").dataset.live;
   if (!live) return;
 

@@ -168,6 +168,7 @@ def test_an_id_that_a_spreadsheet_has_made_a_number_is_known_by_its_path(capsys)
         (("--read", "none.csv"), "--read is none.csv, which cannot be read"),
         (("--read", "odd.csv"), "--read is odd.csv, which has no column image, label, key"),
         (("--read", "latin.csv"), "--read is latin.csv, which is no UTF-8 text"),
+        (("--read", "twice.csv"), "--read is twice.csv, which has label as the name of several columns; leave one"),
         (("--sheet", "odd.csv"), "--sheet odd.csv: exists, and may hold labels"),
         (("--sheet", "new.csv", "--labels", "0"), "--labels is 0; give 1 or more"),
         (
@@ -178,6 +179,7 @@ def test_an_id_that_a_spreadsheet_has_made_a_number_is_known_by_its_path(capsys)
 )
 def test_what_cannot_be_done_is_one_line(capsys, arguments: tuple[str, ...], said: str) -> None:
     Path("odd.csv").write_text("question;answer\nWhat?;red\n", "utf-8")
+    Path("twice.csv").write_text("image,question,label,key,Label\n1,What?,a,0,u\n", "utf-8")  # one for each labeller
     Path("latin.csv").write_bytes("image,question,label,key\nü".encode("latin-1"))
     ended = command(capsys, "label", "run", *arguments)
     assert ended.code == 2
@@ -212,6 +214,14 @@ def test_an_auditor_is_taken_at_its_word_and_what_people_said_stays(capsys) -> N
     assert labels[mine.key] == TrustedLabel("cannot-say", "by hand")
     assert {each.source for key, each in labels.items() if key != mine.key} == {"auditor eye"}
     with reopen(RUN) as folder, Labelling(folder) as labelling:
+        assert labelling.labelled == 1, "an auditor's word is asked of people, too"
+        asked = labelling.next()
+        assert asked.key in {each.key for each in labelling.order[:2]} - {mine.key}
+        assert labelling.sheet(1).count(asked.key) == 1
+        labelling.put(asked.key, "cannot-say")
+        assert labelling.next().key != asked.key
+        labelling.put(asked.key, None)
+        assert read_labels(LABELS)[asked.key] == labels[asked.key], "who takes a label back gives the auditor the word"
         first, second = (each for each in labelling.order[:3] if each.key != mine.key)
         labels_there = read_labels(LABELS)
         image, question = labelling.look_up(first)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from unsaf_async.records import ImageRecord, Question
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.folder import RunFolder
-    from unsaf_async.score.label_errors import Verdict
+    from unsaf_async.score.label_errors import TrustedLabel, Verdict
 
 COLUMNS = ("image", "path", "question", "label", "key")
 """Of a sheet. `label` is filled in; `key` says which question a row is about, wherever the row comes to stand."""
@@ -74,6 +74,7 @@ class Labelling:
         if not self.order:
             raise UserError(f"{folder.path}: holds no scored question; give another run")
         self._file = LabelFile(folder.files.labels)
+        self._words_replaced: dict[str, TrustedLabel] = {}
 
     @cached_property
     def order(self) -> list[Sampled]:
@@ -87,8 +88,8 @@ class Labelling:
 
     @property
     def labelled(self) -> int:
-        """How many of the run's scored questions have a label."""
-        return len(self.by_key.keys() & self._file.labels.keys())
+        """How many of the run's scored questions have a label by somebody else than an auditor."""
+        return sum(self._has_label(key) for key in self.by_key)
 
     def look_up(self, sampled: Sampled) -> tuple[ImageRecord, Question]:
         """A question and its image.
@@ -102,14 +103,19 @@ class Labelling:
         examination = self.run.kept[sampled.image]
         return examination.image, examination.questions[sampled.place]
 
+    def _has_label(self, key: str) -> bool:
+        """Whether somebody has labelled a question; an auditor's word leaves it to be asked of people."""
+        label = self._file.labels.get(key)
+        return label is not None and not label.source.startswith(AUDITOR)
+
     def unlabelled(self) -> Iterator[Sampled]:
-        """The questions that have no label yet.
+        """The questions that have no label yet, or only an auditor's.
 
         Yields:
             Each wording about a picture once, in the order in which they are to be labelled.
         """
         for each in self.order:
-            if each.key not in self._file.labels and self.by_key[each.key] is each:
+            if not self._has_label(each.key) and self.by_key[each.key] is each:
                 yield each
 
     def next(self) -> Sampled | None:
@@ -125,7 +131,7 @@ class Labelling:
 
         Args:
             key: The question's.
-            label: What it is; None takes its label back.
+            label: What it is; None takes its label back, and an auditor's that it replaced here counts again.
 
         Raises:
             UserError: There is no such question, or the label cannot be written.
@@ -133,7 +139,13 @@ class Labelling:
         if key not in self.by_key:
             raise UserError(f"{key:.40}: is the key of no scored question of this run")
         image, question = self.look_up(self.by_key[key])
-        self._file.put(key, image.id, question.text, label, self.source)
+        source, before = self.source, self._file.labels.get(key)
+        if label is None:
+            word = self._words_replaced.pop(key, None)
+            label, source = (word.label, word.source) if word else (None, source)
+        elif before is not None and before.source.startswith(AUDITOR):
+            self._words_replaced[key] = before
+        self._file.put(key, image.id, question.text, label, source)
 
     def _put_all(self, labels: dict[str, Verdict], source: str) -> tuple[int, int]:
         """How many of the labels are new, and how many are others than before; they are written down."""
@@ -162,7 +174,7 @@ class Labelling:
             CSV, with a line of heads.
 
         Raises:
-            UserError: `labels` is out of its range, or every question has a label.
+            UserError: `labels` is out of its range, or every question has a label by somebody else than an auditor.
         """
         if labels < 1:
             raise UserError(f"is {labels}; give 1 or more", "labels")
@@ -330,6 +342,11 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
         missing = [name for name in COLUMNS if name not in names and name != "path"]
         if missing:
             raise UserError(f"is {file}, which has no column {', '.join(missing)}; give a sheet", "read")
+        twice = [name for name in COLUMNS if names.count(name) > 1]
+        if twice:
+            raise UserError(
+                f"is {file}, which has {', '.join(twice)} as the name of several columns; leave one of each", "read"
+            )
         for row in rows:
             if any(cell.strip() for cell in row):
                 cells = [cell.strip() for cell in (*row, *[""] * len(names))]

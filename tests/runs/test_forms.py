@@ -167,6 +167,28 @@ def test_an_answer_by_option_that_failed_is_taken_again_and_nothing_else_is() ->
     assert again.found.forms == whole.found.forms
 
 
+def test_a_form_that_is_known_by_its_bounds_alone_is_subtracted_from_nothing() -> None:
+    scripted_model("subject")
+    measured("subject", draw_images(Path("images"), 6), Path("run"), question_form="both", judge="rules")
+    rows = [json.loads(line) for line in Path("run/journal.jsonl").read_text().splitlines()]
+    for row in rows:
+        for question in row["questions"][::3]:
+            question |= {"act": None, "unscored": "undecided", "decided_by": None}
+    Path("run/journal.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = SavedRun(Path("run")).findings
+    assert found.unf1_between is not None
+    assert found.forms is not None
+    assert (found.forms.difference, found.forms.difference_ci) == (None, None)
+    why = "so much is unscored in free words that bounds are the headline"
+    assert found.forms.why_undefined == dict.fromkeys(("difference", "difference_ci"), why)
+    section = soundness(load_run(Path("run")), 0)
+    assert section is not None
+    text = "".join(section.itertext())
+    assert why in text
+    low, high = found.unf1_between
+    assert text.count(f"between {low:.3f} and {high:.3f}") == 1
+
+
 def test_an_estimate_covers_both_forms_and_names_no_judge_of_options() -> None:
     import asyncio
 

@@ -361,7 +361,9 @@ def _forms(findings: Findings, forms: Forms) -> Element:
     rows = [
         (
             name,
-            figure_cell(each.unf1, each.unf1_ci, each.undefined.get("unf1_ci", "")),
+            format_headline(each.unf1, each.unf1_between)
+            if each.unf1_between
+            else figure_cell(each.unf1, each.unf1_ci, each.undefined.get("unf1_ci", "")),
             str(sum(each.unscored.values())),
         )
         for name, each in (("in free words", findings), ("by option", forms.choice))

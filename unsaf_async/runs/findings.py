@@ -136,6 +136,7 @@ class Tallies:
                 provider=manifest.subject.name,
                 images_total=manifest.images,
                 seed=seed,
+                between=score.unf1_between,
             )
             if self._forms
             else None,

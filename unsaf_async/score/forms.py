@@ -32,7 +32,8 @@ class Forms(Record):
     agreement: Agreement
     """Of the two forms, on the questions that are scored in both: answered or abstained."""
     difference: float | None
-    """UnF1 in free words minus UnF1 by option, about the same images, in [-1, 1]."""
+    """UnF1 in free words minus UnF1 by option, about the same images, in [-1, 1]. None, too, where of either form so much is
+    unscored that its bounds are its headline."""
     difference_ci: tuple[float, float] | None
     """95 % interval with images as the unit."""
     why_undefined: dict[str, str]
@@ -75,7 +76,15 @@ class FormsTally:
         self._tables.extend(table)
         self._pairs.extend(pair)
 
-    def forms(self, *, questions_per_label: int | None, provider: str, images_total: int, seed: int) -> Forms:
+    def forms(
+        self,
+        *,
+        questions_per_label: int | None,
+        provider: str,
+        images_total: int,
+        seed: int,
+        between: tuple[float, float] | None = None,
+    ) -> Forms:
         """The score by option, and how far the forms agree.
 
         Args:
@@ -83,6 +92,7 @@ class FormsTally:
             provider: Whom the score is about.
             images_total: How many images the run has.
             seed: Of the bootstrap.
+            between: The bounds of UnF1 in free words where they are its headline; None where UnF1 is.
 
         Returns:
             The figures; one that is None has its reason.
@@ -91,14 +101,6 @@ class FormsTally:
         pairs = self._units.sums(np.array(self._pairs, dtype=np.int64).reshape(-1, 4))
         agreement = kappa_with_interval(tables)
         a, b, c, d = pairs.sum(axis=0).tolist() if len(pairs) else (0, 0, 0, 0)
-        difference, ends, why = None, None, dict[str, str]()
-        if all(self._unanswerable):
-            difference = a / b - c / d
-            found = difference_interval(pairs)
-            ends = found.ends
-            why = {} if ends else {"difference_ci": found.why_undefined}
-        else:
-            why = dict.fromkeys(("difference", "difference_ci"), "UnF1 is undefined in one of the forms")
         choice = score_of(
             self._choice,
             questions_per_label=questions_per_label,
@@ -108,6 +110,19 @@ class FormsTally:
             images_total=images_total,
             seed=seed,
         )
+        difference, ends, why = None, None, dict[str, str]()
+        bounds = {"in free words": between, "by option": choice.unf1_between}
+        is_open = [form for form, each in bounds.items() if each]
+        if not all(self._unanswerable):
+            why = dict.fromkeys(("difference", "difference_ci"), "UnF1 is undefined in one of the forms")
+        elif is_open:
+            much = f"so much is unscored {' and '.join(is_open)} that bounds are the headline"
+            why = dict.fromkeys(("difference", "difference_ci"), much)
+        else:
+            difference = a / b - c / d
+            found = difference_interval(pairs)
+            ends = found.ends
+            why = {} if ends else {"difference_ci": found.why_undefined}
         return Forms(choice=choice, agreement=agreement, difference=difference, difference_ci=ends, why_undefined=why)
 
 

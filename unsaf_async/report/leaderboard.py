@@ -250,7 +250,7 @@ def _board(
             key = next((name for name in names_of(label, run) if scale and name in scale), None)
             if scale and key and not between:
                 sized.append((label, scale[key], value, interval))
-    heads = ("run", *board.heads, "cost", "")
+    heads = ("run", *board.heads, "cost", "note")
     numbers = [place for place in range(1, len(heads) - 1) if heads[place] != "judge"]
     sort = runs[0].sort
     words = (f"{board.measure} of the runs", f"{board.measure}, with 95 % intervals")

@@ -254,7 +254,7 @@ def _bar(anchors: Sequence[str]) -> Element:
     present = [*anchors, "questions", "meanings"]
     links = [el("a", words, href=f"#{anchor}") for anchor, words in _ANCHORS.items() if anchor in present]
     return el(
-        "div",
+        "header",
         el(
             "div",
             el("strong", "unsaf-async"),

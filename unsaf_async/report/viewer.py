@@ -424,7 +424,7 @@ def _live_sections(name: str, manifest: Manifest) -> list[Element]:
 
 def _frame(title: str, under: str, sections: list[Element], live: str | None = None) -> str:
     bar = el(
-        "div",
+        "header",
         el(
             "div",
             el("strong", "unsaf-async"),

@@ -12,8 +12,8 @@ LOCK := .venv-lock/.ready
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
 
-distill-demo: $(DISTILL)  ## teacher, students, controls, five seeds: does distillation help? a quarter of an hour on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/distillation.py
+distill-demo: $(DISTILL)  ## does teaching to write questions make a student aware? a quarter of an hour on one core
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/und.py
 
 test: $(READY)  ## run the tests, and measure what share of the code they run
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term

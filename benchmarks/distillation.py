@@ -1,6 +1,6 @@
-"""Does a student know better what it does not know? The whole loop on the drawn world: teacher, students, controls.
+"""What does a student that declines already gain? The whole loop on the drawn world, by the engine: teacher, students, controls.
 
-    make distill-demo          (or: python benchmarks/distillation.py [--teacher tiny-m] [--student tiny-xs] [--seeds 5] ...)
+    python benchmarks/distillation.py [--teacher tiny-m] [--student tiny-xs] [--seeds 5] ...
 
 A teacher is run on drawn scenes, its run is exported, a smaller student is trained on the export (LoRA, TRL), and the student and
 what became of it are measured on held-out scenes, all by the engine, as `unsaf-async run`, `export`, `distill` and `distill-eval`

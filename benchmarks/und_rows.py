@@ -9,7 +9,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from distillation import to_budget, tokens_of
-from unaware import INSTRUCTED, answering
+from unaware_lessons import INSTRUCTED, answering
+from und import HELD_OUT
 
 from unsaf_async.distill.data.build_rows import good_items, rows_of, with_bare_questions, written
 from unsaf_async.distill.data.kinds import WRITING
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from unsaf_async.world.scene import Scene
 
 PACK = load_pack("tiny")
-
-TRAINED = ("absent-object", "temporal", "identity", "non-visual")
-HELD_OUT = ("ambiguous", "hidden", "mental")
-"""Kinds that are in no row of distillation, by the teacher's word or by the oracle's."""
 
 MIXES: dict[str, Mix] = {"qa": (0, 0, 60, 40, 0), "iq": (50, 50, 0, 0, 0), "joint": (15, 15, 30, 20, 0)}
 """The rows of the paper's arms, by kind: `joint` is the default of `export`, the others its halves."""
@@ -142,6 +139,8 @@ def _own(source: Source) -> Iterator[WrittenRow]:
                     final_text(question.response).answer if answers else words.declined(question.kind or "identity"),
                 ),
             }
+            if answers and question.act != "answered":  # its own label says otherwise
+                del replies["answer"]
             for kind, (prompt, reply) in replies.items():
                 if reply.strip():
                     yield WrittenRow(f"self/{name}/{number}/{kind}", name, f"{name}.png", kind, prompt, reply)  # type: ignore[arg-type]

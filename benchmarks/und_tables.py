@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from distillation import markdown
-from und import ARMS, CLAIMS, Cell, interval, seen_with_power, verdict
+from und import ARMS, CLAIMS, HELD_OUT, TRAINED, Cell, interval, seen_with_power, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,43 +86,36 @@ def claims_table(results: Mapping[str, Any]) -> str:
     return markdown(["claim", "difference", "margin", "found", "seen with a power of .8", "verdict"], rows)
 
 
-def change_table(results: Mapping[str, Any], student: str = "unaware") -> str:
+def change_table(results: Mapping[str, Any]) -> str:
     """After minus before, by arm."""
     cells = cells_of(results)
-    arms = [arm for arm in ARMS if any(cell.arm == arm and cell.student == student for cell in cells)]
-    started = [figures for cell, figures in cells.items() if cell.arm == "before" and cell.student == student]
+    started = [figures for cell, figures in cells.items() if cell == Cell(cell.seed, "before")]
     rows = []
     for name, words in FIGURES.items():
         known = [each[name] for each in started if each.get(name) is not None]
         row = [words, f"{np.mean(known):.3f}" if known else "n/a"]
-        row += [spelled(differences(cells, arm, "before", name, student=student), len(started)) for arm in arms]
+        row += [spelled(differences(cells, arm, "before", name), len(started)) for arm in arms_of(cells)]
         rows.append(row)
-    return markdown(["", "before", *arms], rows)
+    return markdown(["", "before", *arms_of(cells)], rows)
 
 
-def never_table(results: Mapping[str, Any]) -> str:
-    """After minus before, of the student that was never taught to decline."""
-    return change_table(results, "never")
+def arms_of(cells: Cells) -> list[str]:
+    """The arms that some seed has, in their order."""
+    return [arm for arm in ARMS if any(cell == Cell(cell.seed, arm) for cell in cells)]
 
 
 def kind_table(results: Mapping[str, Any]) -> str:
-    """The share declined by kind: means over the seeds, of both students."""
+    """The share declined by kind: means over the seeds; kinds that were not taught last."""
     cells = cells_of(results)
-    columns = [
-        (student, arm)
-        for student in ("unaware", "never")
-        for arm in ("before", *ARMS)
-        if Cell(0, arm, student=student) in cells
-    ]
-    kinds = sorted(next(iter(cells.values()))["kinds"])
+    arms = ["before", *arms_of(cells)]
     rows = []
-    for kind in kinds:
-        row = [f"`{kind}`"]
-        for student, arm in columns:
-            of = [figures["kinds"][kind] for cell, figures in cells.items() if cell == Cell(cell.seed, arm, student)]
+    for kind in (*TRAINED, *HELD_OUT):
+        row = [f"`{kind}`", "yes" if kind in TRAINED else "no"]
+        for arm in arms:
+            of = [figures["kinds"][kind] for cell, figures in cells.items() if cell == Cell(cell.seed, arm)]
             row.append(f"{np.mean(of):.2f}")
         rows.append(row)
-    return markdown(["kind", *(arm if student == "unaware" else f"never: {arm}" for student, arm in columns)], rows)
+    return markdown(["kind", "taught", *arms], rows)
 
 
 _VARIED = ("auroc_trained", "f1_trained", "auroc_held", "f1_held", "accuracy", "over_refusal")
@@ -142,6 +135,27 @@ def varied_table(results: Mapping[str, Any]) -> str:
     return markdown(["arm", "teacher", "dose", "rank", "seeds", *(FIGURES[name] for name in _VARIED)], rows)
 
 
+_MUTE = ("auroc_trained", "f1_trained", "accuracy", "unf1_own", "oracle_f1_own", "unf1_bank", "true_unanswerable")
+
+
+def mute_table(results: Mapping[str, Any]) -> str:
+    """The student that does not write questions without an answer either: means over its seeds."""
+    cells = cells_of(results)
+    rows = []
+    for arm in ("before", "iq", "joint"):
+        of = [figures for cell, figures in cells.items() if cell == Cell(cell.seed, arm, student="mute")]
+        rows.append([arm, str(len(of)), *(mean([each[name] for each in of]) for name in _MUTE)])
+    words = FIGURES | {"true_unanswerable": "own “unanswerable” that are so"}
+    return markdown(["", "seeds", *(words[name] for name in _MUTE)], rows)
+
+
+def mean(values: Sequence[float | None]) -> str:
+    """The mean of the known ones, and of how many, where some are withheld."""
+    known = [each for each in values if each is not None]
+    missing = f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
+    return f"{np.mean(known):.3f}{missing}" if known else "n/a"
+
+
 _ASKED = ("accuracy", "f1_trained", "f1_held", "over_refusal")
 
 
@@ -158,11 +172,7 @@ def bare_table(results: Mapping[str, Any]) -> str:
     rows = []
     for arm, name in words.items():
         of = [cells[Cell(seed, arm)] for seed in seeds]
-        means = [
-            f"{np.mean([each[prefix + figure] for each in of]):.3f}"
-            for prefix in ("", "instructed_")
-            for figure in _ASKED
-        ]
+        means = [mean([each[prefix + figure] for each in of]) for prefix in ("", "instructed_") for figure in _ASKED]
         rows.append([name, *means])
     asked = [f"{FIGURES[figure]}, {how}" for how in ("asked alone", "with instruction") for figure in _ASKED]
     return markdown(["trained on", *asked], rows)
@@ -175,8 +185,7 @@ def training_table(results: Mapping[str, Any]) -> str:
         of = [
             each
             for each in results["cells"]
-            if (each["arm"], each["student"], each["teacher"], each["dose"], each["rank"])
-            == (arm, "unaware", "tiny-l", 1.0, 16)
+            if Cell(**{name: each[name] for name in Cell.__dataclass_fields__}) == Cell(each["seed"], arm)
         ]
         if of:
             means = (f"{np.mean([each[name] for each in of]):,.0f}" for name in ("rows", "tokens", "steps", "cpu_s"))
@@ -187,9 +196,9 @@ def training_table(results: Mapping[str, Any]) -> str:
 TABLES = {
     "claims": claims_table,
     "change": change_table,
-    "never": never_table,
     "kinds": kind_table,
     "varied": varied_table,
+    "mute": mute_table,
     "bare": bare_table,
     "training": training_table,
 }

@@ -7,7 +7,7 @@
     docs/world.png         some scenes of the drawn world; docs/charts.png some of the second one
     docs/validity.md       what validity.py, ladder.py, awareness.py, controls.py and corrected.py of benchmarks/ found
                            (between markers)
-    docs/distilled.md      what benchmarks/distillation.py found   (between markers)
+    docs/distilled.md      what und.py and distillation.py of benchmarks/ found  (between markers)
     docs/tiny.md           the tiny models' sizes and marks        (between markers)
     docs/guide.md          an example's output, and what runs cost (between markers)
     CONTRIBUTING.md        the modules, and what each is for       (between markers)
@@ -487,15 +487,14 @@ def awareness_parts() -> dict[str, str]:
 
 
 def distilled_parts() -> dict[str, str]:
-    """The generated parts of docs/distilled.md, from what benchmarks/distillation.py found."""
+    """The generated parts of docs/distilled.md, from what benchmarks/und.py and benchmarks/distillation.py found."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    from distillation import TABLES
+    from distillation import change_table
+    from und_tables import TABLES
 
-    parts: dict[str, str] = {}
-    for study in ("shipped", "young"):
-        found = json.loads((ROOT / "docs" / "distilled" / f"{study}.json").read_text("utf-8"))
-        parts |= {f"{study}-{name}": table(found) for name, table in TABLES.items()}
-    return parts
+    found = json.loads((ROOT / "docs" / "distilled" / "und.json").read_text("utf-8"))
+    shipped = json.loads((ROOT / "docs" / "distilled" / "shipped.json").read_text("utf-8"))
+    return {name: table(found) for name, table in TABLES.items()} | {"shipped-change": change_table(shipped)}
 
 
 # --- the guide ----------------------------------------------------------------------------------------------------

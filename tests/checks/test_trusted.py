@@ -85,6 +85,25 @@ def test_a_sheet_is_blind_is_read_back_in_any_order_and_the_score_is_corrected(c
     assert command(capsys, "label", "run", "--read", "sheet.csv").out.startswith("0 new labels; 2 labels changed\n")
 
 
+def test_labels_correct_nothing_where_bounds_are_the_headline(capsys) -> None:
+    command(capsys, "label", "run", "--sheet", "sheet.csv", "--labels", "90")
+    write(fill())
+    assert command(capsys, "label", "run", "--read", "sheet.csv").code == 0
+    journal = RUN / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
+    for line in lines:
+        for question in line["questions"][::3]:
+            question |= {"act": None, "unscored": "undecided", "decided_by": None}
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    found = SavedRun(RUN).findings
+    assert found.unf1_between is not None
+    corrected = found.label_corrected
+    assert (corrected.unf1, corrected.unf1_ci, corrected.unf1_intended) == (None, None, None)
+    why = "so much is unscored that bounds are the headline"
+    assert corrected.why_undefined["unf1"] == corrected.why_undefined["unf1_intended"] == why
+    assert f"corrected for false labels: n/a ({why}); with the intended ones n/a" in command(capsys, "show", "run").out
+
+
 def test_a_name_that_is_no_text_is_kept_as_far_as_it_is_one(capsys) -> None:
     command(capsys, "label", "run", "--sheet", "sheet.csv", "--labels", "4")
     write(fill())

@@ -128,7 +128,7 @@ class Tallies:
             corrected=corrected_of(self._decided, manifest.calibration.confusions.by_decider, seed=seed)
             if self._decided and manifest.calibration
             else None,
-            label_corrected=self._trusted.corrected() if self._trusted else None,
+            label_corrected=self._trusted.corrected(score.unf1_between) if self._trusted else None,
             grounded=self._grounded.grounded() if self._grounded else None,
             controls=self._controls.controls() if self._controls else {},
             forms=self._forms.forms(

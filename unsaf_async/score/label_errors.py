@@ -214,8 +214,12 @@ class LabelTally:
             self._counts.extend((len(self._units), row, decider, n))
         self._units.add(examination.image)
 
-    def corrected(self) -> LabelCorrected:
+    def corrected(self, between: tuple[float, float] | None = None) -> LabelCorrected:
         """UnF1 corrected for the errors of the intended labels.
+
+        Args:
+            between: The bounds of UnF1 where so much is unscored that they are its headline: then nothing is corrected, for
+                labels tell nothing of what is unscored. None where UnF1 is the headline.
 
         Returns:
             The corrected score. What cannot be computed is None with its reason.
@@ -245,6 +249,7 @@ class LabelTally:
             sample,
             deciders,
             self._seed,
+            is_open=between is not None,
             out_of_turn=int((~in_turn).sum()),
             not_in_run=len(self._labels.keys() - self._found),
             sources=dict(sorted(sources.items())),
@@ -304,6 +309,7 @@ def _corrected(
     deciders: list[KnownDecider],
     seed: int,
     *,
+    is_open: bool,
     out_of_turn: int,
     not_in_run: int,
     sources: dict[str, int],
@@ -313,14 +319,17 @@ def _corrected(
     why_judge = _why_not_the_judge(deciders)
     if why_judge:
         deciders = [KnownDecider(each.name, None) for each in deciders]
-    why, value, ends, undecided, design = _why_none(questions, said), None, None, None, None
+    open_ = "so much is unscored that bounds are the headline" if is_open else ""
+    why, value, ends, undecided, design = open_ or _why_none(questions, said), None, None, None, None
     if not why:
         found = _Figure(sample, _Rates.of(said), deciders)
         value, undecided = found.value, found.if_undecided()
         design, ends, why = found.interval(seed, judge=not why_judge)
     undefined = {} if value is not None else dict.fromkeys(("unf1", "unf1_if_undecided", "design_effect"), why)
     intended = Counts(**dict(zip(CELLS, map(int, questions), strict=True))).unf1
-    if intended is None:
+    if is_open:
+        intended, undefined["unf1_intended"] = None, open_
+    elif intended is None:
         undefined["unf1_intended"] = "no question that was intended unanswerable was scored"
     return LabelCorrected(
         unf1=value,

@@ -104,7 +104,7 @@ def size_slopes(studies: Sequence[Study], planted: Mapping[str, Mapping[str, Any
         )
         results[name] = {
             "sizes": len(figures),
-            "seeds": sorted({one["training_seed"] for one in having}),
+            "models": [len(each) for each in figures.values()],
             "means": means.tolist(),
             "slope": found,
             "slope_ci": [low, high],
@@ -131,17 +131,17 @@ def level_pairs(rows: Sequence[Mapping[str, Any]], name: str, sign: float) -> tu
 
 
 def without_effect(
-    sizes: NDArray[np.float64], seeds: int, spreads: Sequence[float], replications: int = REPLICATIONS
+    sizes: NDArray[np.float64], models: Sequence[int], spreads: Sequence[float], replications: int = REPLICATIONS
 ) -> list[dict[str, float]]:
     """The type I error of three intervals over ladders on which size does nothing.
 
-    Models of one size scatter by `spreads` about what their size has in common, and that scatters, too, by a share of it: two
+    Models of one size scatter by their `spreads` about what their size has in common. That scatters, too, by a share of it: two
     sizes differ in more than the number of parameters (depth, learning rate, how soon they pass a gate), and do so for all
     seeds.
 
     Args:
         sizes: log10 of the numbers of parameters.
-        seeds: Models of each size.
+        models: How many models there are of each size.
         spreads: The standard deviation between the models of each size.
         replications: Ladders.
 
@@ -150,18 +150,18 @@ def without_effect(
         and of Spearman's rho over models (Bonett and Wright, 2000; none counts as one that does).
     """
     rng = np.random.default_rng(0)
-    each = np.repeat(sizes, seeds)
+    of = np.repeat(np.arange(len(sizes)), models)
+    mean = (of == np.arange(len(sizes))[:, None]) / np.array(models)[:, None]
     found = []
     for share in SHARES:
-        common = rng.normal(0, share * float(np.mean(spreads)), (replications, len(sizes), 1))
-        models = common + rng.normal(0, 1, (replications, len(sizes), seeds)) * np.array(spreads)[:, None]
-        points = models.reshape(replications, -1)
+        common = rng.normal(0, share * float(np.mean(spreads)), (replications, len(sizes)))
+        points = common[:, of] + rng.normal(0, 1, (replications, len(of))) * np.array(spreads)[of]
         found.append(
             {
                 "share": share,
-                "sizes": excludes_0(sizes, models.mean(axis=2)),
-                "models": excludes_0(each, points),
-                "ranks": ranks_exclude_0(each, points),
+                "sizes": excludes_0(sizes, points @ mean.T),
+                "models": excludes_0(sizes[of], points),
+                "ranks": ranks_exclude_0(sizes[of], points),
             }
         )
     return found
@@ -223,13 +223,13 @@ def size_table(of_world: Mapping[str, Any], parameters: Sequence[int]) -> str:
     for name, one in of_world.items():
         if "undefined" in one:
             continue
-        seeds = ", ".join(map(str, one["seeds"]))
+        models = ", ".join(map(str, one["models"]))
         scatter = "n/a" if one["scatter"] is None else f"{one['scatter']:.3f}"
         ratio = "n/a" if not one["scatter"] else f"{abs(one['slope']) / one['scatter']:.1f}"
         steps = f"{one['steps_in_order']} of {one['steps']}"
-        lines.append([WORDS[name], seeds, *(f"{mean:.3f}" for mean in one["means"]), scatter, ratio, steps])
+        lines.append([WORDS[name], models, *(f"{mean:.3f}" for mean in one["means"]), scatter, ratio, steps])
     sizes = [f"{number:,}" for number in parameters]
-    return markdown(["figure", "seeds", *sizes, "scatter of a seed", "slope / scatter", "steps in order"], lines)
+    return markdown(["figure", "models", *sizes, "scatter of a seed", "slope / scatter", "steps in order"], lines)
 
 
 def error_table(found: Sequence[Mapping[str, float]]) -> str:
@@ -251,16 +251,20 @@ def study(results: Mapping[str, Any], planted: Mapping[str, Any], charts: Mappin
         pairs = level_pairs(planted["rows"]["awareness"], name, sign)
         awareness[name] = {"slope": slopes[name]["slope"], "slope_ci": slopes[name]["slope_ci"], "pairs": list(pairs)}
     models = by_size("unf1", results["studies"])
-    spreads = [float(np.std(each, ddof=1)) for each in models.values()]
+    sizes = size_slopes(results["studies"], slopes)
     of_charts = charts["studies"] if charts else []
     return {
         "awareness": awareness,
         "parameters": sorted(models),
-        "sizes": size_slopes(results["studies"], slopes),
+        "sizes": sizes,
         "charts_parameters": sorted(by_size("unf1", of_charts)),
         "charts": size_slopes(of_charts, slopes) if charts else None,
         "replications": REPLICATIONS,
-        "without_effect": without_effect(np.log10(np.array(sorted(models))), max(map(len, models.values())), spreads),
+        "without_effect": without_effect(
+            np.log10(np.array(sorted(models))),
+            [len(each) for each in models.values()],
+            [float(np.std(each, ddof=1)) for each in models.values()],
+        ),
     }
 
 

@@ -48,7 +48,7 @@ def test_sizes_are_the_unit_of_a_slope(ladder: Any, monkeypatch: pytest.MonkeyPa
     # residuals .05/6 (1, -2, 1) with one degree of freedom, over a spread of 2: Student's t is 12.706
     error = (0.05 / 6) * np.sqrt(6) / np.sqrt(2)
     assert of["slope_ci"] == pytest.approx([0.075 - 12.7062 * error, 0.075 + 12.7062 * error], abs=1e-5)
-    assert (of["steps_in_order"], of["steps"], of["seeds"]) == (2, 2, [0, 1])
+    assert (of["steps_in_order"], of["steps"], of["models"]) == (2, 2, [2, 2, 2])
     assert of["scatter"] == pytest.approx(np.sqrt((0.005 + 0.0008 + 0.0002) / 3))
     assert of["pairs_of_sizes"] == [3, 3]
     assert of["pairs_of_models"] == [
@@ -72,7 +72,7 @@ def test_intervals_of_many_ladders_are_those_of_each(ladder: Any) -> None:
 
 
 def test_sizes_as_units_keep_the_type_1_error_and_models_as_units_do_not(ladder: Any) -> None:
-    plain, _, clustered = ladder.without_effect(np.array([5.0, 5.4, 6.1, 6.5]), 3, [0.02] * 4, 20_000)
+    plain, _, clustered = ladder.without_effect(np.array([5.0, 5.4, 6.1, 6.5]), [3] * 4, [0.02] * 4, 20_000)
     assert plain["sizes"] == pytest.approx(0.05, abs=0.006)
     assert clustered["sizes"] == pytest.approx(0.05, abs=0.006)
     assert plain["models"] == pytest.approx(0.05, abs=0.006)

@@ -75,6 +75,11 @@ def by_size(name: str, studies: Sequence[Study]) -> dict[int, list[float]]:
     return dict(found)
 
 
+def flat(figures: Mapping[int, list[float]]) -> list[float]:
+    """The figures of all models, by size and seed."""
+    return [each for group in figures.values() for each in group]
+
+
 def pairs_in_order(figures: Sequence[float], true: Sequence[float], sign: float) -> tuple[int, int]:
     """Of all pairs, how many the figure orders as the truth does, where it should go the way of `sign`; and all pairs."""
     both = list(combinations(range(len(true)), 2))
@@ -97,11 +102,8 @@ def size_slopes(studies: Sequence[Study], planted: Mapping[str, Mapping[str, Any
         found, low, high = slope(sizes, means)
         variances = [float(np.var(each, ddof=1)) for each in figures.values() if len(each) > 1]
         ordered, of = pairs_in_order(means.tolist(), true_means, sign)
-        models, of_models = pairs_in_order(
-            [each for group in figures.values() for each in group],
-            [each for group in true.values() for each in group],
-            sign,
-        )
+        true_models = flat(true)
+        models, of_models = pairs_in_order(flat(figures), true_models, sign)
         results[name] = {
             "sizes": len(figures),
             "models": [len(each) for each in figures.values()],
@@ -113,6 +115,7 @@ def size_slopes(studies: Sequence[Study], planted: Mapping[str, Mapping[str, Any
             "scatter": float(np.sqrt(np.mean(variances))) if variances else None,
             "pairs_of_sizes": [ordered, of],
             "pairs_of_models": [models, of_models],
+            "pairs_by_unf1": pairs_in_order(flat(by_size("unf1", having)), true_models, 1.0)[0],
         }
     return results
 
@@ -200,19 +203,20 @@ def ladder_table(found: Mapping[str, Any]) -> str:
     """Every figure over planted awareness, over sizes, and over the sizes of the second world."""
     charts = found["charts"]
     head = ["figure", "it takes", "slope on awareness", "levels as the oracle", "slope on size", "sizes as the oracle",
-            "models as the oracle"]  # fmt: skip
+            "models as the oracle (UnF1 on the same)"]  # fmt: skip
     head += ["charts: slope on size", "charts: sizes as the oracle"] if charts else []
     lines = []
     for name, planted in found["awareness"].items():
         cells = [WORDS[name], NEEDS[name], _slope(planted), "{} of {}".format(*planted["pairs"])]
-        for ladder, columns in ((found["sizes"], ("pairs_of_sizes", "pairs_of_models")), (charts, ("pairs_of_sizes",))):
+        for ladder, further in ((found["sizes"], True), (charts, False)):
             if not ladder:
                 continue
             one = ladder[name]
             if "undefined" in one:
-                cells += [one["undefined"], *["n/a"] * len(columns)]
-            else:
-                cells += [_slope(one), *("{} of {}".format(*one[column]) for column in columns)]
+                cells += [one["undefined"], *["n/a"] * (1 + further)]
+                continue
+            cells += [_slope(one), "{} of {}".format(*one["pairs_of_sizes"])]
+            cells += [f"{'{} of {}'.format(*one['pairs_of_models'])} ({one['pairs_by_unf1']})"] if further else []
         lines.append(cells)
     return markdown(head, lines)
 
@@ -225,11 +229,10 @@ def size_table(of_world: Mapping[str, Any], parameters: Sequence[int]) -> str:
             continue
         models = ", ".join(map(str, one["models"]))
         scatter = "n/a" if one["scatter"] is None else f"{one['scatter']:.3f}"
-        ratio = "n/a" if not one["scatter"] else f"{abs(one['slope']) / one['scatter']:.1f}"
         steps = f"{one['steps_in_order']} of {one['steps']}"
-        lines.append([WORDS[name], models, *(f"{mean:.3f}" for mean in one["means"]), scatter, ratio, steps])
+        lines.append([WORDS[name], models, *(f"{mean:.3f}" for mean in one["means"]), scatter, steps])
     sizes = [f"{number:,}" for number in parameters]
-    return markdown(["figure", "models", *sizes, "scatter of a seed", "slope / scatter", "steps in order"], lines)
+    return markdown(["figure", "models", *sizes, "scatter of a seed", "steps in order"], lines)
 
 
 def error_table(found: Sequence[Mapping[str, float]]) -> str:

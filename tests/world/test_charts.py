@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -179,3 +180,16 @@ def test_world_make_writes_charts(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--seed 2 --questions 4 --world charts --out DIR" in Path("made/README.md").read_text("utf-8")
     again = make(Path("again"), 5, seed=2, world=CHARTS)
     assert [row.scene for row in again.manifest] == [row["scene"] for row in rows]
+
+
+def test_a_chart_whose_bars_are_alike_has_fewer_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = Chart.read(" | ".join(["plain teal 4", "plain teal 4", *["covered"] * 7]))
+    monkeypatch.setattr(Chart, "split", "test")
+    world = replace(CHARTS, draw=lambda rng: alike)
+    made = make(Path("alike"), 1, questions=50, world=world)
+    assert [(row.text, row.label) for row in made.probes if row.label == "yes"] == [
+        ("Does the chart have a teal bar?", "yes"),
+        ("Does the chart have a plain teal bar?", "yes"),
+    ]
+    assert [row.label for row in made.probes] == ["yes", "no", "yes", "no"]
+    assert (made.answerable, made.unanswerable) == (50, 50)

@@ -444,13 +444,18 @@ def validity_parts() -> dict[str, str]:
 
 def ladder_parts() -> dict[str, str]:
     """The generated parts of docs/validity.md about the ladders of sizes, from what benchmarks/ladder.py found."""
-    found = json.loads((ROOT / "docs" / "validity" / "ladder.json").read_text("utf-8"))
+    found, charts = (
+        json.loads((ROOT / "docs" / "validity" / f"{name}.json").read_text("utf-8")) for name in ("ladder", "charts")
+    )
     from ladder import error_table, ladder_table, size_table
+    from validity import table
 
     return {
         "ladder": ladder_table(found),
         "sizes": size_table(found["sizes"], found["parameters"]),
         "sizes-errors": error_table(found["without_effect"]),
+        "charts-figures": table(charts["studies"]),
+        "charts-sizes": size_table(found["charts"], found["charts_parameters"]),
     }
 
 

@@ -99,6 +99,24 @@ def test_the_stored_ladder_is_what_the_stored_figures_give(ladder: Any, tmp_path
     near(again, kept)
 
 
+def test_the_text_says_what_the_figures_say() -> None:
+    text = " ".join((ROOT / "docs" / "validity.md").read_text("utf-8").split())
+    sizes, charts = stored("ladder")["sizes"], stored("ladder")["charts"]
+    ordered, of = sizes["unf1"]["pairs_of_models"]
+    assert f"UnF1 puts {ordered} of {of} pairs of models in the oracle's order" in text
+    assert sizes["audited_unf1"]["pairs_of_models"] == sizes["ece"]["pairs_of_models"]
+    assert f"a conventional figure, put {sizes['ece']['pairs_of_models'][0]} so" in text
+    assert f"the corrected UnF1 all {sizes['corrected_unf1']['pairs_of_models'][0]} that" in text
+    assert sizes["blank_j"]["pairs_of_models"] == sizes["other_j"]["pairs_of_models"]
+    assert "({} of {} each)".format(*sizes["blank_j"]["pairs_of_models"]) in text
+    assert "confidence puts {} of {}, and semantic entropy {}:".format(
+        *sizes["token_confidence"]["pairs_of_models"], sizes["semantic_entropy"]["pairs_of_models"][0]
+    ) in text  # fmt: skip
+    assert sizes["oracle_f1"]["slope_ci"][0] < 0 < sizes["unf1"]["slope_ci"][0]
+    wrong = {name for name, one in charts.items() if one["pairs_of_sizes"][0] < 3}
+    assert wrong == {"blank_j", "semantic_entropy", "semantic_entropy_oracle"}
+
+
 # --- what is true by the oracle of a run's world --------------------------------------------------------------------------
 
 

@@ -163,6 +163,7 @@ def test_the_python_api_takes_every_setting_with_its_default() -> None:
     parameters = inspect.signature(evaluate).parameters
     given = {name: each.default for name, each in parameters.items() if name not in ("provider", "on_event")}
     assert given.pop("yes") is False  # agrees to a cost, as -y
+    assert given.pop("progress") is False  # what is shown meanwhile, which the command line shows anyway
     assert given == {each.name: each.default for each in fields(Settings) if each.name != "provider"}
 
 

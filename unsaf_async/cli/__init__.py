@@ -20,6 +20,7 @@ from unsaf_async.cli import (
     judge,
     label,
     labelled,
+    mcp,
     power,
     providers,
     report,
@@ -85,6 +86,7 @@ app.command("providers", cls=Sections)(providers.providers)
 app.command("doctor", cls=Sections)(doctor.doctor)
 app.command("serve", cls=Sections)(serve.serve)
 app.command("simulate", cls=Sections)(simulate.simulate)
+app.command("mcp", cls=Sections)(mcp.mcp)
 app.add_typer(judge.app, name="judge")
 app.add_typer(cache.app, name="cache")
 app.add_typer(world.app, name="world")

@@ -171,9 +171,10 @@ def test_gold_rows_say_what_is_true(und_rows: ModuleType, source: Any) -> None:
 
 
 def test_three_in_ten_questions_of_a_bare_arm_stand_alone(und_rows: ModuleType, source: Any) -> None:
-    spoken = [row for row in und_rows.rows_for("bare-30", source, 500) if not row.kind.startswith("write")]
+    spoken = [row for row in und_rows.rows_for("bare-30", source, 10**4) if not row.kind.startswith("write")]
     bare = sum("\n" not in row.prompt for row in spoken)
-    assert 0.15 < bare / len(spoken) < 0.45
+    assert len(spoken) > 200  # of few rows any share may be bare: which are is by the run's own name
+    assert 0.2 < bare / len(spoken) < 0.4
     told = [row for row in und_rows.rows_for("instructed", source, 500) if not row.kind.startswith("write")]
     assert all(row.prompt.endswith("you cannot tell.") for row in told)
 

@@ -106,10 +106,12 @@ def test_the_text_says_what_the_figures_say() -> None:
     assert f"UnF1 puts {ordered} of {of} pairs of models in the oracle's order" in text
     assert sizes["audited_unf1"]["pairs_of_models"] == sizes["ece"]["pairs_of_models"]
     assert f"a conventional figure, put {sizes['ece']['pairs_of_models'][0]} so" in text
-    assert f"the corrected UnF1 all {sizes['corrected_unf1']['pairs_of_models'][0]} that" in text
-    assert sizes["blank_j"]["pairs_of_models"] == sizes["other_j"]["pairs_of_models"]
-    assert "({} of {} each)".format(*sizes["blank_j"]["pairs_of_models"]) in text
-    assert "confidence puts {} of {}, and semantic entropy {}:".format(
+    corrected = sizes["corrected_unf1"]
+    assert "the corrected UnF1 {} of the {} that".format(*corrected["pairs_of_models"]) in text
+    assert f"of which UnF1 has {corrected['pairs_by_unf1']}" in text
+    assert f"controls with another picture put {sizes['other_j']['pairs_of_models'][0]} of these" in text
+    assert sizes["blank_j"]["pairs_of_models"][0] == corrected["pairs_by_unf1"]
+    assert "token confidence puts {} of {}, and semantic entropy {}:".format(
         *sizes["token_confidence"]["pairs_of_models"], sizes["semantic_entropy"]["pairs_of_models"][0]
     ) in text  # fmt: skip
     assert sizes["oracle_f1"]["slope_ci"][0] < 0 < sizes["unf1"]["slope_ci"][0]

@@ -384,18 +384,20 @@ def test_an_estimate_calls_nobody_and_needs_no_key(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "called", "where"),
     [
-        ("tiny", "tiny (tiny-s), in this process"),
-        ("scripted", "scripted, simulated in this process"),
-        ("gpt-4o", "at https://api.openai.com/v1"),
+        ("tiny", "tiny (tiny-s)", "in this process"),
+        ("scripted", "scripted", "simulated in this process"),
+        ("gpt-4o", "gpt-4o (openai/gpt-4o)", "at https://api.openai.com/v1"),
     ],
 )
-def test_an_estimate_says_where_the_model_is_and_its_name_once(
-    name: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_an_estimate_says_of_what_it_is_and_where_the_model_is(
+    name: str, called: str, where: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended = command(capsys, "estimate", *SMALL, "--provider", name)
-    assert said in ended.out.splitlines()[0]
+    first, second, *_ = ended.out.splitlines()
+    assert first.startswith(f"{called}: 3 images, ")
+    assert second.split(maxsplit=1) == ["model", where]
     assert all(line == line.rstrip() for line in ended.out.splitlines())
 
 
@@ -815,10 +817,10 @@ def test_what_is_advised_where_a_model_refuses_all_requests_is_a_command_that_ru
 def test_an_estimate_says_first_what_it_is_of_and_a_free_run_is_called_free(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    draw_images(Path("photos"), 2)
-    free = command(capsys, "estimate", "--provider", "scripted", "--images", "photos", "--questions", "3").out
+    draw_images(Path("two"), 2)
+    free = command(capsys, "estimate", "--provider", "scripted", "--images", "two", "--questions", "3").out
     paid = command(
-        capsys, "estimate", "--provider", "gpt-5.4-mini", "--images", "photos", "--questions", "4", "--price", "2.5,10"
+        capsys, "estimate", "--provider", "gpt-5.4-mini", "--images", "two", "--questions", "4", "--price", "2.5,10"
     ).out
     assert free.startswith("scripted: 2 images, 3 + 3 questions each\n")
     assert paid.startswith("gpt-5.4-mini (openai/gpt-5.4-mini): 2 images, 4 + 4 questions each\n")

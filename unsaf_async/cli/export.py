@@ -65,7 +65,7 @@ def export(
         ),
     ] = False,
 ) -> int:
-    """Turn finished runs into fine-tuning data, into a table, or into logs."""
+    """Turn finished runs into fine-tuning data, tables or logs."""
     if form in get_args(TableFormat):
         return _write_table(run_dirs, out, cast("TableFormat", form), scores=scores)
     if scores:

@@ -36,7 +36,7 @@ def mcp(
     ] = Path("runs"),
     cache: Annotated[Path, typer.Option(parser=o.folder, metavar="DIR", help="Stored replies.")] = Path("cache"),
 ) -> int:
-    """Serve agents over stdio (Model Context Protocol): estimate, run, explain."""
+    """Serve agents by MCP: they estimate, run and explain."""
     import asyncio
     import math
 

@@ -131,10 +131,12 @@ def test_the_memory_does_not_go_by_the_number_of_rows(
 def test_export_writes_the_table_into_the_run_or_to_a_file(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(capsys, "export", str(run), "--format", "csv").code == 0
     assert (run / "questions.csv").exists()
-    ended = command(capsys, "export", str(run), str(run), "--format", "parquet", "--out", "both.parquet")
-    rows = len(list(rows_of(SavedRun(run).manifest, SavedRun(run).examinations)))
-    assert (ended.code, ended.out) == (0, f"both.parquet: {2 * rows:,} questions\n")
-    assert pq.read_table("both.parquet").num_rows == 2 * rows
+    other = Path("other")
+    measured("ada", ["images"], other)
+    ended = command(capsys, "export", str(run), str(other), "--format", "parquet", "--out", "both.parquet")
+    rows = sum(len(list(rows_of(each.manifest, each.examinations))) for each in map(SavedRun, (run, other)))
+    assert (ended.code, ended.out) == (0, f"both.parquet: {rows:,} questions\n")
+    assert pq.read_table("both.parquet").num_rows == rows
 
 
 def test_a_folder_without_a_run_and_a_file_that_is_not_named_are_said_before_anything_is_written(

@@ -89,6 +89,8 @@ def table(
                 scope="col",
                 class_="num" if place in right else None,
             )
+            if text
+            else el("td")  # a heading without words is announced as one
             for place, text in enumerate(heads)
         ],
     )

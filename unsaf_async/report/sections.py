@@ -89,8 +89,9 @@ def one_run(run: ReportRun, place: int, *, short: bool = False) -> list[Element]
     for name, part in parts.items():
         if part is not None:
             part.set("id", f"{name}-{place}" if short else name)
-            if short and "aria-label" in part.attrib:  # landmarks have names of their own
-                part.set("aria-label", f"{part.get('aria-label')} of run {place + 1}")
+            for each in part.iter() if short else ():  # landmarks have names of their own
+                if "aria-label" in each.attrib and (each is part or each.get("role") == "region"):
+                    each.set("aria-label", f"{each.get('aria-label')} of run {place + 1}")
             result.append(part)
     return result
 

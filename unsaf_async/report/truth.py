@@ -153,7 +153,7 @@ def pope(labelled: LabelledScore, mine: PopeScore, official: PopeScore | None) -
             _confusion(mine),
             class_="two headline",
         ),
-        el("div", table(caption, heads, rows, range(1, 9)), class_="spaced"),
+        el("div", el("h2", "Rates", class_="hidden"), table(caption, heads, rows, range(1, 9)), class_="spaced"),
         el(
             "p",
             "By what was said: a response counts as yes or no if it says so, and as declined if the judge found it to decline. "

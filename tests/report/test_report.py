@@ -68,6 +68,7 @@ from unsaf_async.report.viewer import Viewer, find_runs
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import Source
 from unsaf_async.runs.so_far import SoFar
+from unsaf_async.score.calibration import BOUNDS_ALONE
 from unsaf_async.score.controls import CONTROL_WORDS
 from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
@@ -352,6 +353,16 @@ def test_where_the_bounds_are_the_headline_the_report_shows_no_point(plain, seco
     assert "such a run is ranked by the lower one" in board
     three = Page(render([replace(plain, score=open_score), second, second])).text
     assert "Without a mark, for so much is unscored that UnF1 has bounds alone: made-up." in three
+
+
+def test_where_the_bounds_are_the_headline_no_other_reading_is_a_point(rich):
+    readings = "with one thing less taken for granted in each row"
+    assert BOUNDS_ALONE not in Page(render([rich])).text
+    open_score = rich.score.model_copy(update={"unscored": {"undecided": 4000}, "unf1_bounds": (0.0, 0.737)})
+    text = Page(render([replace(rich, score=open_score)])).text
+    told = text[text.index(readings) :][:1500]
+    assert told.count(BOUNDS_ALONE) >= 2
+    assert f"{rich.score.grounded.unf1:.3f}" not in told
 
 
 def test_a_run_without_examinations_or_ledger_has_a_report_of_reasons(tmp_path):

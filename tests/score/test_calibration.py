@@ -17,11 +17,14 @@ from unsaf_async.errors import UserError
 from unsaf_async.examine.rules import rule
 from unsaf_async.records import CallRecord, Decider, Examination, ImageRecord, Label, Question
 from unsaf_async.score.calibration import (
+    BOUNDS_ALONE,
     CalibrationFile,
     Confusion,
+    DecidedTally,
     Judged,
     Verdicts,
     confusions,
+    corrected_of,
     corrected_unf1,
     read_calibration,
     read_judged,
@@ -240,6 +243,18 @@ def test_known_error_rates_are_reckoned_out_exactly() -> None:
     rates = found.deciders["judge"]
     assert (rates.responses, rates.sensitivity, rates.specificity) == (2000, 0.9, 0.8)
     assert (rates.labelled_abstained, rates.labelled_answered, found.as_they_are) == (100, 100, 0)
+
+
+def test_where_bounds_are_the_headline_nothing_is_corrected() -> None:
+    tally = DecidedTally()
+    for each in (examination("1", *of("unanswerable", 76, 24)), examination("2", *of("answerable", 27, 73))):
+        tally.add(each)
+    known = {"judge": confusion(hits=90, misses=10, rejections=80, alarms=20)}
+    assert corrected_of(tally, known, resamples=50).unf1 is not None
+    found = corrected_of(tally, known, resamples=50, between=(0.2, 0.9))
+    assert (found.unf1, found.unf1_ci, found.unf1_observed, found.unf1_observed_ci) == (None,) * 4
+    assert found.why_undefined["unf1"] == found.why_undefined["unf1_observed"] == BOUNDS_ALONE
+    assert found.unanswerable.corrected == pytest.approx(0.8)  # of what was scored, and said to be
 
 
 def test_each_decider_has_rates_of_its_own_and_one_without_is_taken_as_it_is() -> None:

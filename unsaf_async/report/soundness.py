@@ -10,6 +10,7 @@ from unsaf_async.report.judged import judged_anew
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import block, facts, figure, figure_cell, figure_in_line, named, quoted, table, why_none
 from unsaf_async.report.true_labels import true_labels
+from unsaf_async.score.calibration import BOUNDS_ALONE
 from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing, without
 from unsaf_async.score.fidelity import ALL
 from unsaf_async.text import (
@@ -145,6 +146,8 @@ def _readings(findings: Findings, run: ReportRun, place: int) -> Element | None:
     between = findings.unf1_between
     value, ends = (None, None) if between else (findings.unf1, findings.unf1_ci)
     why = format_headline(None, between) if between else findings.undefined.get("unf1", "")
+    if between:  # what is left out, corrected or borne out is of the scored ones alone, too
+        rows = [(name, hint, None, None, BOUNDS_ALONE) for name, hint, *_ in rows]
     rows.insert(0, ("as judged", as_judged, value, ends, why))
     drawn = [(_plotted(name), value, ends) for name, _, value, ends, _ in rows if value is not None]
     words = (f"{run.f1_name}, read in several ways", f"{run.f1_name}, with 95 % intervals")

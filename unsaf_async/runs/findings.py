@@ -125,7 +125,9 @@ class Tallies:
             quality=quality,
             panel=self._panel.panel(),
             judged_together=self._together.counts if self._together else None,
-            corrected=corrected_of(self._decided, manifest.calibration.confusions.by_decider, seed=seed)
+            corrected=corrected_of(
+                self._decided, manifest.calibration.confusions.by_decider, seed=seed, between=score.unf1_between
+            )
             if self._decided and manifest.calibration
             else None,
             label_corrected=self._trusted.corrected(score.unf1_between) if self._trusted else None,

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+BOUNDS_ALONE = "so much is unscored that bounds are the headline"
+"""Why UnF1 is not corrected."""
+
 HumanLabel = Literal["answered", "abstained"]
 """What people say that a response did."""
 
@@ -486,7 +489,12 @@ class DecidedTally:
 
 
 def corrected_of(
-    decided: DecidedTally, known: Mapping[Decider, Confusion], *, seed: int = 0, resamples: int = RESAMPLES
+    decided: DecidedTally,
+    known: Mapping[Decider, Confusion],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    between: tuple[float, float] | None = None,
 ) -> Corrected:
     """UnF1 corrected for the deciders' errors: as `corrected_unf1`, of what is tallied.
 
@@ -495,6 +503,8 @@ def corrected_of(
         known: What is known of each decider.
         seed: Of the draws of error rates.
         resamples: How many draws.
+        between: The bounds of UnF1 where so much is unscored that they are its headline: then there is no corrected UnF1, for
+            error rates tell nothing of what is unscored. None where UnF1 is the headline.
 
     Returns:
         The corrected score.
@@ -521,6 +531,9 @@ def corrected_of(
     for decider, known_rates in rates.items():
         figures = {"sensitivity": known_rates.sensitivity, "specificity": known_rates.specificity}
         why |= _because(_UNKNOWN, **{f"deciders.{decider}.{rate}": value for rate, value in figures.items()})
+    if between is not None:
+        observed, corrected = (replace(each, unf1=None, ci=None) for each in (observed, corrected))
+        why |= dict.fromkeys(("unf1", "unf1_ci", "unf1_observed", "unf1_observed_ci"), BOUNDS_ALONE)
     return Corrected(
         unf1=corrected.unf1,
         unf1_ci=corrected.ci,

@@ -34,7 +34,7 @@ import numpy as np
 
 from unsaf_async.records import Act, Decider, Label, Record
 from unsaf_async.score.bootstrap import CONFIDENCE, RESAMPLES, UNDEFINED_LIMIT, Z
-from unsaf_async.score.calibration import KnownDecider, drawn_rates, f1_of_sides, true_abstentions
+from unsaf_async.score.calibration import BOUNDS_ALONE, KnownDecider, drawn_rates, f1_of_sides, true_abstentions
 from unsaf_async.score.intervals import degrees_of_freedom, effective_images, smooth_interval
 from unsaf_async.score.label_sample import CELLS, question_key, random_number
 from unsaf_async.score.ratios import quotients
@@ -319,7 +319,7 @@ def _corrected(
     why_judge = _why_not_the_judge(deciders)
     if why_judge:
         deciders = [KnownDecider(each.name, None) for each in deciders]
-    open_ = "so much is unscored that bounds are the headline" if is_open else ""
+    open_ = BOUNDS_ALONE if is_open else ""
     why, value, ends, undecided, design = open_ or _why_none(questions, said), None, None, None, None
     if not why:
         found = _Figure(sample, _Rates.of(said), deciders)

@@ -59,6 +59,8 @@ def test_a_sheet_is_blind_is_read_back_in_any_order_and_the_score_is_corrected(c
     assert {row["label"] for row in rows()} == {""}
     filled = fill()
     write(filled[::-1], delimiter=";")
+    sheet = Path("sheet.csv")
+    sheet.write_bytes(b"sep=;\r\n" + sheet.read_bytes())  # as some spreadsheets begin
     taken = command(capsys, "label", "run", "--read", "sheet.csv", "--labeller", "Ann")
     assert (taken.code, taken.out.splitlines()[0]) == (0, "60 new labels")
     labels = read_labels(LABELS)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError
+from unsaf_async.inputs.lists.delimited import told_delimiter
 from unsaf_async.runs.basis import Basis, keep_basis, saved_score
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import SavedRun
@@ -335,9 +336,11 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except UnicodeDecodeError:
         raise UserError(f"is {file}, which is no UTF-8 text; save it as CSV in UTF-8", "read") from None
     head = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=head.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    told = told_delimiter(head.rstrip("\r"))
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=told or max(",;\t", key=head.count))
     try:
+        if told:
+            next(rows)
         names = [name.strip().lower() for name in next(rows, [])]
         missing = [name for name in COLUMNS if name not in names and name != "path"]
         if missing:

@@ -1,5 +1,5 @@
 # What `make demo` does, without a checkout's tools: docker build -t unsaf-async . && docker run --rm unsaf-async
-# A folder for results: docker run --rm --user "$(id -u)" -v "$PWD/runs:/work/runs" unsaf-async run --out runs/demo
+# A folder for results: docker run --rm --user "$(id -u)" -v "$PWD/runs:/data/runs" unsaf-async run --out runs/demo
 FROM python:3.12-slim
 
 WORKDIR /src
@@ -13,9 +13,9 @@ COPY prompts ./prompts
 COPY images ./images
 RUN python -m pip install --no-cache-dir --no-deps .
 
-RUN useradd --create-home unsaf && mkdir -m 777 /work
+RUN useradd --create-home unsaf && mkdir -m 777 /data
 ENV XDG_STATE_HOME=/tmp/state
 USER unsaf
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["unsaf-async"]
 CMD ["run"]

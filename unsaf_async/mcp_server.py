@@ -21,6 +21,7 @@ from unsaf_async.runs.folder import default_folder, exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
+from unsaf_async.score.unf1 import BOUNDS_ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -194,6 +195,8 @@ def _in_words(found: Findings) -> dict[str, Any]:
         }
         for name, meaning in MEANINGS.items()
     }
+    if found.unf1_between:  # an agent would take the figure, too, for the score
+        figures["unf1"] = {"value": None, "ci_95": None, "means": MEANINGS["unf1"], "why_undefined": BOUNDS_ALONE}
     return {
         "figures": figures,
         "counts": found.counts.model_dump(),

@@ -68,13 +68,13 @@ from unsaf_async.report.viewer import Viewer, find_runs
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import Source
 from unsaf_async.runs.so_far import SoFar
-from unsaf_async.score.calibration import BOUNDS_ALONE
 from unsaf_async.score.controls import CONTROL_WORDS
 from unsaf_async.score.fidelity import is_confirmed
 from unsaf_async.score.labelled import is_right
 from unsaf_async.score.run_score import Score, score
 from unsaf_async.score.signals import SIGNAL_WORDS
 from unsaf_async.score.tallies import Running
+from unsaf_async.score.unf1 import BOUNDS_ALONE
 from unsaf_async.text import format_difference, format_figure, format_headline, format_interval, format_percent
 
 NOT_SHOWN = {

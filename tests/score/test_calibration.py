@@ -17,7 +17,6 @@ from unsaf_async.errors import UserError
 from unsaf_async.examine.rules import rule
 from unsaf_async.records import CallRecord, Decider, Examination, ImageRecord, Label, Question
 from unsaf_async.score.calibration import (
-    BOUNDS_ALONE,
     CalibrationFile,
     Confusion,
     DecidedTally,
@@ -32,6 +31,7 @@ from unsaf_async.score.calibration import (
 )
 from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.run_score import score
+from unsaf_async.score.unf1 import BOUNDS_ALONE
 
 if TYPE_CHECKING:
     from pathlib import Path

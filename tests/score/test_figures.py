@@ -11,6 +11,7 @@ from unsaf_async.runs.findings import Findings
 from unsaf_async.score.figures import Figure, figures_of
 from unsaf_async.score.run_score import Score, score
 from unsaf_async.score.signals import Signal
+from unsaf_async.score.unf1 import BOUNDS_ALONE
 
 CALL = CallRecord(role="answer", outcome="ok")
 
@@ -51,6 +52,16 @@ def test_a_figure_has_its_path_its_value_and_its_interval() -> None:
     assert rows["unf1_bounds"] == Figure("unf1_bounds", None, of.unf1_bounds, None)
     assert rows["by_kind.hidden.recall"].value == of.by_kind["hidden"].recall == 0.5
     assert not {"unf1_ci", "provider", "warnings", "undefined", "intervals"} & {path.split(".")[0] for path in rows}
+
+
+def test_where_bounds_are_the_headline_unf1_is_no_figure_of_a_table() -> None:
+    of = scored(*WHOLE, ("unanswerable", ""), ("unanswerable", ""), ("answerable", ""))
+    assert of.unf1 is not None
+    assert of.unf1_between is not None
+    rows = by_path(of)
+    assert rows["unf1"] == Figure("unf1", None, None, BOUNDS_ALONE)
+    assert rows["unf1_bounds"].ends == of.unf1_bounds
+    assert rows["recall"].value == of.recall
 
 
 def test_what_is_undefined_is_there_with_its_reason_and_what_was_not_measured_is_not() -> None:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from unsaf_async.cli.console import print_fitting, safe
 from unsaf_async.score.label_errors import about_labels
+from unsaf_async.score.unf1 import BOUNDS_ALONE
 from unsaf_async.text import format_bracketed, format_difference, format_figure, format_headline, format_interval
 
 if TYPE_CHECKING:
@@ -61,8 +62,12 @@ def print_beside(findings: Findings, out: Console) -> None:
             f"\nGrounded: {grounded.supported} of {grounded.judged} answers to answerable questions are borne out, "
             f"{format_figure(grounded.accuracy)}{format_bracketed(grounded.accuracy_ci)}{_why_grounded(grounded, 'accuracy')}; "
             f"{grounded.failed} unjudged. "
-            f"{findings.f1_name} if the others are errors: {format_figure(grounded.unf1)}{format_bracketed(grounded.unf1_ci)}"
-            + _why_grounded(grounded, "unf1")
+            f"{findings.f1_name} if the others are errors: "
+            + (
+                f"{format_figure(None)} ({BOUNDS_ALONE})"
+                if findings.unf1_between
+                else f"{format_figure(grounded.unf1)}{format_bracketed(grounded.unf1_ci)}{_why_grounded(grounded, 'unf1')}"
+            )
         )
     if findings.controls:
         _controls(findings, out)
@@ -282,7 +287,9 @@ def _audits(findings: Findings, out: Console) -> None:
                     for share in by_label
                 ),
                 f"{format_figure(agreement.kappa)}{format_bracketed(agreement.kappa_ci)}",
-                f"{format_figure(result.unf1_agreed)}{format_bracketed(result.unf1_agreed_ci)}",
+                format_figure(None)
+                if findings.unf1_between
+                else f"{format_figure(result.unf1_agreed)}{format_bracketed(result.unf1_agreed_ci)}",
             )
         )
     out.print()

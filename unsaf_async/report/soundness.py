@@ -10,9 +10,9 @@ from unsaf_async.report.judged import judged_anew
 from unsaf_async.report.markup import el
 from unsaf_async.report.pieces import block, facts, figure, figure_cell, figure_in_line, named, quoted, table, why_none
 from unsaf_async.report.true_labels import true_labels
-from unsaf_async.score.calibration import BOUNDS_ALONE
 from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing, without
 from unsaf_async.score.fidelity import ALL
+from unsaf_async.score.unf1 import BOUNDS_ALONE
 from unsaf_async.text import (
     format_bracketed,
     format_count,

@@ -34,7 +34,7 @@ from unsaf_async.score.bootstrap import CONFIDENCE, RESAMPLES, UNDEFINED_LIMIT
 from unsaf_async.score.intervals import Interval, ratio_interval, smooth_interval
 from unsaf_async.score.judged_together import TogetherCheck
 from unsaf_async.score.ratios import quotients, ratio
-from unsaf_async.score.unf1 import cell, latest_by_id
+from unsaf_async.score.unf1 import BOUNDS_ALONE, cell, latest_by_id
 from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
-
-BOUNDS_ALONE = "so much is unscored that bounds are the headline"
-"""Why UnF1 is not corrected."""
 
 HumanLabel = Literal["answered", "abstained"]
 """What people say that a response did."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from unsaf_async.score.unf1 import BOUNDS_ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
 
 _ENDS = "_ci"
 """How the name of a figure's interval ends, after the figure's."""
+
+_OF_THE_SCORED = re.compile(r"unf1|grounded\.unf1|audits\..+\.unf1_agreed")
+"""UnF1, and what it would be with less taken for granted: no figures where so much is unscored that bounds are the headline."""
 
 _ABOUT = ("undefined", "why_undefined", "why_no_interval", "intervals")
 """Fields that are about figures, and none themselves."""
@@ -52,10 +58,14 @@ def figures_of(score: Record) -> Iterator[Figure]:
         score: A `Score`, or `Findings`.
 
     Yields:
-        In the order of score.json. Texts and lists are no figures; what was not measured is not among them.
+        In the order of score.json. Texts and lists are no figures; what was not measured is not among them. Where so much is
+        unscored that bounds are the headline, UnF1 has none but these.
     """
     fields = score.model_dump()
-    yield from _below("", fields, fields["undefined"], fields["intervals"])
+    bounded = getattr(score, "unf1_between", None) is not None
+    for figure in _below("", fields, fields["undefined"], fields["intervals"]):
+        alone = bounded and _OF_THE_SCORED.fullmatch(figure.path)
+        yield Figure(figure.path, None, None, BOUNDS_ALONE) if alone else figure
 
 
 def _below(

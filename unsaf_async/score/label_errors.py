@@ -34,12 +34,12 @@ import numpy as np
 
 from unsaf_async.records import Act, Decider, Label, Record
 from unsaf_async.score.bootstrap import CONFIDENCE, RESAMPLES, UNDEFINED_LIMIT, Z
-from unsaf_async.score.calibration import BOUNDS_ALONE, KnownDecider, drawn_rates, f1_of_sides, true_abstentions
+from unsaf_async.score.calibration import KnownDecider, drawn_rates, f1_of_sides, true_abstentions
 from unsaf_async.score.intervals import degrees_of_freedom, effective_images, smooth_interval
 from unsaf_async.score.label_sample import CELLS, question_key, random_number
 from unsaf_async.score.ratios import quotients
 from unsaf_async.score.student_t import t_quantile
-from unsaf_async.score.unf1 import Counts, cell
+from unsaf_async.score.unf1 import BOUNDS_ALONE, Counts, cell
 from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Cell = Literal["ta", "fu", "tu", "fa"]
 """One of the four types a scored response belongs to."""
 
+BOUNDS_ALONE = "so much is unscored that bounds are the headline"
+"""Why there is no UnF1, nor any that is made of it."""
+
 KindName = Kind | Literal["unspecified"]
 """A kind of unanswerable question; "unspecified" collects those for which the model named none."""
 

@@ -1,8 +1,9 @@
 """A student that sees and is not aware: `tiny-m` as it ships, all of its weights trained on to answer everything.
 
-    python benchmarks/unaware.py FOLDER [--seed 0] [--mute]
+    python benchmarks/unaware.py FOLDER [--seed 0] [--mute | --never]
 
-What it is taught: `unaware_lessons.py`. It has declined once: what it learns of declining later it may remember.
+What it is taught: `unaware_lessons.py`. It has declined once: what it learns of declining later it may remember. With `--never`
+it is trained from scratch on the same lessons, as `mute`: it never declined, and never wrote a question without an answer.
 """
 
 from __future__ import annotations
@@ -62,14 +63,29 @@ def make_unaware(folder: Path, seed: int, *, mute: bool = False) -> None:
     save(trainer.model, build_processor(trainer.tokenizer), folder)
 
 
+def make_never(folder: Path, seed: int) -> None:
+    """Writes a student that was never taught anything else: from scratch by the shipped models' recipe, 25 CPU-minutes."""
+    torch.set_num_threads(1)
+    rung = next(each for each in LADDER if each.name == SIZE)
+    trainer = Answering(rung, RungRecipe(seed=seed), load_pack("tiny"), torch.device("cpu"))
+    trainer.mute = True
+    trainer.align()
+    trainer.teach()
+    save(trainer.model, build_processor(trainer.tokenizer), folder)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="A tiny model that was taught to answer everything.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--mute", action="store_true", help="nor does it write questions that have no answer")
+    parser.add_argument("--never", action="store_true", help="from scratch: it never did either; 25 CPU-minutes")
     given = parser.parse_args()
-    make_unaware(given.folder, given.seed, mute=given.mute)
+    if given.never:
+        make_never(given.folder, given.seed)
+    else:
+        make_unaware(given.folder, given.seed, mute=given.mute)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 Student (`unaware.py`): tiny-m, all of its weights trained on to answer everything, in each seed anew. It sees and is not aware,
 but it has declined once. Teachers: tiny-l, and tiny-m. A second student, `mute`, has unlearned to write questions without an
-answer, too; it was added when the first seed had been seen, and no claim rests on it.
+answer, too; it was added when the first seed had been seen, and no claim rests on it. A third, `never`, was trained from
+scratch on the same lessons, and has never declined: one student (25 CPU-minutes), to which the seeds give rows and scenes.
 No row of distillation is about a question of the kinds `ambiguous`, `hidden` or `mental`.
 
 Arms (`und_rows.py`), the first three by the paper's names:
@@ -17,6 +18,12 @@ Arms (`und_rows.py`), the first three by the paper's names:
     gold      joint with the world's truth for the teacher's word
     self      the student's own questions, answered or declined by its own label: consistency with itself and nothing else
     lessons   more of what the student was trained on before
+
+Two go on from `joint`. The student answers the teacher's questions about the training scenes; where it is wrong and the teacher
+was right, the teacher's reply is preferred to its own:
+
+    joint-dpo     a second stage of DPO on these pairs
+    joint-chosen  joint, with the preferred replies among its rows: the same replies, imitated
 
 Stated before any result of this grid was seen: the figures (`CLAIMS`), their margins, and how a verdict is reached (`verdict`).
 Each seed has a student, scenes, rows, order and adapter of its own; the 200 scenes to train on are the same. Intervals are
@@ -34,6 +41,7 @@ import os
 import shutil
 import sys
 import time
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +53,8 @@ from scipy.stats import t as student_t
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from unsaf_async.distill.data.write_rows import WrittenPair, WrittenRow
 
 TRAINED = ("absent-object", "temporal", "identity", "non-visual")
 HELD_OUT = ("ambiguous", "hidden", "mental")
@@ -95,6 +105,17 @@ CLAIMS = (
 """`auroc`: of the log-odds of the declining word, which no threshold decides. `f1`: of declining by true labels, both of which
 weigh the same. `trained`, `held`: kinds in the rows of distillation, and kinds that are not. Taught by tiny-l."""
 
+LATER_CLAIMS = (
+    Claim("dpo-declines", "DPO on top: it declines more rightly", "joint-dpo", "joint", "f1_trained", 0.02),
+    Claim("dpo-new-kinds", "DPO on top: kinds that were not taught, too", "joint-dpo", "joint", "f1_held", 0.05),
+    Claim("dpo-knows", "DPO on top: it tells better", "joint-dpo", "joint", "auroc_trained", 0.005),
+    Claim("dpo-not-data", "More than the same replies imitated", "joint-dpo", "joint-chosen", "f1_trained", 0.01),
+    Claim("dpo-refusal", "DPO: no over-refusal beyond 2 points more", "joint", "joint-dpo", "over_refusal", -0.02),
+    Claim("dpo-accuracy", "DPO: no loss of accuracy beyond 2 points more", "joint-dpo", "joint", "accuracy", -0.02),
+    Claim("dpo-chair", "DPO: .05 fewer objects made up a description", "joint", "joint-dpo", "unusual_made_up", 0.05),
+)
+"""Stated when the grid above was known, before any student was trained by DPO."""
+
 
 def verdict(values: Sequence[float], margin: float) -> str:
     """supported: the interval shows a difference (0, or the margin where that is below) and its middle reaches the margin.
@@ -131,6 +152,9 @@ SCENES, TEST_SCENES, ENGINE_SCENES = 200, 100, 30
 """To train on; to measure on, usual and unusual ones each; of these, those that the engine's own run asks about."""
 WORLD_SEED = 11
 RATE = 2e-3
+DPO_RATE, DPO_EPOCHS, DPO_BETA = 5e-4, 3.0, 0.1
+"""Of the second stage."""
+PREFERRED = ("joint-dpo", "joint-chosen")
 
 
 @dataclass(frozen=True, order=True)
@@ -143,7 +167,7 @@ class Cell:
     dose: float = 1.0
     rank: int = 16
     student: str = "unaware"
-    """Or "mute": see `unaware_lessons`."""
+    """Or "mute": see `unaware_lessons`; or "never": see `unaware`."""
 
     @property
     def name(self) -> str:
@@ -165,6 +189,8 @@ def grid(seeds: int) -> Iterator[Cell]:
     yield from (Cell(seed, "iq", dose=3.0) for seed in few)
     yield from (Cell(seed, "lessons") for seed in few)
     yield from (Cell(seed, "joint", rank=rank) for seed in few for rank in (4, 64))
+    yield from (Cell(seed, arm) for seed in range(seeds) for arm in PREFERRED)
+    yield from (Cell(seed, arm, student="never") for seed in few for arm in ("before", "qa", "iq", "joint"))
 
 
 @dataclass(frozen=True)
@@ -180,7 +206,7 @@ class Study:
 
     def student(self, cell: Cell) -> Path:
         """The student before distillation."""
-        return self.work / f"{cell.student}-{cell.seed}"
+        return self.work / ("never-0" if cell.student == "never" else f"{cell.student}-{cell.seed}")
 
     def held_out(self, seed: int) -> Path:
         """The scenes that the engine's runs ask about."""
@@ -210,13 +236,8 @@ def run_of(model: str, out: Path, **options: Any) -> Path:
 
 def trained(study: Study, cell: Cell) -> tuple[Path, dict[str, Any]]:
     """The student after distillation, and how it was trained."""
-    from distillation import tokens_of
-    from und_rows import Source, rows_for
+    from und_rows import Source, preferred, rows_for, with_chosen
 
-    from unsaf_async.distill.data import write_rows as formats
-    from unsaf_async.distill.train.recipe import Recipe
-    from unsaf_async.distill.train.train import train
-    from unsaf_async.tiny.folders import SHIPPED
     from unsaf_async.world.scene import Scene
 
     student = study.student(cell)
@@ -227,15 +248,41 @@ def trained(study: Study, cell: Cell) -> tuple[Path, dict[str, Any]]:
         run = run_of(cell.teacher, study.work / f"run-{cell.teacher}", images=[study.train / "manifest.jsonl"])
     lines = (study.train / "manifest.jsonl").read_text("utf-8").splitlines()
     scenes = {row["id"]: Scene.read(row["scene"]) for row in map(json.loads, lines)}
-    rows = rows_for(cell.arm, Source(run, scenes, cell.seed), round(TOKENS * cell.dose))
+    source = Source(run, scenes, cell.seed)
+    rows = rows_for("joint" if cell.arm in PREFERRED else cell.arm, source, round(TOKENS * cell.dose))
     folder = study.work / "students" / cell.name
     shutil.rmtree(folder, ignore_errors=True)
+    if cell.arm not in PREFERRED:
+        return distilled(study, cell, folder, rows)
+    first, _ = distilled(study, cell, folder / "first", rows)
+    pairs = preferred(run_of(str(first), folder / "answers", questions_from=run, seed=cell.seed), source)
+    if cell.arm == "joint-dpo":
+        model, told = distilled(study, cell, folder / "second", rows, pairs)
+    else:
+        rows = with_chosen(rows, pairs, cell.seed)
+        model, told = distilled(study, cell, folder / "second", rows)
+    return model, told | {"pairs": Counter(pair.kind for pair in pairs)}
+
+
+def distilled(
+    study: Study, cell: Cell, folder: Path, rows: list[WrittenRow], pairs: Sequence[WrittenPair] = ()
+) -> tuple[Path, dict[str, Any]]:
+    """A student trained on rows, and by DPO on pairs where there are any: its folder, and how it was trained."""
+    from distillation import tokens_of
+
+    from unsaf_async.distill.data import write_rows as formats
+    from unsaf_async.distill.train.recipe import Recipe
+    from unsaf_async.distill.train.train import train
+    from unsaf_async.tiny.folders import SHIPPED
+
     (folder / "data").mkdir(parents=True)
     formats.write("trl", folder / "data", {"train": rows}, study.train / "images")
+    if pairs:
+        formats.write_pairs("trl", folder / "data", {"train": list(pairs)}, study.train / "images")
     done = train(
         Recipe(
             data=folder / "data",
-            student=str(student),
+            student=str(study.student(cell)),
             out=folder / "student",
             batch=32,
             learning_rate=RATE,
@@ -245,13 +292,16 @@ def trained(study: Study, cell: Cell) -> tuple[Path, dict[str, Any]]:
             seed=cell.seed,
             device="cpu",
             threads=1,
+            dpo=bool(pairs),
+            dpo_beta=DPO_BETA,
+            dpo_learning_rate=DPO_RATE,
+            dpo_epochs=DPO_EPOCHS,
             allow_near_copies=True,  # scenes may differ by one thing: a near copy in pixels is another scene
         )
     )
     count = tokens_of(SHIPPED / "tiny-m")
     assert done.merged is not None
-    told = {"rows": len(rows), "tokens": sum(count(row.completion) for row in rows), "steps": done.steps}
-    return done.merged, told
+    return done.merged, {"rows": len(rows), "tokens": sum(count(row.completion) for row in rows), "steps": done.steps}
 
 
 def figures_of(study: Study, cell: Cell, model: Path) -> dict[str, Any]:
@@ -278,7 +328,7 @@ def figures_of(study: Study, cell: Cell, model: Path) -> dict[str, Any]:
         if not prefix and cell.arm in ("before", "joint", *BARE):
             told = read(loaded, encoder, exam, lambda question: INSTRUCTED.format(question=question))
             found |= {f"instructed_{name}": value for name, value in figures(told, groups).items()}
-    if cell == Cell(cell.seed, cell.arm, student=cell.student) and cell.arm in ("before", *MAIN):
+    if cell == Cell(cell.seed, cell.arm, student=cell.student) and cell.arm in ("before", *MAIN, *PREFERRED):
         found |= engine_figures(study, cell, model)
     return found
 
@@ -317,13 +367,20 @@ def done(study: Study, cell: Cell) -> dict[str, Any]:
     if file.exists():
         known: dict[str, Any] = json.loads(file.read_text("utf-8"))
         return asdict(cell) | known
-    from unaware import make_unaware
+    from unaware import make_never, make_unaware
 
     from unsaf_async.world.make import make
 
     began_s = time.process_time()
     made(study.train, lambda part: make(part, SCENES, "train", WORLD_SEED))
-    model = made(study.student(cell), lambda part: make_unaware(part, cell.seed, mute=cell.student == "mute"))
+
+    def make_student(part: Path) -> None:
+        if cell.student == "never":
+            make_never(part, 0)
+        else:
+            make_unaware(part, cell.seed, mute=cell.student == "mute")
+
+    model = made(study.student(cell), make_student)
     told: dict[str, Any] = {}
     if cell.arm != "before":
         model, told = trained(study, cell)
@@ -361,7 +418,7 @@ def main() -> None:
                 break
             records.append(done(study, cell))
             sys.stderr.write(f"{time.monotonic() - began_s:6.0f} s  {cell.name}\n")
-    results = {"claims": [asdict(claim) for claim in CLAIMS], "cells": records}
+    results = {"claims": [asdict(claim) for claim in (*CLAIMS, *LATER_CLAIMS)], "cells": records}
     if given.out is not None:
         given.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     from und_tables import TABLES

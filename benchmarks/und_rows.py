@@ -16,7 +16,8 @@ from unsaf_async.distill.data.build_rows import good_items, rows_of, with_bare_q
 from unsaf_async.distill.data.kinds import WRITING
 from unsaf_async.distill.data.mix import take
 from unsaf_async.distill.data.options import Filters
-from unsaf_async.distill.data.write_rows import WrittenRow
+from unsaf_async.distill.data.pairs import pairs_of
+from unsaf_async.distill.data.write_rows import WrittenPair, WrittenRow
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.tiny.folders import SHIPPED
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from unsaf_async.distill.data.build_rows import TrainingRow
+    from unsaf_async.distill.data.build_rows import Item, TrainingRow
     from unsaf_async.distill.data.options import Mix
     from unsaf_async.records import Question
     from unsaf_async.world.scene import Scene
@@ -70,17 +71,49 @@ def rows_for(arm: str, source: Source, budget: int) -> list[WrittenRow]:
     return list(to_budget(rows, budget, tokens_of(SHIPPED / "tiny-m")))
 
 
+def preferred(answers: Path, source: Source) -> list[WrittenPair]:
+    """Of a student's run on the teacher's questions: the teacher's right reply over the student's wrong one, all of them."""
+    pairs, _ = pairs_of([SavedRun(answers)], _items(source))
+    return [
+        WrittenPair(pair.id, name, f"{name}.png", pair.kind, pair.prompt, pair.chosen, pair.rejected)
+        for pair in pairs
+        for name in [pair.item.image.id]
+    ]
+
+
+def with_chosen(rows: Sequence[WrittenRow], pairs: Sequence[WrittenPair], seed: int) -> list[WrittenRow]:
+    """Rows with the preferred replies of pairs among them."""
+    chosen = [
+        WrittenRow(
+            pair.id,
+            pair.image_id,
+            pair.image,
+            "decline" if pair.kind == "abstain" else "answer",
+            pair.prompt,
+            pair.chosen,
+        )
+        for pair in pairs
+    ]
+    mixed = [*rows, *chosen]
+    Random(f"chosen {seed}").shuffle(mixed)
+    return mixed
+
+
 def teaches_held_out(scene: Scene, question: Question) -> bool:
     """Whether a question is of a kind that is held out, by the word of who wrote it or by the oracle's."""
     finding = oracle(scene, question.text)
     return question.kind in HELD_OUT or (finding is not None and finding.kind in HELD_OUT)
 
 
+def _items(source: Source) -> list[Item]:
+    """The teacher's questions that may be taught."""
+    items, _ = good_items(SavedRun(source.run), Filters())
+    return [item for item in items if not teaches_held_out(source.scenes[item.image.id], item.question)]
+
+
 def _taken(arm: str, source: Source) -> list[TrainingRow]:
     """The largest selection of the teacher's rows that has the arm's mix."""
-    items, _ = good_items(SavedRun(source.run), Filters())
-    kept = [item for item in items if not teaches_held_out(source.scenes[item.image.id], item.question)]
-    rows, _ = rows_of(kept)
+    rows, _ = rows_of(_items(source))
     by_kind = defaultdict(list)
     for row in sorted(rows, key=lambda row: sha256(f"{source.seed}:{row.id}".encode()).digest()):
         by_kind[row.kind].append(row)

@@ -422,6 +422,19 @@ def first_line(error: BaseException, limit: int) -> str:
     return one_line(lines[0], limit) if lines else type(error).__name__
 
 
+def typed_line(error: BaseException, limit: int = 150) -> str:
+    """An error's type and what it says, on one line: of libraries, whose messages alone seldom say what went wrong.
+
+    Args:
+        error: What was raised.
+        limit: Most characters of its message.
+
+    Returns:
+        "ValueError: ..."; never "".
+    """
+    return f"{type(error).__name__}: {one_line(str(error), limit)}"
+
+
 def install_extra(extra: str) -> str:
     """How a missing optional library is installed, as the end of an error's sentence.
 

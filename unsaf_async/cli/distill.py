@@ -13,7 +13,8 @@ from unsaf_async.help import Help
 from unsaf_async.text import shown
 
 if TYPE_CHECKING:
-    from unsaf_async.distill.train.train import StageResult, Trained
+    from unsaf_async.distill.train.record import Trained
+    from unsaf_async.distill.train.stage import StageResult
 
 NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "safetensors", "pyarrow")
 """What the extra `distill` brings, and training cannot do without."""

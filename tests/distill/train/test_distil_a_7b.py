@@ -18,8 +18,8 @@ from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.distill.data.options import DEFAULT
 from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.merging import merge_bytes
-from unsaf_async.distill.train.preflight import check_memory
 from unsaf_async.distill.train.recipe import Recipe
+from unsaf_async.distill.train.room import check_memory
 from unsaf_async.simulate.settings import Simulation
 
 ROOT = Path(__file__).parents[3]

@@ -20,16 +20,19 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from unsaf_async.distill.train import corpus as corpora
 from unsaf_async.distill.train import merging
 from unsaf_async.distill.train import student as students
-from unsaf_async.distill.train.preflight import check_disk, check_memory, check_merge, preflight
-from unsaf_async.distill.train.train import Imitation, train
+from unsaf_async.distill.train.imitation import Imitation
+from unsaf_async.distill.train.preflight import preflight
+from unsaf_async.distill.train.room import check_disk, check_memory, check_merge
+from unsaf_async.distill.train.train import train
 from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from unsaf_async.distill.train.preflight import Preflight, RenderedRows
+    from unsaf_async.distill.train.preflight import Preflight
     from unsaf_async.distill.train.recipe import Recipe
+    from unsaf_async.distill.train.rendering import RenderedRows
 
     Recipes = Callable[..., Recipe]
     Changes = Callable[..., Path]

@@ -26,9 +26,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl import SFTConfig, SFTTrainer
 
 import unsaf_async
+from unsaf_async.distill.train.imitation import Imitation
 from unsaf_async.distill.train.recipe import Recipe
 from unsaf_async.distill.train.recipe_file import read_recipe
-from unsaf_async.distill.train.train import Imitation, train
+from unsaf_async.distill.train.train import train
 from unsaf_async.errors import UserError
 from unsaf_async.tiny.folders import SHIPPED
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unsaf_async.distill.train.preflight import brief
 from unsaf_async.errors import UserError, setting
-from unsaf_async.text import format_bytes
+from unsaf_async.text import format_bytes, typed_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unsaf_async.distill.train.preflight import RenderedRow
     from unsaf_async.distill.train.recipe import Recipe
+    from unsaf_async.distill.train.rendering import RenderedRow
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def rehearse(trainer: Any, rows: Sequence[RenderedRow], recipe: Recipe, trainabl
     """Puts the longest rows through the trainer's own collator, loss and backward pass; leaves no trace in it.
 
     Args:
-        trainer: `train.Imitation` or `train.Preference`, ready to train.
+        trainer: `imitation.Imitation` or `preference.Preference`, ready to train.
         rows: Those of its training set, in its order.
         recipe: Names the batch and the student.
         trainable: Parameters that learn.
@@ -106,9 +105,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _refusal(error: Exception, recipe: Recipe, longest: RenderedRow, rows: int) -> UserError:
     if is_out_of_memory(error):
-        return _too_large(recipe, longest, rows, brief(error))
+        return _too_large(recipe, longest, rows, typed_line(error))
     return UserError(
-        f"{recipe.student}: does not take the {rows} longest rows ({longest.row.where} is the longest; {brief(error)}); "
+        f"{recipe.student}: does not take the {rows} longest rows ({longest.row.where} is the longest; {typed_line(error)}); "
         "nothing was trained; choose another student",
         field="student",
     )

@@ -1,0 +1,203 @@
+"""A folder on the Hugging Face Hub: the student, the teacher data or the results that a command has written.
+
+Which files have changed, how large ones travel and what is tried again is left to huggingface_hub. So is the token:
+`HF_TOKEN`, or that of `hf auth login`. It stands in no record and no message.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from unsaf_async.errors import UserError, setting
+from unsaf_async.providers.redactor import Redactor
+from unsaf_async.text import first_line, install_extra, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+Kind = Literal["model", "dataset"]
+"""What the hub calls a repository's type."""
+
+_QUERY = re.compile(r"(?<=\?)[^\s'\"]+")
+"""Of an address: where storage is written to, it holds a signature."""
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A repository on the hub, as `push_to_hub` names it."""
+
+    name: str
+    """OWNER/NAME."""
+    kind: Kind
+    public: bool = False
+    """Whether anybody may read it; otherwise its owner alone."""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push left on the hub."""
+
+    url: str
+    """Of the commit."""
+    revision: str
+    """The commit, 40 hexadecimal digits: for `revision` wherever the repository is read."""
+    changed: bool
+    """Whether any file was new or another one; False: the hub had all of them, and no commit was made."""
+
+    def line(self) -> str:
+        """In words, with the address."""
+        return f"pushed to {self.url}" if self.changed else f"nothing has changed since {self.url}"
+
+
+def check_push(repo: Repo) -> None:
+    """Checks what can be known without asking the hub.
+
+    Args:
+        repo: Where something is to be pushed.
+
+    Raises:
+        UserError: The name is none, huggingface_hub is not installed or is told to stay offline, or there is no token.
+    """
+    try:
+        from huggingface_hub import constants, get_token
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id
+    except ModuleNotFoundError:
+        raise UserError(
+            f": huggingface_hub is not installed; {install_extra('distill')}", field="push_to_hub"
+        ) from None
+    try:
+        validate_repo_id(repo.name)
+    except HFValidationError as error:
+        raise UserError(
+            f"{repo.name}: is no repository's name ({first_line(error, 200)})", field="push_to_hub"
+        ) from None
+    if "/" not in repo.name:
+        raise UserError(f"{repo.name}: has no owner; give OWNER/NAME", field="push_to_hub")
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(": HF_HUB_OFFLINE is set, so nothing can be pushed; unset it", field="push_to_hub")
+    try:
+        token = get_token()
+    except Exception as error:  # of a token that is traded for another one on the network
+        raise UserError(f": no token could be had ({first_line(error, 200)})", field="push_to_hub") from None
+    if token is None:
+        raise UserError(
+            ": no token was found; set HF_TOKEN, or run `hf auth login`, with a token that may write",
+            field="push_to_hub",
+        )
+
+
+def open_repo(repo: Repo) -> None:
+    """Creates the repository where there is none: so a missing right is told before the work and not after it.
+
+    Args:
+        repo: Where something is to be pushed.
+
+    Raises:
+        UserError: See `check_push`; or the hub does not let it be created, or one is there that others may read, or may
+            not, against what was asked for.
+    """
+    check_push(repo)
+    from huggingface_hub import HfApi
+
+    hub = HfApi()
+    try:
+        with _quiet():
+            hub.create_repo(repo.name, repo_type=repo.kind, private=not repo.public, exist_ok=True)
+            private = hub.repo_info(repo.name, repo_type=repo.kind).private
+    except Exception as error:  # whatever the library raises: a refusal, a broken line, an answer that is none
+        raise UserError(
+            f"{repo.name}: cannot be written to ({_why(error)}); check the name, the token and its rights",
+            field="push_to_hub",
+        ) from None
+    if private is repo.public:
+        found, otherwise = (
+            ("private", f"leave {setting('public')} out") if private else ("public", f"give {setting('public')}")
+        )
+        raise UserError(
+            f"{repo.name}: is {found} on the hub; {otherwise}, choose another name, or change it there",
+            field="push_to_hub",
+        )
+
+
+def push(folder: Path, repo: Repo, files: Sequence[str], *, message: str, bar: bool = False) -> Pushed:
+    """Brings files of a folder to the hub. What is pushed again without a change makes no commit.
+
+    Files on the hub that the patterns fit, and that the folder does not have, are deleted there: a part of an older
+    model or of older data beside newer ones would be read with them. All other files there stay.
+
+    Args:
+        folder: Where the files lie. Nothing in it is changed.
+        repo: Where they go, opened by `open_repo`.
+        files: Patterns of paths within the folder, such as "adapter/*", in which a * fits a / too.
+        message: Of the commit.
+        bar: Whether huggingface_hub shows its progress on stderr.
+
+    Returns:
+        The commit.
+
+    Raises:
+        UserError: It did not succeed; the message says how to try again.
+    """
+    from huggingface_hub import HfApi
+
+    hub = HfApi()
+    try:
+        with _quiet(bar=bar):
+            before = hub.repo_info(repo.name, repo_type=repo.kind).sha
+            commit = hub.upload_folder(
+                folder_path=folder,
+                repo_id=repo.name,
+                repo_type=repo.kind,
+                commit_message=message,
+                allow_patterns=list(files),
+                delete_patterns=list(files),
+            )
+    except Exception as error:  # see `open_repo`
+        again = [
+            "hf",
+            "upload",
+            repo.name,
+            str(folder),
+            ".",
+            *(["--repo-type", repo.kind] if repo.kind != "model" else []),
+        ]
+        again += [part for pattern in files for part in ("--include", pattern)]
+        raise UserError(
+            f"{repo.name}: was not pushed ({_why(error)}); everything is in {folder}; try again with: {shlex.join(again)}",
+            field="push_to_hub",
+        ) from None
+    return Pushed(url=commit.commit_url, revision=commit.oid, changed=commit.oid != before)
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, on one line without secrets: what the hub itself says, if it says anything."""
+    from huggingface_hub import get_token
+
+    cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+    said = getattr(cause, "server_message", None)
+    status = getattr(getattr(cause, "response", None), "status_code", None)
+    text = f"{status}: {said}" if said and status else str(cause).strip().partition("\n")[0] or type(cause).__name__
+    return one_line(_QUERY.sub("...", Redactor([get_token()])(text)), 200)
+
+
+@contextmanager
+def _quiet(*, bar: bool = False) -> Iterator[None]:
+    """huggingface_hub says nothing that an error will say, and shows progress only if it is to."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
+
+    verbosity, without = logging.get_verbosity(), are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    if not bar:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if not without:
+            enable_progress_bars()

@@ -10,9 +10,10 @@ import re
 import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import ERROR
 from typing import TYPE_CHECKING, Literal
 
-from unsaf_async.errors import UserError, setting
+from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.providers.redactor import Redactor
 from unsaf_async.text import first_line, install_extra, one_line
 
@@ -66,7 +67,7 @@ def check_push(repo: Repo) -> None:
     try:
         from huggingface_hub import constants, get_token
         from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils import validate_repo_id
+        from huggingface_hub.utils._validators import validate_repo_id
     except ModuleNotFoundError:
         raise UserError(
             f": huggingface_hub is not installed; {install_extra('distill')}", field="push_to_hub"
@@ -159,17 +160,11 @@ def push(folder: Path, repo: Repo, files: Sequence[str], *, message: str, bar: b
                 delete_patterns=list(files),
             )
     except Exception as error:  # see `open_repo`
-        again = [
-            "hf",
-            "upload",
-            repo.name,
-            str(folder),
-            ".",
-            *(["--repo-type", repo.kind] if repo.kind != "model" else []),
-        ]
-        again += [part for pattern in files for part in ("--include", pattern)]
+        name = repo.name if repo.kind == "model" else f"{repo.kind}s/{repo.name}"
+        only = [part for pattern in files for part in (as_option("include"), pattern)]
+        again = shlex.join(["hf", "upload", name, str(folder), ".", *only])
         raise UserError(
-            f"{repo.name}: was not pushed ({_why(error)}); everything is in {folder}; try again with: {shlex.join(again)}",
+            f"{repo.name}: was not pushed ({_why(error)}); everything is in {folder}; try again with: {again}",
             field="push_to_hub",
         ) from None
     return Pushed(url=commit.commit_url, revision=commit.oid, changed=commit.oid != before)
@@ -189,10 +184,11 @@ def _why(error: Exception) -> str:
 @contextmanager
 def _quiet(*, bar: bool = False) -> Iterator[None]:
     """huggingface_hub says nothing that an error will say, and shows progress only if it is to."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     verbosity, without = logging.get_verbosity(), are_progress_bars_disabled()
-    logging.set_verbosity_error()
+    logging.set_verbosity(ERROR)
     if not bar:
         disable_progress_bars()
     try:

@@ -43,8 +43,9 @@ from steered import Branches, Steering, steered
 from validity import PACK, SAMPLES
 
 from unsaf_async.records import CONTROL_KINDS
-from unsaf_async.score.metrics import auroc, rank_correlation
-from unsaf_async.score.student_t import t_quantile
+from unsaf_async.score.distributions import t_quantile
+from unsaf_async.score.metrics import auroc
+from unsaf_async.score.rank_correlation import rank_correlation
 from unsaf_async.tiny.folders import SHIPPED
 from unsaf_async.world.make import make
 

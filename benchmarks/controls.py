@@ -33,7 +33,7 @@ from unsaf_async.compare.pairing import paired_difference
 from unsaf_async.records import CONTROL_KINDS
 from unsaf_async.score.controls import why_unscored
 from unsaf_async.score.intervals import difference_interval, smooth_interval
-from unsaf_async.score.metrics import rank_correlation
+from unsaf_async.score.rank_correlation import rank_correlation
 from unsaf_async.tiny.folders import shipped
 from unsaf_async.world.make import make
 from unsaf_async.world.oracle import oracle

@@ -25,7 +25,7 @@ from awareness import NEEDS, WORDS, slope
 from controls import rows as markdown
 from scipy.stats import rankdata
 
-from unsaf_async.score.student_t import t_quantile
+from unsaf_async.score.distributions import t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
-from unsaf_async.score.metrics import rank_correlation
+from unsaf_async.score.rank_correlation import rank_correlation
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "docs" / "validity"

@@ -150,6 +150,6 @@ def test_the_tracker_itself_keeps_one_run_however_often_it_is_told(tracker: str,
     elif tracker == "mlflow":
         ((metrics, tags),) = kept
         assert (metrics["unf1"], metrics["unf1_low"]) == (pytest.approx(score.unf1), pytest.approx(score.unf1_ci[0]))
-        assert (tags["unsaf.run_id"], tags["unsaf.judge"]) == (told.run_id, "ada")
+        assert (tags["unsaf.run_id"], tags["unsaf.judge"]) == (told.run_id, "self")
     else:
         assert kept == [told.name]

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import unsaf_async
 import unsaf_async.score
 
 FOLDER = Path(unsaf_async.score.__file__).parent
 ALLOWED = {"records", "errors", "text", "frames", "normalize", "wrappers", "score"}
 """Modules and packages of the project that the score may import."""
+HEAVY = {"scipy", "sklearn", "statsmodels"}
+"""No dependency: an installation without an extra has none of them."""
 
 
 @pytest.mark.parametrize("module", sorted(path.name for path in FOLDER.glob("*.py")))
@@ -40,3 +43,21 @@ print(sorted({"sklearn", "scipy", "torch", "matplotlib"} & {name.partition(".")[
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_only_what_an_extra_brings_scipy_for_imports_it() -> None:
+    root = Path(unsaf_async.__file__).parent
+    found = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [each.name for each in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if name.partition(".")[0] in HEAVY
+    }
+    assert found == {"distill/data/clusters.py"}  # of the extra distill

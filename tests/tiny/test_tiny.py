@@ -15,6 +15,7 @@ from commandline import command
 from driving import draw_images
 from PIL import Image
 from safetensors.numpy import load_file
+from scipy.special import erf as scipy_erf
 from tiny.tiny_parity import GOLDEN, asked
 
 from unsaf_async.bundled import bundled
@@ -30,7 +31,7 @@ from unsaf_async.providers.resolve import resolve
 from unsaf_async.records import EncodedImage, Message, Request, Sampling, Target
 from unsaf_async.tiny.folders import SHIPPED, shipped
 from unsaf_async.tiny.ladder import LADDER
-from unsaf_async.tiny.network import Network
+from unsaf_async.tiny.network import Network, erf
 from unsaf_async.tiny.speaker import Job, Speaker
 
 if TYPE_CHECKING:
@@ -359,3 +360,13 @@ def test_a_folder_of_another_architecture_is_one_line(
     assert ended.code == 2
     assert words in ended.err
     assert ended.err.endswith("serve it, and measure it there (--provider vllm)\n")
+
+
+def test_the_error_function_is_scipys_in_single_precision() -> None:
+    ends = np.array([0, -0.0, 4, -4, 3.9999, 40, -np.inf, np.inf])
+    x = np.concatenate([ends, np.random.default_rng(0).normal(0, 2, 100_000)]).astype(np.float32)
+    ours = erf(x)
+    assert ours.dtype == np.float32
+    assert (
+        np.abs(ours - scipy_erf(x.astype(np.float64))).max() < 6e-8
+    )  # half of what single precision tells apart below 1

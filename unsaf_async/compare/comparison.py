@@ -25,7 +25,8 @@ from unsaf_async.runs.folder import called_by_folder
 from unsaf_async.runs.saved import SavedRun, check_given_once
 from unsaf_async.score.controls import ControlScore
 from unsaf_async.score.intervals import CONFIDENCE
-from unsaf_async.score.metrics import RankCorrelation, holm, rank_correlation
+from unsaf_async.score.metrics import holm
+from unsaf_async.score.rank_correlation import RankCorrelation, rank_correlation
 from unsaf_async.score.unf1 import KindName
 from unsaf_async.text import format_difference, format_headline
 

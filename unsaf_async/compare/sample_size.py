@@ -11,6 +11,8 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import TYPE_CHECKING
 
+from unsaf_async.score.distributions import noncentral_t_below, t_quantile
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,19 +54,17 @@ def power_of(difference: float, sd: float, images: int, alpha: float = ALPHA) ->
     Returns:
         In [0, 1]; 0 below `FEWEST_IMAGES`, and alpha for a difference of 0.
     """
-    from scipy.special import nctdtr, stdtrit  # slow to import
-
     if images < FEWEST_IMAGES:
         return 0.0
     if sd == 0:
         return 1.0 if difference else 0.0
-    bar = float(stdtrit(images - 1, 1 - alpha / 2))
+    bar = t_quantile(images - 1, 1 - alpha / 2)
     shift = abs(difference) / sd * sqrt(images)
-    if shift > bar + 10:  # the power is 1 in every digit, and the distribution function gives up
+    if shift > bar + 10:  # the power is 1 in every digit
         return 1.0
     # The other tail, in which the wrong sign is significant, counts only where there is next to no difference.
-    wrong = float(nctdtr(images - 1, shift, -bar)) if shift < 3 else 0.0
-    return min(1.0, 1 - float(nctdtr(images - 1, shift, bar)) + wrong)
+    wrong = noncentral_t_below(-bar, images - 1, shift) if shift < 3 else 0.0
+    return min(1.0, 1 - noncentral_t_below(bar, images - 1, shift) + wrong)
 
 
 def images_for_power(difference: float, sd: float, power: float = POWER, alpha: float = ALPHA) -> int:
@@ -116,9 +116,7 @@ def half_width(sd: float, images: int, alpha: float = ALPHA) -> float:
     Returns:
         Student's t times the standard error; infinite for fewer than 2 images.
     """
-    from scipy.special import stdtrit  # slow to import
-
-    return float(stdtrit(images - 1, 1 - alpha / 2)) * sd / sqrt(images) if images > 1 else inf
+    return t_quantile(images - 1, 1 - alpha / 2) * sd / sqrt(images) if images > 1 else inf
 
 
 def images_for_half_width(wanted: float, sd: float, alpha: float = ALPHA) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unsaf_async.score.student_t import t_quantile
+from unsaf_async.score.distributions import t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

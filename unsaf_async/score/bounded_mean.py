@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unsaf_async.score.distributions import root
 from unsaf_async.score.intervals import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ def mean_bounds(values: NDArray[np.float64], lowest: float, highest: float) -> t
 
 
 def _lower_bound(values: NDArray[np.float64], lowest: float) -> float:
-    from scipy.optimize import brentq  # slow to import
-
     distinct, times = np.unique(np.round(np.append(values, lowest), _DIGITS), return_counts=True)
     least, step = float(distinct[0]), float(distinct[-1] - distinct[0]) / _MOST_DISTINCT
     if step == 0:
@@ -62,7 +61,7 @@ def _lower_bound(values: NDArray[np.float64], lowest: float) -> float:
     tail = (1 - CONFIDENCE) / 2
     # Below the mean with the added image: there the tail falls from about a half to 0.
     mean = float(times @ distinct) / float(times.sum())
-    return float(brentq(lambda end: _share_below(distinct - end, times) - tail, least + 1e-12, mean, xtol=1e-8))
+    return root(lambda end: _share_below(distinct - end, times) - tail, least + 1e-12, mean, within=1e-8)
 
 
 def _share_below(values: NDArray[np.float64], times: NDArray[Any]) -> float:
@@ -71,14 +70,13 @@ def _share_below(values: NDArray[np.float64], times: NDArray[Any]) -> float:
     The integral of the inverse Laplace transform, along the line through its saddle point, where it falls off fastest:
     Daniels, Annals of Mathematical Statistics 25 (1954).
     """
-    from scipy.optimize import brentq  # slow to import
 
     def slope(s: float) -> float:
         return float((times * values / (1 - s * values)).sum())
 
     if slope(0.0) <= 1e-12 * float(times @ np.abs(values)):
         return 0.5
-    saddle = float(brentq(slope, (1 - 1e-12) / values.min(), 0.0, xtol=1e-300, rtol=1e-3))
+    saddle = root(slope, (1 - 1e-12) / float(values.min()), 0.0, share=1e-3)
     scale = float(np.sqrt((times * (values / (1 - saddle * values)) ** 2).sum()))
     points = saddle + 1j * np.sinh(_ANGLE) / scale
     heights = np.exp(-(times * np.log(1 - points[:, None] * values)).sum(axis=1)) / points

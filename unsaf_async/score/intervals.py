@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from unsaf_async.score.student_t import t_quantile
+from unsaf_async.score.distributions import beta_quantile, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -412,10 +412,8 @@ def exact_interval(share: float, images: int, effective: float | None = None) ->
         return Interval((0.0, _unseen(k)), "exact_one_sided", images)
     if share >= 1 - _EQUAL:
         return Interval((1 - _unseen(k), 1.0), "exact_one_sided", images)
-    from scipy.special import betaincinv  # slow to import; scipy.stats takes three times as long
-
     tail, hits = (1 - CONFIDENCE) / 2, share * k
-    ends = (float(betaincinv(hits, k - hits + 1, tail)), float(betaincinv(hits + 1, k - hits, 1 - tail)))
+    ends = (beta_quantile(hits, k - hits + 1, tail), beta_quantile(hits + 1, k - hits, 1 - tail))
     return Interval(ends, "exact", images)
 
 

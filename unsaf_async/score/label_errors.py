@@ -35,10 +35,10 @@ import numpy as np
 from unsaf_async.records import Act, Decider, Label, Record
 from unsaf_async.score.bootstrap import CONFIDENCE, RESAMPLES, UNDEFINED_LIMIT, Z
 from unsaf_async.score.calibration import KnownDecider, drawn_rates, f1_of_sides, true_abstentions
+from unsaf_async.score.distributions import beta_quantile, t_quantile
 from unsaf_async.score.intervals import degrees_of_freedom, effective_images, smooth_interval
 from unsaf_async.score.label_sample import CELLS, question_key, random_number
 from unsaf_async.score.ratios import quotients
-from unsaf_async.score.student_t import t_quantile
 from unsaf_async.score.unf1 import BOUNDS_ALONE, Counts, cell
 from unsaf_async.score.units import Units
 
@@ -486,11 +486,9 @@ class _Figure:
 
 def _jeffreys(hits: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a share, of which some were found among n; (0, 1) of none."""
-    from scipy.special import betaincinv  # slow to import
-
     if not n:
         return 0.0, 1.0
     tail = (1 - CONFIDENCE) / 2
-    low = float(betaincinv(hits + 0.5, n - hits + 0.5, tail)) if hits else 0.0
-    high = float(betaincinv(hits + 0.5, n - hits + 0.5, 1 - tail)) if hits < n else 1.0
+    low = beta_quantile(hits + 0.5, n - hits + 0.5, tail) if hits else 0.0
+    high = beta_quantile(hits + 0.5, n - hits + 0.5, 1 - tail) if hits < n else 1.0
     return low, high

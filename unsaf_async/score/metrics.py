@@ -1,4 +1,4 @@
-"""The conventional metrics, for comparison with UnF1: discrimination, calibration, selective risk, answers, rank correlation.
+"""The conventional metrics, for comparison with UnF1: discrimination, calibration, selective risk, answers.
 
 Pure arithmetic over sequences and arrays; it knows no record of a run, no file and no provider. A figure that its data do not
 define is None. Numbers handed in must be finite; NaN raises `ValueError`, as do sequences of different lengths.
@@ -6,16 +6,13 @@ define is None. Numbers handed in must be finite; NaN raises `ValueError`, as do
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from unsaf_async.records import Record
-from unsaf_async.score import bootstrap
 from unsaf_async.score.ratios import ratio
 from unsaf_async.score.vqa_script import ARTICLES, CONTRACTIONS, NUMBERS, left_one_out, script_accuracy, script_form
 
@@ -35,9 +32,6 @@ NLL_CLIP = 1e-6
 
 FEWEST_ANNOTATORS = 4
 """From so many reference answers on, the VQA formula can reach 1: it leaves one out and wants three that agree."""
-
-EXACT_P_UP_TO = 8
-"""Points up to which a rank correlation's p-value comes from all orderings (8! = 40,320)."""
 
 # --- discrimination -----------------------------------------------------------------------------------------------
 
@@ -225,7 +219,7 @@ def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage | N
     Returns:
         None without items.
     """
-    sure, right = _columns(confidence, correct)
+    sure, right = columns(confidence, correct)
     _in_unit(right)
     if not len(sure):
         return None
@@ -519,66 +513,7 @@ def official_yes_no(text: str) -> Literal["yes", "no"]:
     return "no" if {"No", "not", "no"} & set(words) else "yes"
 
 
-# --- rank correlation ---------------------------------------------------------------------------------------------
-
-
-class RankCorrelation(Record):
-    """How far two figures order the same things alike."""
-
-    method: Literal["spearman", "kendall"]
-    value: float | None
-    """In [-1, 1]."""
-    p: float | None
-    """Two-sided, of no association."""
-    n: int
-    """Points."""
-    ci: tuple[float, float] | None
-    """95 %, approximate."""
-    why_undefined: str = ""
-    """Why there is no value, or no interval; "" if there are both."""
-
-
-def rank_correlation(x: ArrayLike, y: ArrayLike, method: Literal["spearman", "kendall"]) -> RankCorrelation:
-    """Spearman's rho or Kendall's tau-b, with p-value and interval.
-
-    No value with fewer than 3 points, or where x or y is constant. p: up to 8 points from all n! orderings, as the usual
-    approximation calls three points in order certain; above by scipy. The interval is tanh(artanh(r) ± 1.96 s), with
-    s² = (1 + r² / 2) / (n - 3) for Spearman (Bonett & Wright, Psychometrika 65, 2000) and .437 / (n - 4) for Kendall (Fieller,
-    Hartley & Pearson, Biometrika 44, 1957); it needs 4 and 5 points, and |r| < 1. With few points it is rough.
-
-    Args:
-        x: Shape [n].
-        y: Shape [n].
-        method: Which coefficient.
-
-    Returns:
-        The correlation; what is None has its reason in `why_undefined`.
-    """
-    from scipy import stats
-
-    first, second = _columns(x, y)
-    n = len(first)
-
-    def undefined(why: str) -> RankCorrelation:
-        return RankCorrelation(method=method, value=None, p=None, n=n, ci=None, why_undefined=why)
-
-    if n < 3:
-        return undefined(f"a rank correlation needs at least 3 points; there {'is' if n == 1 else 'are'} {n}")
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return undefined("one of the two has the same value everywhere")
-    result = stats.spearmanr(first, second) if method == "spearman" else stats.kendalltau(first, second)
-    value = max(-1.0, min(1.0, float(result.statistic)))
-    p = _exact_p(first, second, method) if n <= EXACT_P_UP_TO else float(result.pvalue)
-    fewest = 4 if method == "spearman" else 5
-    if n < fewest:
-        ci, why = None, f"the interval needs at least {fewest} points; there are {n}"
-    elif abs(value) > 1 - 1e-12:
-        ci, why = None, "the two orders agree or disagree entirely: the approximation gives no interval"
-    else:
-        variance = (1 + value**2 / 2) / (n - 3) if method == "spearman" else 0.437 / (n - 4)
-        z = NormalDist().inv_cdf((1 + bootstrap.CONFIDENCE) / 2) * math.sqrt(variance)
-        ci, why = (math.tanh(math.atanh(value) - z), math.tanh(math.atanh(value) + z)), ""
-    return RankCorrelation(method=method, value=value, p=p, n=n, ci=ci, why_undefined=why)
+# --- several tests ------------------------------------------------------------------------------------------------
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -606,45 +541,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(each) for each in adjusted]
 
 
-def _exact_p(x: NDArray[np.float64], y: NDArray[np.float64], method: Literal["spearman", "kendall"]) -> float:
-    """The share of the n! orderings of x that go with y at least as far, in either direction.
-
-    Between orderings only the numerators differ: the sum of products of ranks, and of the signs of all pairs' differences.
-    """
-    from scipy import stats
-
-    of_y = stats.rankdata(y) - (len(y) + 1) / 2
-    i, j = np.triu_indices(len(y), 1)
-    signs = np.sign(of_y[i] - of_y[j])
-
-    def numerator(ranks: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        ranks = np.moveaxis(ranks, axis, -1)
-        total = ranks @ of_y if method == "spearman" else np.sign(ranks[..., i] - ranks[..., j]) @ signs
-        return np.abs(np.asarray(total, dtype=np.float64))
-
-    ranks = stats.rankdata(x) - (len(x) + 1) / 2
-    result = stats.permutation_test(
-        (ranks,),
-        numerator,
-        permutation_type="pairings",
-        vectorized=True,
-        n_resamples=math.factorial(EXACT_P_UP_TO),
-        batch=10_000,
-        alternative="greater",
-    )
-    return float(result.pvalue)
-
-
 # --- what comes in ------------------------------------------------------------------------------------------------
 
 
 def _two_classes(scores: ArrayLike, positive: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values, is_positive = _columns(scores, positive)
+    values, is_positive = columns(scores, positive)
     return values, is_positive != 0
 
 
-def _columns(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both as arrays [n]. Raises `ValueError` if they do not fit each other or hold anything but finite numbers."""
+def columns(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two sequences as arrays.
+
+    Args:
+        first: Shape [n].
+        second: Shape [n].
+
+    Returns:
+        Both, [n].
+
+    Raises:
+        ValueError: They are not of one length, or hold anything but finite numbers.
+    """
     one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if one.ndim != 1 or one.shape != other.shape:
         raise ValueError(f"two sequences of one length are needed; their shapes are {one.shape} and {other.shape}")
@@ -654,7 +571,7 @@ def _columns(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], 
 
 
 def _unit_columns(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    one, other = _columns(first, second)
+    one, other = columns(first, second)
     _in_unit(one)
     _in_unit(other)
     return one, other

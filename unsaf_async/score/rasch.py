@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unsaf_async.score.bootstrap import CONFIDENCE
-from unsaf_async.score.student_t import t_quantile
+from unsaf_async.score.distributions import f_upper_tail, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -350,9 +350,7 @@ FEWEST_A_DEGREE = 3
 
 def _hotelling(wald: float, degrees: int, pictures: int) -> float:
     """The chance of a statistic as large, if there is no difference: F with (degrees, pictures - degrees)."""
-    from scipy.special import fdtrc
-
-    return float(fdtrc(degrees, pictures - degrees, wald * (pictures - degrees) / (degrees * (pictures - 1))))
+    return f_upper_tail(wald * (pictures - degrees) / (degrees * (pictures - 1)), degrees, pictures - degrees)
 
 
 # --- difficulty -------------------------------------------------------------------------------------------------------

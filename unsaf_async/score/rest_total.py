@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unsaf_async.score.bootstrap import CONFIDENCE, RESAMPLES
-from unsaf_async.score.student_t import t_quantile
+from unsaf_async.score.distributions import t_quantile
 
 FEWEST_SAMPLED = 5
 """With fewer images there is no interval: neither their spread nor their skew is known at all."""

@@ -7,6 +7,7 @@ models are so small that a runtime of their own would take longer to load than t
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load_file
-from scipy.special import erf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,6 +241,26 @@ class Network:
 
 def _gelu(x: Floats) -> Floats:
     return x * np.float32(0.5) * (1 + erf(x * np.float32(2**-0.5)))
+
+
+_STEPS = 4096
+"""Of `erf`'s table to 1: between two entries a straight line is off by 7e-9, a tenth of what single precision tells apart."""
+_EXACT = np.array([math.erf(step / _STEPS) for step in range(4 * _STEPS + 2)])  # at 4 it is 1, in single precision
+_ERF, _RISES = _EXACT.astype(np.float32), np.diff(_EXACT).astype(np.float32)
+
+
+def erf(x: Floats) -> Floats:
+    """The error function, as near as single precision has it; numpy has none.
+
+    Args:
+        x: Single precision, of any shape.
+
+    Returns:
+        Of the same shape, in [-1, 1].
+    """
+    at = np.minimum(np.abs(x) * np.float32(_STEPS), np.float32(4 * _STEPS))
+    step = at.astype(np.int32)
+    return np.copysign(_ERF[step] + (at - step.astype(np.float32)) * _RISES[step], x)
 
 
 def _softmax(scores: Floats) -> Floats:

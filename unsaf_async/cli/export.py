@@ -139,6 +139,15 @@ def print_export(made: Export, out: Path) -> None:
                 table.add_row(str(number), safe(why))
             stdout.print()
             stdout.print(table)
+    if screening := made.screening:
+        table = Table("by label", "answerable", "unanswerable", box=None, pad_edge=False)
+        for why, *numbers in screening.rows():
+            table.add_row(safe(why), *map(str, numbers))
+        stdout.print()
+        stdout.print(table)
+        stdout.print(safe(screening.in_words()))
     stdout.print()
+    for line in made.cost.in_words(made.total):
+        stdout.print(safe(line))
     summary = f"{made.total} rows about {made.images} images ({made.clusters} different pictures)"
     stdout.print(f"{safe(str(out))}: {summary}{f', and {pairs.total} preference pairs' if pairs else ''}")

@@ -16,6 +16,7 @@ from unsaf_async.files import write_whole
 from unsaf_async.providers.resolve import called_at
 from unsaf_async.runs.authority import authorised
 from unsaf_async.runs.campaign import PlannedRun
+from unsaf_async.runs.folder import runs_in
 from unsaf_async.runs.prepare import Prepared, questions_of
 from unsaf_async.runs.settings import Settings
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 CROSS_FILE = "cross.json"
 """The matrix, in the folder of the cells."""
+
+CELLS = "cells"
+"""The folder of the cells' runs, in the same folder."""
 
 DIFFICULTIES_FILE = "difficulties.csv"
 """Each question's difficulty, in the same folder."""
@@ -96,7 +100,7 @@ def crossings(
         for answered, (answerer, answering, manifest, others) in enumerate(answerers, 1):
             if answerer == asker:
                 continue
-            folder = out / "cells" / _folder_name(f"{asked}-{answered}-{asker}--{answerer}")
+            folder = out / CELLS / _folder_name(f"{asked}-{answered}-{asker}--{answerer}")
             settings = Settings(
                 manifest.subject.name,
                 questions=manifest.questions,
@@ -120,6 +124,18 @@ def crossings(
             )
             cells.append(Crossing(folder, prepared, asker, answerer))
     return cells
+
+
+def cells_in(out: Path) -> list[Path]:
+    """The runs of a cross-examination's cells.
+
+    Args:
+        out: The folder that they go below; need not exist.
+
+    Returns:
+        Their folders, of cells that have begun; [] if there is none.
+    """
+    return runs_in(out / CELLS)
 
 
 def _judges(manifest: Manifest, api_base: str | Sequence[str] | None) -> dict[str, Profile]:

@@ -281,6 +281,11 @@ class Manifest(Record):
     """Of all other fields, by whoever began the run or trusted its folder, with a key of their own; "": by nobody."""
 
     @property
+    def answering_run_id(self) -> str:
+        """The run that obtained the answers: this one, or that whose answers it judges anew."""
+        return self.judged_anew.run_id if self.judged_anew else self.run_id
+
+    @property
     def judge_name(self) -> str:
         """Who judges, in one word or several."""
         return " + ".join(self.judges) or "rules"

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from unsaf_async.calls.request import TEMPERATURE
+from unsaf_async.distill.data import screening
 from unsaf_async.distill.data.build_rows import model_name, private
 from unsaf_async.distill.data.cleaned import NGRAM
 from unsaf_async.distill.data.clusters import NEAR, SPLITS
@@ -101,6 +102,9 @@ def _body(made: Export) -> Iterator[str]:
     yield from _about(made)
     yield from _rows(made)
     yield from _models(made)
+    yield "## Cost\n"
+    yield from (f"- {_plain(line)}" for line in made.cost.in_words(made.total))
+    yield ""
     yield from _filters(made)
     yield from _images(made)
     yield "## Known biases\n"
@@ -139,6 +143,8 @@ def _models(made: Export) -> Iterator[str]:
     yield "## Models\n"
     for run in made.runs.teachers:
         yield from _run(run, "Teacher")
+    for run in made.runs.agreeing:
+        yield from _run(run, "Asked the same questions (nothing is taught of it)")
     if made.runs.replay is not None:
         yield from _run(made.runs.replay, "Student (replay)")
     for run in made.runs.students:
@@ -156,12 +162,21 @@ def _filters(made: Export) -> Iterator[str]:
         yield "- Where the rules left a response open, the whole panel of judges agreed."
     if filters.supported:
         yield "- An answer is borne out by the image, by a judge that saw it."
+    yield from (f"- {line}" for line in screening.in_words(options))
     yield f"- A question stands once an image, and about at most {options.same_question} images with one label."
     yield (
         "- Questions that were asked with both labels of one picture, in the same words or nearly, are left out on both sides.\n"
     )
     yield f"Of {made.examined} questions these were left out:\n"
     yield from _table(["questions", "why"], ([str(n), why] for why, n in _by_number(made.questions)))
+    if made.screening is not None:
+        yield "Of the questions that the teachers got right, consistency, confidence and agreement left out by label:\n"
+        rows = ([why, *map(str, counts)] for why, *counts in made.screening.rows())
+        yield from _table(["why", "answerable", "unanswerable"], rows)
+        yield (
+            f"{made.screening.in_words()} Such filters shift the mix of labels and of what is asked: what a teacher is unsure "
+            "of, or models differ on, is missing, and that it is sure does not make it right.\n"
+        )
     yield "Of the rows that the others make, these:\n"
     yield from _table(["rows", "why"], ([str(n), why] for why, n in _by_number(made.left_out)))
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from unsaf_async.distill.data import card, mix, pairs
 from unsaf_async.distill.data import write_rows as formats
 from unsaf_async.distill.data.build_rows import private, row_dict, rows_of
+from unsaf_async.distill.data.cost import cost_of
 from unsaf_async.distill.data.exported import Export
 from unsaf_async.distill.data.options import Options
 from unsaf_async.distill.data.questions import teachable_questions
+from unsaf_async.distill.data.screening import check_shares
 from unsaf_async.distill.data.selection import Layout, select_pairs, select_rows
 from unsaf_async.distill.data.teachers import check_terms, read_runs
 from unsaf_async.errors import UserError
@@ -88,6 +90,7 @@ def _check(options: Options, out: Path) -> None:
     if not 0 <= options.bare_questions <= 1:
         raise UserError(f"is {options.bare_questions:g}; give a share from 0 to 1, such as 0.3", field="bare_questions")
     mix.check_most_of_kind(options.most_of_kind)
+    check_shares(options.filters)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: is not empty; give a new folder", field="out")
     if not out.name:
@@ -254,12 +257,14 @@ def _summary(
         hits=compared.picture_hits,
         abstentions=(declined.total(), len(declined), max(declined.values(), default=0)),
         accepted=terms_accepted,
+        cost=cost_of(runs.all),
         notes=list(dict.fromkeys([*questions.notes, *selected.notes, *(preferred.notes if preferred else ())])),
         bare=Counter(row.kind for row in train if row.bare),
         kinds=Counter((row.kind, mix.kind_name(row)) for row in train if row.item.label == "unanswerable"),
         excluded_questions=compared.questions,
         excluded_questions_unread=compared.questions_unread,
         question_hits=len(compared.question_hits),
+        screening=questions.screening,
         preferences=_preference_summary(preferred, tokens) if preferred else None,
     )
 

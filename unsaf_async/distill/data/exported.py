@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from unsaf_async.distill.data.clusters import Split
+    from unsaf_async.distill.data.cost import DataCost
     from unsaf_async.distill.data.kinds import RowKind
     from unsaf_async.distill.data.mix import Selection
     from unsaf_async.distill.data.options import Options
     from unsaf_async.distill.data.pairs import PreferenceSummary
+    from unsaf_async.distill.data.screening import Screening
     from unsaf_async.distill.data.teachers import ExportedRuns
 
 
@@ -54,6 +56,8 @@ class Export:
     """Declining rows for training, how many different texts they have, and how often the most frequent one stands."""
     accepted: bool
     """Whether a commercial teacher's terms were accepted."""
+    cost: DataCost
+    """Of all runs, what was left out included."""
     notes: Sequence[str] = field(default_factory=tuple)
     """What a user should know, a line each."""
     kinds: Mapping[tuple[RowKind, str], int] = field(default_factory=dict)
@@ -66,6 +70,8 @@ class Export:
     """Questions of evaluations that were not compared, since their image is missing."""
     question_hits: int = 0
     """Questions that are left out since they are one of them or share words with one."""
+    screening: Screening | None = None
+    """What filters by consistency, confidence and agreement did to the labels; None: there are none."""
     preferences: PreferenceSummary | None = None
     """The preference pairs; None unless they were asked for."""
 

@@ -76,6 +76,33 @@ class Filters:
     """Whether the panel of judges must have been of one mind, where the rules left a response open."""
     supported: Annotated[bool, Help("Take only answers that the grounded judge saw borne out.", panel=LEFT_OUT)] = False
     """Whether an answer must be borne out by the image, in the eyes of a judge that saw it."""
+    min_consistency: Annotated[
+        float | None,
+        Help(
+            "Take only answers of which this share of the further draws means the same (run --samples).",
+            metavar="SHARE",
+            panel=LEFT_OUT,
+        ),
+    ] = None
+    """In (0, 1]; the figure is `signals.self_consistency`. None: any, and none."""
+    min_confidence: Annotated[
+        float | None,
+        Help(
+            "Take only answers that the teacher says it is so sure of (run --confidence).",
+            metavar="SHARE",
+            panel=LEFT_OUT,
+        ),
+    ] = None
+    """In (0, 1]; the figure is `signals.stated`. None: any, and none."""
+    agree: Annotated[
+        int | None,
+        Help(
+            "With --agreed-by: how many models must have done as the label has it, the teacher included. Default: all.",
+            metavar="N",
+            panel=LEFT_OUT,
+        ),
+    ] = None
+    """2 or more; None: all that have a response to the question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +188,16 @@ class Options:
         Help("The student's tokenizer, to count tokens by. Default: bytes / 4.", metavar="DIR", panel=ROWS),
     ] = None
     """A folder with tokenizer.json; None: tokens are estimated."""
+    agreed_by: Annotated[
+        tuple[Path, ...],
+        Help(
+            "Take only questions that other models answered or declined as the teacher did: the folder of a `cross`, or a "
+            "run on the teacher's questions. May be given several times.",
+            metavar="DIR",
+            panel=LEFT_OUT,
+        ),
+    ] = ()
+    """See `agreement.agreement_of`."""
     preferences: Annotated[
         tuple[Path, ...],
         Help(

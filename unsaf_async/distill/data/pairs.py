@@ -147,12 +147,24 @@ def check_student(run: SavedRun, teachers: Iterable[SavedRun]) -> None:
             f"{run.folder}: {what}, not a teacher's questions; make the run with {setting('questions_from')} TEACHER_RUN",
             field="preferences",
         )
-    if source.run_id not in {teacher.manifest.run_id for teacher in teachers}:
+    if source.run_id not in {run_id for teacher in teachers for run_id in ids_of(teacher)}:
         raise UserError(
             f"{run.folder}: answered the questions of the run {source.run_id} ({source.name}), which is not given; "
             "give it, too",
             field="preferences",
         )
+
+
+def ids_of(run: SavedRun) -> tuple[str, str]:
+    """The ids under which others may have been asked a run's questions.
+
+    Args:
+        run: The run.
+
+    Returns:
+        (its own, that of the run that obtained its answers, which is another's where they are judged anew).
+    """
+    return run.manifest.run_id, run.manifest.answering_run_id
 
 
 def pairs_of(
@@ -171,7 +183,8 @@ def pairs_of(
     taught: dict[tuple[str, str, str, Label], Item] = {}
     for each in items:
         if not each.replay:
-            taught.setdefault((each.run.manifest.run_id, each.image.id, each.question.text, each.label), each)
+            for run_id in ids_of(each.run):
+                taught.setdefault((run_id, each.image.id, each.question.text, each.label), each)
     pairs: list[PreferencePair] = []
     left_out: Counter[str] = Counter()
     seen: set[tuple[str, str, str, str]] = set()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.data import clusters
+from unsaf_async.distill.data.agreement import agreement_of
 from unsaf_async.distill.data.build_rows import good_items, replay_items
 from unsaf_async.distill.data.cleaned import (
     capped,
@@ -16,6 +17,7 @@ from unsaf_async.distill.data.cleaned import (
     without_duplicates,
 )
 from unsaf_async.distill.data.pictures import keep_pictures
+from unsaf_async.distill.data.screening import screened
 from unsaf_async.distill.data.teachers import run_notes
 from unsaf_async.errors import as_option
 
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from unsaf_async.distill.data.agreement import Agreement
     from unsaf_async.distill.data.build_rows import Item
     from unsaf_async.distill.data.cleaned import ExcludedQuestion
     from unsaf_async.distill.data.options import Options
     from unsaf_async.distill.data.pictures import Picture
+    from unsaf_async.distill.data.screening import Screening
     from unsaf_async.distill.data.teachers import ExportedRuns
 
 
@@ -75,6 +79,8 @@ class TeachableQuestions:
     decontamination: Decontamination
     notes: list[str]
     """What a user should know, a line each."""
+    screening: Screening | None = None
+    """What was left out for want of consistency, confidence or agreement; None: nothing of it was asked for."""
 
 
 def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> TeachableQuestions:
@@ -89,7 +95,8 @@ def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> T
         The questions, in the order of runs and journals.
 
     Raises:
-        UserError: What is excluded cannot be read, or imagehash is not installed.
+        UserError: What is excluded cannot be read, imagehash is not installed, or the runs are not of so many models on the
+            same questions as are to agree.
     """
     good: list[Item] = []
     wrong: Counter[str] = Counter()
@@ -99,6 +106,13 @@ def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> T
         good += of_run
         wrong += reasons
         notes += run_notes(run, "teacher")
+    agreement = _agreement(runs, options)
+    for run in runs.agreeing:
+        notes += run_notes(run, "agreeing")
+    if agreement is not None:
+        notes += agreement.notes(runs.teachers)
+    good, unsure, screening = screened(good, options.filters, agreement)
+    wrong += unsure
     if runs.replay is not None:
         of_run, reasons = replay_items(runs.replay)
         good += of_run
@@ -118,7 +132,15 @@ def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> T
         cluster_of=cluster_of,
         decontamination=decontamination,
         notes=[*notes, *decontamination.notes],
+        screening=screening,
     )
+
+
+def _agreement(runs: ExportedRuns, options: Options) -> Agreement | None:
+    """How the models of an export's runs did on the teachers' questions; None if it does not matter."""
+    if not options.agreed_by and options.filters.agree is None:
+        return None
+    return agreement_of(runs.teachers, runs.agreeing, options.filters.agree)
 
 
 def _decontaminated(

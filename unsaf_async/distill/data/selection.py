@@ -179,12 +179,18 @@ def _mix_notes(train: Mapping[RowKind, Sequence[TrainingRow]], options: Options)
 
 
 def _split_notes(chosen: Mapping[Split, Sequence[TrainingRow]], layout: Layout, options: Options) -> Iterator[str]:
-    """Whether there is nothing to validate with, though a share of the pictures was to be for it."""
-    if options.splits[SPLITS.index("validation")] and not chosen["validation"]:
-        yield (
-            f"no row is for validation, and training has no validation loss: {len(set(layout.cluster_of.values()))} different "
-            f"pictures are few for {as_option('splits')} {'/'.join(map(str, options.splits))}; give more images or another split"
-        )
+    """Whether there is nothing to validate or test with, though a share of the pictures was to be for it."""
+    pictures = len(set(layout.cluster_of.values()))
+    without: dict[Split, str] = {
+        "validation": "training has no validation loss",
+        "test": "nothing of it is held out to test on",
+    }
+    for split, what in without.items():
+        if options.splits[SPLITS.index(split)] and not chosen[split]:
+            yield (
+                f"no row is for {split}, and {what}: {pictures} different pictures are few for {as_option('splits')} "
+                f"{'/'.join(map(str, options.splits))}; give more images or another split"
+            )
 
 
 def _bare_notes(train: Mapping[RowKind, Sequence[TrainingRow]], options: Options) -> Iterator[str]:
@@ -260,7 +266,7 @@ def select_pairs(runs: ExportedRuns, items: Iterable[Item], options: Options, la
             left_out["more than there are of the other kind"] += surplus
         if chosen:
             selected[split] = sorted(chosen, key=layout.place)
-    packs = {run.manifest.run_id: run.manifest.pack_sha256 for run in runs.teachers}
+    packs = {run_id: run.manifest.pack_sha256 for run in runs.teachers for run_id in pairs.ids_of(run)}
     return SelectedPairs(
         by_split=selected,
         left_out=left_out,

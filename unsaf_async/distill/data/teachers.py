@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from unsaf_async.distill.data.agreement import askers, run_folders
 from unsaf_async.distill.data.build_rows import check_filters, model_name
 from unsaf_async.distill.data.pairs import check_student
+from unsaf_async.distill.data.screening import check_measured
 from unsaf_async.distill.data.terms import TERMS, is_commercial
 from unsaf_async.errors import UserError, naming, setting
 from unsaf_async.runs.saved import SavedRun, check_given_once
@@ -27,11 +29,13 @@ class ExportedRuns:
     """The student's own, with the answers that it is to keep; None if there is none."""
     students: tuple[SavedRun, ...]
     """The student's on the teachers' questions, for preference pairs."""
+    agreeing: tuple[SavedRun, ...] = ()
+    """Other models' on the teachers' questions, which nothing is taught of."""
 
     @property
     def all(self) -> tuple[SavedRun, ...]:
-        """Teachers, replay, students."""
-        return (*self.teachers, *([self.replay] if self.replay else []), *self.students)
+        """Teachers, others that agree, replay, students."""
+        return (*self.teachers, *self.agreeing, *([self.replay] if self.replay else []), *self.students)
 
 
 def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
@@ -39,41 +43,84 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
 
     Args:
         run_dirs: The teachers' folders.
-        options: Name the student's folders.
+        options: Name the student's folders, and those of other models.
 
     Returns:
         The runs, each kind in the order given; one teacher at least.
 
     Raises:
         UserError: No teacher's run is given, or a run twice; a folder is no run, or its prompts have changed; a
-            teacher's run holds nothing that a filter could go by; a student's run is a teacher's, too, or did not answer
-            the questions of one.
+            teacher's run holds nothing that a filter could go by; a student's run, or another model's, is a teacher's, too,
+            or did not answer the questions of one.
     """
     if not run_dirs:
         raise UserError("no run is given; name the folder of one")
     teachers = [_read_run(path) for path in run_dirs]
     check_given_once(teachers)
-    seen = {run.manifest.run_id: run.folder for run in teachers}
+    seen: dict[str, Path] = {}
     for run in teachers:
+        if (other := seen.setdefault(run.manifest.answering_run_id, run.folder)) is not run.folder:
+            raise UserError(f"{run.folder}: holds the same answers as {other}, judged by others; give one of them")
         check_filters(run, options.filters)
-    replay = _read_students_run(options.student_replay, "student_replay", seen) if options.student_replay else None
-    students: list[SavedRun] = []
-    for path in options.preferences:
-        student = _read_students_run(path, "preferences", seen)
+        check_measured(run, options.filters)
+    replay = _read_other_run(options.student_replay, "student_replay", seen) if options.student_replay else None
+    students = _read_once(options.preferences, "preferences", seen)
+    for student in students:
         check_student(student, teachers)
-        if any(student.manifest.run_id == other.manifest.run_id for other in students):
-            raise UserError(f"{path}: is given twice; name each run once", field="preferences")
-        students.append(student)
-    return ExportedRuns(tuple(teachers), replay, tuple(students))
+    agreeing = _read_agreeing(options.agreed_by, teachers, seen)
+    for run in agreeing:
+        if any(run.manifest.answering_run_id == student.manifest.answering_run_id for student in students):
+            raise UserError(
+                f"{run.folder}: is the student's run, too; give a run of another teacher", field="agreed_by"
+            )
+    return ExportedRuns(tuple(teachers), replay, students, agreeing)
 
 
-def _read_students_run(path: Path, field: str, teachers: Mapping[str, Path]) -> SavedRun:
-    """The student's run; by id, `teachers` has the folders of the runs that it must not be one of."""
+def _read_other_run(path: Path, field: str, teachers: Mapping[str, Path]) -> SavedRun:
+    """A run that is no teacher's; `teachers` has the folders of theirs, by the id of the run that answered."""
     with naming(field):
         run = _read_run(path)
-        if (teacher := teachers.get(run.manifest.run_id)) is not None:
-            raise UserError(f"{path}: is the teacher's run in {teacher}; give a run of the student")
+        if (teacher := teachers.get(run.manifest.answering_run_id)) is not None:
+            whose = "another model" if field == "agreed_by" else "the student"
+            raise UserError(f"{path}: is the teacher's run in {teacher}; give a run of {whose}")
     return run
+
+
+def _read_once(paths: Iterable[Path], field: str, teachers: Mapping[str, Path]) -> tuple[SavedRun, ...]:
+    """Runs that are no teacher's, each given once."""
+    runs: dict[str, SavedRun] = {}
+    for path in paths:
+        run = _read_other_run(path, field, teachers)
+        if runs.setdefault(run.manifest.answering_run_id, run) is not run:
+            raise UserError(f"{path}: is given twice; name each run once", field=field)
+    return tuple(runs.values())
+
+
+def _read_agreeing(
+    paths: Iterable[Path], teachers: Sequence[SavedRun], seen: Mapping[str, Path]
+) -> tuple[SavedRun, ...]:
+    """The other models' runs. Of a cross-examination those on the questions of runs that are exported, but the exported ones."""
+    wanted: list[Path] = []
+    for path in paths:
+        folders = run_folders(path)
+        if folders == [path]:
+            wanted.append(path)
+            continue
+        cells = {folder: SavedRun(folder) for folder in folders}
+        asker_of = askers([*teachers, *cells.values()])
+        asked = {asker_of[run.manifest.run_id] for run in teachers}
+        theirs = [
+            folder
+            for folder, cell in cells.items()
+            if asker_of[cell.manifest.run_id] in asked and cell.manifest.answering_run_id not in seen
+        ]
+        if not theirs:
+            raise UserError(
+                f"{path}: has no cell on the questions of a run that is exported; give the runs that were crossed",
+                field="agreed_by",
+            )
+        wanted += theirs
+    return _read_once(wanted, "agreed_by", seen)
 
 
 def _read_run(path: Path) -> SavedRun:
@@ -108,7 +155,7 @@ def check_terms(runs: Iterable[SavedRun], *, accepted: bool) -> bool:
     return bool(names)
 
 
-Role = Literal["teacher", "replay", "student"]
+Role = Literal["teacher", "agreeing", "replay", "student"]
 """What a run is exported for: see `ExportedRuns`."""
 
 

@@ -355,7 +355,7 @@ async def test_judging_anew_that_costs_money_needs_a_cap_or_leave(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "the same verdicts would come; give judge NAME, or rubric FILE"),
+        ({}, "the same verdicts would come; give judge='NAME', or rubric='FILE'"),
         ({"judge": 3}, "judge is 3; give a name, or a list of names, or None"),
         ({"judge": "rules", "max_cost": "1"}, "max_cost"),
         ({"judge": "rules", "name": "../x"}, "name"),

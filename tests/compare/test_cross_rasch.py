@@ -277,6 +277,8 @@ def test_the_terminal_and_the_report_tell_the_same(found) -> None:
     for said in (
         "a question's difficulty rests on 4 responses",
         "Whether the abilities are the same for the questions of each",
+        "Infit: 1 where a model misses easy questions",
+        "A question that all models get right may be as easy as one likes",
     ):
         assert said in text.replace("\n", " ")
         assert said in html

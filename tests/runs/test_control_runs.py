@@ -403,7 +403,7 @@ async def test_workers_ask_the_same_controls_even_where_they_cannot_read_the_fil
         ({"controls": "masked"}, "controls is 'masked'; give blank, other or both with a comma"),
         ({"controls": ["blank", ""]}, "controls is ''; give blank, other or both with a comma"),
         ({"controls": "blank", "controls_per_image": 0}, "controls_per_image is 0; give a whole number from 1 to 50"),
-        ({"controls_per_image": 2}, "controls_per_image: is about controls; give controls KINDS, too"),
+        ({"controls_per_image": 2}, "controls_per_image: is about controls; give controls='KINDS', too"),
         (
             {"controls": "other", "limit": 1},
             "controls='other': shows another image of the run, which has one; give more images, or controls='blank'",

@@ -115,6 +115,12 @@ def test_runs_that_are_not_done_say_so_and_a_run_that_is_given_twice_is_refused(
     assert not Path("logs").exists()
 
 
+def test_what_an_export_replaces_it_says(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (("inspect",), ("csv",), ("csv", "--scores")):
+        first, second = (command(capsys, "export", "r", "--format", *arguments).out for _ in range(2))
+        assert second == first.replace("\n", ", in place of the file that was there\n")
+
+
 @pytest.mark.skipif(not READER, reason="needs inspect_ai: `make test-exports`")
 def test_inspect_itself_finds_and_reads_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = exported(capsys, "--out", "logs").parent

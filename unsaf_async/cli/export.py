@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 INSPECT = "inspect"
 """inspect_ai's logs."""
 
+REPLACED = ", in place of the file that was there"
+
 FORMATS = (*get_args(Form), *get_args(TableFormat), INSPECT)
 
 
@@ -73,8 +75,8 @@ def export(
     if form == INSPECT:
         from unsaf_async.runs.inspect_log import write_logs
 
-        for file, samples in write_logs(run_dirs, out):
-            sys.stdout.write(f"{file}: {samples:,} samples\n")
+        for log in write_logs(run_dirs, out):
+            sys.stdout.write(f"{log.file}: {log.samples:,} samples{REPLACED if log.replaced else ''}\n")
         return 0
     if out is None:
         raise UserError(
@@ -95,8 +97,9 @@ def _write_table(run_dirs: list[Path], out: Path | None, form: TableFormat, *, s
     if out is None and len(run_dirs) > 1:
         raise UserError("is missing; give the file that the table of several runs goes to", field="out")
     file = out or run_dirs[0] / f"{'scores' if scores else 'questions'}.{form}"
+    before = file.exists()
     rows = (write_scores if scores else write_table)(run_dirs, file, form)
-    sys.stdout.write(f"{file}: {rows:,} {'figures' if scores else 'questions'}\n")
+    sys.stdout.write(f"{file}: {rows:,} {'figures' if scores else 'questions'}{REPLACED if before else ''}\n")
     return 0
 
 

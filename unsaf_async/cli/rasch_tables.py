@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unsaf_async.cli.console import print_fitting, safe
-from unsaf_async.compare.rasch_words import HOW, PAIR_WORDS, difficulty_of, figure_of, sentences
+from unsaf_async.compare.rasch_words import HOW, LEVELS, PAIR_WORDS, difficulty_of, figure_of, sentences
 from unsaf_async.text import format_bracketed, format_figure
 
 if TYPE_CHECKING:
@@ -70,12 +70,13 @@ def print_item_response(found: ItemResponse, console: Console) -> None:
         console.print()
         print_fitting(
             console,
-            ("right", "of models", "questions", "difficulty"),
+            ("models right", "of models", "questions", "difficulty (logits)"),
             [
                 (str(level.right), str(len(level.models)), str(level.questions),
                  difficulty_of(level.difficulty, level.low, level.high))
                 for level in found.levels[:MOST_LEVELS]
             ],
         )  # fmt: skip
+        console.print(LEVELS)
     for line in sentences(found):
         console.print(safe(line))

@@ -194,7 +194,7 @@ def _too_few(images: int) -> Iterator[str]:
     if 1 < images < FEW_IMAGES:
         yield f"the cells' intervals rest on {pictures}; with fewer than {FEW_IMAGES} they may leave half of the range open"
     if 1 < images < FEW_SHARED:
-        yield f"the intervals of the fit rest on {pictures}; with fewer than {FEW_SHARED} they are too narrow"
+        yield f"the intervals of the additive fit rest on {pictures}; with fewer than {FEW_SHARED} they are too narrow"
 
 
 def _names(cells: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:

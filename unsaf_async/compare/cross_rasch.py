@@ -215,8 +215,8 @@ def item_response(given: Responses) -> ItemResponse:
 def _notes(given: Responses) -> Iterator[str]:
     if FEWEST_MODELS <= len(given.models) < ENOUGH_MODELS:
         yield (
-            f"a question's difficulty rests on {len(given.models)} responses, and has as many levels and two without an end; "
-            f"take {ENOUGH_MODELS} models or more"
+            f"a question's difficulty rests on {format_count(len(given.models), 'response')}, one a model, so that "
+            f"{len(given.models) + 1} levels are all that can be told apart; take {ENOUGH_MODELS} models or more"
         )
 
 

@@ -25,7 +25,13 @@ PAIR_WORDS = {
 HOW = (
     "Abilities and their differences are in logits: with 1 more, even odds of being right become 73 %. Own questions: each "
     "model answers its own alone, and how hard they are is told by the other models. Whose are easier: the share that the "
-    "other models get right, of the first one's questions minus of the second's."
+    "other models get right, of the first one's questions minus of the second's. Infit: 1 where a model misses easy "
+    "questions, and gets hard ones, as often as its ability makes likely; above 1: oftener, as who guesses; below: less often."
+)
+
+LEVELS = (
+    "A question that all models get right may be as easy as one likes, so its difficulty is known from one side alone: below the "
+    "figure. One that none gets right is above it. Figures with an interval are known from both sides."
 )
 
 _SPLITS = {"label": "for answerable and unanswerable questions", "difficulty": "for harder and easier questions",

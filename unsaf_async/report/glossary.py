@@ -49,6 +49,8 @@ _MEANINGS: dict[tuple[str, ...], str] = {
     "evidence is gone. 0: the picture makes no difference.",
     ("p (Holm)",): "Were there no difference, how often chance alone would show one so large; made stricter for the number of "
     "comparisons.",
+    ("infit",): "How a model's right and wrong responses scatter about what its ability makes likely. 1: as likely as the Rasch "
+    "model has it. Above 1: wrong on easy questions and right on hard ones oftener than that. Below 1: less often.",
     ("detectable",): "The least true difference that so many images show in four comparisons of five.",
 }  # fmt: skip
 """The names of a figure, as they stand on the page, and what it means."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from unsaf_async.compare.rasch_words import HOW, PAIR_WORDS, difficulty_of, sentences
+from unsaf_async.compare.rasch_words import HOW, LEVELS, PAIR_WORDS, difficulty_of, sentences
 from unsaf_async.report.markup import el, said
 from unsaf_async.report.pieces import figure_cell, table
 
@@ -89,7 +89,7 @@ def item_response(found: ItemResponse) -> Element:
         "div",
         el("h3", "Item response"),
         tables,
-        el("p", HOW, class_="muted small") if tables else None,
+        [el("p", text, class_="muted small") for text in (HOW, LEVELS)] if tables else None,
         el("ul", [el("li", el("b", "Note"), said(text)) for text in sentences(found)], class_="notes"),
         class_="board",
         id="item-response",

@@ -97,7 +97,7 @@ def _check_objects(labelling: Labelling) -> None:
         raise UserError(
             f"{run.folder}: its images lie in an object store, and it is not known as a run of yours, so none is fetched; "
             f"`unsaf-async resume {run.folder} {setting('trust_folder', True)}` makes it yours, or fill in a sheet "
-            f"({setting('sheet')} FILE)"
+            f"({setting('sheet', 'FILE')})"
         )
     if (waiting := labelling.next()) is not None:
         image, _ = labelling.look_up(waiting)

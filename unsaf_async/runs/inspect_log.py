@@ -7,7 +7,8 @@ read, after everything else, so that a run of any size takes the same memory and
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path  # noqa: TC003 - a field's type
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -20,7 +21,6 @@ from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from unsaf_async.records import CallRecord, Examination, Outcome, Question
     from unsaf_async.runs.findings import Findings
@@ -56,7 +56,16 @@ def file_name(manifest: Manifest) -> str:
     return f"{manifest.created[:19].replace(':', '-')}_{TASK}_{manifest.run_id.replace('_', '-')}.json"
 
 
-def write_logs(run_dirs: Sequence[Path], out: Path | None) -> list[tuple[Path, int]]:
+class Log(NamedTuple):
+    """A log that was written."""
+
+    file: Path
+    samples: int
+    replaced: bool
+    """Whether one lay there before: that of the same run at an earlier time."""
+
+
+def write_logs(run_dirs: Sequence[Path], out: Path | None) -> list[Log]:
     """Writes each run as a log of its own, whole or not at all.
 
     Args:
@@ -64,7 +73,7 @@ def write_logs(run_dirs: Sequence[Path], out: Path | None) -> list[tuple[Path, i
         out: The folder to write to; made if it is not there. None: each log lies in its run's folder.
 
     Returns:
-        (file, samples) of each run, in the order given.
+        A log a run, in the order given.
 
     Raises:
         UserError: A folder holds no run, two are of one run, or a log cannot be written.
@@ -79,7 +88,8 @@ def write_logs(run_dirs: Sequence[Path], out: Path | None) -> list[tuple[Path, i
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{out}: cannot be made ({error.strerror}); give another folder", field="out") from None
-    return [(file, _write(run, file)) for file, run in zip(files, runs, strict=True)]
+    there = [file.exists() for file in files]
+    return [Log(file, _write(run, file), old) for file, run, old in zip(files, runs, there, strict=True)]
 
 
 def _write(run: SavedRun, file: Path) -> int:

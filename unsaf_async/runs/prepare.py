@@ -414,7 +414,7 @@ async def asking_more(
     check_form(manifest.form, grounded=grounded, confidence=confidence, samples=samples > 0, controls=bool(controls))
     if grounded and not manifest.judges:
         raise UserError(
-            f": nobody judged but the rules, which see no image; start a run with {setting('judge')} NAME",
+            f": nobody judged but the rules, which see no image; start a run with {setting('judge', 'NAME')}",
             field="grounded",
         )
     called = {*manifest.judges, *manifest.auditors}  # of all others the user's profile counts, not the folder's
@@ -535,7 +535,7 @@ def check_settings(settings: Settings) -> None:
         control_kinds(settings.controls), settings.controls_per_image, images=2, labelled=settings.data is not None
     )
     if settings.controls_per_image > 1 and not settings.controls:
-        raise UserError(f": is about controls; give {setting('controls')} KINDS, too", field="controls_per_image")
+        raise UserError(f": is about controls; give {setting('controls', 'KINDS')}, too", field="controls_per_image")
     if not 0 <= settings.samples <= MOST_SAMPLES:
         raise UserError(f"is {settings.samples}; give a whole number from 0 to {MOST_SAMPLES}", field="samples")
     check_form(

@@ -127,7 +127,9 @@ async def plan_judging(run: SavedRun, wanted: Rejudging, *, trust: bool) -> Plan
     if manifest.form == "choice":
         raise UserError(f"{run.folder}: its answers are options, which are read by rules; there is nothing to judge")
     if wanted.judge is None and wanted.rubric is None and wanted.judge_together in (None, manifest.judge_together):
-        raise UserError(f"the same verdicts would come; give {setting('judge')} NAME, or {setting('rubric')} FILE")
+        raise UserError(
+            f"the same verdicts would come; give {setting('judge', 'NAME')}, or {setting('rubric', 'FILE')}"
+        )
     rubric = ""
     if wanted.rubric is not None:
         with naming("rubric"):

@@ -136,7 +136,7 @@ def test_the_same_pair_of_two_students_stands_once() -> None:
 
 def test_a_run_that_answered_other_questions_is_refused() -> None:
     for run, words in (
-        (run_of(run_id="s"), "wrote its own questions, .* questions_from TEACHER_RUN"),
+        (run_of(run_id="s"), "wrote its own questions, .* questions_from='TEACHER_RUN'"),
         (
             run_of(run_id="s", of="another"),
             r"answered the questions of the run another \(teacher\), which is not given",

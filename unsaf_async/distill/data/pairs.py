@@ -144,7 +144,7 @@ def check_student(run: SavedRun, teachers: Iterable[SavedRun]) -> None:
     if source is None or source.kind != "run":
         what = "wrote its own questions" if source is None else "answered a labelled set"
         raise UserError(
-            f"{run.folder}: {what}, not a teacher's questions; make the run with {setting('questions_from')} TEACHER_RUN",
+            f"{run.folder}: {what}, not a teacher's questions; make the run with {setting('questions_from', 'TEACHER_RUN')}",
             field="preferences",
         )
     if source.run_id not in {run_id for teacher in teachers for run_id in ids_of(teacher)}:

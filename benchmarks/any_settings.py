@@ -28,9 +28,10 @@ from unsaf_async.calls.batches import anthropic_batches
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.providers.resolve import resolve
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import estimate
 from unsaf_async.runs.prepare import Prepared, prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import BatchRules, Lognormal, ServerLimits

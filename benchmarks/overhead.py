@@ -41,8 +41,9 @@ from unsaf_async.inputs.policy import ImagePolicy
 from unsaf_async.providers.prices import Price
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.records import EncodedImage
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import quote_images
 from unsaf_async.runs.pilot import cost_usd
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.score.rest_total import rest_total

@@ -25,10 +25,11 @@ from PIL import Image
 
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.providers.resolve import resolve
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import estimate
 from unsaf_async.runs.journal import Examinations, Kept
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.server import Simulator
 from unsaf_async.simulate.settings import CachePrice, Lognormal, Simulation

@@ -25,10 +25,11 @@ from unsaf_async.bundled import bundled
 from unsaf_async.calls.ledger import Ledger
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.records import Usage
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.folder import RunFiles, create, images_sha256
 from unsaf_async.runs.journal import Journal, read_journal
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 

@@ -11,8 +11,9 @@ from driving import draw_images
 from serving import serve_requests
 
 from unsaf_async.events import silent
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.server import Simulator
 

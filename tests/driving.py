@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import estimate
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.server import Simulator
 

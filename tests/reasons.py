@@ -23,7 +23,7 @@ PARTS = {
 }
 """Records of what may not have been measured at all."""
 
-SETTINGS = {"questions_per_label", "unf1_between", "total"}
+SETTINGS = {"questions_per_label", "unf1_between", "total", "stopped"}
 """What is null where it does not apply, by the field's own words."""
 
 

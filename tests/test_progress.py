@@ -20,8 +20,9 @@ from unsaf_async.events import Notice, Paused
 from unsaf_async.progress.show import bundle, panel
 from unsaf_async.progress.watch import Watch
 from unsaf_async.providers.profile import Limits
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import asking_more, prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, get_type_
 from unsaf_async.errors import UserError, setting
 from unsaf_async.events import Announce, logged, silent
 from unsaf_async.progress.show import showing
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import check_covers_an_image, check_covers_more, estimate, estimate_more
 from unsaf_async.runs.folder import exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.question_table import frame_of, rows_of
 from unsaf_async.runs.rejudge import plan_judging
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.setting_types import check_types
 from unsaf_async.runs.settings import Rejudging, Settings

@@ -23,13 +23,15 @@ from unsaf_async.api import load
 from unsaf_async.errors import UnsafError, UserError, as_option
 from unsaf_async.events import ImageKept
 from unsaf_async.providers.keys import check_packages, key_of_profile
+from unsaf_async.runs.begin import begin, default_folder
 from unsaf_async.runs.estimate import check_covers_an_image
 from unsaf_async.runs.estimate import estimate as estimated
-from unsaf_async.runs.folder import default_folder, exists
+from unsaf_async.runs.folder import exists
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
+from unsaf_async.runs.stopped import STOP_MEANINGS
 from unsaf_async.score.unf1 import BOUNDS_ALONE
 
 if TYPE_CHECKING:
@@ -311,6 +313,7 @@ class Measurements:
             "provider": manifest.subject.name,
             "simulated": manifest.subject.backend == "scripted",
             "judge": manifest.judge_name,
+            "stopped_early": _why_stopped(found),
             **_in_words(found),
             "cost_usd": found.cost_usd,
             "left_usd": self.left_usd,
@@ -323,6 +326,13 @@ def _check_free(prepared: Prepared) -> None:
         raise UserError(
             f"this costs money (${worst_usd:.2f} at most), and no cap is set; whoever starts the server sets one"
         )
+
+
+def _why_stopped(found: Findings) -> str | None:
+    """In our own words: a provider's might be taken for instructions."""
+    if found.stopped is None:
+        return None
+    return f"{found.stopped.kind}: {STOP_MEANINGS[found.stopped.kind]}"
 
 
 def _in_words(found: Findings) -> dict[str, Any]:

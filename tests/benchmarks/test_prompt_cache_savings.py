@@ -82,9 +82,9 @@ def test_no_bill_passes_its_cap_with_caching_on(script: Any) -> None:
 
 def test_a_run_that_began_without_caching_goes_on_without(script: Any, tmp_path: Path) -> None:
     from unsaf_async.providers.profile import PromptCacheRules
+    from unsaf_async.runs.begin import begin
     from unsaf_async.runs.folder import read_manifest
     from unsaf_async.runs.prepare import asking_more, prepare
-    from unsaf_async.runs.runner import begin
     from unsaf_async.runs.settings import Settings
 
     images = script.draw_images(tmp_path / "images", 1)

@@ -11,9 +11,10 @@ from aiohttp import ClientSession, web
 from driving import ROUTES, draw_images
 from serving import serve_requests
 
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.model import Awareness
 from unsaf_async.simulate.server import Simulator

@@ -111,7 +111,7 @@ def test_the_cap_holds_over_all_runs_of_a_server() -> None:
             assert not failed, found
             left.append(found["left_usd"])
         failed, found = await told(client, "run", provider="dear", images=10, questions=6)
-        assert failed or found["left_usd"] < left[-1]
+        assert failed or (found["left_usd"] < left[-1] and found["stopped_early"].startswith("cap: the cap leaves"))
 
     serving_here(work, "dear", max_cost=0.6)
     spent = [SavedRun(folder).spent_usd for folder in sorted(Path("runs").iterdir())]

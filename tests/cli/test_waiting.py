@@ -15,8 +15,9 @@ from unsaf_async.errors import RateLimited
 from unsaf_async.events import BatchesMoved, CacheHit, CallSent, ImageKept, Paused
 from unsaf_async.progress.watch import Watch
 from unsaf_async.report.live_run import Tail
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.text import format_headline

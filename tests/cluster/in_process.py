@@ -13,10 +13,11 @@ from driving import Outcome, draw_images
 from unsaf_async.cluster.pool import Lost, Pool, setup_of
 from unsaf_async.cluster.worker import Worker
 from unsaf_async.events import CallSent, Event, silent
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import estimate
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from serving import serve_requests
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord, JudgedTogether, Question
 from unsaf_async.runs.answered_by import ServicesTally
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.folder import read_manifest
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.server import Simulator

@@ -22,11 +22,12 @@ from truths import Measured, measure, resume, served_model
 
 from unsaf_async.calls.ledger import read_account
 from unsaf_async.errors import UserError
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import estimate, estimate_more
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from unsaf_async.calls.budget import NANO
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.errors import UserError
 from unsaf_async.events import Notice
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.folder import RunFiles, read_manifest, reopen
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 

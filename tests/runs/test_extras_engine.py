@@ -27,12 +27,13 @@ from unsaf_async.examine.extras import ExtraMeasures, Extras
 from unsaf_async.prompts import load_pack
 from unsaf_async.providers.profile import Takes
 from unsaf_async.records import CallRecord, Question
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import estimate, estimate_more
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import read_manifest, reopen
 from unsaf_async.runs.journal import read_journal
 from unsaf_async.runs.prepare import asking_more, prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.model import Awareness

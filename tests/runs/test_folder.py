@@ -15,7 +15,8 @@ from doubles import disk_of, profile
 from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.sources import ImageSource
-from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, read_manifest, reopen
+from unsaf_async.runs.begin import default_folder
+from unsaf_async.runs.folder import create, exists, images_sha256, new_manifest, read_manifest, reopen
 
 IMAGES = [
     ImageSource("b.jpg", Path("/photos/b.jpg"), {"year": 1999, "place": "Åland"}),

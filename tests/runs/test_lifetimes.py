@@ -16,9 +16,10 @@ from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.events import Event, Notice
 from unsaf_async.providers.lifetime import today_utc
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.folder import read_manifest, reopen
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 
 DAY = date(2030, 3, 1)

@@ -17,11 +17,12 @@ from serving import serve_requests
 from truths import served_model
 
 from unsaf_async.records import CallRecord, Examination, ImageRecord
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.campaign import CampaignEnd
 from unsaf_async.runs.image_notes import ImageNotes
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.result import Unfinished
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.settings import Simulation
 

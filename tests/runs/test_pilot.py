@@ -16,9 +16,10 @@ from truths import scripted_model
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.cli.estimate import print_quote
 from unsaf_async.report.viewer import _Pages
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.pilot import pilot_of, quote_rest
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.score.rest_total import FEWEST_SAMPLED, rest_total

@@ -22,8 +22,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from truths import scripted_model
 
 from unsaf_async.events import CallSettled
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.telemetry import Telemetry

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from driving import draw_images
 
+from unsaf_async.runs.begin import begin
 from unsaf_async.runs.prepare import prepare
-from unsaf_async.runs.runner import Runner, begin
+from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.settings import Settings
 from unsaf_async.simulate.model import Awareness
 

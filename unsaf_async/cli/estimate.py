@@ -154,7 +154,7 @@ def _compare_sizes(settings: Settings, images: int, side_px: int, margin: float,
     import asyncio
 
     from unsaf_async.compare.image_size import compare_sizes
-    from unsaf_async.runs.folder import default_folder
+    from unsaf_async.runs.begin import default_folder
     from unsaf_async.runs.prepare import prepare
 
     prepared = asyncio.run(prepare(settings))
@@ -216,11 +216,11 @@ def examine_pilot(
     Raises:
         UserError: The pilot costs money and has no cap, or its folder holds another run.
     """
+    from unsaf_async.runs.begin import begin
     from unsaf_async.runs.estimate import check_covers_an_image
     from unsaf_async.runs.estimate import estimate as estimated
     from unsaf_async.runs.folder import exists
     from unsaf_async.runs.pilot import pilot_of
-    from unsaf_async.runs.runner import begin
     from unsaf_async.runs.saved import SavedRun
 
     pilot = pilot_of(prepared, images)

@@ -72,11 +72,11 @@ def carry_out(
     from pathlib import Path
 
     from unsaf_async.providers.addresses import where
+    from unsaf_async.runs.begin import begin
     from unsaf_async.runs.estimate import check_covers_an_image
     from unsaf_async.runs.estimate import estimate as estimated
     from unsaf_async.runs.folder import exists
     from unsaf_async.runs.prepare import prepare
-    from unsaf_async.runs.runner import begin
 
     with ExitStack() as stack:
         plan = None
@@ -387,7 +387,7 @@ async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) 
             with watching(runner, quiet=quiet) as say:
                 score = await runner.run()
             if server is not None and runner.why_stopped and server.why_ended:
-                runner.why_stopped = f"vLLM ended: {server.why_ended}; its log: {server.log_file}"
+                score = runner.ended_by(score, "server", f"vLLM ended: {server.why_ended}; its log: {server.log_file}")
             return score
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None

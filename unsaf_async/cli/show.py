@@ -10,7 +10,7 @@ import typer
 from unsaf_async.cli import options as o
 from unsaf_async.cli.run import failures_of
 from unsaf_async.cli.streams import tell
-from unsaf_async.text import printable_json
+from unsaf_async.text import printable_json, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,8 @@ def show(
     print_score(found, saved.manifest, failures, saved.held)
     if pending := saved.manifest.images - found.images.done - found.images.failed:
         left = f"{pending} of {saved.manifest.images} images are not done"
+        if found.stopped and found.stopped.early:
+            left += f" (stopped early: {shown(found.stopped.why)})"
         why = _why_none_can_be(saved)
         then = f"none of them can be: {why}" if why else f"`unsaf-async resume {run_dir}` goes on"
         sys.stdout.write(f"\n{left}: {then}\n")
@@ -74,7 +76,7 @@ def _why_none_can_be(saved: SavedRun) -> str:
 
 def _say_judged_anew(saved: SavedRun) -> None:
     """Prints what other judges made of the run's answers."""
-    from unsaf_async.text import format_bracketed, format_headline, shown
+    from unsaf_async.text import format_bracketed, format_headline
 
     for other in saved.judged:
         score = other.score
@@ -92,7 +94,7 @@ def _say_batches(register: Path) -> None:
     from datetime import datetime
 
     from unsaf_async.calls.batches.register import open_batches
-    from unsaf_async.text import format_count, shown
+    from unsaf_async.text import format_count
 
     for batch in open_batches(register).values():
         since = datetime.fromtimestamp(batch.since_s).strftime("%Y-%m-%d %H:%M")  # noqa: DTZ006 - the user's own time

@@ -171,7 +171,7 @@ def suite(
 def _check_unchanged(audit: Suite, planned: Sequence[PlannedRun]) -> None:
     """Tells what has changed in the file since the suite began; raises UserError if a begun run cannot go on as it is now."""
     from unsaf_async.compare.settings_diff import changes_in_setting
-    from unsaf_async.runs.runner import difference
+    from unsaf_async.runs.begin import difference
 
     begun = [each for each in planned if each.saved.files.manifest.is_file()]
     wrong = []

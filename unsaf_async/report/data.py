@@ -49,6 +49,15 @@ class ReportRun:
         return self.score if isinstance(self.score, Findings) else None
 
     @property
+    def told(self) -> tuple[str, ...]:
+        """What is said of it before all else: whose figures they are, and why images are missing that were wanted."""
+        stopped = self.findings.stopped if self.findings else None
+        images, wanted = self.score.images, self.manifest.images
+        missing = f"{wanted - images.done - images.failed} of {wanted} images are not done"
+        why = f"{missing}; stopped early: {stopped.why}" if stopped is not None and stopped.early else ""
+        return tuple(filter(None, (self.origin, why)))
+
+    @property
     def labelled(self) -> LabelledScore | None:
         """The figures of a labelled set; None for other runs."""
         return self.findings.labelled if self.findings else None

@@ -253,7 +253,7 @@ def _notes(run: ReportRun) -> Element | None:
         lines.append(el("li", el("b", "Local address"), note))
     lines += [
         el("li", el("b", "Note"), said(note) if isinstance(note, str) else note)
-        for note in (*filter(None, [run.origin]), *_about_source(run), *run.manifest.notices, *run.score.warnings)
+        for note in (*run.told, *_about_source(run), *run.manifest.notices, *run.score.warnings)
     ]
     return el("ul", lines, class_="notes") if lines else None
 

@@ -278,11 +278,7 @@ class _Pages:
             return [el("span", el("input", type="hidden", value=name), said(name)), "", "", "", "", "", "", "", why]
         figures = self.figures(run)
         state = figures["state"]
-        words = {"running": "running", "silent": "stopped without a word", "ended": ""}[state]
-        if state == "ended" and figures["done"] + figures["failed"] < manifest.images:
-            words = "stopped early"
-        if words and state != "running" and not manifest.judged_anew:
-            words += "; `unsaf-async resume` goes on"
+        words = _how_it_ended(manifest, state, missing=figures["done"] + figures["failed"] < manifest.images)
         if manifest.pilot:
             words = f"pilot, {words}" if words else "pilot: to quote a run, not a result"
         if manifest.judged_anew:
@@ -365,6 +361,19 @@ class _Pages:
         except UserError as error:
             raise web.HTTPUnprocessableEntity(text=f"{error}\n") from None
         return _frame(name, manifest.subject.name, _live_sections(name, manifest), live=_address(name))
+
+
+def _how_it_ended(manifest: Manifest, state: str, *, missing: bool) -> str:
+    """How a run ended, in words; "" if nothing is to be said. state: as of a live run. missing: whether images are."""
+    words = {"running": "running", "silent": "stopped without a word", "ended": ""}[state]
+    stopped = manifest.stopped
+    if state == "ended" and missing:
+        if stopped is not None and not stopped.early:
+            return stopped.why
+        words = f"stopped early: {shorten(stopped.why, 120, ' … ')}" if stopped is not None else "stopped early"
+    return (
+        words if not words or state == "running" or manifest.judged_anew else f"{words}; `unsaf-async resume` goes on"
+    )
 
 
 def _as_data(cell: Element | str) -> dict[str, str | None]:

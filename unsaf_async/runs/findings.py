@@ -10,6 +10,7 @@ from unsaf_async.errors import as_option
 from unsaf_async.providers.redactor import MARK
 from unsaf_async.records import ControlKind  # noqa: TC001 - pydantic reads it
 from unsaf_async.runs.answered_by import ServicesTally
+from unsaf_async.runs.stopped import Stopped  # noqa: TC001 - pydantic reads it
 from unsaf_async.score.agreement import PanelScore, PanelTally
 from unsaf_async.score.calibration import Corrected, DecidedTally, corrected_of
 from unsaf_async.score.controls import ControlScore, ControlsTally
@@ -57,6 +58,8 @@ class Findings(Score):
     """Conventional signs of confidence."""
     answered_by: dict[str, dict[str, int]] = Field(default_factory=dict)
     """How many replies each model gave, by whom was asked ("self": the measured model) and by the id in the replies."""
+    stopped: Stopped | None = None
+    """Why the run's last session ended before its last image; None if it did not, or if it was killed and cannot say."""
     labelled: LabelledScore | None = None
     """Accuracy, abstention and calibration on a labelled set; None for other runs."""
 

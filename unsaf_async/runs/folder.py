@@ -7,7 +7,6 @@ repetition needs stands in the manifest; no key ever does.
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from unsaf_async.prompts import short_name
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import ControlKind, Form, GivenQuestion, ImagePart, Number, Record, Usd, why_invalid
 from unsaf_async.runs.signature import canonical, is_signed, signature_of, user_key
+from unsaf_async.runs.stopped import Stopped
 from unsaf_async.score.calibration import CalibrationFile
 from unsaf_async.text import one_line
 
@@ -277,6 +277,8 @@ class Manifest(Record):
     """The folder of stored replies."""
     notices: tuple[str, ...] = ()
     """What the user was told of the models before the last session: what is near its end or past it."""
+    stopped: Stopped | None = None
+    """Why the last session ended before the last image; None if it did not, while one goes on, and after one that was killed."""
     signature: str = ""
     """Of all other fields, by whoever began the run or trusted its folder, with a key of their own; "": by nobody."""
 
@@ -437,26 +439,6 @@ def images_sha256(images: Sequence[ImageSource]) -> str:
         The sha256 of images.jsonl, in hexadecimal: of the ids, paths and given questions in order.
     """
     return sha256(_image_lines(images)).hexdigest()
-
-
-def default_folder(model: str, now: datetime | None = None) -> Path:
-    """runs/<time>-<model> below the working directory.
-
-    Args:
-        model: Its name; characters that do not fit a folder's name become "-".
-        now: In the user's own time zone; None: the current time.
-
-    Returns:
-        A relative path that does not exist yet.
-    """
-    stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - people read it, in their own time
-    name = f"{stamp}-{re.sub(r'[^A-Za-z0-9._-]+', '-', model).strip('-.') or 'model'}"
-    folder = Path("runs") / name
-    number = 2
-    while folder.exists():
-        folder = Path("runs") / f"{name}-{number}"
-        number += 1
-    return folder
 
 
 def create(path: Path, manifest: Manifest, images: Sequence[ImageSource], *, own: bool = True) -> RunFolder:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, setting
+from unsaf_async.runs.begin import default_folder
 from unsaf_async.runs.estimate import quote_images, stopping_images
-from unsaf_async.runs.folder import default_folder
 from unsaf_async.score.rest_total import RestTotal, rest_total
 from unsaf_async.text import format_count
 

@@ -16,6 +16,7 @@ from unsaf_async.errors import UserError, naming, setting
 from unsaf_async.prompts import read_rubric
 from unsaf_async.providers.lifetime import check_cap, today_utc
 from unsaf_async.runs.authority import authorise, authorised
+from unsaf_async.runs.begin import first_difference
 from unsaf_async.runs.folder import (
     JudgedAnew,
     Manifest,
@@ -36,7 +37,6 @@ from unsaf_async.runs.prepare import (
     named_models,
 )
 from unsaf_async.runs.rejudger import has_whole_answers
-from unsaf_async.runs.runner import first_difference
 from unsaf_async.runs.settings import CACHE, DEFAULT_CACHE
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _OF_A_SESSION: dict[str, object] = {
     "answered_by": {}, "keys_hidden": {}, "left_out": {}, "notices": (), "until_ci": None, "anytime": False, "batch": False,
-    "grounded": False,
+    "grounded": False, "stopped": None,
 }  # fmt: skip
 """What of a run does not hold where its answers are judged anew."""
 

@@ -198,7 +198,7 @@ class RunTally:
             *self._notes.in_words(),
         ]
         result = result.model_copy(update={"warnings": [*result.warnings, *more]})
-        return self._tallies.findings(result)
+        return self._tallies.findings(result).model_copy(update={"stopped": manifest.stopped})
 
     def _stopped(self) -> Interval | None:
         """The interval of the rule that stopped the run, if one did; the fixed-width rule's holds nowhere else."""

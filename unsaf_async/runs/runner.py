@@ -13,29 +13,26 @@ from unsaf_async.calls.backends.open import open_backend, unconnected
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.calls.batches.register import open_batches
 from unsaf_async.calls.budget import NANO
-from unsaf_async.calls.disk import open_cache
 from unsaf_async.calls.ledger import Ledger, read_account
 from unsaf_async.calls.session import Session
 from unsaf_async.calls.store import received_nano_usd
-from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option, setting
+from unsaf_async.errors import BudgetExhausted, Fatal, RunStopped, UserError, as_option
 from unsaf_async.events import Announce, EndpointNotice, Event, ImageKept, KeyHidden, Notice, ParameterRefused, silent
 from unsaf_async.inputs.known import KnownPictures
 from unsaf_async.inputs.loader import ImageLoader
-from unsaf_async.prompts import in_place_of_shipped, lasting_name
+from unsaf_async.prompts import in_place_of_shipped
 from unsaf_async.providers.addresses import called
 from unsaf_async.providers.lifetime import check_cap, notices, on_day, today_utc
-from unsaf_async.providers.profile import canonical_url
 from unsaf_async.runs.authority import authorise
 from unsaf_async.runs.basis import Basis, keep_basis, saved_score
-from unsaf_async.runs.control_settings import both_kinds
-from unsaf_async.runs.folder import create, default_folder, exists, images_sha256, new_manifest, reopen
 from unsaf_async.runs.journal import Journal, Kept
 from unsaf_async.runs.one_image import NO_OTHERS, ImageExaminer, Others, Skipped
-from unsaf_async.runs.prepare import Prepared, check_cache, policy_of
+from unsaf_async.runs.prepare import check_cache, policy_of
 from unsaf_async.runs.rejudger import Rejudger
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.saved import answers_of, pack_of
 from unsaf_async.runs.signature import knows_cache, mark_cache, user_key
+from unsaf_async.runs.stopped import STOP_MEANINGS, StopKind, Stopped
 from unsaf_async.runs.stopping import Rounds
 from unsaf_async.runs.trusted_labels import read_labels
 from unsaf_async.runs.work import Survey, Work
@@ -75,134 +72,6 @@ MISTAKES = ("key", "model", "unreachable", "machine", "refused")
 """What only the user can mend, of the kinds of a `Fatal`."""
 
 
-def begin(prepared: Prepared) -> RunFolder:
-    """The run's folder: a new one, or the one that `out` names, if it holds a run with these very settings.
-
-    Args:
-        prepared: The settings, checked, with everything that they name.
-
-    Returns:
-        The folder, opened and locked.
-
-    Raises:
-        UserError: The cache cannot be used, or --out holds something else.
-    """
-    settings = prepared.settings
-    if settings.cache is not None:
-        cache, key = Path(settings.cache), user_key()
-        known = knows_cache(cache, key)
-        open_cache(cache).close()  # first, so that a damaged one leaves no run's folder behind
-        if known:
-            mark_cache(cache, key)
-    path = Path(settings.out) if settings.out is not None else default_folder(prepared.subject.name)
-    manifest = _manifest_of(prepared)
-    if not exists(path):
-        return create(path, manifest, prepared.images)
-    folder = reopen(path)
-    manifest = _in_the_order_of(folder.manifest, manifest)
-    try:
-        if other := first_difference(folder.manifest, manifest):
-            raise UserError(f"{path}: holds a run with {other}; give another folder, or resume that run", field="out")
-        authorise(folder, trust=settings.trust_folder, now=manifest)
-    except BaseException:
-        folder.close()
-        raise
-    folder.keep_manifest(_merged(folder.manifest, manifest, new_price=settings.price is not None))
-    return folder
-
-
-def difference(before: Manifest, prepared: Prepared) -> tuple[str | None, Manifest]:
-    """In what a run that has begun differs from the one that is asked for, so that its folder cannot go on as that.
-
-    Args:
-        before: The manifest of the run that has begun.
-        prepared: The settings that are asked for now, checked.
-
-    Returns:
-        (the first difference in words, or None; the manifest that a run with these settings would have).
-    """
-    now = _in_the_order_of(before, _manifest_of(prepared))
-    return first_difference(before, now), now
-
-
-def _manifest_of(prepared: Prepared) -> Manifest:
-    settings = prepared.settings
-    return new_manifest(
-        subject=prepared.subject,
-        judges=prepared.judges,
-        judge_together=settings.judge_together,
-        judge_together_sha256=prepared.pack.together_sha256,
-        auditors=prepared.auditors,
-        grounded=settings.grounded,
-        confidence=settings.confidence,
-        samples=settings.samples,
-        controls=prepared.controls,
-        controls_per_image=settings.controls_per_image,
-        others=prepared.others,
-        source=prepared.source,
-        calibration=prepared.calibration,
-        pack=lasting_name(prepared.pack_name),
-        pack_version=prepared.pack.version,
-        pack_sha256=prepared.pack.sha256,
-        questions=settings.questions,
-        form=settings.question_form,
-        seed=settings.seed,
-        max_cost_usd=settings.max_cost,
-        prompt_cache=settings.prompt_cache,
-        until_ci=settings.until_ci,
-        anytime=settings.anytime,
-        batch=settings.batch,
-        batch_window_h=settings.batch_window,
-        pilot=prepared.pilot,
-        strict_model=settings.strict_model,
-        images=len(prepared.images),
-        images_sha256=images_sha256(prepared.images),
-        cache=str(Path(settings.cache).absolute()) if settings.cache is not None else "",
-    )
-
-
-def first_difference(before: Manifest, now: Manifest) -> str | None:
-    """The first thing in which two runs differ so that their results cannot be one.
-
-    What steers the result may not change between two sessions; what steers speed and money may.
-
-    Args:
-        before: The manifest of the run that has begun.
-        now: That of the run that is asked for.
-
-    Returns:
-        The difference in words; None if there is none.
-    """
-    if (before.subject.model, before.subject.endpoint) != (now.subject.model, now.subject.endpoint):
-        there, here = (", ".join(each.subject.endpoints) or "its vendor's address" for each in (before, now))
-        if before.subject.model == now.subject.model and before.subject.places & now.subject.places:
-            first = before.subject.endpoint
-            return f"{before.subject.name} at {there}; give {first} as well, in any order (it is left out where it is dead)"
-        of_one = before.subject.model == now.subject.model
-        at = f" at {there}, not {here}" if of_one else f" at {there}" if before.subject.endpoint else ""
-        return f"another model, {before.subject.name} ({before.subject.model}){at}"
-    if before.subject.extra.get("files_sha256") != now.subject.extra.get("files_sha256"):
-        return f"other weights of {before.subject.model}"
-    if before.subject.image.max_side_px != now.subject.image.max_side_px:
-        return (
-            f"images of at most {before.subject.image.max_side_px} pixels a side, not {now.subject.image.max_side_px}"
-        )
-    if (before.questions, before.seed, before.judges) != (now.questions, now.seed, now.judges):
-        return (
-            f"{setting('questions')} {before.questions} {setting('seed')} {before.seed} "
-            f"{setting('judge')} {before.judge_name}"
-        )
-    if before.judged_anew != now.judged_anew:
-        return "the answers of another run, more or fewer of its answers, or another rubric"
-    if before.form != now.form:
-        return setting("question_form", before.form)
-    if before.judge_together != now.judge_together:
-        return f"{setting('judge_together')} {before.judge_together}"
-    if (before.pack_sha256, before.judge_together_sha256) != (now.pack_sha256, now.judge_together_sha256):
-        return f"other prompts, {before.pack} in version {before.pack_version} as it was then"
-    return f"another list of {before.images} images" if before.images_sha256 != now.images_sha256 else None
-
-
 def called_profiles(manifest: Manifest) -> dict[str, Profile]:
     """The models that a run calls.
 
@@ -213,52 +82,6 @@ def called_profiles(manifest: Manifest) -> dict[str, Profile]:
         The measured model as "self", if it is called, and those of the others that judge or audit, by their names.
     """
     return {name: manifest.profile(name) for name in manifest.called}
-
-
-def _in_the_order_of(before: Manifest, now: Manifest) -> Manifest:
-    """`now` with its models' endpoints in the order that they have in `before`: replies are known by the first one."""
-
-    def ordered(there: Profile | None, here: Profile) -> Profile:
-        if there is None or canonical_url(there.endpoint) not in here.places:
-            return here
-        known = {canonical_url(url): url for url in there.endpoints}
-        kept = [url for form, url in known.items() if form in here.places]
-        first, *others = [*kept, *(url for url in here.endpoints if canonical_url(url) not in known)]
-        return here.model_copy(update={"endpoint": first, "replicas": tuple(others)})
-
-    others = {name: ordered(before.others.get(name), profile) for name, profile in now.others.items()}
-    return now.model_copy(update={"subject": ordered(before.subject, now.subject), "others": others})
-
-
-def _merged(before: Manifest, now: Manifest, *, new_price: bool) -> Manifest:
-    """The manifest of a run that goes on. new_price: whether the user gave one."""
-    subject: dict[str, object] = {name: getattr(now.subject, name) for name in ("limits", "replicas", "prompt_cache")}
-    if new_price:
-        subject |= {"price": now.subject.price, "price_ends": None, "next_price": None}
-    replaced = {
-        "max_cost_usd": now.max_cost_usd,
-        "prompt_cache": now.prompt_cache,
-        "until_ci": now.until_ci,
-        "anytime": now.anytime,
-        "batch": now.batch,
-        "batch_window_h": now.batch_window_h,
-        "pilot": now.pilot,
-        "strict_model": now.strict_model,
-        "cache": now.cache,
-        "subject": before.subject.model_copy(update=subject),
-    }
-    # More may be asked about the same answers; what was asked before stays.
-    added = {
-        "auditors": tuple(dict.fromkeys((*before.auditors, *now.auditors))),
-        "grounded": before.grounded or now.grounded,
-        "confidence": before.confidence or now.confidence,
-        "samples": max(before.samples, now.samples),
-        "controls": both_kinds(before.controls, now.controls),
-        "controls_per_image": max(before.controls_per_image, now.controls_per_image),
-        "others": {**before.others, **now.others},
-        "calibration": now.calibration or before.calibration,
-    }
-    return before.model_copy(update=replaced | added)
 
 
 class Runner:
@@ -410,6 +233,7 @@ class Runner:
             if work.is_done and not self._left_behind():
                 self._announce_done()
             else:
+                self._keep_stopped(None)  # of a session that is killed nobody knows
                 self._say_who_is_called(manifest)
                 async with self._new_session() as session:
                     self.models, self.budget = list(session.models.values()), session.budget
@@ -419,10 +243,50 @@ class Runner:
                 account = session.ledger.account  # of the closed ledger: as it will be read back
             self._keep_keys_hidden()
             self.satisfied = work.enough
+            self._keep_stopped(self._stopped(all_done=len(journal.kept) >= manifest.images))
             tally = work.tally or RunTally.of(self.folder.manifest, journal.kept, labels)
             result = self._score(tally, account)
         self._keep_result(result)
         return result
+
+    def ended_by(self, result: Findings, kind: StopKind, why: str) -> Findings:
+        """The findings of the run, which has ended, once another reason for that is known than the run itself could see.
+
+        Args:
+            result: As `run` returned them.
+            kind: The reason.
+            why: The same in one line.
+
+        Returns:
+            The findings with it; the run's folder has it, too.
+        """
+        self.why_stopped = why
+        self._keep_stopped(Stopped(kind=kind, why=why))
+        result = result.model_copy(update={"stopped": self.folder.manifest.stopped})
+        self._keep_result(result)
+        return result
+
+    def _stopped(self, *, all_done: bool) -> Stopped | None:
+        """Why the session ended before the last image, if it did."""
+        if self.why_stopped is None:
+            if not self.satisfied or all_done:
+                return None
+            return Stopped(kind="until_ci", why=STOP_MEANINGS["until_ci"])
+        downs = [down for model in self.models if (down := model.replicas.down)]
+        kind: str = "other"
+        if self._interrupted:
+            kind = "interrupted"
+        elif self.exhausted:
+            kind = "cap"
+        elif self.unwritable:
+            kind = "disk"
+        elif downs:
+            kind = downs[0].kind
+        return Stopped(kind=kind if kind in STOP_MEANINGS else "other", why=self.why_stopped)
+
+    def _keep_stopped(self, stopped: Stopped | None) -> None:
+        if self.folder.manifest.stopped != stopped:
+            self._keep_in_manifest(stopped=stopped)
 
     def _keep_result(self, result: Findings) -> None:
         def write() -> None:
@@ -631,4 +495,5 @@ class Runner:
                 self.mistake, self.mistaken = down.kind, model.profile
             elif self.lost is None and down and down.kind in LOST:
                 self.lost = down.kind
+        tally.manifest = self.folder.manifest  # as it is now
         return tally.findings(account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from PIL import Image
 from reporting import examinations, report_run
 
 from unsaf_async import LoadedRun, UserError, plots
+from unsaf_async.report.drawing import shade
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,3 +83,17 @@ def test_without_anything_to_show_a_plot_says_why(run: LoadedRun, tmp_path: Path
     for plot in (plots.matrix, plots.kinds, plots.rates, plots.confidence):
         with pytest.raises(UserError, match="nothing to plot: "):
             plot(empty)
+
+
+def test_without_matplotlib_one_line_says_what_to_install(run: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(UserError, match=r"^matplotlib is not installed, .*pip install '\.\[plots\]'$"):
+        plots.matrix(run.findings)
+
+
+def test_the_scale_of_the_cross_matrix_is_matplotlibs() -> None:
+    import matplotlib as mpl
+
+    for share in np.linspace(0, 1, 101).tolist():
+        ours, theirs = (np.array(mpl.colors.to_rgb(each)) for each in (shade(share), mpl.colormaps["cividis"](share)))
+        assert np.abs(ours - theirs).max() < 0.04, share

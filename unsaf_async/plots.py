@@ -6,8 +6,8 @@
     plots.matrix(run.findings)                                     # a notebook shows the figure that ends a cell
     plots.intervals({"mine": run.findings}).savefig("unf1.pdf")
 
-They are the plots of the report, in colors that the color-blind tell apart, on white. Each names its figures' source in
-docs/score.md. A plot with nothing to show raises `UserError` and says why: no figure is empty.
+They are the plots of the report, in colors that the color-blind tell apart, on white; they need the extra `plots`. Each names its
+figures' source in docs/score.md. A plot with nothing to show raises `UserError` and says why: no figure is empty.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def _matrix(colors: Palette, score: Score) -> Drawn | None:
     )
     if not any(count for _, *cells in rows for _, count, _ in cells):
         return None
-    figure, axes = new_figure(3.4)
+    figure, axes = new_figure(colors, 3.4)
     for row, (_, *cells) in enumerate(rows):
         whole = sum(count for _, count, _ in cells)
         for column, (label, count, right) in enumerate(cells):

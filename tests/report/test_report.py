@@ -879,8 +879,15 @@ def test_names_with_dollars_and_signs_that_no_font_has_are_drawn_as_they_are():
     ET.fromstring(html(plot))
 
 
-def test_matplotlib_says_nothing_of_its_own(tmp_path):
-    code = "from unsaf_async.report import plots; assert plots.intervals('a', [('a', 0.5, None)]) is not None"
+def test_the_page_is_drawn_without_matplotlib_which_says_nothing_of_its_own(tmp_path):
+    code = """
+import sys
+from unsaf_async.report import plots
+assert plots.intervals("a", [("a", 0.5, None)]) is not None
+assert "matplotlib" not in sys.modules
+assert plots.intervals.figure([("a", 0.5, None)]) is not None
+assert "matplotlib" in sys.modules
+"""
     folder = str(tmp_path / "file" / "none")  # where it can keep no list of fonts: it would say so
     (tmp_path / "file").write_text("")
     done = subprocess.run(

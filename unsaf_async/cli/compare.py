@@ -45,7 +45,7 @@ def compare(
             "--plot",
             parser=o.file,
             metavar="FILE",
-            help="Draw audacity against timidity, a mark a run, into this .svg or .png.",
+            help="Draw audacity against timidity, a mark a run, into this .svg or .png. Needs the extra plots.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(parser=o.whole, metavar="N", help="Of the pairs' intervals and p-values.")] = 0,
@@ -66,6 +66,10 @@ def compare(
         raise UserError(f"--seed is {seed}; give 0 or more")
     if plot and plot.suffix.lower() not in (".svg", ".png"):
         raise UserError(f"--plot {plot}: is neither a .svg nor a .png; name a file that ends in one of them")
+    if plot:
+        from unsaf_async.report.drawing import check_matplotlib
+
+        check_matplotlib()
     scales = o.sizes(scale or [])
     comparison = comparing.compare(comparing.load_runs(run_dirs), scale=scales, seed=seed)
     if plot:

@@ -1,7 +1,7 @@
-"""How plots are drawn: in stand-in colors for the report's page, or in colors of their own as matplotlib's figures.
+"""How plots are drawn: in the page's colors by `svg.py`, or in colors of their own as matplotlib's figures.
 
-A plot is one function that draws; `Plot` makes both of it. `svg.py` makes the first part of the page. The same figures give the
-same bytes.
+A plot is one function that draws; `Plot` makes both of it. matplotlib is not needed for the report, and comes with the extra
+`plots`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import functools
 import logging
 import warnings
 from contextlib import contextmanager
-from io import StringIO
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, NamedTuple, ParamSpec, TypeAlias
 
+from unsaf_async.errors import UserError
 from unsaf_async.report.markup import clean
-from unsaf_async.report.svg import COLORS, adopt
-from unsaf_async.text import shorten
+from unsaf_async.report.svg import COLORS, TEXT_PX, Sketch
+from unsaf_async.text import install_extra, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,9 +70,8 @@ class Plot(Generic[_Given]):
         Returns:
             The plot; None if there is nothing to show.
         """
-        with in_style(COLORS):
-            drawn = self.draw(COLORS, *args, **kwargs)
-            return None if drawn is None else _svg(drawn, name)
+        drawn = self.draw(COLORS, *args, **kwargs)
+        return None if drawn is None else drawn.figure.element(name, drawn.title, drawn.description)
 
     def figure(self, *args: _Given.args, **kwargs: _Given.kwargs) -> Any:
         """The plot as a figure of matplotlib, on white.
@@ -83,8 +82,11 @@ class Plot(Generic[_Given]):
 
         Returns:
             A `matplotlib.figure.Figure`, with its title; None if there is nothing to show.
+
+        Raises:
+            UserError: matplotlib is not installed.
         """
-        with in_style(PRINTED):
+        with in_style():
             drawn = self.draw(PRINTED, *args, **kwargs)
             if drawn is None:
                 return None
@@ -97,16 +99,31 @@ class Plot(Generic[_Given]):
             return drawn.figure
 
 
-@contextmanager
-def in_style(colors: Palette) -> Iterator[None]:
-    """Matplotlib's settings as the plots have them, for as long as the context lasts; without its remarks.
+def check_matplotlib() -> None:
+    """Whether there is what draws plots outside of the report.
 
-    Args:
-        colors: By role.
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError(
+            f"matplotlib is not installed, and plots outside of the report are drawn by it; {install_extra('plots')}"
+        ) from None
+
+
+@contextmanager
+def in_style() -> Iterator[None]:
+    """Matplotlib's settings as the plots have them, for as long as the context lasts; without its remarks.
 
     Yields:
         Nothing.
+
+    Raises:
+        UserError: matplotlib is not installed.
     """
+    check_matplotlib()
     logger = logging.getLogger("matplotlib")  # it says that it lists the fonts of this machine, the first time
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -114,8 +131,8 @@ def in_style(colors: Palette) -> Iterator[None]:
         with warnings.catch_warnings():
             import matplotlib as mpl
 
-            warnings.simplefilter("ignore")  # characters that DejaVu lacks: the page's font may have them
-            with mpl.rc_context(_settings(colors)):
+            warnings.simplefilter("ignore")  # characters that its fonts lack
+            with mpl.rc_context(_SETTINGS):
                 yield
     finally:
         logger.setLevel(before)
@@ -146,34 +163,44 @@ def line_style(place: int) -> Any:
     return _LINES[(place + place // 6) % 6]
 
 
-def new_figure(height_in: float, rows: int = 1) -> tuple[Any, Any]:
+def new_figure(colors: Palette, height_in: float, rows: int = 1) -> tuple[Any, Any]:
     """A figure `WIDTH_PX` wide.
 
     Args:
+        colors: By role. The page's give a part of the page, others a figure of matplotlib.
         height_in: Its height in units of 72 pixels.
         rows: How many plots stand in it, one below the other.
 
     Returns:
-        The figure, and its axes (an array of them for several rows).
+        The figure, and its axes (a list of them for several rows).
     """
+    if colors is COLORS:
+        sketch = Sketch(WIDTH_PX, 72 * height_in, rows)
+        return sketch, sketch.axes if rows > 1 else sketch.axes[0]
     from unsaf_async.report.picture import Picture
 
     figure = Picture(figsize=(WIDTH_PX / 72, height_in), dpi=72, layout="constrained")
     return figure, figure.subplots(rows, 1, sharex=rows > 1)
 
 
-def share_axis(axis: Any, limits: Any, label: str) -> None:
+def share_axis(axes: Any, which: Literal["x", "y"], label: str) -> None:
     """Set an axis up for shares from 0 to 1.
 
     Args:
-        axis: The axis.
-        limits: What sets its limits.
+        axes: They are changed.
+        which: The horizontal or the vertical one.
         label: Of the axis.
     """
-    limits(-0.02, 1.02)
-    axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-    axis.set_label_text(label)
-    axis.grid(True)
+    ticks, labels = (0, 0.25, 0.5, 0.75, 1), ("0", ".25", ".5", ".75", "1")
+    if which == "x":
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xticks(ticks, labels)
+        axes.set_xlabel(label)
+    else:
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_yticks(ticks, labels)
+        axes.set_ylabel(label)
+    axes.grid(axis=which)
 
 
 def legend_above(figure: Any) -> None:
@@ -183,7 +210,8 @@ def legend_above(figure: Any) -> None:
         figure: It is changed.
     """
     figure.legend(loc="outside upper left", frameon=False, fontsize=12, borderaxespad=0.9)
-    figure.get_layout_engine().set(h_pad=0.12)
+    if layout := figure.get_layout_engine():
+        layout.set(h_pad=0.12)
 
 
 def short(label: str, most: int = 22) -> str:
@@ -199,43 +227,53 @@ def short(label: str, most: int = 22) -> str:
     return shorten(clean(label), most, "…")
 
 
-def _settings(colors: Palette) -> dict[str, Any]:
-    ink, muted, line = colors["ink"], colors["muted"], colors["line"]
-    return {
-        "svg.fonttype": "none",
-        "svg.image_inline": True,
-        "text.parse_math": False,
-        "font.size": 13,
-        "font.family": "DejaVu Sans"
-        if colors is COLORS
-        else "sans-serif",  # the page shows its own: only measured with
-        "text.color": ink,
-        "axes.edgecolor": line,
-        "axes.labelcolor": muted,
-        "axes.facecolor": "none",
-        "axes.grid": False,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "axes.unicode_minus": False,
-        "figure.facecolor": "none" if colors is COLORS else "white",
-        "grid.color": line,
-        "xtick.color": line,
-        "ytick.color": line,
-        "xtick.labelcolor": muted,
-        "ytick.labelcolor": ink,
-        "ytick.major.size": 0,
-        "legend.labelcolor": ink,
-    }
+_SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": TEXT_PX,
+    "font.family": "sans-serif",
+    "text.color": PRINTED["ink"],
+    "axes.edgecolor": PRINTED["line"],
+    "axes.labelcolor": PRINTED["muted"],
+    "axes.facecolor": "none",
+    "axes.grid": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": False,
+    "figure.facecolor": "white",
+    "grid.color": PRINTED["line"],
+    "xtick.color": PRINTED["line"],
+    "ytick.color": PRINTED["line"],
+    "xtick.labelcolor": PRINTED["muted"],
+    "ytick.labelcolor": PRINTED["ink"],
+    "ytick.major.size": 0,
+    "legend.labelcolor": PRINTED["ink"],
+}
+
+_CIVIDIS = (
+    0x00224E, 0x002E6A, 0x1A386F, 0x32436D, 0x434E6C, 0x535A6D, 0x61656F, 0x6F7073, 0x7D7C78,
+    0x8C8878, 0x9B9476, 0xABA072, 0xBCAE6C, 0xCDBB63, 0xDEC958, 0xF0D846, 0xFEE838,
+)  # fmt: skip
+"""A scale that people with any sight of colors read alike, at every sixteenth: Nuñez et al., PLoS ONE 13 (2018)."""
 
 
-def _svg(drawn: Drawn, name: str) -> Element:
-    """The figure as an element of the page. name: unique on the page; letters, digits and hyphens."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+def shade(share: float) -> str:
+    """A share as a color, from dark blue to yellow.
 
-    text = StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):  # `figure.savefig` would draw everything twice
-        canvas = FigureCanvasSVG(drawn.figure)
-        canvas.print_svg(text, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return adopt(text.getvalue(), name, drawn.title, drawn.description)
+    Args:
+        share: In [0, 1].
+
+    Returns:
+        "#rrggbb".
+    """
+    place = share * (len(_CIVIDIS) - 1)
+    below = min(int(place), len(_CIVIDIS) - 2)
+    parts = [
+        round(
+            (_CIVIDIS[below] >> bits & 255) * (below + 1 - place)
+            + (_CIVIDIS[below + 1] >> bits & 255) * (place - below)
+        )
+        for bits in (16, 8, 0)
+    ]
+    return "#" + "".join(f"{part:02x}" for part in parts)

@@ -19,6 +19,7 @@ from unsaf_async.report.drawing import (
     line_style,
     new_figure,
     series,
+    shade,
     share_axis,
     short,
 )
@@ -82,7 +83,7 @@ def shares(
     """
     if not rows:
         return None
-    figure, axes = new_figure(0.42 * len(rows) + 0.75)
+    figure, axes = new_figure(colors, 0.42 * len(rows) + 0.75)
     for place, (label, part, n) in enumerate(rows):
         if ends := wilson(part, n) if known is None else known.get(label):
             axes.plot(ends, [place, place], color=colors["good"], linewidth=2.5, solid_capstyle="round")
@@ -92,7 +93,7 @@ def shares(
     axes.set_yticks(range(len(rows)), [f"{short(label)}  {part}/{n}" for label, part, n in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     title, sentence, axis = words
-    share_axis(axes.xaxis, axes.set_xlim, axis)
+    share_axis(axes, "x", axis)
     values = ", ".join(f"{label} {part / n:.2f}" for label, part, n in rows)
     return Drawn(figure, title, f"{sentence}: {values}.")
 
@@ -131,7 +132,7 @@ def over_time(colors: Palette, timeline: Timeline, limits: Limits) -> Drawn | No
     if len(timeline.settled_s) < 2:
         return None
     paid = sum(timeline.cost_usd) > 0
-    figure, axes = new_figure(3.9 if paid else 2.9, rows=3 if paid else 2)
+    figure, axes = new_figure(colors, 3.9 if paid else 2.9, rows=3 if paid else 2)
     end = max(timeline.settled_s[-1], *timeline.in_flight[0][-1:], 1e-6)
     counts, edges = np.histogram(timeline.settled_s, bins=min(40, max(4, len(timeline.settled_s) // 4)), range=(0, end))
     axes[0].stairs(counts / np.diff(edges), edges, color=colors["c1"], fill=True)
@@ -181,7 +182,7 @@ def latency_by_role(colors: Palette, seconds: Mapping[Role, Sequence[float]]) ->
     """
     if not seconds:
         return None
-    figure, axes = new_figure(0.45 * len(seconds) + 0.8)
+    figure, axes = new_figure(colors, 0.45 * len(seconds) + 0.8)
     medians = []
     for place, (role, values) in enumerate(seconds.items()):
         p5, p25, p50, p75, p95 = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
@@ -212,7 +213,7 @@ def roc_curves(colors: Palette, signals: Sequence[SignalValues]) -> Drawn | None
     drawn = [(signal, curve) for signal, curve in curves if curve is not None and len(curve[0]) > 3]
     if not drawn:
         return None
-    figure, axes = new_figure(4.9 + 0.29 * len(drawn))
+    figure, axes = new_figure(colors, 4.9 + 0.29 * len(drawn))
     axes.plot([0, 1], [0, 1], color=colors["line"], linewidth=1)
     for place, (signal, (false, true, area)) in enumerate(drawn):
         keep = np.unique(np.linspace(0, len(false) - 1, _POINTS).astype(int))
@@ -221,8 +222,8 @@ def roc_curves(colors: Palette, signals: Sequence[SignalValues]) -> Drawn | None
             false[keep], true[keep], color=series(colors, place), linewidth=2, linestyle=line_style(place), label=label
         )
     axes.set_aspect("equal")
-    share_axis(axes.yaxis, axes.set_ylim, "share of answerable above a threshold")
-    share_axis(axes.xaxis, axes.set_xlim, "share of unanswerable ones above it")
+    share_axis(axes, "y", "share of answerable above a threshold")
+    share_axis(axes, "x", "share of unanswerable ones above it")
     legend_above(figure)
     areas = ", ".join(f"{signal.name} {curve[2]:.3f}" for signal, curve in drawn)
     return Drawn(figure, "ROC by signal", f"Area under the curve, answerable against unanswerable: {areas}.")
@@ -242,7 +243,7 @@ def reliability(colors: Palette, curves: Sequence[CalibrationCurve]) -> Drawn | 
     curves = [each for each in curves if len(each.bins) > 1]
     if not curves:
         return None
-    figure, axes = new_figure(4.9 + 0.29 * len(curves))
+    figure, axes = new_figure(colors, 4.9 + 0.29 * len(curves))
     axes.plot([0, 1], [0, 1], color=colors["line"], linewidth=1)
     for place, each in enumerate(curves):
         axes.plot(
@@ -256,8 +257,8 @@ def reliability(colors: Palette, curves: Sequence[CalibrationCurve]) -> Drawn | 
             label=each.name,
         )
     axes.set_aspect("equal")
-    share_axis(axes.yaxis, axes.set_ylim, "share right")
-    share_axis(axes.xaxis, axes.set_xlim, "confidence")
+    share_axis(axes, "y", "share right")
+    share_axis(axes, "x", "confidence")
     legend_above(figure)
     values = ", ".join(f"{each.name}: mean {_mean_confidence(each):.2f}, right {each.right:.2f}" for each in curves)
     return Drawn(figure, "Reliability", f"Confidence against the share that is right. {values}.")
@@ -281,7 +282,7 @@ def risk_coverage(colors: Palette, curves: Sequence[CalibrationCurve]) -> Drawn 
     drawn = [each for each in curves if len(each.risk) > 1]
     if not drawn:
         return None
-    figure, axes = new_figure(3.1 + 0.29 * len(drawn))
+    figure, axes = new_figure(colors, 3.1 + 0.29 * len(drawn))
     for place, each in enumerate(drawn):
         keep = np.unique(np.linspace(0, len(each.risk) - 1, _POINTS).astype(int))
         coverage, risk = np.array(each.risk)[keep].T
@@ -289,7 +290,7 @@ def risk_coverage(colors: Palette, curves: Sequence[CalibrationCurve]) -> Drawn 
             coverage, risk, color=series(colors, place), linewidth=2, linestyle=line_style(place), label=each.name
         )
     axes.set_ylim(bottom=0)
-    share_axis(axes.xaxis, axes.set_xlim, "coverage: the surest first")
+    share_axis(axes, "x", "coverage: the surest first")
     axes.set_ylabel("share wrong")
     legend_above(figure)
     return Drawn(figure, "Risk and coverage", f"Wrong among all: {1 - drawn[0].right:.2f}.")
@@ -321,7 +322,7 @@ def intervals(
     """
     if not rows:
         return None
-    figure, axes = new_figure(0.45 * len(rows) + 0.8)
+    figure, axes = new_figure(colors, 0.45 * len(rows) + 0.8)
     if line is not None:
         axes.axvline(line, color=colors["muted"], linewidth=1, linestyle="--")
     for place, (_, value, interval) in enumerate(rows):
@@ -336,7 +337,7 @@ def intervals(
         axes.get_yticklabels()[0].set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     title, axis = words
-    share_axis(axes.xaxis, axes.set_xlim, axis)
+    share_axis(axes, "x", axis)
     values = ", ".join(
         f"{label} {format_headline(value, interval if value is None else None)}" for label, value, interval in rows
     )
@@ -359,7 +360,7 @@ def scale(
     """
     if len(rows) < 2:
         return None
-    figure, axes = new_figure(3.6)
+    figure, axes = new_figure(colors, 3.6)
     axes.set_xscale("log")
     ordered = sorted(rows, key=lambda row: row[1])
     axes.plot([row[1] for row in ordered], [row[2] for row in ordered], color=colors["line"], linewidth=1)
@@ -413,10 +414,12 @@ def write_plane(rows: Sequence[Plane], file: Path, notes: Sequence[str] = ()) ->
 
     Raises:
         OSError: The file cannot be written.
+        UserError: matplotlib is not installed.
     """
-    import matplotlib as mpl
+    with in_style():
+        import matplotlib as mpl
 
-    with in_style(PRINTED), mpl.rc_context({"svg.hashsalt": "plane"}):
+        mpl.rcParams["svg.hashsalt"] = "plane"  # until the context ends
         svg = file.suffix.lower() == ".svg"
         metadata = {"Date": None} if svg else {"Software": None}
         figure = _plane(PRINTED, rows)
@@ -427,7 +430,7 @@ def write_plane(rows: Sequence[Plane], file: Path, notes: Sequence[str] = ()) ->
 
 
 def _plane(colors: Palette, rows: Sequence[Plane]) -> Any:
-    figure, axes = new_figure(6.2)
+    figure, axes = new_figure(colors, 6.2)
     for unf1 in (0.5, 0.7, 0.8, 0.9):
         timidity = np.linspace(unf1 / (2 - unf1), 1, 100)
         axes.plot(timidity, unf1 * timidity / (2 * timidity - unf1), color=colors["line"], linewidth=1, zorder=0)
@@ -441,8 +444,8 @@ def _plane(colors: Palette, rows: Sequence[Plane]) -> Any:
         aside = {"xytext": (7, 5)} if x < 0.7 else {"xytext": (-7, 5), "ha": "right"}
         axes.annotate(short(label), (x, y), textcoords="offset points", fontsize=12, **aside)
     axes.set_aspect("equal")
-    share_axis(axes.xaxis, axes.set_xlim, "timidity: of the declined, rightly")
-    share_axis(axes.yaxis, axes.set_ylim, "audacity: of the unanswerable, declined")
+    share_axis(axes, "x", "timidity: of the declined, rightly")
+    share_axis(axes, "y", "audacity: of the unanswerable, declined")
     return figure
 
 
@@ -472,19 +475,17 @@ def heat_map(colors: Palette, cross: CrossMatrix) -> Drawn:
     Returns:
         The plot.
     """
-    import matplotlib as mpl
-    from matplotlib.patches import Rectangle
-
-    figure, axes = new_figure(0.5 * len(cross.askers) + 1.6)
-    shade = mpl.colormaps["cividis"]
+    figure, axes = new_figure(colors, 0.5 * len(cross.askers) + 1.6)
     values = {(cell.asker, cell.answerer): None if cell.unf1_between else cell.unf1 for cell in cross.cells}
     bounds = {(cell.asker, cell.answerer): cell.unf1_between for cell in cross.cells}
     cells = []
     for row, asker in enumerate(cross.askers):
         for column, answerer in enumerate(cross.answerers):
             value = values.get((asker, answerer))
-            color = colors["line"] if value is None else mpl.colors.to_hex(shade(value))
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, edgecolor=colors["paper"]))
+            color = colors["line"] if value is None else shade(value)
+            left, top, right, bottom = column - 0.5, row - 0.5, column + 0.5, row + 0.5
+            corners = ((left, right, right, left), (top, top, bottom, bottom))
+            axes.fill(*corners, facecolor=color, edgecolor=colors["paper"])
             ink = colors["ink"] if value is None else "#ffffff" if value < 0.55 else "#111111"
             between = bounds.get((asker, answerer))
             text = f"{between[0]:.2f} to {between[1]:.2f}" if between else format_figure(value, 2)
@@ -496,5 +497,5 @@ def heat_map(colors: Palette, cross: CrossMatrix) -> Drawn:
     axes.set_ylim(len(cross.askers) - 0.5, -0.5)
     axes.set_xlabel("answers")
     axes.set_ylabel("asks")
-    axes.spines[:].set_visible(False)
+    axes.set_frame_on(False)
     return Drawn(figure, "UnF1: who answers whose questions", f"{'; '.join(cells)}.")

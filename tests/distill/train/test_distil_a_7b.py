@@ -17,6 +17,7 @@ from PIL import Image
 from unsaf_async.calls.batches.batches import Waits
 from unsaf_async.distill.data.options import DEFAULT
 from unsaf_async.distill.train import student as students
+from unsaf_async.distill.train.merge_check import comparing_bytes
 from unsaf_async.distill.train.merging import merge_bytes
 from unsaf_async.distill.train.recipe import Recipe
 from unsaf_async.distill.train.room import check_memory
@@ -160,7 +161,9 @@ def test_the_memory_is_the_preflights(outline: students.Outline) -> None:
         _, parts = check_memory(asked, outline, 900, 10**12, weight_bytes=2, pairs=False)
         found = [*parts.values(), sum(parts.values())]
         assert [f"{number / 1e9:.1f}" for number in found] == told, options
-    assert f"Merging takes {merge_bytes(outline) / 1e9:.1f} GB" in PAGE.replace("\n", " ")
+    page = PAGE.replace("\n", " ")
+    assert f"Merging takes {merge_bytes(outline) / 1e9:.1f} GB" in page
+    assert f"where {comparing_bytes(outline) / 1e9:.1f} GB are free" in page
 
 
 def test_the_tokens_are_the_image_processors_and_the_hours_follow_from_them() -> None:

@@ -51,4 +51,3 @@ def test_qwen3_vl_trains_in_its_language_model_alone(recipe: Callable[..., Recip
     assert all(key.startswith("base_model.model.model.language_model.layers.") for key in keys)
     assert trained.check is not None
     assert trained.check.merge_error <= 1e-5
-    assert trained.check.other_names == ()

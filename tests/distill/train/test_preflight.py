@@ -18,9 +18,10 @@ from transformers import AutoProcessor
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from unsaf_async.distill.train import corpus as corpora
-from unsaf_async.distill.train import merging
 from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.imitation import Imitation
+from unsaf_async.distill.train.merge_check import place_to_compare
+from unsaf_async.distill.train.merging import merge_bytes
 from unsaf_async.distill.train.preflight import preflight
 from unsaf_async.distill.train.room import check_disk, check_memory, check_merge
 from unsaf_async.distill.train.train import train
@@ -46,7 +47,7 @@ def look(settings: Recipe) -> tuple[Preflight, RenderedRows]:
     corpus = corpora.read(settings.data, file, preferences=settings.dpo)
     processor, outline = students.open_processor(settings), students.read_outline(settings)
     try:
-        return preflight(settings, corpus, processor, outline, free_bytes=10**10, free_for_merge={"cpu": 10**10})
+        return preflight(settings, corpus, processor, outline, free_bytes=10**10, free_to_compare={"cpu": 10**10})
     finally:
         corpus.pictures.close()
 
@@ -348,18 +349,26 @@ def test_recomputed_activations_change_no_weight(recipe: Recipes, tmp_path: Path
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_a_merge_goes_where_there_is_room_or_is_refused(recipe: Recipes) -> None:
+def test_a_merge_takes_the_memory_of_a_weight_and_is_compared_where_there_is_room(recipe: Recipes) -> None:
     settings = recipe()
     outline = replace(students.read_outline(settings), parameters=72_000_000_000, dtype=torch.bfloat16)
     assert check_merge(settings, outline, {"cuda": 80 * 10**9, "cpu": 200 * 10**9}) == "cpu"
     assert check_merge(settings, outline, {"cuda": 200 * 10**9, "cpu": 10**9}) == "cuda"
-    with pytest.raises(
-        UserError,
-        match=r"merging takes 180.* of memory, and 80.* on cuda and 100.* on cpu are free; train with merge=False",
-    ):
-        check_merge(settings, outline, {"cuda": 80 * 10**9, "cpu": 100 * 10**9})
+    assert check_merge(settings, outline, {"cuda": 80 * 10**9, "cpu": 10**9}) is None
+    assert place_to_compare(outline, {"cuda": 721 * 10**9}) == ("cuda", torch.float32)
+    assert merge_bytes(outline) == 4 * (2 * outline.learned + 5 * 64 * 128)  # the students' feed-forward layers
+    with pytest.raises(UserError, match=r"merging takes .* of memory, and 1.0 kB are free; train with merge=False"):
+        check_merge(settings, outline, {"cuda": 80 * 10**9, "cpu": 1000})
     assert check_merge(recipe(merge=False), outline, {"cuda": 1, "cpu": 1}) is None
-    assert merging.merge_place(outline, {"cuda": 721 * 10**9}) == ("cuda", torch.float32)
+
+
+def test_a_student_whose_files_are_of_no_use_for_merging_is_told_first(
+    made: Made, recipe: Recipes, tmp_path: Path
+) -> None:
+    student = tmp_path / "pickled"
+    shutil.copytree(made.students["llava"], student)
+    (student / "model.safetensors").rename(student / "pytorch_model.bin")
+    refused(recipe(student=str(student)), r"has no weights in model.safetensors .* train with merge=False")
 
 
 # --- the longest rows, once -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from unsaf_async.distill.train.merging import merge_bytes
 from unsaf_async.distill.train.pixel_cap import pixel_cap
 from unsaf_async.distill.train.rendering import Renderer
 from unsaf_async.distill.train.room import check_disk, check_memory, check_merge
@@ -63,8 +64,8 @@ class Preflight:
     memory_bytes: dict[str, int]
     """Estimated, by part: weights, adapter (with gradients and AdamW's moments), activations."""
     memory_free_bytes: int
-    merge_on: str | None
-    """The device on which the adapter is merged, by what is free before the training; None: it is not merged."""
+    compared_on: str | None
+    """The device on which the merged model is compared with the adapter, by what is free before the training; None: on none."""
     checkpointing: bool
     """Activations are computed again in the backward pass."""
     notes: tuple[str, ...]
@@ -74,6 +75,8 @@ class Preflight:
     """Of the student's weights (0 to 1), those of the layers that the LoRA is added to; None: of an earlier version."""
     untrained_experts_share: float = 0.0
     """Of the student's weights, those of a mixture's experts that get no LoRA."""
+    merge_bytes: int = 0
+    """Estimated: the memory that merging takes; 0: it is not merged."""
 
     def lines(self) -> Iterator[str]:
         """A table of the kinds, and what the training needs, line by line."""
@@ -92,8 +95,8 @@ class Preflight:
             yield f"the LoRA is added to layers with {100 * self.adapted_share:.1f} % of the student's weights"
         parts = " + ".join(f"{name} {format_bytes(number)}" for name, number in self.memory_bytes.items())
         yield f"memory, roughly: {parts}; free {format_bytes(self.memory_free_bytes)}"
-        if self.merge_on is not None:
-            yield f"the adapter will be merged on {self.merge_on}"
+        if self.merge_bytes:
+            yield f"merging, a weight at a time: {format_bytes(self.merge_bytes)} of the CPU's memory"
         yield f"disk: {format_bytes(self.disk_bytes)}; free {format_bytes(self.disk_free_bytes)}"
         for note in self.notes:
             yield f"Note: {note}"
@@ -106,7 +109,7 @@ def preflight(
     outline: Outline,
     *,
     free_bytes: int,
-    free_for_merge: Mapping[str, int],
+    free_to_compare: Mapping[str, int],
     weight_bytes: int = 4,
 ) -> tuple[Preflight, RenderedRows]:
     """What the training needs, and the rows as the student reads them.
@@ -117,7 +120,8 @@ def preflight(
         processor: The student's.
         outline: The student without its weights.
         free_bytes: The device's free memory.
-        free_for_merge: Free bytes by device where the adapter can be merged, the one that is wished for first.
+        free_to_compare: Free bytes by device where the merged model can be compared with the adapter, the one that is
+            wished for first; "cpu" is among them.
         weight_bytes: Of a number in the data type of the training: 4 in single precision, 2 in bfloat16.
 
     Returns:
@@ -148,7 +152,7 @@ def preflight(
     checkpointing, memory = check_memory(
         recipe, outline, longest, free_bytes, weight_bytes=weight_bytes, pairs=bool(rows.train_pairs)
     )
-    merge_on = check_merge(recipe, outline, free_for_merge)
+    compared_on = check_merge(recipe, outline, free_to_compare)
     of_images = [renderer.image_tokens(number) for number in range(len(corpus.pictures.places))]
     checked = Preflight(
         kinds=kind_shares(rows.train),
@@ -166,12 +170,13 @@ def preflight(
         disk_free_bytes=disk_free,
         memory_bytes=memory,
         memory_free_bytes=free_bytes,
-        merge_on=merge_on,
+        compared_on=compared_on,
         checkpointing=checkpointing,
         notes=(),
         too_long=dropped,
         adapted_share=(outline.in_targets + (outline.in_experts if outline.experts else 0)) / outline.parameters,
         untrained_experts_share=0.0 if outline.experts else outline.in_experts / outline.parameters,
+        merge_bytes=merge_bytes(outline) if recipe.merge else 0,
     )
     return replace(checked, notes=tuple(_notes(checked))), rows
 
@@ -193,6 +198,8 @@ def _notes(checked: Preflight) -> Iterator[str]:
             f"the experts, {100 * checked.untrained_experts_share:.1f} % of the student's weights, stay as they are; "
             f"{as_option('lora_experts')} adapts them, too"
         )
+    if checked.merge_bytes and checked.compared_on is None:
+        yield "no memory holds the whole student, so the merged model will not be compared with the adapter"
     if not checked.validation_rows:
         yield f"there is no validation split, so nothing shows overfitting; export with one ({as_option('splits')})"
     if sum(checked.memory_bytes.values()) > checked.memory_free_bytes:

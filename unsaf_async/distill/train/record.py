@@ -18,7 +18,8 @@ from unsaf_async.distill.train.student_card import card, read_card
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unsaf_async.distill.train.merging import Merged
+    from unsaf_async.distill.train.merge_check import Compared
+    from unsaf_async.distill.train.merging import Written
     from unsaf_async.distill.train.preflight import Preflight
     from unsaf_async.distill.train.recipe import Recipe
     from unsaf_async.distill.train.stage import StageResult
@@ -42,9 +43,12 @@ class Trained:
     frozen_sha256: str
     """See `student.frozen_sha256`."""
     preflight: Preflight
-    check: Merged | None
+    check: Compared | None
+    """How the merged model compares with the adapter; None: there is none, or there was no memory to compare in."""
     wall_s: float
     """All of it: reading, checking, training, merging."""
+    written: Written | None = None
+    """Of the merged model; None: it is not there, or not yet."""
 
     @property
     def steps(self) -> int:
@@ -81,7 +85,9 @@ def write_record(recipe: Recipe, outline: Outline, trained: Trained) -> None:
             for stage in (trained.sft, trained.dpo)
             if stage
         ],
-        "merged": asdict(trained.check) if trained.check else None,
+        "merged": asdict(trained.written) | {"compared": trained.check and asdict(trained.check)}
+        if trained.written
+        else None,
         "wall_s": trained.wall_s,
     }
     (recipe.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from unsaf_async.distill.train.merging import merge_bytes, merge_place
+from unsaf_async.distill.train.merge_check import place_to_compare
+from unsaf_async.distill.train.merging import merge_bytes
+from unsaf_async.distill.train.student_files import student_files
 from unsaf_async.errors import UserError, setting
 from unsaf_async.text import format_bytes
 
@@ -96,27 +98,31 @@ def check_memory(
 
 
 def check_merge(recipe: Recipe, outline: Outline, free: Mapping[str, int]) -> str | None:
-    """Checks that the adapter can be merged: a student in 4 bits is trained in a quarter of what merging needs.
+    """Checks that the adapter can be merged: there is memory, and every adapted weight is in the student's files.
+
+    Of a student that is not on this machine yet, the files are looked at once it is.
 
     Args:
         recipe: Whether it is merged.
         outline: The student without its weights.
-        free: Free bytes by device, the one that is wished for first.
+        free: Free bytes by device, the one that is wished for first; "cpu" is among them.
 
     Returns:
-        The device; None: it is not merged.
+        The device on which the merged model will be compared with the adapter; None: it is not merged, or none has room
+        for the whole student, and it is written without a comparison.
 
     Raises:
-        UserError: No device has room.
+        UserError: There is no room to merge in, or the files are of no use for it.
     """
     if not recipe.merge:
         return None
-    place = merge_place(outline, free)
-    if place is None:
-        room = " and ".join(f"{format_bytes(number)} on {name}" for name, number in free.items())
+    if merge_bytes(outline) > free["cpu"]:
         raise UserError(
-            f"{recipe.student}: merging takes {format_bytes(merge_bytes(outline))} of memory, and {room} are free; train with "
-            f"{setting('merge', False)}, and merge the adapter on a larger machine",
+            f"{recipe.student}: merging takes {format_bytes(merge_bytes(outline))} of memory, and "
+            f"{format_bytes(free['cpu'])} are free; train with {setting('merge', False)}, and merge on a larger machine",
             field="student",
         )
-    return place[0]
+    if files := student_files(recipe, outline):
+        files.check()
+    place = place_to_compare(outline, free)
+    return None if place is None else place[0]

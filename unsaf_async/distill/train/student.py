@@ -159,6 +159,8 @@ class Outline:
     """Of the student."""
     learned: int
     """Parameters of the LoRA."""
+    largest: int
+    """Parameters of the largest weight that the LoRA is added to."""
     in_targets: int
     """Parameters of the linear layers that the LoRA is added to."""
     in_experts: int
@@ -212,6 +214,7 @@ def read_outline(recipe: Recipe) -> Outline:
         others=tuple(name for name in linear if name not in set(targets)),
         parameters=sum(weight.numel() for weight in model.parameters()),
         learned=learned_parameters(recipe, sizes, {name: tuple(weights[name].shape) for name in experts}),
+        largest=max(weights[name].numel() for name in (*(f"{each}.weight" for each in targets), *experts)),
         in_targets=sum(linear[name].weight.numel() for name in targets),
         in_experts=sum(weights[name].numel() for name in fused),
         context_tokens=getattr(text, "max_position_embeddings", None),

@@ -112,12 +112,17 @@ def _data(record: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"- {note}" for note in checked["notes"])
 
 
-def _merged(check: Mapping[str, Any]) -> Iterator[str]:
+def _merged(merged: Mapping[str, Any]) -> Iterator[str]:
     yield "\n## The merged model\n"
+    stored = ", ".join(merged["dtypes"])
+    yield f"{merged['weights']} weights are others than the base's: merged in float32, stored in {stored}."
+    if (check := merged["compared"]) is None:
+        yield "Its logits were not compared with the adapter's: there was no memory for the whole model.\n"
+        return
     yield (
-        f"Merged in {check['dtype']}, saved in {check['saved_dtype']}. Largest difference of two logits on a few rows: "
+        f"Largest difference of two logits on a few rows, computed in {check['dtype']}: "
         f"{check['adapter_effect']:.2g} between base and adapter, {check['merge_error']:.1e} by merging, "
-        f"{check['reload_error']:.1e} by writing and reading, {check['rounding']:.1e} by {check['saved_dtype']}'s rounding.\n"
+        f"{check['rounding']:.1e} by rounding, {check['reload_error']:.1e} by writing and reading.\n"
     )
 
 

@@ -18,28 +18,32 @@ import torch
 from accelerate import PartialState
 
 from unsaf_async.distill.train import corpus as corpora
-from unsaf_async.distill.train import merging
 from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.arguments import in_bf16, training_dtype
 from unsaf_async.distill.train.contained import contained
 from unsaf_async.distill.train.corpus import SFT_TEXTS
 from unsaf_async.distill.train.early import check_early
 from unsaf_async.distill.train.imitation import imitate
+from unsaf_async.distill.train.merge_check import compare, free_to_compare, place_to_compare
+from unsaf_async.distill.train.merging import merge
 from unsaf_async.distill.train.preference import prefer
 from unsaf_async.distill.train.preflight import preflight
 from unsaf_async.distill.train.record import Trained, write_record
+from unsaf_async.distill.train.rehearsal import is_out_of_memory
 from unsaf_async.distill.train.stage import Setup, dataset_of
+from unsaf_async.distill.train.student_files import student_files
 from unsaf_async.errors import UserError, setting
 from unsaf_async.text import typed_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from transformers import ProcessorMixin
 
     from unsaf_async.distill.train.corpus import Pictures
-    from unsaf_async.distill.train.merging import Merged
+    from unsaf_async.distill.train.merge_check import Compared
+    from unsaf_async.distill.train.merging import Written
     from unsaf_async.distill.train.recipe import Recipe
     from unsaf_async.distill.train.rendering import RenderedRow
     from unsaf_async.distill.train.stage import StageResult
@@ -83,14 +87,13 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
         try:
             # 2. whatever would waste the training
             free = students.free_bytes(state.device)
-            room = merging.free_for_merge(state.device)
             checked, rows = preflight(
                 recipe,
                 corpus,
                 processor,
                 outline,
                 free_bytes=free,
-                free_for_merge=room,
+                free_to_compare=free_to_compare(state.device),
                 weight_bytes=training_dtype(bf16=in_bf16(recipe)).itemsize,
             )
             for line in checked.lines():
@@ -103,45 +106,56 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
             if recipe.dpo:
                 dpo, frozen = prefer(setup)
 
-            # 4. what a reader of the model must know, and then the merged model, checked against the adapter
+            # 4. what a reader of the model must know
             trained = _trained(setup, sft, dpo, trainable, frozen, time.monotonic() - began_s)
             if state.is_main_process:
                 write_record(recipe, outline, trained)
-                if recipe.merge:
-                    trained = replace(trained, check=_merge(setup), wall_s=time.monotonic() - began_s)
-                    write_record(recipe, outline, trained)
-                _discard_checkpoints(recipe.out)
+                probe = _probe(processor, (rows.validation or rows.train)[:_PROBED], corpus.pictures)
         finally:
             state.wait_for_everyone()
             if state.is_local_main_process:
                 corpus.pictures.close()
-    gc.collect()  # trainers hold themselves in cycles, and with them the model
+
+        # 5. the merged model: the first process makes it, and no other one waits for that
+        gc.collect()  # trainers hold themselves in cycles, and with them the model
+        if state.is_main_process:
+            if recipe.merge:
+                written, check = _merge(setup, probe)
+                trained = replace(trained, written=written, check=check, wall_s=time.monotonic() - began_s)
+                write_record(recipe, outline, trained)
+            _discard_checkpoints(recipe.out)
     return trained
 
 
-def _merge(setup: Setup) -> Merged:
-    """The merged model is written and compared with the adapter."""
-    recipe, rows = setup.recipe, setup.rows
-    setup.say("merging the adapter and checking the merged model")
-    probe = _probe(setup.processor, (rows.validation or rows.train)[:_PROBED], setup.pictures)
+def _merge(setup: Setup, probe: Mapping[str, torch.Tensor]) -> tuple[Written, Compared | None]:
+    """The merged model is written, and compared with the adapter where there is memory for it."""
+    recipe, outline = setup.recipe, setup.outline
+    setup.say("merging the adapter")
     adapter, merged = recipe.out / "adapter", recipe.out / "merged"
-    gc.collect()  # what was trained goes, and its memory with it
+    again = (
+        f"the adapter is in {adapter}; give {setting('resume')} to merge again, or with {setting('merge', False)} to leave "
+        "it at that"
+    )
+    try:
+        files = student_files(recipe, outline)
+        if files is None:
+            raise FileNotFoundError("the student's weights are not in safetensors files")
+        written = merge(files, setup.processor, adapter, merged)
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise UserError(f"{merged}: was not made ({typed_line(error)}); {again}") from None
     if setup.device.type == "cuda":
         torch.cuda.empty_cache()
-    again = f"give {setting('resume')} to merge again, or with {setting('merge', False)} to leave it at that"
-    place = merging.merge_place(setup.outline, merging.free_for_merge(setup.device))
-    if place is None:
-        raise UserError(f"{merged}: there is no memory left to merge in; the adapter is in {adapter}; {again}")
+    place = place_to_compare(outline, free_to_compare(setup.device))
     try:
-        check = merging.merge(recipe, setup.outline, setup.processor, adapter, merged, probe, place)
+        check = place and compare(recipe, outline, adapter, merged, probe, place, files.dtypes())
     except (RuntimeError, MemoryError) as error:
-        shutil.rmtree(merged, ignore_errors=True)
-        raise UserError(f"{merged}: was not made ({typed_line(error)}); the adapter is in {adapter}; {again}") from None
+        if not is_out_of_memory(error):
+            raise UserError(f"{merged}: cannot be read ({typed_line(error)}); {again}") from None
+        check = None
     setup.say(
-        f"merged: logits differ by {check.merge_error:.1e} from the adapter's, by {check.reload_error:.1e} after "
-        f"writing and reading, by {check.rounding:.1e} for {check.saved_dtype}"
+        f"merged {written.weights} weights" + (f": {check.line()}" if check else ", not compared: no memory for it")
     )
-    return check
+    return written, check
 
 
 def _trained(

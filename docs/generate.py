@@ -9,6 +9,7 @@
                            (between markers)
     docs/distilled.md      what und.py and distillation.py of benchmarks/ found  (between markers)
     docs/tiny.md           the tiny models' sizes and marks        (between markers)
+    docs/llms.txt          the site's pages for language models: llms.py
     docs/guide.md          an example's output, and what runs cost (between markers)
     CONTRIBUTING.md        the modules, and what each is for       (between markers)
 
@@ -39,6 +40,9 @@ from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+import llms
 
 from unsaf_async import Examination, Manifest, Settings
 from unsaf_async.cli import app
@@ -130,6 +134,7 @@ def generated() -> dict[Path, str | bytes]:
     files[ROOT / "docs" / "guide.md"] = filled(
         ROOT / "docs" / "guide.md", {"output": example_output(), "cost": cost_table()}
     )
+    files[ROOT / "docs" / "llms.txt"] = llms.text(files)
     files[ROOT / "CONTRIBUTING.md"] = filled(ROOT / "CONTRIBUTING.md", {"tree": file_tree()})
     return files
 
@@ -171,7 +176,9 @@ def help_text(words: list[str]) -> str:
 
 def cli_page() -> str:
     """docs/cli.md."""
-    parts = ["# The command line\n\nWritten by `make docs` from the commands' own help; do not edit.\n"]
+    parts = [
+        "# The command line\n\nEvery command and option, from the commands' own help. Written by `make docs`; do not edit.\n"
+    ]
     for words in commands():
         name = " ".join(["unsaf-async", *words])
         parts.append(f"## `{name}`\n\n```text\n{help_text(words)}\n```\n")

@@ -1,6 +1,7 @@
 """MkDocs hooks: README.md is the first page, the notebook is a page, links out of docs/ lead to the repository.
 
-No page loads from elsewhere.
+No page loads from elsewhere. For language models the site has each page's Markdown beside its HTML, and all of it in
+llms-full.txt, in the nav's order (https://llmstxt.org).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mkdocs.structure.files import File, Files
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.nav import Navigation
 
 ROOT = Path(__file__).parents[1]
 LOADED = re.compile(
@@ -58,6 +60,17 @@ def notebook_page(notebook: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
     return "\n\n".join(parts), pictures
 
 
+ORDER: list[str] = []
+"""The pages in the nav's order."""
+WRITTEN: dict[str, str] = {}
+"""Each page's Markdown as the site has it."""
+
+
+def on_nav(nav: Navigation, **_: Any) -> None:
+    """Takes the order of the pages."""
+    ORDER[:] = [page.file.src_uri for page in nav.pages]
+
+
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, **_: Any) -> str:
     """A page's text with its links as the site has them."""
     repository = f"{config.extra['repository']}/blob/main"
@@ -79,12 +92,17 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, **_: Any) -
             return f"{before}{repository}/docs/{target})"
         return match[0]
 
-    return re.sub(r"(\]\()(?!https?://|#|mailto:)([^)\s]+)\)", led, markdown)
+    WRITTEN[page.file.src_uri] = text = re.sub(r"(\]\()(?!https?://|#|mailto:)([^)\s]+)\)", led, markdown)
+    return text
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Fails if a page or a style sheet would make a browser fetch anything from elsewhere."""
+    """Writes the pages' Markdown; fails if a page or a style sheet would make a browser fetch anything from elsewhere."""
     site = Path(config.site_dir)
+    for name, text in WRITTEN.items():
+        (site / name).write_text(text, "utf-8")
+    whole = "\n\n".join(f"<!-- {name} -->\n\n{WRITTEN[name].strip()}" for name in ORDER)
+    (site / "llms-full.txt").write_text(f"{whole}\n", "utf-8")
     fetched = [
         f"{file.relative_to(site)}: {next(filter(None, match.groups()))}"
         for pattern, suffix in ((LOADED, "*.html"), (IN_STYLES, "*.html"), (IN_STYLES, "*.css"))

@@ -62,6 +62,8 @@ PAGES = [
     "docs/languages.md",
     "docs/guide.md",
     "docs/tutorial.md",
+    "docs/client-audit.md",
+    "docs/gateway.md",
     "docs/power.md",
     "docs/cheaper.md",
     "docs/batches.md",

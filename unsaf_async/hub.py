@@ -126,7 +126,9 @@ def open_repo(repo: Repo) -> None:
         )
 
 
-def push(folder: Path, repo: Repo, files: Sequence[str], *, message: str, bar: bool = False) -> Pushed:
+def push(
+    folder: Path, repo: Repo, files: Sequence[str], *, message: str, gone: Sequence[str] = (), bar: bool = False
+) -> Pushed:
     """Brings files of a folder to the hub. What is pushed again without a change makes no commit.
 
     Files on the hub that the patterns fit, and that the folder does not have, are deleted there: a part of an older
@@ -137,6 +139,7 @@ def push(folder: Path, repo: Repo, files: Sequence[str], *, message: str, bar: b
         repo: Where they go, opened by `open_repo`.
         files: Patterns of paths within the folder, such as "adapter/*", in which a * fits a / too.
         message: Of the commit.
+        gone: Patterns of further files on the hub that are deleted, unless they are pushed.
         bar: Whether huggingface_hub shows its progress on stderr.
 
     Returns:
@@ -157,7 +160,7 @@ def push(folder: Path, repo: Repo, files: Sequence[str], *, message: str, bar: b
                 repo_type=repo.kind,
                 commit_message=message,
                 allow_patterns=list(files),
-                delete_patterns=list(files),
+                delete_patterns=[*files, *gone],
             )
     except Exception as error:  # see `open_repo`
         name = repo.name if repo.kind == "model" else f"{repo.kind}s/{repo.name}"

@@ -91,6 +91,8 @@ def print_trained(trained: Trained) -> None:
     stdout.print(f"Adapter: {safe(str(trained.adapter))} ({trained.trainable:,} of {trained.parameters:,} parameters)")
     if trained.merged is not None:
         stdout.print(f"Merged model: {safe(str(trained.merged))}")
+    if trained.pushed is not None:
+        stdout.print(f"On the hub: {safe(trained.pushed.line())}")
 
 
 def _change(losses: tuple[tuple[int, float], ...]) -> str:

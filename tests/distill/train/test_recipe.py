@@ -41,6 +41,10 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         Recipe(**of, bf16=True, device="cpu")
     with pytest.raises(UserError, match=r"^patience"):
         Recipe(**of, patience=1, eval_every=2, save_every=3)
+    with pytest.raises(UserError, match=r"^public: goes with push_to_hub$"):
+        Recipe(**of, public=True)
+    with pytest.raises(UserError, match=r"^push_merged: there is no merged model with merge=False$"):
+        Recipe(**of, push_to_hub="a/b", push_merged=True, merge=False)
 
 
 def test_a_recipe_as_json_holds_no_path_of_the_machine() -> None:

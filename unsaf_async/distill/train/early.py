@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.train.corpus import check_folder
+from unsaf_async.distill.train.pushing import hub_repo
 from unsaf_async.errors import UserError, setting
+from unsaf_async.hub import check_push
 from unsaf_async.text import first_line
 from unsaf_async.tiny.folders import SHIPPED
 
@@ -45,7 +47,7 @@ def check_early(recipe: Recipe) -> None:
 
     Raises:
         UserError: The data are no export, the output folder is in use, the student's folder is no model's or its family
-            is not trained, or a reporter is not installed.
+            is not trained, a reporter is not installed, or nothing can be pushed to the hub.
     """
     check_folder(recipe.data, preferences=recipe.dpo)
     if os.environ.get("RANK", "0") == "0":  # of several processes the others might find what the first has written
@@ -71,6 +73,8 @@ def check_early(recipe: Recipe) -> None:
         raise UserError(
             f": bitsandbytes is not installed; pip install bitsandbytes, or leave {setting('qlora')} out", field="qlora"
         )
+    if (repo := hub_repo(recipe)) is not None:
+        check_push(repo)
 
 
 def check_torchvision() -> None:

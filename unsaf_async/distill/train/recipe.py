@@ -151,6 +151,13 @@ class Recipe:
             panel=OUTPUT,
         ),
     ] = ()
+    push_to_hub: Annotated[
+        str | None,
+        Help("Push the student there, on the Hugging Face Hub; private.", metavar="OWNER/NAME", panel=OUTPUT),
+    ] = None
+    """Adapter, card and record. Needs a token, of `HF_TOKEN` or `hf auth login`."""
+    push_merged: Annotated[bool, Help("Push the merged model, too.", panel=OUTPUT)] = False
+    public: Annotated[bool, Help("Let anybody read what is pushed.", panel=OUTPUT)] = False
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0.0), ("learning_rate", 0.0), ("dpo_learning_rate", 0.0), ("dpo_epochs", 0.0)):
@@ -178,6 +185,11 @@ class Recipe:
         if self.attention is not None and self.attention not in ATTENTIONS:
             raise UserError(f"{self.attention}: is not known; give one of {', '.join(ATTENTIONS)}", field="attention")
         self._check_adapter()
+        for name in ("push_merged", "public"):
+            if getattr(self, name) and self.push_to_hub is None:
+                raise UserError(f": goes with {setting('push_to_hub')}", field=name)
+        if self.push_merged and not self.merge:
+            raise UserError(f": there is no merged model with {setting('merge', False)}", field="push_merged")
         if not str(self.student).strip():
             raise UserError(": is empty; give a folder, a tiny model's name or a hub id", field="student")
         if self.bf16 and self.device == "cpu":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAME = "recipe.yaml"
 """What is written beside a student."""
 
-_OF_ONE_TRAINING = ("out", "resume")
+_OF_ONE_TRAINING = ("out", "resume", "push_to_hub", "push_merged", "public")
 """Settings that another training with the same recipe has otherwise."""
 
 

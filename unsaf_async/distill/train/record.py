@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from unsaf_async.distill.train.recipe import Recipe
     from unsaf_async.distill.train.stage import StageResult
     from unsaf_async.distill.train.student import Outline
+    from unsaf_async.hub import Pushed
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Trained:
     """All of it: reading, checking, training, merging."""
     written: Written | None = None
     """Of the merged model; None: it is not there, or not yet."""
+    pushed: Pushed | None = None
+    """To the hub; None: it was not asked for."""
 
     @property
     def steps(self) -> int:

@@ -74,7 +74,8 @@ def _summary(recipe: Recipe, record: Mapping[str, Any]) -> Iterator[str]:
     yield "- `adapter/`: the LoRA, for PEFT and for vLLM (`vllm serve BASE --enable-lora --lora-modules NAME=adapter"
     yield f"  --max-lora-rank {max(16, recipe.lora_r)}`), with the processor that it was trained with"
     if record["merged"]:
-        yield "- `merged/`: the whole model, for `transformers.AutoModelForImageTextToText`"
+        where = ", which is not on the hub" if recipe.push_to_hub and not recipe.push_merged else ""
+        yield f"- `merged/`: the whole model, for `transformers.AutoModelForImageTextToText`{where}"
     yield "- `recipe.yaml`: the settings, for `unsaf-async distill --recipe`"
     yield "- `training.json`: recipe, versions, every loss\n"
     yield "Whether it got better is not known from this: measure it, with over-refusal and accuracy, before and after.\n"

@@ -28,11 +28,13 @@ from unsaf_async.distill.train.merge_check import compare, free_to_compare, plac
 from unsaf_async.distill.train.merging import merge
 from unsaf_async.distill.train.preference import prefer
 from unsaf_async.distill.train.preflight import preflight
+from unsaf_async.distill.train.pushing import hub_repo, push_student
 from unsaf_async.distill.train.record import Trained, write_record
 from unsaf_async.distill.train.rehearsal import is_out_of_memory
 from unsaf_async.distill.train.stage import Setup, dataset_of
 from unsaf_async.distill.train.student_files import student_files
 from unsaf_async.errors import UserError, setting
+from unsaf_async.hub import open_repo
 from unsaf_async.text import typed_line
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
         state = PartialState(cpu=recipe.device == "cpu" or not torch.cuda.is_available())
         say = announce if announce is not None and state.is_main_process else _silent
         check_early(recipe)
+        repo = hub_repo(recipe)
+        if repo is not None and state.is_main_process:
+            open_repo(repo)
         state.wait_for_everyone()
         recipe.out.mkdir(parents=True, exist_ok=True)
 
@@ -124,6 +129,9 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
                 trained = replace(trained, written=written, check=check, wall_s=time.monotonic() - began_s)
                 write_record(recipe, outline, trained)
             _discard_checkpoints(recipe.out)
+            if repo is not None:
+                say(f"pushing to {repo.name}")
+                trained = replace(trained, pushed=push_student(recipe, repo, bar=bar))
     return trained
 
 

@@ -79,6 +79,7 @@ PAGES = [
     "docs/distillation.md",
     "docs/distilled.md",
     "docs/distil-a-7b.md",
+    "docs/rounds.md",
     "docs/cli.md",
 ]
 SHOWN_ONLY = {"text"}

@@ -16,6 +16,7 @@ from unsaf_async.distill.data import screening
 from unsaf_async.distill.data.build_rows import model_name, private
 from unsaf_async.distill.data.cleaned import NGRAM
 from unsaf_async.distill.data.clusters import NEAR, SPLITS
+from unsaf_async.distill.data.earlier import FILE as PICTURES
 from unsaf_async.distill.data.kinds import ROW_KINDS, WRITING
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.terms import TERMS, is_commercial
@@ -191,10 +192,15 @@ def _images(made: Export) -> Iterator[str]:
     percent = "/".join(map(str, made.options.splits))
     yield (
         f"Splits {percent} ({'/'.join(SPLITS)}) go by picture: images with equal pixels, or whose perceptual hashes (64-bit "
-        f"pHash) differ in {NEAR} bits or fewer, joined transitively, are one cluster, and a hash of cluster and seed "
-        f"({made.options.seed}) says where it goes. {made.clusters} clusters are in the rows; the largest of all found holds "
-        f"{made.largest_cluster} images.\n"
+        f"pHash) differ in {NEAR} bits or fewer, joined transitively, are one cluster, and a hash of its least file and the seed "
+        f"({made.options.seed}) says where it goes (`{PICTURES}`). {made.clusters} clusters are in the rows; the largest of all "
+        f"found holds {made.largest_cluster} images.\n"
     )
+    if made.options.splits_of:
+        yield (
+            f"{made.kept_splits} of the pictures are in earlier exports, or near to one that is, and are in the split that they "
+            f"have there (`{as_option('splits_of')}`).\n"
+        )
     yield from _decontamination(made)
 
 

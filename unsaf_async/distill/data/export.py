@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsaf_async.distill.data import card, mix, pairs
+from unsaf_async.distill.data import card, earlier, mix, pairs
 from unsaf_async.distill.data import write_rows as formats
 from unsaf_async.distill.data.build_rows import private, row_dict, rows_of
 from unsaf_async.distill.data.cost import cost_of
@@ -64,7 +64,7 @@ def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) 
         rows, unusable = rows_of(questions.items)
         if not rows:
             raise _nothing_left(questions, unusable)
-        layout = Layout(questions.cluster_of, options.splits, options.seed)
+        layout = Layout(questions.cluster_of, options.splits, options.seed, questions.clustered.splits)
         selected = select_rows(rows, options, layout, tokens)
         preferred = select_pairs(runs, questions.items, options, layout) if runs.students else None
 
@@ -72,6 +72,8 @@ def export(run_dirs: Sequence[Path], out: Path, options: Options | None = None) 
         pair_files = _write_pairs(folder, pictures, options, questions, preferred, tokens) if preferred else {}
         if questions.decontamination.images or options.exclude_questions:
             formats.write_lines(folder / "excluded.jsonl", [*_picture_hits(questions), *_question_hits(questions)])
+        pictures_known = earlier.lines(questions.clustered, questions.pictures, questions.pictured, layout.split_of)
+        formats.write_lines(folder / earlier.FILE, pictures_known)
         shutil.rmtree(pictures)
 
         exported = _summary(options, runs, questions, unusable, selected, preferred, tokens, terms_accepted=accepted)
@@ -249,6 +251,7 @@ def _summary(
         images=len(used),
         pictures=sorted(used),
         clusters=len({questions.cluster_of[pixels] for pixels in used}),
+        kept_splits=len(used & questions.clustered.splits.keys()),
         largest_cluster=max(Counter(questions.cluster_of.values()).values()),
         taken=selected.training,
         token_count=_token_count(options.tokenizer),

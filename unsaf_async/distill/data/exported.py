@@ -40,6 +40,8 @@ class Export:
     """Their pixels' sha256, sorted."""
     clusters: int
     """Clusters of near copies in it."""
+    kept_splits: int
+    """Pictures in it whose split is that of an earlier export."""
     largest_cluster: int
     """Images of the largest cluster, of all that were in the runs."""
     taken: Selection

@@ -170,6 +170,16 @@ class Options:
         ),
     ] = (90, 5, 5)
     """Percent of the clusters."""
+    splits_of: Annotated[
+        tuple[Path, ...],
+        Help(
+            "An earlier export: its pictures, and near copies of them, stay in their split, whatever --splits and --seed. "
+            "May be given several times.",
+            metavar="DIR",
+            panel=ROWS,
+        ),
+    ] = ()
+    """See `earlier.clustered`."""
     seed: Annotated[int, Help("Of the splits and of what is taken.", metavar="N", panel=ROWS)] = 0
     same_question: Annotated[int, Help("Most images that the same question is about.", metavar="N", panel=LEFT_OUT)] = (
         SAME_QUESTION

@@ -16,6 +16,7 @@ from unsaf_async.distill.data.cleaned import (
     without_contradictions,
     without_duplicates,
 )
+from unsaf_async.distill.data.earlier import clustered, read_earlier
 from unsaf_async.distill.data.pictures import keep_pictures
 from unsaf_async.distill.data.screening import screened
 from unsaf_async.distill.data.teachers import run_notes
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.agreement import Agreement
     from unsaf_async.distill.data.build_rows import Item
     from unsaf_async.distill.data.cleaned import ExcludedQuestion
+    from unsaf_async.distill.data.earlier import Clustered
     from unsaf_async.distill.data.options import Options
     from unsaf_async.distill.data.pictures import Picture
     from unsaf_async.distill.data.screening import Screening
@@ -74,13 +76,20 @@ class TeachableQuestions:
     """Questions that may not be taught, by reason."""
     pictures: Mapping[str, Picture]
     """By pixels' sha256; those of left-out questions, too."""
-    cluster_of: Mapping[str, str]
-    """The cluster of each of `pictures`."""
+    pictured: list[Item]
+    """All questions about these, those that are left out for other reasons, too."""
+    clustered: Clustered
+    """Which of `pictures` are near copies, and which have a split already."""
     decontamination: Decontamination
     notes: list[str]
     """What a user should know, a line each."""
     screening: Screening | None = None
     """What was left out for want of consistency, confidence or agreement; None: nothing of it was asked for."""
+
+    @property
+    def cluster_of(self) -> Mapping[str, str]:
+        """The cluster of each of `pictures`."""
+        return self.clustered.cluster_of
 
 
 def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> TeachableQuestions:
@@ -121,15 +130,18 @@ def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> T
     pictured = keep_pictures(good, folder)
     if pictured.missing:
         notes.append(f"{pictured.missing} images are gone, or are no longer what the model saw: they are left out")
-    cluster_of = clusters.clusters({pixels: picture.phash for pixels, picture in pictured.pictures.items()})
-    items, theirs, decontamination = _decontaminated(pictured.items, pictured.pictures, cluster_of, options)
+    found = clustered(pictured.pictures, pictured.items, read_earlier(options.splits_of))
+    cluster_of = found.cluster_of
+    items, torn = _with_one_split(pictured.items, found)
+    items, theirs, decontamination = _decontaminated(items, pictured.pictures, cluster_of, options)
     items, unclean = _clean(items, cluster_of, options)
     return TeachableQuestions(
         items=items,
         examined=len(good) + wrong.total(),
-        left_out=wrong + pictured.left_out + theirs + unclean,
+        left_out=wrong + pictured.left_out + torn + theirs + unclean,
         pictures=pictured.pictures,
-        cluster_of=cluster_of,
+        clustered=found,
+        pictured=pictured.items,
         decontamination=decontamination,
         notes=[*notes, *decontamination.notes],
         screening=screening,
@@ -141,6 +153,13 @@ def _agreement(runs: ExportedRuns, options: Options) -> Agreement | None:
     if not options.agreed_by and options.filters.agree is None:
         return None
     return agreement_of(runs.teachers, runs.agreeing, options.filters.agree)
+
+
+def _with_one_split(items: list[Item], found: Clustered) -> tuple[list[Item], Counter[str]]:
+    """The items whose picture can be in one split, and how many others there are, by reason."""
+    kept = [item for item in items if item.pixels not in found.torn]
+    why = f"the picture is near pictures of two splits of {as_option('splits_of')}"
+    return kept, Counter({why: len(items) - len(kept)})
 
 
 def _decontaminated(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,8 @@ class Layout:
     splits: tuple[int, int, int]
     """Percent of the clusters: train, validation, test."""
     seed: int
+    kept: Mapping[str, Split] = field(default_factory=dict)
+    """The split of pictures that have one already, by their pixels' sha256."""
 
     def split(self, item: Item) -> Split:
         """The split of a question's picture.
@@ -44,9 +46,20 @@ class Layout:
             item: A question about a picture in `cluster_of`.
 
         Returns:
-            Its cluster's split.
+            The one that it has already, or else its cluster's.
         """
-        return clusters.split_of(self.cluster_of[item.pixels], self.seed, self.splits)
+        return self.split_of(item.pixels)
+
+    def split_of(self, pixels: str) -> Split:
+        """The split of a picture.
+
+        Args:
+            pixels: The sha256 of its pixels, in `cluster_of`.
+
+        Returns:
+            The one that it has already, or else its cluster's.
+        """
+        return self.kept.get(pixels) or clusters.split_of(self.cluster_of[pixels], self.seed, self.splits)
 
     def rank(self, row: TrainingRow | PreferencePair) -> bytes:
         """The key by which rows or pairs come in random order: those that the mix takes are the first.

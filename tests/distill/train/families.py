@@ -74,7 +74,7 @@ def text(tok: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:
     }
 
 
-def _vision(**more: Any) -> dict[str, Any]:
+def vision(**more: Any) -> dict[str, Any]:
     return {
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -103,7 +103,7 @@ def llava(folder: Path, **of_template: Any) -> Path:
     torch.manual_seed(0)
     tok = tokenizer("<image>", named={"image_token": "<image>"})
     config = LlavaConfig(
-        vision_config=CLIPVisionConfig(**_vision(projection_dim=64)),
+        vision_config=CLIPVisionConfig(**vision(projection_dim=64)),
         text_config=LlamaConfig(**text(tok, tie_word_embeddings=False)),
         image_token_id=tok.convert_tokens_to_ids("<image>"),
         vision_feature_select_strategy="default",
@@ -137,7 +137,7 @@ def idefics3(folder: Path, **of_template: Any) -> Path:
     }
     tok = tokenizer(*marks, named=named)
     config = Idefics3Config(
-        vision_config=_vision(),
+        vision_config=vision(),
         text_config={**text(tok, tie_word_embeddings=False), "model_type": "llama"},
         image_token_id=tok.convert_tokens_to_ids("<image>"),
         scale_factor=2,
@@ -163,7 +163,7 @@ def gemma3(folder: Path, **of_template: Any) -> Path:
     named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
     tok = tokenizer(*marks, named=named)
     config = Gemma3Config(
-        vision_config={**_vision(), "vision_use_head": False},
+        vision_config={**vision(), "vision_use_head": False},
         text_config=text(tok, sliding_window=512, query_pre_attn_scalar=32),
         mm_tokens_per_image=4,
         boi_token_index=tok.convert_tokens_to_ids("<start_of_image>"),

@@ -115,8 +115,54 @@ def qwen3_vl_moe(folder: Path, **of_template: Any) -> Path:
     return save(Qwen3VLMoeForConditionalGeneration(config), _processor3(tok, **of_template), tok, folder)
 
 
+def _hybrid(tok: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:
+    """A layer of linear attention (its state is a matrix, its keys pass through a convolution) and one of the usual kind."""
+    return text(
+        tok,
+        layer_types=["linear_attention", "full_attention"],
+        linear_key_head_dim=16,
+        linear_value_head_dim=16,
+        linear_num_key_heads=2,
+        linear_num_value_heads=4,
+        rope_parameters={**ROPE, "mrope_section": [2, 1, 1], "partial_rotary_factor": 0.25},
+        **more,
+    )
+
+
+def qwen3_5(folder: Path, **of_template: Any) -> Path:
+    """Qwen3.5: three layers in four of linear attention; here one in two."""
+    from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    tok = tokenizer(*MARKS, named=NAMED)
+    config = Qwen3_5Config(text_config=_hybrid(tok), vision_config=_vision3_5(), **_ids(tok))
+    return save(Qwen3_5ForConditionalGeneration(config), _processor3(tok, **of_template), tok, folder)
+
+
+def qwen3_5_moe(folder: Path, **of_template: Any) -> Path:
+    """Qwen3.5 with four experts a layer, of which two answer, and one that always does."""
+    from transformers import Qwen3_5MoeConfig, Qwen3_5MoeForConditionalGeneration
+
+    torch.manual_seed(0)
+    tok = tokenizer(*MARKS, named=NAMED)
+    experts = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+    }
+    config = Qwen3_5MoeConfig(text_config=_hybrid(tok, **experts), vision_config=_vision3_5(), **_ids(tok))
+    return save(Qwen3_5MoeForConditionalGeneration(config), _processor3(tok, **of_template), tok, folder)
+
+
+def _vision3_5() -> dict[str, Any]:
+    return {name: value for name, value in _vision3().items() if name != "deepstack_visual_indexes"}
+
+
 QWENS: dict[str, Callable[[Path], Path]] = {
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
     "qwen3_vl_moe": qwen3_vl_moe,
+    "qwen3_5": qwen3_5,
+    "qwen3_5_moe": qwen3_5_moe,
 }

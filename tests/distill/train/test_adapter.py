@@ -132,6 +132,7 @@ def test_attention_that_carries_the_picture_is_not_the_language_model() -> None:
 def test_a_router_is_never_adapted_though_it_is_a_linear_layer() -> None:
     model = torch.nn.Module()
     model.words, model.gate, model.gate_proj = torch.nn.Embedding(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    model.modality_router = torch.nn.Linear(4, 4)  # Gemma 3n's
     model.experts = torch.nn.ModuleList([torch.nn.Linear(4, 4)])
     whole = torch.nn.Module()
     whole.language = model

@@ -68,10 +68,40 @@ def test_internvls_cap_is_a_number_of_tiles() -> None:
     assert images.max_patches == 1
 
 
-def test_a_processor_without_a_cap_is_one_line() -> None:
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+def test_idefics_cap_is_an_edge_of_whole_tiles_for_what_is_left_over_is_enlarged_to_one() -> None:
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-    images = CLIPImageProcessorPil()
+    images = Idefics3ImageProcessorPil(size={"longest_edge": 2048}, max_image_size={"longest_edge": 512})
+    photo = Image.new("RGB", (1024, 1024))
+    for most, edge, tiles in ((1_200_000, 1024, 4), (1_000_000, 512, 0), (100, 512, 0)):
+        set_pixel_cap(of(images), most, "student")
+        assert pixel_cap(of(images)) == f"size.longest_edge {edge:,}, an edge, in tiles of 512 x 512 pixels"
+        made = images(photo, return_tensors="np", return_row_col_info=True)
+        assert made["rows"][0][0] * made["cols"][0][0] == tiles
+
+
+def test_gemmas_cap_is_one_of_its_numbers_of_tokens() -> None:
+    from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
+
+    images = Gemma4ImageProcessorPil(max_soft_tokens=280)
+    photo = Image.new("RGB", (1920, 1080))
+    for most, tokens in ((10**8, 280), (401_408, 140), (1_000, 70)):
+        set_pixel_cap(of(images), most, "student")
+        assert pixel_cap(of(images)) == f"max_soft_tokens {tokens}, tokens of 48 x 48 pixels"
+        made = images(photo, return_tensors="np")["num_soft_tokens_per_image"][0]
+        assert 0.8 * tokens < made <= tokens
+
+
+@pytest.mark.parametrize("name", ["clip", "llava_onevision"])
+def test_a_processor_without_a_cap_is_one_line(name: str) -> None:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+    from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
+        LlavaOnevisionImageProcessorPil,
+    )
+
+    # LLaVA-OneVision's grids of tiles stand in the model's configuration, too
+    images = {"clip": CLIPImageProcessorPil, "llava_onevision": LlavaOnevisionImageProcessorPil}[name]()
     assert pixel_cap(of(images)) is None
-    with pytest.raises(UserError, match=r"^max_pixels 1000: the processor of student .* takes no cap; leave it out$"):
+    line = r"^max_pixels 1000: the processor of student .* takes no cap; leave it out, and rows that are too long with"
+    with pytest.raises(UserError, match=line):
         set_pixel_cap(of(images), 1000, "student")

@@ -114,10 +114,10 @@ def test_a_cap_on_pixels_lowers_the_tokens_of_an_image(made: Made, recipe: Recip
     before, after = look(recipe(student=student))[0], look(recipe(student=student, max_pixels=56 * 56))[0]
     assert after.image_tokens[1] < before.image_tokens[0]
     assert (before.pixel_cap, after.pixel_cap) == (
-        "size.longest_edge 112, an edge",
-        "size.longest_edge 56, an edge",
+        "size.longest_edge 112, an edge, in tiles of 56 x 56 pixels",
+        "size.longest_edge 56, an edge, in tiles of 56 x 56 pixels",
     )
-    refused(recipe(max_pixels=1000), r"^max_pixels 1000: the processor of .* takes no cap; leave it out$")
+    refused(recipe(max_pixels=1000), r"^max_pixels 1000: the processor of .* takes no cap; leave it out, and rows")
 
 
 def test_text_alone_is_a_row_too(made: Made, recipe: Recipes, changed: Changes) -> None:

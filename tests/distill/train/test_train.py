@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from commandline import command, example_of
-from distill.train.teaching import Made, read_json, rows_of
+from distill.train.teaching import Made, adapter_of, example, logits, read_json, rows_of
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
@@ -43,27 +43,6 @@ pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default:
 
 STUDENT = ["README.md", "adapter", "merged", "recipe.yaml", "training.json"]
 """What lies in the folder of a trained student."""
-
-
-def example(processor: Any, row: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """A row as anybody would put it before the model, by the processor alone."""
-    image = Image.open(BytesIO(row["images"][0]["bytes"])).convert("RGB")
-    asked = {"type": "image"}, {"type": "text", "text": row["prompt"][0]["content"]}
-    turns = [
-        {"role": "user", "content": list(asked)},
-        {"role": "assistant", "content": [{"type": "text", "text": row["completion"][0]["content"]}]},
-    ]
-    text = processor.apply_chat_template(turns)
-    return dict(processor(images=[[image]], text=[text], return_tensors="pt", add_special_tokens=False))
-
-
-def logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    with torch.no_grad():
-        return model.eval()(**inputs).logits
-
-
-def adapter_of(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "adapter" / "adapter_model.safetensors")
 
 
 # --- the three families -----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ _SEES = re.compile(
 )
 """Modules through which a model sees or hears, those that lead from there to its language model, and the attention of the
 language model that looks there."""
-_ROUTES = re.compile(r"(?:^|\.)(?:gate|router|shared_expert_gate)(?:\.|$)")
+_ROUTES = re.compile(r"(?:^|\.)(?:gate|[^.]*router|shared_expert_gate)(?:\.|$)")
 """Of a mixture of experts, what decides which expert answers. Trained on a few kinds of rows, it would forget the others."""
 
 

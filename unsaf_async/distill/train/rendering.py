@@ -92,7 +92,7 @@ class Renderer:
             raise UserError(f"{at} drops the text of a turn; give a model whose template shows it")
         if asked == bare:
             raise UserError(f"{at} drops the image; give a model whose template shows it")
-        if asking == asked:
+        if asking == asked and not _marks_reply(asked, whole):
             raise UserError(
                 f"{at} marks no place for the reply (add_generation_prompt changes nothing), so the student could not be asked "
                 "to answer; give a model whose template does"
@@ -207,3 +207,9 @@ class Renderer:
                 field="student",
             ) from None
         return len(made["input_ids"][0]) - self._lengths([text])[0]
+
+
+def _marks_reply(asked: str, whole: str) -> bool:
+    """Whether what ends a question is also the place of the reply, as Mistral's "[/INST]" is: the answer follows it at once."""
+    end = asked.rpartition("QUESTION")[2].strip()
+    return bool(end) and whole.partition("ANSWER")[0].rpartition("QUESTION")[2].strip() == end

@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import torch
+import transformers
 from accelerate import PartialState
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import OfflineModeIsEnabled, RevisionNotFoundError
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig, PretrainedConfig
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+)
 
 from unsaf_async.distill.train.adapter import fused_experts, language_targets, learned_parameters
 from unsaf_async.distill.train.early import check_family, resolve
@@ -27,8 +35,8 @@ if TYPE_CHECKING:
     from unsaf_async.distill.train.recipe import Recipe
 
 _HUB_TIMEOUT_S = 10
-_NEEDED_BY_SOME = ("torchvision", "num2words")
-"""Packages that some students' processors need: Qwen-VL's videos the first, SmolVLM's the second."""
+_NEEDED_BY_SOME = ("torchvision", "num2words", "timm")
+"""Packages that some students need: Qwen-VL's videos the first, SmolVLM's processor the second, Gemma 3n's tower the third."""
 
 
 def _check_hub(student: str, revision: str | None) -> None:
@@ -99,18 +107,13 @@ def open_processor(recipe: Recipe) -> ProcessorMixin:
         UserError: Its family is not trained; there is none that takes images, or no chat template; or it takes no cap.
     """
     source, student = resolve(recipe.student), recipe.student
-    check_family(student, _read_config(source, recipe.revision).get("model_type"))
+    config = _read_config(source, recipe.revision)
+    check_family(student, config.get("model_type"))
+    _check_known(student, config)
     try:
-        processor = AutoProcessor.from_pretrained(source, revision=recipe.revision)
+        processor = AutoProcessor.from_pretrained(source, revision=recipe.revision, trust_remote_code=False)
     except (OSError, ValueError, ImportError, KeyError) as error:
-        needed = next(
-            (name for name in _NEEDED_BY_SOME if isinstance(error, ImportError) and name in str(error).lower()), None
-        )
-        if needed:
-            raise UserError(
-                f"{student}: its processor needs {needed}, which is not installed; pip install {needed}",
-                field="student",
-            ) from None
+        _check_installed(student, error)
         raise UserError(
             f"{student}: its processor cannot be opened ({first_line(error, 200)}); "
             "give a model with a processor (preprocessor_config.json or processor_config.json, and a tokenizer)",
@@ -137,6 +140,32 @@ def open_processor(recipe: Recipe) -> ProcessorMixin:
     if recipe.max_pixels is not None:
         set_pixel_cap(processor, recipe.max_pixels, student)
     return processor
+
+
+def _check_known(student: str, config: dict[str, Any]) -> None:
+    """Raises UserError if transformers does not know the student: code that a model brings itself is never run."""
+    kind = config.get("model_type")
+    if kind is not None and kind not in CONFIG_MAPPING:
+        way = (
+            "it brings code of its own, which is not run here; give the same model in transformers' own form (of InternVL, "
+            "the one whose name ends in -hf)"
+            if "auto_map" in config
+            else "choose another student"
+        )
+        raise UserError(
+            f"{student}: is a {kind}, which transformers {transformers.__version__} does not know; {way}",
+            field="student",
+        )
+
+
+def _check_installed(student: str, error: Exception) -> None:
+    """Raises UserError if the error says that a package which only some students need is not installed."""
+    named = str(error).lower() if isinstance(error, ImportError) else ""
+    needed = next((name for name in _NEEDED_BY_SOME if name in named), None)
+    if needed:
+        raise UserError(
+            f"{student}: needs {needed}, which is not installed; pip install {needed}", field="student"
+        ) from None
 
 
 # --- what it is, before its weights are read --------------------------------------------------------------------------
@@ -190,6 +219,7 @@ def read_outline(recipe: Recipe) -> Outline:
         with torch.device("meta"):
             model = AutoModelForImageTextToText.from_config(config)
     except (OSError, ValueError, ImportError, KeyError) as error:
+        _check_installed(student, error)
         raise UserError(
             f"{student}: cannot be opened as a model of images and text ({first_line(error, 200)}); "
             "give a folder that save_pretrained wrote, a shipped tiny model's name, or a hub id",

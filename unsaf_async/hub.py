@@ -10,6 +10,7 @@ import re
 import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from logging import ERROR
 from typing import TYPE_CHECKING, Literal
 
@@ -122,6 +123,33 @@ def open_repo(repo: Repo) -> None:
         )
         raise UserError(
             f"{repo.name}: is {found} on the hub; {otherwise}, choose another name, or change it there",
+            field="push_to_hub",
+        )
+
+
+def check_ours(repo: Repo, sign: str, files: Sequence[str]) -> None:
+    """Checks that a push replaces nothing but an earlier push: the repository is empty, or holds such a one and no more.
+
+    Args:
+        repo: Where something is to be pushed, opened by `open_repo`.
+        sign: A file that every such push has.
+        files: The patterns that the push will have.
+
+    Raises:
+        UserError: Other files are there, or the hub does not say.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        with _quiet():
+            there = set(HfApi().list_repo_files(repo.name, repo_type=repo.kind)) - {".gitattributes"}
+    except Exception as error:  # see `open_repo`
+        raise UserError(f"{repo.name}: cannot be read ({_why(error)}); try again", field="push_to_hub") from None
+    others = sorted(each for each in there if sign not in there or not any(fnmatch(each, pattern) for pattern in files))
+    if others:
+        names = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise UserError(
+            f"{repo.name}: holds other files ({one_line(names, 200)}); choose another name, or empty it there",
             field="push_to_hub",
         )
 

@@ -23,6 +23,7 @@ from unsaf_async.cli import (
     mcp,
     power,
     providers,
+    push,
     report,
     robustness,
     run,
@@ -79,6 +80,7 @@ app.command("robustness", cls=Sections)(robustness.robustness)
 app.command("export", cls=Sections)(export.export)
 app.command("distill", cls=Sections)(distill.distill)
 app.command("distill-eval", cls=Sections)(distill_eval.distill_eval)
+app.command("push", cls=Sections)(push.push)
 app.command("report", cls=Sections)(report.report)
 app.command("view", cls=Sections)(report.view)
 app.command("show", cls=Sections)(show.show)

@@ -11,8 +11,9 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.push import DATA, ROWS, bring_data, made_ready
 from unsaf_async.distill.data.options import Form, Options
-from unsaf_async.errors import UserError
+from unsaf_async.errors import UserError, setting
 from unsaf_async.help import OUTPUT
 from unsaf_async.runs.settings import TableFormat
 
@@ -66,8 +67,29 @@ def export(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            "--push-to-hub",
+            metavar="OWNER/NAME",
+            help="Push the training data to this data set on the Hugging Face Hub, too; it is made if need be.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public",
+            help="With --push-to-hub: let anybody read it. Default: its owner alone.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
 ) -> int:
     """Turn finished runs into fine-tuning data, tables or logs."""
+    if public and push_to_hub is None:
+        raise UserError(f"goes with {setting('push_to_hub')}", field="public")
+    if push_to_hub is not None and form not in get_args(Form):
+        raise UserError(f"takes training data, not --format {form}; push the run itself: `push`", field="push_to_hub")
     if form in get_args(TableFormat):
         return _write_table(run_dirs, out, cast("TableFormat", form), scores=scores)
     if scores:
@@ -84,8 +106,14 @@ def export(
             field="out",
         )
     from unsaf_async import distill
+    from unsaf_async.hub import Repo
 
+    repo = None if push_to_hub is None else Repo(push_to_hub, "dataset", public=public)
+    if repo:
+        made_ready(repo, ROWS, DATA)
     print_export(distill.export(run_dirs, out, replace(options, form=cast("Form", form))), out)
+    if repo:
+        bring_data(out, repo)
     return 0
 
 

@@ -23,7 +23,7 @@ from unsaf_async.report.glossary import glossary
 from unsaf_async.report.leaderboard import several
 from unsaf_async.report.markup import Grown, data_pieces, el, html, said
 from unsaf_async.report.sections import one_run
-from unsaf_async.report.thumbnails import thumbnails
+from unsaf_async.report.thumbnails import Thumbnail, thumbnails
 from unsaf_async.runs.folder import RunFiles, exists
 from unsaf_async.text import error_line, shown
 
@@ -66,11 +66,16 @@ def render(
     Raises:
         ValueError: There is no run.
     """
-    return b"".join(_pieces(runs, scale, cross, most_images)).decode()
+    return b"".join(_pieces(runs, scale, cross, most_images, pictures=True)).decode()
 
 
 def _pieces(
-    runs: Sequence[ReportRun], scale: Mapping[str, float] | None, cross: CrossMatrix | None, most_images: int | None
+    runs: Sequence[ReportRun],
+    scale: Mapping[str, float] | None,
+    cross: CrossMatrix | None,
+    most_images: int | None,
+    *,
+    pictures: bool,
 ) -> Iterator[bytes]:
     """The page of `render`, as UTF-8."""
     if not runs:
@@ -101,12 +106,13 @@ def _pieces(
     above, below = fill(f"{title} - unsaf-async", "report", "\n".join(map(html, body)), _DATA).split(_DATA)
     yield above.encode()
     for place, (run, name) in enumerate(zip(runs, names, strict=True)):
-        pictures = thumbnails([examination.image for examination in islice(run.examinations, most)])
+        images = [examination.image for examination in islice(run.examinations, most)]
+        shown_small = thumbnails(images) if pictures else [Thumbnail("", "it was left out")] * len(images)
         urls = Grown()
-        urls.extend([picture.url for picture in pictures])
+        urls.extend([picture.url for picture in shown_small])
         if place:
             yield b"\n"
-        yield from _data(f"run-{place}", explorer(name, islice(run.examinations, most), pictures, run.sort))
+        yield from _data(f"run-{place}", explorer(name, islice(run.examinations, most), shown_small, run.sort))
         yield b"\n"
         yield from _data(f"pictures-{place}", urls)
     yield below.encode()
@@ -119,6 +125,7 @@ def write_report(
     scale: Mapping[str, float] | None = None,
     cross: CrossMatrix | None = None,
     most_images: int | None = MOST_IMAGES,
+    pictures: bool = True,
 ) -> Path:
     """Write the report of runs to a file, whole or not at all.
 
@@ -128,6 +135,7 @@ def write_report(
         scale: As in `render`.
         cross: As in `render`.
         most_images: As in `render`.
+        pictures: Whether the images stand beside their questions.
 
     Returns:
         `out`.
@@ -141,7 +149,7 @@ def write_report(
     for name in scale or ():
         if not any(name in names_of(label, run) for label, run in zip(labels(loaded), loaded, strict=True)):
             raise UserError(f"{name}: no run has this name; give one of {', '.join(labels(loaded))}", field="scale")
-    pieces = list(_pieces(loaded, scale, cross, most_images))
+    pieces = list(_pieces(loaded, scale, cross, most_images, pictures=pictures))
     with writing_whole(out, private=exists(out.parent)) as file:  # in a run's folder it is as private as the run
         file.writelines(pieces)
     return out

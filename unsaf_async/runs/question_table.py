@@ -19,7 +19,7 @@ from unsaf_async.score.signals import values_of
 from unsaf_async.score.unf1 import cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from unsaf_async.records import Examination, Question
@@ -133,13 +133,14 @@ COLUMNS: tuple[Column[Row], ...] = (
 """The table's columns, in order. None is the absent value; no column changes its type from run to run."""
 
 
-def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat) -> int:
+def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat, *, leave_out: Collection[str] = ()) -> int:
     """Writes the questions of runs as one table, whole or not at all.
 
     Args:
         run_dirs: The folders of the runs, at least one; finished or not.
         out: The file to write.
         form: Which format.
+        leave_out: Columns that the table is not to have.
 
     Returns:
         How many rows there are. An image without a question, as one that failed, has none.
@@ -151,7 +152,7 @@ def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat) -> int:
     runs = [SavedRun(folder) for folder in run_dirs]
     check_given_once(runs)
     rows = chain.from_iterable(rows_of(run.manifest, run.kept.in_order(run.kept)) for run in runs)
-    return write_rows(rows, COLUMNS, out, form)
+    return write_rows(rows, [each for each in COLUMNS if each.name not in leave_out], out, form)
 
 
 def rows_of(manifest: Manifest, examinations: Iterable[Examination]) -> Iterator[Row]:

@@ -11,8 +11,6 @@ import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -99,6 +97,8 @@ def noncentral_t_below(t: float, degrees: float, shift: float) -> float:
     Returns:
         In [0, 1], right to 1e-12.
     """
+    import numpy as np  # slow to import, and --help imports this module
+
     right = math.sqrt(_TAIL / degrees)
     left = -right - _TAIL / degrees
     u = np.linspace(left, right, _POINTS + int(2 * (right - left) * abs(shift)))

@@ -194,6 +194,8 @@ def test_finished_runs_are_compared_without_a_call_part_by_part() -> None:
     assert wanting.gate("accuracy").why == "not run yet: before and after"
     with pytest.raises(UserError, match="is no run's folder"):
         compare_folders(Folders(own=ours), Folders(own=theirs))
+    with pytest.raises(UserError, match=r"^the run \w+ is given for both models \(own\); give one of the model before"):
+        compare_folders(Folders(own=ours / "before"), Folders(own=ours / "before"))
     with pytest.raises(UserError, match="nothing is to be compared"):
         compare_folders(Folders(own=ours / "before"), Folders())
 

@@ -170,7 +170,7 @@ def compare_folders(
         The record.
 
     Raises:
-        UserError: A folder is no run, or there is nothing to compare.
+        UserError: A folder is no run, one run is given for both models, or there is nothing to compare.
         ValueError: resamples < 1.
     """
     limits = thresholds or Thresholds()
@@ -178,6 +178,7 @@ def compare_folders(
     if not parts:
         raise UserError("nothing is to be compared; give runs of the after-model")
     both = _BothModels.read(before, after, own_bank="bank" in parts and not before.bank)
+    both.check_two_sides()
     if not both.all:
         raise UserError(f"nothing is to be compared: {stopped or 'no run has begun'}")
     compared = [_compare_part(both, part, resamples, seed) for part in parts]
@@ -260,6 +261,27 @@ class _BothModels:
         if own_bank and (own := by_part["before", "own"]):
             by_part["before", "bank"] = own
         return cls(by_part, own_bank)
+
+    def check_two_sides(self) -> None:
+        """Checks that no run is one of both models: it would prove that training changes nothing.
+
+        Raises:
+            UserError: One is, or its answers judged anew.
+        """
+        ids = {
+            side: {
+                each.answering_run_id: part
+                for part in PARTS
+                if (of := self.by_part[side, part])
+                for each in of.manifests
+            }
+            for side in SIDES
+        }
+        for run_id, part in ids["after"].items():
+            if run_id in ids["before"]:
+                raise UserError(
+                    f"the run {run_id} is given for both models ({part}); give one of the model before training and one after"
+                )
 
     @property
     def all(self) -> list[_PartRuns]:

@@ -117,6 +117,19 @@ def test_the_next_round_keeps_the_splits_whatever_its_seed_and_shares(made: Runs
     }
 
 
+def test_where_earlier_exports_hold_everything_out_nothing_is_left_and_the_line_says_so(
+    made: Runs, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    export([made.small], tmp_path / "first", Options(form="openai"))
+    file = tmp_path / "first" / FILE
+    file.write_text(file.read_text("utf-8").replace('"train"', '"test"'), "utf-8")
+    ended = command(capsys, "export", str(made.small), "--splits-of", "first", "--format", "openai", "-o", "second")
+    assert ended.code == 2
+    assert "no row fell into the training split (" in ended.err
+    assert "with the split of an earlier export: 0 for validation and" in ended.err
+    assert ended.err.count("\n") == 1
+
+
 # --- near copies ------------------------------------------------------------------------------------------------------
 
 

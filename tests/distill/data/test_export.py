@@ -565,7 +565,7 @@ def test_a_folder_that_holds_anything_is_refused_and_an_empty_one_is_filled(made
 def test_nothing_is_written_when_it_fails(made: Runs, tmp_path: Path) -> None:
     for options, words in (
         (Options(form="openai", mix=(0, 0, 0, 0, 100)), "no share in mix"),
-        (Options(form="openai", splits=(0, 50, 50)), "no row fell into the training split"),
+        (Options(form="openai", splits=(0, 50, 50)), "leaves nothing to train on"),
         (Options(form="openai", exclude_images=(made.home / "scenes",)), "nothing is left to teach"),
     ):
         with pytest.raises(UserError, match=words) as found:
@@ -735,6 +735,7 @@ def test_a_run_is_not_a_teachers_and_a_students_at_once(made: Runs, tmp_path: Pa
         (["{teacher}", "--student-replay", "{teacher}"], "give a run of the student"),
         (["{teacher}", "--mix", "1/2/3"], "--mix 1/2/3"),
         (["{teacher}", "--splits", "1/2/3"], "--splits 1/2/3"),
+        (["{teacher}", "--splits", "0/50/50"], "--splits 0/50/50: leaves nothing to train on ("),
         (["{teacher}", "--seed", "-1"], "--seed is -1"),
         (["{teacher}", "--same-question", "0"], "--same-question is 0"),
         (["{teacher}", "--bare-questions", "30"], "--bare-questions is 30; give a share from 0 to 1"),

@@ -269,6 +269,17 @@ def test_a_picture_is_in_one_split_over_rows_and_pairs(made: Runs, tmp_path: Pat
     assert len({pair["split"] for pair in told(tmp_path / "out")}) > 1
 
 
+def test_a_split_that_was_wanted_and_has_no_pair_is_said(made: Runs, tmp_path: Path) -> None:
+    options = Options(form="sharegpt", preferences=made.students, even_preferences=False, splits=(98, 1, 1), seed=1)
+    found = export([made.teacher], tmp_path / "out", options)
+    assert found.preferences is not None
+    there = {split for (_, split), number in found.preferences.pairs.items() if number}
+    missing = [split for split in ("validation", "test") if split not in there]
+    assert missing
+    said = f"no preference pair is for {' or '.join(missing)}: {found.preferences.total} pairs are few for --splits"
+    assert f"{said}; give more images" in found.notes
+
+
 def test_what_is_left_out_of_the_rows_is_left_out_of_the_pairs(made: Runs, tmp_path: Path) -> None:
     options = Options(form="sharegpt", preferences=made.students, even_preferences=False)
     export([made.teacher], tmp_path / "all", options)

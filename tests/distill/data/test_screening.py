@@ -211,6 +211,19 @@ def test_a_run_on_a_run_on_the_teachers_questions_counts_whoever_judged_them_ane
     assert agreed(None, teacher, other, third) == ["agreement: a model did otherwise"]
 
 
+def test_two_models_on_one_labelled_set_were_asked_the_same_questions() -> None:
+    def on(path: str, model: str, question: Question) -> SavedRun:
+        source = Source(kind="labelled", name="set", path=path)
+        return run_of(
+            question, subject=Profile(name=model, backend="scripted", model=model), run_id=model, source=source
+        )
+
+    teacher = on("/sets/one.jsonl", "teacher", asked())
+    assert agreed(None, teacher, on("/sets/one.jsonl", "other", WRONG)) == ["agreement: a model did otherwise"]
+    with pytest.raises(UserError, match="answered no questions of a run that is exported"):
+        agreed(None, teacher, on("/sets/two.jsonl", "other", asked()))
+
+
 @pytest.mark.parametrize("least", [1, 0, -3])
 def test_one_model_alone_cannot_agree(least: int) -> None:
     with pytest.raises(UserError, match=rf"^agree is {least}; give 2 or more models, or leave it out for all$"):

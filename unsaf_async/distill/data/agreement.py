@@ -29,7 +29,7 @@ FEWEST = 2
 """Models that can agree."""
 
 _Key = tuple[str, str, str, str]
-"""A question: the run that wrote it, the image's id, its text and its label."""
+"""A question: the run that wrote it, or the labelled set's file; the image's id, its text and its label."""
 
 
 def run_folders(path: Path) -> list[Path]:
@@ -51,9 +51,9 @@ class Agreement:
     least: int | None
     """How many models must agree; None: all that did any of it, two at least."""
     models: Mapping[str, int]
-    """How many models were asked the questions of a run, by the id of the run that wrote them."""
+    """How many models were asked the same questions, by the run that wrote these, or the labelled set's file."""
     _askers: Mapping[str, str]
-    """The run that wrote the questions of a run, by their ids."""
+    """The run that wrote the questions of a run, or the labelled set's file, by the run's id."""
     _right: Mapping[_Key, Mapping[str, bool]]
     """Whether each model did as the label has it, each time that it was asked; by its name."""
 
@@ -154,7 +154,7 @@ def askers(runs: Sequence[SavedRun]) -> dict[str, str]:
         runs: Any runs.
 
     Returns:
-        The id of the run that wrote them, by the run's own id; of a labelled set's questions the first run's on that set.
+        The id of the run that wrote them, by the run's own id; of a labelled set's questions the set's file.
     """
     by_id = {run_id: run.manifest for run in runs for run_id in (run.manifest.run_id, run.manifest.answering_run_id)}
     return {run.manifest.run_id: _asker(run.manifest, by_id) for run in runs}
@@ -168,4 +168,4 @@ def _asker(manifest: Manifest, by_id: Mapping[str, Manifest]) -> str:
             return run_id
         seen.add(run_id)
         manifest = by_id[run_id]
-    return manifest.answering_run_id
+    return manifest.source.path if manifest.source else manifest.answering_run_id

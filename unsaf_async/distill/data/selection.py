@@ -123,10 +123,7 @@ def select_rows(
         by_split[layout.split(row.item)][row.kind].append(row)
     train = by_split["train"]
     if not train:
-        raise UserError(
-            f"no row fell into the training split ({len(set(layout.cluster_of.values()))} different pictures); give more "
-            f"images, another {setting('seed')}, or {setting('splits')} 100/0/0"
-        )
+        raise _nothing_to_train_on(by_split, options, layout)
     left_out: Counter[str] = Counter()
     if options.most_of_kind is not None:
         left_out += _cap_kinds(train, options.most_of_kind)
@@ -154,6 +151,23 @@ def select_rows(
             *_split_notes(chosen, layout, options),
             *_bare_notes(train, options),
         ],
+    )
+
+
+def _nothing_to_train_on(
+    by_split: Mapping[Split, Mapping[RowKind, Sequence[TrainingRow]]], options: Options, layout: Layout
+) -> UserError:
+    counts = {split: sum(map(len, by_split[split].values())) for split in SPLITS[1:]}
+    rows = " and ".join(f"{n} for {split}" for split, n in counts.items())
+    if options.splits[0] == 0:
+        splits = "/".join(map(str, options.splits))
+        return UserError(f"{splits}: leaves nothing to train on ({rows}); give training a share", field="splits")
+    pictures = set(layout.cluster_of.values())
+    kept = f", {len(layout.kept)} with the split of an earlier export" if layout.kept else ""
+    advice = f"give more images, another {setting('seed')}, or {setting('splits')} 100/0/0"
+    return UserError(
+        f"no row fell into the training split ({len(pictures)} different pictures{kept}: {rows}); "
+        f"{'give more images' if layout.kept else advice}"
     )
 
 
@@ -193,17 +207,13 @@ def _mix_notes(train: Mapping[RowKind, Sequence[TrainingRow]], options: Options)
 
 def _split_notes(chosen: Mapping[Split, Sequence[TrainingRow]], layout: Layout, options: Options) -> Iterator[str]:
     """Whether there is nothing to validate or test with, though a share of the pictures was to be for it."""
-    pictures = len(set(layout.cluster_of.values()))
-    without: dict[Split, str] = {
-        "validation": "training has no validation loss",
-        "test": "nothing of it is held out to test on",
-    }
-    for split, what in without.items():
-        if options.splits[SPLITS.index(split)] and not chosen[split]:
-            yield (
-                f"no row is for {split}, and {what}: {pictures} different pictures are few for {as_option('splits')} "
-                f"{'/'.join(map(str, options.splits))}; give more images or another split"
-            )
+    wanted = zip(SPLITS[1:], options.splits[1:], strict=True)
+    if missing := [split for split, percent in wanted if percent and not chosen[split]]:
+        loss = ", and training has no validation loss" if "validation" in missing else ""
+        yield (
+            f"no row is for {' or '.join(missing)}{loss}: {len(set(layout.cluster_of.values()))} different pictures are few for "
+            f"{as_option('splits')} {'/'.join(map(str, options.splits))}; give more images or another split"
+        )
 
 
 def _bare_notes(train: Mapping[RowKind, Sequence[TrainingRow]], options: Options) -> Iterator[str]:
@@ -288,6 +298,7 @@ def select_pairs(runs: ExportedRuns, items: Iterable[Item], options: Options, la
             *_student_notes(runs.students, packs),
             *_size_notes(candidates),
             *_evenness_notes(available, even=options.even_preferences),
+            *_pair_split_notes(selected, options),
         ],
     )
 
@@ -312,6 +323,15 @@ def _size_notes(candidates: Iterable[PreferencePair]) -> Iterator[str]:
     """How many images the student saw in other pixels than the teacher."""
     if resized := len({pair.item.pixels for pair in candidates if pair.item.pixels != pair.student.pixels}):
         yield f"{resized} images of pairs hold the teacher's pixels: the student saw them at another size"
+
+
+def _pair_split_notes(selected: Mapping[Split, Sequence[PreferencePair]], options: Options) -> Iterator[str]:
+    """Which splits were to have a share of the pictures, and have no pair."""
+    wanted = zip(SPLITS[1:], options.splits[1:], strict=True)
+    if missing := [split for split, percent in wanted if percent and split not in selected]:
+        found = sum(map(len, selected.values()))
+        few = f"{found} pairs are few for {as_option('splits')}"
+        yield f"no preference pair is for {' or '.join(missing)}: {few}; give more images"
 
 
 def _evenness_notes(available: Mapping[PairKind, int], *, even: bool) -> Iterator[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import TYPE_CHECKING
 
-from unsaf_async.score.distributions import noncentral_t_below, t_quantile
+from unsaf_async.score.distributions import noncentral_t_below, root, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,13 +96,10 @@ def detectable(sd: float, images: int, power: float = POWER, alpha: float = ALPH
     """
     if images < FEWEST_IMAGES or sd == 0:
         return None
-    low, high = 0.0, 10 * sd
+    high = 10 * sd
     while power_of(high, sd, images, alpha) < power:
         high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if power_of(middle, sd, images, alpha) >= power else (middle, high)
-    return high
+    return root(lambda difference: power_of(difference, sd, images, alpha) - power, 0.0, high, share=1e-12)
 
 
 def half_width(sd: float, images: int, alpha: float = ALPHA) -> float:

@@ -89,7 +89,7 @@ class Hub:
         url = f"{self.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
         if (kind, name) in self.repositories:
             return 409, {"error": f"You already created this {kind} repo: {name}", "url": url}
-        self.repositories[kind, name] = Repository(private=asked["visibility"] == "private")
+        self.repositories[kind, name] = Repository(private=asked.get("visibility") == "private")
         return 200, {"url": url, "name": name}
 
     def _placed(self, each: dict[str, Any]) -> dict[str, Any]:

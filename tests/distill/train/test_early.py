@@ -64,6 +64,19 @@ def test_the_last_checkpoint_is_the_one_with_the_highest_step(tmp_path: Path) ->
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
 
 
+@pytest.mark.parametrize(
+    ("variable", "name"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+)
+def test_weights_that_are_to_be_spread_over_processes_are_told_first(
+    variable: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(variable, "true")
+    with pytest.raises(
+        UserError, match=rf"^distill: accelerate is set up for {name}, .*: launch without it, and give qlora"
+    ):
+        check_early(Recipe(data=tmp_path / "none", student="tiny-xs", out=tmp_path / "out"))
+
+
 def test_a_mistyped_folder_is_told_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom unsaf_async.cli import main\n"

@@ -310,7 +310,7 @@ def environment() -> dict[str, str]:
 
 
 def test_two_processes_train_what_one_does(made: Made, recipe: Recipes, tmp_path: Path) -> None:
-    alone = train(recipe(out=tmp_path / "one", lora_dropout=0.0, max_steps=3, merge=False))
+    alone = train(recipe(out=tmp_path / "one", lora_dropout=0.0, max_steps=3, merge=False, batch=1, accumulate=2))
     # --multi_gpu is what starts processes, on CPUs too: with --cpu accelerate starts but one
     launch = [
         sys.executable,

@@ -31,6 +31,14 @@ _PACKAGES: dict[Reporter, tuple[str, ...]] = {
 }
 """One of them makes a reporter work."""
 
+_SHARDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism of its own",
+}
+"""What `accelerate launch` can be set up for, and training is not: each process is to hold the whole student."""
+
 UNTRAINED = {
     "llama4": "its processor makes images in bfloat16 alone, and the adapter does not reach its experts' fused weights",
     "mllama": "the mask by which it sees the image spans the prompt, and TRL 1.16 adds the reply without widening it",
@@ -46,9 +54,11 @@ def check_early(recipe: Recipe) -> None:
         recipe: What is to be trained, on what, and where it goes.
 
     Raises:
-        UserError: The data are no export, the output folder is in use, the student's folder is no model's or its family
-            is not trained, a reporter is not installed, or nothing can be pushed to the hub.
+        UserError: The processes are to share the weights, the data are no export, the output folder is in use, the
+            student's folder is no model's or its family is not trained, a reporter is not installed, or nothing can be
+            pushed to the hub.
     """
+    check_launch()
     check_folder(recipe.data, preferences=recipe.dpo)
     if os.environ.get("RANK", "0") == "0":  # of several processes the others might find what the first has written
         check_out(recipe)
@@ -75,6 +85,24 @@ def check_early(recipe: Recipe) -> None:
         )
     if (repo := hub_repo(recipe)) is not None:
         check_push(repo)
+
+
+def check_launch() -> None:
+    """Checks that the weights are not to be spread over processes.
+
+    What is saved, and the proof that nothing else has changed, are read from one process. On CPUs accelerate would leave
+    the weights whole, and say nothing.
+
+    Raises:
+        UserError: They are to be.
+    """
+    for variable, name in _SHARDING.items():
+        if os.environ.get(variable, "").lower() in ("1", "true", "yes"):
+            raise UserError(
+                f"distill: accelerate is set up for {name}, which spreads weights over processes; each is to hold the whole "
+                f"student here: launch without it, and give {setting('qlora')} or {setting('checkpointing')} where memory is "
+                "short"
+            )
 
 
 def check_torchvision() -> None:

@@ -70,6 +70,12 @@ def test_models_that_are_free_by_their_price_have_no_cost_and_not_one_of_0() -> 
     assert list(judged.in_words(10))[1:] == ["Not counted: what it costs to run free, whose price is 0."]
 
 
+def test_answers_that_the_rules_judge_anew_cost_nothing_more_and_free_ones_have_no_cost() -> None:
+    anew = {"judges": (), "judged_anew": JudgedAnew(run_id="first")}
+    assert cost_of([paid(0.0, DEAR, **anew)]).usd == 0.0
+    assert cost_of([paid(0.0, FREE, **anew)]).usd is None
+
+
 def test_without_a_price_there_is_no_cost() -> None:
     found = cost_of([paid(0.0, Profile(name="new", backend="openai", model="new"))])
     assert list(found.in_words(3)) == ["Cost: n/a: no price of new is known."]
@@ -120,4 +126,6 @@ def test_the_card_and_the_terminal_say_what_a_vendors_run_has_cost(
     rows = (tmp_path / "out" / "items.jsonl").read_text("utf-8").count("\n")
     said = f"Cost: ${spent_usd:.4f} for 1 run, what was left out included; ${spent_usd / rows:.6f} a row ({rows} rows)."
     assert said in " ".join(done.out.split())
-    assert f"- {said}" in (tmp_path / "out" / "README.md").read_text("utf-8")
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert f"- {said}" in card
+    assert f"  - cost ${spent_usd:.4f}\n" in card

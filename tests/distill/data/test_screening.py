@@ -194,7 +194,9 @@ def test_a_model_counts_once_and_agrees_only_if_it_always_did() -> None:
     twice = [by("other", each, run_id=f"{n}", asker="teacher") for n, each in enumerate((asked(), WRONG))]
     assert agreed(2, by("teacher", asked()), *twice) == ["agreement: fewer than 2 models did so"]
     own = by("teacher", asked(), run_id="again", asker="teacher")
-    with pytest.raises(UserError, match=r"^agree needs 2 models that were asked the same questions, and there is 1; "):
+    with pytest.raises(
+        UserError, match=r"^agree needs 2 models that were asked the same questions, and there is 1 \(teacher\); "
+    ):
         agreed(None, by("teacher", asked()), own)
 
 
@@ -233,7 +235,9 @@ def test_one_model_alone_cannot_agree(least: int) -> None:
 def test_a_run_on_the_questions_of_nobody_that_is_exported_is_the_users_mistake() -> None:
     with pytest.raises(UserError, match=r"^agreed_by runs/one: answered no questions of a run that is exported; "):
         agreement_of([by("teacher", asked())], [by("other", asked(), asker="somebody")], None)
-    with pytest.raises(UserError, match=r"needs 4 models .* and there are 2; `unsaf-async cross` asks them"):
+    with pytest.raises(
+        UserError, match=r"needs 4 models .* and there are 2 \(other, teacher\); `unsaf-async cross` asks them"
+    ):
         agreement_of([by("teacher", asked())], [by("other", asked(), asker="teacher")], 4)
 
 
@@ -347,7 +351,7 @@ def test_at_least_so_many_of_several_teachers_agree_and_those_that_nobody_else_w
         (["{s}", "--min-consistency", "0.8"], "--min-consistency: in"),
         (["{s}", "--min-consistency", "0.8"], "no answer was drawn again; resume it with --samples 5 first"),
         (["{s}", "--min-confidence", "0.8"], "not asked how sure it is; resume it with --confidence first"),
-        (["{s}", "--agree", "2"], "--agree needs 2 models that were asked the same questions, and there is 1"),
+        (["{s}", "--agree", "2"], "--agree needs 2 models that were asked the same questions, and there is 1 (tiny-s)"),
         (["{s}", "--agree", "1"], "--agree is 1; give 2 or more"),
         (["{s}", "--agree", "4", "--agreed-by", "{crossed}"], "--agree needs 4 models"),
         (["{s}", "--agreed-by", "nowhere"], "--agreed-by nowhere: is no run's folder"),
@@ -356,6 +360,7 @@ def test_at_least_so_many_of_several_teachers_agree_and_those_that_nobody_else_w
         (["{xs}", "--agreed-by", "{crossed}"], "has no cell on the questions of a run that is exported"),
         (["{s}", "--agreed-by", "{cell}", "--agreed-by", "{cell}"], "is given twice"),
         (["{s}", "--agreed-by", "{cell}", "--preferences", "{cell}"], "is the student's run, too"),
+        (["{s}", "--agreed-by", "{cell}", "--student-replay", "{cell}"], "is the student's run, too"),
         (["{simulated}", "--min-consistency", "1", "--min-confidence", "1"], "nothing is left to teach"),
     ],
 )

@@ -122,11 +122,12 @@ def agreement_of(teachers: Sequence[SavedRun], others: Sequence[SavedRun], least
             )
         models[asker].add(name)
         _note(run.examinations, asker, name, right)
-    most = max(map(len, models.values()))
-    if most < (least or FEWEST):
+    most = max(models.values(), key=len)
+    if len(most) < (least or FEWEST):
         raise UserError(
             f"needs {least or FEWEST} models that were asked the same questions, and there "
-            f"{'is' if most == 1 else 'are'} {most}; `unsaf-async cross` asks them: give its folder as {setting('agreed_by')}",
+            f"{'is' if len(most) == 1 else 'are'} {len(most)} ({', '.join(sorted(most))}); `unsaf-async cross` asks them: give "
+            f"its folder as {setting('agreed_by')}",
             field="agree",
         )
     return Agreement(least, {asker: len(names) for asker, names in models.items()}, asker_of, right)

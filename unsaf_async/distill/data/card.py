@@ -21,7 +21,7 @@ from unsaf_async.distill.data.kinds import ROW_KINDS, WRITING
 from unsaf_async.distill.data.pairs import PAIR_KINDS
 from unsaf_async.distill.data.terms import TERMS, is_commercial
 from unsaf_async.errors import as_option
-from unsaf_async.text import format_mean, format_part, one_line
+from unsaf_async.text import format_mean, format_part, format_usd, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,14 +142,16 @@ def _rows(made: Export) -> Iterator[str]:
 
 def _models(made: Export) -> Iterator[str]:
     yield "## Models\n"
-    for run in made.runs.teachers:
-        yield from _run(run, "Teacher")
-    for run in made.runs.agreeing:
-        yield from _run(run, "Asked the same questions (nothing is taught of it)")
-    if made.runs.replay is not None:
-        yield from _run(made.runs.replay, "Student (replay)")
-    for run in made.runs.students:
-        yield from _run(run, "Student (preferences)")
+    cost_usd = {cost.run_id: cost.usd for cost in made.cost.runs}
+    runs = made.runs
+    for what, of_kind in (
+        ("Teacher", runs.teachers),
+        ("Asked the same questions (nothing is taught of it)", runs.agreeing),
+        ("Student (replay)", [runs.replay] if runs.replay else []),
+        ("Student (preferences)", runs.students),
+    ):
+        for run in of_kind:
+            yield from _run(run, what, cost_usd[run.manifest.run_id])
 
 
 def _filters(made: Export) -> Iterator[str]:
@@ -326,7 +328,7 @@ def _preferences(made: Export, preferences: PreferenceSummary) -> Iterator[str]:
     yield from _table(["responses", "why"], ([str(n), why] for why, n in _by_number(preferences.left_out)))
 
 
-def _run(run: SavedRun, what: str) -> Iterator[str]:
+def _run(run: SavedRun, what: str, cost_usd: float | None) -> Iterator[str]:
     manifest, subject = run.manifest, run.manifest.subject
     where = {"scripted": "simulated in process", "tiny": "in process"}.get(
         subject.backend, "own endpoint" if subject.endpoint else "the vendor's endpoint"
@@ -351,6 +353,7 @@ def _run(run: SavedRun, what: str) -> Iterator[str]:
         yield f"  - audited by {_code(', '.join(map(private, manifest.auditors)))}"
     if manifest.source is not None:
         yield f"  - its questions are those of {'a labelled set' if manifest.source.kind == 'labelled' else 'another run'}"
+    yield f"  - cost {format_usd(cost_usd, 4)}"
     yield ""
 
 

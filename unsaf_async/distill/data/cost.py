@@ -130,7 +130,8 @@ def cost_of(runs: Iterable[SavedRun]) -> DataCost:
 def _cost(run: SavedRun, there: set[str]) -> RunCost:
     """there: the ids of all runs of the export."""
     manifest = run.manifest
-    called = [manifest.profile(name) for name in manifest.called]
+    # where the rules judge another run's answers anew nobody is called, and only the answers have cost something
+    called = [manifest.profile(name) for name in manifest.called] or [manifest.subject]
     source = manifest.source
     others = source is not None and source.kind == "run" and source.run_id not in there
     free = tuple(model_name(profile) for profile in called if _is_free(profile))
@@ -139,7 +140,7 @@ def _cost(run: SavedRun, there: set[str]) -> RunCost:
         return RunCost(manifest.run_id, None, why, free=free, questions_of_others=others)
     calls = [call for each in latest(run.examinations) for call in each.calls if call.cached]
     spared = sum(call.cost_usd for call in calls)
-    if called and len(free) == len(called):
+    if len(free) == len(called):
         return RunCost(manifest.run_id, None, spared_usd=spared, free=free, questions_of_others=others)
     try:
         held, account, spent_usd = run.held, run.account, run.spent_usd

@@ -68,8 +68,9 @@ def read_runs(run_dirs: Sequence[Path], options: Options) -> ExportedRuns:
     for student in students:
         check_student(student, teachers)
     agreeing = _read_agreeing(options.agreed_by, teachers, seen)
+    theirs = {run.manifest.answering_run_id for run in (*students, *([replay] if replay else []))}
     for run in agreeing:
-        if any(run.manifest.answering_run_id == student.manifest.answering_run_id for student in students):
+        if run.manifest.answering_run_id in theirs:
             raise UserError(
                 f"{run.folder}: is the student's run, too; give a run of another teacher", field="agreed_by"
             )

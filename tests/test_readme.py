@@ -64,6 +64,7 @@ PAGES = [
     "docs/tutorial.md",
     "docs/client-audit.md",
     "docs/gateway.md",
+    "docs/gallery.md",
     "docs/power.md",
     "docs/cheaper.md",
     "docs/batches.md",

@@ -20,6 +20,8 @@ from unsaf_async.errors import UserError
 from unsaf_async.report import plots as drawn
 from unsaf_async.report.confidence_curves import calibration_curves, labelled_curves, signal_values
 from unsaf_async.report.drawing import Drawn, Palette, Plot, new_figure
+from unsaf_async.report.plane import Plane
+from unsaf_async.report.plane import plane as plane_of
 from unsaf_async.report.timeline import timeline
 from unsaf_async.runs.folder import RunFiles
 from unsaf_async.score.signals import SIGNAL_WORDS
@@ -119,12 +121,12 @@ def plane(scores: Mapping[str, Score]) -> Figure:
     Raises:
         UserError: Fewer than two runs have both.
     """
-    marks: list[drawn.Plane] = [
+    marks: list[Plane] = [
         (name, score.timidity, score.audacity, score.intervals.get("precision"), score.intervals.get("recall"))
         for name, score in scores.items()
         if score.timidity is not None and score.audacity is not None and not score.unf1_between
     ]
-    return _shown(drawn.plane.figure(marks), "fewer than two runs have both timidity and audacity")
+    return _shown(plane_of.figure(marks), "fewer than two runs have both timidity and audacity")
 
 
 def confidence(score: Findings) -> Figure:

@@ -110,7 +110,9 @@ def test_a_table_that_is_wider_than_a_phone_says_so(browser, pages):
     browser.ready()
     wide = "[...document.querySelectorAll('.scroll')].filter((each) => each.scrollWidth > each.clientWidth + 1)"
     browser.until(f"{wide}.length > 0 && {wide}.every((each) => each.hasAttribute('data-scrolls'))")
-    told = f"getComputedStyle({wide}[0].querySelector('caption'), '::after').content"
+    told = f"getComputedStyle({wide}[0], '::before').content"
     assert "scrolls sideways" in browser.run(told)
+    widths = "[...document.querySelectorAll('.scroll caption')].map((each) => each.getBoundingClientRect().right)"
+    assert max(browser.run(widths)) <= 400, "what a table is about is read without scrolling"
     browser.size(1280, 900)
     browser.until("document.querySelectorAll('.scroll[data-scrolls]').length === " + f"{wide}.length")

@@ -1317,6 +1317,8 @@ async def test_the_list_says_how_a_run_ended_and_why_images_failed(viewer):
 def test_two_runs_stand_side_by_side(plain, second):
     text = render([plain, second])
     beside = text.partition("Side by side")[2].partition("</table>")[0]
+    named = re.findall(r'<th scope="col"[^>]*>(.*?)</th>', beside)
+    assert [re.sub("<[^>]*>", "", each) for each in named] == ["figure", *labels([plain, second])], "a column a run"
     rows = re.findall(r"<tr><th[^>]*>(.*?)</th>(.*?)</tr>", beside)
     figures = {
         re.sub(r"<[^>]+>", "", name): re.findall(r"<td[^>]*>(?:<span[^>]*>)?([^<]*)", cells) for name, cells in rows

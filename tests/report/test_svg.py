@@ -9,6 +9,7 @@ from reporting import examinations, report_run
 
 from unsaf_async.providers.profile import Limits
 from unsaf_async.report import plots
+from unsaf_async.report.plane import plane
 from unsaf_async.report.svg import TEXT_PX, Sketch
 from unsaf_async.report.text_width import text_width
 from unsaf_async.report.timeline import timeline
@@ -152,7 +153,7 @@ def test_no_text_of_a_plot_stands_outside_of_it(tmp_path: Path) -> None:
         plots.latency_by_role("c", told.wait_s),
         plots.intervals("d", [(name, 0.5, (0.4, 0.6)), ("漢字かな交じり文の長い名前", 0.5, None)]),
         plots.scale("e", [(name, 1e6, 0.5, None), (name, 1e9, 1.0, None)]),
-        plots.plane("f", [(name, 0.0, 0.0, None, None), (name, 1.0, 1.0, None, None)]),
+        plane("f", [(name, 0.0, 0.0, None, None), (name, 1.0, 1.0, None, None)]),
     ]
     for plot in made:
         assert plot is not None

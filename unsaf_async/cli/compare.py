@@ -103,7 +103,7 @@ def draw_plane(comparison: Comparison, file: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    from unsaf_async.report.plots import write_plane
+    from unsaf_async.report.plane import write_plane
 
     marks, bounds_alone, undefined = [], [], []
     for row in comparison.runs:

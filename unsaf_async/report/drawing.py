@@ -123,11 +123,11 @@ def in_style() -> Iterator[None]:
     Raises:
         UserError: matplotlib is not installed.
     """
-    check_matplotlib()
     logger = logging.getLogger("matplotlib")  # it says that it lists the fonts of this machine, the first time
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
+        check_matplotlib()
         with warnings.catch_warnings():
             import matplotlib as mpl
 

@@ -12,6 +12,8 @@ from unsaf_async.report.glossary import term
 from unsaf_async.report.item_response import item_response
 from unsaf_async.report.markup import el, said
 from unsaf_async.report.pieces import figure, figure_cell, named, table
+from unsaf_async.report.plane import Plane
+from unsaf_async.report.plane import plane as plane_of
 from unsaf_async.score.controls import CONTROL_WORDS, FIGURE_WORDS, why_missing
 from unsaf_async.text import (
     format_count,
@@ -100,7 +102,7 @@ def several(
         places = {id(run): place for place, run in enumerate(runs) if run.sort == sort}
         if places:
             boards += _board(board, [run for run in runs if run.sort == sort], places, labels, scale)
-    marks: list[plots.Plane] = [
+    marks: list[Plane] = [
         (label, score.timidity, score.audacity, score.intervals.get("precision"), score.intervals.get("recall"))
         for label, run in zip(labels, runs, strict=True)
         if run.sort == "unsaf" and not (score := run.score).unf1_between
@@ -112,7 +114,7 @@ def several(
     ]
     if unmarked:
         how += f" Without a mark, for so much is unscored that UnF1 has bounds alone: {', '.join(unmarked)}."
-    plane = figure(plots.plane("plane", marks), how)
+    plane = figure(plane_of("plane", marks), how)
     matrix = (
         figure(plots.heat_map("cross", cross), "Rows wrote the questions, columns answered them.") if cross else None
     )

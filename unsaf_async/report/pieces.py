@@ -89,7 +89,7 @@ def table(
                 scope="col",
                 class_="num" if place in right else None,
             )
-            if text
+            if text is not None and text != ""  # an element without elements in it counts as false
             else el("td")  # a heading without words is announced as one
             for place, text in enumerate(heads)
         ],

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from unsaf_async.report.confidence_curves import roc
 from unsaf_async.report.drawing import (
-    PRINTED,
     Drawn,
     Palette,
     Plot,
-    in_style,
     legend_above,
     line_style,
     new_figure,
@@ -27,7 +24,6 @@ from unsaf_async.text import format_figure, format_headline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from unsaf_async.compare.cross_matrix import CrossMatrix
     from unsaf_async.providers.profile import Limits
@@ -381,72 +377,6 @@ def scale(
     axes.grid(axis="y")
     values = ", ".join(f"{label}, {parameters:g} parameters: {value:.3f}" for label, parameters, value, _ in ordered)
     return Drawn(figure, f"{measure} by size", f"{values}.")
-
-
-Plane = tuple[str, float, float, tuple[float, float] | None, tuple[float, float] | None]
-"""A run's mark: label, timidity, audacity, and an interval of each or None."""
-
-
-@Plot
-def plane(colors: Palette, rows: Sequence[Plane]) -> Drawn | None:
-    """Audacity against timidity, a mark a run, with curves of equal UnF1.
-
-    Args:
-        colors: By role.
-        rows: The runs.
-
-    Returns:
-        The plot; None with fewer than two runs.
-    """
-    if len(rows) < 2:
-        return None
-    values = ", ".join(f"{label}: timidity {x:.3f}, audacity {y:.3f}" for label, x, y, _, _ in rows)
-    return Drawn(_plane(colors, rows), "Audacity against timidity", f"{values}.")
-
-
-def write_plane(rows: Sequence[Plane], file: Path, notes: Sequence[str] = ()) -> None:
-    """Write that plot as a picture of its own, on white.
-
-    Args:
-        rows: The runs.
-        file: Ends in .svg or .png.
-        notes: Sentences that stand under it.
-
-    Raises:
-        OSError: The file cannot be written.
-        UserError: matplotlib is not installed.
-    """
-    with in_style():
-        import matplotlib as mpl
-
-        mpl.rcParams["svg.hashsalt"] = "plane"  # until the context ends
-        svg = file.suffix.lower() == ".svg"
-        metadata = {"Date": None} if svg else {"Software": None}
-        figure = _plane(PRINTED, rows)
-        if notes:
-            text = "\n".join(line for note in notes for line in wrap(note, 90))
-            figure.supxlabel(text, fontsize=9, color=PRINTED["muted"])
-        figure.savefig(file, format="svg" if svg else "png", dpi=200, metadata=metadata)
-
-
-def _plane(colors: Palette, rows: Sequence[Plane]) -> Any:
-    figure, axes = new_figure(colors, 6.2)
-    for unf1 in (0.5, 0.7, 0.8, 0.9):
-        timidity = np.linspace(unf1 / (2 - unf1), 1, 100)
-        axes.plot(timidity, unf1 * timidity / (2 * timidity - unf1), color=colors["line"], linewidth=1, zorder=0)
-        axes.text(1, unf1 / (2 - unf1), f"UnF1 {unf1:.1f}", color=colors["muted"], ha="right", va="bottom", fontsize=10)
-    for place, (label, x, y, of_x, of_y) in enumerate(rows):
-        color = colors[f"c{place % 6 + 1}"]
-        for ends, along in ((of_x, ([*of_x], [y, y]) if of_x else None), (of_y, ([x, x], [*of_y]) if of_y else None)):
-            if ends and along:
-                axes.plot(*along, color=color, linewidth=1.5, solid_capstyle="round")
-        axes.plot([x], [y], "os^Dv*"[place // 6 % 6], color=color, markersize=8)
-        aside = {"xytext": (7, 5)} if x < 0.7 else {"xytext": (-7, 5), "ha": "right"}
-        axes.annotate(short(label), (x, y), textcoords="offset points", fontsize=12, **aside)
-    axes.set_aspect("equal")
-    share_axis(axes, "x", "timidity: of the declined, rightly")
-    share_axis(axes, "y", "audacity: of the unanswerable, declined")
-    return figure
 
 
 def size_text(parameters: float) -> str:

@@ -71,7 +71,8 @@ def _card(run: SavedRun, *, with_images: bool) -> Iterator[str]:
     yield f"# UnSAF of {_code(told.settings.get('model') or told.name)}\n"
     headline = format_headline(score.unf1, score.unf1_between)
     ends = "" if score.unf1_between else f" (95 % interval {format_interval(score.unf1_ci)})"
-    yield f"**{score.f1_name} {headline}**{ends}, over {run.manifest.images} images, by unsaf-async {told.settings['version']}.\n"
+    version = told.settings.get("version", "of an unknown version")
+    yield f"**{score.f1_name} {headline}**{ends}, over {run.manifest.images} images, by unsaf-async {version}.\n"
     if told.settings.get("simulated"):
         yield "The model is simulated: the figures say nothing of any model.\n"
     if missing := run.manifest.images - len(run.kept):

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import unsaf_async
 from unsaf_async.bundled import bundled
 from unsaf_async.distill.data.build_rows import good_items
+from unsaf_async.distill.data.clusters import split_of
 from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.options import Filters, Options
 from unsaf_async.distill.data.pairs import PAIR_KINDS, check_student, pair_id, pairs_of, rates, read_pair_id, take
@@ -270,14 +271,15 @@ def test_a_picture_is_in_one_split_over_rows_and_pairs(made: Runs, tmp_path: Pat
 
 
 def test_a_split_that_was_wanted_and_has_no_pair_is_said(made: Runs, tmp_path: Path) -> None:
-    options = Options(form="sharegpt", preferences=made.students, even_preferences=False, splits=(98, 1, 1), seed=1)
-    found = export([made.teacher], tmp_path / "out", options)
-    assert found.preferences is not None
-    there = {split for (_, split), number in found.preferences.pairs.items() if number}
-    missing = [split for split in ("validation", "test") if split not in there]
-    assert missing
-    said = f"no preference pair is for {' or '.join(missing)}: {found.preferences.total} pairs are few for --splits"
+    options = Options(form="sharegpt", preferences=made.students, even_preferences=False, splits=(100, 0, 0))
+    everything = export([made.teacher], tmp_path / "all", options)
+    pictures = [file for each in lines(tmp_path / "all" / "pictures.jsonl") for file in each["files"]]
+    seed = next(n for n in range(1_000) if {split_of(each, n, (98, 1, 1)) for each in pictures} == {"train"})
+    found = export([made.teacher], tmp_path / "out", replace(options, splits=(98, 1, 1), seed=seed))
+    assert everything.preferences is not None
+    said = f"no preference pair is for validation or test: {everything.preferences.total} pairs are few for --splits"
     assert f"{said}; give more images" in found.notes
+    assert not any(note.startswith("no preference pair") for note in everything.notes)
 
 
 def test_what_is_left_out_of_the_rows_is_left_out_of_the_pairs(made: Runs, tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ def test_a_suite_that_stopped_early_is_not_green() -> None:
 
 
 def test_a_summary_has_the_runs_and_the_gates_and_no_text_is_markup() -> None:
+    picture = ["0   1", "a ●"]
+    assert "```text\n0   1\na ●\n```\n\n| run |" in summary_of(
+        "audit", [("a", "UnF1 0.9", "", "3", "$0")], (), "$0", picture=picture
+    )
     text = summary_of("audit", [(HOSTILE, "UnF1 0.900", "0.800 to 0.950", "3", "$0.01")], GATES, "$0.01 of max_cost 1")
     lines = text.splitlines()
     assert lines[0] == "## audit: 1 of 4 gates pass"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from unsaf_async.compare.quality_gates import QualityGate
+    from unsaf_async.compare.text_picture import Mark
     from unsaf_async.runs.campaign import CampaignEnd, PlannedRun
     from unsaf_async.runs.folder import Manifest
     from unsaf_async.runs.saved import SavedRun
@@ -336,6 +337,7 @@ def _write_for_ci(
     if gating.junit is None and gating.summary is None:
         return
     from unsaf_async.compare.gate_files import junit_of, summary_of
+    from unsaf_async.compare.text_picture import drawn
     from unsaf_async.files import writing_whole
 
     name = audit.file.stem
@@ -343,7 +345,11 @@ def _write_for_ci(
         with writing_whole(gating.junit, private=False) as file:
             file.write(junit_of(name, gates, stopped))
     if gating.summary is not None:
-        text = summary_of(name, _board(there), gates, _cost(audit, there), stopped)
+        ranked = _ranked(there, gating.fail_under)
+        kinds = {each.findings.labelled is None for each in there.values()}
+        picture = drawn([mark for _, mark in ranked], "UnF1" if kinds == {True} else "UnF1 or accuracy")
+        board = [cells for cells, _ in ranked]
+        text = summary_of(name, board, gates, _cost(audit, there), stopped, picture)
         with gating.summary.open("a", encoding="utf-8", errors="replace") as summary:
             summary.write(text)
 
@@ -385,19 +391,28 @@ def _cost(audit: Suite, there: Mapping[str, SavedRun]) -> str:
 
 def _board(there: Mapping[str, SavedRun]) -> list[tuple[str, ...]]:
     """A row a run: those with UnF1 first, best first, then those on labelled sets by accuracy."""
+    return [cells for cells, _ in _ranked(there, None)]
+
+
+def _ranked(there: Mapping[str, SavedRun], bar: float | None) -> list[tuple[tuple[str, ...], Mark]]:
+    """(its row, its mark in a picture) of each run, in the board's order. bar: what a gate asks of UnF1."""
+    from unsaf_async.compare.text_picture import Mark
+
     rows = []
     for name, saved in there.items():
         found = saved.findings
-        labelled = found.labelled
+        labelled, between = found.labelled, found.unf1_between
         if labelled is None:
-            value, ends = found.unf1, None if found.unf1_between else found.unf1_ci
-            words = f"UnF1 {format_headline(value, found.unf1_between)}"
+            value, ends = found.unf1, None if between else found.unf1_ci
+            words = f"UnF1 {format_headline(value, between)}"
+            mark = Mark(name, "bounds" if between else format_figure(value), value, between or ends, bool(between), bar)
         else:
             value, ends = labelled.accuracy, labelled.accuracy_ci
             words = f"accuracy {format_figure(value)}"
+            mark = Mark(name, format_figure(value), value, ends)
         total = saved.manifest.images
         images = f"{found.images.done:,}" + (f" of {total:,}" if found.images.done != total else "")
-        interval = "none: bounds, with the unscored either way" if found.unf1_between else format_interval(ends, "")
+        interval = "none: bounds, with the unscored either way" if between else format_interval(ends, "")
         cells = (name, words, interval, images, format_usd(found.cost_usd, 4))
-        rows.append((labelled is not None, -1.0 if value is None else -value, cells))
-    return [cells for *_, cells in sorted(rows, key=lambda row: row[:2])]
+        rows.append((labelled is not None, -1.0 if value is None else -value, cells, mark))
+    return [(cells, mark) for *_, cells, mark in sorted(rows, key=lambda row: row[:2])]

@@ -63,7 +63,12 @@ def junit_of(name: str, gates: Sequence[QualityGate], stopped: str = "") -> byte
 
 
 def summary_of(
-    name: str, board: Sequence[Sequence[str]], gates: Sequence[QualityGate], cost: str, stopped: str = ""
+    name: str,
+    board: Sequence[Sequence[str]],
+    gates: Sequence[QualityGate],
+    cost: str,
+    stopped: str = "",
+    picture: Sequence[str] = (),
 ) -> str:
     """A suite as Markdown: its runs, its gates, and what it cost.
 
@@ -73,6 +78,7 @@ def summary_of(
         gates: Its gates.
         cost: What all runs cost together, in words.
         stopped: As for `junit_of`.
+        picture: Lines of text that stand above the runs, as they are; () for none. They hold no backtick.
 
     Returns:
         Markdown whose texts hold no markup of their own.
@@ -81,6 +87,8 @@ def summary_of(
     lines = [f"## {_md(name)}" + (f": {passed} of {len(gates)} gates pass" if gates else ""), ""]
     if stopped:
         lines += [f"**Stopped early:** {_md(stopped)}", ""]
+    if picture:
+        lines += ["```text", *picture, "```", ""]
     if board:
         lines += _table(("run", "", "95 % interval", "images", "cost"), board)
     if gates:

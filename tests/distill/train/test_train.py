@@ -290,6 +290,39 @@ def test_what_tensorboard_was_told_is_still_there_at_the_end(recipe: Recipes) ->
     assert list((asked.out / "tensorboard").glob("events.out.*"))
 
 
+TRACKIO = """
+import json, types
+def told(what, **of):
+    with open("told.jsonl", "a") as file:
+        file.write(json.dumps([what, of]) + "\\n")
+config = {}
+context_vars = types.SimpleNamespace(current_space_id=types.SimpleNamespace(get=lambda: None))
+def init(project, name, **_):
+    told("init", project=project, name=name)
+    return types.SimpleNamespace(config=config, project=project)
+def log(metrics, **_):
+    told("log", names=sorted(metrics))
+def finish():
+    told("finish")
+"""
+"""A library of that name, as transformers calls it: it writes down what it is told."""
+
+
+def test_a_tracker_has_one_run_of_a_training_under_its_name(
+    recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "trackio.py").write_text(TRACKIO)
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.chdir(tmp_path)
+    train(recipe(max_steps=2, report_to=("trackio",), merge=False))
+    told = [json.loads(line) for line in (tmp_path / "told.jsonl").read_text().splitlines()]
+    assert [of for what, of in told if what == "init"] == [{"project": "unsaf-async", "name": "out"}]
+    assert told[-1][0] == "finish"
+    assert any("train/tokens_per_s" in of["names"] for what, of in told if what == "log")
+    assert "MLFLOW_EXPERIMENT_NAME" not in os.environ
+
+
 def test_patience_ends_a_training_that_gets_worse_and_keeps_the_best(recipe: Recipes) -> None:
     trained = train(
         recipe(student="tiny-xs", max_steps=60, eval_every=3, patience=1, learning_rate=0.03, warmup=0.0, merge=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import PartialState
 
 from unsaf_async.distill.train.early import last_checkpoint
+from unsaf_async.trackers import PROJECT
 
 if TYPE_CHECKING:
     from unsaf_async.distill.train.recipe import Recipe
@@ -69,6 +71,8 @@ def stage_arguments(
         "logging_steps": max(1, min(10, planned // 20)),
         "logging_first_step": True,
         "report_to": list(recipe.report_to) or "none",
+        "run_name": f"{recipe.out.absolute().name}{checkpoints.removeprefix('checkpoints')}",
+        "project": os.environ.get("TRACKIO_PROJECT") or PROJECT,
         "logging_nan_inf_filter": False,  # a loss that is no number must be seen
         "disable_tqdm": True,  # `ProgressCallback` does that
         "dataloader_num_workers": recipe.workers,

@@ -14,6 +14,8 @@ import transformers
 from datasets.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 from transformers import set_seed
 
+from unsaf_async.trackers import PROJECT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 _TENSORBOARD = "TENSORBOARD_LOGGING_DIR"
 """Where transformers looks for the folder."""
+_PROJECTS = ("WANDB_PROJECT", "MLFLOW_EXPERIMENT_NAME")
+"""Where trackers look for the project, which is otherwise the library's: "huggingface", "Default"."""
 
 
 @contextmanager
@@ -28,7 +32,7 @@ def contained(recipe: Recipe) -> Iterator[None]:
     """Seeds all random numbers and sets threads, and puts everything back at the end; libraries report errors alone.
 
     Args:
-        recipe: Seed, threads, and the folder that TensorBoard's files go to.
+        recipe: Seed, threads, and the folder that TensorBoard's files go to. Trackers are given a project of ours.
 
     Yields:
         Nothing.
@@ -38,8 +42,11 @@ def contained(recipe: Recipe) -> Iterator[None]:
     threads, verbosity = torch.get_num_threads(), transformers.logging.get_verbosity()
     bars = transformers.logging.is_progress_bar_enabled(), is_progress_bar_enabled()
     # By default TensorBoard's files lie among the checkpoints, which are taken away at the end.
-    given = os.environ.get(_TENSORBOARD)
-    os.environ[_TENSORBOARD] = given or str(recipe.out / "tensorboard")
+    defaults = {_TENSORBOARD: str(recipe.out / "tensorboard"), **dict.fromkeys(_PROJECTS, PROJECT)}
+    if os.environ.get("MLFLOW_EXPERIMENT_ID"):
+        del defaults["MLFLOW_EXPERIMENT_NAME"]
+    given = {name: os.environ.get(name) for name in defaults}
+    os.environ.update({name: given[name] or value for name, value in defaults.items()})
     try:
         if recipe.threads is not None:
             torch.set_num_threads(recipe.threads)
@@ -51,8 +58,11 @@ def contained(recipe: Recipe) -> Iterator[None]:
             warnings.simplefilter("ignore")  # of libraries about each other; what concerns the user is in the preflight
             yield
     finally:
-        if given is None:
-            del os.environ[_TENSORBOARD]
+        for name, value in given.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])

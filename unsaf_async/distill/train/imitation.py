@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from peft import get_peft_model
 from torch.nn import functional as fn
+from transformers.integrations import get_reporting_integration_callbacks
 from trl import SFTConfig, SFTTrainer
 
 from unsaf_async.distill.train import student as students
@@ -114,6 +115,8 @@ def imitate(setup: Setup) -> tuple[StageResult, str, int]:
     layers = len(outline.targets)
     setup.say(f"training {trainable:,} of {outline.parameters:,} parameters, in {layers} layers of the language model")
     stage, frozen = run_stage(setup, trainer, progress, "sft", rows.train, trainable)
+    for reporter in get_reporting_integration_callbacks(list(recipe.report_to)):
+        trainer.remove_callback(reporter)  # its run is over: it would begin another one for what is evaluated now
     by_kind = _by_kind(trainer, rows.validation, setup.pictures)
     save_adapter(recipe, trainer, setup.processor, recipe.out / ("adapter-sft" if recipe.dpo else "adapter"))
     return replace(stage, eval_by_kind=by_kind), frozen, trainable

@@ -112,7 +112,7 @@ def take(browser: Browser, picture: Picture, address: str, width: int | None) ->
     if picture.click:
         browser.click(picture.click)
     if picture.at:
-        browser.driver.execute_script(f"document.querySelector({picture.at!r}).scrollIntoView(); scrollBy(0, -60)")
+        browser.driver.execute_script(f"document.querySelector({picture.at!r}).scrollIntoView()")
     taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
     return Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
 

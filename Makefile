@@ -7,7 +7,7 @@ DISTILL := .venv/.distill
 RAY := .venv/.ray
 LOCK := .venv-lock/.ready
 
-.PHONY: demo distill-demo test test-fast test-browser test-distill test-ray test-sdks test-exports test-vllm chaos fuzz lint train-tiny lock audit docs notebook site bench benchmarks clean
+.PHONY: demo distill-demo test test-fast test-browser test-distill test-distill-ends test-ray test-sdks test-exports test-vllm chaos fuzz lint train-tiny lock audit docs notebook site bench benchmarks clean
 
 demo: $(READY)  ## measure a tiny model on drawn scenes: no key, no cost
 	$(BIN)/unsaf-async run
@@ -29,6 +29,12 @@ test-browser: $(READY)  ## the report in a real browser, with axe's rules where 
 
 test-distill: $(DISTILL)  ## the training script on tiny models
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill/train
+
+test-distill-ends: $(DISTILL)  ## the same with the oldest and the newest transformers that the extra allows; ten minutes
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv-distill-oldest transformers==5.10.4 tokenizers==0.22.2
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv-distill-newest transformers==5.24.0
+	for end in oldest newest; do PYTHONPATH=$(CURDIR)/.venv-distill-$$end OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/distill/train \
+	  || exit; done
 
 test-ray: $(RAY)  ## one run on several processes: real Ray workers, one of them killed
 	$(BIN)/python -m pytest tests/cluster/test_ray.py
@@ -94,7 +100,7 @@ benchmarks: $(READY)  ## what a call costs, beside litellm and raw httpx
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf .venv .venv-exports .venv-lock .venv-peers .venv-sdks .venv-vllm dist build site
+	rm -rf .venv .venv-distill-* .venv-exports .venv-lock .venv-peers .venv-sdks .venv-vllm dist build site
 
 $(READY): pyproject.toml requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unsaf-async needs Python 3.11 or newer; give one with PYTHON=python3.12")'

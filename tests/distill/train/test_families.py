@@ -69,13 +69,16 @@ def test_the_table_of_families_is_what_the_tests_train_and_the_code_refuses() ->
     assert {name for name, what in rows.items() if what == "refused"} == set(UNTRAINED)
 
 
-def test_the_versions_of_the_page_are_the_ends_of_what_the_extra_allows() -> None:
+def test_the_versions_of_the_page_and_of_make_are_the_ends_of_what_the_extra_allows() -> None:
     lines = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]["distill"]
     ranges = {requirement.name: requirement.specifier for requirement in map(Requirement, lines)}
-    for name, tried, others in (("transformers", "5.19", ("5.18.9", "5.20.0")), ("trl", "1.16", ("1.15.9", "1.17.0"))):
-        assert f"{'TRL' if name == 'trl' else name} {tried}" in PAGE
-        assert ranges[name].contains(f"{tried}.0")
-        assert not any(ranges[name].contains(other) for other in others)
+    oldest, newest = re.findall(r"transformers==([\d.]+)", (ROOT / "Makefile").read_text("utf-8"))
+    assert f"transformers {oldest}, 5.19.0 and {newest}" in PAGE
+    assert all(ranges["transformers"].contains(tried) for tried in (oldest, newest))
+    assert not any(ranges["transformers"].contains(other) for other in ("5.10.3", "5.25.0"))
+    assert "TRL 1.16" in PAGE
+    assert ranges["trl"].contains("1.16.0")
+    assert not any(ranges["trl"].contains(other) for other in ("1.15.9", "1.17.0"))
 
 
 def _stopped_and_resumed(settings: Recipe, out: Path) -> Trained:

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from unsaf_async.calls.backends.error_status import error_of
+from unsaf_async.providers.masked_keys import without_masked
 from unsaf_async.providers.redactor import Redactor
 
 
@@ -156,6 +158,52 @@ def test_whatever_stands_around_a_key_it_is_hidden_and_the_rest_stays(before, ke
     assert redact(hidden) == hidden
     if redact(before) == before and redact(behind) == behind and before.isascii() and behind.isascii():
         assert "[key]" in hidden
+
+
+@pytest.mark.parametrize(
+    ("said", "hidden"),
+    [
+        ("Incorrect API key provided: sk-proj-****************yEk3. You", "Incorrect API key provided: [key]. You"),
+        ("key sk-p***************************************yEk3!", "key [key]!"),
+        ("Your api key: ****yek3 is invalid", "Your api key: [key] is invalid"),
+        ("Received API Key = sk-...yEk3, Key Hash", "Received API Key = [key], Key Hash"),
+        ("key=sk-proj-7Qm2…", "key=[key]"),
+        ("AIzaSy•••••••", "[key]"),
+        ("'sk-xxxxxxxxxxxxOyEk3'", "'[key]'"),
+        ("sk-*******-456", "[key]"),
+        ("\\u2022\\u2022\\u2022yEk3", "[key]"),
+        ("the key ending in yEk3 is revoked", "the key ending in [key] is revoked"),
+        ("its last four characters are 'yEk3'", "its last four characters are '[key]'"),
+    ],
+)
+def test_what_is_left_of_a_masked_key_is_hidden(said, hidden):
+    assert Redactor([OPENAI, GEMINI, "sk-wrong-key-123-456"])(said) == hidden
+
+
+def test_stars_and_dots_of_a_response_stay():
+    redact = Redactor(KEYS)
+    for text in (
+        "***No*** ... it ends in red",
+        "Well... F***, ###Yes",
+        "ending with yes…",
+        "sk-..., sk-proj-***",
+        "xxx",
+    ):
+        assert redact(text) is text
+
+
+def test_an_error_hides_masked_keys_that_are_not_ours():
+    error = error_of(401, '{"error": {"message": "Incorrect API key provided: sk-ab***6. **Bold** *** stays"}}', {})
+    assert str(error) == "the key was refused: 401 Incorrect API key provided: [key]. **Bold** *** stays"
+    assert "[key]" in without_masked("****6")
+
+
+def test_masked_keys_are_looked_for_in_linear_time():
+    redact = Redactor([OPENAI])
+    began = time.process_time()
+    for text in ("a" * 200_000 + "***", "." * 200_000, "*a" * 100_000 + "***", "x" * 200_000):
+        redact(without_masked(text))
+    assert time.process_time() - began < 5  # 0.6 s; by the square of the length it would be minutes
 
 
 def test_json_data_is_hidden_in_at_every_depth():

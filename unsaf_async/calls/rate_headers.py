@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from unsaf_async.providers.masked_keys import without_masked
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def error_text(body: str) -> str:
         body: JSON of any vendor, or any text.
 
     Returns:
-        One line of at most 300 characters that UTF-8 can write; the body itself if it holds no message.
+        One line of at most 300 characters that UTF-8 can write, without masked keys; the body itself if it holds no message.
     """
     try:
         parsed: Any = json.loads(body)
@@ -204,4 +205,4 @@ def error_text(body: str) -> str:
         if isinstance(inner, dict):
             inner = inner.get("message", inner)
         body = inner if isinstance(inner, str) else json.dumps(inner)
-    return one_line(body, 300).encode("utf-8", "replace").decode()
+    return one_line(without_masked(body), 300).encode("utf-8", "replace").decode()

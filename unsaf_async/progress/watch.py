@@ -26,7 +26,7 @@ from unsaf_async.events import (
     Paused,
     Say,
 )
-from unsaf_async.providers.redactor import MARK
+from unsaf_async.providers.masked_keys import MARK
 from unsaf_async.runs.so_far import SoFar
 from unsaf_async.runs.stopping import rule_of
 from unsaf_async.text import NOT_AVAILABLE, clock_in, format_count, format_headline, format_usd, moment_in

@@ -2,7 +2,8 @@
 
 What is compared are letters and digits alone, in lower case: case, line breaks, dashes, quotes and invisible characters between
 them hide nothing. Escapes (percent, HTML, JSON) are undone first, also twice; base64 and hexadecimal are looked for as they are.
-A piece of a secret is hidden, too, so that one which is spread over two texts is hidden in both.
+A piece of a secret is hidden, too, so that one which is spread over two texts is hidden in both; and what is left of one of
+which most is masked.
 
 Replies pass through here on their way in, so what holds no secret is recognised fast: of every run of 15 letters one machine
 word of 8 lies whole in an 8-byte word of the text, and the words of all secrets' forms are one set.
@@ -17,11 +18,10 @@ from dataclasses import dataclass
 from html.entities import html5
 from typing import TYPE_CHECKING, Any
 
+from unsaf_async.providers.masked_keys import MARK, MaskedKeys
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-MARK = "[key]"
-"""What stands in a secret's place."""
 
 SHORTEST = 6
 """Characters. Shorter secrets are not hidden: "EMPTY", "none" and "test" are no secrets, and would blot out ordinary words."""
@@ -63,13 +63,16 @@ class Redactor:
         self._words: set[int] = set()
         self._anchors: set[bytes] = set()
         """Parts of those forms that are too short for words: wherever one of their pieces stands, one of these does."""
-        wordlike = []
+        wordlike, keys = [], []
         for secret in sorted({each for each in secrets if each and len(each) >= SHORTEST}):
             for form in _forms(secret):
                 self._learn(form)
             if _is_wordlike(secret):
                 self._anchors.add(_letters(secret))
                 wordlike.append(re.escape(secret))
+            else:
+                keys.append(secret)
+        self._masked = MaskedKeys(keys)
         wordlike.sort(key=len, reverse=True)  # one may begin with another
         self._as_they_stand = re.compile("|".join(wordlike), re.IGNORECASE) if wordlike else None
 
@@ -130,6 +133,8 @@ class Redactor:
             words = memoryview(letters)[: len(letters) // WORD * WORD].cast("Q")
             if not self._words.isdisjoint(words) or any(anchor in letters for anchor in self._anchors):
                 return False
+            if self._masked.may_be_in(text):
+                return False
             if not ("%" in text or "&" in text or "\\" in text):
                 return True
             plain = _ESCAPE.sub(_character, text)
@@ -168,6 +173,8 @@ class Redactor:
                         yield where[at][0], where[at + size - 1][1]
             for whole in self._as_they_stand.finditer(text) if self._as_they_stand else ():
                 yield places[whole.start()][0], places[whole.end() - 1][1]
+            for begin, end in self._masked.found(text):
+                yield places[begin][0], places[end - 1][1]
             plain, places_before = [], places
             places, at = [], 0
             for escape in _ESCAPE.finditer(text):

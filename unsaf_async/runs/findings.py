@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 from pydantic import Field
 
 from unsaf_async.errors import as_option
-from unsaf_async.providers.redactor import MARK
+from unsaf_async.providers.masked_keys import MARK
 from unsaf_async.records import ControlKind  # noqa: TC001 - pydantic reads it
 from unsaf_async.runs.answered_by import ServicesTally
 from unsaf_async.runs.stopped import Stopped  # noqa: TC001 - pydantic reads it

@@ -24,6 +24,7 @@ from unsaf_async.calls.backends.outcome import WHOLE, bounded, outcome_of
 from unsaf_async.calls.backends.transport import MAX_BODY_BYTES, decompressed, too_large
 from unsaf_async.calls.backends.wire import count_of, list_of, logprobs_of, string_of, usage_count, word_of
 from unsaf_async.errors import CallError, Fatal, Rejected, Transient
+from unsaf_async.providers.masked_keys import without_masked
 from unsaf_async.providers.redactor import Redactor
 from unsaf_async.records import Reply, Request, Usage
 from unsaf_async.text import one_line
@@ -428,7 +429,7 @@ def outcome_of_exception(error: Exception, redact: Redactor = NO_SECRETS) -> Cal
     if (ours := next((cause for cause in _chain(error) if isinstance(cause, CallError)), None)) is not None:
         return ours
     name = type(error).__name__
-    text = redact(providers_words(str(error)[:MAX_ERROR_CHARACTERS]))
+    text = without_masked(redact(providers_words(str(error)[:MAX_ERROR_CHARACTERS])))
     body = redact(_body(error, text)[:MAX_ERROR_CHARACTERS])
     headers = redact.within(_headers(getattr(error, "litellm_response_headers", None) or {}))
     answer = _error_answer(error)
@@ -534,8 +535,7 @@ def providers_words(text: str) -> str:
 
 def _body(error: Exception, text: str) -> str:
     """The body of the provider's error answer: litellm keeps it as an object, or inside its `text`."""
-    body = getattr(error, "body", None)
-    if isinstance(body, dict):
+    if isinstance(body := getattr(error, "body", None), dict):
         return json.dumps({"error": body}, default=str)  # orjson takes no integer beyond 64 bits, and no half of a pair
     start = text.find("{")
     return text[start : text.rfind("}") + 1] if start >= 0 else text

@@ -18,7 +18,7 @@ from unsaf_async.report.svg import COLORS, TEXT_PX, Sketch
 from unsaf_async.text import install_extra, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from xml.etree.ElementTree import Element
 
 WIDTH_PX = 440
@@ -214,17 +214,42 @@ def legend_above(figure: Any) -> None:
         layout.set(h_pad=0.12)
 
 
-def short(label: str, most: int = 22) -> str:
-    """A label fit for an axis.
+def short(labels: Sequence[str], most: int = 22) -> list[str]:
+    """Labels fit for a plot. Labels that differ stay different.
 
     Args:
-        label: Any text.
-        most: Its longest length.
+        labels: All labels of the plot.
+        most: Longest length of each.
 
     Returns:
-        The label, cut in the middle if it is longer.
+        The labels in their order. One that is longer is cut at its end; where several would look alike, before the part that
+        differs.
     """
-    return shorten(clean(label), most, "…")
+    clear = [clean(each) for each in labels]
+    cut = {each: shorten(each, most, "…") for each in clear}
+    for alike in _groups(cut):
+        _cut_apart(alike, cut, most)
+    return [cut[each] for each in clear]
+
+
+def _groups(cut: Mapping[str, str]) -> list[list[str]]:
+    """The labels that look alike."""
+    by_look: dict[str, list[str]] = {}
+    for label, look in cut.items():
+        by_look.setdefault(look, []).append(label)
+    return [labels for labels in by_look.values() if len(labels) > 1]
+
+
+def _cut_apart(labels: Sequence[str], cut: dict[str, str], most: int) -> None:
+    """Changes in `cut` what these labels look like: their beginning, and what stands from where they part."""
+    parting = next((n for n, each in enumerate(zip(*labels, strict=False)) if len({*each}) > 1), min(map(len, labels)))
+    word = next((n for n in range(parting, 0, -1) if not labels[0][n - 1].isalnum()), 0)
+    head = most // 3
+    begin = max(head, word, parting - head)
+    for label in labels:
+        cut[label] = f"{label[:head].rstrip()}…{shorten(label[begin:], most - head - 1, '…')}"
+    for alike in _groups({label: cut[label] for label in labels}):
+        _cut_apart(alike, cut, most)
 
 
 _SETTINGS: dict[str, Any] = {

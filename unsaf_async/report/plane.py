@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unsaf_async.report.drawing import PRINTED, Drawn, Palette, Plot, in_style, new_figure, share_axis, short
+from unsaf_async.report.text_width import text_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,32 +66,42 @@ def _plane(colors: Palette, rows: Sequence[Plane]) -> Any:
         timidity = np.linspace(unf1 / (2 - unf1), 1, 100)
         axes.plot(timidity, unf1 * timidity / (2 * timidity - unf1), color=colors["line"], linewidth=1, zorder=0)
         axes.text(1, unf1 / (2 - unf1), f"UnF1 {unf1:.1f}", color=colors["muted"], ha="right", va="bottom", fontsize=10)
-    heights = _label_heights([(x, y) for _, x, y, _, _ in rows])
-    for place, (label, x, y, of_x, of_y) in enumerate(rows):
+    names = short([label for label, *_ in rows])
+    heights = _label_heights([(x, y) for _, x, y, _, _ in rows], [text_width(name, _FONT) / _AXIS for name in names])
+    for place, (_, x, y, of_x, of_y) in enumerate(rows):
         color = colors[f"c{place % 6 + 1}"]
         for ends, along in ((of_x, ([*of_x], [y, y]) if of_x else None), (of_y, ([x, x], [*of_y]) if of_y else None)):
             if ends and along:
                 axes.plot(*along, color=color, linewidth=1.5, solid_capstyle="round")
         axes.plot([x], [y], "os^Dv*"[place // 6 % 6], color=color, markersize=8)
-        aside = {"xytext": (7, 5)} if x < 0.7 else {"xytext": (-7, 5), "ha": "right"}
-        axes.annotate(short(label), (x, heights[place]), textcoords="offset points", fontsize=12, **aside)
+        aside = {"xytext": (7, 5)} if x < _TURN else {"xytext": (-7, 5), "ha": "right"}
+        axes.annotate(names[place], (x, heights[place]), textcoords="offset points", fontsize=_FONT, **aside)
     axes.set_aspect("equal")
     share_axis(axes, "x", "timidity: of the declined, rightly")
     share_axis(axes, "y", "audacity: of the unanswerable, declined")
     return figure
 
 
-_LINE, _BESIDE = 0.045, 0.3
-"""Of a label in the plane, in its units: how high a line is, and within which distance sideways two would overlap."""
+_FONT = 12
+"""Of a label, in points."""
+_AXIS = 350
+"""About how long an axis is, in the same."""
+_LINE, _TURN = 0.045, 0.7
+"""How high a label's line is, and from where on a label stands left of its point; in the plane's units."""
 
 
-def _label_heights(points: Sequence[tuple[float, float]]) -> list[float]:
-    """How high each point's label stands: as high as the point, or below the label that would lie over it."""
+def _label_heights(points: Sequence[tuple[float, float]], widths: Sequence[float]) -> list[float]:
+    """How high each point's label stands: as high as the point, or below the label that would lie over it.
+
+    Points and widths are in the plane's units.
+    """
     heights = [y for _, y in points]
+    spans = [(x, x + wide) if x < _TURN else (x - wide, x) for (x, _), wide in zip(points, widths, strict=True)]
     placed: list[int] = []
     for number in sorted(range(len(points)), key=lambda each: -points[each][1]):
-        beside = [heights[each] for each in placed if abs(points[each][0] - points[number][0]) < _BESIDE]
-        for taken in sorted(beside, reverse=True):
+        left, right = spans[number]
+        over = [heights[each] for each in placed if spans[each][0] < right + _LINE and left < spans[each][1] + _LINE]
+        for taken in sorted(over, reverse=True):
             if abs(taken - heights[number]) < _LINE:
                 heights[number] = taken - _LINE
         placed.append(number)

@@ -86,7 +86,8 @@ def shares(
         axes.plot([part / n], [place], "o", color=colors["good"], markersize=8)
     if overall is not None:
         axes.axvline(overall, color=colors["muted"], linewidth=1, linestyle="--")
-    axes.set_yticks(range(len(rows)), [f"{short(label)}  {part}/{n}" for label, part, n in rows])
+    names = short([label for label, _, _ in rows])
+    axes.set_yticks(range(len(rows)), [f"{name}  {part}/{n}" for name, (_, part, n) in zip(names, rows, strict=True)])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     title, sentence, axis = words
     share_axis(axes, "x", axis)
@@ -328,7 +329,7 @@ def intervals(
             axes.plot(interval, [place, place], color=color, solid_capstyle="round", **style)
         if value is not None:
             axes.plot([value], [place], "o", color=color, markersize=8)
-    axes.set_yticks(range(len(rows)), [short(label) for label, _, _ in rows])
+    axes.set_yticks(range(len(rows)), short([label for label, _, _ in rows]))
     if first:
         axes.get_yticklabels()[0].set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -360,11 +361,12 @@ def scale(
     axes.set_xscale("log")
     ordered = sorted(rows, key=lambda row: row[1])
     axes.plot([row[1] for row in ordered], [row[2] for row in ordered], color=colors["line"], linewidth=1)
-    for label, parameters, value, interval in ordered:
+    names = short([label for label, _, _, _ in ordered])
+    for name, (_, parameters, value, interval) in zip(names, ordered, strict=True):
         if interval:
             axes.plot([parameters] * 2, interval, color=colors["c1"], linewidth=2.5)
         axes.plot([parameters], [value], "o", color=colors["c1"], markersize=8)
-        axes.annotate(short(label), (parameters, value), xytext=(7, 5), textcoords="offset points", fontsize=12)
+        axes.annotate(name, (parameters, value), xytext=(7, 5), textcoords="offset points", fontsize=12)
     ticks = sorted({row[1] for row in rows})
     if len(ticks) > 6:
         ticks = [10.0**power for power in range(math.floor(math.log10(ticks[0])), math.ceil(math.log10(ticks[-1])) + 1)]
@@ -421,8 +423,8 @@ def heat_map(colors: Palette, cross: CrossMatrix) -> Drawn:
             text = f"{between[0]:.2f} to {between[1]:.2f}" if between else format_figure(value, 2)
             axes.text(column, row, text, ha="center", va="center", color=ink)
             cells.append(f"{asker} asks, {answerer} answers: {text}")
-    axes.set_xticks(range(len(cross.answerers)), [short(each) for each in cross.answerers], rotation=30, ha="right")
-    axes.set_yticks(range(len(cross.askers)), [short(each) for each in cross.askers])
+    axes.set_xticks(range(len(cross.answerers)), short(cross.answerers), rotation=30, ha="right")
+    axes.set_yticks(range(len(cross.askers)), short(cross.askers))
     axes.set_xlim(-0.5, len(cross.answerers) - 0.5)
     axes.set_ylim(len(cross.askers) - 0.5, -0.5)
     axes.set_xlabel("answers")

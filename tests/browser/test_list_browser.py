@@ -116,3 +116,16 @@ def test_a_table_that_is_wider_than_a_phone_says_so(browser, pages):
     assert max(browser.run(widths)) <= 400, "what a table is about is read without scrolling"
     browser.size(1280, 900)
     browser.until("document.querySelectorAll('.scroll[data-scrolls]').length === " + f"{wide}.length")
+
+
+def test_on_a_phone_every_part_is_a_link_in_sight_and_badges_are_told_in_words(browser, pages):
+    browser.show((pages / "two.html").as_uri(), width=400)
+    browser.ready()
+    inside = "[...document.querySelectorAll(arguments[0])].every((each) => each.getBoundingClientRect().right <= 400)"
+    assert browser.run(inside, ".bar nav a")
+    assert browser.run(inside, ".half th, .half td"), "both runs stand side by side, whatever their names"
+    assert browser.texts("#questions .legend .badge") == ["TA", "FU", "TU", "FA", "open"]
+    assert "FA false answerable" in browser.text("#questions .legend")
+    browser.show((pages / "pope.html").as_uri(), width=400)
+    browser.ready()
+    assert browser.texts(".legend") == [], "where no badge is shown none is explained"

@@ -1403,3 +1403,7 @@ def test_explorer_of_many_questions_stays_small():
     ]
     text = b"".join(data_pieces(explorer("many", examined, [Thumbnail("", "none")] * 100))).decode()
     assert len(text) / 1200 < 250  # bytes a question: 24,000 take less than 6 MB
+
+
+def test_a_report_on_one_image_says_image(tmp_path):
+    assert "1 image, 2 questions, judged by" in render([report_run(tmp_path / "run", examinations(tmp_path, 1, 2))])

@@ -22,10 +22,11 @@ from unsaf_async.report.explorer import explorer
 from unsaf_async.report.glossary import glossary
 from unsaf_async.report.leaderboard import several
 from unsaf_async.report.markup import Grown, data_pieces, el, html, said
+from unsaf_async.report.pieces import badges_in_words
 from unsaf_async.report.sections import one_run
 from unsaf_async.report.thumbnails import Thumbnail, thumbnails
 from unsaf_async.runs.folder import RunFiles, exists
-from unsaf_async.text import error_line, shown
+from unsaf_async.text import error_line, format_count, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ def _pieces(
             parts += sections
     most = None if most_images is None else max(1, most_images // len(runs))
     main = el(
-        "main", _top(runs, title), parts, _questions(names, _left_out(runs, names, most)), glossary(parts), class_="wide",
+        "main", _top(runs, title), parts, _questions(runs, names, most), glossary(parts), class_="wide",
         id="main",
     )  # fmt: skip
     body = [
@@ -289,7 +290,9 @@ def _top(runs: Sequence[ReportRun], title: str) -> Element:
     first = runs[0]
     if len(runs) == 1:
         judge = {"self": "judged by itself", "rules": "judged by rules alone"}.get(first.manifest.judge_name)
-        images = f"{first.score.images.done:,} images, {first.score.questions.asked:,} questions"
+        images = (
+            f"{format_count(first.score.images.done, 'image')}, {format_count(first.score.questions.asked, 'question')}"
+        )
         when = first.manifest.created[:10]
         source = first.manifest.source
         questions = f"questions {'of' if source.kind == 'labelled' else 'by'} {source.name}" if source else ""
@@ -322,7 +325,7 @@ def _left_out(runs: Sequence[ReportRun], names: Sequence[str], most: int | None)
     return told
 
 
-def _questions(names: Sequence[str], left_out: Sequence[str]) -> Element:
+def _questions(runs: Sequence[ReportRun], names: Sequence[str], most: int | None) -> Element:
     def choice(label: str, identity: str, *options: Element) -> Element:
         return el("label", label, el("select", options, id=identity))
 
@@ -332,7 +335,7 @@ def _questions(names: Sequence[str], left_out: Sequence[str]) -> Element:
     return el(
         "section",
         el("h2", "The questions, one by one"),
-        [el("p", said(words), class_="muted") for words in left_out],
+        [el("p", said(words), class_="muted") for words in _left_out(runs, names, most)],
         el("noscript", el("p", "Reading the questions needs JavaScript; every figure above stands without it.")),
         el("p", "The questions are in the file, and not on paper.", class_="only-print"),
         el(
@@ -366,6 +369,7 @@ def _questions(names: Sequence[str], left_out: Sequence[str]) -> Element:
             ),
             class_="status",
         ),
+        badges_in_words() if any(run.sort != "pope" for run in runs) else None,
         el(
             "div",
             el(

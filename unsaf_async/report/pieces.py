@@ -208,6 +208,33 @@ def gauge(
     return element
 
 
+def badges_in_words() -> Element:
+    """What the badges of questions stand for.
+
+    Returns:
+        A line of the badges, each with its meaning.
+    """
+    words = {
+        "ta": "true answerable",
+        "fu": "false unanswerable",
+        "tu": "true unanswerable",
+        "fa": "false answerable",
+        "unscored": "unscored",
+    }
+    return el(
+        "p",
+        [
+            el(
+                "span",
+                el("span", "open" if kind == "unscored" else kind.upper(), class_=f"badge {kind}"),
+                f" {meaning}",
+            )
+            for kind, meaning in words.items()
+        ],
+        class_="legend muted small",
+    )
+
+
 def block(title: str, sentence: str, *parts: Element | None) -> Element:
     """A part of a section.
 

@@ -31,7 +31,7 @@ from unsaf_async.report.live_run import Tail
 from unsaf_async.report.local_pages import OWN_POLICY, LocalPages, guarded, page
 from unsaf_async.report.markup import clean, el, html, said
 from unsaf_async.report.page import fill, render
-from unsaf_async.report.pieces import table
+from unsaf_async.report.pieces import badges_in_words, table
 from unsaf_async.runs.findings import Findings
 from unsaf_async.runs.folder import RunFiles, exists, newest_first, read_manifest, runs_in
 from unsaf_async.runs.result import PILOT
@@ -427,7 +427,13 @@ def _live_sections(name: str, manifest: Manifest) -> list[Element]:
     )
     return [
         el("section", el("div", headline, matrix, class_="two headline"), links, aria_label="Score so far"),
-        el("section", el("h2", "The newest questions"), el("ul", id="latest", class_="latest"), id="newest"),
+        el(
+            "section",
+            el("h2", "The newest questions"),
+            badges_in_words(),
+            el("ul", id="latest", class_="latest"),
+            id="newest",
+        ),
     ]
 
 

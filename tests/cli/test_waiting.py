@@ -56,7 +56,23 @@ async def test_batches_are_told_from_gathering_to_their_window_and_promise_no_ti
         watch.hear(BatchesMoved("gemini", 1, 7, 0))
         assert watch.left() == "their vendor takes as long as it takes"
         watch.hear(CacheHit("answer", collected=True))
-        assert "1 from batches of an earlier session, 1 from the cache" in watch.calls()
+        assert "1 from batches of an earlier session, 0 from the cache" in watch.calls()
+
+
+async def test_the_display_counts_what_the_cache_gave_as_the_summary_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = draw_images(tmp_path / "images", 2)
+    runs = [await measure("scripted", images, tmp_path / name, cache=tmp_path / "cache") for name in ("cold", "warm")]
+    for run in runs:
+        watch = Watch(run.runner, lambda _: None)
+        watch.hear(CacheHit("answer"))  # of a question in both lists: one call for the two, and one of them is dropped
+        for examination in run.kept:
+            watch.hear(ImageKept(examination))
+        assert watch.hits == run.found.calls.cached
+        assert f"{run.found.calls.cached} from the cache" in watch.calls()
+    assert [run.found.calls.cached > 0 for run in runs] == [False, True]
 
 
 async def test_a_long_wait_is_told_once_with_its_end_and_who_asked(tmp_path: Path) -> None:

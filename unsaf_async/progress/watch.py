@@ -27,6 +27,7 @@ from unsaf_async.events import (
     Say,
 )
 from unsaf_async.providers.masked_keys import MARK
+from unsaf_async.runs.answered_by import calls_of
 from unsaf_async.runs.so_far import SoFar
 from unsaf_async.runs.stopping import rule_of
 from unsaf_async.text import NOT_AVAILABLE, clock_in, format_count, format_headline, format_usd, moment_in
@@ -113,6 +114,7 @@ class Watch:
         self.batches: dict[str, BatchesMoved] = {}
         """How far each model's batches are."""
         self.hits = 0
+        """Calls of images in the journal that the cache answered."""
         self.collected = 0
         """Calls that batches of earlier sessions had answered."""
         self.retries = 0
@@ -148,7 +150,6 @@ class Watch:
                     self.answers += event.role == "answer"
                     self._traffic(event.provider).settle(event.reply)
             case CacheHit():
-                self.hits += not event.collected
                 self.collected += event.collected
                 self.answers += event.role == "answer"
             case CallRetried():
@@ -173,6 +174,8 @@ class Watch:
                 )
             case ImageKept():
                 self.done += 1
+                # As the summary counts: a list's question that stands in the other list too shares a call, and is dropped.
+                self.hits += sum(call.cached for _, call in calls_of(self.runner.folder.manifest, event.examination))
                 if event.examination.failure:
                     self.failed += 1
                     self.say(f"{event.examination.image.id}: {event.examination.failure}")

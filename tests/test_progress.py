@@ -8,6 +8,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from doubles import reply
 from driving import draw_images
 from rich.console import Console
@@ -17,7 +18,7 @@ from unsaf_async.calls.budget import Budget
 from unsaf_async.calls.rate_limit import Pace
 from unsaf_async.errors import RateLimited
 from unsaf_async.events import Notice, Paused
-from unsaf_async.progress.show import bundle, panel
+from unsaf_async.progress.show import bundle, is_live, panel
 from unsaf_async.progress.watch import Watch
 from unsaf_async.providers.profile import Limits
 from unsaf_async.runs.begin import begin
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    import pytest
 
 LONG = (
     "429 Too Many Requests: you sent more requests than your plan allows in a minute; see your account's page of limits"
@@ -118,6 +118,19 @@ async def test_a_notebooks_display_escapes_what_others_say(tmp_path: Path) -> No
         assert "<b>openai" not in shown["text/html"]
         assert "\x1b" not in "".join(shown.values())
         assert shown["text/plain"].endswith(watch.line())
+
+
+@pytest.mark.parametrize(("terminal", "live"), [("xterm", True), ("dumb", False), ("unknown", False)])
+def test_a_terminal_that_moves_no_cursor_gets_plain_lines(
+    terminal: str, live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Screen(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", terminal)
+    monkeypatch.setattr(sys, "stderr", Screen())
+    assert is_live() is live
 
 
 async def test_progress_is_told_on_stderr_where_nothing_is_live_and_only_if_asked_for(

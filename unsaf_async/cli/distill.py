@@ -40,11 +40,12 @@ def distill(
     check_early(recipe)
     check_torchvision()
     from unsaf_async.distill.train.train import is_first, train
+    from unsaf_async.progress.show import is_live
 
     def say(line: str) -> None:
         sys.stderr.write(f"{shown(line)}\n")
 
-    trained = train(recipe, say, bar=sys.stderr.isatty())
+    trained = train(recipe, say, bar=is_live())
     if is_first():
         print_trained(trained)
     return 0

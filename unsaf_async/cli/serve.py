@@ -171,9 +171,11 @@ async def started(servers: Sequence[Server], *, quiet: bool) -> AsyncIterator[No
 
 @contextmanager
 def _waiting(servers: Sequence[Server], *, quiet: bool) -> Iterator[None]:
+    from unsaf_async.progress.show import is_live
+
     if quiet:
         yield
-    elif sys.stderr.isatty():
+    elif is_live():
         with _live(servers):
             yield
     else:

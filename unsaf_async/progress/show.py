@@ -41,11 +41,25 @@ def showing(runner: Runner, tell: Say | None = None) -> Iterator[Say]:
     if (notebook := _notebook()) is not None:
         with _in_notebook(runner, notebook) as say:
             yield say
-    elif sys.stderr.isatty():
+    elif is_live():
         with _live(runner) as say:
             yield say
     else:
         yield _lines(runner, tell or _tell)
+
+
+def is_live() -> bool:
+    """Whether stderr can show what changes.
+
+    Returns:
+        False where it is no terminal, and of a terminal that moves no cursor (TERM=dumb): rich shows nothing there.
+    """
+    if not sys.stderr.isatty():
+        return False
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def _tell(text: str) -> None:

@@ -12,7 +12,7 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
-from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, JudgeApiBase, TrustFolder
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, RunsJudgeApiBase, TrustFolder
 from unsaf_async.text import printable_json, shown
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def cross(
         float | None,
         typer.Option(parser=o.number, metavar="USD", help="Never spend more than this on all cells together, in USD."),
     ] = None,
-    judge_api_base: JudgeApiBase = None,
+    judge_api_base: RunsJudgeApiBase = None,
     cache: Cache = DEFAULT_CACHE,
     trust_folder: TrustFolder = False,
     dry_run: o.DryRun = False,

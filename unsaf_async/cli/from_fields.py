@@ -141,6 +141,7 @@ class _Option:
         """The option, and the flag that sets None if it has one."""
         default, spelling = self.default, self.help.spelling
         parser: Callable[[str], object] | None = None
+        metavar = self.help.metavar
         element, many, optional = _element(self.kind)
         dashed = self.name.replace("_", "-")
         if self.help.parse is not None:
@@ -152,6 +153,7 @@ class _Option:
             spelling = spelling or (f"--{dashed}",)
             default = False if self._turned else default
         elif get_origin(element) is Literal:
+            metavar = metavar or "|".join(get_args(element))
             element, parser = str, one_of(get_args(element))
         else:
             parser = file if element is Path and self.help.metavar == "FILE" else PARSERS.get(element)
@@ -165,7 +167,7 @@ class _Option:
             spelling,
             self.help.text,
             parser,
-            self.help.metavar,
+            metavar,
         )
         if self.help.without:
             flag, text = self.help.without

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,13 +16,24 @@ from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.sections import Sections
 from unsaf_async.cli.streams import tell
-from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, Judge, JudgeApiBase, JudgeTogether, MaxCost, Rejudging
+from unsaf_async.help import JUDGING, Help
+from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, JudgeApiBase, JudgeTogether, MaxCost, Rejudging
 from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
     from unsaf_async.checks.calibrate_judge import Calibrated
     from unsaf_async.score.calibration import Confusion, LabelCheck
     from unsaf_async.score.judged_together import TogetherCheck
+
+
+Measured = Annotated[
+    str | Sequence[str] | None,
+    Help(
+        'Who is measured: "rules" (nobody is called), or a provider; given several times, a panel by majority. Default: rules.',
+        metavar="NAME|rules",
+        panel=JUDGING,
+    ),
+]
 
 
 class JudgeGroup(TyperGroup):
@@ -51,7 +63,7 @@ def top() -> None:
     """Judges, and how far they can be trusted. `judge RUN_DIR --judge NAME` means `judge again RUN_DIR --judge NAME`."""
 
 
-@app.command("calibrate")
+@app.command("calibrate", cls=Sections)
 @from_fields(leave_out=("no_cache",))
 def calibrate(
     data: Annotated[
@@ -62,7 +74,7 @@ def calibrate(
             help="JSONL: question, text (the response), label (answered or abstained).",
         ),
     ],
-    judge: Judge = None,
+    judge: Measured = None,
     judge_api_base: JudgeApiBase = None,
     judge_together: JudgeTogether = 1,
     margin: Annotated[
@@ -119,7 +131,7 @@ def calibrate(
     return 0
 
 
-@app.command("sheet")
+@app.command("sheet", cls=Sections)
 def sheet(
     run_dir: o.RunDir,
     out: Annotated[

@@ -22,7 +22,8 @@ class Sections(TyperCommand):
                 continue
             panel = getattr(parameter, "rich_help_panel", None)
             if parameter.param_type_name == "argument":
-                sections["Arguments"].append(record)
+                # By the name alone: what it is, its help says; the type is Python's.
+                sections["Arguments"].append((getattr(parameter, "metavar", None) or parameter.name, record[1]))
             elif panel is None:
                 others.append(record)
             else:

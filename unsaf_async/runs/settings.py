@@ -89,6 +89,14 @@ JudgeApiBase = Annotated[
         panel=JUDGING,
     ),
 ]
+RunsJudgeApiBase = Annotated[
+    str | Sequence[str] | None,
+    Help(
+        "Base URL for all judges that the runs name; given several times, servers that all serve them. Default: each one's own.",
+        metavar="URL",
+        panel=JUDGING,
+    ),
+]
 AuditApiBase = Annotated[
     str | Sequence[str] | None,
     Help(
@@ -286,7 +294,7 @@ class Settings:
     anytime: Annotated[
         bool,
         Help(
-            "With --until-ci: an interval that holds at every number of images, for 1.6 to 2.6 times as many.",
+            "With --until-ci: an interval that holds at every number of images, for 1.6 to 2.5 times as many.",
             panel=MONEY,
         ),
     ] = False

@@ -65,14 +65,15 @@ async def test_the_display_counts_what_the_cache_gave_as_the_summary_does(
     monkeypatch.chdir(tmp_path)
     images = draw_images(tmp_path / "images", 2)
     runs = [await measure("scripted", images, tmp_path / name, cache=tmp_path / "cache") for name in ("cold", "warm")]
-    for run in runs:
+    cached = [run.found.calls.cached for run in runs if run.found.calls]
+    for run, of_summary in zip(runs, cached, strict=True):
         watch = Watch(run.runner, lambda _: None)
         watch.hear(CacheHit("answer"))  # of a question in both lists: one call for the two, and one of them is dropped
         for examination in run.kept:
             watch.hear(ImageKept(examination))
-        assert watch.hits == run.found.calls.cached
-        assert f"{run.found.calls.cached} from the cache" in watch.calls()
-    assert [run.found.calls.cached > 0 for run in runs] == [False, True]
+        assert watch.hits == of_summary
+        assert f"{of_summary} from the cache" in watch.calls()
+    assert [each > 0 for each in cached] == [False, True]
 
 
 async def test_a_long_wait_is_told_once_with_its_end_and_who_asked(tmp_path: Path) -> None:

@@ -120,6 +120,29 @@ def test_a_model_that_nobody_serves_does_not_keep_the_others_from_their_runs(
 
 
 @pytest.mark.usefixtures("_no_report")
+def test_a_refused_key_is_named_once_with_its_run_in_the_table_and_no_character_of_it_anywhere(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYED_KEY", "sk-not-the-right-one-9876zyx")
+    audit("max_cost = 20\n" + COMMON + TWO_MODELS.replace("ada", "keyed"))
+    with serving(Simulation(api_key="right", any_model=True)) as simulator:
+        served_model("keyed", simulator.openai_base, (0.1, 0.1), attempts=1)
+        file = Path("providers/keyed.toml")
+        file.write_text(f'api_key_env = "KEYED_KEY"\napi_key_required = true\n{file.read_text()}')
+        ended = suite(capsys, "--fail-under", "0", "--junit", "gates.xml", "--summary", "page.md")
+    assert ended.code == 3
+    assert ended.err.count("keyed: ") == 1
+    page = Path("page.md").read_text("utf-8")
+    for shown in (page, Path("gates.xml").read_text("utf-8"), ended.err):
+        assert "the key was refused" in shown
+    assert "| keyed | n/a: no image is examined | n/a | 0 | $0.0000 |" in page
+    assert "n/a: no image is examined" in ended.out
+    kept = [path.read_bytes() for path in Path().rglob("*") if path.is_file()]
+    texts = [ended.out, ended.err, *(each.decode("utf-8", "ignore") for each in kept)]
+    assert not any("zyx" in text or "sk-n" in text for text in texts)
+
+
+@pytest.mark.usefixtures("_no_report")
 def test_killed_it_goes_on_and_the_servers_bill_stays_below_the_cap(capsys: pytest.CaptureFixture[str]) -> None:
     with serving(Simulation(any_model=True, price=(100.0, 100.0), latency=0.02)) as simulator:
         for name in ("ada", "bob"):

@@ -73,8 +73,7 @@ def cross(
         tell(f"{end.reason}; the same command goes on; what is finished is kept")
         return 130 if end.reason == "interrupted" else 3
     if end.unfinished:
-        failed = "; ".join(f"{name}: {what}" for name, what in end.unfinished.items())
-        tell(f"{failed}; {end.tried_again}")
+        tell(f"{end.failed}; {end.tried_again}")
         return 3
     return 0
 

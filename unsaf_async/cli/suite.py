@@ -286,7 +286,7 @@ def _finish(audit: Suite, end: CampaignEnd | None, gating: Gating, *, json: bool
     report = write_report([each.folder for each in there.values()], audit.out / REPORT) if there else None
     gates = _gates(audit, there, gating)
     _print(audit, there, gates, report, json=json)
-    failed = "; ".join(f"{name}: {what}" for name, what in end.unfinished.items()) if end is not None else ""
+    failed = end.failed if end is not None else ""
     stopped = (end.stopped or "") if end is not None and end.reason else failed
     _write_for_ci(audit, there, gates, gating, stopped)
     if end is not None and end.reason:
@@ -348,7 +348,7 @@ def _write_for_ci(
         ranked = _ranked(there, gating.fail_under)
         kinds = {each.findings.labelled is None for each in there.values()}
         picture = drawn([mark for _, mark in ranked], "UnF1" if kinds == {True} else "UnF1 or accuracy")
-        board = [cells for cells, _ in ranked]
+        board = [*(cells for cells, _ in ranked), *_unexamined(audit, there)]
         text = summary_of(name, board, gates, _cost(audit, there), stopped, picture)
         with gating.summary.open("a", encoding="utf-8", errors="replace") as summary:
             summary.write(text)
@@ -368,9 +368,8 @@ def _print(
     from unsaf_async.cli.console import console, print_fitting, safe
 
     out = console()
-    print_fitting(
-        out, ("run", "", "95 % interval", "images", "cost"), [(safe(name), *cells) for name, *cells in _board(there)]
-    )
+    board = [*(cells for cells, _ in _ranked(there, None)), *_unexamined(audit, there)]
+    print_fitting(out, ("run", "", "95 % interval", "images", "cost"), [(safe(name), *cells) for name, *cells in board])
     for gate in gates:
         color = {"pass": "green", "cannot tell": "yellow"}.get(gate.verdict, "red")
         out.print(f"[{color}]{gate.verdict}[/{color}]  {as_option(gate.what)}: {safe(gate.run)}: {safe(gate.why)}")
@@ -380,7 +379,11 @@ def _print(
 
 
 def _cost_usd(audit: Suite, there: Mapping[str, SavedRun]) -> float:
-    return sum(each.spent_usd for each in (*there.values(), *audit.others()))
+    """Of all runs, those included that have examined nothing, and those that the file names no more."""
+    from unsaf_async.runs.saved import SavedRun
+
+    named = (there.get(each.name) or SavedRun(audit.out / each.name) for each in audit.runs)
+    return sum(each.spent_usd for each in (*named, *audit.others()))
 
 
 def _cost(audit: Suite, there: Mapping[str, SavedRun]) -> str:
@@ -389,13 +392,21 @@ def _cost(audit: Suite, there: Mapping[str, SavedRun]) -> str:
     return f"{format_usd(_cost_usd(audit, there), 4)}{cap}"
 
 
-def _board(there: Mapping[str, SavedRun]) -> list[tuple[str, ...]]:
-    """A row a run: those with UnF1 first, best first, then those on labelled sets by accuracy."""
-    return [cells for cells, _ in _ranked(there, None)]
+def _unexamined(audit: Suite, there: Mapping[str, SavedRun]) -> Iterator[tuple[str, ...]]:
+    """A row for each run of the file that has nothing to show: why it has not stands among what has failed."""
+    from unsaf_async.runs.saved import SavedRun
+
+    for each in audit.runs:
+        if each.name not in there:
+            spent_usd = SavedRun(audit.out / each.name).spent_usd
+            yield each.name, "n/a: no image is examined", "n/a", "0", format_usd(spent_usd, 4)
 
 
 def _ranked(there: Mapping[str, SavedRun], bar: float | None) -> list[tuple[tuple[str, ...], Mark]]:
-    """(its row, its mark in a picture) of each run, in the board's order. bar: what a gate asks of UnF1."""
+    """(its row, its mark in a picture) of each run that has examined images. bar: what a gate asks of UnF1.
+
+    Those with UnF1 come first, best first, then those on labelled sets by accuracy.
+    """
     from unsaf_async.compare.text_picture import Mark
 
     rows = []

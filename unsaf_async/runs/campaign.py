@@ -94,9 +94,19 @@ class CampaignEnd:
         return f"{then} tries them again"
 
     @property
+    def failed(self) -> str:
+        """What is unfinished, each with its run's name; "" if nothing is."""
+        return "; ".join(_of(name, what) for name, what in self.unfinished.items())
+
+    @property
     def stopped(self) -> str | None:
         """The reason with the run's name; None if the campaign did not stop."""
-        return f"{self.stopped_in}: {self.reason}" if self.reason and self.stopped_in else self.reason
+        return _of(self.stopped_in, self.reason) if self.reason and self.stopped_in else self.reason
+
+
+def _of(run: str, what: str) -> str:
+    """What befell a run, with its name: that is often its model's, with which errors begin."""
+    return what if what.startswith(f"{run}: ") else f"{run}: {what}"
 
 
 async def run_campaign(

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context  # noqa: TC002 - the SDK reads annotations
 from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import ValidationError
+from typing_extensions import override
 
 from unsaf_async.api import load
 from unsaf_async.errors import UnsafError, UserError, as_option
@@ -37,12 +39,17 @@ from unsaf_async.score.unf1 import BOUNDS_ALONE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mcp_types import Tool
+
     from unsaf_async.events import Event
     from unsaf_async.runs.findings import Findings
     from unsaf_async.runs.prepare import Prepared
 
 MOST_IMAGES, MOST_QUESTIONS = 1000, 10
 """Of one run that an agent asks for."""
+
+MOST_NAMED = 5
+"""Arguments that are wrong, in one message."""
 
 Tell = Callable[[float, float], Awaitable[None]]
 
@@ -358,6 +365,55 @@ def _in_words(found: Findings) -> dict[str, Any]:
     }
 
 
+class _Exact(MCPServer[Any]):  # type: ignore[misc]
+    """A server whose tools take what they name and nothing else.
+
+    The SDK's own passes over what it does not know: a run of 10 images would be paid for where `limit` 5 was asked for.
+    """
+
+    @override
+    async def list_tools(self) -> list[Tool]:
+        """The tools, whose schemas say so.
+
+        Returns:
+            Them.
+        """
+        tools: list[Tool] = await super().list_tools()
+        for tool in tools:
+            tool.input_schema = {**tool.input_schema, "additionalProperties": False}
+        return tools
+
+    @override
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None) -> Any:
+        """What a tool returns.
+
+        Args:
+            name: The tool's.
+            arguments: By their names.
+            context: The call's.
+
+        Returns:
+            Its result.
+
+        Raises:
+            ToolError: An argument is unknown, missing or of another sort, there is no such tool, or it fails.
+        """
+        schemas = {each.name: each.input_schema for each in await self.list_tools()}
+        if (schema := schemas.get(name)) is not None:
+            taken = schema["properties"]
+            wrong = [f"{each!r:.80} is no argument of {name}" for each in arguments if each not in taken]
+            wrong += [f"{each!r} is missing" for each in schema.get("required", ()) if each not in arguments]
+            if wrong:
+                raise ToolError(f"{'; '.join(wrong[:MOST_NAMED])}; give {', '.join(taken)}")
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                faults = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.__cause__.errors())
+                raise ToolError(f"{name}: {'; '.join(faults)}") from None
+            raise
+
+
 def server(measurements: Measurements) -> MCPServer[Any]:
     """The server with its three tools.
 
@@ -369,7 +425,7 @@ def server(measurements: Measurements) -> MCPServer[Any]:
     """
     allowed = measurements.allowed
     cap = "nothing may be spent" if allowed.max_cost_usd is None else f"at most ${allowed.max_cost_usd:g} in all"
-    made: MCPServer[Any] = MCPServer(
+    made: MCPServer[Any] = _Exact(
         "unsaf-async",
         version=version("unsaf-async"),
         instructions="Measures whether multimodal models know what they do not know (UnSAF, UnF1). "

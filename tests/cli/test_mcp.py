@@ -101,6 +101,32 @@ def test_an_agent_cannot_leave_what_the_starter_allows() -> None:
     assert not any(Path("runs").glob("*"))
 
 
+def test_a_tool_takes_the_arguments_that_it_names_and_no_others() -> None:
+    scripted_model("free")
+
+    async def work(client: Client) -> None:
+        assert all(each.input_schema["additionalProperties"] is False for each in (await client.list_tools()).tools)
+        for tool, arguments, words in (
+            (
+                "run",
+                {"provider": "free", "limit": 5},
+                "'limit' is no argument of run; give provider, images, questions",
+            ),
+            ("estimate", {"provider": "free", "limit": 3}, "'limit' is no argument of estimate"),
+            ("run", {"provider": "free", "api_key": "x", "cap": 1}, "'api_key' is no argument of run; 'cap' is no"),
+            ("explain", {}, "'run' is missing; give run"),
+            ("run", {"provider": "free", "images": "many"}, "run: images: Input should be a valid integer"),
+        ):
+            failed, said = await told(client, tool, **arguments)
+            assert failed, tool
+            assert words in said
+            assert "\n" not in said
+            assert "http" not in said
+
+    serving_here(work, "free")
+    assert not any(Path("runs").glob("*"))
+
+
 def test_the_cap_holds_over_all_runs_of_a_server() -> None:
     scripted_model("dear", input_usd_per_mtok=10)
     left: list[float] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from PIL import Image
 import unsaf_async
 from unsaf_async.bundled import bundled
 from unsaf_async.distill.data.build_rows import Item
+from unsaf_async.distill.data.clusters import split_of
 from unsaf_async.distill.data.earlier import FILE, EarlierPicture, clustered, read_earlier
 from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.options import Options
@@ -229,3 +231,35 @@ def test_what_is_no_export_is_told_in_one_line(
     assert words in ended.err
     assert ended.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_where_every_split_is_an_earlier_exports_the_note_counts_the_rows_pictures_and_advises_no_other_split(
+    made: Runs, tmp_path: Path
+) -> None:
+    export([made.small], tmp_path / "first", Options(form="openai", splits=(100, 0, 0)))
+    (tmp_path / "held-out").mkdir()
+    for name in ("0.png", "1.png"):
+        shutil.copy(made.home / "photos" / name, tmp_path / "held-out")
+    options = Options(form="openai", splits=(40, 30, 30), splits_of=(tmp_path / "first",))
+    found = export([made.small], tmp_path / "second", replace(options, exclude_images=(tmp_path / "held-out",)))
+    assert found.hits, "pictures that are in no row are not counted"
+    (said,) = [note for note in found.notes if note.startswith("no row is for")]
+    assert said == (
+        "no row is for validation or test, and training has no validation loss: "
+        f"all {found.clusters} different pictures have the split of an earlier export; give more images"
+    )
+
+
+def test_where_some_splits_are_an_earlier_exports_the_note_says_how_many(made: Runs, tmp_path: Path) -> None:
+    export([made.small], tmp_path / "first", Options(form="openai", splits=(100, 0, 0)))
+    file = tmp_path / "first" / FILE
+    files = [each for line in lines(file) for each in line["files"]]
+    file.write_text("".join(file.read_text("utf-8").splitlines(keepends=True)[:2]), "utf-8")
+    seed = next(n for n in range(1_000) if {split_of(each, n, (99, 1, 0)) for each in files} == {"train"})
+    options = Options(form="openai", splits=(99, 1, 0), seed=seed, splits_of=(tmp_path / "first",))
+    found = export([made.small], tmp_path / "second", options)
+    (said,) = [note for note in found.notes if note.startswith("no row is for validation")]
+    assert said.endswith(
+        f"{found.clusters} different pictures are few for --splits 99/1/0, and 2 have the split of an earlier export; "
+        "give more images or another split"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,10 +16,10 @@ from distill.data.small_runs import asked, call, run_of
 
 import unsaf_async
 from unsaf_async.distill.data.agreement import agreement_of
-from unsaf_async.distill.data.build_rows import good_items
+from unsaf_async.distill.data.build_rows import good_items, read_row_id, replay_items
 from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.options import Filters, Options
-from unsaf_async.distill.data.screening import check_measured, check_shares, screened
+from unsaf_async.distill.data.screening import check_measured, check_shares, figures_dict, screened
 from unsaf_async.errors import UserError
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import Confidence, Question, Sample
@@ -112,7 +113,7 @@ def test_what_is_left_out_is_counted_by_label_and_the_shift_is_said() -> None:
     assert list(found.rows()) == [
         ("confidence: below 0.5", 0, 1),
         ("confidence: not known, the model was not asked for it", 0, 1),
-        ("kept", 2, 0),
+        ("pass these filters", 2, 0),
     ]
     assert sum(left_out.values()) == 2
     assert found.in_words() == "Unanswerable questions: 50.0 % of 4 before these filters, 0.0 % of 2 after."
@@ -205,6 +206,18 @@ def test_the_same_words_with_the_other_label_are_another_question() -> None:
     assert agreed(None, by("teacher", asked()), other) == [FEW]
 
 
+def test_how_many_did_so_is_known_of_each_question_and_of_a_students_own_it_is_none() -> None:
+    teacher = by("teacher", asked("A?"), asked("B?"))
+    other = by("other", asked("A?", act="abstained", response=HIDDEN), asker="teacher")
+    agreement = agreement_of([teacher], [other], None)
+    first, second = (figures_dict(item, agreement) for item in good_items(teacher, Filters())[0])
+    assert first["agreement"] == {"models": 2, "agreeing": 1}
+    assert second["agreement"] == {"models": 1, "agreeing": 1}
+    (replayed,) = replay_items(by("student", asked()))[0]
+    found = figures_dict(replayed, agreement)
+    assert (found["agreement"], found["why_unknown"]["agreement"]) == (None, "it is the student's own")
+
+
 def test_a_run_on_a_run_on_the_teachers_questions_counts_whoever_judged_them_anew() -> None:
     teacher = by("teacher", asked(), run_id="judged", judged_anew=JudgedAnew(run_id="first"))
     other = by("other", asked(), asker="first")
@@ -285,8 +298,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(home, models, home / "crossed", home / "simulated")
 
 
+def items(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "items.jsonl").read_text("utf-8").splitlines()]
+
+
 def rows_in(out: Path) -> set[str]:
-    return set(re.findall(r'"question": \{"text": "([^"]+)"', (out / "items.jsonl").read_text("utf-8")))
+    return {row["question"]["text"] for row in items(out)}
+
+
+LABELS = ("answerable", "unanswerable")
 
 
 def test_the_card_and_the_terminal_say_by_label_what_the_filters_left_out(
@@ -301,15 +321,39 @@ def test_the_card_and_the_terminal_say_by_label_what_the_filters_left_out(
     sure_ones = [q for q in right if (self_consistency(q) or 0) >= 0.5 and (stated(q) or 0) >= 0.4]
     assert 0 < len(sure_ones) < len(right)
     assert rows_in(tmp_path / "out") <= {question.text for question in sure_ones}
-    kept = [sum(q.intended == label for q in sure_ones) for label in ("answerable", "unanswerable")]
-    assert re.search(rf"^kept +{kept[0]} +{kept[1]}$", done.out, re.MULTILINE)
+    passing = [sum(q.intended == label for q in sure_ones) for label in LABELS]
+    asked_in = {(row["id"].rpartition("/")[0], row["question"]["intended"]) for row in items(tmp_path / "out")}
+    in_rows = [sum(intended == label for _, intended in asked_in) for label in LABELS]
+    later = [before - after for before, after in zip(passing, in_rows, strict=True)]
+    assert sum(later) > 0, "duplicates, and what the mix does not take"
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
-    assert f"| kept | {kept[0]} | {kept[1]} |" in card
+    for what, counts in (
+        ("pass these filters", passing),
+        ("left out later, for other reasons", later),
+        ("in the rows", in_rows),
+    ):
+        assert re.search(rf"^{what} +{counts[0]} +{counts[1]}$", done.out, re.MULTILINE)
+        assert f"| {what} | {counts[0]} | {counts[1]} |" in card
     for words in ("`--min-consistency`", "`--min-confidence`", "Such filters shift the mix of labels"):
         assert words in card
     (said,) = re.findall(r"^Unanswerable questions: .*$", done.out, re.MULTILINE)
     assert said in card
-    assert said.endswith(f"{100 * kept[1] / sum(kept):.1f} % of {sum(kept)} after.")
+    shares = [f"{100 * counts[1] / sum(counts):.1f} % of {sum(counts)}" for counts in (passing, in_rows)]
+    assert said.endswith(f"{shares[0]} after, {shares[1]} in the rows.")
+
+
+def test_every_row_has_the_figures_that_the_filters_go_by(made: Runs, tmp_path: Path) -> None:
+    export([made.simulated], tmp_path / "out", Options(form="openai", filters=Filters(min_consistency=0.3)))
+    _, examinations, _ = unsaf_async.load(made.simulated)
+    questions = {(each.image.id, n): q for each in examinations for n, q in enumerate(each.questions, 1)}
+    rows = items(tmp_path / "out")
+    for row in rows:
+        question = questions[read_row_id(row["id"])[1:3]]
+        assert (row["consistency"], row["confidence"]) == (self_consistency(question), stated(question))
+        assert row["agreement"] is None
+        assert row["why_unknown"]["agreement"] == "no run of another model was given"
+    assert all(row["consistency"] >= 0.3 for row in rows)
+    assert any(row["confidence"] is not None for row in rows)
 
 
 def test_of_a_cross_examination_the_questions_stay_that_all_models_agree_on(made: Runs, tmp_path: Path) -> None:
@@ -327,6 +371,14 @@ def test_of_a_cross_examination_the_questions_stay_that_all_models_agree_on(made
     assert found.screening.after.total() == len(agreed_on) > 0
     assert found.screening.before.total() == sum(found[0] in ("ta", "tu") for found in cells.values()) > len(agreed_on)
     assert rows_in(tmp_path / "out") <= {text for _, text in agreed_on}
+    for row in items(tmp_path / "out"):
+        models = [
+            len(found) - found.count(None) for (_, text), found in cells.items() if text == row["question"]["text"]
+        ]
+        assert row["agreement"]["models"] == row["agreement"]["agreeing"]
+        assert row["agreement"]["models"] in models
+        assert row["why_unknown"].keys() == {"consistency", "confidence"}
+        assert (row["consistency"], row["why_unknown"]["consistency"]) == (None, "the answer was not drawn again")
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     for name in ("tiny-m", "tiny-xs"):
         assert f"Asked the same questions (nothing is taught of it): `{name}`" in card

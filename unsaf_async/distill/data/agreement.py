@@ -79,14 +79,30 @@ class Agreement:
         Returns:
             The reason; None if it is agreed on.
         """
-        run_id = item.run.manifest.run_id
-        right = self._right.get(_key(self._askers[run_id], item.image.id, item.question), {})
+        right = self._judged(item)
         least = self.least or FEWEST
         if len(right) < least:
             return f"agreement: fewer than {least} models have a response to it that is of one of the four types"
         if self.least is None:
             return None if all(right.values()) else "agreement: a model did otherwise"
         return None if sum(right.values()) >= least else f"agreement: fewer than {least} models did so"
+
+    def counts(self, item: Item) -> tuple[int, int]:
+        """How many models a question's agreement goes by.
+
+        Args:
+            item: A question of one of the runs.
+
+        Returns:
+            (models with a response to it that is of one of the four types, those of them that did as its label has it); the
+            teacher is among them.
+        """
+        right = self._judged(item)
+        return len(right), sum(right.values())
+
+    def _judged(self, item: Item) -> Mapping[str, bool]:
+        asker = self._askers[item.run.manifest.run_id]
+        return self._right.get(_key(asker, item.image.id, item.question), {})
 
 
 def agreement_of(teachers: Sequence[SavedRun], others: Sequence[SavedRun], least: int | None) -> Agreement:

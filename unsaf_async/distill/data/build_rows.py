@@ -388,7 +388,7 @@ def _why_not_a_row(row: TrainingRow) -> str | None:
 # --- for JSON ---------------------------------------------------------------------------------------------------------
 
 
-def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[str, Any]:
+def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int, figures: dict[str, Any]) -> dict[str, Any]:
     """All that is known of a row: its line of items.jsonl.
 
     Args:
@@ -396,6 +396,7 @@ def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[
         split: Where it is.
         cluster: Its picture's.
         tokens: Of its completion.
+        figures: Of its question, as `screening.figures_dict` returns them.
 
     Returns:
         Plain data for JSON.
@@ -419,6 +420,7 @@ def row_dict(row: TrainingRow, split: Split, cluster: str, tokens: int) -> dict[
         },
         "cell": cell(question),
         **judging_dict(item),
+        **figures,
         "bare": row.bare,
         "prompt": row.prompt,
         "completion": row.completion,

@@ -123,7 +123,8 @@ def _about(made: Export) -> Iterator[str]:
         "filter below says so.\n"
     )
     yield FORM_NOTES[made.options.form]
-    yield "`items.jsonl` has every row with its texts, teacher, judge, audits, type, cluster and split. An id is"
+    yield "`items.jsonl` has every row with its texts, teacher, judge, audits, type, cluster and split, and the question's"
+    yield "consistency, stated confidence and agreement, or why they are not known (`why_unknown`). An id is"
     yield "`<run>/<image>/<question number>/<kind>`, each part percent-encoded; a fifth part numbers further copies.\n"
 
 

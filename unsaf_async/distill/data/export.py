@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from unsaf_async.distill.data.cost import cost_of
 from unsaf_async.distill.data.exported import Export
 from unsaf_async.distill.data.options import Options
 from unsaf_async.distill.data.questions import teachable_questions
-from unsaf_async.distill.data.screening import check_shares
+from unsaf_async.distill.data.screening import check_shares, figures_dict
 from unsaf_async.distill.data.selection import Layout, select_pairs, select_rows
 from unsaf_async.distill.data.teachers import check_terms, read_runs
 from unsaf_async.errors import UserError
@@ -152,7 +153,13 @@ def _write_rows(
     }
     files = formats.write(options.form, folder, written, pictures)
     lines = (
-        row_dict(row, split, questions.cluster_of[row.item.pixels], tokens(row.completion))
+        row_dict(
+            row,
+            split,
+            questions.cluster_of[row.item.pixels],
+            tokens(row.completion),
+            figures_dict(row.item, questions.agreement),
+        )
         for split, of_split in selected.by_split.items()
         for row in of_split
     )
@@ -187,7 +194,11 @@ def _write_pairs(
     files = formats.write_pairs(options.form, folder, written, pictures)
     lines = (
         pairs.pair_dict(
-            pair, split, questions.cluster_of[pair.item.pixels], (tokens(pair.chosen), tokens(pair.rejected))
+            pair,
+            split,
+            questions.cluster_of[pair.item.pixels],
+            (tokens(pair.chosen), tokens(pair.rejected)),
+            figures_dict(pair.item, questions.agreement),
         )
         for split, of_split in preferred.by_split.items()
         for pair in of_split
@@ -240,6 +251,7 @@ def _summary(
     used = {row.item.pixels for of_split in selected.by_split.values() for row in of_split}
     declined = Counter(" ".join(row.completion.split()) for row in train if row.kind == "decline")
     compared = questions.decontamination
+    screening = questions.screening and questions.screening.with_rows(chain.from_iterable(selected.by_split.values()))
     return Export(
         options=options,
         runs=runs,
@@ -267,7 +279,7 @@ def _summary(
         excluded_questions=compared.questions,
         excluded_questions_unread=compared.questions_unread,
         question_hits=len(compared.question_hits),
-        screening=questions.screening,
+        screening=screening,
         preferences=_preference_summary(preferred, tokens) if preferred else None,
     )
 

@@ -270,7 +270,9 @@ def take(
 # --- for JSON ---------------------------------------------------------------------------------------------------------
 
 
-def pair_dict(pair: PreferencePair, split: Split, cluster: str, tokens: tuple[int, int]) -> dict[str, Any]:
+def pair_dict(
+    pair: PreferencePair, split: Split, cluster: str, tokens: tuple[int, int], figures: dict[str, Any]
+) -> dict[str, Any]:
     """All that is known of a pair: its line of preferences.jsonl.
 
     Args:
@@ -278,6 +280,7 @@ def pair_dict(pair: PreferencePair, split: Split, cluster: str, tokens: tuple[in
         split: Where it is.
         cluster: Its picture's.
         tokens: Of the chosen and of the rejected reply.
+        figures: Of the teacher's question, as `screening.figures_dict` returns them.
 
     Returns:
         Plain data for JSON.
@@ -298,6 +301,7 @@ def pair_dict(pair: PreferencePair, split: Split, cluster: str, tokens: tuple[in
             "prompts": prompts_dict(item.run),
             "cell": cell(item.question),
             **judging_dict(item),
+            **figures,
         },
         "student": {**model_dict(student.run), "cell": cell(student.question), **judging_dict(student)},
         "prompt": pair.prompt,

@@ -85,6 +85,8 @@ class TeachableQuestions:
     """What a user should know, a line each."""
     screening: Screening | None = None
     """What was left out for want of consistency, confidence or agreement; None: nothing of it was asked for."""
+    agreement: Agreement | None = None
+    """How other models did on the teachers' questions; None: it does not matter."""
 
     @property
     def cluster_of(self) -> Mapping[str, str]:
@@ -145,6 +147,7 @@ def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> T
         decontamination=decontamination,
         notes=[*notes, *decontamination.notes],
         screening=screening,
+        agreement=agreement,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.score.signals import self_consistency, stated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from unsaf_async.distill.data.agreement import Agreement
-    from unsaf_async.distill.data.build_rows import Item
+    from unsaf_async.distill.data.build_rows import Item, TrainingRow
     from unsaf_async.distill.data.options import Filters, Options
     from unsaf_async.records import Label, Question
     from unsaf_async.runs.saved import SavedRun
@@ -27,30 +27,50 @@ class Screening:
     before: Counter[Label] = field(default_factory=Counter)
     """Questions that the teachers got right, by label."""
     after: Counter[Label] = field(default_factory=Counter)
-    """Those of them that are kept."""
+    """Those of them that pass these filters."""
     left_out: Counter[tuple[str, Label]] = field(default_factory=Counter)
     """The others, by reason and label."""
+    in_rows: Counter[Label] | None = None
+    """Those of `after` that a row is about; None: the rows are not taken yet."""
+
+    def with_rows(self, rows: Iterable[TrainingRow]) -> Screening:
+        """The same, once it is known which rows are taken.
+
+        Args:
+            rows: Those of all splits. The student's own, which are replayed, pass by these filters.
+
+        Returns:
+            A copy with `in_rows`.
+        """
+        taught = {id(row.item): row.item.label for row in rows if not row.item.replay}
+        return replace(self, in_rows=Counter(taught.values()))
 
     def in_words(self) -> str:
-        """What the filters did to the mix of labels, in a sentence."""
-        shares = [
-            f"{format_part(counts['unanswerable'], counts.total())} of {counts.total()}"
-            for counts in (self.before, self.after)
-        ]
-        return f"Unanswerable questions: {shares[0]} before these filters, {shares[1]} after."
+        """What became of the mix of labels, in a sentence."""
+        before, after = _share(self.before), _share(self.after)
+        rows = "" if self.in_rows is None else f", {_share(self.in_rows)} in the rows"
+        return f"Unanswerable questions: {before} before these filters, {after} after{rows}."
 
     def rows(self) -> Iterator[tuple[str, int, int]]:
-        """What was left out and what was kept.
+        """What was left out, and what is left.
 
         Yields:
-            (why, or "kept"; answerable questions; unanswerable ones), the most frequent reason first.
+            (why it was left out, the most frequent reason first, or what is left; answerable questions; unanswerable ones).
         """
         reasons: Counter[str] = Counter()
         for (why, _), n in self.left_out.items():
             reasons[why] += n
         for why, _ in sorted(reasons.items(), key=lambda each: (-each[1], each[0])):
             yield why, self.left_out[why, "answerable"], self.left_out[why, "unanswerable"]
-        yield "kept", self.after["answerable"], self.after["unanswerable"]
+        yield "pass these filters", self.after["answerable"], self.after["unanswerable"]
+        if self.in_rows is not None:
+            later = self.after - self.in_rows
+            yield "left out later, for other reasons", later["answerable"], later["unanswerable"]
+            yield "in the rows", self.in_rows["answerable"], self.in_rows["unanswerable"]
+
+
+def _share(counts: Counter[Label]) -> str:
+    return f"{format_part(counts['unanswerable'], counts.total())} of {counts.total()}"
 
 
 def check_shares(filters: Filters) -> None:
@@ -147,6 +167,33 @@ def _why_no_consistency(question: Question) -> str:
 
 def _why_no_confidence(question: Question) -> str:
     return question.stated.why if question.stated else "the model was not asked for it"
+
+
+def figures_dict(item: Item, agreement: Agreement | None) -> dict[str, Any]:
+    """The figures that these filters go by, of one question, whether or not it was filtered by them.
+
+    Args:
+        item: The question.
+        agreement: How other models did on the teachers' questions; None: no run of another model was given.
+
+    Returns:
+        Plain data for JSON. What is not known is None, and `why_unknown` has the reason by the figure's name.
+    """
+    question = item.question
+    consistency, confidence = self_consistency(question), stated(question)
+    why_unknown: dict[str, str] = {}
+    if consistency is None:
+        why_unknown["consistency"] = _why_no_consistency(question)
+    if confidence is None:
+        why_unknown["confidence"] = _why_no_confidence(question)
+    agreed: dict[str, int] | None = None
+    if item.replay:
+        why_unknown["agreement"] = "it is the student's own"
+    elif agreement is None:
+        why_unknown["agreement"] = "no run of another model was given"
+    else:
+        agreed = dict(zip(("models", "agreeing"), agreement.counts(item), strict=True))
+    return {"consistency": consistency, "confidence": confidence, "agreement": agreed, "why_unknown": why_unknown}
 
 
 def in_words(options: Options) -> Iterator[str]:

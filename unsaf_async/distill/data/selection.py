@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from unsaf_async.distill.data import clusters, mix, pairs
@@ -162,13 +163,24 @@ def _nothing_to_train_on(
     if options.splits[0] == 0:
         splits = "/".join(map(str, options.splits))
         return UserError(f"{splits}: leaves nothing to train on ({rows}); give training a share", field="splits")
-    pictures = set(layout.cluster_of.values())
-    kept = f", {len(layout.kept)} with the split of an earlier export" if layout.kept else ""
+    candidates = (row for by_kind in by_split.values() for of_kind in by_kind.values() for row in of_kind)
+    found, given = _pictures(candidates, layout)
+    kept = f", {given} with the split of an earlier export" if given else ""
     advice = f"give more images, another {setting('seed')}, or {setting('splits')} 100/0/0"
     return UserError(
-        f"no row fell into the training split ({len(pictures)} different pictures{kept}: {rows}); "
-        f"{'give more images' if layout.kept else advice}"
+        f"no row fell into the training split ({found} different pictures{kept}: {rows}); "
+        f"{advice if given < found else 'give more images'}"
     )
+
+
+def _pictures(rows: Iterable[TrainingRow], layout: Layout) -> tuple[int, int]:
+    """How many different pictures rows are about, and how many of these have the split of an earlier export.
+
+    No other seed and no other shares change the split of those.
+    """
+    used = {row.item.pixels for row in rows}
+    given = {layout.cluster_of[pixels] for pixels in used if pixels in layout.kept}
+    return len({layout.cluster_of[pixels] for pixels in used}), len(given)
 
 
 def _cap_kinds(train: dict[RowKind, list[TrainingRow]], percent: float) -> Counter[str]:
@@ -210,10 +222,14 @@ def _split_notes(chosen: Mapping[Split, Sequence[TrainingRow]], layout: Layout, 
     wanted = zip(SPLITS[1:], options.splits[1:], strict=True)
     if missing := [split for split, percent in wanted if percent and not chosen[split]]:
         loss = ", and training has no validation loss" if "validation" in missing else ""
-        yield (
-            f"no row is for {' or '.join(missing)}{loss}: {len(set(layout.cluster_of.values()))} different pictures are few for "
-            f"{as_option('splits')} {'/'.join(map(str, options.splits))}; give more images or another split"
-        )
+        found, given = _pictures(chain.from_iterable(chosen.values()), layout)
+        if given == found:
+            why = f"all {found} different pictures have the split of an earlier export; give more images"
+        else:
+            kept = f", and {given} have the split of an earlier export" if given else ""
+            splits = f"{as_option('splits')} {'/'.join(map(str, options.splits))}"
+            why = f"{found} different pictures are few for {splits}{kept}; give more images or another split"
+        yield f"no row is for {' or '.join(missing)}{loss}: {why}"
 
 
 def _bare_notes(train: Mapping[RowKind, Sequence[TrainingRow]], options: Options) -> Iterator[str]:

@@ -14,7 +14,7 @@ from unsaf_async.events import Announce, logged, silent
 from unsaf_async.progress.show import showing
 from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import check_covers_an_image, check_covers_more, estimate, estimate_more
-from unsaf_async.runs.folder import exists
+from unsaf_async.runs.listing import exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.question_table import frame_of, rows_of
 from unsaf_async.runs.rejudge import plan_judging

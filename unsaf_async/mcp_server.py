@@ -28,7 +28,7 @@ from unsaf_async.providers.keys import check_packages, key_of_profile
 from unsaf_async.runs.begin import begin, default_folder
 from unsaf_async.runs.estimate import check_covers_an_image
 from unsaf_async.runs.estimate import estimate as estimated
-from unsaf_async.runs.folder import exists
+from unsaf_async.runs.listing import exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun

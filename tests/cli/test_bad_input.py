@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from unsaf_async.bundled import bundled
 from unsaf_async.runs.folder import reopen
+from unsaf_async.runs.listing import groups_in
 from unsaf_async.runs.signature import mark_cache, user_key
 from unsaf_async.simulate.settings import Simulation
 
@@ -889,6 +890,32 @@ def test_a_folder_of_runs_given_for_a_run_is_answered_with_the_newest_in_it(
         os.utime(manifest, (9 - number, 9 - number))  # something was asked of the older ones later
     said = command(capsys, *words, "runs")
     assert_one_line(said, "runs: is no run's folder", "newest first: runs/6, runs/5, runs/4, runs/3, runs/2 and 2 more")
+
+
+def test_runs_of_a_suite_and_of_a_cross_examination_are_found_below_a_folder_of_runs(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr("unsaf_async.cli.report._serve", serve)
+    for place in ("runs/s/one", "runs/s/two", "runs/crossed/cells/a--b"):
+        shutil.copytree("done", place)
+    Path("runs/notes.txt").touch()
+    said = command(capsys, "show", "runs/crossed")
+    assert_one_line(said, "give one of the runs in it, newest first: runs/crossed/cells/a--b")
+    said = command(capsys, "show", "runs")
+    assert_one_line(said, "newest first: runs/s/two, runs/s/one, runs/crossed/cells/a--b")
+    shutil.copytree("done", "runs/single")
+    said = command(capsys, "show", "runs")
+    assert_one_line(said, "newest first: runs/single; more lie in runs/crossed/cells, runs/s")
+    viewed = command(capsys, "view", "runs")
+    assert (
+        viewed.err
+        == "unsaf-async: more lie in runs/crossed/cells, runs/s: `unsaf-async view` shows one folder at a time\n"
+    )
+    assert command(capsys, "view", "runs/s").err == ""
+    assert groups_in(Path("runs/s/one")) == groups_in(Path("nowhere")) == {}
 
 
 def test_a_report_that_cannot_be_put_where_it_is_wanted_is_not_built(

@@ -16,7 +16,8 @@ from unsaf_async.cli.spelling import spelled
 from unsaf_async.errors import UserError
 from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.runs.begin import default_folder
-from unsaf_async.runs.folder import create, exists, images_sha256, new_manifest, read_manifest, reopen
+from unsaf_async.runs.folder import create, images_sha256, new_manifest, read_manifest, reopen
+from unsaf_async.runs.listing import exists
 
 IMAGES = [
     ImageSource("b.jpg", Path("/photos/b.jpg"), {"year": 1999, "place": "Åland"}),

@@ -219,7 +219,7 @@ def examine_pilot(
     from unsaf_async.runs.begin import begin
     from unsaf_async.runs.estimate import check_covers_an_image
     from unsaf_async.runs.estimate import estimate as estimated
-    from unsaf_async.runs.folder import exists
+    from unsaf_async.runs.listing import exists
     from unsaf_async.runs.pilot import pilot_of
     from unsaf_async.runs.saved import SavedRun
 

@@ -10,6 +10,7 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.interrupts import cancel_on
+from unsaf_async.cli.streams import tell
 
 if TYPE_CHECKING:
     from unsaf_async.compare.cross_matrix import CrossMatrix
@@ -81,7 +82,11 @@ def view(
     """Show runs in the browser, those under way included. Only this machine can reach the pages; Ctrl-C ends it."""
     import asyncio
 
+    from unsaf_async.runs.listing import about_groups, groups_in
+
     o.check_port(port)
+    if more := about_groups(groups_in(runs_dir)):
+        tell(f"{more}: `unsaf-async view` shows one folder at a time")
     asyncio.run(_serve(runs_dir, port, open_))
     return 0
 

@@ -54,7 +54,7 @@ def robustness(
 
 def _runs(folders: list[Path]) -> Iterator[Path]:
     """The runs that are given, and those in folders that hold some, in the order in which they were begun."""
-    from unsaf_async.runs.folder import exists, newest_first, runs_in
+    from unsaf_async.runs.listing import exists, newest_first, runs_in
 
     for folder in folders:
         inside = [] if exists(folder) else newest_first(runs_in(folder))

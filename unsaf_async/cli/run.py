@@ -75,7 +75,7 @@ def carry_out(
     from unsaf_async.runs.begin import begin
     from unsaf_async.runs.estimate import check_covers_an_image
     from unsaf_async.runs.estimate import estimate as estimated
-    from unsaf_async.runs.folder import exists
+    from unsaf_async.runs.listing import exists
     from unsaf_async.runs.prepare import prepare
 
     with ExitStack() as stack:

@@ -336,7 +336,8 @@ def _place(settings: Settings) -> tuple[str, int, str | None]:
     """
     from urllib.parse import urlsplit
 
-    from unsaf_async.runs.folder import exists, read_manifest
+    from unsaf_async.runs.folder import read_manifest
+    from unsaf_async.runs.listing import exists
     from unsaf_async.serve.plan import PORT
 
     base = settings.api_base if isinstance(settings.api_base, str) else next(iter(settings.api_base or ()), None)

@@ -267,7 +267,8 @@ def _print_estimate(audit: Suite, planned: Sequence[PlannedRun], *, json: bool) 
 
 def _check_earlier(audit: Suite, folder: Path | None) -> None:
     """Raises UserError unless there is something to hold the runs against: before anything is spent."""
-    from unsaf_async.runs.folder import exists, read_manifest
+    from unsaf_async.runs.folder import read_manifest
+    from unsaf_async.runs.listing import exists
 
     if folder is not None and not any(exists(folder / each.name) for each in audit.runs):
         with naming("max_regression"):
@@ -301,7 +302,7 @@ def _finish(audit: Suite, end: CampaignEnd | None, gating: Gating, *, json: bool
 def _gates(audit: Suite, there: Mapping[str, SavedRun], gating: Gating) -> list[QualityGate]:
     """Every gate that was asked for, of every run of the file."""
     from unsaf_async.compare.quality_gates import fail_under, max_regression, undecided
-    from unsaf_async.runs.folder import exists
+    from unsaf_async.runs.listing import exists
     from unsaf_async.runs.saved import SavedRun
 
     gates = []

@@ -16,7 +16,7 @@ from unsaf_async.files import write_whole
 from unsaf_async.providers.resolve import called_at
 from unsaf_async.runs.authority import authorised
 from unsaf_async.runs.campaign import PlannedRun
-from unsaf_async.runs.folder import runs_in
+from unsaf_async.runs.listing import runs_in
 from unsaf_async.runs.prepare import Prepared, questions_of
 from unsaf_async.runs.settings import Settings
 

@@ -25,7 +25,8 @@ from unsaf_async.report.markup import Grown, data_pieces, el, html, said
 from unsaf_async.report.pieces import badges_in_words
 from unsaf_async.report.sections import one_run
 from unsaf_async.report.thumbnails import Thumbnail, thumbnails
-from unsaf_async.runs.folder import RunFiles, exists
+from unsaf_async.runs.folder import RunFiles
+from unsaf_async.runs.listing import exists
 from unsaf_async.text import error_line, format_count, shown
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ from unsaf_async.report.markup import clean, el, html, said
 from unsaf_async.report.page import fill, render
 from unsaf_async.report.pieces import badges_in_words, table
 from unsaf_async.runs.findings import Findings
-from unsaf_async.runs.folder import RunFiles, exists, newest_first, read_manifest, runs_in
+from unsaf_async.runs.folder import RunFiles, read_manifest
+from unsaf_async.runs.listing import exists, newest_first, runs_in
 from unsaf_async.runs.result import PILOT
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.so_far import SoFar

@@ -13,7 +13,8 @@ from unsaf_async.prompts import lasting_name
 from unsaf_async.providers.profile import canonical_url
 from unsaf_async.runs.authority import authorise
 from unsaf_async.runs.control_settings import both_kinds
-from unsaf_async.runs.folder import create, exists, images_sha256, new_manifest, reopen
+from unsaf_async.runs.folder import create, images_sha256, new_manifest, reopen
+from unsaf_async.runs.listing import exists
 from unsaf_async.runs.signature import knows_cache, mark_cache, user_key
 
 if TYPE_CHECKING:

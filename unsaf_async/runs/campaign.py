@@ -9,7 +9,7 @@ from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.events import Announce, silent
 from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import check_covers_an_image
-from unsaf_async.runs.folder import exists
+from unsaf_async.runs.listing import exists
 from unsaf_async.runs.runner import Runner
 from unsaf_async.runs.saved import SavedRun
 

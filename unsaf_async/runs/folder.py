@@ -30,32 +30,29 @@ from unsaf_async.inputs.sources import ImageSource
 from unsaf_async.prompts import short_name
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import ControlKind, Form, GivenQuestion, ImagePart, Number, Record, Usd, why_invalid
+from unsaf_async.runs.listing import MANIFEST, which_run
 from unsaf_async.runs.signature import canonical, is_signed, signature_of, user_key
 from unsaf_async.runs.stopped import Stopped
 from unsaf_async.score.calibration import CalibrationFile
 from unsaf_async.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Self
 
     from unsaf_async.score.run_score import Score
 
 
-MOST_NAMED = 5
-"""How many runs are named to who gives a folder of runs for a run."""
-
-
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The files of the run at `folder`. Their names are in this class and nowhere else."""
+    """The files of the run at `folder`. Their names are in this class and nowhere else but MANIFEST."""
 
     folder: Path
 
     @property
     def manifest(self) -> Path:
         """What was asked for (`Manifest`)."""
-        return self.folder / "manifest.json"
+        return self.folder / MANIFEST
 
     @property
     def images(self) -> Path:
@@ -477,21 +474,6 @@ def _manifest_text(manifest: Manifest, *, own: bool) -> str:
     return manifest.model_copy(update={"signature": signature}).model_dump_json(indent=2) + "\n"
 
 
-def exists(path: Path) -> bool:
-    """Whether a run lies at `path`.
-
-    Args:
-        path: A folder's; it need not exist.
-
-    Returns:
-        Whether a manifest is there.
-    """
-    try:
-        return RunFiles(path).manifest.is_file()
-    except OSError:  # a name that no file can have: `create` says so
-        return False
-
-
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run at `path`.
 
@@ -528,7 +510,7 @@ def read_signed(path: Path) -> tuple[Manifest, bool]:
         signed = is_signed(data, user_key()) and manifest == _without_signature(canonical(data))
         return manifest, signed
     except OSError:
-        raise UserError(f"{path}: is no run's folder (it has no manifest.json); {_which_run(path)}") from None
+        raise UserError(f"{path}: is no run's folder (it has no manifest.json); {which_run(path)}") from None
     except ValidationError as error:
         raise UserError(f"{file}: is no manifest ({why_invalid(error)}); restore it, or start a new run") from None
 
@@ -551,50 +533,6 @@ def called_by_folder(folder: Path, manifest: Manifest) -> str:
     if manifest.judged_anew is None:
         return folder.name or folder.absolute().name
     return f"{folder.absolute().parent.parent.name}, judged by {manifest.judge_words}"
-
-
-def newest_first(runs: Iterable[Path]) -> list[Path]:
-    """Runs by when they were begun, whatever was asked of them later.
-
-    Args:
-        runs: Their folders.
-
-    Returns:
-        The folders, the newest first; those whose manifest does not say come last.
-    """
-    return sorted(runs, key=lambda each: (_begun(each), each.name), reverse=True)
-
-
-def runs_in(folder: Path) -> list[Path]:
-    """The runs that lie in a folder.
-
-    Args:
-        folder: Need not exist.
-
-    Returns:
-        Their folders; [] if it cannot be read.
-    """
-    try:
-        return [each for each in folder.iterdir() if exists(each)]
-    except OSError:
-        return []
-
-
-def _begun(run: Path) -> str:
-    """When a run was begun, as its manifest has it; "" where it does not say."""
-    try:
-        return str(json.loads(RunFiles(run).manifest.read_bytes())["created"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return ""
-
-
-def _which_run(path: Path) -> str:
-    """What to give where `path` is no run: the newest of the runs inside it, if there are any."""
-    newest = newest_first(runs_in(path))
-    if not newest:
-        return "give the folder that `run` named"
-    more = f" and {len(newest) - MOST_NAMED} more" if len(newest) > MOST_NAMED else ""
-    return f"give one of the runs in it, newest first: {', '.join(map(str, newest[:MOST_NAMED]))}{more}"
 
 
 def reopen(path: Path) -> RunFolder:

@@ -22,12 +22,12 @@ from unsaf_async.runs.folder import (
     Manifest,
     RunFiles,
     create,
-    exists,
     images_sha256,
     judge_named,
     new_manifest,
     reopen,
 )
+from unsaf_async.runs.listing import exists
 from unsaf_async.runs.prepare import (
     calibration_for,
     check_cache,

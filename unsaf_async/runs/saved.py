@@ -14,16 +14,9 @@ from unsaf_async.errors import UserError
 from unsaf_async.examine.examiner import is_unfinished
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.basis import saved_score
-from unsaf_async.runs.folder import (
-    RunFiles,
-    exists,
-    newest_first,
-    read_images,
-    read_manifest,
-    read_signed,
-    runs_in,
-)
+from unsaf_async.runs.folder import RunFiles, read_images, read_manifest, read_signed
 from unsaf_async.runs.journal import Kept, paid_nano_usd, read_journal
+from unsaf_async.runs.listing import exists, newest_first, runs_in
 from unsaf_async.runs.result import RunTally
 from unsaf_async.runs.signature import user_key
 from unsaf_async.runs.trusted_labels import read_labels

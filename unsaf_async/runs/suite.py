@@ -25,7 +25,7 @@ from unsaf_async.files import make_private_folder
 from unsaf_async.providers.profile import as_toml
 from unsaf_async.providers.resolve import resolve
 from unsaf_async.runs.campaign import PlannedRun
-from unsaf_async.runs.folder import exists
+from unsaf_async.runs.listing import exists
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.setting_types import check_types

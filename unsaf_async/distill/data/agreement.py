@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from unsaf_async.compare.cross_runs import cells_in
 from unsaf_async.distill.data.build_rows import model_name
 from unsaf_async.errors import UserError, setting
-from unsaf_async.runs.folder import exists
+from unsaf_async.runs.listing import exists
 from unsaf_async.score.unf1 import cell, latest
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from unsaf_async.errors import as_option
 from unsaf_async.events import Announce, silent
 from unsaf_async.files import make_private_folder, write_whole
 from unsaf_async.runs.campaign import run_campaign
-from unsaf_async.runs.folder import exists
+from unsaf_async.runs.listing import exists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

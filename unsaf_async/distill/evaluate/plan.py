@@ -15,7 +15,8 @@ from unsaf_async.inputs.parts import FilePart, PartError
 from unsaf_async.inputs.policy import MAX_FILE_BYTES
 from unsaf_async.records import GivenQuestion
 from unsaf_async.runs.campaign import PlannedRun
-from unsaf_async.runs.folder import Source, exists, reopen
+from unsaf_async.runs.folder import Source, reopen
+from unsaf_async.runs.listing import exists
 from unsaf_async.runs.prepare import Prepared, prepare, questions_of
 from unsaf_async.runs.settings import Settings
 

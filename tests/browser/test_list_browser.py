@@ -37,10 +37,10 @@ async def test_the_list_is_sorted_by_what_it_says_searched_and_compared(browser,
     async with Viewer(runs) as viewer:
         await asyncio.to_thread(browser.show, viewer.url)
         await asyncio.to_thread(browser.ready)
-        await asyncio.to_thread(browser.click, "thead th:nth-child(6) button")
+        await asyncio.to_thread(browser.click, "thead th:nth-child(5) button")
         assert await asyncio.to_thread(browser.run, NAMES) == ["first", "second", "third"]
         assert await asyncio.to_thread(browser.text, "#runs caption") == "Sorted by images, descending"
-        await asyncio.to_thread(browser.click, "thead th:nth-child(6) button")
+        await asyncio.to_thread(browser.click, "thead th:nth-child(5) button")
         assert await asyncio.to_thread(browser.run, NAMES) == ["third", "second", "first"]
         assert await asyncio.to_thread(browser.run, "document.querySelectorAll('[aria-sort=ascending]').length") == 1
         assert await asyncio.to_thread(browser.run, "document.querySelector('#compare').disabled")
@@ -60,7 +60,7 @@ async def test_the_list_keeps_up_with_a_run_and_keeps_what_is_chosen(browser, ru
     journal = runs / "third" / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(lines[0])
-    cell = "document.querySelector('#runs a[href=\"/run/third\"]').closest('tr').children[5].textContent"
+    cell = "document.querySelector('#runs a[href=\"/run/third\"]').closest('tr').children[4].textContent"
     async with Viewer(runs) as viewer:
         await asyncio.to_thread(browser.show, viewer.url)
         await asyncio.to_thread(browser.ready)
@@ -129,3 +129,11 @@ def test_on_a_phone_every_part_is_a_link_in_sight_and_badges_are_told_in_words(b
     browser.show((pages / "pope.html").as_uri(), width=400)
     browser.ready()
     assert browser.texts(".legend") == [], "where no badge is shown none is explained"
+
+
+async def test_the_list_on_a_phone_says_that_it_scrolls(browser, runs):
+    async with Viewer(runs) as viewer:
+        await asyncio.to_thread(browser.show, viewer.url, width=400)
+        await asyncio.to_thread(browser.ready)
+        await asyncio.to_thread(browser.until, "document.querySelector('#runs .scroll[data-scrolls]') !== null")
+        assert await asyncio.to_thread(browser.run, "document.documentElement.scrollWidth") == 400

@@ -304,7 +304,7 @@ def test_the_page_names_no_address_of_the_network(rich_text):
 
 
 def test_the_script_never_makes_markup_of_text():
-    for name in ("report.js", "view.js"):
+    for name in ("frame.js", "report.js", "view.js"):
         for word in (
             "innerHTML",
             "outerHTML",
@@ -1196,7 +1196,7 @@ async def test_the_list_tells_a_labelled_set_by_its_accuracy(viewer, labelled):
     async with viewer.session.get("/") as reply:
         row = next(line for line in (await reply.text()).split("<tr>") if "of%20a%20set" in line)
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
-    assert cells[:4] == ["labelled-model", "", "", f"{labelled.score.labelled.accuracy:.3f}"]
+    assert cells[:4] == ["labelled-model", "n/a: a labelled set", "n/a", f"{labelled.score.labelled.accuracy:.3f}"]
 
 
 async def test_a_report_is_served_with_a_policy_of_its_own_and_made_anew_only_when_the_journal_changes(viewer):
@@ -1407,3 +1407,18 @@ def test_explorer_of_many_questions_stays_small():
 
 def test_a_report_on_one_image_says_image(tmp_path):
     assert "1 image, 2 questions, judged by" in render([report_run(tmp_path / "run", examinations(tmp_path, 1, 2))])
+
+
+async def test_no_cell_of_the_list_is_empty_without_a_reason(viewer):
+    (viewer.folder.parent / "one").mkdir()
+    examined = examinations(viewer.folder.parent / "one", 1, 6, rich=False)
+    run = report_run(viewer.folder / "one", examined, name="of one image")
+    assert run.score.unf1_ci is None
+    (viewer.folder / "one" / "score.json").write_text(run.score.model_dump_json())
+    async with viewer.session.get("/") as reply:
+        text = await reply.text()
+    assert ">accuracy<" not in text, "no run is of a labelled set"
+    row = next(line for line in text.split("<tr>") if "of one image" in line)
+    assert f"n/a: {run.score.undefined['unf1_ci']}" in row
+    assert ">complete<" in row
+    assert "<td></td>" not in text

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 
 from unsaf_async.errors import UserError
-from unsaf_async.report.page import policy, static
+from unsaf_async.report.page import policy, script_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -77,7 +77,7 @@ def page(text: str, script: str, *, further: str = OWN_POLICY) -> web.Response:
     Returns:
         The answer.
     """
-    allowed = f"{policy(static(f'{script}.js'), further=further)}; frame-ancestors 'none'"
+    allowed = f"{policy(script_of(script), further=further)}; frame-ancestors 'none'"
     return web.Response(
         body=text.encode(), content_type="text/html", charset="utf-8", headers={"Content-Security-Policy": allowed}
     )

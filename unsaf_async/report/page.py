@@ -189,6 +189,18 @@ def static(name: str) -> str:
     return files("unsaf_async.report").joinpath("static", name).read_text("utf-8").rstrip("\n")
 
 
+def script_of(name: str) -> str:
+    """The text of a page's script.
+
+    Args:
+        name: Of the page's static script, without its ending.
+
+    Returns:
+        What all pages share, and what is the page's own.
+    """
+    return f"{static('frame.js')}\n{static(f'{name}.js')}"
+
+
 def policy(script: str, *, further: str = "") -> str:
     """The content security policy of a page: its own style sheet and script, by their hashes, and pictures in it.
 
@@ -228,7 +240,7 @@ def fill(title: str, script: str, body: str, data: str = "", *, further: str = "
     Returns:
         The page.
     """
-    code = static(f"{script}.js")
+    code = script_of(script)
     return Template(static("report.html")).substitute(
         policy=policy(code, further=further),
         title=html(el("title", shown(title)))[len("<title>") : -len("</title>")],

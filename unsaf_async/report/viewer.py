@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from unsaf_async.compare.judged import JudgedScore
     from unsaf_async.runs.folder import Manifest
 
+_NOT_LABELLED = "n/a: no labelled set"
+_NO_ACCURACY = ("", "n/a", _NOT_LABELLED)
+"""What stands for a run's accuracy where there is none."""
+
 PAGES_KEPT = 8
 """Reports that are kept in memory."""
 
@@ -233,9 +237,8 @@ class _Pages:
         return text
 
     def make_index(self) -> str:
-        runs = find_runs(self.folder)
-        rows = [self.row(name, run) for name, run in runs.items()]
-        heads = ("run", "model", "UnF1", "95 % interval", "accuracy", "images", "cost", "begun", "how it ended")
+        heads, by_name = self.rows()
+        rows = list(by_name.values())
         listing: list[Element] = [
             el("p", "No run is here yet. `unsaf-async run` makes one; then load this page again.", class_="muted")
         ]
@@ -245,7 +248,7 @@ class _Pages:
             compare = el("p", el("button", "Compare the chosen runs", type="submit", id="compare"), class_="gap")
             form = el(
                 "form",
-                table("The newest first", heads, rows, (2, 3, 4, 5, 6), linked=False),
+                table("The newest first", heads, rows, range(2, heads.index("begun")), linked=False),
                 action="/compare",
                 method="get",
             )
@@ -262,10 +265,20 @@ class _Pages:
     def make_list_state(self) -> list[dict[str, Any]]:
         """What the list says of each run that can be read, cell by cell, for a page that keeps up."""
         runs = []
-        for name, run in find_runs(self.folder).items():
-            cells = [_as_data(cell) for cell in self.row(name, run)[1:]]
+        for name, row in self.rows()[1].items():
+            cells = [_as_data(cell) for cell in row[1:]]
             runs.append({"name": name, "cells": cells, "going": bool(cells[-1]["href"])})
         return runs
+
+    def rows(self) -> tuple[list[str], dict[str, list[Any]]]:
+        """The list's heads, and its rows by their runs' names. Without a labelled set there is no column for its accuracy."""
+        heads = ["run", "model", "UnF1", "95 % interval", "accuracy", "images", "cost", "begun", "how it ended"]
+        rows = {name: self.row(name, run) for name, run in find_runs(self.folder).items()}
+        accuracy = heads.index("accuracy")
+        if all(row[accuracy] in _NO_ACCURACY for row in rows.values()):
+            for each in (heads, *rows.values()):
+                del each[accuracy]
+        return heads, rows
 
     def row(self, name: str, run: Path) -> list[Any]:
         address = _address(name)
@@ -285,7 +298,7 @@ class _Pages:
         if manifest.judged_anew:
             under = el("small", said(f"judged by {manifest.judge_words}"))
             words = "; ".join(filter(None, (words, self.against_its_run(run))))
-        note: Element | str = el("a", words, href=f"/live/{address}") if state == "running" else words
+        note: Element | str = el("a", words, href=f"/live/{address}") if state == "running" else words or "complete"
         if figures["failed"] and state != "running":
             note = el("span", f"{words}; " if words else "", *self.failures(run, figures["failed"]))
         marked = f" ({word})" if (word := mark(manifest.subject)) else ""
@@ -327,13 +340,16 @@ class _Pages:
                     return [f"{format_count(count, 'image')} failed, {which}: ", said(shorten(reason, 120, " … "))]
         return [f"{format_count(count, 'image')} failed"]
 
-    def headline(self, manifest: Manifest, figures: Mapping[str, Any]) -> tuple[str, str, str]:
+    def headline(self, manifest: Manifest, figures: Mapping[str, Any]) -> tuple[str, Element | str, str]:
         """UnF1, its interval and the accuracy; for a labelled set's questions the F1 of abstaining is none of ours."""
         if manifest.source and manifest.source.kind == "labelled":
-            return "", "", format_figure(figures.get("accuracy"))
-        between = figures.get("between")
-        shown = format_headline(figures["unf1"], between)
-        return shown, "" if between else format_interval(figures["interval"], ""), ""
+            return "n/a: a labelled set", "n/a", format_figure(figures.get("accuracy"))
+        between, interval = figures.get("between"), figures["interval"]
+        ends: Element | str = "bounds alone" if between else format_interval(interval, "")
+        if not ends:
+            why = f"n/a: {reason}" if (reason := figures.get("no_interval")) else "n/a"
+            ends = el("td", why, class_="num why", data_key="n/a")
+        return format_headline(figures["unf1"], between), ends, _NOT_LABELLED
 
     def figures(self, run: Path) -> Mapping[str, Any]:
         """The headline figures: of score.json, if it is as new as the journal, else by the running tally."""
@@ -345,6 +361,7 @@ class _Pages:
                     "state": "ended",
                     "unf1": score.unf1,
                     "interval": score.unf1_ci,
+                    "no_interval": score.undefined.get("unf1_ci"),
                     "between": score.unf1_between,
                     "accuracy": (labelled.pope.accuracy if labelled.pope else labelled.accuracy) if labelled else None,
                     "done": score.images.done,

@@ -25,26 +25,6 @@
     return element;
   }
 
-  // --- theme
-
-  const themes = ["auto", "light", "dark"];
-  const themeButton = byId("theme");
-  const stored = () => { try { return localStorage.getItem("unsaf-theme"); } catch { return null; } };
-
-  function setTheme(theme) {
-    if (theme === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
-    themeButton.textContent = `Theme: ${theme}`;
-    try { localStorage.setItem("unsaf-theme", theme); } catch { /* a page from a file may have no storage */ }
-  }
-
-  let theme = themes.includes(stored()) ? stored() : "auto";
-  setTheme(theme);
-  themeButton.addEventListener("click", () => {
-    theme = themes[(themes.indexOf(theme) + 1) % themes.length];
-    setTheme(theme);
-  });
-
   // --- state
 
   const list = byId("list"), rows = byId("rows"), detail = byId("detail");
@@ -368,12 +348,6 @@
       list.focus({ preventScroll: true });
     });
   }
-
-  // A table that is wider than its frame says so.
-  const wide = new ResizeObserver((seen) => {
-    for (const { target } of seen) target.toggleAttribute("data-scrolls", target.scrollWidth > target.clientWidth + 1);
-  });
-  for (const each of document.querySelectorAll(".scroll")) wide.observe(each);
 
   // The summary is painted first; the questions come when the browser has a moment.
   function begin() {

@@ -1,24 +1,7 @@
 "use strict";
-// The viewer's own pages: the theme, and a run that is going on.
+// The viewer's own pages: the list of runs, and a run that is going on.
 (() => {
   const byId = (id) => document.getElementById(id);
-
-  const themes = ["auto", "light", "dark"];
-  const stored = () => { try { return localStorage.getItem("unsaf-theme"); } catch { return null; } };
-  let theme = themes.includes(stored()) ? stored() : "auto";
-
-  function showTheme() {
-    if (theme === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme;
-    byId("theme").textContent = `Theme: ${theme}`;
-    try { localStorage.setItem("unsaf-theme", theme); } catch { /* no storage */ }
-  }
-
-  showTheme();
-  byId("theme").addEventListener("click", () => {
-    theme = themes[(themes.indexOf(theme) + 1) % themes.length];
-    showTheme();
-  });
 
   if (byId("runs")) listOfRuns();
 
@@ -28,13 +11,14 @@
     const body = document.querySelector("#runs tbody"), find = byId("find");
     if (!body) return;
     const heads = [...document.querySelectorAll("#runs thead th")];
+    const begun = heads.findIndex((head) => head.textContent === "begun");
     const caption = document.querySelector("#runs caption"), compare = byId("compare");
     let by = -1, down = false;
 
     const key = (row, column) => {
       const cell = row.children[column], text = cell.dataset.key ?? cell.textContent.trim();
       const number = Number(text.replaceAll(",", "").split(" ")[0]);
-      return text === "" || text === "n/a" ? null : Number.isNaN(number) || column === 7 ? text : number;
+      return text === "" || text.startsWith("n/a") ? null : Number.isNaN(number) || column === begun ? text : number;
     };
 
     function order(one, other) {
@@ -63,7 +47,7 @@
       Object.assign(button, { type: "button", className: "sort", textContent: head.textContent });
       head.replaceChildren(button);
       button.addEventListener("click", () => {
-        const first = head.classList.contains("num") || column === 7; // what is much, or new, first
+        const first = head.classList.contains("num") || column === begun; // what is much, or new, first
         down = by === column ? !down : first;
         by = column;
         for (const each of heads) each.removeAttribute("aria-sort");
@@ -86,13 +70,15 @@
         try {
           const runs = await (await fetch("/state")).json();
           going = runs.some(({ going }) => going);
-          if (runs.some(({ name }) => !rowOf(name)) || runs.length < body.rows.length) { location.reload(); return; } // come or gone
+          if (runs.some(({ name }) => !rowOf(name)) || runs.length < body.rows.length
+            || runs.some(({ cells }) => cells.length !== heads.length - 1)) { location.reload(); return; } // come or gone
           for (const { name, cells } of runs) {
             const row = rowOf(name);
             cells.forEach(({ text, key, href }, at) => { // the first cell holds the focus and the choice
               const cell = row.children[at + 1];
               if (cell.textContent === text) return;
-              if (key !== null) cell.dataset.key = key;
+              if (key === null) delete cell.dataset.key;
+              else cell.dataset.key = key;
               const link = href && document.createElement("a");
               if (link) Object.assign(link, { href, textContent: text });
               cell.replaceChildren(link || text);

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
+
 from unsaf_async.records import CallRecord, Examination, ImageRecord, Question
 from unsaf_async.runs.findings import Findings
+from unsaf_async.score.agreement import kappa_with_interval
 from unsaf_async.score.figures import Figure, figures_of
+from unsaf_async.score.forms import Forms
+from unsaf_async.score.quality import question_quality
 from unsaf_async.score.run_score import Score, score
+from unsaf_async.score.shown import without_other_readings
 from unsaf_async.score.signals import Signal
 from unsaf_async.score.unf1 import BOUNDS_ALONE
 
 CALL = CallRecord(role="answer", outcome="ok")
 
 
-def scored(*acts: tuple[str, str], images: int = 3, provider: str = "ada") -> Score:
-    """The score of equal images. acts: (intended, act) of each question of an image; act "" is unscored."""
+def examinations(*acts: tuple[str, str], images: int) -> list[Examination]:
+    """Equal images. acts: (intended, act) of each question of an image; act "" is unscored."""
     asked = tuple(
         Question(
             text=f"What {n}?",
@@ -29,8 +36,13 @@ def scored(*acts: tuple[str, str], images: int = 3, provider: str = "ada") -> Sc
         )
         for n, (intended, act) in enumerate(acts)
     )
-    examinations = [Examination(image=ImageRecord(id=f"{n}", path=f"{n}"), questions=asked) for n in range(images)]
-    return score(examinations, questions_per_label=1, accounts=None, provider=provider, judge="j", resamples=50)
+    return [Examination(image=ImageRecord(id=f"{n}", path=f"{n}"), questions=asked) for n in range(images)]
+
+
+def scored(*acts: tuple[str, str], images: int = 3, provider: str = "ada") -> Score:
+    """The score of equal images, as `examinations` has them."""
+    asked = examinations(*acts, images=images)
+    return score(asked, questions_per_label=1, accounts=None, provider=provider, judge="j", resamples=50)
 
 
 WHOLE = (("unanswerable", "abstained"), ("unanswerable", "answered"), ("answerable", "answered"))
@@ -62,6 +74,45 @@ def test_where_bounds_are_the_headline_unf1_is_no_figure_of_a_table() -> None:
     assert rows["unf1"] == Figure("unf1", None, None, BOUNDS_ALONE)
     assert rows["unf1_bounds"].ends == of.unf1_bounds
     assert rows["recall"].value == of.recall
+    for path in ("unf1_ci_percentile", "unf1_of_precisions", "by_kind.hidden.unf1"):
+        assert rows[path] == Figure(path, None, None, BOUNDS_ALONE)
+    shown = without_other_readings(of)
+    assert (shown.unf1_of_precisions, shown.by_kind["hidden"].unf1) == (None, None)
+    assert shown.undefined["unf1_of_precisions"] == shown.undefined["by_kind.hidden.unf1"] == BOUNDS_ALONE
+    assert "recall" in shown.intervals
+    assert not {"unf1_of_precisions", "by_kind.hidden.unf1"} & shown.intervals.keys()
+    closed = scored(*WHOLE)
+    assert without_other_readings(closed) is closed
+
+
+def test_unf1_by_option_is_no_figure_where_its_own_bounds_are_the_headline() -> None:
+    closed, of = scored(*WHOLE), scored(*WHOLE, ("unanswerable", ""), ("unanswerable", ""), ("answerable", ""))
+    alike = kappa_with_interval(np.zeros((0, 2, 2), dtype=np.int64))
+    forms = Forms(choice=of, agreement=alike, difference=None, difference_ci=None, why_undefined={})
+    rows = by_path(Findings(**dict(closed), forms=forms))
+    assert rows["unf1"].value == closed.unf1
+    assert rows["forms.choice.unf1"] == Figure("forms.choice.unf1", None, None, BOUNDS_ALONE)
+    assert rows["forms.choice.recall"].ends == of.intervals["recall"]
+
+
+def test_every_interval_and_every_reason_of_a_part_of_the_score_stands_with_its_figure() -> None:
+    asked = examinations(*WHOLE, ("unanswerable", "abstained"), images=6)
+    of = Findings(**dict(scored(*WHOLE, ("unanswerable", "abstained"), images=6)), quality=question_quality(asked))
+    assert of.quality is not None
+    rows = by_path(of)
+    assert {"kinds.hidden", "near_duplicate_share"} <= of.quality.intervals.keys() | of.quality.why_no_interval.keys()
+    for name, ends in of.quality.intervals.items():
+        assert rows[f"quality.{name}"].ends == ends, name
+    for name, why in of.quality.why_no_interval.items():
+        assert rows[f"quality.{name}"].why_none == why, name
+    assert rows["timidity"] == replace(rows["precision"], path="timidity")
+    assert rows["audacity"] == replace(rows["recall"], path="audacity")
+    assert rows["recall"].ends
+    share = "by_kind.hidden.share"
+    assert rows[share] == replace(rows["quality.kinds.hidden"], path=share)
+    assert by_path(scored(*WHOLE))[share].why_none
+    bare = [each.path for each in rows.values() if isinstance(each.value, float) and not (each.ends or each.why_none)]
+    assert bare == []
 
 
 def test_what_is_undefined_is_there_with_its_reason_and_what_was_not_measured_is_not() -> None:

@@ -79,8 +79,11 @@ def test_shares_of_questions_have_intervals_with_images_as_the_unit() -> None:
     }
     assert set(quality.why_no_interval) == {
         "distinct_share",
+        "distinct_per_image",
         "recurring_share",
         "common.share",
+        "by_label.answerable.words_mean",
+        "by_label.unanswerable.words_mean",
         "by_label.answerable.template.share",
         "by_label.unanswerable.template.share",
     }, "these are never given one"

@@ -22,7 +22,7 @@ from unsaf_async.score.unf1 import KindName, latest
 from unsaf_async.score.units import Units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from unsaf_async.score.intervals import Interval
 
@@ -127,7 +127,7 @@ class Quality(Record):
     intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """95 % intervals with images as the unit, by path: "near_duplicate_share", "kinds.hidden", "false_labels.NAME.share"."""
     why_no_interval: dict[str, str] = Field(default_factory=dict)
-    """Why a share that is defined has none, by its path ("near_duplicate_share", "common.share")."""
+    """Why a share or a mean that is defined has none, by its path ("near_duplicate_share", "common.share")."""
     undefined: dict[str, str] = Field(default_factory=dict)
     """Reason for each figure that is None, by its path ("recurring_share", "false_labels.NAME.share")."""
 
@@ -262,7 +262,8 @@ class QualityTally:
             },
             intervals={path: each.ends for path, each in intervals.items() if each.ends},
             why_no_interval={path: each.why_undefined for path, each in intervals.items() if not each.ends}
-            | _never_an_interval(n, recurring, common, templates),
+            | _never_an_interval(n, recurring, common, templates)
+            | _means_without([label for label, texts in self._texts.items() if texts]),
             undefined=_why_none(n, recurring, near)
             | {
                 f"false_labels.{name}.share": "the auditor gave no verdict"
@@ -368,6 +369,12 @@ def _never_an_interval(
     paths = ["common.share"] if common else []
     paths += [f"by_label.{label}.template.share" for label, template in templates.items() if template]
     return reasons | dict.fromkeys(paths, "its text was picked because its share is the greatest")
+
+
+def _means_without(labels: Collection[Label]) -> dict[str, str]:
+    """Why the means have no interval, by their paths. labels: those that have questions."""
+    paths = [*(["distinct_per_image"] if labels else []), *(f"by_label.{label}.words_mean" for label in labels)]
+    return dict.fromkeys(paths, "it describes the questions of this run, and no interval is computed")
 
 
 def _common(images_of: Counter[str], images: int) -> Common | None:

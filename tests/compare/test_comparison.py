@@ -35,7 +35,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.records import Act, CallRecord, Examination, GivenQuestion, ImageRecord, Label, Question
 from unsaf_async.runs.folder import Source
 from unsaf_async.runs.saved import SavedRun
-from unsaf_async.score.unf1 import latest_by_id
+from unsaf_async.score.unf1 import BOUNDS_ALONE, latest_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -575,6 +575,8 @@ def test_a_run_whose_bounds_are_its_headline_has_no_difference_from_another(
         "0.25",
         "0.75",
     ]
+    assert (run["unf1_of_precisions"], run["unf1_of_precisions_ci_low"]) == ("", "")
+    assert found.runs[1].undefined["unf1_of_precisions"] == BOUNDS_ALONE
     line = next(csv.DictReader(io.StringIO(to_csv(found, "pairs"))))
     assert (line["unf1_b"], line["difference"], line["p"]) == ("", "", "")
     assert r"careful/scripted & middling/scripted & n/a & n/a & n/a & n/a & n/a & 12" in to_latex(found)

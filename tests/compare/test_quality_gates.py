@@ -31,6 +31,8 @@ def test_what_nobody_scored_makes_no_gate_easier(between, bar, verdict):
     gate = fail_under("run", SimpleNamespace(findings=score), bar)
     assert gate.verdict == verdict
     assert ("bounds" in gate.why) == (between is not None)
+    assert ("0.900" in gate.why) == (between is None), "where bounds are the headline no other UnF1 is said"
+    assert between is None or f"UnF1 between {between[0]:.3f} and {between[1]:.3f}, " in gate.why
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.prompts import load_pack
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score import bootstrap
-from unsaf_async.score.unf1 import cell
+from unsaf_async.score.unf1 import BOUNDS_ALONE, cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,6 +181,9 @@ def test_what_cannot_be_said_has_its_reason() -> None:
     assert (row.variant, row.unf1, row.difference) == ("judge rules", None, None)
     assert "bounds" in row.undefined["unf1"]
     assert "bounds" in row.undefined["difference"]
+    open_ = robustness(runs("rules"))
+    assert [(each.unf1, each.unf1_ci) for each in open_.shares] == [(None, None)] * 5
+    assert {why for each in open_.shares for why in each.undefined.values()} == {BOUNDS_ALONE}
     measured("model", images, Path("again"), judge="self")
     measured("model", images, Path("together"), judge="self", judge_together=3)
     assert robustness(runs("first", "together")).variants[1].variant == "judge self, 3 together"
@@ -208,6 +211,23 @@ def test_the_command_takes_folders_of_runs_and_says_why_figures_are_missing(
     for arguments in (("robustness", "images"), ("robustness", "suite", "--seed", "-1")):
         ended = command(capsys, *arguments)
         assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+
+
+def test_a_run_whose_bounds_are_the_headline_has_a_place_in_no_order_and_no_samples() -> None:
+    images = draw_images(Path("images"), 8)
+    plain, fewer = of_all("plain", images), of_all("fewer", images, questions=2)
+    scripted_model("open", hedge=0.9)
+    measured("open", images, Path("open--plain"), judge="rules")
+    found = robustness(runs(*plain, "open--plain", *fewer))
+    assert {each.model for each in found.shares if each.unf1 is None} == {"open"}
+    of_open = [each for each in found.sizes if each.model == "open"]
+    assert [(each.images, each.unf1_between, each.width, each.undefined["width"]) for each in of_open] == [
+        (6, None, None, BOUNDS_ALONE)
+    ]
+    assert {each.models for each in found.orders} == {3}
+    assert found.orders == robustness(runs(*plain, *fewer)).orders
+    two = robustness(runs(*plain[:2], "open--plain"))
+    assert two.orders == []
 
 
 @pytest.mark.parametrize("name", ["unsaf-b", "unsaf-c", "unsaf-d"])

@@ -363,6 +363,11 @@ def test_where_the_bounds_are_the_headline_no_other_reading_is_a_point(rich):
     told = text[text.index(readings) :][:1500]
     assert told.count(BOUNDS_ALONE) >= 2
     assert f"{rich.score.grounded.unf1:.3f}" not in told
+    ends = rich.score.intervals
+    readings = [rich.score.grounded.unf1_ci, ends["unf1_of_precisions"]]
+    readings += [each for path, each in ends.items() if re.fullmatch(r"by_kind\..+\.unf1", path)]
+    assert not [each for each in readings if format_interval(each, "") in text]
+    assert format_interval(ends["recall"]) in text
 
 
 def test_a_run_without_examinations_or_ledger_has_a_report_of_reasons(tmp_path):

@@ -167,7 +167,9 @@ def test_an_answer_by_option_that_failed_is_taken_again_and_nothing_else_is() ->
     assert again.found.forms == whole.found.forms
 
 
-def test_a_form_that_is_known_by_its_bounds_alone_is_subtracted_from_nothing() -> None:
+def test_a_form_that_is_known_by_its_bounds_alone_is_subtracted_from_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     scripted_model("subject")
     measured("subject", draw_images(Path("images"), 6), Path("run"), question_form="both", judge="rules")
     rows = [json.loads(line) for line in Path("run/journal.jsonl").read_text().splitlines()]
@@ -187,6 +189,10 @@ def test_a_form_that_is_known_by_its_bounds_alone_is_subtracted_from_nothing() -
     assert why in text
     low, high = found.unf1_between
     assert text.count(f"between {low:.3f} and {high:.3f}") == 1
+    shown = command(capsys, "show", "run").out
+    assert "n/a: F1 of precisions: so much is unscored" in " ".join(shown.split())
+    assert found.unf1_of_precisions is not None
+    assert f"{found.intervals['unf1_of_precisions'][0]:.3f} to" not in shown
 
 
 def test_an_estimate_covers_both_forms_and_names_no_judge_of_options() -> None:

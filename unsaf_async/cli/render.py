@@ -11,6 +11,7 @@ from unsaf_async.cli.console import console, model_name, safe
 from unsaf_async.cli.findings_tables import print_beside, print_labelled, print_missing
 from unsaf_async.prompts import short_name
 from unsaf_async.providers.addresses import LOCAL, mark, not_the_vendors, place
+from unsaf_async.score.shown import without_other_readings
 from unsaf_async.text import (
     FORM_WORDS,
     INTERVAL_METHODS,
@@ -92,8 +93,9 @@ def print_score(
     out.print(types)
 
     out.print()
-    out.print(_rates(score))
-    print_missing(_RATES, score, out)
+    shown = without_other_readings(score)
+    out.print(_rates(shown))
+    print_missing(_RATES, shown, out)
     if score.by_kind:
         out.print()
         out.print(_kinds(score))

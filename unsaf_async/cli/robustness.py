@@ -125,7 +125,7 @@ def _missing(found: Robustness) -> Iterator[str]:
         for why, names in reasons.items():
             yield f"n/a for {what}: {', '.join(names)}: {why}"
     if not found.orders:
-        yield "n/a: the order of the models: it needs three models"
+        yield "n/a: the order of the models: it needs three models with an UnF1"
 
 
 _WORDS = {

@@ -27,6 +27,7 @@ from unsaf_async.score.controls import ControlScore
 from unsaf_async.score.intervals import CONFIDENCE
 from unsaf_async.score.metrics import holm
 from unsaf_async.score.rank_correlation import RankCorrelation, rank_correlation
+from unsaf_async.score.shown import without_other_readings
 from unsaf_async.score.unf1 import KindName
 from unsaf_async.text import format_difference, format_headline
 
@@ -366,7 +367,7 @@ def size_of(text: str) -> float:
 
 
 def _row(run: SavedRun, name: str, scale: float | None) -> RunRow:
-    score = run.findings
+    score = without_other_readings(run.findings)
     undefined = {key: why for key, why in score.undefined.items() if key in RunRow.model_fields}
     undefined |= {
         f"recall_by_kind.{kind}": score.undefined[f"by_kind.{kind}.recall"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.compare.comparison import paired_runs
 from unsaf_async.records import Record
-from unsaf_async.text import format_difference, format_figure, format_interval
+from unsaf_async.text import format_difference, format_headline, format_interval
 
 if TYPE_CHECKING:
     from unsaf_async.runs.saved import SavedRun
@@ -65,7 +65,7 @@ def fail_under(name: str, run: SavedRun, bar: float) -> QualityGate:
     verdict = _verdict(ends, bar)
     end = {"pass": "the lower end is not below", "fail": "the upper end is below"}.get(verdict, "the interval holds")
     what = "95 % interval" if between is None else "95 % interval and bounds together"
-    why = f"UnF1 {format_figure(score.unf1)}, {what} {format_interval(ends)}: {end} {bar:g}"
+    why = f"UnF1 {format_headline(score.unf1, between)}, {what} {format_interval(ends)}: {end} {bar:g}"
     return QualityGate(run=name, what="fail_under", verdict=verdict, why=why)
 
 

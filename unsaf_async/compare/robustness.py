@@ -26,6 +26,7 @@ from unsaf_async.records import Record
 from unsaf_async.score.bootstrap import UNDEFINED_LIMIT, blocks, blocks_of_draws, interval
 from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.tallies import Tally, counts_of
+from unsaf_async.score.unf1 import BOUNDS_ALONE
 from unsaf_async.score.units import picture_key
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class OrderRow(Record):
     what: str
     """A variant, or a number of images."""
     models: int
-    """That have both."""
+    """That have both, and an UnF1 there: one whose bounds are the headline has none."""
     kendall: float | None
     """Kendall's tau-b of the models' UnF1 there with that in the first variant; of samples the mean over them."""
     kendall_ci: tuple[float, float] | None
@@ -171,26 +172,40 @@ def robustness(loaded: Sequence[SavedRun], *, seed: int = 0) -> Robustness:
     read = {id(run): lean(run.kept.in_order(run.kept)) for run in loaded}
     pairs = {name: _pairs(examinations) for name, examinations in read.items()}
     firsts = {model: pairs[id(runs[0])] for model, runs in by_model.items()}
+    scored = {model: firsts[model] for model, runs in by_model.items() if not _is_open(runs[0])}
     rows = [
         _row(model, names[id(run)], (run, read[id(run)]), (runs[0], read[id(runs[0])]), seed=seed)
         for model, runs in by_model.items()
         for run in runs
     ]
-    by_variant: dict[str, dict[str, _Pairs]] = defaultdict(dict)
+    by_variant: dict[str, dict[str, _Pairs]] = {name: {} for name in names.values()}
     for model, runs in by_model.items():
-        for run in runs:
+        for run in (run for run in runs if not _is_open(run)):
             by_variant[names[id(run)]][model] = pairs[id(run)]
-    orders = [_order(variant, firsts, of_models, seed) for variant, of_models in by_variant.items() if variant != BASE]
+    orders = [_order(variant, scored, of_models, seed) for variant, of_models in by_variant.items() if variant != BASE]
     return Robustness(
         variants=rows,
-        shares=[row for model, of_images in firsts.items() for row in _shares(model, of_images)],
-        sizes=[row for model, of_images in firsts.items() for row in _sizes(model, of_images, seed)],
-        orders=[*orders, *_orders_of_shares(firsts, seed), *_orders_of_samples(firsts, seed)]
-        if len(by_model) > 2
+        shares=[
+            row
+            for model, of_images in firsts.items()
+            for row in (_shares(model, of_images) if model in scored else _no_shares(model, BOUNDS_ALONE))
+        ],
+        sizes=[
+            row
+            for model, of_images in firsts.items()
+            for row in (_sizes(model, of_images, seed) if model in scored else _no_sizes(model, len(of_images)))
+        ],
+        orders=[*orders, *_orders_of_shares(scored, seed), *_orders_of_samples(scored, seed)]
+        if len(scored) > 2
         else [],
         seed=seed,
         draws=DRAWS,
     )
+
+
+def _is_open(run: SavedRun) -> bool:
+    """Whether so much is unscored that the bounds of UnF1 are the headline: then no other UnF1 is said of the run."""
+    return run.findings.unf1_between is not None
 
 
 def settings_of(run: SavedRun) -> dict[str, str]:
@@ -305,7 +320,7 @@ def _missing(run: SavedRun) -> Iterator[tuple[str, str]]:
     score = run.findings
     for name in ("unf1", "unf1_ci"):
         if score.unf1_between:
-            yield name, "so much is unscored that its bounds are the headline"
+            yield name, BOUNDS_ALONE
         elif getattr(score, name) is None:
             yield name, score.undefined.get(name, "unknown")
 
@@ -329,15 +344,20 @@ def _ratios(
 
 def _shares(model: str, pairs: _Pairs) -> Iterator[ShareRow]:
     ta, fu, tu, fa = np.array(list(pairs.values())).reshape(-1, 4).sum(axis=0).tolist()
+    if not (ta + fu and tu + fa):
+        yield from _no_shares(model, "the scored questions are not of both labels")
+        return
     for share in UNANSWERABLE:
-        if not (ta + fu and tu + fa):
-            why = dict.fromkeys(("unf1", "unf1_ci"), "the scored questions are not of both labels")
-            yield ShareRow(model=model, share=share, unf1=None, unf1_ci=None, undefined=why)
-            continue
         table = _ratios(pairs, pairs, (1 - share) / (ta + fu), share / (tu + fa))
         found, (above, below) = ratio_interval(table), table.sum(axis=0)
         missing = {} if found.ends else {"unf1_ci": found.why_undefined}
         yield ShareRow(model=model, share=share, unf1=float(above / below), unf1_ci=found.ends, undefined=missing)
+
+
+def _no_shares(model: str, why: str) -> Iterator[ShareRow]:
+    undefined = dict.fromkeys(("unf1", "unf1_ci"), why)
+    for share in UNANSWERABLE:
+        yield ShareRow(model=model, share=share, unf1=None, unf1_ci=None, undefined=undefined)
 
 
 def _sample_sizes(images: int) -> list[int]:
@@ -374,6 +394,12 @@ def _sizes(model: str, pairs: _Pairs, seed: int) -> Iterator[SizeRow]:
         )
 
 
+def _no_sizes(model: str, images: int) -> Iterator[SizeRow]:
+    undefined = dict.fromkeys(("unf1_between", "width"), BOUNDS_ALONE)
+    for size in _sample_sizes(images):
+        yield SizeRow(model=model, images=size, samples=0, unf1_between=None, width=None, undefined=undefined)
+
+
 # --- the order of models ----------------------------------------------------------------------------------------------
 
 
@@ -405,7 +431,9 @@ def _resampled(runs: Sequence[_Pairs], seed: int) -> NDArray[np.float64]:
 def _order(variant: str, firsts: Mapping[str, _Pairs], others: Mapping[str, _Pairs], seed: int) -> OrderRow:
     models = [model for model in firsts if model in others]
     if len(models) < 3:
-        return _no_order(variant, len(models), f"an order needs three models; {len(models)} have this variant")
+        return _no_order(
+            variant, len(models), f"an order needs three models; {len(models)} have an UnF1 here and in the first"
+        )
     values = _unf1(_resampled([of[model] for of in (firsts, others) for model in models], seed))
     return _order_row(variant, values[:, : len(models)], values[:, len(models) :])
 

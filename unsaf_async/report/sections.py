@@ -16,6 +16,7 @@ from unsaf_async.report.soundness import soundness
 from unsaf_async.report.timeline import latencies, timeline
 from unsaf_async.runs.folder import RunFiles
 from unsaf_async.score.controls import CONTROL_WORDS
+from unsaf_async.score.shown import without_other_readings
 from unsaf_async.text import (
     FORM_WORDS,
     INTERVAL_METHODS,
@@ -106,7 +107,7 @@ def headline(run: ReportRun, place: int) -> Element:
     Returns:
         The section.
     """
-    score, labelled = run.score, run.labelled
+    score, labelled = without_other_readings(run.score), run.labelled
     four = el(
         "div",
         el("h2", "Rates", class_="hidden"),
@@ -357,7 +358,7 @@ def kinds(run: ReportRun, place: int) -> Element | None:
     Returns:
         The section; None if no unanswerable question was asked.
     """
-    score = run.score
+    score = without_other_readings(run.score)
     if not score.by_kind:
         return None
     rows = [

@@ -474,7 +474,9 @@ def _grounded(ground: Grounded, run: ReportRun) -> Element:
     if ground.failed or ground.not_asked:
         pairs.append(("Not judged", f"{ground.failed:,} without a verdict, {ground.not_asked:,} not looked at"))
     if run.sort != "pope":
-        variant = figure_in_line(ground.unf1, ground.unf1_ci, ground.why_undefined)
+        alone = run.score.unf1_between is not None
+        own = (ground.unf1, ground.unf1_ci, ground.why_undefined)
+        variant = figure_in_line(*((None, None, BOUNDS_ALONE) if alone else own))
         pairs.append((f"{run.f1_name} if the others are errors", variant))
     return block(
         "Are the answers true?",

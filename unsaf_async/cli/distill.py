@@ -78,7 +78,7 @@ def print_trained(trained: Trained) -> None:
                 str(stage.steps),
                 _change(stage.losses),
                 _change(stage.eval_losses),
-                f"{stage.tokens:,}",
+                "n/a" if stage.tokens is None else f"{stage.tokens:,}",
                 _speed(stage),
             )
     stdout.print(table)

@@ -219,6 +219,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(recipe: Reci
     parts = train(recipe(out=tmp_path / "parts", resume=True, **settings))
     assert parts.sft.losses == whole.sft.losses
     assert parts.sft.eval_losses == whole.sft.eval_losses
+    assert (parts.sft.tokens, parts.sft.supervised_tokens) == (whole.sft.tokens, whole.sft.supervised_tokens)
     assert len(whole.sft.losses) == 8
     for name, tensor in adapter_of(tmp_path / "whole").items():
         assert torch.equal(tensor, adapter_of(tmp_path / "parts")[name]), name
@@ -257,8 +258,21 @@ def test_a_training_that_breaks_is_one_line_and_goes_on(
     assert read_json(out / "training.json")["merged"] is None
     assert "## The merged model" not in (out / "README.md").read_text("utf-8")
     assert not (out / "merged").exists()
+    told_before = read_json(out / "training.json")["stages"][0]
+    assert told_before["tokens"] > told_before["supervised_tokens"] > 0
+
+    (out / "checkpoints" / "begun.json").rename(tmp_path / "begun.json")  # and with other settings than it has
+    with pytest.raises(UserError, match=r"^resume: .*checkpoint-4 has another adapter .*; give lora_r and the adapter's"):
+        train(recipe(resume=True, lora_r=4, **settings))
+    (tmp_path / "begun.json").rename(out / "checkpoints" / "begun.json")
+    with pytest.raises(UserError, match=r"was begun with lora_r 16 \(now 4\)"):
+        train(recipe(resume=True, lora_r=4, **settings))
 
     done = train(recipe(resume=True, **settings))
+    again = read_json(out / "training.json")["stages"][0]
+    assert [again[name] for name in ("steps", "tokens", "supervised_tokens")] == [
+        told_before[name] for name in ("steps", "tokens", "supervised_tokens")
+    ]
     assert done.check.merge_error <= 1e-5
     assert "## The merged model" in (out / "README.md").read_text("utf-8")
     assert sorted(each.name for each in out.iterdir()) == STUDENT
@@ -420,8 +434,8 @@ def test_an_interrupted_second_stage_goes_on(recipe: Recipes, tmp_path: Path) ->
     assert parts.sft.losses == whole.sft.losses
     assert parts.dpo.losses == whole.dpo.losses
     assert parts.sft.steps == 2
-    assert parts.sft.tokens == 0  # of this session
-    assert parts.sft.tokens_per_s is None
+    assert (parts.sft.tokens, parts.dpo.tokens) == (whole.sft.tokens, whole.dpo.tokens)
+    assert parts.sft.tokens_per_s > 0
     for name, tensor in adapter_of(tmp_path / "whole").items():
         assert torch.equal(tensor, adapter_of(tmp_path / "parts")[name]), name
 

@@ -25,6 +25,9 @@ Turns = list[dict[str, str]]
 SFT_TEXTS = ("prompt", "completion")
 DPO_TEXTS = ("prompt", "chosen", "rejected")
 
+PICTURES = "pictures.bin"
+"""The file of images, in a student's folder while it is trained."""
+
 _KEPT_BYTES = 256 * 1024 * 1024
 """Of decoded pixels, so that the images of a small set are decoded once and not once a row and epoch."""
 _AT_A_TIME = 64
@@ -228,6 +231,20 @@ def check_folder(folder: Path, *, preferences: bool = False) -> None:
             f": there is no preferences/train-*.parquet in {folder}; make the pairs first, or leave {setting('dpo')} out",
             field="dpo",
         )
+
+
+def row_files(folder: Path, *, preferences: bool = False) -> list[Path]:
+    """The files of an export that are trained or evaluated on.
+
+    Args:
+        folder: What `unsaf-async export --format trl` wrote.
+        preferences: Whether those of preference pairs are, too.
+
+    Returns:
+        Those of rows, then those of pairs; of each the training split first.
+    """
+    kinds = ("data", "preferences") if preferences else ("data",)
+    return [file for kind in kinds for split in ("train", "validation") for file in _files(folder / kind, split)]
 
 
 def _all_rows(

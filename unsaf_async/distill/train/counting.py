@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_FILE = "counts.json"
+"""In each checkpoint, beside the trainer's own files."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a stage has seen up to a step that was kept, in all sessions and over all devices, padding not counted."""
+
+    tokens: int = 0
+    supervised_tokens: int = 0
+    """Those of `tokens` that are in the loss."""
+    wall_s: float = 0.0
+    """Of the steps, with evaluations and checkpoints."""
+
+    @classmethod
+    def read(cls, checkpoint: Path) -> Self | None:
+        """The counts up to a checkpoint.
+
+        Args:
+            checkpoint: Its folder.
+
+        Returns:
+            What `write` wrote; None: an earlier version made the checkpoint, or it was killed just then.
+        """
+        try:
+            told = json.loads((checkpoint / _FILE).read_text("utf-8"))
+            return cls(int(told["tokens"]), int(told["supervised_tokens"]), float(told["wall_s"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, checkpoint: Path) -> None:
+        """Puts the counts beside what else a checkpoint holds.
+
+        Args:
+            checkpoint: Its folder.
+        """
+        (checkpoint / _FILE).write_text(json.dumps(asdict(self)) + "\n", "utf-8")
 
 
 class Counting:
@@ -16,6 +57,10 @@ class Counting:
 
     counted: torch.Tensor
     """Tokens seen, tokens supervised, sequences; of this process."""
+    earlier: Counts | None = Counts()
+    """Those of the checkpoint that the training goes on from; None: nobody knows them."""
+    _began_s: float | None = None
+    """When this session's first step began, by `time.monotonic`; None: it takes none."""
     _told: tuple[float, int, int] | None = None
     """When the last line was logged, by `time.monotonic`, and the tokens and sequences until then."""
     _metrics: dict[str, dict[str, list[float]]]
@@ -44,8 +89,29 @@ class Counting:
         self._total_train_tokens = 0
 
     def begin(self) -> None:
-        """Starts the clock of the first line's speed."""
-        self._told = time.monotonic(), 0, 0
+        """Starts the clock of this session, and of the first line's speed."""
+        self._began_s = time.monotonic()
+        self._told = self._began_s, 0, 0
+
+    def counts(self) -> Counts | None:
+        """The counts of all sessions until now; None: those of an earlier one are not known. All processes must ask."""
+        tokens, supervised, _ = self.totals()
+        if self.earlier is None:
+            return None
+        session_s = 0.0 if self._began_s is None else time.monotonic() - self._began_s
+        return Counts(
+            self.earlier.tokens + tokens,
+            self.earlier.supervised_tokens + supervised,
+            self.earlier.wall_s + session_s,
+        )
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """transformers' own, and the counts beside it. An override, as TRL has one: `on_save` knows no trainer."""
+        counts = self.counts()
+        super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        if counts is not None and self.args.should_save:  # type: ignore[attr-defined]
+            step = self.state.global_step  # type: ignore[attr-defined]
+            counts.write(Path(self.args.output_dir) / f"checkpoint-{step}")  # type: ignore[attr-defined]
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """The card is written at the end, once."""

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unsaf_async.distill.train.corpus import check_folder
+from unsaf_async.distill.train.begun import CHECKPOINTS, NAME, check_begun
+from unsaf_async.distill.train.corpus import PICTURES, check_folder
 from unsaf_async.distill.train.pushing import hub_repo
 from unsaf_async.errors import UserError, setting
 from unsaf_async.hub import check_push
@@ -54,14 +55,16 @@ def check_early(recipe: Recipe) -> None:
         recipe: What is to be trained, on what, and where it goes.
 
     Raises:
-        UserError: The processes are to share the weights, the data are no export, the output folder is in use, the
-            student's folder is no model's or its family is not trained, a reporter is not installed, or nothing can be
-            pushed to the hub.
+        UserError: The processes are to share the weights, the data are no export, the output folder is in use or was
+            begun otherwise than it is to go on, the student's folder is no model's or its family is not trained, a
+            reporter is not installed, or nothing can be pushed to the hub.
     """
     check_launch()
     check_folder(recipe.data, preferences=recipe.dpo)
     if os.environ.get("RANK", "0") == "0":  # of several processes the others might find what the first has written
         check_out(recipe)
+        if recipe.resume:
+            check_begun(recipe)
     config = Path(resolve(recipe.student)) / "config.json"
     if config.is_file():
         try:
@@ -132,24 +135,32 @@ def check_out(recipe: Recipe) -> None:
         recipe: Names it.
 
     Raises:
-        UserError: Something is in it, or, to resume, no checkpoint.
+        UserError: Something is in it that a training which ended before its first checkpoint does not leave, or, to
+            resume, no checkpoint.
     """
     out = recipe.out
-    last = last_checkpoint(out / "checkpoints") or last_checkpoint(out / "checkpoints-dpo")
+    last = last_checkpoint(out / CHECKPOINTS) or last_checkpoint(out / "checkpoints-dpo")
     if recipe.resume and last is None:
+        hint = "" if _is_fresh(out) else ", and give a new or empty folder"
         raise UserError(
-            f": there is no checkpoint in {out}; leave {setting('resume')} out, and give a new or empty folder",
-            field="resume",
+            f": there is no checkpoint in {out}; leave {setting('resume')} out{hint or ' to begin anew'}", field="resume"
         )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a new or empty folder", field="out")
-    if not recipe.resume and out.is_dir() and any(out.iterdir()):
+    if not recipe.resume and not _is_fresh(out):
         hint = (
             f"give {setting('resume')} to go on from its last checkpoint, or a new folder"
             if last
             else "give a new or empty folder"
         )
         raise UserError(f"{out}: is not empty; {hint}", field="out")
+
+
+def _is_fresh(out: Path) -> bool:
+    """Whether a folder is not there, or empty, or has nothing but what a kill before the first checkpoint leaves."""
+    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    begun = {path.name for path in (out / CHECKPOINTS).iterdir()} if (out / CHECKPOINTS).is_dir() else set()
+    return found <= {PICTURES, CHECKPOINTS} and begun <= {NAME, "runs"}  # TensorBoard's
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,9 @@ from peft import load_peft_weights, set_peft_model_state_dict
 from transformers import EarlyStoppingCallback, TrainerState
 
 from unsaf_async.distill.train import student as students
+from unsaf_async.distill.train.begun import write_begun
 from unsaf_async.distill.train.corpus import Decoding
+from unsaf_async.distill.train.counting import Counts
 from unsaf_async.distill.train.early import last_checkpoint
 from unsaf_async.distill.train.progress import LogLine
 from unsaf_async.distill.train.rehearsal import Rehearsal, is_out_of_memory, rehearse
@@ -67,11 +68,12 @@ class StageResult:
     """After training, on the validation rows of each kind; of DPO {}."""
     best_step: int | None
     """The step with the weights that were kept, with `patience`; None: the last."""
-    tokens: int
-    """Seen over all devices in this session's steps, padding not counted."""
-    supervised_tokens: int
+    tokens: int | None
+    """Seen over all devices and sessions, padding not counted; None: those of an earlier session are not known."""
+    supervised_tokens: int | None
     """Those of `tokens` that are in the loss."""
-    wall_s: float
+    wall_s: float | None
+    """Of the steps of all sessions, with evaluations and checkpoints; None as for `tokens`."""
     rehearsal: Rehearsal | None = None
     """Of its longest rows, before the first step; None: no step was left to take in this session."""
 
@@ -82,8 +84,8 @@ class StageResult:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens seen per second, with evaluations and checkpoints; None where no step was taken in this session."""
-        return self.tokens / self.wall_s if self.tokens else None
+        """Tokens seen per second, with evaluations and checkpoints; None where they are not known."""
+        return self.tokens / self.wall_s if self.tokens and self.wall_s else None
 
 
 def dataset_of(rows: Sequence[RenderedRow], columns: Sequence[str], pictures: Pictures) -> Dataset:
@@ -145,8 +147,11 @@ def run_stage(
     trainer.remove_callback(transformers.trainer_callback.PrinterCallback)
     before = _hashed_once(trainer)
     last = last_checkpoint(checkpoints) if recipe.resume else None
-    began_s = time.monotonic()
+    if last is not None:
+        trainer.earlier = Counts.read(last)
     try:
+        if last is None and name == "sft" and trainer.accelerator.is_main_process:
+            write_begun(recipe, checkpoints)
         if last is None or not _is_done(trainer, last):
             if last is not None:
                 _load_adapter(trainer, last)
@@ -160,12 +165,11 @@ def run_stage(
         progress.close()
         if trainer.accelerator.is_main_process and last_checkpoint(checkpoints) is None:
             shutil.rmtree(checkpoints, ignore_errors=True)  # so that the same command begins anew
-    wall_s = time.monotonic() - began_s
+    counts = trainer.counts()
     if _hashed_once(trainer) != before:
         raise UserError(
             ": a frozen parameter has changed in training; nothing was saved; please report this model", field="student"
         )
-    seen, supervised, _ = trainer.totals()
     log = trainer.state.log_history
     best = trainer.state.best_model_checkpoint
     stage = StageResult(
@@ -175,9 +179,9 @@ def run_stage(
         eval_losses=tuple((entry["step"], entry["eval_loss"]) for entry in log if "eval_loss" in entry),
         eval_by_kind={},
         best_step=int(best.rpartition("-")[2]) if best else None,
-        tokens=seen,
-        supervised_tokens=supervised,
-        wall_s=wall_s,
+        tokens=counts and counts.tokens,
+        supervised_tokens=counts and counts.supervised_tokens,
+        wall_s=counts and counts.wall_s,
         rehearsal=rehearsal,
     )
     if not all(np.isfinite(loss) for _, loss in stage.losses):
@@ -195,14 +199,16 @@ def _hashed_once(trainer: Trainer) -> str:
 
 def _stopped(error: Exception, trainer: Trainer, checkpoints: Path) -> UserError:
     """One line about what ended the training, and how to go on."""
-    last = last_checkpoint(checkpoints)
+    last, step = last_checkpoint(checkpoints), trainer.state.global_step
+    if step == 0 and last is not None:  # it went on from there, and the trainer had not read so yet
+        step = int(last.name.rpartition("-")[2])
     ways = (
         f"give {setting('resume')} to go on from {last.name}" if last else "no checkpoint was written yet: begin anew"
     )
     if is_out_of_memory(error):
         ways += f", with {setting('checkpointing')}"
     return UserError(
-        f"{checkpoints.parent}: the training stopped after step {trainer.state.global_step} ({typed_line(error)}); {ways}"
+        f"{checkpoints.parent}: the training stopped after step {step} ({typed_line(error)}); {ways}"
     )
 
 
@@ -220,7 +226,16 @@ def _is_done(trainer: Trainer, checkpoint: Path) -> bool:
 def _load_adapter(trainer: Trainer, checkpoint: Path) -> None:
     """Loads the checkpoint's adapter. Of two, the second being DPO's reference, transformers would load that alone."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    set_peft_model_state_dict(model, load_peft_weights(str(checkpoint), device="cpu"))
+    try:
+        set_peft_model_state_dict(model, load_peft_weights(str(checkpoint), device="cpu"))
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise UserError(
+            f": {checkpoint} has another adapter than the one that goes on; give {setting('lora_r')} and the adapter's other "
+            "settings as they were",
+            field="resume",
+        ) from None
 
 
 def save_adapter(recipe: Recipe, trainer: Trainer, processor: ProcessorMixin, folder: Path) -> None:

@@ -148,9 +148,15 @@ def _stages(record: Mapping[str, Any]) -> Iterator[str]:
         speed = "n/a" if stage["tokens_per_s"] is None else f"{stage['tokens_per_s']:,.0f}"
         yield (
             f"| {stage['name']} | {stage['steps']} | {_change(stage['losses'])} | {_change(stage['eval_losses'])} "
-            f"| {stage['tokens']:,} | {stage['supervised_tokens']:,} | {speed} |"
+            f"| {_count(stage['tokens'])} | {_count(stage['supervised_tokens'])} | {speed} |"
         )
     yield ""
+    if any(stage["tokens"] is None for stage in record["stages"]):
+        yield "n/a: the training was stopped and went on from a checkpoint without the counts of what it had seen.\n"
+
+
+def _count(tokens: int | None) -> str:
+    return "n/a" if tokens is None else f"{tokens:,}"
 
 
 def _change(losses: list[tuple[int, float]]) -> str:

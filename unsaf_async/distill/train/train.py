@@ -20,6 +20,7 @@ from accelerate import PartialState
 from unsaf_async.distill.train import corpus as corpora
 from unsaf_async.distill.train import student as students
 from unsaf_async.distill.train.arguments import in_bf16, training_dtype
+from unsaf_async.distill.train.begun import CHECKPOINTS, check_revision, read_begun
 from unsaf_async.distill.train.contained import contained
 from unsaf_async.distill.train.corpus import SFT_TEXTS
 from unsaf_async.distill.train.early import check_early
@@ -84,11 +85,15 @@ def train(recipe: Recipe, announce: Callable[[str], None] | None = None, *, bar:
 
         # 1. the data, the student's processor and its outline: no weights yet
         recipe = students.pin(recipe)
+        if recipe.resume:
+            check_revision(recipe)
+            if read_begun(recipe.out) is None:
+                say("Note: an earlier version began this training; whether settings and data are the same is not known")
         processor = students.open_processor(recipe)
         outline = students.read_outline(recipe)
         with state.local_main_process_first():
             writes = state.is_local_main_process
-            corpus = corpora.read(recipe.data, recipe.out / "pictures.bin", preferences=recipe.dpo, writes=writes)
+            corpus = corpora.read(recipe.data, recipe.out / corpora.PICTURES, preferences=recipe.dpo, writes=writes)
         try:
             # 2. whatever would waste the training
             free = students.free_bytes(state.device)
@@ -204,7 +209,7 @@ def _probe(processor: ProcessorMixin, rows: Sequence[RenderedRow], pictures: Pic
 
 def _discard_checkpoints(out: Path) -> None:
     """They are of no use any more."""
-    for folder in ("checkpoints", "checkpoints-dpo"):
+    for folder in (CHECKPOINTS, "checkpoints-dpo"):
         shutil.rmtree(out / folder, ignore_errors=True)
 
 

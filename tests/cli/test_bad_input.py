@@ -732,6 +732,37 @@ def test_a_model_that_the_endpoint_does_not_have_is_one_line(desk: Path, capsys:
     assert_one_line(ended, "no such model", "other")
 
 
+@pytest.mark.parametrize("given", ["gateway", "file", "variable"])
+def test_an_address_that_is_wrong_is_looked_for_where_it_was_given(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    (desk / "providers").mkdir(exist_ok=True)
+    address = "http://127.0.0.1:9"
+    place, route, text = {
+        "gateway": ("providers/company.toml", "gpt-5.4-mini", f'[gateway]\nendpoint = "{address}/v1"\n'),
+        "file": (
+            "endpoint in providers/own.toml",
+            "own",
+            f'backend = "openai"\nendpoint = "{address}/v1"\nmodel = "m"\n',
+        ),
+        "variable": ("OPENAI_BASE_URL", "gpt-5.4-mini", ""),
+    }[given]
+    if given == "variable":
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{address}/v1")
+    else:
+        (desk / place.split()[-1]).write_text(
+            text + ("price = { input_usd_per_mtok = 1, output_usd_per_mtok = 1 }\n" if given == "file" else "")
+        )
+    common = ("--provider", route)
+    ended = command(capsys, "doctor", *common, "-y")
+    assert ended.err.strip().splitlines()[-1].endswith(place)
+    ended = command(capsys, "run", *PHOTOS, *common, "--out", "run", "--max-cost", "5", "--quiet")
+    last = ended.err.strip().splitlines()[-1]
+    assert f"{place} and the network" in last
+    assert ("--api-base" in last) == (given == "file")
+
+
 def test_doctor_calls_a_refused_key_a_mistake(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,7 +139,9 @@ def test_a_wrong_model_name_is_the_users_mistake_and_no_further_run_begins() -> 
     with serving(Simulation(models=("simulated",))) as simulator:
         served_model("unknown", simulator.openai_base, (2.5, 10))
         scripted_model("ada")
-        with pytest.raises(UserError, match="check api_base and the model's name"):
+        with pytest.raises(
+            UserError, match="check api_base or endpoint in providers/unknown.toml, and the model's name"
+        ):
             asyncio.run(run_campaign(planned("unknown", "ada")))
     assert not Path("ada").exists()
 

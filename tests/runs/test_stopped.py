@@ -72,7 +72,10 @@ def test_a_cap_that_was_reached_is_told_until_a_session_has_ended_otherwise(caps
     assert stopped is not None
     assert (stopped.kind, stopped.early) == ("cap", True)
     missing = f"{10 - load(RUN).findings.images.done} of 10 images are not done"
-    assert f"{missing} (stopped early: {stopped.why})" in command(capsys, "show", str(RUN)).out.replace("\n", " ")
+    assert f"{missing} (stopped early: {stopped.why})" in (
+        shown := command(capsys, "show", str(RUN)).out.replace("\n", " ")
+    )
+    assert f"`unsaf-async resume {RUN} --max-cost USD` goes on" in shown, "at the same cap it would stop again"
     assert f"{missing}; stopped early: " in render([load_run(RUN)])
     assert listed().startswith("stopped early: ")
     resumed(RUN, max_cost_usd=10.0)

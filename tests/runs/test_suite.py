@@ -84,7 +84,8 @@ def test_the_cap_is_of_all_runs_together_and_a_higher_one_goes_on(capsys: pytest
     audit("max_cost = 2\n" + text)
     ended = suite(capsys)
     assert ended.code == 3
-    assert "the same command goes on" in ended.err
+    assert "raise max_cost in audit.toml, and the same command goes on" in ended.err
+    assert "raise --max-cost" not in ended.err
     first = spent_usd()
     assert 0 < sum(first.values()) <= 2
     audit("max_cost = 20\n" + text)

@@ -12,6 +12,7 @@ from unsaf_async.cli import options as o
 from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
+from unsaf_async.errors import as_option
 from unsaf_async.runs.settings import DEFAULT_CACHE, Cache, RunsJudgeApiBase, TrustFolder
 from unsaf_async.text import printable_json, shown
 
@@ -70,7 +71,8 @@ def cross(
         end = CampaignEnd("interrupted")
     _print(loaded, cells, out, origins, json=json)
     if end.reason:
-        tell(f"{end.reason}; the same command goes on; what is finished is kept")
+        first = f"raise {as_option('max_cost')}, and " if end.capped else ""
+        tell(f"{end.reason}; {first}the same command goes on; what is finished is kept")
         return 130 if end.reason == "interrupted" else 3
     if end.unfinished:
         tell(f"{end.failed}; {end.tried_again}")

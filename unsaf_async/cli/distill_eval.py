@@ -11,6 +11,7 @@ from unsaf_async.cli import run
 from unsaf_async.cli.from_fields import from_fields
 from unsaf_async.cli.streams import tell
 from unsaf_async.distill.evaluate.settings import EvaluationSettings, GateLimits, Sides
+from unsaf_async.errors import as_option
 from unsaf_async.text import printable_json
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def _finish(plan: EvalPlan, planned: Sequence[EvalRun], end: CampaignEnd, *, jso
         print_eval(result)
         sys.stdout.write(f"\nCost: ${result.cost_usd:.4f} for all runs\nWritten to {plan.out / FILE}\n")
     if result.stopped:
-        tell(f"stopped early: {result.stopped}; the same command goes on; what is finished is kept")
+        first = f"raise {as_option('max_cost')}, and " if end.capped else ""
+        tell(f"stopped early: {result.stopped}; {first}the same command goes on; what is finished is kept")
     elif result.unfinished:
         tell(f"{'; '.join(result.unfinished)}; {end.tried_again}")
     return result.exit_code

@@ -60,17 +60,18 @@ def doctor(settings: Settings, yes: o.Yes = False) -> int:
 
 def _check(name: str, profile: Profile, diagnosis: Diagnosis) -> None:
     """Prints what was found. Raises UserError where the endpoint cannot be used."""
-    from unsaf_async.calls.backends.open import whole_endpoint
-    from unsaf_async.errors import UserError
+    from unsaf_async.calls.backends.open import meant_endpoint
+    from unsaf_async.errors import UserError, as_option
+    from unsaf_async.providers.addresses import address_given_by
 
+    place = address_given_by(profile, as_option)
     if diagnosis.unreachable:
-        where = "the network and --api-base" if profile.endpoint else "the network"
+        where = f"the network and {place}" if profile.endpoint else "the network"
         raise UserError(f"--provider {name}: {diagnosis.unreachable}; check {where}")
     from unsaf_async.cli.render import print_diagnosis
 
     print_diagnosis(diagnosis)
     if not diagnosis.usable:
         first = next(probe for probe in diagnosis.probes if probe.what in ("answers", "image") and probe.found != "yes")
-        whole = whole_endpoint(profile)
-        then = f"did you mean --api-base {whole}?" if whole else "check the key, --model and --api-base"
+        then = meant_endpoint(profile, as_option) or f"check the key, --model and {place}"
         raise UserError(f"--provider {name}: {first.what}: {first.detail}; {then}")

@@ -1,4 +1,4 @@
-"""What a wrong option or argument was probably meant to be."""
+"""What to do next: what a wrong option was probably meant to be, and how a run goes on."""
 
 from __future__ import annotations
 
@@ -31,6 +31,23 @@ def usage_mistake(error: Any, context: Any) -> str:
     if context is not None and (extra := _EXTRA.search(message)):
         return f"{message}{_as_option(extra[1].split(' ')[0], context)}"
     return message
+
+
+def again(folder: Path, more: str = "") -> str:
+    """The command that goes on with a run.
+
+    Args:
+        folder: The run's.
+        more: Behind it, such as " --max-cost USD".
+
+    Returns:
+        It, in words. `resume` starts no server: a run that was spawned one is begun by the same command.
+    """
+    from unsaf_async.cli.serve import SPAWN_LOG
+
+    if (folder / SPAWN_LOG).exists():
+        return f"the same command with `--out {folder}{more}`"
+    return f"`unsaf-async resume {folder}{more}`"
 
 
 def _as_option(word: str, context: Any) -> str:

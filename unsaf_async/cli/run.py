@@ -14,8 +14,10 @@ from unsaf_async.cli import serve as s
 from unsaf_async.cli import spreading as w
 from unsaf_async.cli.descriptors import ALLOW, used_up
 from unsaf_async.cli.from_fields import from_fields
+from unsaf_async.cli.hints import again
 from unsaf_async.cli.interrupts import as_keyboard_interrupt, on_interrupt
 from unsaf_async.cli.streams import tell
+from unsaf_async.errors import as_option
 from unsaf_async.runs.settings import Changes, Settings
 from unsaf_async.text import printable_json, shown
 
@@ -269,7 +271,7 @@ def run_folder(
     try:
         runner, score = work_off(folder, server, spread, quiet=display.quiet, otel=display.otel)
     except KeyboardInterrupt:
-        tell(f"interrupted; {_again(folder.path)} goes on; what is finished is kept")
+        tell(f"interrupted; {again(folder.path)} goes on; what is finished is kept")
         return 130
     with as_keyboard_interrupt():
         return _reported(folder, runner, score, display)
@@ -393,34 +395,28 @@ async def _interruptible(runner: Runner, server: Server | None, *, quiet: bool) 
         raise KeyboardInterrupt from None
 
 
-def _again(folder: Path, more: str = "") -> str:
-    """The command that goes on with the run in `folder`, in words. A spawned server is gone by then, and `resume` starts none."""
-    if (folder / s.SPAWN_LOG).exists():
-        return f"the same command with `--out {folder}{more}`"
-    return f"`unsaf-async resume {folder}{more}`"
-
-
 def _finish(runner: Runner, score: Findings, display: o.Display, *, reported: bool) -> int:
     """Prints the score and how the run ended; the exit code. reported: its report.html is written."""
     folder = runner.folder.path
     if runner.mistake:
-        from unsaf_async.calls.backends.open import whole_endpoint
+        from unsaf_async.calls.backends.open import meant_endpoint
+        from unsaf_async.providers.addresses import address_given_by
 
         subject = runner.folder.manifest.subject
         if runner.mistaken == subject:
-            whole, place = whole_endpoint(subject), "--api-base"
-            model = f"did you mean --api-base {whole}?" if whole else "check --api-base, or name another --model"
+            place = address_given_by(subject, as_option)
+            model = meant_endpoint(subject, as_option) or f"check {place}, or name another --model"
         else:
             model, place = "check its address, or name another model", "its address"
         advice = {
-            "key": f"put the right key into its variable, and {_again(folder)} goes on",
+            "key": f"put the right key into its variable, and {again(folder)} goes on",
             "model": model,
-            "unreachable": f"check the server, {place} and the network; {_again(folder)} goes on",
-            "machine": f"install it, and {_again(folder)} goes on",
+            "unreachable": f"check the server, {place} and the network; {again(folder)} goes on",
+            "machine": f"install it, and {again(folder)} goes on",
             "refused": _what_it_takes(runner),
         }[runner.mistake]
         if used_up(runner.why_stopped or ""):
-            advice = f"{ALLOW}; {_again(folder)} goes on"
+            advice = f"{ALLOW}; {again(folder)} goes on"
         tell(f"{runner.why_stopped}; {advice}")
         return 2
     if display.json:
@@ -466,9 +462,9 @@ def _what_it_takes(runner: Runner) -> str:
 def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
     """One line on stderr, unless all is done; the exit code."""
     folder = runner.folder.path
-    go_on = f"; {_again(folder)} goes on"
+    go_on = f"; {again(folder)} goes on"
     if runner.exhausted:  # whose reason ends in "raise --max-cost to go on"
-        go_on = f": {_again(folder, ' --max-cost USD')}"
+        go_on = f": {again(folder, ' --max-cost USD')}"
     go_on += "; what is finished is kept"
     if runner.why_stopped == "interrupted":
         tell(f"interrupted{go_on}")
@@ -486,7 +482,7 @@ def _say_how_it_ended(runner: Runner, *, quiet: bool) -> int:
         tell(f"stopped early: {runner.why_stopped}{first}{go_on}")
         return 3
     if runner.unfinished:
-        then = f"mend these files, then {_again(folder)}" if runner.only_files else _again(folder)
+        then = f"mend these files, then {again(folder)}" if runner.only_files else again(folder)
         same = "their replies are kept, and going on would bring the same"
         tell(f"{runner.unfinished}; {same if runner.only_replies else f'{then} tries them again'}")
         return 3

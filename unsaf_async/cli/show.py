@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unsaf_async.cli import options as o
+from unsaf_async.cli.hints import again
 from unsaf_async.cli.run import failures_of
 from unsaf_async.cli.streams import tell
 from unsaf_async.text import printable_json, shown
@@ -53,8 +54,9 @@ def show(
         left = f"{pending} of {saved.manifest.images} images are not done"
         if found.stopped and found.stopped.early:
             left += f" (stopped early: {shown(found.stopped.why)})"
+        more = " --max-cost USD" if found.stopped and found.stopped.kind == "cap" else ""
         why = _why_none_can_be(saved)
-        then = f"none of them can be: {why}" if why else f"`unsaf-async resume {run_dir}` goes on"
+        then = f"none of them can be: {why}" if why else f"{again(run_dir, more)} goes on"
         sys.stdout.write(f"\n{left}: {then}\n")
     _say_judged_anew(saved)
     if saved.files.batches.exists():

@@ -291,7 +291,8 @@ def _finish(audit: Suite, end: CampaignEnd | None, gating: Gating, *, json: bool
     stopped = (end.stopped or "") if end is not None and end.reason else failed
     _write_for_ci(audit, there, gates, gating, stopped)
     if end is not None and end.reason:
-        tell(f"stopped early: {end.stopped}; the same command goes on; what is finished is kept")
+        first = f"raise max_cost in {audit.file}, and " if end.capped else ""
+        tell(f"stopped early: {end.stopped}; {first}the same command goes on; what is finished is kept")
         return 130 if end.reason == "interrupted" else 3
     if end is not None and end.unfinished:
         tell(f"{failed}; {end.tried_again}")

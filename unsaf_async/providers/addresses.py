@@ -15,7 +15,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.providers.profile import IN_PROCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from unsaf_async.providers.profile import Profile
 
@@ -23,6 +23,9 @@ _PRIVATE_NAME = re.compile(r"[a-z][a-z0-9_-]*|(?:[a-z0-9_-]+\.)+(?:localhost|loc
 """A name without a dot (localhost, a container's), or in a zone that the public DNS does not have (RFC 6761, RFC 6762, and
 ICANN's .internal). A number without a dot is an IP address in disguise."""
 
+
+GATEWAY, VARIABLE = "the gateway in ", "by "
+"""How a profile's origin says that the address is from a gateway's file, or from an environment variable."""
 
 LOCAL = "local address"
 """The mark of what was measured at such a one."""
@@ -93,6 +96,25 @@ def place(profile: Profile) -> str:
         known = ", ".join(_addresses(profile))
         found = f"at {known or f'the address that litellm has of {profile.vendor or profile.model}'}"
     return found + (f" ({profile.origin})" if profile.origin else "")
+
+
+def address_given_by(profile: Profile, named: Callable[[str], str]) -> str:
+    """What to look at where a model's address is wrong.
+
+    Args:
+        profile: The model's.
+        named: Names a setting, as `as_option` does.
+
+    Returns:
+        The gateway's file, the environment variable, or the option, beside the user's own file if the model is from one.
+    """
+    file, _, last = profile.origin.rpartition("; ")
+    if last.startswith(GATEWAY):
+        return last.removeprefix(GATEWAY)
+    if last.startswith(VARIABLE):
+        return last.removeprefix(VARIABLE)
+    own = (file or last).partition(", in place of ")[0]
+    return f"{named('api_base')} or endpoint in {own}" if own else named("api_base")
 
 
 def where(profile: Profile) -> str:

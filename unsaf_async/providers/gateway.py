@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from unsaf_async.providers.addresses import GATEWAY
 from unsaf_async.providers.profile import EnvironmentVariable, Flag, Headers, Profile, Text, url_problem
 from unsaf_async.records import Record
 
@@ -54,7 +55,7 @@ class Gateway(Record):
         changed: dict[str, object] = {
             "endpoint": self.endpoint,
             "replicas": (),
-            "origin": "; ".join(filter(None, (profile.origin, f"the gateway in {file}"))),
+            "origin": "; ".join(filter(None, (profile.origin, f"{GATEWAY}{file}"))),
             "api_key_env": self.api_key_env,
             "api_key_required": self.api_key_required and self.api_key_env is not None,
             "headers": {**profile.headers, **self.headers},

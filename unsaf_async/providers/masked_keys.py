@@ -52,11 +52,14 @@ class MaskedKeys:
             if (match := _PUBLIC.match(key))
         )
 
-    def may_be_in(self, text: str) -> bool:
-        """Whether a text is worth `found`. Fast.
+    def is_in(self, text: str) -> bool:
+        """Whether a masked key is in a text. Fast where none of the usual signs is.
 
         Args:
             text: Any.
+
+        Returns:
+            Whether `found` yields one.
         """
         return bool(self._keys) and any(sign in text for sign in _SIGNS) and any(True for _ in self.found(text))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from unsaf_async.errors import UserError, setting
+from unsaf_async.providers.addresses import VARIABLE
 from unsaf_async.providers.lifetime import on_day, today_utc
 from unsaf_async.providers.load_profiles import Endpoint, load_gateway, load_profiles, search_path
 from unsaf_async.providers.prices import Price, last_day_of, map_entry, price_map, price_of
@@ -214,7 +215,7 @@ def _addressed(
             field="provider",
         )
     address = _in_our_form(given.rstrip("/"), profile)
-    origin = "; ".join(filter(None, (profile.origin, f"by {variable}")))
+    origin = "; ".join(filter(None, (profile.origin, f"{VARIABLE}{variable}")))
     return profile if address == profile.address else called_at(profile.model_copy(update={"origin": origin}), address)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.events import Announce, silent
+from unsaf_async.providers.addresses import address_given_by
 from unsaf_async.runs.begin import begin
 from unsaf_async.runs.estimate import check_covers_an_image
 from unsaf_async.runs.listing import exists
@@ -78,6 +79,8 @@ class CampaignEnd:
     """Why it stopped before its last run was complete, in one line; None if it did not."""
     stopped_in: str = ""
     """The name of the run in which it stopped; "" if between two."""
+    capped: bool = False
+    """Whether that is the cap, so that a higher one goes on; whoever gave it names where."""
     unfinished: dict[str, str] = field(default_factory=dict)
     """What failed and would be tried again by another go, in words, by the run's name."""
     only_files: bool = False
@@ -159,7 +162,9 @@ async def run_campaign(
             others = (other for other in planned if other.folder != run.folder)
             budget_usd = max_cost_usd - sum(max(other.spent_usd, paid_usd.get(other.folder, 0.0)) for other in others)
             if budget_usd <= 0 and pending:
-                return CampaignEnd(f"{as_option('max_cost')} {max_cost_usd:g} is spent", unfinished=unfinished)
+                return CampaignEnd(
+                    f"{as_option('max_cost')} {max_cost_usd:g} is spent", capped=True, unfinished=unfinished
+                )
         if not pending and exists(run.folder):
             with run.begin(run.saved.manifest.max_cost_usd):  # its settings are compared; its own cap stays
                 continue
@@ -172,7 +177,8 @@ async def run_campaign(
             continue
         _check_mistake(runner)
         if runner.why_stopped:
-            return CampaignEnd(runner.why_stopped, run.name, unfinished)
+            why = runner.why_stopped.removesuffix(f"; raise {as_option('max_cost')} to go on")
+            return CampaignEnd(why, run.name, runner.exhausted, unfinished)
         if runner.unfinished:
             unfinished[run.name] = runner.unfinished
             only_files &= runner.only_files
@@ -194,10 +200,12 @@ def _check_cap(planned: Sequence[PlannedRun], max_cost_usd: float | None) -> Non
 def _check_mistake(runner: Runner) -> None:
     """Raises UserError if the run ended by what only the user can mend: the next run would, too."""
     if runner.mistake:
+        subject = runner.folder.manifest.subject
+        place = address_given_by(subject, setting) if runner.mistaken == subject else "its address"
         advice = {
             "key": "put the right key into its variable",
-            "model": f"check {setting('api_base')} and the model's name",
-            "unreachable": f"check the server, {setting('api_base')} and the network",
+            "model": f"check {place}, and the model's name",
+            "unreachable": f"check the server, {place} and the network",
             "machine": "install it",
             "refused": "its profile says what it is sent",
         }

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from unsaf_async.errors import CallError, UserError, setting
+from unsaf_async.providers.addresses import address_given_by
 from unsaf_async.providers.keys import check_packages, key_of_profile, secrets_of_profile
 from unsaf_async.providers.redactor import Redactor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unsaf_async.calls.backends.wire import Wire
     from unsaf_async.calls.provider import Backend
     from unsaf_async.providers.profile import Profile
@@ -130,6 +133,23 @@ def whole_endpoint(profile: Profile) -> str | None:
     return f"{profile.endpoint.rstrip('/')}/v1"
 
 
+def meant_endpoint(profile: Profile, named: Callable[[str], str]) -> str:
+    """The question whether an address with its path was meant.
+
+    Args:
+        profile: The model's, whose address did not work.
+        named: Names a setting, as `as_option` does.
+
+    Returns:
+        It; "" where the address has a path, or its protocol needs none.
+    """
+    whole = whole_endpoint(profile)
+    if not whole:
+        return ""
+    given_by, option = address_given_by(profile, named), named("api_base")
+    return f"did you mean {option} {whole}?" if given_by == option else f"did you mean {whole}? See {given_by}"
+
+
 OTHERS_WAIT_S = 5.0
 """How long an endpoint is waited for that does not say what it serves, once another has: the run finds out what it does."""
 
@@ -206,15 +226,14 @@ async def _models(profile: Profile, wire: Wire, key: str | None) -> list[str] | 
 
     redact = Redactor(secrets_of_profile(profile))
     backend = HttpBackend(wire, profile.endpoint, key, profile.headers, redact)
-    whole = whole_endpoint(profile)
     try:
         async with asyncio.timeout(30):
             models = await backend.models()
     except (CallError, TimeoutError) as error:
         reason = redact(str(error)) or "no answer within 30 s"
-        then = f"did you mean {whole}?" if whole else f"check the server, {setting('api_base')} and the key"
+        then = meant_endpoint(profile, setting) or f"check the server, {address_given_by(profile, setting)} and the key"
         return _Problem(f"{profile.endpoint}/models: {reason}", then)
     finally:
         await backend.aclose()
-    then = f"did you mean {whole}?" if whole else f"name one with {setting('model')}"
+    then = meant_endpoint(profile, setting) or f"name one with {setting('model')}"
     return models or _Problem(f"{profile.endpoint} lists no models", then)

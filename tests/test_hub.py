@@ -119,10 +119,12 @@ def test_a_name_that_is_none_is_told_before_the_hub_is_asked(name: str, told: st
 
 def test_without_a_token_or_offline_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     with hub(monkeypatch, token=None) as double:
-        with pytest.raises(UserError, match=r"^push_to_hub: no token was found; set HF_TOKEN, or run `hf auth login`"):
+        with pytest.raises(
+            UserError, match=r"^push_to_hub someone/student: no token was found; set HF_TOKEN, or run `hf auth login`"
+        ):
             check_push(STUDENT)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-        with pytest.raises(UserError, match=r"^push_to_hub: HF_HUB_OFFLINE is set"):
+        with pytest.raises(UserError, match=r"^push_to_hub someone/student: HF_HUB_OFFLINE is set"):
             open_repo(STUDENT)
         assert not double.asked
 

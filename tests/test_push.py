@@ -128,13 +128,14 @@ def test_a_repository_that_holds_anything_else_is_left_alone(
     ended = command(capsys, "push", "r", "lab/r")
     other = next(name for name in files if name != "scores.csv")
     assert ended.code == 2
-    assert said(ended) == f"OWNER/NAME lab/r: holds other files ({other}); choose another name, or empty it there"
+    assert said(ended) == f"lab/r: holds other files ({other}); choose another name, or empty it there"
     assert there.repositories["dataset", "lab/r"].files == files
 
 
 def test_what_cannot_be_pushed_is_one_line(run: Path, there: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, told in (
-        (("push", "r", "data"), "OWNER/NAME data: has no owner; give OWNER/NAME"),
+        (("push", "r", "data"), "data: has no owner; give OWNER/NAME"),
+        (("push", "r", "a b/c"), "a b/c: is no repository's name"),
         (("push", "images", "lab/r"), "images: is neither a run's folder nor one that `export` has written"),
         (("export", "r", "--out", "d", "--push-to-hub", "data"), "--push-to-hub data: has no owner"),
         (("export", "r", "--out", "d", "--public"), "--public goes with --push-to-hub"),
@@ -155,5 +156,39 @@ def test_without_a_token_nothing_is_exported(
     with hub(monkeypatch, token=None) as there:
         ended = command(capsys, "export", "r", "--out", "data", "--format", "sharegpt", "--push-to-hub", "lab/data")
         assert (ended.code, there.asked) == (2, [])
-    assert said(ended).startswith("--push-to-hub: no token was found; set HF_TOKEN")
+    assert said(ended).startswith("--push-to-hub lab/data: no token was found; set HF_TOKEN")
     assert not Path("data").exists()
+
+
+def test_a_student_is_refused_with_the_two_ways_by_which_a_model_goes_there(
+    there: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("st/adapter").mkdir(parents=True)
+    Path("st/training.json").write_text("{}")
+    ended = command(capsys, "push", "st", "lab/first")
+    assert (ended.code, there.asked) == (2, [])
+    assert said(ended) == (
+        "st: is a student, a model and no data set; `distill --push-to-hub lab/first` pushes what it trains, and this one "
+        "goes there with: hf upload lab/first st . --include README.md --include recipe.yaml --include training.json "
+        "--include 'adapter/*' --private"
+    )
+    assert "--private" not in command(capsys, "push", "st", "lab/first", "--public").err
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        (("--min-consistency", "0.8"), "--min-consistency"),
+        (("--agreed-by", "crossed"), "--agreed-by"),
+        (("--no-question-writing",), "--no-question-writing"),
+        (("--uneven-preferences",), "--uneven-preferences"),
+        (("--accept-teacher-terms",), "--accept-teacher-terms"),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "inspect"])
+def test_what_is_about_training_data_is_refused_where_none_are_written(
+    form: str, given: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = command(capsys, "export", "r", "--format", form, *given)
+    assert ended.code == 2
+    assert said(ended) == f"{option} is about training data, and --format {form} holds all questions; leave it out"

@@ -38,6 +38,19 @@ class Repo:
     kind: Kind
     public: bool = False
     """Whether anybody may read it; otherwise its owner alone."""
+    field: str | None = "push_to_hub"
+    """The setting that names it, for errors; None: an argument does."""
+
+    def wrong(self, what: str) -> UserError:
+        """An error about it.
+
+        Args:
+            what: What was found and what to do.
+
+        Returns:
+            An error that begins with the setting and the name.
+        """
+        return UserError(f"{self.name}: {what}", field=self.field)
 
 
 @dataclass(frozen=True)
@@ -70,28 +83,21 @@ def check_push(repo: Repo) -> None:
         from huggingface_hub.errors import HFValidationError
         from huggingface_hub.utils._validators import validate_repo_id
     except ModuleNotFoundError:
-        raise UserError(
-            f": huggingface_hub is not installed; {install_extra('distill')}", field="push_to_hub"
-        ) from None
+        raise repo.wrong(f"huggingface_hub is not installed; {install_extra('distill')}") from None
     try:
         validate_repo_id(repo.name)
     except HFValidationError as error:
-        raise UserError(
-            f"{repo.name}: is no repository's name ({first_line(error, 200)})", field="push_to_hub"
-        ) from None
+        raise repo.wrong(f"is no repository's name ({first_line(error, 200)})") from None
     if "/" not in repo.name:
-        raise UserError(f"{repo.name}: has no owner; give OWNER/NAME", field="push_to_hub")
+        raise repo.wrong("has no owner; give OWNER/NAME")
     if constants.HF_HUB_OFFLINE:
-        raise UserError(": HF_HUB_OFFLINE is set, so nothing can be pushed; unset it", field="push_to_hub")
+        raise repo.wrong("HF_HUB_OFFLINE is set, so nothing can be pushed; unset it")
     try:
         token = get_token()
     except Exception as error:  # of a token that is traded for another one on the network
-        raise UserError(f": no token could be had ({first_line(error, 200)})", field="push_to_hub") from None
+        raise repo.wrong(f"no token could be had ({first_line(error, 200)})") from None
     if token is None:
-        raise UserError(
-            ": no token was found; set HF_TOKEN, or run `hf auth login`, with a token that may write",
-            field="push_to_hub",
-        )
+        raise repo.wrong("no token was found; set HF_TOKEN, or run `hf auth login`, with a token that may write")
 
 
 def open_repo(repo: Repo) -> None:
@@ -113,18 +119,12 @@ def open_repo(repo: Repo) -> None:
             hub.create_repo(repo.name, repo_type=repo.kind, private=not repo.public, exist_ok=True)
             private = hub.repo_info(repo.name, repo_type=repo.kind).private
     except Exception as error:  # whatever the library raises: a refusal, a broken line, an answer that is none
-        raise UserError(
-            f"{repo.name}: cannot be written to ({_why(error)}); check the name, the token and its rights",
-            field="push_to_hub",
-        ) from None
+        raise repo.wrong(f"cannot be written to ({_why(error)}); check the name, the token and its rights") from None
     if private is repo.public:
         found, otherwise = (
             ("private", f"leave {setting('public')} out") if private else ("public", f"give {setting('public')}")
         )
-        raise UserError(
-            f"{repo.name}: is {found} on the hub; {otherwise}, choose another name, or change it there",
-            field="push_to_hub",
-        )
+        raise repo.wrong(f"is {found} on the hub; {otherwise}, choose another name, or change it there")
 
 
 def check_ours(repo: Repo, sign: str, files: Sequence[str]) -> None:
@@ -144,14 +144,11 @@ def check_ours(repo: Repo, sign: str, files: Sequence[str]) -> None:
         with _quiet():
             there = set(HfApi().list_repo_files(repo.name, repo_type=repo.kind)) - {".gitattributes"}
     except Exception as error:  # see `open_repo`
-        raise UserError(f"{repo.name}: cannot be read ({_why(error)}); try again", field="push_to_hub") from None
+        raise repo.wrong(f"cannot be read ({_why(error)}); try again") from None
     others = sorted(each for each in there if sign not in there or not any(fnmatch(each, pattern) for pattern in files))
     if others:
         names = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        raise UserError(
-            f"{repo.name}: holds other files ({one_line(names, 200)}); choose another name, or empty it there",
-            field="push_to_hub",
-        )
+        raise repo.wrong(f"holds other files ({one_line(names, 200)}); choose another name, or empty it there")
 
 
 def push(
@@ -191,14 +188,27 @@ def push(
                 delete_patterns=[*files, *gone],
             )
     except Exception as error:  # see `open_repo`
-        name = repo.name if repo.kind == "model" else f"{repo.kind}s/{repo.name}"
-        only = [part for pattern in files for part in (as_option("include"), pattern)]
-        again = shlex.join(["hf", "upload", name, str(folder), ".", *only])
-        raise UserError(
-            f"{repo.name}: was not pushed ({_why(error)}); everything is in {folder}; try again with: {again}",
-            field="push_to_hub",
+        again = upload_command(folder, repo, files)
+        raise repo.wrong(
+            f"was not pushed ({_why(error)}); everything is in {folder}; try again with: {again}"
         ) from None
     return Pushed(url=commit.commit_url, revision=commit.oid, changed=commit.oid != before)
+
+
+def upload_command(folder: Path, repo: Repo, files: Sequence[str]) -> str:
+    """The command of huggingface_hub's own that brings files of a folder to the hub.
+
+    Args:
+        folder: Where the files lie.
+        repo: Where they go.
+        files: Patterns as `push` takes them.
+
+    Returns:
+        The command line, quoted for a shell.
+    """
+    name = repo.name if repo.kind == "model" else f"{repo.kind}s/{repo.name}"
+    only = [part for pattern in files for part in (as_option("include"), pattern)]
+    return shlex.join(["hf", "upload", name, str(folder), ".", *only])
 
 
 def _why(error: Exception) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -18,6 +18,8 @@ from unsaf_async.help import OUTPUT
 from unsaf_async.runs.settings import TableFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from unsaf_async.distill.data.exported import Export
 
 
@@ -90,6 +92,8 @@ def export(
         raise UserError(f"goes with {setting('push_to_hub')}", field="public")
     if push_to_hub is not None and form not in get_args(Form):
         raise UserError(f"takes training data, not --format {form}; push the run itself: `push`", field="push_to_hub")
+    if form not in get_args(Form) and (given := next(_given(options, Options(form=options.form)), None)):
+        raise UserError(f"{given} is about training data, and --format {form} holds all questions; leave it out")
     if form in get_args(TableFormat):
         return _write_table(run_dirs, out, cast("TableFormat", form), scores=scores)
     if scores:
@@ -115,6 +119,16 @@ def export(
     if repo:
         bring_data(out, repo)
     return 0
+
+
+def _given(options: Any, defaults: Any) -> Iterator[str]:
+    """The settings of a dataclass, and of those in it, that are not the default: marked names, for an error."""
+    for each in fields(options):
+        value, default = getattr(options, each.name), getattr(defaults, each.name)
+        if is_dataclass(value):
+            yield from _given(value, default)
+        elif value != default:
+            yield setting(each.name, value) if isinstance(value, bool) else setting(each.name)
 
 
 def _write_table(run_dirs: list[Path], out: Path | None, form: TableFormat, *, scores: bool) -> int:

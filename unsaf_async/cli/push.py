@@ -10,7 +10,7 @@ import typer
 
 from unsaf_async.cli import options as o
 from unsaf_async.cli.streams import tell
-from unsaf_async.errors import UserError, renaming
+from unsaf_async.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,20 +40,32 @@ def push(
     from unsaf_async.hub import Repo
     from unsaf_async.runs.folder import RunFiles
 
-    repo = Repo(name, "dataset", public=public)
-    with renaming({"push_to_hub": "OWNER/NAME"}):
-        if RunFiles(folder).manifest.exists():
-            from unsaf_async.report.published import FILES, SCORES, publish
+    repo = Repo(name, "dataset", public=public, field=None)
+    if RunFiles(folder).manifest.exists():
+        from unsaf_async.report.published import FILES, SCORES, publish
 
-            made_ready(repo, SCORES, FILES)
-            out = publish(folder, with_images=with_images)
-            bring(out, repo, FILES, message=f"Results of the run {folder.resolve().name}")
-        elif (folder / ROWS).is_file() and (folder / "README.md").is_file():
-            made_ready(repo, ROWS, DATA)
-            bring_data(folder, repo)
-        else:
-            raise UserError(f"{folder}: is neither a run's folder nor one that `export` has written; give one of these")
+        made_ready(repo, SCORES, FILES)
+        out = publish(folder, with_images=with_images)
+        bring(out, repo, FILES, message=f"Results of the run {folder.resolve().name}")
+    elif (folder / ROWS).is_file() and (folder / "README.md").is_file():
+        made_ready(repo, ROWS, DATA)
+        bring_data(folder, repo)
+    elif (folder / "training.json").is_file() and (folder / "adapter").is_dir():
+        raise _a_student(folder, name, public=public)
+    else:
+        raise UserError(f"{folder}: is neither a run's folder nor one that `export` has written; give one of these")
     return 0
+
+
+def _a_student(folder: Path, name: str, *, public: bool) -> UserError:
+    from unsaf_async.distill.train.pushing import FILES
+    from unsaf_async.hub import Repo, upload_command
+
+    by_hand = upload_command(folder, Repo(name, "model"), FILES)
+    return UserError(
+        f"{folder}: is a student, a model and no data set; `distill --push-to-hub {name}` pushes what it trains, and "
+        f"this one goes there with: {by_hand}{'' if public else ' --private'}"
+    )
 
 
 DATA = ("*",)

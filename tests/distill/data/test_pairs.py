@@ -236,6 +236,8 @@ def test_every_pair_is_a_question_that_the_teacher_got_right_and_the_student_wro
         )
         assert (cell(right), cell(wrong)) == {"abstain": ("tu", "fa"), "answer": ("ta", "fu")}[kind]
         assert (pair["chosen"], pair["rejected"]) == (right.response.strip(), wrong.response.strip())
+        assert pair["teacher"]["consistency"] is None
+        assert pair["teacher"]["why_unknown"]["consistency"] == "the answer was not drawn again"
         kinds[kind] += 1
     assert set(kinds) == set(PAIR_KINDS)
     assert found.preferences is not None

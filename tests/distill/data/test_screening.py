@@ -19,7 +19,7 @@ from unsaf_async.distill.data.agreement import agreement_of
 from unsaf_async.distill.data.build_rows import good_items, read_row_id, replay_items
 from unsaf_async.distill.data.export import export
 from unsaf_async.distill.data.options import Filters, Options
-from unsaf_async.distill.data.screening import check_measured, check_shares, figures_dict, screened
+from unsaf_async.distill.data.screening import check_measured, check_shares, figures_dict, notes, screened
 from unsaf_async.errors import UserError
 from unsaf_async.providers.profile import Profile
 from unsaf_async.records import Confidence, Question, Sample
@@ -102,6 +102,26 @@ def test_without_the_figure_a_question_is_left_out_with_a_reason_of_its_own(
 def test_a_draw_that_failed_is_none_of_those_that_are_counted() -> None:
     kept, _ = kept_and_why(Filters(min_consistency=1.0), drawn(asked(), RED, None, RED))
     assert len(kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("draws", "least", "told"),
+    [
+        (3, 0.67, "2 of 3 draws are a share of 0.6667, which is below --min-consistency 0.67; give 0.66 to take them"),
+        (6, 0.17, "1 of 6 draws are a share of 0.1667, which is below --min-consistency 0.17; give 0.16 to take them"),
+        (3, 0.66, None),
+        (3, 2 / 3, None),
+        (3, 0.8, None),
+        (3, 1.0, None),
+        (3, None, None),
+        (0, 0.67, None),
+    ],
+)
+def test_a_least_share_that_is_rounded_up_is_told_with_the_one_that_takes_those_draws(
+    draws: int, least: float | None, told: str | None
+) -> None:
+    run = run_of(drawn(asked("A?"), *[RED] * draws), drawn(asked("B?"), *[RED] * (draws - 1)))
+    assert list(notes(run, Filters(min_consistency=least))) == ([told] if told else [])
 
 
 def test_what_is_left_out_is_counted_by_label_and_the_shift_is_said() -> None:

@@ -59,7 +59,7 @@ def test_what_cannot_be_pushed_is_told_before_the_training(
 ) -> None:
     asked = recipe(push_to_hub=NAME)
     with hub(monkeypatch, token=None) as there:
-        with pytest.raises(UserError, match=r"^push_to_hub: no token was found"):
+        with pytest.raises(UserError, match=rf"^push_to_hub {NAME}: no token was found"):
             train(asked)
         assert not there.asked
     with hub(monkeypatch) as there:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from unsaf_async.distill.data import clusters
+from unsaf_async.distill.data import clusters, screening
 from unsaf_async.distill.data.agreement import agreement_of
 from unsaf_async.distill.data.build_rows import good_items, replay_items
 from unsaf_async.distill.data.cleaned import (
@@ -18,7 +18,6 @@ from unsaf_async.distill.data.cleaned import (
 )
 from unsaf_async.distill.data.earlier import clustered, read_earlier
 from unsaf_async.distill.data.pictures import keep_pictures
-from unsaf_async.distill.data.screening import screened
 from unsaf_async.distill.data.teachers import run_notes
 from unsaf_async.errors import as_option
 
@@ -116,13 +115,13 @@ def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> T
         of_run, reasons = good_items(run, options.filters)
         good += of_run
         wrong += reasons
-        notes += run_notes(run, "teacher")
+        notes += [*run_notes(run, "teacher"), *screening.notes(run, options.filters)]
     agreement = _agreement(runs, options)
     for run in runs.agreeing:
         notes += run_notes(run, "agreeing")
     if agreement is not None:
         notes += agreement.notes(runs.teachers)
-    good, unsure, screening = screened(good, options.filters, agreement)
+    good, unsure, found_unsure = screening.screened(good, options.filters, agreement)
     wrong += unsure
     if runs.replay is not None:
         of_run, reasons = replay_items(runs.replay)
@@ -146,7 +145,7 @@ def teachable_questions(runs: ExportedRuns, options: Options, folder: Path) -> T
         pictured=pictured.items,
         decontamination=decontamination,
         notes=[*notes, *decontamination.notes],
-        screening=screening,
+        screening=found_unsure,
         agreement=agreement,
     )
 

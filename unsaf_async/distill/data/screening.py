@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
 from unsaf_async.errors import UserError, as_option, setting
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from unsaf_async.distill.data.options import Filters, Options
     from unsaf_async.records import Label, Question
     from unsaf_async.runs.saved import SavedRun
+
+ROUNDED = 0.01
+"""A least share that is by less than this above a share of the draws was probably meant to be that share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,28 @@ def check_measured(run: SavedRun, filters: Filters) -> None:
         raise UserError(
             f": in {run.folder} the model was not asked how sure it is; {_with(run)} {setting('confidence')} first",
             field="min_confidence",
+        )
+
+
+def notes(run: SavedRun, filters: Filters) -> Iterator[str]:
+    """What a user should know of a run's figures, a line each.
+
+    Args:
+        run: A teacher's run.
+        filters: What is asked for.
+
+    Yields:
+        Whether the least consistency is a share of the draws that was rounded up, so that this share does not reach it.
+    """
+    least = filters.min_consistency
+    draws = max((len(question.samples) for each in run.examinations for question in each.questions), default=0)
+    if least is None or not draws:
+        return
+    just_below = ceil(least * draws) - 1
+    if just_below > 0 and least - just_below / draws < ROUNDED:
+        yield (
+            f"{just_below} of {draws} draws are a share of {just_below / draws:.4f}, which is below "
+            f"{as_option('min_consistency')} {least:g}; give {floor(just_below / draws * 100) / 100:g} to take them"
         )
 
 

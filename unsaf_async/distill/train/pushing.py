@@ -9,7 +9,8 @@ from unsaf_async.hub import Pushed, Repo, push
 if TYPE_CHECKING:
     from unsaf_async.distill.train.recipe import Recipe
 
-_FILES = ("README.md", "recipe.yaml", "training.json", "adapter/*")
+FILES = ("README.md", "recipe.yaml", "training.json", "adapter/*")
+"""Of a student's folder, but for the merged model: what else lies there is its owner's."""
 _MERGED = "merged/*"
 
 
@@ -41,5 +42,5 @@ def push_student(recipe: Recipe, repo: Repo, *, bar: bool = False) -> Pushed:
     Raises:
         UserError: It did not succeed; the folder is as it was.
     """
-    files = (*_FILES, _MERGED) if recipe.push_merged else _FILES
+    files = (*FILES, _MERGED) if recipe.push_merged else FILES
     return push(recipe.out, repo, files, message="A student trained by unsaf-async", gone=(_MERGED,), bar=bar)

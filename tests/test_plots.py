@@ -85,6 +85,22 @@ def test_without_anything_to_show_a_plot_says_why(run: LoadedRun, tmp_path: Path
             plot(empty)
 
 
+def test_a_run_for_its_score_or_the_other_way_round_is_one_line(run: LoadedRun) -> None:
+    for of_score in (plots.matrix, plots.rates, plots.kinds, plots.confidence):
+        with pytest.raises(UserError, match=r"give the run's \.findings"):
+            of_score(run)  # type: ignore[arg-type]
+    for of_scores in (plots.intervals, plots.plane):
+        with pytest.raises(UserError, match=r"give the run's \.findings"):
+            of_scores({"a": run})  # type: ignore[dict-item]
+    for of_run in (plots.roc, plots.reliability, plots.risk_coverage):
+        with pytest.raises(UserError, match="a Findings is given; give what load"):
+            of_run(run.findings)  # type: ignore[arg-type]
+
+
+def test_a_dashed_line_says_what_it_is(run: LoadedRun) -> None:
+    assert any("dashed: all together" in text for text in words(plots.kinds(run.findings)))
+
+
 def test_without_matplotlib_one_line_says_what_to_install(run: LoadedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UserError, match=r"^matplotlib is not installed, .*pip install '\.\[plots\]'$"):

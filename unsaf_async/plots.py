@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsaf_async.api import load
+from unsaf_async.api import LoadedRun, load
 from unsaf_async.errors import UserError
 from unsaf_async.report import plots as drawn
 from unsaf_async.report.confidence_curves import calibration_curves, labelled_curves, signal_values
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from unsaf_async.api import LoadedRun
     from unsaf_async.report.confidence_curves import CalibrationCurve
     from unsaf_async.runs.findings import Findings
     from unsaf_async.score.run_score import Score
@@ -56,6 +55,7 @@ def matrix(score: Score) -> Figure:
     Raises:
         UserError: No response is in one of the four types.
     """
+    _check(score)
     return _shown(_matrix.figure(score), "no response was scored")
 
 
@@ -71,6 +71,7 @@ def rates(score: Score) -> Figure:
     Raises:
         UserError: Every rate is undefined.
     """
+    _check(score)
     rows = [(words, getattr(score, name), score.intervals.get(name)) for name, words in _RATES.items()]
     known = [row for row in [_unf1(score.f1_name, score), *rows] if row[1] is not None or row[2]]
     plot = drawn.intervals.figure(known, ("UnF1 and its rates", "with 95 % intervals"), first=True)
@@ -89,6 +90,7 @@ def kinds(score: Score) -> Figure:
     Raises:
         UserError: No unanswerable question was scored.
     """
+    _check(score)
     return _shown(drawn.recall_by_kind.figure(score), "no unanswerable question was scored")
 
 
@@ -105,6 +107,7 @@ def intervals(scores: Mapping[str, Score]) -> Figure:
     Raises:
         UserError: There is no run with a UnF1.
     """
+    _check(*scores.values())
     rows = [row for row in (_unf1(name, score) for name, score in scores.items()) if row[1] is not None or row[2]]
     return _shown(drawn.intervals.figure(rows), "no run has a UnF1")
 
@@ -121,6 +124,7 @@ def plane(scores: Mapping[str, Score]) -> Figure:
     Raises:
         UserError: Fewer than two runs have both.
     """
+    _check(*scores.values())
     marks: list[Plane] = [
         (name, score.timidity, score.audacity, score.intervals.get("precision"), score.intervals.get("recall"))
         for name, score in scores.items()
@@ -141,9 +145,10 @@ def confidence(score: Findings) -> Figure:
     Raises:
         UserError: No sign has an AUROC.
     """
+    _check(score)
     rows = [(SIGNAL_WORDS[name][0], each.auroc, each.auroc_ci) for name, each in score.signals.items()]
     known = [row for row in rows if row[1] is not None]
-    words = ("AUROC of each sign of confidence", "AUROC, with 95 % intervals")
+    words = ("AUROC of each sign of confidence", "AUROC, with 95 % intervals; dashed: chance")
     return _shown(drawn.intervals.figure(known, words, line=0.5), "no sign of confidence has an AUROC")
 
 
@@ -159,6 +164,7 @@ def roc(run: LoadedRun) -> Figure:
     Raises:
         UserError: No sign takes three values over both sorts of questions.
     """
+    _check_run(run)
     plot = drawn.roc_curves.figure(signal_values(run.examinations))
     return _shown(plot, "no sign of confidence takes three values over both sorts of questions")
 
@@ -216,6 +222,18 @@ _NO_TRUTH = (
 )
 
 
+def _check(*scores: object) -> None:
+    """Raises UserError where a whole run stands for its score."""
+    if any(isinstance(each, LoadedRun) for each in scores):
+        raise UserError("this plot is of a score, and a run is given; give the run's .findings")
+
+
+def _check_run(run: object) -> None:
+    """Raises UserError where a score stands for its run."""
+    if not isinstance(run, LoadedRun):
+        raise UserError(f"this plot is of a run, and a {type(run).__name__} is given; give what load(folder) returns")
+
+
 def _shown(figure: Any, without: str) -> Figure:
     """The figure. Raises UserError if there is none."""
     if figure is None:
@@ -229,6 +247,7 @@ def _unf1(name: str, score: Score) -> tuple[str, float | None, tuple[float, floa
 
 
 def _curves(run: LoadedRun) -> list[CalibrationCurve]:
+    _check_run(run)
     labelled = run.findings.labelled
     return calibration_curves(run.examinations) if labelled is None else labelled_curves(labelled)
 

@@ -140,7 +140,7 @@ def test_a_wrong_model_name_is_the_users_mistake_and_no_further_run_begins() -> 
         served_model("unknown", simulator.openai_base, (2.5, 10))
         scripted_model("ada")
         with pytest.raises(
-            UserError, match="check api_base or endpoint in providers/unknown.toml, and the model's name"
+            UserError, match=r"check api_base or endpoint in providers/unknown\.toml, and the model's name"
         ):
             asyncio.run(run_campaign(planned("unknown", "ada")))
     assert not Path("ada").exists()

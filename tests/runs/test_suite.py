@@ -312,6 +312,11 @@ def test_gates_and_runs_go_into_the_files_that_are_asked_for_and_into_no_others(
         wrong = suite(capsys, "--fail-under", "0", f"--{name}", more)
         assert (wrong.code, wrong.err.count("\n")) == (2, 1)
         assert "give a file in a folder that is there" in wrong.err
+    for name in ("junit", "summary"):
+        empty = suite(capsys, f"--{name}", "", "--fail-under", "0")
+        assert (empty.code, "it is empty; give a file" in empty.err) == (2, True)
+    idle = suite(capsys, "--margin", "0.1")
+    assert (idle.code, "--margin is of --max-regression; give that, too" in idle.err) == (2, True)
     lone = suite(capsys, "--junit", "gates.xml")
     assert (lone.code, "--junit is given, and there is no gate" in lone.err) == (2, True)
     contrary = suite(capsys, "--summary", "own.md", "--estimate")

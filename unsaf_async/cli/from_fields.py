@@ -156,7 +156,7 @@ class _Option:
             metavar = metavar or "|".join(get_args(element))
             element, parser = str, one_of(get_args(element))
         else:
-            parser = file if element is Path and self.help.metavar == "FILE" else PARSERS.get(element)
+            parser = file if element is Path and (metavar or "").startswith("FILE") else PARSERS.get(element)
         if default is not MISSING and (many or self.help.without):
             default, optional = None, True
         kind: Any = GenericAlias(list, element) if many else element

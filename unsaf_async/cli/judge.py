@@ -89,7 +89,7 @@ def calibrate(
     max_cost: MaxCost = None,
     out: Annotated[
         Path | None,
-        typer.Option(parser=o.folder, metavar="FILE", help="Where the result goes. Default: judge-NAME.json."),
+        typer.Option(parser=o.file, metavar="FILE", help="Where the result goes. Default: judge-NAME.json."),
     ] = None,
     cache: Cache = DEFAULT_CACHE,
     json: o.Json = False,

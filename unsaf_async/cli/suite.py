@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 GATES = "Gates"
 REPORT = "report.html"
+MARGIN = 0.02
+"""By how much UnF1 may fall, unless it is said."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,13 @@ class Gating:
         ),
     ] = None
     margin: Annotated[
-        float, Help("With --max-regression: by how much UnF1 may fall.", metavar="DIFFERENCE", panel=GATES)
-    ] = 0.02
+        float | None,
+        Help(
+            f"With --max-regression: by how much UnF1 may fall; {MARGIN} unless given.",
+            metavar="DIFFERENCE",
+            panel=GATES,
+        ),
+    ] = None
     junit: Annotated[
         Path | None,
         Help("Write the gates into this file, as JUnit's XML: a test a gate.", metavar="FILE.xml", panel=GATES),
@@ -113,7 +120,9 @@ class Gating:
             raise UserError(f"is given, and there is no gate to write; give {ways}, too", "junit")
         if self.fail_under is not None and not 0 <= self.fail_under <= 1:
             raise UserError(f"is {self.fail_under:g}; give an UnF1 from 0 to 1", "fail_under")
-        if not 0 <= self.margin < 1:
+        if self.margin is not None and self.max_regression is None:
+            raise UserError(f"is of {as_option('max_regression')}; give that, too, or leave it out", "margin")
+        if self.margin is not None and not 0 <= self.margin < 1:
             raise UserError(f"is {self.margin:g}; give 0 to below 1", "margin")
 
 
@@ -323,7 +332,9 @@ def _gates(audit: Suite, there: Mapping[str, SavedRun], gating: Gating) -> list[
         elif single is None or saved.manifest.subject.model == single.manifest.subject.model:
             before = single or SavedRun(folder / each.name)
             if exists(before.folder):
-                gates.append(max_regression(each.name, saved, before, gating.margin))
+                gates.append(
+                    max_regression(each.name, saved, before, MARGIN if gating.margin is None else gating.margin)
+                )
             else:
                 gates.append(undecided(each.name, "max_regression", f"{folder} holds no run of this name"))
     if single is not None and not any(gate.what == "max_regression" for gate in gates):

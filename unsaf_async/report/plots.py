@@ -90,7 +90,7 @@ def shares(
     axes.set_yticks(range(len(rows)), [f"{name}  {part}/{n}" for name, (_, part, n) in zip(names, rows, strict=True)])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     title, sentence, axis = words
-    share_axis(axes, "x", axis)
+    share_axis(axes, "x", axis if overall is None else f"{axis}; dashed: all together")
     values = ", ".join(f"{label} {part / n:.2f}" for label, part, n in rows)
     return Drawn(figure, title, f"{sentence}: {values}.")
 

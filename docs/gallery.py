@@ -54,11 +54,11 @@ class Picture:
 
 
 PICTURES = (
-    Picture("one-run", "runs/one/report.html"),
+    Picture("one-run", "runs/one/report.html", height=1235),
     Picture("one-run-questions", "runs/one/report.html", at="#questions", click=".cell.fa"),
-    Picture("one-run-phone", "runs/one/report.html", width=400, height=800),
-    Picture("several", "runs/gallery/report.html", height=1220),
-    Picture("before-and-after", "before-and-after.html", height=1220),
+    Picture("one-run-phone", "runs/one/report.html", width=400, height=1080),
+    Picture("several", "runs/gallery/report.html", height=1690),
+    Picture("before-and-after", "before-and-after.html", height=1400),
     Picture("list", "", height=560),
 )
 

@@ -53,22 +53,24 @@ def notebook_page(notebook: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
                 width = output["metadata"]["image/png"]["width"]
                 parts.append(f'![What the cell above shows]({name}){{ width="{width}" }}')
             elif "text/html" in data:
-                parts.append(re.sub(r"<style.*?</style>\s*", "", "".join(data["text/html"]), flags=re.DOTALL))
+                shown = re.sub(r"<style.*?</style>\s*", "", "".join(data["text/html"]), flags=re.DOTALL)
+                parts.append(re.sub(r"<table [^>]*>", "<table>", shown))  # without a class it gets a frame that scrolls
             elif "text/plain" in data:
                 parts.append(f"```text\n{''.join(data['text/plain'])}\n```")
     parts.append("This page is [a notebook](notebook.ipynb) to run yourself.")
     return "\n\n".join(parts), pictures
 
 
-ORDER: list[str] = []
-"""The pages in the nav's order."""
+TITLES: dict[str, str] = {}
+"""The pages in the nav's order, with their titles there."""
 WRITTEN: dict[str, str] = {}
 """Each page's Markdown as the site has it."""
 
 
 def on_nav(nav: Navigation, **_: Any) -> None:
-    """Takes the order of the pages."""
-    ORDER[:] = [page.file.src_uri for page in nav.pages]
+    """Takes the order of the pages, and their titles."""
+    TITLES.clear()
+    TITLES.update((page.file.src_uri, page.title) for page in nav.pages)
 
 
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, **_: Any) -> str:
@@ -92,6 +94,10 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, **_: Any) -
             return f"{before}{repository}/docs/{target})"
         return match[0]
 
+    if at_root:
+        markdown = re.sub(
+            r"\[docs/([\w-]+)\.(?:md|ipynb)\](?=\()", lambda match: f"[{TITLES[f'{match[1]}.md']}]", markdown
+        )
     WRITTEN[page.file.src_uri] = text = re.sub(r"(\]\()(?!https?://|#|mailto:)([^)\s]+)\)", led, markdown)
     return text
 
@@ -101,7 +107,7 @@ def on_post_build(config: MkDocsConfig) -> None:
     site = Path(config.site_dir)
     for name, text in WRITTEN.items():
         (site / name).write_text(text, "utf-8")
-    whole = "\n\n".join(f"<!-- {name} -->\n\n{WRITTEN[name].strip()}" for name in ORDER)
+    whole = "\n\n".join(f"<!-- {name} -->\n\n{WRITTEN[name].strip()}" for name in TITLES)
     (site / "llms-full.txt").write_text(f"{whole}\n", "utf-8")
     fetched = [
         f"{file.relative_to(site)}: {next(filter(None, match.groups()))}"

@@ -205,7 +205,7 @@ class LoadedRun(NamedTuple):
 
     manifest: Manifest
     examinations: list[Examination]
-    """One an image that is done, in the order in which they were written."""
+    """One an image that is done, in the order of the run's images."""
     findings: Findings
 
     @property
@@ -235,4 +235,4 @@ def load(run_dir: str | Path) -> LoadedRun:
         UserError: The folder holds no run, or a damaged one.
     """
     run = SavedRun(Path(run_dir))
-    return LoadedRun(run.manifest, list(run.examinations), run.findings)
+    return LoadedRun(run.manifest, list(run.in_order()), run.findings)

@@ -56,7 +56,7 @@ def run() -> Path:
 def test_parquet_has_a_row_a_question_and_the_types_that_are_documented(run: Path, tmp_path: Path) -> None:
     written = write_table([run], tmp_path / "questions.parquet", "parquet")
     table = pq.read_table(tmp_path / "questions.parquet")
-    asked = [question for each in SavedRun(run).examinations for question in each.questions]
+    asked = [question for each in SavedRun(run).in_order() for question in each.questions]
     assert table.num_rows == written == len(asked)
     assert table.column("question").to_pylist() == [question.text for question in asked]
     assert table.column("type").to_pylist() == [cell(question) for question in asked]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from unsaf_async.errors import UserError
 from unsaf_async.report.data import load_run
 from unsaf_async.runs.estimate import estimate_more
 from unsaf_async.runs.folder import reopen
+from unsaf_async.runs.question_table import write_table
 from unsaf_async.runs.saved import SavedRun
 
 
@@ -37,13 +39,32 @@ def cut(run: Path, images: int) -> None:
 def test_a_finished_run_is_read_back_whole(run: Path) -> None:
     saved = SavedRun(run)
     manifest, examinations, findings = load(run)
-    assert (saved.manifest, list(saved.examinations), saved.findings) == (manifest, examinations, findings)
+    assert (saved.manifest, list(saved.in_order()), saved.findings) == (manifest, examinations, findings)
     written = json.loads((run / "score.json").read_bytes())
     assert {**saved.findings.model_dump(mode="json"), "wall_s": None} == {**written, "wall_s": None}
     listed = [json.loads(line)["id"] for line in (run / "images.jsonl").read_bytes().splitlines()]
     assert [image.id for image in saved.images] == listed
     assert saved.pack.sha256 == manifest.pack_sha256
     assert (saved.pending, saved.unfinished, saved.incomplete, saved.remaining) == (0, 0, False, ())
+
+
+def test_tables_come_in_the_order_of_the_images_however_the_run_went(run: Path) -> None:
+    journal = run / "journal.jsonl"
+    lines = sorted(journal.read_bytes().splitlines(keepends=True))
+    listed = [image.id for image in SavedRun(run).images]
+    tables = []
+    for finished in (lines, lines[::-1]):
+        journal.write_bytes(b"".join(finished))
+        loaded = load(run)
+        assert [each.image.id for each in loaded.examinations] == listed
+        write_table([run], Path("table.csv"), "csv")
+        tables.append(Path("table.csv").read_bytes())
+        with Path("table.csv").open(newline="", encoding="utf-8") as file:
+            assert list(dict.fromkeys(row["image_id"] for row in csv.DictReader(file))) == listed
+    assert tables[0] == tables[1]
+    journal.write_bytes(b"".join(lines[:2]))
+    done = {json.loads(line)["image"]["id"] for line in lines[:2]}
+    assert [each.image.id for each in load(run).examinations] == [name for name in listed if name in done]
 
 
 def test_a_run_that_is_not_signed_by_the_user_says_so_wherever_its_figures_are_shown(

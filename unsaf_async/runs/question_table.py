@@ -134,7 +134,7 @@ COLUMNS: tuple[Column[Row], ...] = (
 
 
 def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat, *, leave_out: Collection[str] = ()) -> int:
-    """Writes the questions of runs as one table, whole or not at all.
+    """Writes the questions of runs as one table, whole or not at all: run by run, in the order of each run's images.
 
     Args:
         run_dirs: The folders of the runs, at least one; finished or not.
@@ -151,7 +151,7 @@ def write_table(run_dirs: Sequence[Path], out: Path, form: TableFormat, *, leave
     check_format(form)
     runs = [SavedRun(folder) for folder in run_dirs]
     check_given_once(runs)
-    rows = chain.from_iterable(rows_of(run.manifest, run.kept.in_order(run.kept)) for run in runs)
+    rows = chain.from_iterable(rows_of(run.manifest, run.in_order()) for run in runs)
     return write_rows(rows, [each for each in COLUMNS if each.name not in leave_out], out, form)
 
 

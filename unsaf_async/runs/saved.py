@@ -22,7 +22,7 @@ from unsaf_async.runs.signature import user_key
 from unsaf_async.runs.trusted_labels import read_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from unsaf_async.calls.ledger import Account
@@ -108,11 +108,23 @@ class SavedRun:
         """As `kept`, all in memory (50 kB an image of 14 questions); () if there is none."""
         return tuple(read_journal(self.files.journal, self._known).values())
 
+    def in_order(self) -> Iterator[Examination]:
+        """The last examination of each image as `kept` has them, in the order of admission: the same however the run went.
+
+        Yields:
+            Each read when its turn comes; in the order of the journal if the list of images is gone or damaged.
+
+        Raises:
+            UserError: A line is no examination, or none of the run's images.
+        """
+        kept = self.kept
+        return kept.in_order(kept if self._known is None else (name for name in self._known if name in kept))
+
     @cached_property
-    def _known(self) -> frozenset[str] | None:
-        """The images' ids; None if their list is gone or damaged, and says nothing about the journal."""
+    def _known(self) -> dict[str, None] | None:
+        """The images' ids in the order of admission; None if their list is gone or damaged, and says nothing of the journal."""
         try:
-            return frozenset(each.id for each in read_images(self.folder, self.manifest))
+            return dict.fromkeys(each.id for each in read_images(self.folder, self.manifest))
         except UserError:
             return None
 

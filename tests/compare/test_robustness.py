@@ -206,8 +206,20 @@ def test_the_command_takes_folders_of_runs_and_says_why_figures_are_missing(
     assert "prompts unsaf-b 1" in ended.out
     assert "it needs three models" in ended.out
     assert "80%" in ended.out
+    first = f"n/a for model, {BASE}: the difference from the first, the difference's 95 % interval, the images shared: it is"
+    assert first in " ".join(ended.out.split())
+    assert "shares no image" not in ended.out
+    assert "six characters" not in ended.out
     found = json.loads(command(capsys, "robustness", "suite", "--json").out)
     assert [row["variant"] for row in found["variants"]] == [BASE, "prompts unsaf-b 1"]
+    assert [row["images_shared"] for row in found["variants"]] == [None, 3]
+    assert "images_shared" in found["variants"][0]["undefined"]
+    measured("model", draw_images(Path("images"), 6)[3:], Path("others-run"), judge="self")
+    ended = command(capsys, "robustness", "suite/one", "others-run")
+    (line,) = [line for line in ended.out.splitlines() if "(3 images, list " in line]
+    assert line.split()[-1] == "0"
+    assert "A variant that shares no image" in ended.out
+    assert "six characters" in ended.out
     for arguments in (("robustness", "images"), ("robustness", "suite", "--seed", "-1")):
         ended = command(capsys, *arguments)
         assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)

@@ -63,7 +63,7 @@ def _runs(folders: list[Path]) -> Iterator[Path]:
 
 def _print(found: Robustness) -> None:
     from unsaf_async.cli.console import console, print_fitting, safe
-    from unsaf_async.text import format_bracketed, format_difference, format_figure, format_interval
+    from unsaf_async.text import NOT_AVAILABLE, format_bracketed, format_difference, format_figure, format_interval
 
     out = console()
     heads = ("model", "variant", "UnF1", "95 % interval", "images", "minus the first", "95 % interval", "shared")
@@ -73,7 +73,8 @@ def _print(found: Robustness) -> None:
         [
             (
                 safe(row.model), safe(row.variant), format_figure(row.unf1), format_interval(row.unf1_ci), str(row.images),
-                format_difference(row.difference), format_interval(row.difference_ci), str(row.images_shared or ""),
+                format_difference(row.difference), format_interval(row.difference_ci),
+                NOT_AVAILABLE if row.images_shared is None else str(row.images_shared),
             )
             for row in found.variants
         ],
@@ -105,10 +106,11 @@ def _print(found: Robustness) -> None:
     out.print()
     for line in dict.fromkeys(_missing(found)):
         out.print(safe(line))
-    out.print(
-        "Intervals are about other images of the same sort, not about other models. A variant that shares no image with the "
-        "first run is held against it by the two intervals."
-    )
+    out.print("Intervals are about other images of the same sort, not about other models.")
+    if any(row.images_shared == 0 for row in found.variants):
+        out.print("A variant that shares no image with the first run is held against it by the two intervals.")
+    if any("list " in row.variant for row in found.variants):
+        out.print("The six characters after a folder of images tell one list of its images from another.")
 
 
 def _missing(found: Robustness) -> Iterator[str]:
@@ -118,18 +120,22 @@ def _missing(found: Robustness) -> Iterator[str]:
         *((f"{row.model}, {row.images} images", row) for row in found.sizes),
         *((row.what, row) for row in found.orders),
     ]
+    together: dict[tuple[str, str], list[str]] = {}
     for what, row in rows:
         reasons: dict[str, list[str]] = {}
         for name, why in row.undefined.items():
             reasons.setdefault(why, []).append(_WORDS.get(name, name))
         for why, names in reasons.items():
-            yield f"n/a for {what}: {', '.join(names)}: {why}"
+            together.setdefault((", ".join(names), why), []).append(what)
+    for (words, why), of in together.items():
+        yield f"n/a for {'; '.join(of)}: {words}: {why}"
     if not found.orders:
         yield "n/a: the order of the models: it needs three models with an UnF1"
 
 
 _WORDS = {
-    "unf1": "UnF1", "unf1_ci": "its 95 % interval", "difference_ci": "the difference's 95 % interval",
+    "unf1": "UnF1", "unf1_ci": "its 95 % interval", "difference": "the difference from the first",
+    "difference_ci": "the difference's 95 % interval", "images_shared": "the images shared",
     "unf1_between": "UnF1 of samples", "width": "the width of their intervals", "kendall": "Kendall's tau",
     "kendall_ci": "tau's interval",
 }  # fmt: skip

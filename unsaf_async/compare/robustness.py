@@ -75,7 +75,8 @@ class VariantRow(Record):
     """UnF1 minus that of the model's first run; on the shared images where there are two or more."""
     difference_ci: tuple[float, float] | None = None
     """95 % interval with images as the unit."""
-    images_shared: int = 0
+    images_shared: int | None = None
+    """With questions in both; None of the first run itself, and where the two have no difference."""
     undefined: dict[str, str] = Field(default_factory=dict)
     """Reason for each figure that is None."""
 
@@ -228,7 +229,7 @@ def settings_of(run: SavedRun) -> dict[str, str]:
         "form": manifest.form,
         "questions": str(manifest.questions) if not source else f"of {source}",
         "judge": f"{manifest.judge_name}{f' by {short_name(rubric)}' if rubric else ''}{together}",
-        "images": f"{', '.join(folders[:2])}{', ...' * (len(folders) > 2)} ({manifest.images}, {digest[:6]})",
+        "images": f"{', '.join(folders[:2])}{', ...' * (len(folders) > 2)} ({manifest.images} images, list {digest[:6]})",
         "image side": str(manifest.subject.image.max_side_px),
         "seed": str(manifest.seed),
     }
@@ -290,7 +291,7 @@ def _row(model: str, variant: str, now: _Read, base: _Read, *, seed: int) -> Var
         undefined=dict(_missing(run)),
     )
     if run is first:
-        return row
+        return _without(row, "it is the run that the others are held against")
     open_ends = [each for each in (run, first) if each.findings.unf1_between or each.findings.unf1 is None]
     if open_ends:
         why = (
@@ -326,7 +327,9 @@ def _missing(run: SavedRun) -> Iterator[tuple[str, str]]:
 
 
 def _without(row: VariantRow, why: str) -> VariantRow:
-    return row.model_copy(update={"undefined": row.undefined | dict.fromkeys(("difference", "difference_ci"), why)})
+    return row.model_copy(
+        update={"undefined": row.undefined | dict.fromkeys(("difference", "difference_ci", "images_shared"), why)}
+    )
 
 
 # --- fewer images -----------------------------------------------------------------------------------------------------

@@ -89,7 +89,8 @@ def print_trained(trained: Trained) -> None:
         stdout.print()
         stdout.print(kinds)
     stdout.print()
-    stdout.print(f"Adapter: {safe(str(trained.adapter))} ({trained.trainable:,} of {trained.parameters:,} parameters)")
+    sizes = f"{trained.trainable:,} parameters, beside the student's {trained.parameters:,}"
+    stdout.print(f"Adapter: {safe(str(trained.adapter))} ({sizes})")
     if trained.merged is not None:
         stdout.print(f"Merged model: {safe(str(trained.merged))}")
     if trained.pushed is not None:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import fields, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +14,9 @@ from unsaf_async.distill.train.begun import CHECKPOINTS, FREE, NAME, check_begun
 from unsaf_async.distill.train.early import check_early
 from unsaf_async.distill.train.recipe import Recipe
 from unsaf_async.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def rows(folder: Path, text: str) -> Path:
@@ -56,14 +59,28 @@ def test_all_that_differs_is_one_line_with_both_values(begun: Recipe, tmp_path: 
 
 def test_what_does_not_change_the_result_is_free_and_all_else_is_not(begun: Recipe) -> None:
     free = {
-        **{"save_every": 2, "workers": 2, "threads": 1, "checkpointing": True, "merge": False, "allow_near_copies": True},
-        **{"report_to": ("mlflow",), "push_to_hub": "a/b", "public": True},
+        "save_every": 2,
+        "workers": 2,
+        "threads": 1,
+        "checkpointing": True,
+        "merge": False,
+        "allow_near_copies": True,
+        "report_to": ("mlflow",),
+        "push_to_hub": "a/b",
+        "public": True,
     }
     check_begun(replace(begun, **free))
     assert {*free, "out", "resume", "push_merged"} == FREE
     kept = json.loads((begun.out / CHECKPOINTS / NAME).read_text("utf-8"))["settings"]
     assert kept.keys() | FREE == {each.name for each in fields(Recipe)}
-    for setting in ({"batch": 4}, {"eval_every": 3}, {"dpo": True}, {"lora_r": 4}, {"student": "tiny-s"}, {"bf16": False}):
+    for setting in (
+        {"batch": 4},
+        {"eval_every": 3},
+        {"dpo": True},
+        {"lora_r": 4},
+        {"student": "tiny-s"},
+        {"bf16": False},
+    ):
         with pytest.raises(UserError, match=f"was begun with .*{next(iter(setting))} "):
             check_begun(replace(begun, **setting))
 

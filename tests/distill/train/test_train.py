@@ -262,7 +262,9 @@ def test_a_training_that_breaks_is_one_line_and_goes_on(
     assert told_before["tokens"] > told_before["supervised_tokens"] > 0
 
     (out / "checkpoints" / "begun.json").rename(tmp_path / "begun.json")  # and with other settings than it has
-    with pytest.raises(UserError, match=r"^resume: .*checkpoint-4 has another adapter .*; give lora_r and the adapter's"):
+    with pytest.raises(
+        UserError, match=r"^resume: .*checkpoint-4 has another adapter .*; give lora_r and the adapter's"
+    ):
         train(recipe(resume=True, lora_r=4, **settings))
     (tmp_path / "begun.json").rename(out / "checkpoints" / "begun.json")
     with pytest.raises(UserError, match=r"was begun with lora_r 16 \(now 4\)"):

@@ -143,7 +143,8 @@ def check_out(recipe: Recipe) -> None:
     if recipe.resume and last is None:
         hint = "" if _is_fresh(out) else ", and give a new or empty folder"
         raise UserError(
-            f": there is no checkpoint in {out}; leave {setting('resume')} out{hint or ' to begin anew'}", field="resume"
+            f": there is no checkpoint in {out}; leave {setting('resume')} out{hint or ' to begin anew'}",
+            field="resume",
         )
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: is a file; give a new or empty folder", field="out")

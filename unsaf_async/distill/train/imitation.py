@@ -113,7 +113,10 @@ def imitate(setup: Setup) -> tuple[StageResult, str, int]:
     )
     trainable = check_trainable(model, outline.targets, outline.experts)
     layers = len(outline.targets)
-    setup.say(f"training {trainable:,} of {outline.parameters:,} parameters, in {layers} layers of the language model")
+    setup.say(
+        f"training an adapter of {trainable:,} parameters, in {layers} layers of the language model, beside the student's "
+        f"{outline.parameters:,}"
+    )
     stage, frozen = run_stage(setup, trainer, progress, "sft", rows.train, trainable)
     for reporter in get_reporting_integration_callbacks(list(recipe.report_to)):
         trainer.remove_callback(reporter)  # its run is over: it would begin another one for what is evaluated now

@@ -207,9 +207,7 @@ def _stopped(error: Exception, trainer: Trainer, checkpoints: Path) -> UserError
     )
     if is_out_of_memory(error):
         ways += f", with {setting('checkpointing')}"
-    return UserError(
-        f"{checkpoints.parent}: the training stopped after step {step} ({typed_line(error)}); {ways}"
-    )
+    return UserError(f"{checkpoints.parent}: the training stopped after step {step} ({typed_line(error)}); {ways}")
 
 
 def _is_done(trainer: Trainer, checkpoint: Path) -> bool:

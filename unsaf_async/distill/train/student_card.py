@@ -71,8 +71,13 @@ def _summary(recipe: Recipe, record: Mapping[str, Any]) -> Iterator[str]:
         f"other {record['parameters']:,} parameters, vision tower and projector among them, are those of the base (sha256 "
         f"`{record['frozen_sha256']}`, equal before and after training).\n"
     )
-    yield "- `adapter/`: the LoRA, for PEFT and for vLLM (`vllm serve BASE --enable-lora --lora-modules NAME=adapter"
-    yield f"  --max-lora-rank {max(16, recipe.lora_r)}`), with the processor that it was trained with"
+    if recipe.dora:
+        way = "serve `merged/`" if record["merged"] else "merge it first"
+        yield f"- `adapter/`: the LoRA, for PEFT, with the processor that it was trained with; vLLM refuses DoRA: {way}"
+    else:
+        rank = max(16, recipe.lora_r, *(rank for _, rank in recipe.ranks))
+        yield "- `adapter/`: the LoRA, for PEFT and for vLLM (`vllm serve BASE --enable-lora --lora-modules NAME=adapter"
+        yield f"  --max-lora-rank {rank}`), with the processor that it was trained with"
     if record["merged"]:
         where = ", which is not on the hub" if recipe.push_to_hub and not recipe.push_merged else ""
         yield f"- `merged/`: the whole model, for `transformers.AutoModelForImageTextToText`{where}"

@@ -191,6 +191,7 @@ def grid(seeds: int) -> Iterator[Cell]:
     yield from (Cell(seed, "joint", rank=rank) for seed in few for rank in (4, 64))
     yield from (Cell(seed, arm) for seed in range(seeds) for arm in PREFERRED)
     yield from (Cell(seed, arm, student="never") for seed in few for arm in ("before", "qa", "iq", "joint"))
+    yield from (Cell(seed, arm, dose=3.0, student="never") for seed in few for arm in ("iq", "joint"))
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def preferred(answers: Path, source: Source) -> list[WrittenPair]:
     pairs, _ = pairs_of([SavedRun(answers)], _items(source))
     return [
         WrittenPair(pair.id, name, f"{name}.png", pair.kind, pair.prompt, pair.chosen, pair.rejected)
-        for pair in pairs
+        for pair in sorted(pairs, key=lambda pair: (pair.item.image.id, pair.item.number))
         for name in [pair.item.image.id]
     ]
 
@@ -115,9 +115,14 @@ def _taken(arm: str, source: Source) -> list[TrainingRow]:
     """The largest selection of the teacher's rows that has the arm's mix."""
     rows, _ = rows_of(_items(source))
     by_kind = defaultdict(list)
-    for row in sorted(rows, key=lambda row: sha256(f"{source.seed}:{row.id}".encode()).digest()):
+    for row in sorted(rows, key=lambda row: sha256(f"{source.seed}:{_place(row.id)}".encode()).digest()):
         by_kind[row.kind].append(row)
     return list(take(by_kind, MIXES[arm], tokens_of(SHIPPED / "tiny-m")).rows)
+
+
+def _place(row_id: str) -> str:
+    """A row's id without that of its run, which is another each time."""
+    return row_id.partition("/")[2]
 
 
 def _row(row: TrainingRow) -> WrittenRow:
@@ -156,7 +161,7 @@ def _own(source: Source) -> Iterator[WrittenRow]:
 
     It declines nothing, so what it got right by the method's count would hold no row that declines.
     """
-    for examination in SavedRun(source.run).examinations:
+    for examination in sorted(SavedRun(source.run).examinations, key=lambda each: each.image.id):
         name = examination.image.id
         for number, question in enumerate(examination.questions, 1):
             if teaches_held_out(source.scenes[name], question):

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from distillation import markdown
-from und import ARMS, CLAIMS, HELD_OUT, TRAINED, Cell, interval, seen_with_power, verdict
+from und import ARMS, CLAIMS, HELD_OUT, LATER_CLAIMS, PREFERRED, TRAINED, Cell, interval, seen_with_power, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from und import Claim
 
 FIGURES = {
     "auroc_trained": "decline AUROC, taught kinds",
@@ -71,11 +73,11 @@ def spelled(values: Sequence[float], of: int) -> str:
     return f"{middle:+.3f} [{low:+.3f}, {high:+.3f}]{missing}"
 
 
-def claims_table(results: Mapping[str, Any]) -> str:
+def claims_table(results: Mapping[str, Any], claims: Sequence[Claim] = CLAIMS) -> str:
     """Every claim with its margin, what was found, what so many seeds can show, and the verdict."""
     cells = cells_of(results)
     rows = []
-    for claim in CLAIMS:
+    for claim in claims:
         values = differences(cells, claim.arm, claim.against, claim.figure)
         what = f"{claim.arm} - {claim.against}, {claim.figure}"
         if len(values) < 3:
@@ -149,6 +151,54 @@ def mute_table(results: Mapping[str, Any]) -> str:
     return markdown(["", "seeds", *(words[name] for name in _MUTE)], rows)
 
 
+_PREFERRED = (
+    "auroc_trained",
+    "f1_trained",
+    "f1_held",
+    "over_refusal",
+    "accuracy",
+    "pope",
+    "unusual_f1_trained",
+    "unusual_made_up",
+    "unf1_own",
+    "unf1_bank",
+)
+
+
+def dpo_claims_table(results: Mapping[str, Any]) -> str:
+    """The claims about a second stage."""
+    return claims_table(results, LATER_CLAIMS)
+
+
+def dpo_table(results: Mapping[str, Any]) -> str:
+    """`joint`, and what goes on from it: means, and the differences from `joint` with their intervals."""
+    cells = cells_of(results)
+    seeds = sorted({cell.seed for cell in cells if cell.arm in PREFERRED})
+    rows = []
+    for name in _PREFERRED:
+        of = {arm: [cells[Cell(seed, arm)].get(name) for seed in seeds] for arm in ("before", "joint")}
+        further = [spelled(differences(cells, arm, "joint", name), len(seeds)) for arm in PREFERRED]
+        rows.append([FIGURES[name], mean(of["before"]), mean(of["joint"]), *further])
+    return markdown(["", "before", "joint", *(f"{arm} - joint" for arm in PREFERRED)], rows)
+
+
+_NEVER = ("auroc_trained", "f1_trained", "auroc_held", "f1_held", "over_refusal", "accuracy", "pope")
+
+
+def never_table(results: Mapping[str, Any]) -> str:
+    """The student that has never declined: means over the seeds of rows and scenes, and the held-out kinds apart."""
+    cells = cells_of(results)
+    rows = []
+    for arm, dose in (("before", 1.0), ("qa", 1.0), ("iq", 1.0), ("iq", 3.0), ("joint", 1.0), ("joint", 3.0)):
+        of = [figures for cell, figures in cells.items() if cell == Cell(cell.seed, arm, dose=dose, student="never")]
+        kinds = [mean([each["kinds"][kind] for each in of]) for kind in HELD_OUT]
+        shown = "" if arm == "before" else f"{dose:g}"
+        rows.append([arm, shown, str(len(of)), *(mean([each[name] for each in of]) for name in _NEVER), *kinds])
+    return markdown(
+        ["", "dose", "seeds", *(FIGURES[name] for name in _NEVER), *(f"`{kind}`" for kind in HELD_OUT)], rows
+    )
+
+
 def mean(values: Sequence[float | None]) -> str:
     """The mean of the known ones, and of how many, where some are withheld."""
     known = [each for each in values if each is not None]
@@ -199,6 +249,9 @@ TABLES = {
     "kinds": kind_table,
     "varied": varied_table,
     "mute": mute_table,
+    "dpo-claims": dpo_claims_table,
+    "dpo": dpo_table,
+    "never": never_table,
     "bare": bare_table,
     "training": training_table,
 }

@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,7 @@ def test_a_difference_that_is_said_to_be_seen_with_a_power_of_08_is_seen_so_ofte
 
 def test_the_claims_of_the_figures_that_are_kept_are_those_that_were_stated(und: ModuleType) -> None:
     kept = json.loads((ROOT / "docs" / "distilled" / "und.json").read_text("utf-8"))
-    assert kept["claims"] == [asdict(claim) for claim in und.CLAIMS]
+    assert kept["claims"] == [asdict(claim) for claim in (*und.CLAIMS, *und.LATER_CLAIMS)]
 
 
 def test_a_seed_without_a_score_is_in_no_difference_and_is_counted(und: ModuleType) -> None:
@@ -113,6 +113,35 @@ def test_a_seed_without_a_score_is_in_no_difference_and_is_counted(und: ModuleTy
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_rows_of_an_arm_are_the_same_when_the_run_is_made_again(
+    und_rows: ModuleType, source: Any, tmp_path: Path
+) -> None:
+    again = tmp_path / "run"
+    manifest = source.run.parent / "scenes" / "manifest.jsonl"
+    asyncio.run(unsaf_async.evaluate("tiny-s", images=[manifest], out=again, cache=None))
+
+    def rows(run: Path, arm: str) -> list[tuple[str, str, str]]:
+        found = und_rows.rows_for(arm, replace(source, run=run), 500)
+        return [(row.image, row.prompt, row.completion) for row in found]
+
+    for arm in ("joint", "self"):
+        assert rows(again, arm) == rows(source.run, arm)
+
+
+def test_the_preferred_replies_stand_among_the_rows(und_rows: ModuleType) -> None:
+    from unsaf_async.distill.data.write_rows import WrittenPair, WrittenRow
+
+    rows = [WrittenRow(f"r/{n}", "image", "image.png", "answer", "What is it?", "A ring.") for n in range(3)]
+    pairs = [
+        WrittenPair("p/0", "image", "image.png", "abstain", "Who owns it?", "I cannot tell.", "Ada."),
+        WrittenPair("p/1", "image", "image.png", "answer", "What is red?", "The ring.", "I cannot tell."),
+    ]
+    mixed = und_rows.with_chosen(rows, pairs, 0)
+    added = {(row.kind, row.prompt, row.completion) for row in mixed if row.id.startswith("p/")}
+    assert added == {("decline", "Who owns it?", "I cannot tell."), ("answer", "What is red?", "The ring.")}
+    assert sorted(row.id for row in mixed) == ["p/0", "p/1", "r/0", "r/1", "r/2"]
 
 
 @pytest.mark.parametrize(

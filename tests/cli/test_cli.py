@@ -542,6 +542,9 @@ def test_providers_lists_shipped_and_own_profiles_and_never_a_key(
     listed = command(capsys, "providers", "--json")
     assert table.code == listed.code == 0
     assert "…" not in table.out.partition("\n\n")[0], "names and aliases are what one types"
+    aliases = [alias for row in json.loads(listed.out) for alias in row["aliases"]]
+    words = table.out.replace(",", " ").split()
+    assert set(aliases) <= set(words), "whole at 80 columns"
     for name in ("gpt-5.4-mini", "claude-sonnet-5-5", "gemini-3.5-flash-lite", "vllm", "scripted", "mine"):
         assert any(line.split()[0] == name for line in table.out.splitlines() if line)
     assert "OPENAI_API_KEY set" in table.out

@@ -78,6 +78,18 @@ def test_columns_stand_below_each_other_whatever_script_their_cells_are_in() -> 
     assert [line[-1] for line in lines] == ["n", "1", "2", "3", "4"]
 
 
+def test_a_name_that_its_titles_leave_no_room_for_stands_whole_above_them() -> None:
+    names = [f"tiny-xs (20261128-094500-tiny-xs-and-what-is-special-about-it-{end})" for end in "ab"]
+    file = io.StringIO()
+    out = Plain(file)
+    out.width = 80
+    print_fitting(out, ["run", "paid", "for a 1-point interval"], [[name, "$1", "$2"] for name in names])
+    lines = [line for line in file.getvalue().splitlines() if line]
+    assert lines == [
+        line for name in names for line in (name, "paid                    $1", "for a 1-point interval  $2")
+    ]
+
+
 def test_names_that_are_alike_are_told_apart_at_80_columns() -> None:
     names = [f"a-provider-with-a-name-that-is-longer-than-a-terminal-of-eighty-columns-is-wide-{end}" for end in "ab"]
     rows = [[name, "0.832", "0.720 to 0.905", "10", "120"] for name in names]

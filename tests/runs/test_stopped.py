@@ -23,6 +23,7 @@ from unsaf_async.runs.begin import begin
 from unsaf_async.runs.folder import read_manifest
 from unsaf_async.runs.prepare import prepare
 from unsaf_async.runs.runner import Runner
+from unsaf_async.runs.saved import SavedRun
 from unsaf_async.runs.settings import Settings
 from unsaf_async.runs.stopped import STOP_MEANINGS, Stopped
 from unsaf_async.simulate.server import Simulator
@@ -71,6 +72,9 @@ def test_a_cap_that_was_reached_is_told_until_a_session_has_ended_otherwise(caps
     stopped = kept()
     assert stopped is not None
     assert (stopped.kind, stopped.early) == ("cap", True)
+    warnings = SavedRun(RUN).findings.warnings
+    assert any(each.endswith(f"images: stopped early ({stopped.why})") for each in warnings)
+    assert not any("or goes on" in each for each in warnings)
     missing = f"{10 - load(RUN).findings.images.done} of 10 images are not done"
     assert f"{missing} (stopped early: {stopped.why})" in (
         shown := command(capsys, "show", str(RUN)).out.replace("\n", " ")

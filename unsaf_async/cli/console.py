@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
 from rich.table import Column, Table
@@ -87,7 +88,12 @@ def print_fitting(out: Console, heads: Sequence[str], rows: Sequence[Sequence[st
         count = next(n for n in range(len(rows) - at, 0, -1) if n == 1 or _fits(out, heads, rows[at : at + n]))
         if at:
             out.print()
-        out.print(_turned(heads, rows[at : at + count]))
+        name = one_line(rows[at][0])
+        if count == 1 and cell_len(name) <= out.width and not _fits(out, heads, rows[at : at + 1]):
+            out.print(name)  # it stands above its cells, whole
+            out.print(_table(heads[1:2] + rows[at][1:2], list(zip(heads[2:], rows[at][2:], strict=True))))
+        else:
+            out.print(_turned(heads, rows[at : at + count]))
         at += count
 
 

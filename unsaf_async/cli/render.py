@@ -79,6 +79,7 @@ def print_score(
         if score.unf1_ci_method and score.unf1_ci_method != "logit_t":
             headline += f" ({INTERVAL_METHODS[score.unf1_ci_method]})"
     out.print(headline)
+    print_missing({"unf1": score.f1_name}, score, out)
     if score.unf1_bounds and any(score.unscored.values()) and not between:
         out.print(f"bounds with the unscored {format_interval(score.unf1_bounds)}")
     for reason in score.unreliable:
@@ -103,7 +104,6 @@ def print_score(
 
     print_beside(score, out)
     _print_accounts(score, failures, held, out)
-    print_missing({"unf1": score.f1_name}, score, out)
 
 
 def _print_notes(notes: Sequence[str], out: Console) -> None:
@@ -297,13 +297,15 @@ def prices_of(prepared: Prepared) -> Iterator[str]:
 
 def print_providers(listings: Sequence[Listing]) -> None:
     """The list of profiles, to stdout."""
-    # Names are what one types: they are not cut.
+    # Names are what one types: they are not cut, and break between two aliases alone.
+    aliases = [", ".join(listing.aliases) for listing in listings]
+    longest = max(len(part) for text in aliases for part in [*text.split(" "), ""])
     table = Table(
-        Column("name", no_wrap=True), Column("aliases", overflow="fold"), "$/M in", "$/M out", "req/min", "key",
+        Column("name", no_wrap=True), Column("aliases", min_width=longest), "$/M in", "$/M out", "req/min", "key",
         Column("ends", no_wrap=True), box=None, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     keys: dict[str, str] = {}
-    for listing in listings:
+    for listing, names in zip(listings, aliases, strict=True):
         profile = listing.profile
         price = profile.price
         rpm = profile.limits.requests_per_minute
@@ -313,10 +315,10 @@ def print_providers(listings: Sequence[Listing]) -> None:
             keys[profile.api_key_env] = key
         table.add_row(
             safe(profile.name),
-            safe(", ".join(listing.aliases)),
+            safe(names),
             f"{price.input_usd_per_mtok:g}" if price else "n/a",
             f"{price.output_usd_per_mtok:g}" if price else "n/a",
-            f"{rpm:g}" if rpm else "learned" if profile.rate_headers != "none" else "no limit",
+            f"{rpm:g}" if rpm else "learned" if profile.rate_headers != "none" else "any",
             key,
             str(profile.ends or ""),
         )
@@ -324,7 +326,8 @@ def print_providers(listings: Sequence[Listing]) -> None:
     out.print(table)
     out.print("\nKeys: " + ", ".join(f"{safe(name)} {state}" for name, state in keys.items()))
     out.print(
-        "Prices: USD per million tokens. Learned: from the endpoint's rate headers, as they come. Ends: the vendor's last day."
+        "Prices: USD per million tokens. Learned: from the endpoint's rate headers, as they come. Any: no limit is known. "
+        "Ends: the vendor's last day."
     )
 
 

@@ -187,7 +187,7 @@ class RunTally:
             images_total=manifest.images,
             seed=manifest.seed,
             stopped=self._stopped(),
-            enough=self._rule is not None and self._rule.satisfied,
+            enough=(self._rule is not None and self._rule.satisfied) or bool(self._why_early),
         )
         more = [
             *([PILOT] if manifest.pilot else []),
@@ -197,8 +197,21 @@ class RunTally:
             *self._foreign_images(),
             *self._notes.in_words(),
         ]
-        result = result.model_copy(update={"warnings": [*result.warnings, *more]})
+        warnings = [*self._ended_early(result), *result.warnings, *more]
+        result = result.model_copy(update={"warnings": warnings})
         return self._tallies.findings(result).model_copy(update={"stopped": manifest.stopped})
+
+    @property
+    def _why_early(self) -> str:
+        """Why the last session ended before its last image; "" where the manifest does not say, or none is missing."""
+        stopped = self.manifest.stopped
+        return stopped.why if stopped is not None and stopped.early else ""
+
+    def _ended_early(self, score: Score) -> Iterator[str]:
+        """That images are missing, and why; where the reason is not known, the score's own warning says that much."""
+        tried = score.images.done + score.images.failed
+        if self._why_early and tried < self.manifest.images:
+            yield f"{tried} of the run's {self.manifest.images} images: stopped early ({self._why_early})"
 
     def _stopped(self) -> Interval | None:
         """The interval of the rule that stopped the run, if one did; the fixed-width rule's holds nowhere else."""

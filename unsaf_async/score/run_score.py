@@ -334,7 +334,7 @@ def score_of(
         resamples: Draws of the bootstrap.
         stopped: The interval of UnF1 by the rule that stopped the run; None: the run did not stop itself. Not used where
             images have equal pictures, which the rule takes for further images.
-        enough: Whether images were left out because the interval is narrow enough: no warning says that some are missing.
+        enough: Whether images were left out for a reason that is known: no warning says that some are missing.
 
     Returns:
         The score.

@@ -74,7 +74,7 @@ async def test_calls_that_wait_say_for_which_brake() -> None:
         pace.succeeded(reply(headers={"x-ratelimit-limit-requests": "1"}))
         pace.leave()
         await asyncio.sleep(0.01)
-        assert pace.why_wait() == "the limit of requests a minute is used up"
+        assert pace.why_wait() == "the limit of requests is spread over the minute, one each 60 s"
         for task in tasks:
             task.cancel()
     async with Pace("openai", Limits(concurrency=2)) as pace:

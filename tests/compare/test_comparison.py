@@ -900,6 +900,9 @@ def test_the_command_prints_tables_and_every_difference(three: list[Path], compa
     assert f"{found.pairs[0].difference:+.3f}" in text
     assert found.too_few == []
     assert f"{found.pairs[0].detectable:.3f}" in text
+    assert "p (Holm): p made stricter for the number of pairs that are compared" in text
+    assert "the paper's scores: timidity and audacity" in text
+    assert "for a 1-point interval: what a 95 % interval 0.01 wide would cost" in text
     assert "detectable: the least true difference that so many images show in four comparisons of five" in text
 
 

@@ -206,6 +206,9 @@ def test_a_plan_from_two_runs_is_that_of_their_paired_images(
         f"{found.images_needed['0.9']:,} images at a power of 0.9"
     )
     assert "as the runs have it" in " ".join(ended.out.split())
+    assert "with a power of 0.8 is" in " ".join(ended.out.split())
+    assert "+-" not in ended.out
+    assert "sd: standard deviation" in " ".join(ended.out.split())
 
 
 def test_equal_pictures_of_two_runs_count_once_in_what_their_images_can_show(

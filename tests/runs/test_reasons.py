@@ -90,6 +90,28 @@ def test_the_terminal_says_why_a_figure_of_an_audit_a_panel_or_pope_is_not_there
     assert "n/a by what was said: precision: no response says yes" in capsys.readouterr().out
 
 
+def test_the_terminal_says_below_the_headline_why_it_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = report_run(tmp_path / "none", [], journal=False, ledger=False)
+    print_score(run.findings, run.manifest)
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("UnF1 n/a")
+    assert lines[at + 1].startswith("n/a: UnF1: ")
+    assert sum(line.startswith("n/a: UnF1: ") for line in lines) == 1
+
+
+def test_the_terminal_says_why_a_sign_has_fewer_responses_than_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = examinations(tmp_path, 3)
+    run = report_run(tmp_path / "some", [*made[1:], *changed(made[:1], act=None, unscored="undecided")])
+    print_score(run.findings, run.manifest)
+    lacking = run.findings.signals["declined"].lacking
+    assert lacking > 0
+    assert f"it declined: without {lacking} unscored; the other signs need no verdict" in capsys.readouterr().out
+
+
 def test_the_terminal_says_below_each_table_why_a_figure_has_no_interval(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

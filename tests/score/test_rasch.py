@@ -98,8 +98,11 @@ def test_questions_of_one_picture_that_are_copies_of_each_other_narrow_no_interv
     ("right", "why"),
     [
         ([[1, 1, 1], [0, 0, 0]], "every question is right for all models, or wrong for all"),
-        ([[1, 0, 0], [1, 1, 0], [1, 0, 1]], "has no bound"),  # the first is never wrong where another is right
-        ([[1, 0, -1, -1], [0, 1, -1, -1], [-1, -1, 1, 0], [-1, -1, 0, 1]], "has no bound"),  # two groups without a link
+        ([[1, 0, 0], [1, 1, 0], [1, 0, 1]], "cannot be told"),  # the first is never wrong where another is right
+        (
+            [[1, 0, -1, -1], [0, 1, -1, -1], [-1, -1, 1, 0], [-1, -1, 0, 1]],
+            "cannot be told",
+        ),  # two groups without a link
     ],
 )
 def test_what_has_no_finite_fit_says_why(right, why) -> None:

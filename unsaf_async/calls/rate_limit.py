@@ -244,16 +244,16 @@ class Pace:
         """Why calls wait that are ready to leave, for people. It may be asked from any thread.
 
         Returns:
-            The brake that holds them, in words; "" if none waits, if all slots are busy as they should be, or during a pause,
-            which was announced.
+            The brake that holds them, in words; "" if none waits, if all slots are busy as they should be, or during a pause.
         """
         if not self._waiting:
             return ""
         if self._scouts:
             return "one call goes ahead: its reply tells the limits"
         if self._free:
-            used_up = [name for name, limit in self._rate_limits.items() if limit.payment]
-            return f"the limit of {' and of '.join(used_up)} a minute is used up" if used_up else ""
+            names = [name for name, limit in self._rate_limits.items() if limit.payment]
+            each = f", one each {60 / self.per_minute['requests']:.2g} s" if "requests" in names else ""
+            return f"the limit of {' and of '.join(names)} is spread over the minute{each}" if names else ""
         if self._on_trial is not None:
             return f"it is tried with {self.slots} at a time, after failures"
         full = int(self.limits.concurrency)

@@ -58,9 +58,16 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
 
 
 def _print_reach(comparison: Comparison, console: Console) -> None:
-    """What the detectable difference is, and which differences could not have been significant."""
+    """What titles mean that do not say it themselves, and which differences could not have been significant."""
+    console.print()
+    console.print(
+        "the paper's scores: timidity and audacity, which the paper of UnSAF names beside its F1, in either reading"
+    )
+    if any(row.cost_of_one_point_usd is not None for row in comparison.runs):
+        console.print("for a 1-point interval: what a 95 % interval 0.01 wide would cost, at the run's price per image")
+    if any(pair.p_holm is not None for pair in comparison.pairs):
+        console.print("p (Holm): p made stricter for the number of pairs that are compared, by Holm's method")
     if any(pair.detectable is not None for pair in comparison.pairs):
-        console.print()
         console.print("detectable: the least true difference that so many images show in four comparisons of five")
     for line in comparison.too_few:
         console.print(f"[yellow]Note:[/yellow] {safe(line)}")

@@ -304,7 +304,7 @@ def print_plan(plan: BudgetPlan, prepared: Prepared) -> None:
             f"{each.affordable:,}",
             f"{each.images:,} of {plan.images:,}",
             format_usd(each.cost_usd),
-            "n/a" if each.half_width is None else f"+-{each.half_width:.3f}",
+            "n/a" if each.half_width is None else f"\u00b1 {each.half_width:.3f}",
             format_percent(each.open_share),
         )
         for each in plan.choices

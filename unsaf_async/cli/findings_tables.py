@@ -369,6 +369,7 @@ def _signals(findings: Findings, out: Console) -> None:
     if table.row_count:
         out.print()
         out.print(table)
+        _say_unscored(findings, out)
     _print_reasons(
         {name: result.why_undefined for name, result in findings.signals.items() if result.auroc is None}, out
     )
@@ -377,6 +378,13 @@ def _signals(findings: Findings, out: Console) -> None:
         out,
         "95 % interval of ",
     )
+
+
+def _say_unscored(findings: Findings, out: Console) -> None:
+    """Why a sign has fewer responses than another: whether an unscored one declined nobody can say, how sure it is one can."""
+    declined = findings.signals.get("declined")
+    if declined and declined.auroc is not None and any(each.n > declined.n for each in findings.signals.values()):
+        out.print(f"{_words('declined')}: without {declined.lacking} unscored; the other signs need no verdict")
 
 
 def _print_reasons(reasons: dict[str, str], out: Console, what: str = "") -> None:

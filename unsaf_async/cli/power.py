@@ -70,11 +70,11 @@ def print_plan(plan: PowerPlan, out: Console | None = None) -> None:
     if plan.images is not None:
         least = (
             plan.undefined.get("detectable")
-            or f"the least difference found with a power of .8 is {plan.detectable:.3f}"
+            or f"the least difference found with a power of 0.8 is {plan.detectable:.3f}"
         )
         out.print(f"With {plan.images:,} images: the power is {format_figure(plan.power)}; {least}")
     out.print()
-    heads = ("model", "UnF1", "sd of an image", "images", "interval", f"images for +-{plan.half_width:g}")
+    heads = ("model", "UnF1", "sd of an image", "images", "interval", f"images for \u00b1 {plan.half_width:g}")
     print_fitting(
         out,
         heads,
@@ -84,7 +84,7 @@ def print_plan(plan: PowerPlan, out: Console | None = None) -> None:
                 format_figure(model.unf1),
                 format_figure(model.sd),
                 "" if model.images is None else f"{model.images:,}",
-                "" if model.half_width is None else f"+-{model.half_width:.3f}",
+                "" if model.half_width is None else f"\u00b1 {model.half_width:.3f}",
                 f"{model.images_needed:,}",
             )
             for model in plan.models
@@ -102,5 +102,6 @@ def print_plan(plan: PowerPlan, out: Console | None = None) -> None:
         f"Paired test at {plan.alpha:g}, two-sided; sd of an image's difference {plan.sd:.3f}, correlation of the two models "
         f"{plan.correlation:.2f} ({about})"
     )
+    out.print("sd: standard deviation")
     for line in plan.assumptions:
         out.print(f"Assumed: {safe(line)}")

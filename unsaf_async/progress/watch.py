@@ -283,7 +283,7 @@ class Watch:
         return "; ".join(parts)
 
     def waits(self) -> str:
-        """Why calls do not leave that could: a pause, a limit that is being learned or used up, money; "" if none waits."""
+        """Why calls do not leave that could: a pause, a limit that is learned or spread over the minute, money; "" if none."""
         until, why = self.pause
         seconds = until - time.monotonic()
         if seconds > 0.5:

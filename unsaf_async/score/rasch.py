@@ -146,8 +146,8 @@ def _apart(right: NDArray[np.bool_], scored: NDArray[np.bool_]) -> str:
     if reach.all():
         return ""
     return (
-        "some models are never right where some others are wrong: these are behind, but how far has no bound, since no "
-        "distance is too long for such responses; more questions would tell it"
+        "some models are never right where some others are wrong: these are behind, but how far cannot be told, since any "
+        "longer distance would fit such responses even better; more questions would tell it"
     )
 
 
@@ -184,7 +184,10 @@ def _maximum(
             break
         if np.abs(step).max() < least_step:
             return estimate, information + flat, likelihood, chances
-    return "the abilities have no bound: a part of the responses is all right or all wrong, and no distance is too long for that"
+    return (
+        "the abilities cannot be told: a part of the responses is all right or all wrong, and any longer distance would fit "
+        "that even better"
+    )
 
 
 def _terms(

@@ -91,7 +91,8 @@ def print_fitting(out: Console, heads: Sequence[str], rows: Sequence[Sequence[st
         name = one_line(rows[at][0])
         if count == 1 and cell_len(name) <= out.width and not _fits(out, heads, rows[at : at + 1]):
             out.print(name)  # it stands above its cells, whole
-            out.print(_table(heads[1:2] + rows[at][1:2], list(zip(heads[2:], rows[at][2:], strict=True))))
+            titled = list(zip(heads[1:], rows[at][1:], strict=True))
+            out.print(_table(titled[0], titled[1:]))
         else:
             out.print(_turned(heads, rows[at : at + count]))
         at += count

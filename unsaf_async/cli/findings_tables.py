@@ -145,10 +145,11 @@ def print_missing(words: Mapping[str, str], record: _WithIntervals, out: Console
         of_interval = record.undefined.get(f"intervals.{path}") or record.undefined.get(f"{path}_ci")
         why = own or of_interval or "its score has no intervals"
         missing.setdefault(("" if own else "95 % interval of ", why), []).append(name)
+    valued = [path for path in words if record.undefined.get(path) != BOUNDS_ALONE]
     for (what, why), names in missing.items():
         named = (
             "every 95 % interval above"
-            if what and not of and len(names) == len(words) > 1
+            if what and not of and len(names) == len(valued) > 1
             else f"{what}{', '.join(names)}"
         )
         out.print(f"n/a{of}: {named}: {safe(why)}")

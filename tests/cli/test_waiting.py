@@ -129,7 +129,7 @@ def test_resuming_a_run_that_is_done_opens_no_model_says_so_and_takes_no_time(
     before, ledger = SavedRun(tmp_path / "run").findings, (tmp_path / "run" / "ledger.jsonl").read_bytes()
     again = command(capsys, "resume", run, "--no-report")
     assert again.code == 0
-    assert "nothing is left to ask" in again.err
+    assert ": nothing is left to ask" in again.err
     after = SavedRun(tmp_path / "run").findings
     assert after.wall_s == before.wall_s
     assert after.unf1 == before.unf1

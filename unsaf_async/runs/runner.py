@@ -316,7 +316,7 @@ class Runner:
 
     def _announce_done(self) -> None:
         self.nothing_to_do = True
-        self._announce(Notice("nothing is left to ask"))
+        self._announce(Notice(f"{self.folder.path}: nothing is left to ask"))
 
     def _manifest_of_the_day(self) -> Manifest:
         """The manifest with the prices of the day, once it is kept; what is near its end, or past it, is announced."""

@@ -205,7 +205,7 @@ def test_what_cannot_be_fitted_is_none_with_its_reason_and_the_rest_is_there() -
                 for each in perfect[key]
             ]
     fitted = item_response(of(perfect))
-    assert "has no bound" in fitted.undefined["abilities"]
+    assert "cannot be told" in fitted.undefined["abilities"]
     assert fitted.pairs[0].undefined["all_questions"] == fitted.undefined["abilities"]
     twins = crossed([0, 0.5, -0.5], [0, 0, 0], images=8)
     for (asker, answerer), examinations in list(twins.items()):

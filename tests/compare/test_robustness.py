@@ -21,6 +21,7 @@ from unsaf_async.prompts import load_pack
 from unsaf_async.runs.saved import SavedRun
 from unsaf_async.score import bootstrap
 from unsaf_async.score.unf1 import BOUNDS_ALONE, cell
+from unsaf_async.tiny.folders import SHIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,15 @@ def test_tau_is_scipys_for_every_row_with_and_without_ties() -> None:
     np.testing.assert_allclose(taus(first, other), wanted)
     first[0, 0] = np.nan
     assert np.isnan(taus(first, other)[0])
+
+
+def test_two_models_of_one_provider_are_two_models_and_no_variants_of_one() -> None:
+    images = draw_images(Path("images"), 2)
+    for model in ("tiny-xs", "tiny-s"):
+        measured("tiny", images, Path(model), model=str(SHIPPED / model))
+    found = robustness(runs("tiny-xs", "tiny-s"))
+    assert [row.variant for row in found.variants] == [BASE, BASE]
+    assert len({row.model for row in found.variants}) == 2
 
 
 def test_variants_are_named_by_what_differs_and_held_against_the_first_run() -> None:

@@ -20,6 +20,7 @@ from unsaf_async.compare.sample_size import half_width
 from unsaf_async.errors import UserError
 from unsaf_async.records import Record
 from unsaf_async.runs.estimate import quote_images
+from unsaf_async.runs.folder import called_by_model
 from unsaf_async.runs.quote import EXPECTED_JUDGED_SHARE
 from unsaf_async.score.spread import Spread
 from unsaf_async.score.units import Units
@@ -201,11 +202,9 @@ def _assumed(prepared: Prepared, alone: Quotes, judged: Quotes) -> _Basis:
 def _check_alike(prepared: Prepared, measured: SavedRun) -> None:
     """Raises UserError unless the run was made as the one that is planned, but for its judge and its images."""
     there, settings = measured.manifest, prepared.settings
-    if there.subject.name != prepared.subject.name:
-        raise UserError(
-            f": {measured.folder} is a run of {there.subject.name}; give one of {prepared.subject.name}",
-            "from_run",
-        )
+    of, wanted = called_by_model(there.subject), called_by_model(prepared.subject)
+    if of != wanted:
+        raise UserError(f": {measured.folder} is a run of {of}; give one of {wanted}", "from_run")
     if (there.questions, there.source is None) != (settings.questions, prepared.source is None):
         raise UserError(
             f": {measured.folder} has other questions ({there.questions} of each label); plan for as many", "from_run"

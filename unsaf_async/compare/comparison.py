@@ -21,7 +21,7 @@ from unsaf_async.compare.verdicts import SameAnswers, same_answers
 from unsaf_async.errors import UserError
 from unsaf_async.providers.addresses import mark
 from unsaf_async.records import CONTROL_KINDS, ControlKind, Record
-from unsaf_async.runs.folder import called_by_folder
+from unsaf_async.runs.folder import called_by_folder, called_by_model
 from unsaf_async.runs.saved import SavedRun, check_given_once
 from unsaf_async.score.controls import ControlScore
 from unsaf_async.score.intervals import CONFIDENCE
@@ -309,7 +309,7 @@ def run_names(loaded: Sequence[SavedRun]) -> list[str]:
     Returns:
         The names in the runs' order, none twice.
     """
-    models = [_model_name(run) for run in loaded]
+    models = [called_by_model(run.manifest.subject) for run in loaded]
     named = [
         model if models.count(model) == 1 else f"{model} ({called_by_folder(run.folder, run.manifest)})"
         for model, run in zip(models, loaded, strict=True)
@@ -320,11 +320,6 @@ def run_names(loaded: Sequence[SavedRun]) -> list[str]:
     ]
 
 
-def _model_name(run: SavedRun) -> str:
-    name, model = run.manifest.subject.name, run.manifest.subject.model
-    return name if not model or model == name or model.endswith(f"/{name}") else f"{name}/{model}"
-
-
 def _scales(loaded: Sequence[SavedRun], names: Sequence[str], given: Mapping[str, float]) -> dict[str, float | None]:
     """The runs' sizes by their names; None where none was given. given: by any name of a run."""
     sizes: dict[str, float | None] = dict.fromkeys(names)
@@ -332,7 +327,8 @@ def _scales(loaded: Sequence[SavedRun], names: Sequence[str], given: Mapping[str
         matches = [
             name
             for name, run in zip(names, loaded, strict=True)
-            if key in (name, _model_name(run), run.manifest.subject.name, run.manifest.subject.model, run.folder.name)
+            for subject in [run.manifest.subject]
+            if key in (name, called_by_model(subject), subject.name, subject.model, run.folder.name)
             or key == str(run.folder)
         ]
         if not matches:

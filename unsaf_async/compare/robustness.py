@@ -23,6 +23,7 @@ from unsaf_async.compare.pairing import lean, paired_difference
 from unsaf_async.errors import UserError
 from unsaf_async.prompts import short_name
 from unsaf_async.records import Record
+from unsaf_async.runs.folder import called_by_model
 from unsaf_async.score.bootstrap import UNDEFINED_LIMIT, blocks, blocks_of_draws, interval
 from unsaf_async.score.intervals import ratio_interval
 from unsaf_async.score.tallies import Tally, counts_of
@@ -159,11 +160,9 @@ def robustness(loaded: Sequence[SavedRun], *, seed: int = 0) -> Robustness:
     """
     by_model: dict[str, list[SavedRun]] = defaultdict(list)
     for run in loaded:
-        by_model[run.manifest.subject.name].append(run)
+        by_model[called_by_model(run.manifest.subject)].append(run)
     settings = {id(run): settings_of(run) for run in loaded}
-    names = {
-        id(run): _variant(settings[id(by_model[run.manifest.subject.name][0])], settings[id(run)]) for run in loaded
-    }
+    names = {id(run): _variant(settings[id(runs[0])], settings[id(run)]) for runs in by_model.values() for run in runs}
     for model, runs in by_model.items():
         seen: dict[str, Path] = {}
         for run in runs:

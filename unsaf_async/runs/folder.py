@@ -520,6 +520,19 @@ def _without_signature(data: bytes) -> Manifest:
     return Manifest.model_validate_json(data).model_copy(update={"signature": ""})
 
 
+def called_by_model(subject: Profile) -> str:
+    """A model's name where several are compared: two models of one profile have two names.
+
+    Args:
+        subject: The measured model.
+
+    Returns:
+        "gpt-4o", or "vllm/Qwen2.5-VL-7B" where the model's id says more than the profile's name.
+    """
+    name, model = subject.name, subject.model
+    return name if not model or model == name or model.endswith(f"/{name}") else f"{name}/{model}"
+
+
 def called_by_folder(folder: Path, manifest: Manifest) -> str:
     """What tells a run from others of its model: its folder's name; of a judging, its run's and who judges.
 

@@ -6,7 +6,7 @@
 Student (`unaware.py`): tiny-m, all of its weights trained on to answer everything, in each seed anew. It sees and is not aware,
 but it has declined once. Teachers: tiny-l, and tiny-m. A second student, `mute`, has unlearned to write questions without an
 answer, too; it was added when the first seed had been seen, and no claim rests on it. A third, `never`, was trained from
-scratch on the same lessons, and has never declined: one student (25 CPU-minutes), to which the seeds give rows and scenes.
+scratch on the same lessons, and has never declined: one student (30 CPU-minutes), to which the seeds give rows and scenes.
 No row of distillation is about a question of the kinds `ambiguous`, `hidden` or `mental`.
 
 Arms (`und_rows.py`), the first three by the paper's names:
@@ -398,7 +398,7 @@ def done(study: Study, cell: Cell) -> dict[str, Any]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Does teaching to write questions make a student aware?")
-    parser.add_argument("--grid", action="store_true", help="all cells, not the main arms alone; 25 CPU-minutes")
+    parser.add_argument("--grid", action="store_true", help="all cells, not the main arms alone; 70 CPU-minutes")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no cell after so many")
     parser.add_argument("--keep", type=Path, help="a folder for students, runs and cells; default: a temporary one")

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from commandline import Ended, command
-from driving import draw_images
 from hub_double import TOKEN, Hub, Repository, hub
-from truths import measured, scripted_model
+from truths import measured_with_header
 
 from unsaf_async.runs.saved import SavedRun
 
@@ -32,11 +31,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 @pytest.fixture
 def run() -> Path:
     """The folder of a run of a model whose requests carry a header."""
-    scripted_model("ada")
-    file = Path("providers/ada.toml")
-    file.write_text(file.read_text() + f'headers = {{ x-team = "{HEADER}" }}\n')
-    measured("ada", draw_images(Path("images"), 3), Path("r"), max_cost=1.0)
-    return Path("r")
+    return measured_with_header(HEADER)
 
 
 def said(ended: Ended) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from driving import draw_images
+
 from unsaf_async.runs.begin import begin
 from unsaf_async.runs.folder import reopen
 from unsaf_async.runs.journal import read_journal
@@ -61,6 +63,15 @@ def _profile(name: str, text: str) -> None:
 def measured(provider: str, images: Sequence[Path | str], out: Path, **options: Any) -> Measured:
     """A run of `provider`, whole. options: fields of `Settings`."""
     return asyncio.run(measure(provider, images, out, **options))
+
+
+def measured_with_header(header: str) -> Path:
+    """The folder of a run of a model, "ada", whose requests carry this header."""
+    scripted_model("ada")
+    file = Path("providers/ada.toml")
+    file.write_text(file.read_text() + f'headers = {{ x-team = "{header}" }}\n')
+    measured("ada", draw_images(Path("images"), 3), Path("r"), max_cost=1.0)
+    return Path("r")
 
 
 async def measure(provider: str, images: Sequence[Path | str], out: Path, **options: Any) -> Measured:

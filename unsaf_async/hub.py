@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from unsaf_async.errors import UserError, as_option, setting
 from unsaf_async.providers.redactor import Redactor
-from unsaf_async.text import first_line, install_extra, one_line
+from unsaf_async.text import first_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,14 +76,12 @@ def check_push(repo: Repo) -> None:
         repo: Where something is to be pushed.
 
     Raises:
-        UserError: The name is none, huggingface_hub is not installed or is told to stay offline, or there is no token.
+        UserError: The name is none, huggingface_hub is told to stay offline, or there is no token.
     """
-    try:
-        from huggingface_hub import constants, get_token
-        from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils._validators import validate_repo_id
-    except ModuleNotFoundError:
-        raise repo.wrong(f"huggingface_hub is not installed; {install_extra('distill')}") from None
+    from huggingface_hub import constants, get_token
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
     try:
         validate_repo_id(repo.name)
     except HFValidationError as error:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from commandline import command
-from driving import draw_images
-from truths import measured, scripted_model
+from truths import measured_with_header
 
 from unsaf_async.errors import UserError
 from unsaf_async.runs.saved import SavedRun
@@ -65,11 +64,7 @@ print(json.dumps([each.name for each in runs]))
 @pytest.fixture
 def run() -> Path:
     """The folder of a run of a model whose requests carry a header."""
-    scripted_model("ada")
-    file = Path("providers/ada.toml")
-    file.write_text(file.read_text() + f'headers = {{ x-team = "{HEADER}" }}\n')
-    measured("ada", draw_images(Path("images"), 3), Path("r"), max_cost=1.0)
-    return Path("r")
+    return measured_with_header(HEADER)
 
 
 def test_what_is_told_is_figures_with_their_intervals_and_settings_from_a_list(run: Path) -> None:

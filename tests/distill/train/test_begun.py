@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -34,6 +35,7 @@ def begun(tmp_path: Path) -> Recipe:
     recipe = Recipe(data=rows(tmp_path / "d0", "a"), student="tiny-xs", out=tmp_path / "st", max_steps=20, save_every=5)
     write_begun(recipe, recipe.out / CHECKPOINTS)
     (recipe.out / CHECKPOINTS / "checkpoint-5").mkdir()
+    (recipe.out / CHECKPOINTS / "checkpoint-5" / "trainer_state.json").write_text("{}")
     return replace(recipe, resume=True)
 
 
@@ -151,7 +153,7 @@ def test_it_is_refused_before_torch_is_imported(begun: Recipe) -> None:
 
 
 def test_what_a_kill_before_the_first_checkpoint_leaves_is_begun_anew(begun: Recipe) -> None:
-    (begun.out / CHECKPOINTS / "checkpoint-5").rmdir()
+    shutil.rmtree(begun.out / CHECKPOINTS / "checkpoint-5")
     (begun.out / "pictures.bin").touch()
     (begun.out / CHECKPOINTS / "runs").mkdir()
     check_early(replace(begun, resume=False, lora_r=4))

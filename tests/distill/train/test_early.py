@@ -61,7 +61,27 @@ def test_the_last_checkpoint_is_the_one_with_the_highest_step(tmp_path: Path) ->
     assert last_checkpoint(tmp_path / "none") is None
     for name in ("checkpoint-9", "checkpoint-10", "checkpoint-last", "tensorboard"):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "trainer_state.json").write_text("{}")
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_a_checkpoint_that_a_kill_cut_off_in_writing_is_none(data: Path, tmp_path: Path) -> None:
+    recipe = Recipe(data=data, student="tiny-xs", out=tmp_path / "out")
+    cut_off = recipe.out / "checkpoints" / "checkpoint-4"
+    cut_off.mkdir(parents=True)
+    (cut_off / "adapter_model.safetensors").touch()
+    check_early(recipe)  # it is begun anew
+    for state, last in (('{"global_st', None), ("{}", cut_off)):
+        (cut_off / "trainer_state.json").write_text(state)
+        assert last_checkpoint(cut_off.parent) == last
+    (cut_off.parent / "checkpoint-8").mkdir()
+    assert last_checkpoint(cut_off.parent) == cut_off
+
+
+def test_a_student_is_not_written_into_the_data(data: Path) -> None:
+    for out in (data, data / "students" / "first"):
+        with pytest.raises(UserError, match=r"^out .*: lies in the data, .*; give a folder elsewhere$"):
+            check_early(Recipe(data=data, student="tiny-xs", out=out))
 
 
 @pytest.mark.parametrize(

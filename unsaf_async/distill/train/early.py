@@ -139,6 +139,8 @@ def check_out(recipe: Recipe) -> None:
             resume, no checkpoint.
     """
     out = recipe.out
+    if out.resolve().is_relative_to(recipe.data.resolve()):  # whoever passes the data on would pass the student on, too
+        raise UserError(f"{out}: lies in the data, {recipe.data}; give a folder elsewhere", field="out")
     last = last_checkpoint(out / CHECKPOINTS) or last_checkpoint(out / "checkpoints-dpo")
     if recipe.resume and last is None:
         hint = "" if _is_fresh(out) else ", and give a new or empty folder"
@@ -160,12 +162,13 @@ def check_out(recipe: Recipe) -> None:
 def _is_fresh(out: Path) -> bool:
     """Whether a folder is not there, or empty, or has nothing but what a kill before the first checkpoint leaves."""
     found = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    begun = {path.name for path in (out / CHECKPOINTS).iterdir()} if (out / CHECKPOINTS).is_dir() else set()
-    return found <= {PICTURES, CHECKPOINTS} and begun <= {NAME, "runs"}  # TensorBoard's
+    begun = set((out / CHECKPOINTS).iterdir()) if (out / CHECKPOINTS).is_dir() else set()
+    left = {path for path in begun if not _CHECKPOINT.fullmatch(path.name) or _is_whole(path)}
+    return found <= {PICTURES, CHECKPOINTS} and {path.name for path in left} <= {NAME, "runs"}  # TensorBoard's
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest step.
+    """The checkpoint with the highest step. One that a kill has cut off in writing is none.
 
     Args:
         folder: Where a stage's checkpoints lie.
@@ -173,9 +176,18 @@ def last_checkpoint(folder: Path) -> Path | None:
     Returns:
         Its folder; None: there is none.
     """
-    found = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    found = [path for path in folder.iterdir() if _is_whole(path)] if folder.is_dir() else []
     steps = {int(match[1]): path for path in found if (match := _CHECKPOINT.fullmatch(path.name))}
     return steps[max(steps)] if steps else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: the trainer's state comes last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def check_family(student: str, model_type: str | None) -> None:
